@@ -1,0 +1,308 @@
+"""The parameter space: every form a parameter can have, read from the sweep file once and frozen.
+
+Forms, defaults and inference follow W&B's schema (``sweeps/config/schema.json`` 0.3.0, ``definitions.parameter``).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.sweepfile.findings import nearest, suggest
+
+if TYPE_CHECKING:
+    from slurmsweep.sweepfile.findings import Findings, Path
+
+#: W&B's pattern for names of parameters, nested ones too.
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Always the same value, of any type."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One of ``values``; ``probabilities`` (which sum to 1) or equally likely."""
+
+    values: tuple[Any, ...]
+    probabilities: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class IntUniform:
+    """An integer from ``low`` to ``high``, both included."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """A number from a distribution.
+
+    Attributes:
+        kind: W&B's word without ``q_``: uniform, log_uniform, log_uniform_values, inv_log_uniform,
+            inv_log_uniform_values, normal, log_normal, beta.
+        first: min, mu or a.
+        second: max, sigma or b.
+        q: values are multiples of it; None for any value.
+    """
+
+    kind: str
+    first: float
+    second: float
+    q: float | None = None
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A mapping of parameters; its value is a dictionary."""
+
+    parameters: dict[str, Parameter]
+
+
+Parameter = Constant | Categorical | IntUniform | Continuous | Nested
+
+#: The two numbers of each continuous distribution, with their defaults; None where there is none.
+_NUMBERS: dict[str, tuple[tuple[str, float | None], tuple[str, float | None]]] = {
+    "uniform": (("min", None), ("max", None)),
+    "log_uniform": (("min", None), ("max", None)),
+    "log_uniform_values": (("min", None), ("max", None)),
+    "inv_log_uniform": (("min", None), ("max", None)),
+    "inv_log_uniform_values": (("min", None), ("max", None)),
+    "normal": (("mu", 0.0), ("sigma", 1.0)),
+    "log_normal": (("mu", 0.0), ("sigma", 1.0)),
+    "beta": (("a", 1.0), ("b", 1.0)),
+}
+_QUANTISED = ("uniform", "log_uniform", "log_uniform_values", "normal", "log_normal", "beta")
+_DEPRECATED = ("log_uniform", "inv_log_uniform", "q_log_uniform")
+
+_DISCRETE_KEYS = {
+    "constant": ("value",),
+    "categorical": ("values",),
+    "categorical_w_probabilities": ("values", "probabilities"),
+    "int_uniform": ("min", "max"),
+}
+
+#: Every word that may stand behind ``distribution:``.
+DISTRIBUTIONS = (*_DISCRETE_KEYS, *_NUMBERS, *(f"q_{kind}" for kind in _QUANTISED))
+
+#: Every key a parameter may have in one form or another.
+KEYS = ("value", "values", "min", "max", "distribution", "probabilities", "mu", "sigma", "q", "a", "b", "parameters")
+
+
+def read_parameters(data: Any, path: Path, findings: Findings) -> dict[str, Parameter]:
+    """A mapping of parameters; what is wrong with it goes to ``findings``, nested ones included."""
+    if not isinstance(data, dict) or not data:
+        findings.error(
+            path, "must be a mapping of at least one parameter", "write `lr: {values: [0.1, 0.01]}` below it"
+        )
+        return {}
+    read = {}
+    for name, form in data.items():
+        here = (*path, name)
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            findings.error(here, f"{name!r} is not a name for a parameter", "letters, digits, _ . - and no digit first")
+        parameter = read_parameter(form, here, findings)
+        if parameter is not None:
+            read[str(name)] = parameter
+    return read
+
+
+def read_parameter(form: Any, path: Path, findings: Findings) -> Parameter | None:
+    """One parameter; None where it is wrong, which ``findings`` then says."""
+    if not isinstance(form, dict):
+        hint = f"write {{values: {form}}}" if isinstance(form, list) else f"write {{value: {form}}}"
+        findings.error(path, f"a parameter is a mapping, not {form!r}"[:200], hint)
+        return None
+    if "parameters" in form:
+        return _read_nested(form, path, findings)
+    distribution = _distribution(form, path, findings)
+    if distribution is None or not _has_right_keys(form, distribution, path, findings):
+        return None
+    if distribution in _DISCRETE_KEYS:
+        return _read_discrete(form, distribution, path, findings)
+    return _read_continuous(form, distribution, path, findings)
+
+
+def _read_nested(form: dict[str, Any], path: Path, findings: Findings) -> Nested | None:
+    others = sorted(str(key) for key in form if key != "parameters")
+    if others:
+        findings.error(path, f"`parameters` stands alone, not beside {', '.join(others)}", "move the other keys out")
+        return None
+    return Nested(read_parameters(form["parameters"], (*path, "parameters"), findings))
+
+
+def _distribution(form: dict[str, Any], path: Path, findings: Findings) -> str | None:
+    """The word given, or what W&B infers; None where neither is to be had."""
+    word = form.get("distribution")
+    if word is not None:
+        if word in DISTRIBUTIONS:
+            return str(word)
+        findings.error((*path, "distribution"), f"{word!r} is not a distribution", suggest(word, DISTRIBUTIONS))
+        return None
+    if "value" in form:
+        return "constant"
+    if "values" in form:
+        return "categorical_w_probabilities" if "probabilities" in form else "categorical"
+    if "min" in form and "max" in form:
+        return "int_uniform" if _is_int(form["min"]) and _is_int(form["max"]) else "uniform"
+    _explain_formless(form, path, findings)
+    return None
+
+
+def _explain_formless(form: dict[str, Any], path: Path, findings: Findings) -> None:
+    half = {"min": "max", "max": "min"}
+    if not form:
+        findings.error(path, "is empty", "it needs value, values, or min and max")
+        return
+    for key in form:
+        if key in half:
+            findings.error(path, f"has {key} but no {half[key]}", f"add {half[key]}")
+            return
+        if key in KEYS:
+            findings.error(
+                path, f"has {key}, which needs a distribution", f"add distribution: one of {', '.join(DISTRIBUTIONS)}"
+            )
+            return
+        close = nearest(key, KEYS)
+        if close:
+            findings.error((*path, key), f"{key!r} is not a key of a parameter", f"did you mean {close!r}?")
+            return
+    if all(isinstance(value, dict) for value in form.values()):
+        findings.error(path, "holds parameters of its own", "nest them below a `parameters:` key")
+        return
+    findings.error(
+        path, f"says nothing about values: {', '.join(map(str, form))}", "it needs value, values, or min and max"
+    )
+
+
+def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> bool:
+    required, optional = _keys_of(distribution)
+    before = len(findings.violations)
+    for key in form:
+        if key not in (*required, *optional, "distribution"):
+            known = [k for k in (*required, *optional) if k not in form] or [*required, *optional]
+            close = nearest(key, known)
+            hint = f"did you mean {close!r}?" if close else f"{distribution} takes {', '.join((*required, *optional))}"
+            findings.error((*path, key), f"{key!r} does not go with a {distribution} parameter", hint)
+    for key in required:
+        if key not in form:
+            findings.error(path, f"a {distribution} parameter needs {key}", f"add {key}")
+    return len(findings.violations) == before
+
+
+def _keys_of(distribution: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Required and optional keys."""
+    if distribution in _DISCRETE_KEYS:
+        return _DISCRETE_KEYS[distribution], ()
+    first, second = _NUMBERS[distribution.removeprefix("q_")]
+    names = (first[0], second[0])
+    quantum = ("q",) if distribution.startswith("q_") else ()
+    return (names, quantum) if first[1] is None else ((), (*names, *quantum))
+
+
+def _read_discrete(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> Parameter | None:
+    if distribution == "constant":
+        return Constant(plain(form["value"]))
+    if distribution == "int_uniform":
+        return _read_int_uniform(form, path, findings)
+    values = form["values"]
+    if not isinstance(values, list) or not values:
+        findings.error((*path, "values"), "must be a list of at least one value", "write [a, b, c], or use value")
+        return None
+    if distribution == "categorical":
+        return Categorical(tuple(map(plain, values)))
+    return _read_weighted(values, form["probabilities"], path, findings)
+
+
+def _read_int_uniform(form: dict[str, Any], path: Path, findings: Findings) -> IntUniform | None:
+    for key in ("min", "max"):
+        if not _is_int(form[key]):
+            findings.error((*path, key), f"{form[key]!r} is not an integer", "int_uniform has integer bounds")
+            return None
+    return IntUniform(form["min"], form["max"]) if _is_ordered(form["min"], form["max"], path, findings) else None
+
+
+def _read_weighted(values: list[Any], weights: Any, path: Path, findings: Findings) -> Categorical | None:
+    here = (*path, "probabilities")
+    if not isinstance(weights, list) or not all(_is_number(w) and w >= 0 for w in weights):
+        findings.error(here, "must be a list of numbers, none below 0")
+        return None
+    if len(weights) != len(values):
+        findings.error(here, f"{len(weights)} probabilities for {len(values)} values", "give one for each value")
+        return None
+    # the tolerance of numpy.isclose, which W&B asks
+    if not math.isclose(sum(weights), 1.0, rel_tol=1e-5, abs_tol=1e-8):
+        findings.error(here, f"sum to {sum(weights):g}", "they must sum to 1")
+        return None
+    return Categorical(tuple(map(plain, values)), tuple(map(float, weights)))
+
+
+def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> Continuous | None:
+    kind = distribution.removeprefix("q_")
+    quantised = kind != distribution
+    numbers: dict[str, Any] = {name: form.get(name, default) for name, default in _NUMBERS[kind]}
+    if quantised:
+        numbers["q"] = form.get("q", 1.0)
+    before = len(findings.violations)
+    for key, value in numbers.items():
+        _check_number(key, value, kind, (*path, key), findings)
+    if len(findings.violations) > before:
+        return None
+    first, second = (numbers[name] for name, _ in _NUMBERS[kind])
+    if "min" in numbers and not _is_ordered(first, second, path, findings):
+        return None
+    if distribution in _DEPRECATED:
+        hint = f"to give the limits themselves, write distribution: {distribution}_values"
+        findings.warn(path, f"{distribution} takes min and max as exponents of e, as W&B's does", hint)
+    return Continuous(kind, first, second, numbers.get("q"))
+
+
+def _check_number(key: str, value: Any, kind: str, path: Path, findings: Findings) -> None:
+    if not _is_number(value) or not math.isfinite(value):
+        hint = "write it without quotes" if isinstance(value, str) else ""
+        findings.error(path, f"{value!r} is not a number", hint)
+    elif (key == "q" or (key == "min" and kind.endswith("_values"))) and value <= 0:
+        findings.error(path, f"{value:g} is not greater than 0")
+    elif key in ("sigma", "a", "b") and value < 0:
+        findings.error(path, f"{value:g} is less than 0")
+
+
+def _is_ordered(low: float, high: float, path: Path, findings: Findings) -> bool:
+    if low < high:
+        return True
+    hint = f"for one value write {{value: {low}}}" if low == high else "swap them?"
+    findings.error(path, f"min {low} is not less than max {high}", hint)
+    return False
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON keeps it: keys of mappings become strings as ``json.dumps`` makes them."""
+    if isinstance(value, dict):
+        return {_json_key(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return str(value)
+
+
+def _json_key(key: Any) -> str:
+    if key is None or isinstance(key, bool):
+        return {None: "null", True: "true", False: "false"}[key]
+    return str(key)
