@@ -1,0 +1,144 @@
+"""Prove that journal and folders agree: every trial once, none lost, none doubled. Reads, never writes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slurmsweep.state.fold import Attempt, Fold, Trial
+    from slurmsweep.state.store import SweepStore
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes:
+        subject: ``journal line 12`` or ``trial 7 attempt 1``.
+        problem: what is wrong.
+        remedy: what puts it right.
+    """
+
+    subject: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """``subject: problem (remedy)``."""
+        return f"{self.subject}: {self.problem} ({self.remedy})"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check looked at and found.
+
+    Attributes:
+        findings: empty when all is well.
+        trials: trials the journal knows.
+        attempts: folders of attempts on disk.
+        records_sealed: torn lines that were closed by the next writer: nobody relied on them.
+    """
+
+    findings: tuple[Finding, ...]
+    trials: int
+    attempts: int
+    records_sealed: int
+
+
+_RESUBMIT = "`slurmsweep resubmit` puts it right"
+_REPORT = "this should be impossible where mkdir is exclusive: keep the folder and report it"
+
+
+def check(store: SweepStore) -> Report:
+    """Compare all records with all folders: O(number of attempts) directory reads.
+
+    A sweep at work may show a claim between its folder and its record; run it again before worrying.
+
+    Raises:
+        StateUnreadableError: the journal cannot be read at all.
+    """
+    folders = _attempt_folders(store)
+    fold = store.fold()
+    findings = [*_damage(fold), *_unknown_folders(fold, folders), *_missing_trials(store, fold)]
+    for trial in fold.trials.values():
+        findings += _trial_findings(store, trial, folders)
+    return Report(tuple(findings), len(fold.trials), len(folders), fold.sealed)
+
+
+def _attempt_folders(store: SweepStore) -> set[Slot]:
+    """Every attempt's folder on disk."""
+    found = set()
+    for shard in _numbered(store.layout.trials):
+        for trial in _numbered(os.path.join(store.layout.trials, str(shard))):
+            for attempt in _numbered(store.layout.trial(trial)):
+                found.add(Slot(trial, attempt))
+    return found
+
+
+def _numbered(folder: str) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(folder) if name.isdecimal()]
+    except FileNotFoundError:
+        return []
+
+
+def _damage(fold: Fold) -> Iterator[Finding]:
+    for line in fold.damaged:
+        yield Finding(f"journal line {line.number}", "not a whole record", "see docs/failure.md, damaged journal")
+
+
+def _unknown_folders(fold: Fold, folders: set[Slot]) -> Iterator[Finding]:
+    for slot in sorted(folders, key=lambda s: (s.trial, s.attempt)):
+        trial = fold.trials.get(slot.trial)
+        if trial is None or slot.attempt not in trial.attempts:
+            yield Finding(_name(slot), "its folder is there, but the journal has no claim of it", _RESUBMIT)
+
+
+def _missing_trials(store: SweepStore, fold: Fold) -> Iterator[Finding]:
+    total = store.manifest.trials
+    for slot in fold.passed_over():
+        if not os.path.isdir(store.layout.attempt(slot.trial, 1)):
+            yield Finding(_name(slot), "the journal went past it and nobody claimed it", _RESUBMIT)
+    for number in fold.trials:
+        if total is not None and number >= total:
+            yield Finding(f"trial {number}", f"the sweep has {total} trials only", _REPORT)
+
+
+def _trial_findings(store: SweepStore, trial: Trial, folders: set[Slot]) -> Iterator[Finding]:
+    finished = [a.number for a in trial.attempts.values() if a.outcome and a.outcome.state is TrialState.FINISHED]
+    if len(finished) > 1:
+        yield Finding(f"trial {trial.number}", f"finished more than once: attempts {finished}", _REPORT)
+    for attempt in trial.attempts.values():
+        slot = Slot(trial.number, attempt.number)
+        if slot not in folders:
+            yield Finding(_name(slot), "the journal knows it, but its folder is gone", "was it removed by hand?")
+        elif not attempt.void:
+            yield from _attempt_findings(store, slot, attempt)
+
+
+def _attempt_findings(store: SweepStore, slot: Slot, attempt: Attempt) -> Iterator[Finding]:
+    if attempt.rivals:
+        yield Finding(_name(slot), f"claimed {len(attempt.rivals) + 1} times", _REPORT)
+    if attempt.token is None:
+        yield Finding(_name(slot), "the journal has its end but not its claim", _RESUBMIT)
+    written = store.read_outcome(slot)
+    recorded = attempt.outcome
+    if written and (recorded is None or recorded.by != "agent"):
+        yield Finding(_name(slot), f"its folder says {written.state}, the journal does not", _RESUBMIT)
+    elif recorded and recorded.by == "agent" and written is None:
+        yield Finding(
+            _name(slot), f"the journal says {recorded.state}, its folder has no outcome", "was it removed by hand?"
+        )
+    elif written and recorded and written.state is not recorded.state:
+        yield Finding(_name(slot), f"its folder says {written.state}, the journal {recorded.state}", _REPORT)
+
+
+def _name(slot: Slot) -> str:
+    return f"trial {slot.trial} attempt {slot.attempt}"

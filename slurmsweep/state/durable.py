@@ -1,0 +1,191 @@
+"""The only place that changes bytes on disk. Each function says what is guaranteed once it has returned.
+
+Failures become :class:`~slurmsweep.errors.StateUnwritableError` with the advice that fits the error number. An existing
+file is the one failure that callers decide upon, so :class:`FileExistsError` passes through.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from slurmsweep.errors import StateUnwritableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Owner only: parameters and logs of a sweep are nobody else's business unless the user says so.
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+_ADVICE = {
+    errno.ENOSPC: "free some space there and run the command again",
+    errno.EDQUOT: "your quota is used up: free space or files there and run the command again",
+    errno.EROFS: "the filesystem is mounted read-only: choose another folder by WANDB_DIR",
+    errno.EACCES: "you may not write there: choose another folder by WANDB_DIR, or ask its owner",
+    errno.EPERM: "you may not write there: choose another folder by WANDB_DIR, or ask its owner",
+    errno.ESTALE: "the file server lost the file: run the command again",
+    errno.EIO: "the filesystem reports an input/output error: run the command again, and tell its administrator",
+    errno.ENOTDIR: "a file stands where a folder is needed: choose another folder by WANDB_DIR",
+    errno.ENOENT: "a folder of the sweep is missing: has somebody moved or removed it?",
+    errno.ELOOP: "a symbolic link stands where the sweep's own file should be: nothing was written through it",
+}
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Turn an operating-system error on ``path`` into a StateUnwritableError that says what to do."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        number = error.errno or 0
+        reason = f"{os.strerror(number)} (errno {number})" if number else str(error)
+        advice = _ADVICE.get(number, "run the command again when that is mended")
+        raise StateUnwritableError(f"cannot write {path}: {reason}; {advice}") from error
+
+
+def make_folder(path: str) -> None:
+    """Make one folder, readable by its owner only.
+
+    Exclusive on every filesystem: of any number of callers exactly one returns.
+
+    Raises:
+        FileExistsError: somebody made it before.
+        StateUnwritableError: it could not be made; the parent folder is missing, full, or not writable.
+    """
+    with writing(path):
+        os.mkdir(path, FOLDER_MODE)
+
+
+def ensure_folder(path: str) -> None:
+    """Make one folder unless it is there already. Its parent must exist."""
+    with suppress(FileExistsError):
+        make_folder(path)
+
+
+def ensure_folders(path: str) -> None:
+    """Make a folder and those above it that are missing."""
+    try:
+        ensure_folder(path)
+    except StateUnwritableError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        ensure_folders(os.path.dirname(path))
+        ensure_folder(path)
+
+
+def remove_empty_folder(path: str) -> bool:
+    """Remove a folder if nothing is in it; whether it is gone now. Never removes content."""
+    try:
+        os.rmdir(path)
+    except OSError:
+        return False
+    return True
+
+
+def write_new(path: str, data: bytes) -> None:
+    """Make a file that does not exist yet. Exclusive; not fsynced: a power cut may leave it empty.
+
+    Raises:
+        FileExistsError: somebody made it before; theirs is untouched.
+        StateUnwritableError: nothing was made, or only part of the content was written.
+    """
+    with writing(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+        try:
+            write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+
+def write_once(path: str, data: bytes) -> None:
+    """Make a whole, durable file that does not exist yet: readers see all of it or nothing.
+
+    Written beside, fsynced, then linked: unlike a rename, a link never replaces what another process made first.
+
+    Raises:
+        FileExistsError: somebody made it before; theirs is untouched.
+        StateUnwritableError: nothing was made.
+    """
+    temporary = _write_beside(path, data)
+    try:
+        with writing(path):
+            os.link(temporary, path)
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
+    sync_folder(os.path.dirname(path))
+
+
+def replace(path: str, data: bytes) -> None:
+    """Make a whole file, in the place of an older one if there is one: readers see the old or the new, never a part.
+
+    The content is on disk before the name points to it. The folder is not fsynced: after a power cut the name may still
+    show the older state, which is why the journal says the same once more.
+
+    Raises:
+        StateUnwritableError: the older file, if any, is unchanged.
+    """
+    temporary = _write_beside(path, data)
+    try:
+        with writing(path):
+            os.replace(temporary, path)
+    except StateUnwritableError:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def remove_file(path: str) -> None:
+    """Remove a file if it is there."""
+    with writing(path), suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte; the system may take them in several pieces. No fsync."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def open_log(path: str) -> int:
+    """A descriptor that appends to the log file of an attempt, made if it is not there. Raises StateUnwritableError."""
+    with writing(path):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path, flags, FILE_MODE)
+
+
+def sync_folder(path: str) -> None:
+    """Put a folder's entries on disk. Some network filesystems answer EINVAL: they need and offer no such thing."""
+    with writing(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _write_beside(path: str, data: bytes) -> str:
+    """Write ``data``, fsynced, to a new hidden file in the folder of ``path``; the name carries host and process."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.uname().nodename}.{os.getpid()}.tmp")
+    with writing(path):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, FILE_MODE)
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        except OSError:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(descriptor)
+    return temporary

@@ -1,0 +1,228 @@
+"""Records to state: the only place where a record changes what a trial is.
+
+The fold is the truth, and it needs no order between writers: claims and outcomes are kept by (trial, attempt), and
+whatever two records could disagree on is decided by what they say, not by which came first. So a record that a slow
+client wrote late cannot undo anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.state.head import Head, Slot
+from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from slurmsweep.state.journal import Line, Record
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One execution of a trial, as far as records tell.
+
+    Attributes:
+        number: 1.. within the trial.
+        token: the claim's random word; None while no claim record was seen.
+        owner: of the claim.
+        claimed: wall-clock time of the claim.
+        outcome: None while it runs, as far as anybody recorded.
+        void: its maker never started it, and may not any more.
+        rivals: tokens of other claims of the same attempt: never seen where ``mkdir`` is exclusive; ``check`` reports
+            it.
+    """
+
+    number: int
+    token: str | None = None
+    owner: Owner | None = None
+    claimed: float | None = None
+    outcome: Outcome | None = None
+    void: bool = False
+    rivals: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Trial:
+    """One point, with all its attempts.
+
+    Attributes:
+        number: 0.. in the sweep.
+        attempts: by number. An attempt is here once any record speaks of it.
+        allowed: the highest attempt number that may be claimed.
+    """
+
+    number: int
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    allowed: int = 1
+
+    @property
+    def current(self) -> Attempt | None:
+        """The newest attempt that was not voided."""
+        real = [a for a in self.attempts.values() if not a.void]
+        return max(real, key=lambda a: a.number, default=None)
+
+    @property
+    def newest(self) -> int:
+        """The highest attempt number any record speaks of; 0 for none."""
+        return max(self.attempts, default=0)
+
+    @property
+    def state(self) -> TrialState:
+        """Pending while an allowed attempt waits for its claim; else the word of the newest attempt."""
+        current = self.current
+        if current is None or self.allowed > self.newest:
+            return TrialState.PENDING
+        return current.outcome.state if current.outcome else TrialState.RUNNING
+
+    @property
+    def cause(self) -> str:
+        """Of the state; for a pending trial, why its last attempt ended."""
+        current = self.current
+        return current.outcome.cause if current and current.outcome else ""
+
+
+@dataclass(slots=True)
+class Submission:
+    """One array handed to Slurm.
+
+    Attributes:
+        name: the unique job name, known before ``sbatch`` is called.
+        tasks: number of array elements.
+        job: Slurm's id; empty when Slurm refused; None when no answer was recorded: the job may exist all the same.
+    """
+
+    name: str
+    tasks: int
+    job: str | None = None
+
+
+@dataclass
+class Fold:
+    """State of a sweep after some records.
+
+    Attributes:
+        trials: by number; a trial without records is pending and not here.
+        submissions: by job name, in the order of the journal.
+        head: of the newest record.
+        word: what a person ordered last.
+        damaged: lines that no reader can read and no writer sealed.
+        sealed: number of torn lines their successor closed.
+        word_sequence: of the record that ordered ``word``.
+    """
+
+    trials: dict[int, Trial] = field(default_factory=dict)
+    submissions: dict[str, Submission] = field(default_factory=dict)
+    head: Head = field(default_factory=Head)
+    word: SweepState | None = None
+    damaged: list[Line] = field(default_factory=list)
+    sealed: int = 0
+    word_sequence: int = -1
+
+    def add(self, lines: Iterable[Line]) -> Fold:
+        """Take further lines in; itself, for chaining."""
+        for line in lines:
+            if line.record is not None:
+                self.apply(line.record)
+            elif line.sealed:
+                self.sealed += 1
+            else:
+                self.damaged.append(line)
+        return self
+
+    def apply(self, record: Record) -> None:
+        """Take one record in. A kind that a newer version invented changes nothing here."""
+        change = _CHANGES.get(record["op"])
+        if change is not None:
+            change(self, record)
+        head = record.get("h")
+        if head is not None:
+            self.head = Head.from_json(head)
+
+    def trial(self, number: int) -> Trial:
+        """The trial of that number, known from now on."""
+        return self.trials.setdefault(number, Trial(number))
+
+    def attempt(self, slot: Slot) -> Attempt:
+        """The attempt of that slot, known from now on."""
+        return self.trial(slot.trial).attempts.setdefault(slot.attempt, Attempt(slot.attempt))
+
+    def counts(self) -> dict[TrialState, int]:
+        """Trials by state, those with records only."""
+        counts: dict[TrialState, int] = {}
+        for trial in self.trials.values():
+            counts[trial.state] = counts.get(trial.state, 0) + 1
+        return counts
+
+    def waiting(self) -> list[Slot]:
+        """Retries that were allowed and that nobody claimed, by number."""
+        found = (t for t in self.trials.values() if t.allowed > t.newest)
+        return [Slot(t.number, t.allowed) for t in sorted(found, key=lambda t: t.number)]
+
+    def passed_over(self) -> list[Slot]:
+        """First attempts of trials below the next new one of which no record speaks: their makers died before it."""
+        return [Slot(number, 1) for number in range(self.head.next_trial) if number not in self.trials]
+
+
+def _claim(state: Fold, record: Record) -> None:
+    attempt = state.attempt(Slot(record["t"], record["a"]))
+    if attempt.token not in (None, record["k"]):
+        _keep_rival(attempt, record["k"])
+        return
+    attempt.token = record["k"]
+    attempt.owner = Owner.from_json(record["o"])
+    attempt.claimed = record.get("at")
+
+
+def _keep_rival(attempt: Attempt, token: str) -> None:
+    if token not in attempt.rivals:
+        attempt.rivals.append(token)
+
+
+def _end(state: Fold, record: Record) -> None:
+    attempt = state.attempt(Slot(record["t"], record["a"]))
+    outcome = Outcome.from_json(record["out"])
+    if attempt.outcome is None or _weight(outcome) > _weight(attempt.outcome):
+        attempt.outcome = outcome
+
+
+def _weight(outcome: Outcome) -> tuple[bool, float]:
+    """The agent saw the end itself, so its word stands over what Slurm was asked; then the later word stands."""
+    return outcome.by == "agent", outcome.ended or 0.0
+
+
+def _void(state: Fold, record: Record) -> None:
+    state.attempt(Slot(record["t"], record["a"])).void = True
+
+
+def _retry(state: Fold, record: Record) -> None:
+    for number, attempt in record["t"]:
+        trial = state.trial(number)
+        trial.allowed = max(trial.allowed, attempt)
+
+
+def _submit(state: Fold, record: Record) -> None:
+    known = state.submissions.setdefault(record["name"], Submission(record["name"], record["tasks"]))
+    if record.get("job") is not None:
+        known.job = record["job"]
+
+
+def _order(state: Fold, record: Record) -> None:
+    sequence = record["h"]["s"]
+    if sequence > state.word_sequence:
+        state.word_sequence = sequence
+        word = SweepState(record["state"])
+        state.word = None if word is SweepState.RUNNING else word
+
+
+_CHANGES: dict[str, Callable[[Fold, dict[str, Any]], None]] = {
+    "claim": _claim,
+    "end": _end,
+    "void": _void,
+    "retry": _retry,
+    "submit": _submit,
+    "sweep": _order,
+}

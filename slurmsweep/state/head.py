@@ -1,0 +1,82 @@
+"""The running head that every record carries, so that claims read the end of the journal and not all of it.
+
+**A hint, never the truth**: it was computed by a writer whose view may have been stale. It may name a trial that is
+taken (the attempt's folder says so) and it may have lost a retry (the fold finds it when nothing else is left).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from slurmsweep.state.lifecycle import SweepState, TrialState
+
+#: Retries kept in the head. More wait in the journal and are found by a fold when the head has no work left.
+QUEUE_LIMIT = 64
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One attempt that may be claimed."""
+
+    trial: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """State as its writer saw it.
+
+    Attributes:
+        sequence: number of records since the first.
+        next_trial: the first number that was never claimed.
+        counts: trials by state; trials never claimed are in none.
+        queue: retries to claim before new trials, oldest first.
+        word: what a person ordered (paused, finished, canceled); None while agents may claim.
+    """
+
+    sequence: int = 0
+    next_trial: int = 0
+    counts: dict[TrialState, int] = field(default_factory=dict)
+    queue: tuple[Slot, ...] = ()
+    word: SweepState | None = None
+
+    def moved(self, before: TrialState | None, after: TrialState) -> Head:
+        """One trial went from ``before`` (None: it was never claimed) to ``after``."""
+        counts = dict(self.counts)
+        if before is not None:
+            counts[before] = max(0, counts.get(before, 0) - 1)
+        counts[after] = counts.get(after, 0) + 1
+        return replace(self, counts={state: n for state, n in counts.items() if n})
+
+    def without(self, slot: Slot) -> Head:
+        """The slot was claimed: by the writer, or by somebody whose folder the writer met."""
+        queue = tuple(s for s in self.queue if s != slot)
+        return replace(self, queue=queue, next_trial=max(self.next_trial, slot.trial + 1))
+
+    def with_queue(self, slots: list[Slot]) -> Head:
+        """Further retries wait; those beyond the limit are left to the fold."""
+        queue = self.queue + tuple(s for s in slots if s not in self.queue)
+        return replace(self, queue=queue[:QUEUE_LIMIT])
+
+    def to_json(self) -> dict[str, Any]:
+        """Short keys: this is in every record."""
+        data: dict[str, Any] = {"s": self.sequence, "n": self.next_trial}
+        if self.counts:
+            data["c"] = {state.value: n for state, n in self.counts.items()}
+        if self.queue:
+            data["q"] = [[s.trial, s.attempt] for s in self.queue]
+        if self.word:
+            data["w"] = self.word.value
+        return data
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Head:
+        """The head of a record; the header's absent head is the empty one."""
+        return cls(
+            sequence=data.get("s", 0),
+            next_trial=data.get("n", 0),
+            counts={TrialState(state): n for state, n in data.get("c", {}).items()},
+            queue=tuple(Slot(*pair) for pair in data.get("q", [])),
+            word=SweepState(data["w"]) if "w" in data else None,
+        )

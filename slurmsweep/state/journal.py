@@ -1,0 +1,257 @@
+"""The journal: an append-only file of records, its lock, its last record, and a reader that survives any damage.
+
+A line is ``crc32(8 hex) SP json LF``; the JSON is ASCII with sorted keys and without NaN, at most 16 KiB. A record
+counts once its LF is there. The first line names format and version.
+
+The lock is the operating system's, on the journal's own descriptor: taking it makes a network filesystem look at the
+file again, it leaves no file behind, and it is gone with its holder. It orders writers; **nothing relies on it for
+correctness** (docs/decisions/0001): who runs an attempt is decided by its folder, and the fold needs no order.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import stat
+import time
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from filelock import lock_descriptor
+
+from slurmsweep.errors import LockTimeoutError, StateUnreadableError
+from slurmsweep.state import durable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Record = dict[str, Any]
+
+FORMAT = "slurmsweep journal"
+VERSION = 1
+
+#: Larger records would not fit the tail that claims read; what is big belongs into a file of the attempt's folder.
+MAX_RECORD = 16 * 1024
+
+#: Read from the end to find the last record; several times the size of a usual one.
+TAIL = 4096
+
+#: Ends a line that a dying writer left open. A bare LF could make a record valid that its writer never saw
+#: acknowledged, and whose trial somebody else was given since: one cut point per record, found by cutting at every
+#: byte.
+SEAL = b"~\n"
+
+#: Seconds. Long enough for thousands of jobs that start together, short enough that a job does not wait for ever.
+LOCK_TIMEOUT = 600.0
+_FIRST_WAIT = 0.01
+_LONGEST_WAIT = 1.0
+
+#: A file server that restarts answers these for a while.
+_PASSING_LOCK_ERRORS = frozenset({errno.ENOLCK, errno.ESTALE, errno.EIO})
+
+
+def encode(record: Record) -> bytes:
+    """The line of a record. Raises ValueError where it is larger than 16 KiB or holds NaN or infinity."""
+    text = json.dumps(record, sort_keys=True, allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode()
+    if len(text) > MAX_RECORD:
+        raise ValueError(f"a record of {len(text)} bytes is larger than {MAX_RECORD}")
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def decode(line: bytes) -> Record | None:
+    """The record of a line without its LF; None where the line is damaged."""
+    checksum, _, text = line.partition(b" ")
+    if len(checksum) != 8 or checksum != b"%08x" % zlib.crc32(text):
+        return None
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def header(sweep_id: str) -> bytes:
+    """The first line of a new journal."""
+    return encode({"op": "journal", "format": FORMAT, "version": VERSION, "sweep": sweep_id})
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the journal as a reader met it.
+
+    Attributes:
+        number: 1-based.
+        end: offset of the byte after its LF.
+        record: None where the line is damaged.
+        sealed: the line is what a dying writer left, closed by its successor: harmless, nobody relied on it.
+    """
+
+    number: int
+    end: int
+    record: Record | None
+    sealed: bool = False
+
+
+class LockedJournal:
+    """The journal while its lock is held: the last record, and appending. Made by :meth:`Journal.locked`."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        tail = self._read_tail()
+        self._torn = not tail.endswith(b"\n")
+        self.last = self._last_record(tail)
+        """The newest whole record. A reader's cache may hide newer ones: what it says is a hint."""
+
+    def append(self, records: list[Record]) -> None:
+        """Add records in one write, on disk when this returns.
+
+        Raises:
+            StateUnwritableError: either writing failed, and no reader will ever see the last record; or the fsync
+                failed, and readers may. In the second case only, ``last`` is the newest of the records.
+        """
+        data = (SEAL if self._torn else b"") + b"".join(encode(record) for record in records)
+        self._torn = True  # until every byte is there
+        with durable.writing(self._path):
+            durable.write_all(self._descriptor, data)
+        self._torn = False
+        self.last = records[-1]
+        with durable.writing(self._path):
+            os.fsync(self._descriptor)
+
+    def _read_tail(self, window: int = TAIL) -> bytes:
+        size = os.fstat(self._descriptor).st_size
+        return os.pread(self._descriptor, window, max(0, size - window))
+
+    def _last_record(self, tail: bytes) -> Record:
+        window = TAIL
+        while True:
+            for line in reversed(tail.split(b"\n")[:-1]):
+                record = decode(line)
+                if record is not None:
+                    return record
+            if len(tail) < window:
+                raise StateUnreadableError(
+                    f"{self._path}: not one whole record in it; `slurmsweep check` says what can be recovered",
+                )
+            window *= 8
+            tail = self._read_tail(window)
+
+
+class Journal:
+    """A sweep's journal on disk.
+
+    Args:
+        path: of the file; it must exist, made by :func:`create`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @contextmanager
+    def locked(self, timeout: float = LOCK_TIMEOUT) -> Iterator[LockedJournal]:
+        """Hold the lock. Other processes wait, so no scheduler is asked and no search is done inside.
+
+        Waiting is by full-jitter back-off, so that thousands of jobs neither march in step nor hammer the file server.
+
+        Raises:
+            LockTimeoutError: others held it for ``timeout`` seconds.
+            StateUnreadableError: the file is missing, not a plain file, or not permitted.
+        """
+        descriptor = self._acquire(timeout)
+        try:
+            yield LockedJournal(self.path, descriptor)
+        finally:
+            os.close(descriptor)  # which releases the lock
+
+    def lines(self, offset: int = 0, number: int = 0) -> Iterator[Line]:
+        """Every line from ``offset`` on, damaged ones too; an unfinished last line is left out. Takes no lock.
+
+        Args:
+            offset: where a line begins.
+            number: how many lines come before it.
+        """
+        with self._open_to_read() as file:
+            file.seek(offset)
+            for raw in file:
+                if not raw.endswith(b"\n"):
+                    return
+                number += 1
+                record = decode(raw[:-1])
+                if number == 1:
+                    _refuse_newer(self.path, record)
+                offset += len(raw)
+                yield Line(number, offset, record, sealed=record is None and raw.endswith(SEAL))
+
+    def _open_to_read(self) -> BinaryIO:
+        try:
+            return open(self.path, "rb")
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+    def _acquire(self, timeout: float) -> int:
+        deadline = time.monotonic() + timeout
+        longest = _FIRST_WAIT
+        descriptor = self._open()
+        while not (locked := _try_lock(descriptor)):
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                raise LockTimeoutError(
+                    f"{self.path}: other processes held its lock for {timeout:.0f} s; nothing was changed. "
+                    "If none of them lives, a file server may hold a dead lock: see docs/failure.md",
+                )
+            time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
+            longest = min(longest * 1.6, _LONGEST_WAIT)
+            if locked is None:
+                os.close(descriptor)
+                descriptor = self._open()
+        return descriptor
+
+    def _open(self) -> int:
+        # O_NOFOLLOW and O_NONBLOCK: a link or a pipe put in the journal's place must neither be followed nor wait for
+        # ever
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self.path, flags)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise StateUnreadableError(f"{self.path} is not a plain file: it is not this sweep's journal")
+        return descriptor
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """True: held now. False: somebody else holds it. None: the file server is out of order, open the file again."""
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError as error:
+        if error.errno in _PASSING_LOCK_ERRORS:
+            return None
+        os.close(descriptor)
+        raise StateUnreadableError(
+            f"this filesystem does not lock files ({error.strerror}): put the sweep on another one by WANDB_DIR",
+        ) from error
+
+
+def _unreadable(path: str, error: OSError) -> StateUnreadableError:
+    hints = {
+        errno.ENOENT: "it is missing; `slurmsweep check` says what can be recovered",
+        errno.EACCES: "you may not open it: ask the sweep's owner",
+        errno.ELOOP: "a symbolic link stands in its place: it was not followed",
+    }
+    return StateUnreadableError(f"{path}: {hints.get(error.errno or 0, error.strerror)}")
+
+
+def _refuse_newer(path: str, record: Record | None) -> None:
+    if record is None or record.get("format") != FORMAT:
+        raise StateUnreadableError(f"{path}: its first line is not that of a slurmsweep journal")
+    if record["version"] > VERSION:
+        raise StateUnreadableError(
+            f"{path}: written by a newer slurmsweep (journal version {record['version']}, this one reads {VERSION}): "
+            "update slurmsweep; nothing was read or changed",
+        )

@@ -1,0 +1,152 @@
+"""Where every file of a sweep is: the only place for file names.
+
+::
+
+    <root>/wandb/sweep-<id>/
+      sweep.json                       the frozen configuration
+      journal.log                      what has happened
+      trials/<shard>/<number>/         a trial: WANDB_DIR and checkpoint folder, kept over attempts
+      trials/<shard>/<number>/<a>/     an attempt: whoever makes it runs it
+      jobs/                            sbatch scripts as submitted, and job output
+
+``<root>`` is ``$WANDB_DIR`` or the current folder, as for wandb (``wandb.sdk.wandb_settings``, ``wandb_dir``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from slurmsweep.errors import NotFoundError
+
+#: At most this many trials share a parent folder: folders with 100,000 entries are slow on parallel filesystems.
+TRIALS_PER_SHARD = 1000
+
+SWEEP_ID = re.compile(r"[a-z0-9]{8}")
+_PREFIX = "sweep-"
+_ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """File names of one sweep.
+
+    Attributes:
+        folder: absolute path of the sweep's folder.
+    """
+
+    folder: str
+
+    @property
+    def sweep_id(self) -> str:
+        """The eight characters after ``sweep-``."""
+        return os.path.basename(self.folder)[len(_PREFIX) :]
+
+    @property
+    def manifest(self) -> str:
+        """The frozen, checked configuration."""
+        return os.path.join(self.folder, "sweep.json")
+
+    @property
+    def journal(self) -> str:
+        """The append-only record of what has happened."""
+        return os.path.join(self.folder, "journal.log")
+
+    @property
+    def trials(self) -> str:
+        """Parent of all shards."""
+        return os.path.join(self.folder, "trials")
+
+    @property
+    def jobs(self) -> str:
+        """Submitted scripts and job output."""
+        return os.path.join(self.folder, "jobs")
+
+    def shard(self, trial: int) -> str:
+        """Parent of the folder of ``trial``."""
+        return os.path.join(self.trials, str(trial // TRIALS_PER_SHARD))
+
+    def trial(self, trial: int) -> str:
+        """The folder of ``trial``, kept over its attempts."""
+        return os.path.join(self.shard(trial), str(trial))
+
+    def attempt(self, trial: int, attempt: int) -> str:
+        """The folder whose maker runs that attempt."""
+        return os.path.join(self.trial(trial), str(attempt))
+
+    def owner(self, trial: int, attempt: int) -> str:
+        """Made exclusively, by the agent before its child starts or by whoever voids the attempt."""
+        return os.path.join(self.attempt(trial, attempt), "owner")
+
+    def outcome(self, trial: int, attempt: int) -> str:
+        """The agent's word on how the attempt ended."""
+        return os.path.join(self.attempt(trial, attempt), "outcome.json")
+
+    def log(self, trial: int, attempt: int) -> str:
+        """Standard output and error of the command."""
+        return os.path.join(self.attempt(trial, attempt), "output.log")
+
+    def params(self, trial: int, attempt: int) -> str:
+        """The parameters as wandb reads them (``WANDB_SWEEP_PARAM_PATH``)."""
+        return os.path.join(self.attempt(trial, attempt), "params.yaml")
+
+    def args_json(self, trial: int, attempt: int) -> str:
+        """The file that ``${args_json_file}`` names."""
+        return os.path.join(self.attempt(trial, attempt), "args.json")
+
+
+def root_folder() -> str:
+    """Absolute path of the folder that holds ``wandb/``: ``$WANDB_DIR``, else the current folder."""
+    return os.path.abspath(os.environ.get("WANDB_DIR") or os.getcwd())
+
+
+def new_sweep_id() -> str:
+    """Eight random characters, as W&B's sweep ids."""
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
+
+
+def sweep_folder(root: str, sweep_id: str) -> str:
+    """Path of the folder of a sweep below ``root``."""
+    return os.path.join(root, "wandb", _PREFIX + sweep_id)
+
+
+def sweep_ids(root: str) -> list[str]:
+    """Ids of the sweeps below ``root``, sorted. A folder without ``sweep.json`` is not a sweep (yet)."""
+    try:
+        names = os.listdir(os.path.join(root, "wandb"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    ids = [name[len(_PREFIX) :] for name in names if name.startswith(_PREFIX)]
+    return sorted(i for i in ids if SWEEP_ID.fullmatch(i) and os.path.isfile(Layout(sweep_folder(root, i)).manifest))
+
+
+def find(name: str, root: str | None = None) -> Layout:
+    """The sweep a person means: by its id below ``root`` (default :func:`root_folder`), or by its folder's path.
+
+    Raises:
+        NotFoundError: there is none; the message says where it was looked for and what is there.
+    """
+    root = root or root_folder()
+    is_path = os.sep in name or name in (".", "..")
+    folder = os.path.abspath(name) if is_path else sweep_folder(root, name)
+    if not is_path and not SWEEP_ID.fullmatch(name):
+        raise NotFoundError(f"{name!r} is not a sweep: give its id (eight of a-z and 0-9) or the path of its folder")
+    if os.path.isfile(os.path.join(folder, "sweep.json")):
+        return Layout(folder)
+    raise NotFoundError(_explain_missing(name, folder, root, is_path=is_path))
+
+
+def _explain_missing(name: str, folder: str, root: str, *, is_path: bool) -> str:
+    if is_path:
+        return f"{name} is not the folder of a sweep: there is no {os.path.join(folder, 'sweep.json')}"
+    known = sweep_ids(root)
+    message = f"no sweep {name} in {os.path.join(root, 'wandb')}"
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"{message}: did you mean {close[0]}?"
+    if known:
+        return f"{message}: `slurmsweep ls` lists the {len(known)} there"
+    return f"{message}: there are no sweeps; set WANDB_DIR to the folder where it was created, or give its path"

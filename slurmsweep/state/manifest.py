@@ -1,0 +1,87 @@
+"""``sweep.json``: the frozen, checked configuration of a sweep. Written once, never changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import StateUnreadableError
+from slurmsweep.state import durable
+from slurmsweep.sweepfile.config import SweepConfig
+
+if TYPE_CHECKING:
+    from slurmsweep.state.layout import Layout
+
+FORMAT = "slurmsweep sweep"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a sweep is.
+
+    Attributes:
+        sweep_id: eight of a-z and 0-9; also the seed of random trials.
+        config: as checked when the sweep was created.
+        trials: number of points, run_cap included; None where the search has no end.
+        workdir: absolute; the folder the command runs in.
+        source: path of the sweep file as it was given.
+        created: wall-clock time, seconds since the epoch.
+        version: of the slurmsweep that created it.
+    """
+
+    sweep_id: str
+    config: SweepConfig
+    trials: int | None
+    workdir: str
+    source: str
+    created: float
+    version: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The document in ``sweep.json``."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "slurmsweep": self.version,
+            "id": self.sweep_id,
+            "created": self.created,
+            "source": self.source,
+            "workdir": self.workdir,
+            "trials": self.trials,
+            "config": self.config.to_json(),
+        }
+
+
+def write(layout: Layout, manifest: Manifest) -> None:
+    """Write ``sweep.json``, whole or not at all. Raises FileExistsError, StateUnwritableError."""
+    durable.write_once(layout.manifest, (json.dumps(manifest.to_json(), indent=1) + "\n").encode())
+
+
+def read(layout: Layout) -> Manifest:
+    """The manifest of a sweep.
+
+    Raises:
+        StateUnreadableError: damaged, of a newer format, or not permitted.
+    """
+    try:
+        with open(layout.manifest, encoding="utf-8") as file:
+            data = json.load(file)
+    except (OSError, ValueError) as error:
+        raise StateUnreadableError(f"{layout.manifest}: {error}") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise StateUnreadableError(f"{layout.manifest} is not a slurmsweep sweep.json")
+    if data["version"] > VERSION:
+        raise StateUnreadableError(
+            f"{layout.manifest}: written by a newer slurmsweep ({data['slurmsweep']}): update slurmsweep",
+        )
+    return Manifest(
+        sweep_id=data["id"],
+        config=SweepConfig.from_json(data["config"]),
+        trials=data["trials"],
+        workdir=data["workdir"],
+        source=data["source"],
+        created=data["created"],
+        version=data["slurmsweep"],
+    )

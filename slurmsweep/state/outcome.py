@@ -1,0 +1,43 @@
+"""How an attempt ended."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slurmsweep.state.lifecycle import TrialState
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of an attempt.
+
+    Attributes:
+        state: one that has ended.
+        cause: ``exit 3``, ``signal 9``, ``timeout``, ``oom``, ``node_fail``, ``preempted``, ``cancelled``, ``lost``;
+            empty for finished.
+        exit_code: what the agent exits with: the command's own, 128 + n for signal n; None where nobody saw it.
+        metric: final value of the sweep's metric; None where it was not logged.
+        seconds: that the command ran; None where nobody saw it end.
+        ended: wall-clock time, seconds since the epoch. For people: clocks of two nodes are never compared.
+        by: ``agent``, or ``reconcile`` where Slurm or the operating system was asked instead.
+    """
+
+    state: TrialState
+    cause: str = ""
+    exit_code: int | None = None
+    metric: float | None = None
+    seconds: float | None = None
+    ended: float | None = None
+    by: str = "agent"
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that say something; ``state`` as its word."""
+        data = {key: value for key, value in asdict(self).items() if value is not None and value != ""}
+        return data | {"state": self.state.value}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Outcome:
+        """The outcome of a record or of an outcome file. Raises KeyError, ValueError where it is not one."""
+        known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+        return cls(**known | {"state": TrialState(data["state"])})

@@ -1,0 +1,58 @@
+"""Who runs an attempt: enough to ask Slurm, or the operating system, whether it still lives."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The agent of an attempt.
+
+    Attributes:
+        host: the operating system's name of the machine.
+        pid_space: the pid namespace: in another one the same pid is another process.
+        pid: of the agent, on that host.
+        start: the process's start time in clock ticks since boot: a pid may be given again, the pair is not.
+        boot: the kernel's boot id: after a reboot nothing of before lives.
+        node: Slurm's name of the machine; None outside Slurm.
+        cluster: Slurm's name of itself; None outside Slurm.
+        job: Slurm job id, of the array where there is one: the id of one array task is equal to the array's own, so
+            tasks are always named by array id and index.
+        task: array index; None outside arrays.
+        restart: how often Slurm had requeued the job.
+    """
+
+    host: str
+    pid: int
+    start: int
+    boot: str
+    pid_space: str = ""
+    node: str | None = None
+    cluster: str | None = None
+    job: str | None = None
+    task: int | None = None
+    restart: int = 0
+
+    @property
+    def job_name(self) -> str | None:
+        """``123_4``, ``123``, or None outside Slurm."""
+        if self.job is None or self.task is None:
+            return self.job
+        return f"{self.job}_{self.task}"
+
+    def same_job(self, other: Owner) -> bool:
+        """Whether both are incarnations of one Slurm job (array task)."""
+        return self.job is not None and (self.cluster, self.job, self.task) == (other.cluster, other.job, other.task)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that say something."""
+        data = {key: value for key, value in asdict(self).items() if value is not None}
+        return data if self.restart else {key: value for key, value in data.items() if key != "restart"}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Owner:
+        """The owner of a record; what a newer version added is left out."""
+        known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+        return cls(**{"host": "", "pid": 0, "start": 0, "boot": "", **known})

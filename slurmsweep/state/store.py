@@ -1,0 +1,295 @@
+"""The transactions over a sweep's state: create, claim, finish, give up.
+
+Two things on disk, each with one job: **the attempt's folder decides who runs**, the journal says what has happened.
+``docs/decisions/0001-folder-decides.md`` has the measurements behind that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import StateUnreadableError, StateUnwritableError
+from slurmsweep.state import durable, layout, manifest
+from slurmsweep.state.fold import Attempt, Fold, Trial
+from slurmsweep.state.head import Head, Slot
+from slurmsweep.state.journal import LOCK_TIMEOUT, Journal, header
+from slurmsweep.state.layout import Layout
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slurmsweep.state.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An attempt whose folder and owner file this process made: nobody else runs it.
+
+    Attributes:
+        slot: trial and attempt.
+        token: 64 random bits, in the claim record and in the owner file.
+        owner: who claimed.
+    """
+
+    slot: Slot
+    token: str
+    owner: Owner
+
+
+@dataclass(frozen=True)
+class NothingLeft:
+    """There is nothing to claim.
+
+    Attributes:
+        reason: for people: ``every trial has been claimed``, ``the sweep is paused``.
+    """
+
+    reason: str
+
+
+class SweepStore:
+    """The state of one sweep.
+
+    Args:
+        place: where its files are.
+        what: its frozen configuration.
+        lock_timeout: seconds to wait for the journal's lock.
+    """
+
+    def __init__(self, place: Layout, what: Manifest, lock_timeout: float = LOCK_TIMEOUT) -> None:
+        self.layout = place
+        self.manifest = what
+        self.journal = Journal(place.journal)
+        self._lock_timeout = lock_timeout
+
+    @classmethod
+    def create(cls, root: str, what: Manifest) -> SweepStore:
+        """Make the folder of a new sweep below ``root``.
+
+        ``sweep.json`` is written last: without it the folder is not a sweep, so a half-made one is never met.
+
+        Raises:
+            StateUnwritableError: nothing that counts was made.
+        """
+        place = Layout(layout.sweep_folder(root, what.sweep_id))
+        durable.ensure_folders(place.trials)
+        durable.ensure_folder(place.jobs)
+        durable.write_once(place.journal, header(what.sweep_id))
+        manifest.write(place, what)
+        return cls(place, what)
+
+    @classmethod
+    def open(cls, name: str) -> SweepStore:
+        """The sweep of that id or folder. Raises NotFoundError, StateUnreadableError."""
+        place = layout.find(name)
+        return cls(place, manifest.read(place))
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Hold the lock; what was queued is on disk at the end, or nothing is if the body raises."""
+        with self.journal.locked(self._lock_timeout) as journal:
+            transaction = Transaction(journal)
+            yield transaction
+            transaction.commit()
+
+    def fold(self) -> Fold:
+        """The state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
+        return Fold().add(self.journal.lines())
+
+    def claim(self, owner: Owner) -> Claim | NothingLeft:
+        """Take the next trial: one given back first, else the next new one.
+
+        The cost does not depend on the number of trials: one lock, one read of 4 KiB, one folder, one record, one
+        fsync. Only where the head knows no work left is the whole journal read, because "nothing left" is said of the
+        truth and not of a hint.
+
+        Raises:
+            LockTimeoutError, StateUnreadableError: nothing was claimed.
+            StateUnwritableError: nothing was claimed, unless the record was written and only its fsync failed: then the
+                trial shows as running until it is found without a living owner.
+        """
+        result = self._claim(owner, waiting=[])
+        if isinstance(result, Claim):
+            return result
+        waiting = self.fold().waiting()
+        return self._claim(owner, waiting) if waiting else result
+
+    def continue_after_requeue(self, owner: Owner) -> Claim | None:
+        """The next attempt of the trial that an earlier incarnation of this Slurm job holds; None if it holds none.
+
+        Slurm runs one incarnation of a job at a time, so the earlier one is over whatever the journal says.
+        """
+        held = [t for t in self.fold().trials.values() if _is_held_by_earlier(t.current, owner)]
+        if not held:
+            return None
+        trial = held[0]
+        claim = Claim(Slot(trial.number, trial.newest + 1), secrets.token_hex(8), owner)
+        with self.transaction() as transaction:
+            if not self._make_attempt(claim):
+                return None
+            self._end_earlier(transaction, trial)
+            transaction.retry([claim.slot], {trial.number: TrialState.PREEMPTED}, why="requeued")
+            self._record_claim(transaction, claim)
+        return claim
+
+    def give_up(self, claim: Claim) -> None:
+        """Give back an attempt whose command was never started: its trial may be claimed again, as the next attempt."""
+        slot = claim.slot
+        with self.transaction() as transaction:
+            transaction.void(slot)
+            again = Slot(slot.trial, slot.attempt + 1)
+            transaction.retry([again], {slot.trial: TrialState.RUNNING}, why="never started")
+
+    def finish(self, claim: Claim, outcome: Outcome) -> None:
+        """Record how the attempt ended: in its folder, then in the journal (which the folders can rebuild).
+
+        Raises:
+            StateUnwritableError, LockTimeoutError: call it again; doing so twice is harmless.
+        """
+        document = {"token": claim.token, **outcome.to_json()}
+        durable.replace(self._outcome_path(claim.slot), (json.dumps(document) + "\n").encode())
+        with self.transaction() as transaction:
+            transaction.end(claim.slot, claim.token, outcome)
+
+    def is_made(self, slot: Slot) -> bool:
+        """Whether somebody made the attempt's folder."""
+        return os.path.isdir(self.layout.attempt(slot.trial, slot.attempt))
+
+    def void(self, slot: Slot) -> bool:
+        """Make sure that nobody runs an attempt of which no owner is known; False where there is one.
+
+        Agent and voider make the same name, the agent a file and the voider a folder: exactly one succeeds, whatever is
+        cached where, and no content has to be read to know who. A maker that wakes up later finds the name taken.
+        """
+        try:
+            durable.make_folder(self._owner_path(slot))
+        except FileExistsError:
+            return os.path.isdir(self._owner_path(slot))
+        return True
+
+    def read_owner(self, slot: Slot) -> tuple[str, Owner] | None:
+        """Token and owner that the maker wrote; None where it did not get so far, or was killed while writing."""
+        if os.path.isdir(self._owner_path(slot)):
+            return None
+        document = _read_json(self._owner_path(slot))
+        return (document["token"], Owner.from_json(document["owner"])) if document else None
+
+    def read_outcome(self, slot: Slot) -> Outcome | None:
+        """What the agent wrote in the attempt's folder; None where it wrote nothing."""
+        document = _read_json(self._outcome_path(slot))
+        return Outcome.from_json(document) if document else None
+
+    def _owner_path(self, slot: Slot) -> str:
+        return self.layout.owner(slot.trial, slot.attempt)
+
+    def _outcome_path(self, slot: Slot) -> str:
+        return self.layout.outcome(slot.trial, slot.attempt)
+
+    def _claim(self, owner: Owner, waiting: list[Slot]) -> Claim | NothingLeft:
+        with self.transaction() as transaction:
+            head = transaction.head.with_queue(waiting)
+            if head.word is not None:
+                return NothingLeft(f"the sweep is {head.word}")
+            for slot in self._candidates(head):
+                transaction.head = head = head.without(slot)
+                claim = Claim(slot, secrets.token_hex(8), owner)
+                if self._make_attempt(claim):
+                    self._record_claim(transaction, claim)
+                    return claim
+        return NothingLeft("every trial has been claimed")
+
+    def _candidates(self, head: Head) -> Iterator[Slot]:
+        yield from head.queue
+        number, end = head.next_trial, self.manifest.trials
+        while end is None or number < end:
+            yield Slot(number, 1)
+            number += 1
+
+    def _make_attempt(self, claim: Claim) -> bool:
+        """Whether this process made the attempt's folder, and then the owner file in it: it alone runs the attempt."""
+        slot = claim.slot
+        folder = self.layout.attempt(slot.trial, slot.attempt)
+        if slot.attempt == 1:
+            durable.ensure_folders(self.layout.trial(slot.trial))
+        try:
+            durable.make_folder(folder)
+            durable.write_new(self._owner_path(slot), _owner_document(claim))
+        except FileExistsError:
+            return False  # somebody else's folder; or ours, voided while this process was stopped in between
+        except StateUnwritableError:
+            self._unmake_attempt(slot)
+            raise
+        return True
+
+    def _unmake_attempt(self, slot: Slot) -> None:
+        """Take back what only this process has seen, so that a full disk costs no trial."""
+        with suppress(StateUnwritableError):
+            durable.remove_file(self._owner_path(slot))
+        durable.remove_empty_folder(self.layout.attempt(slot.trial, slot.attempt))
+
+    def _record_claim(self, transaction: Transaction, claim: Claim) -> None:
+        transaction.claim(claim.slot, claim.token, claim.owner)
+        try:
+            transaction.commit()
+        except StateUnwritableError:
+            if not transaction.is_written:
+                self._unmake_attempt(claim.slot)
+            raise
+
+    def _end_earlier(self, transaction: Transaction, trial: Trial) -> None:
+        earlier = trial.current
+        if earlier and not earlier.outcome:
+            outcome = Outcome(TrialState.PREEMPTED, "requeued", by="reconcile")
+            transaction.end(Slot(trial.number, earlier.number), earlier.token, outcome)
+
+
+class Follower:
+    """A fold kept up to date by reading only what was added since."""
+
+    def __init__(self, store: SweepStore) -> None:
+        self._journal = store.journal
+        self._offset = 0
+        self._number = 0
+        self.state = Fold()
+
+    def refresh(self) -> Fold:
+        """Take in what was added. Raises StateUnreadableError."""
+        for line in self._journal.lines(self._offset, self._number):
+            self.state.add([line])
+            self._offset, self._number = line.end, line.number
+        return self.state
+
+
+def _owner_document(claim: Claim) -> bytes:
+    return (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
+
+
+def _is_held_by_earlier(attempt: Attempt | None, owner: Owner) -> bool:
+    if attempt is None or attempt.owner is None:
+        return False
+    ended = attempt.outcome is not None and attempt.outcome.state is not TrialState.PREEMPTED
+    return not ended and attempt.owner.same_job(owner) and attempt.owner.restart < owner.restart
+
+
+def _read_json(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateUnreadableError(f"{path}: {error.strerror}") from error
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return {}  # its writer was killed in the middle, or a power cut emptied it: there, but saying nothing
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,82 @@
+"""Changes of a sweep while its journal is locked: each method queues one record, and all go to disk together.
+
+Keeping the head in step with the records is this module's business and nobody else's.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.state.head import Head, Slot
+from slurmsweep.state.lifecycle import SweepState, TrialState
+
+if TYPE_CHECKING:
+    from slurmsweep.state.journal import LockedJournal, Record
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.owner import Owner
+
+#: Slots in one retry record: far below the 16 KiB a record may have.
+_SLOTS_PER_RECORD = 500
+
+
+class Transaction:
+    """Records to append, and the head that goes with them.
+
+    Attributes:
+        head: as it will stand after the records queued so far.
+    """
+
+    def __init__(self, journal: LockedJournal) -> None:
+        self._journal = journal
+        self._records: list[Record] = []
+        self.head = Head.from_json(journal.last.get("h", {}))
+
+    def claim(self, slot: Slot, token: str, owner: Owner) -> None:
+        """The attempt of ``slot`` has a maker."""
+        before = TrialState.PENDING if slot.attempt > 1 else None
+        self.head = self.head.without(slot).moved(before, TrialState.RUNNING)
+        self._queue("claim", t=slot.trial, a=slot.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3))
+
+    def end(self, slot: Slot, token: str | None, outcome: Outcome, before: TrialState = TrialState.RUNNING) -> None:
+        """The attempt of ``slot`` has ended; ``before`` is what its trial was until now."""
+        self.head = self.head.moved(before, outcome.state)
+        self._queue("end", t=slot.trial, a=slot.attempt, k=token, out=outcome.to_json())
+
+    def void(self, slot: Slot) -> None:
+        """The attempt of ``slot`` was never started and never will be."""
+        self._queue("void", t=slot.trial, a=slot.attempt)
+
+    def retry(self, slots: list[Slot], before: dict[int, TrialState | None], why: str) -> None:
+        """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now."""
+        for start in range(0, len(slots), _SLOTS_PER_RECORD):
+            batch = slots[start : start + _SLOTS_PER_RECORD]
+            self.head = self.head.with_queue(batch)
+            for slot in batch:
+                self.head = self.head.moved(before[slot.trial], TrialState.PENDING)
+            self._queue("retry", t=[[slot.trial, slot.attempt] for slot in batch], why=why)
+
+    def submit(self, name: str, tasks: int, job: str | None) -> None:
+        """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty)."""
+        self._queue("submit", name=name, tasks=tasks, job=job)
+
+    def order(self, word: SweepState) -> None:
+        """A person paused, resumed (running), stopped (finished) or canceled the sweep."""
+        self.head = replace(self.head, word=None if word is SweepState.RUNNING else word)
+        self._queue("sweep", state=word.value)
+
+    def commit(self) -> None:
+        """Put the queued records on disk: one write, one fsync. Raises StateUnwritableError."""
+        if self._records:
+            records, self._records = self._records, []
+            self._journal.append(records)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether readers may see what was committed last, even if putting it on disk failed afterwards."""
+        return bool(self._journal.last.get("h", {}).get("s") == self.head.sequence)
+
+    def _queue(self, op: str, **fields: Any) -> None:
+        self.head = replace(self.head, sequence=self.head.sequence + 1)
+        self._records.append({"op": op, **fields, "h": self.head.to_json()})

@@ -1,0 +1,84 @@
+"""Fixtures for all tests: sweeps in temporary folders, and the command line as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from slurmsweep.state.manifest import Manifest
+from slurmsweep.state.store import SweepStore
+from slurmsweep.sweepfile.config import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No sweep, job or W&B setting of the surroundings reaches a test, and none writes into the user's home."""
+    for name in list(os.environ):
+        if name.startswith(("WANDB_", "SLURMSWEEP_", "SLURM_")) and name != "SLURM_CONF":
+            monkeypatch.delenv(name)
+    # as in an activated virtual environment: `python` is the one with slurmsweep in it
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"])
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "wandb-cache"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb-config"))
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb-data"))
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Callable[..., SweepStore]:
+    """A new sweep with that many grid points; ``trials=None`` is a search without an end."""
+
+    def make(trials: int | None = 24, root: Path = tmp_path, sweep_id: str = "abcd1234") -> SweepStore:
+        method = "random" if trials is None else "grid"
+        parameters = {"x": {"min": 0, "max": max(1, (trials or 2) - 1)}}
+        config = check({"method": method, "program": "train.py", "parameters": parameters}, "test").config
+        return SweepStore.create(str(root), Manifest(sweep_id, config, trials, str(root), "test.yaml", 0.0, "0"))
+
+    return make
+
+
+@pytest.fixture
+def slurmsweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a process of its own; its current folder is the test's."""
+
+    def run(*argv: str, cwd: Path = tmp_path, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "slurmsweep", *argv],
+            cwd=cwd,
+            env=os.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def write_sweep(tmp_path: Path) -> Callable[..., Path]:
+    """Write a sweep file and its training script; returns the sweep file."""
+
+    def write(script: str, parameters: str = "  x: {values: [1, 2, 3]}", extra: str = "", method: str = "grid") -> Path:
+        (tmp_path / "train.py").write_text(script)
+        file = tmp_path / "sweep.yaml"
+        file.write_text(f"program: train.py\nmethod: {method}\n{extra}\nparameters:\n{parameters}\n")
+        return file
+
+    return write

@@ -1,0 +1,105 @@
+"""The fold needs no order between writers, and later words stand over earlier ones."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from slurmsweep.state.fold import Fold
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import SweepState, TrialState
+
+OWNER = {"host": "n1", "pid": 1, "start": 1, "boot": "b"}
+
+
+def claim(trial, attempt=1, token="k") -> dict:
+    return {"op": "claim", "t": trial, "a": attempt, "k": token, "o": OWNER, "at": 1.0}
+
+
+def end(trial, attempt=1, state="finished", by="agent", ended=1.0, **more) -> dict:
+    return {"op": "end", "t": trial, "a": attempt, "k": "k", "out": {"state": state, "by": by, "ended": ended, **more}}
+
+
+def retry(*pairs) -> dict:
+    return {"op": "retry", "t": [list(pair) for pair in pairs], "why": "test"}
+
+
+def folded(*records) -> Fold:
+    fold = Fold()
+    for record in records:
+        fold.apply(record)
+    return fold
+
+
+def state(*records) -> TrialState:
+    return folded(*records).trials[0].state
+
+
+def test_a_claim_makes_a_trial_run_and_its_outcome_ends_it():
+    assert state(claim(0)) is TrialState.RUNNING
+    assert state(claim(0), end(0)) is TrialState.FINISHED
+
+
+def test_a_retry_makes_a_trial_wait_until_its_next_attempt_is_claimed():
+    failed = [claim(0), end(0, state="failed")]
+
+    assert state(*failed, retry((0, 2))) is TrialState.PENDING
+    assert state(*failed, retry((0, 2)), claim(0, 2)) is TrialState.RUNNING
+
+
+def test_the_agents_word_stands_over_what_slurm_was_asked():
+    asked = end(0, state="crashed", by="reconcile", ended=9.0)
+
+    assert state(claim(0), end(0), asked) is TrialState.FINISHED
+    assert state(claim(0), asked, end(0)) is TrialState.FINISHED
+
+
+def test_a_late_outcome_of_a_superseded_attempt_is_kept_and_changes_nothing():
+    fold = folded(claim(0), retry((0, 2)), claim(0, 2), end(0, 1, state="finished"))
+
+    assert fold.trials[0].state is TrialState.RUNNING
+    assert fold.trials[0].attempts[1].outcome.state is TrialState.FINISHED
+
+
+def test_a_void_attempt_leaves_the_trial_pending():
+    fold = folded(claim(0), {"op": "void", "t": 0, "a": 1}, retry((0, 2)))
+
+    assert fold.trials[0].state is TrialState.PENDING
+    assert fold.waiting() == [Slot(0, 2)]
+
+
+def test_a_second_claim_of_the_same_attempt_is_a_rival():
+    fold = folded(claim(0, token="a"), claim(0, token="b"))
+
+    assert fold.trials[0].attempts[1].rivals == ["b"]
+
+
+def test_records_of_a_kind_invented_later_are_passed_over():
+    assert folded({"op": "telepathy", "t": 0}).trials == {}
+
+
+def test_the_last_order_stands():
+    paused = {"op": "sweep", "state": "paused", "h": {"s": 1}}
+    resumed = {"op": "sweep", "state": "running", "h": {"s": 2}}
+
+    assert folded(paused).word is SweepState.PAUSED
+    assert folded(paused, resumed).word is None
+    assert folded(resumed, paused).word is None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_order_of_records_gives_the_same_state(seed):
+    records = [
+        claim(0), end(0, state="failed", ended=1.0), retry((0, 2)), claim(0, 2), end(0, 2, ended=3.0),
+        claim(1), end(1, state="crashed", by="reconcile", ended=2.0), end(1, ended=4.0),
+        claim(2), {"op": "void", "t": 2, "a": 1}, retry((2, 2)),
+        claim(3), end(3, state="crashed", by="reconcile", ended=2.0, cause="lost"),
+        end(3, state="crashed", by="reconcile", ended=5.0, cause="oom"),
+    ]  # fmt: skip
+    shuffled = random.Random(seed).sample(records, len(records))
+
+    fold = folded(*shuffled)
+
+    seen = {n: (str(t.state), t.cause) for n, t in sorted(fold.trials.items())}
+    assert seen == {0: ("finished", ""), 1: ("finished", ""), 2: ("pending", ""), 3: ("crashed", "oom")}

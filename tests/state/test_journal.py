@@ -1,0 +1,157 @@
+"""The journal survives any damage to its end, and says clearly what it does not read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slurmsweep.errors import LockTimeoutError, StateUnreadableError
+from slurmsweep.state.journal import MAX_RECORD, SEAL, Journal, decode, encode, header
+
+
+def journal_with(tmp_path, *records) -> Journal:
+    path = tmp_path / "journal.log"
+    path.write_bytes(header("abcd1234") + b"".join(encode(record) for record in records))
+    return Journal(str(path))
+
+
+def records_of(journal) -> list:
+    return [line.record for line in journal.lines() if line.record]
+
+
+def append(journal, record) -> None:
+    with journal.locked() as locked:
+        locked.append([record])
+
+
+def test_a_record_is_one_ascii_line_with_its_checksum():
+    line = encode({"op": "claim", "name": "größe\n"})
+
+    assert line.isascii()
+    assert line.count(b"\n") == 1
+    assert decode(line[:-1]) == {"op": "claim", "name": "größe\n"}
+
+
+def test_a_flipped_bit_makes_a_line_unreadable():
+    line = bytearray(encode({"op": "claim", "t": 7})[:-1])
+    line[-3] ^= 1
+
+    assert decode(bytes(line)) is None
+
+
+def test_records_that_would_not_fit_a_tail_are_refused():
+    with pytest.raises(ValueError, match="larger than"):
+        encode({"text": "x" * MAX_RECORD})
+
+
+@pytest.mark.parametrize("junk", [b"", b"\0" * 64, b"\xff garbage"], ids=["cut", "NULs", "junk"])
+def test_cut_at_every_byte_nothing_acknowledged_is_lost_and_the_next_record_counts(tmp_path, junk):
+    first, last = {"op": "claim", "t": 0}, {"op": "claim", "t": 1}
+    journal = journal_with(tmp_path, first, last)
+    whole = Path(journal.path).read_bytes()
+    start_of_last = len(whole) - len(encode(last))
+
+    for cut in range(start_of_last, len(whole)):
+        with open(journal.path, "wb") as file:
+            file.write(whole[:cut] + junk)
+        append(journal, {"op": "claim", "t": 2})
+
+        assert [r.get("t") for r in records_of(journal)] == [None, 0, 2], f"cut at {cut}"
+
+
+def test_a_torn_tail_is_sealed_not_cut(tmp_path):
+    journal = journal_with(tmp_path)
+    torn = encode({"op": "claim", "t": 5})[:-1]
+    with open(journal.path, "ab") as file:
+        file.write(torn)
+
+    append(journal, {"op": "claim", "t": 6})
+
+    content = Path(journal.path).read_bytes()
+    assert torn + SEAL in content
+    assert [line.sealed for line in journal.lines()] == [False, True, False]
+
+
+def test_an_unfinished_last_line_does_not_count_yet(tmp_path):
+    journal = journal_with(tmp_path, {"op": "claim", "t": 0})
+    with open(journal.path, "ab") as file:
+        file.write(encode({"op": "claim", "t": 1})[:-1])
+
+    assert [r.get("t") for r in records_of(journal)] == [None, 0]
+
+
+def test_the_last_record_is_found_behind_junk_longer_than_the_tail(tmp_path):
+    journal = journal_with(tmp_path, {"op": "claim", "t": 3})
+    with open(journal.path, "ab") as file:
+        file.write(b"x" * 20_000)
+
+    with journal.locked() as locked:
+        assert locked.last == {"op": "claim", "t": 3}
+
+
+def test_a_journal_of_a_newer_format_is_refused_unread(tmp_path):
+    path = tmp_path / "journal.log"
+    path.write_bytes(encode({"op": "journal", "format": "slurmsweep journal", "version": 99, "sweep": "abcd1234"}))
+
+    with pytest.raises(StateUnreadableError, match="newer slurmsweep"):
+        list(Journal(str(path)).lines())
+
+
+def test_a_file_that_is_no_journal_is_refused(tmp_path):
+    path = tmp_path / "journal.log"
+    path.write_bytes(b"hello\n")
+
+    with pytest.raises(StateUnreadableError, match="not that of a slurmsweep journal"):
+        list(Journal(str(path)).lines())
+
+
+def test_a_symbolic_link_in_its_place_is_not_followed(tmp_path):
+    target = tmp_path / "elsewhere"
+    target.write_bytes(b"precious\n")
+    (tmp_path / "journal.log").symlink_to(target)
+
+    with pytest.raises(StateUnreadableError, match="symbolic link"), Journal(str(tmp_path / "journal.log")).locked():
+        pass
+    assert target.read_bytes() == b"precious\n"
+
+
+def test_a_pipe_in_its_place_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "journal.log")
+
+    with pytest.raises(StateUnreadableError, match="not a plain file"), Journal(str(tmp_path / "journal.log")).locked():
+        pass
+
+
+def test_waiting_for_the_lock_ends_with_a_message(tmp_path):
+    journal = journal_with(tmp_path)
+
+    with journal.locked(), pytest.raises(LockTimeoutError, match="held its lock"), journal.locked(timeout=0.2):
+        pass
+
+
+def test_a_killed_holder_does_not_keep_the_lock(tmp_path):
+    journal = journal_with(tmp_path)
+    script = (
+        "import os, signal, sys; from slurmsweep.state.journal import Journal\n"
+        "with Journal(sys.argv[1]).locked(): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, journal.path], check=False)
+    assert killed.returncode == -9
+
+    append(journal, {"op": "claim", "t": 0})
+
+    assert [r.get("t") for r in records_of(journal)] == [None, 0]
+
+
+def test_several_records_go_to_disk_in_one_write(tmp_path):
+    journal = journal_with(tmp_path)
+
+    with journal.locked() as locked:
+        locked.append([{"t": 1}, {"t": 2}])
+        assert locked.last == {"t": 2}
+
+    assert [r.get("t") for r in records_of(journal)] == [None, 1, 2]
