@@ -1,0 +1,133 @@
+"""The agent: claim a trial, run it, record its outcome; ``--count`` times."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from slurmsweep.agent import child, identity, stopping
+from slurmsweep.agent.attempt import prepare, run_attempt
+from slurmsweep.errors import StateError
+from slurmsweep.state import durable
+from slurmsweep.state.store import Claim, NothingLeft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from slurmsweep.agent.attempt import Prepared
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.owner import Owner
+    from slurmsweep.state.store import SweepStore
+
+#: Seconds between tries to record an outcome: a full disk or a restarting file server passes, a result is precious.
+_RECORD_AGAIN = (1, 2, 5, 10, 20, 40, 60, 60, 60)
+
+
+def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
+    """Run up to ``count`` trials, one after the other.
+
+    Args:
+        store: of the sweep.
+        count: 1 makes the walltime of a job predictable.
+        environ: this process's environment.
+        say: takes lines for people.
+
+    Returns:
+        The exit code: of the first trial that did not end with 0 (128 + n for signal n); 0 when all finished or there
+        was nothing to do.
+
+    Raises:
+        StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
+    """
+    owner = identity.this_process(environ)
+    child.adopt_orphans()
+    code = 0
+    with child.signals_blocked():
+        for _ in range(count):
+            stop = child.pending_stop()
+            if stop is not None and stopping.asks_to_stop(stop):
+                return code or 128 + stop
+            claim = _next_claim(store, owner)
+            if isinstance(claim, NothingLeft):
+                say(f"nothing left to do: {claim.reason}")
+                break
+            trial_code, stopped = _run_claim(store, claim, environ, say)
+            code = code or trial_code
+            if stopped:
+                break
+    if code == 0:
+        _remove_own_job_output(environ)
+    return code
+
+
+def _next_claim(store: SweepStore, owner: Owner) -> Claim | NothingLeft:
+    if owner.restart:
+        held = store.continue_after_requeue(owner)
+        if held is not None:
+            return held
+    return store.claim(owner)
+
+
+def _run_claim(
+    store: SweepStore, claim: Claim, environ: Mapping[str, str], say: Callable[[str], None]
+) -> tuple[int, bool]:
+    """Exit code of the trial, and whether the agent was asked to stop."""
+    name = f"trial {claim.slot.trial}, attempt {claim.slot.attempt}"
+    prepared = _prepare(store, claim, environ)
+    say(f"{name}: started, log in {store.layout.log(claim.slot.trial, claim.slot.attempt)}")
+    outcome, ended = run_attempt(store, claim.slot, prepared)
+    _record(store, claim, outcome, say)
+    say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
+    return outcome.exit_code or 0, ended.stop is not None
+
+
+def _prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prepared:
+    """Write the attempt's files; where that cannot be done the trial is given back."""
+    try:
+        return prepare(store, claim.slot, environ)
+    except StateError:
+        with suppress(StateError):  # then resubmit finds it: running, by a process that is gone
+            store.give_up(claim)
+        raise
+
+
+def _record(store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
+    """Record the outcome, patiently; where it cannot be done, print it so that nothing is lost, and raise."""
+    for delay in _RECORD_AGAIN:
+        problem = _try_to_record(store, claim, outcome)
+        if problem is None:
+            return
+        say(f"{problem}; trying again in {delay} s")
+        time.sleep(delay)
+    problem = _try_to_record(store, claim, outcome)
+    if problem is not None:
+        document = {"trial": claim.slot.trial, "attempt": claim.slot.attempt, **outcome.to_json()}
+        say(f"outcome not recorded: {json.dumps(document)}")
+        raise problem
+
+
+def _try_to_record(store: SweepStore, claim: Claim, outcome: Outcome) -> StateError | None:
+    """What kept the outcome from being recorded; None when it is."""
+    try:
+        store.finish(claim, outcome)
+    except StateError as error:
+        return error
+    return None
+
+
+def _remove_own_job_output(environ: Mapping[str, str]) -> None:
+    """Remove this array task's output file: after a clean end it says nothing that the trial's log does not.
+
+    Only a file that Slurm named after this very task (``%A_%a``) and that is this process's standard output.
+    """
+    task = f"{environ.get('SLURM_ARRAY_JOB_ID')}_{environ.get('SLURM_ARRAY_TASK_ID')}"
+    if "SLURM_ARRAY_TASK_ID" not in environ or not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+        return
+    path = os.readlink(f"/proc/self/fd/{sys.stdout.fileno()}")
+    if task in os.path.basename(path):
+        durable.remove_file(path)

@@ -1,0 +1,171 @@
+"""One attempt: write what the command needs, run it, and say how it ended."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurmsweep import search
+from slurmsweep.agent import metrics, params_file, stopping
+from slurmsweep.agent.child import Child
+from slurmsweep.agent.environment import child_environment
+from slurmsweep.errors import UsageError
+from slurmsweep.state import durable
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.sweepfile import command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slurmsweep.state.head import Slot
+    from slurmsweep.state.store import SweepStore
+
+#: Exit codes of a shell for a command that cannot be run, or is not there.
+_CANNOT_RUN, _NOT_FOUND = 126, 127
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of a command.
+
+    Attributes:
+        status: exit code, or minus the number of the signal that ended it.
+        stop: the signal by which the agent was asked to stop; None where the command ended by itself.
+        seconds: that it ran.
+    """
+
+    status: int
+    stop: signal.Signals | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A command ready to be started.
+
+    Attributes:
+        argv: empty where it cannot be made; the log says why.
+        environ: its environment.
+        log: descriptor of the attempt's log.
+    """
+
+    argv: list[str]
+    environ: dict[str, str]
+    log: int
+
+
+def run_attempt(store: SweepStore, slot: Slot, prepared: Prepared) -> tuple[Outcome, Ended]:
+    """Run a prepared command to its end; nothing of it is left running afterwards.
+
+    A command that cannot be started is a failed trial (exit code 127 or 126, as in a shell), and its log says why.
+    """
+    try:
+        ended = _run(prepared, store.manifest.workdir)
+    finally:
+        os.close(prepared.log)
+    outcome = _outcome(store, slot, ended)
+    _drop_params_file(store, slot, outcome)
+    return outcome, ended
+
+
+def prepare(store: SweepStore, slot: Slot, environ: Mapping[str, str]) -> Prepared:
+    """Write what the command needs: parameters file, log, environment.
+
+    Raises:
+        StateUnwritableError: the attempt's files could not be written.
+    """
+    config, layout = store.manifest.config, store.layout
+    params = search.parameters(config, slot.trial, store.manifest.sweep_id)
+    json_file = layout.args_json(slot.trial, slot.attempt)
+    durable.write_new(
+        layout.params(slot.trial, slot.attempt), params_file.render(params).encode("utf-8", "surrogatepass")
+    )
+    if command.needs_json_file(config):
+        durable.write_new(json_file, command.json_text(params).encode())
+    log = durable.open_log(layout.log(slot.trial, slot.attempt))
+    seen = child_environment(environ, config, layout, slot)
+    try:
+        argv = command.build_argv(config, params, environ=environ, json_file=json_file)
+    except UsageError as error:
+        _say(log, str(error))
+        argv = []
+    return Prepared(argv, seen, log)
+
+
+def _run(prepared: Prepared, workdir: str) -> Ended:
+    if not prepared.argv:
+        return Ended(_NOT_FOUND, None, 0.0)
+    try:
+        child = Child(prepared.argv, cwd=workdir, environ=prepared.environ, output=prepared.log)
+    except OSError as error:
+        _say(prepared.log, f"cannot start {prepared.argv}: {error}")
+        return Ended(_NOT_FOUND if error.errno == errno.ENOENT else _CANNOT_RUN, None, 0.0)
+    stop = _attend(child, prepared.environ)
+    seconds = time.monotonic() - child.started
+    child.end_leftovers()
+    status = child.exit_status()
+    return Ended(_CANNOT_RUN if status is None else status, stop, seconds)
+
+
+def _attend(child: Child, environ: Mapping[str, str]) -> signal.Signals | None:
+    """Wait for the child's end, passing signals on; the first one that asked to stop.
+
+    The second request terminates the whole group, the third kills it; so does the end of the grace.
+    """
+    stop: signal.Signals | None = None
+    requests = 0
+    deadline: float | None = None
+    while child.exit_status() is None:
+        number = child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        if number is None:
+            if deadline is not None and time.monotonic() >= deadline:
+                child.kill_group()
+            continue
+        if not stopping.asks_to_stop(number):
+            child.send(number)
+            continue
+        requests += 1
+        if requests == 1:
+            stop = number
+            deadline = time.monotonic() + stopping.grace(number, environ)
+        _ask_to_stop(child, number, requests)
+    return stop
+
+
+def _ask_to_stop(child: Child, number: signal.Signals, requests: int) -> None:
+    if requests == 1:
+        child.send(stopping.signal_for_command(number))
+    elif requests == 2:
+        child.send(signal.SIGTERM)
+    else:
+        child.kill_group()
+
+
+def _outcome(store: SweepStore, slot: Slot, ended: Ended) -> Outcome:
+    state, cause = stopping.verdict(ended.status, ended.stop)
+    name = store.manifest.config.metric.name if store.manifest.config.metric else None
+    folder = store.layout.attempt(slot.trial, slot.attempt)
+    value = metrics.read_metric(folder, store.layout.trial(slot.trial), name).value if name else None
+    return Outcome(
+        state=state,
+        cause=cause,
+        exit_code=stopping.exit_code(ended.status),
+        metric=value,
+        seconds=round(ended.seconds, 3),
+        ended=round(time.time(), 3),
+    )
+
+
+def _drop_params_file(store: SweepStore, slot: Slot, outcome: Outcome) -> None:
+    """Remove the parameters file of a finished trial that did not use wandb: number and sweep.json give them again."""
+    used_by_wandb = os.path.isdir(os.path.join(store.layout.trial(slot.trial), "wandb"))
+    if outcome.exit_code == 0 and not used_by_wandb:
+        durable.remove_file(store.layout.params(slot.trial, slot.attempt))
+
+
+def _say(log: int, message: str) -> None:
+    durable.write_all(log, f"slurmsweep: {message}\n".encode())

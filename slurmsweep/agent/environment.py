@@ -1,0 +1,66 @@
+"""The environment of a trial's command: W&B's names, so that an unmodified script finds what a W&B agent gives it.
+
+Source: ``wandb.wandb_agent.Agent._command_run`` (names), ``wandb.sdk.wandb_settings`` (meanings).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slurmsweep.state.head import Slot
+    from slurmsweep.state.layout import Layout
+    from slurmsweep.sweepfile.config import SweepConfig
+
+
+def child_environment(environ: Mapping[str, str], config: SweepConfig, layout: Layout, slot: Slot) -> dict[str, str]:
+    """The variables a trial's command sees.
+
+    What the user has set wins where W&B lets it (``WANDB_MODE``, ``WANDB_PROJECT``, ...); what says which trial this is
+    is always ours. An inherited ``WANDB_SERVICE`` would make wandb talk to another run's process, so it goes.
+    """
+    inherited = {name: value for name, value in environ.items() if name != "WANDB_SERVICE"}
+    return _defaults(config) | inherited | _trial(layout, slot) | {"PATH": _search_path(environ)}
+
+
+def run_id(layout: Layout, trial: int) -> str:
+    """The W&B run id of a trial: the same over its attempts, so that wandb goes on with the run."""
+    return f"{layout.sweep_id}-{trial}"
+
+
+def _defaults(config: SweepConfig) -> dict[str, str]:
+    named = {"WANDB_PROJECT": config.project, "WANDB_ENTITY": config.entity}
+    return {
+        "WANDB_MODE": "offline",
+        "WANDB_RESUME": "allow",
+        # without it nothing of a killed run would be on disk: by default wandb writes after 15 s or 32 KiB
+        "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",
+        **{name: value for name, value in named.items() if value},
+    }
+
+
+def _trial(layout: Layout, slot: Slot) -> dict[str, str]:
+    return {
+        "WANDB_SWEEP_ID": layout.sweep_id,
+        "WANDB_RUN_ID": run_id(layout, slot.trial),
+        "WANDB_SWEEP_PARAM_PATH": layout.params(slot.trial, slot.attempt),
+        "WANDB_DIR": layout.trial(slot.trial),
+        "SLURMSWEEP_SWEEP": layout.folder,
+        "SLURMSWEEP_TRIAL": str(slot.trial),
+        "SLURMSWEEP_ATTEMPT": str(slot.attempt),
+        "SLURMSWEEP_ATTEMPT_DIR": layout.attempt(slot.trial, slot.attempt),
+        "SLURMSWEEP_CHECKPOINT_DIR": layout.trial(slot.trial),
+    }
+
+
+def _search_path(environ: Mapping[str, str]) -> str:
+    """``PATH``, with this interpreter's folder at its end.
+
+    W&B's ``${interpreter}`` is the word ``python``, which a Debian machine does not have outside a virtual
+    environment. At the end, so that an environment the user activated stays first.
+    """
+    return os.pathsep.join(part for part in (environ.get("PATH", os.defpath), os.path.dirname(sys.executable)) if part)

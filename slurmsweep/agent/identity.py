@@ -1,0 +1,71 @@
+"""Who this process is, for the claim's owner; and whether a process of this host still lives."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from slurmsweep.state.owner import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Field of /proc/<pid>/stat after the command's closing bracket: start time in clock ticks since boot (proc(5)).
+_START_FIELD = 19
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+def this_process(environ: Mapping[str, str]) -> Owner:
+    """The owner that this process is, with what Slurm says of its job (sbatch(1), output environment variables)."""
+    array = environ.get("SLURM_ARRAY_JOB_ID")
+    task = environ.get("SLURM_ARRAY_TASK_ID")
+    return Owner(
+        host=os.uname().nodename,
+        pid=os.getpid(),
+        start=process_start(os.getpid()) or 0,
+        boot=boot_id(),
+        pid_space=_pid_space(),
+        node=environ.get("SLURMD_NODENAME"),
+        cluster=environ.get("SLURM_CLUSTER_NAME"),
+        job=array or environ.get("SLURM_JOB_ID"),
+        task=int(task) if array and task else None,
+        restart=int(environ.get("SLURM_RESTART_COUNT") or 0),
+    )
+
+
+def lives_here(owner: Owner) -> bool | None:
+    """Whether the owner's process lives; None where it is another machine's, or in another container.
+
+    A pid alone proves nothing: it may have been given to another process, so its start time is compared too.
+    """
+    if owner.host != os.uname().nodename:
+        return None
+    if owner.boot != boot_id():
+        return False
+    return process_start(owner.pid) == owner.start if owner.pid_space == _pid_space() else None
+
+
+def process_start(pid: int) -> int | None:
+    """Start time in clock ticks since boot of a process that runs; None where there is none, or only its zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[_START_FIELD])
+
+
+def _pid_space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""  # no such thing here: then there is one space only
+
+
+def boot_id() -> str:
+    """The kernel's random id of this boot; empty where there is no such file."""
+    try:
+        with open(_BOOT_ID, encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""

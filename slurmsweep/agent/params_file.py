@@ -1,0 +1,56 @@
+"""The parameters file that wandb reads (``WANDB_SWEEP_PARAM_PATH``), written without a YAML library.
+
+Shape: ``wandb.sdk.lib.config_util.save_config_file_from_dict``. Each value is written so that YAML 1.1 (wandb), and
+JSON but for the non-finite numbers (the native client), read back exactly what was put in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Characters that may stand raw in a double-quoted YAML string: printable ones (YAML 1.1, c-printable), without the
+#: line breaks that YAML folds (U+0085, U+2028, U+2029) and the byte order mark.
+_MUST_ESCAPE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(params: Mapping[str, Any]) -> str:
+    """The text of the file."""
+    entries = [f"{name}:\n  value: {_flow(value)}\n" for name, value in params.items()]
+    return "wandb_version: 1" + ("\n\n" + "".join(entries) if entries else "")
+
+
+def _flow(value: Any) -> str:
+    """A value in the form that YAML 1.1 and JSON share."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_string(str(key))}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    if isinstance(value, float):
+        return _float(value)
+    if isinstance(value, str):
+        return _string(value)
+    return json.dumps(value)
+
+
+def _float(value: float) -> str:
+    """``1.0e-05``: without the dot YAML 1.1 would read a string."""
+    if math.isnan(value):
+        return ".nan"
+    if math.isinf(value):
+        return ".inf" if value > 0 else "-.inf"
+    digits, e, exponent = repr(value).partition("e")
+    if not e:
+        return digits
+    sign = "" if exponent[0] in "+-" else "+"
+    return (digits if "." in digits else f"{digits}.0") + "e" + sign + exponent
+
+
+def _string(value: str) -> str:
+    quoted = json.dumps(value, ensure_ascii=False)
+    return _MUST_ESCAPE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)

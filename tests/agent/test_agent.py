@@ -1,0 +1,339 @@
+"""The agent around real commands: what they see, what their end means, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+AWKWARD = [
+    "two words",
+    'it\'s "q"',
+    "a\nb\tc",
+    "$HOME `id` $(id)",
+    "größe 日本 🎉",
+    "--x=y; rm -rf /",
+    "",
+    "*",
+    "#SBATCH --x",
+]
+
+SHOW_ENVIRONMENT = """
+import json, os, sys
+names = [n for n in os.environ if n.startswith(("WANDB_", "SLURMSWEEP_"))]
+print(json.dumps({"env": {n: os.environ[n] for n in names}, "argv": sys.argv[1:], "cwd": os.getcwd(),
+                  "group": os.getpgid(0) == os.getpid(), "stdin": sys.stdin.read()}))
+"""
+
+SLEEPER = """
+import os, signal, sys, time
+def leave(number, frame):
+    print("heard", signal.Signals(number).name, flush=True)
+    sys.exit(128 + number)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, leave)
+print("ready", os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def create(slurmsweep, write_sweep):
+    """Create a sweep around a script; returns its id."""
+
+    def create(script, parameters="  x: {values: [1, 2, 3]}", extra="", method="grid") -> str:
+        done = slurmsweep("create", str(write_sweep(script, parameters, extra, method)))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return create
+
+
+@pytest.fixture
+def trial(slurmsweep):
+    """One trial of a sweep, as ``trials --json`` shows it."""
+
+    def trial(sweep, number=0) -> dict:
+        done = slurmsweep("trials", sweep, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)[number]
+
+    return trial
+
+
+@pytest.fixture
+def agent_at_work(tmp_path):
+    """Start an agent; returns its process once its command has printed ``ready``, with the command's pid."""
+    agents = []
+
+    def start(sweep, number=0, **environ) -> tuple[subprocess.Popen, int]:
+        command = [sys.executable, "-m", "slurmsweep", "agent", sweep]
+        agent = subprocess.Popen(
+            command, cwd=tmp_path, env=os.environ | environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        agents.append(agent)
+        log = tmp_path / "wandb" / f"sweep-{sweep}" / "trials" / "0" / str(number) / "1" / "output.log"
+        deadline = time.monotonic() + 30
+        while not (log.exists() and "ready" in log.read_text()):
+            assert time.monotonic() < deadline, "the command never got ready"
+            assert agent.poll() is None, agent.communicate()[1]
+            time.sleep(0.02)
+        return agent, int(log.read_text().split()[1])
+
+    yield start
+    for agent in agents:
+        if agent.poll() is None:
+            agent.kill()
+        agent.communicate()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def log_of(slurmsweep, sweep, number=0) -> str:
+    done = slurmsweep("logs", sweep, str(number))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_command_sees_what_a_wandb_agent_gives_it(create, slurmsweep, tmp_path):
+    sweep = create(SHOW_ENVIRONMENT, extra="project: p1\nentity: e1")
+    assert slurmsweep("agent", sweep).returncode == 0
+
+    seen = json.loads(log_of(slurmsweep, sweep))
+    folder = tmp_path / "wandb" / f"sweep-{sweep}"
+    trial_folder = str(folder / "trials" / "0" / "0")
+    environ = seen["env"]
+    assert seen["argv"] == ["--x=1"]
+    assert seen["cwd"] == str(tmp_path)
+    assert seen["group"] is True
+    assert seen["stdin"] == ""
+    assert environ["WANDB_SWEEP_ID"] == sweep
+    assert environ["WANDB_RUN_ID"] == f"{sweep}-0"
+    assert environ["WANDB_DIR"] == trial_folder
+    assert environ["WANDB_SWEEP_PARAM_PATH"] == f"{trial_folder}/1/params.yaml"
+    assert (environ["WANDB_PROJECT"], environ["WANDB_ENTITY"]) == ("p1", "e1")
+    assert (environ["WANDB_MODE"], environ["WANDB_RESUME"]) == ("offline", "allow")
+    assert environ["SLURMSWEEP_CHECKPOINT_DIR"] == trial_folder
+
+
+def test_what_the_user_has_set_wins(create, slurmsweep):
+    sweep = create(SHOW_ENVIRONMENT, extra="project: from-file")
+    slurmsweep("agent", sweep, WANDB_MODE="disabled", WANDB_PROJECT="mine", WANDB_SERVICE="2-1-tcp-localhost-1")
+
+    environ = json.loads(log_of(slurmsweep, sweep))["env"]
+    assert (environ["WANDB_MODE"], environ["WANDB_PROJECT"]) == ("disabled", "mine")
+    assert "WANDB_SERVICE" not in environ
+
+
+def test_awkward_values_reach_the_script_unchanged(create, slurmsweep, tmp_path):
+    sweep = create(SHOW_ENVIRONMENT, parameters=f"  text: {{values: {json.dumps(AWKWARD)}}}")
+    done = slurmsweep("agent", "--count", str(len(AWKWARD)), sweep)
+    assert done.returncode == 0, done.stderr
+
+    got = [json.loads(log_of(slurmsweep, sweep, n))["argv"] for n in range(len(AWKWARD))]
+    assert got == [[f"--text={value}"] for value in AWKWARD]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "state", "cause"),
+    [
+        ("pass", 0, "finished", ""),
+        ("raise SystemExit(3)", 3, "failed", "exit 3"),
+        ("1 / 0", 1, "failed", "exit 1"),
+        ("import os; os.kill(os.getpid(), 9)", 137, "crashed", "signal 9"),
+        ("import os; os.kill(os.getpid(), 11)", 139, "crashed", "signal 11"),
+    ],
+)
+def test_the_agent_exits_as_its_trial_did(create, slurmsweep, trial, body, code, state, cause):
+    sweep = create(body)
+
+    done = slurmsweep("agent", sweep)
+
+    assert done.returncode == code
+    shown = trial(sweep)
+    assert (shown["state"], shown["cause"], shown["exit_code"]) == (state, cause, code)
+
+
+def test_a_traceback_of_the_script_is_in_its_log(create, slurmsweep):
+    sweep = create("print('before')\n1 / 0")
+    slurmsweep("agent", sweep)
+
+    text = log_of(slurmsweep, sweep)
+    assert text.startswith("before\n")
+    assert "ZeroDivisionError" in text
+
+
+def test_with_nothing_left_to_do_it_says_so_and_exits_0(create, slurmsweep):
+    sweep = create("pass")
+    assert slurmsweep("agent", "--count", "3", sweep).returncode == 0
+
+    done = slurmsweep("agent", sweep)
+
+    assert done.returncode == 0
+    assert done.stderr == "slurmsweep: nothing left to do: every trial has been claimed\n"
+
+
+def test_count_runs_that_many_one_after_the_other(create, slurmsweep):
+    sweep = create("pass", parameters="  x: {min: 1, max: 5}")
+    done = slurmsweep("agent", "--count", "4", sweep)
+
+    assert [line for line in done.stderr.splitlines() if "finished" in line] == [
+        f"slurmsweep: trial {n}, attempt 1: finished" for n in range(4)
+    ]
+
+
+def test_a_command_that_is_not_there_is_a_failed_trial(create, slurmsweep, trial):
+    sweep = create("pass", extra="command: [no-such-program, '${program}', '${args}']")
+
+    assert slurmsweep("agent", sweep).returncode == 127
+    assert trial(sweep)["cause"] == "exit 127"
+    assert "No such file or directory: 'no-such-program'" in log_of(slurmsweep, sweep)
+
+
+def test_an_unset_environment_variable_is_named_in_the_log(create, slurmsweep, trial):
+    sweep = create("pass", extra="command: [python, '${program}', '--out=${envvar:NOT_SET_HERE}']")
+
+    assert slurmsweep("agent", sweep).returncode == 127
+    assert "NOT_SET_HERE" in log_of(slurmsweep, sweep)
+
+
+@pytest.mark.parametrize(
+    ("sent", "heard", "state", "cause"),
+    [
+        (signal.SIGTERM, "SIGTERM", "killed", "terminated"),
+        (signal.SIGINT, "SIGINT", "killed", "interrupted"),
+        (signal.SIGHUP, "SIGHUP", "killed", "hangup"),
+        (signal.SIGUSR1, "SIGTERM", "crashed", "timeout"),
+    ],
+)
+def test_signals_reach_the_command_and_its_end_is_recorded(
+    create, slurmsweep, trial, agent_at_work, sent, heard, state, cause
+):
+    sweep = create(SLEEPER)
+    agent, _ = agent_at_work(sweep)
+
+    agent.send_signal(sent)
+    agent.communicate(timeout=30)
+
+    assert log_of(slurmsweep, sweep).splitlines()[1] == f"heard {heard}"
+    assert (trial(sweep)["state"], trial(sweep)["cause"]) == (state, cause)
+    assert agent.returncode == 128 + signal.Signals[heard]
+
+
+def test_usr2_is_passed_on_and_the_trial_goes_on(create, slurmsweep, trial, agent_at_work):
+    script = "import signal, time\nsignal.signal(signal.SIGUSR2, lambda *_: print('two', flush=True))\n"
+    sweep = create(script + "print('ready 0', flush=True); time.sleep(1.5)")
+    agent, _ = agent_at_work(sweep)
+
+    agent.send_signal(signal.SIGUSR2)
+    agent.communicate(timeout=30)
+
+    assert "two" in log_of(slurmsweep, sweep)
+    assert trial(sweep)["state"] == "finished"
+
+
+def test_a_command_that_ignores_signals_is_killed_after_its_grace(create, trial, agent_at_work):
+    sweep = create(
+        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('ready 0', flush=True)\ntime.sleep(60)"
+    )
+    agent, _ = agent_at_work(sweep, WANDB_AGENT_KILL_DELAY="0.3")
+
+    agent.send_signal(signal.SIGTERM)
+    agent.communicate(timeout=30)
+
+    assert agent.returncode == 137
+    assert (trial(sweep)["state"], trial(sweep)["cause"]) == ("killed", "terminated")
+
+
+def test_a_third_request_kills_without_waiting(create, trial, agent_at_work):
+    sweep = create(
+        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('ready 0', flush=True)\ntime.sleep(60)"
+    )
+    agent, _ = agent_at_work(sweep, WANDB_AGENT_KILL_DELAY="100")
+
+    for _ in range(3):
+        agent.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+    agent.communicate(timeout=30)
+
+    assert agent.returncode == 137
+
+
+def test_what_the_command_leaves_running_is_ended(create, slurmsweep, tmp_path):
+    script = (
+        "import subprocess\n"
+        "for new in (False, True):\n"
+        "    p = subprocess.Popen(['sleep', '60'], start_new_session=new)\n"
+        "    open('pids', 'a').write(f'{p.pid}\\n')\n"
+    )
+    sweep = create(script)
+
+    assert slurmsweep("agent", sweep).returncode == 0
+
+    pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 2
+    assert [is_alive(pid) for pid in pids] == [False, False]
+
+
+def test_a_killed_agent_takes_its_command_with_it_and_the_trial_is_run_again(
+    create, slurmsweep, trial, agent_at_work, tmp_path
+):
+    sweep = create(SLEEPER, parameters="  x: {value: 1}")
+    agent, command = agent_at_work(sweep)
+
+    agent.kill()
+    agent.communicate()
+    deadline = time.monotonic() + 10
+    while is_alive(command):
+        assert time.monotonic() < deadline, "the command outlived its agent"
+        time.sleep(0.02)
+
+    assert json.loads(slurmsweep("status", sweep, "--json").stdout)["counts"]["crashed"] == 1
+    assert (trial(sweep)["state"], trial(sweep)["cause"]) == ("crashed", "lost")
+    (tmp_path / "train.py").write_text("print('better')")
+    assert slurmsweep("resubmit", sweep, "--backend", "local").returncode == 0
+    assert (trial(sweep)["state"], trial(sweep)["attempt"]) == ("finished", 2)
+    assert slurmsweep("check", sweep).returncode == 0
+
+
+def test_status_writes_nothing(create, slurmsweep, agent_at_work, tmp_path):
+    sweep = create(SLEEPER)
+    agent, _ = agent_at_work(sweep)
+    agent.kill()
+    agent.communicate()
+    journal = tmp_path / "wandb" / f"sweep-{sweep}" / "journal.log"
+    before = journal.read_bytes()
+
+    for name in ("status", "trials", "check"):
+        slurmsweep(name, sweep)
+
+    assert journal.read_bytes() == before
+
+
+def test_a_finished_trial_costs_at_most_six_inodes(create, slurmsweep, tmp_path):
+    sweep = create("import slurmsweep\nslurmsweep.init()\nslurmsweep.log({'loss': 1.0})\nslurmsweep.finish()")
+    assert slurmsweep("agent", sweep).returncode == 0
+
+    trial_folder = tmp_path / "wandb" / f"sweep-{sweep}" / "trials" / "0" / "0"
+    inodes = [trial_folder, *trial_folder.rglob("*")]
+    assert len(inodes) <= 6, inodes
+
+
+def test_a_program_without_python_on_the_path_is_still_run(create, slurmsweep, tmp_path):
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    sweep = create("print('ran')")
+
+    assert slurmsweep("agent", sweep, PATH=str(empty)).returncode == 0
+    assert log_of(slurmsweep, sweep) == "ran\n"
