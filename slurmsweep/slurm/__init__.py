@@ -1,0 +1,1 @@
+"""The boundary to Slurm: submit arrays, ask about jobs, understand the answers."""

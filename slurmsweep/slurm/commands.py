@@ -1,0 +1,63 @@
+"""Runs Slurm's own programs: argument lists, a time limit, and errors that say what did not answer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from slurmsweep.errors import SchedulerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Seconds. Slurm's own clients give up after MessageTimeout (10 s by default) or a few times that.
+_TIMEOUT = 60
+
+
+def available() -> bool:
+    """Whether ``sbatch`` is found on this machine."""
+    return shutil.which("sbatch") is not None
+
+
+def call(*argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of Slurm's and return what it said, whatever its exit code.
+
+    Raises:
+        SchedulerUnavailableError: it is not installed, or did not answer.
+    """
+    try:
+        return subprocess.run(
+            argv,
+            env=_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise SchedulerUnavailableError(f"there is no {argv[0]} on this machine") from error
+    except subprocess.TimeoutExpired as error:
+        raise SchedulerUnavailableError(f"{argv[0]} did not answer within {_TIMEOUT} s") from error
+
+
+def answer(*argv: str) -> str:
+    """Standard output of a program of Slurm's. Raises SchedulerUnavailableError with its own words where it fails."""
+    done = call(*argv)
+    if done.returncode != 0:
+        raise SchedulerUnavailableError(f"{argv[0]}: {first_line(done.stderr) or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def first_line(text: str) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """English words, and none of a user's own formats."""
+    unset = ("SQUEUE_", "SACCT_")
+    kept = {name: value for name, value in environ.items() if not name.startswith(unset)}
+    return kept | {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}

@@ -1,0 +1,145 @@
+"""Hands arrays to Slurm through submitit: its header and its sbatch call, our command in the place of its pickle.
+
+The only importer of submitit. Two of its names are private (``_submit_command``, ``_make_submission_file_text``): used
+here and nowhere else, pinned below version 2, and held by a contract test.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
+
+from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.slurm import commands
+from slurmsweep.slurm.refusals import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+#: Seconds before the time limit at which Slurm tells the agent (``B:``: and nobody else). It comes up to 30 s early.
+_WARNING = "B:USR1@60"
+
+
+@dataclass(frozen=True)
+class ArrayRequest:
+    """One array to submit.
+
+    Attributes:
+        name: job name, ``[A-Za-z0-9._-]{1,64}``, unique to this submission.
+        tasks: number of elements, 1 or more.
+        width: elements at a time; None for no limit of ours.
+        options: sbatch options by long name; flags are True.
+        body: of the template: shell text that ends by running the agent.
+        sweep_dir: what the body finds as ``$1``.
+        jobs_dir: where script and output go.
+        workdir: the job's current folder.
+    """
+
+    name: str
+    tasks: int
+    width: int | None
+    options: Mapping[str, str | bool]
+    body: str
+    sweep_dir: str
+    jobs_dir: str
+    workdir: str
+
+
+def render(request: ArrayRequest) -> str:
+    """The batch script as it would be submitted. Needs no Slurm."""
+    return _make_sbatch_string(
+        command=_command(request), folder=request.jobs_dir, use_srun=False, **_parameters(request)
+    )
+
+
+def submit(request: ArrayRequest) -> str:
+    """Submit the array by one sbatch call; its id.
+
+    Raises:
+        SubmissionRefusedError: Slurm said no; the message says which option to change.
+        SubmissionUnknownError: it did not answer in time: the array may exist.
+        SchedulerUnavailableError: there is no Slurm here, or no controller.
+    """
+    if not commands.available():
+        raise SchedulerUnavailableError(
+            "there is no sbatch on this machine: use --backend local, or log in to the cluster"
+        )
+    executor = _ArrayExecutor(request)
+    try:
+        job = executor._submit_command(_command(request))  # noqa: SLF001 - see the module's docstring
+    except (FailedJobError, FailedSubmissionError) as error:
+        raise explain(str(error)) from error
+    finally:
+        executor.remove_hidden_files()
+    return str(job.job_id)
+
+
+class _ArrayExecutor(SlurmExecutor):
+    """submitit's executor with our script: the header is its own, the body is the template's."""
+
+    def __init__(self, request: ArrayRequest) -> None:
+        super().__init__(folder=request.jobs_dir)
+        self._request = request
+
+    @classmethod
+    def affinity(cls) -> int:
+        """The request was checked for sbatch; submitit would ask for srun, which we do not use."""
+        return 2
+
+    def _make_submission_file_text(self, command: str, uid: str) -> str:  # noqa: ARG002 - submitit's signature
+        return render(self._request)
+
+    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+        """Without what a surrounding job has set: it would be taken for wishes about the new one."""
+        inherited = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]
+        unset = [word for name in inherited for word in ("-u", name)]
+        return ["env", *unset, "LC_ALL=C", "sbatch", str(submission_file_path)]
+
+    def remove_hidden_files(self) -> None:
+        """Submitit leaves a hidden link to the script, or the hidden script itself where sbatch failed."""
+        for path in self.folder.glob(".submission_file_*.sh"):
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _parameters(request: ArrayRequest) -> dict[str, Any]:
+    """Submitit's own parameters where it has them; everything else as additional ones, which it writes as they are."""
+    width = min(request.width or request.tasks, request.tasks)
+    forced = {
+        "array": f"0-{request.tasks - 1}" + (f"%{width}" if request.width else ""),
+        "output": os.path.join(_escaped(request.jobs_dir), "%A_%a.out"),
+        "chdir": request.workdir,
+    }
+    defaults = {"time": "60", "signal": _WARNING, "nodes": "1"}
+    return {
+        "job_name": request.name,
+        "stderr_to_stdout": True,
+        "wckey": None,
+        "additional_parameters": {**defaults, **request.options, **forced},
+    }
+
+
+def _escaped(folder: str) -> str:
+    """A folder as sbatch's output pattern takes it: a percent sign begins a field there (sbatch(1))."""
+    return folder.replace("%", "%%")
+
+
+def _command(request: ArrayRequest) -> str:
+    """The script's body: what the agent needs to know, then the template's own text."""
+    warning = str(request.options.get("signal", _WARNING)).partition("@")[2]
+    lines = [
+        f"set -- {shlex.quote(request.sweep_dir)}",
+        f"export SLURMSWEEP_PYTHON={shlex.quote(sys.executable)}",
+        *([f"export SLURMSWEEP_WARNING_SECONDS={warning}"] if warning.isdecimal() else []),
+        "",
+        request.body,
+    ]
+    return "\n".join(lines)

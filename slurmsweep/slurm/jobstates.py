@@ -1,0 +1,105 @@
+"""What Slurm's words for a job mean for a trial: one total table. An unknown word raises and never has a default.
+
+Source: https://slurm.schedmd.com/squeue.html#SECTION_JOB-STATE-CODES and https://slurm.schedmd.com/sacct.html (22.05
+to 25.05).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slurmsweep.errors import SchedulerError
+from slurmsweep.state.lifecycle import TrialState
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a word says of a job.
+
+    Attributes:
+        alive: the job runs, waits, or will run again: nothing is over.
+        state: of its trial once it is over; None while it is alive.
+        cause: beside the state; empty where the exit code tells more.
+    """
+
+    alive: bool
+    state: TrialState | None = None
+    cause: str = ""
+
+
+_ALIVE = Meaning(alive=True)
+
+
+def _over(state: TrialState, cause: str = "") -> Meaning:
+    return Meaning(alive=False, state=state, cause=cause)
+
+
+_TABLE = {
+    # Waiting, or on the way to running.
+    "PENDING": _ALIVE,
+    "CONFIGURING": _ALIVE,
+    "REQUEUED": _ALIVE,
+    "REQUEUE_FED": _ALIVE,
+    "REQUEUE_HOLD": _ALIVE,
+    "RESV_DEL_HOLD": _ALIVE,
+    "SPECIAL_EXIT": _ALIVE,
+    # Running, or held up while running.
+    "RUNNING": _ALIVE,
+    "RESIZING": _ALIVE,
+    "SIGNALING": _ALIVE,
+    "STAGE_OUT": _ALIVE,
+    "STOPPED": _ALIVE,
+    "SUSPENDED": _ALIVE,
+    "POWER_UP_NODE": _ALIVE,
+    "EXPEDITING": _ALIVE,
+    # Its processes are being ended: over in a moment, but the final word is still to come.
+    "COMPLETING": _ALIVE,
+    "UPDATE_DB": _ALIVE,
+    # Over.
+    "COMPLETED": _over(TrialState.FINISHED),
+    "FAILED": _over(TrialState.FAILED),
+    "TIMEOUT": _over(TrialState.CRASHED, "timeout"),
+    # The site's latest end time passed: a time limit by another name.
+    "DEADLINE": _over(TrialState.CRASHED, "timeout"),
+    "OUT_OF_MEMORY": _over(TrialState.CRASHED, "oom"),
+    "NODE_FAIL": _over(TrialState.CRASHED, "node_fail"),
+    # The node failed before the job's first process.
+    "BOOT_FAIL": _over(TrialState.CRASHED, "node_fail"),
+    "LAUNCH_FAILED": _over(TrialState.CRASHED, "node_fail"),
+    "RECONFIG_FAIL": _over(TrialState.CRASHED, "node_fail"),
+    "PREEMPTED": _over(TrialState.PREEMPTED, "preempted"),
+    # The job moved to another cluster of a federation, under the same id.
+    "REVOKED": _over(TrialState.PREEMPTED, "revoked"),
+    "CANCELLED": _over(TrialState.KILLED, "cancelled"),
+}
+
+WORDS = tuple(_TABLE)
+
+
+def meaning(word: str) -> Meaning:
+    """What a word of squeue or sacct means; ``CANCELLED by 1000`` and ``COMPLETED+`` too.
+
+    Raises:
+        SchedulerError: this Slurm says something we do not know, so nothing is concluded from it.
+    """
+    known = _TABLE.get(base_word(word))
+    if known is None:
+        raise SchedulerError(
+            f"Slurm calls a job {word!r}, which this slurmsweep does not know: nothing was concluded from it"
+        )
+    return known
+
+
+def base_word(word: str) -> str:
+    """``CANCELLED`` of ``CANCELLED by 1000``."""
+    return word.split(" ", 1)[0].rstrip("+") if word else word
+
+
+def outcome(word: str, exit_code: int | None, signal: int | None) -> tuple[TrialState | None, str]:
+    """State and cause of a trial whose job ended with that word and exit status."""
+    said = meaning(word)
+    if said.state is TrialState.FAILED and signal:
+        return TrialState.CRASHED, f"signal {signal}"
+    if said.state is TrialState.FAILED:
+        return TrialState.FAILED, f"exit {exit_code}"
+    return said.state, said.cause

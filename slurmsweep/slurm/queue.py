@@ -1,0 +1,213 @@
+"""Asks Slurm about jobs and tells it to cancel them: the only caller of squeue, sacct and scancel.
+
+"It did not answer" raises and is never taken for "there is no such job".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.slurm.commands import answer, available, call, first_line
+from slurmsweep.slurm.jobstates import base_word, meaning, outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from slurmsweep.state.lifecycle import TrialState
+
+__all__ = [
+    "Answer",
+    "TaskRef",
+    "TaskReport",
+    "ask",
+    "available",
+    "cancel",
+    "find_by_name",
+    "parse_sacct",
+    "parse_squeue",
+]
+
+#: Array job, index, plain id, state, exit code, node or reason, restarts. One character between fields that no field
+#: has.
+_SQUEUE_FORMAT = "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,exit_code:|,NodeList:|,RestartCnt:|,Name:200"
+_SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason"
+
+#: Job ids in one call: command lines have an end.
+_IDS_PER_CALL = 1000
+
+
+@dataclass(frozen=True)
+class TaskRef:
+    """One job: an element of an array by the array's id and its index, or a plain job (index None)."""
+
+    job: str
+    task: int | None = None
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """What Slurm says of one job.
+
+    Attributes:
+        word: Slurm's, without what it adds (``CANCELLED`` of ``CANCELLED by 1000``).
+        alive: it runs, waits, or is being ended.
+        state: of its trial once it is over; None while it is alive.
+        cause: beside the state.
+        exit_code: of the batch script; None while it is alive.
+        node: where it runs or ran; empty before.
+        source: squeue or sacct.
+    """
+
+    word: str
+    alive: bool
+    state: TrialState | None
+    cause: str
+    exit_code: int | None
+    node: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Slurm says of some jobs.
+
+    Attributes:
+        tasks: one report a job; those nobody knows any more are absent.
+        accounting: what became of sacct: ``used``, ``not needed``, ``off``, or the words it failed with.
+    """
+
+    tasks: Mapping[TaskRef, TaskReport]
+    accounting: str
+
+
+def ask(jobs: Iterable[str]) -> Answer:
+    """Ask about arrays or plain jobs by id: one squeue call, and one sacct call if something is no longer in the queue.
+
+    squeue knows everything that lives, and what ended within MinJobAge. sacct (where there is accounting) knows what
+    ended before; it lags by seconds, so squeue's word stands where both have one.
+
+    Raises:
+        SchedulerUnavailableError: squeue did not answer.
+    """
+    ids = sorted(set(jobs))
+    live = dict(parse_squeue(_squeue(ids)))
+    gone = [job for job in ids if not any(ref.job == job and report.alive for ref, report in live.items())]
+    if not gone:
+        return Answer(live, "not needed")
+    text, accounting = _sacct(gone)
+    return Answer({**dict(parse_sacct(text)), **live}, accounting)
+
+
+def find_by_name(name: str) -> list[str]:
+    """Ids of jobs of that name, from squeue, else from sacct where there is accounting.
+
+    Raises:
+        SchedulerUnavailableError: squeue did not answer.
+    """
+    text = answer("squeue", "-h", "-a", "-t", "all", f"--name={name}", "-O", "ArrayJobID:|,Name:200")
+    found = {line.split("|")[0].strip() for line in text.splitlines() if "|" in line}
+    if not found:
+        done = call("sacct", "-X", "-n", "-P", "-S", "now-7days", f"--name={name}", "-o", "JobID")
+        found = {line.split("_")[0].strip() for line in done.stdout.splitlines() if line.strip()}
+    return sorted(found)
+
+
+def cancel(targets: Sequence[str]) -> None:
+    """Cancel jobs: ``123`` (all of an array) or ``123_4``. One that is over already is no error.
+
+    Raises:
+        SchedulerUnavailableError: scancel failed; the message has its words.
+    """
+    done = call("scancel", *targets)
+    if done.returncode != 0 and "Invalid job id" not in done.stderr:
+        raise SchedulerUnavailableError(f"scancel: {first_line(done.stderr)}")
+
+
+def _squeue(ids: Sequence[str]) -> str:
+    """What squeue says of jobs of any state.
+
+    A forgotten id among others is passed over; a single forgotten id is refused with exit code 1 (22.05), which says
+    that there is no such job and not that squeue failed.
+    """
+    text = []
+    for start in range(0, len(ids), _IDS_PER_CALL):
+        some = ids[start : start + _IDS_PER_CALL]
+        done = call("squeue", "-h", "-a", "-r", "-t", "all", "-j", ",".join(some), "-O", _SQUEUE_FORMAT)
+        if done.returncode != 0 and "Invalid job id specified" not in done.stderr:
+            raise SchedulerUnavailableError(f"squeue: {first_line(done.stderr) or f'exit code {done.returncode}'}")
+        text.append(done.stdout)
+    return "".join(text)
+
+
+def _sacct(ids: Sequence[str]) -> tuple[str, str]:
+    """What sacct says, and what became of it. Accounting that is off or down is an answer: nothing is known from it."""
+    done = call("sacct", "-X", "-n", "-P", "-j", ",".join(ids), "-o", _SACCT_FIELDS)
+    if done.returncode == 0:
+        return done.stdout, "used"
+    if "disabled" in done.stderr:
+        return "", "off"
+    return "", first_line(done.stderr) or f"exit code {done.returncode}"
+
+
+def parse_squeue(text: str) -> Iterator[tuple[TaskRef, TaskReport]]:
+    """Lines of squeue in our format.
+
+    ``19|7|26|FAILED|0:9|n1|0|slurmsweep-ab12cd34-1f`` (an element), ``30|N/A|30|RUNNING|0:0|n2|0|name`` (a plain job).
+    """
+    for line in text.splitlines():
+        fields = [part.strip() for part in line.split("|")]
+        if len(fields) < 8:
+            continue
+        array, index, job, word, status, node = fields[:6]
+        ref = TaskRef(array, int(index)) if index.isdecimal() else TaskRef(job)
+        yield ref, _report(word, status, node, "squeue")
+
+
+def parse_sacct(text: str) -> Iterator[tuple[TaskRef, TaskReport]]:
+    """Lines of ``sacct -X -P``.
+
+    ``19_7|FAILED|9:0|n1|None``, ``12|CANCELLED by 0|0:0|n2|None``, and ``1206_[0-9]|CANCELLED by 0|0:0|None
+    assigned|None`` for elements that never started, which are spelt out.
+    """
+    for line in text.splitlines():
+        fields = line.split("|")
+        if len(fields) < 4:
+            continue
+        name, word, status, node = fields[:4]
+        report = _report(word, status, "" if node == "None assigned" else node, "sacct")
+        for ref in _refs(name):
+            yield ref, report
+
+
+def _refs(name: str) -> Iterator[TaskRef]:
+    """The jobs behind ``12``, ``19_7`` or ``19_[0-3,5%2]``."""
+    job, underscore, index = name.partition("_")
+    if not underscore:
+        yield TaskRef(job)
+        return
+    for part in index.strip("[]").split("%")[0].split(","):
+        first, _, last = part.partition("-")
+        if first.isdecimal():
+            stop = re.match(r"\d+", last)
+            yield from (TaskRef(job, n) for n in range(int(first), int(stop[0] if stop else first) + 1))
+
+
+def _report(word: str, status: str, node: str, source: str) -> TaskReport:
+    said = meaning(word)
+    if said.alive:
+        return TaskReport(base_word(word), True, None, "", None, node, source)
+    code, signal = _exit_status(status)
+    state, cause = outcome(word, code, signal)
+    return TaskReport(base_word(word), False, state, cause, code, node, source)
+
+
+def _exit_status(text: str) -> tuple[int, int]:
+    """Exit code and signal of ``3:0`` (sacct) or of a raw wait status (squeue: 768 is exit code 3)."""
+    code, colon, signal = text.partition(":")
+    if colon:
+        return int(code or 0), int(signal or 0)
+    status = int(code) if code.isdecimal() else 0
+    return status >> 8, status & 0x7F

@@ -1,0 +1,106 @@
+"""Options of sbatch from three places, checked and merged: command line over ``slurm:`` over template."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Value = str | bool
+
+#: Long options of sbatch (22.05 to 25.05) that say what a job needs. What slurmsweep itself decides is in OURS.
+_WORDS = """
+account acctg-freq batch bb bbf begin chdir cluster-constraint clusters comment constraint contiguous core-spec
+cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot dependency distribution exclude exclusive
+export extra-node-info get-user-env gid gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket gpus-per-task gres
+gres-flags hint hold kill-on-invalid-dep licenses mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu
+mincpus network nice no-kill no-requeue nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node
+ntasks-per-socket open-mode overcommit oversubscribe partition power prefer priority profile propagate qos quiet
+reboot requeue reservation signal sockets-per-node spread-job switches thread-spec threads-per-core time time-min
+tmp tres-per-task use-min-nodes verbose wait-all-nodes wckey
+"""
+KNOWN = frozenset(_WORDS.split())
+
+#: What slurmsweep sets itself, and why.
+OURS = {
+    "array": "one element a trial: use --count and --width",
+    "job-name": "it carries the submission's unique token",
+    "output": "job output lies in the sweep's jobs folder",
+    "error": "job output lies in the sweep's jobs folder",
+    "input": "trials read nothing",
+    "wrap": "the body comes from the template",
+    "parsable": "slurmsweep reads sbatch's answer",
+    "test-only": "use slurmsweep plan",
+    "wait": "use slurmsweep run",
+}
+
+#: Short options and other names for the same.
+_ALIASES = {
+    "A": "account", "p": "partition", "t": "time", "c": "cpus-per-task", "n": "ntasks", "N": "nodes", "G": "gpus",
+    "C": "constraint", "q": "qos", "w": "nodelist", "x": "exclude", "J": "job-name", "o": "output", "e": "error",
+    "a": "array", "d": "dependency", "D": "chdir", "H": "hold", "M": "clusters", "L": "licenses", "b": "begin",
+    "timeout-min": "time", "cpus": "cpus-per-task", "memory": "mem", "queue": "partition",
+}  # fmt: skip
+
+#: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes, days-hours:minutes:seconds
+#: (sbatch(1)).
+_TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE", re.IGNORECASE)
+
+
+def merge(
+    template: Mapping[str, Any], sweep_file: Mapping[str, Any], command_line: Mapping[str, Any]
+) -> dict[str, Value]:
+    """Options by long name, the later place wins.
+
+    Raises:
+        UsageError: a name that sbatch does not have or slurmsweep sets itself, a control character, a time that is
+            none.
+    """
+    merged: dict[str, Value] = {}
+    for source, options in (
+        ("the job template", template),
+        ("slurm: in the sweep file", sweep_file),
+        ("the command line", command_line),
+    ):
+        for key, value in options.items():
+            name = _name(key, source)
+            merged[name] = _value(name, value, source)
+    return {name: value for name, value in merged.items() if value is not False}
+
+
+def normal_name(key: str) -> str:
+    """The long name: ``cpus-per-task`` of ``cpus_per_task``, ``--cpus-per-task`` or ``c``."""
+    key = key.lstrip("-").replace("_", "-")
+    return _ALIASES.get(key, key)
+
+
+def _name(key: str, source: str) -> str:
+    name = normal_name(key)
+    if name in OURS:
+        raise UsageError(f"{source}: {key} is set by slurmsweep: {OURS[name]}")
+    if name not in KNOWN:
+        close = get_close_matches(name, KNOWN, n=1)
+        hint = f"did you mean {close[0]}?" if close else "see `man sbatch`"
+        raise UsageError(f"{source}: {_quoted(key)} is not an option of sbatch; {hint}")
+    return name
+
+
+def _value(name: str, value: Any, source: str) -> Value:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip() if name == "time" else str(value)
+    # a newline would end the #SBATCH line, and what follows would be run
+    if not text.isprintable():
+        raise UsageError(f"{source}: {name} holds a control character ({_quoted(text)}); remove it")
+    if name == "time" and not _TIME.fullmatch(text):
+        raise UsageError(f"{source}: time {_quoted(text)} is not a time; write minutes, 1:30:00 or 2-0")
+    return text or True
+
+
+def _quoted(text: str) -> str:
+    return ascii(text)
