@@ -1,0 +1,55 @@
+"""The entry point, and the one place from an error to a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from slurmsweep.cli.parser import build_parser
+from slurmsweep.errors import SlurmsweepError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+#: 128 + SIGINT, 128 + SIGPIPE: as shells report commands that these signals ended.
+_INTERRUPTED, _PIPE_CLOSED = 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. Never raises for a user's mistake, an interrupt, or a reader that went away."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.version:
+        from importlib.metadata import version
+
+        print(f"slurmsweep {version('slurmsweep')}")
+        return 0
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    module, _, function = args.handler.partition(":")
+    try:
+        code: int = getattr(import_module(f"slurmsweep.cli.{module}"), function)(args)
+        sys.stdout.flush()
+    except SlurmsweepError as error:
+        print(f"slurmsweep: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("slurmsweep: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # the interpreter would complain once more when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

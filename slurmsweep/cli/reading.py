@@ -1,0 +1,168 @@
+"""Commands that read: status, trials, logs, best, check, ls. None of them writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, UsageError
+from slurmsweep.launch.observe import Snapshot, look, look_without_slurm
+from slurmsweep.report import tables
+from slurmsweep.report.view import SweepView, status_document
+from slurmsweep.state import layout
+from slurmsweep.state.check import check as check_state
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    import argparse
+
+    from slurmsweep.report.view import TrialView
+
+_TABLE_LIMIT = 100
+
+
+def status(args: argparse.Namespace) -> int:
+    """State, counts, jobs, best trial."""
+    view, snapshot = open_view(args.sweep)
+    if args.json:
+        print_json(status_document(view, snapshot.jobs))
+    else:
+        print(tables.status_text(view, snapshot.jobs))
+    return 0
+
+
+def trials(args: argparse.Namespace) -> int:
+    """One row a trial."""
+    wanted = _states(args.state)
+    view, _ = open_view(args.sweep)
+    limit = args.limit or (None if args.json else _TABLE_LIMIT)
+    chosen = _first((t for t in view.trials() if not wanted or t.state in wanted), limit)
+    if args.json:
+        print_json([trial.to_json() for trial in chosen])
+        return 0
+    print(tables.trials_table(chosen, _metric(view)))
+    total = view.manifest.trials
+    if not wanted and total is not None and len(chosen) < total:
+        note(f"the first {len(chosen)} of {total} trials; --limit shows more")
+    return 0
+
+
+def logs(args: argparse.Namespace) -> int:
+    """The log of one attempt, as it is."""
+    store = SweepStore.open(args.sweep)
+    trial = store.fold().trials.get(args.trial)
+    total = store.manifest.trials
+    if total is not None and args.trial >= total:
+        raise NotFoundError(f"sweep {args.sweep} has trials 0 to {total - 1}: there is no trial {args.trial}")
+    attempt = args.attempt or (trial.newest if trial else 0)
+    path = store.layout.log(args.trial, attempt)
+    if trial is None or not os.path.isfile(path):
+        raise NotFoundError(f"trial {args.trial} has no log{f' of attempt {attempt}' if attempt else ''} yet")
+    if args.path:
+        print(path)
+        return 0
+    sys.stdout.flush()
+    with open(path, "rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+    return 0
+
+
+def best(args: argparse.Namespace) -> int:
+    """The best finished trials."""
+    view, _ = open_view(args.sweep)
+    metric = _metric(view)
+    if metric is None:
+        raise UsageError("the sweep file names no metric, so no trial is best: add `metric: {name: ..., goal: ...}`")
+    ranked = view.ranked()[: args.top]
+    if args.json:
+        documents = [trial.to_json() for trial in ranked]
+        print_json(documents if args.top > 1 else (documents[0] if documents else None))
+    elif ranked:
+        print(tables.trials_table(ranked, metric))
+    else:
+        note(f"no finished trial has logged {metric!r} yet")
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Prove that journal and folders agree."""
+    report = check_state(SweepStore.open(args.sweep))
+    if args.json:
+        findings = [{"subject": f.subject, "problem": f.problem, "remedy": f.remedy} for f in report.findings]
+        print_json({"ok": not findings, "trials": report.trials, "attempts": report.attempts, "findings": findings})
+    elif report.findings:
+        print("\n".join(str(finding) for finding in report.findings))
+    else:
+        print(f"{report.trials} trials, {report.attempts} attempts: every trial once, none lost, none doubled")
+    return 1 if report.findings else 0
+
+
+def ls(args: argparse.Namespace) -> int:
+    """One row a sweep."""
+    root = layout.root_folder()
+    rows = [_sweep_row(sweep_id) for sweep_id in layout.sweep_ids(root)]
+    if args.json:
+        print_json(rows)
+    elif rows:
+        print(tables.sweeps_table(rows))
+    else:
+        note(f"no sweeps in {os.path.join(root, 'wandb')}")
+    return 0
+
+
+def open_view(name: str) -> tuple[SweepView, Snapshot]:
+    """A sweep as it is now; where Slurm cannot be asked, as the journal says, with a note on stderr."""
+    store = SweepStore.open(name)
+    try:
+        snapshot = look(store)
+    except SchedulerUnavailableError as error:
+        note(f"{error}; trials that run or ended unseen are shown as the journal last knew them")
+        snapshot = look_without_slurm(store)
+    return SweepView(store.layout, store.manifest, snapshot.fold, snapshot.ended), snapshot
+
+
+def print_json(document: Any) -> None:
+    """One document on stdout. NaN and infinity, which JSON has no words for, stay Python's."""
+    print(json.dumps(document, indent=1))
+
+
+def note(message: str) -> None:
+    """A line for people, on stderr."""
+    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)
+
+
+def _sweep_row(sweep_id: str) -> dict[str, Any]:
+    store = SweepStore.open(sweep_id)
+    view = SweepView(store.layout, store.manifest, store.fold(), {})
+    counts = view.counts()
+    return {
+        "id": sweep_id,
+        "name": store.manifest.config.name or "",
+        "state": view.state().value,
+        "method": store.manifest.config.method,
+        "trials": store.manifest.trials if store.manifest.trials is not None else "",
+        "finished": counts[TrialState.FINISHED],
+        "source": store.manifest.source,
+    }
+
+
+def _states(words: list[str] | None) -> set[TrialState]:
+    known = {state.value for state in TrialState}
+    for word in words or []:
+        if word not in known:
+            raise UsageError(f"--state {word}: not a state of trials; there are {', '.join(sorted(known))}")
+    return {TrialState(word) for word in words or []}
+
+
+def _first(views: Any, limit: int | None) -> list[TrialView]:
+    from itertools import islice
+
+    return list(islice(views, limit))
+
+
+def _metric(view: SweepView) -> str | None:
+    return view.manifest.config.metric.name if view.manifest.config.metric else None

@@ -1,0 +1,1 @@
+"""Login-node actions: submit, resubmit, reconcile, and the local backend."""

@@ -1,0 +1,89 @@
+"""A sweep file becomes a sweep on disk: read, check, find the program, write."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from slurmsweep import search
+from slurmsweep.errors import SweepFileError, Violation
+from slurmsweep.state.layout import new_sweep_id, root_folder
+from slurmsweep.state.manifest import Manifest
+from slurmsweep.state.store import SweepStore
+from slurmsweep.sweepfile.load import load
+
+if TYPE_CHECKING:
+    from slurmsweep.sweepfile.config import SweepConfig
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A checked sweep file with everything that is decided before anything is written.
+
+    Attributes:
+        source: the file as it was named.
+        config: checked.
+        warnings: what hosted W&B would warn of, or do silently.
+        workdir: the folder the command will run in.
+    """
+
+    source: str
+    config: SweepConfig
+    warnings: tuple[Violation, ...]
+    workdir: str
+
+
+def read_draft(source: str) -> Draft:
+    """Read and check a sweep file. Writes nothing.
+
+    Raises:
+        SweepFileError: every violation at once; a program that is not there is one.
+    """
+    checked = load(source)
+    workdir = _workdir(checked.config, source)
+    return Draft(source, checked.config, tuple(checked.warnings), workdir)
+
+
+def create(draft: Draft) -> SweepStore:
+    """Write a new sweep below :func:`root_folder`. Raises StateUnwritableError; then there is no new sweep."""
+    return SweepStore.create(root_folder(), manifest_of(draft, new_sweep_id()))
+
+
+def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
+    """What the draft would be as a sweep with that id."""
+    return Manifest(
+        sweep_id=sweep_id,
+        config=draft.config,
+        trials=search.run_count(draft.config),
+        workdir=draft.workdir,
+        source=os.path.abspath(draft.source),
+        created=round(time.time(), 3),
+        version=version("slurmsweep"),
+    )
+
+
+def _workdir(config: SweepConfig, source: str) -> str:
+    """The current folder, as for W&B's agent; or the sweep file's own folder, where only that has the program."""
+    here, beside = os.getcwd(), os.path.dirname(os.path.abspath(source))
+    program = config.program
+    if program is None or not _is_used_as_a_file(config):
+        return here
+    for folder in (here, beside):
+        if os.path.isfile(os.path.join(folder, program)):
+            return folder
+    places = here if here == beside else f"{here} nor in {beside}"
+    problem = f"there is no file {program!r} in {places}"
+    hint = "give its path relative to the sweep file, or to the folder you run slurmsweep in"
+    raise SweepFileError(source, [Violation("program", problem, hint)])
+
+
+def _is_used_as_a_file(config: SweepConfig) -> bool:
+    """Whether the command runs the program as a file: ``[python, -m, ${program}]`` names a module."""
+    elements = config.command or ["${program}"]
+    return any(
+        element == "${program}" and (position == 0 or elements[position - 1] != "-m")
+        for position, element in enumerate(elements)
+    )

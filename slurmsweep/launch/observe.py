@@ -1,0 +1,164 @@
+"""What has become of attempts whose end nobody recorded: gather every witness, decide, change nothing.
+
+Witnesses, in this order: the outcome in the attempt's folder (the agent's own word), the process on this machine,
+Slurm. Silence is not a witness: where nobody can tell, the attempt counts as running.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurmsweep.agent.identity import lives_here
+from slurmsweep.slurm import queue
+from slurmsweep.slurm.queue import TaskRef
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from slurmsweep.slurm.queue import Answer, TaskReport
+    from slurmsweep.state.fold import Attempt, Fold
+    from slurmsweep.state.owner import Owner
+    from slurmsweep.state.store import SweepStore
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What witnesses say of one attempt without a recorded end.
+
+    Attributes:
+        outcome: how it ended; None while it runs, or while nobody can tell.
+        final: the witness will not say anything else later. What is not final must be seen twice before it is recorded.
+        note: for people: who said so, or why nobody can tell.
+    """
+
+    outcome: Outcome | None
+    final: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A sweep as it is now: the journal, and what witnesses add to it.
+
+    Attributes:
+        fold: the journal's state.
+        seen: an observation for each attempt that the journal shows as running.
+        jobs: the sweep's live jobs in Slurm, by Slurm's word in lower case: ``{"pending": 3, "running": 2}``.
+        queued: live jobs that have not claimed a trial yet: each will take one.
+    """
+
+    fold: Fold
+    seen: dict[Slot, Observation]
+    jobs: dict[str, int]
+    queued: int
+
+    @property
+    def ended(self) -> dict[Slot, Outcome]:
+        """Ends that witnesses know and the journal does not."""
+        return {slot: seen.outcome for slot, seen in self.seen.items() if seen.outcome}
+
+
+def look(store: SweepStore) -> Snapshot:
+    """Look at a sweep: one pass over the journal, at most one squeue and one sacct call. Writes nothing.
+
+    Raises:
+        SchedulerUnavailableError: there are jobs that only Slurm can tell of, and it could not be asked.
+    """
+    fold = store.fold()
+    running = running_attempts(fold)
+    said = {slot: store.read_outcome(slot) for slot in running}
+    unheard = {slot: attempt for slot, attempt in running.items() if said[slot] is None}
+    asked = _jobs_of(unheard.values()) | _submitted(store, fold)
+    answer = queue.ask(sorted(asked)) if asked else None
+    seen = {slot: _from_agent(outcome) for slot, outcome in said.items() if outcome}
+    seen |= {slot: judge(attempt, answer) for slot, attempt in unheard.items()}
+    alive = {ref: report for ref, report in (answer.tasks if answer else {}).items() if report.alive}
+    jobs = dict(Counter(report.word.lower() for report in alive.values()))
+    return Snapshot(fold, seen, jobs, queued=len(alive.keys() - _claiming(fold)))
+
+
+def look_without_slurm(store: SweepStore) -> Snapshot:
+    """What the journal and the folders alone say."""
+    fold = store.fold()
+    said = {slot: store.read_outcome(slot) for slot in running_attempts(fold)}
+    return Snapshot(fold, {slot: _from_agent(outcome) for slot, outcome in said.items() if outcome}, {}, 0)
+
+
+def running_attempts(fold: Fold) -> dict[Slot, Attempt]:
+    """The newest attempts without a recorded end."""
+    found = {}
+    for trial in fold.trials.values():
+        current = trial.current
+        if trial.state is TrialState.RUNNING and current:
+            found[Slot(trial.number, current.number)] = current
+    return found
+
+
+def _jobs_of(attempts: Iterable[Attempt]) -> set[str]:
+    return {a.owner.job for a in attempts if a.owner and a.owner.job}
+
+
+def _submitted(store: SweepStore, fold: Fold) -> set[str]:
+    """Arrays that may still hold jobs of the sweep; none where every trial has ended well."""
+    finished = fold.counts().get(TrialState.FINISHED, 0)
+    if finished == store.manifest.trials:
+        return set()
+    return {s.job for s in fold.submissions.values() if s.job}
+
+
+def _claiming(fold: Fold) -> set[TaskRef]:
+    """Jobs that have claimed a trial."""
+    owners = (a.owner for trial in fold.trials.values() for a in trial.attempts.values())
+    return {TaskRef(owner.job, owner.task) for owner in owners if owner and owner.job}
+
+
+def judge(attempt: Attempt, answer: Answer | None) -> Observation:
+    """Decide for one attempt whose folder has no outcome."""
+    owner = attempt.owner
+    if owner is None:
+        return Observation(None, final=False, note="its claim is not in the journal")
+    lives = lives_here(owner)
+    if lives:
+        return Observation(None, final=False, note=f"process {owner.pid} on this machine")
+    if owner.job is not None and answer is not None:
+        return _from_slurm(owner, answer, process_is_gone=lives is False)
+    if lives is False:
+        return Observation(_vanished("lost"), final=True, note=f"process {owner.pid} is gone")
+    return Observation(None, final=False, note=f"only {owner.host} can tell: ask there")
+
+
+def _from_agent(outcome: Outcome) -> Observation:
+    return Observation(outcome, final=True, note="its folder says so")
+
+
+def _from_slurm(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Observation:
+    report = _report(owner, answer.tasks)
+    if report is None:
+        note = f"Slurm does not know job {owner.job_name} any more"
+        return Observation(_vanished("lost"), final=process_is_gone, note=note)
+    note = f"{report.source} says {report.word}"
+    if report.alive:
+        # A job between its processes' end and its own: the process is a witness, but Slurm's cause is still to come.
+        return Observation(_vanished("lost") if process_is_gone else None, final=False, note=note)
+    if report.state is None or report.state is TrialState.FINISHED:
+        return Observation(_vanished("lost"), final=True, note=f"{note}, but no outcome was written")
+    outcome = Outcome(report.state, report.cause, report.exit_code or None, ended=_now(), by="reconcile")
+    return Observation(outcome, final=True, note=note)
+
+
+def _report(owner: Owner, tasks: Mapping[TaskRef, TaskReport]) -> TaskReport | None:
+    return tasks.get(TaskRef(owner.job or "", owner.task))
+
+
+def _vanished(cause: str) -> Outcome:
+    return Outcome(TrialState.CRASHED, cause, ended=_now(), by="reconcile")
+
+
+def _now() -> float:
+    return round(time.time(), 3)

@@ -1,0 +1,119 @@
+"""Bring the journal up to what is known: record ends nobody recorded, close what was left half-made, give back.
+
+The only functions that write what an observation says. Each writes under the lock, after looking at the journal again.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurmsweep.launch.observe import Observation, look, running_attempts
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import SweepState, TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slurmsweep.state.fold import Fold, Trial
+    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.transaction import Transaction
+
+#: Seconds between two looks at what is not final: longer than sacct lags behind squeue.
+SECOND_LOOK = 2.0
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a reconciliation wrote, and what it could not know.
+
+    Attributes:
+        ended: attempts whose end was recorded.
+        voided: attempts that were made but never started; their trials may be claimed again.
+        unknown: attempts of which nobody could tell, with the reason.
+    """
+
+    ended: tuple[Slot, ...]
+    voided: tuple[Slot, ...]
+    unknown: dict[Slot, str]
+
+
+def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) -> Settled:
+    """Record every end that witnesses agree on: what is final at once, anything else when it is seen twice.
+
+    Raises:
+        SchedulerUnavailableError: nothing was written: no answer is not "no job".
+        StateError: the journal could not be locked, read or written.
+    """
+    first = look(store).seen
+    certain = _certain(store, first, sleep)
+    with store.transaction() as transaction:
+        fold = store.fold()
+        ended = _record_ends(transaction, fold, certain)
+        voided = _close_holes(store, transaction, fold)
+    unknown = {slot: seen.note for slot, seen in first.items() if seen.outcome is None and "only" in seen.note}
+    return Settled(tuple(ended), tuple(voided), unknown)
+
+
+def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str) -> list[Slot]:
+    """Let every ended, not finished trial that is ``wanted`` be claimed again; a paused or ended sweep runs again."""
+    with store.transaction() as transaction:
+        fold = store.fold()
+        if fold.word is not None:
+            transaction.order(SweepState.RUNNING)
+        chosen = [t for t in fold.trials.values() if _may_run_again(t) and wanted(t)]
+        slots = [Slot(t.number, t.newest + 1) for t in sorted(chosen, key=lambda t: t.number)]
+        transaction.retry(slots, {t.number: t.state for t in chosen}, why)
+    return slots
+
+
+def _may_run_again(trial: Trial) -> bool:
+    return trial.state.has_ended() and trial.state is not TrialState.FINISHED
+
+
+def _certain(
+    store: SweepStore, first: dict[Slot, Observation], sleep: Callable[[float], None]
+) -> dict[Slot, Observation]:
+    """The observations of ends that are final, or that a second look confirms."""
+    doubtful = {slot for slot, seen in first.items() if seen.outcome and not seen.final}
+    if not doubtful:
+        return {slot: seen for slot, seen in first.items() if seen.outcome}
+    sleep(SECOND_LOOK)
+    second = look(store).seen
+    return {slot: seen for slot, seen in second.items() if seen.outcome and (seen.final or slot in doubtful)}
+
+
+def _record_ends(transaction: Transaction, fold: Fold, certain: dict[Slot, Observation]) -> list[Slot]:
+    """Record the ends of attempts that the journal, looked at under the lock, still shows as running."""
+    running = running_attempts(fold)
+    ended = []
+    for slot, seen in certain.items():
+        if slot in running and seen.outcome:
+            transaction.end(slot, running[slot].token, seen.outcome)
+            fold.attempt(slot).outcome = seen.outcome
+            ended.append(slot)
+    return ended
+
+
+def _close_holes(store: SweepStore, transaction: Transaction, fold: Fold) -> list[Slot]:
+    """Settle attempts with a folder and no claim: their makers died between the two, or sleep and must not go on."""
+    passed_over, waiting = fold.passed_over(), fold.waiting()
+    made = [slot for slot in passed_over + waiting if store.is_made(slot)]
+    for slot in passed_over:
+        if slot not in made:
+            transaction.retry([slot], {slot.trial: None}, why="passed over")
+    return [slot for slot in made if _close(store, transaction, slot, counted=slot in waiting)]
+
+
+def _close(store: SweepStore, transaction: Transaction, slot: Slot, *, counted: bool) -> bool:
+    """Void an attempt without an owner and give its trial back; one with an owner gets the claim it lacks."""
+    if not store.void(slot):
+        owner = store.read_owner(slot)
+        if owner is not None:
+            transaction.claim(slot, *owner)
+        return False
+    before = TrialState.PENDING if counted else None
+    transaction.void(slot)
+    transaction.retry([Slot(slot.trial, slot.attempt + 1)], {slot.trial: before}, why="never started")
+    return True

@@ -1,0 +1,104 @@
+"""Where trials run and how many are wanted: the decisions between a command line and a backend."""
+
+from __future__ import annotations
+
+import os
+import time
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from slurmsweep.errors import SchedulerUnavailableError, UsageError
+from slurmsweep.slurm import queue
+from slurmsweep.state.store import Follower
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.store import SweepStore
+
+#: Seconds between two looks at the journal, and between two squeue calls, while a command waits for jobs.
+JOURNAL_PERIOD = 1.0
+SQUEUE_PERIOD = 15.0
+
+
+class Backend(str, Enum):
+    """Where agents run."""
+
+    LOCAL = "local"
+    SLURM = "slurm"
+
+    def __str__(self) -> str:
+        """The bare word."""
+        return self.value
+
+
+def choose_backend(wish: str) -> Backend:
+    """``auto`` is Slurm where ``sbatch`` is found. Raises SchedulerUnavailableError for ``slurm`` without one."""
+    if wish == "auto":
+        return Backend.SLURM if queue.available() else Backend.LOCAL
+    if wish == "slurm" and not queue.available():
+        raise SchedulerUnavailableError(
+            "there is no sbatch on this machine: use --backend local, or log in to the cluster"
+        )
+    return Backend(wish)
+
+
+def unclaimed(store: SweepStore, fold: Fold) -> int | None:
+    """Trials that nobody has claimed: new ones and retries that wait; None where the search has no end."""
+    if store.manifest.trials is None:
+        return None
+    return store.manifest.trials - fold.head.next_trial + len(fold.waiting())
+
+
+def agents_wanted(store: SweepStore, fold: Fold, asked: int | None, queued: int = 0) -> int:
+    """How many single-count agents to start.
+
+    Args:
+        store: of the sweep.
+        fold: its state now.
+        asked: ``--count``; None for as many as there are trials nobody has claimed.
+        queued: agents that wait in Slurm and will claim one each.
+
+    Raises:
+        UsageError: the search has no end and nobody said how many.
+    """
+    open_trials = unclaimed(store, fold)
+    if open_trials is None:
+        if asked is None:
+            method = store.manifest.config.method
+            raise UsageError(
+                f"a {method} search has no end: say how many trials by --count, or run_cap in the sweep file"
+            )
+        return asked
+    return max(0, open_trials - queued) if asked is None else asked
+
+
+def default_jobs() -> int:
+    """Local trials at a time where nobody said: one, because a training script may want the whole machine."""
+    return int(os.environ.get("SLURMSWEEP_JOBS") or 1)
+
+
+def wait_for_jobs(store: SweepStore, jobs: Sequence[str], count: int, progress: Callable[[Fold], None]) -> None:
+    """Wait until ``count`` more trials have ended, or Slurm has nothing left of ``jobs``.
+
+    Costs the controller one squeue every 15 s. Ctrl-C ends the waiting, not the jobs.
+
+    Raises:
+        SchedulerUnavailableError: Slurm did not answer; the jobs go on.
+    """
+    follower = Follower(store)
+    target = _ended(follower.refresh()) + count
+    next_question = time.monotonic() + SQUEUE_PERIOD
+    while _ended(follower.state) < target:
+        time.sleep(JOURNAL_PERIOD)
+        progress(follower.refresh())
+        if time.monotonic() >= next_question:
+            next_question = time.monotonic() + SQUEUE_PERIOD
+            if not any(report.alive for report in queue.ask(jobs).tasks.values()):
+                break
+    progress(follower.refresh())
+
+
+def _ended(fold: Fold) -> int:
+    return sum(n for state, n in fold.counts().items() if state.has_ended())

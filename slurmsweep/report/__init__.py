@@ -1,0 +1,1 @@
+"""State to what people look at: tables, JSON documents, progress."""

@@ -1,0 +1,97 @@
+"""Rows to tables for a terminal. The only importer of tabulate."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slurmsweep.report.view import SweepView, TrialView
+    from slurmsweep.state.lifecycle import TrialState
+
+#: Characters of a value or cause in a cell; the whole value is in --json.
+_WIDEST_CELL = 40
+
+
+def trials_table(views: Sequence[TrialView], metric: str | None) -> str:
+    """One line a trial; columns that say nothing about any of them are left out."""
+    rows = [_row(view, metric) for view in views]
+    return _table([{key: row[key] for key in _telling(rows)} for row in rows])
+
+
+def status_text(view: SweepView, jobs: Mapping[str, int]) -> str:
+    """State, counts, jobs and the best trial, as lines."""
+    config = view.manifest.config
+    total = view.manifest.trials
+    lines = [
+        f"sweep {view.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
+        f"  state   {view.state()}",
+        f"  method  {config.method}" + (f", {total} trials" if total is not None else ""),
+        f"  trials  {_count_words(view.counts())}",
+    ]
+    if jobs:
+        lines.append("  jobs    " + ", ".join(f"{n} {word}" for word, n in sorted(jobs.items())))
+    best = view.best()
+    if best and config.metric:
+        lines.append(
+            f"  best    {config.metric.name} = {best.metric:g} in trial {best.number}: {params_text(best.params)}"
+        )
+    lines.append(f"  folder  {view.layout.folder}")
+    return "\n".join(lines)
+
+
+def sweeps_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line a sweep."""
+    return _table(rows)
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """``lr=0.1, opt={'name': 'adam'}``, safe for a terminal."""
+    return ", ".join(f"{printable(name)}={printable(str(value))}" for name, value in params.items())
+
+
+def printable(text: str) -> str:
+    """The text without anything a terminal would act upon: control characters are shown as Python escapes them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _count_words(counts: Mapping[TrialState, int]) -> str:
+    words = [f"{n} {state}" for state, n in counts.items() if n]
+    return ", ".join(words) or "none"
+
+
+def _row(view: TrialView, metric: str | None) -> dict[str, Any]:
+    return {
+        "trial": view.number,
+        "state": str(view.state),
+        "cause": view.cause,
+        "attempt": view.attempt or "",
+        **{_short(name): _short(str(value)) for name, value in view.params.items()},
+        **({_short(metric): view.metric} if metric else {}),
+        "job": view.job,
+        "node": view.node,
+        "started": time.strftime("%m-%d %H:%M:%S", time.localtime(view.started)) if view.started else "",
+        "seconds": view.seconds,
+    }
+
+
+def _short(text: str) -> str:
+    text = printable(text)
+    return text if len(text) <= _WIDEST_CELL else text[: _WIDEST_CELL - 1] + "…"
+
+
+def _telling(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Columns with a value in at least one row, in the order of the first row."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[row.get(name, "") for name in names] for row in rows]
+    # numbers are text already where they are parameters: "010" must not be shown as 10
+    return tabulate(cells, headers=names, disable_numparse=True, missingval="")

@@ -1,0 +1,173 @@
+"""State to rows: what a person or a program is shown of a sweep, before it becomes a table or JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep import search
+from slurmsweep.state.fold import Trial
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import SweepState, TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from slurmsweep.state.fold import Attempt, Fold
+    from slurmsweep.state.layout import Layout
+    from slurmsweep.state.manifest import Manifest
+    from slurmsweep.state.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """One trial as it is shown; the keys of ``trials --json``.
+
+    Attributes:
+        number: 0.. in the sweep.
+        state: of the newest attempt, or pending.
+        cause: beside the state; empty for a trial that runs or finished.
+        attempt: number of the newest attempt; 0 before the first.
+        params: the point.
+        metric: final value of the sweep's metric; None where there is none.
+        job: ``123_4``; None outside Slurm.
+        node: machine of the newest attempt.
+        started: wall-clock time of the claim, seconds since the epoch.
+        seconds: that the command ran.
+        exit_code: what the agent exited with.
+        log: path of the newest attempt's log; None before the first.
+    """
+
+    number: int
+    state: TrialState
+    cause: str
+    attempt: int
+    params: dict[str, Any]
+    metric: float | None = None
+    job: str | None = None
+    node: str | None = None
+    started: float | None = None
+    seconds: float | None = None
+    exit_code: int | None = None
+    log: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of one trial."""
+        return asdict(self) | {"state": self.state.value}
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep as it is shown.
+
+    Attributes:
+        layout: where its files are.
+        manifest: its configuration.
+        fold: the journal's state.
+        ended: ends that the journal does not have yet but witnesses know: shown, not written.
+    """
+
+    layout: Layout
+    manifest: Manifest
+    fold: Fold
+    ended: Mapping[Slot, Outcome]
+
+    def trials(self, limit: int | None = None) -> Iterator[TrialView]:
+        """Trials by number: all of a finite sweep; those that were ever claimed otherwise."""
+        for number in self._numbers(limit):
+            yield self.trial(number)
+
+    def trial(self, number: int) -> TrialView:
+        """One trial, known to the journal or not."""
+        trial = self.fold.trials.get(number) or Trial(number)
+        current = trial.current
+        params = search.parameters(self.manifest.config, number, self.manifest.sweep_id)
+        if current is None:
+            return TrialView(number, trial.state, trial.cause, 0, params)
+        outcome = self.ended.get(Slot(number, current.number), current.outcome)
+        return self._attempted(trial, current, outcome, params)
+
+    def counts(self) -> dict[TrialState, int]:
+        """Trials by state, pending ones too where their number is known."""
+        counts = dict.fromkeys(TrialState, 0)
+        for trial in self.fold.trials.values():
+            counts[self._state(trial)] += 1
+        if self.manifest.trials is not None:
+            counts[TrialState.PENDING] += max(0, self.manifest.trials - len(self.fold.trials))
+        return counts
+
+    def state(self) -> SweepState:
+        """What a person ordered; else pending before the first claim, finished when every trial has ended."""
+        if self.fold.word is not None:
+            return self.fold.word
+        counts = self.counts()
+        if not self.fold.trials:
+            return SweepState.PENDING
+        open_trials = counts[TrialState.PENDING] + counts[TrialState.RUNNING]
+        endless = self.manifest.trials is None
+        return SweepState.RUNNING if open_trials or endless else SweepState.FINISHED
+
+    def best(self) -> TrialView | None:
+        """The finished trial with the best metric; None without a metric, or before the first value."""
+        ranked = self.ranked()
+        return ranked[0] if ranked else None
+
+    def ranked(self) -> list[TrialView]:
+        """Finished trials with a value of the metric, best first."""
+        metric = self.manifest.config.metric
+        if metric is None:
+            return []
+        sign = -1 if metric.goal == "maximize" else 1
+        views = (self.trial(number) for number in sorted(self._with_metric()))
+        return sorted(views, key=lambda view: sign * (view.metric or 0.0))
+
+    def _with_metric(self) -> Iterable[int]:
+        for trial in self.fold.trials.values():
+            outcome = trial.current.outcome if trial.current else None
+            if outcome and outcome.metric is not None and trial.state is TrialState.FINISHED:
+                yield trial.number
+
+    def _numbers(self, limit: int | None) -> Iterable[int]:
+        total = self.manifest.trials
+        numbers = range(total) if total is not None else sorted(self.fold.trials)
+        return list(numbers)[:limit] if total is None else range(total if limit is None else min(limit, total))
+
+    def _state(self, trial: Trial) -> TrialState:
+        current = trial.current
+        if trial.state is TrialState.RUNNING and current:
+            seen = self.ended.get(Slot(trial.number, current.number))
+            return seen.state if seen else trial.state
+        return trial.state
+
+    def _attempted(self, trial: Trial, current: Attempt, outcome: Outcome | None, params: dict[str, Any]) -> TrialView:
+        owner = current.owner
+        return TrialView(
+            number=trial.number,
+            state=self._state(trial),
+            cause=outcome.cause if outcome else "",
+            attempt=current.number,
+            params=params,
+            metric=outcome.metric if outcome else None,
+            job=owner.job_name if owner else None,
+            node=(owner.node or owner.host) if owner else None,
+            started=current.claimed,
+            seconds=outcome.seconds if outcome else None,
+            exit_code=outcome.exit_code if outcome else None,
+            log=self.layout.log(trial.number, current.number),
+        )
+
+
+def status_document(view: SweepView, jobs: Mapping[str, int]) -> dict[str, Any]:
+    """What ``status --json`` prints."""
+    best = view.best()
+    return {
+        "id": view.manifest.sweep_id,
+        "name": view.manifest.config.name,
+        "state": view.state().value,
+        "method": view.manifest.config.method,
+        "expected_run_count": view.manifest.trials,
+        "counts": {state.value: n for state, n in view.counts().items()},
+        "jobs": dict(jobs),
+        "best": best.to_json() if best else None,
+        "folder": view.layout.folder,
+    }

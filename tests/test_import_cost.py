@@ -1,0 +1,53 @@
+"""What runs on every compute node, and in every training script, loads nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "submitit",
+    "yaml",
+    "tabulate",
+    "asyncio",
+    "numpy",
+    "rich",
+    "click",
+    "ssl",
+    "wandb",
+    "sqlite3",
+    "multiprocessing",
+}
+
+
+def modules_after(code: str, *argv: str, cwd=None) -> set[str]:
+    script = f"import sys, json\n{code}\nprint('\\n' + json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script, *argv], cwd=cwd, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("method", ["grid", "random"])
+def test_an_agent_that_runs_a_trial_loads_no_login_node_library(slurmsweep, write_sweep, tmp_path, method):
+    sweep = slurmsweep("create", str(write_sweep("pass", method=method, extra="run_cap: 2"))).stdout.strip()
+
+    loaded = modules_after("from slurmsweep.cli.main import main; main(['agent', sys.argv[1]])", sweep, cwd=tmp_path)
+
+    assert "slurmsweep.agent.attempt" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_the_training_scripts_side_loads_none_of_the_rest():
+    loaded = modules_after("import slurmsweep; slurmsweep.init(config={'x': 1}); slurmsweep.log({'x': 1})")
+
+    assert "slurmsweep.client" in loaded
+    assert {name for name in loaded if name.startswith("slurmsweep.")} <= {"slurmsweep.client", "slurmsweep.errors"}
+    assert loaded & (HEAVY | {"argparse", "filelock"}) == set()
+
+
+def test_help_loads_no_login_node_library():
+    loaded = modules_after("from slurmsweep.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass")
+
+    assert loaded & HEAVY == set()
