@@ -1,0 +1,233 @@
+"""The main job on a real Slurm: submit, run, crash, run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+SCRIPT = "import os, sys, time\nopen('ran', 'a').write(sys.argv[1] + '\\n')\n"
+
+
+@pytest.fixture
+def on_cluster(cluster, slurmsweep):
+    """The command line with the cluster's environment."""
+    return lambda *argv, **environ: slurmsweep(*argv, **cluster.environ, **environ)
+
+
+@pytest.fixture
+def slurm(cluster):
+    """Run one of Slurm's own programs; its stdout."""
+
+    def run(*argv) -> str:
+        done = subprocess.run(argv, env=os.environ | cluster.environ, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    return run
+
+
+def wait_until(question, seconds=120.0):
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
+    return answer
+
+
+def submitted(done) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    words = [line.split() for line in done.stderr.splitlines() if "submitted job" in line]
+    return [line[line.index("job") + 1].rstrip(":") for line in words]
+
+
+def sacct_states(slurm, job) -> Counter:
+    return Counter(slurm("sacct", "-X", "-n", "-P", "-j", job, "-o", "State").split())
+
+
+def counts(on_cluster, sweep) -> dict:
+    done = on_cluster("status", sweep, "--json")
+    assert done.returncode == 0, done.stderr
+    return {state: n for state, n in json.loads(done.stdout)["counts"].items() if n}
+
+
+def test_a_24_point_digits_grid_is_one_sbatch_call_and_24_completed_tasks(
+    cluster, on_cluster, slurm, repository, tmp_path
+):
+    shutil.copytree(repository / "examples" / "digits", tmp_path / "digits")
+    calls = tmp_path / "calls"
+    counting = tmp_path / "bin"
+    counting.mkdir()
+    sbatch = shutil.which("sbatch")
+    (counting / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {sbatch} "$@"\n')
+    (counting / "sbatch").chmod(0o755)
+    path = f"{counting}:{os.environ['PATH']}"
+
+    done = on_cluster("run", "digits/sweep.yaml", "--backend", "slurm", PATH=path)
+
+    [job] = submitted(done)
+    assert len(calls.read_text().splitlines()) == 1
+    sweep = next((tmp_path / "wandb").iterdir()).name.removeprefix("sweep-")
+    assert counts(on_cluster, sweep) == {"finished": 24}
+    assert wait_until(lambda: sacct_states(slurm, job)["COMPLETED"] == 24)
+    trials = json.loads(on_cluster("trials", sweep, "--json").stdout)
+    assert {trial["attempt"] for trial in trials} == {1}
+    assert sorted(int(trial["job"].split("_")[1]) for trial in trials) == list(range(24))
+    assert on_cluster("check", sweep).returncode == 0
+    left = [name for name in os.listdir(tmp_path / "wandb" / f"sweep-{sweep}" / "jobs") if name.endswith(".out")]
+    assert left == []
+
+
+def test_the_template_works_by_hand(cluster, on_cluster, slurm, write_sweep, repository, tmp_path):
+    sweep = on_cluster("create", str(write_sweep(SCRIPT, "  x: {values: [1, 2, 3, 4]}"))).stdout.strip()
+    folder = tmp_path / "wandb" / f"sweep-{sweep}"
+    template = repository / "job_templates" / "array.sbatch"
+    environ = os.environ | cluster.environ | {"SLURMSWEEP_PYTHON": sys.executable}
+
+    command = ["sbatch", "--parsable", "--wait", "--array=0-3%2", str(template), str(folder)]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert counts(on_cluster, sweep) == {"finished": 4}
+    assert sorted((tmp_path / "ran").read_text().split()) == ["--x=1", "--x=2", "--x=3", "--x=4"]
+    assert list(tmp_path.glob("slurm-*.out")) == []
+
+
+def test_two_submits_at_once_that_ask_for_too_much_run_every_point_once(
+    cluster, on_cluster, slurm, write_sweep, tmp_path
+):
+    file = write_sweep(SCRIPT, "  x: {min: 1, max: 12}")
+    sweep = on_cluster("create", str(file)).stdout.strip()
+    command = [sys.executable, "-m", "slurmsweep", "submit", sweep, "--count", "9", "--time", "5"]
+    both = [
+        subprocess.Popen(command, cwd=tmp_path, env=os.environ | cluster.environ, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+
+    jobs = [line.split()[3].rstrip(":") for text in said for line in text.splitlines() if "submitted job" in line]
+    wait_until(lambda: not slurm("squeue", "-h", "-j", ",".join(jobs), "-t", "PD,R,CG"))
+    wait_until(lambda: sum((sacct_states(slurm, job) for job in jobs), Counter()) == {"COMPLETED": 18})
+
+    assert sorted((tmp_path / "ran").read_text().split()) == sorted(f"--x={n}" for n in range(1, 13))
+    assert counts(on_cluster, sweep) == {"finished": 12}
+    assert on_cluster("check", sweep).returncode == 0
+
+
+def test_a_killed_agent_and_child_are_seen_at_once_and_run_again(cluster, on_cluster, slurm, write_sweep, tmp_path):
+    file = write_sweep(SCRIPT + "while not os.path.exists('fast'): time.sleep(0.1)", "  x: {values: [1, 2]}")
+    sweep = on_cluster("create", str(file)).stdout.strip()
+    [job] = submitted(on_cluster("submit", sweep, "--time", "5"))
+    wait_until(
+        lambda: counts(on_cluster, sweep).get("running") == 2 and len((tmp_path / "ran").read_text().split()) == 2
+    )
+    [owner_file] = (tmp_path / "wandb" / f"sweep-{sweep}").glob("trials/0/0/1/owner")
+    agent = json.loads(owner_file.read_text())["owner"]["pid"]
+    [child] = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
+
+    for pid in (agent, int(child)):
+        os.kill(pid, signal.SIGKILL)
+
+    assert counts(on_cluster, sweep) == {"crashed": 1, "running": 1}
+    (tmp_path / "fast").touch()
+    wait_until(lambda: counts(on_cluster, sweep) == {"crashed": 1, "finished": 1})
+    [again] = submitted(on_cluster("resubmit", sweep, "--time", "5"))
+    wait_until(lambda: counts(on_cluster, sweep) == {"finished": 2})
+    trials = json.loads(on_cluster("trials", sweep, "--json").stdout)
+    assert [(trial["attempt"], trial["job"]) for trial in trials] == [(2, f"{again}_0"), (1, f"{job}_1")]
+    assert on_cluster("check", sweep).returncode == 0
+
+
+def test_the_trials_exit_code_is_slurms(cluster, on_cluster, slurm, write_sweep):
+    sweep = on_cluster("create", str(write_sweep("import sys; sys.exit(3)", "  x: {value: 1}"))).stdout.strip()
+    [job] = submitted(on_cluster("submit", sweep))
+
+    state = wait_until(
+        lambda: (
+            slurm("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")
+            .strip()
+            .replace("PENDING|0:0", "")
+            .replace("RUNNING|0:0", "")
+        )
+    )
+
+    assert state == "FAILED|3:0"
+
+
+def test_cancel_ends_running_and_waiting_jobs(cluster, on_cluster, slurm, write_sweep):
+    file = write_sweep("import time; time.sleep(300)", "  x: {min: 1, max: 6}")
+    sweep = on_cluster("create", str(file)).stdout.strip()
+    [job] = submitted(on_cluster("submit", sweep, "--width", "2", "--time", "10"))
+    wait_until(lambda: counts(on_cluster, sweep).get("running") == 2)
+
+    assert on_cluster("cancel", sweep).returncode == 0
+
+    wait_until(lambda: not slurm("squeue", "-h", "-j", job, "-t", "PD,R,CG"))
+    assert wait_until(lambda: counts(on_cluster, sweep) == {"killed": 2, "pending": 4})
+    assert on_cluster("check", sweep).returncode == 0
+
+
+def test_a_trial_out_of_time_is_told_and_recorded(cluster, on_cluster, slurm, write_sweep):
+    file = write_sweep("import time; time.sleep(300)", "  x: {value: 1}")
+    sweep = on_cluster("create", str(file)).stdout.strip()
+    [job] = submitted(on_cluster("submit", sweep, "--time", "2"))
+    wait_until(lambda: counts(on_cluster, sweep).get("running") == 1)
+
+    slurm("scontrol", "update", f"jobid={job}_0", "EndTime=now+50")
+
+    wait_until(lambda: counts(on_cluster, sweep) == {"crashed": 1})
+    [trial] = json.loads(on_cluster("trials", sweep, "--json").stdout)
+    assert trial["cause"] == "timeout"
+
+
+def test_a_requeued_job_goes_on_with_its_own_trial(cluster, on_cluster, slurm, write_sweep, tmp_path):
+    file = write_sweep(SCRIPT + "while not os.path.exists('fast'): time.sleep(0.1)", "  x: {values: [1, 2]}")
+    sweep = on_cluster("create", str(file)).stdout.strip()
+    [job] = submitted(on_cluster("submit", sweep, "--time", "5"))
+    wait_until(lambda: counts(on_cluster, sweep).get("running") == 2)
+    number = {trial["job"]: trial["number"] for trial in json.loads(on_cluster("trials", sweep, "--json").stdout)}
+
+    slurm("scontrol", "requeue", f"{job}_0")
+    (tmp_path / "fast").touch()
+
+    wait_until(lambda: counts(on_cluster, sweep) == {"finished": 2})
+    trials = json.loads(on_cluster("trials", sweep, "--json").stdout)
+    assert [trial["attempt"] for trial in trials] == [2 if n == number[f"{job}_0"] else 1 for n in range(2)]
+    assert {trial["number"]: trial["job"] for trial in trials} == {n: name for name, n in number.items()}
+
+
+def test_a_value_with_a_newline_never_becomes_an_sbatch_line(cluster, on_cluster, write_sweep, tmp_path):
+    evil = "x\n#SBATCH --comment=evil\ntouch evil\n"
+    sweep = on_cluster("create", str(write_sweep("pass", f"  x: {{value: {json.dumps(evil)}}}"))).stdout.strip()
+
+    refused = on_cluster("submit", sweep, "--sbatch", f"comment={evil}")
+    assert refused.returncode == 2
+    assert "comment" in refused.stderr
+    submitted(on_cluster("submit", sweep))
+
+    wait_until(lambda: counts(on_cluster, sweep) == {"finished": 1})
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "word"), [("--partition=nope", "partition"), ("--time=3-0", "time"), ("--mem=9999G", "mem")]
+)
+def test_what_slurm_refuses_names_the_option_and_changes_nothing(cluster, on_cluster, write_sweep, option, word):
+    sweep = on_cluster("create", str(write_sweep("pass"))).stdout.strip()
+
+    done = on_cluster("submit", sweep, option)
+
+    assert done.returncode == 4
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert counts(on_cluster, sweep) == {"pending": 3}
