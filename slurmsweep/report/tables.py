@@ -70,13 +70,18 @@ def _row(view: TrialView, metric: str | None) -> dict[str, Any]:
         "state": str(view.state),
         "cause": view.cause,
         "attempt": view.attempt or "",
-        **{_short(name): _short(str(value)) for name, value in view.params.items()},
-        **({_short(metric): view.metric} if metric else {}),
+        **{_short(name): _cell(value) for name, value in view.params.items()},
+        **({_short(metric): "" if view.metric is None else _cell(view.metric)} if metric else {}),
         "job": view.job,
         "node": view.node,
         "started": time.strftime("%m-%d %H:%M:%S", time.localtime(view.started)) if view.started else "",
         "seconds": view.seconds,
     }
+
+
+def _cell(value: Any) -> str:
+    """A value in at most 40 characters, floats with six digits: the exact value is in --json."""
+    return f"{value:.6g}" if isinstance(value, float) else _short(str(value))
 
 
 def _short(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnreadableError, StateUnwritableError
 from slurmsweep.state import durable, layout, manifest
-from slurmsweep.state.fold import Attempt, Fold, Trial
+from slurmsweep.state.fold import Fold, Trial
 from slurmsweep.state.head import Head, Slot
 from slurmsweep.state.journal import LOCK_TIMEOUT, Journal, header
 from slurmsweep.state.layout import Layout
@@ -126,18 +126,20 @@ class SweepStore:
     def continue_after_requeue(self, owner: Owner) -> Claim | None:
         """The next attempt of the trial that an earlier incarnation of this Slurm job holds; None if it holds none.
 
-        Slurm runs one incarnation of a job at a time, so the earlier one is over whatever the journal says.
+        Slurm runs one incarnation of a job at a time, so the earlier one is over whatever the journal says; and what it
+        recorded when it was asked to make way (``terminated``) does not end the trial: the job was put back to go on.
         """
-        held = [t for t in self.fold().trials.values() if _is_held_by_earlier(t.current, owner)]
+        held = [t for t in self.fold().trials.values() if _is_held_by_earlier(t, owner)]
         if not held:
             return None
         trial = held[0]
         claim = Claim(Slot(trial.number, trial.newest + 1), secrets.token_hex(8), owner)
         with self.transaction() as transaction:
-            if not self._make_attempt(claim):
+            if transaction.head.word is not None or not self._make_attempt(claim):
                 return None
-            self._end_earlier(transaction, trial)
-            transaction.retry([claim.slot], {trial.number: TrialState.PREEMPTED}, why="requeued")
+            if trial.state is not TrialState.PENDING:
+                before = self._end_earlier(transaction, trial)
+                transaction.retry([claim.slot], {trial.number: before}, why="requeued")
             self._record_claim(transaction, claim)
         return claim
 
@@ -245,11 +247,14 @@ class SweepStore:
                 self._unmake_attempt(claim.slot)
             raise
 
-    def _end_earlier(self, transaction: Transaction, trial: Trial) -> None:
+    def _end_earlier(self, transaction: Transaction, trial: Trial) -> TrialState:
+        """Record the end of the earlier incarnation's attempt, unless it did so itself; the state it left."""
         earlier = trial.current
-        if earlier and not earlier.outcome:
-            outcome = Outcome(TrialState.PREEMPTED, "requeued", by="reconcile")
-            transaction.end(Slot(trial.number, earlier.number), earlier.token, outcome)
+        if earlier is None or earlier.outcome:
+            return trial.state
+        outcome = Outcome(TrialState.PREEMPTED, "requeued", by="reconcile")
+        transaction.end(Slot(trial.number, earlier.number), earlier.token, outcome)
+        return outcome.state
 
 
 class Follower:
@@ -273,11 +278,12 @@ def _owner_document(claim: Claim) -> bytes:
     return (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
 
 
-def _is_held_by_earlier(attempt: Attempt | None, owner: Owner) -> bool:
-    if attempt is None or attempt.owner is None:
+def _is_held_by_earlier(trial: Trial, owner: Owner) -> bool:
+    """Whether the newest attempt is an earlier incarnation's of the same job, and did not finish the trial."""
+    current = trial.current
+    if current is None or current.owner is None or trial.state is TrialState.FINISHED:
         return False
-    ended = attempt.outcome is not None and attempt.outcome.state is not TrialState.PREEMPTED
-    return not ended and attempt.owner.same_job(owner) and attempt.owner.restart < owner.restart
+    return current.owner.same_job(owner) and current.owner.restart < owner.restart
 
 
 def _read_json(path: str) -> dict[str, Any] | None:

@@ -224,7 +224,36 @@ def test_a_requeued_job_goes_on_with_its_own_trial(make_store):
     assert store.fold().trials[0].attempts[1].outcome.state is TrialState.PREEMPTED
 
 
-def test_a_requeued_job_whose_trial_ended_takes_a_new_one(make_store):
+def test_a_requeued_job_goes_on_although_its_trial_was_recorded_as_terminated(make_store):
+    store = make_store(5)
+    claim = store.claim(Owner("n1", 10, 1, "b", cluster="lab", job="7", task=3))
+    store.finish(claim, Outcome(TrialState.KILLED, "terminated", exit_code=143, ended=1.0))
+
+    again = store.continue_after_requeue(Owner("n2", 11, 1, "b", cluster="lab", job="7", task=3, restart=1))
+
+    assert again.slot == Slot(0, 2)
+    assert store.fold().head.counts == {TrialState.RUNNING: 1}
+
+
+def test_a_requeued_job_whose_trial_was_given_to_another_leaves_it_alone(make_store):
+    store = make_store(5)
+    store.finish(store.claim(Owner("n1", 10, 1, "b", job="7", task=3)), FAILED)
+    give_back(store, lambda trial: True, why="test")
+    assert store.claim(OWNER).slot == Slot(0, 2)
+
+    assert store.continue_after_requeue(Owner("n2", 11, 1, "b", job="7", task=3, restart=1)) is None
+
+
+def test_a_requeued_job_of_a_canceled_sweep_does_not_go_on(make_store):
+    store = make_store(5)
+    store.claim(Owner("n1", 10, 1, "b", job="7", task=3))
+    with store.transaction() as transaction:
+        transaction.order(SweepState.CANCELED)
+
+    assert store.continue_after_requeue(Owner("n2", 11, 1, "b", job="7", task=3, restart=1)) is None
+
+
+def test_a_requeued_job_whose_trial_finished_takes_a_new_one(make_store):
     store = make_store(5)
     claim = store.claim(Owner("n1", 10, 1, "b", cluster="lab", job="7", task=3))
     store.finish(claim, FINISHED)
