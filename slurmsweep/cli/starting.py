@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
@@ -24,6 +25,7 @@ from slurmsweep.state.layout import Layout, root_folder, sweep_folder
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
+from slurmsweep.sweepfile.config import AVAILABLE
 
 if TYPE_CHECKING:
     import argparse
@@ -195,13 +197,16 @@ def _show_what_is_open(args: argparse.Namespace) -> int:
 
 
 def _planned(draft: Draft, limit: int) -> list[dict[str, Any]]:
+    if draft.config.method not in AVAILABLE:
+        return []  # its points depend on results
     return [_planned_trial(draft, number) for number in range(limit)]
 
 
 def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
-    params = search.parameters(draft.config, number, _NO_ID)
+    config = replace(draft.config, program=draft.config.program or "<program>")
+    params = search.parameters(config, number, _NO_ID)
     json_file = Layout(sweep_folder(root_folder(), _NO_ID)).args_json(number, 1)
-    argv = command.build_argv(draft.config, params, environ=os.environ, json_file=json_file)
+    argv = command.build_argv(config, params, environ=os.environ, json_file=json_file)
     return {"number": number, "params": params, "argv": argv}
 
 

@@ -13,6 +13,8 @@ from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.state.layout import new_sweep_id, root_folder
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.store import SweepStore
+from slurmsweep.sweepfile.command import needs_program
+from slurmsweep.sweepfile.config import AVAILABLE
 from slurmsweep.sweepfile.load import load
 
 if TYPE_CHECKING:
@@ -48,7 +50,13 @@ def read_draft(source: str) -> Draft:
 
 
 def create(draft: Draft) -> SweepStore:
-    """Write a new sweep below :func:`root_folder`. Raises StateUnwritableError; then there is no new sweep."""
+    """Write a new sweep below :func:`root_folder`.
+
+    Raises:
+        SweepFileError: its trials could not be run: there is no program, or no search of that method yet.
+        StateUnwritableError: there is no new sweep.
+    """
+    _refuse_what_cannot_run(draft)
     return SweepStore.create(root_folder(), manifest_of(draft, new_sweep_id()))
 
 
@@ -63,6 +71,19 @@ def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
         created=round(time.time(), 3),
         version=version("slurmsweep"),
     )
+
+
+def _refuse_what_cannot_run(draft: Draft) -> None:
+    """What a plan may still show, and a sweep may not be made of."""
+    config = draft.config
+    violations = []
+    if config.method not in AVAILABLE:
+        hint = f"use {' or '.join(AVAILABLE)}"
+        violations.append(Violation("method", f"{config.method} is not there yet in this version of slurmsweep", hint))
+    if config.program is None and needs_program(config.command):
+        violations.append(Violation("program", "is missing: the command cannot be run", "name the training script"))
+    if violations:
+        raise SweepFileError(draft.source, violations)
 
 
 def _workdir(config: SweepConfig, source: str) -> str:

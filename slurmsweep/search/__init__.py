@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.errors import UsageError
 from slurmsweep.search import grid, random
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
         config: checked; its method is grid or random.
         number: 0.. ; below :func:`run_count` for a grid.
         seed: any text; the sweep's id. A grid does not use it.
+
+    Raises:
+        UsageError: the method is bayes.
+        ValueError: a grid has no point of that number.
     """
     if config.method == "grid":
         return grid.point(config.parameters, number)
-    return random.point(config.parameters, number, seed)
+    if config.method == "random":
+        return random.point(config.parameters, number, seed)
+    raise UsageError(
+        f"method {config.method}: its points depend on results, and this version cannot propose them: use random"
+    )

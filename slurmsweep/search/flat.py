@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Path = tuple[str, ...]
 
+#: Between the names of a nested path in W&B (``sweeps.params``): ``a-x`` sorts before ``a`` followed by this.
+_DELIMITER = ".wbnest[599c28ca25da]."
+
 
 def flatten(parameters: dict[str, Parameter], prefix: Path = ()) -> Iterator[tuple[Path, Parameter]]:
     """Every parameter that has values, names sorted by code point at each level of nesting."""
@@ -25,9 +28,12 @@ def flatten(parameters: dict[str, Parameter], prefix: Path = ()) -> Iterator[tup
 
 
 def unflatten(values: Iterable[tuple[Path, Any]]) -> dict[str, Any]:
-    """One dictionary again: flat names first, then the nested ones, each in the order given."""
-    pairs = list(values)
-    result: dict[str, Any] = {path[0]: value for path, value in pairs if len(path) == 1}
-    for name in dict.fromkeys(path[0] for path, _ in pairs if len(path) > 1):
-        result[name] = unflatten((path[1:], value) for path, value in pairs if len(path) > 1 and path[0] == name)
+    """One dictionary again: flat names first, then the nested ones, sorted as W&B writes their paths."""
+    pairs = sorted(values, key=lambda pair: (len(pair[0]) > 1, _DELIMITER.join(pair[0])))
+    result: dict[str, Any] = {}
+    for path, value in pairs:
+        inner = result
+        for name in path[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[path[-1]] = value
     return result

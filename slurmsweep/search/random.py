@@ -7,6 +7,7 @@ change the others. The quantile functions are W&B's (``sweeps/params.py`` 0.3.0)
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from bisect import bisect_right
 from itertools import accumulate
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.search.beta import beta_quantile
 from slurmsweep.search.flat import Path, flatten, unflatten
-from slurmsweep.search.numbers import multiple
+from slurmsweep.search.numbers import exp, log, multiple
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _STANDARD = NormalDist()
 
+#: Above this many values a float cannot tell them apart, and exact integers are used.
+_FLOAT_INTEGERS = 2**53
+
 
 def point(parameters: dict[str, Parameter], number: int, seed: str) -> dict[str, Any]:
     """The point of a trial: independent draws, with replacement, as W&B's."""
@@ -32,38 +36,54 @@ def point(parameters: dict[str, Parameter], number: int, seed: str) -> dict[str,
 
 
 def uniform(seed: str, number: int, path: Path) -> float:
-    """A number of (0, 1), never one of its ends: 53 bits of a hash, in the middle of their cell."""
-    digest = hashlib.blake2b(repr((seed, number, path)).encode(), digest_size=8).digest()
-    return ((int.from_bytes(digest, "big") >> 11) + 0.5) / 2**53
+    """A number of (0, 1), never one of its ends: 52 bits of a hash, in the middle of their cell."""
+    digest = hashlib.blake2b(json.dumps([seed, number, path]).encode(), digest_size=8).digest()
+    return ((int.from_bytes(digest, "big") >> 12) + 0.5) / 2**52
 
 
 def quantile(parameter: Parameter, x: float) -> Any:
-    """The value below which a share ``x`` of all draws lies; 0 < x < 1."""
+    """The value below which a share ``x`` of all draws lies; 0 <= x <= 1.
+
+    Guarantee: a number of the kind W&B gives (int for int_uniform and for an integer ``q``, else float). Normal and
+    beta distributions depend on the C library's ``log`` in the last digit; all others are the same everywhere.
+    """
     if isinstance(parameter, Constant):
         return parameter.value
     if isinstance(parameter, Categorical):
-        return parameter.values[_index(parameter, x)]
+        return parameter.values[_choice(parameter, x)]
     if isinstance(parameter, IntUniform):
-        count = parameter.high - parameter.low + 1
-        return parameter.low + min(count - 1, max(0, math.ceil(x * count) - 1))
+        return parameter.low + _index(parameter.high - parameter.low + 1, x)
     if isinstance(parameter, Nested):
         raise TypeError("nested parameters have quantiles one by one")
     value = _QUANTILES[parameter.kind](parameter, x)
-    return value if parameter.q is None else quantised(value, parameter.q)
+    return value if parameter.q is None else _quantised(value, parameter.q)
 
 
-def quantised(value: float, q: float) -> float | int:
+def _quantised(value: float, q: float) -> float:
     """The nearest multiple of ``q``, halves to the even one, as ``numpy.round``; it may lie outside the bounds."""
-    return multiple(round(value / q), q)
+    if not math.isfinite(value):
+        return value
+    steps = round(value / q)
+    return steps * q if isinstance(q, int) else multiple(steps, q)
 
 
-def _index(parameter: Categorical, x: float) -> int:
+def _choice(parameter: Categorical, x: float) -> int:
     if parameter.probabilities is None:
-        return min(len(parameter.values) - 1, max(0, math.ceil(x * len(parameter.values)) - 1))
-    cumulated = list(accumulate(parameter.probabilities))
+        return _index(len(parameter.values), x)
     # never one without probability: behind the last step rounding may leave a rest
     last = max(i for i, weight in enumerate(parameter.probabilities) if weight > 0)
-    return min(last, bisect_right(cumulated, x))
+    return min(last, bisect_right(list(accumulate(parameter.probabilities)), x))
+
+
+def _index(count: int, x: float) -> int:
+    """``scipy.stats.randint(0, count).ppf(x)`` for x > 0, its correction of rounding included; the first for x = 0."""
+    if count > _FLOAT_INTEGERS:
+        numerator, denominator = x.as_integer_ratio()
+        index = -(-numerator * count // denominator) - 1
+    else:
+        index = math.ceil(x * count) - 1
+        index -= index > 0 and index / count >= x
+    return min(count - 1, max(0, index))
 
 
 def _uniform(p: Continuous, x: float) -> float:
@@ -71,29 +91,38 @@ def _uniform(p: Continuous, x: float) -> float:
 
 
 def _log_uniform(p: Continuous, x: float) -> float:
-    return math.exp(_uniform(p, x))
+    return exp(_uniform(p, x))
 
 
 def _log_uniform_values(p: Continuous, x: float) -> float:
-    low, high = math.log(p.first), math.log(p.second)
-    return math.exp(low + x * (high - low))
+    low, high = log(p.first), log(p.second)
+    return exp(low + x * (high - low))
 
 
 def _inv_log_uniform(p: Continuous, x: float) -> float:
-    return math.exp(-(p.first + (1 - x) * (p.second - p.first)))
+    return exp(-(p.first + (1 - x) * (p.second - p.first)))
 
 
 def _inv_log_uniform_values(p: Continuous, x: float) -> float:
-    low, high = -math.log(p.second), -math.log(p.first)
-    return math.exp(-(low + (1 - x) * (high - low)))
+    low, high = -log(p.second), -log(p.first)
+    return exp(-(low + (1 - x) * (high - low)))
 
 
 def _normal(p: Continuous, x: float) -> float:
-    return p.first + p.second * _STANDARD.inv_cdf(x)
+    return p.first + p.second * _standard(x)
 
 
 def _log_normal(p: Continuous, x: float) -> float:
-    return math.exp(_normal(p, x))
+    z = _standard(x)
+    if math.isinf(z):
+        return 0.0 if z < 0 else math.inf
+    return exp(p.first + p.second * z)
+
+
+def _standard(x: float) -> float:
+    if x <= 0:
+        return -math.inf
+    return math.inf if x >= 1 else _STANDARD.inv_cdf(x)
 
 
 def _beta(p: Continuous, x: float) -> float:

@@ -15,7 +15,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.findings import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.findings import Findings, Path
@@ -39,6 +39,8 @@ _ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "args_append_hydra": lambda params: [f"+{k}={v}" for k, v in params.items()],
     "args_override_hydra": lambda params: [f"++{k}={v}" for k, v in params.items()],
     "args_json": lambda params: [json_text(params)],
+    # an accident of W&B's table of macros: its value is a dictionary, which extends a list by its keys
+    "args_dict": list,
 }
 
 #: Every macro that stands alone in its element.
@@ -55,8 +57,18 @@ def needs_json_file(config: SweepConfig) -> bool:
     return "${args_json_file}" in (config.command or ())
 
 
+def needs_program(command: tuple[Any, ...] | None) -> bool:
+    """Whether a command (None for W&B's default) names the sweep file's ``program``."""
+    return "${program}" in (command or DEFAULT)
+
+
 def build_argv(
-    config: SweepConfig, params: Mapping[str, Any], *, environ: Mapping[str, str], json_file: str
+    config: SweepConfig,
+    params: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str],
+    json_file: str,
+    windows: bool = False,
 ) -> list[str]:
     """The argument list of one trial.
 
@@ -68,31 +80,39 @@ def build_argv(
         params: the point, top-level names in W&B's order.
         environ: where ``${envvar:NAME}`` is looked up.
         json_file: path that ``${args_json_file}`` gives; the caller writes the file.
+        windows: leave ``${env}`` out, which is not there.
 
     Raises:
-        UsageError: an environment variable of the command is not set.
+        UsageError: an environment variable of the command is not set, or it needs a program and there is none.
     """
+    if needs_program(config.command) and config.program is None:
+        raise UsageError("the command needs ${program}, but the sweep file has no program: name the training script")
+    whole = _whole_elements(config, json_file, windows=windows)
     argv: list[str] = []
     for element in config.command or DEFAULT:
-        argv += _expand(str(element), config, params, environ, json_file)
+        argv += _expand(str(element), whole, params, environ)
     return argv
 
 
+def _whole_elements(config: SweepConfig, json_file: str, *, windows: bool) -> dict[str, list[str]]:
+    """What macros give that stand alone and do not depend on parameters."""
+    return {
+        "env": [] if windows else ["/usr/bin/env"],
+        "interpreter": ["python"],
+        "program": [config.program or ""],
+        "args_json_file": [json_file],
+    }
+
+
 def _expand(
-    element: str, config: SweepConfig, params: Mapping[str, Any], environ: Mapping[str, str], json_file: str
+    element: str, whole: Mapping[str, list[str]], params: Mapping[str, Any], environ: Mapping[str, str]
 ) -> list[str]:
     macro = _MACRO.fullmatch(element)
-    name = macro[1] if macro else None
+    name = macro[1] if macro else ""
     if name in _ARGUMENTS:
         return _ARGUMENTS[name](params)
-    alone = {
-        "env": "/usr/bin/env",
-        "interpreter": "python",
-        "program": config.program or "",
-        "args_json_file": json_file,
-    }
-    if name in alone:
-        return [alone[name]]
+    if name in whole:
+        return whole[name]
     return [_MACRO.sub(lambda found: _inside(found, element, params, environ), element)]
 
 
@@ -101,7 +121,9 @@ def _inside(found: re.Match[str], element: str, params: Mapping[str, Any], envir
     variable = _ENVVAR.fullmatch(found[0])
     if variable:
         if variable[1] not in environ:
-            raise UsageError(f"command element {element!r}: the environment variable {variable[1]} is not set")
+            raise UsageError(
+                f"command element {element!r}: the environment variable {variable[1]} is not set: export it first"
+            )
         return environ[variable[1]]
     value = lookup(params, found[1])
     return found[0] if value is _ABSENT else f"{value}"
@@ -120,7 +142,7 @@ def lookup(params: Mapping[str, Any], name: str) -> Any:
     return _ABSENT
 
 
-def check_command(command: Any, names: Iterable[str], path: Path, findings: Findings) -> None:
+def check_command(command: Any, names: Collection[str], path: Path, findings: Findings) -> None:
     """Say what is wrong with a command: not a list, macros nobody knows, or macros where W&B would drop them.
 
     Args:
@@ -132,39 +154,45 @@ def check_command(command: Any, names: Iterable[str], path: Path, findings: Find
     if isinstance(command, str):
         findings.error(path, "must be a list, not one string", f"write {json.dumps(_split(command))}")
         return
-    if not isinstance(command, list) or not command:
-        findings.error(path, "must be a list of at least one element", f"the default is {json.dumps(DEFAULT)}")
+    if not isinstance(command, list):
+        findings.error(path, f"must be a list, not {command!r}"[:200], f"the default is {json.dumps(DEFAULT)}")
         return
-    known = set(names)
+    if not command:
+        findings.warn(path, "is empty, which means the default command", f"write {json.dumps(DEFAULT)}, or remove it")
     for position, element in enumerate(command):
+        here = (*path, position)
         if isinstance(element, (dict, list)):
-            findings.error(
-                (*path, position), f"{element!r} is not one element", "give it quotes, or spread it over several"
-            )
-            continue
-        is_shell_text = position > 0 and command[position - 1] == "-c"
-        for found in _MACRO.finditer(str(element)):
-            _check_macro(found, str(element), known, (*path, position), findings, is_shell_text=is_shell_text)
+            findings.error(here, f"{element!r} is not one element"[:200], "give it quotes, or spread it over several")
+        elif position > 0 and command[position - 1] == "-c":
+            _check_shell_text(str(element), names, here, findings)
+        else:
+            _check_element(str(element), names, here, findings)
 
 
-def _check_macro(
-    found: re.Match[str], element: str, names: set[str], path: Path, findings: Findings, *, is_shell_text: bool
-) -> None:
+def _check_element(element: str, names: Collection[str], path: Path, findings: Findings) -> None:
+    for found in _MACRO.finditer(element):
+        _check_macro(found, element, names, path, findings)
+    if "${" in _MACRO.sub("", element):
+        findings.error(path, f"{element!r} has a ${{ without its }}", "close it")
+
+
+def _check_shell_text(text: str, names: Collection[str], path: Path, findings: Findings) -> None:
+    """``bash -c "cd ${HOME} && ..."``: what resembles no macro is the shell's business, not ours."""
+    for found in _MACRO.finditer(text):
+        if found[0] == text or nearest(found[1], MACROS) or found[1].startswith("envvar:"):
+            _check_macro(found, text, names, path, findings)
+
+
+def _check_macro(found: re.Match[str], element: str, names: Collection[str], path: Path, findings: Findings) -> None:
     name = found[1]
-    if _ENVVAR.fullmatch(found[0]) or (name in names and name not in MACROS):
-        return
     if name in MACROS:
         if element != found[0]:
             hint = f"give it an element of its own: {json.dumps(_split(element))}"
-            findings.error(
-                path, f"{found[0]} stands inside {element!r}, where W&B leaves it as it is or drops it", hint
-            )
-        return
-    if is_shell_text and nearest(name, MACROS) is None:
-        return  # `bash -c "cd ${HOME} && ..."`: the shell's business
-    close = nearest(name, (*MACROS, *names))
-    hint = f"did you mean ${{{close}}}?" if close else "for an environment variable write ${envvar:NAME}"
-    findings.error(path, f"{found[0]} is neither a macro nor a parameter", hint)
+            findings.error(path, f"{found[0]} stands inside {element!r}, where W&B would not expand it", hint)
+    elif not _ENVVAR.fullmatch(found[0]) and name not in names:
+        close = nearest(name, (*MACROS, *names))
+        hint = f"did you mean ${{{close}}}?" if close else "for an environment variable write ${envvar:NAME}"
+        findings.error(path, f"{found[0]} is neither a macro nor a parameter", hint)
 
 
 def _split(text: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The sweep file's content, checked once and frozen. After this nobody asks again whether it is right.
 
-Keys and rules follow W&B's schema (``sweeps/config/schema.json`` and ``schema.py`` 0.3.0). Every violation is an
-error, all at once; what hosted W&B only warns of, and what has a clear meaning, is a warning.
+Keys and rules follow W&B's schema (``sweeps/config/schema.json`` and ``cfg.py`` 0.3.0). Every violation is an error,
+all at once; what hosted W&B only warns of, and what has a clear meaning, is a warning.
 """
 
 from __future__ import annotations
@@ -10,8 +10,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import SweepFileError, Violation
-from slurmsweep.sweepfile.command import DEFAULT, check_command
+from slurmsweep.sweepfile.command import check_command, needs_program
 from slurmsweep.sweepfile.findings import Findings, nearest, suggest
+from slurmsweep.sweepfile.plain import packed, plain, unpacked
+from slurmsweep.sweepfile.sections import (
+    FOREIGN,
+    EarlyTerminate,
+    Metric,
+    check_foreign,
+    read_early_terminate,
+    read_metric,
+    read_slurm,
+    whole,
+)
 from slurmsweep.sweepfile.space import (
     KEYS,
     Categorical,
@@ -20,7 +31,6 @@ from slurmsweep.sweepfile.space import (
     IntUniform,
     Nested,
     Parameter,
-    plain,
     read_parameters,
 )
 
@@ -29,40 +39,13 @@ if TYPE_CHECKING:
 
     from slurmsweep.sweepfile.findings import Path
 
+#: W&B's methods, and those of them whose trials this version can run.
 METHODS = ("grid", "random", "bayes")
-GOALS = ("minimize", "maximize")
+AVAILABLE = ("grid", "random")
 
 _TEXTS = ("program", "name", "description", "project", "entity")
-_IGNORED = ("job", "image_uri", "apiVersion", "kind", "controller", "scheduler")
-_KNOWN = (
-    "method",
-    "parameters",
-    "metric",
-    "command",
-    "run_cap",
-    "early_terminate",
-    *_TEXTS,
-    "slurm",
-    "slurmsweep",
-    *_IGNORED,
-)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What the search optimises.
-
-    Attributes:
-        name: as the script logs it; dots reach into nested values.
-        goal: minimize or maximize.
-        target: a run that reaches it ends the search; None for none.
-        impute: what a failed trial counts as: latest, best or worst.
-    """
-
-    name: str
-    goal: str = "minimize"
-    target: float | None = None
-    impute: str = "worst"
+_OURS = ("slurm", "slurmsweep")
+_KNOWN = ("method", "parameters", "metric", "command", "run_cap", "early_terminate", *_TEXTS, *_OURS, *FOREIGN)
 
 
 @dataclass(frozen=True)
@@ -73,12 +56,14 @@ class SweepConfig:
         method: grid, random or bayes.
         parameters: by name, in the order of the file.
         document: the whole content as JSON keeps it; :meth:`from_json` makes the same configuration of it.
-        program: the script; None where the command does without.
+        program: the script; None where there is none (``build_argv`` needs one if the command names it).
         command: elements with macros; None for W&B's default.
         metric: None where none is named.
+        early_terminate: None where trials run to their end.
         run_cap: at most this many trials; None for no limit.
         name, description, project, entity: as given.
         slurm: sbatch options by name, below the command line's and above the template's.
+        extensions: content of the ``slurmsweep:`` key; who acts on one of them checks it.
     """
 
     method: str
@@ -87,21 +72,24 @@ class SweepConfig:
     program: str | None = None
     command: tuple[Any, ...] | None = None
     metric: Metric | None = None
+    early_terminate: EarlyTerminate | None = None
     run_cap: int | None = None
     name: str | None = None
     description: str | None = None
     project: str | None = None
     entity: str | None = None
     slurm: dict[str, Any] = field(default_factory=dict)
+    extensions: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The frozen form for ``sweep.json``. Non-finite numbers are Python's NaN and Infinity there."""
-        return self.document
+        """The frozen form for ``sweep.json``: strict JSON. NaN and infinities are ``{"$float": "nan"}`` there."""
+        frozen: dict[str, Any] = packed(self.document)
+        return frozen
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> SweepConfig:
         """The same configuration again. Needs no YAML. Raises SweepFileError for a document that was tampered with."""
-        return check(document, "sweep.json").config
+        return check(unpacked(document), "sweep.json").config
 
 
 @dataclass(frozen=True)
@@ -125,150 +113,122 @@ def check(data: Any, source: str, lines: Mapping[Path, int] | None = None) -> Ch
     """
     findings = Findings(lines)
     if not isinstance(data, dict):
-        kind = "a list" if isinstance(data, list) else "one value"
+        kind = {list: "a list", str: "text", type(None): "nothing"}.get(type(data), f"only {data!r}"[:60])
         raise SweepFileError(
             source, [Violation("", f"holds {kind}", "a sweep file is a mapping: method, parameters, ...")]
         )
-    config = _read(data, findings)
-    if findings.violations:
-        raise SweepFileError(source, sorted(findings.violations, key=lambda v: v.line or 0))
+    document = plain(data, (), findings)
+    _raise_all(source, findings)
+    config = _read(document, findings)
+    _raise_all(source, findings)
     return Checked(config, findings.warnings)
 
 
-def _read(data: dict[Any, Any], findings: Findings) -> SweepConfig:
+def _raise_all(source: str, findings: Findings) -> None:
+    if findings.violations:
+        raise SweepFileError(source, sorted(findings.violations, key=lambda v: v.line or 0))
+
+
+def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
     _check_keys(data, findings)
     texts = {key: _text(data, key, findings) for key in _TEXTS}
-    parameters = read_parameters(data.get("parameters"), ("parameters",), findings)
+    parameters = _parameters(data, findings)
     config = SweepConfig(
         method=_method(data, findings),
         parameters=parameters,
-        document=plain(data),
+        document=data,
         command=_command(data, parameters, findings),
-        metric=_metric(data, findings),
+        metric=read_metric(data["metric"], findings) if data.get("metric") is not None else None,
+        early_terminate=_early_terminate(data, findings),
         run_cap=_run_cap(data, findings),
-        slurm=_slurm(data, findings),
+        slurm=read_slurm(data.get("slurm"), findings),
+        extensions=_extensions(data, findings),
         **texts,
     )
-    _check_together(config, data, findings)
+    _check_together(config, findings)
     return config
 
 
-def _check_keys(data: dict[Any, Any], findings: Findings) -> None:
+def _check_keys(data: dict[str, Any], findings: Findings) -> None:
     for key, value in data.items():
-        if key in _IGNORED:
-            _check_ignored(key, value, data, findings)
+        if value is None and key in _KNOWN and key not in _OURS:
+            findings.error((key,), "has no value", "give it one, or remove it")
+        elif key in FOREIGN:
+            check_foreign(key, value, data, findings)
         elif key == "metrics":
-            findings.error(
-                (key,), "several metrics need W&B's method custom", "name one metric, a weighted sum for example"
-            )
+            hint = "name one metric, a weighted sum for example"
+            findings.error((key,), "several metrics need W&B's method custom, which is not supported here", hint)
         elif key not in _KNOWN:
             _report_unknown(key, value, findings)
 
 
-def _check_ignored(key: str, value: Any, data: dict[Any, Any], findings: Findings) -> None:
-    """Keys that tell W&B's own services what to do: harmless here, unless they change what the search is."""
-    if key == "kind" and value != "sweep":
-        findings.error((key,), f"{value!r} is not a sweep", "write kind: sweep, or remove it")
-    elif key == "scheduler" and (not isinstance(value, dict) or value.get("engine") != "wandb"):
-        findings.error((key,), "leaves the search to a scheduler of W&B's", f"use method: one of {', '.join(METHODS)}")
-    elif key == "scheduler" and "early_terminate" in data:
-        findings.error((key,), "cannot be used together with early_terminate", "remove one of the two")
-    else:
-        findings.warn((key,), "has no effect here", "it tells W&B's own services what to do")
-
-
-def _report_unknown(key: Any, value: Any, findings: Findings) -> None:
+def _report_unknown(key: str, value: Any, findings: Findings) -> None:
     close = nearest(key, _KNOWN)
     if close:
         findings.error((key,), f"{key!r} is not a key of a sweep file", f"did you mean {close!r}?")
-    elif isinstance(value, dict) and value and set(value) <= set(KEYS):
-        findings.warn(
-            (key,),
-            f"{key!r} is not a key of a sweep file: ignored",
-            "it looks like a parameter: move it below parameters",
-        )
+        return
+    is_parameter = isinstance(value, dict) and bool(value) and set(value) <= set(KEYS)
+    if is_parameter:
+        hint = "it looks like a parameter: move it below parameters"
+    elif key in KEYS:
+        hint = "it looks like a part of a parameter: move it there"
     else:
-        findings.warn((key,), f"{key!r} is not a key of a sweep file: ignored", "remove it")
+        hint = "remove it"
+    findings.warn((key,), f"{key!r} is not a key of a sweep file: ignored", hint)
 
 
-def _method(data: dict[Any, Any], findings: Findings) -> str:
+def _method(data: dict[str, Any], findings: Findings) -> str:
+    method = data.get("method")
     if "method" not in data:
-        findings.error(("method",), "is missing", f"write one of {', '.join(METHODS)}")
-        return "grid"
-    method = data["method"]
-    if method == "custom":
-        findings.error(
-            ("method",), "custom leaves the search to a scheduler of W&B's", f"use one of {', '.join(METHODS)}"
-        )
-    elif method not in METHODS:
-        findings.error(("method",), f"{method!r} is not a method", suggest(method, METHODS))
+        findings.error(("method",), "is missing", f"write one of {', '.join(AVAILABLE)}")
+    elif method == "custom":
+        problem = "custom leaves the search to a scheduler of W&B's, which is not supported here"
+        findings.error(("method",), problem, f"use one of {', '.join(AVAILABLE)}")
+    elif method is not None and method not in METHODS:
+        findings.error(("method",), f"{method!r} is not a method"[:200], suggest(method, METHODS))
     return str(method)
 
 
-def _text(data: dict[Any, Any], key: str, findings: Findings) -> str | None:
+def _parameters(data: dict[str, Any], findings: Findings) -> dict[str, Parameter]:
+    if "parameters" in data:
+        return read_parameters(data["parameters"], ("parameters",), findings) if data["parameters"] is not None else {}
+    findings.error(("parameters",), "is missing", "write what to search, such as {lr: {values: [0.1, 0.01]}}")
+    return {}
+
+
+def _text(data: dict[str, Any], key: str, findings: Findings) -> str | None:
     value = data.get(key)
     if value is None or isinstance(value, str):
         return value or None
-    findings.error(
-        (key,),
-        f"must be text, not {value!r}"[:200],
-        f'write {key}: "{value}"' if not isinstance(value, (dict, list)) else "",
-    )
+    hint = f'write {key}: "{value}"' if isinstance(value, (bool, int, float)) else ""
+    findings.error((key,), f"must be text, not {value!r}"[:200], hint)
     return None
 
 
-def _run_cap(data: dict[Any, Any], findings: Findings) -> int | None:
+def _run_cap(data: dict[str, Any], findings: Findings) -> int | None:
     value = data.get("run_cap")
-    if value is None:
-        return None
-    is_whole = not isinstance(value, bool) and isinstance(value, (int, float)) and value == int(value)
-    if not is_whole or value < 1:
-        findings.error(("run_cap",), f"{value!r} is not a whole number greater than 0")
-        return None
-    return int(value)
+    number = whole(value)
+    if value is not None and (number is None or number < 1):
+        findings.error(("run_cap",), f"{value!r} is not a whole number greater than 0"[:200])
+    return number
 
 
-def _metric(data: dict[Any, Any], findings: Findings) -> Metric | None:
-    value = data.get("metric")
-    if value is None:
-        return None
-    path: Path = ("metric",)
-    if not isinstance(value, dict):
-        findings.error(path, f"must be a mapping, not {value!r}", f"write {{name: {value}, goal: minimize}}")
-        return None
-    allowed = {
-        "impute": ("latest", "best", "worst"),
-        "impute_while_running": ("latest", "best", "worst", "false"),
-        "goal": GOALS,
-    }
-    _check_section(value, path, ("name", "target", *allowed), findings)
-    for key, words in allowed.items():
-        if key in value and value[key] not in words:
-            findings.error((*path, key), f"{value[key]!r} is not one of {', '.join(words)}", suggest(value[key], words))
-    if not isinstance(value.get("name"), str) or not value.get("name"):
-        findings.error(
-            (*path, "name"), "is missing" if "name" not in value else "must be text", "name what the script logs"
-        )
-    target = value.get("target")
-    if target is not None and (isinstance(target, bool) or not isinstance(target, (int, float))):
-        findings.error((*path, "target"), f"{target!r} is not a number")
-    return Metric(str(value.get("name")), value.get("goal", "minimize"), target, value.get("impute", "worst"))
+def _extensions(data: dict[str, Any], findings: Findings) -> dict[str, Any]:
+    value = data.get("slurmsweep")
+    if value is None or isinstance(value, dict):
+        return value or {}
+    findings.error(("slurmsweep",), "must be a mapping", "it holds settings of slurmsweep's own")
+    return {}
 
 
-def _check_section(section: dict[Any, Any], path: Path, known: tuple[str, ...], findings: Findings) -> None:
-    for key in section:
-        if key not in known:
-            findings.error((*path, key), f"{key!r} is not a key of {path[-1]}", suggest(key, known))
-
-
-def _command(data: dict[Any, Any], parameters: dict[str, Parameter], findings: Findings) -> tuple[Any, ...] | None:
+def _command(data: dict[str, Any], parameters: dict[str, Parameter], findings: Findings) -> tuple[Any, ...] | None:
     command = data.get("command")
     if command is not None:
-        check_command(command, _paths(parameters), ("command",), findings)
-    uses_program = command is None or (isinstance(command, list) and "${program}" in command)
-    if uses_program and not data.get("program"):
-        findings.error(("program",), "is missing", f"name the script; the command is {list(command or DEFAULT)}")
-    return tuple(command) if isinstance(command, list) else None
+        check_command(command, set(_paths(parameters)), ("command",), findings)
+    elements = tuple(command) if isinstance(command, list) and command else None
+    if needs_program(elements) and not data.get("program"):
+        findings.warn(("program",), "is missing: the command cannot be run", "name the training script")
+    return elements
 
 
 def _paths(parameters: dict[str, Parameter], prefix: str = "") -> Iterator[str]:
@@ -278,31 +238,44 @@ def _paths(parameters: dict[str, Parameter], prefix: str = "") -> Iterator[str]:
             yield from _paths(parameter.parameters, f"{prefix}{name}.")
 
 
-def _slurm(data: dict[Any, Any], findings: Findings) -> dict[str, Any]:
-    section = data.get("slurm")
-    if section is None:
-        return {}
-    if not isinstance(section, dict):
-        findings.error(("slurm",), "must be a mapping of sbatch options", "write {time: 30, mem: 4G}")
-        return {}
-    for key, value in section.items():
-        if not isinstance(key, str) or not isinstance(value, (str, int, float, bool)):
-            findings.error(("slurm", key), "must be one plain value", "such as mem: 4G")
-        elif any(not c.isprintable() for c in f"{key}{value}"):
-            findings.error(("slurm", key), "holds a control character, which could end the line of a batch script")
-    return {str(key): value for key, value in section.items()}
+def _early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTerminate | None:
+    if data.get("early_terminate") is None:
+        return None
+    if "metric" not in data:
+        findings.error(
+            ("early_terminate",), "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}"
+        )
+    findings.warn(
+        ("early_terminate",), "is not acted upon yet in this version of slurmsweep: every trial runs to its end"
+    )
+    return read_early_terminate(data["early_terminate"], findings)
 
 
-def _check_together(config: SweepConfig, data: dict[Any, Any], findings: Findings) -> None:
+def _check_together(config: SweepConfig, findings: Findings) -> None:
     """What depends on more than one key."""
     if config.method == "grid":
         _check_grid(config.parameters, ("parameters",), findings)
     if config.method == "bayes":
-        findings.error(("method",), "bayes is not there yet in this version of slurmsweep", "use random, or grid")
-    if "early_terminate" in data:
-        _check_early_terminate(data["early_terminate"], config, findings)
-    if data.get("slurmsweep"):
-        findings.error(("slurmsweep",), "this version of slurmsweep knows no extensions", "remove it")
+        _check_bayes(config, findings)
+
+
+def _check_bayes(config: SweepConfig, findings: Findings) -> None:
+    """``sweeps/bayes_search.py``; there both are found out at the first run."""
+    if "metric" not in config.document:
+        findings.error(
+            ("metric",), "is missing: bayes needs to know what to optimise", "add {name: ..., goal: minimize}"
+        )
+    if config.parameters and not _is_searchable(config.parameters):
+        problem = "are all constant: bayes needs at least one parameter to search"
+        findings.error(("parameters",), problem, "give one of them values, or min and max")
+    findings.warn(("method",), "bayes points are not proposed yet in this version of slurmsweep: its trials cannot run")
+
+
+def _is_searchable(parameters: dict[str, Parameter]) -> bool:
+    return any(
+        _is_searchable(p.parameters) if isinstance(p, Nested) else not isinstance(p, Constant)
+        for p in parameters.values()
+    )
 
 
 def _check_grid(parameters: dict[str, Parameter], path: Path, findings: Findings) -> None:
@@ -312,29 +285,12 @@ def _check_grid(parameters: dict[str, Parameter], path: Path, findings: Findings
         if isinstance(parameter, Nested):
             _check_grid(parameter.parameters, (*here, "parameters"), findings)
         elif isinstance(parameter, Categorical) and parameter.probabilities:
-            findings.error(
-                here, "a grid takes every value, so probabilities mean nothing", "remove them, or use method: random"
-            )
+            hint = "remove them, or use method: random"
+            findings.error(here, "a grid takes every value, so probabilities mean nothing", hint)
         elif not isinstance(parameter, (Constant, Categorical, IntUniform)) and not _is_stepped(parameter):
-            findings.error(
-                here,
-                "a grid cannot list the values of this distribution",
-                "use values, or q_uniform, or method: random",
-            )
+            hint = "use values, or q_uniform, or method: random"
+            findings.error(here, "a grid cannot list the values of this distribution", hint)
 
 
 def _is_stepped(parameter: Parameter) -> bool:
     return isinstance(parameter, Continuous) and parameter.kind == "uniform" and parameter.q is not None
-
-
-def _check_early_terminate(section: Any, config: SweepConfig, findings: Findings) -> None:
-    path: Path = ("early_terminate",)
-    if not isinstance(section, dict) or section.get("type") != "hyperband":
-        findings.error(path, "must be a mapping with type: hyperband", "such as {type: hyperband, min_iter: 3}")
-        return
-    _check_section(section, path, ("type", "min_iter", "max_iter", "s", "eta", "strict"), findings)
-    if "min_iter" not in section and not ("max_iter" in section and "s" in section):
-        findings.error(path, "hyperband needs min_iter, or max_iter and s", "add min_iter: 3")
-    if config.metric is None:
-        findings.error(path, "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}")
-    findings.warn(path, "is not acted upon yet in this version of slurmsweep: every trial runs to its end")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile import yaml12
 from slurmsweep.sweepfile.config import Checked, check
@@ -15,29 +13,36 @@ def load(path: str) -> Checked:
     Raises:
         SweepFileError: it cannot be read, is not YAML, or breaks rules; all violations at once.
     """
-    data, lines = yaml12.load(_read_text(path), path)
+    data, lines = yaml12.load(_decode(_read(path), path), path)
     return check(data, path, lines)
 
 
-def _read_text(path: str) -> str:
+def _read(path: str) -> bytes:
     try:
-        if os.stat(path).st_size > yaml12.MAX_BYTES:
-            raise _unreadable(
-                path, f"is larger than {yaml12.MAX_BYTES >> 20} MiB", "a sweep file describes, it does not list"
-            )
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
-    except UnicodeDecodeError as error:
-        raise _unreadable(
-            path, f"is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}", ""
-        ) from error
+        with open(path, "rb") as file:
+            # one byte more than allowed: a pipe has no size to ask for
+            content = file.read(yaml12.MAX_BYTES + 1)
     except IsADirectoryError as error:
         raise _unreadable(path, "is a folder", "name the sweep file in it") from error
     except FileNotFoundError as error:
         raise _unreadable(path, "there is no such file", "give the path of a sweep file") from error
     except OSError as error:
-        raise _unreadable(path, f"cannot be read: {error.strerror}", "") from error
+        raise _unreadable(path, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _unreadable(path, f"is not a path: {error}") from error
+    if len(content) > yaml12.MAX_BYTES:
+        hint = "a sweep file describes, it does not list"
+        raise _unreadable(path, f"is larger than {yaml12.MAX_BYTES >> 20} MiB", hint)
+    return content
 
 
-def _unreadable(path: str, problem: str, hint: str) -> SweepFileError:
+def _decode(content: bytes, path: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem = f"is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}"
+        raise _unreadable(path, problem, "save it as UTF-8") from error
+
+
+def _unreadable(path: str, problem: str, hint: str = "") -> SweepFileError:
     return SweepFileError(path, [Violation("", problem, hint)])

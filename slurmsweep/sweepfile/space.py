@@ -93,6 +93,9 @@ _DISCRETE_KEYS = {
 #: Every word that may stand behind ``distribution:``.
 DISTRIBUTIONS = (*_DISCRETE_KEYS, *_NUMBERS, *(f"q_{kind}" for kind in _QUANTISED))
 
+#: Normal draws of 53 bits stay within this many standard deviations.
+_FARTHEST = 9.0
+
 #: Every key a parameter may have in one form or another.
 KEYS = ("value", "values", "min", "max", "distribution", "probabilities", "mu", "sigma", "q", "a", "b", "parameters")
 
@@ -188,8 +191,7 @@ def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, finding
     before = len(findings.violations)
     for key in form:
         if key not in (*required, *optional, "distribution"):
-            known = [k for k in (*required, *optional) if k not in form] or [*required, *optional]
-            close = nearest(key, known)
+            close = None if key in KEYS else nearest(key, (*required, *optional))
             hint = f"did you mean {close!r}?" if close else f"{distribution} takes {', '.join((*required, *optional))}"
             findings.error((*path, key), f"{key!r} does not go with a {distribution} parameter", hint)
     for key in required:
@@ -210,7 +212,7 @@ def _keys_of(distribution: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _read_discrete(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> Parameter | None:
     if distribution == "constant":
-        return Constant(plain(form["value"]))
+        return Constant(form["value"])
     if distribution == "int_uniform":
         return _read_int_uniform(form, path, findings)
     values = form["values"]
@@ -218,7 +220,7 @@ def _read_discrete(form: dict[str, Any], distribution: str, path: Path, findings
         findings.error((*path, "values"), "must be a list of at least one value", "write [a, b, c], or use value")
         return None
     if distribution == "categorical":
-        return Categorical(tuple(map(plain, values)))
+        return Categorical(tuple(values))
     return _read_weighted(values, form["probabilities"], path, findings)
 
 
@@ -238,11 +240,11 @@ def _read_weighted(values: list[Any], weights: Any, path: Path, findings: Findin
     if len(weights) != len(values):
         findings.error(here, f"{len(weights)} probabilities for {len(values)} values", "give one for each value")
         return None
-    # the tolerance of numpy.isclose, which W&B asks
-    if not math.isclose(sum(weights), 1.0, rel_tol=1e-5, abs_tol=1e-8):
+    # the tolerance of numpy.isclose, which W&B asks: 1e-8 and a part of 1e-5; never true of NaN
+    if not abs(sum(weights) - 1.0) <= 1.001e-5:
         findings.error(here, f"sum to {sum(weights):g}", "they must sum to 1")
         return None
-    return Categorical(tuple(map(plain, values)), tuple(map(float, weights)))
+    return Categorical(tuple(values), tuple(map(float, weights)))
 
 
 def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> Continuous | None:
@@ -259,6 +261,11 @@ def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findin
     first, second = (numbers[name] for name, _ in _NUMBERS[kind])
     if "min" in numbers and not _is_ordered(first, second, path, findings):
         return None
+    if not math.isfinite(_reach(kind, first, second)):
+        findings.error(
+            path, "its values can get too large for a floating-point number", "bring its numbers closer to 0"
+        )
+        return None
     if distribution in _DEPRECATED:
         hint = f"to give the limits themselves, write distribution: {distribution}_values"
         findings.warn(path, f"{distribution} takes min and max as exponents of e, as W&B's does", hint)
@@ -269,10 +276,25 @@ def _check_number(key: str, value: Any, kind: str, path: Path, findings: Finding
     if not _is_number(value) or not math.isfinite(value):
         hint = "write it without quotes" if isinstance(value, str) else ""
         findings.error(path, f"{value!r} is not a number", hint)
-    elif (key == "q" or (key == "min" and kind.endswith("_values"))) and value <= 0:
+    elif (key in ("q", "a", "b") or (key == "min" and kind.endswith("_values"))) and value <= 0:
         findings.error(path, f"{value:g} is not greater than 0")
-    elif key in ("sigma", "a", "b") and value < 0:
+    elif key == "sigma" and value < 0:
         findings.error(path, f"{value:g} is less than 0")
+
+
+def _reach(kind: str, first: float, second: float) -> float:
+    """No draw is further from 0 than this; infinity where a float would overflow, so that no trial fails on it."""
+    try:
+        if kind == "beta":
+            return 1.0
+        if kind in ("uniform", "normal"):
+            return abs(first) + (abs(second) if kind == "uniform" else _FARTHEST * second) + 0.0
+        if kind.endswith("_values"):
+            return float(second)
+        highest = {"log_uniform": second, "inv_log_uniform": -first, "log_normal": first + _FARTHEST * second}[kind]
+        return math.exp(highest)
+    except OverflowError:
+        return math.inf
 
 
 def _is_ordered(low: float, high: float, path: Path, findings: Findings) -> bool:
@@ -289,20 +311,3 @@ def _is_int(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON keeps it: keys of mappings become strings as ``json.dumps`` makes them."""
-    if isinstance(value, dict):
-        return {_json_key(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    return str(value)
-
-
-def _json_key(key: Any) -> str:
-    if key is None or isinstance(key, bool):
-        return {None: "null", True: "true", False: "false"}[key]
-    return str(key)

@@ -1,51 +1,72 @@
 """YAML text to plain values and the line of every key: the only reader of YAML.
 
-YAML 1.1 as PyYAML reads it, because that is what W&B's client does, with these differences:
+YAML 1.1 as PyYAML reads it, because W&B's client does (``yes`` is true, ``010`` is 8, ``12:30`` is 750), except:
 
-- ``1e-5``, ``3e6``, ``1.5e3`` are floats as in YAML 1.2. PyYAML makes them strings, and hosted W&B turns those back
-into
-  floats on its server, so a float is what the user gets there.
+- ``1e-5``, ``3e6``, ``1.5e3``, ``-.5`` are floats as in YAML 1.2. PyYAML makes them strings; W&B's client writes them
+  out again without quotes and its server reads them as floats, so a float is what the user of hosted W&B gets.
 - Dates stay strings: they cannot be passed on as JSON.
+- In the ``slurm:`` section, which is ours, ``1:30:00`` and ``0123`` stay as written: Slurm reads them, not YAML.
 - A key given twice is an error. PyYAML silently takes the last.
 - Aliases that expand to far more than what was written are an error (300 bytes can mean five million values).
+- Tags for what JSON cannot hold (``!!set``, ``!!binary``, ``!!omap``) are errors.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import yaml
+from yaml.reader import ReaderError
 
 from slurmsweep.errors import SweepFileError, Violation
 
 Path = tuple[Any, ...]
 
 #: A sweep file larger than this is a mistake; lists of that many values belong into a distribution or a script.
-MAX_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 1024 * 1024
 
 #: Values after expansion of aliases, as a multiple of what was written; small files may always have this many.
 _MAX_EXPANSION = 20
 _SMALL = 10_000
 
-_MERGE = "tag:yaml.org,2002:merge"
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-_FLOAT = "tag:yaml.org,2002:float"
+_TAG = "tag:yaml.org,2002:"
+_NOT_JSON = tuple(f"{_TAG}{kind}" for kind in ("binary", "set", "omap", "pairs"))
+
+#: Numbers that mean the same to YAML and to the person who wrote them.
+_AS_WRITTEN = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2 floats and without dates."""
+    """PyYAML's safe loader with YAML 1.2 floats, without dates, and for what JSON can hold."""
+
+
+def _text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    r"""A scalar as text. JSON writes characters above U+FFFF as two escapes, ``\ud83d\ude00``; PyYAML leaves halves."""
+    value = str(loader.construct_scalar(node))
+    try:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise yaml.constructor.ConstructorError(
+            None, None, "half of a surrogate pair is no character", node.start_mark
+        ) from error
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != f"{_TAG}timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
-    _FLOAT,
-    re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+    f"{_TAG}float",
+    re.compile(r"[-+]?(?:(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+|\.[0-9][0-9_]*)$"),
     list("-+.0123456789"),
 )
+_Loader.yaml_constructors = {
+    tag: constructor for tag, constructor in yaml.SafeLoader.yaml_constructors.items() if tag not in _NOT_JSON
+}
+_Loader.add_constructor(f"{_TAG}str", _text)
+_Loader.add_constructor(f"{_TAG}timestamp", _text)
 
 
 def load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
@@ -61,35 +82,59 @@ def load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
     Raises:
         SweepFileError: not YAML, more than one document, a key twice, too deep, or an alias bomb.
     """
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            raise SweepFileError(
-                source, [Violation("", "the file is empty", "a sweep file needs method and parameters")]
-            )
-        _refuse_bombs(node, source)
-        lines: dict[Path, int] = {}
-        _refuse_duplicates(node, source, lines)
-        return loader.construct_document(node), lines
+        return _load(_without_json_tabs(text), source)
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise SweepFileError(source, [_unprintable(error.character, line)]) from error
     except yaml.MarkedYAMLError as error:
         raise SweepFileError(source, [_violation(error)]) from error
-    except yaml.YAMLError as error:
-        raise SweepFileError(source, [Violation("", f"not YAML: {error}")]) from error
     except RecursionError as error:
         raise SweepFileError(source, [Violation("", "nested too deeply, or an alias inside its own value")]) from error
     except (ValueError, OverflowError) as error:
         raise SweepFileError(source, [Violation("", f"a value cannot be read: {error}")]) from error
+
+
+def _load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            hint = "a sweep file needs method and parameters"
+            raise SweepFileError(source, [Violation("", "the file is empty", hint)])
+        _refuse_bombs(node, source)
+        lines = _lines(node, source)
+        _keep_slurm_as_written(node)
+        return loader.construct_document(node), lines
     finally:
         loader.dispose()
+
+
+def _without_json_tabs(text: str) -> str:
+    """JSON may be indented with tabs, which YAML forbids; inside its strings there are none."""
+    if "\t" not in text or not text.lstrip().startswith("{"):
+        return text
+    try:
+        json.loads(text)
+    except ValueError:
+        return text
+    return text.replace("\t", " ")
 
 
 def _violation(error: yaml.MarkedYAMLError) -> Violation:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
     column = f" at column {mark.column + 1}" if mark else ""
-    context = f" {error.context}" if error.context else ""
-    return Violation("", f"not YAML{column}: {error.problem}{context}", line=line)
+    told = ", ".join(part for part in (error.context, error.problem) if part)
+    hint = "one sweep to a file" if "single document" in told else ""
+    return Violation("", f"not YAML: {told}{column}", hint, line=line)
+
+
+def _unprintable(character: Any, line: int) -> Violation:
+    code = character if isinstance(character, int) else ord(character)
+    return Violation(
+        "", f"not YAML: the character U+{code:04X} is not allowed", "write it as an escape in quotes", line
+    )
 
 
 def _refuse_bombs(root: yaml.Node, source: str) -> None:
@@ -103,36 +148,57 @@ def _refuse_bombs(root: yaml.Node, source: str) -> None:
 
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
     if id(node) not in sizes:
-        children = _children(node)
+        children = [child for _, child in _children(node)]
         sizes[id(node)] = 1 + sum(_size(child, sizes) for child in children)
     return sizes[id(node)]
 
 
-def _children(node: yaml.Node) -> list[yaml.Node]:
+def _children(node: yaml.Node) -> list[tuple[Any, yaml.Node]]:
+    """Values below a node, each with its key or position; keys that are not scalars come as values too."""
     if isinstance(node, yaml.MappingNode):
-        return [child for pair in node.value for child in pair]
-    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+        keys = [(None, key) for key, _ in node.value if not isinstance(key, yaml.ScalarNode)]
+        return [*keys, *((str(key.value), value) for key, value in node.value if isinstance(key, yaml.ScalarNode))]
+    return list(enumerate(node.value)) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _refuse_duplicates(root: yaml.Node, source: str, lines: dict[Path, int]) -> None:
-    """Note the line of every key; raise for all keys that stand twice in one mapping."""
+def _lines(root: yaml.Node, source: str) -> dict[Path, int]:
+    """The line of every key, and of the entries of ``command``; raises for all keys that stand twice in one mapping."""
+    lines: dict[Path, int] = {}
     twice: list[Violation] = []
     waiting: list[tuple[Path, yaml.Node]] = [((), root)]
     while waiting:
         path, node = waiting.pop()
-        if isinstance(node, yaml.SequenceNode):
-            # values of a parameter are reported by the line of their list: a million lines would help nobody
-            continue
-        if not isinstance(node, yaml.MappingNode):
-            continue
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in seen and key.tag != _MERGE:
-                where = ".".join((*map(str, path), name))
-                twice.append(Violation(where, f"this key is there twice, first on line {seen[name]}", line=line))
-            seen.setdefault(name, line)
-            lines[(*path, name)] = line
-            waiting.append(((*path, name), value))
+        if isinstance(node, yaml.MappingNode):
+            _note_keys(node, path, lines, twice)
+        for key, child in _children(node):
+            if path == ("command",):
+                lines[(*path, key)] = child.start_mark.line + 1
+            if not isinstance(child, yaml.ScalarNode):
+                waiting.append(((*path, key), child))
     if twice:
         raise SweepFileError(source, sorted(twice, key=lambda violation: violation.line or 0))
+    return lines
+
+
+def _note_keys(node: yaml.MappingNode, path: Path, lines: dict[Path, int], twice: list[Violation]) -> None:
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        name, line = str(key.value), key.start_mark.line + 1
+        if name in seen and key.tag != f"{_TAG}merge":
+            where = ".".join(map(str, (*path, name)))
+            twice.append(Violation(where, f"this key is there twice, first on line {seen[name]}", line=line))
+        seen.setdefault(name, line)
+        lines.setdefault((*path, name), line)
+
+
+def _keep_slurm_as_written(root: yaml.Node) -> None:
+    """Numbers of the ``slurm:`` section that YAML would change (``1:30:00`` to 5400) become text."""
+    for key, section in _children(root):
+        if key != "slurm":
+            continue
+        for _, value in _children(section):
+            is_number = value.tag in (f"{_TAG}int", f"{_TAG}float") and isinstance(value, yaml.ScalarNode)
+            if is_number and not _AS_WRITTEN.fullmatch(value.value):
+                value.tag = f"{_TAG}str"

@@ -77,6 +77,24 @@ def test_a_wrong_sweep_file_is_explained_and_nothing_is_made(slurmsweep, files, 
     assert not (tmp_path / "wandb").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("method: grid\nparameters: {x: {value: 1}}\n", ["program", "is missing"]),
+        (
+            "program: train.py\nmethod: bayes\nmetric: {name: l}\nparameters: {x: {min: 0.0, max: 1.0}}\n",
+            ["method", "bayes"],
+        ),
+    ],
+    ids=["no-program", "bayes"],
+)
+def test_what_can_be_planned_but_not_run_is_refused_before_anything_is_made(slurmsweep, files, tmp_path, text, words):
+    assert slurmsweep("plan", files(text)).returncode == 0
+    for command in ("create", "run"):
+        assert_is_clear(slurmsweep(command, "sweep.yaml"), 2, *words)
+    assert not (tmp_path / "wandb").exists()
+
+
 def test_a_sweep_file_that_is_not_there(slurmsweep):
     assert_is_clear(slurmsweep("create", "nothere.yaml"), 2, "nothere.yaml")
 

@@ -1,0 +1,101 @@
+"""Values as JSON keeps them: what a sweep file's content becomes before anything looks at it, and its frozen form."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slurmsweep.sweepfile.findings import Findings, Path
+
+#: Deeper nesting is a mistake or an attack, and would end in Python's recursion limit somewhere else.
+DEEPEST = 100
+
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+_ESCAPED = re.compile(r"\$+float")
+
+
+def plain(value: Any, path: Path, findings: Findings, depth: int = 0) -> Any:
+    """A copy of ``value`` made of dict, list, str, int, float, bool and None only.
+
+    Keys of mappings become strings as ``json.dumps`` makes them (1 is ``"1"``, true is ``"true"``, null is ``"null"``);
+    tuples become lists; subclasses of numbers (``numpy.float64``) become the number. What JSON cannot hold goes to
+    ``findings``. NaN and the infinities stay: see :func:`packed`.
+    """
+    if depth > DEEPEST:
+        findings.error(path[:3], f"is nested more than {DEEPEST} levels deep")
+        return None
+    if isinstance(value, dict):
+        return _plain_mapping(value, path, findings, depth)
+    if isinstance(value, (list, tuple)):
+        # a list may have a million entries: only what is not plain yet costs a call
+        return [
+            item if type(item) in _SCALARS and not _has_nul(item) else plain(item, (*path, i), findings, depth + 1)
+            for i, item in enumerate(value)
+        ]
+    return _plain_scalar(value, path, findings)
+
+
+def _plain_mapping(value: dict[Any, Any], path: Path, findings: Findings, depth: int) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, item in value.items():
+        name = _key(key)
+        if name is None:
+            findings.error(path, f"has the key {key!r}, which JSON cannot hold"[:200], "keys are text")
+        elif name in result:
+            findings.error((*path, name), "this key is there twice", f"JSON writes {key!r} as {name!r}")
+        else:
+            result[name] = plain(item, (*path, name), findings, depth + 1)
+    return result
+
+
+def _plain_scalar(value: Any, path: Path, findings: Findings) -> Any:
+    if _has_nul(value):
+        findings.error(path, "holds a NUL character, which no command line can carry")
+        return value
+    if type(value) in _SCALARS:
+        return value
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    findings.error(
+        path, f"is a {type(value).__name__}, which JSON cannot hold", "use text, numbers, lists and mappings"
+    )
+    return None
+
+
+def _has_nul(value: Any) -> bool:
+    return isinstance(value, str) and "\0" in value
+
+
+def _key(key: Any) -> str | None:
+    if isinstance(key, str):
+        return str(key)
+    return json.dumps(key) if key is None or isinstance(key, (bool, int, float)) else None
+
+
+def packed(value: Any) -> Any:
+    """The value with every NaN and infinity as ``{"$float": "nan"}``, so that any reader of JSON takes it.
+
+    A mapping that looks like one of these by chance gets one more ``$``. :func:`unpacked` gives the value back exactly.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": repr(value)}
+    if isinstance(value, list):
+        return [packed(item) for item in value]
+    if isinstance(value, dict):
+        return {f"${key}" if _ESCAPED.fullmatch(key) else key: packed(item) for key, item in value.items()}
+    return value
+
+
+def unpacked(value: Any) -> Any:
+    """What :func:`packed` was given."""
+    if isinstance(value, list):
+        return [unpacked(item) for item in value]
+    if isinstance(value, dict):
+        if value.keys() == {"$float"}:
+            return float(value["$float"])
+        return {key[1:] if _ESCAPED.fullmatch(key) else key: unpacked(item) for key, item in value.items()}
+    return value
