@@ -1,0 +1,263 @@
+"""Templates, resources and the script that is handed to sbatch."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+
+import pytest
+from submitit.slurm import slurm as submitit_slurm
+
+from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError, UsageError
+from slurmsweep.slurm.executor import ArrayRequest, render, submit
+from slurmsweep.slurm.limits import parse_max_array_size, split
+from slurmsweep.slurm.refusals import explain
+from slurmsweep.slurm.resources import merge
+from slurmsweep.slurm.template import builtin_templates, load_template
+
+
+def request(tmp_path, tasks=4, width=None, body="true", workdir=None, **options) -> ArrayRequest:
+    return ArrayRequest(
+        "slurmsweep-x", tasks, width, options, body, str(tmp_path), str(tmp_path), workdir or str(tmp_path)
+    )
+
+
+def headers(script) -> list[str]:
+    return [line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH")]
+
+
+def test_the_script_is_an_array_with_our_names_and_no_srun(tmp_path):
+    script = render(request(tmp_path, tasks=24, width=8, mem="4G", requeue=True))
+
+    assert headers(script) == [
+        "--array=0-23%8", f"--chdir={tmp_path}", "--job-name=slurmsweep-x", "--mem=4G", "--nodes=1", "--open-mode=append",
+        f"--output={tmp_path}/%A_%a.out", "--requeue", "--signal=B:USR1@60", "--time=60",
+    ]  # fmt: skip
+    assert "srun" not in script
+    assert "wckey" not in script
+    assert "pkl" not in script
+
+
+def test_one_task_is_an_array_too(tmp_path):
+    assert "--array=0-0" in headers(render(request(tmp_path, tasks=1)))
+
+
+def test_the_body_finds_the_sweep_and_the_warning(tmp_path):
+    folder = tmp_path / "it's a $(folder)"
+    script = render(
+        ArrayRequest(
+            "x",
+            1,
+            None,
+            {"signal": "B:USR1@120"},
+            'echo "$1" "$SLURMSWEEP_WARNING_SECONDS"',
+            str(folder),
+            str(tmp_path),
+            "/",
+        )
+    )
+
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout == f"{folder} 120\n"
+
+
+def test_a_percent_sign_in_the_folder_is_no_pattern(tmp_path):
+    script = render(ArrayRequest("x", 1, None, {}, "true", "/s", "/a%b/jobs", "/"))
+
+    assert "--output=/a%%b/jobs/%A_%a.out" in headers(script)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\x00b", "a\x1bb", "a\u2028b"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_control_character_is_refused_wherever_it_comes_from(text, place):
+    options = [{}, {}, {}]
+    options[place] = {"comment": text}
+
+    with pytest.raises(UsageError, match="comment holds a control character"):
+        merge(*options)
+
+
+def test_a_control_character_in_a_name_is_refused():
+    with pytest.raises(UsageError, match="is not an option of sbatch"):
+        merge({}, {}, {"comment=x\n#SBATCH --y": "1"})
+
+
+def test_the_command_line_wins_over_the_sweep_file_over_the_template():
+    template, sweep_file = (
+        {"time": "60", "mem": "1G", "requeue": True},
+        {"mem": "2G", "cpus_per_task": 4, "requeue": False},
+    )
+
+    assert merge(template, sweep_file, {"time": "5"}) == {"time": "5", "mem": "2G", "cpus-per-task": "4"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"partiton": "x"}, "did you mean partition"),
+        ({"array": "0-3"}, "use --count and --width"),
+        ({"J": "x"}, "unique token"),
+        ({"time": "soon"}, "minutes, 1:30:00 or 2-0"),
+    ],
+)
+def test_wrong_options_are_explained(options, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        merge({}, {}, options)
+
+
+@pytest.mark.parametrize("value", ["30", "30:00", "1:30:00", "2-0", "2-12:30", "1-00:00:00", "UNLIMITED"])
+def test_slurms_forms_of_time_are_taken(value):
+    assert merge({}, {}, {"time": value}) == {"time": value}
+
+
+def test_the_plain_template_is_read():
+    template = load_template("array")
+
+    assert template.options == {
+        "time": "60", "cpus-per-task": "1", "signal": "B:USR1@60", "requeue": True, "open-mode": "append",
+    }  # fmt: skip
+    assert template.body.endswith('-m slurmsweep agent --count 1 "$1"')
+    assert "array" in builtin_templates()
+
+
+def test_short_and_spaced_options_of_a_template_are_read(tmp_path):
+    file = tmp_path / "mine.sbatch"
+    file.write_text(
+        "#!/bin/bash\n#SBATCH -c4 -p gpu\n#SBATCH --mem 8G --comment='a b' # why\n#SBATCH -J mine\nexec slurmsweep agent $1\n"
+    )
+
+    assert load_template(str(file)).options == {"cpus-per-task": "4", "partition": "gpu", "mem": "8G", "comment": "a b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("echo slurmsweep\n", "first line must name the shell"),
+        ("#!/bin/bash\r\nslurmsweep agent\r\n", "dos2unix"),
+        ("#!/bin/bash\nmodule load x\n#SBATCH --mem=1G\nslurmsweep agent\n", "line 3: Slurm ignores"),
+        ("#!/bin/bash\npython train.py\n", "never runs the agent"),
+        ("#!/bin/bash\n#SBATCH --comment='a\nslurmsweep agent\n", "No closing quotation"),
+    ],
+)
+def test_a_template_with_a_mistake_is_explained(tmp_path, text, words):
+    (tmp_path / "bad.sbatch").write_bytes(text.encode())
+
+    with pytest.raises(UsageError, match=words):
+        load_template(str(tmp_path / "bad.sbatch"))
+
+
+def test_an_unknown_template_lists_what_there_is():
+    with pytest.raises(UsageError, match=r"built in are .*array"):
+        load_template("gpuu")
+
+
+REFUSALS = [
+    ("sbatch: error: invalid partition specified: nope\nsbatch: error: Batch job submission failed: Invalid partition name specified", "--partition"),
+    ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified", "--account"),
+    ("sbatch: error: Batch job submission failed: Invalid qos specification", "--qos"),
+    ("sbatch: error: Invalid --time specification", "--time"),
+    ("sbatch: error: Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)", "--time"),
+    ("sbatch: error: CPU count per node can not be satisfied\nsbatch: error: Batch job submission failed: Requested node configuration is not available", "--cpus-per-task"),
+    ("sbatch: error: Memory specification can not be satisfied\nsbatch: error: Batch job submission failed: Requested node configuration is not available", "--mem"),
+    ("sbatch: error: Batch job submission failed: More processors requested than permitted", "nodes"),
+    ("sbatch: error: Batch job submission failed: Invalid feature specification", "--constraint"),
+    ("sbatch: error: Invalid generic resource (gres) specification", "--gres"),
+    ("sbatch: error: Batch job submission failed: Invalid node name specified", "--exclude"),
+    ("sbatch: error: Batch job submission failed: Invalid job array specification", "--count"),
+    ("sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", "--count"),
+    ("sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", "--count"),
+    ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\nsbatch: error: Batch job submission failed: Resource temporarily unavailable", "submit later"),
+    ("sbatch: error: Batch job submission failed: Job dependency problem", "dependency"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "option"), REFUSALS, ids=[option for _, option in REFUSALS])
+def test_a_refusal_names_the_option_to_change(text, option):
+    error = explain(text)
+
+    assert isinstance(error, SubmissionRefusedError)
+    assert option in str(error)
+    assert "sbatch: error" not in str(error)
+
+
+def test_no_controller_and_no_answer_are_no_refusals():
+    unreachable = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
+    hung = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+
+    assert isinstance(explain(unreachable), SchedulerUnavailableError)
+    assert isinstance(explain(hung), SubmissionUnknownError)
+
+
+def test_without_sbatch_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(SchedulerUnavailableError, match="--backend local"):
+        submit(request(tmp_path))
+
+
+@pytest.fixture
+def fake_sbatch(tmp_path, monkeypatch):
+    """An sbatch that keeps its environment and script, for what the real one would not show."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sbatch").write_text(
+        f'#!/bin/sh\nenv > {tmp_path}/env\ncp "$1" {tmp_path}/script\necho "Submitted batch job 77"\n'
+    )
+    (programs / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_submitting_leaves_one_readable_script_and_nothing_else(fake_sbatch, tmp_path):
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    asked = ArrayRequest("x", 2, None, {}, "true", str(tmp_path), str(jobs), str(tmp_path))
+
+    assert submit(asked) == "77"
+
+    [left] = list(jobs.iterdir())
+    assert left.name == "77_submission.sh"
+    assert left.read_text() == (tmp_path / "script").read_text() == render(asked)
+
+
+def test_a_surrounding_jobs_variables_do_not_reach_sbatch(fake_sbatch, tmp_path, monkeypatch):
+    for name, value in {
+        "SLURM_JOB_ID": "1",
+        "SLURM_MEM_PER_CPU": "9",
+        "SLURM_CONF": "/c",
+        "SBATCH_ACCOUNT": "mine",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    submit(request(tmp_path))
+
+    seen = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
+    assert {"SLURM_CONF", "SBATCH_ACCOUNT"} <= seen
+    assert not {"SLURM_JOB_ID", "SLURM_MEM_PER_CPU"} & seen
+
+
+def test_what_we_use_of_submitit_is_still_there():
+    assert list(inspect.signature(submitit_slurm.SlurmExecutor._submit_command).parameters) == ["self", "command"]
+    assert list(inspect.signature(submitit_slurm.SlurmExecutor._make_submission_command).parameters) == [
+        "self",
+        "submission_file_path",
+    ]
+    assert list(inspect.signature(submitit_slurm.SlurmExecutor._make_submission_file_text).parameters) == [
+        "self",
+        "command",
+        "uid",
+    ]
+    assert {"command", "folder", "job_name", "wckey", "stderr_to_stdout", "additional_parameters", "use_srun"} <= set(
+        inspect.signature(submitit_slurm._make_sbatch_string).parameters
+    )
+
+
+def test_arrays_are_split_under_the_limit():
+    assert split(5000, 2001) == [2001, 2001, 998]
+    assert split(2001, 2001) == [2001]
+    assert split(1, 2001) == [1]
+    assert parse_max_array_size("MaxArraySize            = 10001\n") == 10001
+    assert parse_max_array_size("nothing\n") == 1001
