@@ -1,0 +1,66 @@
+"""What is documented exists, and what exists is documented."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from slurmsweep.cli.parser import build_parser
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")])
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    [subparsers] = [action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return subparsers.choices
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_a_row_and_help(name):
+    assert f"`slurmsweep {name}" in (ROOT / "docs" / "commands.md").read_text()
+    assert commands()[name].description
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_option_has_help(name):
+    actions = [action for action in commands()[name]._actions if action.help is not argparse.SUPPRESS]
+
+    assert [action.dest for action in actions if not action.help] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_examples_parse(page):
+    lines = re.findall(r"^ {4}(?:\$ )?slurmsweep (.+?)(?: +#.*)?$", page.read_text(), re.MULTILINE)
+    for line in [line for line in lines if "--->" not in line]:  # a drawing is no command
+        assert build_parser().parse_args(line.split()).handler, line
+
+
+def test_scripts_in_the_readme_exist():
+    for name in re.findall(r"^ {4}(scripts/\w+)", (ROOT / "README.md").read_text(), re.MULTILINE):
+        assert subprocess.run(["bash", "-n", ROOT / name], check=False).returncode == 0, name
+
+
+def test_every_exit_code_is_documented():
+    from slurmsweep import errors
+
+    documented = {
+        int(code) for code in re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
+    }
+    kinds = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.SlurmsweepError)
+    ]
+    assert {kind.exit_code for kind in kinds} | {0, 130} == documented

@@ -1,0 +1,69 @@
+"""Every example runs to the end as its README says, locally."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4}
+
+
+@pytest.fixture
+def run_example(repository, slurmsweep, tmp_path):
+    """Copy an example and run it; its status document."""
+
+    def run(name) -> dict:
+        shutil.copytree(repository / "examples" / name, tmp_path / name, ignore=shutil.ignore_patterns("wandb"))
+        done = slurmsweep("run", f"{name}/sweep.yaml", "--backend", "local", "--jobs", "2", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_every_example_is_tested(repository):
+    assert {folder.name for folder in (repository / "examples").iterdir() if folder.is_dir()} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs_to_the_end_and_has_a_best_trial(run_example, slurmsweep, name):
+    status = run_example(name)
+
+    assert status["counts"]["finished"] == status["expected_run_count"] == EXAMPLES[name]
+    assert status["best"]["metric"] is not None
+    assert slurmsweep("check", status["id"]).returncode == 0
+
+
+def test_quickstart_learns_and_its_best_point_is_what_the_readme_shows(run_example, repository):
+    status = run_example("quickstart")
+
+    readme = (repository / "examples" / "quickstart" / "README.md").read_text()
+    shown = re.search(r"val_accuracy = ([\d.]+) in trial (\d+)", readme)
+    assert (f"{status['best']['metric']:g}", status["best"]["number"]) == (shown[1], int(shown[2]))
+    assert status["best"]["metric"] > 0.9
+
+
+def test_the_real_wandb_leaves_offline_runs_under_each_trial(run_example, slurmsweep, tmp_path):
+    status = run_example("wandb_offline")
+
+    folder = tmp_path / "wandb" / f"sweep-{status['id']}"
+    runs = sorted(path.name.rsplit("-", 2)[1:] for path in folder.glob("trials/0/*/wandb/offline-run-*"))
+    assert runs == [[status["id"], str(number)] for number in range(4)]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_script_runs_without_a_sweep_too(repository, slurmsweep, tmp_path, name):
+    import os
+    import subprocess
+    import sys
+
+    environ = os.environ | {"WANDB_MODE": "disabled"}
+    script = repository / "examples" / name / "train.py"
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
