@@ -43,7 +43,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_examples_parse(page):
     lines = re.findall(r"^ {4}(?:\$ )?slurmsweep (.+?)(?: +#.*)?$", page.read_text(), re.MULTILINE)
-    for line in [line for line in lines if "--->" not in line]:  # a drawing is no command
+    for line in [line for line in lines if "---" not in line]:  # a drawing is no command
         assert build_parser().parse_args(line.split()).handler, line
 
 
