@@ -63,11 +63,11 @@ def _add_starting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     _add_slurm(run)
 
     plan = _command(
-        commands, "plan", "starting:plan", "show what would happen: points, commands, batch script; writes nothing"
+        commands, "plan", "planning:plan", "show what would happen: points, commands, batch script; writes nothing"
     )
     plan.add_argument("file", metavar="FILE", help="sweep file")
     plan.add_argument(
-        "--limit", type=_natural, default=None, metavar="N", help="show at most N trials (default 10; all with --json)"
+        "--limit", type=_natural, default=None, metavar="N", help="show at most N trials (default 10; with --json 1000)"
     )
     _add_count(plan)
     _add_json(plan)

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, UsageError
-from slurmsweep.launch.observe import Snapshot, look, look_without_slurm
+from slurmsweep.launch.observe import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
 from slurmsweep.report.view import SweepView, status_document
 from slurmsweep.state import layout
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import argparse
 
     from slurmsweep.report.view import TrialView
+    from slurmsweep.state.fold import Fold
 
 _TABLE_LIMIT = 100
 
@@ -32,6 +33,7 @@ def status(args: argparse.Namespace) -> int:
         print_json(status_document(view, snapshot.jobs))
     else:
         print(tables.status_text(view, snapshot.jobs))
+        note_stray_output(SweepStore.open(args.sweep), snapshot.fold)
     return 0
 
 
@@ -58,7 +60,7 @@ def logs(args: argparse.Namespace) -> int:
     total = store.manifest.trials
     if total is not None and args.trial >= total:
         raise NotFoundError(f"sweep {args.sweep} has trials 0 to {total - 1}: there is no trial {args.trial}")
-    attempt = args.attempt or (trial.newest if trial else 0)
+    attempt = args.attempt or (trial.current.number if trial and trial.current else 0)
     path = store.layout.log(args.trial, attempt)
     if trial is None or not os.path.isfile(path):
         raise NotFoundError(f"trial {args.trial} has no log{f' of attempt {attempt}' if attempt else ''} yet")
@@ -123,6 +125,13 @@ def open_view(name: str) -> tuple[SweepView, Snapshot]:
         note(f"{error}; trials that run or ended unseen are shown as the journal last knew them")
         snapshot = look_without_slurm(store)
     return SweepView(store.layout, store.manifest, snapshot.fold, snapshot.ended), snapshot
+
+
+def note_stray_output(store: SweepStore, fold: Fold) -> None:
+    """Say where jobs that never got to a trial left their words."""
+    stray = stray_output(store, fold)
+    if stray:
+        note(f"{len(stray)} jobs ended, or run, without a trial; the last one's output is in {stray[-1]}")
 
 
 def print_json(document: Any) -> None:

@@ -6,6 +6,7 @@ Slurm. Silence is not a witness: where nobody can tell, the attempt counts as ru
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -100,6 +101,14 @@ def running_attempts(fold: Fold) -> dict[Slot, Attempt]:
     return found
 
 
+def stray_output(store: SweepStore, fold: Fold) -> list[str]:
+    """Output files of jobs that ended without ever claiming a trial: they say why, and nothing else does."""
+    claiming = {a.owner.job_name for trial in fold.trials.values() for a in trial.attempts.values() if a.owner}
+    with os.scandir(store.layout.jobs) as entries:
+        said = [entry for entry in entries if entry.name.endswith(".out") and entry.stat().st_size]
+    return sorted(entry.path for entry in said if entry.name.removesuffix(".out") not in claiming)
+
+
 def _jobs_of(attempts: Iterable[Attempt]) -> set[str]:
     return {a.owner.job for a in attempts if a.owner and a.owner.job}
 
@@ -145,7 +154,9 @@ def _from_slurm(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Obser
     note = f"{report.source} says {report.word}"
     if report.alive:
         # A job between its processes' end and its own: the process is a witness, but Slurm's cause is still to come.
-        return Observation(_vanished("lost") if process_is_gone else None, final=False, note=note)
+        # One that waits was put back, and goes on with its trial when it starts.
+        ending = process_is_gone and not report.waits
+        return Observation(_vanished("lost") if ending else None, final=False, note=note)
     if report.state is None or report.state is TrialState.FINISHED:
         return Observation(_vanished("lost"), final=True, note=f"{note}, but no outcome was written")
     outcome = Outcome(report.state, report.cause, report.exit_code or None, ended=_now(), by="reconcile")

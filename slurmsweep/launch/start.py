@@ -74,6 +74,12 @@ def agents_wanted(store: SweepStore, fold: Fold, asked: int | None, queued: int 
     return max(0, open_trials - queued) if asked is None else asked
 
 
+def no_more_than_open(store: SweepStore, fold: Fold, wanted: int) -> int:
+    """Local agents beyond the open trials would only start and say that nothing is left."""
+    open_trials = unclaimed(store, fold)
+    return wanted if open_trials is None else min(wanted, open_trials)
+
+
 def default_jobs() -> int:
     """Local trials at a time where nobody said: one, because a training script may want the whole machine."""
     return int(os.environ.get("SLURMSWEEP_JOBS") or 1)

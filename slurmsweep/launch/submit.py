@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.sweepfile.config import SweepConfig
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,21 @@ def submit(store: SweepStore, count: int, wishes: Wishes) -> list[Submitted]:
 def array_request(store: SweepStore, tasks: int, wishes: Wishes, template: Template | None = None) -> ArrayRequest:
     """What would be handed to Slurm for ``tasks`` trials. Raises UsageError."""
     template = template or load_template(wishes.template)
-    sweep_file = store.manifest.config.slurm
     return ArrayRequest(
         name=f"slurmsweep-{store.manifest.sweep_id}-{secrets.token_hex(4)}",
         tasks=tasks,
         width=wishes.width,
-        options=merge(template.options, sweep_file, wishes.options or {}),
+        options=job_options(wishes, store.manifest.config),
         body=template.body,
         sweep_dir=store.layout.folder,
         jobs_dir=store.layout.jobs,
         workdir=store.manifest.workdir,
     )
+
+
+def job_options(wishes: Wishes, config: SweepConfig) -> dict[str, str | bool]:
+    """The sbatch options that the three places give together. Raises UsageError for whatever is wrong with them."""
+    return merge(load_template(wishes.template).options, config.slurm, wishes.options or {})
 
 
 def recover_submissions(store: SweepStore) -> None:

@@ -18,6 +18,7 @@ class Meaning:
 
     Attributes:
         alive: the job runs, waits, or will run again: nothing is over.
+        waits: it has not started, or was put back to start again.
         state: of its trial once it is over; None while it is alive.
         cause: beside the state; empty where the exit code tells more.
     """
@@ -25,9 +26,11 @@ class Meaning:
     alive: bool
     state: TrialState | None = None
     cause: str = ""
+    waits: bool = False
 
 
 _ALIVE = Meaning(alive=True)
+_WAITING = Meaning(alive=True, waits=True)
 
 
 def _over(state: TrialState, cause: str = "") -> Meaning:
@@ -35,14 +38,14 @@ def _over(state: TrialState, cause: str = "") -> Meaning:
 
 
 _TABLE = {
-    # Waiting, or on the way to running.
-    "PENDING": _ALIVE,
-    "CONFIGURING": _ALIVE,
-    "REQUEUED": _ALIVE,
-    "REQUEUE_FED": _ALIVE,
-    "REQUEUE_HOLD": _ALIVE,
-    "RESV_DEL_HOLD": _ALIVE,
-    "SPECIAL_EXIT": _ALIVE,
+    # Waiting, for the first time or again.
+    "PENDING": _WAITING,
+    "CONFIGURING": _WAITING,
+    "REQUEUED": _WAITING,
+    "REQUEUE_FED": _WAITING,
+    "REQUEUE_HOLD": _WAITING,
+    "RESV_DEL_HOLD": _WAITING,
+    "SPECIAL_EXIT": _WAITING,
     # Running, or held up while running.
     "RUNNING": _ALIVE,
     "RESIZING": _ALIVE,

@@ -54,6 +54,7 @@ class TaskReport:
     Attributes:
         word: Slurm's, without what it adds (``CANCELLED`` of ``CANCELLED by 1000``).
         alive: it runs, waits, or is being ended.
+        waits: it has not started, or was put back to start again.
         state: of its trial once it is over; None while it is alive.
         cause: beside the state.
         exit_code: of the batch script; None while it is alive.
@@ -68,6 +69,7 @@ class TaskReport:
     exit_code: int | None
     node: str
     source: str
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def _refs(name: str) -> Iterator[TaskRef]:
 def _report(word: str, status: str, node: str, source: str) -> TaskReport:
     said = meaning(word)
     if said.alive:
-        return TaskReport(base_word(word), True, None, "", None, node, source)
+        return TaskReport(base_word(word), True, None, "", None, node, source, said.waits)
     code, signal = _exit_status(status)
     state, cause = outcome(word, code, signal)
     return TaskReport(base_word(word), False, state, cause, code, node, source)

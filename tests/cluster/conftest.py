@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 LAB = Path(os.environ.get("SLURMSWEEP_LAB", "/tmp/slurmsweep-lab"))
@@ -26,13 +31,34 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster():
-    """The cluster; skips, and says why, where none may be started."""
+    """The cluster, with accounting; skips, and says why, where none may be started."""
+    with running(LAB) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def cluster_without_accounting():
+    """A second cluster beside it, which keeps no accounts and forgets a job two seconds after its end."""
+    knobs = {
+        "SLURMSWEEP_LAB_ACCOUNTING": "0",
+        "SLURMSWEEP_LAB_PORTS": "26900",
+        "SLURMSWEEP_LAB_NODES": "2",
+        "SLURMSWEEP_LAB_MINJOBAGE": "2",
+    }
+    with running(LAB.with_name(f"{LAB.name}-plain"), **knobs) as started:
+        yield started
+
+
+@contextmanager
+def running(lab: Path, **knobs: str) -> Iterator[Cluster]:
+    """The cluster of that folder: left alone if it runs already, else started and stopped."""
     installed = subprocess.run([HERE / "install"], capture_output=True, text=True, check=False)
     if installed.returncode:
         pytest.skip(installed.stdout.strip())
-    was_up = (LAB / "run" / "slurmctld.pid").exists()
-    started = subprocess.run([HERE / "up"], capture_output=True, text=True, check=False)
+    environ = os.environ | {"SLURMSWEEP_LAB": str(lab)} | knobs
+    was_up = (lab / "run" / "slurmctld.pid").exists()
+    started = subprocess.run([HERE / "up"], env=environ, capture_output=True, text=True, check=False)
     assert started.returncode == 0, started.stderr
-    yield Cluster({"SLURM_CONF": str(LAB / "etc" / "slurm.conf")})
+    yield Cluster({"SLURM_CONF": str(lab / "etc" / "slurm.conf")})
     if not was_up:
-        subprocess.run([HERE / "down"], check=True, capture_output=True)
+        subprocess.run([HERE / "down"], env=environ, check=True, capture_output=True)

@@ -148,6 +148,49 @@ def test_a_killed_agent_and_child_are_seen_at_once_and_run_again(cluster, on_clu
     assert on_cluster("check", sweep).returncode == 0
 
 
+def test_a_killed_agent_is_found_without_accounting_and_after_slurm_forgot_its_job(
+    cluster_without_accounting, slurmsweep, write_sweep, tmp_path
+):
+    def plain(*argv):
+        return slurmsweep(*argv, **cluster_without_accounting.environ)
+
+    file = write_sweep(SCRIPT + "while not os.path.exists('fast'): time.sleep(0.1)", "  x: {values: [1, 2]}")
+    sweep = plain("create", str(file)).stdout.strip()
+    [job] = submitted(plain("submit", sweep, "--time", "5"))
+    wait_until(lambda: counts(plain, sweep).get("running") == 2 and (tmp_path / "ran").exists())
+    trials = json.loads(plain("trials", sweep, "--json").stdout)
+    owner_file = Path(trials[0]["log"]).with_name("owner")
+    # another machine's agent, as far as this one can tell: only Slurm knows about it
+    owner_file.write_text(owner_file.read_text().replace(f'"host": "{os.uname().nodename}"', '"host": "elsewhere"'))
+    os.kill(json.loads(owner_file.read_text())["owner"]["pid"], signal.SIGKILL)
+    (tmp_path / "fast").touch()
+
+    wait_until(lambda: counts(plain, sweep) == {"crashed": 1, "finished": 1})
+    environ = os.environ | cluster_without_accounting.environ
+    forgotten = ["squeue", "-h", "-t", "all", "-j", job]
+    wait_until(lambda: not subprocess.run(forgotten, env=environ, capture_output=True, check=False).stdout)
+    assert counts(plain, sweep) == {"crashed": 1, "finished": 1}
+    submitted(plain("resubmit", sweep, "--time", "5"))
+    wait_until(lambda: counts(plain, sweep) == {"finished": 2})
+    assert plain("check", sweep).returncode == 0
+
+
+def test_jobs_that_never_get_to_a_trial_are_pointed_out(cluster, on_cluster, write_sweep, tmp_path):
+    template = tmp_path / "broken.sbatch"
+    template.write_text(
+        "#!/bin/bash\n#SBATCH --time=5\nmodule load nothing-of-this-name || exit 7\nexec slurmsweep agent $1\n"
+    )
+    sweep_file = write_sweep(SCRIPT, "  x: {values: [1, 2]}")
+
+    done = on_cluster("run", str(sweep_file), "--backend", "slurm", "--template", str(template))
+
+    assert done.returncode == 1
+    assert "2 jobs ended, or run, without a trial" in done.stderr
+    output = done.stderr.split("output is in ")[1].split()[0]
+    assert "module" in Path(output).read_text()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_the_trials_exit_code_is_slurms(cluster, on_cluster, slurm, write_sweep):
     sweep = on_cluster("create", str(write_sweep("import sys; sys.exit(3)", "  x: {value: 1}"))).stdout.strip()
     [job] = submitted(on_cluster("submit", sweep))

@@ -1,0 +1,84 @@
+"""The command that only looks ahead: plan."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep import search
+from slurmsweep.cli.reading import print_json
+from slurmsweep.cli.starting import read_draft, wishes_of
+from slurmsweep.launch import create as creating
+from slurmsweep.launch.submit import Wishes, array_request
+from slurmsweep.report import tables
+from slurmsweep.slurm import executor
+from slurmsweep.state.layout import Layout, root_folder, sweep_folder
+from slurmsweep.state.store import SweepStore
+from slurmsweep.sweepfile import command
+from slurmsweep.sweepfile.config import AVAILABLE
+
+if TYPE_CHECKING:
+    import argparse
+
+    from slurmsweep.launch.create import Draft
+
+#: Trials in a plan for people, and in a JSON document, where nobody said how many.
+_PLAN_LIMIT = 10
+_JSON_LIMIT = 1000
+
+#: In a plan there is no sweep yet, so its id is shown as this.
+_NO_ID = "xxxxxxxx"
+
+
+def plan(args: argparse.Namespace) -> int:
+    """Show what would happen. Writes nothing."""
+    draft = read_draft(args.file)
+    total = search.run_count(draft.config)
+    limit = args.limit or (_JSON_LIMIT if args.json and total is not None else _PLAN_LIMIT)
+    rows = _planned(draft, min(n for n in (limit, total, args.count) if n is not None))
+    script = _planned_script(draft, args.count or total or 1, wishes_of(args))
+    document = {
+        "method": draft.config.method,
+        "expected_run_count": total,
+        "workdir": draft.workdir,
+        "trials": rows,
+        "sbatch": script,
+        "warnings": [str(warning) for warning in draft.warnings],
+    }
+    if args.json:
+        print_json(document)
+    else:
+        print(_plan_text(document))
+    return 0
+
+
+def _planned(draft: Draft, limit: int) -> list[dict[str, Any]]:
+    if draft.config.method not in AVAILABLE:
+        return []  # its points depend on results
+    return [_planned_trial(draft, number) for number in range(limit)]
+
+
+def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
+    config = replace(draft.config, program=draft.config.program or "<program>")
+    params = search.parameters(config, number, _NO_ID)
+    json_file = Layout(sweep_folder(root_folder(), _NO_ID)).args_json(number, 1)
+    argv = command.build_argv(config, params, environ=os.environ, json_file=json_file)
+    return {"number": number, "params": params, "argv": argv}
+
+
+def _planned_script(draft: Draft, tasks: int, wishes: Wishes) -> str:
+    layout = Layout(sweep_folder(root_folder(), _NO_ID))
+    store = SweepStore(layout, creating.manifest_of(draft, _NO_ID))
+    return executor.render(array_request(store, tasks, wishes))
+
+
+def _plan_text(document: dict[str, Any]) -> str:
+    total = document["expected_run_count"]
+    lines = [f"{document['method']} search, " + (f"{total} trials" if total is not None else "no end: give --count")]
+    lines.append(f"commands run in {document['workdir']}")
+    lines += [f"  {row['number']:>4}  {tables.printable(shlex.join(row['argv']))}" for row in document["trials"]]
+    if total is None or len(document["trials"]) < total:
+        lines.append("  ...")
+    return "\n".join([*lines, "", "batch script:", document["sbatch"]])

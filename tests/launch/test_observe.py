@@ -1,0 +1,151 @@
+"""What witnesses say of an attempt without a recorded end: decided without a scheduler."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from slurmsweep.agent.identity import this_process
+from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.launch import reconcile as reconciling
+from slurmsweep.launch.observe import judge, look
+from slurmsweep.launch.reconcile import reconcile
+from slurmsweep.slurm import queue
+from slurmsweep.slurm.queue import Answer, TaskRef, parse_sacct, parse_squeue
+from slurmsweep.state.fold import Attempt
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.owner import Owner
+
+JOB = Owner("far", 10, 1, "b", cluster="lab", job="7", task=3)
+
+
+def answer(squeue="", sacct="") -> Answer:
+    return Answer({**dict(parse_sacct(sacct)), **dict(parse_squeue(squeue))}, "used")
+
+
+def judged(owner, told) -> tuple:
+    seen = judge(Attempt(1, token="t", owner=owner), told)
+    return (str(seen.outcome.state), seen.outcome.cause, seen.final) if seen.outcome else None
+
+
+def test_a_job_that_lives_is_left_alone():
+    assert judged(JOB, answer("7|3|9|RUNNING|0|n1|0|x\n")) is None
+    assert judged(JOB, answer("7|3|9|PENDING|0||1|x\n")) is None
+    assert judged(JOB, answer("7|3|9|COMPLETING|0|n1|0|x\n")) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("7_3|FAILED|0:9|n1|None", ("crashed", "signal 9", True)),
+        ("7_3|FAILED|3:0|n1|None", ("failed", "exit 3", True)),
+        ("7_3|TIMEOUT|0:0|n1|None", ("crashed", "timeout", True)),
+        ("7_3|OUT_OF_MEMORY|0:125|n1|None", ("crashed", "oom", True)),
+        ("7_3|NODE_FAIL|0:0|n1|None", ("crashed", "node_fail", True)),
+        ("7_3|CANCELLED by 0|0:0|n1|None", ("killed", "cancelled", True)),
+        ("7_3|PREEMPTED|0:0|n1|None", ("preempted", "preempted", True)),
+        ("7_3|COMPLETED|0:0|n1|None", ("crashed", "lost", True)),
+    ],
+)
+def test_slurms_final_word_is_the_outcome(line, seen):
+    assert judged(JOB, answer(sacct=line)) == seen
+
+
+def test_a_job_nobody_knows_any_more_must_be_missed_twice():
+    assert judged(JOB, answer()) == ("crashed", "lost", False)
+
+
+def test_an_agent_elsewhere_outside_slurm_counts_as_running():
+    seen = judge(Attempt(1, token="t", owner=Owner("far", 10, 1, "b")), None)
+
+    assert seen.outcome is None
+    assert "only far can tell" in seen.note
+
+
+def test_this_very_process_lives_and_a_recycled_pid_does_not():
+    me = this_process({})
+    reborn = Owner(me.host, me.pid, me.start + 1, me.boot, me.pid_space)
+
+    assert judged(me, None) is None
+    assert judged(reborn, None) == ("crashed", "lost", True)
+
+
+def test_another_boot_is_the_end_of_everything_before_it():
+    me = this_process({})
+
+    assert judged(Owner(me.host, me.pid, me.start, "other boot", me.pid_space), None) == ("crashed", "lost", True)
+
+
+def test_another_container_cannot_be_judged_by_its_pids():
+    me = this_process({})
+
+    assert judged(Owner(me.host, me.pid, me.start, me.boot, "pid:[1]"), None) is None
+
+
+def test_a_dead_agent_of_a_job_that_still_runs_is_lost_but_not_finally():
+    dead = Owner(os.uname().nodename, 2**22 + 1, 1, this_process({}).boot, this_process({}).pid_space, job="7", task=3)
+
+    assert judged(dead, answer("7|3|9|RUNNING|0|n1|0|x\n")) == ("crashed", "lost", False)
+    assert judged(dead, answer("7|3|9|PENDING|0||1|x\n")) is None
+
+
+def test_what_is_not_final_is_looked_at_twice_before_it_is_recorded(make_store, monkeypatch):
+    store = make_store(1)
+    store.claim(JOB)
+    answers = [answer(), answer("7|3|9|RUNNING|0|n1|0|x\n")]
+    monkeypatch.setattr(queue, "ask", lambda jobs: answers.pop(0))
+
+    assert reconcile(store, sleep=lambda seconds: None).ended == ()
+    assert store.fold().trials[0].state is TrialState.RUNNING
+
+    monkeypatch.setattr(queue, "ask", lambda jobs: answer())
+    assert len(reconcile(store, sleep=lambda seconds: None).ended) == 1
+    assert store.fold().trials[0].state is TrialState.CRASHED
+
+
+def test_no_answer_records_nothing(make_store, monkeypatch):
+    store = make_store(1)
+    store.claim(JOB)
+    before = os.path.getsize(store.journal.path)
+
+    def no_answer(jobs):
+        raise SchedulerUnavailableError("squeue: Unable to contact slurm controller (connect failure)")
+
+    monkeypatch.setattr(queue, "ask", no_answer)
+
+    with pytest.raises(SchedulerUnavailableError):
+        reconciling.reconcile(store)
+    assert os.path.getsize(store.journal.path) == before
+
+
+def test_an_end_that_was_recorded_meanwhile_stands(make_store, monkeypatch):
+    from slurmsweep.state.outcome import Outcome
+
+    store = make_store(1)
+    claim = store.claim(JOB)
+
+    def ask(jobs):
+        if store.fold().trials[0].current.outcome is None:
+            store.finish(claim, Outcome(TrialState.FINISHED, exit_code=0, ended=1.0))
+        return answer(sacct="7_3|NODE_FAIL|0:0|n1|None")
+
+    monkeypatch.setattr(queue, "ask", ask)
+    reconcile(store, sleep=lambda seconds: None)
+
+    assert store.fold().trials[0].state is TrialState.FINISHED
+
+
+def test_queued_jobs_are_those_that_claimed_nothing(make_store, monkeypatch):
+    store = make_store(5)
+    with store.transaction() as transaction:
+        transaction.submit("name", 3, "7")
+    store.claim(JOB)
+    lines = "7|3|9|RUNNING|0|n1|0|x\n7|4|9|PENDING|0||0|x\n7|5|9|PENDING|0||0|x\n"
+    monkeypatch.setattr(queue, "ask", lambda jobs: answer(lines))
+
+    snapshot = look(store)
+
+    assert snapshot.queued == 2
+    assert snapshot.jobs == {"running": 1, "pending": 2}
+    assert TaskRef("7", 3) not in snapshot.ended
