@@ -131,6 +131,8 @@ def _in_child(agent: int) -> Callable[[], None]:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != agent:
             os._exit(127)  # the agent was killed before the line above took hold
+        for number in FORWARDED:
+            signal.signal(number, signal.SIG_DFL)  # what a shell in the background ignores, the command must hear
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     return prepare

@@ -116,7 +116,8 @@ def _ending_as_interrupt() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _ENDING}
+    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup means it
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:

@@ -20,6 +20,23 @@ def ran(tmp_path):
     return lambda: (tmp_path / "ran").read_text().split()
 
 
+@pytest.fixture
+def start_run(tmp_path):
+    """Start ``run`` in the background, with the signals of a terminal: whatever runs the tests may ignore them."""
+
+    def restore() -> None:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+
+    def start(*argv) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "slurmsweep", "run", *argv, "--backend", "local"]
+        return subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=restore
+        )
+
+    return start
+
+
 def only_sweep(tmp_path) -> str:
     [folder] = (tmp_path / "wandb").iterdir()
     return folder.name.removeprefix("sweep-")
@@ -69,18 +86,17 @@ def test_resubmit_of_a_finished_sweep_starts_nothing(slurmsweep, write_sweep, ra
     assert ran() == before
 
 
-def test_ctrl_c_stops_the_trials_and_the_sweep_goes_on_where_it_was(slurmsweep, write_sweep, ran, tmp_path):
+def test_ctrl_c_stops_the_trials_and_the_sweep_goes_on_where_it_was(start_run, slurmsweep, write_sweep, ran, tmp_path):
     slow = COUNTING + "import time\nif not os.path.exists('fast'): time.sleep(60)\n"
     file = write_sweep(slow, "  x: {values: [1, 2, 3, 4]}")
-    command = [sys.executable, "-m", "slurmsweep", "run", str(file), "--backend", "local", "--jobs", "2"]
-    runner = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    runner = start_run(str(file), "--jobs", "2")
     deadline = time.monotonic() + 30
     while not (tmp_path / "ran").exists() or len(ran()) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
     runner.send_signal(signal.SIGINT)
-    _, err = runner.communicate(timeout=30)
+    _, err = runner.communicate(timeout=60)
 
     assert runner.returncode == 130, err
     sweep = only_sweep(tmp_path)
@@ -93,34 +109,32 @@ def test_ctrl_c_stops_the_trials_and_the_sweep_goes_on_where_it_was(slurmsweep, 
     assert slurmsweep("check", sweep).returncode == 0
 
 
-def test_a_closed_terminal_ends_the_trials_too(write_sweep, ran, tmp_path, slurmsweep):
+def test_a_closed_terminal_ends_the_trials_too(start_run, write_sweep, ran, tmp_path, slurmsweep):
     file = write_sweep(COUNTING + "import time; time.sleep(60)")
-    command = [sys.executable, "-m", "slurmsweep", "run", str(file), "--backend", "local"]
-    runner = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    runner = start_run(str(file))
     deadline = time.monotonic() + 30
     while not (tmp_path / "ran").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
     runner.send_signal(signal.SIGHUP)
-    runner.wait(timeout=30)
+    runner.communicate(timeout=60)
 
     counts = json.loads(slurmsweep("status", only_sweep(tmp_path), "--json").stdout)["counts"]
     assert (counts["killed"], counts["running"]) == (1, 0)
 
 
-def test_a_killed_runner_leaves_trials_that_the_next_run_takes_up(slurmsweep, write_sweep, ran, tmp_path):
+def test_a_killed_runner_leaves_trials_that_the_next_run_takes_up(start_run, slurmsweep, write_sweep, ran, tmp_path):
     file = write_sweep(
         COUNTING + "import time\nif not os.path.exists('fast'): time.sleep(60)\n", "  x: {values: [1, 2]}"
     )
-    command = [sys.executable, "-m", "slurmsweep", "run", str(file), "--backend", "local"]
-    runner = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    runner = start_run(str(file))
     deadline = time.monotonic() + 30
     while not (tmp_path / "ran").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     runner.kill()
-    runner.wait()
+    runner.communicate()
     sweep = only_sweep(tmp_path)
     [trial] = [t for t in json.loads(slurmsweep("trials", sweep, "--json").stdout) if t["state"] == "running"]
     with open(os.path.dirname(trial["log"]) + "/owner") as file:
