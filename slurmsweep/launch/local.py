@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
 
-#: Seconds between two looks at the agents.
+#: Seconds between two looks at the agents, and between two at the journal: counting many trials takes its time.
 _PERIOD = 0.05
+_PROGRESS_PERIOD = 0.5
 
 #: What ends this command: a closed terminal and a plain kill are as good as Ctrl-C.
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -43,13 +44,16 @@ def run_local(store: SweepStore, count: int, jobs: int, progress: Callable[[Fold
     """
     follower = Follower(store)
     crew: _Crew = {}
+    shown = time.monotonic()
     waiting = deque(range(count))
     with _ending_as_interrupt():
         try:
             while waiting or crew:
                 _fill(crew, waiting, jobs, store.layout.folder)
                 time.sleep(_PERIOD)
-                progress(follower.refresh())
+                if time.monotonic() - shown >= _PROGRESS_PERIOD:
+                    shown = time.monotonic()
+                    progress(follower.refresh())
                 _collect(crew, follower)
         except StateError:
             _wait(crew)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agent.identity import lives_here
 from slurmsweep.slurm import queue
-from slurmsweep.slurm.queue import TaskRef
+from slurmsweep.slurm.queue import Answer, TaskRef
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from slurmsweep.slurm.queue import Answer, TaskReport
+    from slurmsweep.slurm.queue import TaskReport
     from slurmsweep.state.fold import Attempt, Fold
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore
@@ -35,12 +35,14 @@ class Observation:
     Attributes:
         outcome: how it ended; None while it runs, or while nobody can tell.
         final: the witness will not say anything else later. What is not final must be seen twice before it is recorded.
-        note: for people: who said so, or why nobody can tell.
+        note: for people: who said so, or who could.
+        witnessed: False where nobody who can tell could be asked.
     """
 
     outcome: Outcome | None
     final: bool
     note: str
+    witnessed: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,16 @@ def look(store: SweepStore) -> Snapshot:
     """
     fold = store.fold()
     running = running_attempts(fold)
+    wanted = {TaskRef(a.owner.job, a.owner.task) for a in running.values() if a.owner and a.owner.job}
+    jobs = _submitted(store, fold)
+    answer = queue.ask(jobs, wanted) if jobs or wanted else Answer({}, "not needed")
+    # After Slurm, because an agent writes its outcome before its job ends: the other way round a trial that ends in
+    # between would look lost.
     said = {slot: store.read_outcome(slot) for slot in running}
-    unheard = {slot: attempt for slot, attempt in running.items() if said[slot] is None}
-    asked = _jobs_of(unheard.values()) | _submitted(store, fold)
-    answer = queue.ask(sorted(asked)) if asked else None
-    seen = {slot: _from_agent(outcome) for slot, outcome in said.items() if outcome}
-    seen |= {slot: judge(attempt, answer) for slot, attempt in unheard.items()}
-    alive = {ref: report for ref, report in (answer.tasks if answer else {}).items() if report.alive}
-    jobs = dict(Counter(report.word.lower() for report in alive.values()))
-    return Snapshot(fold, seen, jobs, queued=len(alive.keys() - _claiming(fold)))
+    seen = {slot: _from_agent(word) if (word := said[slot]) else judge(a, answer) for slot, a in running.items()}
+    alive = {ref: report for ref, report in answer.tasks.items() if report.alive}
+    words = dict(Counter(report.word.lower() for report in alive.values()))
+    return Snapshot(fold, seen, words, queued=len(alive.keys() - _claiming(fold)))
 
 
 def look_without_slurm(store: SweepStore) -> Snapshot:
@@ -109,10 +112,6 @@ def stray_output(store: SweepStore, fold: Fold) -> list[str]:
     return sorted(entry.path for entry in said if entry.name.removesuffix(".out") not in claiming)
 
 
-def _jobs_of(attempts: Iterable[Attempt]) -> set[str]:
-    return {a.owner.job for a in attempts if a.owner and a.owner.job}
-
-
 def _submitted(store: SweepStore, fold: Fold) -> set[str]:
     """Arrays that may still hold jobs of the sweep; none where every trial has ended well."""
     finished = fold.counts().get(TrialState.FINISHED, 0)
@@ -127,19 +126,19 @@ def _claiming(fold: Fold) -> set[TaskRef]:
     return {TaskRef(owner.job, owner.task) for owner in owners if owner and owner.job}
 
 
-def judge(attempt: Attempt, answer: Answer | None) -> Observation:
+def judge(attempt: Attempt, answer: Answer) -> Observation:
     """Decide for one attempt whose folder has no outcome."""
     owner = attempt.owner
     if owner is None:
-        return Observation(None, final=False, note="its claim is not in the journal")
+        return Observation(None, final=False, note="its claim is not in the journal", witnessed=False)
     lives = lives_here(owner)
     if lives:
         return Observation(None, final=False, note=f"process {owner.pid} on this machine")
-    if owner.job is not None and answer is not None:
+    if owner.job is not None:
         return _from_slurm(owner, answer, process_is_gone=lives is False)
     if lives is False:
         return Observation(_vanished("lost"), final=True, note=f"process {owner.pid} is gone")
-    return Observation(None, final=False, note=f"only {owner.host} can tell: ask there")
+    return Observation(None, final=False, note=f"only {owner.host} can tell: ask there", witnessed=False)
 
 
 def _from_agent(outcome: Outcome) -> Observation:

@@ -52,7 +52,7 @@ def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) ->
         fold = store.fold()
         ended = _record_ends(transaction, fold, certain)
         voided = _close_holes(store, transaction, fold)
-    unknown = {slot: seen.note for slot, seen in first.items() if seen.outcome is None and "only" in seen.note}
+    unknown = {slot: seen.note for slot, seen in first.items() if not seen.witnessed}
     return Settled(tuple(ended), tuple(voided), unknown)
 
 

@@ -14,7 +14,7 @@ from slurmsweep.slurm.commands import answer, available, call, first_line
 from slurmsweep.slurm.jobstates import base_word, meaning, outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.state.lifecycle import TrialState
 
@@ -85,21 +85,24 @@ class Answer:
     accounting: str
 
 
-def ask(jobs: Iterable[str]) -> Answer:
-    """Ask about arrays or plain jobs by id: one squeue call, and one sacct call if something is no longer in the queue.
+def ask(jobs: Iterable[str], wanted: Collection[TaskRef] = ()) -> Answer:
+    """Ask about arrays or plain jobs by id: one squeue call, and at most one sacct call.
 
     squeue knows everything that lives, and what ended within MinJobAge. sacct (where there is accounting) knows what
     ended before; it lags by seconds, so squeue's word stands where both have one.
 
+    Args:
+        jobs: ids of arrays or plain jobs.
+        wanted: jobs whose end is asked for: what squeue does not know of them, sacct is asked.
+
     Raises:
         SchedulerUnavailableError: squeue did not answer.
     """
-    ids = sorted(set(jobs))
-    live = dict(parse_squeue(_squeue(ids)))
-    gone = [job for job in ids if not any(ref.job == job and report.alive for ref, report in live.items())]
-    if not gone:
+    live = dict(parse_squeue(_squeue(sorted({*jobs, *(ref.job for ref in wanted)}))))
+    forgotten = sorted({ref.job for ref in wanted if ref not in live})
+    if not forgotten:
         return Answer(live, "not needed")
-    text, accounting = _sacct(gone)
+    text, accounting = _sacct(forgotten)
     return Answer({**dict(parse_sacct(text)), **live}, accounting)
 
 

@@ -57,30 +57,30 @@ def test_a_job_nobody_knows_any_more_must_be_missed_twice():
 
 
 def test_an_agent_elsewhere_outside_slurm_counts_as_running():
-    seen = judge(Attempt(1, token="t", owner=Owner("far", 10, 1, "b")), None)
+    seen = judge(Attempt(1, token="t", owner=Owner("far", 10, 1, "b")), answer())
 
     assert seen.outcome is None
-    assert "only far can tell" in seen.note
+    assert (seen.witnessed, seen.note) == (False, "only far can tell: ask there")
 
 
 def test_this_very_process_lives_and_a_recycled_pid_does_not():
     me = this_process({})
     reborn = Owner(me.host, me.pid, me.start + 1, me.boot, me.pid_space)
 
-    assert judged(me, None) is None
-    assert judged(reborn, None) == ("crashed", "lost", True)
+    assert judged(me, answer()) is None
+    assert judged(reborn, answer()) == ("crashed", "lost", True)
 
 
 def test_another_boot_is_the_end_of_everything_before_it():
     me = this_process({})
 
-    assert judged(Owner(me.host, me.pid, me.start, "other boot", me.pid_space), None) == ("crashed", "lost", True)
+    assert judged(Owner(me.host, me.pid, me.start, "other boot", me.pid_space), answer()) == ("crashed", "lost", True)
 
 
 def test_another_container_cannot_be_judged_by_its_pids():
     me = this_process({})
 
-    assert judged(Owner(me.host, me.pid, me.start, me.boot, "pid:[1]"), None) is None
+    assert judged(Owner(me.host, me.pid, me.start, me.boot, "pid:[1]"), answer()) is None
 
 
 def test_a_dead_agent_of_a_job_that_still_runs_is_lost_but_not_finally():
@@ -94,12 +94,12 @@ def test_what_is_not_final_is_looked_at_twice_before_it_is_recorded(make_store, 
     store = make_store(1)
     store.claim(JOB)
     answers = [answer(), answer("7|3|9|RUNNING|0|n1|0|x\n")]
-    monkeypatch.setattr(queue, "ask", lambda jobs: answers.pop(0))
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: answers.pop(0))
 
     assert reconcile(store, sleep=lambda seconds: None).ended == ()
     assert store.fold().trials[0].state is TrialState.RUNNING
 
-    monkeypatch.setattr(queue, "ask", lambda jobs: answer())
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: answer())
     assert len(reconcile(store, sleep=lambda seconds: None).ended) == 1
     assert store.fold().trials[0].state is TrialState.CRASHED
 
@@ -109,7 +109,7 @@ def test_no_answer_records_nothing(make_store, monkeypatch):
     store.claim(JOB)
     before = os.path.getsize(store.journal.path)
 
-    def no_answer(jobs):
+    def no_answer(jobs, wanted):
         raise SchedulerUnavailableError("squeue: Unable to contact slurm controller (connect failure)")
 
     monkeypatch.setattr(queue, "ask", no_answer)
@@ -125,7 +125,7 @@ def test_an_end_that_was_recorded_meanwhile_stands(make_store, monkeypatch):
     store = make_store(1)
     claim = store.claim(JOB)
 
-    def ask(jobs):
+    def ask(jobs, wanted):
         if store.fold().trials[0].current.outcome is None:
             store.finish(claim, Outcome(TrialState.FINISHED, exit_code=0, ended=1.0))
         return answer(sacct="7_3|NODE_FAIL|0:0|n1|None")
@@ -136,13 +136,28 @@ def test_an_end_that_was_recorded_meanwhile_stands(make_store, monkeypatch):
     assert store.fold().trials[0].state is TrialState.FINISHED
 
 
+def test_a_trial_that_ends_while_slurm_is_asked_is_not_taken_for_lost(make_store, monkeypatch):
+    from slurmsweep.state.outcome import Outcome
+
+    store = make_store(1)
+    claim = store.claim(JOB)
+
+    def ask(jobs, wanted):
+        store.finish(claim, Outcome(TrialState.FINISHED, exit_code=0, ended=1.0))
+        return answer(sacct="7_3|COMPLETED|0:0|n1|None")
+
+    monkeypatch.setattr(queue, "ask", ask)
+
+    assert [outcome.state for outcome in look(store).ended.values()] == [TrialState.FINISHED]
+
+
 def test_queued_jobs_are_those_that_claimed_nothing(make_store, monkeypatch):
     store = make_store(5)
     with store.transaction() as transaction:
         transaction.submit("name", 3, "7")
     store.claim(JOB)
     lines = "7|3|9|RUNNING|0|n1|0|x\n7|4|9|PENDING|0||0|x\n7|5|9|PENDING|0||0|x\n"
-    monkeypatch.setattr(queue, "ask", lambda jobs: answer(lines))
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: answer(lines))
 
     snapshot = look(store)
 

@@ -113,7 +113,7 @@ def test_a_forgotten_job_is_no_error_and_sacct_is_asked_once(scheduler):
     scheduler("squeue", stderr="slurm_load_jobs error: Invalid job id specified\n", code=1)
     scheduler("sacct", stdout="19_7|FAILED|9:0|n1|None\n")
 
-    answer = queue.ask(["19", "20"])
+    answer = queue.ask(["20"], {TaskRef("19", 7)})
 
     assert answer.tasks[TaskRef("19", 7)].source == "sacct"
     assert answer.accounting == "used"
@@ -123,17 +123,32 @@ def test_a_forgotten_job_is_no_error_and_sacct_is_asked_once(scheduler):
 def test_live_jobs_need_no_accounting(scheduler):
     scheduler("squeue", stdout="30|N/A|30|RUNNING|0|n2|0|x\n")
 
-    assert queue.ask(["30"]).accounting == "not needed"
+    assert queue.ask([], {TaskRef("30")}).accounting == "not needed"
 
 
 def test_squeues_word_stands_over_a_lagging_sacct(scheduler):
     scheduler("squeue", stdout="30|0|30|PENDING|0||1|x\n31|0|31|COMPLETED|0|n1|0|x\n")
     scheduler("sacct", stdout="30_0|PREEMPTED|0:0|n1|None\n31_0|RUNNING|0:0|n1|None\n")
 
-    tasks = queue.ask(["30", "31"]).tasks
+    tasks = queue.ask([], {TaskRef("30", 0), TaskRef("31", 0), TaskRef("31", 1)}).tasks
 
     assert tasks[TaskRef("30", 0)].alive
     assert tasks[TaskRef("31", 0)].state is TrialState.FINISHED
+
+
+def test_an_element_forgotten_among_living_ones_is_asked_of_sacct(scheduler):
+    scheduler("squeue", stdout="30|1|31|RUNNING|0|n1|0|x\n")
+    scheduler("sacct", stdout="30_0|OUT_OF_MEMORY|0:125|n1|None\n30_1|RUNNING|0:0|n1|None\n")
+
+    tasks = queue.ask(["30"], {TaskRef("30", 0), TaskRef("30", 1)}).tasks
+
+    assert (tasks[TaskRef("30", 0)].cause, tasks[TaskRef("30", 1)].source) == ("oom", "squeue")
+
+
+def test_where_no_end_is_asked_for_sacct_is_left_alone(scheduler):
+    scheduler("squeue")
+
+    assert queue.ask(["30", "31"]).accounting == "not needed"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +165,7 @@ def test_accounting_that_is_off_or_down_is_said_so(scheduler, stderr, accounting
     scheduler("squeue")
     scheduler("sacct", stderr=stderr, code=1)
 
-    answer = queue.ask(["30"])
+    answer = queue.ask(["30"], {TaskRef("30")})
 
     assert (dict(answer.tasks), answer.accounting) == ({}, accounting)
 
