@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+#: What the newest filelock for Python 3.10 (4.1) loads by itself; from 3.11 on it loads none of it.
+FILELOCK_ON_3_10 = {"asyncio", "ssl", "sqlite3"} if sys.version_info < (3, 11) else set()
+
 HEAVY = {
     "submitit",
     "yaml",
@@ -36,7 +39,7 @@ def test_an_agent_that_runs_a_trial_loads_no_login_node_library(slurmsweep, writ
     loaded = modules_after("from slurmsweep.cli.main import main; main(['agent', sys.argv[1]])", sweep, cwd=tmp_path)
 
     assert "slurmsweep.agent.attempt" in loaded
-    assert loaded & HEAVY == set()
+    assert loaded & (HEAVY - FILELOCK_ON_3_10) == set()
 
 
 def test_the_training_scripts_side_loads_none_of_the_rest():
