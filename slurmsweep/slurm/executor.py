@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +77,7 @@ def submit(request: ArrayRequest) -> str:
     except (FailedJobError, FailedSubmissionError) as error:
         raise explain(str(error)) from error
     finally:
-        executor.remove_hidden_files()
+        executor.remove_hidden_file()
     return str(job.job_id)
 
 
@@ -88,6 +87,7 @@ class _ArrayExecutor(SlurmExecutor):
     def __init__(self, request: ArrayRequest) -> None:
         super().__init__(folder=request.jobs_dir)
         self._request = request
+        self._hidden: Path | None = None
 
     @classmethod
     def affinity(cls) -> int:
@@ -95,6 +95,7 @@ class _ArrayExecutor(SlurmExecutor):
         return 2
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:  # noqa: ARG002 - submitit's signature
+        self._hidden = self.folder / f".submission_file_{uid}.sh"
         return render(self._request)
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
@@ -103,11 +104,13 @@ class _ArrayExecutor(SlurmExecutor):
         unset = [word for name in inherited for word in ("-u", name)]
         return ["env", *unset, "LC_ALL=C", "sbatch", str(submission_file_path)]
 
-    def remove_hidden_files(self) -> None:
-        """Submitit leaves a hidden link to the script, or the hidden script itself where sbatch failed."""
-        for path in self.folder.glob(".submission_file_*.sh"):
-            with suppress(FileNotFoundError):
-                path.unlink()
+    def remove_hidden_file(self) -> None:
+        """Remove submitit's hidden link to the script, or the hidden script itself where sbatch failed.
+
+        This submission's own and no other: somebody else may be submitting to the same sweep at this moment.
+        """
+        if self._hidden is not None:
+            self._hidden.unlink(missing_ok=True)
 
 
 def _parameters(request: ArrayRequest) -> dict[str, Any]:

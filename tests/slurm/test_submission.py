@@ -223,6 +223,28 @@ def test_submitting_leaves_one_readable_script_and_nothing_else(fake_sbatch, tmp
     assert left.read_text() == (tmp_path / "script").read_text() == render(asked)
 
 
+def test_somebody_elses_submission_at_the_same_time_is_left_alone(fake_sbatch, tmp_path):
+    other = tmp_path / ".submission_file_0123.sh"
+    other.write_text("being handed over by another process")
+
+    submit(request(tmp_path))
+
+    assert other.exists()
+
+
+def test_a_refused_submission_leaves_nothing_behind(fake_sbatch, tmp_path):
+    (tmp_path / "bin" / "sbatch").write_text(
+        "#!/bin/sh\necho 'sbatch: error: Invalid --time specification' >&2\nexit 255\n"
+    )
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+
+    with pytest.raises(SubmissionRefusedError, match="--time"):
+        submit(ArrayRequest("x", 2, None, {}, "true", str(tmp_path), str(jobs), str(tmp_path)))
+
+    assert list(jobs.iterdir()) == []
+
+
 def test_a_surrounding_jobs_variables_do_not_reach_sbatch(fake_sbatch, tmp_path, monkeypatch):
     for name, value in {
         "SLURM_JOB_ID": "1",
