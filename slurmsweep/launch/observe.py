@@ -107,8 +107,11 @@ def running_attempts(fold: Fold) -> dict[Slot, Attempt]:
 def stray_output(store: SweepStore, fold: Fold) -> list[str]:
     """Output files of jobs that ended without ever claiming a trial: they say why, and nothing else does."""
     claiming = {a.owner.job_name for trial in fold.trials.values() for a in trial.attempts.values() if a.owner}
-    with os.scandir(store.layout.jobs) as entries:
-        said = [entry for entry in entries if entry.name.endswith(".out") and entry.stat().st_size]
+    try:
+        with os.scandir(store.layout.jobs) as entries:
+            said = [entry for entry in entries if entry.name.endswith(".out") and entry.stat().st_size]
+    except FileNotFoundError:
+        return []  # the folder, or a file of a job that ended cleanly at this moment
     return sorted(entry.path for entry in said if entry.name.removesuffix(".out") not in claiming)
 
 

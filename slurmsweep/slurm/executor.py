@@ -18,6 +18,7 @@ from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.slurm import commands
 from slurmsweep.slurm.refusals import explain
+from slurmsweep.state import durable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,7 @@ def submit(request: ArrayRequest) -> str:
         SubmissionRefusedError: Slurm said no; the message says which option to change.
         SubmissionUnknownError: it did not answer in time: the array may exist.
         SchedulerUnavailableError: there is no Slurm here, or no controller.
+        StateUnwritableError: the script could not be written; nothing was submitted.
     """
     if not commands.available():
         raise SchedulerUnavailableError(
@@ -73,7 +75,8 @@ def submit(request: ArrayRequest) -> str:
         )
     executor = _ArrayExecutor(request)
     try:
-        job = executor._submit_command(_command(request))  # noqa: SLF001 - see the module's docstring
+        with durable.writing(request.jobs_dir):
+            job = executor._submit_command(_command(request))  # noqa: SLF001 - see the module's docstring
     except (FailedJobError, FailedSubmissionError) as error:
         raise explain(str(error)) from error
     finally:

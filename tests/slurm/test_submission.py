@@ -10,7 +10,13 @@ import subprocess
 import pytest
 from submitit.slurm import slurm as submitit_slurm
 
-from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError, UsageError
+from slurmsweep.errors import (
+    SchedulerUnavailableError,
+    StateUnwritableError,
+    SubmissionRefusedError,
+    SubmissionUnknownError,
+    UsageError,
+)
 from slurmsweep.slurm.executor import ArrayRequest, render, submit
 from slurmsweep.slurm.limits import parse_max_array_size, split
 from slurmsweep.slurm.refusals import explain
@@ -243,6 +249,14 @@ def test_a_refused_submission_leaves_nothing_behind(fake_sbatch, tmp_path):
         submit(ArrayRequest("x", 2, None, {}, "true", str(tmp_path), str(jobs), str(tmp_path)))
 
     assert list(jobs.iterdir()) == []
+
+
+def test_a_missing_jobs_folder_is_a_clear_error(fake_sbatch, tmp_path):
+    asked = ArrayRequest("x", 2, None, {}, "true", str(tmp_path), str(tmp_path / "file" / "jobs"), str(tmp_path))
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StateUnwritableError, match="Not a directory"):
+        submit(asked)
 
 
 def test_a_surrounding_jobs_variables_do_not_reach_sbatch(fake_sbatch, tmp_path, monkeypatch):
