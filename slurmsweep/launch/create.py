@@ -82,6 +82,8 @@ def _refuse_what_cannot_run(draft: Draft) -> None:
         violations.append(Violation("method", f"{config.method} is not there yet in this version of slurmsweep", hint))
     if config.program is None and needs_program(config.command):
         violations.append(Violation("program", "is missing: the command cannot be run", "name the training script"))
+    if search.run_count(config) == 0:
+        violations.append(Violation("slurmsweep.exclude", "leaves no point at all", "exclude less"))
     if violations:
         raise SweepFileError(draft.source, violations)
 

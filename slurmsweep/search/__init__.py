@@ -9,19 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
-from slurmsweep.search import grid, random
+from slurmsweep.search import random
+from slurmsweep.search.grid import grid_of
+from slurmsweep.search.permutation import shuffled, unshuffled
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
 
-__all__ = ["parameters", "run_count"]
+__all__ = ["number_of", "parameters", "run_count"]
 
 
 def run_count(config: SweepConfig) -> int | None:
     """W&B's *Est. Runs*: the number of trials a sweep has; None for a search without an end and without ``run_cap``."""
     if config.method != "grid":
         return config.run_cap
-    points = grid.size(config.parameters)
+    points = grid_of(config).size()
     return points if config.run_cap is None else min(points, config.run_cap)
 
 
@@ -31,16 +33,29 @@ def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
     Args:
         config: checked; its method is grid or random.
         number: 0.. ; below :func:`run_count` for a grid.
-        seed: any text; the sweep's id. A grid does not use it.
+        seed: any text; the sweep's id. A grid in W&B's order does not use it.
 
     Raises:
-        UsageError: the method is bayes.
+        UsageError: the method is bayes; or exclusions leave nothing to draw.
         ValueError: a grid has no point of that number.
     """
     if config.method == "grid":
-        return grid.point(config.parameters, number)
+        grid = grid_of(config)
+        is_shuffled = config.extensions.order == "shuffled" and 0 <= number < grid.size()
+        return grid.point(shuffled(number, grid.size(), seed) if is_shuffled else number)
     if config.method == "random":
-        return random.point(config.parameters, number, seed)
+        return random.point(config, number, seed)
     raise UsageError(
-        f"method {config.method}: its points depend on results, and this version cannot propose them: use random"
+        f"method {config.method}: its points depend on results, and this version cannot propose them: use random",
     )
+
+
+def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:
+    """The trial that has this point; None where the search is no grid, or the point not on it."""
+    if config.method != "grid":
+        return None
+    grid = grid_of(config)
+    number = grid.number(point)
+    if number is None or config.extensions.order != "shuffled":
+        return number
+    return unshuffled(number, grid.size(), seed)

@@ -1,109 +1,167 @@
-"""Grid search: the number of a trial to its point by arithmetic, in W&B's order (``sweeps/grid_search.py`` 0.3.0).
+"""Grid search: the number of a trial to its point and back, by arithmetic, in W&B's order (``sweeps/grid_search.py``).
 
 Names sorted by code point at each level of nesting, the last one varies fastest. The product is never made: ten million
-points cost nothing, and neither does a range of a billion integers.
+points cost nothing, with exclusions too. Points that are left out are counted, not listed: from some axis on, what
+matters of the values chosen so far is only which rules they still meet.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.search.flat import Path, flatten, unflatten
-from slurmsweep.search.numbers import multiple
-from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
+from slurmsweep.search.axes import Axis, axes_of, identity
+from slurmsweep.search.flat import Path, unflatten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator
 
-    from slurmsweep.sweepfile.space import Parameter
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.extensions import Exclusion
 
-
-@dataclass(frozen=True)
-class _Axis:
-    """The values of one parameter: how many, and which is which. No list: it may have 10^18 of them."""
-
-    path: Path
-    count: int
-    value: Callable[[int], Any]
+#: Rules that all values chosen so far meet, by their number.
+Rules = frozenset[int]
 
 
-def size(parameters: dict[str, Parameter]) -> int:
-    """Number of points; 1 where all parameters are constants."""
-    return math.prod(axis.count for axis in _axes(_Same(parameters)))
+class Grid:
+    """The points of a grid, numbered.
+
+    Args:
+        axes: slowest first.
+        exclude: rules of what is left out.
+    """
+
+    def __init__(self, axes: tuple[Axis, ...], exclude: tuple[Exclusion, ...]) -> None:
+        self._axes = axes
+        self._all_rules: Rules = frozenset(range(len(exclude)))
+        self._met = [_positions_met(axis, exclude) for axis in axes]
+        self._counts: dict[tuple[int, Rules], int] = {}
+
+    def size(self) -> int:
+        """Number of points."""
+        return self._count(0, self._all_rules)
+
+    def point(self, number: int) -> dict[str, Any]:
+        """The point of that number. Raises ValueError unless 0 <= number < :meth:`size`."""
+        if not 0 <= number < self.size():
+            raise ValueError(f"this grid has {self.size()} points, and none with the number {number}")
+        rules = self._all_rules
+        chosen: list[tuple[Path, Any]] = []
+        for depth, axis in enumerate(self._axes):
+            position, number, rules = self._descend(depth, rules, number)
+            chosen += zip(axis.paths, axis.values(position), strict=True)
+        return unflatten(chosen)
+
+    def number(self, point: dict[str, Any]) -> int | None:
+        """The number of a point; None where it is not on the grid, or left out."""
+        rules, number = self._all_rules, 0
+        for depth, axis in enumerate(self._axes):
+            values = tuple(_reach(point, path) for path in axis.paths)
+            position = axis.find(values)
+            if position is None:
+                return None
+            number += self._before(depth, rules, position)
+            rules = self._still_met(depth, rules, position)
+        return None if rules else number
+
+    def _count(self, depth: int, rules: Rules) -> int:
+        """Points of the axes from ``depth`` on, where the values before them meet ``rules``."""
+        if depth == len(self._axes):
+            return 0 if rules else 1
+        key = depth, rules
+        if key not in self._counts:
+            special = self._special(depth, rules)
+            ordinary = (self._axes[depth].count - len(special)) * self._count(depth + 1, self._unmet(depth, rules))
+            counted = sum(self._count(depth + 1, self._still_met(depth, rules, p)) for p in special)
+            self._counts[key] = ordinary + counted
+        return self._counts[key]
+
+    def _descend(self, depth: int, rules: Rules, number: int) -> tuple[int, int, Rules]:
+        """Position on the axis, the number among the points behind it, and the rules still met."""
+        for first, last, met in self._runs(depth, rules):
+            each = self._count(depth + 1, met)
+            behind = (last - first) * each
+            if number < behind:
+                return first + number // each, number % each, met
+            number -= behind
+        raise AssertionError("a number below the count is always found")
+
+    def _before(self, depth: int, rules: Rules, position: int) -> int:
+        """Points whose position on the axis is before ``position``."""
+        runs = self._runs(depth, rules)
+        return sum(max(0, min(last, position) - first) * self._count(depth + 1, met) for first, last, met in runs)
+
+    def _runs(self, depth: int, rules: Rules) -> Iterator[tuple[int, int, Rules]]:
+        """The axis in runs of positions with the same rules still met: ``first`` to ``last``, less one."""
+        ordinary = self._unmet(depth, rules)
+        edges = [-1, *self._special(depth, rules), self._axes[depth].count]
+        for before, here in pairwise(edges):
+            yield before + 1, here, ordinary
+            if here < self._axes[depth].count:
+                yield here, here + 1, self._still_met(depth, rules, here)
+
+    def _special(self, depth: int, rules: Rules) -> list[int]:
+        """Positions that meet a rule which speaks of this axis, sorted."""
+        met = self._met[depth]
+        return sorted({position for rule in rules if rule in met for position in met[rule]})
+
+    def _unmet(self, depth: int, rules: Rules) -> Rules:
+        """Rules met by every other position: those that do not speak of this axis."""
+        return frozenset(rule for rule in rules if rule not in self._met[depth])
+
+    def _still_met(self, depth: int, rules: Rules, position: int) -> Rules:
+        met = self._met[depth]
+        return frozenset(rule for rule in rules if rule not in met or position in met[rule])
 
 
-def point(parameters: dict[str, Parameter], number: int) -> dict[str, Any]:
-    """The point of that number. Raises ValueError unless 0 <= number < :func:`size`."""
-    rest, chosen = number, []
-    for axis in reversed(_axes(_Same(parameters))):
-        rest, index = divmod(rest, axis.count)
-        chosen.append((axis.path, axis.value(index)))
-    if rest:
-        raise ValueError(f"this grid has {size(parameters)} points, and none with the number {number}")
-    return unflatten(reversed(chosen))
+def _positions_met(axis: Axis, exclude: tuple[Exclusion, ...]) -> dict[int, frozenset[int]]:
+    """For each rule that speaks of the axis, the positions that meet it."""
+    met = {}
+    for number, rule in enumerate(exclude):
+        wanted = {path: {identity(value): value for value in values} for path, values in rule if path in axis.paths}
+        if wanted:
+            met[number] = frozenset(_matching(axis, wanted))
+    return met
+
+
+def _matching(axis: Axis, wanted: dict[Path, dict[Any, Any]]) -> Iterator[int]:
+    if len(axis.paths) == 1:  # it may have a billion positions: look the values up
+        found = (axis.find((value,)) for value in wanted[axis.paths[0]].values())
+        yield from (position for position in found if position is not None)
+        return
+    for position in range(axis.count):
+        row = dict(zip(axis.paths, axis.values(position), strict=True))
+        if all(identity(row[path]) in values for path, values in wanted.items()):
+            yield position
+
+
+def _reach(point: dict[str, Any], path: Path) -> Any:
+    value: Any = point
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 class _Same:
     """A key for the cache that means this very object: its content may be a million values, and is never changed."""
 
-    def __init__(self, parameters: dict[str, Parameter]) -> None:
-        self.parameters = parameters
+    def __init__(self, config: SweepConfig) -> None:
+        self.config = config
 
     def __hash__(self) -> int:
-        return id(self.parameters)
+        return id(self.config)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.parameters is self.parameters
+        return isinstance(other, _Same) and other.config is self.config
 
 
 @lru_cache(maxsize=8)
-def _axes(key: _Same) -> tuple[_Axis, ...]:
-    return tuple(_axis(path, parameter) for path, parameter in flatten(key.parameters))
+def _grid(key: _Same) -> Grid:
+    extensions = key.config.extensions
+    return Grid(axes_of(key.config.parameters, extensions), extensions.exclude)
 
 
-def _axis(path: Path, parameter: Parameter) -> _Axis:
-    if isinstance(parameter, Constant):
-        return _Axis(path, 1, lambda _: parameter.value)
-    if isinstance(parameter, Categorical):
-        values = _distinct(parameter.values)
-        return _Axis(path, len(values), lambda index: values[index])
-    if isinstance(parameter, IntUniform):
-        return _Axis(path, parameter.high - parameter.low + 1, lambda index: parameter.low + index)
-    if isinstance(parameter, Continuous) and parameter.q is not None:
-        return _steps(path, parameter.first, parameter.second, parameter.q)
-    raise TypeError(f"{'.'.join(path)}: {parameter} has no list of values")  # config.check refused it
-
-
-def _steps(path: Path, low: float, high: float, q: float) -> _Axis:
-    """``numpy.arange(low, high, q)``: as many values, integers where all three are, without the noise of its additions.
-
-    ``high`` is left out, except where numpy's own rounding lets it in: 1 to 1.3 by 0.1 has four values there, and here.
-    """
-    if isinstance(low, int) and isinstance(high, int) and isinstance(q, int):
-        return _Axis(path, -(-(high - low) // q), lambda index: low + index * q)
-    return _Axis(path, math.ceil((high - low) / q), lambda index: multiple(index, q, low))
-
-
-def _distinct(values: Sequence[Any]) -> tuple[Any, ...]:
-    """Each value once: at the place of its first occurrence, in the form of its last. W&B makes [1.0] of [1, 1.0]."""
-    return tuple({_identity(value): value for value in values}.values())
-
-
-def _identity(value: Any) -> Any:
-    """What W&B's hash of a value tells apart: 1 and True and "1", but not 1 and 1.0, nor orders of keys."""
-    if isinstance(value, float) and value.is_integer():
-        return ("int", int(value))
-    return _exact(value)
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, dict):
-        return ("dict", tuple(sorted((key, _exact(item)) for key, item in value.items())))
-    if isinstance(value, list):
-        return ("list", tuple(_exact(item) for item in value))
-    if isinstance(value, float):
-        return ("float", repr(value))
-    return (type(value).__name__, value)
+def grid_of(config: SweepConfig) -> Grid:
+    """The grid of a configuration, made once."""
+    return _grid(_Same(config))

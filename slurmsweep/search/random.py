@@ -14,6 +14,8 @@ from itertools import accumulate
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.errors import UsageError
+from slurmsweep.search.axes import identity
 from slurmsweep.search.beta import beta_quantile
 from slurmsweep.search.flat import Path, flatten, unflatten
 from slurmsweep.search.numbers import exp, log, multiple
@@ -22,17 +24,41 @@ from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.extensions import Exclusion
     from slurmsweep.sweepfile.space import Continuous, Parameter
 
 _STANDARD = NormalDist()
+
+#: Draws for one trial before exclusions are said to leave nothing.
+_MOST_DRAWS = 1000
 
 #: Above this many values a float cannot tell them apart, and exact integers are used.
 _FLOAT_INTEGERS = 2**53
 
 
-def point(parameters: dict[str, Parameter], number: int, seed: str) -> dict[str, Any]:
-    """The point of a trial: independent draws, with replacement, as W&B's."""
-    return unflatten((path, quantile(p, uniform(seed, number, path))) for path, p in flatten(parameters))
+def point(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
+    """The point of a trial: independent draws, with replacement, as W&B's; what is excluded is drawn again.
+
+    Raises:
+        UsageError: a thousand draws were all excluded.
+    """
+    for again in range(_MOST_DRAWS):
+        drawn = _draw(config, number, f"{seed}/{again}" if again else seed)
+        if not any(_meets(drawn, rule) for rule in config.extensions.exclude):
+            return unflatten(drawn.items())
+    raise UsageError(f"trial {number}: {_MOST_DRAWS} points in a row were excluded; exclude less")
+
+
+def _draw(config: SweepConfig, number: int, seed: str) -> dict[Path, Any]:
+    """Every parameter's value; those that are linked share one uniform number, so the same position is drawn."""
+    leader = {path: group[0] for group in config.extensions.linked for path in group}
+    flat = flatten(config.parameters)
+    return {path: quantile(p, uniform(seed, number, leader.get(path, path))) for path, p in flat}
+
+
+def _meets(drawn: dict[Path, Any], rule: Exclusion) -> bool:
+    return all(any(identity(drawn[path]) == identity(value) for value in values) for path, values in rule)
 
 
 def uniform(seed: str, number: int, path: Path) -> float:

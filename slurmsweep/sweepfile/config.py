@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile.command import check_command, needs_program
+from slurmsweep.sweepfile.extensions import Extensions, read_extensions
 from slurmsweep.sweepfile.findings import Findings, nearest, suggest
 from slurmsweep.sweepfile.plain import packed, plain, unpacked
 from slurmsweep.sweepfile.sections import (
@@ -37,7 +38,7 @@ from slurmsweep.sweepfile.space import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from slurmsweep.sweepfile.findings import Path
+from slurmsweep.sweepfile.findings import Path
 
 #: W&B's methods, and those of them whose trials this version can run.
 METHODS = ("grid", "random", "bayes")
@@ -63,7 +64,7 @@ class SweepConfig:
         run_cap: at most this many trials; None for no limit.
         name, description, project, entity: as given.
         slurm: sbatch options by name, below the command line's and above the template's.
-        extensions: content of the ``slurmsweep:`` key; who acts on one of them checks it.
+        extensions: what the ``slurmsweep:`` key asks for.
     """
 
     method: str
@@ -79,7 +80,7 @@ class SweepConfig:
     project: str | None = None
     entity: str | None = None
     slurm: dict[str, Any] = field(default_factory=dict)
-    extensions: dict[str, Any] = field(default_factory=dict)
+    extensions: Extensions = field(default_factory=Extensions)
 
     def to_json(self) -> dict[str, Any]:
         """The frozen form for ``sweep.json``: strict JSON. NaN and infinities are ``{"$float": "nan"}`` there."""
@@ -142,7 +143,7 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
         early_terminate=_early_terminate(data, findings),
         run_cap=_run_cap(data, findings),
         slurm=read_slurm(data.get("slurm"), findings),
-        extensions=_extensions(data, findings),
+        extensions=read_extensions(data.get("slurmsweep"), str(data.get("method")), parameters, findings),
         **texts,
     )
     _check_together(config, findings)
@@ -211,14 +212,6 @@ def _run_cap(data: dict[str, Any], findings: Findings) -> int | None:
     if value is not None and (number is None or number < 1):
         findings.error(("run_cap",), f"{value!r} is not a whole number greater than 0"[:200])
     return number
-
-
-def _extensions(data: dict[str, Any], findings: Findings) -> dict[str, Any]:
-    value = data.get("slurmsweep")
-    if value is None or isinstance(value, dict):
-        return value or {}
-    findings.error(("slurmsweep",), "must be a mapping", "it holds settings of slurmsweep's own")
-    return {}
 
 
 def _command(data: dict[str, Any], parameters: dict[str, Parameter], findings: Findings) -> tuple[Any, ...] | None:

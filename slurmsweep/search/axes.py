@@ -1,0 +1,119 @@
+"""The axes of a grid: the values of a parameter, or of several that move together, by index and back.
+
+No lists where arithmetic will do: an axis may have 10^18 values.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.search.flat import Path, flatten
+from slurmsweep.search.numbers import multiple
+from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from slurmsweep.sweepfile.extensions import Extensions
+    from slurmsweep.sweepfile.space import Parameter
+
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of a grid.
+
+    Attributes:
+        paths: of its parameters: one, or those that are linked.
+        count: number of positions.
+        values: the values at a position, one for each path.
+        find: the position of values; None where they are not on the axis.
+    """
+
+    paths: tuple[Path, ...]
+    count: int
+    values: Callable[[int], Values]
+    find: Callable[[Values], int | None]
+
+
+def axes_of(parameters: dict[str, Parameter], extensions: Extensions) -> tuple[Axis, ...]:
+    """All axes in W&B's order; a group of linked parameters stands where the first of its names would."""
+    found = dict(flatten(parameters))
+    group_of = {path: group for group in extensions.linked for path in group}
+    axes: dict[tuple[Path, ...], Axis] = {}
+    for path, parameter in found.items():
+        paths = tuple(sorted(group_of.get(path, (path,))))
+        if paths not in axes:
+            axes[paths] = _axis(path, parameter) if len(paths) == 1 else _linked(paths, found)
+    return tuple(axes.values())
+
+
+def _axis(path: Path, parameter: Parameter) -> Axis:
+    if isinstance(parameter, Constant):
+        return _listed((path,), [(parameter.value,)])
+    if isinstance(parameter, Categorical):
+        return _listed((path,), [(value,) for value in parameter.values])
+    if isinstance(parameter, IntUniform):
+        return _stepped(path, parameter.low, 1, parameter.high - parameter.low + 1)
+    if isinstance(parameter, Continuous) and parameter.q is not None:
+        return _stepped(path, parameter.first, parameter.q, _step_count(parameter.first, parameter.second, parameter.q))
+    raise TypeError(f"{'.'.join(path)}: {parameter} has no list of values")  # config.check refused it
+
+
+def _linked(paths: tuple[Path, ...], found: dict[Path, Parameter]) -> Axis:
+    columns = [parameter.values for path in paths if isinstance(parameter := found[path], Categorical)]
+    return _listed(paths, list(zip(*columns, strict=True)))
+
+
+def _listed(paths: tuple[Path, ...], rows: Sequence[Values]) -> Axis:
+    """Rows in the order given, each once: at its first place, in its last form. W&B makes [1.0] of [1, 1.0]."""
+    by_identity = {tuple(map(identity, row)): row for row in rows}
+    distinct = tuple(by_identity.values())
+    position = {key: index for index, key in enumerate(by_identity)}
+    return Axis(paths, len(distinct), distinct.__getitem__, lambda row: position.get(tuple(map(identity, row))))
+
+
+def _stepped(path: Path, low: float, q: float, count: int) -> Axis:
+    """``low``, ``low + q``, ... : integers where both are, else floats without the noise of additions."""
+
+    def values(index: int) -> Values:
+        return (low + index * q if isinstance(low, int) and isinstance(q, int) else multiple(index, q, low),)
+
+    def find(row: Values) -> int | None:
+        (value,) = row
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        index = round((value - low) / q)
+        return index if 0 <= index < count and identity(values(index)[0]) == identity(value) else None
+
+    return Axis((path,), count, values, find)
+
+
+def _step_count(low: float, high: float, q: float) -> int:
+    """As many as ``numpy.arange(low, high, q)`` has.
+
+    ``high`` is left out, except where numpy's own rounding lets it in: 1 to 1.3 by 0.1 has four values there, and here.
+    """
+    if isinstance(low, int) and isinstance(high, int) and isinstance(q, int):
+        return -(-(high - low) // q)
+    return math.ceil((high - low) / q)
+
+
+def identity(value: Any) -> Any:
+    """What W&B's hash of a value tells apart: 1 and True and "1", but not 1 and 1.0, nor orders of keys."""
+    if isinstance(value, float) and value.is_integer():
+        return ("int", int(value))
+    return _exact(value)
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ("dict", tuple(sorted((key, _exact(item)) for key, item in value.items())))
+    if isinstance(value, list):
+        return ("list", tuple(_exact(item) for item in value))
+    if isinstance(value, float):
+        return ("float", repr(value))
+    return (type(value).__name__, value)

@@ -1,0 +1,53 @@
+"""A shuffled order of the numbers below n, without a list of them: each number's place is computed.
+
+A Feistel network permutes the numbers of a power of four; those beyond n are permuted again until one below n comes
+(cycle walking), which is the case at once for at least every fourth. Same seed, same order, on any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+_ROUNDS = 6
+
+
+def shuffled(number: int, size: int, seed: str) -> int:
+    """The number at place ``number`` of the shuffled order; 0 <= number < size. A bijection for each seed."""
+    half = _half_bits(size)
+    while True:
+        number = _permute(number, half, seed, range(_ROUNDS))
+        if number < size:
+            return number
+
+
+def unshuffled(number: int, size: int, seed: str) -> int:
+    """The place of ``number`` in the shuffled order: the inverse of :func:`shuffled`."""
+    half = _half_bits(size)
+    while True:
+        number = _unpermute(number, half, seed)
+        if number < size:
+            return number
+
+
+def _half_bits(size: int) -> int:
+    """Half of the bits that hold every number below ``size``, at least 1."""
+    return max(1, ((size - 1).bit_length() + 1) // 2)
+
+
+def _permute(number: int, half: int, seed: str, rounds: range) -> int:
+    left, right = number >> half, number & ((1 << half) - 1)
+    for turn in rounds:
+        left, right = right, left ^ _mix(right, turn, half, seed)
+    return left << half | right
+
+
+def _unpermute(number: int, half: int, seed: str) -> int:
+    left, right = number >> half, number & ((1 << half) - 1)
+    for turn in reversed(range(_ROUNDS)):
+        left, right = right ^ _mix(left, turn, half, seed), left
+    return left << half | right
+
+
+def _mix(value: int, turn: int, half: int, seed: str) -> int:
+    digest = hashlib.blake2b(f"{seed}/{turn}/{value}".encode(), digest_size=max(8, (half + 7) // 8)).digest()
+    return int.from_bytes(digest, "big") & ((1 << half) - 1)

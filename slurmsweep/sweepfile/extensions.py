@@ -1,0 +1,158 @@
+"""The ``slurmsweep:`` key of a sweep file: what W&B's users ask for and its language does not have.
+
+A file without the key is a W&B file. With it W&B warns of an unknown key and ignores it: docs/extensions.md shows what
+W&B would then do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.sweepfile.findings import suggest
+from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested, Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slurmsweep.sweepfile.findings import Findings, Path
+
+#: Names of a parameter from the outermost mapping inwards.
+Names = tuple[str, ...]
+
+#: One rule: the parameters it speaks of, each with the values that together are left out.
+Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
+
+ORDERS = ("wandb", "shuffled")
+_KEYS = ("order", "linked", "exclude")
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """What the ``slurmsweep:`` key asks for.
+
+    Attributes:
+        order: ``wandb`` (sorted names, the last varies fastest) or ``shuffled`` (each point once, in an order that the
+            sweep's id decides).
+        linked: groups of parameters that move together instead of as a product.
+        exclude: rules; a point that meets all of one rule is left out.
+    """
+
+    order: str = "wandb"
+    linked: tuple[tuple[Names, ...], ...] = ()
+    exclude: tuple[Exclusion, ...] = ()
+
+
+def read_extensions(value: Any, method: str, parameters: dict[str, Parameter], findings: Findings) -> Extensions:
+    """The ``slurmsweep`` section; what is wrong with it goes to ``findings``."""
+    path: Path = ("slurmsweep",)
+    if value is None:
+        return Extensions()
+    if not isinstance(value, dict):
+        findings.error(path, "must be a mapping", f"it knows {', '.join(_KEYS)}")
+        return Extensions()
+    for key in value:
+        if key not in _KEYS:
+            findings.error((*path, key), f"{key!r} is not an extension of slurmsweep", suggest(key, _KEYS))
+    known = {".".join(names): (names, parameter) for names, parameter in _all(parameters)}
+    return Extensions(
+        _read_order(value, method, findings),
+        _read_linked(value.get("linked"), known, findings),
+        _read_exclude(value.get("exclude"), known, findings),
+    )
+
+
+_Known = dict[str, tuple[Names, Parameter]]
+
+
+def _all(parameters: dict[str, Parameter], prefix: Names = ()) -> Iterator[tuple[Names, Parameter]]:
+    for name, parameter in parameters.items():
+        if isinstance(parameter, Nested):
+            yield from _all(parameter.parameters, (*prefix, name))
+        else:
+            yield (*prefix, name), parameter
+
+
+def _read_order(section: dict[str, Any], method: str, findings: Findings) -> str:
+    order = section.get("order", "wandb")
+    path: Path = ("slurmsweep", "order")
+    if order not in ORDERS:
+        findings.error(path, f"{order!r} is not an order"[:200], suggest(order, ORDERS))
+    elif order != "wandb" and method != "grid":
+        findings.error(path, f"a {method} search has no order to shuffle", "remove it, or use method: grid")
+    return str(order)
+
+
+def _read_linked(value: Any, known: _Known, findings: Findings) -> tuple[tuple[Names, ...], ...]:
+    path: Path = ("slurmsweep", "linked")
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(group, list) and len(group) > 1 for group in value):
+        findings.error(path, "must be a list of groups of two or more names", "such as [[lr, batch_size]]")
+        return ()
+    names = [name for group in value for name in group]
+    for name in sorted({str(name) for name in names if names.count(name) > 1}):
+        findings.error(path, f"{name} is linked twice", "a parameter can be in one group only")
+    groups = [_read_group(group, (*path, position), known, findings) for position, group in enumerate(value)]
+    return tuple(group for group in groups if group)
+
+
+def _read_group(group: list[Any], path: Path, known: _Known, findings: Findings) -> tuple[Names, ...]:
+    counts = {}
+    for name in group:
+        if name not in known:
+            findings.error(path, f"{name!r} is not a parameter", suggest(name, known))
+            return ()
+        parameter = known[name][1]
+        if not isinstance(parameter, Categorical) or parameter.probabilities:
+            findings.error(
+                path, f"{name} has no list of values", "linked parameters have `values`, without probabilities"
+            )
+            return ()
+        counts[name] = len(parameter.values)
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        findings.error(path, f"linked parameters need as many values each: {told}", "the first goes with the first")
+        return ()
+    return tuple(known[name][0] for name in group)
+
+
+def _read_exclude(value: Any, known: _Known, findings: Findings) -> tuple[Exclusion, ...]:
+    path: Path = ("slurmsweep", "exclude")
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(rule, dict) and rule for rule in value):
+        findings.error(path, "must be a list of mappings", "such as [{optimizer: sgd, lr: [0.1, 1.0]}]")
+        return ()
+    return tuple(_read_rule(rule, (*path, position), known, findings) for position, rule in enumerate(value))
+
+
+def _read_rule(rule: dict[str, Any], path: Path, known: _Known, findings: Findings) -> Exclusion:
+    read = []
+    for name, wanted in rule.items():
+        if name not in known:
+            findings.error((*path, name), f"{name!r} is not a parameter", suggest(name, known))
+            continue
+        names, parameter = known[name]
+        values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
+        for one in values:
+            _check_excluded(one, parameter, (*path, name), findings)
+        read.append((names, values))
+    return tuple(read)
+
+
+def _check_excluded(value: Any, parameter: Parameter, path: Path, findings: Findings) -> None:
+    """A rule that never applies is a slip: the value must be one the parameter can have."""
+    if isinstance(parameter, IntUniform):
+        is_there = isinstance(value, int) and not isinstance(value, bool) and parameter.low <= value <= parameter.high
+    elif isinstance(parameter, Categorical):
+        is_there = any(value == known and type(value) is type(known) for known in parameter.values)
+    elif isinstance(parameter, Constant):
+        is_there = value == parameter.value
+    else:
+        findings.error(path, "has no list of values to leave some out of", "exclude values of discrete parameters")
+        return
+    if not is_there:
+        has_lists = isinstance(parameter, Categorical) and any(isinstance(known, list) for known in parameter.values)
+        hint = "to exclude a value that is a list, write it in a list" if has_lists else ""
+        findings.error(path, f"{value!r} is not one of its values, so the rule would never apply"[:200], hint)
