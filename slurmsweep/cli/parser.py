@@ -56,6 +56,7 @@ def _add_starting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     run.add_argument("file", metavar="FILE|SWEEP", help="sweep file, or a sweep to go on with")
     _add_backend(run)
     _add_count(run)
+    _add_strict(run)
     run.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
     )
@@ -70,11 +71,23 @@ def _add_starting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--limit", type=_natural, default=None, metavar="N", help="show at most N trials (default 10; with --json 1000)"
     )
     _add_count(plan)
+    _add_strict(plan)
     _add_json(plan)
     _add_slurm(plan)
 
     create = _command(commands, "create", "starting:create", "create a sweep and print its id; nothing is run")
-    create.add_argument("file", metavar="FILE", help="sweep file")
+    create.add_argument("file", metavar="FILE", nargs="?", help="sweep file")
+    create.add_argument(
+        "--prior", metavar="SWEEP", help="a grid whose points were run there already does not run them again"
+    )
+    create.add_argument(
+        "--from", dest="origin", metavar="SWEEP", help="print a new sweep file around chosen trials of that sweep"
+    )
+    create.add_argument(
+        "--trials", type=_numbers, metavar="LIST", help="with --prior or --from: only these, such as 0,3,7-12"
+    )
+    create.add_argument("--top", type=_natural, metavar="N", help="with --from: the N best trials")
+    _add_strict(create)
 
     submit = _command(commands, "submit", "starting:submit", "submit single-count agents to Slurm, one array of jobs")
     _add_sweep(submit)
@@ -169,6 +182,10 @@ def _add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=_natural, metavar="N", help="local backend: trials at a time (default 1)")
 
 
+def _add_strict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strict", action="store_true", help="what is only warned of is an error")
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -200,5 +217,15 @@ def _number(text: str) -> int:
     return value
 
 
+def _numbers(text: str) -> list[int]:
+    """``0,3,7-12`` as numbers, in order, each once."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        numbers.update(range(_number(first), _number(last or first) + 1))
+    return sorted(numbers)
+
+
+_numbers.__name__ = "list of numbers"
 _natural.__name__ = "number, 1 or more"
 _number.__name__ = "number, 0 or more"

@@ -34,7 +34,7 @@ _NO_ID = "xxxxxxxx"
 
 def plan(args: argparse.Namespace) -> int:
     """Show what would happen. Writes nothing."""
-    draft = read_draft(args.file)
+    draft = read_draft(args.file, strict=args.strict)
     total = search.run_count(draft.config)
     limit = args.limit or (_JSON_LIMIT if args.json and total is not None else _PLAN_LIMIT)
     rows = _planned(draft, min(n for n in (limit, total, args.count) if n is not None))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.parser import RESOURCES
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
-from slurmsweep.errors import UsageError
+from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
 from slurmsweep.launch.observe import look
+from slurmsweep.launch.prior import adopt, best_trials, narrowed
 from slurmsweep.launch.reconcile import give_back, reconcile
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Wishes, job_options, recover_submissions
@@ -20,6 +21,7 @@ from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
+from slurmsweep.sweepfile import yaml12
 
 if TYPE_CHECKING:
     import argparse
@@ -41,16 +43,46 @@ def run(args: argparse.Namespace) -> int:
         _check_wishes(backend, wishes, store.manifest.config)
         _take_up_again(store)
     else:
-        draft = read_draft(args.file)
+        draft = read_draft(args.file, strict=args.strict)
         _check_wishes(backend, wishes, draft.config)
         store = _create(draft)
     return _start(store, backend, wishes, args, count=args.count)
 
 
 def create(args: argparse.Namespace) -> int:
-    """Create a sweep; its id alone on stdout."""
-    print(_create(read_draft(args.file)).manifest.sweep_id)
+    """Create a sweep, its id alone on stdout; or with ``--from`` a sweep file on stdout, and no sweep."""
+    if args.origin:
+        print(yaml12.dump(_around_chosen(args)), end="")
+        return 0
+    if not args.file:
+        raise UsageError("create: name a sweep file, or a sweep by --from")
+    if args.top or (args.trials and not args.prior):
+        raise UsageError(
+            "--trials and --top choose trials of another sweep: name it by --from, or --trials' by --prior"
+        )
+    prior = SweepStore.open(args.prior) if args.prior else None
+    store = _create(read_draft(args.file, strict=args.strict))
+    if prior:
+        known = adopt(store, prior, args.trials)
+        elsewhere = (
+            f"; {known.elsewhere} finished trials have points this grid does not have" if known.elsewhere else ""
+        )
+        note(f"{known.adopted} points are known from sweep {args.prior} and will not be run again{elsewhere}")
+    print(store.manifest.sweep_id)
     return 0
+
+
+def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
+    """The content of a new sweep file around trials of ``--from``."""
+    if args.file or args.prior or (args.top is None) == (args.trials is None):
+        raise UsageError("--from SWEEP stands without a sweep file, and with one of --trials LIST and --top N")
+    view, _ = open_view(args.origin)
+    trials = args.trials or best_trials(view.manifest.config, [trial.number for trial in view.ranked()], args.top)
+    total = view.manifest.trials
+    beyond = [number for number in trials if total is not None and number >= total]
+    if beyond:
+        raise NotFoundError(f"sweep {args.origin} has trials 0 to {(total or 1) - 1}: there is no trial {beyond[0]}")
+    return narrowed(SweepStore.open(args.origin), trials)
 
 
 def submit(args: argparse.Namespace) -> int:
@@ -81,9 +113,11 @@ def resubmit(args: argparse.Namespace) -> int:
     return _start(store, backend, wishes, args, count=None)
 
 
-def read_draft(source: str) -> Draft:
-    """Read a sweep file; its warnings go to stderr."""
+def read_draft(source: str, *, strict: bool) -> Draft:
+    """Read a sweep file; its warnings go to stderr, or with ``strict`` are errors. Raises SweepFileError."""
     draft = creating.read_draft(source)
+    if strict and draft.warnings:
+        raise SweepFileError(source, list(draft.warnings))
     for warning in draft.warnings:
         note(f"{source}: {warning}")
     return draft

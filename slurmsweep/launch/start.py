@@ -45,10 +45,11 @@ def choose_backend(wish: str) -> Backend:
 
 
 def unclaimed(store: SweepStore, fold: Fold) -> int | None:
-    """Trials that nobody has claimed: new ones and retries that wait; None where the search has no end."""
+    """Trials that nobody has claimed, new ones and retries that wait; None where the search has no end."""
     if store.manifest.trials is None:
         return None
-    return store.manifest.trials - fold.head.next_trial + len(fold.waiting())
+    claimed = sum(1 for trial in fold.trials.values() if trial.newest and trial.allowed <= trial.newest)
+    return store.manifest.trials - claimed
 
 
 def agents_wanted(store: SweepStore, fold: Fold, asked: int | None, queued: int = 0) -> int:

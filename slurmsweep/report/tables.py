@@ -68,7 +68,7 @@ def _row(view: TrialView, metric: str | None) -> dict[str, Any]:
     return {
         "trial": view.number,
         "state": str(view.state),
-        "cause": view.cause,
+        "cause": view.cause or (f"from {view.origin}" if view.origin else ""),
         "attempt": view.attempt or "",
         **{_short(name): _cell(value) for name, value in view.params.items()},
         **({_short(metric): "" if view.metric is None else _cell(view.metric)} if metric else {}),

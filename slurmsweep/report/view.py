@@ -36,6 +36,7 @@ class TrialView:
         seconds: that the command ran.
         exit_code: what the agent exited with.
         log: path of the newest attempt's log; None before the first.
+        origin: ``<sweep>/<trial>`` where it was run, if that was another sweep.
     """
 
     number: int
@@ -50,6 +51,7 @@ class TrialView:
     seconds: float | None = None
     exit_code: int | None = None
     log: str | None = None
+    origin: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of one trial."""
@@ -154,6 +156,7 @@ class SweepView:
             seconds=outcome.seconds if outcome else None,
             exit_code=outcome.exit_code if outcome else None,
             log=self.layout.log(trial.number, current.number),
+            origin=outcome.origin if outcome else None,
         )
 
 

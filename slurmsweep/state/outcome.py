@@ -20,6 +20,7 @@ class Outcome:
         metric: final value of the sweep's metric; None where it was not logged.
         seconds: that the command ran; None where nobody saw it end.
         ended: wall-clock time, seconds since the epoch. For people: clocks of two nodes are never compared.
+        origin: ``<sweep>/<trial>`` where the trial was run, if that was another sweep.
         by: ``agent``, or ``reconcile`` where Slurm or the operating system was asked instead.
     """
 
@@ -29,6 +30,7 @@ class Outcome:
     metric: float | None = None
     seconds: float | None = None
     ended: float | None = None
+    origin: str | None = None
     by: str = "agent"
 
     def to_json(self) -> dict[str, Any]:

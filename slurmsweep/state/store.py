@@ -157,14 +157,33 @@ class SweepStore:
         Raises:
             StateUnwritableError, LockTimeoutError: call it again; doing so twice is harmless.
         """
-        document = {"token": claim.token, **outcome.to_json()}
-        durable.replace(self._outcome_path(claim.slot), (json.dumps(document) + "\n").encode())
+        self._write_outcome(claim, outcome)
         with self.transaction() as transaction:
             transaction.end(claim.slot, claim.token, outcome)
 
     def is_made(self, slot: Slot) -> bool:
         """Whether somebody made the attempt's folder."""
         return os.path.isdir(self.layout.attempt(slot.trial, slot.attempt))
+
+    def adopt(self, outcomes: dict[int, Outcome], owner: Owner) -> None:
+        """Record trials that were run in another sweep as finished here: folders first, then one transaction.
+
+        Args:
+            outcomes: by number of the trial in this sweep.
+            owner: of the claims: this process.
+
+        Raises:
+            FileExistsError: a trial was claimed before.
+            StateUnwritableError: the folders of some trials may have been made: `check` names them.
+        """
+        claims = [Claim(Slot(number, 1), secrets.token_hex(8), owner) for number in sorted(outcomes)]
+        with self.transaction() as transaction:
+            for claim in claims:
+                if not self._make_attempt(claim):
+                    raise FileExistsError(self.layout.attempt(claim.slot.trial, 1))
+                outcome = outcomes[claim.slot.trial]
+                self._write_outcome(claim, outcome)
+                transaction.adopt(claim.slot, claim.token, owner, outcome)
 
     def void(self, slot: Slot) -> bool:
         """Make sure that nobody runs an attempt of which no owner is known; False where there is one.
@@ -189,6 +208,10 @@ class SweepStore:
         """What the agent wrote in the attempt's folder; None where it wrote nothing."""
         document = _read_json(self._outcome_path(slot))
         return Outcome.from_json(document) if document else None
+
+    def _write_outcome(self, claim: Claim, outcome: Outcome) -> None:
+        document = {"token": claim.token, **outcome.to_json()}
+        durable.replace(self._outcome_path(claim.slot), (json.dumps(document) + "\n").encode())
 
     def _owner_path(self, slot: Slot) -> str:
         return self.layout.owner(slot.trial, slot.attempt)

@@ -39,7 +39,14 @@ class Transaction:
         self.head = self.head.without(slot).moved(before, TrialState.RUNNING)
         self._queue("claim", t=slot.trial, a=slot.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3))
 
-    def end(self, slot: Slot, token: str | None, outcome: Outcome, before: TrialState = TrialState.RUNNING) -> None:
+    def adopt(self, slot: Slot, token: str, owner: Owner, outcome: Outcome) -> None:
+        """The trial of ``slot`` was run in another sweep. Where new trials go on stays: its folder makes them pass it."""
+        self._queue("claim", t=slot.trial, a=slot.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3))
+        self.end(slot, token, outcome, before=None)
+
+    def end(
+        self, slot: Slot, token: str | None, outcome: Outcome, before: TrialState | None = TrialState.RUNNING
+    ) -> None:
         """The attempt of ``slot`` has ended; ``before`` is what its trial was until now."""
         self.head = self.head.moved(before, outcome.state)
         self._queue("end", t=slot.trial, a=slot.attempt, k=token, out=outcome.to_json())

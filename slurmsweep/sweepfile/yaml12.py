@@ -1,4 +1,4 @@
-"""YAML text to plain values and the line of every key: the only reader of YAML.
+"""YAML text to plain values and the line of every key, and back: the only place for YAML.
 
 YAML 1.1 as PyYAML reads it, because W&B's client does (``yes`` is true, ``010`` is 8, ``12:30`` is 750), except:
 
@@ -93,6 +93,18 @@ def load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
         raise SweepFileError(source, [Violation("", "nested too deeply, or an alias inside its own value")]) from error
     except (ValueError, OverflowError) as error:
         raise SweepFileError(source, [Violation("", f"a value cannot be read: {error}")]) from error
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes whatever :func:`load` would not read back as text."""
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def dump(document: dict[str, Any]) -> str:
+    """The text of a sweep file with that content; :func:`load` gives the content back."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _load(text: str, source: str) -> tuple[Any, dict[Path, int]]:

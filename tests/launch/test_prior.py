@@ -1,0 +1,131 @@
+"""New sweeps from old: points that are known are not run again, and a file around the best."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slurmsweep.sweepfile.load import load
+
+COUNTING = "import slurmsweep, sys\nopen('ran', 'a').write(sys.argv[1] + '\\n')\nrun = slurmsweep.init()\nrun.log({'loss': run.config['x'] ** 2})\n"
+METRIC = "metric: {name: loss, goal: minimize}"
+
+
+@pytest.fixture
+def ran(tmp_path):
+    return lambda: sorted((tmp_path / "ran").read_text().split())
+
+
+@pytest.fixture
+def first(slurmsweep, write_sweep):
+    """A finished sweep over x = 1, 2, 3; its id."""
+    done = slurmsweep("run", str(write_sweep(COUNTING, extra=METRIC)), "--backend", "local", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["id"]
+
+
+def create(slurmsweep, *argv) -> str:
+    done = slurmsweep("create", *argv)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_points_that_finished_elsewhere_are_not_run_again(slurmsweep, write_sweep, first, ran, tmp_path):
+    (tmp_path / "ran").unlink()
+    file = write_sweep(COUNTING, "  x: {values: [4, 3, 2, 5]}", METRIC)
+    done = slurmsweep("create", str(file), "--prior", first)
+    sweep = done.stdout.strip()
+
+    assert "2 points are known" in done.stderr
+    assert "1 finished trials have points this grid does not have" in done.stderr
+    assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
+    assert ran() == ["--x=4", "--x=5"]
+    trials = json.loads(slurmsweep("trials", sweep, "--json").stdout)
+    assert [(t["params"]["x"], t["state"], t["metric"], t["origin"]) for t in trials] == [
+        (4, "finished", 16.0, None), (3, "finished", 9.0, f"{first}/2"), (2, "finished", 4.0, f"{first}/1"), (5, "finished", 25.0, None),
+    ]  # fmt: skip
+    assert slurmsweep("check", sweep).returncode == 0
+
+
+def test_a_sweep_whose_points_are_all_known_is_finished(slurmsweep, write_sweep, first, ran):
+    sweep = create(slurmsweep, str(write_sweep(COUNTING, extra=METRIC)), "--prior", first)
+
+    status = json.loads(slurmsweep("status", sweep, "--json").stdout)
+    assert (status["state"], status["counts"]["finished"], status["best"]["number"]) == ("finished", 3, 0)
+    assert "nothing to start" in slurmsweep("run", sweep, "--backend", "local").stderr
+    assert len(ran()) == 3
+
+
+def test_only_chosen_trials_are_taken_over(slurmsweep, write_sweep, first):
+    sweep = create(slurmsweep, str(write_sweep(COUNTING, extra=METRIC)), "--prior", first, "--trials", "0,2")
+
+    counts = json.loads(slurmsweep("status", sweep, "--json").stdout)["counts"]
+    assert (counts["finished"], counts["pending"]) == (2, 1)
+
+
+def test_a_trial_that_did_not_finish_cannot_be_taken_over(slurmsweep, write_sweep, first):
+    done = slurmsweep("create", str(write_sweep(COUNTING)), "--prior", first, "--trials", "0,7")
+
+    assert done.returncode == 3
+    assert "no finished trial 7" in done.stderr
+
+
+def test_a_random_search_has_no_points_to_know(slurmsweep, write_sweep, first):
+    done = slurmsweep("create", str(write_sweep(COUNTING, "  x: {min: 1, max: 9}", method="random")), "--prior", first)
+
+    assert done.returncode == 2
+    assert "only a grid has the same ones again" in done.stderr
+
+
+def test_a_new_file_around_the_best_trials(slurmsweep, write_sweep, tmp_path):
+    parameters = (
+        "  x: {values: [3, 1, 2, 7]}\n  n: {min: 1, max: 9}\n  lr: {distribution: log_uniform_values, min: 1e-5, max: 1}\n"
+        "  text: {values: ['1e-5', 'yes']}\n  o: {parameters: {w: {distribution: normal}, c: {value: 5}}}"
+    )
+    file = write_sweep(COUNTING.replace("sys.argv[1]", "'x'"), parameters, METRIC + "\nrun_cap: 12", method="random")
+    done = slurmsweep("run", str(file), "--backend", "local", "--json")
+    sweep = json.loads(done.stdout)["id"]
+    best = json.loads(slurmsweep("best", sweep, "--top", "4", "--json").stdout)
+
+    text = create(slurmsweep, "--from", sweep, "--top", "4")
+
+    (tmp_path / "new.yaml").write_text(text)
+    new = load(str(tmp_path / "new.yaml")).config.document["parameters"]
+    seen = {name: [trial["params"][name] for trial in best] for name in ("x", "n", "lr", "text")}
+    assert set(new["x"].get("values", [new["x"].get("value")])) == set(seen["x"])
+    assert (new["lr"]["min"], new["lr"]["max"]) == (min(seen["lr"]), max(seen["lr"]))
+    assert new["lr"]["distribution"] == "log_uniform_values"
+    assert set(new["text"].get("values", [new["text"].get("value")])) == set(seen["text"])
+    assert new["o"]["parameters"]["w"] == {"values": sorted(trial["params"]["o"]["w"] for trial in best)}
+    assert new["o"]["parameters"]["c"] == {"value": 5}
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--from", "SWEEP"], "one of --trials LIST and --top N"),
+        (["--from", "SWEEP", "--top", "1", "sweep.yaml"], "without a sweep file"),
+        (["sweep.yaml", "--top", "2"], "name it by --from"),
+        ([], "name a sweep file"),
+    ],
+)
+def test_options_that_do_not_go_together_are_explained(slurmsweep, write_sweep, first, argv, words):
+    write_sweep(COUNTING)
+
+    done = slurmsweep("create", *[first if word == "SWEEP" else word for word in argv])
+
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stdout == ""
+
+
+def test_strict_makes_warnings_errors(slurmsweep, write_sweep, tmp_path):
+    file = write_sweep("pass", extra="zzz: 1")
+
+    for command in ("plan", "create", "run"):
+        assert "'zzz' is not a key of a sweep file: ignored" in slurmsweep("plan", str(file)).stderr
+        done = slurmsweep(command, str(file), "--strict")
+        assert done.returncode == 2
+        assert "1 thing wrong" in done.stderr
+    assert not (tmp_path / "wandb").exists()
