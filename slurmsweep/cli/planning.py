@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
-from slurmsweep.cli.reading import print_json
+from slurmsweep.cli.reading import note, print_json
 from slurmsweep.cli.starting import read_draft, wishes_of
+from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.launch import create as creating
+from slurmsweep.launch.forecast import SlurmsWord, ask_slurm, forecast
 from slurmsweep.launch.submit import Wishes, array_request
 from slurmsweep.report import tables
 from slurmsweep.slurm import executor
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import argparse
 
     from slurmsweep.launch.create import Draft
+    from slurmsweep.slurm.executor import ArrayRequest
 
 #: Trials in a plan for people, and in a JSON document, where nobody said how many.
 _PLAN_LIMIT = 10
@@ -37,14 +40,15 @@ def plan(args: argparse.Namespace) -> int:
     draft = read_draft(args.file, strict=args.strict)
     total = search.run_count(draft.config)
     limit = args.limit or (_JSON_LIMIT if args.json and total is not None else _PLAN_LIMIT)
-    rows = _planned(draft, min(n for n in (limit, total, args.count) if n is not None))
-    script = _planned_script(draft, args.count or total or 1, wishes_of(args))
+    request = _planned_request(draft, args.count or total or 1, wishes_of(args))
+    expected = forecast(request, _ask(request))
     document = {
         "method": draft.config.method,
         "expected_run_count": total,
         "workdir": draft.workdir,
-        "trials": rows,
-        "sbatch": script,
+        "trials": _planned(draft, min(n for n in (limit, total, args.count) if n is not None)),
+        "sbatch": executor.render(replace(request, tasks=expected.arrays[0])),
+        "forecast": expected.to_json(),
         "warnings": [str(warning) for warning in draft.warnings],
     }
     if args.json:
@@ -52,6 +56,15 @@ def plan(args: argparse.Namespace) -> int:
     else:
         print(_plan_text(document))
     return 0
+
+
+def _ask(request: ArrayRequest) -> SlurmsWord:
+    """What Slurm says; nothing where it does not answer: a plan is of use all the same."""
+    try:
+        return ask_slurm(request)
+    except SchedulerUnavailableError as error:
+        note(f"{error}; the plan does without it")
+        return SlurmsWord()
 
 
 def _planned(draft: Draft, limit: int) -> list[dict[str, Any]]:
@@ -68,17 +81,36 @@ def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
     return {"number": number, "params": params, "argv": argv}
 
 
-def _planned_script(draft: Draft, tasks: int, wishes: Wishes) -> str:
+def _planned_request(draft: Draft, tasks: int, wishes: Wishes) -> ArrayRequest:
     layout = Layout(sweep_folder(root_folder(), _NO_ID))
     store = SweepStore(layout, creating.manifest_of(draft, _NO_ID))
-    return executor.render(array_request(store, tasks, wishes))
+    return array_request(store, tasks, wishes)
 
 
 def _plan_text(document: dict[str, Any]) -> str:
     total = document["expected_run_count"]
-    lines = [f"{document['method']} search, " + (f"{total} trials" if total is not None else "no end: give --count")]
+    method = document["method"]
+    lines = [f"{method} search, " + (f"{total} trials" if total is not None else "no end: give --count")]
     lines.append(f"commands run in {document['workdir']}")
     lines += [f"  {row['number']:>4}  {tables.printable(shlex.join(row['argv']))}" for row in document["trials"]]
     if total is None or len(document["trials"]) < total:
         lines.append("  ...")
-    return "\n".join([*lines, "", "batch script:", document["sbatch"]])
+    if method == "random":
+        lines.append("(random values: the sweep's id, once it has one, decides others)")
+    return "\n".join([*lines, "", *_forecast_lines(document["forecast"]), "", "batch script:", document["sbatch"]])
+
+
+def _forecast_lines(expected: dict[str, Any]) -> list[str]:
+    count = len(expected["arrays"])
+    hours = expected["core_hours"]
+    cost = f"at most {hours:g} core-hours" if hours is not None else "without a time limit"
+    files = f"about {expected['inodes']} files and folders (15 more a trial with the real wandb)"
+    lines = [
+        f"{expected['trials']} jobs in {count} array{'s' if count > 1 else ''}, {cost}",
+        f"{files}, {expected['journal_bytes'] / 1e6:.1f} MB of journal; logs: as much as the script prints",
+    ]
+    if expected["earliest_start"]:
+        lines.append(f"one such job would start at {expected['earliest_start']} at the earliest, says Slurm now")
+    if expected["refusal"]:
+        lines.append(expected["refusal"])
+    return lines

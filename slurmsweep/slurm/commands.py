@@ -21,8 +21,8 @@ def available() -> bool:
     return shutil.which("sbatch") is not None
 
 
-def call(*argv: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of Slurm's and return what it said, whatever its exit code.
+def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a program of Slurm's with ``text`` as its input and return what it said, whatever its exit code.
 
     Raises:
         SchedulerUnavailableError: it is not installed, or did not answer.
@@ -31,7 +31,7 @@ def call(*argv: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             argv,
             env=_environment(os.environ),
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
             timeout=_TIMEOUT,

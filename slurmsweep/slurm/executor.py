@@ -7,9 +7,10 @@ here and nowhere else, pinned below version 2, and held by a contract test.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -23,6 +24,9 @@ from slurmsweep.state import durable
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+#: Minutes, where neither command line nor sweep file nor template say.
+DEFAULT_TIME = "60"
 
 #: Seconds before the time limit at which Slurm tells the agent (``B:``: and nobody else). It comes up to 30 s early.
 _WARNING = "B:USR1@60"
@@ -84,6 +88,23 @@ def submit(request: ArrayRequest) -> str:
     return str(job.job_id)
 
 
+def earliest_start(request: ArrayRequest) -> tuple[str | None, str | None]:
+    """When such a job would start now, and what Slurm has against it, by ``sbatch --test-only``: nothing is submitted.
+
+    Raises:
+        SchedulerUnavailableError: the controller did not answer.
+    """
+    done = commands.call("sbatch", "--test-only", text=render(replace(request, tasks=1, width=None)))
+    # sbatch: Job 320 to start at 2026-11-23T19:40:12 using 1 processors on nodes n1 in partition main
+    start = re.search(r"to start at (\S+)", done.stderr)
+    if start:
+        return start[1], None
+    error = explain(done.stderr)
+    if isinstance(error, SchedulerUnavailableError):
+        raise error
+    return None, str(error)
+
+
 class _ArrayExecutor(SlurmExecutor):
     """submitit's executor with our script: the header is its own, the body is the template's."""
 
@@ -124,7 +145,7 @@ def _parameters(request: ArrayRequest) -> dict[str, Any]:
         "output": os.path.join(_escaped(request.jobs_dir), "%A_%a.out"),
         "chdir": request.workdir,
     }
-    defaults = {"time": "60", "signal": _WARNING, "nodes": "1"}
+    defaults = {"time": DEFAULT_TIME, "signal": _WARNING, "nodes": "1"}
     return {
         "job_name": request.name,
         "stderr_to_stdout": True,

@@ -73,6 +73,20 @@ def merge(
     return {name: value for name, value in merged.items() if value is not False}
 
 
+def minutes(time: str) -> float | None:
+    """Minutes of one of Slurm's forms of time (sbatch(1), --time); None where it has no limit."""
+    if time.upper() in ("UNLIMITED", "INFINITE"):
+        return None
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, mins, seconds = (*parts, 0, 0)[:3]
+        return int(days) * 24 * 60 + hours * 60 + mins + seconds / 60
+    if len(parts) == len(("hours", "minutes", "seconds")):
+        return parts[0] * 60 + parts[1] + parts[2] / 60
+    return parts[0] + (parts[1] / 60 if len(parts) > 1 else 0)
+
+
 def normal_name(key: str) -> str:
     """The long name: ``cpus-per-task`` of ``cpus_per_task``, ``--cpus-per-task`` or ``c``."""
     key = key.lstrip("-").replace("_", "-")

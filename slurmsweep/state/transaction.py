@@ -40,7 +40,7 @@ class Transaction:
         self._queue("claim", t=slot.trial, a=slot.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3))
 
     def adopt(self, slot: Slot, token: str, owner: Owner, outcome: Outcome) -> None:
-        """The trial of ``slot`` was run in another sweep. Where new trials go on stays: its folder makes them pass it."""
+        """The trial of ``slot`` was run in another sweep. The next new trial stays the same: claims pass the folder."""
         self._queue("claim", t=slot.trial, a=slot.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3))
         self.end(slot, token, outcome, before=None)
 

@@ -191,6 +191,19 @@ def test_jobs_that_never_get_to_a_trial_are_pointed_out(cluster, on_cluster, wri
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_plan_says_when_slurm_would_start_it_and_what_it_has_against_it(cluster, on_cluster, slurm, write_sweep):
+    file = str(write_sweep("pass", "  x: {min: 1, max: 5000}"))
+
+    fine = json.loads(on_cluster("plan", file, "--json", "--limit", "1", "--time", "5").stdout)["forecast"]
+    assert fine["arrays"] == [2001, 2001, 998]
+    assert fine["earliest_start"].startswith("20")
+    assert fine["refusal"] is None
+    wrong = json.loads(on_cluster("plan", file, "--json", "--limit", "1", "--time", "3-0").stdout)["forecast"]
+    assert wrong["earliest_start"] is None
+    assert "--time" in wrong["refusal"]
+    assert slurm("squeue", "-h", "-n", "slurmsweep-xxxxxxxx") == ""
+
+
 def test_the_trials_exit_code_is_slurms(cluster, on_cluster, slurm, write_sweep):
     sweep = on_cluster("create", str(write_sweep("import sys; sys.exit(3)", "  x: {value: 1}"))).stdout.strip()
     [job] = submitted(on_cluster("submit", sweep))
