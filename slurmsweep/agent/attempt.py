@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import time
 from dataclasses import dataclass
@@ -36,11 +37,15 @@ class Ended:
         status: exit code, or minus the number of the signal that ended it.
         stop: the signal by which the agent was asked to stop; None where the command ended by itself.
         seconds: that it ran.
+        cpu_seconds: of all its processes that were waited for.
+        max_rss_mb: memory of the largest of them, in MiB.
     """
 
     status: int
     stop: signal.Signals | None
     seconds: float
+    cpu_seconds: float | None = None
+    max_rss_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,19 @@ def _run(prepared: Prepared, workdir: str) -> Ended:
     except OSError as error:
         _say(prepared.log, f"cannot start {prepared.argv}: {error}")
         return Ended(_NOT_FOUND if error.errno == errno.ENOENT else _CANNOT_RUN, None, 0.0)
+    before = _cpu_seconds()
     stop = _attend(child, prepared.environ)
     seconds = time.monotonic() - child.started
     child.end_leftovers()
     status = child.exit_status()
-    return Ended(_CANNOT_RUN if status is None else status, stop, seconds)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return Ended(_CANNOT_RUN if status is None else status, stop, seconds, _cpu_seconds() - before, memory)
+
+
+def _cpu_seconds() -> float:
+    """Of all children that this process has waited for so far, and theirs (getrusage(2))."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _attend(child: Child, environ: Mapping[str, str]) -> signal.Signals | None:
@@ -156,6 +169,8 @@ def _outcome(store: SweepStore, slot: Slot, ended: Ended) -> Outcome:
         exit_code=stopping.exit_code(ended.status),
         metric=value,
         seconds=round(ended.seconds, 3),
+        cpu_seconds=None if ended.cpu_seconds is None else round(ended.cpu_seconds, 3),
+        max_rss_mb=None if ended.max_rss_mb is None else round(ended.max_rss_mb, 1),
         ended=round(time.time(), 3),
     )
 

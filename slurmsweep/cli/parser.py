@@ -70,6 +70,10 @@ def _add_starting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     plan.add_argument(
         "--limit", type=_natural, default=None, metavar="N", help="show at most N trials (default 10; with --json 1000)"
     )
+    plan.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
+    plan.add_argument(
+        "--backend", choices=("auto", "local", "slurm"), default="auto", help="of the canary (default auto)"
+    )
     _add_count(plan)
     _add_strict(plan)
     _add_json(plan)

@@ -12,11 +12,14 @@ from slurmsweep.cli.reading import note, print_json
 from slurmsweep.cli.starting import read_draft, wishes_of
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.launch import create as creating
+from slurmsweep.launch import start
+from slurmsweep.launch.canary import Used, run_canary
 from slurmsweep.launch.forecast import SlurmsWord, ask_slurm, forecast
 from slurmsweep.launch.submit import Wishes, array_request
 from slurmsweep.report import tables
 from slurmsweep.slurm import executor
 from slurmsweep.state.layout import Layout, root_folder, sweep_folder
+from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.config import AVAILABLE
@@ -36,7 +39,7 @@ _NO_ID = "xxxxxxxx"
 
 
 def plan(args: argparse.Namespace) -> int:
-    """Show what would happen. Writes nothing."""
+    """Show what would happen. Writes nothing, unless a canary is asked for."""
     draft = read_draft(args.file, strict=args.strict)
     total = search.run_count(draft.config)
     limit = args.limit or (_JSON_LIMIT if args.json and total is not None else _PLAN_LIMIT)
@@ -51,11 +54,14 @@ def plan(args: argparse.Namespace) -> int:
         "forecast": expected.to_json(),
         "warnings": [str(warning) for warning in draft.warnings],
     }
+    used = run_canary(draft, start.choose_backend(args.backend), wishes_of(args)) if args.canary else None
+    if used:
+        document["canary"] = used.to_json()
     if args.json:
         print_json(document)
     else:
-        print(_plan_text(document))
-    return 0
+        print("\n".join([_plan_text(document), *(_canary_lines(used, request.tasks) if used else [])]))
+    return int(used is not None and used.state != TrialState.FINISHED)
 
 
 def _ask(request: ArrayRequest) -> SlurmsWord:
@@ -98,6 +104,20 @@ def _plan_text(document: dict[str, Any]) -> str:
     if method == "random":
         lines.append("(random values: the sweep's id, once it has one, decides others)")
     return "\n".join([*lines, "", *_forecast_lines(document["forecast"]), "", "batch script:", document["sbatch"]])
+
+
+def _canary_lines(used: Used, trials: int) -> list[str]:
+    """What the canary used, and what that means for all."""
+    lines = [f"canary: {used.state}" + (f" ({used.cause})" if used.cause else "") + f", log in {used.log}"]
+    if used.seconds is not None:
+        memory = f", {used.max_rss_mb:.0f} MiB" if used.max_rss_mb is not None else ""
+        lines.append(
+            f"  it took {used.seconds:g} s{memory}, printed {used.log_bytes} bytes and made {used.files} files"
+        )
+        lines.append(f"  {trials} like it: {trials * used.seconds / 3600:.3g} hours one after the other")
+    if used.state == TrialState.FINISHED:
+        lines.append(f"  a grid keeps its point by: slurmsweep create FILE --prior {used.sweep}")
+    return lines
 
 
 def _forecast_lines(expected: dict[str, Any]) -> list[str]:

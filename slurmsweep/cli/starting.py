@@ -67,7 +67,7 @@ def create(args: argparse.Namespace) -> int:
         elsewhere = (
             f"; {known.elsewhere} finished trials have points this grid does not have" if known.elsewhere else ""
         )
-        note(f"{known.adopted} points are known from sweep {args.prior} and will not be run again{elsewhere}")
+        note(f"points known from sweep {args.prior} that will not be run again: {known.adopted}{elsewhere}")
     print(store.manifest.sweep_id)
     return 0
 

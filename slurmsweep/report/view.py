@@ -34,6 +34,8 @@ class TrialView:
         node: machine of the newest attempt.
         started: wall-clock time of the claim, seconds since the epoch.
         seconds: that the command ran.
+        cpu_seconds: of all its processes.
+        max_rss_mb: memory of its largest process, in MiB.
         exit_code: what the agent exited with.
         log: path of the newest attempt's log; None before the first.
         origin: ``<sweep>/<trial>`` where it was run, if that was another sweep.
@@ -49,6 +51,8 @@ class TrialView:
     node: str | None = None
     started: float | None = None
     seconds: float | None = None
+    cpu_seconds: float | None = None
+    max_rss_mb: float | None = None
     exit_code: int | None = None
     log: str | None = None
     origin: str | None = None
@@ -154,6 +158,8 @@ class SweepView:
             node=(owner.node or owner.host) if owner else None,
             started=current.claimed,
             seconds=outcome.seconds if outcome else None,
+            cpu_seconds=outcome.cpu_seconds if outcome else None,
+            max_rss_mb=outcome.max_rss_mb if outcome else None,
             exit_code=outcome.exit_code if outcome else None,
             log=self.layout.log(trial.number, current.number),
             origin=outcome.origin if outcome else None,

@@ -19,6 +19,8 @@ class Outcome:
         exit_code: what the agent exits with: the command's own, 128 + n for signal n; None where nobody saw it.
         metric: final value of the sweep's metric; None where it was not logged.
         seconds: that the command ran; None where nobody saw it end.
+        cpu_seconds: user and system time of all its processes that were waited for.
+        max_rss_mb: memory of its largest process in MiB; of an agent with several trials, of the largest so far.
         ended: wall-clock time, seconds since the epoch. For people: clocks of two nodes are never compared.
         origin: ``<sweep>/<trial>`` where the trial was run, if that was another sweep.
         by: ``agent``, or ``reconcile`` where Slurm or the operating system was asked instead.
@@ -29,6 +31,8 @@ class Outcome:
     exit_code: int | None = None
     metric: float | None = None
     seconds: float | None = None
+    cpu_seconds: float | None = None
+    max_rss_mb: float | None = None
     ended: float | None = None
     origin: str | None = None
     by: str = "agent"

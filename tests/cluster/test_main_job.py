@@ -204,6 +204,15 @@ def test_a_plan_says_when_slurm_would_start_it_and_what_it_has_against_it(cluste
     assert slurm("squeue", "-h", "-n", "slurmsweep-xxxxxxxx") == ""
 
 
+def test_a_canary_is_one_job_and_says_what_it_used(cluster, on_cluster, write_sweep):
+    file = str(write_sweep("block = bytearray(50 * 2**20)", "  x: {min: 1, max: 9}"))
+
+    used = json.loads(on_cluster("plan", file, "--canary", "--json", "--limit", "1", "--time", "5").stdout)["canary"]
+
+    assert used["state"] == "finished"
+    assert used["max_rss_mb"] > 50
+
+
 def test_the_trials_exit_code_is_slurms(cluster, on_cluster, slurm, write_sweep):
     sweep = on_cluster("create", str(write_sweep("import sys; sys.exit(3)", "  x: {value: 1}"))).stdout.strip()
     [job] = submitted(on_cluster("submit", sweep))

@@ -79,3 +79,25 @@ def test_a_plan_for_people_has_every_part(slurmsweep, write_sweep):
     assert "/usr/bin/env python train.py --x=1" in text
     assert "3 jobs in 1 array, at most 1.5 core-hours" in text
     assert "#SBATCH --array=0-2" in text
+
+
+def test_a_canary_says_what_one_trial_used_and_its_point_can_be_kept(slurmsweep, write_sweep, tmp_path):
+    script = "block = bytearray(80 * 2**20)\nfor i in range(2 * 10**6): pass\nprint('x' * 99)"
+    file = str(write_sweep(script, "  x: {values: [1, 2, 3]}"))
+
+    document = json.loads(slurmsweep("plan", file, "--canary", "--backend", "local", "--json").stdout)
+
+    used = document["canary"]
+    assert (used["state"], used["log_bytes"], used["files"]) == ("finished", 100, 5)
+    assert 80 < used["max_rss_mb"] < 400
+    assert 0 < used["cpu_seconds"] <= used["seconds"] * 2
+    assert document["expected_run_count"] == 3
+    kept = slurmsweep("create", file, "--prior", used["sweep"])
+    assert "will not be run again: 1" in kept.stderr
+
+
+def test_a_canary_that_fails_says_so_and_exits_with_1(slurmsweep, write_sweep):
+    done = slurmsweep("plan", str(write_sweep("raise SystemExit(3)")), "--canary", "--backend", "local")
+
+    assert done.returncode == 1
+    assert "canary: failed (exit 3), log in" in done.stdout

@@ -37,7 +37,7 @@ def test_points_that_finished_elsewhere_are_not_run_again(slurmsweep, write_swee
     done = slurmsweep("create", str(file), "--prior", first)
     sweep = done.stdout.strip()
 
-    assert "2 points are known" in done.stderr
+    assert "will not be run again: 2" in done.stderr
     assert "1 finished trials have points this grid does not have" in done.stderr
     assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
     assert ran() == ["--x=4", "--x=5"]

@@ -52,6 +52,31 @@ def test_configurations_are_judged_as_wandb_judges_them(vector):
         assert check(data, "test").config.method == data["method"]
 
 
+@pytest.mark.parametrize("vector", vectors("next_run_error"))
+def test_what_the_engine_refuses_at_the_first_run_is_refused_when_read(vector):
+    with pytest.raises(SweepFileError):
+        check({"program": "t.py", **vector["config"]}, "test")
+
+
+#: W&B's names of forms, and the distribution each is here.
+FORMS = {
+    "param_categorical": Categorical, "param_categorical_w_probabilities": Categorical, "param_int_uniform": IntUniform,
+    "param_single_value": Constant, "param_dict": Nested,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("vector", vectors("infer_parameter"))
+def test_forms_are_inferred_as_wandb_infers_them(vector):
+    parameter = read(vector["parameter"])
+    filled = vector["expect"]["config"]
+
+    assert isinstance(parameter, FORMS.get(vector["expect"]["type"], Continuous))
+    if isinstance(parameter, Continuous):
+        assert filled["distribution"].removeprefix("q_") == parameter.kind
+        assert filled.get("q") == parameter.q
+        assert [filled[key] for key in ("min", "max") if key in filled] == [parameter.first, parameter.second]
+
+
 @pytest.mark.parametrize("vector", vectors("render"))
 def test_commands_are_rendered_as_wandb_renders_them(vector):
     config = check(sweep(**({"command": vector["command"]} if vector["command"] else {})), "test").config
