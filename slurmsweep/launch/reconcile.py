@@ -42,16 +42,18 @@ class Settled:
 def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) -> Settled:
     """Record every end that witnesses agree on: what is final at once, anything else when it is seen twice.
 
+    What a maker left without a record comes first: it may turn out to be a claim whose process is gone.
+
     Raises:
-        SchedulerUnavailableError: nothing was written: no answer is not "no job".
+        SchedulerUnavailableError: no end was recorded: no answer is not "no job".
         StateError: the journal could not be locked, read or written.
     """
+    with store.transaction() as transaction:
+        voided = _close_holes(store, transaction, store.fold())
     first = look(store).seen
     certain = _certain(store, first, sleep)
     with store.transaction() as transaction:
-        fold = store.fold()
-        ended = _record_ends(transaction, fold, certain)
-        voided = _close_holes(store, transaction, fold)
+        ended = _record_ends(transaction, store.fold(), certain)
     unknown = {slot: seen.note for slot, seen in first.items() if not seen.witnessed}
     return Settled(tuple(ended), tuple(voided), unknown)
 
@@ -99,11 +101,22 @@ def _record_ends(transaction: Transaction, fold: Fold, certain: dict[Slot, Obser
 def _close_holes(store: SweepStore, transaction: Transaction, fold: Fold) -> list[Slot]:
     """Settle attempts with a folder and no claim: their makers died between the two, or sleep and must not go on."""
     passed_over, waiting = fold.passed_over(), fold.waiting()
-    made = [slot for slot in passed_over + waiting if store.is_made(slot)]
+    made = [slot for slot in passed_over + waiting if store.is_made(slot)] + _made_ahead(store, fold)
     for slot in passed_over:
         if slot not in made:
             transaction.retry([slot], {slot.trial: None}, why="passed over")
     return [slot for slot in made if _close(store, transaction, slot, counted=slot in waiting)]
+
+
+def _made_ahead(store: SweepStore, fold: Fold) -> list[Slot]:
+    """Attempts that were made where the next new trial would be: their makers died before any record went past them."""
+    made = []
+    slot = Slot(fold.head.next_trial, 1)
+    while store.is_made(slot):
+        if slot.trial not in fold.trials:
+            made.append(slot)
+        slot = Slot(slot.trial + 1, 1)
+    return made
 
 
 def _close(store: SweepStore, transaction: Transaction, slot: Slot, *, counted: bool) -> bool:

@@ -102,6 +102,27 @@ def write_new(path: str, data: bytes) -> None:
             os.close(descriptor)
 
 
+def write_whole_unless_folder(path: str, data: bytes) -> None:
+    """Make a whole file, unless a folder of that name is there: readers see all of it or nothing. Not fsynced.
+
+    Written beside, then renamed: a process killed in between leaves no half-written file under the name. Against
+    :func:`make_folder` of the same name exactly one of the two succeeds, because the server decides both.
+
+    Raises:
+        FileExistsError: a folder is there.
+        StateUnwritableError: nothing was made under that name.
+    """
+    temporary = _write_beside(path, data, sync=False)
+    try:
+        with writing(path):
+            os.rename(temporary, path)
+    except StateUnwritableError as error:
+        remove_leftover(temporary)
+        if isinstance(error.__cause__, IsADirectoryError):
+            raise FileExistsError(path) from error
+        raise
+
+
 def write_once(path: str, data: bytes) -> None:
     """Make a whole, durable file that does not exist yet: readers see all of it or nothing.
 
@@ -111,13 +132,12 @@ def write_once(path: str, data: bytes) -> None:
         FileExistsError: somebody made it before; theirs is untouched.
         StateUnwritableError: nothing was made.
     """
-    temporary = _write_beside(path, data)
+    temporary = _write_beside(path, data, sync=True)
     try:
         with writing(path):
             os.link(temporary, path)
     finally:
-        with suppress(OSError):
-            os.unlink(temporary)
+        remove_leftover(temporary)
     sync_folder(os.path.dirname(path))
 
 
@@ -130,14 +150,19 @@ def replace(path: str, data: bytes) -> None:
     Raises:
         StateUnwritableError: the older file, if any, is unchanged.
     """
-    temporary = _write_beside(path, data)
+    temporary = _write_beside(path, data, sync=True)
     try:
         with writing(path):
             os.replace(temporary, path)
     except StateUnwritableError:
-        with suppress(OSError):
-            os.unlink(temporary)
+        remove_leftover(temporary)
         raise
+
+
+def remove_leftover(path: str) -> None:
+    """Remove a temporary file of ours; one that cannot be removed does no harm."""
+    with suppress(OSError):
+        os.unlink(path)
 
 
 def remove_file(path: str) -> None:
@@ -173,8 +198,8 @@ def sync_folder(path: str) -> None:
             os.close(descriptor)
 
 
-def _write_beside(path: str, data: bytes) -> str:
-    """Write ``data``, fsynced, to a new hidden file in the folder of ``path``; the name carries host and process."""
+def _write_beside(path: str, data: bytes, *, sync: bool) -> str:
+    """Write ``data`` to a new hidden file in the folder of ``path``; the name carries host and process."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.uname().nodename}.{os.getpid()}.tmp")
     with writing(path):
@@ -182,9 +207,10 @@ def _write_beside(path: str, data: bytes) -> str:
         descriptor = os.open(temporary, flags, FILE_MODE)
         try:
             write_all(descriptor, data)
-            os.fsync(descriptor)
+            if sync:
+                os.fsync(descriptor)
         except OSError:
-            os.unlink(temporary)
+            remove_leftover(temporary)
             raise
         finally:
             os.close(descriptor)

@@ -198,7 +198,7 @@ class SweepStore:
         return True
 
     def read_owner(self, slot: Slot) -> tuple[str, Owner] | None:
-        """Token and owner that the maker wrote; None where it did not get so far, or was killed while writing."""
+        """Token and owner that the maker wrote; None where it did not get so far."""
         if os.path.isdir(self._owner_path(slot)):
             return None
         document = _read_json(self._owner_path(slot))
@@ -247,7 +247,7 @@ class SweepStore:
             durable.ensure_folders(self.layout.trial(slot.trial))
         try:
             durable.make_folder(folder)
-            durable.write_new(self._owner_path(slot), _owner_document(claim))
+            durable.write_whole_unless_folder(self._owner_path(slot), _owner_document(claim))
         except FileExistsError:
             return False  # somebody else's folder; or ours, voided while this process was stopped in between
         except StateUnwritableError:

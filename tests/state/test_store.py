@@ -142,7 +142,7 @@ def test_killed_between_folder_and_record_the_trial_is_run_as_the_next_attempt(m
         "from slurmsweep.state.store import SweepStore\n"
         "from slurmsweep.state.owner import Owner\n"
         "from slurmsweep.state import durable\n"
-        "durable.write_new = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "durable.write_whole_unless_folder = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)\n"
         "SweepStore.open(sys.argv[1]).claim(Owner('h', 1, 1, 'b'))"
     )
     killed = subprocess.run([sys.executable, "-c", script, store.layout.folder], check=False)
