@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from slurmsweep import search
 from slurmsweep.agent import metrics, params_file, stopping
 from slurmsweep.agent.child import Child
 from slurmsweep.agent.environment import child_environment
-from slurmsweep.errors import UsageError
+from slurmsweep.errors import StateUnwritableError, UsageError
 from slurmsweep.state import durable
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.sweepfile import command
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 #: Exit codes of a shell for a command that cannot be run, or is not there.
 _CANNOT_RUN, _NOT_FOUND = 126, 127
+
+
+#: Seconds between two kills of a command that does not die, for example because a file server does not answer it.
+_SHORTEST_WAIT = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,11 @@ def run_attempt(store: SweepStore, slot: Slot, prepared: Prepared) -> tuple[Outc
     """
     try:
         ended = _run(prepared, store.manifest.workdir)
+        outcome = _outcome(ended, _read_metric(store, slot, prepared.log))
     finally:
         os.close(prepared.log)
-    outcome = _outcome(store, slot, ended)
-    _drop_params_file(store, slot, outcome)
+    with suppress(StateUnwritableError):  # a file too many is nothing beside an outcome to record
+        _drop_params_file(store, slot, outcome)
     return outcome, ended
 
 
@@ -133,7 +139,7 @@ def _attend(child: Child, environ: Mapping[str, str]) -> signal.Signals | None:
     requests = 0
     deadline: float | None = None
     while child.exit_status() is None:
-        number = child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        number = child.wait(None if deadline is None else max(_SHORTEST_WAIT, deadline - time.monotonic()))
         if number is None:
             if deadline is not None and time.monotonic() >= deadline:
                 child.kill_group()
@@ -158,16 +164,28 @@ def _ask_to_stop(child: Child, number: signal.Signals, requests: int) -> None:
         child.kill_group()
 
 
-def _outcome(store: SweepStore, slot: Slot, ended: Ended) -> Outcome:
+def _read_metric(store: SweepStore, slot: Slot, log: int) -> float | None:
+    """The sweep's metric; None where there is none, or where its file cannot be read, which the log then says."""
+    metric = store.manifest.config.metric
+    if metric is None:
+        return None
+    layout = store.layout
+    try:
+        return metrics.read_metric(
+            layout.attempt(slot.trial, slot.attempt), layout.trial(slot.trial), metric.name
+        ).value
+    except OSError as error:
+        _say(log, f"the metric {metric.name} cannot be read: {error}")
+        return None
+
+
+def _outcome(ended: Ended, metric: float | None) -> Outcome:
     state, cause = stopping.verdict(ended.status, ended.stop)
-    name = store.manifest.config.metric.name if store.manifest.config.metric else None
-    folder = store.layout.attempt(slot.trial, slot.attempt)
-    value = metrics.read_metric(folder, store.layout.trial(slot.trial), name).value if name else None
     return Outcome(
         state=state,
         cause=cause,
         exit_code=stopping.exit_code(ended.status),
-        metric=value,
+        metric=metric,
         seconds=round(ended.seconds, 3),
         cpu_seconds=None if ended.cpu_seconds is None else round(ended.cpu_seconds, 3),
         max_rss_mb=None if ended.max_rss_mb is None else round(ended.max_rss_mb, 1),

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
-from slurmsweep.errors import SweepFileError, Violation
+from slurmsweep.errors import SweepFileError, UsageError, Violation
 from slurmsweep.state.layout import new_sweep_id, root_folder
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.store import SweepStore
@@ -82,10 +82,18 @@ def _refuse_what_cannot_run(draft: Draft) -> None:
         violations.append(Violation("method", f"{config.method} is not there yet in this version of slurmsweep", hint))
     if config.program is None and needs_program(config.command):
         violations.append(Violation("program", "is missing: the command cannot be run", "name the training script"))
-    if search.run_count(config) == 0:
+    if search.run_count(config) == 0 or not _can_be_drawn(config):
         violations.append(Violation("slurmsweep.exclude", "leaves no point at all", "exclude less"))
     if violations:
         raise SweepFileError(draft.source, violations)
+
+
+def _can_be_drawn(config: SweepConfig) -> bool:
+    """Whether a random search has points left to draw: asked here, so that no trial fails on it."""
+    try:
+        return config.method != "random" or bool(search.parameters(config, 0, "any"))
+    except UsageError:
+        return False
 
 
 def _workdir(config: SweepConfig, source: str) -> str:

@@ -330,6 +330,17 @@ def test_a_finished_trial_costs_at_most_six_inodes(create, slurmsweep, tmp_path)
     assert len(inodes) <= 6, inodes
 
 
+def test_a_metric_file_that_cannot_be_read_does_not_cost_the_outcome(create, slurmsweep, trial):
+    script = "import os\nos.mkdir(os.environ['SLURMSWEEP_CHECKPOINT_DIR'] + '/wandb')\n"
+    script += "folder = os.environ['SLURMSWEEP_CHECKPOINT_DIR'] + '/wandb/offline-run-1-x'\nos.mkdir(folder)\n"
+    script += "os.mkdir(folder + '/run-x.wandb')"
+    sweep = create(script, extra="metric: {name: loss}")
+
+    assert slurmsweep("agent", sweep).returncode == 0
+    assert (trial(sweep)["state"], trial(sweep)["metric"]) == ("finished", None)
+    assert "the metric loss cannot be read" in log_of(slurmsweep, sweep)
+
+
 def test_a_program_without_python_on_the_path_is_still_run(create, slurmsweep, tmp_path):
     empty = tmp_path / "bin"
     empty.mkdir()
