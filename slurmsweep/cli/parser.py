@@ -88,6 +88,9 @@ def _add_starting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--from", dest="origin", metavar="SWEEP", help="print a new sweep file around chosen trials of that sweep"
     )
     create.add_argument(
+        "--update", metavar="SWEEP", help="refused, as W&B does once a run started: says how to go on instead"
+    )
+    create.add_argument(
         "--trials", type=_numbers, metavar="LIST", help="with --prior or --from: only these, such as 0,3,7-12"
     )
     create.add_argument("--top", type=_natural, metavar="N", help="with --from: the N best trials")

@@ -51,6 +51,11 @@ def run(args: argparse.Namespace) -> int:
 
 def create(args: argparse.Namespace) -> int:
     """Create a sweep, its id alone on stdout; or with ``--from`` a sweep file on stdout, and no sweep."""
+    if args.update:
+        raise UsageError(
+            f"the configuration of sweep {args.update} never changes once it is made; make a new sweep that keeps what "
+            f"finished: slurmsweep create {args.file or 'FILE'} --prior {args.update}",
+        )
     if args.origin:
         print(yaml12.dump(_around_chosen(args)), end="")
         return 0

@@ -120,6 +120,14 @@ def test_options_that_do_not_go_together_are_explained(slurmsweep, write_sweep, 
     assert done.stdout == ""
 
 
+def test_changing_a_sweep_is_refused_and_the_way_is_shown(slurmsweep, write_sweep, first):
+    done = slurmsweep("create", str(write_sweep(COUNTING)), "--update", first)
+
+    assert done.returncode == 2
+    assert "never changes" in done.stderr
+    assert f"--prior {first}" in done.stderr
+
+
 def test_strict_makes_warnings_errors(slurmsweep, write_sweep, tmp_path):
     file = write_sweep("pass", extra="zzz: 1")
 

@@ -127,3 +127,87 @@ def test_nested_parameters_come_nested():
 @given(st.floats(0.05, 50), st.floats(0.05, 50), st.floats(1e-6, 1 - 1e-6))
 def test_beta_quantiles_are_scipys(a, b, x):
     assert beta_quantile(x, a, b) == pytest.approx(stats.beta(a, b).ppf(x), rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(("form", "reference"), DISTRIBUTIONS, ids=NAMES)
+def test_quantised_distributions_are_scipys_rounded_to_multiples(form, reference):
+    kind = form.get("distribution", "uniform")
+    quantised = parameter(form | {"distribution": f"q_{kind}", "q": 0.25})
+
+    expected = [round(float(reference.ppf(x)) / 0.25) * 0.25 for x in SEVEN]
+    assert [quantile(quantised, x) for x in SEVEN] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("form", "reference"),
+    [
+        ({"min": 3, "max": 9}, stats.randint(3, 10)),
+        (
+            {"values": [10, 20, 30], "probabilities": [0.2, 0.5, 0.3]},
+            stats.rv_discrete(values=([10, 20, 30], [0.2, 0.5, 0.3])),
+        ),
+        ({"values": [0, 1, 2, 3]}, stats.randint(0, 4)),
+    ],
+    ids=["int_uniform", "probabilities", "categorical"],
+)
+def test_discrete_quantiles_agree_with_scipy(form, reference):
+    assert [quantile(parameter(form), x) for x in SEVEN] == [reference.ppf(x) for x in SEVEN]
+
+
+@pytest.mark.parametrize("word", ["log_uniform", "log_uniform_values"])
+def test_inverse_distributions_mirror_in_the_exponent(word):
+    low, high = (-4, 1) if word == "log_uniform" else (0.01, 2.5)
+    straight, mirrored = ({"distribution": name, "min": low, "max": high} for name in (word, f"inv_{word}"))
+
+    # W&B: inv_log_uniform draws X with log(1/X) uniform; between exponents the draw is 1/exp, between values mirrored in [min, max]
+    for x in SEVEN:
+        got, plain = quantile(parameter(mirrored), x), quantile(parameter(straight), 1 - x)
+        assert got == pytest.approx(1 / plain if word == "log_uniform" else quantile(parameter(straight), x))
+
+
+NAMES_OF_PARAMETERS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,5}", fullmatch=True)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5),
+)
+ORDERED = st.tuples(st.floats(-100, 100), st.floats(0.001, 100)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+FORMS = st.recursive(
+    st.one_of(
+        st.builds(lambda value: {"value": value}, SCALARS),
+        st.builds(lambda values: {"values": values}, st.lists(SCALARS, min_size=1, max_size=4)),
+        st.builds(lambda low, count: {"min": low, "max": low + count}, st.integers(-9, 9), st.integers(1, 10**12)),
+        st.builds(lambda pair: {"min": float(pair[0]), "max": float(pair[1])}, ORDERED),
+        st.builds(
+            lambda mu, sigma, q: {"distribution": "q_normal", "mu": mu, "sigma": sigma, "q": q},
+            st.floats(-9, 9),
+            st.floats(0, 9),
+            st.floats(0.01, 5),
+        ),
+        st.builds(lambda a, b: {"distribution": "beta", "a": a, "b": b}, st.floats(0.1, 9), st.floats(0.1, 9)),
+    ),
+    lambda inner: st.builds(
+        lambda parameters: {"parameters": parameters},
+        st.dictionaries(NAMES_OF_PARAMETERS, inner, min_size=1, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(NAMES_OF_PARAMETERS, FORMS, min_size=1, max_size=5), st.integers(0, 10**6))
+def test_a_valid_configuration_never_fails_to_plan(parameters, number):
+    from slurmsweep.sweepfile.command import build_argv
+
+    config = config_of(parameters)
+    point = search.parameters(config, number, "seed")
+    argv = build_argv(config, point, environ={}, json_file="/f")
+
+    assert set(point) == set(parameters)
+    assert all(isinstance(element, str) for element in argv)
+    assert len(argv) == 3 + len(parameters)
+    assert (
+        search.parameters(type(config).from_json(json.loads(json.dumps(config.to_json()))), number, "seed").keys()
+        == point.keys()
+    )
