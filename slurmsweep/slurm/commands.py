@@ -18,7 +18,12 @@ _TIMEOUT = 60
 
 def available() -> bool:
     """Whether ``sbatch`` is found on this machine."""
-    return shutil.which("sbatch") is not None
+    return installed("sbatch")
+
+
+def installed(program: str) -> bool:
+    """Whether a program is found on this machine."""
+    return shutil.which(program) is not None
 
 
 def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SchedulerUnavailableError
-from slurmsweep.slurm.commands import answer, available, call, first_line
+from slurmsweep.slurm.commands import answer, available, call, first_line, installed
 from slurmsweep.slurm.jobstates import base_word, meaning, outcome
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def find_by_name(name: str) -> list[str]:
     """
     text = answer("squeue", "-h", "-a", "-t", "all", f"--name={name}", "-O", "ArrayJobID:|,Name:200")
     found = {line.split("|")[0].strip() for line in text.splitlines() if "|" in line}
-    if not found:
+    if not found and installed("sacct"):
         done = call("sacct", "-X", "-n", "-P", "-S", "now-7days", f"--name={name}", "-o", "JobID")
         found = {line.split("_")[0].strip() for line in done.stdout.splitlines() if line.strip()}
     return sorted(found)
@@ -149,6 +149,8 @@ def _squeue(ids: Sequence[str]) -> str:
 
 def _sacct(ids: Sequence[str]) -> tuple[str, str]:
     """What sacct says, and what became of it. Accounting that is off or down is an answer: nothing is known from it."""
+    if not installed("sacct"):
+        return "", "off"
     done = call("sacct", "-X", "-n", "-P", "-j", ",".join(ids), "-o", _SACCT_FIELDS)
     if done.returncode == 0:
         return done.stdout, "used"

@@ -204,6 +204,37 @@ def test_a_plan_says_when_slurm_would_start_it_and_what_it_has_against_it(cluste
     assert slurm("squeue", "-h", "-n", "slurmsweep-xxxxxxxx") == ""
 
 
+def test_a_submission_that_was_never_answered_is_found_again_and_not_made_twice(
+    cluster, on_cluster, slurm, write_sweep, tmp_path
+):
+    sweep = on_cluster("create", str(write_sweep(SCRIPT, "  x: {min: 1, max: 5}"))).stdout.strip()
+    controller = int((Path(cluster.environ["SLURM_CONF"]).parents[1] / "run" / "slurmctld.pid").read_text())
+    hanging = tmp_path / "bin"
+    hanging.mkdir()
+    sbatch = shutil.which("sbatch")
+    (hanging / "sbatch").write_text(
+        f'#!/bin/sh\nkill -STOP {controller}\nexec {sbatch} "$@"\n'
+    )  # it hangs as it is asked
+    (hanging / "sbatch").chmod(0o755)
+    try:
+        unanswered = on_cluster("submit", sweep, "--time", "5", PATH=f"{hanging}:{os.environ['PATH']}")
+    finally:
+        os.kill(controller, signal.SIGCONT)
+    assert unanswered.returncode == 4, unanswered.stderr
+    assert "Traceback" not in unanswered.stderr
+
+    def arrays() -> set[str]:
+        lines = slurm("sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", "JobID,JobName%80").splitlines()
+        return {line.split("_")[0] for line in lines if f"slurmsweep-{sweep}" in line}
+
+    wait_until(arrays)
+    again = on_cluster("resubmit", sweep, "--time", "5")
+    assert again.returncode == 0, again.stderr
+    wait_until(lambda: counts(on_cluster, sweep) == {"finished": 5})
+    assert len(arrays()) == 1
+    assert len((tmp_path / "ran").read_text().split()) == 5
+
+
 def test_a_canary_is_one_job_and_says_what_it_used(cluster, on_cluster, write_sweep):
     file = str(write_sweep("block = bytearray(50 * 2**20)", "  x: {min: 1, max: 9}"))
 
