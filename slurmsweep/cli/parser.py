@@ -161,6 +161,9 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         commands, "check", "reading:check", "prove that no trial is lost or doubled; exit code 1 otherwise"
     )
     _add_sweep(check)
+    check.add_argument(
+        "--repair", action="store_true", help="rebuild the journal from the trials' folders, if anything is wrong"
+    )
     _add_json(check)
 
     ls = _command(commands, "ls", "reading:ls", "list the sweeps below WANDB_DIR, or the current folder")

@@ -1,4 +1,4 @@
-"""Commands that read: status, trials, logs, best, check, ls. None of them writes."""
+"""Commands that read: status, trials, logs, best, check, ls. None of them writes, but check --repair."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, UsageError
+from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
 from slurmsweep.launch.observe import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
 from slurmsweep.report.view import SweepView, status_document
 from slurmsweep.state import layout
 from slurmsweep.state.check import check as check_state
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.repair import rebuild
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -91,8 +92,14 @@ def best(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Prove that journal and folders agree."""
-    report = check_state(SweepStore.open(args.sweep))
+    """Prove that journal and folders agree; with ``--repair``, make them."""
+    store = SweepStore.open(args.sweep)
+    if args.repair and not _is_sound(store):
+        done = rebuild(store)
+        note(f"journal rebuilt: {done.claims} claims, {done.outcomes} outcomes of {done.trials} trials recovered")
+        if done.kept:
+            note(f"the old one is {done.kept}")
+    report = check_state(store)
     if args.json:
         findings = [{"subject": f.subject, "problem": f.problem, "remedy": f.remedy} for f in report.findings]
         print_json({"ok": not findings, "trials": report.trials, "attempts": report.attempts, "findings": findings})
@@ -101,6 +108,14 @@ def check(args: argparse.Namespace) -> int:
     else:
         print(f"{report.trials} trials, {report.attempts} attempts: every trial once, none lost, none doubled")
     return 1 if report.findings else 0
+
+
+def _is_sound(store: SweepStore) -> bool:
+    """Whether there is nothing to repair; a journal that cannot be read at all is not sound."""
+    try:
+        return not check_state(store).findings
+    except StateUnreadableError:
+        return False
 
 
 def ls(args: argparse.Namespace) -> int:

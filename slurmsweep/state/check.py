@@ -64,7 +64,7 @@ def check(store: SweepStore) -> Report:
     Raises:
         StateUnreadableError: the journal cannot be read at all.
     """
-    folders = _attempt_folders(store)
+    folders = attempt_folders(store)
     fold = store.fold()
     findings = [*_damage(fold), *_unknown_folders(fold, folders), *_missing_trials(store, fold)]
     for trial in fold.trials.values():
@@ -72,7 +72,7 @@ def check(store: SweepStore) -> Report:
     return Report(tuple(findings), len(fold.trials), len(folders), fold.sealed)
 
 
-def _attempt_folders(store: SweepStore) -> set[Slot]:
+def attempt_folders(store: SweepStore) -> set[Slot]:
     """Every attempt's folder on disk."""
     found = set()
     for shard in _numbered(store.layout.trials):

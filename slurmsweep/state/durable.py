@@ -159,6 +159,13 @@ def replace(path: str, data: bytes) -> None:
         raise
 
 
+def move(old: str, new: str) -> None:
+    """Give a file another name in the same folder, replacing what has it, and put that on disk."""
+    with writing(new):
+        os.replace(old, new)
+    sync_folder(os.path.dirname(new))
+
+
 def remove_leftover(path: str) -> None:
     """Remove a temporary file of ours; one that cannot be removed does no harm."""
     with suppress(OSError):

@@ -168,6 +168,15 @@ class Journal:
         finally:
             os.close(descriptor)  # which releases the lock
 
+    @contextmanager
+    def locked_whatever_is_in_it(self, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+        """Hold the lock of a file that may be damaged beyond reading. Raises as :meth:`locked`."""
+        descriptor = self._acquire(timeout)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
     def lines(self, offset: int = 0, number: int = 0) -> Iterator[Line]:
         """Every line from ``offset`` on, damaged ones too; an unfinished last line is left out. Takes no lock.
 
@@ -197,7 +206,7 @@ class Journal:
         deadline = time.monotonic() + timeout
         longest = _FIRST_WAIT
         descriptor = self._open()
-        while not (locked := _try_lock(descriptor)):
+        while not (locked := self._lock_current(descriptor)):
             if time.monotonic() >= deadline:
                 os.close(descriptor)
                 raise LockTimeoutError(
@@ -210,6 +219,21 @@ class Journal:
                 os.close(descriptor)
                 descriptor = self._open()
         return descriptor
+
+    def _lock_current(self, descriptor: int) -> bool | None:
+        """As :func:`_try_lock`; None too where the file was replaced by a repair while this process waited."""
+        locked = _try_lock(descriptor)
+        if locked and not self._is_current(descriptor):
+            return None
+        return locked
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            there = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        here = os.fstat(descriptor)
+        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
     def _open(self) -> int:
         # O_NOFOLLOW and O_NONBLOCK: a link or a pipe put in the journal's place must neither be followed nor wait for

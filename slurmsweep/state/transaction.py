@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from slurmsweep.state.head import Head, Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
 if TYPE_CHECKING:
-    from slurmsweep.state.journal import LockedJournal, Record
+    from slurmsweep.state.journal import Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
 
 #: Slots in one retry record: far below the 16 KiB a record may have.
 _SLOTS_PER_RECORD = 500
+
+
+class Appender(Protocol):
+    """Where records go: a locked journal, or what is to become one."""
+
+    last: Record
+
+    def append(self, records: list[Record]) -> None:
+        """Add records after the last."""
 
 
 class Transaction:
@@ -28,7 +37,7 @@ class Transaction:
         head: as it will stand after the records queued so far.
     """
 
-    def __init__(self, journal: LockedJournal) -> None:
+    def __init__(self, journal: Appender) -> None:
         self._journal = journal
         self._records: list[Record] = []
         self.head = Head.from_json(journal.last.get("h", {}))
