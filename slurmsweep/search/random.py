@@ -11,7 +11,6 @@ import json
 import math
 from bisect import bisect_right
 from itertools import accumulate
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.extensions import Exclusion
     from slurmsweep.sweepfile.space import Continuous, Parameter
-
-_STANDARD = NormalDist()
 
 #: Draws for one trial before exclusions are said to leave nothing.
 _MOST_DRAWS = 1000
@@ -146,9 +143,11 @@ def _log_normal(p: Continuous, x: float) -> float:
 
 
 def _standard(x: float) -> float:
+    from statistics import NormalDist  # a heavy module, for one family of distributions
+
     if x <= 0:
         return -math.inf
-    return math.inf if x >= 1 else _STANDARD.inv_cdf(x)
+    return math.inf if x >= 1 else NormalDist().inv_cdf(x)
 
 
 def _beta(p: Continuous, x: float) -> float:

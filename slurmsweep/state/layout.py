@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -105,6 +104,8 @@ def root_folder() -> str:
 
 def new_sweep_id() -> str:
     """Eight random characters, as W&B's sweep ids."""
+    import secrets  # agents never make one
+
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
 
 

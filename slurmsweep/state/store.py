@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -133,7 +132,7 @@ class SweepStore:
         if not held:
             return None
         trial = held[0]
-        claim = Claim(Slot(trial.number, trial.newest + 1), secrets.token_hex(8), owner)
+        claim = Claim(Slot(trial.number, trial.newest + 1), _new_token(), owner)
         with self.transaction() as transaction:
             if transaction.head.word is not None or not self._make_attempt(claim):
                 return None
@@ -176,7 +175,7 @@ class SweepStore:
             FileExistsError: a trial was claimed before.
             StateUnwritableError: the folders of some trials may have been made: `check` names them.
         """
-        claims = [Claim(Slot(number, 1), secrets.token_hex(8), owner) for number in sorted(outcomes)]
+        claims = [Claim(Slot(number, 1), _new_token(), owner) for number in sorted(outcomes)]
         with self.transaction() as transaction:
             for claim in claims:
                 if not self._make_attempt(claim):
@@ -226,7 +225,7 @@ class SweepStore:
                 return NothingLeft(f"the sweep is {head.word}")
             for slot in self._candidates(head):
                 transaction.head = head = head.without(slot)
-                claim = Claim(slot, secrets.token_hex(8), owner)
+                claim = Claim(slot, _new_token(), owner)
                 if self._make_attempt(claim):
                     self._record_claim(transaction, claim)
                     return claim
@@ -295,6 +294,11 @@ class Follower:
             self.state.add([line])
             self._offset, self._number = line.end, line.number
         return self.state
+
+
+def _new_token() -> str:
+    """64 random bits. Not from the module `secrets`, which would cost every agent the import of `random` and `hmac`."""
+    return os.urandom(8).hex()
 
 
 def _owner_document(claim: Claim) -> bytes:
