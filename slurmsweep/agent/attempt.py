@@ -93,11 +93,13 @@ def prepare(store: SweepStore, slot: Slot, environ: Mapping[str, str]) -> Prepar
     params = search.parameters(config, slot.trial, store.manifest.sweep_id)
     json_file = layout.args_json(slot.trial, slot.attempt)
     durable.write_new(
-        layout.params(slot.trial, slot.attempt), params_file.render(params).encode("utf-8", "surrogatepass")
+        layout.params(slot.trial, slot.attempt),
+        params_file.render(params).encode("utf-8", "surrogatepass"),
+        store.access,
     )
     if command.needs_json_file(config):
-        durable.write_new(json_file, command.json_text(params).encode())
-    log = durable.open_log(layout.log(slot.trial, slot.attempt))
+        durable.write_new(json_file, command.json_text(params).encode(), store.access)
+    log = durable.open_log(layout.log(slot.trial, slot.attempt), store.access)
     seen = child_environment(environ, config, layout, slot)
     try:
         argv = command.build_argv(config, params, environ=environ, json_file=json_file)

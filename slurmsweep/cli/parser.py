@@ -93,6 +93,9 @@ def _add_starting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     create.add_argument(
         "--trials", type=_numbers, metavar="LIST", help="with --prior or --from: only these, such as 0,3,7-12"
     )
+    create.add_argument(
+        "--shared", action="store_true", help="for the group of the folder: its members run and change the sweep too"
+    )
     create.add_argument("--top", type=_natural, metavar="N", help="with --from: the N best trials")
     _add_strict(create)
 

@@ -12,7 +12,7 @@ from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnr
 from slurmsweep.launch.observe import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
 from slurmsweep.report.view import SweepView, status_document
-from slurmsweep.state import layout
+from slurmsweep.state import foldcache, layout
 from slurmsweep.state.check import check as check_state
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.repair import rebuild
@@ -21,7 +21,6 @@ from slurmsweep.state.store import SweepStore
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.report.view import TrialView
     from slurmsweep.state.fold import Fold
 
 _TABLE_LIMIT = 100
@@ -43,7 +42,7 @@ def trials(args: argparse.Namespace) -> int:
     wanted = _states(args.state)
     view, _ = open_view(args.sweep)
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
-    chosen = _first((t for t in view.trials() if not wanted or t.state in wanted), limit)
+    chosen = list(view.trials(limit, wanted))
     if args.json:
         print_json([trial.to_json() for trial in chosen])
         return 0
@@ -57,7 +56,7 @@ def trials(args: argparse.Namespace) -> int:
 def logs(args: argparse.Namespace) -> int:
     """The log of one attempt, as it is."""
     store = SweepStore.open(args.sweep)
-    trial = store.fold().trials.get(args.trial)
+    trial = foldcache.read(store).trials.get(args.trial)
     total = store.manifest.trials
     if total is not None and args.trial >= total:
         raise NotFoundError(f"sweep {args.sweep} has trials 0 to {total - 1}: there is no trial {args.trial}")
@@ -96,7 +95,10 @@ def check(args: argparse.Namespace) -> int:
     store = SweepStore.open(args.sweep)
     if args.repair and not _is_sound(store):
         done = rebuild(store)
-        note(f"journal rebuilt: {done.claims} claims, {done.outcomes} outcomes of {done.trials} trials recovered")
+        note(
+            f"journal rebuilt: {done.records} records kept; from the trials' folders {done.claims} claims and "
+            f"{done.outcomes} outcomes, and {done.voided} attempts that were never started"
+        )
         if done.kept:
             note(f"the old one is {done.kept}")
     report = check_state(store)
@@ -134,11 +136,12 @@ def ls(args: argparse.Namespace) -> int:
 def open_view(name: str) -> tuple[SweepView, Snapshot]:
     """A sweep as it is now; where Slurm cannot be asked, as the journal says, with a note on stderr."""
     store = SweepStore.open(name)
+    fold = foldcache.read(store)
     try:
-        snapshot = look(store)
+        snapshot = look(store, fold)
     except SchedulerUnavailableError as error:
         note(f"{error}; trials that run or ended unseen are shown as the journal last knew them")
-        snapshot = look_without_slurm(store)
+        snapshot = look_without_slurm(store, fold)
     return SweepView(store.layout, store.manifest, snapshot.fold, snapshot.ended), snapshot
 
 
@@ -161,7 +164,7 @@ def note(message: str) -> None:
 
 def _sweep_row(sweep_id: str) -> dict[str, Any]:
     store = SweepStore.open(sweep_id)
-    view = SweepView(store.layout, store.manifest, store.fold(), {})
+    view = SweepView(store.layout, store.manifest, foldcache.read(store), {})
     counts = view.counts()
     return {
         "id": sweep_id,
@@ -180,12 +183,6 @@ def _states(words: list[str] | None) -> set[TrialState]:
         if word not in known:
             raise UsageError(f"--state {word}: not a state of trials; there are {', '.join(sorted(known))}")
     return {TrialState(word) for word in words or []}
-
-
-def _first(views: Any, limit: int | None) -> list[TrialView]:
-    from itertools import islice
-
-    return list(islice(views, limit))
 
 
 def _metric(view: SweepView) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.parser import RESOURCES
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import argparse
 
     from slurmsweep.launch.create import Draft
-    from slurmsweep.state.fold import Trial
+    from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
 
 #: Rows of the table a run ends with.
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     backend = start.choose_backend(args.backend)
     wishes = wishes_of(args)
     if _is_sweep(args.file):
-        store = SweepStore.open(args.file)
+        store = SweepStore.open_to_run(args.file)
         _check_wishes(backend, wishes, store.manifest.config)
         _take_up_again(store)
     else:
@@ -66,7 +67,9 @@ def create(args: argparse.Namespace) -> int:
             "--trials and --top choose trials of another sweep: name it by --from, or --trials' by --prior"
         )
     prior = SweepStore.open(args.prior) if args.prior else None
-    store = _create(read_draft(args.file, strict=args.strict))
+    store = _create(read_draft(args.file, strict=args.strict), shared=args.shared)
+    if args.shared:
+        _note_closed_folders(store.layout.folder)
     if prior:
         known = adopt(store, prior, args.trials)
         elsewhere = (
@@ -75,6 +78,15 @@ def create(args: argparse.Namespace) -> int:
         note(f"points known from sweep {args.prior} that will not be run again: {known.adopted}{elsewhere}")
     print(store.manifest.sweep_id)
     return 0
+
+
+def _note_closed_folders(folder: str) -> None:
+    """Say which folder above a shared sweep keeps its group out."""
+    above = os.path.dirname(folder)
+    while above != os.path.dirname(above):
+        if not os.stat(above).st_mode & (stat.S_IXGRP | stat.S_IXOTH):
+            note(f"the group cannot reach the sweep: `chmod g+x {above}`")
+        above = os.path.dirname(above)
 
 
 def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
@@ -93,7 +105,7 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
 def submit(args: argparse.Namespace) -> int:
     """Submit agents to Slurm."""
     backend = start.choose_backend("slurm")
-    store = SweepStore.open(args.sweep)
+    store = SweepStore.open_to_run(args.sweep)
     word = store.fold().word
     if word is not None:
         raise UsageError(f"sweep {args.sweep} is {word}: `slurmsweep resubmit {args.sweep}` takes it up again")
@@ -104,7 +116,7 @@ def submit(args: argparse.Namespace) -> int:
 
 def resubmit(args: argparse.Namespace) -> int:
     """Run again what is not finished."""
-    store = SweepStore.open(args.sweep)
+    store = SweepStore.open_to_run(args.sweep)
     if args.dry_run:
         return _show_what_is_open(args)
     backend = start.choose_backend(args.backend)
@@ -128,8 +140,8 @@ def read_draft(source: str, *, strict: bool) -> Draft:
     return draft
 
 
-def _create(draft: Draft) -> SweepStore:
-    store = creating.create(draft)
+def _create(draft: Draft, *, shared: bool = False) -> SweepStore:
+    store = creating.create(draft, shared=shared)
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     return store
 
@@ -223,7 +235,7 @@ def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> 
 
 def _show_what_is_open(args: argparse.Namespace) -> int:
     view, _ = open_view(args.sweep)
-    again = [t for t in view.trials() if t.state.has_ended() and t.state is not TrialState.FINISHED]
+    again = list(view.trials(states=[s for s in TrialState if s.has_ended() and s is not TrialState.FINISHED]))
     if args.json:
         print_json([trial.to_json() for trial in again])
     elif again:

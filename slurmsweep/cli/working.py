@@ -17,14 +17,14 @@ def agent(args: argparse.Namespace) -> int:
     """Claim and run trials; the exit code is the trial's."""
     from slurmsweep.agent.agent import run_agent
 
-    return run_agent(SweepStore.open(args.sweep), args.count, os.environ, _say)
+    return run_agent(SweepStore.open_to_run(args.sweep), args.count, os.environ, _say)
 
 
 def cancel(args: argparse.Namespace) -> int:
     """End a sweep."""
     from slurmsweep.launch.cancel import cancel as cancel_sweep
 
-    done = cancel_sweep(SweepStore.open(args.sweep))
+    done = cancel_sweep(SweepStore.open_to_run(args.sweep))
     if args.json:
         document = {"jobs": done.jobs, "processes": done.processes, "elsewhere": done.elsewhere}
         print(json.dumps(document))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -49,15 +49,19 @@ def read_draft(source: str) -> Draft:
     return Draft(source, checked.config, tuple(checked.warnings), workdir)
 
 
-def create(draft: Draft) -> SweepStore:
+def create(draft: Draft, *, shared: bool = False) -> SweepStore:
     """Write a new sweep below :func:`root_folder`.
+
+    Args:
+        draft: what to write.
+        shared: for the group of that folder, and not for this user alone.
 
     Raises:
         SweepFileError: its trials could not be run: there is no program, or no search of that method yet.
         StateUnwritableError: there is no new sweep.
     """
     _refuse_what_cannot_run(draft)
-    return SweepStore.create(root_folder(), manifest_of(draft, new_sweep_id()))
+    return SweepStore.create(root_folder(), replace(manifest_of(draft, new_sweep_id()), shared=shared))
 
 
 def manifest_of(draft: Draft, sweep_id: str) -> Manifest:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import StateError
-from slurmsweep.state.store import Follower
+from slurmsweep.state.foldcache import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

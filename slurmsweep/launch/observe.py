@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slurmsweep.slurm.queue import TaskReport
-    from slurmsweep.state.fold import Attempt, Fold
+    from slurmsweep.state.fold import Fold
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.trial import Attempt
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,17 @@ class Snapshot:
         return {slot: seen.outcome for slot, seen in self.seen.items() if seen.outcome}
 
 
-def look(store: SweepStore) -> Snapshot:
+def look(store: SweepStore, fold: Fold | None = None) -> Snapshot:
     """Look at a sweep: one pass over the journal, at most one squeue and one sacct call. Writes nothing.
+
+    Args:
+        store: of the sweep.
+        fold: its journal's state where somebody has read it already.
 
     Raises:
         SchedulerUnavailableError: there are jobs that only Slurm can tell of, and it could not be asked.
     """
-    fold = store.fold()
+    fold = store.fold() if fold is None else fold
     running = running_attempts(fold)
     wanted = {TaskRef(a.owner.job, a.owner.task) for a in running.values() if a.owner and a.owner.job}
     jobs = _submitted(store, fold)
@@ -84,12 +89,11 @@ def look(store: SweepStore) -> Snapshot:
     seen = {slot: _from_agent(word) if (word := said[slot]) else judge(a, answer) for slot, a in running.items()}
     alive = {ref: report for ref, report in answer.tasks.items() if report.alive}
     words = dict(Counter(report.word.lower() for report in alive.values()))
-    return Snapshot(fold, seen, words, queued=len(alive.keys() - _claiming(fold)))
+    return Snapshot(fold, seen, words, queued=len(alive.keys() - _claiming(fold, {ref.job for ref in alive})))
 
 
-def look_without_slurm(store: SweepStore) -> Snapshot:
+def look_without_slurm(store: SweepStore, fold: Fold) -> Snapshot:
     """What the journal and the folders alone say."""
-    fold = store.fold()
     said = {slot: store.read_outcome(slot) for slot in running_attempts(fold)}
     return Snapshot(fold, {slot: _from_agent(outcome) for slot, outcome in said.items() if outcome}, {}, 0)
 
@@ -97,7 +101,7 @@ def look_without_slurm(store: SweepStore) -> Snapshot:
 def running_attempts(fold: Fold) -> dict[Slot, Attempt]:
     """The newest attempts without a recorded end."""
     found = {}
-    for trial in fold.trials.values():
+    for trial in fold.trials.unsettled():
         current = trial.current
         if trial.state is TrialState.RUNNING and current:
             found[Slot(trial.number, current.number)] = current
@@ -106,13 +110,14 @@ def running_attempts(fold: Fold) -> dict[Slot, Attempt]:
 
 def stray_output(store: SweepStore, fold: Fold) -> list[str]:
     """Output files of jobs that ended without ever claiming a trial: they say why, and nothing else does."""
-    claiming = {a.owner.job_name for trial in fold.trials.values() for a in trial.attempts.values() if a.owner}
     try:
         with os.scandir(store.layout.jobs) as entries:
-            said = [entry for entry in entries if entry.name.endswith(".out") and entry.stat().st_size]
+            files = [entry for entry in entries if entry.name.endswith(".out") and entry.stat().st_size]
     except FileNotFoundError:
         return []  # the folder, or a file of a job that ended cleanly at this moment
-    return sorted(entry.path for entry in said if entry.name.removesuffix(".out") not in claiming)
+    said = {file.name.removesuffix(".out"): file.path for file in files}
+    claiming = {str(ref) for ref in _claiming(fold, {name.partition("_")[0] for name in said})}
+    return sorted(path for name, path in said.items() if name not in claiming)
 
 
 def _submitted(store: SweepStore, fold: Fold) -> set[str]:
@@ -123,9 +128,9 @@ def _submitted(store: SweepStore, fold: Fold) -> set[str]:
     return {s.job for s in fold.submissions.values() if s.job}
 
 
-def _claiming(fold: Fold) -> set[TaskRef]:
-    """Jobs that have claimed a trial."""
-    owners = (a.owner for trial in fold.trials.values() for a in trial.attempts.values())
+def _claiming(fold: Fold, jobs: set[str]) -> set[TaskRef]:
+    """Those of the jobs (array tasks) that have claimed a trial."""
+    owners = (a.owner for trial in fold.trials.of_jobs(jobs) for a in trial.attempts.values())
     return {TaskRef(owner.job, owner.task) for owner in owners if owner and owner.job}
 
 

@@ -15,9 +15,9 @@ from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from slurmsweep.state.fold import Trial
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.space import Parameter
 

@@ -16,9 +16,10 @@ from slurmsweep.state.lifecycle import SweepState, TrialState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from slurmsweep.state.fold import Fold, Trial
+    from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.transaction import Transaction
+    from slurmsweep.state.trial import Trial
 
 #: Seconds between two looks at what is not final: longer than sacct lags behind squeue.
 SECOND_LOOK = 2.0
@@ -64,14 +65,16 @@ def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str) -> l
         fold = store.fold()
         if fold.word is not None:
             transaction.order(SweepState.RUNNING)
-        chosen = [t for t in fold.trials.values() if _may_run_again(t) and wanted(t)]
-        slots = [Slot(t.number, t.newest + 1) for t in sorted(chosen, key=lambda t: t.number)]
+        chosen = [trial for trial in _may_run_again(fold) if wanted(trial)]
+        slots = [Slot(trial.number, trial.newest + 1) for trial in chosen]
         transaction.retry(slots, {t.number: t.state for t in chosen}, why)
     return slots
 
 
-def _may_run_again(trial: Trial) -> bool:
-    return trial.state.has_ended() and trial.state is not TrialState.FINISHED
+def _may_run_again(fold: Fold) -> list[Trial]:
+    """Trials that ended and did not finish, by number."""
+    states = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
+    return [fold.trials[number] for number in sorted(n for state in states for n in fold.trials.in_state(state))]
 
 
 def _certain(

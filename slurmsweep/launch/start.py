@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.slurm import queue
-from slurmsweep.state.store import Follower
+from slurmsweep.state.foldcache import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,8 +48,8 @@ def unclaimed(store: SweepStore, fold: Fold) -> int | None:
     """Trials that nobody has claimed, new ones and retries that wait; None where the search has no end."""
     if store.manifest.trials is None:
         return None
-    claimed = sum(1 for trial in fold.trials.values() if trial.newest and trial.allowed <= trial.newest)
-    return store.manifest.trials - claimed
+    waiting = sum(1 for trial in fold.trials.unsettled() if trial.allowed > trial.newest)
+    return store.manifest.trials - (len(fold.trials) - waiting)
 
 
 def agents_wanted(store: SweepStore, fold: Fold, asked: int | None, queued: int = 0) -> int:
@@ -97,7 +97,7 @@ def wait_for_jobs(store: SweepStore, jobs: Sequence[str], count: int, progress: 
     follower = Follower(store)
     target = _ended(follower.refresh()) + count
     next_question = time.monotonic() + SQUEUE_PERIOD
-    while _ended(follower.state) < target:
+    while _ended(follower.fold) < target:
         time.sleep(JOURNAL_PERIOD)
         progress(follower.refresh())
         if time.monotonic() >= next_question:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from heapq import merge
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
-from slurmsweep.state.fold import Trial
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from slurmsweep.state.fold import Attempt, Fold
+    from slurmsweep.state.fold import Fold
     from slurmsweep.state.layout import Layout
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.trial import Attempt
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,14 @@ class SweepView:
     fold: Fold
     ended: Mapping[Slot, Outcome]
 
-    def trials(self, limit: int | None = None) -> Iterator[TrialView]:
-        """Trials by number: all of a finite sweep; those that were ever claimed otherwise."""
-        for number in self._numbers(limit):
+    def trials(self, limit: int | None = None, states: Collection[TrialState] = ()) -> Iterator[TrialView]:
+        """Trials by number: all of a finite sweep; those that were ever claimed otherwise.
+
+        Args:
+            limit: at most so many.
+            states: only those in one of these; all where it is empty.
+        """
+        for number in islice(self._numbers_in(states) if states else self._numbers(), limit):
             yield self.trial(number)
 
     def trial(self, number: int) -> TrialView:
@@ -95,8 +103,9 @@ class SweepView:
 
     def counts(self) -> dict[TrialState, int]:
         """Trials by state, pending ones too where their number is known."""
-        counts = dict.fromkeys(TrialState, 0)
-        for trial in self.fold.trials.values():
+        counts = dict.fromkeys(TrialState, 0) | self.fold.counts()
+        for trial in self.fold.trials.unsettled():  # no other runs
+            counts[trial.state] -= 1
             counts[self._state(trial)] += 1
         if self.manifest.trials is not None:
             counts[TrialState.PENDING] += max(0, self.manifest.trials - len(self.fold.trials))
@@ -115,28 +124,35 @@ class SweepView:
 
     def best(self) -> TrialView | None:
         """The finished trial with the best metric; None without a metric, or before the first value."""
-        ranked = self.ranked()
-        return ranked[0] if ranked else None
+        metric = self.manifest.config.metric
+        if metric is None:
+            return None
+        largest = metric.goal == "maximize"
+        settled = self.fold.trials.settled.best(largest=largest)
+        numbers = [t.number for t in self.fold.trials.unsettled() if _final_metric(t) is not None]
+        candidates = [self.trial(n) for n in sorted(numbers if settled is None else [*numbers, settled])]
+        return min(candidates, key=_ranking(largest=largest), default=None)
 
     def ranked(self) -> list[TrialView]:
         """Finished trials with a value of the metric, best first."""
         metric = self.manifest.config.metric
         if metric is None:
             return []
-        sign = -1 if metric.goal == "maximize" else 1
-        views = (self.trial(number) for number in sorted(self._with_metric()))
-        return sorted(views, key=lambda view: sign * (view.metric or 0.0))
+        finished = (self.fold.trials[number] for number in self.fold.trials.in_state(TrialState.FINISHED))
+        views = [self.trial(trial.number) for trial in finished if _final_metric(trial) is not None]
+        return sorted(views, key=_ranking(largest=metric.goal == "maximize"))
 
-    def _with_metric(self) -> Iterable[int]:
-        for trial in self.fold.trials.values():
-            outcome = trial.current.outcome if trial.current else None
-            if outcome and outcome.metric is not None and trial.state is TrialState.FINISHED:
-                yield trial.number
+    def _numbers(self) -> Iterable[int]:
+        return self.fold.trials if self.manifest.trials is None else range(self.manifest.trials)
 
-    def _numbers(self, limit: int | None) -> Iterable[int]:
-        total = self.manifest.trials
-        numbers = range(total) if total is not None else sorted(self.fold.trials)
-        return list(numbers)[:limit] if total is None else range(total if limit is None else min(limit, total))
+    def _numbers_in(self, states: Collection[TrialState]) -> Iterable[int]:
+        """Without making an object of every trial of a large sweep."""
+        trials = self.fold.trials
+        found: list[Iterable[int]] = [trials.settled.numbers_in(state) for state in states]
+        found.append([trial.number for trial in trials.unsettled() if self._state(trial) in states])
+        if TrialState.PENDING in states and self.manifest.trials is not None:
+            found.append(trials.unknown_below(self.manifest.trials))
+        return merge(*found)
 
     def _state(self, trial: Trial) -> TrialState:
         current = trial.current
@@ -164,6 +180,18 @@ class SweepView:
             log=self.layout.log(trial.number, current.number),
             origin=outcome.origin if outcome else None,
         )
+
+
+def _final_metric(trial: Trial) -> float | None:
+    """The metric of a trial that finished."""
+    outcome = trial.current.outcome if trial.current else None
+    return outcome.metric if outcome and trial.state is TrialState.FINISHED else None
+
+
+def _ranking(*, largest: bool) -> Callable[[TrialView], float]:
+    """The key that sorts views best first; equal ones stay by number."""
+    sign = -1 if largest else 1
+    return lambda view: sign * (view.metric or 0.0)
 
 
 def status_document(view: SweepView, jobs: Mapping[str, int]) -> dict[str, Any]:

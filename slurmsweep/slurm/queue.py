@@ -46,6 +46,10 @@ class TaskRef:
     job: str
     task: int | None = None
 
+    def __str__(self) -> str:
+        """``123_4`` or ``123``, as Slurm writes it."""
+        return self.job if self.task is None else f"{self.job}_{self.task}"
+
 
 @dataclass(frozen=True)
 class TaskReport:

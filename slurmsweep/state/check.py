@@ -12,8 +12,9 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slurmsweep.state.fold import Attempt, Fold, Trial
+    from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.trial import Attempt, Trial
 
 
 @dataclass(frozen=True)

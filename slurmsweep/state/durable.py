@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import StateUnwritableError
@@ -16,9 +17,26 @@ from slurmsweep.errors import StateUnwritableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Owner only: parameters and logs of a sweep are nobody else's business unless the user says so.
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use what is made here, whatever the umask says.
+
+    Attributes:
+        folder: mode of folders.
+        file: mode of files.
+    """
+
+    folder: int
+    file: int
+
+
+#: Parameters and logs of a sweep are nobody else's business unless the user says so.
+PRIVATE = Access(0o700, 0o600)
+
+#: For the group of the folder; what is made in it belongs to the same group.
+SHARED = Access(0o2770, 0o660)
+
 
 _ADVICE = {
     errno.ENOSPC: "free some space there and run the command again",
@@ -48,8 +66,8 @@ def writing(path: str) -> Iterator[None]:
         raise StateUnwritableError(f"cannot write {path}: {reason}; {advice}") from error
 
 
-def make_folder(path: str) -> None:
-    """Make one folder, readable by its owner only.
+def make_folder(path: str, access: Access = PRIVATE) -> None:
+    """Make one folder.
 
     Exclusive on every filesystem: of any number of callers exactly one returns.
 
@@ -58,24 +76,35 @@ def make_folder(path: str) -> None:
         StateUnwritableError: it could not be made; the parent folder is missing, full, or not writable.
     """
     with writing(path):
-        os.mkdir(path, FOLDER_MODE)
+        os.mkdir(path, access.folder)
+        if access is not PRIVATE:  # the umask took bits away, and mkdir sets no group bit
+            os.chmod(path, access.folder)
 
 
-def ensure_folder(path: str) -> None:
+def ensure_folder(path: str, access: Access = PRIVATE) -> None:
     """Make one folder unless it is there already. Its parent must exist."""
     with suppress(FileExistsError):
-        make_folder(path)
+        make_folder(path, access)
 
 
-def ensure_folders(path: str) -> None:
+def ensure_folders(path: str, access: Access = PRIVATE) -> None:
     """Make a folder and those above it that are missing."""
     try:
-        ensure_folder(path)
+        ensure_folder(path, access)
     except StateUnwritableError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-        ensure_folders(os.path.dirname(path))
-        ensure_folder(path)
+        ensure_folders(os.path.dirname(path), access)
+        ensure_folder(path, access)
+
+
+def give_to_group_of_parent(path: str) -> None:
+    """Let a folder belong to the group that the folder above it belongs to. Raises StateUnwritableError."""
+    with writing(path):
+        group = os.stat(os.path.dirname(path)).st_gid
+        if os.stat(path).st_gid != group:
+            os.chown(path, -1, group)
+            os.chmod(path, SHARED.folder)  # chown takes the group bit away
 
 
 def remove_empty_folder(path: str) -> bool:
@@ -87,7 +116,7 @@ def remove_empty_folder(path: str) -> bool:
     return True
 
 
-def write_new(path: str, data: bytes) -> None:
+def write_new(path: str, data: bytes, access: Access = PRIVATE) -> None:
     """Make a file that does not exist yet. Exclusive; not fsynced: a power cut may leave it empty.
 
     Raises:
@@ -95,14 +124,14 @@ def write_new(path: str, data: bytes) -> None:
         StateUnwritableError: nothing was made, or only part of the content was written.
     """
     with writing(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+        descriptor = _create(path, os.O_EXCL, access)
         try:
             write_all(descriptor, data)
         finally:
             os.close(descriptor)
 
 
-def write_whole_unless_folder(path: str, data: bytes) -> None:
+def write_whole_unless_folder(path: str, data: bytes, access: Access = PRIVATE) -> None:
     """Make a whole file, unless a folder of that name is there: readers see all of it or nothing. Not fsynced.
 
     Written beside, then renamed: a process killed in between leaves no half-written file under the name. Against
@@ -112,7 +141,7 @@ def write_whole_unless_folder(path: str, data: bytes) -> None:
         FileExistsError: a folder is there.
         StateUnwritableError: nothing was made under that name.
     """
-    temporary = _write_beside(path, data, sync=False)
+    temporary = _write_beside(path, data, access, sync=False)
     try:
         with writing(path):
             os.rename(temporary, path)
@@ -123,7 +152,7 @@ def write_whole_unless_folder(path: str, data: bytes) -> None:
         raise
 
 
-def write_once(path: str, data: bytes) -> None:
+def write_once(path: str, data: bytes, access: Access = PRIVATE) -> None:
     """Make a whole, durable file that does not exist yet: readers see all of it or nothing.
 
     Written beside, fsynced, then linked: unlike a rename, a link never replaces what another process made first.
@@ -132,7 +161,7 @@ def write_once(path: str, data: bytes) -> None:
         FileExistsError: somebody made it before; theirs is untouched.
         StateUnwritableError: nothing was made.
     """
-    temporary = _write_beside(path, data, sync=True)
+    temporary = _write_beside(path, data, access, sync=True)
     try:
         with writing(path):
             os.link(temporary, path)
@@ -141,16 +170,17 @@ def write_once(path: str, data: bytes) -> None:
     sync_folder(os.path.dirname(path))
 
 
-def replace(path: str, data: bytes) -> None:
+def replace(path: str, data: bytes, access: Access = PRIVATE, *, sync: bool = True) -> None:
     """Make a whole file, in the place of an older one if there is one: readers see the old or the new, never a part.
 
-    The content is on disk before the name points to it. The folder is not fsynced: after a power cut the name may still
-    show the older state, which is why the journal says the same once more.
+    The content is on disk before the name points to it, unless ``sync`` is False: then a power cut may leave anything.
+    The folder is not fsynced: after a power cut the name may still show the older state, which is why the journal says
+    the same once more.
 
     Raises:
         StateUnwritableError: the older file, if any, is unchanged.
     """
-    temporary = _write_beside(path, data, sync=True)
+    temporary = _write_beside(path, data, access, sync=sync)
     try:
         with writing(path):
             os.replace(temporary, path)
@@ -185,11 +215,10 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def open_log(path: str) -> int:
+def open_log(path: str, access: Access = PRIVATE) -> int:
     """A descriptor that appends to the log file of an attempt, made if it is not there. Raises StateUnwritableError."""
     with writing(path):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(path, flags, FILE_MODE)
+        return _create(path, os.O_APPEND, access)
 
 
 def sync_folder(path: str) -> None:
@@ -205,13 +234,19 @@ def sync_folder(path: str) -> None:
             os.close(descriptor)
 
 
-def _write_beside(path: str, data: bytes, *, sync: bool) -> str:
+def _create(path: str, flags: int, access: Access) -> int:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, access.file)
+    if access is not PRIVATE and os.fstat(descriptor).st_uid == os.geteuid():
+        os.fchmod(descriptor, access.file)
+    return descriptor
+
+
+def _write_beside(path: str, data: bytes, access: Access, *, sync: bool) -> str:
     """Write ``data`` to a new hidden file in the folder of ``path``; the name carries host and process."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.uname().nodename}.{os.getpid()}.tmp")
     with writing(path):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, FILE_MODE)
+        descriptor = _create(temporary, os.O_TRUNC, access)
         try:
             write_all(descriptor, data)
             if sync:

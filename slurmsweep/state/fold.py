@@ -11,78 +11,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.state.head import Head, Slot
-from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.trial import Attempt
+from slurmsweep.state.trials import Trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from slurmsweep.state.journal import Line, Record
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One execution of a trial, as far as records tell.
-
-    Attributes:
-        number: 1.. within the trial.
-        token: the claim's random word; None while no claim record was seen.
-        owner: of the claim.
-        claimed: wall-clock time of the claim.
-        outcome: None while it runs, as far as anybody recorded.
-        void: its maker never started it, and may not any more.
-        rivals: tokens of other claims of the same attempt: never seen where ``mkdir`` is exclusive; ``check`` reports
-            it.
-    """
-
-    number: int
-    token: str | None = None
-    owner: Owner | None = None
-    claimed: float | None = None
-    outcome: Outcome | None = None
-    void: bool = False
-    rivals: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Trial:
-    """One point, with all its attempts.
-
-    Attributes:
-        number: 0.. in the sweep.
-        attempts: by number. An attempt is here once any record speaks of it.
-        allowed: the highest attempt number that may be claimed.
-    """
-
-    number: int
-    attempts: dict[int, Attempt] = field(default_factory=dict)
-    allowed: int = 1
-
-    @property
-    def current(self) -> Attempt | None:
-        """The newest attempt that was not voided."""
-        real = [a for a in self.attempts.values() if not a.void]
-        return max(real, key=lambda a: a.number, default=None)
-
-    @property
-    def newest(self) -> int:
-        """The highest attempt number any record speaks of; 0 for none."""
-        return max(self.attempts, default=0)
-
-    @property
-    def state(self) -> TrialState:
-        """Pending while an allowed attempt waits for its claim; else the word of the newest attempt."""
-        current = self.current
-        if current is None or self.allowed > self.newest:
-            return TrialState.PENDING
-        return current.outcome.state if current.outcome else TrialState.RUNNING
-
-    @property
-    def cause(self) -> str:
-        """Of the state; for a pending trial, why its last attempt ended."""
-        current = self.current
-        return current.outcome.cause if current and current.outcome else ""
+    from slurmsweep.state.journal import Journal, Line, Record
+    from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.state.trial import Trial
 
 
 @dataclass(slots=True)
@@ -105,7 +45,7 @@ class Fold:
     """State of a sweep after some records.
 
     Attributes:
-        trials: by number; a trial without records is pending and not here.
+        trials: those with records; a trial without any is pending and not here.
         submissions: by job name, in the order of the journal.
         head: of the newest record.
         word: what a person ordered last.
@@ -114,7 +54,7 @@ class Fold:
         word_sequence: of the record that ordered ``word``.
     """
 
-    trials: dict[int, Trial] = field(default_factory=dict)
+    trials: Trials = field(default_factory=Trials)
     submissions: dict[str, Submission] = field(default_factory=dict)
     head: Head = field(default_factory=Head)
     word: SweepState | None = None
@@ -143,8 +83,8 @@ class Fold:
             self.head = Head.from_json(head)
 
     def trial(self, number: int) -> Trial:
-        """The trial of that number, known from now on."""
-        return self.trials.setdefault(number, Trial(number))
+        """The trial of that number, known from now on, to be changed."""
+        return self.trials.open(number)
 
     def attempt(self, slot: Slot) -> Attempt:
         """The attempt of that slot, known from now on."""
@@ -152,19 +92,38 @@ class Fold:
 
     def counts(self) -> dict[TrialState, int]:
         """Trials by state, those with records only."""
-        counts: dict[TrialState, int] = {}
-        for trial in self.trials.values():
-            counts[trial.state] = counts.get(trial.state, 0) + 1
-        return counts
+        return self.trials.counts()
 
     def waiting(self) -> list[Slot]:
         """Retries that were allowed and that nobody claimed, by number."""
-        found = (t for t in self.trials.values() if t.allowed > t.newest)
-        return [Slot(t.number, t.allowed) for t in sorted(found, key=lambda t: t.number)]
+        found = (t for t in self.trials.unsettled() if t.allowed > t.newest)
+        return [Slot(t.number, t.allowed) for t in found]
 
     def passed_over(self) -> list[Slot]:
         """First attempts of trials below the next new one of which no record speaks: their makers died before it."""
-        return [Slot(number, 1) for number in range(self.head.next_trial) if number not in self.trials]
+        return [Slot(number, 1) for number in self.trials.unknown_below(self.head.next_trial)]
+
+
+@dataclass
+class Reading:
+    """A fold, and how far in the journal it goes.
+
+    Attributes:
+        fold: of the lines so far.
+        offset: of the next line.
+        number: of lines so far.
+    """
+
+    fold: Fold
+    offset: int = 0
+    number: int = 0
+
+    def read_on(self, journal: Journal) -> Reading:
+        """Take in what was added; itself, for chaining. Raises StateUnreadableError."""
+        for line in journal.lines(self.offset, self.number):
+            self.fold.add([line])
+            self.offset, self.number = line.end, line.number
+        return self
 
 
 def _claim(state: Fold, record: Record) -> None:
@@ -187,6 +146,7 @@ def _end(state: Fold, record: Record) -> None:
     outcome = Outcome.from_json(record["out"])
     if attempt.outcome is None or _weight(outcome) > _weight(attempt.outcome):
         attempt.outcome = outcome
+    state.trials.settle(record["t"])
 
 
 def _weight(outcome: Outcome) -> tuple[bool, float]:

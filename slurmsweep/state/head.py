@@ -7,11 +7,14 @@ taken (the attempt's folder says so) and it may have lost a retry (the fold find
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
-#: Retries kept in the head. More wait in the journal and are found by a fold when the head has no work left.
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Retries kept in the head. More wait in their retry records, which the head points to.
 QUEUE_LIMIT = 64
 
 
@@ -24,6 +27,19 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class More:
+    """Where retries wait that had no room in the head.
+
+    Attributes:
+        offset: of their retry record in the journal.
+        index: of the first of its slots that is not in the head yet.
+    """
+
+    offset: int
+    index: int
+
+
+@dataclass(frozen=True)
 class Head:
     """State as its writer saw it.
 
@@ -33,6 +49,8 @@ class Head:
         counts: trials by state; trials never claimed are in none.
         queue: retries to claim before new trials, oldest first.
         word: what a person ordered (paused, finished, canceled); None while agents may claim.
+        more: where further retries wait; each retry record names the one to look at after it.
+        exhausted: offset in the journal up to which a fold found that nothing waits to be claimed.
     """
 
     sequence: int = 0
@@ -40,6 +58,8 @@ class Head:
     counts: dict[TrialState, int] = field(default_factory=dict)
     queue: tuple[Slot, ...] = ()
     word: SweepState | None = None
+    more: More | None = None
+    exhausted: int = 0
 
     def moved(self, before: TrialState | None, after: TrialState) -> Head:
         """One trial went from ``before`` (None: it was never claimed) to ``after``."""
@@ -54,8 +74,12 @@ class Head:
         queue = tuple(s for s in self.queue if s != slot)
         return replace(self, queue=queue, next_trial=max(self.next_trial, slot.trial + 1))
 
-    def with_queue(self, slots: list[Slot]) -> Head:
-        """Further retries wait; those beyond the limit are left to the fold."""
+    def room(self) -> int:
+        """How many further retries the head can hold."""
+        return QUEUE_LIMIT - len(self.queue)
+
+    def with_queue(self, slots: Sequence[Slot]) -> Head:
+        """Further retries wait; those beyond the limit are left out."""
         queue = self.queue + tuple(s for s in slots if s not in self.queue)
         return replace(self, queue=queue[:QUEUE_LIMIT])
 
@@ -68,6 +92,10 @@ class Head:
             data["q"] = [[s.trial, s.attempt] for s in self.queue]
         if self.word:
             data["w"] = self.word.value
+        if self.more:
+            data["m"] = [self.more.offset, self.more.index]
+        if self.exhausted:
+            data["e"] = self.exhausted
         return data
 
     @classmethod
@@ -79,4 +107,6 @@ class Head:
             counts={TrialState(state): n for state, n in data.get("c", {}).items()},
             queue=tuple(Slot(*pair) for pair in data.get("q", [])),
             word=SweepState(data["w"]) if "w" in data else None,
+            more=More(*data["m"]) if "m" in data else None,
+            exhausted=data.get("e", 0),
         )

@@ -48,7 +48,8 @@ SEAL = b"~\n"
 #: Seconds. Long enough for thousands of jobs that start together, short enough that a job does not wait for ever.
 LOCK_TIMEOUT = 600.0
 _FIRST_WAIT = 0.01
-_LONGEST_WAIT = 1.0
+_LONGEST_FIRST_WAIT = 0.25
+_LONGEST_WAIT_OF_ALL = 5.0
 
 #: A file server that restarts answers these for a while.
 _PASSING_LOCK_ERRORS = frozenset({errno.ENOLCK, errno.ESTALE, errno.EIO})
@@ -99,33 +100,48 @@ class Line:
 class LockedJournal:
     """The journal while its lock is held: the last record, and appending. Made by :meth:`Journal.locked`."""
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int, size: int) -> None:
         self._path = path
         self._descriptor = descriptor
-        tail = self._read_tail()
+        self._size = size
+        tail = self._read(TAIL, max(0, size - TAIL))
         self._torn = not tail.endswith(b"\n")
         self.last = self._last_record(tail)
         """The newest whole record. A reader's cache may hide newer ones: what it says is a hint."""
 
-    def append(self, records: list[Record]) -> None:
-        """Add records in one write, on disk when this returns.
+    @property
+    def end(self) -> int:
+        """Offset of the next record. A hint, as :attr:`last` is: who follows an offset checks what is there."""
+        return self._size + (len(SEAL) if self._torn else 0)
+
+    def append(self, data: bytes, last: Record) -> None:
+        """Add encoded records in one write, on disk when this returns.
+
+        Args:
+            data: the lines of all of them.
+            last: the last one.
 
         Raises:
             StateUnwritableError: either writing failed, and no reader will ever see the last record; or the fsync
-                failed, and readers may. In the second case only, ``last`` is the newest of the records.
+                failed, and readers may. In the second case only, :attr:`last` is the newest of the records.
         """
-        data = (SEAL if self._torn else b"") + b"".join(encode(record) for record in records)
+        line = (SEAL if self._torn else b"") + data
         self._torn = True  # until every byte is there
         with durable.writing(self._path):
-            durable.write_all(self._descriptor, data)
+            durable.write_all(self._descriptor, line)
         self._torn = False
-        self.last = records[-1]
+        self._size += len(line)
+        self.last = last
         with durable.writing(self._path):
             os.fsync(self._descriptor)
 
-    def _read_tail(self, window: int = TAIL) -> bytes:
-        size = os.fstat(self._descriptor).st_size
-        return os.pread(self._descriptor, window, max(0, size - window))
+    def record_at(self, offset: int) -> Record | None:
+        """The record that begins at ``offset``; None where none does: offsets in records are hints."""
+        line, end, _ = self._read(TAIL, offset).partition(b"\n")
+        return decode(line) if end else None
+
+    def _read(self, size: int, offset: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
 
     def _last_record(self, tail: bytes) -> Record:
         window = TAIL
@@ -139,7 +155,7 @@ class LockedJournal:
                     f"{self._path}: not one whole record in it; `slurmsweep check` says what can be recovered",
                 )
             window *= 8
-            tail = self._read_tail(window)
+            tail = self._read(window, max(0, self._size - window))
 
 
 class Journal:
@@ -151,6 +167,8 @@ class Journal:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.tries = 0
+        """How often the lock was asked for so far: what waiting costs the file server."""
 
     @contextmanager
     def locked(self, timeout: float = LOCK_TIMEOUT) -> Iterator[LockedJournal]:
@@ -162,16 +180,16 @@ class Journal:
             LockTimeoutError: others held it for ``timeout`` seconds.
             StateUnreadableError: the file is missing, not a plain file, or not permitted.
         """
-        descriptor = self._acquire(timeout)
+        descriptor, size = self._acquire(timeout)
         try:
-            yield LockedJournal(self.path, descriptor)
+            yield LockedJournal(self.path, descriptor, size)
         finally:
             os.close(descriptor)  # which releases the lock
 
     @contextmanager
     def locked_whatever_is_in_it(self, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
         """Hold the lock of a file that may be damaged beyond reading. Raises as :meth:`locked`."""
-        descriptor = self._acquire(timeout)
+        descriptor, _ = self._acquire(timeout)
         try:
             yield
         finally:
@@ -191,7 +209,7 @@ class Journal:
                     return
                 number += 1
                 record = decode(raw[:-1])
-                if number == 1:
+                if offset == 0:
                     _refuse_newer(self.path, record)
                 offset += len(raw)
                 yield Line(number, offset, record, sealed=record is None and raw.endswith(SEAL))
@@ -202,51 +220,62 @@ class Journal:
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
-    def _acquire(self, timeout: float) -> int:
-        deadline = time.monotonic() + timeout
+    def _acquire(self, timeout: float) -> tuple[int, int]:
+        """A descriptor that holds the lock of the file that is the journal now, and the file's size."""
+        started = time.monotonic()
         longest = _FIRST_WAIT
         descriptor = self._open()
-        while not (locked := self._lock_current(descriptor)):
-            if time.monotonic() >= deadline:
+        while True:
+            self.tries += 1
+            locked = _try_lock(descriptor)
+            size = self._size_if_current(descriptor) if locked else None
+            if size is not None:
+                return descriptor, size
+            waited = time.monotonic() - started
+            if waited >= timeout:
                 os.close(descriptor)
                 raise LockTimeoutError(
                     f"{self.path}: other processes held its lock for {timeout:.0f} s; nothing was changed. "
                     "If none of them lives, a file server may hold a dead lock: see docs/failure.md",
                 )
             time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
-            longest = min(longest * 1.6, _LONGEST_WAIT)
-            if locked is None:
+            longest = min(longest * 1.6, _longest_wait(waited))
+            if locked is not False:  # out of order, or replaced by a repair while this process waited
                 os.close(descriptor)
                 descriptor = self._open()
-        return descriptor
 
-    def _lock_current(self, descriptor: int) -> bool | None:
-        """As :func:`_try_lock`; None too where the file was replaced by a repair while this process waited."""
-        locked = _try_lock(descriptor)
-        if locked and not self._is_current(descriptor):
-            return None
-        return locked
+    def _size_if_current(self, descriptor: int) -> int | None:
+        """Size of the open file; None where it is not the journal any more.
 
-    def _is_current(self, descriptor: int) -> bool:
+        Raises:
+            StateUnreadableError: what stands in the journal's place is not a plain file.
+        """
+        here = os.fstat(descriptor)
+        if not stat.S_ISREG(here.st_mode):
+            os.close(descriptor)
+            raise StateUnreadableError(f"{self.path} is not a plain file: it is not this sweep's journal")
         try:
             there = os.stat(self.path, follow_symlinks=False)
         except FileNotFoundError:
-            return False
-        here = os.fstat(descriptor)
-        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+            return None
+        return here.st_size if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) else None
 
     def _open(self) -> int:
         # O_NOFOLLOW and O_NONBLOCK: a link or a pipe put in the journal's place must neither be followed nor wait for
         # ever
         flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            descriptor = os.open(self.path, flags)
+            return os.open(self.path, flags)
         except OSError as error:
             raise _unreadable(self.path, error) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise StateUnreadableError(f"{self.path} is not a plain file: it is not this sweep's journal")
-        return descriptor
+
+
+def _longest_wait(waited: float) -> float:
+    """The longest pause between two tries, in seconds: who has waited long asks less often.
+
+    Thousands of jobs behind one lock then cost the file server a few hundred tries a second and not thousands.
+    """
+    return min(_LONGEST_WAIT_OF_ALL, max(_LONGEST_FIRST_WAIT, waited / 8))
 
 
 def _try_lock(descriptor: int) -> bool | None:
@@ -269,6 +298,21 @@ def _unreadable(path: str, error: OSError) -> StateUnreadableError:
         errno.ELOOP: "a symbolic link stands in its place: it was not followed",
     }
     return StateUnreadableError(f"{path}: {hints.get(error.errno or 0, error.strerror)}")
+
+
+def whole_records(path: str, sweep_id: str) -> list[Record]:
+    """Every record that can be read, wherever it stands, whatever is broken around it; the first line's is left out.
+
+    Raises:
+        StateUnreadableError: the file is another sweep's, or of a newer version; or it cannot be opened.
+    """
+    with Journal(path)._open_to_read() as file:  # noqa: SLF001 - the same module
+        records = [record for raw in file if raw.endswith(b"\n") and (record := decode(raw[:-1]))]
+    for first in (record for record in records if record.get("format") == FORMAT):
+        _refuse_newer(path, first)
+        if first["sweep"] != sweep_id:
+            raise StateUnreadableError(f"{path} is the journal of sweep {first['sweep']}, not of {sweep_id}")
+    return [record for record in records if "h" in record]
 
 
 def _refuse_newer(path: str, record: Record | None) -> None:

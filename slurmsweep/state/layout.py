@@ -5,6 +5,7 @@
     <root>/wandb/sweep-<id>/
       sweep.json                       the frozen configuration
       journal.log                      what has happened
+      fold.cache                       large sweeps only: what the last look at the journal read; may be deleted
       trials/<shard>/<number>/         a trial: WANDB_DIR and checkpoint folder, kept over attempts
       trials/<shard>/<number>/<a>/     an attempt: whoever makes it runs it
       jobs/                            sbatch scripts as submitted, and job output
@@ -53,6 +54,11 @@ class Layout:
     def journal(self) -> str:
         """The append-only record of what has happened."""
         return os.path.join(self.folder, "journal.log")
+
+    @property
+    def cache(self) -> str:
+        """What was read of a large journal, for the next look. May be deleted at any time."""
+        return os.path.join(self.folder, "fold.cache")
 
     @property
     def trials(self) -> str:

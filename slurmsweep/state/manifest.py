@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import durable
+from slurmsweep.state.plainfile import read_plain_file
 from slurmsweep.sweepfile.config import SweepConfig
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Manifest:
         source: path of the sweep file as it was given.
         created: wall-clock time, seconds since the epoch.
         version: of the slurmsweep that created it.
+        shared: its files are for the group of its folder, and not for their makers alone.
     """
 
     sweep_id: str
@@ -38,6 +40,7 @@ class Manifest:
     source: str
     created: float
     version: str
+    shared: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The document in ``sweep.json``."""
@@ -50,13 +53,14 @@ class Manifest:
             "source": self.source,
             "workdir": self.workdir,
             "trials": self.trials,
+            **({"shared": True} if self.shared else {}),
             "config": self.config.to_json(),
         }
 
 
-def write(layout: Layout, manifest: Manifest) -> None:
+def write(layout: Layout, manifest: Manifest, access: durable.Access = durable.PRIVATE) -> None:
     """Write ``sweep.json``, whole or not at all. Raises FileExistsError, StateUnwritableError."""
-    durable.write_once(layout.manifest, (json.dumps(manifest.to_json(), indent=1) + "\n").encode())
+    durable.write_once(layout.manifest, (json.dumps(manifest.to_json(), indent=1) + "\n").encode(), access)
 
 
 def read(layout: Layout) -> Manifest:
@@ -66,9 +70,8 @@ def read(layout: Layout) -> Manifest:
         StateUnreadableError: damaged, of a newer format, or not permitted.
     """
     try:
-        with open(layout.manifest, encoding="utf-8") as file:
-            data = json.load(file)
-    except (OSError, ValueError) as error:
+        data = json.loads(read_plain_file(layout.manifest) or b"")
+    except ValueError as error:
         raise StateUnreadableError(f"{layout.manifest}: {error}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise StateUnreadableError(f"{layout.manifest} is not a slurmsweep sweep.json")
@@ -84,4 +87,5 @@ def read(layout: Layout) -> Manifest:
         source=data["source"],
         created=data["created"],
         version=data["slurmsweep"],
+        shared=data.get("shared", False),
     )

@@ -1,21 +1,22 @@
-"""Rebuild a journal from the attempts' folders: who made each, and what it said when it ended.
+"""Make a journal whole again: every record of the old one that can be read, and what only the attempts' folders know.
 
-What folders cannot tell is lost: retries that were allowed and not claimed yet (the trial shows its last end again, and
-`resubmit` runs it), ends that only Slurm was asked about (asked again), orders such as pause and cancel, and which
-arrays were submitted. No claim and no outcome is lost.
+Who made an attempt and what it said when it ended is in its folder, so no claim and no outcome is lost whatever
+happened to the journal. What no folder tells is lost only where its own record cannot be read: retries that nobody
+claimed yet (the trial shows its last end again, and `resubmit` runs it), ends that Slurm was asked about (it is asked
+again), orders such as cancel, and which arrays were submitted.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.state import durable
 from slurmsweep.state.check import attempt_folders
-from slurmsweep.state.head import Slot
-from slurmsweep.state.journal import encode, header
+from slurmsweep.state.fold import Fold
+from slurmsweep.state.journal import Line, encode, header, whole_records
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.transaction import Transaction
 
@@ -29,83 +30,116 @@ class Rebuilt:
     """What a repair recovered.
 
     Attributes:
-        trials: with at least one attempt.
-        claims: of attempts whose owner is known.
-        outcomes: that agents wrote.
+        records: whole records of the old journal, kept as they were.
+        claims: of attempts that only their folders knew.
+        outcomes: of agents that only the folders had.
+        voided: attempts that were made and never started; their trials may be claimed again.
         kept: path of the old journal; None where there was none.
     """
 
-    trials: int
+    records: int
     claims: int
     outcomes: int
+    voided: int
     kept: str | None
 
 
 class _NewJournal:
-    """Records of a journal that is not on disk yet."""
+    """Lines of a journal that is not on disk yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, sweep_id: str) -> None:
         self.last: Record = {}
-        self.records: list[Record] = []
+        self.data = bytearray(header(sweep_id))
 
-    def append(self, records: list[Record]) -> None:
-        """Add records after the last."""
-        self.records += records
-        self.last = self.records[-1]
+    @property
+    def end(self) -> int:
+        """Offset of the next record."""
+        return len(self.data)
+
+    def record_at(self, offset: int) -> Record | None:
+        """Nothing: nobody claims from a journal that is not there yet."""
+
+    def append(self, data: bytes, last: Record) -> None:
+        """Add encoded records after the last."""
+        self.data += data
+        self.last = last
 
 
 def rebuild(store: SweepStore) -> Rebuilt:
-    """Replace the journal by one made of the folders; the old one is kept beside it.
+    """Replace the journal by one made of its own records and the folders; the old one is kept beside it.
 
     Agents that wait for the lock meanwhile notice that the file is another one, and go on with it. The lock is held
     throughout, where there is a file to lock.
 
     Raises:
+        StateUnreadableError: the journal is another sweep's, or a newer slurmsweep's: it is left as it is.
         StateUnwritableError: the old journal is still in its place.
         LockTimeoutError: agents held the lock for too long; nothing was changed.
     """
     exists = os.path.isfile(store.journal.path)
     with store.journal.locked_whatever_is_in_it() if exists else nullcontext():
-        journal, claims, outcomes, trials = _read_folders(store)
+        records = whole_records(store.journal.path, store.manifest.sweep_id) if exists else []
+        journal = _NewJournal(store.manifest.sweep_id)
+        fold = _keep(journal, records)
+        done = _add_from_folders(store, journal, fold)
         new = f"{store.journal.path}.rebuilt"
-        durable.replace(new, header(store.manifest.sweep_id) + b"".join(map(encode, journal.records)))
+        durable.replace(new, bytes(journal.data), store.access)
         kept = _free_name(store.journal.path) if exists else None
         if kept:
             durable.move(store.journal.path, kept)
         durable.move(new, store.journal.path)
-    return Rebuilt(trials, claims, outcomes, kept)
+    return replace(done, records=len(records), kept=kept)
 
 
-def _read_folders(store: SweepStore) -> tuple[_NewJournal, int, int, int]:
-    """The new journal, and how many claims, outcomes and trials are in it."""
-    journal = _NewJournal()
+def _keep(journal: _NewJournal, records: list[Record]) -> Fold:
+    """Take the old records over, without the offsets in their heads, which mean nothing in a new file."""
+    fold = Fold()
+    for record in records:
+        head = {key: value for key, value in record.get("h", {}).items() if key not in ("m", "e")}
+        kept = {key: value for key, value in record.items() if key != "more"} | {"h": head}
+        line = encode(kept)
+        journal.append(line, kept)
+        fold.add([Line(0, journal.end, kept)])
+    return fold
+
+
+def _add_from_folders(store: SweepStore, journal: _NewJournal, fold: Fold) -> Rebuilt:
+    """Add what only folders know, and a head that fits all of it."""
+    journal.last = {"h": _head_of(fold)}
     transaction = Transaction(journal)
-    states: dict[int, TrialState | None] = {}
-    claims = outcomes = 0
+    claims = outcomes = voided = 0
     for slot in sorted(attempt_folders(store), key=lambda s: (s.trial, s.attempt)):
-        if slot.attempt > 1:
-            transaction.retry([slot], {slot.trial: states.get(slot.trial)}, why="rebuilt")
         owner, outcome = store.read_owner(slot), store.read_outcome(slot)
-        if owner is None:
-            states[slot.trial] = _void(transaction, slot)
-            continue
-        transaction.claim(slot, *owner)
-        states[slot.trial] = TrialState.RUNNING
-        claims += 1
-        if outcome:
+        trial, attempt = fold.trial(slot.trial), fold.attempt(slot)
+        if trial.allowed < slot.attempt:
+            transaction.retry([slot], {slot.trial: None}, why="rebuilt")
+            trial.allowed = slot.attempt
+        if owner is None and not attempt.void:  # never started, and never will be
+            transaction.void(slot)
+            attempt.void, trial.allowed, voided = True, slot.attempt + 1, voided + 1
+        elif owner is not None and attempt.token is None:
+            transaction.claim(slot, *owner)
+            (attempt.token, attempt.owner), claims = owner, claims + 1
+        if outcome and owner and (attempt.outcome is None or attempt.outcome.by != "agent"):
             transaction.end(slot, owner[0], outcome)
-            states[slot.trial] = outcome.state
-            outcomes += 1
+            attempt.outcome, outcomes = outcome, outcomes + 1
+    waiting = fold.waiting()
+    transaction.retry(waiting, {slot.trial: TrialState.PENDING for slot in waiting}, why="rebuilt")
+    transaction.correct(_next_trial(fold), fold.counts())
     transaction.commit()
-    return journal, claims, outcomes, len(states)
+    return Rebuilt(0, claims, outcomes, voided, None)
 
 
-def _void(transaction: Transaction, slot: Slot) -> TrialState:
-    """An attempt without an owner was never started: its trial may be claimed again."""
-    transaction.void(slot)
-    before = TrialState.PENDING if slot.attempt > 1 else None
-    transaction.retry([Slot(slot.trial, slot.attempt + 1)], {slot.trial: before}, why="never started")
-    return TrialState.PENDING
+def _head_of(fold: Fold) -> dict[str, object]:
+    return replace(fold.head, queue=(), more=None, exhausted=0, word=fold.word).to_json()
+
+
+def _next_trial(fold: Fold) -> int:
+    """The first number of which nothing is known: trials adopted from another sweep may lie far ahead of it."""
+    number = 0
+    while number in fold.trials:
+        number += 1
+    return number
 
 
 def _free_name(path: str) -> str:

@@ -9,24 +9,30 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.errors import StateUnreadableError, StateUnwritableError
-from slurmsweep.state import durable, layout, manifest
-from slurmsweep.state.fold import Fold, Trial
-from slurmsweep.state.head import Head, Slot
+from slurmsweep.errors import StateUnwritableError
+from slurmsweep.state import durable, guard, layout, manifest
+from slurmsweep.state.fold import Fold, Reading
+from slurmsweep.state.head import Slot
 from slurmsweep.state.journal import LOCK_TIMEOUT, Journal, header
 from slurmsweep.state.layout import Layout
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.plainfile import read_plain_file
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from slurmsweep.state.head import Head, More
     from slurmsweep.state.manifest import Manifest
+    from slurmsweep.state.trial import Trial
+
+#: Bytes of journal read for "nothing left" that are worth a record, so that the next agent begins after them.
+_WORTH_A_RECORD = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,11 @@ class NothingLeft:
 
     Attributes:
         reason: for people: ``every trial has been claimed``, ``the sweep is paused``.
+        is_ordered: a person ordered it so.
     """
 
     reason: str
+    is_ordered: bool = False
 
 
 class SweepStore:
@@ -68,6 +76,7 @@ class SweepStore:
         self.layout = place
         self.manifest = what
         self.journal = Journal(place.journal)
+        self.access = durable.SHARED if what.shared else durable.PRIVATE
         self._lock_timeout = lock_timeout
 
     @classmethod
@@ -79,18 +88,38 @@ class SweepStore:
         Raises:
             StateUnwritableError: nothing that counts was made.
         """
-        place = Layout(layout.sweep_folder(root, what.sweep_id))
-        durable.ensure_folders(place.trials)
-        durable.ensure_folder(place.jobs)
-        durable.write_once(place.journal, header(what.sweep_id))
-        manifest.write(place, what)
-        return cls(place, what)
+        store = cls(Layout(layout.sweep_folder(root, what.sweep_id)), what)
+        place, access = store.layout, store.access
+        for folder in (os.path.dirname(place.folder), place.folder):
+            _make_top_folder(folder, access)
+        durable.ensure_folder(place.trials, access)
+        durable.ensure_folder(place.jobs, access)
+        durable.write_once(place.journal, header(what.sweep_id), access)
+        manifest.write(place, what, access)
+        return store
 
     @classmethod
     def open(cls, name: str) -> SweepStore:
-        """The sweep of that id or folder. Raises NotFoundError, StateUnreadableError."""
+        """The sweep of that id or folder, to look at.
+
+        Raises:
+            NotFoundError: there is none.
+            StateUnreadableError: it is damaged, of a newer version, or writable by everybody.
+        """
         place = layout.find(name)
+        guard.refuse_open_folder(place.folder)
         return cls(place, manifest.read(place))
+
+    @classmethod
+    def open_to_run(cls, name: str) -> SweepStore:
+        """The sweep of that id or folder, to change it or to run its command. Raises as :meth:`open`.
+
+        Raises:
+            StateUnreadableError: also where the sweep is another user's and not shared.
+        """
+        store = cls.open(name)
+        guard.refuse_strangers_sweep(store.layout.folder, shared=store.manifest.shared)
+        return store
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -102,25 +131,31 @@ class SweepStore:
 
     def fold(self) -> Fold:
         """The state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
-        return Fold().add(self.journal.lines())
+        return self._read_from(0).fold
 
     def claim(self, owner: Owner) -> Claim | NothingLeft:
         """Take the next trial: one given back first, else the next new one.
 
         The cost does not depend on the number of trials: one lock, one read of 4 KiB, one folder, one record, one
-        fsync. Only where the head knows no work left is the whole journal read, because "nothing left" is said of the
-        truth and not of a hint.
+        fsync; one claim in sixty reads another 4 KiB where many were given back. Only where the head knows no work left
+        the journal is read, because "nothing left" is said of the truth and not of a hint; and from where the last
+        agent that did so stopped.
 
         Raises:
             LockTimeoutError, StateUnreadableError: nothing was claimed.
             StateUnwritableError: nothing was claimed, unless the record was written and only its fsync failed: then the
                 trial shows as running until it is found without a living owner.
         """
-        result = self._claim(owner, waiting=[])
-        if isinstance(result, Claim):
+        result, exhausted = self._claim(owner, waiting=[])
+        if isinstance(result, Claim) or result.is_ordered:
             return result
-        waiting = self.fold().waiting()
-        return self._claim(owner, waiting) if waiting else result
+        reading = self._read_from(exhausted)
+        waiting = reading.fold.waiting()
+        if waiting:
+            return self._claim(owner, waiting)[0]
+        if reading.offset - exhausted > _WORTH_A_RECORD:
+            self._record_exhausted(reading.offset)
+        return result
 
     def continue_after_requeue(self, owner: Owner) -> Claim | None:
         """The next attempt of the trial that an earlier incarnation of this Slurm job holds; None if it holds none.
@@ -128,7 +163,8 @@ class SweepStore:
         Slurm runs one incarnation of a job at a time, so the earlier one is over whatever the journal says; and what it
         recorded when it was asked to make way (``terminated``) does not end the trial: the job was put back to go on.
         """
-        held = [t for t in self.fold().trials.values() if _is_held_by_earlier(t, owner)]
+        of_job = self.fold().trials.of_jobs({owner.job}) if owner.job else ()
+        held = [trial for trial in of_job if _is_held_by_earlier(trial, owner)]
         if not held:
             return None
         trial = held[0]
@@ -191,7 +227,7 @@ class SweepStore:
         cached where, and no content has to be read to know who. A maker that wakes up later finds the name taken.
         """
         try:
-            durable.make_folder(self._owner_path(slot))
+            durable.make_folder(self._owner_path(slot), self.access)
         except FileExistsError:
             return os.path.isdir(self._owner_path(slot))
         return True
@@ -210,7 +246,7 @@ class SweepStore:
 
     def _write_outcome(self, claim: Claim, outcome: Outcome) -> None:
         document = {"token": claim.token, **outcome.to_json()}
-        durable.replace(self._outcome_path(claim.slot), (json.dumps(document) + "\n").encode())
+        durable.replace(self._outcome_path(claim.slot), (json.dumps(document) + "\n").encode(), self.access)
 
     def _owner_path(self, slot: Slot) -> str:
         return self.layout.owner(slot.trial, slot.attempt)
@@ -218,35 +254,56 @@ class SweepStore:
     def _outcome_path(self, slot: Slot) -> str:
         return self.layout.outcome(slot.trial, slot.attempt)
 
-    def _claim(self, owner: Owner, waiting: list[Slot]) -> Claim | NothingLeft:
+    def _claim(self, owner: Owner, waiting: list[Slot]) -> tuple[Claim | NothingLeft, int]:
+        """A claim, or why there is none; and up to where in the journal it is known that nothing waits."""
         with self.transaction() as transaction:
             head = transaction.head.with_queue(waiting)
             if head.word is not None:
-                return NothingLeft(f"the sweep is {head.word}")
-            for slot in self._candidates(head):
-                transaction.head = head = head.without(slot)
+                return NothingLeft(f"the sweep is {head.word}", is_ordered=True), 0
+            for slot, rest in self._candidates(head, transaction.waiting_in):
+                transaction.head = rest
                 claim = Claim(slot, _new_token(), owner)
                 if self._make_attempt(claim):
                     self._record_claim(transaction, claim)
-                    return claim
-        return NothingLeft("every trial has been claimed")
+                    return claim, 0
+        return NothingLeft("every trial has been claimed"), head.exhausted
 
-    def _candidates(self, head: Head) -> Iterator[Slot]:
-        yield from head.queue
-        number, end = head.next_trial, self.manifest.trials
-        while end is None or number < end:
-            yield Slot(number, 1)
-            number += 1
+    def _candidates(
+        self, head: Head, waiting_in: Callable[[More], tuple[list[Slot], More | None]]
+    ) -> Iterator[tuple[Slot, Head]]:
+        """What may be claimed, best first, each with the head that is left without it."""
+        while head.queue or head.more:
+            if head.more and not head.queue:
+                slots, more = waiting_in(head.more)
+                head = replace(head, queue=tuple(slots), more=more)
+            for slot in head.queue:
+                head = head.without(slot)
+                yield slot, head
+        end = self.manifest.trials
+        while end is None or head.next_trial < end:
+            slot = Slot(head.next_trial, 1)
+            head = head.without(slot)
+            yield slot, head
+
+    def _read_from(self, offset: int) -> Reading:
+        """Fold the records from ``offset`` on."""
+        return Reading(Fold(), offset).read_on(self.journal)
+
+    def _record_exhausted(self, offset: int) -> None:
+        """Spare the next agents the reading; of many that find out together one says so."""
+        with self.transaction() as transaction:
+            if transaction.head.exhausted + _WORTH_A_RECORD < offset:
+                transaction.exhausted(offset)
 
     def _make_attempt(self, claim: Claim) -> bool:
         """Whether this process made the attempt's folder, and then the owner file in it: it alone runs the attempt."""
         slot = claim.slot
         folder = self.layout.attempt(slot.trial, slot.attempt)
         if slot.attempt == 1:
-            durable.ensure_folders(self.layout.trial(slot.trial))
+            durable.ensure_folders(self.layout.trial(slot.trial), self.access)
         try:
-            durable.make_folder(folder)
-            durable.write_whole_unless_folder(self._owner_path(slot), _owner_document(claim))
+            durable.make_folder(folder, self.access)
+            durable.write_whole_unless_folder(self._owner_path(slot), _owner_document(claim), self.access)
         except FileExistsError:
             return False  # somebody else's folder; or ours, voided while this process was stopped in between
         except StateUnwritableError:
@@ -279,21 +336,12 @@ class SweepStore:
         return outcome.state
 
 
-class Follower:
-    """A fold kept up to date by reading only what was added since."""
-
-    def __init__(self, store: SweepStore) -> None:
-        self._journal = store.journal
-        self._offset = 0
-        self._number = 0
-        self.state = Fold()
-
-    def refresh(self) -> Fold:
-        """Take in what was added. Raises StateUnreadableError."""
-        for line in self._journal.lines(self._offset, self._number):
-            self.state.add([line])
-            self._offset, self._number = line.end, line.number
-        return self.state
+def _make_top_folder(path: str, access: durable.Access) -> None:
+    """Make a folder for whoever ``access`` means; one that is there already stays as it is."""
+    if not os.path.isdir(path):
+        durable.ensure_folders(path, access)
+        if access is durable.SHARED:
+            durable.give_to_group_of_parent(path)
 
 
 def _new_token() -> str:
@@ -314,15 +362,11 @@ def _is_held_by_earlier(trial: Trial, owner: Owner) -> bool:
 
 
 def _read_json(path: str) -> dict[str, Any] | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except FileNotFoundError:
+    data = read_plain_file(path)
+    if data is None:
         return None
-    except OSError as error:
-        raise StateUnreadableError(f"{path}: {error.strerror}") from error
     try:
-        document = json.loads(text)
+        document = json.loads(data)
     except ValueError:
         return {}  # its writer was killed in the middle, or a power cut emptied it: there, but saying nothing
     return document if isinstance(document, dict) else {}

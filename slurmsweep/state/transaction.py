@@ -9,7 +9,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from slurmsweep.state.head import Head, Slot
+from slurmsweep.state.head import QUEUE_LIMIT, Head, More, Slot
+from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
 
-#: Slots in one retry record: far below the 16 KiB a record may have.
-_SLOTS_PER_RECORD = 500
+#: Slots in one retry record, so that the record is read back by one request of 4 KiB.
+_SLOTS_PER_RECORD = 150
 
 
 class Appender(Protocol):
@@ -26,8 +27,15 @@ class Appender(Protocol):
 
     last: Record
 
-    def append(self, records: list[Record]) -> None:
-        """Add records after the last."""
+    @property
+    def end(self) -> int:
+        """Offset of the next record."""
+
+    def record_at(self, offset: int) -> Record | None:
+        """The record that begins there, if one does."""
+
+    def append(self, data: bytes, last: Record) -> None:
+        """Add encoded records after the last."""
 
 
 class Transaction:
@@ -39,7 +47,8 @@ class Transaction:
 
     def __init__(self, journal: Appender) -> None:
         self._journal = journal
-        self._records: list[Record] = []
+        self._lines: list[bytes] = []
+        self._last: Record = {}
         self.head = Head.from_json(journal.last.get("h", {}))
 
     def claim(self, slot: Slot, token: str, owner: Owner) -> None:
@@ -68,10 +77,25 @@ class Transaction:
         """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now."""
         for start in range(0, len(slots), _SLOTS_PER_RECORD):
             batch = slots[start : start + _SLOTS_PER_RECORD]
-            self.head = self.head.with_queue(batch)
             for slot in batch:
                 self.head = self.head.moved(before[slot.trial], TrialState.PENDING)
-            self._queue("retry", t=[[slot.trial, slot.attempt] for slot in batch], why=why)
+            self._retry(batch, why)
+
+    def waiting_in(self, more: More) -> tuple[list[Slot], More | None]:
+        """The next retries that had no room in the head, and where those after them wait. One read of 4 KiB."""
+        record = self._journal.record_at(more.offset)
+        if record is None or record["op"] != "retry":
+            return [], None  # a writer's stale view: the fold finds what was lost by it
+        slots = [Slot(*pair) for pair in record["t"]]
+        after = more.index + QUEUE_LIMIT
+        if after < len(slots):
+            return slots[more.index : after], More(more.offset, after)
+        return slots[more.index :], More(*record["more"]) if "more" in record else None
+
+    def exhausted(self, offset: int) -> None:
+        """A fold of everything before ``offset`` found nothing that waits: who looks next looks from there on."""
+        self.head = replace(self.head, exhausted=max(self.head.exhausted, offset))
+        self._queue("exhausted")
 
     def submit(self, name: str, tasks: int, job: str | None) -> None:
         """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty)."""
@@ -82,17 +106,34 @@ class Transaction:
         self.head = replace(self.head, word=None if word is SweepState.RUNNING else word)
         self._queue("sweep", state=word.value)
 
+    def correct(self, next_trial: int, counts: dict[TrialState, int]) -> None:
+        """The whole sweep was counted: what the head says from now on."""
+        self.head = replace(self.head, next_trial=next_trial, counts=counts)
+        self._queue("counted")
+
     def commit(self) -> None:
         """Put the queued records on disk: one write, one fsync. Raises StateUnwritableError."""
-        if self._records:
-            records, self._records = self._records, []
-            self._journal.append(records)
+        if self._lines:
+            data, self._lines = b"".join(self._lines), []
+            self._journal.append(data, self._last)
 
     @property
     def is_written(self) -> bool:
         """Whether readers may see what was committed last, even if putting it on disk failed afterwards."""
         return bool(self._journal.last.get("h", {}).get("s") == self.head.sequence)
 
+    def _retry(self, batch: list[Slot], why: str) -> None:
+        """One retry record. What has no room in the head stays in it, on top of what waits in earlier ones."""
+        room = self.head.room()
+        below = self.head.more
+        self.head = self.head.with_queue(batch)
+        fields: dict[str, Any] = {"t": [[slot.trial, slot.attempt] for slot in batch], "why": why}
+        if len(batch) > room:
+            fields |= {} if below is None else {"more": [below.offset, below.index]}
+            self.head = replace(self.head, more=More(self._journal.end + sum(map(len, self._lines)), room))
+        self._queue("retry", **fields)
+
     def _queue(self, op: str, **fields: Any) -> None:
         self.head = replace(self.head, sequence=self.head.sequence + 1)
-        self._records.append({"op": op, **fields, "h": self.head.to_json()})
+        self._last = {"op": op, **fields, "h": self.head.to_json()}
+        self._lines.append(encode(self._last))

@@ -13,9 +13,9 @@ from slurmsweep.launch.observe import judge, look
 from slurmsweep.launch.reconcile import reconcile
 from slurmsweep.slurm import queue
 from slurmsweep.slurm.queue import Answer, TaskRef, parse_sacct, parse_squeue
-from slurmsweep.state.fold import Attempt
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.trial import Attempt
 
 JOB = Owner("far", 10, 1, "b", cluster="lab", job="7", task=3)
 

@@ -25,7 +25,7 @@ def records_of(journal) -> list:
 
 def append(journal, record) -> None:
     with journal.locked() as locked:
-        locked.append([record])
+        locked.append(encode(record), record)
 
 
 def test_a_record_is_one_ascii_line_with_its_checksum():
@@ -151,7 +151,7 @@ def test_several_records_go_to_disk_in_one_write(tmp_path):
     journal = journal_with(tmp_path)
 
     with journal.locked() as locked:
-        locked.append([{"t": 1}, {"t": 2}])
+        locked.append(encode({"t": 1}) + encode({"t": 2}), {"t": 2})
         assert locked.last == {"t": 2}
 
     assert [r.get("t") for r in records_of(journal)] == [None, 1, 2]

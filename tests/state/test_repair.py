@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from slurmsweep.errors import StateUnreadableError
 from slurmsweep.launch.reconcile import give_back, reconcile
 from slurmsweep.state import durable
 from slurmsweep.state.check import check
 from slurmsweep.state.head import Slot
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.journal import encode
+from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.repair import rebuild
@@ -58,11 +60,42 @@ def test_the_rebuilt_journal_says_the_same(eventful, damage):
     done = rebuild(eventful)
 
     assert said(eventful) == before
-    assert (done.trials, done.claims, done.outcomes) == (5, 5, 4)
+    recovered = {"gone": (0, 5, 4, 1), "empty": (0, 5, 4, 1), "junk": (0, 5, 4, 1), "cut": (5, 3, 2, 1)}
+    assert (done.records, done.claims, done.outcomes, done.voided) == recovered[damage]
     assert [str(finding) for finding in check(eventful).findings] == []
     assert (done.kept is None) == (damage == "gone")
     counts = {TrialState.FINISHED: 2, TrialState.FAILED: 1, TrialState.RUNNING: 1, TrialState.PENDING: 1}
     assert eventful.fold().counts() == eventful.fold().head.counts == counts
+
+
+def test_orders_arrays_and_retries_of_readable_records_are_kept(eventful):
+    give_back(eventful, lambda trial: trial.number == 2, why="test")
+    with eventful.transaction() as transaction:
+        transaction.submit("slurmsweep-abcd1234-1", 6, "7")
+        transaction.order(SweepState.CANCELED)
+    path = Path(eventful.journal.path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b"junk\n", *lines[2:]]))
+
+    rebuild(eventful)
+
+    fold = eventful.fold()
+    assert fold.submissions["slurmsweep-abcd1234-1"].job == "7"
+    assert fold.word is fold.head.word is SweepState.CANCELED
+    assert Slot(2, 2) in fold.waiting()
+    assert not check(eventful).findings
+
+
+@pytest.mark.parametrize("field", [{"sweep": "zzzz9999"}, {"version": 99}])
+def test_the_journal_of_another_sweep_or_version_is_left_alone(eventful, field):
+    path = Path(eventful.journal.path)
+    first = {"op": "journal", "format": "slurmsweep journal", "version": 1, "sweep": "abcd1234"} | field
+    path.write_bytes(encode(first) + b"junk\n")
+
+    with pytest.raises(StateUnreadableError, match=r"zzzz9999|newer slurmsweep"):
+        rebuild(eventful)
+
+    assert path.read_bytes() == encode(first) + b"junk\n"
 
 
 def test_work_goes_on_with_the_rebuilt_journal(eventful):
@@ -118,6 +151,6 @@ def test_check_repair_mends_and_says_what_it_did(slurmsweep, write_sweep, tmp_pa
     done = slurmsweep("check", sweep, "--repair")
 
     assert done.returncode == 0, done.stdout
-    assert "journal rebuilt: 3 claims, 3 outcomes of 3 trials recovered" in done.stderr
+    assert "journal rebuilt: 5 records kept; from the trials' folders 0 claims and 1 outcomes" in done.stderr
     assert "journal.log.old-1" in done.stderr
     assert slurmsweep("status", sweep).returncode == 0

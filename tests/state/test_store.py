@@ -14,13 +14,14 @@ from slurmsweep.errors import NotFoundError, StateUnwritableError
 from slurmsweep.launch.reconcile import give_back, reconcile
 from slurmsweep.state import durable
 from slurmsweep.state.check import check
+from slurmsweep.state.foldcache import Follower
 from slurmsweep.state.head import QUEUE_LIMIT, Slot
 from slurmsweep.state.journal import encode
 from slurmsweep.state.layout import find
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import Claim, Follower, NothingLeft, SweepStore
+from slurmsweep.state.store import Claim, NothingLeft, SweepStore
 
 OWNER = Owner("node", 1, 1, "boot")
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
@@ -132,7 +133,7 @@ def test_a_paused_sweep_gives_nothing_out(make_store):
     with store.transaction() as transaction:
         transaction.order(SweepState.PAUSED)
 
-    assert store.claim(OWNER) == NothingLeft("the sweep is paused")
+    assert store.claim(OWNER) == NothingLeft("the sweep is paused", is_ordered=True)
 
 
 def test_killed_between_folder_and_record_the_trial_is_run_as_the_next_attempt(make_store):
@@ -142,7 +143,7 @@ def test_killed_between_folder_and_record_the_trial_is_run_as_the_next_attempt(m
         "from slurmsweep.state.store import SweepStore\n"
         "from slurmsweep.state.owner import Owner\n"
         "from slurmsweep.state import durable\n"
-        "durable.write_whole_unless_folder = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "durable.write_whole_unless_folder = lambda path, data, access: os.kill(os.getpid(), signal.SIGKILL)\n"
         "SweepStore.open(sys.argv[1]).claim(Owner('h', 1, 1, 'b'))"
     )
     killed = subprocess.run([sys.executable, "-c", script, store.layout.folder], check=False)
@@ -160,8 +161,8 @@ def test_a_maker_that_was_voided_while_it_slept_takes_another_trial(make_store, 
     store = make_store(2)
     make_folder = durable.make_folder
 
-    def make_and_sleep(path):
-        make_folder(path)
+    def make_and_sleep(path, access):
+        make_folder(path, access)
         if path == store.layout.attempt(0, 1):
             monkeypatch.setattr(durable, "make_folder", make_folder)
             assert store.void(Slot(0, 1))  # somebody else, while this process is stopped

@@ -1,0 +1,244 @@
+"""Trials that ended at their first attempt, kept as columns: about 80 bytes each instead of a kilobyte of objects.
+
+Nearly every trial of a large sweep is one of these, so a million of them fit where their objects would not, and their
+columns are written to a file and read back as they are. Nothing is lost on the way: :meth:`Settled.get` gives a trial
+equal to the one that was put.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from array import array
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.trial import Attempt, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+_ENDED = [state for state in TrialState if state.has_ended()]
+
+#: One byte a trial: 0 where it is not here, else the index of its state plus one.
+_CODE = {state: number for number, state in enumerate(_ENDED, 1)}
+_ABSENT = 0
+
+#: Name and array type of each column; numbers that may be missing are doubles, with NaN for missing.
+_COLUMNS = (
+    ("code", "B"),
+    ("place", "I"),
+    ("job", "I"),
+    ("pid", "q"),
+    ("start", "q"),
+    ("task", "q"),
+    ("restart", "i"),
+    ("token", "Q"),
+    ("claimed", "d"),
+    ("how", "I"),
+    ("metric", "d"),
+    ("seconds", "d"),
+    ("cpu_seconds", "d"),
+    ("max_rss_mb", "d"),
+    ("ended", "d"),
+)
+_NO_TASK = -1
+
+#: A trial this far ahead of the others, such as one adopted from another sweep, would leave columns of nothing.
+_LARGEST_GAP = 4096
+
+_TOKEN = re.compile("[0-9a-f]{16}")
+_LARGEST = 2**31
+
+T = TypeVar("T")
+_Place = tuple[str, str, str, "str | None", "str | None"]
+_How = tuple[str, "int | None", "str | None", str]
+
+
+class Settled:
+    """Columns, one row a trial number."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in _COLUMNS}
+        self._places = _Table[_Place]()
+        self._jobs = _Table["str | None"]()
+        self._hows = _Table[_How]()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, number: int) -> bool:
+        codes = self._columns["code"]
+        return 0 <= number < len(codes) and codes[number] != _ABSENT
+
+    def put(self, trial: Trial) -> bool:
+        """Take a trial in; False, and nothing done, where its story does not fit the columns."""
+        if not _is_plain(trial) or trial.number > self._rows + _LARGEST_GAP:
+            return False
+        self._make_row(trial.number)
+        for name, value in self._row(trial.attempts[1]):
+            self._columns[name][trial.number] = value
+        self._count += 1
+        return True
+
+    def take(self, number: int) -> Trial:
+        """Give a trial out: it is not here any more. Raises KeyError."""
+        trial = self.get(number)
+        self._columns["code"][number] = _ABSENT
+        self._count -= 1
+        return trial
+
+    def get(self, number: int) -> Trial:
+        """A copy of a trial. Raises KeyError."""
+        if number not in self:
+            raise KeyError(number)
+        row = {name: column[number] for name, column in self._columns.items()}
+        outcome = self._outcome(row)
+        claimed = _optional(row["claimed"])
+        attempt = Attempt(1, f"{row['token']:016x}", self._owner(row), claimed, outcome)
+        return Trial(number, {1: attempt})
+
+    def numbers(self) -> Iterator[int]:
+        """All, ascending."""
+        return (number for number, code in enumerate(self._columns["code"]) if code)
+
+    def numbers_in(self, state: TrialState) -> Iterator[int]:
+        """Those of one state, ascending: without touching the others."""
+        codes, wanted = self._columns["code"].tobytes(), bytes([_CODE.get(state, 255)])
+        number = codes.find(wanted)
+        while number >= 0:
+            yield number
+            number = codes.find(wanted, number + 1)
+
+    def counts(self) -> dict[TrialState, int]:
+        """How many of each state."""
+        codes = self._columns["code"].tobytes()
+        return {state: n for state, code in _CODE.items() if (n := codes.count(code))}
+
+    def absent_below(self, end: int) -> Iterator[int]:
+        """Numbers below ``end`` that are not here, ascending: without touching those that are."""
+        codes = self._columns["code"].tobytes()
+        number = codes.find(_ABSENT, 0, end)
+        while number >= 0:
+            yield number
+            number = codes.find(_ABSENT, number + 1, end)
+        yield from range(self._rows, end)
+
+    def of_jobs(self, jobs: Collection[str]) -> Iterator[int]:
+        """Trials whose owner was one of these Slurm jobs."""
+        indices = {index for index, job in enumerate(self._jobs.items) if job in jobs and job is not None}
+        if indices:
+            for number, job in enumerate(self._columns["job"]):
+                if job in indices and self._columns["code"][number]:
+                    yield number
+
+    def best(self, *, largest: bool) -> int | None:
+        """The finished trial with the smallest or largest metric; the first of equal ones."""
+        finished = _CODE[TrialState.FINISHED]
+        worst = -math.inf if largest else math.inf
+        codes, metrics = self._columns["code"], self._columns["metric"]
+        values = [m if c == finished and m == m else worst for c, m in zip(codes, metrics)]  # noqa: B905, PLR0124
+        if not values:
+            return None
+        found = max(values) if largest else min(values)
+        number = values.index(found)
+        return number if codes[number] == finished and metrics[number] == found else None
+
+    def dump(self) -> tuple[dict[str, Any], bytes]:
+        """A description for JSON, and the bytes of the columns."""
+        tables = {"places": self._places.items, "jobs": self._jobs.items, "hows": self._hows.items}
+        described = {"rows": self._rows, "byteorder": sys.byteorder, **tables}
+        return described, b"".join(column.tobytes() for column in self._columns.values())
+
+    @classmethod
+    def load(cls, described: dict[str, Any], data: bytes) -> Settled:
+        """What :meth:`dump` gave, here or on such a machine. Anything else: ValueError, KeyError, TypeError."""
+        if described["byteorder"] != sys.byteorder:
+            raise ValueError("the columns are of another byte order")
+        settled = cls()
+        rows, start = described["rows"], 0
+        for column in settled._columns.values():
+            end = start + rows * column.itemsize
+            column.frombytes(data[start:end])
+            start = end
+        if start != len(data):
+            raise ValueError(f"{len(data)} bytes of columns instead of {start}")
+        settled._places = _Table(tuple(item) for item in described["places"])
+        settled._jobs = _Table(described["jobs"])
+        settled._hows = _Table(tuple(item) for item in described["hows"])
+        settled._count = rows - settled._columns["code"].tobytes().count(_ABSENT)
+        return settled
+
+    @property
+    def _rows(self) -> int:
+        return len(self._columns["code"])
+
+    def _make_row(self, number: int) -> None:
+        missing = number + 1 - self._rows
+        if missing > 0:
+            for column in self._columns.values():
+                column.frombytes(bytes(missing * column.itemsize))
+
+    def _row(self, attempt: Attempt) -> Iterator[tuple[str, Any]]:
+        owner, outcome = attempt.owner, attempt.outcome
+        if owner is None or outcome is None or attempt.token is None:
+            return  # _is_plain has seen to it
+        place = (owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster)
+        how = (outcome.cause, outcome.exit_code, outcome.origin, outcome.by)
+        yield "code", _CODE[outcome.state]
+        yield "place", self._places.index(place)
+        yield "job", self._jobs.index(owner.job)
+        yield "pid", owner.pid
+        yield "start", owner.start
+        yield "task", _NO_TASK if owner.task is None else owner.task
+        yield "restart", owner.restart
+        yield "token", int(attempt.token, 16)
+        yield "claimed", math.nan if attempt.claimed is None else attempt.claimed
+        yield "how", self._hows.index(how)
+        for name in ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended"):
+            value = getattr(outcome, name)
+            yield name, math.nan if value is None else value
+
+    def _owner(self, row: dict[str, Any]) -> Owner:
+        host, boot, pid_space, node, cluster = self._places.items[row["place"]]
+        job = self._jobs.items[row["job"]]
+        task = None if row["task"] == _NO_TASK else row["task"]
+        return Owner(host, row["pid"], row["start"], boot, pid_space, node, cluster, job, task, row["restart"])
+
+    def _outcome(self, row: dict[str, Any]) -> Outcome:
+        cause, exit_code, origin, by = self._hows.items[row["how"]]
+        numbers = {name: _optional(row[name]) for name in ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended")}
+        return Outcome(_ENDED[row["code"] - 1], cause, exit_code, origin=origin, by=by, **numbers)
+
+
+class _Table(Generic[T]):
+    """Distinct values by index: a million trials ran on few machines, and ended in few ways."""
+
+    def __init__(self, items: Iterable[T] = ()) -> None:
+        self.items = list(items)
+        self._index = {item: number for number, item in enumerate(self.items)}
+
+    def index(self, item: T) -> int:
+        """Of an item, which is taken in where it is new."""
+        number = self._index.setdefault(item, len(self.items))
+        if number == len(self.items):
+            self.items.append(item)
+        return number
+
+
+def _is_plain(trial: Trial) -> bool:
+    """Whether the columns can hold the trial's whole story: one attempt that was claimed and ended, nothing odd."""
+    attempt = trial.attempts.get(1)
+    if attempt is None or len(trial.attempts) != 1 or trial.allowed != 1 or attempt.void or attempt.rivals:
+        return False
+    if attempt.outcome is None or attempt.owner is None or not _TOKEN.fullmatch(attempt.token or ""):
+        return False
+    return max(attempt.owner.pid, attempt.owner.start, attempt.owner.restart) < _LARGEST
+
+
+def _optional(value: float) -> float | None:
+    return None if math.isnan(value) else value

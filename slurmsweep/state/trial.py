@@ -1,0 +1,76 @@
+"""What records tell of one trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.owner import Owner
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One execution of a trial, as far as records tell.
+
+    Attributes:
+        number: 1.. within the trial.
+        token: the claim's random word; None while no claim record was seen.
+        owner: of the claim.
+        claimed: wall-clock time of the claim.
+        outcome: None while it runs, as far as anybody recorded.
+        void: its maker never started it, and may not any more.
+        rivals: tokens of other claims of the same attempt: never seen where ``mkdir`` is exclusive; ``check`` reports
+            it.
+    """
+
+    number: int
+    token: str | None = None
+    owner: Owner | None = None
+    claimed: float | None = None
+    outcome: Outcome | None = None
+    void: bool = False
+    rivals: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Trial:
+    """One point, with all its attempts.
+
+    Attributes:
+        number: 0.. in the sweep.
+        attempts: by number. An attempt is here once any record speaks of it.
+        allowed: the highest attempt number that may be claimed.
+    """
+
+    number: int
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    allowed: int = 1
+
+    @property
+    def current(self) -> Attempt | None:
+        """The newest attempt that was not voided."""
+        real = [a for a in self.attempts.values() if not a.void]
+        return max(real, key=lambda a: a.number, default=None)
+
+    @property
+    def newest(self) -> int:
+        """The highest attempt number any record speaks of; 0 for none."""
+        return max(self.attempts, default=0)
+
+    @property
+    def state(self) -> TrialState:
+        """Pending while an allowed attempt waits for its claim; else the word of the newest attempt."""
+        current = self.current
+        if current is None or self.allowed > self.newest:
+            return TrialState.PENDING
+        return current.outcome.state if current.outcome else TrialState.RUNNING
+
+    @property
+    def cause(self) -> str:
+        """Of the state; for a pending trial, why its last attempt ended."""
+        current = self.current
+        return current.outcome.cause if current and current.outcome else ""

@@ -1,0 +1,124 @@
+"""Trials kept as columns are the trials that were put there, and their questions are answered as objects answer them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.settled import Settled
+from slurmsweep.state.trial import Attempt, Trial
+from slurmsweep.state.trials import Trials
+
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.none()
+words = st.text(max_size=8)
+owners = st.builds(
+    Owner,
+    host=words,
+    pid=st.integers(0, 2**22),
+    start=st.integers(0, 2**30),
+    boot=words,
+    pid_space=words,
+    node=words | st.none(),
+    cluster=words | st.none(),
+    job=st.sampled_from(["7", "8", None]),
+    task=st.integers(0, 10**6) | st.none(),
+    restart=st.integers(0, 99),
+)
+outcomes = st.builds(
+    Outcome,
+    state=st.sampled_from([state for state in TrialState if state.has_ended()]),
+    cause=words,
+    exit_code=st.integers(0, 255) | st.none(),
+    metric=numbers,
+    seconds=numbers,
+    cpu_seconds=numbers,
+    max_rss_mb=numbers,
+    ended=numbers,
+    origin=words | st.none(),
+    by=st.sampled_from(["agent", "reconcile"]),
+)
+tokens = st.integers(0, 2**64 - 1).map(lambda number: f"{number:016x}")
+attempts = st.builds(
+    Attempt,
+    number=st.just(1),
+    token=tokens,
+    owner=owners | st.none(),
+    claimed=numbers,
+    outcome=outcomes | st.none(),
+    void=st.booleans(),
+    rivals=st.lists(tokens, max_size=1),
+)
+trials = st.dictionaries(st.integers(0, 300), attempts, max_size=30).map(
+    lambda chosen: {number: Trial(number, {1: attempt}) for number, attempt in chosen.items()}
+)
+
+
+def settle(chosen) -> Trials:
+    kept = Trials(unsettled=dict(chosen))
+    for number in chosen:
+        kept.settle(number)
+    return kept
+
+
+@given(trials)
+def test_every_trial_comes_back_as_it_was(chosen):
+    kept = settle(chosen)
+
+    assert dict(kept) == chosen
+    assert list(kept) == sorted(chosen)
+    assert len(kept) == len(chosen)
+
+
+@given(trials)
+def test_columns_come_back_from_their_bytes(chosen):
+    settled = settle(chosen).settled
+
+    again = Settled.load(*settled.dump())
+
+    assert {n: again.get(n) for n in again.numbers()} == {n: settled.get(n) for n in settled.numbers()}
+    assert len(again) == len(settled)
+
+
+@given(trials)
+def test_questions_are_answered_as_the_objects_would(chosen):
+    kept = settle(chosen)
+    by_state = {state: [n for n in sorted(chosen) if chosen[n].state is state] for state in TrialState}
+
+    assert kept.counts() == {state: len(found) for state, found in by_state.items() if found}
+    assert {state: list(kept.in_state(state)) for state in TrialState} == by_state
+    assert list(kept.unknown_below(310)) == [n for n in range(310) if n not in chosen]
+    of_7 = {n for n, trial in chosen.items() if (owner := trial.attempts[1].owner) and owner.job == "7"}
+    assert {trial.number for trial in kept.of_jobs({"7"})} == of_7
+
+
+@given(trials, st.booleans())
+def test_the_best_is_the_first_of_the_best_finished(chosen, largest):
+    settled = settle(chosen).settled
+    metrics = {
+        n: trial.attempts[1].outcome.metric
+        for n in settled.numbers()
+        if (trial := settled.get(n)).state is TrialState.FINISHED and trial.attempts[1].outcome.metric is not None
+    }
+    expected = (max if largest else min)(metrics, key=lambda n: (metrics[n], -n if largest else n), default=None)
+
+    assert settled.best(largest=largest) == expected
+
+
+def test_a_trial_that_is_opened_again_leaves_the_columns():
+    trial = Trial(0, {1: Attempt(1, "0" * 16, Owner("n", 1, 1, "b"), 1.0, Outcome(TrialState.FAILED, "exit 1"))})
+    kept = settle({0: trial})
+
+    kept.open(0).allowed = 2
+
+    assert (len(kept.settled), kept[0].state, len(kept)) == (0, TrialState.PENDING, 1)
+
+
+def test_a_trial_far_ahead_stays_an_object():
+    """As one that was adopted from another sweep: columns of ten million rows for it would be a waste."""
+    owner, outcome = Owner("n", 1, 1, "b"), Outcome(TrialState.FINISHED)
+    kept = settle({10**7: Trial(10**7, {1: Attempt(1, "0" * 16, owner, 1.0, outcome)})})
+
+    assert (len(kept.settled), len(kept.unsettled())) == (0, 1)
