@@ -47,7 +47,7 @@ class Fold:
     Attributes:
         trials: those with records; a trial without any is pending and not here.
         submissions: by job name, in the order of the journal.
-        head: of the newest record.
+        latest: the head of the newest record, as it stands there.
         word: what a person ordered last.
         damaged: lines that no reader can read and no writer sealed.
         sealed: number of torn lines their successor closed.
@@ -56,7 +56,7 @@ class Fold:
 
     trials: Trials = field(default_factory=Trials)
     submissions: dict[str, Submission] = field(default_factory=dict)
-    head: Head = field(default_factory=Head)
+    latest: dict[str, Any] = field(default_factory=dict)
     word: SweepState | None = None
     damaged: list[Line] = field(default_factory=list)
     sealed: int = 0
@@ -80,7 +80,12 @@ class Fold:
             change(self, record)
         head = record.get("h")
         if head is not None:
-            self.head = Head.from_json(head)
+            self.latest = head
+
+    @property
+    def head(self) -> Head:
+        """Of the newest record."""
+        return Head.from_json(self.latest)
 
     def trial(self, number: int) -> Trial:
         """The trial of that number, known from now on, to be changed."""

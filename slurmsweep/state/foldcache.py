@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import StateUnwritableError
 from slurmsweep.state import durable
 from slurmsweep.state.fold import Fold, Reading, Submission
-from slurmsweep.state.head import Head
 from slurmsweep.state.journal import Line
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
@@ -110,7 +109,7 @@ def _fold_to_json(fold: Fold) -> dict[str, Any]:
     return {
         "trials": [_trial_to_json(trial) for trial in fold.trials.unsettled()],
         "submissions": [[s.name, s.tasks, s.job] for s in fold.submissions.values()],
-        "head": fold.head.to_json(),
+        "latest": fold.latest,
         "word": fold.word.value if fold.word else None,
         "word_sequence": fold.word_sequence,
         "sealed": fold.sealed,
@@ -124,7 +123,7 @@ def _fold_from_json(document: dict[str, Any], settled: Settled) -> Fold:
     return Fold(
         trials=Trials(settled, {trial.number: trial for trial in unsettled}),
         submissions={submission.name: submission for submission in submissions},
-        head=Head.from_json(document["head"]),
+        latest=document["latest"],
         word=SweepState(document["word"]) if document["word"] else None,
         word_sequence=document["word_sequence"],
         sealed=document["sealed"],

@@ -77,11 +77,15 @@ class Settled:
 
     def put(self, trial: Trial) -> bool:
         """Take a trial in; False, and nothing done, where its story does not fit the columns."""
-        if not _is_plain(trial) or trial.number > self._rows + _LARGEST_GAP:
+        attempt = trial.attempts.get(1)
+        if attempt is None or attempt.owner is None or attempt.token is None or attempt.outcome is None:
             return False
+        if not _is_plain(trial, attempt, attempt.owner, attempt.token) or trial.number > self._rows + _LARGEST_GAP:
+            return False
+        row = self._row(attempt.owner, attempt.token, attempt.claimed, attempt.outcome)
         self._make_row(trial.number)
-        for name, value in self._row(trial.attempts[1]):
-            self._columns[name][trial.number] = value
+        for column, value in zip(self._columns.values(), row, strict=True):
+            column[trial.number] = value
         self._count += 1
         return True
 
@@ -178,30 +182,30 @@ class Settled:
         return len(self._columns["code"])
 
     def _make_row(self, number: int) -> None:
-        missing = number + 1 - self._rows
-        if missing > 0:
+        if number >= self._rows:
+            missing = number + 1 - self._rows + self._rows // 16  # some to spare: growing is a copy
             for column in self._columns.values():
                 column.frombytes(bytes(missing * column.itemsize))
 
-    def _row(self, attempt: Attempt) -> Iterator[tuple[str, Any]]:
-        owner, outcome = attempt.owner, attempt.outcome
-        if owner is None or outcome is None or attempt.token is None:
-            return  # _is_plain has seen to it
-        place = (owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster)
-        how = (outcome.cause, outcome.exit_code, outcome.origin, outcome.by)
-        yield "code", _CODE[outcome.state]
-        yield "place", self._places.index(place)
-        yield "job", self._jobs.index(owner.job)
-        yield "pid", owner.pid
-        yield "start", owner.start
-        yield "task", _NO_TASK if owner.task is None else owner.task
-        yield "restart", owner.restart
-        yield "token", int(attempt.token, 16)
-        yield "claimed", math.nan if attempt.claimed is None else attempt.claimed
-        yield "how", self._hows.index(how)
-        for name in ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended"):
-            value = getattr(outcome, name)
-            yield name, math.nan if value is None else value
+    def _row(self, owner: Owner, token: str, claimed: float | None, outcome: Outcome) -> tuple[Any, ...]:
+        """In the order of the columns."""
+        return (
+            _CODE[outcome.state],
+            self._places.index((owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster)),
+            self._jobs.index(owner.job),
+            owner.pid,
+            owner.start,
+            _NO_TASK if owner.task is None else owner.task,
+            owner.restart,
+            int(token, 16),
+            _number(claimed),
+            self._hows.index((outcome.cause, outcome.exit_code, outcome.origin, outcome.by)),
+            _number(outcome.metric),
+            _number(outcome.seconds),
+            _number(outcome.cpu_seconds),
+            _number(outcome.max_rss_mb),
+            _number(outcome.ended),
+        )
 
     def _owner(self, row: dict[str, Any]) -> Owner:
         host, boot, pid_space, node, cluster = self._places.items[row["place"]]
@@ -230,14 +234,15 @@ class _Table(Generic[T]):
         return number
 
 
-def _is_plain(trial: Trial) -> bool:
+def _is_plain(trial: Trial, attempt: Attempt, owner: Owner, token: str) -> bool:
     """Whether the columns can hold the trial's whole story: one attempt that was claimed and ended, nothing odd."""
-    attempt = trial.attempts.get(1)
-    if attempt is None or len(trial.attempts) != 1 or trial.allowed != 1 or attempt.void or attempt.rivals:
+    if len(trial.attempts) != 1 or trial.allowed != 1 or attempt.void or attempt.rivals:
         return False
-    if attempt.outcome is None or attempt.owner is None or not _TOKEN.fullmatch(attempt.token or ""):
-        return False
-    return max(attempt.owner.pid, attempt.owner.start, attempt.owner.restart) < _LARGEST
+    return bool(_TOKEN.fullmatch(token)) and max(owner.pid, owner.start, owner.restart) < _LARGEST
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _optional(value: float) -> float | None:
