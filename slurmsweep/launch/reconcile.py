@@ -129,7 +129,5 @@ def _close(store: SweepStore, transaction: Transaction, slot: Slot, *, counted: 
         if owner is not None:
             transaction.claim(slot, *owner)
         return False
-    before = TrialState.PENDING if counted else None
-    transaction.void(slot)
-    transaction.retry([Slot(slot.trial, slot.attempt + 1)], {slot.trial: before}, why="never started")
+    transaction.void(slot, TrialState.PENDING if counted else None)
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.errors import StateUnwritableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ _ADVICE = {
 }
 
 
+#: Seconds between tries where this machine's view of the filesystem may be behind.
+_VIEW_LAGS = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+
+
 @contextmanager
 def writing(path: str) -> Iterator[None]:
     """Turn an operating-system error on ``path`` into a StateUnwritableError that says what to do."""
@@ -64,6 +69,28 @@ def writing(path: str) -> Iterator[None]:
         reason = f"{os.strerror(number)} (errno {number})" if number else str(error)
         advice = _ADVICE.get(number, "run the command again when that is mended")
         raise StateUnwritableError(f"cannot write {path}: {reason}; {advice}") from error
+
+
+def despite_stale_view(action: Callable[[], None]) -> None:
+    """Do something in a folder that is there, though this machine may not see it yet.
+
+    Two clients of a network filesystem that make one folder at the same moment are told that it exists, and then for a
+    while that it does not (seen on GlusterFS; NFS keeps such a view for seconds too). ``action`` is done again for some
+    seconds where it fails so; it must be harmless to do twice.
+
+    Raises:
+        FileExistsError, StateUnwritableError: as ``action`` does, the second after the last try.
+    """
+    for delay in _VIEW_LAGS:
+        try:
+            action()
+        except StateUnwritableError as error:
+            if getattr(error.__cause__, "errno", None) not in (errno.ENOENT, errno.ESTALE):
+                raise
+            time.sleep(delay)
+        else:
+            return
+    action()
 
 
 def make_folder(path: str, access: Access = PRIVATE) -> None:

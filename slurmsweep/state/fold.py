@@ -161,6 +161,8 @@ def _weight(outcome: Outcome) -> tuple[bool, float]:
 
 def _void(state: Fold, record: Record) -> None:
     state.attempt(Slot(record["t"], record["a"])).void = True
+    trial = state.trial(record["t"])
+    trial.allowed = max(trial.allowed, record["a"] + 1)
 
 
 def _retry(state: Fold, record: Record) -> None:

@@ -11,6 +11,7 @@ import pwd
 import stat
 
 from slurmsweep.errors import StateUnreadableError
+from slurmsweep.state.plainfile import reading
 
 #: The user that a file server or a container shows where it knows no better one.
 _NOBODY = 65534
@@ -22,7 +23,9 @@ def refuse_open_folder(folder: str) -> None:
     Raises:
         StateUnreadableError: the folder is writable by all users.
     """
-    if os.stat(folder).st_mode & stat.S_IWOTH:
+    with reading(folder):
+        mode = os.stat(folder).st_mode
+    if mode & stat.S_IWOTH:
         raise StateUnreadableError(
             f"{folder} is writable by everybody, so its contents may be anybody's: `chmod -R o-w {folder}` if you know "
             "that they are yours"
@@ -35,7 +38,8 @@ def refuse_strangers_sweep(folder: str, *, shared: bool) -> None:
     Raises:
         StateUnreadableError: the folder is another user's, and the sweep was not created with ``--shared``.
     """
-    owner = os.stat(folder).st_uid
+    with reading(folder):
+        owner = os.stat(folder).st_uid
     if shared or owner in (os.geteuid(), 0, _NOBODY):
         return
     raise StateUnreadableError(

@@ -25,6 +25,7 @@ from filelock import lock_descriptor
 
 from slurmsweep.errors import LockTimeoutError, StateUnreadableError
 from slurmsweep.state import durable
+from slurmsweep.state.plainfile import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ _LONGEST_FIRST_WAIT = 0.25
 _LONGEST_WAIT_OF_ALL = 5.0
 
 #: A file server that restarts answers these for a while.
-_PASSING_LOCK_ERRORS = frozenset({errno.ENOLCK, errno.ESTALE, errno.EIO})
+_PASSING_ERRORS = frozenset({errno.ENOLCK, errno.ESTALE, errno.EIO})
 
 
 def encode(record: Record) -> bytes:
@@ -141,7 +142,8 @@ class LockedJournal:
         return decode(line) if end else None
 
     def _read(self, size: int, offset: int) -> bytes:
-        return os.pread(self._descriptor, size, offset)
+        with reading(self._path):
+            return os.pread(self._descriptor, size, offset)
 
     def _last_record(self, tail: bytes) -> Record:
         window = TAIL
@@ -150,7 +152,7 @@ class LockedJournal:
                 record = decode(line)
                 if record is not None:
                     return record
-            if len(tail) < window:
+            if window >= self._size:
                 raise StateUnreadableError(
                     f"{self._path}: not one whole record in it; `slurmsweep check` says what can be recovered",
                 )
@@ -202,7 +204,7 @@ class Journal:
             offset: where a line begins.
             number: how many lines come before it.
         """
-        with self._open_to_read() as file:
+        with reading(self.path), self._open_to_read() as file:
             file.seek(offset)
             for raw in file:
                 if not raw.endswith(b"\n"):
@@ -224,35 +226,65 @@ class Journal:
         """A descriptor that holds the lock of the file that is the journal now, and the file's size."""
         started = time.monotonic()
         longest = _FIRST_WAIT
-        descriptor = self._open()
         while True:
-            self.tries += 1
-            locked = _try_lock(descriptor)
-            size = self._size_if_current(descriptor) if locked else None
+            descriptor = self._open()
+            try:
+                size = self._wait_for_lock(descriptor, started, timeout, longest)
+            except BaseException:
+                os.close(descriptor)
+                raise
             if size is not None:
                 return descriptor, size
-            waited = time.monotonic() - started
-            if waited >= timeout:
-                os.close(descriptor)
-                raise LockTimeoutError(
-                    f"{self.path}: other processes held its lock for {timeout:.0f} s; nothing was changed. "
-                    "If none of them lives, a file server may hold a dead lock: see docs/failure.md",
-                )
-            time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
-            longest = min(longest * 1.6, _longest_wait(waited))
-            if locked is not False:  # out of order, or replaced by a repair while this process waited
-                os.close(descriptor)
-                descriptor = self._open()
+            os.close(descriptor)
+            longest = _LONGEST_FIRST_WAIT
+            self._wait(started, timeout, longest)
+
+    def _wait_for_lock(self, descriptor: int, started: float, timeout: float, longest: float) -> int | None:
+        """The file's size once its lock is held; None where another file has to be opened.
+
+        That is: the file server is out of order for a while, or a repair replaced the file while this process waited.
+        """
+        while True:
+            self.tries += 1
+            try:
+                if self._try_lock(descriptor):
+                    return self._size_if_current(descriptor)
+            except OSError as error:
+                if error.errno in _PASSING_ERRORS:
+                    return None
+                raise _unreadable(self.path, error) from error
+            self._wait(started, timeout, longest)
+            longest = min(longest * 1.6, _longest_wait(time.monotonic() - started))
+
+    def _wait(self, started: float, timeout: float, longest: float) -> None:
+        if time.monotonic() - started >= timeout:
+            raise LockTimeoutError(
+                f"{self.path}: other processes held its lock for {timeout:.0f} s; nothing was changed. "
+                "If none of them lives, a file server may hold a dead lock: see docs/failure.md",
+            )
+        time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
+
+    def _try_lock(self, descriptor: int) -> bool:
+        """Whether the lock is held now. Raises OSError where the file server is out of order."""
+        try:
+            return lock_descriptor(descriptor, blocking=False)
+        except OSError as error:
+            if error.errno in _PASSING_ERRORS:
+                raise
+            raise StateUnreadableError(
+                f"{self.path}: this filesystem does not lock files ({error.strerror}): put the sweep on another one by "
+                "WANDB_DIR; nothing was changed",
+            ) from error
 
     def _size_if_current(self, descriptor: int) -> int | None:
         """Size of the open file; None where it is not the journal any more.
 
         Raises:
             StateUnreadableError: what stands in the journal's place is not a plain file.
+            OSError: the file server is out of order.
         """
         here = os.fstat(descriptor)
         if not stat.S_ISREG(here.st_mode):
-            os.close(descriptor)
             raise StateUnreadableError(f"{self.path} is not a plain file: it is not this sweep's journal")
         try:
             there = os.stat(self.path, follow_symlinks=False)
@@ -283,7 +315,7 @@ def _try_lock(descriptor: int) -> bool | None:
     try:
         return lock_descriptor(descriptor, blocking=False)
     except OSError as error:
-        if error.errno in _PASSING_LOCK_ERRORS:
+        if error.errno in _PASSING_ERRORS:
             return None
         os.close(descriptor)
         raise StateUnreadableError(

@@ -20,7 +20,8 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from slurmsweep.errors import NotFoundError
+from slurmsweep.errors import NotFoundError, StateUnreadableError
+from slurmsweep.state.plainfile import reading
 
 #: At most this many trials share a parent folder: folders with 100,000 entries are slow on parallel filesystems.
 TRIALS_PER_SHARD = 1000
@@ -135,15 +136,31 @@ def find(name: str, root: str | None = None) -> Layout:
 
     Raises:
         NotFoundError: there is none; the message says where it was looked for and what is there.
+        StateUnreadableError: whether there is one cannot be told.
     """
     root = root or root_folder()
     is_path = os.sep in name or name in (".", "..")
     folder = os.path.abspath(name) if is_path else sweep_folder(root, name)
     if not is_path and not SWEEP_ID.fullmatch(name):
         raise NotFoundError(f"{name!r} is not a sweep: give its id (eight of a-z and 0-9) or the path of its folder")
-    if os.path.isfile(os.path.join(folder, "sweep.json")):
-        return Layout(folder)
+    place = Layout(folder)
+    if _is_there(place.manifest):
+        return place
     raise NotFoundError(_explain_missing(name, folder, root, is_path=is_path))
+
+
+def _is_there(path: str) -> bool:
+    """Unlike os.path.exists, which says no where it cannot tell."""
+    try:
+        with reading(path):
+            os.stat(path)
+    except FileNotFoundError:
+        return False
+    except StateUnreadableError as error:
+        if isinstance(error.__cause__, NotADirectoryError):
+            return False
+        raise
+    return True
 
 
 def _explain_missing(name: str, folder: str, root: str, *, is_path: bool) -> str:

@@ -115,7 +115,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, fold: Fold) -> Re
             transaction.retry([slot], {slot.trial: None}, why="rebuilt")
             trial.allowed = slot.attempt
         if owner is None and not attempt.void:  # never started, and never will be
-            transaction.void(slot)
+            transaction.void(slot, None)
             attempt.void, trial.allowed, voided = True, slot.attempt + 1, voided + 1
         elif owner is not None and attempt.token is None:
             transaction.claim(slot, *owner)

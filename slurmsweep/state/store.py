@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from slurmsweep.state.layout import Layout
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.plainfile import read_plain_file
+from slurmsweep.state.plainfile import read_plain_file, reading
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -180,11 +181,8 @@ class SweepStore:
 
     def give_up(self, claim: Claim) -> None:
         """Give back an attempt whose command was never started: its trial may be claimed again, as the next attempt."""
-        slot = claim.slot
         with self.transaction() as transaction:
-            transaction.void(slot)
-            again = Slot(slot.trial, slot.attempt + 1)
-            transaction.retry([again], {slot.trial: TrialState.RUNNING}, why="never started")
+            transaction.void(claim.slot, TrialState.RUNNING)
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
         """Record how the attempt ended: in its folder, then in the journal (which the folders can rebuild).
@@ -198,7 +196,7 @@ class SweepStore:
 
     def is_made(self, slot: Slot) -> bool:
         """Whether somebody made the attempt's folder."""
-        return os.path.isdir(self.layout.attempt(slot.trial, slot.attempt))
+        return _is_folder(self.layout.attempt(slot.trial, slot.attempt))
 
     def adopt(self, outcomes: dict[int, Outcome], owner: Owner) -> None:
         """Record trials that were run in another sweep as finished here: folders first, then one transaction.
@@ -229,12 +227,12 @@ class SweepStore:
         try:
             durable.make_folder(self._owner_path(slot), self.access)
         except FileExistsError:
-            return os.path.isdir(self._owner_path(slot))
+            return _is_folder(self._owner_path(slot))
         return True
 
     def read_owner(self, slot: Slot) -> tuple[str, Owner] | None:
         """Token and owner that the maker wrote; None where it did not get so far."""
-        if os.path.isdir(self._owner_path(slot)):
+        if _is_folder(self._owner_path(slot)):
             return None
         document = _read_json(self._owner_path(slot))
         return (document["token"], Owner.from_json(document["owner"])) if document else None
@@ -245,8 +243,9 @@ class SweepStore:
         return Outcome.from_json(document) if document else None
 
     def _write_outcome(self, claim: Claim, outcome: Outcome) -> None:
-        document = {"token": claim.token, **outcome.to_json()}
-        durable.replace(self._outcome_path(claim.slot), (json.dumps(document) + "\n").encode(), self.access)
+        document = (json.dumps({"token": claim.token, **outcome.to_json()}) + "\n").encode()
+        path = self._outcome_path(claim.slot)
+        durable.despite_stale_view(lambda: durable.replace(path, document, self.access))
 
     def _owner_path(self, slot: Slot) -> str:
         return self.layout.owner(slot.trial, slot.attempt)
@@ -298,18 +297,23 @@ class SweepStore:
     def _make_attempt(self, claim: Claim) -> bool:
         """Whether this process made the attempt's folder, and then the owner file in it: it alone runs the attempt."""
         slot = claim.slot
-        folder = self.layout.attempt(slot.trial, slot.attempt)
-        if slot.attempt == 1:
-            durable.ensure_folders(self.layout.trial(slot.trial), self.access)
+        document = _owner_document(claim)
         try:
-            durable.make_folder(folder, self.access)
-            durable.write_whole_unless_folder(self._owner_path(slot), _owner_document(claim), self.access)
+            durable.despite_stale_view(lambda: self._make_folder(slot))
+            durable.despite_stale_view(
+                lambda: durable.write_whole_unless_folder(self._owner_path(slot), document, self.access)
+            )
         except FileExistsError:
             return False  # somebody else's folder; or ours, voided while this process was stopped in between
         except StateUnwritableError:
             self._unmake_attempt(slot)
             raise
         return True
+
+    def _make_folder(self, slot: Slot) -> None:
+        if slot.attempt == 1:
+            durable.ensure_folders(self.layout.trial(slot.trial), self.access)
+        durable.make_folder(self.layout.attempt(slot.trial, slot.attempt), self.access)
 
     def _unmake_attempt(self, slot: Slot) -> None:
         """Take back what only this process has seen, so that a full disk costs no trial."""
@@ -342,6 +346,15 @@ def _make_top_folder(path: str, access: durable.Access) -> None:
         durable.ensure_folders(path, access)
         if access is durable.SHARED:
             durable.give_to_group_of_parent(path)
+
+
+def _is_folder(path: str) -> bool:
+    """Unlike os.path.isdir, which says no where it cannot tell. Raises StateUnreadableError."""
+    try:
+        with reading(path):
+            return stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _new_token() -> str:

@@ -69,9 +69,17 @@ class Transaction:
         self.head = self.head.moved(before, outcome.state)
         self._queue("end", t=slot.trial, a=slot.attempt, k=token, out=outcome.to_json())
 
-    def void(self, slot: Slot) -> None:
-        """The attempt of ``slot`` was never started and never will be."""
+    def void(self, slot: Slot, before: TrialState | None) -> None:
+        """The attempt of ``slot`` was never started and never will be: its trial may be claimed again, as the next one.
+
+        One record says both, because of two the second may be torn off.
+        """
+        again = [Slot(slot.trial, slot.attempt + 1)]
+        full = self.head.room() == 0
+        self.head = self.head.moved(before, TrialState.PENDING).with_queue(again)
         self._queue("void", t=slot.trial, a=slot.attempt)
+        if full:
+            self._retry(again, "never started")
 
     def retry(self, slots: list[Slot], before: dict[int, TrialState | None], why: str) -> None:
         """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now."""

@@ -1,79 +1,61 @@
-"""Many workers, killed and stopped at random, until the grid is empty: every trial acknowledged once, none lost."""
+"""Many workers, killed and stopped at random, two submitters and a reconciler beside them, until the grid is empty."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
-
-from slurmsweep.launch.reconcile import give_back, reconcile
-from slurmsweep.state.check import check
-from slurmsweep.state.lifecycle import TrialState
-
-TRIALS, WORKERS = 300, 8
-
-#: Claims and finishes until nothing is left; says each trial once its outcome is acknowledged.
-WORKER = """
-import sys, time
-from slurmsweep.agent.identity import this_process
-from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.store import Claim, SweepStore
-store = SweepStore.open(sys.argv[1])
-me = this_process({})
-with open(sys.argv[2], "a", buffering=1) as said:
-    while isinstance(claim := store.claim(me), Claim):
-        time.sleep(0.02)
-        store.finish(claim, Outcome(TrialState.FINISHED, exit_code=0, ended=1.0))
-        said.write(f"{claim.slot.trial}\\n")
-"""
+from faults.crowd import is_done
+from faults.promise import TALLY, finished, prove, run_to_the_end
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_kills_and_stops_lose_nothing_and_double_nothing(make_store, tmp_path, seed):
-    store = make_store(TRIALS)
+@pytest.mark.timeout(3600)
+def test_random_kills_and_stops_lose_nothing_and_double_nothing(make_store, tmp_path, repository, size, dice):
+    trials, workers = size.chaos
+    store = make_store(trials)
     said = tmp_path / "said"
-    dice = random.Random(seed)
-    workers: list[subprocess.Popen] = []
-    kills = 0
-    deadline = time.monotonic() + 120
+    said.touch()
 
-    def start() -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-c", WORKER, store.layout.folder, str(said)])
+    def start(*role: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "faults.crowd", role[0], store.layout.folder, str(said), *role[1:]]
+        return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(repository / "tests")})
 
+    submitters = [start("submitter", str(workers // 2)) for _ in range(2)]
+    crowd = [*submitters, start("reconciler")]
+    kills = stops = 0
+    deadline = time.monotonic() + trials
     while not is_done(store):
         assert time.monotonic() < deadline, "the grid was never empty"
-        workers = [worker for worker in workers if worker.poll() is None]
-        if not workers and kills > 0:
-            reconcile(store, sleep=lambda seconds: None)
-            give_back(store, lambda trial: True, why="chaos")
-        workers += [start() for _ in range(WORKERS - len(workers))]
-        time.sleep(dice.uniform(0.05, 0.25))
-        victim = dice.choice(workers)
-        if dice.random() < 0.3:
-            os.kill(victim.pid, signal.SIGSTOP)
-            time.sleep(dice.uniform(0.01, 0.1))
-            os.kill(victim.pid, signal.SIGCONT)
-        else:
-            victim.kill()
-            victim.wait()
-            kills += 1
-            reconcile(store, sleep=lambda seconds: None)
-            give_back(store, lambda trial: True, why="chaos")
-    for worker in workers:
-        worker.wait()
+        assert all(process.poll() is None or is_done(store) for process in crowd), "one of them gave up"
+        time.sleep(dice.uniform(0.02, 0.1))
+        victims = [pid for submitter in submitters for pid in children(submitter.pid)]
+        if not victims:
+            continue
+        victim = dice.choice(victims)
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            if dice.random() < 0.3:
+                os.kill(victim, signal.SIGSTOP)
+                time.sleep(dice.uniform(0.01, 0.1))
+                os.kill(victim, signal.SIGCONT)
+                stops += 1
+            else:
+                os.kill(victim, signal.SIGKILL)
+                kills += 1
+    assert [process.wait(60) for process in crowd] == [0, 0, 0]
 
-    acknowledged = [int(line) for line in said.read_text().split()]
-    assert sorted(acknowledged) == sorted(set(acknowledged)), "a trial was acknowledged twice"
-    assert {n: str(trial.state) for n, trial in store.fold().trials.items()} == dict.fromkeys(range(TRIALS), "finished")
-    assert [str(finding) for finding in check(store).findings] == []
+    TALLY.chaos += trials
     assert kills >= 5
+    assert stops >= 1
+    run_to_the_end(store)
+    prove(store, finished(said.read_text().splitlines()), f"{kills} kills, {stops} stops")
 
 
-def is_done(store) -> bool:
-    return store.fold().counts().get(TrialState.FINISHED, 0) == TRIALS
+def children(pid: int) -> list[int]:
+    with suppress(FileNotFoundError), open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+    return []

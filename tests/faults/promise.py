@@ -1,0 +1,88 @@
+"""What must hold after every fault, and the count of what was tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from slurmsweep.agent.identity import this_process
+from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.state.check import check
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.store import Claim
+
+#: An agent on a machine that nobody can ask, and one on this machine that is gone.
+OWNER = Owner("elsewhere", 1, 1, "b")
+GONE = replace(this_process({}), pid=1, start=1)
+FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
+
+
+@dataclass
+class Tally:
+    """What was tried in this run of the tests, and what it cost."""
+
+    kills: int = 0
+    faults: int = 0
+    chaos: int = 0
+    mounted: int = 0
+    lost: int = 0
+    doubled: int = 0
+
+    def tried(self) -> int:
+        return self.kills + self.faults + self.chaos + self.mounted
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills:,} kill points, {self.faults:,} fault cases, {self.chaos:,} trials under random kills, "
+            f"{self.mounted:,} trials over two cached mounts: {self.lost} lost, {self.doubled} doubled"
+        )
+
+
+TALLY = Tally()
+
+
+def one_trial(store, say) -> None:
+    """Claim and finish, and say each thing once it is acknowledged."""
+    claim = store.claim(this_process({}))
+    if isinstance(claim, Claim):
+        say(f"claimed {claim.slot.trial} {claim.slot.attempt}")
+        store.finish(claim, FINISHED)
+        say(f"finished {claim.slot.trial}")
+
+
+def finished(said) -> list[int]:
+    """Trials whose end was acknowledged."""
+    return [int(line.split()[1]) for line in said if line.startswith("finished")]
+
+
+def go_on(store) -> None:
+    """What a person would do: bring the journal up to date, and let what is not finished be run again."""
+    reconcile(store, sleep=lambda seconds: None)
+    give_back(store, lambda trial: True, why="test")
+
+
+def run_to_the_end(store) -> None:
+    """Go on once, and then claim and finish until nothing is left."""
+    go_on(store)
+    while isinstance(claim := store.claim(OWNER), Claim):
+        store.finish(claim, FINISHED)
+
+
+def prove(store, acknowledged: list[int], what: str) -> None:
+    """Every trial finished once; what was acknowledged was not run again; journal and folders agree."""
+    fold = store.fold()
+    states = {number: trial.state for number, trial in fold.trials.items()}
+    missing = set(range(store.manifest.trials)) - {n for n, s in states.items() if s is TrialState.FINISHED}
+    again = {n for n in acknowledged if acknowledged.count(n) > 1 or _was_run_after_its_end(fold.trials[n])}
+    TALLY.lost += len(missing)
+    TALLY.doubled += len(again)
+    assert not missing, f"{what}: lost"
+    assert not again, f"{what}: acknowledged and run again"
+    assert [str(finding) for finding in check(store).findings] == [], what
+
+
+def _was_run_after_its_end(trial) -> bool:
+    """Whether there is an attempt after one that finished."""
+    done = [a.number for a in trial.attempts.values() if a.outcome and a.outcome.state is TrialState.FINISHED]
+    return len(done) > 1 or any(number > done[0] for number in trial.attempts)

@@ -1,0 +1,65 @@
+"""Many processes over two mounts of a real network filesystem, whose caches are a second old: every trial once.
+
+Each mount has its own cache, as two nodes have. The lock is granted correctly here; the second run switches it off, since
+nothing may rely on it (docs/decisions/0001).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from faults.promise import TALLY, finished, prove, run_to_the_end
+
+HERE = Path(__file__).parent
+LAB = Path("/tmp/slurmsweep-netfs")
+
+
+@pytest.fixture(scope="module", params=["lax", "strict"])
+def mounts(request):
+    """The two mount points; skips, and says why, where none can be had."""
+    if request.param == "strict" and os.environ.get("FAULTS") != "long":
+        pytest.skip("strict: only in the long form")
+    installed = subprocess.run([HERE / "netfs", "install"], capture_output=True, text=True, check=False)
+    if installed.returncode:
+        pytest.skip(installed.stdout.strip())
+    started = subprocess.run([HERE / "netfs", "up", request.param], capture_output=True, text=True, check=False)
+    if started.returncode:
+        subprocess.run([HERE / "netfs", "down"], check=False, capture_output=True)
+        pytest.skip(f"GlusterFS does not start here: {started.stderr.strip() or started.stdout.strip()}")
+    yield [LAB / "m1", LAB / "m2"]
+    subprocess.run([HERE / "netfs", "down"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("lock", ["lock", "no_lock"])
+@pytest.mark.timeout(3600)
+def test_two_mounts_claim_every_trial_once(mounts, make_store, tmp_path, repository, size, lock):
+    trials, crews = size.mounts
+    for processes in crews:
+        roots = [mount / f"{lock}-{processes}" for mount in mounts]
+        roots[0].mkdir()
+        store = make_store(trials, roots[0])
+        time.sleep(1.5)  # until the other mount sees it
+        folders = [store.layout.folder.replace(str(mounts[0]), str(mount)) for mount in mounts]
+        said = tmp_path / f"said-{processes}"
+        crowd = [
+            subprocess.Popen(
+                [sys.executable, "-m", "faults.crowd", f"claimer_{lock}", folders[n % 2], str(said)],
+                env=os.environ | {"PYTHONPATH": str(repository / "tests")},
+            )
+            for n in range(processes)
+        ]
+        assert [process.wait() for process in crowd] == [0] * processes
+
+        TALLY.mounted += trials
+        time.sleep(1.5)
+        acknowledged = finished(said.read_text().splitlines())
+        run_to_the_end(store)
+        prove(store, acknowledged, f"{processes} processes, {lock}")
+        assert len(acknowledged) == trials
+        shutil.rmtree(roots[0])
