@@ -10,6 +10,7 @@ import atexit
 import json
 import os
 import re
+import stat
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -316,7 +317,11 @@ def _open_history(folder: str | None) -> int | None:
     """The history file of this attempt; None outside a sweep, and in all processes of a job but the first."""
     if folder is None or _rank() > 0:
         return None
-    return os.open(os.path.join(folder, _HISTORY), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    path = os.path.join(folder, _HISTORY)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if os.stat(folder).st_mode & stat.S_IWGRP:  # a sweep that a group shares
+        os.fchmod(descriptor, 0o660)
+    return descriptor
 
 
 def _rank() -> int:

@@ -115,7 +115,7 @@ def _run(prepared: Prepared, workdir: str) -> Ended:
     try:
         child = Child(prepared.argv, cwd=workdir, environ=prepared.environ, output=prepared.log)
     except OSError as error:
-        _say(prepared.log, f"cannot start {prepared.argv}: {error}")
+        _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error.strerror}")
         return Ended(_NOT_FOUND if error.errno == errno.ENOENT else _CANNOT_RUN, None, 0.0)
     before = _cpu_seconds()
     stop = _attend(child, prepared.environ)

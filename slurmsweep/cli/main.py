@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli.parser import build_parser
 from slurmsweep.errors import SlurmsweepError
+from slurmsweep.report.terminal import printable_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +40,7 @@ def _run(args: argparse.Namespace) -> int:
         code: int = getattr(import_module(f"slurmsweep.cli.{module}"), function)(args)
         sys.stdout.flush()
     except SlurmsweepError as error:
-        print(f"slurmsweep: {error}", file=sys.stderr)
+        print(f"slurmsweep: {printable_lines(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("slurmsweep: interrupted", file=sys.stderr)

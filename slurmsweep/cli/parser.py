@@ -169,6 +169,22 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_json(check)
 
+    doctor = _command(
+        commands,
+        "doctor",
+        "doctoring:doctor",
+        "try whether a folder is fit for sweeps, and this cluster too",
+    )
+    doctor.add_argument("folder", nargs="?", metavar="FOLDER", help="default: WANDB_DIR, or the current folder")
+    doctor.add_argument(
+        "--nodes", type=_natural, default=1, metavar="N", help="try it between N nodes of the cluster, in a job"
+    )
+    doctor.add_argument(
+        "--patience", type=_natural, default=300, metavar="SECONDS", help="to wait for that job (default 300)"
+    )
+    _add_json(doctor)
+    _add_resources(doctor.add_argument_group("Slurm", "of the job that tries it between nodes"))
+
     ls = _command(commands, "ls", "reading:ls", "list the sweeps below WANDB_DIR, or the current folder")
     _add_json(ls)
 
@@ -209,11 +225,15 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--template", default="array", metavar="NAME|PATH", help="job template (default array)")
     group.add_argument("--width", type=_natural, metavar="N", help="jobs at a time")
-    for name, text in RESOURCES.items():
-        group.add_argument(f"--{name}", metavar="X", help=text)
+    _add_resources(group)
     group.add_argument(
         "--sbatch", action="append", default=[], metavar="NAME=VALUE", help="any other sbatch option (repeatable)"
     )
+
+
+def _add_resources(parser: argparse._ActionsContainer) -> None:
+    for name, text in RESOURCES.items():
+        parser.add_argument(f"--{name}", metavar="X", help=text)
 
 
 def _natural(text: str) -> int:

@@ -16,13 +16,14 @@ from slurmsweep.launch import start
 from slurmsweep.launch.canary import Used, run_canary
 from slurmsweep.launch.forecast import SlurmsWord, ask_slurm, forecast
 from slurmsweep.launch.submit import Wishes, array_request
-from slurmsweep.report import tables
+from slurmsweep.report.terminal import printable
 from slurmsweep.slurm import executor
 from slurmsweep.state.layout import Layout, root_folder, sweep_folder
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.config import AVAILABLE
+from slurmsweep.sweepfile.secrets import without_secrets
 
 if TYPE_CHECKING:
     import argparse
@@ -83,7 +84,7 @@ def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
     config = replace(draft.config, program=draft.config.program or "<program>")
     params = search.parameters(config, number, _NO_ID)
     json_file = Layout(sweep_folder(root_folder(), _NO_ID)).args_json(number, 1)
-    argv = command.build_argv(config, params, environ=os.environ, json_file=json_file)
+    argv = command.build_argv(config, params, environ=without_secrets(os.environ), json_file=json_file)
     return {"number": number, "params": params, "argv": argv}
 
 
@@ -98,7 +99,7 @@ def _plan_text(document: dict[str, Any]) -> str:
     method = document["method"]
     lines = [f"{method} search, " + (f"{total} trials" if total is not None else "no end: give --count")]
     lines.append(f"commands run in {document['workdir']}")
-    lines += [f"  {row['number']:>4}  {tables.printable(shlex.join(row['argv']))}" for row in document["trials"]]
+    lines += [f"  {row['number']:>4}  {printable(shlex.join(row['argv']))}" for row in document["trials"]]
     if total is None or len(document["trials"]) < total:
         lines.append("  ...")
     if method == "random":

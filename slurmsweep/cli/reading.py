@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
 from slurmsweep.launch.observe import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
+from slurmsweep.report.terminal import printable_lines, printable_log
 from slurmsweep.report.view import SweepView, status_document
 from slurmsweep.state import foldcache, layout
 from slurmsweep.state.check import check as check_state
@@ -67,10 +68,20 @@ def logs(args: argparse.Namespace) -> int:
     if args.path:
         print(path)
         return 0
+    _print_log(path)
+    return 0
+
+
+def _print_log(path: str) -> None:
+    """As it is; on a terminal without what a terminal would act upon, but for colours."""
+    if sys.stdout.isatty():
+        with open(path, encoding="utf-8", errors="replace", newline="") as text:
+            for line in text:
+                sys.stdout.write(printable_log(line))
+        return
     sys.stdout.flush()
     with open(path, "rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)
-    return 0
 
 
 def best(args: argparse.Namespace) -> int:
@@ -159,7 +170,7 @@ def print_json(document: Any) -> None:
 
 def note(message: str) -> None:
     """A line for people, on stderr."""
-    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)
+    print(f"slurmsweep: {printable_lines(message)}", file=sys.stderr, flush=True)
 
 
 def _sweep_row(sweep_id: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from slurmsweep.report.terminal import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -38,9 +40,20 @@ def status_text(view: SweepView, jobs: Mapping[str, int]) -> str:
     best = view.best()
     if best and config.metric:
         lines.append(
-            f"  best    {config.metric.name} = {best.metric:g} in trial {best.number}: {params_text(best.params)}"
+            f"  best    {printable(config.metric.name)} = {best.metric:g} in trial {best.number}: "
+            + params_text(best.params)
         )
-    lines.append(f"  folder  {view.layout.folder}")
+    lines.append(f"  folder  {printable(view.layout.folder)}")
+    return "\n".join(lines)
+
+
+def findings_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """One line a finding, and its advice below it."""
+    lines = []
+    for row in rows:
+        lines.append(f"{row['fitness']:4}  {printable(row['subject'])}: {printable(row['why'])}")
+        if row["advice"]:
+            lines.append(f"      -> {printable(row['advice'])}")
     return "\n".join(lines)
 
 
@@ -52,11 +65,6 @@ def sweeps_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def params_text(params: Mapping[str, Any]) -> str:
     """``lr=0.1, opt={'name': 'adam'}``, safe for a terminal."""
     return ", ".join(f"{printable(name)}={printable(str(value))}" for name, value in params.items())
-
-
-def printable(text: str) -> str:
-    """The text without anything a terminal would act upon: control characters are shown as Python escapes them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _count_words(counts: Mapping[TrialState, int]) -> str:
@@ -97,6 +105,10 @@ def _telling(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[row.get(name, "") for name in names] for row in rows]
+    cells = [[_safe(row.get(name, "")) for name in names] for row in rows]
     # numbers are text already where they are parameters: "010" must not be shown as 10
-    return tabulate(cells, headers=names, disable_numparse=True, missingval="")
+    return tabulate(cells, headers=[printable(name) for name in names], disable_numparse=True, missingval="")
+
+
+def _safe(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
+from slurmsweep.sweepfile.secrets import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,9 +112,22 @@ def _value(name: str, value: Any, source: str) -> Value:
     # a newline would end the #SBATCH line, and what follows would be run
     if not text.isprintable():
         raise UsageError(f"{source}: {name} holds a control character ({_quoted(text)}); remove it")
+    if name == "export":
+        _refuse_secrets(text, source)
     if name == "time" and not _TIME.fullmatch(text):
         raise UsageError(f"{source}: time {_quoted(text)} is not a time; write minutes, 1:30:00 or 2-0")
     return text or True
+
+
+def _refuse_secrets(export: str, source: str) -> None:
+    """What stands in ``export`` stands in the batch script, which others may read."""
+    for item in export.split(","):
+        variable, equals, _ = item.partition("=")
+        if equals and is_secret(variable.strip()):
+            raise UsageError(
+                f"{source}: export gives the value of {variable.strip()}, which would stand in the batch script; set "
+                "it in your shell before you submit, and jobs inherit it"
+            )
 
 
 def _quoted(text: str) -> str:

@@ -82,15 +82,21 @@ def despite_stale_view(action: Callable[[], None]) -> None:
         FileExistsError, StateUnwritableError: as ``action`` does, the second after the last try.
     """
     for delay in _VIEW_LAGS:
-        try:
-            action()
-        except StateUnwritableError as error:
-            if getattr(error.__cause__, "errno", None) not in (errno.ENOENT, errno.ESTALE):
-                raise
-            time.sleep(delay)
-        else:
+        if _is_done(action):
             return
+        time.sleep(delay)
     action()
+
+
+def _is_done(action: Callable[[], None]) -> bool:
+    """False where the action failed in a way that a stale view explains."""
+    try:
+        action()
+    except StateUnwritableError as error:
+        if getattr(error.__cause__, "errno", None) not in (errno.ENOENT, errno.ESTALE):
+            raise
+        return False
+    return True
 
 
 def make_folder(path: str, access: Access = PRIVATE) -> None:

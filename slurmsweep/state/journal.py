@@ -218,7 +218,7 @@ class Journal:
 
     def _open_to_read(self) -> BinaryIO:
         try:
-            return open(self.path, "rb")
+            return os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         except OSError as error:
             raise _unreadable(self.path, error) from error
 

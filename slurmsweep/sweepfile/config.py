@@ -14,6 +14,7 @@ from slurmsweep.sweepfile.command import check_command, needs_program
 from slurmsweep.sweepfile.extensions import Extensions, read_extensions
 from slurmsweep.sweepfile.findings import Findings, nearest, suggest
 from slurmsweep.sweepfile.plain import packed, plain, unpacked
+from slurmsweep.sweepfile.secrets import is_secret
 from slurmsweep.sweepfile.sections import (
     FOREIGN,
     EarlyTerminate,
@@ -134,6 +135,7 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
     _check_keys(data, findings)
     texts = {key: _text(data, key, findings) for key in _TEXTS}
     parameters = _parameters(data, findings)
+    _warn_of_secrets(parameters, findings)
     config = SweepConfig(
         method=_method(data, findings),
         parameters=parameters,
@@ -195,6 +197,13 @@ def _parameters(data: dict[str, Any], findings: Findings) -> dict[str, Parameter
         return read_parameters(data["parameters"], ("parameters",), findings) if data["parameters"] is not None else {}
     findings.error(("parameters",), "is missing", "write what to search, such as {lr: {values: [0.1, 0.01]}}")
     return {}
+
+
+def _warn_of_secrets(parameters: dict[str, Parameter], findings: Findings) -> None:
+    for name in parameters:
+        if is_secret(name):
+            hint = f"leave it out and export it, or name it in the command as ${{envvar:{name}}}"
+            findings.warn(("parameters", name), "looks like a secret: it will stand in sweep.json and in tables", hint)
 
 
 def _text(data: dict[str, Any], key: str, findings: Findings) -> str | None:

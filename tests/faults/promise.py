@@ -26,6 +26,7 @@ class Tally:
     faults: int = 0
     chaos: int = 0
     mounted: int = 0
+    uncached: int = 0
     lost: int = 0
     doubled: int = 0
 
@@ -35,7 +36,9 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{self.kills:,} kill points, {self.faults:,} fault cases, {self.chaos:,} trials under random kills, "
-            f"{self.mounted:,} trials over two cached mounts: {self.lost} lost, {self.doubled} doubled"
+            f"{self.mounted:,} trials over two cached mounts"
+            + (f" and {self.uncached:,} over two without caches" if self.uncached else "")
+            + f": {self.lost} lost, {self.doubled} doubled"
         )
 
 

@@ -1,0 +1,306 @@
+"""Is this folder fit for sweeps, and this cluster for slurmsweep? Looks, and tries what can be tried."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import SchedulerUnavailableError, StateUnwritableError
+from slurmsweep.launch.probe import ROUNDS
+from slurmsweep.slurm import commands
+from slurmsweep.state import filesystem
+from slurmsweep.state.filesystem import Fitness
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slurmsweep.slurm.site import Site
+
+_GIB = 1 << 30
+#: Free bytes and files below which a sweep of a thousand trials may not fit, and below which hardly any does.
+_TIGHT_BYTES, _NO_BYTES = 10 * _GIB, _GIB // 4
+_TIGHT_FILES, _NO_FILES = 100_000, 5_000
+
+#: Seconds: a view of the filesystem older than this is a surprise, even for NFS (nfs(5), acregmin 3, acdirmin 30).
+_SLOW_VIEW = 5.0
+_CLOCK_APART = 5.0
+
+#: One process a node; its number is the task's.
+_NODE_SCRIPT = """\
+#!/bin/bash
+exec srun bash -c '"$1" -m slurmsweep.launch.probe "$2" "$SLURM_PROCID" "$3"' probe {python} {folder} {count}
+"""
+
+#: Seconds to wait for processes on this machine to finish their part.
+_LOCAL_PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's.
+
+    Attributes:
+        fitness: good, warn or bad.
+        subject: what was looked at.
+        why: what was seen.
+        advice: what to do; empty where nothing needs doing.
+    """
+
+    fitness: Fitness
+    subject: str
+    why: str
+    advice: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """The document of one line."""
+        return {"fitness": self.fitness.value, "subject": self.subject, "why": self.why, "advice": self.advice}
+
+
+def look_at_folder(folder: str, *, cluster: bool) -> list[Finding]:
+    """What the mount table and the filesystem say of an existing folder."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        mount = filesystem.mount_of(os.path.realpath(folder), file.read())
+    findings = []
+    if mount:
+        said = filesystem.opinion(mount, cluster=cluster)
+        findings.append(Finding(said.fitness, "filesystem", said.why, said.advice))
+    if os.stat(folder).st_mode & 0o002:
+        why = f"{folder} is writable by everybody: others could put their own sweep there"
+        findings.append(Finding(Fitness.WARN, "permissions", why, f"chmod o-w {folder}"))
+    status = os.statvfs(folder)
+    return [*findings, _judge_bytes(status.f_bavail * status.f_frsize), _judge_files(status.f_files, status.f_favail)]
+
+
+def _judge_bytes(free: int) -> Finding:
+    why = f"{free / _GIB:.1f} GiB free (quotas are not asked)"
+    if free < _NO_BYTES:
+        return Finding(Fitness.BAD, "space", why, "free some, or choose another folder by WANDB_DIR")
+    if free < _TIGHT_BYTES:
+        return Finding(
+            Fitness.WARN, "space", why, "checkpoints and logs may fill it: see `plan` for what a sweep needs"
+        )
+    return Finding(Fitness.GOOD, "space", why)
+
+
+def _judge_files(total: int, free: int) -> Finding:
+    if total == 0:
+        return Finding(Fitness.GOOD, "files", "this filesystem names no limit of files")
+    why = f"{free:,} more files fit; a finished trial has at most six"
+    if free < _NO_FILES:
+        return Finding(Fitness.BAD, "files", why, "remove some, or choose another folder by WANDB_DIR")
+    if free < _TIGHT_FILES:
+        return Finding(Fitness.WARN, "files", why, "see `plan` for how many a sweep makes")
+    return Finding(Fitness.GOOD, "files", why)
+
+
+def judge_site(seen: Site) -> list[Finding]:
+    """What to think of a cluster."""
+    if "sbatch" in seen.missing:
+        why = "there is no sbatch here: sweeps run on this machine alone"
+        return [Finding(Fitness.WARN, "slurm", why, "for a cluster, run this on its login node")]
+    findings = [_judge_controller(seen)]
+    return findings if seen.silent else [*findings, _judge_accounting(seen), _judge_limits(seen)]
+
+
+def _judge_controller(seen: Site) -> Finding:
+    if seen.silent:
+        return Finding(
+            Fitness.BAD, "slurm", seen.silent, "ask the administrators: is slurmctld up, is slurm.conf here?"
+        )
+    if seen.missing:
+        return Finding(
+            Fitness.BAD, "slurm", f"not installed: {', '.join(seen.missing)}", "install Slurm's client programs"
+        )
+    return Finding(Fitness.GOOD, "slurm", f"version {seen.version}, the controller answers")
+
+
+def _judge_accounting(seen: Site) -> Finding:
+    if seen.accounting == "on":
+        return Finding(Fitness.GOOD, "accounting", "on: why a job ended can be asked later")
+    advice = "run `status` or `resubmit` soon after jobs end: Slurm forgets them after MinJobAge"
+    return Finding(Fitness.WARN, "accounting", seen.accounting, advice)
+
+
+def _judge_limits(seen: Site) -> Finding:
+    jobs = f", {seen.max_job_count:,} jobs of all users" if seen.max_job_count else ""
+    why = f"arrays of up to {seen.max_array_size:,} jobs{jobs}"
+    if seen.submit_limit is None:
+        return Finding(Fitness.GOOD, "limits", f"{why}; no limit of submitted jobs is set for you")
+    why = f"{why}; you may have {seen.submit_limit:,} jobs submitted"
+    return Finding(Fitness.WARN, "limits", why, f"submit at most so many at a time: --count {seen.submit_limit}")
+
+
+def try_out_here(folder: str) -> list[dict[str, Any]]:
+    """Let two processes of this machine try the folder; what each saw. Raises StateUnwritableError."""
+    place = _probe_folder(folder)
+    try:
+        crowd = [subprocess.Popen(_probe_command(place, number, 2)) for number in range(2)]
+        for process in crowd:
+            process.wait(_LOCAL_PATIENCE)
+        return _collect(place, 2)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def try_out_on_nodes(folder: str, nodes: int, options: Mapping[str, str], patience: float) -> list[dict[str, Any]]:
+    """Let one process on each of ``nodes`` nodes try the folder, in a job of their own.
+
+    Args:
+        folder: to try; the nodes must see it.
+        nodes: how many.
+        options: of sbatch, such as the partition.
+        patience: seconds to wait for the job to start and end; it is cancelled then.
+
+    Raises:
+        SchedulerUnavailableError: Slurm refused the job, or it did not run in time.
+        StateUnwritableError: the folder could not be written.
+    """
+    place = _probe_folder(folder)
+    script = _NODE_SCRIPT.format(python=shlex.quote(sys.executable), folder=shlex.quote(place), count=nodes)
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    layout = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--time=5", f"--output={place}/out"]
+    job = ""
+    try:
+        job = _sbatch([*layout, *flags], script)
+        return _wait_for_nodes(place, nodes, job, patience)
+    finally:
+        if job:
+            commands.call("scancel", job)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _sbatch(flags: list[str], script: str) -> str:
+    done = commands.call("sbatch", "--parsable", *flags, text=script)
+    if done.returncode:
+        raise SchedulerUnavailableError(f"sbatch: {commands.first_line(done.stderr)}")
+    return done.stdout.strip().partition(";")[0]
+
+
+def _wait_for_nodes(place: str, nodes: int, job: str, patience: float) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + patience
+    while len(seen := _collect(place, nodes)) < nodes:
+        state = commands.call("squeue", "-h", "-j", job, "-O", "State:20,Reason:60").stdout.split()
+        if not state and len(seen := _collect(place, nodes)) < nodes:
+            said = commands.first_line(_read(f"{place}/out")) or "it said nothing: do the nodes see the folder?"
+            raise SchedulerUnavailableError(f"job {job} on {nodes} nodes ended without a result: {said}")
+        if time.monotonic() > deadline:
+            raise SchedulerUnavailableError(
+                f"job {job} on {nodes} nodes is {' '.join(state).lower()} after {patience:.0f} s"
+            )
+        time.sleep(1.0)
+    return seen
+
+
+def judge_trial(seen: list[dict[str, Any]]) -> list[Finding]:
+    """What to think of what the processes saw."""
+    broken = [f"{one['host']}: {one['error']}" for one in seen if "error" in one]
+    if broken:
+        advice = "they must see each other's files within seconds: is it the same filesystem on all of them?"
+        return [Finding(Fitness.BAD, "tried", "; ".join(broken), advice)]
+    hosts = sorted({one["host"] for one in seen})
+    where = " and ".join(hosts) if len(hosts) > 1 else f"{len(seen)} processes on {hosts[0]}"
+    return [
+        _judge_mkdir(seen, where),
+        _judge_lock(seen, where),
+        *_judge_delays(seen[0], where),
+        *_judge_clock(seen[0], hosts),
+        *_judge_programs(seen),
+    ]
+
+
+def _judge_mkdir(seen: list[dict[str, Any]], where: str) -> Finding:
+    made = sum(one["made"] for one in seen)
+    shares = "+".join(str(one["made"]) for one in seen)
+    why = f"{ROUNDS} folders, {shares} made by {where}"
+    if made == ROUNDS:
+        return Finding(Fitness.GOOD, "mkdir", f"{why}: each has one maker")
+    return Finding(
+        Fitness.BAD, "mkdir", f"{why}: not each has one maker", "trials would be run twice here: do not use it"
+    )
+
+
+def _judge_lock(seen: list[dict[str, Any]], where: str) -> Finding:
+    errors = {one["lock_error"] for one in seen} - {None}
+    intruders = sum(one["intruders"] for one in seen)
+    if errors:
+        return Finding(
+            Fitness.BAD, "lock", f"files cannot be locked: {errors.pop()}", "choose another folder by WANDB_DIR"
+        )
+    if intruders:
+        why = f"held by two at once {intruders} times, by {where}"
+        advice = "no trial is run twice (folders decide), but records may be lost until `check --repair`"
+        return Finding(Fitness.BAD, "lock", why, advice)
+    return Finding(Fitness.GOOD, "lock", f"never held by two at once, by {where}")
+
+
+def _judge_delays(first: dict[str, Any], where: str) -> list[Finding]:
+    if first.get("name_delay") is None:
+        return []
+    name, byte = first["name_delay"], first["byte_delay"]
+    why = f"a new file is seen after {_ms(name)}, an appended byte after {_ms(byte)}, by {where}"
+    if max(name, byte) > _SLOW_VIEW:
+        return [Finding(Fitness.WARN, "delay", why, "`status` may be that late; claims wait for nothing of it")]
+    return [Finding(Fitness.GOOD, "delay", why)]
+
+
+def _judge_clock(first: dict[str, Any], hosts: list[str]) -> list[Finding]:
+    if first.get("clock") is None or len(hosts) < 2:
+        return []
+    apart = abs(first["clock"])
+    why = f"the nodes' clocks are {apart:.3f} s apart"
+    if apart > _CLOCK_APART:
+        return [Finding(Fitness.WARN, "clock", why, "times in tables mislead; nothing is decided by them")]
+    return [Finding(Fitness.GOOD, "clock", why)]
+
+
+def _judge_programs(seen: list[dict[str, Any]]) -> list[Finding]:
+    findings = []
+    for host in sorted({one["host"] for one in seen}):
+        one = next(one for one in seen if one["host"] == host)
+        findings.append(Finding(Fitness.GOOD, f"python on {host}", one["python"]))
+        if one["wandb"]:
+            findings.append(Finding(Fitness.GOOD, f"wandb on {host}", one["wandb"]))
+        else:
+            why = "the python on PATH has no wandb"
+            advice = "scripts that import wandb will fail; those that import slurmsweep, or neither, do not need it"
+            findings.append(Finding(Fitness.WARN, f"wandb on {host}", why, advice))
+    return findings
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _probe_folder(folder: str) -> str:
+    try:
+        return tempfile.mkdtemp(prefix=".slurmsweep-doctor-", dir=folder)
+    except OSError as error:
+        raise StateUnwritableError(
+            f"cannot write {folder}: {error.strerror}; choose another folder by WANDB_DIR"
+        ) from error
+
+
+def _probe_command(place: str, number: int, count: int) -> list[str]:
+    return [sys.executable, "-m", "slurmsweep.launch.probe", place, str(number), str(count)]
+
+
+def _collect(place: str, count: int) -> list[dict[str, Any]]:
+    """What was seen so far, by number."""
+    texts = [_read(f"{place}/seen-{number}.json") for number in range(count)]
+    return [json.loads(text) for text in texts if text]
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,70 @@
+"""Nothing that others wrote can act upon a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from slurmsweep.report.terminal import printable, printable_lines, printable_log
+
+#: Clears the screen, sets the title, moves the cursor, rings, goes back: with ESC and with C1 controls.
+NASTY = "\x1b[2J\x1b]0;title\x07\x9b31m\rback\x08"
+
+
+def test_controls_are_shown_as_text():
+    assert printable(NASTY) == r"\x1b[2J\x1b]0;title\x07\x9b31m\rback\x08"
+    assert printable_lines("a\x1b[1m\nb") == "a\\x1b[1m\nb"
+    assert printable("größe → 5") == "größe → 5"
+
+
+def test_a_log_keeps_its_colours_and_its_layout():
+    line = "\x1b[1;31mloss\x1b[0m\t0.5\r\n"
+
+    assert printable_log(line) == line
+    assert printable_log(f"a{NASTY}b") == "a\\x1b[2J\\x1b]0;title\\x07\\x9b31m\rback\\x08b"
+
+
+@pytest.fixture
+def nasty_sweep(slurmsweep, tmp_path):
+    (tmp_path / "train.py").write_text("print('\\x1b[2Jlog')\nraise SystemExit(3)\n")
+    (tmp_path / "sweep.yaml").write_text(
+        'program: train.py\nmethod: grid\nname: "a\\e[2Jname"\nparameters: {x: {values: ["\\e[2Jvalue"]}}\n'
+    )
+    done = slurmsweep("run", "sweep.yaml", "--backend", "local")
+    assert "\x1b[2J" not in done.stdout + done.stderr
+    [folder] = (tmp_path / "wandb").iterdir()
+    return folder.name.removeprefix("sweep-")
+
+
+@pytest.mark.parametrize("command", ["status", "trials", "plan", "resubmit --dry-run", "ls"])
+def test_no_command_lets_a_value_through(slurmsweep, nasty_sweep, command):
+    words = command.split()
+    target = {"plan": ["sweep.yaml"], "ls": []}.get(words[0], [nasty_sweep])
+    done = slurmsweep(*words, *target)
+
+    assert "\x1b" not in done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_errors_do_not_let_a_name_through(slurmsweep, tmp_path):
+    (tmp_path / "bad.yaml").write_text('method: grid\nprogram: "t\\e[2J.py"\nparameters: {x: {value: 1}}\n')
+
+    done = slurmsweep("create", "bad.yaml")
+
+    assert (done.returncode, "\x1b" in done.stderr) == (2, False)
+
+
+def test_logs_are_filtered_for_a_terminal_and_left_alone_for_a_pipe(slurmsweep, nasty_sweep, tmp_path):
+    assert "\x1b[2Jlog" in slurmsweep("logs", nasty_sweep, "0").stdout
+
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "slurmsweep", "logs", nasty_sweep, "0"], cwd=tmp_path, stdout=theirs, check=True
+    )
+    os.close(theirs)
+    assert b"\\x1b[2Jlog" in os.read(ours, 4096)
+    os.close(ours)
