@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore
 
+#: Seconds: what a job under the journal's lock takes from the others, and the bounds of what is waited for that.
+_SECONDS_A_JOB = 0.002
+_SHORTEST_SPREAD, _LONGEST_SPREAD = 0.01, 5.0
+
 #: Seconds between tries to record an outcome: a full disk or a restarting file server passes, a result is precious.
 _RECORD_AGAIN = (1, 2, 5, 10, 20, 40, 60, 60, 60)
 
@@ -45,6 +49,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
         StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
     """
     owner = identity.this_process(environ)
+    store.journal.first_wait = _first_wait(environ)
     child.adopt_orphans()
     code = 0
     with child.signals_blocked():
@@ -63,6 +68,16 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
     if code == 0:
         _remove_own_job_output(environ)
     return code
+
+
+def _first_wait(environ: Mapping[str, str]) -> float:
+    """Seconds over which the jobs of a large array spread when they find the journal's lock held.
+
+    A job that finds it free does not wait. Of thousands that start in the same second nearly all find it held; they
+    then come back over about the time that serving all of them takes, and not all within the next 10 ms.
+    """
+    tasks = int(environ.get("SLURM_ARRAY_TASK_COUNT") or 1)
+    return min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, tasks * _SECONDS_A_JOB))
 
 
 def _next_claim(store: SweepStore, owner: Owner) -> Claim | NothingLeft:

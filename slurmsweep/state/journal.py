@@ -171,6 +171,8 @@ class Journal:
         self.path = path
         self.tries = 0
         """How often the lock was asked for so far: what waiting costs the file server."""
+        self.first_wait = _FIRST_WAIT
+        """Seconds within which the second try falls. Who knows to be one of thousands sets it higher."""
 
     @contextmanager
     def locked(self, timeout: float = LOCK_TIMEOUT) -> Iterator[LockedJournal]:
@@ -225,7 +227,7 @@ class Journal:
     def _acquire(self, timeout: float) -> tuple[int, int]:
         """A descriptor that holds the lock of the file that is the journal now, and the file's size."""
         started = time.monotonic()
-        longest = _FIRST_WAIT
+        longest = self.first_wait
         while True:
             descriptor = self._open()
             try:
@@ -254,7 +256,7 @@ class Journal:
                     return None
                 raise _unreadable(self.path, error) from error
             self._wait(started, timeout, longest)
-            longest = min(longest * 1.6, _longest_wait(time.monotonic() - started))
+            longest = min(longest * 1.6, max(self.first_wait, _longest_wait(time.monotonic() - started)))
 
     def _wait(self, started: float, timeout: float, longest: float) -> None:
         if time.monotonic() - started >= timeout:

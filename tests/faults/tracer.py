@@ -32,7 +32,7 @@ _AT_SYSCALL = signal.SIGTRAP | 0x80
 _RAX, _ORIG_RAX, _RDI, _RSI = 80, 120, 112, 104
 
 #: <asm/unistd_64.h>: calls with the descriptor of a file as their first argument ...
-_ON_DESCRIPTORS = {0: "read", 1: "write", 5: "fstat", 17: "pread64", 73: "flock", 74: "fsync"}
+_ON_DESCRIPTORS = {0: "read", 1: "write", 3: "close", 5: "fstat", 17: "pread64", 73: "flock", 74: "fsync"}
 
 #: ... with a path as their first, and with one as their second.
 _ON_PATHS = {4: "stat", 82: "rename", 83: "mkdir", 84: "rmdir", 86: "link", 87: "unlink"}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
+from faults import tracer
+from faults.promise import one_trial
 
 from slurmsweep.state.journal import encode
+from slurmsweep.state.store import SweepStore
 
 #: The whole of a claim in a fresh process, imports excluded: bytes asked from the system, by its own account.
 CLAIM_ONCE = """
@@ -27,11 +32,7 @@ print(read_so_far() - before - idle, claim.slot.trial)
 
 @pytest.mark.parametrize(("trials", "claimed"), [(100, 50), (1_000_000, 500_000)])
 def test_a_claim_reads_at_most_8_kib_of_state(make_store, trials, claimed):
-    store = make_store(trials)
-    record = {"op": "claim", "t": claimed - 1, "a": 1, "k": "0" * 16, "at": 1.0, "o": {"host": "n"}}
-    line = encode({**record, "h": {"s": claimed, "n": claimed, "c": {"running": 3, "finished": claimed - 3}}})
-    with open(store.journal.path, "ab") as file:
-        file.write(line * claimed)
+    store = half_done(make_store(trials), claimed)
 
     done = subprocess.run(
         [sys.executable, "-c", CLAIM_ONCE, store.layout.folder], capture_output=True, text=True, check=True
@@ -40,3 +41,41 @@ def test_a_claim_reads_at_most_8_kib_of_state(make_store, trials, claimed):
     read, trial = map(int, done.stdout.split())
     assert trial == claimed
     assert 0 < read <= 8 * 1024
+
+
+def half_done(store, claimed: int):
+    """As many records as claims, all alike: only the last one is read."""
+    record = {"op": "claim", "t": claimed - 1, "a": 1, "k": "0" * 16, "at": 1.0, "o": {"host": "n"}}
+    line = encode({**record, "h": {"s": claimed, "n": claimed, "c": {"running": 3, "finished": claimed - 3}}})
+    with open(store.journal.path, "ab") as file:
+        file.write(line * claimed)
+    return store
+
+
+def whole_trial(folder: str, say) -> None:
+    one_trial(SweepStore.open_to_run(folder), say)
+
+
+def requests(store) -> Counter:
+    """Calls on files of the sweep, by kind, that open it, claim and finish: what a file server would see."""
+    folder = store.layout.folder
+    calls = tracer.trace(functools.partial(whole_trial, folder)).calls
+    return Counter(name for name, path in calls if path.startswith(folder))
+
+
+@pytest.mark.skipif(not tracer.SUPPORTED, reason="tests/faults/tracer.py knows Linux on x86-64 only")
+def test_a_trial_costs_at_most_40_requests_and_3_fsyncs(make_store):
+    store = make_store(3)
+    first, second = requests(store), requests(store)
+
+    assert first.total() <= 40, first
+    assert first["fsync"] <= 3
+    assert second.total() < first.total()  # its shard's folder is there
+
+
+@pytest.mark.skipif(not tracer.SUPPORTED, reason="tests/faults/tracer.py knows Linux on x86-64 only")
+def test_a_million_trials_cost_no_more_requests_than_a_thousand(make_store, tmp_path):
+    small = half_done(make_store(1_000, tmp_path / "small"), 500)
+    large = half_done(make_store(1_000_000, tmp_path / "large"), 500_000)
+
+    assert requests(small) == requests(large)
