@@ -198,7 +198,7 @@ def test_a_command_that_is_not_there_is_a_failed_trial(create, slurmsweep, trial
 
     assert slurmsweep("agent", sweep).returncode == 127
     assert trial(sweep)["cause"] == "exit 127"
-    assert "No such file or directory: 'no-such-program'" in log_of(slurmsweep, sweep)
+    assert "cannot start 'no-such-program': No such file or directory" in log_of(slurmsweep, sweep)
 
 
 def test_an_unset_environment_variable_is_named_in_the_log(create, slurmsweep, trial):
