@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.cli.parser import RESOURCES
+from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.reading import print_json
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnwritableError
 from slurmsweep.launch import doctor as checks

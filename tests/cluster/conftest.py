@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 LAB = Path(os.environ.get("SLURMSWEEP_LAB", "/tmp/slurmsweep-lab"))
+#: First port of the first cluster; the second one's are a hundred further on.
+PORTS = int(os.environ.get("SLURMSWEEP_LAB_PORTS", "26800"))
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def cluster_without_accounting():
     """A second cluster beside it, which keeps no accounts and forgets a job two seconds after its end."""
     knobs = {
         "SLURMSWEEP_LAB_ACCOUNTING": "0",
-        "SLURMSWEEP_LAB_PORTS": "26900",
+        "SLURMSWEEP_LAB_PORTS": str(PORTS + 100),
         "SLURMSWEEP_LAB_NODES": "2",
         "SLURMSWEEP_LAB_MINJOBAGE": "2",
     }

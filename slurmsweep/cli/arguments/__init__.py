@@ -1,0 +1,1 @@
+"""The arguments of every command, by what the commands do. Imports nothing else of ours: agents parse with it too."""

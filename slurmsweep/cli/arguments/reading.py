@@ -1,0 +1,60 @@
+"""Arguments of the commands that read: status, trials, logs, best, check, doctor, ls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurmsweep.cli.arguments.common import add_json, add_resources, add_sweep, command, natural, number
+
+if TYPE_CHECKING:
+    from slurmsweep.cli.arguments.common import Commands
+
+
+def add_commands(commands: Commands) -> None:
+    """Add them to the command line."""
+    status = command(commands, "status", "reading:status", "show state, counts and the best trial of a sweep")
+    add_sweep(status)
+    add_json(status)
+
+    trials = command(commands, "trials", "reading:trials", "list the trials of a sweep")
+    add_sweep(trials)
+    trials.add_argument("--state", action="append", metavar="STATE", help="only those in this state (repeatable)")
+    trials.add_argument("--limit", type=natural, metavar="N", help="at most N (default 100; all with --json)")
+    add_json(trials)
+
+    logs = command(commands, "logs", "reading:logs", "print the log of a trial's newest attempt")
+    add_sweep(logs)
+    logs.add_argument("trial", type=number, metavar="TRIAL", help="number of the trial")
+    logs.add_argument("--attempt", type=natural, metavar="N", help="an older attempt")
+    logs.add_argument("--path", action="store_true", help="print the log's path instead")
+
+    best = command(commands, "best", "reading:best", "show the best finished trials by the sweep's metric")
+    add_sweep(best)
+    best.add_argument("--top", type=natural, default=1, metavar="N", help="how many (default 1)")
+    add_json(best)
+
+    check = command(commands, "check", "reading:check", "prove that no trial is lost or doubled; exit code 1 otherwise")
+    add_sweep(check)
+    check.add_argument(
+        "--repair", action="store_true", help="rebuild the journal from the trials' folders, if anything is wrong"
+    )
+    add_json(check)
+
+    doctor = command(
+        commands,
+        "doctor",
+        "doctoring:doctor",
+        "try whether a folder is fit for sweeps, and this cluster too",
+    )
+    doctor.add_argument("folder", nargs="?", metavar="FOLDER", help="default: WANDB_DIR, or the current folder")
+    doctor.add_argument(
+        "--nodes", type=natural, default=1, metavar="N", help="try it between N nodes of the cluster, in a job"
+    )
+    doctor.add_argument(
+        "--patience", type=natural, default=300, metavar="SECONDS", help="to wait for that job (default 300)"
+    )
+    add_json(doctor)
+    add_resources(doctor.add_argument_group("Slurm", "of the job that tries it between nodes"))
+
+    ls = command(commands, "ls", "reading:ls", "list the sweeps below WANDB_DIR, or the current folder")
+    add_json(ls)
