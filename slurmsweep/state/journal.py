@@ -17,7 +17,7 @@ import random
 import stat
 import time
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -188,7 +188,7 @@ class Journal:
         try:
             yield LockedJournal(self.path, descriptor, size)
         finally:
-            os.close(descriptor)  # which releases the lock
+            _let_go(descriptor)  # of the lock, too
 
     @contextmanager
     def locked_whatever_is_in_it(self, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
@@ -197,7 +197,7 @@ class Journal:
         try:
             yield
         finally:
-            os.close(descriptor)
+            _let_go(descriptor)
 
     def lines(self, offset: int = 0, number: int = 0) -> Iterator[Line]:
         """Every line from ``offset`` on, damaged ones too; an unfinished last line is left out. Takes no lock.
@@ -233,11 +233,11 @@ class Journal:
             try:
                 size = self._wait_for_lock(descriptor, started, timeout, longest)
             except BaseException:
-                os.close(descriptor)
+                _let_go(descriptor)
                 raise
             if size is not None:
                 return descriptor, size
-            os.close(descriptor)
+            _let_go(descriptor)
             longest = _LONGEST_FIRST_WAIT
             self._wait(started, timeout, longest)
 
@@ -304,6 +304,12 @@ class Journal:
             raise _unreadable(self.path, error) from error
 
 
+def _let_go(descriptor: int) -> None:
+    """Close the journal. What was to be on disk has been fsynced, so an error that comes this late changes nothing."""
+    with suppress(OSError):  # close(2): the descriptor is closed all the same
+        os.close(descriptor)
+
+
 def _longest_wait(waited: float) -> float:
     """The longest pause between two tries, in seconds: who has waited long asks less often.
 
@@ -319,7 +325,7 @@ def _try_lock(descriptor: int) -> bool | None:
     except OSError as error:
         if error.errno in _PASSING_ERRORS:
             return None
-        os.close(descriptor)
+        _let_go(descriptor)
         raise StateUnreadableError(
             f"this filesystem does not lock files ({error.strerror}): put the sweep on another one by WANDB_DIR",
         ) from error
