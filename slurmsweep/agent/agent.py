@@ -14,6 +14,7 @@ from slurmsweep.agent import child, identity, stopping
 from slurmsweep.agent.attempt import prepare, run_attempt
 from slurmsweep.errors import StateError
 from slurmsweep.state import durable
+from slurmsweep.state.assignment import assigned
 from slurmsweep.state.store import Claim, NothingLeft
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
 
     Raises:
         StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
+        UsageError: the batch script names no trial for this job, though it does for others.
     """
     owner = identity.this_process(environ)
     store.journal.first_wait = _first_wait(environ)
@@ -57,7 +59,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
             stop = child.pending_stop()
             if stop is not None and stopping.asks_to_stop(stop):
                 return code or 128 + stop
-            claim = _next_claim(store, owner)
+            claim = _next_claim(store, owner, environ)
             if isinstance(claim, NothingLeft):
                 say(f"nothing left to do: {claim.reason}")
                 break
@@ -80,12 +82,13 @@ def _first_wait(environ: Mapping[str, str]) -> float:
     return min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, tasks * _SECONDS_A_JOB))
 
 
-def _next_claim(store: SweepStore, owner: Owner) -> Claim | NothingLeft:
+def _next_claim(store: SweepStore, owner: Owner, environ: Mapping[str, str]) -> Claim | NothingLeft:
     if owner.restart:
         held = store.continue_after_requeue(owner)
         if held is not None:
             return held
-    return store.claim(owner)
+    slot = assigned(environ)
+    return store.claim(owner) if slot is None else store.claim_slot(owner, slot)
 
 
 def _run_claim(

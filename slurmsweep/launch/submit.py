@@ -11,10 +11,12 @@ from slurmsweep.slurm import executor, limits, queue
 from slurmsweep.slurm.executor import ArrayRequest
 from slurmsweep.slurm.resources import merge
 from slurmsweep.slurm.template import Template, load_template
+from slurmsweep.state.assignment import MAX_SLOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from slurmsweep.state.head import Slot
     from slurmsweep.state.store import SweepStore
     from slurmsweep.sweepfile.config import SweepConfig
 
@@ -59,7 +61,20 @@ def submit(store: SweepStore, count: int, wishes: Wishes) -> list[Submitted]:
     return [_submit_array(store, array_request(store, tasks, wishes, template)) for tasks in sizes]
 
 
-def array_request(store: SweepStore, tasks: int, wishes: Wishes, template: Template | None = None) -> ArrayRequest:
+def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> list[Submitted]:
+    """Submit one agent for each of ``slots``, which runs that attempt and no other. Raises as :func:`submit`.
+
+    Attempts beyond the first must have been allowed before (:func:`slurmsweep.launch.reconcile.give_back`).
+    """
+    template = load_template(wishes.template)
+    size = min(limits.max_array_size(), MAX_SLOTS)
+    parts = [tuple(slots[start : start + size]) for start in range(0, len(slots), size)]
+    return [_submit_array(store, array_request(store, len(part), wishes, template, part)) for part in parts]
+
+
+def array_request(
+    store: SweepStore, tasks: int, wishes: Wishes, template: Template | None = None, slots: tuple[Slot, ...] = ()
+) -> ArrayRequest:
     """What would be handed to Slurm for ``tasks`` trials. Raises UsageError."""
     template = template or load_template(wishes.template)
     return ArrayRequest(
@@ -71,6 +86,7 @@ def array_request(store: SweepStore, tasks: int, wishes: Wishes, template: Templ
         sweep_dir=store.layout.folder,
         jobs_dir=store.layout.jobs,
         workdir=store.manifest.workdir,
+        slots=slots,
     )
 
 

@@ -19,11 +19,13 @@ from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.slurm import commands
 from slurmsweep.slurm.refusals import explain
-from slurmsweep.state import durable
+from slurmsweep.state import assignment, durable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from slurmsweep.state.head import Slot
 
 #: Minutes, where neither command line nor sweep file nor template say.
 DEFAULT_TIME = "60"
@@ -45,6 +47,7 @@ class ArrayRequest:
         sweep_dir: what the body finds as ``$1``.
         jobs_dir: where script and output go.
         workdir: the job's current folder.
+        slots: what each element runs; empty where an element takes the next trial there is.
     """
 
     name: str
@@ -55,6 +58,7 @@ class ArrayRequest:
     sweep_dir: str
     jobs_dir: str
     workdir: str
+    slots: tuple[Slot, ...] = ()
 
 
 def render(request: ArrayRequest) -> str:
@@ -125,6 +129,7 @@ class _ArrayExecutor(SlurmExecutor):
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         """Without what a surrounding job has set: it would be taken for wishes about the new one."""
         inherited = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]
+        inherited.append(assignment.VARIABLE)
         unset = [word for name in inherited for word in ("-u", name)]
         return ["env", *unset, "LC_ALL=C", "sbatch", str(submission_file_path)]
 
@@ -166,6 +171,7 @@ def _command(request: ArrayRequest) -> str:
         f"set -- {shlex.quote(request.sweep_dir)}",
         f"export SLURMSWEEP_PYTHON={shlex.quote(sys.executable)}",
         *([f"export SLURMSWEEP_WARNING_SECONDS={warning}"] if warning.isdecimal() else []),
+        *([f"export {assignment.VARIABLE}={assignment.to_text(request.slots)}"] if request.slots else []),
         "",
         request.body,
     ]

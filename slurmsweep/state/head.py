@@ -70,9 +70,13 @@ class Head:
         return replace(self, counts={state: n for state, n in counts.items() if n})
 
     def without(self, slot: Slot) -> Head:
-        """The slot was claimed: by the writer, or by somebody whose folder the writer met."""
+        """The slot was claimed: by the writer, or by somebody whose folder the writer met.
+
+        A trial beyond the next new one (some arrays name theirs) leaves it where it is: claims get there and pass on.
+        """
         queue = tuple(s for s in self.queue if s != slot)
-        return replace(self, queue=queue, next_trial=max(self.next_trial, slot.trial + 1))
+        is_next = slot.trial == self.next_trial
+        return replace(self, queue=queue, next_trial=self.next_trial + is_next)
 
     def room(self) -> int:
         """How many further retries the head can hold."""

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: Bytes of journal read for "nothing left" that are worth a record, so that the next agent begins after them.
 _WORTH_A_RECORD = 64 * 1024
 
+#: Folders of others met on the way to "nothing left" that are worth one.
+_WORTH_A_STEP = 64
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -158,6 +161,22 @@ class SweepStore:
             self._record_exhausted(reading.offset)
         return result
 
+    def claim_slot(self, owner: Owner, slot: Slot) -> Claim | NothingLeft:
+        """Take that attempt and no other: an array element that was made for a trial, with its time and memory.
+
+        Who assigns an attempt beyond the first has allowed it before (a retry record).
+
+        Raises: as :meth:`claim`.
+        """
+        with self.transaction() as transaction:
+            if transaction.head.word is not None:
+                return NothingLeft(f"the sweep is {transaction.head.word}", is_ordered=True)
+            claim = Claim(slot, _new_token(), owner)
+            if self._make_attempt(claim):
+                self._record_claim(transaction, claim)
+                return claim
+        return NothingLeft(f"attempt {slot.attempt} of trial {slot.trial}, which this job was for, has been claimed")
+
     def continue_after_requeue(self, owner: Owner) -> Claim | None:
         """The next attempt of the trial that an earlier incarnation of this Slurm job holds; None if it holds none.
 
@@ -265,6 +284,8 @@ class SweepStore:
                 if self._make_attempt(claim):
                     self._record_claim(transaction, claim)
                     return claim, 0
+            if transaction.head.next_trial - head.next_trial > _WORTH_A_STEP:
+                transaction.exhausted(head.exhausted)  # the next agent need not meet all these folders again
         return NothingLeft("every trial has been claimed"), head.exhausted
 
     def _candidates(

@@ -1,0 +1,114 @@
+"""Arrays whose elements are made for certain trials: who runs what, and what that leaves to others."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurmsweep.errors import UsageError
+from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.state.assignment import assigned, to_text
+from slurmsweep.state.check import check
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.store import Claim, NothingLeft
+
+ME = Owner("here", 1, 1, "b")
+FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
+FAILED = Outcome(TrialState.FAILED, "exit 1", exit_code=1, ended=1.0)
+
+
+@pytest.mark.parametrize(
+    ("slots", "text"),
+    [
+        ([Slot(n, 1) for n in range(12)], "0-11"),
+        ([Slot(7, 1)], "7"),
+        ([Slot(7, 1), Slot(8, 2), Slot(9, 2), Slot(3, 1)], "7,8-9:2,3"),
+        ([Slot(5, 1), Slot(4, 1)], "5,4"),
+    ],
+)
+def test_text_says_what_each_element_runs(slots, text):
+    assert to_text(slots) == text
+    there = [assigned({"SLURMSWEEP_SLOTS": text, "SLURM_ARRAY_TASK_ID": str(n)}) for n in range(len(slots))]
+    assert there == slots
+
+
+def test_without_the_variable_or_outside_an_array_nothing_is_assigned():
+    assert assigned({"SLURM_ARRAY_TASK_ID": "3"}) is None
+    assert assigned({"SLURMSWEEP_SLOTS": "0-3"}) is None
+
+
+@pytest.mark.parametrize(("text", "word"), [("0-2", "element 3"), ("0-2,x", "'x'")])
+def test_an_element_without_a_trial_is_an_error(text, word):
+    with pytest.raises(UsageError, match=word):
+        assigned({"SLURMSWEEP_SLOTS": text, "SLURM_ARRAY_TASK_ID": "3"})
+
+
+def test_trials_ahead_of_the_others_are_claimed_and_passed_by_later_claims(make_store):
+    store = make_store(5)
+
+    ahead = [store.claim_slot(ME, Slot(n, 1)) for n in (3, 1)]
+    others = [store.claim(ME) for _ in range(3)]
+
+    assert [claim.slot.trial for claim in ahead] == [3, 1]
+    assert [claim.slot.trial for claim in others] == [0, 2, 4]
+    assert isinstance(store.claim(ME), NothingLeft)
+    for claim in ahead + others:
+        store.finish(claim, FINISHED)
+    assert check(store).findings == ()
+
+
+def test_a_trial_that_somebody_else_took_is_left_alone(make_store):
+    store = make_store(3)
+    first = store.claim(ME)
+
+    refused = store.claim_slot(ME, first.slot)
+
+    assert isinstance(refused, NothingLeft)
+    assert "has been claimed" in refused.reason
+
+
+def test_a_retry_is_claimed_by_its_slot_once(make_store):
+    store = make_store(2)
+    for outcome in (FAILED, FINISHED):
+        store.finish(store.claim(ME), outcome)
+    [slot] = give_back(store, lambda trial: True, why="test")
+
+    claim = store.claim_slot(ME, slot)
+
+    assert (slot, isinstance(claim, Claim)) == (Slot(0, 2), True)
+    assert isinstance(store.claim(ME), NothingLeft)
+    store.finish(claim, FINISHED)
+    assert store.fold().counts() == {TrialState.FINISHED: 2}
+    assert check(store).findings == ()
+
+
+def test_a_paused_sweep_gives_no_slot(make_store):
+    store = make_store(2)
+    with store.transaction() as transaction:
+        transaction.order(SweepState.PAUSED)
+
+    assert store.claim_slot(ME, Slot(1, 1)).is_ordered
+
+
+def test_many_folders_on_the_way_to_nothing_left_are_met_once(make_store):
+    store = make_store(200)
+    for number in reversed(range(200)):
+        store.finish(store.claim_slot(ME, Slot(number, 1)), FINISHED)
+
+    assert isinstance(store.claim(ME), NothingLeft)
+    assert store.fold().head.next_trial == 200
+    records = store.fold().head.sequence
+    assert isinstance(store.claim(ME), NothingLeft)
+    assert store.fold().head.sequence == records
+
+
+def test_trials_claimed_ahead_are_no_holes_for_a_reconciliation(make_store):
+    store = make_store(5)
+    store.finish(store.claim_slot(ME, Slot(3, 1)), FINISHED)
+
+    done = reconcile(store, sleep=lambda seconds: None)
+
+    assert (done.ended, done.voided) == ((), ())
+    assert store.fold().waiting() == []
