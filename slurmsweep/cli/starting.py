@@ -108,7 +108,7 @@ def submit(args: argparse.Namespace) -> int:
     store = SweepStore.open_to_run(args.sweep)
     word = store.fold().word
     if word is not None:
-        raise UsageError(f"sweep {args.sweep} is {word}: `slurmsweep resubmit {args.sweep}` takes it up again")
+        raise UsageError(f"sweep {args.sweep} is {word}: `slurmsweep resume {args.sweep}` takes it up again")
     recover_submissions(store)
     args.wait = False
     return _start(store, backend, wishes_of(args), args, count=args.count)

@@ -26,14 +26,19 @@ __all__ = [
     "available",
     "cancel",
     "find_by_name",
+    "hold",
     "parse_sacct",
     "parse_squeue",
+    "release",
 ]
 
 #: Array job, index, plain id, state, exit code, node or reason, restarts. One character between fields that no field
 #: has.
 _SQUEUE_FORMAT = "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,exit_code:|,NodeList:|,RestartCnt:|,Name:200"
 _SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason"
+
+#: What scontrol says of jobs that run or are over, and beside it (22.05).
+_NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "slurm_suspend error")
 
 #: Job ids in one call: command lines have an end.
 _IDS_PER_CALL = 1000
@@ -124,13 +129,43 @@ def find_by_name(name: str) -> list[str]:
     return sorted(found)
 
 
-def cancel(targets: Sequence[str]) -> None:
+def hold(jobs: Sequence[str]) -> None:
+    """Keep the elements of arrays that have not started from starting. Those that run go on.
+
+    Raises:
+        SchedulerUnavailableError: scontrol failed; the message has its words.
+    """
+    _scontrol("hold", jobs)
+
+
+def release(jobs: Sequence[str]) -> None:
+    """Let what was held start. Raises as :func:`hold`."""
+    _scontrol("release", jobs)
+
+
+def _scontrol(verb: str, jobs: Sequence[str]) -> None:
+    """An array that has nothing waiting any more is no error: its last elements started, or ended, in between."""
+    if not jobs:
+        return
+    done = call("scontrol", verb, ",".join(jobs))
+    said = [line for line in done.stderr.splitlines() if not any(word in line for word in _NOTHING_WAITS)]
+    if done.returncode != 0 and any(line.strip() for line in said):
+        raise SchedulerUnavailableError(f"scontrol {verb}: {first_line(chr(10).join(said))}")
+
+
+def cancel(targets: Sequence[str], *, only_waiting: bool = False) -> None:
     """Cancel jobs: ``123`` (all of an array) or ``123_4``. One that is over already is no error.
+
+    Args:
+        targets: none is no error.
+        only_waiting: leave alone what runs.
 
     Raises:
         SchedulerUnavailableError: scancel failed; the message has its words.
     """
-    done = call("scancel", *targets)
+    if not targets:
+        return
+    done = call("scancel", *(["--state=PENDING"] if only_waiting else []), *targets)
     if done.returncode != 0 and "Invalid job id" not in done.stderr:
         raise SchedulerUnavailableError(f"scancel: {first_line(done.stderr)}")
 

@@ -19,7 +19,7 @@ from slurmsweep.state.fold import Fold, Reading
 from slurmsweep.state.head import Slot
 from slurmsweep.state.journal import LOCK_TIMEOUT, Journal, header
 from slurmsweep.state.layout import Layout
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.plainfile import read_plain_file, reading
@@ -182,6 +182,7 @@ class SweepStore:
 
         Slurm runs one incarnation of a job at a time, so the earlier one is over whatever the journal says; and what it
         recorded when it was asked to make way (``terminated``) does not end the trial: the job was put back to go on.
+        So it does while the sweep is paused or stopped, which leaves trials that run alone.
         """
         of_job = self.fold().trials.of_jobs({owner.job}) if owner.job else ()
         held = [trial for trial in of_job if _is_held_by_earlier(trial, owner)]
@@ -190,7 +191,7 @@ class SweepStore:
         trial = held[0]
         claim = Claim(Slot(trial.number, trial.newest + 1), _new_token(), owner)
         with self.transaction() as transaction:
-            if transaction.head.word is not None or not self._make_attempt(claim):
+            if transaction.head.word is SweepState.CANCELED or not self._make_attempt(claim):
                 return None
             if trial.state is not TrialState.PENDING:
                 before = self._end_earlier(transaction, trial)

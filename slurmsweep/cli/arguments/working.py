@@ -1,4 +1,4 @@
-"""Arguments of the commands that act on a sweep: agent, resubmit, cancel."""
+"""Arguments of the commands that act on a sweep: agent, resubmit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,3 @@ def add_commands(commands: Commands) -> None:
     resubmit.add_argument("--dry-run", action="store_true", help="say what would be run again; write nothing")
     add_json(resubmit)
     add_slurm(resubmit)
-
-    cancel = command(commands, "cancel", "working:cancel", "end a sweep: nothing new starts, running trials are killed")
-    add_sweep(cancel)
-    add_json(cancel)
