@@ -90,7 +90,7 @@ def best(args: argparse.Namespace) -> int:
     metric = _metric(view)
     if metric is None:
         raise UsageError("the sweep file names no metric, so no trial is best: add `metric: {name: ..., goal: ...}`")
-    ranked = view.ranked()[: args.top]
+    ranked = view.ranked(args.top)
     if args.json:
         documents = [trial.to_json() for trial in ranked]
         print_json(documents if args.top > 1 else (documents[0] if documents else None))

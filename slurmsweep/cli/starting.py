@@ -94,7 +94,9 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
     if args.file or args.prior or (args.top is None) == (args.trials is None):
         raise UsageError("--from SWEEP stands without a sweep file, and with one of --trials LIST and --top N")
     view, _ = open_view(args.origin)
-    trials = args.trials or best_trials(view.manifest.config, [trial.number for trial in view.ranked()], args.top)
+    trials = args.trials or best_trials(
+        view.manifest.config, [trial.number for trial in view.ranked(args.top)], args.top
+    )
     total = view.manifest.trials
     beyond = [number for number in trials if total is not None and number >= total]
     if beyond:
@@ -219,7 +221,7 @@ def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> 
         print_json(status_document(view, snapshot.jobs))
     else:
         metric = view.manifest.config.metric
-        shown = view.ranked()[:_RESULT_ROWS] or list(view.trials(limit=_RESULT_ROWS))
+        shown = view.ranked(_RESULT_ROWS) or list(view.trials(limit=_RESULT_ROWS))
         print(tables.trials_table(shown, metric.name if metric else None))
         print(tables.status_text(view, snapshot.jobs))
     note_stray_output(store, snapshot.fold)

@@ -133,14 +133,15 @@ class SweepView:
         candidates = [self.trial(n) for n in sorted(numbers if settled is None else [*numbers, settled])]
         return min(candidates, key=_ranking(largest=largest), default=None)
 
-    def ranked(self) -> list[TrialView]:
-        """Finished trials with a value of the metric, best first."""
+    def ranked(self, most: int | None = None) -> list[TrialView]:
+        """Finished trials with a value of the metric, best first; the ``most`` best of them."""
         metric = self.manifest.config.metric
         if metric is None:
             return []
-        finished = (self.fold.trials[number] for number in self.fold.trials.in_state(TrialState.FINISHED))
-        views = [self.trial(trial.number) for trial in finished if _final_metric(trial) is not None]
-        return sorted(views, key=_ranking(largest=metric.goal == "maximize"))
+        largest = metric.goal == "maximize"
+        numbers = self.fold.trials.settled.ranked(largest=largest, most=most)
+        numbers += [trial.number for trial in self.fold.trials.unsettled() if _final_metric(trial) is not None]
+        return sorted(map(self.trial, sorted(numbers)), key=_ranking(largest=largest))[:most]
 
     def _numbers(self) -> Iterable[int]:
         return self.fold.trials if self.manifest.trials is None else range(self.manifest.trials)

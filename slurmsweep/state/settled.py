@@ -11,6 +11,8 @@ import math
 import re
 import sys
 from array import array
+from heapq import nsmallest
+from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from slurmsweep.state.lifecycle import TrialState
@@ -151,6 +153,13 @@ class Settled:
         found = max(values) if largest else min(values)
         number = values.index(found)
         return number if codes[number] == finished and metrics[number] == found else None
+
+    def ranked(self, *, largest: bool, most: int | None = None) -> list[int]:
+        """Finished trials with a metric, best first, equal ones by number; the ``most`` best of them."""
+        finished, sign = _CODE[TrialState.FINISHED], -1 if largest else 1
+        columns = zip(self._columns["code"], self._columns["metric"], count())
+        found = ((sign * m, number) for code, m, number in columns if code == finished and m == m)  # noqa: PLR0124
+        return [number for _, number in (sorted(found) if most is None else nsmallest(most, found))]
 
     def dump(self) -> tuple[dict[str, Any], bytes]:
         """A description for JSON, and the bytes of the columns."""

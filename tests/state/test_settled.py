@@ -105,6 +105,9 @@ def test_the_best_is_the_first_of_the_best_finished(chosen, largest):
     expected = (max if largest else min)(metrics, key=lambda n: (metrics[n], -n if largest else n), default=None)
 
     assert settled.best(largest=largest) == expected
+    ranked = sorted(metrics, key=lambda n: (-metrics[n] if largest else metrics[n], n))
+    assert settled.ranked(largest=largest) == ranked
+    assert settled.ranked(largest=largest, most=3) == ranked[:3]
 
 
 def test_a_trial_that_is_opened_again_leaves_the_columns():

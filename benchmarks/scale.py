@@ -1,0 +1,140 @@
+"""A sweep of a million trials, half of them done, beside one of a thousand, in one run: what each operation costs.
+
+    python benchmarks/scale.py [TRIALS]
+
+The records of the trials that are done are written straight into the journal, as agents would have; only those that
+failed have folders, because nothing that is measured looks at the others. Each command is a process of its own; bytes
+read are the system's count.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurmsweep.state.journal import encode
+from slurmsweep.state.manifest import Manifest
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.store import SweepStore
+from slurmsweep.sweepfile.config import check
+
+#: Every so many of the trials that are done failed: a thousand of half a million.
+FAILED_EVERY = 500
+
+CLAIM_AND_FINISH = """
+import sys
+from slurmsweep.agent.identity import this_process
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.store import SweepStore
+store = SweepStore.open_to_run(sys.argv[1])
+store.finish(store.claim(this_process({})), Outcome(TrialState.FINISHED, exit_code=0))
+"""
+
+GIVE_BACK = """
+import sys
+from slurmsweep.launch.reconcile import give_back
+from slurmsweep.state.store import SweepStore
+print(len(give_back(SweepStore.open_to_run(sys.argv[1]), lambda trial: True, why="benchmark")))
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one process: wall seconds, peak memory in MiB, bytes read by system calls, what it printed."""
+
+    seconds: float
+    mib: float
+    read: int
+    said: str
+
+
+def make(root: Path, trials: int) -> SweepStore:
+    parameters = {"x": {"min": 0, "max": trials - 1}}
+    config = check(
+        {"method": "grid", "program": "t.py", "parameters": parameters, "metric": {"name": "loss"}}, "x"
+    ).config
+    return SweepStore.create(str(root), Manifest("abcd1234", config, trials, str(root), "x", time.time(), "0"))
+
+
+def do_half(store: SweepStore, trials: int) -> None:
+    """Records of the first half of the trials, claimed and ended by many jobs on a few nodes."""
+    ended: dict[str, int] = {"finished": 0, "failed": 0}
+    with open(store.journal.path, "ab") as file:
+        for number in range(trials // 2):
+            state = "failed" if number % FAILED_EVERY == FAILED_EVERY // 2 else "finished"
+            owner = Owner(f"node{number % 40}", 1000 + number % 30000, 5, "boot", "", f"n{number % 40}", "c",
+                          str(100 + number // 1000), number % 1000)  # fmt: skip
+            token = f"{number:016x}"
+            head = {"s": 2 * number + 1, "n": number + 1, "c": {**{k: n for k, n in ended.items() if n}, "running": 1}}
+            claim = {"op": "claim", "t": number, "a": 1, "k": token, "o": owner.to_json(), "at": 1.5, "h": head}
+            ended[state] += 1
+            if state == "failed":
+                os.makedirs(store.layout.attempt(number, 1))
+            out = {"state": state, "exit_code": int(state == "failed"), "metric": number / trials, "seconds": 61.5,
+                   "ended": 2.5, "by": "agent", **({"cause": "exit 1"} if state == "failed" else {})}  # fmt: skip
+            head = {"s": 2 * number + 2, "n": number + 1, "c": {k: n for k, n in ended.items() if n}}
+            file.write(encode(claim) + encode({"op": "end", "t": number, "a": 1, "k": token, "out": out, "h": head}))
+    os.sync()  # or the first claim's fsync would do it
+
+
+def cost_of(argv: list[str], cwd: Path) -> Cost:
+    """Run a process; rusage and /proc/<pid>/io are read while it is a zombie."""
+    start = time.perf_counter()
+    process = subprocess.Popen(argv, cwd=cwd, stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
+    said = process.stdout.read() if process.stdout else ""
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    read = int(Path(f"/proc/{process.pid}/io").read_text().split("rchar:")[1].split()[0])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{argv} ended with {process.returncode}")
+    return Cost(time.perf_counter() - start, usage.ru_maxrss / 1024, read, said)
+
+
+def costs(root: Path, trials: int) -> dict[str, Cost]:
+    root.mkdir()
+    start = time.perf_counter()
+    store = make(root, trials)
+    created = Cost(time.perf_counter() - start, 0.0, 0, "")
+    do_half(store, trials)
+    folder = store.layout.folder
+    ours = [sys.executable, "-m", "slurmsweep"]
+    found = {
+        "create": created,
+        "claim and finish": cost_of([sys.executable, "-c", CLAIM_AND_FINISH, folder], root),
+        "status, the first time": cost_of([*ours, "status", folder], root),
+        "status, nothing changed": cost_of([*ours, "status", folder], root),
+        "trials --limit 20": cost_of([*ours, "trials", folder, "--limit", "20"], root),
+        "best --top 5": cost_of([*ours, "best", folder, "--top", "5"], root),
+        "give back all that failed": cost_of([sys.executable, "-c", GIVE_BACK, folder], root),
+        "claim and finish, a retry": cost_of([sys.executable, "-c", CLAIM_AND_FINISH, folder], root),
+    }
+    counts = json.loads(cost_of([*ours, "status", folder, "--json"], root).said)["counts"]
+    given = int(found["give back all that failed"].said)
+    assert counts["finished"] == trials // 2 - given + 2, counts
+    return found
+
+
+def main() -> None:
+    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with tempfile.TemporaryDirectory() as name:
+        small, large = costs(Path(name) / "small", 1000), costs(Path(name) / "large", trials)
+        size = (Path(name) / "large/wandb/sweep-abcd1234/journal.log").stat().st_size
+    print(f"{trials:,} trials, half of them done ({size / 2**20:.0f} MiB of journal), beside 1,000 trials, half done")
+    for title, cost in large.items():
+        before = small[title]
+        print(
+            f"{title:26} {cost.seconds:6.2f} s, {cost.seconds / before.seconds:5.1f} times as long; "
+            f"{cost.mib:4.0f} MiB; {cost.read - before.read:+,} bytes read"
+        )
+
+
+if __name__ == "__main__":
+    main()
