@@ -327,3 +327,14 @@ def test_what_slurm_refuses_names_the_option_and_changes_nothing(cluster, on_clu
     assert word in done.stderr
     assert "Traceback" not in done.stderr
     assert counts(on_cluster, sweep) == {"pending": 3}
+
+
+def test_the_doctor_tries_the_folder_between_two_nodes(cluster, on_cluster, tmp_path):
+    done = on_cluster("doctor", str(tmp_path), "--nodes", "2", "--json")
+
+    said = {row["subject"]: row for row in json.loads(done.stdout)}
+    assert [said[subject]["fitness"] for subject in ("mkdir", "lock", "delay", "clock", "slurm", "accounting")] == (
+        ["good"] * 6
+    ), done.stdout
+    assert len([subject for subject in said if subject.startswith("python on n")]) == 2
+    assert list(tmp_path.iterdir()) == []
