@@ -86,13 +86,22 @@ class Transaction:
         if full:
             self._retry(again, "never started")
 
-    def retry(self, slots: list[Slot], before: dict[int, TrialState | None], why: str) -> None:
-        """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now."""
+    def retry(
+        self, slots: list[Slot], before: dict[int, TrialState | None], why: str, *, assigned: bool = False
+    ) -> None:
+        """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now.
+
+        With ``assigned`` each gets a job of its own: the head does not offer them to others, who find them only when
+        nothing else is left.
+        """
         for start in range(0, len(slots), _SLOTS_PER_RECORD):
             batch = slots[start : start + _SLOTS_PER_RECORD]
             for slot in batch:
                 self.head = self.head.moved(before[slot.trial], TrialState.PENDING)
-            self._retry(batch, why)
+            if assigned:
+                self._queue("retry", t=[[slot.trial, slot.attempt] for slot in batch], why=why)
+            else:
+                self._retry(batch, why)
 
     def waiting_in(self, more: More) -> tuple[list[Slot], More | None]:
         """The next retries that had no room in the head, and where those after them wait. One read of 4 KiB."""
