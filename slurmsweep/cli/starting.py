@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
+from slurmsweep.cli.handing import note_handover
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
@@ -182,25 +183,25 @@ def _start(store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.N
         wanted = start.no_more_than_open(store, snapshot.fold, wanted)
         _run_here(store, wanted, args.jobs or start.default_jobs())
     else:
-        _submit(store, wanted, wishes, wait=args.wait)
+        wanted = _submit(store, wanted, wishes, wait=args.wait)
     if not args.wait:
         return 0
     return _show_result(store, args, expected=snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted)
 
 
-def _submit(store: SweepStore, wanted: int, wishes: Wishes, *, wait: bool) -> None:
+def _submit(store: SweepStore, wanted: int, wishes: Wishes, *, wait: bool) -> int:
+    """Submit, say what was taken and what waits, and where that was asked for wait; the number of jobs."""
     before = store.fold()
     submitted = submit_arrays(store, wanted, wishes)
-    for array in submitted:
-        note(f"submitted job {array.job}: {array.tasks} trials")
-    if not wait:
-        return
-    try:
-        with progress(wanted, before) as show:
-            start.wait_for_jobs(store, [array.job for array in submitted], wanted, show)
-    except KeyboardInterrupt:
-        note(f"not waiting any longer; the jobs go on: `slurmsweep status {store.manifest.sweep_id}`")
-        raise
+    note_handover(store, submitted)
+    if wait:
+        try:
+            with progress(submitted.tasks, before) as show:
+                start.wait_for_jobs(store, [array.job for array in submitted], submitted.tasks, show)
+        except KeyboardInterrupt:
+            note(f"not waiting any longer; the jobs go on: `slurmsweep status {store.manifest.sweep_id}`")
+            raise
+    return submitted.tasks
 
 
 def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
