@@ -250,9 +250,14 @@ def _show_what_is_open(args: argparse.Namespace) -> int:
 
 def wishes_of(args: argparse.Namespace) -> Wishes:
     """What the command line asks of Slurm. Raises UsageError."""
-    options = {name: getattr(args, name.replace("-", "_")) for name in RESOURCES}
+    return Wishes(args.template, options_of(args), args.width)
+
+
+def options_of(args: argparse.Namespace) -> dict[str, str]:
+    """The sbatch options of the command line, by name. Raises UsageError."""
+    options = {name: getattr(args, name.replace("-", "_"), None) for name in [*RESOURCES, "nice"]}
     named = {name: value for name, value in options.items() if value is not None}
-    return Wishes(args.template, named | dict(_pair(text) for text in args.sbatch), args.width)
+    return named | dict(_pair(text) for text in args.sbatch)
 
 
 def _pair(text: str) -> tuple[str, str]:

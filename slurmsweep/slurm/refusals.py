@@ -62,11 +62,15 @@ def explain(text: str) -> SchedulerError:
         )
     if "Unable to contact slurm controller" in text or "slurm_load_ctl_conf" in text:
         return SchedulerUnavailableError(f"Slurm's controller cannot be reached ({said}): try again later")
-    advice = next((advice for part, advice in _ADVICE if part.lower() in text.lower()), "see `man sbatch`")
-    message = f"Slurm refused the jobs: {said}; {advice}"
+    message = f"Slurm refused the jobs: {said}; {advice(text) or 'see `man sbatch`'}"
     if _TOO_MANY in text or _CLUSTER_FULL in text:
         return JobLimitError(message, cluster_is_full=_CLUSTER_FULL in text)
     return SubmissionRefusedError(message)
+
+
+def advice(text: str) -> str:
+    """Which option to change after these words of Slurm's; empty where they say nothing known."""
+    return next((advice for part, advice in _ADVICE if part.lower() in text.lower()), "")
 
 
 def _words(text: str) -> str:

@@ -25,7 +25,7 @@ QOS Records
 QOS=normal(1) UsageRaw=0.000000 GrpJobs=N(2) GrpSubmitJobs=N(3) Account Limits= vision={MaxJobsPA=N(2) MaxSubmitJobsPA=N(3)} User Limits= 1000={MaxJobsPU=N(2) MaxJobsAccruePU=N(0) MaxSubmitJobsPU=N(3)}
 QOS=tight(2) UsageRaw=0.000000 GrpJobs=N(0) GrpSubmitJobs=40(4) Account Limits= vision={MaxJobsPA=N(0) MaxSubmitJobsPA=30(4)} User Limits= 0={MaxSubmitJobsPU=6(1)} 1000={MaxJobsPU=N(0) MaxSubmitJobsPU=6(4)}
 QOS=unused(3) UsageRaw=0.000000 GrpJobs=N(0) GrpSubmitJobs=N(0) Account Limits=No Accounts User Limits=No Users
-"""  # noqa: E501
+"""
 
 
 @pytest.mark.parametrize(
@@ -142,19 +142,23 @@ def test_attempts_that_are_kept_back_are_the_last_ones(slurm_with, make_store):
     assert handed.kept_back == 15
 
 
-@pytest.mark.parametrize(("free", "taken"), [(30, [15]), (None, []), (0, [])])
-def test_a_full_cluster_is_asked_once_more_and_for_much_less(slurm_with, make_store, free, taken):
+def test_a_full_cluster_is_asked_once_more_and_for_much_less(slurm_with, make_store):
+    slurm = slurm_with(20, FULL, free=30)
+
+    handed = submit(make_store(100), 100, Wishes())
+
+    assert (slurm.taken, slurm.asked, handed.kept_back) == ([15], 2, 85)
+    assert "MaxJobCount" in handed.why
+
+
+@pytest.mark.parametrize("free", [None, 0])
+def test_a_full_cluster_of_which_nothing_is_known_is_asked_once(slurm_with, make_store, free):
     slurm = slurm_with(20, FULL, free=free)
 
-    try:
-        handed = submit(make_store(100), 100, Wishes())
-    except JobLimitError as error:
-        assert error.cluster_is_full
-        assert "MaxJobCount" in str(error)
-    else:
-        assert handed.kept_back == 100 - sum(taken)
-    assert slurm.taken == taken
-    assert slurm.asked == 1 + len(taken)
+    with pytest.raises(JobLimitError, match="MaxJobCount") as refused:
+        submit(make_store(100), 100, Wishes())
+
+    assert (slurm.asked, refused.value.cluster_is_full) == (1, True)
 
 
 def test_other_refusals_are_not_tried_smaller(slurm_with, make_store):
