@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
-from slurmsweep.cli.handing import note_handover
+from slurmsweep.cli.handing import pair, submit_and_say
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
@@ -17,7 +17,6 @@ from slurmsweep.launch.prior import adopt, best_trials, narrowed
 from slurmsweep.launch.reconcile import give_back, reconcile
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Wishes, job_options, recover_submissions
-from slurmsweep.launch.submit import submit as submit_arrays
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
@@ -38,7 +37,7 @@ _RESULT_ROWS = 20
 
 def run(args: argparse.Namespace) -> int:
     """Create (or go on with) a sweep, run it, show what came out."""
-    backend = start.choose_backend(args.backend)
+    backend = _backend(args)
     wishes = wishes_of(args)
     if _is_sweep(args.file):
         store = SweepStore.open_to_run(args.file)
@@ -122,7 +121,7 @@ def resubmit(args: argparse.Namespace) -> int:
     store = SweepStore.open_to_run(args.sweep)
     if args.dry_run:
         return _show_what_is_open(args)
-    backend = start.choose_backend(args.backend)
+    backend = _backend(args)
     wishes = wishes_of(args)
     _check_wishes(backend, wishes, store.manifest.config)
     _settle(store)
@@ -147,6 +146,13 @@ def _create(draft: Draft, *, shared: bool = False) -> SweepStore:
     store = creating.create(draft, shared=shared)
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     return store
+
+
+def _backend(args: argparse.Namespace) -> Backend:
+    backend = start.choose_backend(args.backend)
+    if args.mend and backend is Backend.LOCAL:
+        raise UsageError("--mend is for Slurm: here `slurmsweep run SWEEP` goes on after whatever happened")
+    return backend
 
 
 def _check_wishes(backend: Backend, wishes: Wishes, config: SweepConfig) -> None:
@@ -176,32 +182,17 @@ def _start(store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.N
     """Start agents and, where that was asked for, wait and show the results; the exit code."""
     snapshot = look(store)
     wanted = start.agents_wanted(store, snapshot.fold, count, snapshot.queued)
-    if wanted == 0:
+    if wanted == 0 and not args.mend:
         waiting = f"{snapshot.queued} jobs wait in Slurm" if snapshot.queued else "every trial has been claimed"
         note(f"nothing to start: {waiting}")
     elif backend is Backend.LOCAL:
         wanted = start.no_more_than_open(store, snapshot.fold, wanted)
         _run_here(store, wanted, args.jobs or start.default_jobs())
     else:
-        wanted = _submit(store, wanted, wishes, wait=args.wait)
+        wanted = submit_and_say(store, wanted, wishes, args)
     if not args.wait:
         return 0
     return _show_result(store, args, expected=snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted)
-
-
-def _submit(store: SweepStore, wanted: int, wishes: Wishes, *, wait: bool) -> int:
-    """Submit, say what was taken and what waits, and where that was asked for wait; the number of jobs."""
-    before = store.fold()
-    submitted = submit_arrays(store, wanted, wishes)
-    note_handover(store, submitted)
-    if wait:
-        try:
-            with progress(submitted.tasks, before) as show:
-                start.wait_for_jobs(store, [array.job for array in submitted], submitted.tasks, show)
-        except KeyboardInterrupt:
-            note(f"not waiting any longer; the jobs go on: `slurmsweep status {store.manifest.sweep_id}`")
-            raise
-    return submitted.tasks
 
 
 def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
@@ -257,14 +248,7 @@ def options_of(args: argparse.Namespace) -> dict[str, str]:
     """The sbatch options of the command line, by name. Raises UsageError."""
     options = {name: getattr(args, name.replace("-", "_"), None) for name in [*RESOURCES, "nice"]}
     named = {name: value for name, value in options.items() if value is not None}
-    return named | dict(_pair(text) for text in args.sbatch)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name.strip("-"):
-        raise UsageError(f"--sbatch {text!r}: write NAME=VALUE, such as --sbatch nice=100")
-    return name.lstrip("-"), value if equals else ""
+    return named | dict(pair(text, "--sbatch") for text in args.sbatch)
 
 
 def _is_sweep(text: str) -> bool:

@@ -1,14 +1,17 @@
-"""Commands that look after a sweep in Slurm: set."""
+"""Commands that look after a sweep in Slurm: set, mend."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from slurmsweep.cli.handing import settings_of
 from slurmsweep.cli.reading import note, print_json
-from slurmsweep.cli.starting import options_of
+from slurmsweep.cli.starting import options_of, wishes_of
 from slurmsweep.errors import SchedulerError
+from slurmsweep.launch import mend as mending
 from slurmsweep.launch.setting import change_waiting
+from slurmsweep.state.mending import Mending, Settings
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -29,6 +32,28 @@ def change(args: argparse.Namespace) -> int:
         if not arrays:
             note(f"no job of sweep {args.sweep} waits in Slurm: nothing to change")
     return SchedulerError.exit_code if arrays and all(array.problems for array in arrays) else 0
+
+
+def mend(args: argparse.Namespace) -> int:
+    """One round of mending; the next ones come by themselves. What a supervisor's job runs, and what a person may."""
+    store = SweepStore.open_to_run(args.sweep)
+    settings = _settings(args, store)
+    last = mending.mend(store, settings, note)
+    if args.json:
+        print_json(asdict(last) if last else None)
+    return 0
+
+
+def _settings(args: argparse.Namespace, store: SweepStore) -> Settings:
+    """As asked for before, unless the command line says otherwise."""
+    files = Mending(store.layout, store.access)
+    known = files.settings()
+    goal = known.goal if known else None
+    asked = settings_of(args, wishes_of(args), goal)
+    if known and asked == Settings(goal=goal):
+        return known
+    files.ask_for(asked)
+    return asked
 
 
 def _words(array: ArrayChange) -> str:

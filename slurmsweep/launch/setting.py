@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
-from slurmsweep.slurm import changes, queue
+from slurmsweep.launch.elements import live_elements
+from slurmsweep.slurm import changes
 from slurmsweep.slurm.resources import merge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slurmsweep.slurm.queue import TaskRef, TaskReport
     from slurmsweep.state.store import SweepStore
 
 #: What can be changed on elements that run; all else is settled when they start.
@@ -58,23 +58,11 @@ def change_waiting(
     late = changes.assignments({name: checked[name] for name in _ON_RUNNING if name in checked}, None)
     if running and not late:
         raise UsageError("--running changes the time limit of trials that run: give --time too")
-    done = []
-    for job, elements in _by_array(store).items():
-        waiting = [ref.task for ref, report in elements.items() if report.waits and ref.task is not None]
-        busy = [ref.task for ref, report in elements.items() if not report.waits and ref.task is not None]
+    elements, done = live_elements(store.fold()), []
+    for job in elements.arrays:
+        waiting, busy = elements.waiting_in(job), elements.running_in(job) if running else []
         problems = changes.change(job, waiting, words) if waiting else []
-        if running and busy:
-            problems += changes.change(job, busy, late)
-        if waiting or (running and busy):
-            done.append(ArrayChange(job, len(waiting), len(busy) if running else 0, tuple(problems)))
+        problems += changes.change(job, busy, late) if busy else []
+        if waiting or busy:
+            done.append(ArrayChange(job, len(waiting), len(busy), tuple(problems)))
     return done
-
-
-def _by_array(store: SweepStore) -> dict[str, dict[TaskRef, TaskReport]]:
-    """The live elements of the sweep's arrays."""
-    jobs = {submission.job for submission in store.fold().submissions.values() if submission.job}
-    arrays: dict[str, dict[TaskRef, TaskReport]] = {}
-    for ref, report in (queue.ask(jobs).tasks if jobs else {}).items():
-        if report.alive:
-            arrays.setdefault(ref.job, {})[ref] = report
-    return arrays

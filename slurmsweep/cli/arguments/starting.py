@@ -16,6 +16,7 @@ from slurmsweep.cli.arguments.common import (
     natural,
     numbers,
 )
+from slurmsweep.cli.arguments.tending import add_mend
 
 if TYPE_CHECKING:
     from slurmsweep.cli.arguments.common import Commands
@@ -34,6 +35,7 @@ def add_commands(commands: Commands) -> None:
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
     )
     add_json(run)
+    add_mend(run)
     add_slurm(run)
 
     plan = command(
@@ -76,4 +78,5 @@ def add_commands(commands: Commands) -> None:
     add_sweep(submit)
     add_count(submit)
     add_json(submit)
+    add_mend(submit)
     add_slurm(submit)
