@@ -29,7 +29,7 @@ _NEEDS = {"time": "10", "cpus-per-task": "1", "ntasks": "1", "nodes": "1", "mem"
 _SHARED = ("account", "partition", "qos", "reservation", "clusters", "wckey")
 
 #: Seconds after a round that was killed before the next one takes over.
-_TAKE_OVER = 60
+_TAKE_OVER = 30
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@
     scripts/bad-weekend --accounting off    the same where Slurm keeps no accounts
     scripts/bad-weekend --small             24 trials, one of each misfortune
 
-A sweep is submitted with ``--mend`` from a shell that is then killed. Hung trials run out of time and out of memory, agents
-are killed, urgent jobs preempt, nodes die and come back, the controller restarts. Exit code 0 where all that must hold
+A sweep is submitted with ``--mend`` from a shell that is then killed. Hung trials run out of time and out of memory,
+agents are killed, urgent jobs preempt, nodes die and come back, the controller restarts, and the first supervisor that
+submits something is killed as it does. Exit code 0 where all that must hold
 does. The cluster is this script's own, below SLURMSWEEP_LAB, unless it runs already.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +25,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from misfortune import Lab, Sweep, slurmsweep, wait_until
+from cluster.misfortune import Lab, Sweep, slurmsweep, wait_until
 
 HERE = Path(__file__).parent
 
@@ -45,6 +47,13 @@ while done < STEPS:
         saved.write(str(done))
     os.replace(steps + ".new", steps)
 os.write(file, f"end {x} {attempt}\\n".encode())
+"""
+
+#: In the place of sbatch: kills the supervisor that submits an array, once.
+SBATCH = """\
+#!/bin/sh
+case "$*" in *.sh) test -e {folder}/armed && mkdir {folder}/supervisor-killed 2>/dev/null && kill -9 $PPID ;; esac
+exec {sbatch} "$@"
 """
 
 
@@ -77,15 +86,20 @@ class Weekend:
 
 
 BAD = Weekend()
-SMALL = Weekend(trials=24, steps=8, agents=1, timeouts=1, memory=1, preemptions=1, nodes=1)
+SMALL = Weekend(trials=24, steps=6, agents=1, timeouts=1, memory=1, preemptions=1, nodes=1)
 
 
 def live_through(lab: Lab, folder: Path, weekend: Weekend, say=print) -> tuple[dict, list[str]]:
     """Run it; the report's document, and what does not hold that must."""
-    environ = lab.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    (folder / "bin").mkdir()
+    (folder / "bin" / "sbatch").write_text(SBATCH.format(folder=folder, sbatch=shutil.which("sbatch")))
+    (folder / "bin" / "sbatch").chmod(0o755)
+    path = [str(folder / "bin"), os.path.dirname(sys.executable), os.environ["PATH"]]
+    environ = lab.environ | {"PATH": os.pathsep.join(path)}
     environ = {name: value for name, value in environ.items() if not name.startswith(("WANDB_", "SLURMSWEEP_"))}
     sweep = _submit_from_a_shell_that_dies(folder, environ, weekend, say)
     state = Sweep(folder / "wandb" / f"sweep-{sweep}")
+    (folder / "armed").touch()
     happened = _let_it_happen(lab, state, weekend, say)
     report = state.folder / "report.json"
     wait_until(report.exists, "the report", 1200)
@@ -194,6 +208,8 @@ def _what_does_not_hold(lab, folder, environ, sweep, weekend, happened, document
         yield f"check: {check.stdout}"
     wanted = {"time limits": weekend.timeouts, "out of memory": weekend.memory, "agents killed": weekend.agents}
     wanted |= {"nodes killed": weekend.nodes, "preemptions": weekend.preemptions}
+    if not (folder / "supervisor-killed").exists():
+        yield "no supervisor was killed"
     if happened != wanted:
         yield f"the weekend was not as bad as it should be: {dict(happened)}"
     yield from _what_the_report_misses(weekend, document)

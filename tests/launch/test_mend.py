@@ -247,7 +247,7 @@ def test_while_a_supervisor_works_the_next_one_waits_for_its_end(slurm, make_sto
 
     held(store, slurm)
 
-    assert seen == [{"clock": When(seconds=3600), "mend": When((ME,), 60)}]
+    assert seen == [{"clock": When(seconds=3600), "mend": When((ME,), 30)}]
 
 
 def test_two_chains_of_supervisors_become_one(slurm, make_store):
