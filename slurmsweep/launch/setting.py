@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
 from slurmsweep.launch.elements import live_elements
 from slurmsweep.slurm import changes
-from slurmsweep.slurm.resources import merge
+from slurmsweep.slurm.resources import merge, normal_name
+from slurmsweep.state.mending import Mending
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,8 @@ def change_waiting(
 ) -> list[ArrayChange]:
     """Change the elements that wait, of each array of the sweep; empty where none waits.
 
+    A sweep that mends itself submits with the new values from now on.
+
     Args:
         store: of the sweep.
         options: sbatch options by name.
@@ -50,6 +53,7 @@ def change_waiting(
     Raises:
         UsageError: an option is none, is fixed once a job is submitted, or nothing is to be changed.
         SchedulerUnavailableError: Slurm could not be asked.
+        StateError: what a sweep that mends itself was asked for could not be changed.
     """
     checked = merge({}, {}, options)
     words = changes.assignments(checked, width)
@@ -58,6 +62,7 @@ def change_waiting(
     late = changes.assignments({name: checked[name] for name in _ON_RUNNING if name in checked}, None)
     if running and not late:
         raise UsageError("--running changes the time limit of trials that run: give --time too")
+    _remember(store, options, width)
     elements, done = live_elements(store.fold()), []
     for job in elements.arrays:
         waiting, busy = elements.waiting_in(job), elements.running_in(job) if running else []
@@ -66,3 +71,13 @@ def change_waiting(
         if waiting or busy:
             done.append(ArrayChange(job, len(waiting), len(busy), tuple(problems)))
     return done
+
+
+def _remember(store: SweepStore, options: Mapping[str, str], width: int | None) -> None:
+    """For what the supervisor submits later."""
+    files = Mending(store.layout, store.access)
+    settings = files.settings()
+    if settings is None:
+        return
+    named = {normal_name(name): value for name, value in (*settings.options.items(), *options.items())}
+    files.change(replace(settings, options=named, width=settings.width if width is None else width or None))

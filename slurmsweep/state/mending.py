@@ -85,9 +85,13 @@ class Mending:
     def ask_for(self, settings: Settings) -> None:
         """From now on the sweep mends itself so. Raises StateUnwritableError."""
         durable.ensure_folder(self._place.mend, self._access)
-        durable.replace(self._place.mend_settings, _bytes(asdict(settings)), self._access)
+        self.change(settings)
         for report in (self._place.report_text, self._place.report_json):
             durable.remove_file(report)  # it will not be the last word
+
+    def change(self, settings: Settings) -> None:
+        """Whatever is submitted later is submitted so. Raises StateUnwritableError."""
+        durable.replace(self._place.mend_settings, _bytes(asdict(settings)), self._access)
 
     def take_round(self, me: Owner, lives: Callable[[Owner], bool]) -> int | Owner:
         """The number of the round that this process alone holds from now on; or who holds one at this moment.

@@ -16,6 +16,7 @@ from slurmsweep.launch import alarms as alarming
 from slurmsweep.launch import elements, mend, observe
 from slurmsweep.launch import submit as submitting
 from slurmsweep.launch.mend import attendance, begin, submit_minded
+from slurmsweep.launch.setting import change_waiting
 from slurmsweep.slurm import limits, queue
 from slurmsweep.slurm.alarms import Alarm, When
 from slurmsweep.slurm.incarnations import Incarnations, parse_incarnations
@@ -328,6 +329,18 @@ def test_jobs_that_never_get_to_a_trial_are_not_submitted_for_ever(slurm, make_s
     assert [tasks for _, tasks in slurm.arrays] == [3, 3]
     assert last.is_over
     assert "without claiming one" in Path(store.layout.report_text).read_text()
+
+
+def test_what_is_set_holds_for_what_the_supervisor_submits_later(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    begin(store, Settings(options={"time": "10", "p": "main"}, width=4))
+    asked = []
+    monkeypatch.setattr(submitting.executor, "submit", lambda request: asked.append(request) or slurm.submit(request))
+
+    assert change_waiting(store, {"time": "45", "partition": "long"}, 0) == []
+    held(store, slurm)
+
+    assert (asked[0].options["time"], asked[0].options["partition"], asked[0].width) == ("45", "long", None)
 
 
 def test_nobody_left_is_shown(slurm, make_store):
