@@ -51,13 +51,15 @@ class Alarms:
     def watch_over_me(self) -> None:
         """Before anything else is done: whatever becomes of this process, somebody goes on.
 
+        Both jobs have their places before trials take what a limit leaves.
+
         Raises:
             SchedulerError: neither job could be had.
         """
         others = self._others()
         self._set(others, self.clock_name, When(seconds=self.settings.every * 60))
-        if self.me:
-            self._set(others, self.wake_name, When((self.me,), _TAKE_OVER))
+        mine = When((self.me,), _TAKE_OVER) if self.me else When(seconds=self.settings.every * 60)
+        self._set(others, self.wake_name, mine)
 
     def wake_after(self, arrays: Sequence[str], minutes: int | None = None) -> None:
         """The next round begins when one of these arrays has ended, or after so many minutes.

@@ -31,6 +31,9 @@ from cluster.misfortune import Lab, Sweep, slurmsweep, wait_until
 
 HERE = Path(__file__).parent
 
+#: Seconds until a time limit: the warning, a minute before, comes at Slurm's next look; the other comes with the end.
+_IN_ORDER, _BRUTAL = 50, 1
+
 SCRIPT = """\
 import os, sys, time
 x, attempt = int(sys.argv[1].split("=")[1]), int(os.environ["SLURMSWEEP_ATTEMPT"])
@@ -78,6 +81,11 @@ class Weekend:
     memory: int = 5
     preemptions: int = 3
     nodes: int = 2
+
+    @property
+    def in_order(self) -> int:
+        """Time limits whose warning leaves the agent time to say so; the last one of several leaves it none."""
+        return max(1, self.timeouts - 1)
 
     @property
     def hung(self) -> int:
@@ -132,8 +140,8 @@ def _let_it_happen(lab: Lab, state: Sweep, weekend: Weekend, say) -> Counter:
     happened: Counter = Counter()
     hung = wait_until(lambda: _hung(state, weekend), "the trials that hang")
     jobs = [f"{owner['job']}_{owner['task']}" for _, owner in sorted(hung.items())]
-    for job in jobs[: weekend.timeouts]:
-        lab.run_out_of_time(job)
+    for n, job in enumerate(jobs[: weekend.timeouts]):
+        lab.run_out_of_time(job, seconds=_BRUTAL if n >= weekend.in_order else _IN_ORDER)
         happened["time limits"] += 1
     for job in jobs[weekend.timeouts :]:
         lab.run_out_of_memory(job)
@@ -144,6 +152,7 @@ def _let_it_happen(lab: Lab, state: Sweep, weekend: Weekend, say) -> Counter:
         happened["agents killed"] += 1
     say(f"{happened['agents killed']} agents killed")
     _preempt(lab, state, weekend, happened, say)
+    wait_until(lambda: not _still_hung(state, weekend), "the end of what hung")
     nodes = sorted({owner["node"] for owner in state.running().values()})[: weekend.nodes]
     for node in nodes:
         lab.kill_node(node)
@@ -160,6 +169,10 @@ def _let_it_happen(lab: Lab, state: Sweep, weekend: Weekend, say) -> Counter:
 def _hung(state: Sweep, weekend: Weekend) -> dict:
     running = {trial: owner for trial, owner in state.running().items() if trial < weekend.hung}
     return running if len(running) == weekend.hung else {}
+
+
+def _still_hung(state: Sweep, weekend: Weekend) -> list[int]:
+    return [trial for trial, owner in state.running().items() if trial < weekend.hung and owner["attempt"] == 1]
 
 
 def _young(state: Sweep, weekend: Weekend, most: int) -> list[int]:
@@ -233,9 +246,10 @@ def _what_the_report_misses(weekend: Weekend, document: dict):
         causes[end["cause"]] += end["attempts"]
     if causes.total() - causes["requeued"] < weekend.agents + weekend.hung:
         yield f"the report has too few of what was killed: {dict(causes)}"
-    if causes["timeout"] < weekend.timeouts:
+    with_accounting = document["accounting"] == "used"
+    if causes["timeout"] < (weekend.timeouts if with_accounting else weekend.in_order):
         yield f"the report has too few time limits: {dict(causes)}"
-    if document["accounting"] == "used":
+    if with_accounting:
         if causes["oom"] < weekend.memory:
             yield f"the report has too few out of memory: {dict(causes)}"
         put_back = document["requeues"]

@@ -55,9 +55,9 @@ class Lab:
         python = shutil.which("python3", path="/usr/bin:/bin")
         subprocess.run([python, "-c", _OUT_OF_MEMORY, self.raw_id(job)], env=self.environ, check=True)
 
-    def run_out_of_time(self, job: str) -> None:
-        """Let a running job's time limit come now: its warning and its end are seen within Slurm's next half minute."""
-        self.run("scontrol", "update", f"jobid={job}", "EndTime=now+1")
+    def run_out_of_time(self, job: str, seconds: int) -> None:
+        """Let a running job's time limit come: its warning, and its end, are seen within Slurm's next half minute."""
+        self.run("scontrol", "update", f"jobid={job}", f"EndTime=now+{seconds}")
 
     def preempt_on(self, node: str, cpus: int, seconds: int) -> None:
         """An urgent job takes so many CPUs of a node away from whoever has them."""
