@@ -107,7 +107,7 @@ def submit_minded(
         hand_over: submits them. What finds no room at all is left to the supervisor.
 
     Raises:
-        UsageError, SchedulerError: as :func:`begin` and ``hand_over`` do; where nothing was submitted nobody looks
+        UsageError, SchedulerError: as :func:`begin` and ``hand_over`` do; where Slurm refused everything nobody looks
             after the sweep.
     """
     watch = begin(store, settings)
@@ -115,7 +115,7 @@ def submit_minded(
         handed = hand_over() if wanted else Handover(())
     except JobLimitError as error:
         handed = Handover((), wanted, str(error))
-    except SlurmsweepError:
+    except SubmissionRefusedError:
         if not live_elements(store.fold()).arrays:
             watch.stop()
         raise
@@ -353,7 +353,10 @@ def _arrange_the_next(
     fold = store.fold()
     arrays = live_elements(fold).arrays
     if arrays or this.kept_back:
-        watch.wake_after(arrays, min(_SOON, settings.every) if this.kept_back else None)
+        minutes = min(_SOON, settings.every) if this.kept_back else settings.every
+        watch.wake_after(arrays, minutes)
+        ended = f"when one of the arrays {', '.join(arrays)} has ended, or " if arrays else ""
+        this.said.append(f"the next round: {ended}in {minutes} minutes")
     elif word is SweepState.PAUSED:
         watch.wake_after(())
         this.said.append("the sweep is paused: looked at again by the clock")
