@@ -10,6 +10,7 @@ from slurmsweep.launch import mend, start
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.submit import submit
 from slurmsweep.report.progress import progress
+from slurmsweep.slurm.resources import merge
 from slurmsweep.state.mending import Settings
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def settings_of(args: argparse.Namespace, wishes: Wishes, goal: int | None) -> S
         options=options,
         width=wishes.width,
         goal=goal,
-        supervisor=dict(pair(text, "--mend-sbatch") for text in args.mend_sbatch),
+        supervisor=_supervisor(args),
         **({"every": args.mend_every} if args.mend_every else {}),
         rules=rules_of(args),
     )
@@ -68,12 +69,26 @@ def rules_of(args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG001 - none
     return {}
 
 
+def check_mending(args: argparse.Namespace, backend: start.Backend) -> None:
+    """Refuse what cannot be asked of a supervisor, before anything is made. Raises UsageError."""
+    if args.mend and backend is start.Backend.LOCAL:
+        raise UsageError("--mend is for Slurm: here `slurmsweep run SWEEP` goes on after whatever happened")
+    _supervisor(args)
+
+
 def pair(text: str, option: str) -> tuple[str, str]:
     """Name and value of ``NAME=VALUE``. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not name.strip("-"):
         raise UsageError(f"{option} {text!r}: write NAME=VALUE, such as {option} nice=100")
     return name.lstrip("-"), value if equals else ""
+
+
+def _supervisor(args: argparse.Namespace) -> dict[str, str]:
+    """Options of the supervisor's job, which sbatch has. Raises UsageError."""
+    options = dict(pair(text, "--mend-sbatch") for text in args.mend_sbatch)
+    merge({}, {}, options)
+    return options
 
 
 def _goal(store: SweepStore, wanted: int) -> int | None:

@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
-from slurmsweep.cli.handing import pair, submit_and_say
+from slurmsweep.cli.handing import check_mending, pair, submit_and_say
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
@@ -37,7 +37,8 @@ _RESULT_ROWS = 20
 
 def run(args: argparse.Namespace) -> int:
     """Create (or go on with) a sweep, run it, show what came out."""
-    backend = _backend(args)
+    backend = start.choose_backend(args.backend)
+    check_mending(args, backend)
     wishes = wishes_of(args)
     if _is_sweep(args.file):
         store = SweepStore.open_to_run(args.file)
@@ -107,6 +108,7 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
 def submit(args: argparse.Namespace) -> int:
     """Submit agents to Slurm."""
     backend = start.choose_backend("slurm")
+    check_mending(args, backend)
     store = SweepStore.open_to_run(args.sweep)
     word = store.fold().word
     if word is not None:
@@ -121,7 +123,8 @@ def resubmit(args: argparse.Namespace) -> int:
     store = SweepStore.open_to_run(args.sweep)
     if args.dry_run:
         return _show_what_is_open(args)
-    backend = _backend(args)
+    backend = start.choose_backend(args.backend)
+    check_mending(args, backend)
     wishes = wishes_of(args)
     _check_wishes(backend, wishes, store.manifest.config)
     _settle(store)
@@ -146,13 +149,6 @@ def _create(draft: Draft, *, shared: bool = False) -> SweepStore:
     store = creating.create(draft, shared=shared)
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     return store
-
-
-def _backend(args: argparse.Namespace) -> Backend:
-    backend = start.choose_backend(args.backend)
-    if args.mend and backend is Backend.LOCAL:
-        raise UsageError("--mend is for Slurm: here `slurmsweep run SWEEP` goes on after whatever happened")
-    return backend
 
 
 def _check_wishes(backend: Backend, wishes: Wishes, config: SweepConfig) -> None:
