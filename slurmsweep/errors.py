@@ -9,6 +9,7 @@
     |- SchedulerError               4
     |  |- SchedulerUnavailableError 4   it could not be asked: nothing is known
     |  |- SubmissionRefusedError    4   it said no: nothing was submitted
+    |  |  `- JobLimitError          4   because of how many jobs there are: fewer, or the same later, it would take
     |  `- SubmissionUnknownError    4   it did not answer in time: the job may exist all the same
     `- StateError                   5
        |- LockTimeoutError          5   somebody else held the journal's lock for too long
@@ -97,6 +98,19 @@ class SchedulerUnavailableError(SchedulerError):
 
 class SubmissionRefusedError(SchedulerError):
     """Slurm refused a job: nothing was submitted."""
+
+
+class JobLimitError(SubmissionRefusedError):
+    """Slurm refused an array for its number of jobs: a smaller one, or the same later, it would take.
+
+    Attributes:
+        cluster_is_full: it is the cluster that holds no more (MaxJobCount), and not this user who may not have more:
+            sbatch then waits for two minutes before it says so.
+    """
+
+    def __init__(self, message: str, *, cluster_is_full: bool = False) -> None:
+        super().__init__(message)
+        self.cluster_is_full = cluster_is_full
 
 
 class SubmissionUnknownError(SchedulerError):

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
+from slurmsweep.launch.mend import attendance
 from slurmsweep.launch.observe import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
 from slurmsweep.report.terminal import printable_lines, printable_log
@@ -22,6 +24,7 @@ from slurmsweep.state.store import SweepStore
 if TYPE_CHECKING:
     import argparse
 
+    from slurmsweep.launch.mend import Attendance
     from slurmsweep.state.fold import Fold
 
 _TABLE_LIMIT = 100
@@ -30,12 +33,29 @@ _TABLE_LIMIT = 100
 def status(args: argparse.Namespace) -> int:
     """State, counts, jobs, best trial."""
     view, snapshot = open_view(args.sweep)
+    store = SweepStore.open(args.sweep)
+    who = attendance(store)
     if args.json:
-        print_json(status_document(view, snapshot.jobs))
+        print_json(status_document(view, snapshot.jobs) | {"mending": asdict(who) if who else None})
     else:
         print(tables.status_text(view, snapshot.jobs))
-        note_stray_output(SweepStore.open(args.sweep), snapshot.fold)
+        if who:
+            print(f"  mending {_attendance_words(who, args.sweep)}")
+        note_stray_output(store, snapshot.fold)
     return 0
+
+
+def _attendance_words(who: Attendance, sweep: str) -> str:
+    """Who looks after a sweep that mends itself, and what to do where nobody does."""
+    rounds = f"{who.rounds} rounds"
+    trouble = f"; the last round had trouble: {who.trouble}" if who.trouble else ""
+    if who.is_over:
+        return f"done after {rounds}: {who.report}{trouble}"
+    if who.supervisors is None:
+        return f"{rounds} so far; Slurm could not be asked for its supervisor{trouble}"
+    if not who.supervisors:
+        return f"{rounds}, and NO supervisor is left: `slurmsweep mend {sweep}` starts it again{trouble}"
+    return f"{rounds} so far, supervised by job {' and '.join(who.supervisors)}{trouble}"
 
 
 def trials(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.efficiency import note_efficiency
+from slurmsweep.cli.handing import check_mending, pair, submit_and_say
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
@@ -17,7 +18,6 @@ from slurmsweep.launch.prior import adopt, best_trials, narrowed
 from slurmsweep.launch.reconcile import give_back, reconcile
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Wishes, job_options, recover_submissions
-from slurmsweep.launch.submit import submit as submit_arrays
 from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
@@ -41,6 +41,7 @@ _RESULT_ROWS = 20
 def run(args: argparse.Namespace) -> int:
     """Create (or go on with) a sweep, run it, show what came out."""
     backend = start.choose_backend(args.backend)
+    check_mending(args, backend)
     wishes, wish = what_to_learn(wishes_of(args), args.canaries)
     if _is_sweep(args.file):
         store = SweepStore.open_to_run(args.file)
@@ -112,6 +113,7 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
 def submit(args: argparse.Namespace) -> int:
     """Submit agents to Slurm."""
     backend = start.choose_backend("slurm")
+    check_mending(args, backend)
     store = SweepStore.open_to_run(args.sweep)
     word = store.fold().word
     if word is not None:
@@ -130,6 +132,7 @@ def resubmit(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _show_what_is_open(args)
     backend = start.choose_backend(args.backend)
+    check_mending(args, backend)
     wishes = wishes_of(args)
     _check_wishes(backend, wishes, store.manifest.config)
     _settle(store)
@@ -183,14 +186,14 @@ def _start(store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.N
     """Start agents and, where that was asked for, wait and show the results; the exit code."""
     snapshot = look(store)
     wanted = start.agents_wanted(store, snapshot.fold, count, snapshot.queued)
-    if wanted == 0:
+    if wanted == 0 and not args.mend:
         waiting = f"{snapshot.queued} jobs wait in Slurm" if snapshot.queued else "every trial has been claimed"
         note(f"nothing to start: {waiting}")
     elif backend is Backend.LOCAL:
         wanted = start.no_more_than_open(store, snapshot.fold, wanted)
         _run_here(store, wanted, args.jobs or start.default_jobs())
     else:
-        _submit(store, wanted, wishes, wait=args.wait)
+        wanted = submit_and_say(store, wanted, wishes, args)
     if not args.wait:
         return 0
     return _show_result(store, args, expected=snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted)
@@ -207,21 +210,6 @@ def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argpar
     if args.json:
         print_json(told.document)
     return int(told.is_stuck)
-
-
-def _submit(store: SweepStore, wanted: int, wishes: Wishes, *, wait: bool) -> None:
-    before = store.fold()
-    submitted = submit_arrays(store, wanted, wishes)
-    for array in submitted:
-        note(f"submitted job {array.job}: {array.tasks} trials")
-    if not wait:
-        return
-    try:
-        with progress(wanted, before) as show:
-            start.wait_for_jobs(store, [array.job for array in submitted], wanted, show, before)
-    except KeyboardInterrupt:
-        note(f"not waiting any longer; the jobs go on: `slurmsweep status {store.manifest.sweep_id}`")
-        raise
 
 
 def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
@@ -271,16 +259,14 @@ def _show_what_is_open(args: argparse.Namespace) -> int:
 
 def wishes_of(args: argparse.Namespace) -> Wishes:
     """What the command line asks of Slurm. Raises UsageError."""
-    options = {name: getattr(args, name.replace("-", "_")) for name in RESOURCES}
+    return Wishes(args.template, options_of(args), args.width)
+
+
+def options_of(args: argparse.Namespace) -> dict[str, str]:
+    """The sbatch options of the command line, by name. Raises UsageError."""
+    options = {name: getattr(args, name.replace("-", "_"), None) for name in [*RESOURCES, "nice"]}
     named = {name: value for name, value in options.items() if value is not None}
-    return Wishes(args.template, named | dict(_pair(text) for text in args.sbatch), args.width)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name.strip("-"):
-        raise UsageError(f"--sbatch {text!r}: write NAME=VALUE, such as --sbatch nice=100")
-    return name.lstrip("-"), value if equals else ""
+    return named | dict(pair(text, "--sbatch") for text in args.sbatch)
 
 
 def _is_sweep(text: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli.reading import note, print_json
 from slurmsweep.launch import orders
+from slurmsweep.launch.mend import take_up
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -21,9 +22,12 @@ def pause(args: argparse.Namespace) -> int:
 
 def resume(args: argparse.Namespace) -> int:
     """New trials again."""
-    ordered = orders.resume(SweepStore.open_to_run(args.sweep))
+    store = SweepStore.open_to_run(args.sweep)
+    ordered = orders.resume(store)
     code = _show(args, ordered, "released")
-    if ordered.without_job:
+    if take_up(store):
+        note("the sweep mends itself: its supervisor looks at it within a minute")
+    elif ordered.without_job:
         note(f"{ordered.without_job} trials are open and no job waits for them: `slurmsweep run {args.sweep}`")
     return code
 

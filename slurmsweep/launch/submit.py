@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.errors import SchedulerError, SubmissionUnknownError
+from slurmsweep.errors import JobLimitError, SchedulerError, SubmissionUnknownError
 from slurmsweep.slurm import executor, limits, queue
 from slurmsweep.slurm.executor import ArrayRequest
 from slurmsweep.slurm.resources import merge
@@ -14,11 +16,15 @@ from slurmsweep.slurm.template import Template, load_template, normal_template_n
 from slurmsweep.state.assignment import MAX_SLOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from slurmsweep.state.fold import Submission
     from slurmsweep.state.head import Slot
     from slurmsweep.state.store import SweepStore
     from slurmsweep.sweepfile.config import SweepConfig
+
+#: Seconds between two looks for an array whose submission was not answered: a hung controller shows it two later.
+_SECOND_LOOK = 3.0
 
 
 @dataclass(frozen=True)
@@ -49,27 +55,70 @@ class Submitted:
     tasks: int
 
 
-def submit(store: SweepStore, count: int, wishes: Wishes) -> list[Submitted]:
-    """Submit ``count`` single-count agents as arrays under MaxArraySize.
+@dataclass(frozen=True)
+class Handover(Collection[Submitted]):
+    """What Slurm took, and what it could not take now.
+
+    Nothing more is kept of what waits: it is the trials that nobody has claimed and no job is there for, so the next
+    submission finds them.
+
+    Attributes:
+        arrays: what it took; a handover is the collection of these.
+        kept_back: jobs that a limit left no room for.
+        why: the limit, in words; empty where nothing was kept back.
+    """
+
+    arrays: tuple[Submitted, ...]
+    kept_back: int = 0
+    why: str = ""
+
+    def __iter__(self) -> Iterator[Submitted]:
+        """The arrays."""
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        """Number of arrays."""
+        return len(self.arrays)
+
+    def __contains__(self, array: object) -> bool:
+        """Whether it is one of the arrays."""
+        return array in self.arrays
+
+    @property
+    def tasks(self) -> int:
+        """Jobs that Slurm took."""
+        return sum(array.tasks for array in self.arrays)
+
+
+def submit(store: SweepStore, count: int, wishes: Wishes) -> Handover:
+    """Submit ``count`` single-count agents: as many as Slurm's limits leave room for, as arrays under MaxArraySize.
 
     Raises:
         UsageError: an option or the template is wrong; nothing was submitted.
+        JobLimitError: there is no room for a single one.
         SchedulerError: Slurm refused or could not be asked; the arrays submitted before stay, and are in the journal.
     """
     template = load_template(wishes.template)
-    sizes = limits.split(count, limits.max_array_size())
-    return [_submit_array(store, array_request(store, tasks, wishes, template), wishes) for tasks in sizes]
+
+    def part(_start: int, tasks: int) -> Submitted:
+        return _submit_array(store, array_request(store, tasks, wishes, template), wishes)
+
+    return _hand_over(count, limits.max_array_size(), job_options(wishes, store.manifest.config), part)
 
 
-def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> list[Submitted]:
+def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> Handover:
     """Submit one agent for each of ``slots``, which runs that attempt and no other. Raises as :func:`submit`.
 
     Attempts beyond the first must have been allowed before (:func:`slurmsweep.launch.reconcile.give_back`).
     """
     template = load_template(wishes.template)
-    size = min(limits.max_array_size(), MAX_SLOTS)
-    parts = [tuple(slots[start : start + size]) for start in range(0, len(slots), size)]
-    return [_submit_array(store, array_request(store, len(part), wishes, template, part), wishes) for part in parts]
+
+    def part(start: int, tasks: int) -> Submitted:
+        some = tuple(slots[start : start + tasks])
+        return _submit_array(store, array_request(store, tasks, wishes, template, some), wishes)
+
+    largest = min(limits.max_array_size(), MAX_SLOTS)
+    return _hand_over(len(slots), largest, job_options(wishes, store.manifest.config), part)
 
 
 def array_request(
@@ -95,15 +144,75 @@ def job_options(wishes: Wishes, config: SweepConfig) -> dict[str, str | bool]:
     return merge(load_template(wishes.template).options, config.slurm, wishes.options or {})
 
 
-def recover_submissions(store: SweepStore) -> None:
+def recover_submissions(store: SweepStore, sleep: Callable[[float], None] = time.sleep) -> None:
     """Look for arrays whose submission was never answered, by their unique names, and record what is found.
 
+    What Slurm does not know at two looks was never taken: a controller that hung while it was asked shows the jobs
+    seconds after it answers again.
+
     Raises:
-        SchedulerUnavailableError: Slurm could not be asked; nothing was recorded.
+        SchedulerUnavailableError: Slurm could not be asked: nothing is known.
     """
-    for submission in store.fold().submissions.values():
-        if submission.job is None:
-            _recover(store, submission.name, submission.tasks)
+    missing = [s for s in _unanswered(store) if not _recover(store, s.name, s.tasks)]
+    if not missing:
+        return
+    sleep(_SECOND_LOOK)
+    lost = [s for s in missing if not _recover(store, s.name, s.tasks)]
+    with store.transaction() as transaction:
+        still = {s.name for s in _unanswered(store)}  # its submitter may have got the answer meanwhile
+        for submission in lost:
+            if submission.name in still:
+                transaction.submit(submission.name, submission.tasks, "")
+
+
+def _unanswered(store: SweepStore) -> list[Submission]:
+    return [submission for submission in store.fold().submissions.values() if submission.job is None]
+
+
+def _hand_over(
+    count: int, largest: int, options: Mapping[str, str | bool], part: Callable[[int, int], Submitted]
+) -> Handover:
+    """Submit ``count`` jobs in arrays of at most ``largest``: all that fits.
+
+    An array counts all its elements and is taken whole or not at all, so what a limit does not leave room for is halved
+    until it fits: log2(count) refusals find the limit to the job.
+
+    Args:
+        count: 1 or more.
+        largest: array that Slurm takes here.
+        options: of the jobs.
+        part: submits so many from a position on. Raises JobLimitError where Slurm does not take them.
+    """
+    room = limits.room(options)
+    if room.jobs == 0:
+        raise JobLimitError(f"Slurm takes no more jobs now: {room.why}; submit later")
+    fits = count if room.jobs is None else min(count, room.jobs)
+    why = room.why if fits < count else ""
+    arrays: list[Submitted] = []
+    done, size, refusal = 0, largest, None
+    while done < fits:
+        tasks = min(size, fits - done)
+        try:
+            arrays.append(part(done, tasks))
+            done += tasks
+        except JobLimitError as error:
+            fits = done + _may_still_fit(tasks, error, is_first=refusal is None)
+            why, refusal = str(error), error
+        if refusal:
+            size = max(1, fits - done if refusal.cluster_is_full else (fits - done + 1) // 2)
+    if refusal and not arrays:
+        raise refusal
+    return Handover(tuple(arrays), count - done, why)
+
+
+def _may_still_fit(refused: int, error: JobLimitError, *, is_first: bool) -> int:
+    """Upper bound of what a limit still leaves room for, after it refused that many.
+
+    Each question to a full cluster takes two minutes, so it gets one more, well within what it should take.
+    """
+    if not error.cluster_is_full:
+        return refused - 1
+    return min(refused - 1, (limits.free_in_cluster() or 0) // 2) if is_first else 0
 
 
 def _submit_array(store: SweepStore, request: ArrayRequest, wishes: Wishes) -> Submitted:

@@ -56,6 +56,15 @@ def answer(*argv: str) -> str:
     return done.stdout
 
 
+def as_outside_of_jobs(*variables: str) -> list[str]:
+    """What stands before sbatch: without ``variables``, and without what a surrounding job has set.
+
+    sbatch would take that for wishes about the new job.
+    """
+    inherited = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]
+    return ["env", *(word for name in (*inherited, *variables) for word in ("-u", name)), "LC_ALL=C"]
+
+
 def first_line(text: str) -> str:
     """The first line that says something."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -128,10 +128,7 @@ class _ArrayExecutor(SlurmExecutor):
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         """Without what a surrounding job has set: it would be taken for wishes about the new one."""
-        inherited = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]
-        inherited.append(assignment.VARIABLE)
-        unset = [word for name in inherited for word in ("-u", name)]
-        return ["env", *unset, "LC_ALL=C", "sbatch", str(submission_file_path)]
+        return [*commands.as_outside_of_jobs(assignment.VARIABLE), "sbatch", str(submission_file_path)]
 
     def remove_hidden_file(self) -> None:
         """Remove submitit's hidden link to the script, or the hidden script itself where sbatch failed.

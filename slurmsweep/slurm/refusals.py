@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 
 from slurmsweep.errors import (
+    JobLimitError,
     SchedulerError,
     SchedulerUnavailableError,
     SubmissionRefusedError,
     SubmissionUnknownError,
 )
 from slurmsweep.slurm.commands import first_line
+
+#: In the names of every limit on the number of jobs of a user, an account or a QOS; and when the whole cluster is full.
+_TOO_MANY = "SubmitJob"
+_CLUSTER_FULL = "Resource temporarily unavailable"
 
 #: A part of sbatch's text, and what to do. The first that is found counts: texts that say more come first.
 _ADVICE = (
@@ -35,15 +40,10 @@ _ADVICE = (
     ("Invalid generic resource", "choose another --gres; `sinfo -o '%P %G'` lists what there is"),
     ("Invalid node name", "check --exclude and --sbatch nodelist"),
     ("Invalid job array", "the array is larger than MaxArraySize: use a smaller --count"),
-    ("MaxSubmitJob", "you may not have that many jobs at once: use a smaller --count, and submit the rest later"),
-    (
-        "SubmitJobPerUserLimit",
-        "you may not have that many jobs at once: use a smaller --count, and submit the rest later",
-    ),
-    ("SubmitJobsLimit", "you may not have that many jobs at once: use a smaller --count, and submit the rest later"),
-    ("SubmitJobLimit", "you may not have that many jobs at once: use a smaller --count, and submit the rest later"),
+    # AssocMaxSubmitJobLimit, AssocGrpSubmitJobsLimit, QOSMaxSubmitJobPerUserLimit, MaxSubmitJobsPerAccount ...
+    (_TOO_MANY, "you may not have that many jobs at once: use a smaller --count, and submit the rest later"),
     ("accounting/QOS policy", "a limit of your account or QOS: ask for less, or submit fewer jobs at once"),
-    ("Resource temporarily unavailable", "the cluster holds as many jobs as it can (MaxJobCount): submit later"),
+    (_CLUSTER_FULL, "the cluster holds as many jobs as it can (MaxJobCount): submit later"),
     ("dependency problem", "check --sbatch dependency"),
     ("DOS line breaks", "convert the template with dos2unix"),
     ("does not look like a batch script", "the template must begin with #!/bin/bash"),
@@ -62,8 +62,15 @@ def explain(text: str) -> SchedulerError:
         )
     if "Unable to contact slurm controller" in text or "slurm_load_ctl_conf" in text:
         return SchedulerUnavailableError(f"Slurm's controller cannot be reached ({said}): try again later")
-    advice = next((advice for part, advice in _ADVICE if part.lower() in text.lower()), "see `man sbatch`")
-    return SubmissionRefusedError(f"Slurm refused the jobs: {said}; {advice}")
+    message = f"Slurm refused the jobs: {said}; {advice(text) or 'see `man sbatch`'}"
+    if _TOO_MANY in text or _CLUSTER_FULL in text:
+        return JobLimitError(message, cluster_is_full=_CLUSTER_FULL in text)
+    return SubmissionRefusedError(message)
+
+
+def advice(text: str) -> str:
+    """Which option to change after these words of Slurm's; empty where they say nothing known."""
+    return next((advice for part, advice in _ADVICE if part.lower() in text.lower()), "")
 
 
 def _words(text: str) -> str:

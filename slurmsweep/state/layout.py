@@ -9,6 +9,8 @@
       trials/<shard>/<number>/         a trial: WANDB_DIR and checkpoint folder, kept over attempts
       trials/<shard>/<number>/<a>/     an attempt: whoever makes it runs it
       jobs/                            sbatch scripts as submitted, and job output
+      mend/                            sweeps that mend themselves only: what was asked for, and one file a round
+      report.txt, report.json          what happened, once such a sweep has ended
 
 ``<root>`` is ``$WANDB_DIR`` or the current folder, as for wandb (``wandb.sdk.wandb_settings``, ``wandb_dir``).
 """
@@ -70,6 +72,39 @@ class Layout:
     def jobs(self) -> str:
         """Submitted scripts and job output."""
         return os.path.join(self.folder, "jobs")
+
+    @property
+    def mend(self) -> str:
+        """Of sweeps that mend themselves."""
+        return os.path.join(self.folder, "mend")
+
+    @property
+    def mend_settings(self) -> str:
+        """What was asked for: rules, template, options."""
+        return os.path.join(self.mend, "settings.json")
+
+    @property
+    def mend_last(self) -> str:
+        """What came of the last round."""
+        return os.path.join(self.mend, "last.json")
+
+    def mend_round(self, number: int) -> str:
+        """Made exclusively by whoever mends in that round, 1.., with its name."""
+        return os.path.join(self.mend, f"round-{number}.json")
+
+    def mend_log(self, job: str) -> str:
+        """Output of a supervisor; ``%j`` for its job's id."""
+        return os.path.join(self.jobs, f"mend-{job}.log")
+
+    @property
+    def report_text(self) -> str:
+        """What happened, for people."""
+        return os.path.join(self.folder, "report.txt")
+
+    @property
+    def report_json(self) -> str:
+        """The same for programs."""
+        return os.path.join(self.folder, "report.json")
 
     def shard(self, trial: int) -> str:
         """Parent of the folder of ``trial``."""

@@ -17,6 +17,7 @@ from slurmsweep.cli.arguments.common import (
     natural,
     numbers,
 )
+from slurmsweep.cli.arguments.tending import add_mend
 
 if TYPE_CHECKING:
     from slurmsweep.cli.arguments.common import Commands
@@ -35,6 +36,7 @@ def add_commands(commands: Commands) -> None:
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
     )
     add_json(run)
+    add_mend(run)
     add_slurm(run)
     add_canaries(run)
 
@@ -79,5 +81,6 @@ def add_commands(commands: Commands) -> None:
     add_count(submit)
     submit.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     add_json(submit)
+    add_mend(submit)
     add_slurm(submit)
     add_canaries(submit)

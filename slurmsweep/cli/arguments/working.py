@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from slurmsweep.cli.arguments.common import add_backend, add_json, add_slurm, add_sweep, command, natural
+from slurmsweep.cli.arguments.tending import add_mend
 
 if TYPE_CHECKING:
     from slurmsweep.cli.arguments.common import Commands
@@ -35,4 +36,5 @@ def add_commands(commands: Commands) -> None:
     )
     resubmit.add_argument("--dry-run", action="store_true", help="say what would be run again; write nothing")
     add_json(resubmit)
+    add_mend(resubmit)
     add_slurm(resubmit)

@@ -1,0 +1,383 @@
+"""A sweep that mends itself: rounds of reconcile, run again what deserves it, submit what waits; no daemon.
+
+A round is what ``slurmsweep mend`` does, run by a tiny supervisor job that waits in Slurm (:mod:`.alarms`), or by a
+person. Whatever kills it, another one follows; two at once cost jobs that find nothing to do, and no trial.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slurmsweep.agent.identity import lives_here, this_process
+from slurmsweep.errors import (
+    JobLimitError,
+    SchedulerUnavailableError,
+    SlurmsweepError,
+    SubmissionRefusedError,
+    SubmissionUnknownError,
+)
+from slurmsweep.launch import alarms
+from slurmsweep.launch.alarms import Alarms
+from slurmsweep.launch.elements import live_elements
+from slurmsweep.launch.observe import look
+from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.launch.start import JOURNAL_PERIOD, unclaimed
+from slurmsweep.launch.submit import Handover, Wishes, job_options, recover_submissions, submit
+from slurmsweep.report.ending import ending_document, ending_text
+from slurmsweep.report.view import SweepView
+from slurmsweep.slurm import queue
+from slurmsweep.slurm.held import failed_launches
+from slurmsweep.slurm.incarnations import count_incarnations
+from slurmsweep.slurm.queue import TaskRef
+from slurmsweep.state.foldcache import Follower
+from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.mending import LastRound, Mending, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slurmsweep.launch.observe import Snapshot
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.owner import Owner
+    from slurmsweep.state.store import SweepStore
+
+#: Minutes until the next round where trials wait for room: jobs of others end at any time.
+_SOON = 10
+
+#: Arrays one after the other whose jobs end before they get to a trial (a module that does not load, say).
+_FRUITLESS = 2
+
+#: Seconds between two squeue calls of a command that waits for the end.
+_ASK_PERIOD = 60.0
+
+#: Seconds between tries while the controller does not answer: it restarts in less.
+_AGAIN = (5, 15, 30, 60, 120)
+
+
+@dataclass
+class Round:
+    """One round, as it goes.
+
+    Attributes:
+        number: 1..
+        said: lines for people.
+        notes: for the report, of this round and those before.
+        kept_back: jobs for which Slurm had no room.
+        is_over: nothing is left to do.
+    """
+
+    number: int
+    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    kept_back: int = 0
+    is_over: bool = False
+
+    def remark(self, line: str) -> None:
+        """Something that the report will say, too."""
+        self.said.append(line)
+        if line not in self.notes:
+            self.notes.append(line)
+
+
+def begin(store: SweepStore, settings: Settings) -> Alarms:
+    """From now on the sweep mends itself: the clock waits in Slurm when this returns.
+
+    Raises:
+        UsageError: an option of the supervisor's is wrong; nothing was changed.
+        SchedulerError: Slurm refused the supervisor or could not be asked.
+    """
+    watch = _alarms(store, settings, None)
+    Mending(store.layout, store.access).ask_for(settings)
+    watch.watch_over_me()
+    return watch
+
+
+def submit_minded(
+    store: SweepStore, settings: Settings, wanted: int, hand_over: Callable[[], Handover]
+) -> tuple[Handover, Alarms]:
+    """Submit with somebody to look after it: the clock waits in Slurm before the first array does.
+
+    Args:
+        store: of the sweep.
+        settings: how it mends itself.
+        wanted: number of jobs.
+        hand_over: submits them. What finds no room at all is left to the supervisor.
+
+    Raises:
+        UsageError, SchedulerError: as :func:`begin` and ``hand_over`` do; where Slurm refused everything nobody looks
+            after the sweep.
+    """
+    watch = begin(store, settings)
+    try:
+        handed = hand_over() if wanted else Handover(())
+    except JobLimitError as error:
+        handed = Handover((), wanted, str(error))
+    except SubmissionRefusedError:
+        if not live_elements(store.fold()).arrays:
+            watch.stop()
+        raise
+    watch.wake_after(live_elements(store.fold()).arrays, min(_SOON, settings.every) if handed.kept_back else None)
+    return handed, watch
+
+
+def take_up(store: SweepStore) -> bool:
+    """After a pause, or an end that was no end: a round within a minute; False where the sweep does not mend itself."""
+    settings = Mending(store.layout, store.access).settings()
+    if settings is None:
+        return False
+    begin(store, settings).wake_after(live_elements(store.fold()).arrays, 1)
+    return True
+
+
+def wait_until_over(store: SweepStore, watch: Alarms, show: Callable[[Fold], None]) -> bool:
+    """Wait for the sweep's end; False where nobody looks after it any more. Costs one squeue a minute.
+
+    Raises:
+        SchedulerUnavailableError: Slurm did not answer; the jobs go on.
+    """
+    follower, files = Follower(store), Mending(store.layout, store.access)
+    next_question = time.monotonic() + _ASK_PERIOD
+    while not files.has_report():
+        time.sleep(JOURNAL_PERIOD)
+        show(follower.refresh())
+        if time.monotonic() >= next_question:
+            next_question = time.monotonic() + _ASK_PERIOD
+            if not watch.alive() and not files.has_report():
+                return False
+    show(follower.refresh())
+    return True
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """Who looks after a sweep.
+
+    Attributes:
+        rounds: that came to an end.
+        is_over: nothing was left to do.
+        supervisors: ids of its jobs in Slurm; None where Slurm could not be asked.
+        trouble: what kept the last round from its work.
+        report: path of the report; None before the end.
+    """
+
+    rounds: int
+    is_over: bool
+    supervisors: tuple[str, ...] | None
+    trouble: str
+    report: str | None
+
+
+def attendance(store: SweepStore) -> Attendance | None:
+    """Who looks after a sweep that mends itself; None where it does not. One squeue call, unless it is over."""
+    files = Mending(store.layout, store.access)
+    settings = files.settings()
+    if settings is None:
+        return None
+    last = files.last() or LastRound(0)
+    report = store.layout.report_text if files.has_report() else None
+    if report:
+        return Attendance(last.number, True, (), last.trouble, report)
+    try:
+        alive: tuple[str, ...] | None = tuple(a.job for a in Alarms(store, settings, {}).alive())
+    except SchedulerUnavailableError:
+        alive = None
+    return Attendance(last.number, False, alive, last.trouble, None)
+
+
+def mend(
+    store: SweepStore, settings: Settings, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+) -> LastRound | None:
+    """One round; None where somebody else is at it.
+
+    Raises:
+        SchedulerError: Slurm could not be asked for minutes, or refused; the clock brings the next round.
+        StateError: the sweep's state could not be read or written; likewise.
+    """
+    files = Mending(store.layout, store.access)
+    me = this_process(os.environ)
+    number = files.take_round(me, _lives)
+    if not isinstance(number, int):
+        say(f"{number.job_name or number.pid} on {number.node or number.host} is at it: nothing to do here")
+        return None
+    watch = _alarms(store, settings, me.job)
+    last = files.last()
+    this = Round(number, notes=list(last.notes) if last else [])
+    try:
+        _patiently(lambda: _hold_round(store, settings, watch, this), this, sleep)
+    except SlurmsweepError as error:
+        _after_trouble(files, watch, this, error)
+        raise
+    finally:
+        for line in this.said:
+            say(line)
+    last = LastRound(number, this.is_over, tuple(this.said), notes=tuple(this.notes))
+    files.end_round(last)
+    return last
+
+
+def _alarms(store: SweepStore, settings: Settings, me: str | None) -> Alarms:
+    options = job_options(_wishes(settings), store.manifest.config)
+    return Alarms(store, settings, options, me)
+
+
+def _wishes(settings: Settings) -> Wishes:
+    return Wishes(settings.template, settings.options, settings.width)
+
+
+def _lives(holder: Owner) -> bool:
+    """Whether who holds a round is still at it. Raises SchedulerUnavailableError."""
+    here = lives_here(holder)
+    if here is not None or holder.job is None:
+        return bool(here)
+    report = queue.ask([holder.job]).tasks.get(TaskRef(holder.job))
+    return bool(report and report.alive and not report.waits)
+
+
+def _patiently(action: Callable[[], None], this: Round, sleep: Callable[[float], None]) -> None:
+    """Do it again while the controller does not answer: every step of a round may be done twice."""
+    for delay in _AGAIN:
+        problem = _unanswered(action)
+        if problem is None:
+            return
+        this.said.append(f"{problem}; trying again in {delay} s")
+        sleep(delay)
+    action()
+
+
+def _unanswered(action: Callable[[], None]) -> SlurmsweepError | None:
+    """What the controller did not answer; None where it did."""
+    try:
+        action()
+    except (SchedulerUnavailableError, SubmissionUnknownError) as error:
+        return error
+    return None
+
+
+def _after_trouble(files: Mending, watch: Alarms, this: Round, error: SlurmsweepError) -> None:
+    """Leave word of it, and no round right behind this one."""
+    try:
+        watch.leave_to_the_clock()
+    except SlurmsweepError as second:
+        this.said.append(str(second))
+    files.end_round(LastRound(this.number, said=tuple(this.said), trouble=str(error), notes=tuple(this.notes)))
+
+
+def _hold_round(store: SweepStore, settings: Settings, watch: Alarms, this: Round) -> None:
+    _be_watched_over(store, watch, this)
+    recover_submissions(store)
+    settled = reconcile(store)
+    if settled.ended or settled.voided:
+        this.said.append(f"ends recorded: {len(settled.ended)}; attempts that never started: {len(settled.voided)}")
+    word = store.fold().word
+    if word is None:
+        _release_failed_launches(store, this)
+        _run_again(store, settings, this)
+        _submit_open(store, settings, this)
+    _arrange_the_next(store, settings, watch, this, word)
+
+
+def _be_watched_over(store: SweepStore, watch: Alarms, this: Round) -> None:
+    try:
+        watch.watch_over_me()
+    except JobLimitError as error:
+        this.said.append(f"no room for the next supervisor yet: {error}")
+    except SubmissionRefusedError as error:
+        raise alarms.explain_refusal(error, store.manifest.sweep_id) from error
+
+
+def _run_again(store: SweepStore, settings: Settings, this: Round) -> None:
+    most = int(settings.rules.get("max_attempts", 3))
+    slots = give_back(store, lambda trial: trial.newest < most, why="mend")
+    if slots:
+        this.said.append(f"to be run again: trials {', '.join(str(slot.trial) for slot in slots)}")
+
+
+def _submit_open(store: SweepStore, settings: Settings, this: Round) -> None:
+    """One job for each trial that nobody has claimed and no job waits for."""
+    snapshot = look(store)
+    wanted = _open_trials(store, settings, snapshot)
+    if wanted <= 0:
+        return
+    if _came_to_nothing(snapshot):
+        this.remark(
+            f"no more jobs for {wanted} trials: the last {_FRUITLESS} arrays ended without claiming one; their output "
+            f"in {store.layout.jobs} says why"
+        )
+        return
+    try:
+        _note(this, submit(store, wanted, _wishes(settings)))
+    except JobLimitError as error:
+        this.kept_back += wanted
+        this.said.append(f"{wanted} trials wait without a job: {error}")
+
+
+def _came_to_nothing(snapshot: Snapshot) -> bool:
+    """Whether the newest arrays all ended before any of their jobs got to a trial: others would end like them."""
+    if snapshot.jobs:
+        return False
+    newest = [s.job for s in snapshot.fold.submissions.values() if s.job][-_FRUITLESS:]
+    return len(newest) == _FRUITLESS and not any(True for _ in snapshot.fold.trials.of_jobs(set(newest)))
+
+
+def _open_trials(store: SweepStore, settings: Settings, snapshot: Snapshot) -> int:
+    open_trials = unclaimed(store, snapshot.fold)
+    if open_trials is None:
+        claimed = len(snapshot.fold.trials)
+        open_trials = max(0, (settings.goal or 0) - claimed) + len(snapshot.fold.waiting())
+    return open_trials - snapshot.queued
+
+
+def _note(this: Round, handed: Handover) -> None:
+    for array in handed:
+        this.said.append(f"submitted job {array.job}: {array.tasks} trials")
+    if handed.kept_back:
+        this.kept_back += handed.kept_back
+        this.said.append(f"{handed.kept_back} trials wait without a job: {handed.why}")
+
+
+def _release_failed_launches(store: SweepStore, this: Round) -> None:
+    """Let start again what Slurm holds because a node could not start it: otherwise it waits for ever."""
+    elements = live_elements(store.fold())
+    failed = failed_launches(elements.arrays) if elements.waiting else []
+    if failed:
+        queue.release([str(ref) for ref in failed])
+        this.said.append(f"released after a failed launch: jobs {', '.join(map(str, failed))}")
+
+
+def _arrange_the_next(
+    store: SweepStore, settings: Settings, watch: Alarms, this: Round, word: SweepState | None
+) -> None:
+    fold = store.fold()
+    arrays = live_elements(fold).arrays
+    if arrays or this.kept_back:
+        minutes = min(_SOON, settings.every) if this.kept_back else settings.every
+        watch.wake_after(arrays, minutes)
+        ended = f"when one of the arrays {', '.join(arrays)} has ended, or " if arrays else ""
+        this.said.append(f"the next round: {ended}in {minutes} minutes")
+    elif word is SweepState.PAUSED:
+        watch.wake_after(())
+        this.said.append("the sweep is paused: looked at again by the clock")
+    elif fold.counts().get(TrialState.RUNNING):
+        watch.wake_after(())
+        this.said.append("trials run of which nobody can tell here: looked at again by the clock")
+    else:
+        _write_report(store, this)
+        this.is_over = True
+        watch.stop()
+
+
+def _write_report(store: SweepStore, this: Round) -> None:
+    fold = store.fold()
+    known = count_incarnations({s.job for s in fold.submissions.values() if s.job})
+    document = ending_document(
+        SweepView(store.layout, store.manifest, fold, {}),
+        accounting=known.accounting,
+        rounds=this.number,
+        notes=this.notes,
+        requeues=known.put_back,
+    )
+    Mending(store.layout, store.access).write_report(ending_text(document), document)
+    this.said.append(f"nothing is left to do; the report is {store.layout.report_text}")

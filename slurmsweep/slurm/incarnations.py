@@ -1,0 +1,45 @@
+"""How often Slurm put jobs back, and why: what only its accounting keeps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slurmsweep.slurm.commands import call, first_line, installed
+from slurmsweep.slurm.jobstates import base_word
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: Last words of an incarnation that was followed by another one.
+_PUT_BACK = ("NODE_FAIL", "PREEMPTED", "REQUEUED", "BOOT_FAIL")
+
+
+@dataclass(frozen=True)
+class Incarnations:
+    """What accounting says of a sweep's jobs.
+
+    Attributes:
+        put_back: number of incarnations that were followed by another, by Slurm's word.
+        accounting: ``used``, ``off``, or the words it failed with.
+    """
+
+    put_back: dict[str, int] = field(default_factory=dict)
+    accounting: str = "off"
+
+
+def count_incarnations(jobs: Collection[str]) -> Incarnations:
+    """One sacct call about arrays or plain jobs by id. Accounting that is off or silent is an answer."""
+    if not jobs or not installed("sacct"):
+        return Incarnations()
+    done = call("sacct", "-X", "-D", "-n", "-P", "-j", ",".join(sorted(jobs)), "-o", "JobID,State")
+    if done.returncode == 0:
+        return Incarnations(parse_incarnations(done.stdout), "used")
+    return Incarnations(accounting="off" if "disabled" in done.stderr else first_line(done.stderr) or "silent")
+
+
+def parse_incarnations(text: str) -> dict[str, int]:
+    """Lines of ``sacct -X -D -P`` such as ``19_7|NODE_FAIL``."""
+    words = [base_word(line.rpartition("|")[2]) for line in text.splitlines() if "|" in line]
+    return dict(Counter(word for word in words if word in _PUT_BACK))

@@ -1,0 +1,89 @@
+"""The arguments of set and mend: what cannot be meant is refused before anything is made or asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+SWEEP = "program: train.py\nmethod: grid\nparameters:\n  x: {values: [1, 2]}\n"
+
+
+@pytest.fixture
+def sweep(slurmsweep, tmp_path):
+    (tmp_path / "train.py").write_text("pass")
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    return slurmsweep("create", "sweep.yaml").stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        ((), "say what to change"),
+        (("--sbatch", "ntasks=4"), "cannot be changed on jobs that are submitted"),
+        (("--sbatch", "nonsense=4"), "not an option of sbatch"),
+        (("--time", "soon"), "not a time"),
+        (("--mem", "much"), "MiB, or 4G"),
+        (("--width", "4", "--running"), "give --time too"),
+        (("--sbatch", "comment=a\nb"), "control character"),
+    ],
+)
+def test_a_change_that_cannot_be_meant_is_refused(slurmsweep, sweep, argv, word):
+    done = slurmsweep("set", sweep, *argv)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_jobs_there_is_nothing_to_change(slurmsweep, sweep):
+    done = slurmsweep("set", sweep, "--time", "45", "--json")
+
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+
+
+@pytest.mark.parametrize("command", [("run", "sweep.yaml"), ("resubmit", None)])
+def test_mending_is_for_slurm(slurmsweep, sweep, tmp_path, command):
+    name, file = command
+    before = sorted(tmp_path.rglob("*"))
+
+    done = slurmsweep(name, file or sweep, "--backend", "local", "--mend")
+
+    assert done.returncode == 2
+    assert "--mend is for Slurm" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [("nonsense=1", "not an option of sbatch"), ("=x", "write NAME=VALUE"), ("array=1", "set by slurmsweep")],
+)
+def test_a_wrong_option_of_the_supervisor_is_refused_before_anything_is_submitted(
+    slurmsweep, sweep, tmp_path, option, word
+):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for program in ("sbatch", "squeue", "scontrol"):
+        (programs / program).write_text(f"#!/bin/sh\necho {program} >> {tmp_path}/asked\nexit 1\n")
+        (programs / program).chmod(0o755)
+
+    done = slurmsweep("submit", sweep, "--mend", "--mend-sbatch", option, PATH=f"{programs}:/usr/bin:/bin")
+
+    assert done.returncode == 2, done.stderr
+    assert word in done.stderr
+    assert not (tmp_path / "asked").exists()
+    assert not (Path(tmp_path) / "wandb" / f"sweep-{sweep}" / "mend").exists()
+
+
+def test_a_sweep_that_does_not_mend_itself_says_nothing_of_it(slurmsweep, sweep):
+    assert json.loads(slurmsweep("status", sweep, "--json").stdout)["mending"] is None
+    assert "mending" not in slurmsweep("status", sweep).stdout
+
+
+@pytest.mark.parametrize("command", ["set", "mend"])
+def test_an_unknown_sweep(slurmsweep, command):
+    done = slurmsweep(command, "zzzzzzzz")
+
+    assert done.returncode == 3
+    assert "no sweep zzzzzzzz" in done.stderr

@@ -1,0 +1,296 @@
+"""A bad weekend on a real cluster, nobody there: every trial finishes, once, and a report says what happened.
+
+    scripts/bad-weekend                     200 trials, a cluster with accounting; about five minutes
+    scripts/bad-weekend --accounting off    the same where Slurm keeps no accounts
+    scripts/bad-weekend --small             24 trials, one of each misfortune
+
+A sweep is submitted with ``--mend`` from a shell that is then killed. Hung trials run out of time and out of memory,
+agents are killed, urgent jobs preempt, nodes die and come back, the controller restarts, and the first supervisor that
+submits something is killed as it does. Exit code 0 where all that must hold
+does. The cluster is this script's own, below SLURMSWEEP_LAB, unless it runs already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from cluster.misfortune import Lab, Sweep, slurmsweep, wait_until
+
+HERE = Path(__file__).parent
+
+#: Seconds until a time limit: the warning, a minute before, comes at Slurm's next look; the other comes with the end.
+_IN_ORDER, _BRUTAL = 50, 1
+
+SCRIPT = """\
+import os, sys, time
+x, attempt = int(sys.argv[1].split("=")[1]), int(os.environ["SLURMSWEEP_ATTEMPT"])
+file = os.open("ran", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+os.write(file, f"begin {x} {attempt}\\n".encode())
+while attempt == 1 and x <= HANG:
+    time.sleep(1)
+steps = os.path.join(os.environ["SLURMSWEEP_CHECKPOINT_DIR"], "steps")
+done = int(open(steps).read() or 0) if os.path.exists(steps) else 0
+while done < STEPS:
+    time.sleep(1)
+    done += 1
+    with open(steps + ".new", "w") as saved:
+        saved.write(str(done))
+    os.replace(steps + ".new", steps)
+os.write(file, f"end {x} {attempt}\\n".encode())
+"""
+
+#: In the place of sbatch: kills the supervisor that submits an array, once.
+SBATCH = """\
+#!/bin/sh
+case "$*" in *.sh) test -e {folder}/armed && mkdir {folder}/supervisor-killed 2>/dev/null && kill -9 $PPID ;; esac
+exec {sbatch} "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Weekend:
+    """How bad it is.
+
+    Attributes:
+        trials: in all.
+        steps: seconds that one takes.
+        agents: killed with -9.
+        timeouts: hung trials that run out of time.
+        memory: hung trials that run out of memory.
+        preemptions: CPUs that urgent jobs take away.
+        nodes: that die and come back.
+    """
+
+    trials: int = 200
+    steps: int = 15
+    agents: int = 10
+    timeouts: int = 5
+    memory: int = 5
+    preemptions: int = 3
+    nodes: int = 2
+
+    @property
+    def in_order(self) -> int:
+        """Time limits whose warning leaves the agent time to say so; the last one of several leaves it none."""
+        return max(1, self.timeouts - 1)
+
+    @property
+    def hung(self) -> int:
+        """Trials that never end by themselves at their first attempt."""
+        return self.timeouts + self.memory
+
+
+BAD = Weekend()
+SMALL = Weekend(trials=24, steps=6, agents=1, timeouts=1, memory=1, preemptions=1, nodes=1)
+
+
+def live_through(lab: Lab, folder: Path, weekend: Weekend, say=print) -> tuple[dict, list[str]]:
+    """Run it; the report's document, and what does not hold that must."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "sbatch").write_text(SBATCH.format(folder=folder, sbatch=shutil.which("sbatch")))
+    (folder / "bin" / "sbatch").chmod(0o755)
+    path = [str(folder / "bin"), os.path.dirname(sys.executable), os.environ["PATH"]]
+    environ = lab.environ | {"PATH": os.pathsep.join(path)}
+    environ = {name: value for name, value in environ.items() if not name.startswith(("WANDB_", "SLURMSWEEP_"))}
+    sweep = _submit_from_a_shell_that_dies(folder, environ, weekend, say)
+    state = Sweep(folder / "wandb" / f"sweep-{sweep}")
+    (folder / "armed").touch()
+    happened = _let_it_happen(lab, state, weekend, say)
+    report = state.folder / "report.json"
+    wait_until(report.exists, "the report", 1200)
+    wait_until(lambda: not lab.run("squeue", "-h", "-t", "R,PD,CG", "-o", "%i"), "an empty queue")
+    document = json.loads(report.read_text())
+    return document, list(_what_does_not_hold(lab, folder, environ, sweep, weekend, happened, document))
+
+
+def _submit_from_a_shell_that_dies(folder: Path, environ: dict, weekend: Weekend, say) -> str:
+    script = SCRIPT.replace("HANG", str(weekend.hung)).replace("STEPS", str(weekend.steps))
+    (folder / "train.py").write_text(script)
+    (folder / "sweep.yaml").write_text(
+        f"program: train.py\nmethod: grid\nparameters:\n  x: {{min: 1, max: {weekend.trials}}}\n"
+    )
+    command = f"{sys.executable} -m slurmsweep run sweep.yaml --backend slurm --mend --time 10; true"
+    with open(folder / "shell.log", "w") as log:
+        shell = subprocess.Popen(
+            ["bash", "-c", command], cwd=folder, env=environ, stderr=log, stdout=log, start_new_session=True
+        )
+        wait_until(lambda: "mends itself" in (folder / "shell.log").read_text(), "the submission")
+        os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
+    say(f"submitted; the shell is killed:\n{(folder / 'shell.log').read_text()}")
+    [sweep] = (folder / "wandb").iterdir()
+    return sweep.name.removeprefix("sweep-")
+
+
+def _let_it_happen(lab: Lab, state: Sweep, weekend: Weekend, say) -> Counter:
+    """The misfortunes, one kind after the other; how many there were."""
+    happened: Counter = Counter()
+    hung = wait_until(lambda: _hung(state, weekend), "the trials that hang")
+    jobs = [f"{owner['job']}_{owner['task']}" for _, owner in sorted(hung.items())]
+    for n, job in enumerate(jobs[: weekend.timeouts]):
+        lab.run_out_of_time(job, seconds=_BRUTAL if n >= weekend.in_order else _IN_ORDER)
+        happened["time limits"] += 1
+    for job in jobs[weekend.timeouts :]:
+        lab.run_out_of_memory(job)
+        happened["out of memory"] += 1
+    say(f"time is up for {jobs[: weekend.timeouts]}, memory for {jobs[weekend.timeouts :]}")
+    for trial in _young(state, weekend, weekend.agents):
+        state.kill_agent(trial)
+        happened["agents killed"] += 1
+    say(f"{happened['agents killed']} agents killed")
+    _preempt(lab, state, weekend, happened, say)
+    wait_until(lambda: not _still_hung(state, weekend), "the end of what hung")
+    nodes = sorted({owner["node"] for owner in state.running().values()})[: weekend.nodes]
+    for node in nodes:
+        lab.kill_node(node)
+        happened["nodes killed"] += 1
+    say(f"nodes {nodes} killed")
+    lab.restart_controller(3)
+    say("the controller restarted")
+    for node in nodes:
+        lab.boot_node(node)
+    wait_until(lambda: len(lab.nodes_up()) >= len(nodes), "the nodes")
+    return happened
+
+
+def _hung(state: Sweep, weekend: Weekend) -> dict:
+    running = {trial: owner for trial, owner in state.running().items() if trial < weekend.hung}
+    return running if len(running) == weekend.hung else {}
+
+
+def _still_hung(state: Sweep, weekend: Weekend) -> list[int]:
+    return [trial for trial, owner in state.running().items() if trial < weekend.hung and owner["attempt"] == 1]
+
+
+def _young(state: Sweep, weekend: Weekend, most: int) -> list[int]:
+    """Trials that have begun not long ago, and do not hang: their agents are killed in the middle."""
+
+    def found() -> list[int]:
+        others = sorted(trial for trial in state.running() if trial >= weekend.hung)
+        young = [t for t in others if _steps(state, t) <= weekend.steps // 2]
+        return young[:most] if len(young) >= most else []
+
+    return wait_until(found, "young trials")
+
+
+def _steps(state: Sweep, trial: int) -> int:
+    try:
+        return int((state.folder / "trials" / "0" / str(trial) / "steps").read_text() or 0)
+    except FileNotFoundError:
+        return 0
+
+
+def _preempt(lab: Lab, state: Sweep, weekend: Weekend, happened: Counter, say) -> None:
+    """Urgent jobs on a node whose CPUs are all in use."""
+
+    def busiest() -> str:
+        use = Counter(owner["node"] for owner in state.running().values())
+        node, jobs = use.most_common(1)[0] if use else ("", 0)
+        return node if jobs >= min(8, weekend.preemptions) else ""
+
+    node = wait_until(busiest, "a busy node")
+    free = 8 - Counter(owner["node"] for owner in state.running().values())[node]
+    lab.preempt_on(node, free + weekend.preemptions, 5)
+    happened["preemptions"] += weekend.preemptions
+    say(f"an urgent job takes {free + weekend.preemptions} CPUs of {node}, of which {free} are free")
+
+
+def _what_does_not_hold(lab, folder, environ, sweep, weekend, happened, document):
+    counts = document["counts"]
+    if counts != {"finished": weekend.trials}:
+        yield f"not every trial finished: {counts}"
+    lines = [line.split() for line in (folder / "ran").read_text().splitlines()]
+    ends = Counter(int(x) for word, x, _ in lines if word == "end")
+    if ends != Counter(range(1, weekend.trials + 1)):
+        yield f"not every trial ended once: {[x for x in range(1, weekend.trials + 1) if ends[x] != 1]}"
+    check = slurmsweep("check", sweep, cwd=folder, environ=environ, check=False)
+    if check.returncode:
+        yield f"check: {check.stdout}"
+    wanted = {"time limits": weekend.timeouts, "out of memory": weekend.memory, "agents killed": weekend.agents}
+    wanted |= {"nodes killed": weekend.nodes, "preemptions": weekend.preemptions}
+    if not (folder / "supervisor-killed").exists():
+        yield "no supervisor was killed"
+    if happened != wanted:
+        yield f"the weekend was not as bad as it should be: {dict(happened)}"
+    yield from _what_the_report_misses(weekend, document)
+    left = subprocess.run(["pgrep", "-f", f"{folder}|train.py --x="], capture_output=True, text=True, check=False)
+    orphans = [pid for pid in left.stdout.split() if _cwd(pid) == folder]
+    if orphans:
+        yield f"processes left behind: {orphans}"
+
+
+def _cwd(pid: str) -> Path | None:
+    try:
+        return Path(os.readlink(f"/proc/{pid}/cwd"))
+    except OSError:
+        return None
+
+
+def _what_the_report_misses(weekend: Weekend, document: dict):
+    """Every misfortune is in it: by its cause, or, without accounting, as one of those nobody knows the cause of."""
+    causes: Counter = Counter()
+    for end in document["ends"]:
+        causes[end["cause"]] += end["attempts"]
+    if causes.total() - causes["requeued"] < weekend.agents + weekend.hung:
+        yield f"the report has too few of what was killed: {dict(causes)}"
+    with_accounting = document["accounting"] == "used"
+    if causes["timeout"] < (weekend.timeouts if with_accounting else weekend.in_order):
+        yield f"the report has too few time limits: {dict(causes)}"
+    if with_accounting:
+        if causes["oom"] < weekend.memory:
+            yield f"the report has too few out of memory: {dict(causes)}"
+        put_back = document["requeues"]
+        if put_back.get("PREEMPTED", 0) < weekend.preemptions or not put_back.get("NODE_FAIL"):
+            yield f"the report has too few preemptions or node failures: {put_back}"
+    elif document["unknown"] != causes["lost"]:
+        yield f"the report says {document['unknown']} causes are unknown, and {causes['lost']} are"
+
+
+def main() -> int:
+    """Start a cluster, live through it, say how it was."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--accounting", choices=("on", "off"), default="on")
+    args = parser.parse_args()
+    plain = args.accounting == "off"
+    lab = Path(os.environ.get("SLURMSWEEP_LAB", "/tmp/slurmsweep-weekend"))
+    ports = int(os.environ.get("SLURMSWEEP_LAB_PORTS", "27400"))
+    knobs = {"SLURMSWEEP_LAB": str(lab), "SLURMSWEEP_LAB_PORTS": str(ports), "SLURMSWEEP_LAB_NODES": "6"}
+    if plain:
+        lab = lab.with_name(f"{lab.name}-plain")
+        knobs |= {"SLURMSWEEP_LAB": str(lab), "SLURMSWEEP_LAB_PORTS": str(ports + 100)}
+        knobs |= {"SLURMSWEEP_LAB_ACCOUNTING": "0", "SLURMSWEEP_LAB_MINJOBAGE": "2"}
+    was_up = (lab / "run" / "slurmctld.pid").exists()
+    subprocess.run([HERE / "up"], env=os.environ | knobs, check=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bad-weekend-", ignore_cleanup_errors=True) as name:
+            return _report(Lab(lab), Path(name).resolve(), SMALL if args.small else BAD)
+    finally:
+        if not was_up:
+            subprocess.run([HERE / "down"], env=os.environ | knobs, check=True)
+
+
+def _report(lab: Lab, folder: Path, weekend: Weekend) -> int:
+    begin = time.monotonic()
+    document, problems = live_through(lab, folder, weekend, lambda line: print(line, flush=True))
+    print((next((folder / "wandb").iterdir()) / "report.txt").read_text())
+    print(f"{time.monotonic() - begin:.0f} s; rounds of mending {document['rounds']}")
+    print("\n".join(f"DOES NOT HOLD: {problem}" for problem in problems) or "all that must hold does")
+    return int(bool(problems))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

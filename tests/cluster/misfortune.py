@@ -1,0 +1,166 @@
+"""What goes wrong on a cluster, done for real: nodes, agents and controllers killed, memory and time used up, preemption.
+
+Everything acts on the cluster whose ``slurm.conf`` SLURM_CONF names, as ``tests/cluster/up`` makes it, by process id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: Ends a running job as an out-of-memory handler of Slurm's would, with the real controller (and database) recording it.
+_OUT_OF_MEMORY = """
+import ctypes, glob, sys
+slurm = ctypes.CDLL(glob.glob('/usr/lib/*/slurm-wlm/libslurmfull.so')[0], mode=ctypes.RTLD_GLOBAL, use_errno=True)
+slurm.slurm_init(None)
+sys.exit(slurm.slurm_complete_job(ctypes.c_uint32(int(sys.argv[1])), ctypes.c_uint32(253)) != 0)
+"""
+
+
+class Lab:
+    """One cluster of this machine.
+
+    Args:
+        folder: as ``SLURMSWEEP_LAB``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environ = os.environ | {"SLURM_CONF": str(folder / "etc" / "slurm.conf")}
+
+    def run(self, *argv: str, check: bool = True) -> str:
+        """Standard output of one of Slurm's programs."""
+        done = subprocess.run(argv, env=self.environ, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"{argv}: {done.stderr}"
+        return done.stdout
+
+    def raw_id(self, job: str) -> str:
+        """The job's own id of an array element ``12_3``."""
+        return re.search(r"JobId=(\d+)", self.run("scontrol", "show", "job", job))[1]
+
+    def run_out_of_memory(self, job: str) -> None:
+        """Let a running job end as OUT_OF_MEMORY."""
+        python = shutil.which("python3", path="/usr/bin:/bin")
+        subprocess.run([python, "-c", _OUT_OF_MEMORY, self.raw_id(job)], env=self.environ, check=True)
+
+    def run_out_of_time(self, job: str, seconds: int) -> None:
+        """Let a running job's time limit come: its warning, and its end, are seen within Slurm's next half minute."""
+        self.run("scontrol", "update", f"jobid={job}", f"EndTime=now+{seconds}")
+
+    def preempt_on(self, node: str, cpus: int, seconds: int) -> None:
+        """An urgent job takes so many CPUs of a node away from whoever has them."""
+        wrap = ("-o", "/dev/null", "--wrap", f"sleep {seconds}")
+        self.run("sbatch", "-p", "urgent", "-w", node, "-n1", f"-c{cpus}", "--mem=100M", "-t", "5", *wrap)
+
+    def kill_node(self, node: str) -> None:
+        """A node dies: its slurmd, then all that ran on it, by kill -9; and its spool is as empty as after a reboot."""
+        spool = self.folder / "spool" / node
+        jobs = {path.name.rpartition("_")[2].partition(".")[0] for path in spool.glob(f"{node}_*.*")}
+        pidfile = self.folder / "run" / f"slurmd.{node}.pid"
+        steps = [pid for pid, line in _command_lines() if (found := _STEP.match(line)) and found[1] in jobs]
+        tasks = [pid for pid in _pids() if self._runs_on(pid, node)]
+        for pid in [int(pidfile.read_text()), *steps, *tasks]:
+            kill(pid)
+        shutil.rmtree(spool, ignore_errors=True)
+        pidfile.unlink(missing_ok=True)
+
+    def boot_node(self, node: str) -> None:
+        """It comes back."""
+        (self.folder / "spool" / node).mkdir(parents=True, exist_ok=True)
+        subprocess.run(["/usr/sbin/slurmd", "-N", node], env=self.environ, check=True)
+
+    def restart_controller(self, seconds: float) -> None:
+        """The controller ends, stays away for a while and comes back."""
+        pidfile = self.folder / "run" / "slurmctld.pid"
+        pid = int(pidfile.read_text())
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the controller's end")
+        time.sleep(seconds)
+        subprocess.run(["/usr/sbin/slurmctld"], env=self.environ, check=True)
+        wait_until(lambda: "is UP" in self.run("scontrol", "ping", check=False), "the controller")
+
+    def nodes_up(self) -> set[str]:
+        """Names of the nodes that take jobs."""
+        return set(self.run("sinfo", "-hN", "-p", "main", "-t", "idle,mix,alloc", "-o", "%N", check=False).split())
+
+    def _runs_on(self, pid: int, node: str) -> bool:
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        conf = f"SLURM_CONF={self.folder / 'etc' / 'slurm.conf'}".encode()
+        return f"SLURMD_NODENAME={node}".encode() in environ and conf in environ
+
+
+_STEP = re.compile(r"slurmstepd: \[(\d+)\.")
+
+
+class Sweep:
+    """A sweep under way, looked at on disk: an agent's claims without an outcome.
+
+    Args:
+        folder: of the sweep.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def running(self) -> dict[int, dict]:
+        """Owner of each running attempt by number of its trial, with ``attempt``; of this machine's living agents."""
+        found = {}
+        for path in self.folder.glob("trials/*/*/*/owner"):
+            attempt = path.parent
+            if path.is_file() and not (attempt / "outcome.json").exists() and (attempt / "output.log").exists():
+                owner = json.loads(path.read_text())["owner"]
+                if os.path.exists(f"/proc/{owner['pid']}"):
+                    found[int(attempt.parent.name)] = owner | {"attempt": int(attempt.name)}
+        return found
+
+    def kill_agent(self, trial: int) -> None:
+        """Kill -9 the agent that runs a trial."""
+        kill(self.running()[trial]["pid"])
+
+
+def kill(pid: int) -> None:
+    """Kill -9, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def wait_until(question: Callable[[], object], what: str, seconds: float = 180.0):
+    """The answer, once there is one."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.3)
+    return answer
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid())
+
+
+def _command_lines() -> Iterator[tuple[int, str]]:
+    for pid in _pids():
+        with suppress(OSError):  # it ended in between
+            yield pid, Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def slurmsweep(*argv: str, cwd: Path, environ: dict[str, str], check: bool = True) -> subprocess.CompletedProcess[str]:
+    """The command line as a user runs it."""
+    command = [sys.executable, "-m", "slurmsweep", *argv]
+    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done

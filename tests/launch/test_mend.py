@@ -1,0 +1,359 @@
+"""Rounds of mending with a Slurm that is played: what is submitted, which alarms wait, when it is over.
+
+The real one is in tests/cluster/test_mend.py; here it is the order of things, and trouble a cluster cannot be brought to.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, SubmissionRefusedError
+from slurmsweep.launch import alarms as alarming
+from slurmsweep.launch import elements, mend, observe
+from slurmsweep.launch import submit as submitting
+from slurmsweep.launch.mend import attendance, begin, submit_minded
+from slurmsweep.launch.setting import change_waiting
+from slurmsweep.slurm import limits, queue
+from slurmsweep.slurm.alarms import Alarm, When
+from slurmsweep.slurm.incarnations import Incarnations, parse_incarnations
+from slurmsweep.slurm.limits import Room
+from slurmsweep.slurm.queue import Answer, TaskRef, TaskReport
+from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.mending import Mending, Settings
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+
+ME = "900"
+
+
+@dataclass
+class PlayedSlurm:
+    """Arrays and alarms by id, in the order they were submitted; arrays are alive until :meth:`end`."""
+
+    alive: dict[TaskRef, TaskReport] = field(default_factory=dict)
+    alarms: dict[str, tuple[str, When]] = field(default_factory=dict)
+    room: int = 10_000
+    silent: int = 0
+    closed: bool = False
+    arrays: list[tuple[str, int]] = field(default_factory=list)
+    ids: int = 100
+
+    def submit(self, request):
+        if request.tasks > self.room:
+            raise JobLimitError("AssocMaxSubmitJobLimit")
+        self.room -= request.tasks
+        self.ids += 1
+        job = str(self.ids)
+        self.arrays.append((job, request.tasks))
+        self.alive |= {
+            TaskRef(job, n): TaskReport("PENDING", True, None, "", None, "", "squeue", waits=True)
+            for n in range(request.tasks)
+        }
+        return job
+
+    def ask(self, jobs, _wanted=()):
+        if self.silent:
+            self.silent -= 1
+            raise SchedulerUnavailableError("squeue: Unable to contact slurm controller")
+        return Answer({ref: report for ref, report in self.alive.items() if ref.job in set(jobs)}, "not needed")
+
+    def end(self, job: str) -> None:
+        self.alive = {ref: report for ref, report in self.alive.items() if ref.job != job}
+
+    def submit_alarm(self, name, _body, _options, when):
+        if self.closed:
+            raise SubmissionRefusedError("Access/permission denied")
+        self.ids += 1
+        self.alarms[str(self.ids)] = (name, when)
+        return str(self.ids)
+
+    def find(self, names):
+        return [Alarm(job, name, waits=job != ME) for job, (name, _) in sorted(self.alarms.items()) if name in names]
+
+    def change_job(self, job, words):
+        if job not in self.alarms:
+            return False
+        values = dict(word.split("=", 1) for word in words)
+        ended = tuple(part.partition(":")[2] for part in values["Dependency"].split("?") if part)
+        seconds = int(values["StartTime"].removeprefix("now").removeprefix("+") or 0)
+        self.alarms[job] = (self.alarms[job][0], When(ended, seconds))
+        return True
+
+    def cancel(self, jobs, **_):
+        for job in jobs:
+            self.alarms.pop(job, None)
+
+    def waiting(self) -> dict[str, When]:
+        """Alarms by the last part of their names."""
+        return {name.rpartition("-")[2]: when for job, (name, when) in self.alarms.items() if job != ME}
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    played = PlayedSlurm()
+    monkeypatch.setattr(submitting.executor, "submit", played.submit)
+    for module in (queue, observe.queue, elements.queue):
+        monkeypatch.setattr(module, "ask", played.ask)
+    monkeypatch.setattr(queue, "cancel", played.cancel)
+    monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
+    monkeypatch.setattr(limits, "room", lambda options: Room())
+    monkeypatch.setattr(alarming.alarms, "submit", played.submit_alarm)
+    monkeypatch.setattr(alarming.alarms, "find", played.find)
+    monkeypatch.setattr(alarming.changes, "change_job", played.change_job)
+    monkeypatch.setattr(mend, "failed_launches", lambda arrays: [])
+    monkeypatch.setattr(mend, "count_incarnations", lambda jobs: Incarnations({"NODE_FAIL": 2}, "used"))
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    return played
+
+
+def as_supervisor(monkeypatch, slurm, name="mend"):
+    monkeypatch.setenv("SLURM_JOB_ID", ME)
+    slurm.alarms[ME] = (f"slurmsweep-abcd1234-{name}", When())
+
+
+def run_trials(store, job, states):
+    """The agents of an array, one after the other."""
+    for task, state in enumerate(states):
+        claim = store.claim(Owner("n1", 1, 1, "b", node="n1", job=job, task=task))
+        cause = "" if state is TrialState.FINISHED else "exit 3"
+        store.finish(claim, Outcome(state, cause, exit_code=int(bool(cause)) * 3))
+
+
+def held(store, slurm, **kwargs):
+    said: list[str] = []
+    last = mend.mend(store, Mending(store.layout, store.access).settings(), said.append, sleep=said.append)
+    return last, said
+
+
+def test_both_alarms_have_their_places_before_the_first_array_does(slurm, make_store):
+    store = make_store(4)
+
+    handed, _ = submit_minded(store, Settings(every=30), 4, lambda: submitting.submit(store, 4, submitting.Wishes()))
+
+    [array] = handed
+    assert all(int(alarm) < int(array.job) for alarm in slurm.alarms)
+    assert slurm.waiting() == {"clock": When(seconds=1800), "mend": When((array.job,))}
+
+
+def test_a_refused_submission_leaves_no_supervisor_behind(slurm, make_store):
+    store = make_store(4)
+
+    def refused():
+        raise SubmissionRefusedError("Invalid qos specification")
+
+    with pytest.raises(SubmissionRefusedError, match="qos"):
+        submit_minded(store, Settings(), 4, refused)
+
+    assert slurm.waiting() == {}
+
+
+def test_what_finds_no_room_at_all_is_left_to_the_supervisor(slurm, make_store):
+    store = make_store(4)
+    slurm.room = 0
+
+    handed, _ = submit_minded(store, Settings(), 4, lambda: submitting.submit(store, 4, submitting.Wishes()))
+
+    assert (handed.kept_back, handed.tasks) == (4, 0)
+    assert slurm.waiting() == {"clock": When(seconds=600)}
+
+
+def test_a_round_runs_failed_trials_again_and_the_next_one_waits_for_them(slurm, make_store, monkeypatch):
+    store = make_store(3)
+    submit_minded(store, Settings(), 3, lambda: submitting.submit(store, 3, submitting.Wishes()))
+    run_trials(store, slurm.arrays[0][0], [TrialState.FINISHED, TrialState.FAILED, TrialState.FINISHED])
+    slurm.end(slurm.arrays[0][0])
+    as_supervisor(monkeypatch, slurm)
+
+    last, said = held(store, slurm)
+
+    assert [tasks for _, tasks in slurm.arrays] == [3, 1]
+    assert not last.is_over
+    assert slurm.waiting() == {"clock": When(seconds=3600), "mend": When((slurm.arrays[1][0],))}
+    assert any("trials 1" in line for line in said)
+
+
+def test_what_a_limit_kept_back_is_submitted_by_the_supervisor(slurm, make_store):
+    store = make_store(10)
+    slurm.room = 4
+    submit_minded(store, Settings(), 10, lambda: submitting.submit(store, 10, submitting.Wishes()))
+    assert sum(tasks for _, tasks in slurm.arrays) == 4
+    slurm.room = 5
+
+    _, said = held(store, slurm)
+
+    assert sum(tasks for _, tasks in slurm.arrays) == 9
+    assert slurm.waiting()["clock"] == When(seconds=600)
+    assert set(slurm.waiting()["mend"].ended) == {job for job, _ in slurm.arrays}
+    assert any("1 trials wait without a job" in line for line in said)
+    slurm.room = 5
+    held(store, slurm)
+    assert sum(tasks for _, tasks in slurm.arrays) == 10
+
+
+def test_at_the_end_there_is_a_report_and_no_supervisor(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    submit_minded(store, Settings(), 2, lambda: submitting.submit(store, 2, submitting.Wishes()))
+    run_trials(store, slurm.arrays[0][0], [TrialState.FINISHED] * 2)
+    slurm.end(slurm.arrays[0][0])
+    as_supervisor(monkeypatch, slurm)
+
+    last, _ = held(store, slurm)
+
+    assert last.is_over
+    assert slurm.waiting() == {}
+    document = json.loads(Path(store.layout.report_json).read_text())
+    assert (document["counts"], document["requeues"]) == ({"finished": 2}, {"NODE_FAIL": 2})
+    assert "2 finished" in Path(store.layout.report_text).read_text()
+    assert attendance(store).is_over
+
+
+def test_a_paused_sweep_is_left_alone_and_looked_at_again(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    begin(store, Settings())
+    with store.transaction() as transaction:
+        transaction.order(SweepState.PAUSED)
+    as_supervisor(monkeypatch, slurm)
+
+    last, _ = held(store, slurm)
+
+    assert (slurm.arrays, last.is_over) == ([], False)
+    assert slurm.waiting() == {"clock": When(seconds=3600)}
+
+
+@pytest.mark.parametrize("word", [SweepState.FINISHED, SweepState.CANCELED])
+def test_a_stopped_sweep_is_reported_and_nothing_submitted(slurm, make_store, word):
+    store = make_store(2)
+    begin(store, Settings())
+    with store.transaction() as transaction:
+        transaction.order(word)
+
+    last, _ = held(store, slurm)
+
+    assert (slurm.arrays, last.is_over, slurm.waiting()) == ([], True, {})
+    assert word.value in Path(store.layout.report_text).read_text()
+
+
+def test_while_a_supervisor_works_the_next_one_waits_for_its_end(slurm, make_store, monkeypatch):
+    """So that one that is killed is followed by another."""
+    store = make_store(2)
+    begin(store, Settings())
+    as_supervisor(monkeypatch, slurm)
+    seen = []
+    monkeypatch.setattr(mend, "recover_submissions", lambda store: seen.append(slurm.waiting()))
+
+    held(store, slurm)
+
+    assert seen == [{"clock": When(seconds=3600), "mend": When((ME,), 30)}]
+
+
+def test_two_chains_of_supervisors_become_one(slurm, make_store):
+    store = make_store(2)
+    begin(store, Settings())
+    slurm.alarms["50"] = ("slurmsweep-abcd1234-mend", When(("1",)))
+    slurm.alarms["51"] = ("slurmsweep-abcd1234-mend", When(("2",)))
+
+    held(store, slurm)
+
+    assert [name for name, _ in slurm.alarms.values()].count("slurmsweep-abcd1234-mend") == 1
+
+
+def test_who_comes_while_another_is_at_it_does_nothing(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    begin(store, Settings())
+    before = dict(slurm.alarms)
+    Mending(store.layout, store.access).take_round(Owner("far", 1, 1, "b", job="77"), lambda owner: True)
+    slurm.alive[TaskRef("77")] = TaskReport("RUNNING", True, None, "", None, "n1", "squeue")
+
+    last, said = held(store, slurm)
+
+    assert last is None
+    assert "77 on far is at it" in said[0]
+    assert (slurm.alarms, slurm.arrays) == (before, [])
+
+
+def test_a_controller_that_restarts_is_waited_for(slurm, make_store):
+    store = make_store(2)
+    begin(store, Settings())
+    store.claim(Owner("far", 1, 1, "b", job="5", task=0))
+    slurm.silent = 2
+
+    last, said = held(store, slurm)
+
+    assert said[:2] == [5, 15]
+    assert [tasks for _, tasks in slurm.arrays] != []
+    assert last.trouble == ""
+
+
+def test_trouble_is_left_to_the_clock_and_shown(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    begin(store, Settings())
+    as_supervisor(monkeypatch, slurm)
+
+    def refuse(request):
+        raise SubmissionRefusedError("Invalid account")
+
+    monkeypatch.setattr(submitting.executor, "submit", refuse)
+
+    with pytest.raises(SubmissionRefusedError):
+        held(store, slurm)
+
+    assert slurm.waiting() == {"clock": When(seconds=3600)}
+    assert attendance(store).trouble == "Invalid account"
+
+
+def test_a_node_that_may_not_submit_is_said_so(slurm, make_store):
+    store = make_store(2)
+    begin(store, Settings())
+    slurm.alarms.clear()
+    slurm.closed = True
+
+    with pytest.raises(SubmissionRefusedError, match="AllocNodes"):
+        held(store, slurm)
+
+
+def test_jobs_that_never_get_to_a_trial_are_not_submitted_for_ever(slurm, make_store):
+    store = make_store(3)
+    submit_minded(store, Settings(), 3, lambda: submitting.submit(store, 3, submitting.Wishes()))
+    for _ in range(4):
+        for job, _tasks in slurm.arrays:
+            slurm.end(job)
+        last, _ = held(store, slurm)
+        if last.is_over:
+            break
+
+    assert [tasks for _, tasks in slurm.arrays] == [3, 3]
+    assert last.is_over
+    assert "without claiming one" in Path(store.layout.report_text).read_text()
+
+
+def test_what_is_set_holds_for_what_the_supervisor_submits_later(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    begin(store, Settings(options={"time": "10", "p": "main"}, width=4))
+    asked = []
+    monkeypatch.setattr(submitting.executor, "submit", lambda request: asked.append(request) or slurm.submit(request))
+
+    assert change_waiting(store, {"time": "45", "partition": "long"}, 0) == []
+    held(store, slurm)
+
+    assert (asked[0].options["time"], asked[0].options["partition"], asked[0].width) == ("45", "long", None)
+
+
+def test_nobody_left_is_shown(slurm, make_store):
+    store = make_store(2)
+    begin(store, Settings())
+    assert attendance(store).supervisors == ("101", "102")
+
+    slurm.alarms.clear()
+
+    assert attendance(store).supervisors == ()
+    assert not attendance(store).is_over
+
+
+def test_what_was_put_back_is_counted_by_slurms_word():
+    text = "19_0|NODE_FAIL\n19_0|COMPLETED\n19_1|PREEMPTED\n19_2|CANCELLED by 0\n19_3|REQUEUED\n19_4|PREEMPTED\n"
+
+    assert parse_incarnations(text) == {"NODE_FAIL": 1, "PREEMPTED": 2, "REQUEUED": 1}

@@ -1,0 +1,101 @@
+"""What happened, for whoever looks on Monday."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slurmsweep.launch.reconcile import give_back
+from slurmsweep.report.ending import ending_document, ending_text
+from slurmsweep.report.view import SweepView
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+
+
+@pytest.fixture
+def store(make_store):
+    """Five trials: two finish at once, one at its second attempt after its node died, one crashes twice, one fails."""
+    store = make_store(5)
+    ends = [
+        Outcome(TrialState.FINISHED, exit_code=0, ended=1000.0),
+        Outcome(TrialState.FINISHED, exit_code=0, ended=1010.0),
+        Outcome(TrialState.CRASHED, "node_fail", by="reconcile", ended=1020.0),
+        Outcome(TrialState.CRASHED, "lost", by="reconcile", ended=1030.0),
+        Outcome(TrialState.FAILED, "exit 3", exit_code=3, ended=1040.0),
+    ]
+    _run(store, ends)
+    give_back(store, lambda trial: trial.number in (2, 3), why="test")
+    _run(
+        store,
+        [
+            Outcome(TrialState.FINISHED, exit_code=0, ended=1100.0),
+            Outcome(TrialState.CRASHED, "lost", by="reconcile", ended=1110.0),
+        ],
+    )
+    with store.transaction() as transaction:
+        transaction.submit("slurmsweep-abcd1234-1", 5, "70")
+        transaction.submit("slurmsweep-abcd1234-2", 2, "")
+    return store
+
+
+def _run(store, ends):
+    for end in ends:
+        claim = store.claim(Owner("vm", 1, 1, "b", node=f"n{end.ended:.0f}"[:3], job="70", task=0))
+        store.finish(claim, end)
+
+
+def document_of(store, **known):
+    view = SweepView(store.layout, store.manifest, store.fold(), {})
+    return ending_document(view, **{"accounting": "used", "rounds": 3, **known})
+
+
+def test_every_end_that_was_no_finish_is_counted_by_its_cause(store):
+    document = document_of(store, requeues={"NODE_FAIL": 2}, notes=["excluded: n7"])
+
+    assert document["counts"] == {"finished": 3, "crashed": 1, "failed": 1}
+    assert (document["attempts"], document["run_again"]) == (7, 2)
+    assert document["ends"] == [
+        {"state": "crashed", "cause": "lost", "attempts": 2, "trials": [3]},
+        {"state": "crashed", "cause": "node_fail", "attempts": 1, "trials": [2]},
+        {"state": "failed", "cause": "exit 3", "attempts": 1, "trials": [4]},
+    ]
+    assert [(trial["trial"], trial["cause"]) for trial in document["unfinished"]] == [(3, "lost"), (4, "exit 3")]
+    assert document["arrays"] == [{"job": "70", "tasks": 5}]
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_the_text_says_it_in_words(store):
+    text = ending_text(document_of(store, requeues={"NODE_FAIL": 2}, notes=["excluded: n7"]))
+
+    assert "3 finished, 1 failed, 1 crashed" in text
+    assert "7, of which 2 ran a trial again; 1 arrays, 3 rounds of mending" in text
+    assert "2 crashed, cause unknown: trials 3" in text
+    assert "1 crashed, node_fail: trials 2" in text
+    assert "Slurm says: 2 NODE_FAIL" in text
+    assert "trial 4: failed (exit 3) at attempt 1" in text
+    assert "excluded: n7" in text
+
+
+@pytest.mark.parametrize(("accounting", "words"), [("used", "the cause of 2 ends:"), ("off", "only it could tell")])
+def test_what_nobody_knows_is_called_unknown(store, accounting, words):
+    assert words in ending_text(document_of(store, accounting=accounting))
+
+
+def test_a_sweep_in_which_nothing_went_wrong_says_so(make_store):
+    store = make_store(2)
+    _run(store, [Outcome(TrialState.FINISHED, exit_code=0, ended=1000.0)] * 2)
+
+    text = ending_text(document_of(store))
+
+    assert "2 finished" in text
+    assert "causes    all known" in text
+    assert "went wrong" not in text
+
+
+def test_what_a_cause_does_to_a_terminal_is_not_done(make_store):
+    store = make_store(1)
+    _run(store, [Outcome(TrialState.FAILED, "exit \x1b[31m", exit_code=1, ended=1000.0)])
+
+    assert "\x1b" not in ending_text(document_of(store))
