@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.store import SweepStore
@@ -16,6 +17,10 @@ from slurmsweep.sweepfile.config import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# Nothing is timed in tests: a busy machine is no failure.
+settings.register_profile("slurmsweep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slurmsweep")
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from slurmsweep.agent import child, identity, stopping
+from slurmsweep.agent import child, identity, requeue, stopping
 from slurmsweep.agent.attempt import prepare, run_attempt
 from slurmsweep.errors import StateError
 from slurmsweep.state import durable
@@ -48,8 +48,11 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
 
     Raises:
         StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
-        UsageError: the batch script names no trial for this job, though it does for others.
+        UsageError: the batch script names no trial for this job, though it does for others, or sets a variable of ours
+            to what it cannot mean.
     """
+    stopping.stop_signal(environ)  # what is wrong with the template is said before a trial is taken
+    bound = stopping.requeue_bound(environ)
     owner = identity.this_process(environ)
     store.journal.first_wait = _first_wait(environ)
     child.adopt_orphans()
@@ -63,9 +66,10 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
             if isinstance(claim, NothingLeft):
                 say(f"nothing left to do: {claim.reason}")
                 break
-            trial_code, stopped = _run_claim(store, claim, environ, say)
-            code = code or trial_code
+            outcome, stopped = _run_claim(store, claim, environ, say)
+            code = code or outcome.exit_code or 0
             if stopped:
+                _start_again(outcome, owner, bound, say)
                 break
     if code == 0:
         _remove_own_job_output(environ)
@@ -93,15 +97,27 @@ def _next_claim(store: SweepStore, owner: Owner, environ: Mapping[str, str]) -> 
 
 def _run_claim(
     store: SweepStore, claim: Claim, environ: Mapping[str, str], say: Callable[[str], None]
-) -> tuple[int, bool]:
-    """Exit code of the trial, and whether the agent was asked to stop."""
+) -> tuple[Outcome, bool]:
+    """How the trial ended, and whether the agent was asked to stop."""
     name = f"trial {claim.slot.trial}, attempt {claim.slot.attempt}"
     prepared = _prepare(store, claim, environ)
     say(f"{name}: started, log in {store.layout.log(claim.slot.trial, claim.slot.attempt)}")
     outcome, ended = run_attempt(store, claim.slot, prepared)
     _record(store, claim, outcome, say)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
-    return outcome.exit_code or 0, ended.stop is not None
+    return outcome, ended.stop is not None
+
+
+def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str], None]) -> None:
+    """Put a job out of time back into the queue, up to its template's bound: it goes on with its trial."""
+    if outcome.cause != "timeout" or not bound or not owner.job_name:
+        return
+    if owner.restart >= bound:
+        say(f"started again {owner.restart} times, as often as it may: `slurmsweep resubmit` goes on")
+        return
+    problem = requeue.requeue(owner.job_name)
+    if problem:
+        say(f"cannot be started again by itself ({problem}): `slurmsweep resubmit` goes on")
 
 
 def _prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prepared:

@@ -77,7 +77,8 @@ def run_attempt(store: SweepStore, slot: Slot, prepared: Prepared) -> tuple[Outc
         ended = _run(prepared, store.manifest.workdir)
         outcome = _outcome(ended, _read_metric(store, slot, prepared.log))
     finally:
-        os.close(prepared.log)
+        with suppress(OSError):  # a full file server tells it this late; the log is shorter, the outcome stands
+            os.close(prepared.log)
     with suppress(StateUnwritableError):  # a file too many is nothing beside an outcome to record
         _drop_params_file(store, slot, outcome)
     return outcome, ended
@@ -153,13 +154,13 @@ def _attend(child: Child, environ: Mapping[str, str]) -> signal.Signals | None:
         if requests == 1:
             stop = number
             deadline = time.monotonic() + stopping.grace(number, environ)
-        _ask_to_stop(child, number, requests)
+        _ask_to_stop(child, number, requests, environ)
     return stop
 
 
-def _ask_to_stop(child: Child, number: signal.Signals, requests: int) -> None:
+def _ask_to_stop(child: Child, number: signal.Signals, requests: int, environ: Mapping[str, str]) -> None:
     if requests == 1:
-        child.send(stopping.signal_for_command(number))
+        child.send(stopping.signal_for_command(number, environ))
     elif requests == 2:
         child.send(signal.SIGTERM)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 #: Seconds between the first request to stop and SIGKILL, as W&B's agent (``WANDB_AGENT_KILL_DELAY``).
 _KILL_DELAY = 30.0
+
+#: Signals by which a template may ask a command to stop: those a script can handle and usually does.
+_AUDIBLE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 #: What being asked to stop by a signal says of the trial.
 _MEANINGS = {
@@ -31,9 +35,38 @@ def asks_to_stop(number: signal.Signals) -> bool:
     return number in _MEANINGS
 
 
-def signal_for_command(number: signal.Signals) -> signal.Signals:
-    """What the command hears. Slurm's warning becomes SIGTERM: by default SIGUSR1 would end it without a word."""
-    return signal.SIGTERM if number is signal.SIGUSR1 else number
+def signal_for_command(number: signal.Signals, environ: Mapping[str, str]) -> signal.Signals:
+    """What the command hears when Slurm warns or ends the job: SIGTERM, or what the job template chose.
+
+    Slurm's warning is not passed on as it is: by default SIGUSR1 would end the command without a word.
+
+    Raises:
+        UsageError: the template chose none that a command can hear.
+    """
+    return stop_signal(environ) if number in (signal.SIGUSR1, signal.SIGTERM) else number
+
+
+def stop_signal(environ: Mapping[str, str]) -> signal.Signals:
+    """``SLURMSWEEP_STOP_SIGNAL``: ``TERM``, ``SIGUSR2``, ...; SIGTERM where it is not set. Raises UsageError."""
+    name = environ.get("SLURMSWEEP_STOP_SIGNAL") or "TERM"
+    known = {number.name: number for number in _AUDIBLE}
+    number = known.get("SIG" + name.upper().removeprefix("SIG"))
+    if number is None:
+        words = ", ".join(sorted(word.removeprefix("SIG") for word in known))
+        raise UsageError(f"SLURMSWEEP_STOP_SIGNAL={name!r} is not a signal to stop by: use one of {words}")
+    return number
+
+
+def requeue_bound(environ: Mapping[str, str]) -> int:
+    """``SLURMSWEEP_REQUEUE``: how often a job out of time starts again by itself; 0 where it is not set.
+
+    Raises:
+        UsageError: it is not a number.
+    """
+    text = environ.get("SLURMSWEEP_REQUEUE") or "0"
+    if not text.isdecimal():
+        raise UsageError(f"SLURMSWEEP_REQUEUE={text!r} is not a number of times to start again")
+    return int(text)
 
 
 def grace(number: signal.Signals, environ: Mapping[str, str]) -> float:

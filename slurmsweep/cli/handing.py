@@ -64,9 +64,10 @@ def settings_of(args: argparse.Namespace, wishes: Wishes, goal: int | None) -> S
     )
 
 
-def rules_of(args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG001 - none yet
-    """What is run again, as far as the command line says."""
-    return {}
+def rules_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What is run again, and with what, as far as the command line says."""
+    named = {name: getattr(args, name, None) for name in ("max_attempts", "time_factor", "mem_factor")}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def check_mending(args: argparse.Namespace, backend: start.Backend) -> None:

@@ -60,7 +60,7 @@ def _attendance_words(who: Attendance, sweep: str) -> str:
 
 def trials(args: argparse.Namespace) -> int:
     """One row a trial."""
-    wanted = _states(args.state)
+    wanted = states_of(args.state)
     view, _ = open_view(args.sweep)
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
     chosen = list(view.trials(limit, wanted))
@@ -208,7 +208,8 @@ def _sweep_row(sweep_id: str) -> dict[str, Any]:
     }
 
 
-def _states(words: list[str] | None) -> set[TrialState]:
+def states_of(words: list[str] | None) -> set[TrialState]:
+    """The states that were named. Raises UsageError for a word that is none."""
     known = {state.value for state in TrialState}
     for word in words or []:
         if word not in known:

@@ -1,4 +1,4 @@
-"""Commands that start work: run, create, submit, resubmit."""
+"""Commands that start work: run, create, submit."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def run(args: argparse.Namespace) -> int:
     wishes, wish = what_to_learn(wishes_of(args), args.canaries)
     if _is_sweep(args.file):
         store = SweepStore.open_to_run(args.file)
-        _check_wishes(backend, wishes, store.manifest.config)
+        check_wishes(backend, wishes, store.manifest.config)
         _take_up_again(store)
     else:
         draft = read_draft(args.file, strict=args.strict)
-        _check_wishes(backend, wishes, draft.config)
+        check_wishes(backend, wishes, draft.config)
         store = _create(draft)
     if wish and backend is Backend.SLURM:
         return _start_in_waves(store, wishes, wish, args)
-    return _start(store, backend, wishes, args, count=args.count)
+    return start_agents(store, backend, wishes, args, count=args.count)
 
 
 def create(args: argparse.Namespace) -> int:
@@ -119,28 +119,11 @@ def submit(args: argparse.Namespace) -> int:
     if word is not None:
         raise UsageError(f"sweep {args.sweep} is {word}: `slurmsweep resume {args.sweep}` takes it up again")
     wishes, wish = what_to_learn(wishes_of(args), args.canaries)
-    _check_wishes(backend, wishes, store.manifest.config)
+    check_wishes(backend, wishes, store.manifest.config)
     recover_submissions(store)
     if wish:
         return _start_in_waves(store, wishes, wish, args)
-    return _start(store, backend, wishes, args, count=args.count)
-
-
-def resubmit(args: argparse.Namespace) -> int:
-    """Run again what is not finished."""
-    store = SweepStore.open_to_run(args.sweep)
-    if args.dry_run:
-        return _show_what_is_open(args)
-    backend = start.choose_backend(args.backend)
-    check_mending(args, backend)
-    wishes = wishes_of(args)
-    _check_wishes(backend, wishes, store.manifest.config)
-    _settle(store)
-    slots = give_back(store, lambda trial: True, why="resubmit")  # noqa: ARG005 - every trial that may
-    if slots:
-        note(f"to be run again: trials {_numbers([slot.trial for slot in slots])}")
-    args.wait = backend is Backend.LOCAL if args.wait is None else args.wait
-    return _start(store, backend, wishes, args, count=None)
+    return start_agents(store, backend, wishes, args, count=args.count)
 
 
 def read_draft(source: str, *, strict: bool) -> Draft:
@@ -159,7 +142,7 @@ def _create(draft: Draft, *, shared: bool = False) -> SweepStore:
     return store
 
 
-def _check_wishes(backend: Backend, wishes: Wishes, config: SweepConfig) -> None:
+def check_wishes(backend: Backend, wishes: Wishes, config: SweepConfig) -> None:
     """Refuse wrong options before anything is made or given back."""
     if backend is Backend.SLURM:
         job_options(wishes, config)
@@ -167,7 +150,7 @@ def _check_wishes(backend: Backend, wishes: Wishes, config: SweepConfig) -> None
 
 def _take_up_again(store: SweepStore) -> None:
     """Give back what crashed or was interrupted; failed trials are left to resubmit."""
-    _settle(store)
+    settle(store)
     give_back(store, _was_cut_off, why="run")
 
 
@@ -175,14 +158,16 @@ def _was_cut_off(trial: Trial) -> bool:
     return trial.state is not TrialState.FAILED
 
 
-def _settle(store: SweepStore) -> None:
+def settle(store: SweepStore) -> None:
     """Bring the journal up to date and say what nobody can tell."""
     recover_submissions(store)
     for slot, reason in reconcile(store).unknown.items():
         note(f"trial {slot.trial}, attempt {slot.attempt}: left alone, it may be running ({reason})")
 
 
-def _start(store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.Namespace, count: int | None) -> int:
+def start_agents(
+    store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.Namespace, count: int | None
+) -> int:
     """Start agents and, where that was asked for, wait and show the results; the exit code."""
     snapshot = look(store)
     wanted = start.agents_wanted(store, snapshot.fold, count, snapshot.queued)
@@ -245,18 +230,6 @@ def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> 
     return 1
 
 
-def _show_what_is_open(args: argparse.Namespace) -> int:
-    view, _ = open_view(args.sweep)
-    again = list(view.trials(states=[s for s in TrialState if s.has_ended() and s is not TrialState.FINISHED]))
-    if args.json:
-        print_json([trial.to_json() for trial in again])
-    elif again:
-        print(tables.trials_table(again, None))
-    else:
-        note("nothing to run again")
-    return 0
-
-
 def wishes_of(args: argparse.Namespace) -> Wishes:
     """What the command line asks of Slurm. Raises UsageError."""
     return Wishes(args.template, options_of(args), args.width)
@@ -272,8 +245,3 @@ def options_of(args: argparse.Namespace) -> dict[str, str]:
 def _is_sweep(text: str) -> bool:
     """Whether the argument of ``run`` is a sweep and not a sweep file."""
     return not os.path.isfile(text) and not text.endswith((".yaml", ".yml", ".json"))
-
-
-def _numbers(numbers: list[int], most: int = 20) -> str:
-    shown = ", ".join(str(number) for number in numbers[:most])
-    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"

@@ -23,7 +23,8 @@ from slurmsweep.launch import alarms
 from slurmsweep.launch.alarms import Alarms
 from slurmsweep.launch.elements import live_elements
 from slurmsweep.launch.observe import look
-from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.launch.reconcile import reconcile
+from slurmsweep.launch.resubmit import Rules, carry_out, plan_resubmission
 from slurmsweep.launch.start import JOURNAL_PERIOD, unclaimed
 from slurmsweep.launch.submit import Handover, Wishes, job_options, recover_submissions, submit
 from slurmsweep.report.ending import ending_document, ending_text
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 #: Minutes until the next round where trials wait for room: jobs of others end at any time.
 _SOON = 10
+
+#: Attempts of one trial, where nobody said.
+_MOST_ATTEMPTS = 3
 
 #: Arrays one after the other whose jobs end before they get to a trial (a module that does not load, say).
 _FRUITLESS = 2
@@ -289,10 +293,19 @@ def _be_watched_over(store: SweepStore, watch: Alarms, this: Round) -> None:
 
 
 def _run_again(store: SweepStore, settings: Settings, this: Round) -> None:
-    most = int(settings.rules.get("max_attempts", 3))
-    slots = give_back(store, lambda trial: trial.newest < most, why="mend")
-    if slots:
-        this.said.append(f"to be run again: trials {', '.join(str(slot.trial) for slot in slots)}")
+    rules = Rules(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules})
+    plan = plan_resubmission(store, rules, _wishes(settings))
+    for remark in plan.remarks:
+        this.remark(remark)
+    for number, why in plan.left.items():
+        this.remark(f"trial {number} is not run again: {why}")
+    if plan.slots:
+        this.said.append(f"to be run again: trials {', '.join(str(slot.trial) for slot in plan.slots)}")
+    try:
+        for array in carry_out(store, plan, _wishes(settings)):
+            this.said.append(f"submitted job {array.job}: {array.tasks} trials")
+    except JobLimitError as error:
+        this.said.append(f"no room for jobs with more time or memory: {error}")
 
 
 def _submit_open(store: SweepStore, settings: Settings, this: Round) -> None:

@@ -56,6 +56,7 @@ class Snapshot:
         jobs: the sweep's live jobs in Slurm, by Slurm's word in lower case: ``{"pending": 3, "running": 2}``.
         queued: live jobs that have not claimed a trial yet: each will take one.
         unclaimed: those jobs.
+        waiting: live jobs that have not started, or were put back to start again.
     """
 
     fold: Fold
@@ -63,6 +64,7 @@ class Snapshot:
     jobs: dict[str, int]
     queued: int
     unclaimed: frozenset[TaskRef] = frozenset()
+    waiting: frozenset[TaskRef] = frozenset()
 
     @property
     def ended(self) -> dict[Slot, Outcome]:
@@ -92,7 +94,8 @@ def look(store: SweepStore, fold: Fold | None = None) -> Snapshot:
     alive = {ref: report for ref, report in answer.tasks.items() if report.alive}
     words = dict(Counter(report.word.lower() for report in alive.values()))
     unclaimed = frozenset(alive.keys() - _claiming(fold, {ref.job for ref in alive}))
-    return Snapshot(fold, seen, words, len(unclaimed), unclaimed)
+    waiting = frozenset(ref for ref, report in alive.items() if report.waits)
+    return Snapshot(fold, seen, words, len(unclaimed), unclaimed, waiting)
 
 
 def look_without_slurm(store: SweepStore, fold: Fold) -> Snapshot:
@@ -158,6 +161,9 @@ def _from_agent(outcome: Outcome) -> Observation:
 
 def _from_slurm(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Observation:
     report = _report(owner, answer.tasks)
+    if report is None and answer.failed:
+        note = f"squeue does not know job {owner.job_name} any more, and accounting did not answer: {answer.accounting}"
+        return Observation(None, final=False, note=note, witnessed=False)
     if report is None:
         note = f"Slurm does not know job {owner.job_name} any more"
         return Observation(_vanished("lost"), final=process_is_gone, note=note)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.launch.observe import Observation, look, running_attempts
+from slurmsweep.launch.reasons import reasons
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slurmsweep.state.fold import Fold
+    from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.transaction import Transaction
     from slurmsweep.state.trial import Trial
@@ -31,6 +33,7 @@ class Settled:
 
     Attributes:
         ended: attempts whose end was recorded.
+        explained: recorded ends whose reason Slurm told now.
         voided: attempts that were made but never started; their trials may be claimed again.
         unknown: attempts of which nobody could tell, with the reason.
     """
@@ -38,6 +41,7 @@ class Settled:
     ended: tuple[Slot, ...]
     voided: tuple[Slot, ...]
     unknown: dict[Slot, str]
+    explained: tuple[Slot, ...] = ()
 
 
 def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) -> Settled:
@@ -53,25 +57,31 @@ def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) ->
         voided = _close_holes(store, transaction, store.fold())
     first = look(store).seen
     certain = _certain(store, first, sleep)
+    better = reasons(store.fold())
     with store.transaction() as transaction:
-        ended = _record_ends(transaction, store.fold(), certain)
+        fold = store.fold()
+        ended = _record_ends(transaction, fold, certain)
+        explained = _record_reasons(transaction, fold, better)
     unknown = {slot: seen.note for slot, seen in first.items() if not seen.witnessed}
-    return Settled(tuple(ended), tuple(voided), unknown)
+    return Settled(tuple(ended), tuple(voided), unknown, tuple(explained))
 
 
-def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str) -> list[Slot]:
-    """Let every ended, not finished trial that is ``wanted`` be claimed again; a paused or ended sweep runs again."""
+def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str, *, assigned: bool = False) -> list[Slot]:
+    """Let every ended, not finished trial that is ``wanted`` be claimed again; a paused or ended sweep runs again.
+
+    With ``assigned`` each gets a job of its own, and others do not take it before nothing else is left.
+    """
     with store.transaction() as transaction:
         fold = store.fold()
         if fold.word is not None:
             transaction.order(SweepState.RUNNING)
-        chosen = [trial for trial in _may_run_again(fold) if wanted(trial)]
+        chosen = [trial for trial in may_run_again(fold) if wanted(trial)]
         slots = [Slot(trial.number, trial.newest + 1) for trial in chosen]
-        transaction.retry(slots, {t.number: t.state for t in chosen}, why)
+        transaction.retry(slots, {t.number: t.state for t in chosen}, why, assigned=assigned)
     return slots
 
 
-def _may_run_again(fold: Fold) -> list[Trial]:
+def may_run_again(fold: Fold) -> list[Trial]:
     """Trials that ended and did not finish, by number."""
     states = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
     return [fold.trials[number] for number in sorted(n for state in states for n in fold.trials.in_state(state))]
@@ -99,6 +109,18 @@ def _record_ends(transaction: Transaction, fold: Fold, certain: dict[Slot, Obser
             fold.attempt(slot).outcome = seen.outcome
             ended.append(slot)
     return ended
+
+
+def _record_reasons(transaction: Transaction, fold: Fold, better: dict[Slot, Outcome]) -> list[Slot]:
+    """Record why Slurm ended trials, as far as these ends are still what the journal shows of them."""
+    explained = []
+    for slot, outcome in better.items():
+        trial = fold.trials[slot.trial]
+        current = trial.current
+        if current and current.number == slot.attempt and trial.state.has_ended():
+            transaction.end(slot, current.token, outcome, before=trial.state)
+            explained.append(slot)
+    return explained
 
 
 def _close_holes(store: SweepStore, transaction: Transaction, fold: Fold) -> list[Slot]:

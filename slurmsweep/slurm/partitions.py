@@ -43,6 +43,11 @@ def most(wanted: str | None) -> Partition:
     return choose(list(parse_sinfo(answer("sinfo", "-h", "-e", "-o", _FORMAT))), wanted)
 
 
+def count_nodes() -> int:
+    """Nodes of the cluster. Raises SchedulerUnavailableError: sinfo did not answer."""
+    return len({line.strip() for line in answer("sinfo", "-h", "-N", "-o", "%N").splitlines() if line.strip()})
+
+
 def choose(partitions: list[Partition], wanted: str | None) -> Partition:
     """The limits that hold in each of the wanted partitions; none known for names nobody has."""
     names = set(wanted.split(",")) if wanted else {p.name for p in partitions if p.is_default}

@@ -93,6 +93,11 @@ class Answer:
     tasks: Mapping[TaskRef, TaskReport]
     accounting: str
 
+    @property
+    def failed(self) -> bool:
+        """Whether accounting should have been able to tell, and did not: nothing follows from its silence."""
+        return self.accounting not in ("used", "not needed", "off")
+
 
 def ask(jobs: Iterable[str], wanted: Collection[TaskRef] = ()) -> Answer:
     """Ask about arrays or plain jobs by id: one squeue call, and at most one sacct call.

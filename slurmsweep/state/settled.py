@@ -11,6 +11,7 @@ import math
 import re
 import sys
 from array import array
+from collections import Counter
 from heapq import nsmallest
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -119,6 +120,19 @@ class Settled:
         while number >= 0:
             yield number
             number = codes.find(wanted, number + 1)
+
+    def nodes_of(self, state: TrialState) -> Counter[str]:
+        """How many trials ended in that state on each of Slurm's nodes."""
+        wanted = _CODE.get(state)
+        places = Counter(
+            place for code, place in zip(self._columns["code"], self._columns["place"], strict=True) if code == wanted
+        )
+        nodes: Counter[str] = Counter()
+        for place, n in places.items():
+            node = self._places.items[place][3]
+            if node:
+                nodes[node] += n
+        return nodes
 
     def counts(self) -> dict[TrialState, int]:
         """How many of each state."""

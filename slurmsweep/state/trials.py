@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from heapq import merge
 from typing import TYPE_CHECKING
 
+from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.settled import Settled
 from slurmsweep.state.trial import Trial
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Collection, Iterator
-
-    from slurmsweep.state.lifecycle import TrialState
 
 
 class Trials(Mapping[int, Trial]):
@@ -77,6 +77,15 @@ class Trials(Mapping[int, Trial]):
             if any(a.owner and a.owner.job in jobs for a in trial.attempts.values()):
                 yield trial
         yield from map(self._settled.get, self._settled.of_jobs(jobs))
+
+    def nodes_of_finished(self) -> Counter[str]:
+        """How many trials finished on each of Slurm's nodes."""
+        nodes = self._settled.nodes_of(TrialState.FINISHED)
+        for trial in self._objects.values():
+            owner = trial.current.owner if trial.current else None
+            if trial.state is TrialState.FINISHED and owner and owner.node:
+                nodes[owner.node] += 1
+        return nodes
 
     def unknown_below(self, end: int) -> Iterator[int]:
         """Numbers below ``end`` of which no record speaks, ascending."""

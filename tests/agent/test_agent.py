@@ -348,3 +348,56 @@ def test_a_program_without_python_on_the_path_is_still_run(create, slurmsweep, t
 
     assert slurmsweep("agent", sweep, PATH=str(empty)).returncode == 0
     assert log_of(slurmsweep, sweep) == "ran\n"
+
+
+@pytest.mark.parametrize(("chosen", "heard"), [("USR2", "12"), ("sigint", "2"), ("", "15")])
+def test_a_template_chooses_the_signal_by_which_a_script_is_told(
+    create, slurmsweep, trial, agent_at_work, chosen, heard
+):
+    script = (
+        "import signal, sys, time\n"
+        "def told(number, _):\n    print('heard', int(number), flush=True)\n    sys.exit(128 + number)\n"
+        "for s in (2, 12, 15): signal.signal(s, told)\n"
+        "print('ready 0', flush=True)\ntime.sleep(60)"
+    )
+    sweep = create(script)
+    agent, _ = agent_at_work(sweep, SLURMSWEEP_STOP_SIGNAL=chosen)
+
+    agent.send_signal(signal.SIGUSR1)
+    agent.communicate(timeout=30)
+
+    assert f"heard {heard}" in log_of(slurmsweep, sweep)
+    assert (trial(sweep)["state"], trial(sweep)["cause"]) == ("crashed", "timeout")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [("SLURMSWEEP_STOP_SIGNAL", "KILL", "TERM"), ("SLURMSWEEP_REQUEUE", "often", "number of times")],
+)
+def test_a_template_that_asks_for_nonsense_takes_no_trial(create, slurmsweep, trial, name, value, word):
+    sweep = create("pass")
+
+    done = slurmsweep("agent", sweep, **{name: value})
+
+    assert (done.returncode, name in done.stderr, word in done.stderr) == (2, True, True)
+    assert trial(sweep)["state"] == "pending"
+
+
+@pytest.mark.parametrize(("restart", "calls"), [("0", ["requeue 7_3"]), ("2", [])])
+def test_a_job_out_of_time_puts_itself_back_up_to_its_bound(
+    create, slurmsweep, trial, agent_at_work, tmp_path, restart, calls
+):
+    """With a scontrol that only writes down what it is asked: the real one is in tests/cluster/test_ends.py."""
+    said = tmp_path / "calls"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    (tmp_path / "bin" / "scontrol").chmod(0o755)
+    sweep = create("import time\nprint('ready 0', flush=True)\ntime.sleep(60)")
+    slurm = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": restart}
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    agent, _ = agent_at_work(sweep, SLURMSWEEP_REQUEUE="2", PATH=path, **slurm)
+
+    agent.send_signal(signal.SIGUSR1)
+    agent.communicate(timeout=30)
+
+    assert (said.read_text().splitlines() if said.exists() else []) == calls

@@ -17,7 +17,7 @@ from slurmsweep.launch import elements, mend, observe
 from slurmsweep.launch import submit as submitting
 from slurmsweep.launch.mend import attendance, begin, submit_minded
 from slurmsweep.launch.setting import change_waiting
-from slurmsweep.slurm import limits, queue
+from slurmsweep.slurm import limits, partitions, queue
 from slurmsweep.slurm.alarms import Alarm, When
 from slurmsweep.slurm.incarnations import Incarnations, parse_incarnations
 from slurmsweep.slurm.limits import Room
@@ -99,6 +99,7 @@ def slurm(monkeypatch):
     for module in (queue, observe.queue, elements.queue):
         monkeypatch.setattr(module, "ask", played.ask)
     monkeypatch.setattr(queue, "cancel", played.cancel)
+    monkeypatch.setattr(partitions, "answer", lambda *argv: "n1\nn2\n" if "-N" in argv else "main*|1-00:00:00|16000\n")
     monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
     monkeypatch.setattr(limits, "room", lambda options: Room())
     monkeypatch.setattr(alarming.alarms, "submit", played.submit_alarm)

@@ -1,0 +1,142 @@
+"""Commands that take note of ends and go on from there: reconcile, resubmit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurmsweep.cli.handing import check_mending
+from slurmsweep.cli.reading import note, print_json, states_of
+from slurmsweep.cli.starting import check_wishes, settle, start_agents, wishes_of
+from slurmsweep.errors import UsageError
+from slurmsweep.launch import start
+from slurmsweep.launch.observe import look
+from slurmsweep.launch.reasons import reasons
+from slurmsweep.launch.reconcile import Settled, give_back
+from slurmsweep.launch.reconcile import reconcile as reconcile_sweep
+from slurmsweep.launch.resubmit import Rules, carry_out, plan_resubmission
+from slurmsweep.launch.start import Backend
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from slurmsweep.launch.rerun import Plan
+    from slurmsweep.launch.submit import Wishes
+    from slurmsweep.state.head import Slot
+    from slurmsweep.state.outcome import Outcome
+
+
+def resubmit(args: argparse.Namespace) -> int:
+    """Run again what is not finished, each with what it lacked."""
+    store = SweepStore.open_to_run(args.sweep)
+    backend = start.choose_backend(args.backend)
+    check_mending(args, backend)
+    rules, wishes = rules_of(args), wishes_of(args)
+    check_wishes(backend, wishes, store.manifest.config)
+    if not args.dry_run:
+        settle(store)
+    plan = plan_resubmission(store, rules, wishes if backend is Backend.SLURM else None)
+    _say(plan, dry_run=args.dry_run)
+    if args.dry_run:
+        if args.json:
+            print_json(plan.to_json())
+        return 0
+    args.wait = backend is Backend.LOCAL if args.wait is None else args.wait
+    if backend is Backend.LOCAL:
+        return _run_here(store, plan, wishes, args)
+    return _submit(store, plan, wishes, args)
+
+
+def reconcile(args: argparse.Namespace) -> int:
+    """Record the ends that nobody recorded, and why Slurm ended what it ended. With ``--dry-run`` only say them."""
+    store = SweepStore.open_to_run(args.sweep)
+    if args.dry_run:
+        snapshot = look(store)
+        return _show_ends(args, snapshot.ended, reasons(snapshot.fold))
+    settled = reconcile_sweep(store)
+    fold = store.fold()
+    ended = {slot: fold.attempt(slot).outcome for slot in settled.ended}
+    explained = {slot: fold.attempt(slot).outcome for slot in settled.explained}
+    code = _show_ends(args, ended, explained, settled)
+    for slot, reason in settled.unknown.items():
+        note(f"trial {slot.trial}, attempt {slot.attempt}: left alone, it may be running ({reason})")
+    return code
+
+
+def rules_of(args: argparse.Namespace) -> Rules:
+    """What deserves another attempt, by the command line. Raises UsageError."""
+    states = states_of(args.state)
+    if states & {TrialState.FINISHED, TrialState.RUNNING, TrialState.PENDING}:
+        raise UsageError(
+            "--state: resubmit is for trials that ended and did not finish: crashed, failed, killed, preempted"
+        )
+    for name, factor in (("--time-factor", args.time_factor), ("--mem-factor", args.mem_factor)):
+        if factor < 1:
+            raise UsageError(f"{name} {factor:g}: less than before would end them again; use 1 or more")
+    return Rules(
+        states=frozenset(states),
+        causes=frozenset(args.cause or ()),
+        trials=None if args.trials is None else frozenset(args.trials),
+        max_attempts=args.max_attempts,
+        time_factor=args.time_factor,
+        mem_factor=args.mem_factor,
+        force=args.force,
+    )
+
+
+def _run_here(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
+    chosen = set(plan.slots)
+    slots = give_back(store, lambda trial: any(slot.trial == trial.number for slot in chosen), why="resubmit")
+    return start_agents(store, Backend.LOCAL, wishes, args, count=len(slots) if plan.assigned else None)
+
+
+def _submit(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
+    for array in carry_out(store, plan, wishes):
+        note(f"submitted job {array.job}: {array.tasks} trials")
+    return start_agents(store, Backend.SLURM, wishes, args, count=0 if plan.assigned else None)
+
+
+def _say(plan: Plan, *, dry_run: bool) -> None:
+    verb = "would be run again" if dry_run else "to be run again"
+    for given, slots in plan.groups.items():
+        named = _numbers([slot.trial for slot in slots])
+        causes = sorted({plan.whys[slot.trial].partition(" with ")[0] for slot in slots})
+        beside = f", {given}" if str(given) else ""
+        note(f"{verb}: trials {named} ({', '.join(causes)}){beside}")
+    for number, why in plan.left.items():
+        note(f"trial {number} is not run again: {why}")
+    for remark in plan.remarks:
+        note(remark)
+    if dry_run and not plan.groups:
+        note("nothing to run again")
+
+
+def _show_ends(
+    args: argparse.Namespace,
+    ended: Mapping[Slot, Outcome | None],
+    explained: Mapping[Slot, Outcome | None],
+    settled: Settled | None = None,
+) -> int:
+    voided = settled.voided if settled else ()
+    if args.json:
+        rows = [
+            {"trial": slot.trial, "attempt": slot.attempt, **(outcome.to_json() if outcome else {})}
+            for slot, outcome in {**ended, **explained}.items()
+        ]
+        print_json({"ended": rows, "voided": [{"trial": s.trial, "attempt": s.attempt} for s in voided]})
+        return 0
+    for slot, outcome in {**ended, **explained}.items():
+        if outcome:
+            note(f"trial {slot.trial}, attempt {slot.attempt}: {outcome.state} ({outcome.cause or 'no cause known'})")
+    for slot in voided:
+        note(f"trial {slot.trial}, attempt {slot.attempt}: was never started, and may be claimed again")
+    if not (ended or explained or voided):
+        note("the journal knows everything that Slurm and the folders know")
+    return 0
+
+
+def _numbers(numbers: list[int], most: int = 20) -> str:
+    shown = ", ".join(str(number) for number in numbers[:most])
+    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"

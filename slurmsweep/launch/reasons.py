@@ -1,0 +1,65 @@
+"""Why Slurm ended what an agent only saw being ended: a SIGTERM may be a time limit, a preemption, or a scancel.
+
+Agents record what they see, at once; Slurm's accounting knows the reason, seconds later. The agent's word on what the
+trial did (exit code, metric, seconds) stays; Slurm's on why it had to stop is put in the place of the cause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from slurmsweep.slurm import queue
+from slurmsweep.slurm.queue import TaskRef
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from slurmsweep.slurm.queue import TaskReport
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.trial import Attempt
+
+#: What an agent calls ends that may be Slurm's doing. SIGKILL is how the kernel ends what needs too much memory.
+_DOUBTFUL = ("terminated", "hangup", "signal 9", "signal 15")
+
+#: Slurm's reasons that say more than these.
+_TELLING = ("timeout", "oom", "node_fail", "preempted", "cancelled")
+
+
+def reasons(fold: Fold) -> dict[Slot, Outcome]:
+    """Better words for recorded ends, where Slurm has some. One squeue and at most one sacct call; none without doubt.
+
+    Raises:
+        SchedulerUnavailableError: Slurm could not be asked.
+    """
+    doubtful = _doubtful(fold)
+    if not doubtful:
+        return {}
+    refs = {slot: TaskRef(a.owner.job, a.owner.task) for slot, a in doubtful.items() if a.owner and a.owner.job}
+    tasks = queue.ask((), set(refs.values())).tasks
+    better = {slot: _refined(doubtful[slot].outcome, tasks.get(ref)) for slot, ref in refs.items()}
+    return {slot: outcome for slot, outcome in better.items() if outcome}
+
+
+def _doubtful(fold: Fold) -> dict[Slot, Attempt]:
+    """Newest attempts that ended inside Slurm in a way that agents cannot explain."""
+    found = {}
+    for state in (TrialState.KILLED, TrialState.CRASHED):
+        for number in fold.trials.in_state(state):
+            current = fold.trials[number].current
+            if current and _is_doubtful(current):
+                found[Slot(number, current.number)] = current
+    return found
+
+
+def _is_doubtful(attempt: Attempt) -> bool:
+    outcome, owner = attempt.outcome, attempt.owner
+    return bool(owner and owner.job and outcome and outcome.by == "agent" and outcome.cause in _DOUBTFUL)
+
+
+def _refined(said: Outcome | None, report: TaskReport | None) -> Outcome | None:
+    """The outcome with Slurm's reason; None where Slurm has no other, or the job is not over."""
+    if said is None or report is None or report.alive or report.state is None or report.cause not in _TELLING:
+        return None
+    return replace(said, state=report.state, cause=report.cause, by="slurm")

@@ -1,0 +1,154 @@
+"""Run again what deserves it: gather how trials ended, decide by :mod:`.rerun`, carry it out."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from slurmsweep.launch.complaints import complaint, last_words
+from slurmsweep.launch.observe import look
+from slurmsweep.launch.reconcile import give_back, may_run_again
+from slurmsweep.launch.rerun import Ended, Given, Node, Plan, Rules, avoid, decide
+from slurmsweep.launch.submit import submit_slots
+from slurmsweep.launch.usage import Ledger
+from slurmsweep.launch.walltime import Bounds
+from slurmsweep.launch.waves import bounds_of
+from slurmsweep.slurm import accounting, partitions
+from slurmsweep.slurm.queue import TaskRef
+from slurmsweep.slurm.resources import normal_name
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from slurmsweep.launch.submit import Submitted, Wishes
+    from slurmsweep.launch.usage import Usage
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.trial import Trial
+
+#: Logs of failed trials that are read to see whether they fail alike.
+_MOST_LOGS = 200
+
+_NO_BOUNDS = Bounds(None, None, None, None, 0.0)
+
+
+def plan_resubmission(store: SweepStore, rules: Rules, wishes: Wishes | None) -> Plan:
+    """What would be run again, and why. Writes nothing; :func:`slurmsweep.launch.reconcile.reconcile` comes before.
+
+    Costs one squeue call, one sinfo call, and a sacct call where a job that was cut off was submitted by hand.
+
+    Args:
+        store: of the sweep.
+        rules: what deserves it.
+        wishes: for the jobs; None on the local backend, which asks for nothing.
+
+    Raises:
+        UsageError: an option is wrong.
+        SchedulerUnavailableError: Slurm could not be asked.
+    """
+    fold = store.fold()
+    trials = may_run_again(fold)
+    waiting = look(store, fold).waiting if trials else frozenset()
+    ended = list(_gather(store, fold, trials, waiting))
+    if wishes is None:
+        return decide(ended, rules, _NO_BOUNDS)
+    asks = frozenset(normal_name(name) for name in wishes.options or {}) & {"time", "mem"}
+    plan = decide(ended, rules, bounds_of(store, wishes) if ended else _NO_BOUNDS, asks=asks)
+    avoided, remark = avoid(_nodes(fold, plan), partitions.count_nodes()) if plan.groups else ((), "")
+    return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
+
+
+def carry_out(store: SweepStore, plan: Plan, wishes: Wishes) -> list[Submitted]:
+    """Give the trials back; those that need more than the others, or were chosen, get jobs of their own at once.
+
+    For the rest the caller submits what is open: see :func:`give_back_only` for what that takes.
+
+    Raises: as :func:`slurmsweep.launch.submit.submit`. What was given back stays, and any later submission finds it.
+    """
+    submitted: list[Submitted] = []
+    for given, slots in plan.groups.items():
+        if given == Given() and not plan.assigned and not plan.avoided:
+            give_back_only(store, slots)
+        elif again := give_back_only(store, slots, assigned=True):
+            submitted += submit_slots(store, again, _with(wishes, given, plan.avoided))
+    return submitted
+
+
+def give_back_only(store: SweepStore, slots: Collection[Slot], *, assigned: bool = False) -> list[Slot]:
+    """Let these attempts be claimed, as far as their trials are still as the plan saw them."""
+    wanted = set(slots)
+    return give_back(
+        store, lambda trial: Slot(trial.number, trial.newest + 1) in wanted, why="resubmit", assigned=assigned
+    )
+
+
+def _with(wishes: Wishes, given: Given, avoided: Collection[str]) -> Wishes:
+    options = dict(wishes.options or {})
+    if given.minutes:
+        options["time"] = str(given.minutes)
+    if given.mib:
+        options |= {"mem": f"{given.mib}M", "mem-per-cpu": False, "mem-per-gpu": False}  # sbatch takes one of the three
+    if avoided:
+        named = options.get("exclude")
+        options["exclude"] = ",".join([*([named] if isinstance(named, str) else []), *avoided])
+    return replace(wishes, options=options)
+
+
+def _gather(store: SweepStore, fold: Fold, trials: list[Trial], waiting: Collection[TaskRef]) -> Iterable[Ended]:
+    ledger = Ledger(fold, {}, {}, among=[trial.number for trial in trials])
+    by_hand = {job for trial in trials for usage in ledger.of(trial.number) if (job := _unknown_job(usage))}
+    if by_hand:
+        ledger = Ledger(fold, {}, accounting.accounts(by_hand)[0], among=[trial.number for trial in trials])
+    failed = [trial for trial in trials if trial.state is TrialState.FAILED][-_MOST_LOGS:]
+    complaints = {trial.number: _complaint(store, trial) for trial in failed}
+    for trial in trials:
+        owner = trial.current.owner if trial.current else None
+        yield Ended(
+            trial.number,
+            trial.state,
+            trial.cause,
+            trial.newest + 1,
+            ledger.of(trial.number),
+            complaints.get(trial.number, ""),
+            goes_on=bool(owner and owner.job and TaskRef(owner.job, owner.task) in waiting),
+        )
+
+
+def _unknown_job(usage: Usage) -> str | None:
+    """The array of an attempt that was cut off, where the journal does not say what it had: submitted by hand."""
+    cut_off = (usage.is_timeout and usage.asked_minutes is None) or (usage.is_out_of_memory and not usage.asked_mib)
+    return usage.job.partition("_")[0] if usage.job and cut_off else None
+
+
+def _complaint(store: SweepStore, trial: Trial) -> str:
+    """What a failed trial's log ends with; empty where the program was changed after that end: it may be mended."""
+    current = trial.current
+    if current is None or current.outcome is None:
+        return ""
+    program = store.manifest.config.program
+    path = os.path.join(store.manifest.workdir, program) if program else ""
+    if os.path.isfile(path) and os.stat(path).st_mtime > (current.outcome.ended or 0.0):
+        return ""
+    return complaint(last_words(store.layout.log(trial.number, current.number)))
+
+
+def _nodes(fold: Fold, plan: Plan) -> dict[str, Node]:
+    """What trials met on each node on which one of those ended that are run again."""
+    again = [fold.trials[slot.trial] for slot in plan.slots]
+    failures: Counter[str] = Counter()
+    bad: defaultdict[str, set[int]] = defaultdict(set)
+    for trial in again:
+        for attempt in trial.attempts.values():
+            node = attempt.owner.node if attempt.owner else None
+            if node and attempt.outcome and attempt.outcome.state is not TrialState.FINISHED:
+                failures[node] += attempt.outcome.cause == "node_fail"
+                bad[node].add(trial.number)
+    good = fold.trials.nodes_of_finished() if bad else Counter()
+    return {node: Node(failures[node], len(numbers), good[node]) for node, numbers in bad.items()}
+
+
+__all__ = ["Plan", "Rules", "carry_out", "give_back_only", "plan_resubmission"]
