@@ -49,6 +49,13 @@ _ALIASES = {
     "timeout-min": "time", "cpus": "cpus-per-task", "memory": "mem", "queue": "partition",
 }  # fmt: skip
 
+#: Options that stand in each other's place: a later place that names one means it instead of what earlier ones say.
+_INSTEAD = (
+    frozenset({"requeue", "no-requeue"}),
+    frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),
+    frozenset({"exclusive", "oversubscribe"}),
+)
+
 #: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes, days-hours:minutes:seconds
 #: (sbatch(1)).
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE", re.IGNORECASE)
@@ -74,9 +81,11 @@ def merge(
         ("slurm: in the sweep file", sweep_file),
         ("the command line", command_line),
     ):
-        for key, value in options.items():
-            name = _name(key, source)
-            merged[name] = _value(name, value, source)
+        named = {name: _value(name, value, source) for key, value in options.items() if (name := _name(key, source))}
+        for instead in _INSTEAD:
+            if not instead.isdisjoint(named):
+                merged = {name: value for name, value in merged.items() if name not in instead}
+        merged |= named
     return {name: value for name, value in merged.items() if value is not False}
 
 

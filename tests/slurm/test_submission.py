@@ -297,3 +297,16 @@ def test_arrays_are_split_under_the_limit():
     assert split(1, 2001) == [1]
     assert parse_max_array_size("MaxArraySize            = 10001\n") == 10001
     assert parse_max_array_size("nothing\n") == 1001
+
+
+@pytest.mark.parametrize(
+    ("template", "now", "expected"),
+    [
+        ({"requeue": True}, {"no-requeue": ""}, {"no-requeue": True}),
+        ({"mem-per-cpu": "1G"}, {"mem": "4G"}, {"mem": "4G"}),
+        ({"mem": "4G", "time": "5"}, {"mem-per-gpu": "8G"}, {"time": "5", "mem-per-gpu": "8G"}),
+        ({"mem": "4G"}, {"time": "5"}, {"mem": "4G", "time": "5"}),
+    ],
+)
+def test_an_option_is_meant_instead_of_its_opposite_in_an_earlier_place(template, now, expected):
+    assert merge(template, {}, now) == expected
