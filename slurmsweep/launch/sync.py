@@ -1,0 +1,279 @@
+"""Upload offline runs by the real `wandb sync`, one process a trial, several at a time.
+
+What was uploaded is remembered as wandb does it, by a file ``.synced`` beside the run file: `wandb sync` and `wandb
+clean` see the same. All attempts of a trial share one run id; their files are uploaded in the order in which they were
+begun, as the server would have got them online.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from filelock import lock_descriptor
+
+from slurmsweep.agent.metrics import run_entries
+from slurmsweep.errors import LockTimeoutError, UsageError
+from slurmsweep.launch.run_copy import bring_home, copy_run, is_synced
+from slurmsweep.state import durable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.state.store import SweepStore
+
+#: Seconds between two looks at the processes.
+_PERIOD = 0.05
+
+#: So many failures before any success mean that no other will succeed either: no key, no network.
+_HOPELESS = 5
+
+#: What wandb must not take from this process's environment: they say which run a script is.
+_OF_A_RUN = (
+    "WANDB_DIR",
+    "WANDB_MODE",
+    "WANDB_RESUME",
+    "WANDB_RUN_GROUP",
+    "WANDB_RUN_ID",
+    "WANDB_SERVICE",
+    "WANDB_SWEEP_ID",
+    "WANDB_SWEEP_PARAM_PATH",
+)
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What is to be uploaded of one trial.
+
+    Attributes:
+        trial: its number.
+        run_files: of its attempts that were not uploaded yet, oldest first.
+    """
+
+    trial: int
+    run_files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to upload.
+
+    Attributes:
+        uploads: by number of the trial.
+        synced: trials of which everything was uploaded before.
+        without: trials that have no offline wandb run.
+    """
+
+    uploads: tuple[Upload, ...]
+    synced: int
+    without: int
+
+
+@dataclass
+class Result:
+    """What became of the uploads.
+
+    Attributes:
+        done: trials of which everything is uploaded now.
+        empty: trials whose run files hold nothing: their scripts were killed before wandb wrote.
+        failed: trials that `wandb sync` did not upload, with what it said.
+        untried: trials left out because nothing had succeeded.
+    """
+
+    done: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    untried: list[int] = field(default_factory=list)
+
+
+def find(
+    store: SweepStore, fold: Fold, states: Collection[TrialState], numbers: Sequence[int] | None, *, again: bool = False
+) -> Found:
+    """The offline runs of trials in one of ``states`` (and of these ``numbers``) that were not uploaded.
+
+    Args:
+        store: of the sweep.
+        fold: its journal's state.
+        states: ones that have ended: a file that still grows would be uploaded in part.
+        numbers: only these trials; None for all.
+        again: also those that were uploaded before.
+
+    Raises:
+        UsageError: a state has not ended.
+    """
+    for state in states:
+        if not state.has_ended():
+            raise UsageError(f"a {state} trial cannot be uploaded yet: choose states that have ended")
+    chosen = {number for state in states for number in fold.trials.in_state(state)}
+    chosen = chosen if numbers is None else chosen & set(numbers)
+    uploads: list[Upload] = []
+    synced = without = 0
+    for trial in sorted(chosen):
+        runs = sorted(entry.path for entry in run_entries(store.layout, trial, kinds=("offline-run-",)))
+        left = tuple(run for run in runs if again or not is_synced(run))
+        if left:
+            uploads.append(Upload(trial, left))
+        synced += bool(runs) and not left
+        without += not runs
+    return Found(tuple(uploads), synced, without)
+
+
+def upload(
+    store: SweepStore,
+    uploads: Sequence[Upload],
+    options: Sequence[str],
+    jobs: int,
+    show: Callable[[int, str], None],
+) -> Result:
+    """Upload, ``jobs`` trials at a time; what failed is left for the next call, which goes on where this one stopped.
+
+    Args:
+        store: of the sweep.
+        uploads: see :func:`find`.
+        options: for `wandb sync`.
+        jobs: processes at a time.
+        show: takes how many have ended, and words about them.
+
+    Raises:
+        UsageError: there is no wandb.
+        LockTimeoutError: somebody else is uploading runs of this sweep.
+        StateError: a file of the sweep could not be read or written.
+    """
+    command = [*wandb_command(), "sync", *options]
+    result = Result()
+    waiting = deque(uploads)
+    crew: list[_Process] = []
+    with _alone(store):
+        try:
+            while waiting or crew:
+                while waiting and len(crew) < jobs:
+                    _start(store, waiting.popleft(), command, crew, result)
+                time.sleep(_PERIOD)
+                _collect(store, crew, result)
+                show(len(result.done) + len(result.empty) + len(result.failed), _words(result))
+                if len(result.failed) >= _HOPELESS and not result.done:
+                    result.untried = [one.trial for one in waiting]
+                    waiting.clear()
+        finally:
+            for process in crew:
+                process.stop()
+    return result
+
+
+def wandb_command() -> list[str]:
+    """How `wandb` is called here: the one on PATH, else this Python's. Raises UsageError where there is none."""
+    found = shutil.which("wandb")
+    if found:
+        return [found]
+    if importlib.util.find_spec("wandb"):
+        return [sys.executable, "-m", "wandb"]
+    raise UsageError(
+        "there is no `wandb` here to upload with: activate the environment that has it, or install it by "
+        f"`{os.path.basename(sys.executable)} -m pip install wandb`"
+    )
+
+
+class _Process:
+    """`wandb sync` at work on one trial."""
+
+    def __init__(self, upload: Upload, copies: dict[str, str], folder: str, command: list[str], output: int) -> None:
+        self.upload, self.copies, self.folder = upload, copies, folder
+        inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_RUN}
+        self._process = subprocess.Popen(
+            [*command, *(os.path.relpath(os.path.dirname(copy), folder) for copy in copies.values())],
+            cwd=folder,
+            env=inherited | {"WANDB_DIR": folder},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+
+    def code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def _start(store: SweepStore, one: Upload, command: list[str], crew: list[_Process], result: Result) -> None:
+    folder = os.path.join(store.layout.uploads, str(one.trial))
+    copies = {}
+    try:
+        for original in one.run_files:
+            name = os.path.basename(os.path.dirname(original))
+            copy = copy_run(original, os.path.join(folder, name), store.access)
+            if copy:
+                copies[original] = copy
+    except OSError as error:
+        result.failed[one.trial] = f"cannot be read: {error}"
+        return
+    if not copies:
+        result.empty.append(one.trial)
+        return
+    log = _log(folder)
+    durable.remove_file(log)
+    output = durable.open_log(log, store.access)
+    try:
+        crew.append(_Process(one, copies, folder, command, output))
+    finally:
+        os.close(output)
+
+
+def _collect(store: SweepStore, crew: list[_Process], result: Result) -> None:
+    """Take note of processes that have ended. Their exit code alone says little: it is 0 for a torn file."""
+    for process in [process for process in crew if process.code() is not None]:
+        crew.remove(process)
+        homes = [bring_home(copy, original, store.access) for original, copy in process.copies.items()]
+        if all(homes) and process.code() == 0:
+            result.done.append(process.upload.trial)
+            durable.remove_tree(process.folder)
+        else:
+            log = _log(process.folder)
+            result.failed[process.upload.trial] = f"{_last_words(log, process.code())} (all it said: {log})"
+
+
+def _log(folder: str) -> str:
+    return os.path.join(folder, "output.log")
+
+
+def _last_words(log: str, code: int | None) -> str:
+    """The last line with an error, else the last line that `wandb sync` printed."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        lines = [_ESCAPES.sub("", line).strip() for line in file]
+    errors = [line for line in lines if re.search(r"\berror\b|exception|not authenticated", line, re.IGNORECASE)]
+    said = next(iter([*errors[-1:], *[line for line in lines if line][-1:]]), "it said nothing")
+    return f"wandb sync ended with {code}: {said.removeprefix('wandb: ')}"
+
+
+def _words(result: Result) -> str:
+    return f"{len(result.done)} uploaded" + (f", {len(result.failed)} failed" if result.failed else "")
+
+
+@contextmanager
+def _alone(store: SweepStore) -> Iterator[None]:
+    """Two that upload the same run would write each other's steps a second time."""
+    durable.ensure_folder(store.layout.uploads, store.access)
+    descriptor = durable.open_log(os.path.join(store.layout.uploads, "lock"), store.access)
+    try:
+        if not lock_descriptor(descriptor, blocking=False):
+            raise LockTimeoutError(
+                "another `slurmsweep sync` of this sweep is at work: wait for its end; nothing was done"
+            )
+        yield
+    finally:
+        os.close(descriptor)
