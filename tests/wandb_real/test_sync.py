@@ -1,0 +1,251 @@
+"""`slurmsweep sync`: the real `wandb sync` against a server on this machine that refuses sweeps it does not know."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from wandb_real.server import WandbServer
+
+from slurmsweep.state.store import SweepStore
+
+LOGS_THREE = """
+import wandb
+with wandb.init() as run:
+    for step in range(3):
+        run.log({"loss": run.config["x"] + step})
+"""
+
+#: Its first attempt is killed in the middle, its second one goes on.
+KILLED_FIRST = """
+import os, time, wandb
+first = os.environ["SLURMSWEEP_ATTEMPT"] == "1"
+run = wandb.init()
+for step in range(3):
+    run.log({"loss": step if first else 10 + step})
+if first:
+    time.sleep(1.5)
+    os.kill(os.getpid(), 9)
+run.finish()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_real_account(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with WandbServer() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        yield server
+        assert server.unknown == []
+
+
+@pytest.fixture
+def finished(slurmsweep, write_sweep):
+    """A sweep that has run; returns its id."""
+
+    def finished(script=LOGS_THREE, parameters="  x: {values: [10, 20]}", agents=2, extra="project: proj") -> str:
+        done = slurmsweep("create", str(write_sweep(script, parameters, extra)))
+        assert done.returncode == 0, done.stderr
+        for _ in range(agents):
+            slurmsweep("agent", done.stdout.strip())
+        return done.stdout.strip()
+
+    return finished
+
+
+@pytest.fixture
+def sync(slurmsweep):
+    """`slurmsweep sync --json`; its exit code and document."""
+
+    def sync(*argv, **environ) -> tuple[int, dict]:
+        done = slurmsweep("sync", *argv, "--json", **environ)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    return sync
+
+
+def losses(server, run) -> list[float]:
+    return [row["loss"] for row in server.rows(run)]
+
+
+def test_finished_runs_are_uploaded_once_whole_and_without_the_sweep(finished, sync, server, slurmsweep):
+    sweep = finished()
+
+    planned = slurmsweep("sync", sweep, "--dry-run")
+    assert "would upload the runs of 2 trials" in planned.stdout
+    assert server.operations == []
+
+    code, document = sync(sweep, "--jobs", "2")
+    assert (code, document["uploaded"], document["failed"]) == (0, [0, 1], [])
+    assert losses(server, f"{sweep}-0") == [10, 11, 12]
+    assert losses(server, f"{sweep}-1") == [20, 21, 22]
+    assert server.complete == {f"{sweep}-0": [0], f"{sweep}-1": [0]}
+    [*_, last] = server.upserts[f"{sweep}-0"]
+    assert (last["sweep"], last["groupName"], last["project"]) == (None, f"sweep-{sweep}", "proj")
+    assert json.loads(last["config"])["x"]["value"] == 10
+    assert f"{sweep}-0/wandb-summary.json" in server.files
+
+    asked = len(server.operations)
+    code, document = sync(sweep)
+    assert (code, document["to_upload"], document["uploaded_before"]) == (0, [], 2)
+    assert len(server.operations) == asked
+
+    folder = Path(SweepStore.open(sweep_folder(sweep)).layout.folder)
+    assert [path.name for path in (folder / "uploads").iterdir()] == ["lock"]
+    assert len(list(folder.glob("trials/0/*/wandb/offline-run-*/run-*.wandb.synced"))) == 2
+    assert slurmsweep("check", sweep).returncode == 0
+
+
+def sweep_folder(sweep) -> str:
+    return os.path.join(os.environ.get("WANDB_DIR", os.getcwd()), "wandb", f"sweep-{sweep}")
+
+
+def test_the_attempts_of_a_trial_are_one_run_in_their_order(finished, sync, server, slurmsweep):
+    sweep = finished(KILLED_FIRST, parameters="  x: {value: 1}", agents=1)
+    assert slurmsweep("resubmit", sweep, "--backend", "local").returncode == 0
+
+    code, document = sync(sweep)
+
+    assert (code, document["uploaded"]) == (0, [0])
+    assert len(document["to_upload"][0]["runs"]) == 2
+    assert losses(server, f"{sweep}-0") == [0, 1, 2, 10, 11, 12]
+    assert [row["_step"] for row in server.rows(f"{sweep}-0")] == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_failed_is_said_and_the_next_sync_goes_on_with_it(finished, sync, server, slurmsweep):
+    sweep = finished()
+    server.refused = {f"{sweep}-0"}
+
+    code, document = sync(sweep)
+    assert (code, document["uploaded"]) == (1, [1])
+    [failed] = document["failed"]
+    assert failed["trial"] == 0
+    assert "permission denied" in failed["reason"]
+
+    server.refused = set()
+    code, document = sync(sweep)
+    assert (code, document["uploaded"], document["uploaded_before"]) == (0, [0], 1)
+    assert losses(server, f"{sweep}-0") == [10, 11, 12]
+
+
+def test_options_choose_project_entity_and_trials(finished, sync, server):
+    sweep = finished()
+
+    code, document = sync(sweep, "--project", "other", "--entity", "team", "--trials", "1")
+
+    assert (code, document["uploaded"]) == (0, [1])
+    assert list(server.upserts) == [f"{sweep}-1"]
+    assert {(one["project"], one["entity"]) for one in server.upserts[f"{sweep}-1"]} == {("other", "team")}
+
+
+def test_artifacts_that_were_staged_are_uploaded(finished, sync, server, tmp_path):
+    script = """
+import wandb
+with wandb.init() as run:
+    artifact = wandb.Artifact("model", type="model")
+    with artifact.new_file("weights.bin", mode="wb") as file:
+        file.write(b"w" * 1000)
+    run.log_artifact(artifact)
+"""
+    environ = {name: os.environ.pop(name) for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR")}
+    sweep = finished(script, parameters="  x: {value: 1}", agents=1)
+    os.environ.update(environ)
+    folder = tmp_path / "wandb" / f"sweep-{sweep}"
+    assert len(list(folder.glob("trials/0/0/wandb/artifacts/staging/*"))) == 1
+    assert list((folder / "wandb-cache" / str(os.getuid())).glob("wandb/logs/*"))
+
+    assert sync(sweep)[0] == 0
+    assert server.files["artifact/weights.bin"] == b"w" * 1000
+
+
+def test_trials_of_other_states_are_uploaded_where_they_are_asked_for(finished, sync, server, slurmsweep):
+    sweep = finished(KILLED_FIRST, parameters="  x: {value: 1}", agents=1)
+
+    assert sync(sweep)[1]["to_upload"] == []
+    code, document = sync(sweep, "--state", "crashed")
+
+    assert (code, document["uploaded"]) == (0, [0])
+    assert losses(server, f"{sweep}-0") == [0, 1, 2]
+    running = slurmsweep("sync", sweep, "--state", "running")
+    assert (running.returncode, "cannot be uploaded yet" in running.stderr) == (2, True)
+
+
+def test_trials_without_wandb_are_counted_and_nothing_is_asked(finished, sync, server):
+    sweep = finished("import slurmsweep; slurmsweep.init(); slurmsweep.log({'loss': 1})")
+
+    code, document = sync(sweep)
+
+    assert (code, document["to_upload"], document["without_run"]) == (0, [], 2)
+    assert server.operations == []
+
+
+def test_without_wandb_the_message_says_what_to_do(finished, slurmsweep, tmp_path):
+    sweep = finished(agents=1)
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import importlib.util as u, sys\nreal = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'wandb' else real(name, *a)\n"
+    )
+
+    done = slurmsweep("sync", sweep, PATH="/usr/bin:/bin", PYTHONPATH=str(hidden))
+
+    assert done.returncode == 2
+    assert "there is no `wandb` here to upload with" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_that_upload_at_once_do_not_upload_twice(finished, slurmsweep, tmp_path):
+    from filelock import lock_descriptor
+
+    sweep = finished(agents=1)
+    uploads = tmp_path / "wandb" / f"sweep-{sweep}" / "uploads"
+    uploads.mkdir()
+    with (uploads / "lock").open("a") as file:
+        assert lock_descriptor(file.fileno(), blocking=False)
+        done = slurmsweep("sync", sweep)
+
+    assert done.returncode == 5
+    assert "another `slurmsweep sync`" in done.stderr
+
+
+def test_an_interrupted_sync_goes_on_later_and_doubles_nothing(finished, sync, server, tmp_path):
+    sweep = finished()
+    command = [sys.executable, "-m", "slurmsweep", "sync", sweep, "--jobs", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while f"{sweep}-0" not in server.upserts:
+        assert time.monotonic() < deadline, "the first run never came"
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    code, document = sync(sweep)
+
+    assert (code, document["failed"]) == (0, [])
+    assert losses(server, f"{sweep}-0") == [10, 11, 12]
+    assert losses(server, f"{sweep}-1") == [20, 21, 22]
+
+
+def test_no_key_ends_it_early_with_what_wandb_said(finished, sync, monkeypatch):
+    sweep = finished(parameters="  x: {values: [1, 2]}")
+    monkeypatch.delenv("WANDB_API_KEY")
+
+    code, document = sync(sweep)
+
+    assert (code, document["uploaded"]) == (1, [])
+    assert [failed["trial"] for failed in document["failed"]] == [0, 1]
+    assert all("wandb sync ended with" in failed["reason"] for failed in document["failed"])
