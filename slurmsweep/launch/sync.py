@@ -156,11 +156,11 @@ def upload(
     result = Result()
     waiting = deque(uploads)
     crew: list[_Process] = []
-    with _alone(store):
+    with _alone(store) as lock:
         try:
             while waiting or crew:
                 while waiting and len(crew) < jobs:
-                    _start(store, waiting.popleft(), command, crew, result)
+                    crew += _started(store, waiting.popleft(), command, lock, result)
                 time.sleep(_PERIOD)
                 _collect(store, crew, result)
                 show(len(result.done) + len(result.empty) + len(result.failed), _words(result))
@@ -168,8 +168,9 @@ def upload(
                     result.untried = [one.trial for one in waiting]
                     waiting.clear()
         finally:
-            for process in crew:
-                process.stop()
+            for one in crew:
+                one.process.terminate()
+                one.process.wait()
     return result
 
 
@@ -186,72 +187,88 @@ def wandb_command() -> list[str]:
     )
 
 
+@dataclass(frozen=True)
 class _Process:
-    """`wandb sync` at work on one trial."""
+    """`wandb sync` at work on one trial.
 
-    def __init__(self, upload: Upload, copies: dict[str, str], folder: str, command: list[str], output: int) -> None:
-        self.upload, self.copies, self.folder = upload, copies, folder
-        inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_RUN}
-        self._process = subprocess.Popen(
-            [*command, *(os.path.relpath(os.path.dirname(copy), folder) for copy in copies.values())],
+    Attributes:
+        upload: what it uploads.
+        copies: of its run files, by original.
+        folder: where they are, and its output.
+        process: the process.
+    """
+
+    upload: Upload
+    copies: dict[str, str]
+    folder: str
+    process: subprocess.Popen[bytes]
+
+
+def _started(store: SweepStore, one: Upload, command: list[str], lock: int, result: Result) -> list[_Process]:
+    """The process that uploads one trial; none where that is settled already, which ``result`` then says."""
+    folder = os.path.join(store.layout.uploads, str(one.trial))
+    try:
+        copies = _copies(store, one, folder)
+    except OSError as error:
+        result.failed[one.trial] = f"cannot be read: {error}"
+        return []
+    if not copies:
+        result.empty.append(one.trial)
+        return []
+    runs = [os.path.relpath(os.path.dirname(copy), folder) for copy in copies.values()]
+    return [_Process(one, copies, folder, _spawn([*command, *runs], store, folder, lock))]
+
+
+def _spawn(command: list[str], store: SweepStore, folder: str, lock: int) -> subprocess.Popen[bytes]:
+    """A process in that folder, which takes its output."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_RUN}
+    durable.remove_file(_log(folder))
+    output = durable.open_log(_log(folder), store.access)
+    try:
+        return subprocess.Popen(
+            command,
             cwd=folder,
             env=inherited | {"WANDB_DIR": folder},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            pass_fds=[lock],  # should this process be killed, the lock is held until the last upload has ended
         )
-
-    def code(self) -> int | None:
-        """None while it runs."""
-        return self._process.poll()
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-
-def _start(store: SweepStore, one: Upload, command: list[str], crew: list[_Process], result: Result) -> None:
-    folder = os.path.join(store.layout.uploads, str(one.trial))
-    copies = {}
-    try:
-        for original in one.run_files:
-            name = os.path.basename(os.path.dirname(original))
-            copy = copy_run(original, os.path.join(folder, name), store.access)
-            if copy:
-                copies[original] = copy
-    except OSError as error:
-        result.failed[one.trial] = f"cannot be read: {error}"
-        return
-    if not copies:
-        result.empty.append(one.trial)
-        return
-    log = _log(folder)
-    durable.remove_file(log)
-    output = durable.open_log(log, store.access)
-    try:
-        crew.append(_Process(one, copies, folder, command, output))
     finally:
         os.close(output)
 
 
+def _copies(store: SweepStore, one: Upload, folder: str) -> dict[str, str]:
+    """Copies of its run files below ``folder``, by original; files without a run are left out."""
+    durable.ensure_folder(folder, store.access)
+    copies = {}
+    for original in one.run_files:
+        name = os.path.basename(os.path.dirname(original))
+        copy = copy_run(original, os.path.join(folder, name), store.access)
+        if copy:
+            copies[original] = copy
+    return copies
+
+
 def _collect(store: SweepStore, crew: list[_Process], result: Result) -> None:
     """Take note of processes that have ended. Their exit code alone says little: it is 0 for a torn file."""
-    for process in [process for process in crew if process.code() is not None]:
-        crew.remove(process)
-        homes = [bring_home(copy, original, store.access) for original, copy in process.copies.items()]
-        if all(homes) and process.code() == 0:
-            result.done.append(process.upload.trial)
-            durable.remove_tree(process.folder)
+    for one in [one for one in crew if one.process.poll() is not None]:
+        crew.remove(one)
+        code = one.process.returncode
+        homes = [bring_home(copy, original, store.access) for original, copy in one.copies.items()]
+        if all(homes) and code == 0:
+            result.done.append(one.upload.trial)
+            durable.remove_tree(one.folder)
         else:
-            log = _log(process.folder)
-            result.failed[process.upload.trial] = f"{_last_words(log, process.code())} (all it said: {log})"
+            log = _log(one.folder)
+            result.failed[one.upload.trial] = f"{_last_words(log, code)} (all it said: {log})"
 
 
 def _log(folder: str) -> str:
     return os.path.join(folder, "output.log")
 
 
-def _last_words(log: str, code: int | None) -> str:
+def _last_words(log: str, code: int) -> str:
     """The last line with an error, else the last line that `wandb sync` printed."""
     with open(log, encoding="utf-8", errors="replace") as file:
         lines = [_ESCAPES.sub("", line).strip() for line in file]
@@ -265,8 +282,8 @@ def _words(result: Result) -> str:
 
 
 @contextmanager
-def _alone(store: SweepStore) -> Iterator[None]:
-    """Two that upload the same run would write each other's steps a second time."""
+def _alone(store: SweepStore) -> Iterator[int]:
+    """Keep others out, who would write the same steps a second time; the descriptor that holds the lock."""
     durable.ensure_folder(store.layout.uploads, store.access)
     descriptor = durable.open_log(os.path.join(store.layout.uploads, "lock"), store.access)
     try:
@@ -274,6 +291,6 @@ def _alone(store: SweepStore) -> Iterator[None]:
             raise LockTimeoutError(
                 "another `slurmsweep sync` of this sweep is at work: wait for its end; nothing was done"
             )
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from wandb_real.server import WandbServer
 
+from slurmsweep.launch import sync as sync_module
+from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOGS_THREE = """
 import wandb
@@ -39,6 +45,7 @@ run.finish()
 @pytest.fixture(autouse=True)
 def _no_real_account(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
 
 
@@ -50,18 +57,39 @@ def server(monkeypatch):
         assert server.unknown == []
 
 
-@pytest.fixture
-def finished(slurmsweep, write_sweep):
-    """A sweep that has run; returns its id."""
+@pytest.fixture(scope="module")
+def of_two_trials(tmp_path_factory) -> Path:
+    """Folder of a sweep with two finished trials; to be copied, as a user may."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "train.py").write_text(LOGS_THREE)
+    sweep = {"program": "train.py", "method": "grid", "project": "proj", "parameters": {"x": {"values": [10, 20]}}}
+    (folder / "sweep.yaml").write_text(json.dumps(sweep))
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    command = [sys.executable, "-m", "slurmsweep", "run", "sweep.yaml", "--backend", "local", "--jobs", "2"]
+    done = subprocess.run(command, cwd=folder, env=environ, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [made] = (folder / "wandb").glob("sweep-*")
+    return made
 
-    def finished(script=LOGS_THREE, parameters="  x: {values: [10, 20]}", agents=2, extra="project: proj") -> str:
-        done = slurmsweep("create", str(write_sweep(script, parameters, extra)))
+
+@pytest.fixture
+def finished(of_two_trials, tmp_path) -> str:
+    """A copy of that sweep for one test; its id."""
+    shutil.copytree(of_two_trials, tmp_path / "wandb" / of_two_trials.name, symlinks=True)
+    return of_two_trials.name.removeprefix("sweep-")
+
+
+@pytest.fixture
+def run_one(slurmsweep, write_sweep):
+    """A sweep of one trial around a script, which its agent has run; its id."""
+
+    def run_one(script) -> str:
+        done = slurmsweep("create", str(write_sweep(script, "  x: {value: 1}")))
         assert done.returncode == 0, done.stderr
-        for _ in range(agents):
-            slurmsweep("agent", done.stdout.strip())
+        slurmsweep("agent", done.stdout.strip())
         return done.stdout.strip()
 
-    return finished
+    return run_one
 
 
 @pytest.fixture
@@ -80,8 +108,8 @@ def losses(server, run) -> list[float]:
     return [row["loss"] for row in server.rows(run)]
 
 
-def test_finished_runs_are_uploaded_once_whole_and_without_the_sweep(finished, sync, server, slurmsweep):
-    sweep = finished()
+def test_finished_runs_are_uploaded_once_whole_and_without_the_sweep(finished, sync, server, slurmsweep, tmp_path):
+    sweep = finished
 
     planned = slurmsweep("sync", sweep, "--dry-run")
     assert "would upload the runs of 2 trials" in planned.stdout
@@ -92,9 +120,9 @@ def test_finished_runs_are_uploaded_once_whole_and_without_the_sweep(finished, s
     assert losses(server, f"{sweep}-0") == [10, 11, 12]
     assert losses(server, f"{sweep}-1") == [20, 21, 22]
     assert server.complete == {f"{sweep}-0": [0], f"{sweep}-1": [0]}
-    [*_, last] = server.upserts[f"{sweep}-0"]
-    assert (last["sweep"], last["groupName"], last["project"]) == (None, f"sweep-{sweep}", "proj")
-    assert json.loads(last["config"])["x"]["value"] == 10
+    first = server.upserts[f"{sweep}-0"][0]
+    assert (first["groupName"], first["project"]) == (f"sweep-{sweep}", "proj")
+    assert json.loads(first["config"])["x"]["value"] == 10
     assert f"{sweep}-0/wandb-summary.json" in server.files
 
     asked = len(server.operations)
@@ -102,18 +130,14 @@ def test_finished_runs_are_uploaded_once_whole_and_without_the_sweep(finished, s
     assert (code, document["to_upload"], document["uploaded_before"]) == (0, [], 2)
     assert len(server.operations) == asked
 
-    folder = Path(SweepStore.open(sweep_folder(sweep)).layout.folder)
+    folder = tmp_path / "wandb" / f"sweep-{sweep}"
     assert [path.name for path in (folder / "uploads").iterdir()] == ["lock"]
     assert len(list(folder.glob("trials/0/*/wandb/offline-run-*/run-*.wandb.synced"))) == 2
     assert slurmsweep("check", sweep).returncode == 0
 
 
-def sweep_folder(sweep) -> str:
-    return os.path.join(os.environ.get("WANDB_DIR", os.getcwd()), "wandb", f"sweep-{sweep}")
-
-
-def test_the_attempts_of_a_trial_are_one_run_in_their_order(finished, sync, server, slurmsweep):
-    sweep = finished(KILLED_FIRST, parameters="  x: {value: 1}", agents=1)
+def test_the_attempts_of_a_trial_are_one_run_in_their_order(run_one, sync, server, slurmsweep):
+    sweep = run_one(KILLED_FIRST)
     assert slurmsweep("resubmit", sweep, "--backend", "local").returncode == 0
 
     code, document = sync(sweep)
@@ -125,7 +149,7 @@ def test_the_attempts_of_a_trial_are_one_run_in_their_order(finished, sync, serv
 
 
 def test_what_failed_is_said_and_the_next_sync_goes_on_with_it(finished, sync, server, slurmsweep):
-    sweep = finished()
+    sweep = finished
     server.refused = {f"{sweep}-0"}
 
     code, document = sync(sweep)
@@ -141,7 +165,7 @@ def test_what_failed_is_said_and_the_next_sync_goes_on_with_it(finished, sync, s
 
 
 def test_options_choose_project_entity_and_trials(finished, sync, server):
-    sweep = finished()
+    sweep = finished
 
     code, document = sync(sweep, "--project", "other", "--entity", "team", "--trials", "1")
 
@@ -150,7 +174,7 @@ def test_options_choose_project_entity_and_trials(finished, sync, server):
     assert {(one["project"], one["entity"]) for one in server.upserts[f"{sweep}-1"]} == {("other", "team")}
 
 
-def test_artifacts_that_were_staged_are_uploaded(finished, sync, server, tmp_path):
+def test_artifacts_that_were_staged_are_uploaded(run_one, sync, server, tmp_path, monkeypatch):
     script = """
 import wandb
 with wandb.init() as run:
@@ -159,9 +183,9 @@ with wandb.init() as run:
         file.write(b"w" * 1000)
     run.log_artifact(artifact)
 """
-    environ = {name: os.environ.pop(name) for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR")}
-    sweep = finished(script, parameters="  x: {value: 1}", agents=1)
-    os.environ.update(environ)
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+        monkeypatch.delenv(name)
+    sweep = run_one(script)
     folder = tmp_path / "wandb" / f"sweep-{sweep}"
     assert len(list(folder.glob("trials/0/0/wandb/artifacts/staging/*"))) == 1
     assert list((folder / "wandb-cache" / str(os.getuid())).glob("wandb/logs/*"))
@@ -170,8 +194,8 @@ with wandb.init() as run:
     assert server.files["artifact/weights.bin"] == b"w" * 1000
 
 
-def test_trials_of_other_states_are_uploaded_where_they_are_asked_for(finished, sync, server, slurmsweep):
-    sweep = finished(KILLED_FIRST, parameters="  x: {value: 1}", agents=1)
+def test_trials_of_other_states_are_uploaded_where_they_are_asked_for(run_one, sync, server, slurmsweep):
+    sweep = run_one(KILLED_FIRST)
 
     assert sync(sweep)[1]["to_upload"] == []
     code, document = sync(sweep, "--state", "crashed")
@@ -182,17 +206,17 @@ def test_trials_of_other_states_are_uploaded_where_they_are_asked_for(finished, 
     assert (running.returncode, "cannot be uploaded yet" in running.stderr) == (2, True)
 
 
-def test_trials_without_wandb_are_counted_and_nothing_is_asked(finished, sync, server):
-    sweep = finished("import slurmsweep; slurmsweep.init(); slurmsweep.log({'loss': 1})")
+def test_trials_without_wandb_are_counted_and_nothing_is_asked(run_one, sync, server):
+    sweep = run_one("import slurmsweep; slurmsweep.init(); slurmsweep.log({'loss': 1})")
 
     code, document = sync(sweep)
 
-    assert (code, document["to_upload"], document["without_run"]) == (0, [], 2)
+    assert (code, document["to_upload"], document["without_run"]) == (0, [], 1)
     assert server.operations == []
 
 
 def test_without_wandb_the_message_says_what_to_do(finished, slurmsweep, tmp_path):
-    sweep = finished(agents=1)
+    sweep = finished
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(
@@ -210,7 +234,7 @@ def test_without_wandb_the_message_says_what_to_do(finished, slurmsweep, tmp_pat
 def test_two_that_upload_at_once_do_not_upload_twice(finished, slurmsweep, tmp_path):
     from filelock import lock_descriptor
 
-    sweep = finished(agents=1)
+    sweep = finished
     uploads = tmp_path / "wandb" / f"sweep-{sweep}" / "uploads"
     uploads.mkdir()
     with (uploads / "lock").open("a") as file:
@@ -221,8 +245,8 @@ def test_two_that_upload_at_once_do_not_upload_twice(finished, slurmsweep, tmp_p
     assert "another `slurmsweep sync`" in done.stderr
 
 
-def test_an_interrupted_sync_goes_on_later_and_doubles_nothing(finished, sync, server, tmp_path):
-    sweep = finished()
+def test_an_interrupted_sync_goes_on_later_and_doubles_nothing(finished, slurmsweep, server, tmp_path):
+    sweep = finished
     command = [sys.executable, "-m", "slurmsweep", "sync", sweep, "--jobs", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -233,19 +257,22 @@ def test_an_interrupted_sync_goes_on_later_and_doubles_nothing(finished, sync, s
     process.send_signal(signal.SIGKILL)
     process.wait()
 
-    code, document = sync(sweep)
+    while (done := slurmsweep("sync", sweep)).returncode == 5:  # the upload that was going on holds the lock
+        assert time.monotonic() < deadline, done.stderr
 
-    assert (code, document["failed"]) == (0, [])
+    assert done.returncode == 0, done.stderr
     assert losses(server, f"{sweep}-0") == [10, 11, 12]
     assert losses(server, f"{sweep}-1") == [20, 21, 22]
 
 
-def test_no_key_ends_it_early_with_what_wandb_said(finished, sync, monkeypatch):
-    sweep = finished(parameters="  x: {values: [1, 2]}")
+def test_where_nothing_succeeds_the_rest_is_not_tried(finished, monkeypatch, tmp_path):
+    store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{finished}"))
     monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setattr(sync_module, "_HOPELESS", 1)
+    uploads = sync_module.find(store, store.fold(), {TrialState.FINISHED}, None).uploads
 
-    code, document = sync(sweep)
+    result = sync_module.upload(store, uploads, [], 1, lambda *_: None)
 
-    assert (code, document["uploaded"]) == (1, [])
-    assert [failed["trial"] for failed in document["failed"]] == [0, 1]
-    assert all("wandb sync ended with" in failed["reason"] for failed in document["failed"])
+    assert (result.done, list(result.failed), result.untried) == ([], [0], [1])
+    assert "wandb sync ended with" in result.failed[0]
+    assert "output.log" in result.failed[0]
