@@ -183,21 +183,17 @@ class _RunSource:
 
     def __init__(self, path: str, name: str, goal: str) -> None:
         self._records = RecordReader(path)
+        self._about = name.partition(".")[0]  # of the metric's key, of a mapping around it, and of keys inside it
         self._series = _Series(name, goal)
         self._run = RunFile()
 
     def read(self) -> MetricReading:
         for record in self._records.new():
-            take(record, self._run, self._concerns)
+            take(record, self._run, self._about)
             for row in self._run.history:
                 self._series.log(row)
             self._run.history.clear()
         return self._series.reading(self._run.summary, "wandb")
-
-    def _concerns(self, key: str) -> bool:
-        """Whether a key is the metric's, a mapping around it, or one inside it."""
-        name = self._series.name
-        return key == name or name.startswith(f"{key}.") or key.startswith(f"{name}.")
 
 
 def number(value: Any) -> float | None:

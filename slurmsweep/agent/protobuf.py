@@ -5,7 +5,7 @@ Format: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,48 +13,53 @@ if TYPE_CHECKING:
 #: Wire types.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-
-class Field(NamedTuple):
-    """One field as it stands in its message.
-
-    Attributes:
-        number: of the field.
-        content: of strings, messages and fixed-width numbers; empty for a varint.
-        integer: of a varint; 0 otherwise.
-        raw: all its bytes, tag and length included.
-    """
-
-    number: int
-    content: bytes
-    integer: int
-    raw: bytes
+#: From here on a varint has a further byte.
+_MORE = 0x80
 
 
-def fields(message: bytes) -> Iterator[Field]:
-    """The fields in the order of the message.
+def fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Number, integer, and content of each field, in the order of the message.
+
+    The integer is a varint's, 0 for others; the content is that of strings, messages and fixed-width numbers.
 
     Raises:
         IndexError, ValueError: at the point where it is no protobuf message.
     """
-    position = 0
-    while position < len(message):
-        start = position
+    for number, integer, start, end in spans(message):
+        yield number, integer, message[start:end]
+
+
+def raw_fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Number, content, and all bytes (tag and length included) of each field. Raises as :func:`fields`."""
+    begin = 0
+    for number, _, start, end in spans(message):
+        yield number, message[start:end], message[begin:end]
+        begin = end
+
+
+def spans(message: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Number and integer of each field, and where its content starts and ends (of a varint: both where it ends).
+
+    For long messages of which little is wanted: nothing is copied. Raises as :func:`fields`.
+    """
+    position, size = 0, len(message)
+    while position < size:
         tag, position = _varint(message, position)
-        number, wire = tag >> 3, tag & 7
-        if wire == _VARINT:
-            value, position = _varint(message, position)
-            yield Field(number, b"", value, message[start:position])
-            continue
+        wire = tag & 7
         if wire == _BYTES:
             length, position = _varint(message, position)
+            integer = 0
+        elif wire == _VARINT:
+            integer, position = _varint(message, position)
+            length = 0
         elif wire in (_FIXED64, _FIXED32):
-            length = 8 if wire == _FIXED64 else 4
+            integer, length = 0, 8 if wire == _FIXED64 else 4
         else:
             raise ValueError(f"wire type {wire}")
         end = position + length
-        if end > len(message):
+        if end > size:
             raise ValueError("a field longer than its message")
-        yield Field(number, message[position:end], 0, message[start:end])
+        yield tag >> 3, integer, position, end
         position = end
 
 
@@ -64,13 +69,19 @@ def bytes_field(number: int, content: bytes) -> bytes:
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
+    """The number that begins there, and where it ends."""
+    value = message[position]
+    position += 1
+    if value < _MORE:
+        return value, position
+    value &= _MORE - 1
+    shift = 7
     while True:
         byte = message[position]
-        value |= (byte & 0x7F) << shift
+        value |= (byte & _MORE - 1) << shift
         position += 1
         shift += 7
-        if byte < 0x80:
+        if byte < _MORE:
             return value, position
 
 

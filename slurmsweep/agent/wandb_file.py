@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.agent.protobuf import fields
+from slurmsweep.agent.protobuf import fields, spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 #: ``:W&B``, the magic number 0xBEE1, version 0.
 HEADER = b":W&B\xe1\xbe\x00"
@@ -147,39 +147,58 @@ def read(path: str) -> RunFile:
     return run
 
 
-def take(record: bytes, run: RunFile, wanted: Callable[[str], bool] = lambda _: True) -> None:
-    """Add what a record says to ``run``: of the keys that are ``wanted``, dots in between. Never raises for content."""
+def take(record: bytes, run: RunFile, about: str = "") -> None:
+    """Add what a record says to ``run``. Never raises for content.
+
+    Args:
+        record: of a run file.
+        run: takes history, summary and exit code.
+        about: only keys that hold this text; all where it is empty. Nearly all of the work is in keys nobody asked for.
+    """
+    needle = about.encode()
     # a record of a kind, or from a version, that has another shape says nothing to us
     with suppress(IndexError, ValueError, RecursionError):
-        for part in fields(record):
-            if part.number == _RECORD_HISTORY:
-                run.history.append(_items(part.content, wanted))
-            elif part.number == _RECORD_SUMMARY:
-                run.summary.update(_items(part.content, wanted))
-                for key in _removed(part.content):
-                    run.summary.pop(key, None)
-            elif part.number == _RECORD_EXIT:
-                codes = [inner.integer for inner in fields(part.content) if inner.number == _EXIT_CODE]
+        for number, _, content in fields(record):
+            if number == _RECORD_EXIT:
+                codes = [integer for inner, integer, _ in fields(content) if inner == _EXIT_CODE]
                 run.exit_code = codes[-1] if codes else 0
+            elif needle not in content:
+                continue
+            elif number == _RECORD_HISTORY:
+                run.history.append(_row(content, needle))
+            elif number == _RECORD_SUMMARY:
+                _update(run.summary, content, needle)
 
 
-def _items(message: bytes, wanted: Callable[[str], bool]) -> dict[str, Any]:
-    """Keys and values of a HistoryRecord or SummaryRecord."""
-    found = {}
-    for item in fields(message):
-        if item.number == _ITEM:
-            parts = list(fields(item.content))
-            key = _joined_key(parts)
-            if wanted(key):
-                found[key] = json.loads(next((p.content for p in parts if p.number == _VALUE_JSON), b"null"))
-    return found
+def _row(message: bytes, needle: bytes) -> dict[str, Any]:
+    """Keys and values of a HistoryRecord, of items that hold the needle."""
+    return dict(_item(item) for number, item in _holding(message, needle) if number == _ITEM)
 
 
-def _removed(message: bytes) -> list[str]:
-    """Keys that a SummaryRecord takes away."""
-    return [_joined_key(list(fields(item.content))) for item in fields(message) if item.number == _REMOVED]
+def _update(summary: dict[str, Any], message: bytes, needle: bytes) -> None:
+    """Take over what a SummaryRecord sets and takes away."""
+    for number, item in _holding(message, needle):
+        if number == _ITEM:
+            key, value = _item(item)
+            summary[key] = value
+        elif number == _REMOVED:
+            summary.pop(_joined_key(list(fields(item))), None)
 
 
-def _joined_key(parts: list[Any]) -> str:
-    nested = [part.content.decode() for part in parts if part.number == _NESTED_KEY]
-    return ".".join(nested or [part.content.decode() for part in parts if part.number == _KEY])
+def _holding(message: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of the fields that hold the needle."""
+    for number, _, start, end in spans(message):
+        if message.find(needle, start, end) >= 0:
+            yield number, message[start:end]
+
+
+def _item(message: bytes) -> tuple[str, Any]:
+    """Key and value of a HistoryItem or SummaryItem."""
+    parts = list(fields(message))
+    text = next((content for number, _, content in parts if number == _VALUE_JSON), b"null")
+    return _joined_key(parts), json.loads(text)
+
+
+def _joined_key(parts: list[tuple[int, int, bytes]]) -> str:
+    nested = [content.decode() for number, _, content in parts if number == _NESTED_KEY]
+    return ".".join(nested or [content.decode() for number, _, content in parts if number == _KEY])

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from slurmsweep.agent.protobuf import bytes_field, fields
+from slurmsweep.agent.protobuf import bytes_field, raw_fields
 from slurmsweep.agent.wandb_file import RecordReader, log_bytes
 from slurmsweep.state import durable
 
 if TYPE_CHECKING:
-    from slurmsweep.agent.protobuf import Field
     from slurmsweep.state.durable import Access
 
 #: Field numbers of wandb_internal.proto: Record.run, RunRecord.sweep_id.
@@ -58,13 +57,15 @@ def is_synced(run_file: str) -> bool:
     return os.path.exists(run_file + SYNCED)
 
 
-def bring_home(copy: str, original: str, access: Access) -> bool:
-    """Mark the original as synced if the copy is; whether it is."""
-    if not is_synced(copy):
-        return False
+def bring_home(copy: str, original: str, access: Access) -> None:
+    """Mark the original of an uploaded copy as synced."""
     _bring(copy + SYNC_STATE, original + SYNC_STATE, access)
     durable.replace(original + SYNCED, b"", access)
-    return True
+
+
+def forget(copy: str) -> None:
+    """Take away a copy's mark, so that it is uploaded again."""
+    durable.remove_file(copy + SYNCED)
 
 
 def _bring(source: str, target: str, access: Access) -> None:
@@ -75,23 +76,23 @@ def _bring(source: str, target: str, access: Access) -> None:
 
 
 def _is_run(record: bytes) -> bool:
-    return any(field.number == _RUN for field in _fields(record))
+    return any(number == _RUN for number, _, _ in _raw_fields(record))
 
 
 def _without_sweep(record: bytes) -> bytes:
     if not _is_run(record):
         return record
     return b"".join(
-        bytes_field(_RUN, b"".join(part.raw for part in _fields(field.content) if part.number != _SWEEP_ID))
-        if field.number == _RUN
-        else field.raw
-        for field in _fields(record)
+        bytes_field(_RUN, b"".join(inner for part, _, inner in _raw_fields(content) if part != _SWEEP_ID))
+        if number == _RUN
+        else raw
+        for number, content, raw in _raw_fields(record)
     )
 
 
-def _fields(message: bytes) -> list[Field]:
+def _raw_fields(message: bytes) -> list[tuple[int, bytes, bytes]]:
     """The fields; none of a record that is no message."""
     try:
-        return list(fields(message))
+        return list(raw_fields(message))
     except (IndexError, ValueError):
         return []

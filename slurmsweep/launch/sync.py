@@ -23,7 +23,7 @@ from filelock import lock_descriptor
 
 from slurmsweep.agent.metrics import run_entries
 from slurmsweep.errors import LockTimeoutError, UsageError
-from slurmsweep.launch.run_copy import bring_home, copy_run, is_synced
+from slurmsweep.launch.run_copy import bring_home, copy_run, forget, is_synced
 from slurmsweep.state import durable
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ _OF_A_RUN = (
     "WANDB_SWEEP_ID",
     "WANDB_SWEEP_PARAM_PATH",
 )
+
+#: How wandb, click and Python say that something went wrong.
+_ERROR = re.compile(r"\bERROR\b|^Error: |^Traceback |^\w*(Error|Exception): ")
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -222,13 +225,14 @@ def _started(store: SweepStore, one: Upload, command: list[str], lock: int, resu
 def _spawn(command: list[str], store: SweepStore, folder: str, lock: int) -> subprocess.Popen[bytes]:
     """A process in that folder, which takes its output."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_RUN}
+    cache = {"WANDB_CACHE_DIR": store.layout.wandb_cache(os.getuid())}
     durable.remove_file(_log(folder))
     output = durable.open_log(_log(folder), store.access)
     try:
         return subprocess.Popen(
             command,
             cwd=folder,
-            env=inherited | {"WANDB_DIR": folder},
+            env=cache | inherited | {"WANDB_DIR": folder},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -251,30 +255,40 @@ def _copies(store: SweepStore, one: Upload, folder: str) -> dict[str, str]:
 
 
 def _collect(store: SweepStore, crew: list[_Process], result: Result) -> None:
-    """Take note of processes that have ended. Their exit code alone says little: it is 0 for a torn file."""
+    """Take note of processes that have ended.
+
+    An upload succeeded if `wandb sync` exits with 0, says no error, and marks every file as synced. None of these is
+    enough: 0.31 exits with 0 after a refusal, and 0.22 then marks the file all the same.
+    """
     for one in [one for one in crew if one.process.poll() is not None]:
         crew.remove(one)
-        code = one.process.returncode
-        homes = [bring_home(copy, original, store.access) for original, copy in one.copies.items()]
-        if all(homes) and code == 0:
-            result.done.append(one.upload.trial)
-            durable.remove_tree(one.folder)
-        else:
-            log = _log(one.folder)
-            result.failed[one.upload.trial] = f"{_last_words(log, code)} (all it said: {log})"
+        lines = _lines(_log(one.folder))
+        wrong = _errors(lines) or one.process.returncode or not all(map(is_synced, one.copies.values()))
+        if wrong:
+            for copy in one.copies.values():
+                forget(copy)
+            said = next(iter([*_errors(lines)[-1:], *lines[-1:]]), "nothing").removeprefix("wandb: ")
+            words = f"wandb sync ended with {one.process.returncode} and said: {said}"
+            result.failed[one.upload.trial] = f"{words} (all of it: {_log(one.folder)})"
+            continue
+        for original, copy in one.copies.items():
+            bring_home(copy, original, store.access)
+        result.done.append(one.upload.trial)
+        durable.remove_tree(one.folder)
 
 
 def _log(folder: str) -> str:
     return os.path.join(folder, "output.log")
 
 
-def _last_words(log: str, code: int) -> str:
-    """The last line with an error, else the last line that `wandb sync` printed."""
+def _lines(log: str) -> list[str]:
+    """What `wandb sync` printed, without colours and empty lines."""
     with open(log, encoding="utf-8", errors="replace") as file:
-        lines = [_ESCAPES.sub("", line).strip() for line in file]
-    errors = [line for line in lines if re.search(r"\berror\b|exception|not authenticated", line, re.IGNORECASE)]
-    said = next(iter([*errors[-1:], *[line for line in lines if line][-1:]]), "it said nothing")
-    return f"wandb sync ended with {code}: {said.removeprefix('wandb: ')}"
+        return [line for text in file if (line := _ESCAPES.sub("", text).strip())]
+
+
+def _errors(lines: list[str]) -> list[str]:
+    return [line for line in lines if _ERROR.search(line)]
 
 
 def _words(result: Result) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from slurmsweep.agent import wandb_file
 from slurmsweep.agent.metrics import MetricFollower, MetricReading, read_metric, run_files
+from slurmsweep.agent.protobuf import bytes_field
 from slurmsweep.state.head import Slot
 from slurmsweep.state.layout import Layout
 
@@ -130,7 +131,7 @@ def test_a_file_cut_anywhere_gives_what_is_whole(offline_run, tmp_path):
     data = offline_run.read_bytes()
     cut = tmp_path / "cut.wandb"
     lengths = []
-    for end in [*range(200), *range(200, len(data), 997)]:
+    for end in [*range(200), *range(200, len(data), 4999)]:
         cut.write_bytes(data[:end])
         lengths.append(len(wandb_file.read(str(cut)).history))
 
@@ -214,19 +215,28 @@ def test_a_file_of_something_else_says_nothing(tmp_path, garbage):
 
 
 def test_records_of_something_else_say_nothing(tmp_path):
-    deep = b'{"a":' * 100_000
-    item = (
-        b"\x0a\x03abc\x82\x01" + bytes([len(deep) & 0x7F | 0x80, len(deep) >> 7 & 0x7F | 0x80, len(deep) >> 14]) + deep
-    )
-    odd = [b"\x12\xff", os.urandom(50), b"\x12" + _length(len(item) + 1 + 3) + b"\x0a" + _length(len(item)) + item]
+    item = bytes_field(1, b"abc") + bytes_field(16, b'{"a":' * 100_000)
+    odd = [b"\x12\xff", os.urandom(50), bytes_field(2, bytes_field(1, item))]
     file = tmp_path / "odd.wandb"
     file.write_bytes(b"".join(wandb_file.log_bytes(odd)))
 
     assert wandb_file.read(str(file)).history == []
 
 
-def _length(value: int) -> bytes:
-    return bytes([value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14])
+def test_a_value_taken_out_of_the_summary_leaves_the_last_one_logged(layout):
+    def item(key, value=None):
+        return bytes_field(1, key) + (b"" if value is None else bytes_field(16, value))
+
+    history = bytes_field(2, bytes_field(1, item(b"loss", b"2")) + bytes_field(2, b"\x08\x05"))
+    records = [
+        bytes_field(3, bytes_field(1, item(b"loss", b"1"))),
+        history,
+        bytes_field(3, bytes_field(2, item(b"loss"))),
+    ]
+    file = place(layout, b"".join(wandb_file.log_bytes(records)))
+
+    assert wandb_file.read(str(file)).history == [{"loss": 2}]
+    assert read_metric(layout, FIRST, "loss") == MetricReading(2.0, 1, "wandb")
 
 
 def test_a_killed_run_leaves_its_last_value(layout, tmp_path):

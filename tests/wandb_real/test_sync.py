@@ -274,5 +274,22 @@ def test_where_nothing_succeeds_the_rest_is_not_tried(finished, monkeypatch, tmp
     result = sync_module.upload(store, uploads, [], 1, lambda *_: None)
 
     assert (result.done, list(result.failed), result.untried) == ([], [0], [1])
-    assert "wandb sync ended with" in result.failed[0]
+    assert "api key" in result.failed[0].lower()
     assert "output.log" in result.failed[0]
+
+
+def test_a_run_that_wandb_marks_as_synced_after_an_error_is_not_taken_for_uploaded(finished, slurmsweep, tmp_path):
+    # a stand-in: wandb 0.22 does so when its server refuses the run (https://github.com/wandb/wandb/issues/8115)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "wandb").write_text(
+        "#!/bin/sh\nshift\nfor run; do for f in $run/run-*.wandb; do touch $f.synced; done; done\n"
+        "echo 'wandb: ERROR Error while calling W&B API: sweep s not found (<Response [404]>)'; echo 'Syncing ... done.'\n"
+    )
+    (folder / "wandb").chmod(0o700)
+
+    done = slurmsweep("sync", finished, "--json", PATH=f"{folder}:{os.environ['PATH']}")
+
+    assert done.returncode == 1
+    assert "sweep s not found" in json.loads(done.stdout)["failed"][0]["reason"]
+    assert list((tmp_path / "wandb").glob("**/*.synced")) == []
