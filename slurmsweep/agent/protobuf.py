@@ -68,6 +68,11 @@ def bytes_field(number: int, content: bytes) -> bytes:
     return _to_varint(number << 3 | _BYTES) + _to_varint(len(content)) + content
 
 
+def integer_field(number: int, value: int) -> bytes:
+    """A number, or 1 for true, as a field."""
+    return _to_varint(number << 3 | _VARINT) + _to_varint(value)
+
+
 def _varint(message: bytes, position: int) -> tuple[int, int]:
     """The number that begins there, and where it ends."""
     value = message[position]

@@ -1,8 +1,9 @@
-"""A copy of an offline run that W&B's server takes: whole, and of no sweep.
+"""A copy of an offline run that W&B's server takes: whole, of no sweep, and resumable.
 
 The server refuses a run of a sweep that it does not know ("sweep ... not found", 404), and sweeps of ours it never
 knows; and of a file that ends within a record, as a killed script leaves it, `wandb sync` uploads what is whole but
-does not count it as synced. So a copy is uploaded: every whole record, the one of the run without its sweep's id.
+does not count it as synced. Before 0.31 an offline run does not say that it goes on with an older one, and its steps
+would be written over those. So a copy is uploaded: every whole record, the one of the run changed in these two things.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from slurmsweep.agent.protobuf import bytes_field, raw_fields
+from slurmsweep.agent.protobuf import bytes_field, integer_field, raw_fields
 from slurmsweep.agent.wandb_file import RecordReader, log_bytes
 from slurmsweep.state import durable
 
 if TYPE_CHECKING:
     from slurmsweep.state.durable import Access
 
-#: Field numbers of wandb_internal.proto: Record.run, RunRecord.sweep_id.
-_RUN, _SWEEP_ID = 17, 12
+#: Field numbers of wandb_internal.proto: Record.run, RunRecord.sweep_id and resume.
+_RUN, _SWEEP_ID, _RESUME = 17, 12, 24
 
 #: What `wandb sync` leaves beside a run file: that it was uploaded, and at which step of an older run it began.
 SYNCED, SYNC_STATE = ".synced", ".syncstate"
@@ -43,7 +44,7 @@ def copy_run(original: str, folder: str, access: Access) -> str | None:
         return None
     durable.ensure_folders(folder, access)
     copy = os.path.join(folder, os.path.basename(original))
-    durable.write_pieces(copy, log_bytes(map(_without_sweep, RecordReader(original).new())), access)
+    durable.write_pieces(copy, log_bytes(map(_for_server, RecordReader(original).new())), access)
     beside = os.path.dirname(original)
     for name in os.listdir(beside):
         if not name.startswith(os.path.basename(original)):
@@ -79,15 +80,19 @@ def _is_run(record: bytes) -> bool:
     return any(number == _RUN for number, _, _ in _raw_fields(record))
 
 
-def _without_sweep(record: bytes) -> bytes:
+def _for_server(record: bytes) -> bytes:
+    """The same record, but of a run: without its sweep, and going on with what the server has of it."""
     if not _is_run(record):
         return record
     return b"".join(
-        bytes_field(_RUN, b"".join(inner for part, _, inner in _raw_fields(content) if part != _SWEEP_ID))
-        if number == _RUN
-        else raw
+        bytes_field(_RUN, _for_server_run(content)) if number == _RUN else raw
         for number, content, raw in _raw_fields(record)
     )
+
+
+def _for_server_run(run: bytes) -> bytes:
+    kept = [raw for number, _, raw in _raw_fields(run) if number not in (_SWEEP_ID, _RESUME)]
+    return b"".join([*kept, integer_field(_RESUME, 1)])
 
 
 def _raw_fields(message: bytes) -> list[tuple[int, bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""What is uploaded: every whole record of a run file, in all versions, but not the sweep's id. Read by wandb's own classes."""
+"""What is uploaded: every whole record of a run file, in all versions, but of no sweep. Read by wandb's own classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def original(request, tmp_path) -> Path:
     return folder / "run-abcd1234-0.wandb"
 
 
-def test_a_copy_is_the_same_run_without_its_sweep(original, tmp_path):
+def test_a_copy_is_the_same_run_without_its_sweep_and_goes_on_with_an_older_one(original, tmp_path):
     before = original.read_bytes()
 
     copy = copy_run(str(original), str(tmp_path / "copy"), PRIVATE)
@@ -35,7 +35,7 @@ def test_a_copy_is_the_same_run_without_its_sweep(original, tmp_path):
     there, here = records(original), records(copy)
     [run] = [record.run for record in there if record.WhichOneof("record_type") == "run"]
     assert run.sweep_id == "abcd1234"
-    run.sweep_id = ""
+    run.sweep_id, run.resume = "", True
     assert here == there
     assert original.read_bytes() == before
     assert (tmp_path / "copy" / "files").resolve() == original.parent / "files"
