@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -88,20 +89,22 @@ def test_cause_metric_and_log_are_there_when(kind, end, write_sweep, slurmsweep,
     follower = MetricFollower(store.layout, Slot(0, 1), "loss")
     process = agent(sweep)
     if number is not None:
-        log = tmp_path / store.layout.log(0, 1)
-        wait_until(lambda: log.exists() and "step 2" in log.read_text(), "the script never got to its last step")
+        path = Path(store.layout.log(0, 1))
+        wait_until(lambda: path.exists() and "step 2" in path.read_text(), "the script never got to its last step")
         if kind != "plain":
             wait_until(lambda: follower.read() == MetricReading(1.0, 3, kind), "the metric never came to the file")
-            assert trial(sweep)["metric"] == 1.0  # while it runs
+        if end == "the agent is terminated":
+            running = trial(sweep)
+            assert (running["state"], running["metric"]) == ("running", EXPECTED[kind])
         process.send_signal(number)
     process.wait(timeout=120)
 
     seen = trial(sweep)
     assert (seen["state"], seen["cause"], seen["exit_code"]) == (state, cause, exit_code)
     assert seen["metric"] == EXPECTED[kind]
-    assert "step 2" in slurmsweep("logs", sweep, "0").stdout
-    if end == "the script fails":
-        assert "ValueError: by hand" in slurmsweep("logs", sweep, "0").stdout
+    log = Path(seen["log"]).read_text()
+    assert "step 2" in log
+    assert ("ValueError: by hand" in log) == (end == "the script fails")
 
     reconcile(store, sleep=lambda _: None)
     outcome = store.fold().trials[0].current.outcome

@@ -136,16 +136,32 @@ def test_finished_runs_are_uploaded_once_whole_and_without_the_sweep(finished, s
     assert slurmsweep("check", sweep).returncode == 0
 
 
-def test_the_attempts_of_a_trial_are_one_run_in_their_order(run_one, sync, server, slurmsweep):
+def test_the_attempts_of_a_trial_are_one_run_in_their_order(run_one, sync, server, slurmsweep, tmp_path, monkeypatch):
     sweep = run_one(KILLED_FIRST)
+    run = f"{sweep}-0"
+    assert sync(sweep)[1]["to_upload"] == []
+    assert sync(sweep, "--state", "crashed")[1]["uploaded"] == [0]
+    assert losses(server, run) == [0, 1, 2]
     assert slurmsweep("resubmit", sweep, "--backend", "local").returncode == 0
 
     code, document = sync(sweep)
+    assert (code, document["uploaded"], len(document["to_upload"][0]["runs"])) == (0, [0], 1)
+    assert losses(server, run) == [0, 1, 2, 10, 11, 12]
+    assert [row["_step"] for row in server.rows(run)] == [0, 1, 2, 3, 4, 5]
 
-    assert (code, document["uploaded"]) == (0, [0])
-    assert len(document["to_upload"][0]["runs"]) == 2
-    assert losses(server, f"{sweep}-0") == [0, 1, 2, 10, 11, 12]
-    assert [row["_step"] for row in server.rows(f"{sweep}-0")] == [0, 1, 2, 3, 4, 5]
+    for mark in [*(tmp_path / "wandb").glob("**/*.synced"), *(tmp_path / "wandb").glob("**/*.syncstate")]:
+        mark.unlink()
+    with WandbServer() as another:
+        monkeypatch.setenv("WANDB_BASE_URL", another.url)
+        code, document = sync(sweep)
+        assert (code, document["uploaded"], len(document["to_upload"][0]["runs"])) == (0, [0], 2)
+        assert another.rows(run) == server.rows(run)
+
+
+def test_a_state_that_has_not_ended_is_refused(finished, slurmsweep):
+    done = slurmsweep("sync", finished, "--state", "running")
+
+    assert (done.returncode, "cannot be uploaded yet" in done.stderr) == (2, True)
 
 
 def test_what_failed_is_said_and_the_next_sync_goes_on_with_it(finished, sync, server, slurmsweep):
@@ -192,18 +208,6 @@ with wandb.init() as run:
 
     assert sync(sweep)[0] == 0
     assert server.files["artifact/weights.bin"] == b"w" * 1000
-
-
-def test_trials_of_other_states_are_uploaded_where_they_are_asked_for(run_one, sync, server, slurmsweep):
-    sweep = run_one(KILLED_FIRST)
-
-    assert sync(sweep)[1]["to_upload"] == []
-    code, document = sync(sweep, "--state", "crashed")
-
-    assert (code, document["uploaded"]) == (0, [0])
-    assert losses(server, f"{sweep}-0") == [0, 1, 2]
-    running = slurmsweep("sync", sweep, "--state", "running")
-    assert (running.returncode, "cannot be uploaded yet" in running.stderr) == (2, True)
 
 
 def test_trials_without_wandb_are_counted_and_nothing_is_asked(run_one, sync, server):
