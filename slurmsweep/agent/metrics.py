@@ -89,17 +89,23 @@ def read_metric(layout: Layout, slot: Slot, name: str, goal: str = "minimize") -
 
 
 def run_files(layout: Layout, slot: Slot) -> list[str]:
-    """The wandb run files of one attempt, oldest first.
+    """The wandb run files of a trial's newest attempt, oldest first.
 
     All attempts of a trial share its folder and one run id; those of this attempt were last written after its owner
-    file was made. Both times are of one filesystem, and of one machine where that gives them.
+    file was made. Both times are of one filesystem, and of one machine where that gives them. A first attempt has no
+    earlier one to be told from.
     """
-    try:
-        since = os.stat(layout.owner(slot.trial, slot.attempt)).st_mtime_ns
-    except FileNotFoundError:
-        since = 0
+    since = _made(layout.owner(slot.trial, slot.attempt)) if slot.attempt > 1 else 0
     found = [(entry.stat().st_mtime_ns, entry.path) for entry in run_entries(layout, slot.trial)]
     return [path for written, path in sorted(found) if written >= since]
+
+
+def _made(path: str) -> int:
+    """When a file was written, in ns; 0 where there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def run_entries(layout: Layout, trial: int, kinds: tuple[str, ...] = RUN_FOLDERS) -> Iterator[os.DirEntry[str]]:

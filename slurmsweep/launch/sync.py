@@ -25,6 +25,7 @@ from slurmsweep.agent.metrics import run_entries
 from slurmsweep.errors import LockTimeoutError, UsageError
 from slurmsweep.launch.run_copy import bring_home, copy_run, forget, is_synced
 from slurmsweep.state import durable
+from slurmsweep.state.plainfile import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -116,6 +117,7 @@ def find(
 
     Raises:
         UsageError: a state has not ended.
+        StateUnreadableError: the folder of a trial's runs cannot be read.
     """
     for state in states:
         if not state.has_ended():
@@ -125,7 +127,8 @@ def find(
     uploads: list[Upload] = []
     synced = without = 0
     for trial in sorted(chosen):
-        runs = sorted(entry.path for entry in run_entries(store.layout, trial, kinds=("offline-run-",)))
+        with reading(store.layout.runs(trial)):
+            runs = sorted(entry.path for entry in run_entries(store.layout, trial, kinds=("offline-run-",)))
         left = tuple(run for run in runs if again or not is_synced(run))
         if left:
             uploads.append(Upload(trial, left))

@@ -158,6 +158,17 @@ def test_the_attempts_of_a_trial_are_one_run_in_their_order(run_one, sync, serve
         assert another.rows(run) == server.rows(run)
 
 
+def test_a_run_folder_that_cannot_be_read_is_named(finished, slurmsweep, tmp_path):
+    stray = tmp_path / "wandb" / f"sweep-{finished}" / "trials" / "0" / "1" / "wandb" / "offline-run-stray"
+    stray.write_text("")
+
+    done = slurmsweep("sync", finished, "--dry-run")
+
+    assert done.returncode == 5
+    assert "cannot read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_state_that_has_not_ended_is_refused(finished, slurmsweep):
     done = slurmsweep("sync", finished, "--state", "running")
 
