@@ -49,7 +49,7 @@ class WandbServer:
 
     def answer(self, operation: str, variables: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self.operations.append(operation)
-        function = getattr(self, "on_" + re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower(), None)
+        function = getattr(self, "on_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower(), None)
         if function is None:
             self.unknown.append(operation)
             return 400, {"errors": [{"message": f"{operation} is not known here"}]}
@@ -60,6 +60,9 @@ class WandbServer:
 
     def on_server_features_query(self, _: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         return _data(serverInfo={"features": []})
+
+    def on_organization_core_weave_organization_id(self, _: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return _data(entity=None)
 
     def on_run_resume_status(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         run = asked["name"]

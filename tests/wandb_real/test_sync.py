@@ -175,6 +175,22 @@ def test_a_state_that_has_not_ended_is_refused(finished, slurmsweep):
     assert (done.returncode, "cannot be uploaded yet" in done.stderr) == (2, True)
 
 
+def test_an_online_script_is_logged_by_the_server_at_once_and_its_metric_is_read(server, slurmsweep, write_sweep):
+    file = write_sweep(LOGS_THREE, "  x: {value: 10}", "metric: {name: loss}")
+    sweep = slurmsweep("create", str(file)).stdout.strip()
+
+    assert slurmsweep("agent", sweep, WANDB_MODE="online").returncode == 0, slurmsweep("logs", sweep, "0").stdout
+
+    assert losses(server, f"{sweep}-0") == [10, 11, 12]
+    assert server.upserts[f"{sweep}-0"][0]["groupName"] == f"sweep-{sweep}"
+    [trial] = json.loads(slurmsweep("trials", sweep, "--json").stdout)
+    assert (trial["state"], trial["metric"]) == ("finished", 12.0)
+    assert (
+        slurmsweep("sync", sweep).stdout
+        == "uploaded the runs of 0 trials; 0 were uploaded before, 1 have no wandb run\n"
+    )
+
+
 def test_what_failed_is_said_and_the_next_sync_goes_on_with_it(finished, sync, server, slurmsweep):
     sweep = finished
     server.refused = {f"{sweep}-0"}
