@@ -74,4 +74,4 @@ def _show(found: Found, result: Result) -> None:
 
 
 def _rest(found: Found) -> str:
-    return f"{found.synced} were uploaded before, {found.without} have no wandb run"
+    return f"{found.synced} were uploaded before, {found.without} have no offline wandb run"
