@@ -240,7 +240,7 @@ def test_a_value_taken_out_of_the_summary_leaves_the_last_one_logged(layout):
 
 
 def test_a_killed_run_leaves_its_last_value(layout, tmp_path):
-    script = SCRIPT + "import time; time.sleep(1.5); os.kill(os.getpid(), 9)"
+    script = SCRIPT + "import time; time.sleep(0.7); os.kill(os.getpid(), 9)"
 
     file = run_wandb(tmp_path, script)
 
