@@ -309,7 +309,7 @@ def parse_parameters(text: str) -> dict[str, Any]:
         elif line and not line.startswith("wandb_version:"):
             if not line.endswith(":") or line[0] == " ":
                 raise ValueError(f"not a line that slurmsweep writes: {line!r}")
-            name = line[:-1]
+            name = json.loads(line[:-1]) if line[0] == '"' else line[:-1]
     return params
 
 

@@ -172,11 +172,8 @@ def _read_metric(store: SweepStore, slot: Slot, log: int) -> float | None:
     metric = store.manifest.config.metric
     if metric is None:
         return None
-    layout = store.layout
     try:
-        return metrics.read_metric(
-            layout.attempt(slot.trial, slot.attempt), layout.trial(slot.trial), metric.name
-        ).value
+        return metrics.read_metric(store.layout, slot, metric.name, metric.goal).value
     except OSError as error:
         _say(log, f"the metric {metric.name} cannot be read: {error}")
         return None

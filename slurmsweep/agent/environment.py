@@ -17,14 +17,24 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
 
 
+#: Values of ``WANDB_MODE`` with which wandb talks to its server.
+_ONLINE = ("online", "shared")
+
+
 def child_environment(environ: Mapping[str, str], config: SweepConfig, layout: Layout, slot: Slot) -> dict[str, str]:
     """The variables a trial's command sees.
 
     What the user has set wins where W&B lets it (``WANDB_MODE``, ``WANDB_PROJECT``, ...); what says which trial this is
-    is always ours. An inherited ``WANDB_SERVICE`` would make wandb talk to another run's process, so it goes.
+    is always ours. An inherited ``WANDB_SERVICE`` would make wandb talk to another run's process, so it goes; so do
+    empty W&B variables, some of which wandb takes for wrong values.
     """
-    inherited = {name: value for name, value in environ.items() if name != "WANDB_SERVICE"}
-    return _defaults(config) | inherited | _trial(layout, slot) | {"PATH": _search_path(environ)}
+    inherited = {
+        name: value for name, value in environ.items() if name != "WANDB_SERVICE" and _says_something(name, value)
+    }
+    seen = _defaults(config, layout, slot) | inherited | _trial(layout, slot) | {"PATH": _search_path(environ)}
+    if seen["WANDB_MODE"] in _ONLINE:
+        del seen["WANDB_SWEEP_ID"]  # W&B's server refuses runs of a sweep that it does not know
+    return seen
 
 
 def run_id(layout: Layout, trial: int) -> str:
@@ -32,11 +42,20 @@ def run_id(layout: Layout, trial: int) -> str:
     return f"{layout.sweep_id}-{trial}"
 
 
-def _defaults(config: SweepConfig) -> dict[str, str]:
+def _says_something(name: str, value: str) -> bool:
+    return bool(value) or not name.startswith("WANDB_")
+
+
+def _defaults(config: SweepConfig, layout: Layout, slot: Slot) -> dict[str, str]:
     named = {"WANDB_PROJECT": config.project, "WANDB_ENTITY": config.entity}
     return {
         "WANDB_MODE": "offline",
         "WANDB_RESUME": "allow",
+        # W&B's server does not know the sweep; by this its runs are found together all the same
+        "WANDB_RUN_GROUP": f"sweep-{layout.sweep_id}",
+        # artifacts are staged here until `sync`, so not on the node and not in the home folder; nothing is made before
+        "WANDB_DATA_DIR": layout.runs(slot.trial),
+        "WANDB_CACHE_DIR": layout.wandb_cache(os.getuid()),
         # without it nothing of a killed run would be on disk: by default wandb writes after 15 s or 32 KiB
         "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",
         **{name: value for name, value in named.items() if value},

@@ -1,4 +1,7 @@
-"""The value of the sweep's metric, from what the training script left: the native client's history, or a wandb run."""
+"""The value of the sweep's metric, from what the training script left: the native client's history, or a wandb run.
+
+Read while the script runs and after it ended or died: what was written counts.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,20 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.agent import wandb_file
+from slurmsweep.agent.wandb_file import RecordReader, RunFile, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_HISTORY = "history.jsonl"
+    from slurmsweep.state.head import Slot
+    from slurmsweep.state.layout import Layout
+
+#: How wandb begins the names of run folders: offline and online.
+RUN_FOLDERS = ("offline-run-", "run-")
+
+
+#: What ``define_metric(summary=...)`` makes keys of.
+_SUMMARY_WORDS = ("last", "mean", "min", "max", "first")
 
 
 @dataclass(frozen=True)
@@ -21,9 +32,9 @@ class MetricReading:
     """What is known of the metric.
 
     Attributes:
-        value: the summary's: last logged, or as ``define_metric(summary=...)`` says; None where no finite number is
-            there.
-        steps: how often it was logged.
+        value: the summary's: last logged, or as ``define_metric(summary=...)`` says; None where that is no finite
+            number: a run that ended in NaN has no value, however good it was before.
+        steps: how often a finite number was logged.
         source: ``native``, ``wandb``, or None where the script logged nothing.
     """
 
@@ -32,89 +43,181 @@ class MetricReading:
     source: str | None = None
 
 
-def read_metric(attempt_folder: str, trial_folder: str, name: str) -> MetricReading:
-    """The metric of an attempt, also of one that was killed: what was written counts.
+class MetricFollower:
+    """Follows the metric of one attempt. Reads only what is new since the last time, so it may be asked often.
 
     Args:
-        attempt_folder: where the native client writes.
-        trial_folder: the trial's WANDB_DIR.
+        layout: of the sweep.
+        slot: trial and attempt.
         name: as logged; dots reach into nested values.
+        goal: ``minimize`` or ``maximize``: which of several summaries (``summary="min,max"``) counts.
     """
-    native = os.path.join(attempt_folder, _HISTORY)
-    if os.path.isfile(native):
-        return _reading(*_read_native(native), name, "native")
-    newest = _newest_run_file(trial_folder)
-    if newest:
-        run = wandb_file.read(newest)
-        return _reading(run.history, run.summary, name, "wandb")
-    return MetricReading()
+
+    def __init__(self, layout: Layout, slot: Slot, name: str, goal: str = "minimize") -> None:
+        self._layout, self._slot = layout, slot
+        self._name, self._goal = name, goal
+        self._native: _NativeSource | None = None
+        self._runs: dict[str, _RunSource] = {}
+
+    def read(self) -> MetricReading:
+        """The metric so far: the native client's where it logged it, else that of the newest wandb run that did.
+
+        Raises:
+            OSError: a file that is there cannot be read.
+        """
+        native = self._read_native()
+        if native is not None and native.steps:
+            return native
+        files = run_files(self._layout, self._slot)
+        for path in reversed(files):
+            source = self._runs.setdefault(path, _RunSource(path, self._name, self._goal))
+            reading = source.read()
+            if reading.steps or reading.value is not None:
+                return reading
+        return native or MetricReading(source="wandb" if files else None)
+
+    def _read_native(self) -> MetricReading | None:
+        path = self._layout.history(self._slot.trial, self._slot.attempt)
+        if self._native is None and os.path.isfile(path):
+            self._native = _NativeSource(path, self._name, self._goal)
+        return self._native.read() if self._native else None
 
 
-def _reading(history: list[dict[str, Any]], summary: dict[str, Any], name: str, source: str) -> MetricReading:
-    logged = [value for row in history if (value := number(_reach(row, name))) is not None]
-    value = _summary_number(_reach(summary, name))
-    if value is None and logged:
-        value = logged[-1]  # a run that was cut off has no summary
-    return MetricReading(value, len(logged), source)
+def read_metric(layout: Layout, slot: Slot, name: str, goal: str = "minimize") -> MetricReading:
+    """The metric of an attempt now: arguments and errors as for :class:`MetricFollower`."""
+    return MetricFollower(layout, slot, name, goal).read()
+
+
+def run_files(layout: Layout, slot: Slot) -> list[str]:
+    """The wandb run files of a trial's newest attempt, oldest first.
+
+    All attempts of a trial share its folder and one run id; those of this attempt were last written after its owner
+    file was made. Both times are of one filesystem, and of one machine where that gives them. A first attempt has no
+    earlier one to be told from.
+    """
+    since = _made(layout.owner(slot.trial, slot.attempt)) if slot.attempt > 1 else 0
+    found = [(entry.stat().st_mtime_ns, entry.path) for entry in run_entries(layout, slot.trial)]
+    return [path for written, path in sorted(found) if written >= since]
+
+
+def _made(path: str) -> int:
+    """When a file was written, in ns; 0 where there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def run_entries(layout: Layout, trial: int, kinds: tuple[str, ...] = RUN_FOLDERS) -> Iterator[os.DirEntry[str]]:
+    """The run files of all attempts of a trial, in no order, whose folders' names begin with one of ``kinds``."""
+    runs = layout.runs(trial)
+    try:
+        names = os.listdir(runs)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        if name.startswith(kinds):
+            with os.scandir(os.path.join(runs, name)) as entries:
+                yield from (entry for entry in entries if entry.name.endswith(".wandb") and entry.is_file())
+
+
+class _Series:
+    """What has been logged under a name, and what the summary says of it."""
+
+    def __init__(self, name: str, goal: str) -> None:
+        self.name = name
+        self._goal = goal
+        self._last: Any = None
+        self._steps = 0
+
+    def log(self, row: dict[str, Any]) -> None:
+        value = _reach(row, self.name)
+        if value is not None:
+            self._last = value
+            self._steps += number(value) is not None
+
+    def reading(self, summary: dict[str, Any], source: str) -> MetricReading:
+        """A run that was cut off may have no summary: then the last value counts."""
+        said = _reach(summary, self.name)
+        value = self._last if said is None else self._chosen(said)
+        return MetricReading(number(value), self._steps, source)
+
+    def _chosen(self, said: Any) -> Any:
+        """A summary's value: of ``{"min": 0.1}`` the only one there is, of several the one that fits the goal."""
+        if not isinstance(said, dict):
+            return said
+        words = ("best", "max" if self._goal == "maximize" else "min", *_SUMMARY_WORDS)
+        return next((said[word] for word in words if word in said), None)
+
+
+class _NativeSource:
+    """The history file of the native client, read on from where it was read to."""
+
+    def __init__(self, path: str, name: str, goal: str) -> None:
+        self._path = path
+        self._offset = 0
+        self._series = _Series(name, goal)
+        self._summary: dict[str, Any] = {}
+
+    def read(self) -> MetricReading:
+        for row in self._new_rows():
+            said = row.get("_summary")
+            if isinstance(said, dict):
+                self._summary = said
+            else:
+                self._series.log(row)
+        return self._series.reading(self._summary, "native")
+
+    def _new_rows(self) -> Iterator[dict[str, Any]]:
+        """Whole lines; the last one of a script that was killed while writing it has no end."""
+        with open(self._path, "rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue  # a torn line that another process wrote on from
+                if isinstance(row, dict):
+                    yield row
+
+
+class _RunSource:
+    """A wandb run file, read on from where it was read to."""
+
+    def __init__(self, path: str, name: str, goal: str) -> None:
+        self._records = RecordReader(path)
+        self._about = name.partition(".")[0]  # of the metric's key, of a mapping around it, and of keys inside it
+        self._series = _Series(name, goal)
+        self._run = RunFile()
+
+    def read(self) -> MetricReading:
+        for record in self._records.new():
+            take(record, self._run, self._about)
+            for row in self._run.history:
+                self._series.log(row)
+            self._run.history.clear()
+        return self._series.reading(self._run.summary, "wandb")
 
 
 def number(value: Any) -> float | None:
     """The value as a metric: a finite number and no boolean, as W&B counts; else None."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
-
-
-def _summary_number(value: Any) -> float | None:
-    """A summary's value; of ``{"min": 0.1}`` the only one there is."""
-    if isinstance(value, dict) and len(value) == 1:
-        value = next(iter(value.values()))
-    return number(value)
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond all floats
+        return None
 
 
 def _reach(row: dict[str, Any], name: str) -> Any:
-    """The value under a name, or under a dotted path of nested mappings."""
+    """The value under a name, or under a dotted path of nested mappings; else what is inside it, as a mapping."""
     if name in row:
         return row[name]
     first, dot, rest = name.partition(".")
     inner = row.get(first)
-    return _reach(inner, rest) if dot and isinstance(inner, dict) else None
-
-
-def _read_native(path: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """History rows and the final summary, if the script got that far."""
-    history: list[dict[str, Any]] = []
-    summary: dict[str, Any] = {}
-    for row in _json_lines(path):
-        if "_summary" in row:
-            summary = row["_summary"]
-        else:
-            history.append(row)
-    return history, summary
-
-
-def _json_lines(path: str) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # the last line of a script that was killed while writing it
-            if isinstance(row, dict):
-                yield row
-
-
-def _newest_run_file(trial_folder: str) -> str | None:
-    """The run file of the newest offline run below the trial's folder: every attempt makes one of its own."""
-    runs = os.path.join(trial_folder, "wandb")
-    try:
-        folders = sorted(name for name in os.listdir(runs) if name.startswith("offline-run-"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    files = [
-        entry.path
-        for name in folders
-        for entry in os.scandir(os.path.join(runs, name))
-        if entry.name.endswith(".wandb")
-    ]
-    return max(files, key=os.path.getmtime, default=None)
+    if dot and isinstance(inner, dict):
+        return _reach(inner, rest)
+    return {key[len(name) + 1 :]: value for key, value in row.items() if key.startswith(f"{name}.")} or None

@@ -19,10 +19,19 @@ if TYPE_CHECKING:
 _MUST_ESCAPE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
+#: What YAML 1.1 takes for a boolean or for nothing.
+_WORDS = re.compile("y|n|yes|no|on|off|true|false|null", re.IGNORECASE)
+
+
 def render(params: Mapping[str, Any]) -> str:
     """The text of the file."""
-    entries = [f"{name}:\n  value: {_flow(value)}\n" for name, value in params.items()]
+    entries = [f"{_key(name)}:\n  value: {_flow(value)}\n" for name, value in params.items()]
     return "wandb_version: 1" + ("\n\n" + "".join(entries) if entries else "")
+
+
+def _key(name: str) -> str:
+    """A parameter's name: letters, digits, ``_``, ``.`` and ``-`` (``sweepfile``), so only words can be mistaken."""
+    return _string(name) if _WORDS.fullmatch(name) else name
 
 
 def _flow(value: Any) -> str:

@@ -1,35 +1,36 @@
-"""Reads the file of an offline wandb run (``run-<id>.wandb``): history, summary, exit code. Standard library only.
+"""Reads the file of a wandb run (``run-<id>.wandb``): history, summary, exit code. Standard library only.
 
-The agent's Python need not have wandb installed (the training script's may be another), and asking wandb's own
-``wandb-core leet inspect`` needs one that is recent enough; so the format is read by hand.
+The agent's Python need not have wandb installed (the training script's may be another), so the format is read by hand
+instead of asking ``wandb-core leet inspect``: ``docs/decisions/0010-own-reader-of-run-files.md``.
 
-Format (``wandb.sdk.internal.datastore`` up to 0.28, unchanged in wandb-core 0.31): a 7-byte header, then blocks of 32
-KiB holding LevelDB log frames (crc32c, length, type); a record is a frame, or several; its content is a protobuf
-``Record`` (``wandb/proto/wandb_internal.proto``). Checksums are not verified: Python has no crc32c, and a torn tail
-shows by its length.
+Format (``wandb.sdk.internal.datastore`` up to 0.28, unchanged in the wandb-core of 0.31): a 7-byte header, then blocks
+of 32 KiB holding LevelDB log frames: crc32 of type and content (zlib's, not LevelDB's crc32c), length, type, content. A
+record is a frame, or several; its content is a protobuf ``Record`` (``wandb/proto/wandb_internal.proto``).
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from slurmsweep.agent.protobuf import fields, spans
 
-_HEADER = 7
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: ``:W&B``, the magic number 0xBEE1, version 0.
+HEADER = b":W&B\xe1\xbe\x00"
+
 _BLOCK = 32 * 1024
 _FRAME_HEADER = 7
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 #: Field numbers of wandb_internal.proto.
 _RECORD_HISTORY, _RECORD_SUMMARY, _RECORD_EXIT = 2, 3, 18
-_ITEM, _KEY, _NESTED_KEY, _VALUE_JSON, _EXIT_CODE = 1, 1, 2, 16, 1
-
-#: Protobuf wire types.
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_ITEM, _REMOVED, _KEY, _NESTED_KEY, _VALUE_JSON, _EXIT_CODE = 1, 2, 1, 2, 16, 1
 
 
 @dataclass
@@ -47,91 +48,157 @@ class RunFile:
     exit_code: int | None = None
 
 
+class RecordReader:
+    """Reads the records of a run file piece by piece, while it is being written.
+
+    A record whose last bytes are not there yet is left for the next call; a damaged frame in a block that is complete
+    costs the rest of that block, as for LevelDB. Memory is one block and one record.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._offset = len(HEADER)
+        self._parts: bytes | None = None
+
+    def new(self) -> Iterator[bytes]:
+        """The records that have become whole since the last call. Raises OSError."""
+        with open(self._path, "rb") as file:
+            while True:
+                start = self._offset - self._offset % _BLOCK
+                file.seek(start)
+                block = file.read(_BLOCK)
+                yield from self._in_block(start, block)
+                if self._offset < start + _BLOCK:
+                    return
+
+    def _in_block(self, start: int, block: bytes) -> Iterator[bytes]:
+        """Records that end in this block; moves on to the next one where this one is read to its end."""
+        complete = len(block) == _BLOCK
+        position = self._offset - start
+        while _BLOCK - position >= _FRAME_HEADER:
+            frame = _sound_frame(block, position)
+            if frame is None:
+                if not complete:
+                    return  # not all of it is there yet
+                self._parts = None
+                break
+            kind, content = frame
+            position += _FRAME_HEADER + len(content)
+            self._offset = start + position
+            record = self._put_together(kind, content)
+            if record is not None:
+                yield record
+        self._offset = start + _BLOCK
+
+    def _put_together(self, kind: int, content: bytes) -> bytes | None:
+        """A whole record, if this frame ends one."""
+        if kind == _FULL:
+            self._parts = None
+            return content
+        if kind == _FIRST:
+            self._parts = content
+        elif self._parts is not None:
+            self._parts += content
+            if kind == _LAST:
+                record, self._parts = self._parts, None
+                return record
+        return None
+
+
+def _sound_frame(block: bytes, position: int) -> tuple[int, bytes] | None:
+    """Type and content of the frame at ``position``; None where there is none that its checksum agrees with."""
+    end = position + _FRAME_HEADER + int.from_bytes(block[position + 4 : position + 6], "little")
+    if position + _FRAME_HEADER > len(block) or end > len(block):
+        return None
+    checked = block[position + 6 : end]
+    if checked[0] not in (_FULL, _FIRST, _MIDDLE, _LAST):
+        return None
+    if zlib.crc32(checked) != int.from_bytes(block[position : position + 4], "little"):
+        return None
+    return checked[0], checked[1:]
+
+
+def log_bytes(records: Iterable[bytes]) -> Iterator[bytes]:
+    """A run file that holds these records, in pieces."""
+    yield HEADER
+    offset = len(HEADER)
+    for record in records:
+        rest, first = record, True
+        while first or rest:
+            left = _BLOCK - offset % _BLOCK
+            if left < _FRAME_HEADER:
+                yield bytes(left)
+                offset += left
+                left = _BLOCK
+            content, rest = rest[: left - _FRAME_HEADER], rest[left - _FRAME_HEADER :]
+            kind = {(True, True): _FULL, (True, False): _FIRST, (False, False): _MIDDLE, (False, True): _LAST}
+            checked = bytes([kind[first, not rest]]) + content
+            frame = zlib.crc32(checked).to_bytes(4, "little") + len(content).to_bytes(2, "little") + checked
+            yield frame
+            offset += len(frame)
+            first = False
+
+
 def read(path: str) -> RunFile:
-    """Everything whole in the file. A torn or empty tail is left out; never raises for content. Raises OSError."""
-    with open(path, "rb") as file:
-        data = file.read()
+    """Everything whole in the file; never raises for content. Raises OSError."""
     run = RunFile()
-    for record in _records(data):
-        # a record of a kind, or from a version, that has another shape says nothing to us
-        with suppress(IndexError, ValueError):
-            _take(record, run)
+    for record in RecordReader(path).new():
+        take(record, run)
     return run
 
 
-def _take(record: bytes, run: RunFile) -> None:
-    for number, value in _fields(record):
-        if number == _RECORD_HISTORY:
-            run.history.append(_items(value))
-        elif number == _RECORD_SUMMARY:
-            run.summary.update(_items(value))
-        elif number == _RECORD_EXIT:
-            run.exit_code = next((int(v) for n, v in _fields(value) if n == _EXIT_CODE), 0)
+def take(record: bytes, run: RunFile, about: str = "") -> None:
+    """Add what a record says to ``run``. Never raises for content.
+
+    Args:
+        record: of a run file.
+        run: takes history, summary and exit code.
+        about: only keys that hold this text; all where it is empty. Nearly all of the work is in keys nobody asked for.
+    """
+    needle = about.encode()
+    # a record of a kind, or from a version, that has another shape says nothing to us
+    with suppress(IndexError, ValueError, RecursionError):
+        for number, _, content in fields(record):
+            if number == _RECORD_EXIT:
+                codes = [integer for inner, integer, _ in fields(content) if inner == _EXIT_CODE]
+                run.exit_code = codes[-1] if codes else 0
+            elif needle not in content:
+                continue
+            elif number == _RECORD_HISTORY:
+                run.history.append(_row(content, needle))
+            elif number == _RECORD_SUMMARY:
+                _update(run.summary, content, needle)
 
 
-def _items(message: bytes) -> dict[str, Any]:
-    """Keys and values of a HistoryRecord or SummaryRecord."""
-    found = {}
-    for number, item in _fields(message):
+def _row(message: bytes, needle: bytes) -> dict[str, Any]:
+    """Keys and values of a HistoryRecord, of items that hold the needle."""
+    return dict(_item(item) for number, item in _holding(message, needle) if number == _ITEM)
+
+
+def _update(summary: dict[str, Any], message: bytes, needle: bytes) -> None:
+    """Take over what a SummaryRecord sets and takes away."""
+    for number, item in _holding(message, needle):
         if number == _ITEM:
-            parts = list(_fields(item))
-            keys = [v.decode() for n, v in parts if n == _NESTED_KEY] or [v.decode() for n, v in parts if n == _KEY]
-            text = next((v for n, v in parts if n == _VALUE_JSON), b"null")
-            found[".".join(keys)] = json.loads(text)
-    return found
+            key, value = _item(item)
+            summary[key] = value
+        elif number == _REMOVED:
+            summary.pop(_joined_key(list(fields(item))), None)
 
 
-def _records(data: bytes) -> Iterator[bytes]:
-    """Records put together from frames. Frames never cross a block; a rest of under 7 bytes in a block is padding."""
-    parts = b""
-    offset = _HEADER
-    while True:
-        left = _BLOCK - offset % _BLOCK
-        if left < _FRAME_HEADER:
-            offset += left
-            continue
-        if offset + _FRAME_HEADER > len(data):
-            return
-        length = int.from_bytes(data[offset + 4 : offset + 6], "little")
-        kind = data[offset + 6]
-        end = offset + _FRAME_HEADER + length
-        if end > len(data) or kind not in (_FULL, _FIRST, _MIDDLE, _LAST):
-            return
-        content = data[offset + _FRAME_HEADER : end]
-        parts = content if kind in (_FULL, _FIRST) else parts + content
-        if kind in (_FULL, _LAST):
-            yield parts
-        offset = end
+def _holding(message: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of the fields that hold the needle."""
+    for number, _, start, end in spans(message):
+        if message.find(needle, start, end) >= 0:
+            yield number, message[start:end]
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    """Field numbers and values of a protobuf message: integers and byte strings; fixed-width ones as bytes."""
-    position = 0
-    while position < len(message):
-        tag, position = _varint(message, position)
-        number, wire = tag >> 3, tag & 7
-        if wire == _VARINT:
-            value, position = _varint(message, position)
-            yield number, value
-            continue
-        if wire == _BYTES:
-            length, position = _varint(message, position)
-        elif wire in (_FIXED64, _FIXED32):
-            length = 8 if wire == _FIXED64 else 4
-        else:
-            raise ValueError(f"wire type {wire}")
-        if position + length > len(message):
-            raise ValueError("a field longer than its message")
-        yield number, message[position : position + length]
-        position += length
+def _item(message: bytes) -> tuple[str, Any]:
+    """Key and value of a HistoryItem or SummaryItem."""
+    parts = list(fields(message))
+    text = next((content for number, _, content in parts if number == _VALUE_JSON), b"null")
+    return _joined_key(parts), json.loads(text)
 
 
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[position]
-        value |= (byte & 0x7F) << shift
-        position += 1
-        shift += 7
-        if byte < 0x80:
-            return value, position
+def _joined_key(parts: list[tuple[int, int, bytes]]) -> str:
+    nested = [content.decode() for number, _, content in parts if number == _NESTED_KEY]
+    return ".".join(nested or [content.decode() for number, _, content in parts if number == _KEY])

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
+from slurmsweep.launch.live import with_metric_so_far
 from slurmsweep.launch.mend import attendance
 from slurmsweep.launch.observe import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
@@ -60,10 +61,10 @@ def _attendance_words(who: Attendance, sweep: str) -> str:
 
 def trials(args: argparse.Namespace) -> int:
     """One row a trial."""
-    wanted = states_of(args.state)
+    wanted = trial_states(args.state)
     view, _ = open_view(args.sweep)
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
-    chosen = list(view.trials(limit, wanted))
+    chosen = with_metric_so_far(SweepStore.open(args.sweep), view, view.trials(limit, wanted))
     if args.json:
         print_json([trial.to_json() for trial in chosen])
         return 0
@@ -208,8 +209,8 @@ def _sweep_row(sweep_id: str) -> dict[str, Any]:
     }
 
 
-def states_of(words: list[str] | None) -> set[TrialState]:
-    """The states that were named. Raises UsageError for a word that is none."""
+def trial_states(words: list[str] | None) -> set[TrialState]:
+    """The states that ``--state`` names; none where it was not given. Raises UsageError for a word that is none."""
     known = {state.value for state in TrialState}
     for word in words or []:
         if word not in known:

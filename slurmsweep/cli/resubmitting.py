@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurmsweep.cli.handing import check_mending
-from slurmsweep.cli.reading import note, print_json, states_of
+from slurmsweep.cli.reading import note, print_json, trial_states
 from slurmsweep.cli.starting import check_wishes, settle, start_agents, wishes_of
 from slurmsweep.errors import UsageError
 from slurmsweep.launch import start
@@ -67,7 +67,7 @@ def reconcile(args: argparse.Namespace) -> int:
 
 def rules_of(args: argparse.Namespace) -> Rules:
     """What deserves another attempt, by the command line. Raises UsageError."""
-    states = states_of(args.state)
+    states = trial_states(args.state)
     if states & {TrialState.FINISHED, TrialState.RUNNING, TrialState.PENDING}:
         raise UsageError(
             "--state: resubmit is for trials that ended and did not finish: crashed, failed, killed, preempted"

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slurmsweep.launch.live import with_last_metric
 from slurmsweep.launch.observe import Observation, look, running_attempts
 from slurmsweep.launch.reasons import reasons
 from slurmsweep.state.head import Slot
@@ -56,7 +57,7 @@ def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) ->
     with store.transaction() as transaction:
         voided = _close_holes(store, transaction, store.fold())
     first = look(store).seen
-    certain = _certain(store, first, sleep)
+    certain = with_last_metric(store, _certain(store, first, sleep))
     better = reasons(store.fold())
     with store.transaction() as transaction:
         fold = store.fold()

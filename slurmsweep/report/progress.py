@@ -29,7 +29,28 @@ def progress(total: int, start: Fold) -> Iterator[Callable[[Fold], None]]:
 
 
 @contextmanager
+def steps(total: int, noun: str) -> Iterator[Callable[[int, str], None]]:
+    """Show how many of ``total`` things are done; yields the function that takes that number, and words beside it."""
+    if sys.stderr.isatty():
+        with _any_bar(total) as show:
+            yield show
+    else:
+        yield _any_lines(total, noun)
+
+
+@contextmanager
 def _bar(total: int, before: int) -> Iterator[Callable[[Fold], None]]:
+    with _any_bar(total) as update:
+
+        def show(fold: Fold) -> None:
+            counts = fold.counts()
+            update(_ended(counts) - before, _words(counts))
+
+        yield show
+
+
+@contextmanager
+def _any_bar(total: int) -> Iterator[Callable[[int, str], None]]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -49,28 +70,31 @@ def _bar(total: int, before: int) -> Iterator[Callable[[Fold], None]]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("starting", total=total)
-
-        def show(fold: Fold) -> None:
-            counts = fold.counts()
-            bar.update(task, completed=_ended(counts) - before, description=_words(counts))
-
-        yield show
+        yield lambda done, words: bar.update(task, completed=done, description=words)
 
 
 def _lines(total: int, before: int) -> Callable[[Fold], None]:
+    update = _any_lines(total, "trials")
+
+    def show(fold: Fold) -> None:
+        counts = fold.counts()
+        update(_ended(counts) - before, _words(counts))
+
+    return show
+
+
+def _any_lines(total: int, noun: str) -> Callable[[int, str], None]:
     said = 0
     last = time.monotonic()
 
-    def show(fold: Fold) -> None:
+    def update(done: int, words: str) -> None:
         nonlocal said, last
-        counts = fold.counts()
-        done = _ended(counts) - before
         due = done == total or time.monotonic() - last >= _LINE_PERIOD
         if done != said and due:
             said, last = done, time.monotonic()
-            print(f"{done}/{total} trials: {_words(counts)}", file=sys.stderr, flush=True)
+            print(f"{done}/{total} {noun}: {words}", file=sys.stderr, flush=True)
 
-    return show
+    return update
 
 
 def _words(counts: dict[TrialState, int]) -> str:

@@ -32,7 +32,7 @@ class TrialView:
         cause: beside the state; empty for a trial that runs or finished.
         attempt: number of the newest attempt; 0 before the first.
         params: the point.
-        metric: final value of the sweep's metric; None where there is none.
+        metric: final value of the sweep's metric, of a trial that runs the one so far; None where there is none.
         job: ``123_4``; None outside Slurm.
         node: machine of the newest attempt.
         started: wall-clock time of the claim, seconds since the epoch.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.errors import StateUnwritableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 @dataclass(frozen=True)
@@ -239,6 +239,35 @@ def remove_file(path: str) -> None:
     """Remove a file if it is there."""
     with writing(path), suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a folder of ours with all that is in it, if it is there. Links in it are removed, not followed."""
+    import shutil  # agents never remove one
+
+    with writing(path), suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def link_to(target: str, path: str) -> None:
+    """Make a symbolic link at ``path`` to ``target``, unless one is there already."""
+    with writing(path), suppress(FileExistsError):
+        os.symlink(target, path)
+
+
+def write_pieces(path: str, pieces: Iterable[bytes], access: Access = PRIVATE) -> None:
+    """Make a file, or make it anew, of pieces that together may be larger than memory. Not fsynced.
+
+    Raises:
+        StateUnwritableError: some of it may be there.
+    """
+    with writing(path):
+        descriptor = _create(path, os.O_TRUNC, access)
+        try:
+            for piece in pieces:
+                write_all(descriptor, piece)
+        finally:
+            os.close(descriptor)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -11,6 +11,8 @@
       jobs/                            sbatch scripts as submitted, and job output
       mend/                            sweeps that mend themselves only: what was asked for, and one file a round
       report.txt, report.json          what happened, once such a sweep has ended
+      wandb-cache/<user>/              only where scripts use the real wandb: its cache and core logs
+      uploads/                         only while `sync` uploads runs, or after it failed
 
 ``<root>`` is ``$WANDB_DIR`` or the current folder, as for wandb (``wandb.sdk.wandb_settings``, ``wandb_dir``).
 """
@@ -133,6 +135,23 @@ class Layout:
     def params(self, trial: int, attempt: int) -> str:
         """The parameters as wandb reads them (``WANDB_SWEEP_PARAM_PATH``)."""
         return os.path.join(self.attempt(trial, attempt), "params.yaml")
+
+    def history(self, trial: int, attempt: int) -> str:
+        """What the native client logged (``client.py`` knows the name too: it imports nothing of ours)."""
+        return os.path.join(self.attempt(trial, attempt), "history.jsonl")
+
+    def runs(self, trial: int) -> str:
+        """Where wandb keeps the runs of all attempts (``WANDB_DIR`` and its own ``wandb``), and staged artifacts."""
+        return os.path.join(self.trial(trial), "wandb")
+
+    def wandb_cache(self, user: int) -> str:
+        """Cache and core logs of wandb: one for all trials that a user (by number) runs."""
+        return os.path.join(self.folder, "wandb-cache", str(user))
+
+    @property
+    def uploads(self) -> str:
+        """Copies of run files that ``sync`` is uploading; gone when all went well."""
+        return os.path.join(self.folder, "uploads")
 
     def args_json(self, trial: int, attempt: int) -> str:
         """The file that ``${args_json_file}`` names."""

@@ -332,8 +332,7 @@ def test_a_finished_trial_costs_at_most_six_inodes(create, slurmsweep, tmp_path)
 
 def test_a_metric_file_that_cannot_be_read_does_not_cost_the_outcome(create, slurmsweep, trial):
     script = "import os\nos.mkdir(os.environ['SLURMSWEEP_CHECKPOINT_DIR'] + '/wandb')\n"
-    script += "folder = os.environ['SLURMSWEEP_CHECKPOINT_DIR'] + '/wandb/offline-run-1-x'\nos.mkdir(folder)\n"
-    script += "os.mkdir(folder + '/run-x.wandb')"
+    script += "open(os.environ['SLURMSWEEP_CHECKPOINT_DIR'] + '/wandb/offline-run-1-x', 'w')"
     sweep = create(script, extra="metric: {name: loss}")
 
     assert slurmsweep("agent", sweep).returncode == 0

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from slurmsweep.agent import wandb_file
-from slurmsweep.agent.metrics import MetricReading, read_metric
+from slurmsweep.agent.metrics import MetricFollower, MetricReading, read_metric, run_files
+from slurmsweep.agent.protobuf import bytes_field
+from slurmsweep.state.head import Slot
+from slurmsweep.state.layout import Layout
 
-if TYPE_CHECKING:
-    from pathlib import Path
+#: Made by make.py beside them: the same script, run by four versions of the real wandb.
+RUNS = Path(__file__).parent.parent / "data" / "wandb_runs"
+VERSIONS = ["0.18.7", "0.22.3", "0.28.2", "0.31.0"]
+FIRST, SECOND = Slot(0, 1), Slot(0, 2)
 
 SCRIPT = """
 import os, sys, wandb
@@ -22,6 +28,21 @@ run.define_metric("lowest", summary="min")
 for step in range(200):
     run.log({"loss": 1 / (step + 1), "val": {"acc": step / 200}, "lowest": abs(step - 50), "odd": float("nan"), "word": "x" * 300})
 """
+
+
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    """Of a sweep with the folders of two attempts of trial 0."""
+    layout = Layout(str(tmp_path / "sweep-abcd1234"))
+    for slot in (FIRST, SECOND):
+        Path(layout.attempt(slot.trial, slot.attempt)).mkdir(parents=True)
+    return layout
+
+
+@pytest.fixture
+def history(layout) -> Path:
+    """Where the native client writes in the first attempt."""
+    return Path(layout.history(0, 1))
 
 
 @pytest.fixture(scope="module")
@@ -44,30 +65,73 @@ def run_wandb(folder, script, **environ) -> Path:
     return file
 
 
+def place(layout, data: bytes, name: str = "offline-run-20260101_000000-abcd1234-0") -> Path:
+    """A run file in the trial's folder."""
+    folder = Path(layout.runs(0)) / name
+    folder.mkdir(parents=True)
+    (folder / "run-abcd1234-0.wandb").write_bytes(data)
+    return folder / "run-abcd1234-0.wandb"
+
+
 def test_a_run_of_the_real_wandb_is_read_whole(offline_run):
     run = wandb_file.read(str(offline_run))
 
     assert run.exit_code == 0
     assert [row["loss"] for row in run.history] == [1 / (step + 1) for step in range(200)]
     assert run.history[-1]["val.acc"] == 199 / 200
-    assert run.summary["lowest"] == {"min": 0} or run.summary["lowest.min"] == 0
+    assert run.summary["lowest"] == {"min": 0}
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_runs_of_all_versions_are_read_whole(version):
+    run = wandb_file.read(str(RUNS / f"{version}.wandb"))
+
+    assert run.exit_code == 0
+    assert [row["loss"] for row in run.history] == [1 / (step + 1) for step in range(8)]
+    last = run.history[-1]
+    kept = {"tiny": 1e-05, "huge": 1e22, "big": 2**53 + 1, "yes": True, "none": None, "text": "1e-5", "größe": 7}
+    assert {key: last[key] for key in kept} == kept
+    assert [type(last[key]) for key in kept] == [type(value) for value in kept.values()]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
-    ("name", "value"), [("loss", 1 / 200), ("val.acc", 199 / 200), ("lowest", 0.0), ("odd", None), ("word", None)]
+    ("name", "goal", "value", "steps"),
+    [
+        ("loss", "minimize", 1 / 8, 8),
+        ("val.acc", "minimize", 7 / 8, 8),
+        ("val.deep.er", "minimize", 7.0, 8),
+        ("with.dot", "minimize", 7.0, 8),
+        ("größe", "minimize", 7.0, 8),
+        ("lowest", "minimize", 0.0, 8),
+        ("both", "minimize", 0.0, 8),
+        ("both", "maximize", 4.0, 8),
+        ("average", "minimize", 3.5, 8),
+        ("lowest.min", "minimize", 0.0, 0),
+        ("group.x", "maximize", 4.0, 8),
+        ("unsummarised", "minimize", 7.0, 8),
+        ("by_hand", "minimize", 7.0, 0),
+        ("tiny", "minimize", 1e-05, 8),
+        ("nan", "minimize", None, 0),
+        ("ends_nan", "minimize", None, 7),
+        ("inf", "minimize", None, 0),
+        ("yes", "minimize", None, 0),
+        ("text", "minimize", None, 0),
+        ("val", "minimize", None, 0),
+        ("absent", "minimize", None, 0),
+    ],
 )
-def test_the_metric_is_the_summarys(offline_run, name, value):
-    reading = read_metric("/nowhere", str(offline_run.parents[2]), name)
+def test_the_metric_is_the_summarys_in_all_versions(layout, version, name, goal, value, steps):
+    place(layout, (RUNS / f"{version}.wandb").read_bytes())
 
-    assert reading.value == value
-    assert reading.source == "wandb"
+    assert read_metric(layout, FIRST, name, goal) == MetricReading(value, steps, "wandb")
 
 
 def test_a_file_cut_anywhere_gives_what_is_whole(offline_run, tmp_path):
     data = offline_run.read_bytes()
     cut = tmp_path / "cut.wandb"
     lengths = []
-    for end in [*range(200), *range(200, len(data), 997)]:
+    for end in [*range(200), *range(200, len(data), 4999)]:
         cut.write_bytes(data[:end])
         lengths.append(len(wandb_file.read(str(cut)).history))
 
@@ -76,42 +140,191 @@ def test_a_file_cut_anywhere_gives_what_is_whole(offline_run, tmp_path):
     assert lengths[-1] > 190
 
 
-def test_a_killed_run_leaves_its_last_value(tmp_path):
-    script = SCRIPT + "import time; time.sleep(1.5); os.kill(os.getpid(), 9)"
+def test_a_file_that_grows_is_read_on_from_where_it_was_read_to(layout, offline_run):
+    data = offline_run.read_bytes()
+    growing = place(layout, b"")
+    follower = MetricFollower(layout, FIRST, "loss")
+    readings = []
+    for start in range(0, len(data), 4999):
+        with growing.open("ab") as file:
+            file.write(data[start : start + 4999])
+        readings.append(follower.read())
+
+    assert [reading.steps for reading in readings] == sorted(reading.steps for reading in readings)
+    assert readings[-1] == read_metric(layout, FIRST, "loss") == MetricReading(1 / 200, 200, "wandb")
+    assert all(reading.value in {1 / reading.steps, 1 / (reading.steps + 1)} for reading in readings if reading.steps)
+
+
+def test_a_follower_reads_no_byte_twice_but_the_block_at_the_end(layout, offline_run, monkeypatch):
+    place(layout, offline_run.read_bytes())
+    follower = MetricFollower(layout, FIRST, "loss")
+    follower.read()
+    reads = []
+    frame = wandb_file._sound_frame
+    monkeypatch.setattr(wandb_file, "_sound_frame", lambda *args: reads.append(frame(*args)) or frame(*args))
+
+    assert follower.read() == MetricReading(1 / 200, 200, "wandb")
+    assert [read for read in reads if read] == []
+
+
+def test_what_a_damaged_block_held_is_missing_and_the_rest_is_read(layout, offline_run):
+    data = bytearray(offline_run.read_bytes())
+    assert len(data) > 3 * 32768
+    data[32768 + 20] ^= 1
+    place(layout, bytes(data))
+
+    reading = read_metric(layout, FIRST, "loss")
+    assert reading.value == 1 / 200
+    assert 100 < reading.steps < 200
+
+
+def test_a_damaged_block_that_is_not_full_yet_waits_for_its_rest(layout, offline_run):
+    data = offline_run.read_bytes()
+    file = place(layout, data[:5000] + bytes(500))
+    follower = MetricFollower(layout, FIRST, "loss")
+    early = follower.read().steps
+    file.write_bytes(data)
+
+    assert early < 20
+    assert follower.read() == MetricReading(1 / 200, 200, "wandb")
+
+
+def test_records_written_again_are_the_same_file(offline_run, tmp_path):
+    again = b"".join(wandb_file.log_bytes(wandb_file.RecordReader(str(offline_run)).new()))
+
+    assert again == offline_run.read_bytes()
+
+
+@pytest.mark.parametrize("size", [0, 1, 32747, 32748, 32753, 32754, 32755, 32761, 32762, 70000])
+def test_records_of_any_size_are_written_and_read(tmp_path, size):
+    records = [b"a" * size, b"b", b"c" * (32768 - 100), b"", b"d" * 40000]
+    file = tmp_path / "any.wandb"
+    file.write_bytes(b"".join(wandb_file.log_bytes(records)))
+
+    assert list(wandb_file.RecordReader(str(file)).new()) == records
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"x", os.urandom(100_000), b"\x00" * 40_000, b":W&B\xe1\xbe\x00" + b"\xff" * 500]
+)
+def test_a_file_of_something_else_says_nothing(tmp_path, garbage):
+    file = tmp_path / "odd.wandb"
+    file.write_bytes(garbage)
+
+    assert wandb_file.read(str(file)) == wandb_file.RunFile()
+
+
+def test_records_of_something_else_say_nothing(tmp_path):
+    item = bytes_field(1, b"abc") + bytes_field(16, b'{"a":' * 100_000)
+    odd = [b"\x12\xff", os.urandom(50), bytes_field(2, bytes_field(1, item))]
+    file = tmp_path / "odd.wandb"
+    file.write_bytes(b"".join(wandb_file.log_bytes(odd)))
+
+    assert wandb_file.read(str(file)).history == []
+
+
+def test_a_value_taken_out_of_the_summary_leaves_the_last_one_logged(layout):
+    def item(key, value=None):
+        return bytes_field(1, key) + (b"" if value is None else bytes_field(16, value))
+
+    history = bytes_field(2, bytes_field(1, item(b"loss", b"2")) + bytes_field(2, b"\x08\x05"))
+    records = [
+        bytes_field(3, bytes_field(1, item(b"loss", b"1"))),
+        history,
+        bytes_field(3, bytes_field(2, item(b"loss"))),
+    ]
+    file = place(layout, b"".join(wandb_file.log_bytes(records)))
+
+    assert wandb_file.read(str(file)).history == [{"loss": 2}]
+    assert read_metric(layout, FIRST, "loss") == MetricReading(2.0, 1, "wandb")
+
+
+def test_a_killed_run_leaves_its_last_value(layout, tmp_path):
+    script = SCRIPT + "import time; time.sleep(0.7); os.kill(os.getpid(), 9)"
 
     file = run_wandb(tmp_path, script)
 
     assert wandb_file.read(str(file)).exit_code is None
-    assert read_metric("/nowhere", str(tmp_path), "loss") == MetricReading(1 / 200, 200, "wandb")
+    place(layout, file.read_bytes())
+    assert read_metric(layout, FIRST, "loss") == MetricReading(1 / 200, 200, "wandb")
+    assert read_metric(layout, FIRST, "lowest").value == 0.0
 
 
-def test_a_native_history_is_read_and_a_torn_last_line_left_out(tmp_path):
-    (tmp_path / "history.jsonl").write_text(
-        '{"loss": 2, "a": {"b": 1}}\n{"loss": NaN}\n{"loss": true}\n{"loss": 1.5}\n{"lo'
-    )
+def test_a_native_history_is_read_and_a_torn_last_line_left_out(layout, history):
+    history.write_text('{"loss": 2, "a": {"b": 1}}\n{"loss": NaN}\n{"loss": true}\n{"loss": 1.5}\n{"lo')
 
-    assert read_metric(str(tmp_path), str(tmp_path), "loss") == MetricReading(1.5, 2, "native")
-    assert read_metric(str(tmp_path), str(tmp_path), "a.b").value == 1.0
+    assert read_metric(layout, FIRST, "loss") == MetricReading(1.5, 2, "native")
+    assert read_metric(layout, FIRST, "a.b").value == 1.0
 
 
-def test_a_native_summary_stands_over_the_last_value(tmp_path):
-    (tmp_path / "history.jsonl").write_text('{"loss": 2}\n{"loss": 3}\n{"_summary": {"loss": 2}}\n')
+def test_a_native_history_that_grows_is_read_on(layout, history):
+    follower = MetricFollower(layout, FIRST, "loss")
+    assert follower.read() == MetricReading()
+    history.write_text('{"loss": 2}\n{"lo')
+    assert follower.read() == MetricReading(2.0, 1, "native")
+    with history.open("a") as file:
+        file.write('ss": 3}\n{"_summary": {"loss": 2}}\n')
+    assert follower.read() == MetricReading(2.0, 2, "native")
 
-    assert read_metric(str(tmp_path), str(tmp_path), "loss").value == 2.0
+
+@pytest.mark.parametrize("last", ["NaN", "Infinity", "-Infinity", "1" + "0" * 400, '"1e-5"'])
+def test_a_run_that_ended_in_no_finite_number_has_no_value(layout, history, last):
+    history.write_text(f'{{"loss": 0.5}}\n{{"loss": {last}}}\n')
+
+    assert read_metric(layout, FIRST, "loss") == MetricReading(None, 1, "native")
 
 
-def test_a_script_that_logged_nothing_has_no_metric(tmp_path):
-    assert read_metric(str(tmp_path), str(tmp_path), "loss") == MetricReading()
+def test_a_native_summary_stands_over_the_last_value(layout, history):
+    history.write_text('{"loss": 2}\n{"loss": 3}\n{"_summary": {"loss": 2}}\n')
+
+    assert read_metric(layout, FIRST, "loss").value == 2.0
 
 
-def test_of_several_attempts_the_newest_run_counts(tmp_path):
-    for number, value in ((1, 5.0), (2, 7.0)):
-        folder = tmp_path / f"try{number}"
-        folder.mkdir()
-        file = run_wandb(folder, f"import wandb\nwith wandb.init() as run: run.log({{'loss': {value}}})")
-        target = tmp_path / "wandb" / f"offline-run-2026010{number}_000000-abcd1234-0"
-        target.mkdir(parents=True)
-        (target / file.name).write_bytes(file.read_bytes())
-        os.utime(target / file.name, (number, number))
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, "nonsense", "[1]", '"text"', "\xff\xfe", '{"loss": ' + "9" * 5000 + "}"]
+)
+def test_an_odd_line_of_a_history_is_passed_over(layout, history, line):
+    history.write_bytes(f"{line}\n".encode("latin-1") + b'{"loss": 2}\n')
 
-    assert read_metric("/nowhere", str(tmp_path), "loss").value == 7.0
+    assert read_metric(layout, FIRST, "loss").value == 2.0
+
+
+def test_a_script_that_logged_nothing_has_no_metric(layout):
+    assert read_metric(layout, FIRST, "loss") == MetricReading()
+
+
+def test_a_script_that_uses_both_clients_has_the_metric_of_the_one_that_logged_it(layout, history):
+    history.write_text('{"other": 2}\n')
+    place(layout, (RUNS / "0.31.0.wandb").read_bytes())
+
+    assert read_metric(layout, FIRST, "loss") == MetricReading(1 / 8, 8, "wandb")
+    assert read_metric(layout, FIRST, "other") == MetricReading(2.0, 1, "native")
+
+
+def test_an_online_run_is_read_too(layout):
+    place(layout, (RUNS / "0.31.0.wandb").read_bytes(), "run-20260101_000000-abcd1234-0")
+
+    assert read_metric(layout, FIRST, "loss").value == 1 / 8
+
+
+def test_of_several_processes_that_each_made_a_run_the_one_with_the_metric_counts(layout):
+    place(layout, (RUNS / "0.31.0.wandb").read_bytes())
+    place(layout, b":W&B\xe1\xbe\x00", "offline-run-20260101_000000-abcd1234-0-1")
+
+    assert read_metric(layout, FIRST, "loss").value == 1 / 8
+
+
+def test_an_attempt_is_not_given_the_metric_of_the_one_before(layout):
+    old = place(layout, (RUNS / "0.31.0.wandb").read_bytes(), "offline-run-20260101_000000-abcd1234-0")
+    Path(layout.owner(0, 1)).write_text(json.dumps({}))
+    Path(layout.owner(0, 2)).write_text(json.dumps({}))
+    for path, when in ((layout.owner(0, 1), 100), (old, 200), (layout.owner(0, 2), 300)):
+        os.utime(path, (when, when))
+
+    assert read_metric(layout, FIRST, "loss").value == 1 / 8
+    assert read_metric(layout, SECOND, "loss") == MetricReading()
+
+    new = place(layout, (RUNS / "0.28.2.wandb").read_bytes(), "offline-run-20260101_000001-abcd1234-0")
+    os.utime(new, (400, 400))
+    assert run_files(layout, SECOND) == [str(new)]
+    assert read_metric(layout, SECOND, "loss").source == "wandb"

@@ -59,11 +59,20 @@ def test_an_awkward_value_survives(value):
 
 @given(st.dictionaries(NAMES, VALUES, max_size=4))
 def test_any_parameters_survive(params):
-    names = {name: value for name, value in params.items() if isinstance(yaml.safe_load(name), str)}
-    text = render(names)
+    text = render(params)
 
-    assert same(read_as_yaml(text), names)
-    assert same(parse_parameters(text), names)
+    assert same(read_as_yaml(text), params)
+    assert same(parse_parameters(text), params)
+
+
+@pytest.mark.parametrize(
+    "name", ["yes", "No", "on", "OFF", "true", "null", "Null", "y", "n", "none", "e1", "_1", "a.b-c"]
+)
+def test_a_name_that_yaml_would_take_for_something_else_survives(name):
+    text = render({name: 1, "other": 2})
+
+    assert same(read_as_yaml(text), {name: 1, "other": 2})
+    assert same(parse_parameters(text), {name: 1, "other": 2})
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # wandb leaves its file open

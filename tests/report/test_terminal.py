@@ -40,11 +40,11 @@ def nasty_sweep(slurmsweep, tmp_path):
     return folder.name.removeprefix("sweep-")
 
 
-@pytest.mark.parametrize("command", ["status", "trials", "plan", "resubmit --dry-run", "ls"])
+@pytest.mark.parametrize("command", ["status", "trials", "plan", "resubmit --dry-run --backend local", "ls"])
 def test_no_command_lets_a_value_through(slurmsweep, nasty_sweep, command):
     words = command.split()
     target = {"plan": ["sweep.yaml"], "ls": []}.get(words[0], [nasty_sweep])
-    done = slurmsweep(*words, *target)
+    done = slurmsweep(words[0], *target, *words[1:])
 
     assert "\x1b" not in done.stdout + done.stderr
     assert done.returncode == 0

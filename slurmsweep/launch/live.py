@@ -1,0 +1,54 @@
+"""The metric of attempts whose agent has not recorded it: those that run, and those whose agent died with them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from slurmsweep.agent.metrics import read_metric
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slurmsweep.launch.observe import Observation
+    from slurmsweep.report.view import SweepView, TrialView
+    from slurmsweep.state.store import SweepStore
+
+
+def metric_on_disk(store: SweepStore, slot: Slot) -> float | None:
+    """The sweep's metric as the script has left it so far; None where there is none, or its file cannot be read."""
+    metric = store.manifest.config.metric
+    if metric is not None:
+        with suppress(OSError):
+            return read_metric(store.layout, slot, metric.name, metric.goal).value
+    return None
+
+
+def with_last_metric(store: SweepStore, seen: dict[Slot, Observation]) -> dict[Slot, Observation]:
+    """The same observations; ends that nobody but a witness tells of get the metric that their script left."""
+    return {slot: _with_metric(store, slot, one) for slot, one in seen.items()}
+
+
+def _with_metric(store: SweepStore, slot: Slot, seen: Observation) -> Observation:
+    if seen.outcome is None or seen.outcome.metric is not None or seen.outcome.by == "agent":
+        return seen
+    return replace(seen, outcome=replace(seen.outcome, metric=metric_on_disk(store, slot)))
+
+
+def with_metric_so_far(store: SweepStore, view: SweepView, trials: Iterable[TrialView]) -> list[TrialView]:
+    """The same trials; those that run, or whose end is not recorded, with the metric that their script left so far.
+
+    Costs a few requests to the file server for each such trial, and none for the others.
+    """
+    return [_so_far(store, view, trial) for trial in trials]
+
+
+def _so_far(store: SweepStore, view: SweepView, trial: TrialView) -> TrialView:
+    slot = Slot(trial.number, trial.attempt)
+    is_open = trial.state is TrialState.RUNNING or slot in view.ended
+    if not is_open or trial.metric is not None:
+        return trial
+    return replace(trial, metric=metric_on_disk(store, slot))

@@ -1,0 +1,313 @@
+"""Upload offline runs by the real `wandb sync`, one process a trial, several at a time.
+
+What was uploaded is remembered as wandb does it, by a file ``.synced`` beside the run file: `wandb sync` and `wandb
+clean` see the same. All attempts of a trial share one run id; their files are uploaded in the order in which they were
+begun, as the server would have got them online.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from filelock import lock_descriptor
+
+from slurmsweep.agent.metrics import run_entries
+from slurmsweep.errors import LockTimeoutError, UsageError
+from slurmsweep.launch.run_copy import bring_home, copy_run, forget, is_synced
+from slurmsweep.state import durable
+from slurmsweep.state.plainfile import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.state.store import SweepStore
+
+#: Seconds between two looks at the processes.
+_PERIOD = 0.05
+
+#: So many failures before any success mean that no other will succeed either: no key, no network.
+_HOPELESS = 5
+
+#: What wandb must not take from this process's environment: they say which run a script is.
+_OF_A_RUN = (
+    "WANDB_DIR",
+    "WANDB_MODE",
+    "WANDB_RESUME",
+    "WANDB_RUN_GROUP",
+    "WANDB_RUN_ID",
+    "WANDB_SERVICE",
+    "WANDB_SWEEP_ID",
+    "WANDB_SWEEP_PARAM_PATH",
+)
+
+#: How wandb, click and Python say that something went wrong.
+_ERROR = re.compile(r"\bERROR\b|^Error: |^Traceback |^\w*(Error|Exception): ")
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What is to be uploaded of one trial.
+
+    Attributes:
+        trial: its number.
+        run_files: of its attempts that were not uploaded yet, oldest first.
+    """
+
+    trial: int
+    run_files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to upload.
+
+    Attributes:
+        uploads: by number of the trial.
+        synced: trials of which everything was uploaded before.
+        without: trials that have no offline wandb run.
+    """
+
+    uploads: tuple[Upload, ...]
+    synced: int
+    without: int
+
+
+@dataclass
+class Result:
+    """What became of the uploads.
+
+    Attributes:
+        done: trials of which everything is uploaded now.
+        empty: trials whose run files hold nothing: their scripts were killed before wandb wrote.
+        failed: trials that `wandb sync` did not upload, with what it said.
+        untried: trials left out because nothing had succeeded.
+    """
+
+    done: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    untried: list[int] = field(default_factory=list)
+
+
+def find(
+    store: SweepStore, fold: Fold, states: Collection[TrialState], numbers: Sequence[int] | None, *, again: bool = False
+) -> Found:
+    """The offline runs of trials in one of ``states`` (and of these ``numbers``) that were not uploaded.
+
+    Args:
+        store: of the sweep.
+        fold: its journal's state.
+        states: ones that have ended: a file that still grows would be uploaded in part.
+        numbers: only these trials; None for all.
+        again: also those that were uploaded before.
+
+    Raises:
+        UsageError: a state has not ended.
+        StateUnreadableError: the folder of a trial's runs cannot be read.
+    """
+    for state in states:
+        if not state.has_ended():
+            raise UsageError(f"a {state} trial cannot be uploaded yet: choose states that have ended")
+    chosen = {number for state in states for number in fold.trials.in_state(state)}
+    chosen = chosen if numbers is None else chosen & set(numbers)
+    uploads: list[Upload] = []
+    synced = without = 0
+    for trial in sorted(chosen):
+        with reading(store.layout.runs(trial)):
+            runs = sorted(entry.path for entry in run_entries(store.layout, trial, kinds=("offline-run-",)))
+        left = tuple(run for run in runs if again or not is_synced(run))
+        if left:
+            uploads.append(Upload(trial, left))
+        synced += bool(runs) and not left
+        without += not runs
+    return Found(tuple(uploads), synced, without)
+
+
+def upload(
+    store: SweepStore,
+    uploads: Sequence[Upload],
+    options: Sequence[str],
+    jobs: int,
+    show: Callable[[int, str], None],
+) -> Result:
+    """Upload, ``jobs`` trials at a time; what failed is left for the next call, which goes on where this one stopped.
+
+    Args:
+        store: of the sweep.
+        uploads: see :func:`find`.
+        options: for `wandb sync`.
+        jobs: processes at a time.
+        show: takes how many have ended, and words about them.
+
+    Raises:
+        UsageError: there is no wandb.
+        LockTimeoutError: somebody else is uploading runs of this sweep.
+        StateError: a file of the sweep could not be read or written.
+    """
+    command = [*wandb_command(), "sync", *options]
+    result = Result()
+    waiting = deque(uploads)
+    crew: list[_Process] = []
+    with _alone(store) as lock:
+        try:
+            while waiting or crew:
+                while waiting and len(crew) < jobs:
+                    crew += _started(store, waiting.popleft(), command, lock, result)
+                time.sleep(_PERIOD)
+                _collect(store, crew, result)
+                show(len(result.done) + len(result.empty) + len(result.failed), _words(result))
+                if len(result.failed) >= _HOPELESS and not result.done:
+                    result.untried = [one.trial for one in waiting]
+                    waiting.clear()
+        finally:
+            for one in crew:
+                one.process.terminate()
+                one.process.wait()
+    return result
+
+
+def wandb_command() -> list[str]:
+    """How `wandb` is called here: the one on PATH, else this Python's. Raises UsageError where there is none."""
+    found = shutil.which("wandb")
+    if found:
+        return [found]
+    if importlib.util.find_spec("wandb"):
+        return [sys.executable, "-m", "wandb"]
+    raise UsageError(
+        "there is no `wandb` here to upload with: activate the environment that has it, or install it by "
+        f"`{os.path.basename(sys.executable)} -m pip install wandb`"
+    )
+
+
+@dataclass(frozen=True)
+class _Process:
+    """`wandb sync` at work on one trial.
+
+    Attributes:
+        upload: what it uploads.
+        copies: of its run files, by original.
+        folder: where they are, and its output.
+        process: the process.
+    """
+
+    upload: Upload
+    copies: dict[str, str]
+    folder: str
+    process: subprocess.Popen[bytes]
+
+
+def _started(store: SweepStore, one: Upload, command: list[str], lock: int, result: Result) -> list[_Process]:
+    """The process that uploads one trial; none where that is settled already, which ``result`` then says."""
+    folder = os.path.join(store.layout.uploads, str(one.trial))
+    try:
+        copies = _copies(store, one, folder)
+    except OSError as error:
+        result.failed[one.trial] = f"cannot be read: {error}"
+        return []
+    if not copies:
+        result.empty.append(one.trial)
+        return []
+    runs = [os.path.relpath(os.path.dirname(copy), folder) for copy in copies.values()]
+    return [_Process(one, copies, folder, _spawn([*command, *runs], store, folder, lock))]
+
+
+def _spawn(command: list[str], store: SweepStore, folder: str, lock: int) -> subprocess.Popen[bytes]:
+    """A process in that folder, which takes its output."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_RUN}
+    cache = {"WANDB_CACHE_DIR": store.layout.wandb_cache(os.getuid())}
+    durable.remove_file(_log(folder))
+    output = durable.open_log(_log(folder), store.access)
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=cache | inherited | {"WANDB_DIR": folder},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[lock],  # should this process be killed, the lock is held until the last upload has ended
+        )
+    finally:
+        os.close(output)
+
+
+def _copies(store: SweepStore, one: Upload, folder: str) -> dict[str, str]:
+    """Copies of its run files below ``folder``, by original; files without a run are left out."""
+    durable.ensure_folder(folder, store.access)
+    copies = {}
+    for original in one.run_files:
+        name = os.path.basename(os.path.dirname(original))
+        copy = copy_run(original, os.path.join(folder, name), store.access)
+        if copy:
+            copies[original] = copy
+    return copies
+
+
+def _collect(store: SweepStore, crew: list[_Process], result: Result) -> None:
+    """Take note of processes that have ended.
+
+    An upload succeeded if `wandb sync` exits with 0, says no error, and marks every file as synced. None of these is
+    enough: 0.31 exits with 0 after a refusal, and 0.22 then marks the file all the same.
+    """
+    for one in [one for one in crew if one.process.poll() is not None]:
+        crew.remove(one)
+        lines = _lines(_log(one.folder))
+        wrong = _errors(lines) or one.process.returncode or not all(map(is_synced, one.copies.values()))
+        if wrong:
+            for copy in one.copies.values():
+                forget(copy)
+            said = next(iter([*_errors(lines)[-1:], *lines[-1:]]), "nothing").removeprefix("wandb: ")
+            words = f"wandb sync ended with {one.process.returncode} and said: {said}"
+            result.failed[one.upload.trial] = f"{words} (all of it: {_log(one.folder)})"
+            continue
+        for original, copy in one.copies.items():
+            bring_home(copy, original, store.access)
+        result.done.append(one.upload.trial)
+        durable.remove_tree(one.folder)
+
+
+def _log(folder: str) -> str:
+    return os.path.join(folder, "output.log")
+
+
+def _lines(log: str) -> list[str]:
+    """What `wandb sync` printed, without colours and empty lines."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        return [line for text in file if (line := _ESCAPES.sub("", text).strip())]
+
+
+def _errors(lines: list[str]) -> list[str]:
+    return [line for line in lines if _ERROR.search(line)]
+
+
+def _words(result: Result) -> str:
+    return f"{len(result.done)} uploaded" + (f", {len(result.failed)} failed" if result.failed else "")
+
+
+@contextmanager
+def _alone(store: SweepStore) -> Iterator[int]:
+    """Keep others out, who would write the same steps a second time; the descriptor that holds the lock."""
+    durable.ensure_folder(store.layout.uploads, store.access)
+    descriptor = durable.open_log(os.path.join(store.layout.uploads, "lock"), store.access)
+    try:
+        if not lock_descriptor(descriptor, blocking=False):
+            raise LockTimeoutError(
+                "another `slurmsweep sync` of this sweep is at work: wait for its end; nothing was done"
+            )
+        yield descriptor
+    finally:
+        os.close(descriptor)
