@@ -1,8 +1,9 @@
-"""What an agent adds to a trial: beside the bare script in one run, as a ratio and as counts.
+"""What an agent adds to a trial: beside the bare script and beside ``wandb agent`` in one run, as ratios and as counts.
 
-    python benchmarks/agent_overhead.py [REPEATS]
+    python benchmarks/agent_overhead.py [REPEATS [REPEATS_OF_WANDB]]
 
-Counts system calls by strace where that is installed.
+W&B's agent talks to a fake of its server on this machine, so that no network is in its time; it takes about 11 seconds
+a trial. Counts system calls by strace where that is installed.
 """
 
 from __future__ import annotations
@@ -17,16 +18,51 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from fake_wandb import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fake_wandb import FakeWandb
 
 SCRIPT = "print('trained')\n"
 SWEEP = "program: train.py\nmethod: grid\nparameters: {x: {min: 1, max: 1000}}\n"
+BARE = [sys.executable, "train.py", "--x=1"]
 AGENT = [sys.executable, "-m", "slurmsweep", "agent", "--count", "1"]
+WANDB_AGENT = [sys.executable, "-m", "wandb", "agent", "--count", "1", "--forward-signals", "ent/proj/wbyz9876"]
 
 
-def seconds_of(command: list[str], folder: Path) -> float:
+def seconds_of(command: list[str], folder: Path, environ: Mapping[str, str] | None = None) -> float:
     start = time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(command, cwd=folder, env={**os.environ, **(environ or {})}, check=True, capture_output=True)
     return time.perf_counter() - start
+
+
+def compare(folder: Path, sweep: str, repeats: int, wandb_repeats: int) -> None:
+    """Print what each of the agents adds to the bare script, all measured in turn, so that all meet the same load."""
+    bare, agent, wandb = [], [], []
+    with serving([{"x": 1}] * wandb_repeats) as fake:
+        for turn in range(repeats):
+            bare.append(seconds_of(BARE, folder))
+            agent.append(seconds_of([*AGENT, sweep], folder))
+            if turn < wandb_repeats:
+                wandb.append(seconds_of(WANDB_AGENT, folder, environ_of(fake, folder)))
+    assert len(fake.runs) == wandb_repeats, "wandb agent did not run a trial each time"
+    script = statistics.median(bare)
+    added = statistics.median(agent) - script
+    print(f"agent around a trivial script / the bare script: {added / script + 1:.1f} times (median of {repeats} each)")
+    if wandb:
+        more = statistics.median(wandb) - script
+        print(f"wandb agent around it / the bare script: {more / script + 1:.1f} times (median of {wandb_repeats})")
+        print(f"wall time added by wandb agent / wall time added by slurmsweep's: {more / added:.0f} times")
+
+
+def environ_of(fake: FakeWandb, folder: Path) -> dict[str, str]:
+    kept = {f"WANDB_{word}_DIR": str(folder / word.lower()) for word in ("CACHE", "CONFIG", "DATA")}
+    return {**fake.environ(), **kept}
 
 
 def make_sweep(folder: Path) -> str:
@@ -50,16 +86,12 @@ def file_calls(command: list[str], folder: Path, sweep: str) -> Counter[str]:
 
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    wandb_repeats = min(repeats, int(sys.argv[2]) if len(sys.argv) > 2 else 3)
     os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sweep = make_sweep(folder)
-        bare, agent = [], []
-        for _ in range(repeats):  # in turn, so that both meet the same load
-            bare.append(seconds_of([sys.executable, "train.py", "--x=1"], folder))
-            agent.append(seconds_of([*AGENT, sweep], folder))
-        ratio = statistics.median(agent) / statistics.median(bare)
-        print(f"agent around a trivial script / the bare script: {ratio:.1f} times (median of {repeats} each)")
+        compare(folder, sweep, repeats, wandb_repeats)
         modules = subprocess.run(
             [sys.executable, "-X", "importtime", "-m", "slurmsweep", "agent", sweep],
             cwd=folder,

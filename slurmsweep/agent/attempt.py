@@ -119,7 +119,7 @@ def _run(prepared: Prepared, workdir: str) -> Ended:
         _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error.strerror}")
         return Ended(_NOT_FOUND if error.errno == errno.ENOENT else _CANNOT_RUN, None, 0.0)
     before = _cpu_seconds()
-    stop = _attend(child, prepared.environ)
+    stop = attend(child, prepared.environ)
     seconds = time.monotonic() - child.started
     child.end_leftovers()
     status = child.exit_status()
@@ -133,7 +133,7 @@ def _cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _attend(child: Child, environ: Mapping[str, str]) -> signal.Signals | None:
+def attend(child: Child, environ: Mapping[str, str]) -> signal.Signals | None:
     """Wait for the child's end, passing signals on; the first one that asked to stop.
 
     The second request terminates the whole group, the third kills it; so does the end of the grace.

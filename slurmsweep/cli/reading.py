@@ -18,6 +18,7 @@ from slurmsweep.report.terminal import printable_lines, printable_log
 from slurmsweep.report.view import SweepView, status_document
 from slurmsweep.state import foldcache, layout
 from slurmsweep.state.check import check as check_state
+from slurmsweep.state.cloudsweep import is_meant
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.repair import rebuild
 from slurmsweep.state.store import SweepStore
@@ -32,7 +33,11 @@ _TABLE_LIMIT = 100
 
 
 def status(args: argparse.Namespace) -> int:
-    """State, counts, jobs, best trial."""
+    """State, counts, jobs, best trial; of a sweep of W&B's own what Slurm says of its jobs."""
+    if is_meant(args.sweep, args.entity, args.project):
+        from slurmsweep.cli.clouding import status as cloud_status
+
+        return cloud_status(args)
     view, snapshot = open_view(args.sweep)
     store = SweepStore.open(args.sweep)
     who = attendance(store)

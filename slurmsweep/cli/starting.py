@@ -17,11 +17,13 @@ from slurmsweep.launch.observe import look
 from slurmsweep.launch.prior import adopt, best_trials, narrowed
 from slurmsweep.launch.reconcile import give_back, reconcile
 from slurmsweep.launch.start import Backend
-from slurmsweep.launch.submit import Wishes, job_options, recover_submissions
+from slurmsweep.launch.submit import Wishes, array_request, job_options, recover_submissions
 from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
+from slurmsweep.slurm import executor
+from slurmsweep.state.cloudsweep import is_meant
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import yaml12
@@ -112,6 +114,12 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
 
 def submit(args: argparse.Namespace) -> int:
     """Submit agents to Slurm."""
+    if is_meant(args.sweep, args.entity, args.project):
+        from slurmsweep.cli.clouding import submit as submit_cloud
+
+        return submit_cloud(args)
+    if args.dry_run:
+        return _show_script(args)
     backend = start.choose_backend("slurm")
     check_mending(args, backend)
     store = SweepStore.open_to_run(args.sweep)
@@ -124,6 +132,17 @@ def submit(args: argparse.Namespace) -> int:
     if wish:
         return _start_in_waves(store, wishes, wish, args)
     return start_agents(store, backend, wishes, args, count=args.count)
+
+
+def _show_script(args: argparse.Namespace) -> int:
+    """The batch script of the array that ``submit`` would hand to Slurm; its name carries a token made for each."""
+    store = SweepStore.open(args.sweep)
+    tasks = start.agents_wanted(store, store.fold(), args.count)
+    if tasks == 0:
+        note("nothing to start: every trial has been claimed")
+        return 0
+    print(executor.render(array_request(store, tasks, wishes_of(args))))
+    return 0
 
 
 def read_draft(source: str, *, strict: bool) -> Draft:

@@ -37,6 +37,16 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cloud(parser: argparse.ArgumentParser) -> None:
+    """What makes a short name the name of a sweep of W&B's own."""
+    group = parser.add_argument_group(
+        "sweeps of W&B's own",
+        "SWEEP is entity/project/sweep, or shorter with these; WANDB_ENTITY and WANDB_PROJECT give what still lacks",
+    )
+    group.add_argument("--entity", metavar="NAME", help="W&B's user or team")
+    group.add_argument("--project", metavar="NAME", help="W&B's project")
+
+
 def add_count(parser: argparse.ArgumentParser) -> None:
     """How many trials."""
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.arguments.common import add_json, add_resources, add_sweep, command, natural, number
+from slurmsweep.cli.arguments.common import add_cloud, add_json, add_resources, add_sweep, command, natural, number
 
 if TYPE_CHECKING:
     from slurmsweep.cli.arguments.common import Commands
@@ -15,6 +15,7 @@ def add_commands(commands: Commands) -> None:
     status = command(commands, "status", "reading:status", "show state, counts and the best trial of a sweep")
     add_sweep(status)
     add_json(status)
+    add_cloud(status)
 
     trials = command(commands, "trials", "reading:trials", "list the trials of a sweep")
     add_sweep(trials)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli.arguments.common import (
     add_backend,
     add_canaries,
+    add_cloud,
     add_count,
     add_json,
     add_slurm,
@@ -79,8 +80,10 @@ def add_commands(commands: Commands) -> None:
     submit = command(commands, "submit", "starting:submit", "submit single-count agents to Slurm, one array of jobs")
     add_sweep(submit)
     add_count(submit)
+    submit.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
     submit.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     add_json(submit)
     add_mend(submit)
+    add_cloud(submit)
     add_slurm(submit)
     add_canaries(submit)

@@ -1,0 +1,141 @@
+"""Starts the real ``wandb agent`` in this process and ends with the exit code of the run it started.
+
+A program of its own, run by its path with the interpreter that has wandb, which need not have slurmsweep: it imports
+the standard library and wandb only. Arguments are those of ``wandb agent``.
+
+W&B's agent ends with 0 whatever became of its run, and as the parent of the run's process it alone is told the exit
+code. So ``wandb.wandb_agent.AgentProcess`` (one run's process) is replaced by a subclass that is remembered; asked
+afterwards, it still knows. Nothing else of wandb is touched. Limit: the class's name and its methods ``poll`` and
+``wait`` are not documented by W&B; ``tests/agent/test_cloud_agent.py`` holds them for the installed version.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+#: Exit codes of a shell for a command that cannot be run, or is not there.
+_CANNOT_RUN, _NOT_FOUND = 126, 127
+
+#: Seconds to wait for a run that the agent killed when it was itself told to end.
+_REAP = 10
+
+
+def main(argv: list[str]) -> int:
+    """Run ``wandb agent`` with these arguments; the run's exit code, 128 + n where signal n ended it.
+
+    With several runs the first that is not 0 counts. Where there was no run: what the agent says itself, with a line
+    on stderr for people.
+    """
+    _forget_own_folder()
+    try:
+        from wandb import wandb_agent
+        from wandb.cli import cli
+    except ImportError as error:
+        return _fail(f"wandb cannot be imported by {sys.executable}: {error}", _NOT_FOUND)
+    lacking = _what_is_lacking(wandb_agent, cli)
+    if lacking:
+        return _fail(lacking, _CANNOT_RUN)
+    processes: list[Any] = []
+    problems: list[int] = []
+    remembering = _remembering(wandb_agent.AgentProcess, processes, problems)
+    setattr(wandb_agent, "AgentProcess", remembering)  # noqa: B010 - it is a class to type checkers, which we replace
+    said = _run_cli(cli, argv)
+    codes = problems + [_exit_code(process) for process in processes]
+    if not codes:
+        ending = "nothing left to do: W&B gave this agent no run" if said == 0 else "the agent ended before any run"
+        _say(f"{ending} (exit code {said})" if said else ending)
+        return said
+    for process in processes:
+        if getattr(process, "last_sigterm_time", None) is not None:
+            _say("W&B ordered the run to stop")
+    return next((code for code in codes if code), 0)
+
+
+def _forget_own_folder() -> None:
+    """Python puts the script's folder first on the path: slurmsweep's modules would hide others of the same names."""
+    here = os.path.dirname(os.path.realpath(__file__))
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or ".") != here]
+
+
+def _what_is_lacking(wandb_agent: Any, cli: Any) -> str:
+    """What this wandb does not have and is needed; empty where all is there."""
+    import wandb
+
+    version = f"wandb {getattr(wandb, '__version__', '?')}"
+    if not isinstance(getattr(wandb_agent, "AgentProcess", None), type):
+        return f"{version} starts runs in a way slurmsweep does not know: their exit codes would be lost"
+    options = {option for parameter in cli.agent.params for option in parameter.opts}
+    if "--forward-signals" not in options:
+        return f"{version} is too old: its agent has no --forward-signals; install a newer one (0.28 has it)"
+    return ""
+
+
+def _remembering(original: Any, processes: list[Any], problems: list[int]) -> Any:
+    """``AgentProcess``, its instances noted in ``processes``.
+
+    One that cannot be started is noted in ``problems`` and ends the agent: by itself it would ask W&B for the next run,
+    and use up the whole sweep on a command that is not there.
+    """
+
+    class Remembered(original):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            try:
+                super().__init__(*args, **kwargs)
+            except OSError as error:
+                problems.append(_NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_RUN)
+                _say(f"cannot start {error.filename!r}: {error.strerror}")
+                raise SystemExit(problems[-1]) from error
+            processes.append(self)
+
+    return Remembered
+
+
+def _run_cli(cli: Any, argv: list[str]) -> int:
+    """``wandb agent``'s own exit code. What it raises is printed as Python would, after the run's code is safe."""
+    try:
+        cli.cli(args=["agent", *argv], prog_name="wandb")
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException as error:  # noqa: BLE001 - the run's exit code must survive whatever ended the agent
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 1
+    return 0
+
+
+def _exit_code(process: Any) -> int:
+    """128 + n where signal n ended the run; a run that still runs, because its agent broke off, is ended."""
+    status = process.poll()
+    if status is None:
+        process.terminate()
+        status = _wait(process)
+    if status is None:
+        process.kill()
+        status = _wait(process)
+    if status is None:
+        return 1
+    return 128 - status if status < 0 else int(status)
+
+
+def _wait(process: Any) -> int | None:
+    try:
+        process.wait(timeout=_REAP)
+    except subprocess.TimeoutExpired:
+        return None
+    status: int | None = process.poll()
+    return status
+
+
+def _fail(message: str, code: int) -> int:
+    _say(message)
+    return code
+
+
+def _say(message: str) -> None:
+    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
