@@ -7,7 +7,8 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
-from slurmsweep.cli.handing import check_mending, pair, submit_and_say
+from slurmsweep.cli.efficiency import note_efficiency
+from slurmsweep.cli.handing import check_mending, pair, submit_and_say, submit_waves_and_say
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
@@ -17,6 +18,7 @@ from slurmsweep.launch.prior import adopt, best_trials, narrowed
 from slurmsweep.launch.reconcile import give_back, reconcile
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Wishes, job_options, recover_submissions
+from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import argparse
 
     from slurmsweep.launch.create import Draft
+    from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
 
@@ -39,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Create (or go on with) a sweep, run it, show what came out."""
     backend = start.choose_backend(args.backend)
     check_mending(args, backend)
-    wishes = wishes_of(args)
+    wishes, wish = what_to_learn(wishes_of(args), args.canaries)
     if _is_sweep(args.file):
         store = SweepStore.open_to_run(args.file)
         _check_wishes(backend, wishes, store.manifest.config)
@@ -48,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         draft = read_draft(args.file, strict=args.strict)
         _check_wishes(backend, wishes, draft.config)
         store = _create(draft)
+    if wish and backend is Backend.SLURM:
+        return _start_in_waves(store, wishes, wish, args)
     return _start(store, backend, wishes, args, count=args.count)
 
 
@@ -113,9 +118,12 @@ def submit(args: argparse.Namespace) -> int:
     word = store.fold().word
     if word is not None:
         raise UsageError(f"sweep {args.sweep} is {word}: `slurmsweep resume {args.sweep}` takes it up again")
+    wishes, wish = what_to_learn(wishes_of(args), args.canaries)
+    _check_wishes(backend, wishes, store.manifest.config)
     recover_submissions(store)
-    args.wait = False
-    return _start(store, backend, wishes_of(args), args, count=args.count)
+    if wish:
+        return _start_in_waves(store, wishes, wish, args)
+    return _start(store, backend, wishes, args, count=args.count)
 
 
 def resubmit(args: argparse.Namespace) -> int:
@@ -191,6 +199,17 @@ def _start(store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.N
     return _show_result(store, args, expected=snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted)
 
 
+def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace) -> int:
+    """The same where time or memory is learnt on the way."""
+    before = store.fold().counts().get(TrialState.FINISHED, 0)
+    told = submit_waves_and_say(store, wishes, wish, args)
+    if args.wait:
+        return _show_result(store, args, expected=before + told.trials) or int(told.is_stuck)
+    if args.json:
+        print_json(told.document)
+    return int(told.is_stuck)
+
+
 def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
     from slurmsweep.launch.local import run_local
 
@@ -213,6 +232,7 @@ def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> 
         print(tables.trials_table(shown, metric.name if metric else None))
         print(tables.status_text(view, snapshot.jobs))
     note_stray_output(store, snapshot.fold)
+    note_efficiency(store, snapshot)
     counts = view.counts()
     unfinished = {state: n for state, n in counts.items() if n and state is not TrialState.FINISHED}
     if counts[TrialState.FINISHED] >= expected:

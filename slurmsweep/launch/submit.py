@@ -12,7 +12,7 @@ from slurmsweep.errors import JobLimitError, SchedulerError, SubmissionUnknownEr
 from slurmsweep.slurm import executor, limits, queue
 from slurmsweep.slurm.executor import ArrayRequest
 from slurmsweep.slurm.resources import merge
-from slurmsweep.slurm.template import Template, load_template
+from slurmsweep.slurm.template import Template, load_template, normal_template_name
 from slurmsweep.state.assignment import MAX_SLOTS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Wishes:
     """
 
     template: str = "array"
-    options: Mapping[str, str] | None = None
+    options: Mapping[str, str | bool] | None = None
     width: int | None = None
 
 
@@ -101,7 +101,7 @@ def submit(store: SweepStore, count: int, wishes: Wishes) -> Handover:
     template = load_template(wishes.template)
 
     def part(_start: int, tasks: int) -> Submitted:
-        return _submit_array(store, array_request(store, tasks, wishes, template))
+        return _submit_array(store, array_request(store, tasks, wishes, template), wishes)
 
     return _hand_over(count, limits.max_array_size(), job_options(wishes, store.manifest.config), part)
 
@@ -115,7 +115,7 @@ def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> Ha
 
     def part(start: int, tasks: int) -> Submitted:
         some = tuple(slots[start : start + tasks])
-        return _submit_array(store, array_request(store, tasks, wishes, template, some))
+        return _submit_array(store, array_request(store, tasks, wishes, template, some), wishes)
 
     largest = min(limits.max_array_size(), MAX_SLOTS)
     return _hand_over(len(slots), largest, job_options(wishes, store.manifest.config), part)
@@ -215,9 +215,12 @@ def _may_still_fit(refused: int, error: JobLimitError, *, is_first: bool) -> int
     return min(refused - 1, (limits.free_in_cluster() or 0) // 2) if is_first else 0
 
 
-def _submit_array(store: SweepStore, request: ArrayRequest) -> Submitted:
+def _submit_array(store: SweepStore, request: ArrayRequest, wishes: Wishes) -> Submitted:
+    asked = {"time": executor.DEFAULT_TIME, **request.options}
     with store.transaction() as transaction:
-        transaction.submit(request.name, request.tasks, None)
+        transaction.submit(
+            request.name, request.tasks, None, asked, normal_template_name(wishes.template), wishes.options
+        )
     try:
         job = executor.submit(request)
     except SubmissionUnknownError:

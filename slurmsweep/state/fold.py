@@ -33,11 +33,17 @@ class Submission:
         name: the unique job name, known before ``sbatch`` is called.
         tasks: number of array elements.
         job: Slurm's id; empty when Slurm refused; None when no answer was recorded: the job may exist all the same.
+        asked: all sbatch options it was submitted with, by long name; None where the record does not say.
+        template: of its batch script; None where the record does not say.
+        wishes: those of the options that stood on the command line.
     """
 
     name: str
     tasks: int
     job: str | None = None
+    asked: dict[str, str | bool] | None = None
+    template: str | None = None
+    wishes: dict[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass
@@ -175,6 +181,9 @@ def _submit(state: Fold, record: Record) -> None:
     known = state.submissions.setdefault(record["name"], Submission(record["name"], record["tasks"]))
     if record.get("job") is not None:
         known.job = record["job"]
+    if record.get("asked") is not None:
+        known.asked, known.template = record["asked"], record.get("template")
+        known.wishes = record.get("wishes", {})
 
 
 def _order(state: Fold, record: Record) -> None:
