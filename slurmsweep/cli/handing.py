@@ -49,7 +49,7 @@ def submit_waves_and_say(store: SweepStore, wishes: Wishes, wish: Learn, args: a
     before = store.fold()
     settings = replace(settings_of(args, wishes, _goal(store, args.count or 0)), learn=asdict(wish))
     with mend.minded(store, settings) as watch:
-        told = submit_in_waves(store, wishes, wish, args.count, wait=False)
+        told = submit_in_waves(store, wishes, wish, args.count, wait=False, is_minded=True)
     _note_minded(store)
     if args.wait:
         _wait(store, Handover((), told.trials), watch, before)
