@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.reading import note
 from slurmsweep.errors import UsageError
 from slurmsweep.launch import mend, start
 from slurmsweep.launch.observe import look
-from slurmsweep.launch.submit import submit
+from slurmsweep.launch.submit import Handover, submit
 from slurmsweep.report.progress import progress
 from slurmsweep.slurm.resources import merge
 from slurmsweep.state.mending import Settings
@@ -16,8 +17,10 @@ from slurmsweep.state.mending import Settings
 if TYPE_CHECKING:
     import argparse
 
+    from slurmsweep.cli.learning import Told
     from slurmsweep.launch.alarms import Alarms
-    from slurmsweep.launch.submit import Handover, Wishes
+    from slurmsweep.launch.submit import Wishes
+    from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
 
@@ -28,13 +31,29 @@ def submit_and_say(store: SweepStore, wanted: int, wishes: Wishes, args: argpars
     watch = None
     if args.mend:
         settings = settings_of(args, wishes, _goal(store, wanted))
-        handed, watch = mend.submit_minded(store, settings, wanted, lambda: submit(store, wanted, wishes))
+        handed, watch = mend.submit_minded(store, settings, wanted, wishes)
     else:
         handed = submit(store, wanted, wishes)
     note_handover(store, handed, is_minded=args.mend)
     if args.wait:
         _wait(store, handed, watch, before)
     return wanted if watch else handed.tasks
+
+
+def submit_waves_and_say(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace) -> Told:
+    """The same where time or memory is learnt on the way; whoever looks after the sweep submits the later waves."""
+    from slurmsweep.cli.learning import submit_in_waves
+
+    if not args.mend:
+        return submit_in_waves(store, wishes, wish, args.count, wait=args.wait)
+    before = store.fold()
+    settings = replace(settings_of(args, wishes, _goal(store, args.count or 0)), learn=asdict(wish))
+    with mend.minded(store, settings) as watch:
+        told = submit_in_waves(store, wishes, wish, args.count, wait=False, is_minded=True)
+    _note_minded(store)
+    if args.wait:
+        _wait(store, Handover((), told.trials), watch, before)
+    return told
 
 
 def note_handover(store: SweepStore, handover: Handover, *, is_minded: bool = False) -> None:
@@ -47,7 +66,7 @@ def note_handover(store: SweepStore, handover: Handover, *, is_minded: bool = Fa
         waiting = f"{handover.kept_back} trials wait without a job: {handover.why}"
         note(f"{waiting}. Nothing is lost: {later} when there is room")
     if is_minded:
-        note(f"the sweep mends itself: `slurmsweep status {sweep}` shows how it goes, and the end is in report.txt")
+        _note_minded(store)
 
 
 def settings_of(args: argparse.Namespace, wishes: Wishes, goal: int | None) -> Settings:
@@ -85,6 +104,11 @@ def pair(text: str, option: str) -> tuple[str, str]:
     return name.lstrip("-"), value if equals else ""
 
 
+def _note_minded(store: SweepStore) -> None:
+    sweep = store.manifest.sweep_id
+    note(f"the sweep mends itself: `slurmsweep status {sweep}` shows how it goes, and the end is in report.txt")
+
+
 def _supervisor(args: argparse.Namespace) -> dict[str, str]:
     """Options of the supervisor's job, which sbatch has. Raises UsageError."""
     options = dict(pair(text, "--mend-sbatch") for text in args.mend_sbatch)
@@ -104,7 +128,7 @@ def _wait(store: SweepStore, handed: Handover, watch: Alarms | None, before: Fol
     try:
         with progress(handed.tasks + handed.kept_back, before) as show:
             if watch is None:
-                start.wait_for_jobs(store, [array.job for array in handed], handed.tasks, show)
+                start.wait_for_jobs(store, [array.job for array in handed], handed.tasks, show, before)
             elif not mend.wait_until_over(store, watch, show):
                 note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")
     except KeyboardInterrupt:

@@ -34,7 +34,9 @@ class Told:
     document: dict[str, Any]
 
 
-def submit_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, count: int | None, *, wait: bool) -> Told:
+def submit_in_waves(  # noqa: PLR0913 - what a command line says
+    store: SweepStore, wishes: Wishes, wish: Learn, count: int | None, *, wait: bool, is_minded: bool = False
+) -> Told:
     """Submit the next wave; with ``wait`` all of them, each after the one before it has ended.
 
     Raises:
@@ -48,7 +50,7 @@ def submit_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, count: int |
         wave = next_wave(gather(store, snapshot, wishes, wish, left), wish)
         jobs = _carry_out(store, wave, wishes, told)
         if wave.step in (Step.NOTHING, Step.STUCK) or not wait:
-            _say_what_is_next(store, wave, count)
+            _say_what_is_next(store, wave, count, is_minded=is_minded)
             break
         _wait(store, wave, jobs, snapshot.fold)
         if wave.step is Step.REST:
@@ -84,12 +86,13 @@ def _wait(store: SweepStore, wave: Wave, jobs: list[str], before: Fold) -> None:
         raise
 
 
-def _say_what_is_next(store: SweepStore, wave: Wave, count: int | None) -> None:
+def _say_what_is_next(store: SweepStore, wave: Wave, count: int | None, *, is_minded: bool) -> None:
     sweep = store.manifest.sweep_id
     if wave.step is Step.STUCK:
         note(f"`slurmsweep trials {sweep}` shows why; after mending, `slurmsweep resubmit {sweep}` runs them again")
     elif wave.left and wave.step in (Step.CANARIES, Step.WAIT):
         again = "the same command again" if count is None else f"the same command with --count {wave.left}"
+        again = "the supervisor" if is_minded else again
         note(f"{wave.left} trials are left: when these have ended, {again} submits them with what was learnt")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.efficiency import note_efficiency
-from slurmsweep.cli.handing import check_mending, pair, submit_and_say
+from slurmsweep.cli.handing import check_mending, pair, submit_and_say, submit_waves_and_say
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
@@ -205,10 +205,8 @@ def start_agents(
 
 def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace) -> int:
     """The same where time or memory is learnt on the way."""
-    from slurmsweep.cli.learning import submit_in_waves
-
     before = store.fold().counts().get(TrialState.FINISHED, 0)
-    told = submit_in_waves(store, wishes, wish, args.count, wait=args.wait)
+    told = submit_waves_and_say(store, wishes, wish, args)
     if args.wait:
         return _show_result(store, args, expected=before + told.trials) or int(told.is_stuck)
     if args.json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ from slurmsweep.launch.reconcile import reconcile
 from slurmsweep.launch.resubmit import Rules, carry_out, plan_resubmission
 from slurmsweep.launch.start import JOURNAL_PERIOD, unclaimed
 from slurmsweep.launch.submit import Handover, Wishes, job_options, recover_submissions, submit
+from slurmsweep.launch.walltime import Learn, Step, next_wave
+from slurmsweep.launch.waves import carry_out, gather
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.view import SweepView
 from slurmsweep.slurm import queue
@@ -38,7 +41,7 @@ from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.mending import LastRound, Mending, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from slurmsweep.launch.observe import Snapshot
     from slurmsweep.state.fold import Fold
@@ -99,31 +102,33 @@ def begin(store: SweepStore, settings: Settings) -> Alarms:
     return watch
 
 
-def submit_minded(
-    store: SweepStore, settings: Settings, wanted: int, hand_over: Callable[[], Handover]
-) -> tuple[Handover, Alarms]:
-    """Submit with somebody to look after it: the clock waits in Slurm before the first array does.
-
-    Args:
-        store: of the sweep.
-        settings: how it mends itself.
-        wanted: number of jobs.
-        hand_over: submits them. What finds no room at all is left to the supervisor.
+@contextmanager
+def minded(store: SweepStore, settings: Settings) -> Iterator[Alarms]:
+    """Submit something with somebody to look after it: the clock waits in Slurm before the first array does.
 
     Raises:
-        UsageError, SchedulerError: as :func:`begin` and ``hand_over`` do; where Slurm refused everything nobody looks
-            after the sweep.
+        UsageError, SchedulerError: as :func:`begin` and the body do; where Slurm refused everything nobody looks after
+            the sweep.
     """
     watch = begin(store, settings)
     try:
-        handed = hand_over() if wanted else Handover(())
-    except JobLimitError as error:
-        handed = Handover((), wanted, str(error))
+        yield watch
     except SubmissionRefusedError:
         if not live_elements(store.fold()).arrays:
             watch.stop()
         raise
-    watch.wake_after(live_elements(store.fold()).arrays, min(_SOON, settings.every) if handed.kept_back else None)
+    watch.wake_after(live_elements(store.fold()).arrays)
+
+
+def submit_minded(store: SweepStore, settings: Settings, wanted: int, wishes: Wishes) -> tuple[Handover, Alarms]:
+    """Submit ``wanted`` jobs and look after them; what finds no room is left to the supervisor. Raises as minded."""
+    with minded(store, settings) as watch:
+        try:
+            handed = submit(store, wanted, wishes) if wanted else Handover(())
+        except JobLimitError as error:
+            handed = Handover((), wanted, str(error))
+    if handed.kept_back:
+        watch.wake_after(live_elements(store.fold()).arrays, min(_SOON, settings.every))
     return handed, watch
 
 
@@ -321,10 +326,25 @@ def _submit_open(store: SweepStore, settings: Settings, this: Round) -> None:
         )
         return
     try:
-        _note(this, submit(store, wanted, _wishes(settings)))
+        if settings.learn:
+            _submit_wave(store, settings, snapshot, wanted, this)
+        else:
+            _note(this, submit(store, wanted, _wishes(settings)))
     except JobLimitError as error:
         this.kept_back += wanted
         this.said.append(f"{wanted} trials wait without a job: {error}")
+
+
+def _submit_wave(store: SweepStore, settings: Settings, snapshot: Snapshot, wanted: int, this: Round) -> None:
+    """The next wave, with the time and memory that were learnt so far."""
+    wish = Learn(**settings.learn)
+    count = wanted if store.manifest.trials is None else None
+    wave = next_wave(gather(store, snapshot, _wishes(settings), wish, count), wish)
+    this.said += wave.reasons
+    for _, array in carry_out(store, wave, _wishes(settings)):
+        this.said.append(f"submitted job {array.job}: {array.tasks} trials")
+    if wave.step is Step.STUCK:
+        this.remark(f"{wanted} trials were not submitted: {'; '.join(wave.reasons)}")
 
 
 def _came_to_nothing(snapshot: Snapshot) -> bool:

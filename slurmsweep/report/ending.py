@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: The cause of an end that only Slurm's accounting could have explained.
 UNKNOWN = "lost"
 
+#: Causes that say what was done to an attempt and not why: memory, a node, an urgent job, a person. Accounting knows.
+BY_WHOM = ("terminated", "requeued", "signal 9", "signal 15")
+
 #: Trials named in a line of text; all of them are in the document.
 _NAMED = 12
 
@@ -60,6 +63,7 @@ def ending_document(
         "requeues": dict(requeues or {}),
         "unfinished": [_unfinished(view, number) for number in _numbers_not_finished(view)],
         "unknown": sum(1 for _, attempt in ends if _cause(attempt) == UNKNOWN),
+        "unexplained": {} if accounting == "used" else _unexplained(ends),
         "accounting": accounting,
         "arrays": [{"job": s.job, "tasks": s.tasks} for s in view.fold.submissions.values() if s.job],
         "rounds": rounds,
@@ -88,7 +92,7 @@ def ending_text(document: Mapping[str, Any]) -> str:
     if document["nodes"]:
         words = ", ".join(f"{node} {n}" for node, n in document["nodes"].items())
         lines.append(f"  attempts that did not finish, by node: {words}")
-    lines.append(_unknown_words(document))
+    lines += _unknown_words(document)
     if document["unfinished"]:
         lines.append("not finished, and not run again")
         lines += [_unfinished_words(trial) for trial in document["unfinished"]]
@@ -174,11 +178,21 @@ def _unfinished_words(trial: Mapping[str, Any]) -> str:
     return f"  trial {trial['trial']}: {state}, log {printable(trial['log'])}"
 
 
-def _unknown_words(document: Mapping[str, Any]) -> str:
-    if document["unknown"] == 0:
-        return "  causes    all known"
-    only = "" if document["accounting"] == "used" else " (accounting is off or silent, and only it could tell)"
-    return f"  unknown   the cause of {document['unknown']} ends{only}: the process was gone without a word"
+def _unexplained(ends: Sequence[tuple[Trial, Attempt]]) -> dict[str, int]:
+    causes = Counter(_cause(attempt) for _, attempt in ends)
+    return {cause: causes[cause] for cause in BY_WHOM if causes[cause]}
+
+
+def _unknown_words(document: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if document["unknown"]:
+        lines.append(f"  unknown   the cause of {document['unknown']} ends: the process was gone without a word")
+    if document["unexplained"]:
+        words = ", ".join(f"{n} {cause}" for cause, n in document["unexplained"].items())
+        lines.append(f"  unknown   why these were made to end: {words}")
+    if lines and document["accounting"] != "used":
+        lines.append(f"            (Slurm's accounting would tell: {printable(document['accounting'])})")
+    return lines or ["  causes    all known"]
 
 
 def _when(document: Mapping[str, Any]) -> list[str]:

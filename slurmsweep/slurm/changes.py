@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
 from slurmsweep.slurm.commands import call
 from slurmsweep.slurm.refusals import advice
+from slurmsweep.slurm.resources import mebibytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,9 +24,6 @@ _WIDTH = "ArrayTaskThrottle"
 
 #: scontrol takes MiB without a unit.
 _IN_MEBIBYTES = ("mem", "mem-per-cpu")
-_MEMORY = re.compile(r"(\d+)([KMGT]?)B?", re.IGNORECASE)
-_PER_UNIT = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2}
-
 #: What scontrol says of elements that started or ended since they were looked at, and of those it changed.
 _NOT_WAITING = ("no longer pending", "already finished", "Invalid job id specified")
 _CHANGED = "No error"
@@ -89,7 +86,7 @@ def _explained(line: str) -> str:
 
 
 def _mebibytes(option: str, value: str | bool) -> int:  # noqa: FBT001 - the value of an option
-    found = _MEMORY.fullmatch(str(value))
-    if not found:
+    found = mebibytes(str(value))
+    if found is None:
         raise UsageError(f"--{option} {value}: write memory as 512M or 4G")
-    return max(1, round(int(found[1]) * _PER_UNIT[found[2].upper()]))
+    return max(1, round(found))

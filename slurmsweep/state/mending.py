@@ -34,6 +34,8 @@ class Settings:
         supervisor: sbatch options of the supervisor's own job.
         every: minutes after which a round is held although no array has ended.
         rules: what is run again: the fields of the resubmission's rules that were given.
+        learn: what is learnt instead of asked (the fields of :class:`slurmsweep.launch.walltime.Learn`); empty for
+            nothing.
     """
 
     template: str = "array"
@@ -43,6 +45,7 @@ class Settings:
     supervisor: dict[str, str] = field(default_factory=dict)
     every: int = 60
     rules: dict[str, Any] = field(default_factory=dict)
+    learn: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def sweep(slurmsweep, tmp_path):
         (("--sbatch", "ntasks=4"), "cannot be changed on jobs that are submitted"),
         (("--sbatch", "nonsense=4"), "not an option of sbatch"),
         (("--time", "soon"), "not a time"),
-        (("--mem", "much"), "MiB, or 4G"),
+        (("--mem", "much"), "not a memory"),
         (("--width", "4", "--running"), "give --time too"),
         (("--sbatch", "comment=a\nb"), "control character"),
     ],

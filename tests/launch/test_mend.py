@@ -133,21 +133,23 @@ def held(store, slurm, **kwargs):
 def test_both_alarms_have_their_places_before_the_first_array_does(slurm, make_store):
     store = make_store(4)
 
-    handed, _ = submit_minded(store, Settings(every=30), 4, lambda: submitting.submit(store, 4, submitting.Wishes()))
+    handed, _ = submit_minded(store, Settings(every=30), 4, submitting.Wishes())
 
     [array] = handed
     assert all(int(alarm) < int(array.job) for alarm in slurm.alarms)
     assert slurm.waiting() == {"clock": When(seconds=1800), "mend": When((array.job,))}
 
 
-def test_a_refused_submission_leaves_no_supervisor_behind(slurm, make_store):
+def test_a_refused_submission_leaves_no_supervisor_behind(slurm, make_store, monkeypatch):
     store = make_store(4)
 
-    def refused():
+    def refuse(request):
         raise SubmissionRefusedError("Invalid qos specification")
 
+    monkeypatch.setattr(submitting.executor, "submit", refuse)
+
     with pytest.raises(SubmissionRefusedError, match="qos"):
-        submit_minded(store, Settings(), 4, refused)
+        submit_minded(store, Settings(), 4, submitting.Wishes())
 
     assert slurm.waiting() == {}
 
@@ -156,7 +158,7 @@ def test_what_finds_no_room_at_all_is_left_to_the_supervisor(slurm, make_store):
     store = make_store(4)
     slurm.room = 0
 
-    handed, _ = submit_minded(store, Settings(), 4, lambda: submitting.submit(store, 4, submitting.Wishes()))
+    handed, _ = submit_minded(store, Settings(), 4, submitting.Wishes())
 
     assert (handed.kept_back, handed.tasks) == (4, 0)
     assert slurm.waiting() == {"clock": When(seconds=600)}
@@ -164,7 +166,7 @@ def test_what_finds_no_room_at_all_is_left_to_the_supervisor(slurm, make_store):
 
 def test_a_round_runs_failed_trials_again_and_the_next_one_waits_for_them(slurm, make_store, monkeypatch):
     store = make_store(3)
-    submit_minded(store, Settings(), 3, lambda: submitting.submit(store, 3, submitting.Wishes()))
+    submit_minded(store, Settings(), 3, submitting.Wishes())
     run_trials(store, slurm.arrays[0][0], [TrialState.FINISHED, TrialState.FAILED, TrialState.FINISHED])
     slurm.end(slurm.arrays[0][0])
     as_supervisor(monkeypatch, slurm)
@@ -180,7 +182,7 @@ def test_a_round_runs_failed_trials_again_and_the_next_one_waits_for_them(slurm,
 def test_what_a_limit_kept_back_is_submitted_by_the_supervisor(slurm, make_store):
     store = make_store(10)
     slurm.room = 4
-    submit_minded(store, Settings(), 10, lambda: submitting.submit(store, 10, submitting.Wishes()))
+    submit_minded(store, Settings(), 10, submitting.Wishes())
     assert sum(tasks for _, tasks in slurm.arrays) == 4
     slurm.room = 5
 
@@ -197,7 +199,7 @@ def test_what_a_limit_kept_back_is_submitted_by_the_supervisor(slurm, make_store
 
 def test_at_the_end_there_is_a_report_and_no_supervisor(slurm, make_store, monkeypatch):
     store = make_store(2)
-    submit_minded(store, Settings(), 2, lambda: submitting.submit(store, 2, submitting.Wishes()))
+    submit_minded(store, Settings(), 2, submitting.Wishes())
     run_trials(store, slurm.arrays[0][0], [TrialState.FINISHED] * 2)
     slurm.end(slurm.arrays[0][0])
     as_supervisor(monkeypatch, slurm)
@@ -318,7 +320,7 @@ def test_a_node_that_may_not_submit_is_said_so(slurm, make_store):
 
 def test_jobs_that_never_get_to_a_trial_are_not_submitted_for_ever(slurm, make_store):
     store = make_store(3)
-    submit_minded(store, Settings(), 3, lambda: submitting.submit(store, 3, submitting.Wishes()))
+    submit_minded(store, Settings(), 3, submitting.Wishes())
     for _ in range(4):
         for job, _tasks in slurm.arrays:
             slurm.end(job)

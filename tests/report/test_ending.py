@@ -78,9 +78,25 @@ def test_the_text_says_it_in_words(store):
     assert "excluded: n7" in text
 
 
-@pytest.mark.parametrize(("accounting", "words"), [("used", "the cause of 2 ends:"), ("off", "only it could tell")])
-def test_what_nobody_knows_is_called_unknown(store, accounting, words):
-    assert words in ending_text(document_of(store, accounting=accounting))
+def test_what_nobody_knows_is_called_unknown(store):
+    text = ending_text(document_of(store))
+
+    assert "unknown   the cause of 2 ends" in text
+    assert "accounting would tell" not in text
+
+
+def test_without_accounting_why_an_attempt_was_made_to_end_is_unknown_too(make_store):
+    store = make_store(2)
+    _run(
+        store, [Outcome(TrialState.KILLED, "terminated", ended=1.0), Outcome(TrialState.CRASHED, "timeout", ended=2.0)]
+    )
+
+    document = document_of(store, accounting="off")
+
+    assert (document["unknown"], document["unexplained"]) == (0, {"terminated": 1})
+    assert "unknown   why these were made to end: 1 terminated" in ending_text(document)
+    assert "accounting would tell: off" in ending_text(document)
+    assert document_of(store)["unexplained"] == {}
 
 
 def test_a_sweep_in_which_nothing_went_wrong_says_so(make_store):
