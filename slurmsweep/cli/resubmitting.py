@@ -13,7 +13,7 @@ from slurmsweep.launch.observe import look
 from slurmsweep.launch.reasons import reasons
 from slurmsweep.launch.reconcile import Settled, give_back
 from slurmsweep.launch.reconcile import reconcile as reconcile_sweep
-from slurmsweep.launch.resubmit import Rules, carry_out, plan_resubmission
+from slurmsweep.launch.resubmit import Rules, plan_resubmission, run_again
 from slurmsweep.launch.start import Backend
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -93,7 +93,7 @@ def _run_here(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Name
 
 
 def _submit(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
-    for array in carry_out(store, plan, wishes):
+    for array in run_again(store, plan, wishes):
         note(f"submitted job {array.job}: {array.tasks} trials")
     return start_agents(store, Backend.SLURM, wishes, args, count=0 if plan.assigned else None)
 
@@ -105,10 +105,8 @@ def _say(plan: Plan, *, dry_run: bool) -> None:
         causes = sorted({plan.whys[slot.trial].partition(" with ")[0] for slot in slots})
         beside = f", {given}" if str(given) else ""
         note(f"{verb}: trials {named} ({', '.join(causes)}){beside}")
-    for number, why in plan.left.items():
-        note(f"trial {number} is not run again: {why}")
-    for remark in plan.remarks:
-        note(remark)
+    for line in (*plan.left_words(), *plan.remarks):
+        note(line)
     if dry_run and not plan.groups:
         note("nothing to run again")
 

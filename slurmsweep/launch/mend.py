@@ -25,7 +25,7 @@ from slurmsweep.launch.alarms import Alarms
 from slurmsweep.launch.elements import live_elements
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.reconcile import reconcile
-from slurmsweep.launch.resubmit import Rules, carry_out, plan_resubmission
+from slurmsweep.launch.resubmit import Rules, plan_resubmission, run_again
 from slurmsweep.launch.start import JOURNAL_PERIOD, unclaimed
 from slurmsweep.launch.submit import Handover, Wishes, job_options, recover_submissions, submit
 from slurmsweep.launch.walltime import Learn, Step, next_wave
@@ -51,8 +51,11 @@ if TYPE_CHECKING:
 #: Minutes until the next round where trials wait for room: jobs of others end at any time.
 _SOON = 10
 
-#: Attempts of one trial, where nobody said.
+#: Attempts of a trial at most, unless somebody says otherwise.
 _MOST_ATTEMPTS = 3
+
+#: Causes of ends that a person, or the search, wanted.
+_ON_PURPOSE = frozenset({"cancelled", "interrupted", "early_terminate"})
 
 #: Arrays one after the other whose jobs end before they get to a trial (a module that does not load, say).
 _FRUITLESS = 2
@@ -298,16 +301,15 @@ def _be_watched_over(store: SweepStore, watch: Alarms, this: Round) -> None:
 
 
 def _run_again(store: SweepStore, settings: Settings, this: Round) -> None:
-    rules = Rules(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules})
+    """Give back what ended and did not finish, within bounds, with what it lacked; what a person ended stays ended."""
+    rules = Rules(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules}, spared=_ON_PURPOSE)
     plan = plan_resubmission(store, rules, _wishes(settings))
-    for remark in plan.remarks:
+    for remark in (*plan.remarks, *plan.left_words()):
         this.remark(remark)
-    for number, why in plan.left.items():
-        this.remark(f"trial {number} is not run again: {why}")
     if plan.slots:
         this.said.append(f"to be run again: trials {', '.join(str(slot.trial) for slot in plan.slots)}")
     try:
-        for array in carry_out(store, plan, _wishes(settings)):
+        for array in run_again(store, plan, _wishes(settings), takes_up=False):
             this.said.append(f"submitted job {array.job}: {array.tasks} trials")
     except JobLimitError as error:
         this.said.append(f"no room for jobs with more time or memory: {error}")
@@ -317,7 +319,7 @@ def _submit_open(store: SweepStore, settings: Settings, this: Round) -> None:
     """One job for each trial that nobody has claimed and no job waits for."""
     snapshot = look(store)
     wanted = _open_trials(store, settings, snapshot)
-    if wanted <= 0:
+    if wanted <= 0 or snapshot.fold.word is not None:  # ordered since the round began
         return
     if _came_to_nothing(snapshot):
         this.remark(
@@ -410,7 +412,7 @@ def _write_report(store: SweepStore, this: Round) -> None:
         accounting=known.accounting,
         rounds=this.number,
         notes=this.notes,
-        requeues=known.put_back,
+        slurm_says=known.ends,
     )
     Mending(store.layout, store.access).write_report(ending_text(document), document)
     this.said.append(f"nothing is left to do; the report is {store.layout.report_text}")

@@ -67,13 +67,27 @@ def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) ->
     return Settled(tuple(ended), tuple(voided), unknown, tuple(explained))
 
 
-def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str, *, assigned: bool = False) -> list[Slot]:
-    """Let every ended, not finished trial that is ``wanted`` be claimed again; a paused or ended sweep runs again.
+def give_back(
+    store: SweepStore,
+    wanted: Callable[[Trial], bool],
+    why: str,
+    *,
+    assigned: bool = False,
+    takes_up: bool = True,
+) -> list[Slot]:
+    """Let every ended, not finished trial that is ``wanted`` be claimed again.
 
-    With ``assigned`` each gets a job of its own, and others do not take it before nothing else is left.
+    Args:
+        store: of the sweep.
+        wanted: asked about each, under the lock.
+        why: for the record.
+        assigned: each gets a job of its own, and others do not take it before nothing else is left.
+        takes_up: a paused or ended sweep runs again; else nothing is given back there.
     """
     with store.transaction() as transaction:
         fold = store.fold()
+        if fold.word is not None and not takes_up:
+            return []
         if fold.word is not None:
             transaction.order(SweepState.RUNNING)
         chosen = [trial for trial in may_run_again(fold) if wanted(trial)]

@@ -38,6 +38,7 @@ class Rules:
         max_attempts: a trial with so many has had its chance; None for no bound.
         time_factor: times the time it had, for a trial that ran out of it.
         mem_factor: times the memory, likewise.
+        spared: causes of ends that somebody wanted: such trials are left out, without a word.
         force: also those that fail alike, and those that had all the partition gives.
     """
 
@@ -47,6 +48,7 @@ class Rules:
     max_attempts: int | None = None
     time_factor: float = 2.0
     mem_factor: float = 2.0
+    spared: frozenset[str] = frozenset()
     force: bool = False
 
     @property
@@ -60,6 +62,7 @@ class Rules:
             (not self.states or ended.state in self.states)
             and (not self.causes or ended.cause in self.causes)
             and (self.trials is None or ended.number in self.trials)
+            and ended.cause not in self.spared
         )
 
 
@@ -151,6 +154,13 @@ class Plan:
         """All attempts, by trial."""
         return sorted((slot for slots in self.groups.values() for slot in slots), key=lambda slot: slot.trial)
 
+    def left_words(self) -> list[str]:
+        """Why some trials are not run again, a line for each reason."""
+        by_reason = defaultdict(list)
+        for number, why in self.left.items():
+            by_reason[why].append(str(number))
+        return [f"not run again: trials {', '.join(numbers)} ({why})" for why, numbers in by_reason.items()]
+
     def to_json(self) -> dict[str, Any]:
         """The document of ``resubmit --dry-run --json``."""
         return {
@@ -206,7 +216,7 @@ def _refusal(trial: Ended, rules: Rules, alike: dict[int, str]) -> str:
     if trial.goes_on:
         return "its job waits in Slurm, and goes on with it"
     if rules.max_attempts is not None and trial.next > rules.max_attempts:
-        return f"it has had {trial.next - 1} attempts"
+        return f"given up after {trial.next - 1} attempts"
     if trial.number in alike:
         return f"fails as others do: {alike[trial.number]}"
     return ""

@@ -62,27 +62,33 @@ def plan_resubmission(store: SweepStore, rules: Rules, wishes: Wishes | None) ->
     return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
 
 
-def carry_out(store: SweepStore, plan: Plan, wishes: Wishes) -> list[Submitted]:
+def run_again(store: SweepStore, plan: Plan, wishes: Wishes, *, takes_up: bool = True) -> list[Submitted]:
     """Give the trials back; those that need more than the others, or were chosen, get jobs of their own at once.
 
-    For the rest the caller submits what is open: see :func:`give_back_only` for what that takes.
+    For the rest the caller submits what is open. A paused or ended sweep runs again, unless ``takes_up`` is False.
 
     Raises: as :func:`slurmsweep.launch.submit.submit`. What was given back stays, and any later submission finds it.
     """
     submitted: list[Submitted] = []
     for given, slots in plan.groups.items():
         if given == Given() and not plan.assigned and not plan.avoided:
-            give_back_only(store, slots)
-        elif again := give_back_only(store, slots, assigned=True):
+            give_back_only(store, slots, takes_up=takes_up)
+        elif again := give_back_only(store, slots, assigned=True, takes_up=takes_up):
             submitted += submit_slots(store, again, _with(wishes, given, plan.avoided))
     return submitted
 
 
-def give_back_only(store: SweepStore, slots: Collection[Slot], *, assigned: bool = False) -> list[Slot]:
+def give_back_only(
+    store: SweepStore, slots: Collection[Slot], *, assigned: bool = False, takes_up: bool = True
+) -> list[Slot]:
     """Let these attempts be claimed, as far as their trials are still as the plan saw them."""
     wanted = set(slots)
     return give_back(
-        store, lambda trial: Slot(trial.number, trial.newest + 1) in wanted, why="resubmit", assigned=assigned
+        store,
+        lambda trial: Slot(trial.number, trial.newest + 1) in wanted,
+        why="resubmit",
+        assigned=assigned,
+        takes_up=takes_up,
     )
 
 
@@ -151,4 +157,4 @@ def _nodes(fold: Fold, plan: Plan) -> dict[str, Node]:
     return {node: Node(failures[node], len(numbers), good[node]) for node, numbers in bad.items()}
 
 
-__all__ = ["Plan", "Rules", "carry_out", "give_back_only", "plan_resubmission"]
+__all__ = ["Plan", "Rules", "give_back_only", "plan_resubmission", "run_again"]

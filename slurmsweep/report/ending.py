@@ -35,7 +35,7 @@ def ending_document(
     accounting: str,
     rounds: int,
     notes: Sequence[str] = (),
-    requeues: Mapping[str, int] | None = None,
+    slurm_says: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """What happened.
 
@@ -44,7 +44,7 @@ def ending_document(
         accounting: ``used``, ``off``, or why it said nothing.
         rounds: of mending.
         notes: lines of theirs worth keeping, such as why a trial was given up.
-        requeues: what Slurm says of incarnations it put back, by its words.
+        slurm_says: its accounting's words for jobs that did not complete, and how many of each.
     """
     ends = list(_ends(view))
     counts = {state.value: n for state, n in view.counts().items() if n}
@@ -60,7 +60,7 @@ def ending_document(
         "run_again": sum(max(0, _started(trial) - 1) for trial in view.fold.trials.unsettled()),
         "ends": _causes(ends),
         "nodes": _nodes(ends),
-        "requeues": dict(requeues or {}),
+        "slurm_says": dict(slurm_says or {}),
         "unfinished": [_unfinished(view, number) for number in _numbers_not_finished(view)],
         "unknown": sum(1 for _, attempt in ends if _cause(attempt) == UNKNOWN),
         "unexplained": {} if accounting == "used" else _unexplained(ends),
@@ -86,9 +86,9 @@ def ending_text(document: Mapping[str, Any]) -> str:
     if document["ends"]:
         lines.append("what went wrong")
         lines += [f"  {_end_words(end)}" for end in document["ends"]]
-    if document["requeues"]:
-        words = ", ".join(f"{n} {word}" for word, n in document["requeues"].items())
-        lines.append(f"  of the requeued, Slurm says: {words}")
+    if document["slurm_says"]:
+        words = ", ".join(f"{n} {word}" for word, n in document["slurm_says"].items())
+        lines.append(f"  Slurm's own words for jobs that did not complete: {words}")
     if document["nodes"]:
         words = ", ".join(f"{node} {n}" for node, n in document["nodes"].items())
         lines.append(f"  attempts that did not finish, by node: {words}")

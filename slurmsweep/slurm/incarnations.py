@@ -1,4 +1,4 @@
-"""How often Slurm put jobs back, and why: what only its accounting keeps."""
+"""How jobs ended that did not complete, every incarnation of them: what only Slurm's accounting keeps."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.slurm.commands import call, first_line, installed
-from slurmsweep.slurm.jobstates import base_word
+from slurmsweep.slurm.jobstates import base_word, meaning
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-#: Last words of an incarnation that was followed by another one.
-_PUT_BACK = ("NODE_FAIL", "PREEMPTED", "REQUEUED", "BOOT_FAIL")
 
 
 @dataclass(frozen=True)
@@ -21,11 +18,11 @@ class Incarnations:
     """What accounting says of a sweep's jobs.
 
     Attributes:
-        put_back: number of incarnations that were followed by another, by Slurm's word.
+        ends: incarnations that did not complete, by Slurm's last word: those that were put back, too.
         accounting: ``used``, ``off``, or the words it failed with.
     """
 
-    put_back: dict[str, int] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
     accounting: str = "off"
 
 
@@ -42,4 +39,4 @@ def count_incarnations(jobs: Collection[str]) -> Incarnations:
 def parse_incarnations(text: str) -> dict[str, int]:
     """Lines of ``sacct -X -D -P`` such as ``19_7|NODE_FAIL``."""
     words = [base_word(line.rpartition("|")[2]) for line in text.splitlines() if "|" in line]
-    return dict(Counter(word for word in words if word in _PUT_BACK))
+    return dict(Counter(word for word in words if word != "COMPLETED" and not meaning(word).alive).most_common())

@@ -82,7 +82,9 @@ def is_meant(name: str, entity: str | None = None, project: str | None = None) -
     """
     if entity is not None or project is not None:
         return True
-    return name.count("/") == 2 and name[0] not in "/.~" and not _names_our_folder(name) and not os.path.exists(name)
+    if name.count("/") != 2 or name[0] in "/~" or any(part in ("", ".", "..") for part in name.split("/")):
+        return False  # a path, and no name of W&B's
+    return not _names_our_folder(name) and not os.path.exists(name)
 
 
 def parse(name: str, environ: Mapping[str, str], entity: str | None = None, project: str | None = None) -> CloudSweep:

@@ -246,15 +246,16 @@ def _what_the_report_misses(weekend: Weekend, document: dict):
         causes[end["cause"]] += end["attempts"]
     if causes.total() - causes["requeued"] < weekend.agents + weekend.hung:
         yield f"the report has too few of what was killed: {dict(causes)}"
-    with_accounting = document["accounting"] == "used"
-    if causes["timeout"] < (weekend.timeouts if with_accounting else weekend.in_order):
+    says = Counter(document["slurm_says"])
+    if causes["timeout"] < weekend.in_order:
         yield f"the report has too few time limits: {dict(causes)}"
-    if with_accounting:
-        if causes["oom"] < weekend.memory:
-            yield f"the report has too few out of memory: {dict(causes)}"
-        put_back = document["requeues"]
-        if put_back.get("PREEMPTED", 0) < weekend.preemptions or not put_back.get("NODE_FAIL"):
-            yield f"the report has too few preemptions or node failures: {put_back}"
+    if document["accounting"] == "used":
+        if causes["timeout"] + says["TIMEOUT"] < weekend.timeouts:
+            yield f"the report has too few time limits: {dict(causes)}, {dict(says)}"
+        if says["OUT_OF_MEMORY"] < weekend.memory:
+            yield f"the report has too few out of memory: {dict(says)}"
+        if says["PREEMPTED"] < weekend.preemptions or not says["NODE_FAIL"]:
+            yield f"the report has too few preemptions or node failures: {dict(says)}"
     elif document["unknown"] != causes["lost"]:
         yield f"the report says {document['unknown']} causes are unknown, and {causes['lost']} are"
 

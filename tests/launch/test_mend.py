@@ -209,7 +209,7 @@ def test_at_the_end_there_is_a_report_and_no_supervisor(slurm, make_store, monke
     assert last.is_over
     assert slurm.waiting() == {}
     document = json.loads(Path(store.layout.report_json).read_text())
-    assert (document["counts"], document["requeues"]) == ({"finished": 2}, {"NODE_FAIL": 2})
+    assert (document["counts"], document["slurm_says"]) == ({"finished": 2}, {"NODE_FAIL": 2})
     assert "2 finished" in Path(store.layout.report_text).read_text()
     assert attendance(store).is_over
 
@@ -356,7 +356,50 @@ def test_nobody_left_is_shown(slurm, make_store):
     assert not attendance(store).is_over
 
 
-def test_what_was_put_back_is_counted_by_slurms_word():
-    text = "19_0|NODE_FAIL\n19_0|COMPLETED\n19_1|PREEMPTED\n19_2|CANCELLED by 0\n19_3|REQUEUED\n19_4|PREEMPTED\n"
+def test_what_did_not_complete_is_counted_by_slurms_word():
+    text = "19_0|NODE_FAIL\n19_0|COMPLETED\n19_1|PREEMPTED\n19_2|CANCELLED by 0\n19_3|RUNNING\n19_4|PREEMPTED\n"
 
-    assert parse_incarnations(text) == {"NODE_FAIL": 1, "PREEMPTED": 2, "REQUEUED": 1}
+    assert parse_incarnations(text) == {"PREEMPTED": 2, "NODE_FAIL": 1, "CANCELLED": 1}
+
+
+def test_a_trial_is_given_up_after_some_attempts_and_the_report_says_so(slurm, make_store):
+    store = make_store(1)
+    submit_minded(store, Settings(rules={"max_attempts": 2}), 1, submitting.Wishes())
+    for _ in range(2):
+        job, _tasks = slurm.arrays[-1]
+        run_trials(store, job, [TrialState.FAILED])
+        slurm.end(job)
+        last, _ = held(store, slurm)
+
+    assert ([tasks for _, tasks in slurm.arrays], last.is_over) == ([1, 1], True)
+    assert "trials 0 (given up after 2 attempts)" in Path(store.layout.report_text).read_text()
+
+
+def test_what_a_person_ended_stays_ended(slurm, make_store):
+    store = make_store(1)
+    submit_minded(store, Settings(), 1, submitting.Wishes())
+    claim = store.claim(Owner("n1", 1, 1, "b", job=slurm.arrays[0][0], task=0))
+    store.finish(claim, Outcome(TrialState.KILLED, "cancelled", by="reconcile"))
+    slurm.end(slurm.arrays[0][0])
+
+    last, _ = held(store, slurm)
+
+    assert (len(slurm.arrays), last.is_over) == (1, True)
+
+
+def test_an_order_given_while_a_round_is_held_is_not_undone(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    submit_minded(store, Settings(), 1, submitting.Wishes())
+    run_trials(store, slurm.arrays[0][0], [TrialState.FAILED])
+    slurm.end(slurm.arrays[0][0])
+
+    def stop(store, this):
+        with store.transaction() as transaction:
+            transaction.order(SweepState.FINISHED)
+
+    monkeypatch.setattr(mend, "_release_failed_launches", stop)
+
+    held(store, slurm)
+
+    assert store.fold().word is SweepState.FINISHED
+    assert len(slurm.arrays) == 1

@@ -52,7 +52,7 @@ def document_of(store, **known):
 
 
 def test_every_end_that_was_no_finish_is_counted_by_its_cause(store):
-    document = document_of(store, requeues={"NODE_FAIL": 2}, notes=["excluded: n7"])
+    document = document_of(store, slurm_says={"NODE_FAIL": 2}, notes=["excluded: n7"])
 
     assert document["counts"] == {"finished": 3, "crashed": 1, "failed": 1}
     assert (document["attempts"], document["run_again"]) == (7, 2)
@@ -67,13 +67,13 @@ def test_every_end_that_was_no_finish_is_counted_by_its_cause(store):
 
 
 def test_the_text_says_it_in_words(store):
-    text = ending_text(document_of(store, requeues={"NODE_FAIL": 2}, notes=["excluded: n7"]))
+    text = ending_text(document_of(store, slurm_says={"NODE_FAIL": 2}, notes=["excluded: n7"]))
 
     assert "3 finished, 1 failed, 1 crashed" in text
     assert "7, of which 2 ran a trial again; 1 arrays, 3 rounds of mending" in text
     assert "2 crashed, cause unknown: trials 3" in text
     assert "1 crashed, node_fail: trials 2" in text
-    assert "Slurm says: 2 NODE_FAIL" in text
+    assert "jobs that did not complete: 2 NODE_FAIL" in text
     assert "trial 4: failed (exit 3) at attempt 1" in text
     assert "excluded: n7" in text
 
