@@ -82,7 +82,7 @@ def is_meant(name: str, entity: str | None = None, project: str | None = None) -
     """
     if entity is not None or project is not None:
         return True
-    if name.count("/") != 2 or name[0] in "/~" or any(part in ("", ".", "..") for part in name.split("/")):
+    if name.count("/") != 2 or name[0] in "/~" or any(part in (".", "..") for part in name.split("/")):
         return False  # a path, and no name of W&B's
     return not _names_our_folder(name) and not os.path.exists(name)
 
