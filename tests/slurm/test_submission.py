@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -146,6 +147,14 @@ def test_short_and_spaced_options_of_a_template_are_read(tmp_path):
         ("#!/bin/bash\nmodule load x\n#SBATCH --mem=1G\nslurmsweep agent\n", "line 3: Slurm ignores"),
         ("#!/bin/bash\npython train.py\n", "never runs the agent"),
         ("#!/bin/bash\n#SBATCH --comment='a\nslurmsweep agent\n", "No closing quotation"),
+        ("#!/bin/bash\n# SBATCH --mem=1G\nexec slurmsweep agent $1\n", "line 2: Slurm takes '# SBATCH' for a comment"),
+        ("#!/bin/bash\n\n#SBTACH -c4\nexec slurmsweep agent $1\n", "line 3: Slurm takes '#SBTACH' for a comment"),
+        ("#!/bin/bash\n#sbatch --gres=gpu:1\nexec slurmsweep agent $1\n", "line 2: Slurm takes '#sbatch'"),
+        ("#!/bin/bash\n#BATCH --mem=1G\nexec slurmsweep agent $1\n", "line 2: Slurm takes '#BATCH'"),
+        ('#!/bin/bash\n[ -z "$1" ] && exit 2\nexec slurmsweep agent abcd1234\n', 'line 3: "\\$1", the sweep, is never'),
+        ("#!/bin/bash\nrun_slurmsweep\n", '"\\$1", the sweep, is never used'),
+        ('#!/bin/bash\n#SBATCH --signal=B:USR1@90\ntrue\nslurmsweep agent "$1"\n', "line 4: --signal=B:USR1@90 tells"),
+        ("#!/bin/bash\npython3 -m \\\n  slurmsweep agent $1\n", "line 2: --signal=B:USR1@60 tells the shell alone"),
     ],
 )
 def test_a_template_with_a_mistake_is_explained(tmp_path, text, words):
@@ -153,6 +162,53 @@ def test_a_template_with_a_mistake_is_explained(tmp_path, text, words):
 
     with pytest.raises(UsageError, match=words):
         load_template(str(tmp_path / "bad.sbatch"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#!/bin/bash\n##SBATCH --mem=1G\nexec slurmsweep agent $1\n",
+        "#!/bin/bash\n# sbatch --array=0-3 mine.sbatch SWEEP\n# BATCHES --- of trials\nexec slurmsweep agent $1\n",
+        '#!/bin/bash\n[ -n "$1" ] && exec slurmsweep agent --count 2 "$@"\n',
+        "#!/bin/bash\nif true; then\n  exec python3 -m slurmsweep \\\n    agent ${1}\nfi\n",
+        "#!/bin/bash\n#SBATCH --signal=USR1@60\nslurmsweep agent $1\n",
+        "#!/bin/bash\ntrap 'kill -USR1 $pid' USR1\nslurmsweep agent $1 & pid=$!\nwait\nwait\n",
+        "#!/bin/bash\nsweep=$1\necho 'slurmsweep agent begins'\nexec slurmsweep agent $sweep\n",
+    ],
+)
+def test_what_only_looks_like_a_mistake_is_taken(tmp_path, text):
+    (tmp_path / "fine.sbatch").write_text(text)
+
+    assert load_template(str(tmp_path / "fine.sbatch")).text == text
+
+
+@pytest.mark.parametrize("name", builtin_templates())
+def test_every_template_is_described_and_works_by_hand(name, repository):
+    template = load_template(name)
+
+    assert len(template.description) > 20
+    assert "sbatch --array=" in template.text
+    assert f"job_templates/{name}.sbatch SWEEP" in template.text
+    assert f"slurmsweep submit SWEEP --template {name}" in template.text
+    assert subprocess.run(["bash", "-n", template.path], check=False).returncode == 0
+    without = subprocess.run(["bash", template.path], capture_output=True, text=True, check=False)
+    assert (without.returncode, "usage: sbatch" in without.stderr) == (2, True)
+
+
+def test_templates_are_listed_checked_and_printed(slurmsweep, tmp_path, repository):
+    listed = json.loads(slurmsweep("templates", "--json").stdout)
+    text = (repository / "job_templates" / "gpu.sbatch").read_text()
+    shown = slurmsweep("templates", "gpu")
+
+    assert [row["name"] for row in listed] == builtin_templates()
+    assert listed[builtin_templates().index("array")]["description"] == "One trial a job: the plain template"
+    assert "One trial a job: the plain template\n" in slurmsweep("templates").stdout
+    assert (shown.returncode, shown.stdout) == (0, text)
+    assert json.loads(slurmsweep("templates", "gpu", "--json").stdout)["options"]["gres"] == "gpu:1"
+    (tmp_path / "bad.sbatch").write_text("#!/bin/bash\n# SBATCH --mem=1G\nexec slurmsweep agent $1\n")
+    refused = slurmsweep("templates", "./bad.sbatch")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "bad.sbatch, line 2: Slurm takes '# SBATCH' for a comment" in refused.stderr
 
 
 def test_an_unknown_template_lists_what_there_is():
