@@ -264,12 +264,15 @@ def test_multi_node_gives_all_ranks_of_a_trial_its_parameters_and_rank_0_the_rec
         assert [row["rank"] for row in rows if "rank" in row] == [0]
 
 
+#: Rank 0 saves for longer than Slurm lets processes live that it kills (KillWait=3); the others just end.
 WAITS = """
 import os, signal, sys, time
 def leave(number, frame):
-    open(f"left-{os.environ['RANK']}", "w").write(signal.Signals(number).name)
+    time.sleep(5)
+    open("saved", "w").write(signal.Signals(number).name)
     sys.exit(128 + number)
-signal.signal(signal.SIGTERM, leave)
+if os.environ["RANK"] == "0":
+    signal.signal(signal.SIGTERM, leave)
 open(f"pid-{os.environ['RANK']}", "w").write(str(os.getpid()))
 while True: time.sleep(0.1)
 """
@@ -280,7 +283,9 @@ def pids(folder) -> list[int]:
     return [int(file.read_text()) for file in files if file.exists() and file.read_text()]
 
 
-def test_multi_node_is_stopped_with_all_its_ranks(cluster, on_cluster, create, submit, tmp_path):
+def test_multi_node_is_stopped_with_all_its_ranks_and_rank_0_has_time_to_save(
+    cluster, on_cluster, create, submit, tmp_path
+):
     sweep = create(WAITS, trials=1)
     job = submit(sweep, "multi_node")
     ranks = wait_until(lambda: len(pids(tmp_path)) == 2 and pids(tmp_path))
@@ -292,7 +297,7 @@ def test_multi_node_is_stopped_with_all_its_ranks(cluster, on_cluster, create, s
     wait_until(lambda: counts(on_cluster, sweep) == {"crashed": 1})
     [trial] = json.loads(on_cluster("trials", sweep, "--json").stdout)
     assert trial["cause"] == "timeout"
-    assert [(tmp_path / f"left-{rank}").read_text() for rank in (0, 1)] == ["SIGTERM"] * 2
+    assert (trial["exit_code"], (tmp_path / "saved").read_text()) == (143, "SIGTERM")
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in ranks))
 
 
