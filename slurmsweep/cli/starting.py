@@ -190,9 +190,11 @@ def _start(store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.N
 
 def _submit(store: SweepStore, wanted: int, wishes: Wishes, *, wait: bool) -> None:
     before = store.fold()
-    submitted = submit_arrays(store, wanted, wishes)
+    submitted, left = submit_arrays(store, wanted, wishes), wanted
     for array in submitted:
-        note(f"submitted job {array.job}: {array.tasks} trials")
+        packed = f"{array.tasks} jobs with {array.agents} trials each, " if array.agents > 1 else ""
+        note(f"submitted job {array.job}: {packed}{min(left, array.tasks * array.agents)} trials")
+        left -= array.tasks * array.agents
     if not wait:
         return
     try:

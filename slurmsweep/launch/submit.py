@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.errors import SchedulerError, SubmissionUnknownError
+from slurmsweep.errors import SchedulerError, SubmissionUnknownError, UsageError
 from slurmsweep.slurm import executor, limits, queue
 from slurmsweep.slurm.executor import ArrayRequest
 from slurmsweep.slurm.resources import merge
 from slurmsweep.slurm.template import Template, load_template
-from slurmsweep.state.assignment import MAX_SLOTS
+from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,22 +44,24 @@ class Submitted:
     Attributes:
         job: its id.
         tasks: number of elements.
+        agents: of each element: so many trials it runs side by side.
     """
 
     job: str
     tasks: int
+    agents: int = 1
 
 
 def submit(store: SweepStore, count: int, wishes: Wishes) -> list[Submitted]:
-    """Submit ``count`` single-count agents as arrays under MaxArraySize.
+    """Submit ``count`` single-count agents as arrays under MaxArraySize, several a job where the template packs them.
 
     Raises:
         UsageError: an option or the template is wrong; nothing was submitted.
         SchedulerError: Slurm refused or could not be asked; the arrays submitted before stay, and are in the journal.
     """
     template = load_template(wishes.template)
-    sizes = limits.split(count, limits.max_array_size())
-    return [_submit_array(store, array_request(store, tasks, wishes, template)) for tasks in sizes]
+    sizes = limits.split(count, limits.max_array_size() * (agents_of(template) or 1))
+    return [_submit_array(store, array_request(store, trials, wishes, template)) for trials in sizes]
 
 
 def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> list[Submitted]:
@@ -67,19 +70,21 @@ def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> li
     Attempts beyond the first must have been allowed before (:func:`slurmsweep.launch.reconcile.give_back`).
     """
     template = load_template(wishes.template)
-    size = min(limits.max_array_size(), MAX_SLOTS)
+    agents = agents_of(template) or 1
+    size = min(limits.max_array_size(), MAX_SLOTS // agents) * agents
     parts = [tuple(slots[start : start + size]) for start in range(0, len(slots), size)]
     return [_submit_array(store, array_request(store, len(part), wishes, template, part)) for part in parts]
 
 
 def array_request(
-    store: SweepStore, tasks: int, wishes: Wishes, template: Template | None = None, slots: tuple[Slot, ...] = ()
+    store: SweepStore, trials: int, wishes: Wishes, template: Template | None = None, slots: tuple[Slot, ...] = ()
 ) -> ArrayRequest:
-    """What would be handed to Slurm for ``tasks`` trials. Raises UsageError."""
+    """What would be handed to Slurm for that many trials. Raises UsageError."""
     template = template or load_template(wishes.template)
+    agents = agents_of(template)
     return ArrayRequest(
         name=f"slurmsweep-{store.manifest.sweep_id}-{secrets.token_hex(4)}",
-        tasks=tasks,
+        tasks=-(-trials // (agents or 1)),
         width=wishes.width,
         options=job_options(wishes, store.manifest.config),
         body=template.body,
@@ -87,7 +92,21 @@ def array_request(
         jobs_dir=store.layout.jobs,
         workdir=store.manifest.workdir,
         slots=slots,
+        agents=agents,
     )
+
+
+def agents_of(template: Template) -> int | None:
+    """How many agents a job of the template runs side by side; None where it knows nothing of that. Raises UsageError.
+
+    ``SLURMSWEEP_AGENTS`` here is what the batch script will see.
+    """
+    if template.agents is None:
+        return None
+    text = os.environ.get(AGENTS) or str(template.agents)
+    if not text.isdecimal() or not 0 < int(text) <= MAX_SLOTS:
+        raise UsageError(f"{AGENTS}={text}: write how many trials a job runs side by side, 1 to {MAX_SLOTS}")
+    return int(text)
 
 
 def job_options(wishes: Wishes, config: SweepConfig) -> dict[str, str | bool]:
@@ -108,7 +127,7 @@ def recover_submissions(store: SweepStore) -> None:
 
 def _submit_array(store: SweepStore, request: ArrayRequest) -> Submitted:
     with store.transaction() as transaction:
-        transaction.submit(request.name, request.tasks, None)
+        transaction.submit(request.name, request.tasks, None, request.agents or 1)
     try:
         job = executor.submit(request)
     except SubmissionUnknownError:
@@ -119,7 +138,7 @@ def _submit_array(store: SweepStore, request: ArrayRequest) -> Submitted:
         _record(store, request.name, request.tasks, "")
         raise
     _record(store, request.name, request.tasks, job)
-    return Submitted(job, request.tasks)
+    return Submitted(job, request.tasks, request.agents or 1)
 
 
 def _record(store: SweepStore, name: str, tasks: int, job: str) -> None:

@@ -48,6 +48,7 @@ class ArrayRequest:
         jobs_dir: where script and output go.
         workdir: the job's current folder.
         slots: what each element runs; empty where an element takes the next trial there is.
+        agents: that an element runs side by side; None where the template knows nothing of that.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ArrayRequest:
     jobs_dir: str
     workdir: str
     slots: tuple[Slot, ...] = ()
+    agents: int | None = None
 
 
 def render(request: ArrayRequest) -> str:
@@ -129,7 +131,7 @@ class _ArrayExecutor(SlurmExecutor):
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         """Without what a surrounding job has set: it would be taken for wishes about the new one."""
         inherited = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]
-        inherited.append(assignment.VARIABLE)
+        inherited += [assignment.VARIABLE, assignment.SEAT]
         unset = [word for name in inherited for word in ("-u", name)]
         return ["env", *unset, "LC_ALL=C", "sbatch", str(submission_file_path)]
 
@@ -172,6 +174,7 @@ def _command(request: ArrayRequest) -> str:
         f"export SLURMSWEEP_PYTHON={shlex.quote(sys.executable)}",
         *([f"export SLURMSWEEP_WARNING_SECONDS={warning}"] if warning.isdecimal() else []),
         *([f"export {assignment.VARIABLE}={assignment.to_text(request.slots)}"] if request.slots else []),
+        *([f"export {assignment.AGENTS}={request.agents}"] if request.agents else []),
         "",
         request.body,
     ]

@@ -23,6 +23,7 @@ _NEARLY_SBATCH = re.compile(r"#(\s*)([A-Za-z]+)\s*(?==|\s-{1,2}[A-Za-z])")
 #: A command that runs the agent; one that does so in the place of the shell; the sweep among a command's words.
 _AGENT = re.compile(r"slurmsweep\S*\s+agent\b")
 _EXEC = re.compile(r"(?:^|[;&|({]|\bthen|\belse|\bdo)\s*exec\s")
+_AGENTS = re.compile(r"^\s*(?:export )?SLURMSWEEP_AGENTS=\"?\$\{SLURMSWEEP_AGENTS:-([1-9]\d*)\}", re.MULTILINE)
 _TRAP = re.compile(r"(?:^|[;&|({])\s*trap\s")
 _SWEEP = re.compile(r"\$\{?[1@*]")
 
@@ -46,6 +47,8 @@ class Template:
             that the same file works by hand.
         body: everything else, without the first line.
         text: the whole file.
+        agents: that it runs side by side in one job, unless SLURMSWEEP_AGENTS says another number; None where it runs
+            one, whatever that says.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Template:
     options: dict[str, str | bool]
     body: str
     text: str = ""
+    agents: int | None = None
 
     @property
     def description(self) -> str:
@@ -84,7 +88,8 @@ def load_template(name_or_path: str) -> Template:
     body = "\n".join(line for line in lines[1:] if not line.startswith("#SBATCH")).strip("\n")
     options = _options(path, header)
     _check_agent(path, _commands(lines), str(options.get("signal", _SIGNAL)))
-    return Template(name_or_path, str(path), options, body, text)
+    packed = _AGENTS.search(body)
+    return Template(name_or_path, str(path), options, body, text, int(packed[1]) if packed else None)
 
 
 def _find(name_or_path: str) -> Path:

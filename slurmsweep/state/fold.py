@@ -33,11 +33,13 @@ class Submission:
         name: the unique job name, known before ``sbatch`` is called.
         tasks: number of array elements.
         job: Slurm's id; empty when Slurm refused; None when no answer was recorded: the job may exist all the same.
+        agents: that each element runs side by side.
     """
 
     name: str
     tasks: int
     job: str | None = None
+    agents: int = 1
 
 
 @dataclass
@@ -172,7 +174,8 @@ def _retry(state: Fold, record: Record) -> None:
 
 
 def _submit(state: Fold, record: Record) -> None:
-    known = state.submissions.setdefault(record["name"], Submission(record["name"], record["tasks"]))
+    new = Submission(record["name"], record["tasks"], agents=record.get("agents", 1))
+    known = state.submissions.setdefault(record["name"], new)
     if record.get("job") is not None:
         known.job = record["job"]
 

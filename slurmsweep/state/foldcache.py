@@ -30,7 +30,7 @@ from slurmsweep.state.trials import Trials
 if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 1"
+_FORMAT = "slurmsweep fold 2"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20
@@ -108,7 +108,7 @@ def _identity(path: str, offset: int) -> list[int]:
 def _fold_to_json(fold: Fold) -> dict[str, Any]:
     return {
         "trials": [_trial_to_json(trial) for trial in fold.trials.unsettled()],
-        "submissions": [[s.name, s.tasks, s.job] for s in fold.submissions.values()],
+        "submissions": [[s.name, s.tasks, s.job, s.agents] for s in fold.submissions.values()],
         "latest": fold.latest,
         "word": fold.word.value if fold.word else None,
         "word_sequence": fold.word_sequence,

@@ -105,9 +105,13 @@ class Transaction:
         self.head = replace(self.head, exhausted=max(self.head.exhausted, offset))
         self._queue("exhausted")
 
-    def submit(self, name: str, tasks: int, job: str | None) -> None:
-        """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty)."""
-        self._queue("submit", name=name, tasks=tasks, job=job)
+    def submit(self, name: str, tasks: int, job: str | None, agents: int = 1) -> None:
+        """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
+
+        Each of its elements runs that many agents side by side.
+        """
+        packed = {} if agents == 1 else {"agents": agents}
+        self._queue("submit", name=name, tasks=tasks, job=job, **packed)
 
     def order(self, word: SweepState) -> None:
         """A person paused, resumed (running), stopped (finished) or canceled the sweep."""

@@ -310,3 +310,74 @@ def test_a_killed_agent_of_several_nodes_leaves_no_rank_behind(cluster, create, 
     os.kill(json.loads(owner.read_text())["owner"]["pid"], 9)
 
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in ranks))
+
+
+#: Trials that wait for the file ``go``, and save a checkpoint when they are asked to stop.
+PACKED = """
+import os, signal, sys, time
+checkpoint = os.path.join(os.environ["SLURMSWEEP_CHECKPOINT_DIR"], "checkpoint")
+def leave(number, frame):
+    open(checkpoint, "w").write(sys.argv[1])
+    sys.exit(128 + number)
+signal.signal(signal.SIGTERM, leave)
+print("goes on", open(checkpoint).read() if os.path.exists(checkpoint) else "from nothing", flush=True)
+while not os.path.exists("go"): time.sleep(0.1)
+"""
+
+
+def owners(on_cluster, sweep) -> list[tuple[str, int]]:
+    trials = json.loads(on_cluster("trials", sweep, "--json").stdout)
+    return [(trial["job"], trial["attempt"]) for trial in trials]
+
+
+def test_packed_runs_as_many_trials_a_job_as_it_says_and_leaves_no_output(
+    on_cluster, create, submit, by_hand, finished, tmp_path
+):
+    sweep = create(SCRIPT, trials=9)
+    job = submit(sweep, "packed", "--count", "5", "--cpus-per-task", "1")
+    wait_until(lambda: counts(on_cluster, sweep) == {"finished": 5, "pending": 4})
+    code, output = by_hand("packed", sweep, array="0-1", SLURMSWEEP_AGENTS="2")
+
+    logs = finished(sweep, trials=9)
+
+    assert (code, output) == (0, "")
+    assert logs == [f"trained with --x={x}\n" for x in range(1, 10)]
+    jobs = [name for name, _ in owners(on_cluster, sweep)]
+    assert {name.split("_")[0] for name in jobs[:5]} == {job}
+    assert sorted(jobs.count(name) for name in set(jobs)) in ([1, 2, 2, 4], [2, 2, 2, 3])
+    wait_until(lambda: not list((tmp_path / "wandb" / f"sweep-{sweep}" / "jobs").glob("*.out")))
+    assert on_cluster("check", sweep).returncode == 0
+
+
+def test_a_requeued_packed_job_goes_on_with_the_trial_of_each_seat(
+    cluster, on_cluster, create, submit, finished, tmp_path
+):
+    sweep = create(PACKED, trials=3)
+    job = submit(sweep, "packed", "--cpus-per-task", "1", SLURMSWEEP_AGENTS="3")
+    wait_until(lambda: counts(on_cluster, sweep) == {"running": 3})
+    before = owners(on_cluster, sweep)
+
+    subprocess.run(["scontrol", "requeue", f"{job}_0"], env=os.environ | cluster.environ, check=True)
+    (tmp_path / "go").touch()
+
+    logs = finished(sweep, trials=3)
+    assert before == [(f"{job}_0", 1)] * 3
+    assert owners(on_cluster, sweep) == [(f"{job}_0", 2)] * 3
+    assert logs == [f"goes on --x={x}\n" for x in (1, 2, 3)]
+
+
+def test_slurms_warning_reaches_every_trial_of_a_packed_job(cluster, on_cluster, create, submit, tmp_path):
+    sweep = create(PACKED, trials=3)
+    job = submit(sweep, "packed", "--cpus-per-task", "1")
+    wait_until(lambda: counts(on_cluster, sweep) == {"running": 3})
+    logs = list((tmp_path / "wandb" / f"sweep-{sweep}").glob("trials/0/*/1/output.log"))
+    wait_until(lambda: all(log.read_text() for log in logs))
+
+    command = ["scancel", "--batch", "--signal=USR1", f"{job}_0"]
+    subprocess.run(command, env=os.environ | cluster.environ, check=True)
+
+    wait_until(lambda: counts(on_cluster, sweep) == {"crashed": 3})
+    trials = json.loads(on_cluster("trials", sweep, "--json").stdout)
+    assert [(trial["cause"], trial["exit_code"]) for trial in trials] == [("timeout", 143)] * 3
+    saved = sorted((tmp_path / "wandb" / f"sweep-{sweep}").glob("trials/0/*/checkpoint"))
+    assert [path.read_text() for path in saved] == ["--x=1", "--x=2", "--x=3"]

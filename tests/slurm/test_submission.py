@@ -211,6 +211,26 @@ def test_templates_are_listed_checked_and_printed(slurmsweep, tmp_path, reposito
     assert "bad.sbatch, line 2: Slurm takes '# SBATCH' for a comment" in refused.stderr
 
 
+def planned(slurmsweep, *options, **environ) -> dict:
+    done = slurmsweep("plan", "sweep.yaml", "--template", "packed", "--json", "--limit", "1", *options, **environ)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_packed_template_needs_as_many_jobs_as_its_trials_fill(slurmsweep, write_sweep, monkeypatch, tmp_path):
+    write_sweep("pass", "  x: {min: 1, max: 9}")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin/nowhere")  # a plan without Slurm
+
+    four, eight = planned(slurmsweep), planned(slurmsweep, SLURMSWEEP_AGENTS="8")
+    wrong = slurmsweep("plan", "sweep.yaml", "--template", "packed", SLURMSWEEP_AGENTS="many")
+
+    assert (four["forecast"]["arrays"], four["forecast"]["trials"], four["forecast"]["core_hours"]) == ([3], 9, 12.0)
+    assert "--array=0-2" in headers(four["sbatch"])
+    assert "export SLURMSWEEP_AGENTS=4" in four["sbatch"]
+    assert "--array=0-1" in headers(eight["sbatch"])
+    assert (wrong.returncode, "SLURMSWEEP_AGENTS=many: write how many" in wrong.stderr) == (2, True)
+
+
 def test_an_unknown_template_lists_what_there_is():
     with pytest.raises(UsageError, match=r"built in are .*array"):
         load_template("gpuu")
