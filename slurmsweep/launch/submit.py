@@ -93,6 +93,7 @@ def array_request(
         workdir=store.manifest.workdir,
         slots=slots,
         agents=agents,
+        trials=trials if agents else None,
     )
 
 

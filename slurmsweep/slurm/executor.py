@@ -49,6 +49,7 @@ class ArrayRequest:
         workdir: the job's current folder.
         slots: what each element runs; empty where an element takes the next trial there is.
         agents: that an element runs side by side; None where the template knows nothing of that.
+        trials: that all elements together run, where those run several.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ArrayRequest:
     workdir: str
     slots: tuple[Slot, ...] = ()
     agents: int | None = None
+    trials: int | None = None
 
 
 def render(request: ArrayRequest) -> str:
@@ -131,7 +133,7 @@ class _ArrayExecutor(SlurmExecutor):
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         """Without what a surrounding job has set: it would be taken for wishes about the new one."""
         inherited = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]
-        inherited += [assignment.VARIABLE, assignment.SEAT]
+        inherited += [assignment.VARIABLE, assignment.SEAT, assignment.TRIALS]
         unset = [word for name in inherited for word in ("-u", name)]
         return ["env", *unset, "LC_ALL=C", "sbatch", str(submission_file_path)]
 
@@ -174,8 +176,15 @@ def _command(request: ArrayRequest) -> str:
         f"export SLURMSWEEP_PYTHON={shlex.quote(sys.executable)}",
         *([f"export SLURMSWEEP_WARNING_SECONDS={warning}"] if warning.isdecimal() else []),
         *([f"export {assignment.VARIABLE}={assignment.to_text(request.slots)}"] if request.slots else []),
-        *([f"export {assignment.AGENTS}={request.agents}"] if request.agents else []),
+        *_seats(request),
         "",
         request.body,
     ]
     return "\n".join(lines)
+
+
+def _seats(request: ArrayRequest) -> list[str]:
+    """What agents side by side need to know."""
+    if request.agents is None:
+        return []
+    return [f"export {assignment.AGENTS}={request.agents}", f"export {assignment.TRIALS}={request.trials}"]

@@ -22,6 +22,9 @@ VARIABLE = "SLURMSWEEP_SLOTS"
 #: Of an agent beside others in one job: which it is, from 1 on, of how many.
 SEAT, AGENTS = "SLURMSWEEP_SEAT", "SLURMSWEEP_AGENTS"
 
+#: Trials that such an array is for, where they are fewer than it has seats.
+TRIALS = "SLURMSWEEP_ARRAY_TRIALS"
+
 #: Elements of one such array: the text is one variable, which the system limits to 128 KiB (execve(2)).
 MAX_SLOTS = 5000
 
@@ -44,13 +47,17 @@ def assigned(environ: Mapping[str, str]) -> Slot | None:
 
     Raises:
         UsageError: a variable is damaged, or names fewer attempts than the array has elements.
-        NoSlotError: all attempts are other seats'.
+        NoSlotError: this seat is one too many.
     """
     text, index = environ.get(VARIABLE), environ.get("SLURM_ARRAY_TASK_ID")
-    if not text or not index:
+    if not index:
         return None
     agents, seat = _seat(environ)
     wanted = int(index) * agents + seat - 1
+    if seat > 1 and wanted >= int(environ.get(TRIALS) or wanted + 1):
+        raise NoSlotError(f"this array has more seats than its {environ[TRIALS]} trials")
+    if not text:
+        return None
     for position, slot in enumerate(_slots(text)):
         if position == wanted:
             return slot

@@ -54,6 +54,16 @@ def test_agents_side_by_side_share_the_attempts_of_their_element():
         assigned(seat(0, 4))
 
 
+def test_seats_beyond_the_trials_of_an_array_take_none():
+    def seat(element, number) -> dict[str, str]:
+        packed = {"SLURMSWEEP_AGENTS": "4", "SLURMSWEEP_SEAT": str(number), "SLURMSWEEP_ARRAY_TRIALS": "5"}
+        return {"SLURM_ARRAY_TASK_ID": str(element)} | packed
+
+    assert [assigned(seat(0, 4)), assigned(seat(1, 1))] == [None, None]
+    with pytest.raises(NoSlotError, match="its 5 trials"):
+        assigned(seat(1, 2))
+
+
 def test_an_agent_beside_others_goes_on_with_its_own_trial_after_a_requeue(make_store):
     store = make_store(9)
     seats = [Owner("n1", pid, 1, "b", cluster="lab", job="7", task=0, seat=pid) for pid in (1, 2)]
