@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: What slurmds say by themselves, whoever works.
-HOUSEKEEPING = ("MESSAGE_NODE_REGISTRATION_STATUS", "REQUEST_PING", "ACCOUNTING_")
+#: What slurmds say by themselves, whoever works, and what sdiag asks.
+HOUSEKEEPING = ("MESSAGE_NODE_REGISTRATION_STATUS", "REQUEST_PING", "ACCOUNTING_", "REQUEST_STATS_INFO")
 
 SWEEP = "program: train.py\nmethod: grid\nparameters: {{x: {{min: 1, max: {}}}}}\n"
 SUBMITIT = """
@@ -113,6 +113,8 @@ WAYS = {"sbatch --array": array, "slurmsweep run": sweep, "submitit map_array": 
 
 def main() -> None:
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled, so all of them are here
+    subprocess.run([sys.executable, "-c", "import slurmsweep.agent.agent, slurmsweep.cli.starting"], check=True)
     costs = {name: cost(lambda folder, way=way: way(folder, trials), trials) for name, way in WAYS.items()}
     plain = costs["sbatch --array"]
     print(f"{trials} trivial trials; in brackets: times sbatch --array\n")

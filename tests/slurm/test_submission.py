@@ -236,35 +236,6 @@ def test_an_unknown_template_lists_what_there_is():
         load_template("gpuu")
 
 
-REFUSALS = [
-    ("sbatch: error: invalid partition specified: nope\nsbatch: error: Batch job submission failed: Invalid partition name specified", "--partition"),
-    ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified", "--account"),
-    ("sbatch: error: Batch job submission failed: Invalid qos specification", "--qos"),
-    ("sbatch: error: Invalid --time specification", "--time"),
-    ("sbatch: error: Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)", "--time"),
-    ("sbatch: error: CPU count per node can not be satisfied\nsbatch: error: Batch job submission failed: Requested node configuration is not available", "--cpus-per-task"),
-    ("sbatch: error: Memory specification can not be satisfied\nsbatch: error: Batch job submission failed: Requested node configuration is not available", "--mem"),
-    ("sbatch: error: Batch job submission failed: More processors requested than permitted", "nodes"),
-    ("sbatch: error: Batch job submission failed: Invalid feature specification", "--constraint"),
-    ("sbatch: error: Invalid generic resource (gres) specification", "--gres"),
-    ("sbatch: error: Batch job submission failed: Invalid node name specified", "--exclude"),
-    ("sbatch: error: Batch job submission failed: Invalid job array specification", "--count"),
-    ("sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", "--count"),
-    ("sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", "--count"),
-    ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\nsbatch: error: Batch job submission failed: Resource temporarily unavailable", "submit later"),
-    ("sbatch: error: Batch job submission failed: Job dependency problem", "dependency"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "option"), REFUSALS, ids=[option for _, option in REFUSALS])
-def test_a_refusal_names_the_option_to_change(text, option):
-    error = explain(text)
-
-    assert isinstance(error, SubmissionRefusedError)
-    assert option in str(error)
-    assert "sbatch: error" not in str(error)
-
-
 def test_no_controller_and_no_answer_are_no_refusals():
     unreachable = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
     hung = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
