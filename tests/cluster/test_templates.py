@@ -195,8 +195,6 @@ exec "$@"
 def test_apptainer_runs_the_trials_command_and_not_the_agent_inside(create, submit, by_hand, finished, tmp_path):
     sweep = create(SCRIPT)
     folder = tmp_path / "wandb" / f"sweep-{sweep}"
-    real = shutil.which("apptainer")
-    assert real is None, "run the real one here"
     program(tmp_path / "bin" / "apptainer", APPTAINER)
     environ = {"SLURMSWEEP_IMAGE": "image.sif", "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
     submit(sweep, "apptainer", "--count", "1", **environ)
