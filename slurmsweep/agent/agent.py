@@ -14,7 +14,7 @@ from slurmsweep.agent import child, identity, requeue, stopping
 from slurmsweep.agent.attempt import prepare, run_attempt
 from slurmsweep.errors import StateError
 from slurmsweep.state import durable
-from slurmsweep.state.assignment import assigned
+from slurmsweep.state.assignment import SEAT, NoSlotError, assigned
 from slurmsweep.state.store import Claim, NothingLeft
 
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ def _next_claim(store: SweepStore, owner: Owner, environ: Mapping[str, str]) -> 
         held = store.continue_after_requeue(owner)
         if held is not None:
             return held
-    slot = assigned(environ)
+    try:
+        slot = assigned(environ)
+    except NoSlotError as error:
+        return NothingLeft(str(error))
     return store.claim(owner) if slot is None else store.claim_slot(owner, slot)
 
 
@@ -157,10 +160,15 @@ def _try_to_record(store: SweepStore, claim: Claim, outcome: Outcome) -> StateEr
 def _remove_own_job_output(environ: Mapping[str, str]) -> None:
     """Remove this array task's output file: after a clean end it says nothing that the trial's log does not.
 
-    Only a file that Slurm named after this very task (``%A_%a``) and that is this process's standard output.
+    Only a file that Slurm named after this very task (``%A_%a``) and that is this process's standard output. Where
+    agents share it, the batch script removes it when all have ended.
     """
     task = f"{environ.get('SLURM_ARRAY_JOB_ID')}_{environ.get('SLURM_ARRAY_TASK_ID')}"
-    if "SLURM_ARRAY_TASK_ID" not in environ or not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+    if (
+        SEAT in environ
+        or "SLURM_ARRAY_TASK_ID" not in environ
+        or not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    ):
         return
     path = os.readlink(f"/proc/self/fd/{sys.stdout.fileno()}")
     if task in os.path.basename(path):

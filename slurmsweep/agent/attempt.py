@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: Exit codes of a shell for a command that cannot be run, or is not there.
 _CANNOT_RUN, _NOT_FOUND = 126, 127
 
+#: Words put before the trial's command, quoted as in a shell: set by job templates.
+WRAP = "SLURMSWEEP_WRAP"
 
 #: Seconds between two kills of a command that does not die, for example because a file server does not answer it.
 _SHORTEST_WAIT = 0.1
@@ -103,11 +105,28 @@ def prepare(store: SweepStore, slot: Slot, environ: Mapping[str, str]) -> Prepar
     log = durable.open_log(layout.log(slot.trial, slot.attempt), store.access)
     seen = child_environment(environ, config, layout, slot)
     try:
-        argv = command.build_argv(config, params, environ=environ, json_file=json_file)
+        argv = [*_wrap(environ), *command.build_argv(config, params, environ=environ, json_file=json_file)]
     except UsageError as error:
         _say(log, str(error))
         argv = []
     return Prepared(argv, seen, log)
+
+
+def _wrap(environ: Mapping[str, str]) -> list[str]:
+    """What a job template puts before the trial's command: ``srun``, ``apptainer exec image``. No shell reads it.
+
+    Raises:
+        UsageError: it is not quoted as a shell wants it.
+    """
+    text = environ.get(WRAP)
+    if not text:
+        return []
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{WRAP} is not quoted as in a shell ({error}): {text}") from error
 
 
 def _run(prepared: Prepared, workdir: str) -> Ended:

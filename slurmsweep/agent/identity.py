@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from slurmsweep.state import assignment
 from slurmsweep.state.owner import Owner
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def this_process(environ: Mapping[str, str]) -> Owner:
     """The owner that this process is, with what Slurm says of its job (sbatch(1), output environment variables)."""
     array = environ.get("SLURM_ARRAY_JOB_ID")
     task = environ.get("SLURM_ARRAY_TASK_ID")
+    seat = environ.get(assignment.SEAT)
     return Owner(
         host=os.uname().nodename,
         pid=os.getpid(),
@@ -30,6 +32,7 @@ def this_process(environ: Mapping[str, str]) -> Owner:
         job=array or environ.get("SLURM_JOB_ID"),
         task=int(task) if array and task else None,
         restart=int(environ.get("SLURM_RESTART_COUNT") or 0),
+        seat=int(seat) if seat else None,
     )
 
 

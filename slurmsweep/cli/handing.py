@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.cli.learning import Told
     from slurmsweep.launch.alarms import Alarms
-    from slurmsweep.launch.submit import Wishes
+    from slurmsweep.launch.submit import Submitted, Wishes
     from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
@@ -36,8 +36,8 @@ def submit_and_say(store: SweepStore, wanted: int, wishes: Wishes, args: argpars
         handed = submit(store, wanted, wishes)
     note_handover(store, handed, is_minded=args.mend)
     if args.wait:
-        _wait(store, handed, watch, before)
-    return wanted if watch else handed.tasks
+        _wait(store, handed, wanted - handed.kept_back, watch, before)
+    return wanted if watch else wanted - handed.kept_back
 
 
 def submit_waves_and_say(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace) -> Told:
@@ -52,14 +52,14 @@ def submit_waves_and_say(store: SweepStore, wishes: Wishes, wish: Learn, args: a
         told = submit_in_waves(store, wishes, wish, args.count, wait=False, is_minded=True)
     _note_minded(store)
     if args.wait:
-        _wait(store, Handover((), told.trials), watch, before)
+        _wait(store, Handover((), told.trials), 0, watch, before)
     return told
 
 
 def note_handover(store: SweepStore, handover: Handover, *, is_minded: bool = False) -> None:
     """One line an array, what a limit kept back, and who looks after it."""
     for array in handover:
-        note(f"submitted job {array.job}: {array.tasks} trials")
+        note(f"submitted job {array.job}: {array_words(array)}")
     sweep = store.manifest.sweep_id
     if handover.kept_back:
         later = "the supervisor submits them" if is_minded else f"`slurmsweep submit {sweep}` submits them"
@@ -67,6 +67,11 @@ def note_handover(store: SweepStore, handover: Handover, *, is_minded: bool = Fa
         note(f"{waiting}. Nothing is lost: {later} when there is room")
     if is_minded:
         _note_minded(store)
+
+
+def array_words(array: Submitted) -> str:
+    """``12 trials``, or ``3 jobs with up to 4 trials each``."""
+    return f"{array.tasks} jobs with up to {array.agents} trials each" if array.agents > 1 else f"{array.tasks} trials"
 
 
 def settings_of(args: argparse.Namespace, wishes: Wishes, goal: int | None) -> Settings:
@@ -124,11 +129,11 @@ def _goal(store: SweepStore, wanted: int) -> int | None:
     return len(snapshot.fold.trials) + snapshot.queued + wanted
 
 
-def _wait(store: SweepStore, handed: Handover, watch: Alarms | None, before: Fold) -> None:
+def _wait(store: SweepStore, handed: Handover, trials: int, watch: Alarms | None, before: Fold) -> None:
     try:
-        with progress(handed.tasks + handed.kept_back, before) as show:
+        with progress(trials + handed.kept_back, before) as show:
             if watch is None:
-                start.wait_for_jobs(store, [array.job for array in handed], handed.tasks, show, before)
+                start.wait_for_jobs(store, [array.job for array in handed], trials, show, before)
             elif not mend.wait_until_over(store, watch, show):
                 note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")
     except KeyboardInterrupt:

@@ -64,10 +64,10 @@ def _carry_out(store: SweepStore, wave: Wave, wishes: Wishes, told: Told) -> lis
         note(reason)
     jobs = []
     for group, array in carry_out(store, wave, wishes):
-        note(f"submitted job {array.job}: {array.tasks} trials{_given(group)}")
+        note(f"submitted job {array.job}: {array.trials} trials{_given(group)}")
         told.document["arrays"].append(_row(group, array))
         jobs.append(array.job)
-        told.trials += array.tasks
+        told.trials += array.trials
     told.is_stuck = wave.step is Step.STUCK
     told.document |= {"step": wave.step.name.lower(), "left": wave.left}
     told.document["reasons"] += wave.reasons
@@ -104,4 +104,4 @@ def _given(group: Group) -> str:
 
 
 def _row(group: Group, array: Submitted) -> dict[str, Any]:
-    return {"job": array.job, "trials": array.tasks, "minutes": group.minutes, "mib": group.mib}
+    return {"job": array.job, "trials": array.trials, "minutes": group.minutes, "mib": group.mib}

@@ -48,8 +48,9 @@ def plan(args: argparse.Namespace) -> int:
     wishes, wish = what_to_learn(wishes_of(args))
     if wish:
         note("what is auto is learnt from trials that go first: the plan shows what these are given")
-    request = _planned_request(draft, args.count or total or 1, wishes)
-    expected = forecast(request, _ask(request))
+    trials = args.count or total or 1
+    request = _planned_request(draft, trials, wishes)
+    expected = forecast(request, _ask(request), trials)
     document = {
         "method": draft.config.method,
         "expected_run_count": total,
@@ -65,7 +66,7 @@ def plan(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document)
     else:
-        print("\n".join([_plan_text(document), *(_canary_lines(used, request.tasks) if used else [])]))
+        print("\n".join([_plan_text(document), *(_canary_lines(used, trials) if used else [])]))
     return int(used is not None and used.state != TrialState.FINISHED)
 
 
@@ -92,10 +93,10 @@ def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
     return {"number": number, "params": params, "argv": argv}
 
 
-def _planned_request(draft: Draft, tasks: int, wishes: Wishes) -> ArrayRequest:
+def _planned_request(draft: Draft, trials: int, wishes: Wishes) -> ArrayRequest:
     layout = Layout(sweep_folder(root_folder(), _NO_ID))
     store = SweepStore(layout, creating.manifest_of(draft, _NO_ID))
-    return array_request(store, tasks, wishes)
+    return array_request(store, trials, wishes)
 
 
 def _plan_text(document: dict[str, Any]) -> str:
@@ -131,7 +132,7 @@ def _forecast_lines(expected: dict[str, Any]) -> list[str]:
     cost = f"at most {hours:g} core-hours" if hours is not None else "without a time limit"
     files = f"about {expected['inodes']} files and folders (15 more a trial with the real wandb)"
     lines = [
-        f"{expected['trials']} jobs in {count} array{'s' if count > 1 else ''}, {cost}",
+        f"{sum(expected['arrays'])} jobs in {count} array{'s' if count > 1 else ''}, {cost}",
         f"{files}, {expected['journal_bytes'] / 1e6:.1f} MB of journal; logs: as much as the script prints",
     ]
     if expected["earliest_start"]:

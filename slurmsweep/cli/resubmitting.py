@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.handing import check_mending
+from slurmsweep.cli.handing import array_words, check_mending
 from slurmsweep.cli.reading import note, print_json, trial_states
 from slurmsweep.cli.starting import check_wishes, settle, start_agents, wishes_of
 from slurmsweep.errors import UsageError
@@ -94,7 +94,7 @@ def _run_here(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Name
 
 def _submit(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
     for array in run_again(store, plan, wishes):
-        note(f"submitted job {array.job}: {array.tasks} trials")
+        note(f"submitted job {array.job}: {array_words(array)}")
     return start_agents(store, Backend.SLURM, wishes, args, count=0 if plan.assigned else None)
 
 

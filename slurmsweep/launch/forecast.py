@@ -79,14 +79,15 @@ def ask_slurm(request: ArrayRequest) -> SlurmsWord:
     return SlurmsWord(limits.max_array_size(), start, refusal)
 
 
-def forecast(request: ArrayRequest, word: SlurmsWord) -> Forecast:
-    """Arithmetic over what is asked for and what Slurm said."""
+def forecast(request: ArrayRequest, word: SlurmsWord, trials: int | None = None) -> Forecast:
+    """Arithmetic over what is asked for and what Slurm said; ``trials`` where they are not as many as the jobs."""
+    trials = request.tasks if trials is None else trials
     return Forecast(
-        trials=request.tasks,
+        trials=trials,
         arrays=tuple(limits.split(request.tasks, word.max_array_size or request.tasks)),
         core_hours=_core_hours(request),
-        inodes=_INODES_PER_SWEEP + _INODES_PER_TRIAL * request.tasks + -(-request.tasks // TRIALS_PER_SHARD),
-        journal_bytes=_JOURNAL_BYTES_PER_TRIAL * request.tasks,
+        inodes=_INODES_PER_SWEEP + _INODES_PER_TRIAL * trials + -(-trials // TRIALS_PER_SHARD),
+        journal_bytes=_JOURNAL_BYTES_PER_TRIAL * trials,
         earliest_start=word.earliest_start,
         refusal=word.refusal,
     )

@@ -310,7 +310,7 @@ def _run_again(store: SweepStore, settings: Settings, this: Round) -> None:
         this.said.append(f"to be run again: trials {', '.join(str(slot.trial) for slot in plan.slots)}")
     try:
         for array in run_again(store, plan, _wishes(settings), takes_up=False):
-            this.said.append(f"submitted job {array.job}: {array.tasks} trials")
+            this.said.append(f"submitted job {array.job}: {array.trials} trials")
     except JobLimitError as error:
         this.said.append(f"no room for jobs with more time or memory: {error}")
 
@@ -344,7 +344,7 @@ def _submit_wave(store: SweepStore, settings: Settings, snapshot: Snapshot, want
     wave = next_wave(gather(store, snapshot, _wishes(settings), wish, count), wish)
     this.said += wave.reasons
     for _, array in carry_out(store, wave, _wishes(settings)):
-        this.said.append(f"submitted job {array.job}: {array.tasks} trials")
+        this.said.append(f"submitted job {array.job}: {array.trials} trials")
     if wave.step is Step.STUCK:
         this.remark(f"{wanted} trials were not submitted: {'; '.join(wave.reasons)}")
 
@@ -367,7 +367,7 @@ def _open_trials(store: SweepStore, settings: Settings, snapshot: Snapshot) -> i
 
 def _note(this: Round, handed: Handover) -> None:
     for array in handed:
-        this.said.append(f"submitted job {array.job}: {array.tasks} trials")
+        this.said.append(f"submitted job {array.job}: {array.trials} trials")
     if handed.kept_back:
         this.kept_back += handed.kept_back
         this.said.append(f"{handed.kept_back} trials wait without a job: {handed.why}")

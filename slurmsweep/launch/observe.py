@@ -54,7 +54,7 @@ class Snapshot:
         fold: the journal's state.
         seen: an observation for each attempt that the journal shows as running.
         jobs: the sweep's live jobs in Slurm, by Slurm's word in lower case: ``{"pending": 3, "running": 2}``.
-        queued: live jobs that have not claimed a trial yet: each will take one.
+        queued: trials that live jobs will take which have not claimed any yet.
         unclaimed: those jobs.
         waiting: live jobs that have not started, or were put back to start again.
     """
@@ -93,9 +93,11 @@ def look(store: SweepStore, fold: Fold | None = None) -> Snapshot:
     seen = {slot: _from_agent(word) if (word := said[slot]) else judge(a, answer) for slot, a in running.items()}
     alive = {ref: report for ref, report in answer.tasks.items() if report.alive}
     words = dict(Counter(report.word.lower() for report in alive.values()))
+    agents = {submission.job: submission.agents for submission in fold.submissions.values()}
     unclaimed = frozenset(alive.keys() - _claiming(fold, {ref.job for ref in alive}))
+    queued = sum(agents.get(ref.job, 1) for ref in unclaimed)
     waiting = frozenset(ref for ref, report in alive.items() if report.waits)
-    return Snapshot(fold, seen, words, len(unclaimed), unclaimed, waiting)
+    return Snapshot(fold, seen, words, queued, unclaimed, waiting)
 
 
 def look_without_slurm(store: SweepStore, fold: Fold) -> Snapshot:
@@ -175,6 +177,8 @@ def _from_slurm(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Obser
         return Observation(_vanished("lost") if ending else None, final=False, note=note)
     if report.state is None or report.state is TrialState.FINISHED:
         return Observation(_vanished("lost"), final=True, note=f"{note}, but no outcome was written")
+    if owner.seat is not None and report.state is TrialState.FAILED:  # the exit code may be another seat's
+        return Observation(_vanished("lost"), final=True, note=f"{note}, which several agents share")
     outcome = Outcome(report.state, report.cause, report.exit_code or None, ended=_now(), by="reconcile")
     return Observation(outcome, final=True, note=note)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from slurmsweep.errors import JobLimitError, SchedulerError, SubmissionUnknownError
+from slurmsweep.errors import JobLimitError, SchedulerError, SubmissionUnknownError, UsageError
 from slurmsweep.slurm import executor, limits, queue
 from slurmsweep.slurm.executor import ArrayRequest
 from slurmsweep.slurm.resources import merge
 from slurmsweep.slurm.template import Template, load_template, normal_template_name
-from slurmsweep.state.assignment import MAX_SLOTS
+from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,10 +50,17 @@ class Submitted:
     Attributes:
         job: its id.
         tasks: number of elements.
+        agents: of each element: so many trials it runs side by side.
     """
 
     job: str
     tasks: int
+    agents: int = 1
+
+    @property
+    def trials(self) -> int:
+        """That it runs at most."""
+        return self.tasks * self.agents
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class Handover(Collection[Submitted]):
 
     Attributes:
         arrays: what it took; a handover is the collection of these.
-        kept_back: jobs that a limit left no room for.
+        kept_back: trials that a limit left no room for.
         why: the limit, in words; empty where nothing was kept back.
     """
 
@@ -85,13 +93,15 @@ class Handover(Collection[Submitted]):
         return array in self.arrays
 
     @property
-    def tasks(self) -> int:
-        """Jobs that Slurm took."""
-        return sum(array.tasks for array in self.arrays)
+    def trials(self) -> int:
+        """That the jobs which Slurm took run at most."""
+        return sum(array.trials for array in self.arrays)
 
 
 def submit(store: SweepStore, count: int, wishes: Wishes) -> Handover:
     """Submit ``count`` single-count agents: as many as Slurm's limits leave room for, as arrays under MaxArraySize.
+
+    Where the template packs them, a job runs several.
 
     Raises:
         UsageError: an option or the template is wrong; nothing was submitted.
@@ -99,11 +109,14 @@ def submit(store: SweepStore, count: int, wishes: Wishes) -> Handover:
         SchedulerError: Slurm refused or could not be asked; the arrays submitted before stay, and are in the journal.
     """
     template = load_template(wishes.template)
+    agents = agents_of(template) or 1
 
-    def part(_start: int, tasks: int) -> Submitted:
-        return _submit_array(store, array_request(store, tasks, wishes, template), wishes)
+    def part(start: int, tasks: int) -> Submitted:
+        trials = min(tasks * agents, count - start * agents)
+        return _submit_array(store, array_request(store, trials, wishes, template), wishes)
 
-    return _hand_over(count, limits.max_array_size(), job_options(wishes, store.manifest.config), part)
+    options = job_options(wishes, store.manifest.config)
+    return _in_trials(_hand_over(-(-count // agents), limits.max_array_size(), options, part), count)
 
 
 def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> Handover:
@@ -112,23 +125,31 @@ def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> Ha
     Attempts beyond the first must have been allowed before (:func:`slurmsweep.launch.reconcile.give_back`).
     """
     template = load_template(wishes.template)
+    agents = agents_of(template) or 1
 
     def part(start: int, tasks: int) -> Submitted:
-        some = tuple(slots[start : start + tasks])
-        return _submit_array(store, array_request(store, tasks, wishes, template, some), wishes)
+        some = tuple(slots[start * agents : (start + tasks) * agents])
+        return _submit_array(store, array_request(store, len(some), wishes, template, some), wishes)
 
-    largest = min(limits.max_array_size(), MAX_SLOTS)
-    return _hand_over(len(slots), largest, job_options(wishes, store.manifest.config), part)
+    largest = min(limits.max_array_size(), MAX_SLOTS // agents)
+    options = job_options(wishes, store.manifest.config)
+    return _in_trials(_hand_over(-(-len(slots) // agents), largest, options, part), len(slots))
+
+
+def _in_trials(handed: Handover, count: int) -> Handover:
+    """What was kept back, counted in trials and not in jobs."""
+    return replace(handed, kept_back=max(0, count - handed.trials))
 
 
 def array_request(
-    store: SweepStore, tasks: int, wishes: Wishes, template: Template | None = None, slots: tuple[Slot, ...] = ()
+    store: SweepStore, trials: int, wishes: Wishes, template: Template | None = None, slots: tuple[Slot, ...] = ()
 ) -> ArrayRequest:
-    """What would be handed to Slurm for ``tasks`` trials. Raises UsageError."""
+    """What would be handed to Slurm for that many trials. Raises UsageError."""
     template = template or load_template(wishes.template)
+    agents = agents_of(template)
     return ArrayRequest(
         name=f"slurmsweep-{store.manifest.sweep_id}-{secrets.token_hex(4)}",
-        tasks=tasks,
+        tasks=-(-trials // (agents or 1)),
         width=wishes.width,
         options=job_options(wishes, store.manifest.config),
         body=template.body,
@@ -136,7 +157,22 @@ def array_request(
         jobs_dir=store.layout.jobs,
         workdir=store.manifest.workdir,
         slots=slots,
+        agents=agents,
+        trials=trials if agents else None,
     )
+
+
+def agents_of(template: Template) -> int | None:
+    """How many agents a job of the template runs side by side; None where it knows nothing of that. Raises UsageError.
+
+    ``SLURMSWEEP_AGENTS`` here is what the batch script will see.
+    """
+    if template.agents is None:
+        return None
+    text = os.environ.get(AGENTS) or str(template.agents)
+    if not text.isdecimal() or not 0 < int(text) <= MAX_SLOTS:
+        raise UsageError(f"{AGENTS}={text}: write how many trials a job runs side by side, 1 to {MAX_SLOTS}")
+    return int(text)
 
 
 def job_options(wishes: Wishes, config: SweepConfig) -> dict[str, str | bool]:
@@ -219,7 +255,13 @@ def _submit_array(store: SweepStore, request: ArrayRequest, wishes: Wishes) -> S
     asked = {"time": executor.DEFAULT_TIME, **request.options}
     with store.transaction() as transaction:
         transaction.submit(
-            request.name, request.tasks, None, asked, normal_template_name(wishes.template), wishes.options
+            request.name,
+            request.tasks,
+            None,
+            asked,
+            normal_template_name(wishes.template),
+            wishes.options,
+            request.agents or 1,
         )
     try:
         job = executor.submit(request)
@@ -231,7 +273,7 @@ def _submit_array(store: SweepStore, request: ArrayRequest, wishes: Wishes) -> S
         _record(store, request.name, request.tasks, "")
         raise
     _record(store, request.name, request.tasks, job)
-    return Submitted(job, request.tasks)
+    return Submitted(job, request.tasks, request.agents or 1)
 
 
 def _record(store: SweepStore, name: str, tasks: int, job: str) -> None:

@@ -48,6 +48,8 @@ class ArrayRequest:
         jobs_dir: where script and output go.
         workdir: the job's current folder.
         slots: what each element runs; empty where an element takes the next trial there is.
+        agents: that an element runs side by side; None where the template knows nothing of that.
+        trials: that all elements together run, where those run several.
     """
 
     name: str
@@ -59,6 +61,8 @@ class ArrayRequest:
     jobs_dir: str
     workdir: str
     slots: tuple[Slot, ...] = ()
+    agents: int | None = None
+    trials: int | None = None
 
 
 def render(request: ArrayRequest) -> str:
@@ -128,7 +132,8 @@ class _ArrayExecutor(SlurmExecutor):
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         """Without what a surrounding job has set: it would be taken for wishes about the new one."""
-        return [*commands.as_outside_of_jobs(assignment.VARIABLE), "sbatch", str(submission_file_path)]
+        ours = (assignment.VARIABLE, assignment.SEAT, assignment.TRIALS)
+        return [*commands.as_outside_of_jobs(*ours), "sbatch", str(submission_file_path)]
 
     def remove_hidden_file(self) -> None:
         """Remove submitit's hidden link to the script, or the hidden script itself where sbatch failed.
@@ -175,7 +180,15 @@ def _command(request: ArrayRequest) -> str:
         f"export SLURMSWEEP_PYTHON={shlex.quote(sys.executable)}",
         *([f"export SLURMSWEEP_WARNING_SECONDS={warning}"] if warning else []),
         *([f"export {assignment.VARIABLE}={assignment.to_text(request.slots)}"] if request.slots else []),
+        *_seats(request),
         "",
         request.body,
     ]
     return "\n".join(lines)
+
+
+def _seats(request: ArrayRequest) -> list[str]:
+    """What agents side by side need to know."""
+    if request.agents is None:
+        return []
+    return [f"export {assignment.AGENTS}={request.agents}", f"export {assignment.TRIALS}={request.trials}"]

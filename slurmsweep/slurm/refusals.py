@@ -34,21 +34,25 @@ _ADVICE = (
         "Requested node configuration is not available",
         "no node has that: ask for less --mem, --cpus-per-task or --gres",
     ),
-    ("More processors requested", "ask for fewer nodes or CPUs"),
-    ("Node count specification invalid", "ask for fewer nodes"),
+    ("More processors requested", "ask for fewer nodes (--sbatch nodes) or --cpus-per-task"),
+    ("Node count specification invalid", "ask for fewer nodes: --sbatch nodes"),
     ("Invalid feature", "choose another --constraint"),
     ("Invalid generic resource", "choose another --gres; `sinfo -o '%P %G'` lists what there is"),
     ("Invalid node name", "check --exclude and --sbatch nodelist"),
     ("Invalid job array", "the array is larger than MaxArraySize: use a smaller --count"),
     # AssocMaxSubmitJobLimit, AssocGrpSubmitJobsLimit, QOSMaxSubmitJobPerUserLimit, MaxSubmitJobsPerAccount ...
     (_TOO_MANY, "you may not have that many jobs at once: use a smaller --count, and submit the rest later"),
-    ("accounting/QOS policy", "a limit of your account or QOS: ask for less, or submit fewer jobs at once"),
-    (_CLUSTER_FULL, "the cluster holds as many jobs as it can (MaxJobCount): submit later"),
+    (
+        "accounting/QOS policy",
+        "a limit of your account or QOS: ask for less --time, --mem, or a smaller --count",
+    ),
+    (_CLUSTER_FULL, "the cluster holds as many jobs as it can (MaxJobCount): submit later, or a smaller --count"),
     ("dependency problem", "check --sbatch dependency"),
-    ("DOS line breaks", "convert the template with dos2unix"),
-    ("does not look like a batch script", "the template must begin with #!/bin/bash"),
-    ("unrecognized option", "this Slurm does not have that option: remove it"),
-    ("invalid option", "this Slurm does not have that option: remove it"),
+    ("DOS line breaks", "convert the --template with dos2unix"),
+    ("does not look like a batch script", "the --template must begin with #!/bin/bash"),
+    ("Unable to open file", "the --template became a script that sbatch cannot read: is the sweep's folder seen here?"),
+    ("unrecognized option", "this Slurm does not have that option: remove it (--sbatch, slurm:, or the template)"),
+    ("invalid option", "this Slurm does not have that option: remove it (--sbatch, slurm:, or the template)"),
 )
 
 

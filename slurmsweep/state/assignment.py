@@ -19,8 +19,19 @@ if TYPE_CHECKING:
 #: In the batch script of such an array.
 VARIABLE = "SLURMSWEEP_SLOTS"
 
+#: Of an agent beside others in one job: which it is, from 1 on, of how many.
+SEAT, AGENTS = "SLURMSWEEP_SEAT", "SLURMSWEEP_AGENTS"
+
+#: Trials that such an array is for, where they are fewer than it has seats.
+TRIALS = "SLURMSWEEP_ARRAY_TRIALS"
+
 #: Elements of one such array: the text is one variable, which the system limits to 128 KiB (execve(2)).
 MAX_SLOTS = 5000
+
+
+class NoSlotError(UsageError):
+    """A seat of a packed job for which no attempt was left."""
+
 
 _PART = re.compile(r"(\d+)(?:-(\d+))?(?::(\d+))?")
 _IN_SCRIPT = re.compile(rf"^export {VARIABLE}=(\S+)$", re.MULTILINE)
@@ -33,17 +44,26 @@ def to_text(slots: Sequence[Slot]) -> str:
 
 
 def assigned(environ: Mapping[str, str]) -> Slot | None:
-    """The attempt that this array element is to run; None where it takes the next one.
+    """The attempt that this array element, or seat of it, is to run; None where it takes the next one.
 
     Raises:
-        UsageError: the variable is damaged, or names fewer attempts than the array has elements.
+        UsageError: a variable is damaged, or names fewer attempts than the array has elements.
+        NoSlotError: this seat is one too many.
     """
     text, index = environ.get(VARIABLE), environ.get("SLURM_ARRAY_TASK_ID")
-    if not text or not index:
+    if not index:
+        return None
+    agents, seat = _seat(environ)
+    wanted = int(index) * agents + seat - 1
+    if seat > 1 and wanted >= int(environ.get(TRIALS) or wanted + 1):
+        raise NoSlotError(f"this array has more seats than its {environ[TRIALS]} trials")
+    if not text:
         return None
     for position, slot in enumerate(_slots(text)):
-        if position == int(index):
+        if position == wanted:
             return slot
+    if seat > 1:
+        raise NoSlotError(f"this array has more seats than trials: {text}")
     raise UsageError(f"{VARIABLE} names no trial for element {index} of this array: {text}")
 
 
@@ -51,6 +71,17 @@ def slots_of(script: str) -> list[Slot]:
     """What a batch script as submitted names for each element of its array; empty where it names none."""
     found = _IN_SCRIPT.search(script)
     return list(_slots(found[1])) if found else []
+
+
+def _seat(environ: Mapping[str, str]) -> tuple[int, int]:
+    """How many agents the job runs side by side, and which of them this is, from 1 on."""
+    seat = environ.get(SEAT)
+    if not seat:
+        return 1, 1
+    agents = environ.get(AGENTS, "")
+    if not agents.isdecimal() or not seat.isdecimal() or not 1 <= int(seat) <= int(agents):
+        raise UsageError(f"{SEAT}={seat} is not one of {AGENTS}={agents}: both are set by the job template")
+    return int(agents), int(seat)
 
 
 def _run(slots: Sequence[Slot]) -> str:

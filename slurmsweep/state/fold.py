@@ -35,6 +35,7 @@ class Submission:
         asked: all sbatch options it was submitted with, by long name; None where the record does not say.
         template: of its batch script; None where the record does not say.
         wishes: those of the options that stood on the command line.
+        agents: that each element runs side by side.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Submission:
     asked: dict[str, str | bool] | None = None
     template: str | None = None
     wishes: dict[str, str | bool] = field(default_factory=dict)
+    agents: int = 1
 
 
 @dataclass
@@ -182,7 +184,8 @@ def _retry(state: Fold, record: Record) -> None:
 
 
 def _submit(state: Fold, record: Record) -> None:
-    known = state.submissions.setdefault(record["name"], Submission(record["name"], record["tasks"]))
+    new = Submission(record["name"], record["tasks"], agents=record.get("agents", 1))
+    known = state.submissions.setdefault(record["name"], new)
     if record.get("job") is not None:
         known.job = record["job"]
     if record.get("asked") is not None:

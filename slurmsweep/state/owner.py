@@ -22,6 +22,7 @@ class Owner:
             tasks are always named by array id and index.
         task: array index; None outside arrays.
         restart: how often Slurm had requeued the job.
+        seat: which of the agents that one job runs side by side; None where it runs one.
     """
 
     host: str
@@ -34,6 +35,7 @@ class Owner:
     job: str | None = None
     task: int | None = None
     restart: int = 0
+    seat: int | None = None
 
     @property
     def job_name(self) -> str | None:
@@ -43,8 +45,9 @@ class Owner:
         return f"{self.job}_{self.task}"
 
     def same_job(self, other: Owner) -> bool:
-        """Whether both are incarnations of one Slurm job (array task)."""
-        return self.job is not None and (self.cluster, self.job, self.task) == (other.cluster, other.job, other.task)
+        """Whether both are incarnations of one agent of one Slurm job (array task)."""
+        mine = (self.cluster, self.job, self.task, self.seat)
+        return self.job is not None and mine == (other.cluster, other.job, other.task, other.seat)
 
     def to_json(self) -> dict[str, Any]:
         """The fields that say something."""

@@ -57,7 +57,7 @@ _TOKEN = re.compile("[0-9a-f]{16}")
 _LARGEST = 2**31
 
 T = TypeVar("T")
-_Place = tuple[str, str, str, "str | None", "str | None"]
+_Place = tuple[str, str, str, "str | None", "str | None", "int | None"]
 _How = tuple[str, "int | None", "str | None", str]
 
 
@@ -214,7 +214,7 @@ class Settled:
         """In the order of the columns."""
         return (
             _CODE[outcome.state],
-            self._places.index((owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster)),
+            self._places.index((owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster, owner.seat)),
             self._jobs.index(owner.job),
             owner.pid,
             owner.start,
@@ -231,10 +231,10 @@ class Settled:
         )
 
     def _owner(self, row: dict[str, Any]) -> Owner:
-        host, boot, pid_space, node, cluster = self._places.items[row["place"]]
+        host, boot, pid_space, node, cluster, seat = self._places.items[row["place"]]
         job = self._jobs.items[row["job"]]
         task = None if row["task"] == _NO_TASK else row["task"]
-        return Owner(host, row["pid"], row["start"], boot, pid_space, node, cluster, job, task, row["restart"])
+        return Owner(host, row["pid"], row["start"], boot, pid_space, node, cluster, job, task, row["restart"], seat)
 
     def _outcome(self, row: dict[str, Any]) -> Outcome:
         cause, exit_code, origin, by = self._hows.items[row["how"]]

@@ -127,15 +127,19 @@ class Transaction:
         asked: Mapping[str, str | bool] | None = None,
         template: str | None = None,
         wishes: Mapping[str, str | bool] | None = None,
+        agents: int = 1,
     ) -> None:
         """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
 
         The first of its records says what is asked for (:class:`~slurmsweep.state.fold.Submission`): who submits its
-        trials again has to know. Options that would make the record too long are left out.
+        trials again has to know; and how many agents each of its elements runs side by side. Options that would make
+        the record too long are left out.
         """
         said: dict[str, Any] = {}
         if asked is not None:
             said = {"asked": _short(asked), "template": template, "wishes": _short(wishes or {})}
+        if agents != 1:
+            said["agents"] = agents
         self._queue("submit", name=name, tasks=tasks, job=job, **said)
 
     def order(self, word: SweepState) -> None:

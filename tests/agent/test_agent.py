@@ -201,6 +201,26 @@ def test_a_command_that_is_not_there_is_a_failed_trial(create, slurmsweep, trial
     assert "cannot start 'no-such-program': No such file or directory" in log_of(slurmsweep, sweep)
 
 
+def test_words_of_the_template_come_before_the_command_and_no_shell_reads_them(create, slurmsweep):
+    sweep = create("import os, sys; print(os.environ['SEEN'], sys.argv[1:])", "  x: {value: $HOME}")
+    wrap = """sh -c 'SEEN="two  words" exec "$@"' sh"""
+
+    assert slurmsweep("agent", sweep, SLURMSWEEP_WRAP=wrap).returncode == 0
+
+    assert "two  words ['--x=$HOME']" in slurmsweep("logs", sweep, "0").stdout
+
+
+def test_wrong_quoting_of_the_templates_words_is_a_failed_trial_that_says_so(create, slurmsweep, trial):
+    sweep = create("pass")
+
+    done = slurmsweep("agent", sweep, SLURMSWEEP_WRAP="sh -c 'echo")
+
+    assert done.returncode == 127
+    assert trial(sweep)["state"] == "failed"
+    log = slurmsweep("logs", sweep, "0").stdout
+    assert "SLURMSWEEP_WRAP is not quoted as in a shell (No closing quotation): sh -c 'echo" in log
+
+
 def test_an_unset_environment_variable_is_named_in_the_log(create, slurmsweep, trial):
     sweep = create("pass", extra="command: [python, '${program}', '--out=${envvar:NOT_SET_HERE}']")
 

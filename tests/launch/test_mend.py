@@ -160,7 +160,7 @@ def test_what_finds_no_room_at_all_is_left_to_the_supervisor(slurm, make_store):
 
     handed, _ = submit_minded(store, Settings(), 4, submitting.Wishes())
 
-    assert (handed.kept_back, handed.tasks) == (4, 0)
+    assert (handed.kept_back, handed.trials) == (4, 0)
     assert slurm.waiting() == {"clock": When(seconds=600)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,24 @@ def test_a_job_that_lives_is_left_alone():
 )
 def test_slurms_final_word_is_the_outcome(line, seen):
     assert judged(JOB, answer(sacct=line)) == seen
+
+
+def test_the_exit_code_of_a_job_with_several_agents_is_nobodys_own():
+    one_of_four = replace(JOB, seat=2)
+
+    assert judged(one_of_four, answer(sacct="7_3|FAILED|3:0|n1|None\n")) == ("crashed", "lost", True)
+    assert judged(one_of_four, answer(sacct="7_3|TIMEOUT|0:0|n1|None\n")) == ("crashed", "timeout", True)
+
+
+def test_a_job_that_waits_will_run_as_many_trials_as_it_has_agents(make_store, monkeypatch):
+    store = make_store(9)
+    with store.transaction() as transaction:
+        transaction.submit("a", 2, "7", 4)
+        transaction.submit("b", 1, "8")
+    waiting = answer("7|0|7|PENDING|0||0|a\n7|1|9|PENDING|0||0|a\n8|0|8|PENDING|0||0|b\n")
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: waiting)
+
+    assert look(store).queued == 9
 
 
 def test_a_job_nobody_knows_any_more_must_be_missed_twice():

@@ -97,7 +97,7 @@ def test_what_fits_under_an_unknown_limit_is_found_to_the_job(slurm_with, make_s
 
     handed = submit(store, 100, Wishes())
 
-    assert (handed.tasks, handed.kept_back, slurm.room) == (room, 100 - room, 0)
+    assert (handed.trials, handed.kept_back, slurm.room) == (room, 100 - room, 0)
     assert "QOSMaxSubmitJobPerUserLimit" in handed.why
     assert slurm.asked <= 10
     arrays = {s.job for s in store.fold().submissions.values() if s.job}
@@ -201,4 +201,4 @@ def test_a_handover_is_its_arrays():
     arrays = (Submitted("1", 2), Submitted("2", 3))
     handed = submitting.Handover(arrays)
 
-    assert (list(handed), len(handed), handed.tasks, arrays[1] in handed) == ([*arrays], 2, 5, True)
+    assert (list(handed), len(handed), handed.trials, arrays[1] in handed) == ([*arrays], 2, 5, True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slurmsweep.errors import UsageError
 from slurmsweep.launch.reconcile import give_back, reconcile
-from slurmsweep.state.assignment import assigned, to_text
+from slurmsweep.state.assignment import NoSlotError, assigned, to_text
 from slurmsweep.state.check import check
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState
@@ -37,6 +39,42 @@ def test_text_says_what_each_element_runs(slots, text):
 def test_without_the_variable_or_outside_an_array_nothing_is_assigned():
     assert assigned({"SLURM_ARRAY_TASK_ID": "3"}) is None
     assert assigned({"SLURMSWEEP_SLOTS": "0-3"}) is None
+
+
+def test_agents_side_by_side_share_the_attempts_of_their_element():
+    def seat(element, number) -> dict[str, str]:
+        packed = {"SLURMSWEEP_AGENTS": "3", "SLURMSWEEP_SEAT": str(number)}
+        return {"SLURMSWEEP_SLOTS": "0-2,9:2", "SLURM_ARRAY_TASK_ID": str(element)} | packed
+
+    assert [assigned(seat(0, n)) for n in (1, 2, 3)] == [Slot(0, 1), Slot(1, 1), Slot(2, 1)]
+    assert assigned(seat(1, 1)) == Slot(9, 2)
+    with pytest.raises(NoSlotError, match="more seats than trials"):
+        assigned(seat(1, 2))
+    with pytest.raises(UsageError, match="SLURMSWEEP_SEAT=4 is not one of SLURMSWEEP_AGENTS=3"):
+        assigned(seat(0, 4))
+
+
+def test_seats_beyond_the_trials_of_an_array_take_none():
+    def seat(element, number) -> dict[str, str]:
+        packed = {"SLURMSWEEP_AGENTS": "4", "SLURMSWEEP_SEAT": str(number), "SLURMSWEEP_ARRAY_TRIALS": "5"}
+        return {"SLURM_ARRAY_TASK_ID": str(element)} | packed
+
+    assert [assigned(seat(0, 4)), assigned(seat(1, 1))] == [None, None]
+    with pytest.raises(NoSlotError, match="its 5 trials"):
+        assigned(seat(1, 2))
+
+
+def test_an_agent_beside_others_goes_on_with_its_own_trial_after_a_requeue(make_store):
+    store = make_store(9)
+    seats = [Owner("n1", pid, 1, "b", cluster="lab", job="7", task=0, seat=pid) for pid in (1, 2)]
+    first = [store.claim(seat) for seat in seats]
+
+    again = [store.continue_after_requeue(replace(seat, restart=1)) for seat in reversed(seats)]
+
+    assert [claim.slot for claim in first] == [Slot(0, 1), Slot(1, 1)]
+    assert [claim.slot for claim in again] == [Slot(1, 2), Slot(0, 2)]
+    assert store.continue_after_requeue(replace(seats[0], seat=3, restart=1)) is None
+    assert [trial.current.owner.seat for trial in store.fold().trials.values()] == [1, 2]
 
 
 @pytest.mark.parametrize(("text", "word"), [("0-2", "element 3"), ("0-2,x", "'x'")])

@@ -26,6 +26,7 @@ owners = st.builds(
     job=st.sampled_from(["7", "8", None]),
     task=st.integers(0, 10**6) | st.none(),
     restart=st.integers(0, 99),
+    seat=st.integers(1, 99) | st.none(),
 )
 outcomes = st.builds(
     Outcome,

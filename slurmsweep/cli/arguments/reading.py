@@ -1,4 +1,4 @@
-"""Arguments of the commands that read: status, trials, logs, best, check, doctor, ls."""
+"""Arguments of the commands that read: status, trials, logs, best, check, doctor, templates, ls."""
 
 from __future__ import annotations
 
@@ -56,6 +56,12 @@ def add_commands(commands: Commands) -> None:
     )
     add_json(doctor)
     add_resources(doctor.add_argument_group("Slurm", "of the job that tries it between nodes"))
+
+    templates = command(
+        commands, "templates", "templating:templates", "list the job templates, or check one and print it"
+    )
+    templates.add_argument("template", nargs="?", metavar="NAME|PATH", help="of a built-in template, or of your own")
+    add_json(templates)
 
     ls = command(commands, "ls", "reading:ls", "list the sweeps below WANDB_DIR, or the current folder")
     add_json(ls)
