@@ -299,6 +299,16 @@ def test_multi_node_is_stopped_with_all_its_ranks_and_rank_0_has_time_to_save(
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in ranks))
 
 
+def test_a_rank_that_fails_ends_the_others_and_the_trial(on_cluster, create, submit, tmp_path):
+    sweep = create("import os, sys, time; os.environ['RANK'] == '1' and sys.exit(3); time.sleep(300)", trials=1)
+    submit(sweep, "multi_node")
+
+    wait_until(lambda: counts(on_cluster, sweep) == {"failed": 1})
+    [trial] = json.loads(on_cluster("trials", sweep, "--json").stdout)
+    assert trial["state"] == "failed"
+    assert "task 1: Exited with exit code 3" in on_cluster("logs", sweep, "0").stdout
+
+
 def test_a_killed_agent_of_several_nodes_leaves_no_rank_behind(cluster, create, submit, tmp_path):
     sweep = create(WAITS, trials=1)
     submit(sweep, "multi_node")
