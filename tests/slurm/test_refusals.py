@@ -94,10 +94,10 @@ def sbatch_says(tmp_path, monkeypatch):
             (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
             (tmp_path / "bin" / name).chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-        limits.max_array_size.cache_clear()
+        limits._config.cache_clear()
 
     yield sbatch_says
-    limits.max_array_size.cache_clear()
+    limits._config.cache_clear()
 
 
 @pytest.mark.parametrize("name", [*REFUSALS, *SILENCES])
@@ -110,7 +110,7 @@ def test_a_sweep_stays_as_it_was_whatever_sbatch_says(sbatch_says, make_store, n
         submit(store, 3, Wishes())
 
     assert caught.value.exit_code == 4
-    assert type(caught.value) is (SILENCES[name][1] if name in SILENCES else SubmissionRefusedError)
+    assert isinstance(caught.value, (SILENCES[name][1] if name in SILENCES else SubmissionRefusedError))
     fold = store.fold()
     assert fold.counts() == {}
     [submission] = fold.submissions.values()
