@@ -1,7 +1,7 @@
 """Reads the file of a wandb run (``run-<id>.wandb``): history, summary, exit code. Standard library only.
 
 The agent's Python need not have wandb installed (the training script's may be another), so the format is read by hand
-instead of asking ``wandb-core leet inspect``: ``docs/decisions/0010-own-reader-of-run-files.md``.
+instead of asking ``wandb-core leet inspect``: ``docs/decisions/0006-own-reader-of-run-files.md``.
 
 Format (``wandb.sdk.internal.datastore`` up to 0.28, unchanged in the wandb-core of 0.31): a 7-byte header, then blocks
 of 32 KiB holding LevelDB log frames: crc32 of type and content (zlib's, not LevelDB's crc32c), length, type, content. A
