@@ -11,9 +11,10 @@ from slurmsweep.errors import UsageError
 from slurmsweep.launch import start
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.reasons import reasons
-from slurmsweep.launch.reconcile import Settled, give_back
+from slurmsweep.launch.reconcile import Settled
 from slurmsweep.launch.reconcile import reconcile as reconcile_sweep
-from slurmsweep.launch.resubmit import Rules, plan_resubmission, run_again
+from slurmsweep.launch.rerun import Rules
+from slurmsweep.launch.resubmit import give_back_only, plan_resubmission, run_again
 from slurmsweep.launch.start import Backend
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -87,8 +88,7 @@ def rules_of(args: argparse.Namespace) -> Rules:
 
 
 def _run_here(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
-    chosen = set(plan.slots)
-    slots = give_back(store, lambda trial: any(slot.trial == trial.number for slot in chosen), why="resubmit")
+    slots = give_back_only(store, plan.slots)
     return start_agents(store, Backend.LOCAL, wishes, args, count=len(slots) if plan.assigned else None)
 
 

@@ -25,7 +25,8 @@ from slurmsweep.launch.alarms import Alarms
 from slurmsweep.launch.elements import live_elements
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.reconcile import reconcile
-from slurmsweep.launch.resubmit import Rules, plan_resubmission, run_again
+from slurmsweep.launch.rerun import Rules
+from slurmsweep.launch.resubmit import plan_resubmission, run_again
 from slurmsweep.launch.start import JOURNAL_PERIOD, unclaimed
 from slurmsweep.launch.submit import Handover, Wishes, job_options, recover_submissions, submit
 from slurmsweep.launch.walltime import Learn, Step, next_wave

@@ -155,6 +155,3 @@ def _nodes(fold: Fold, plan: Plan) -> dict[str, Node]:
                 bad[node].add(trial.number)
     good = fold.trials.nodes_of_finished() if bad else Counter()
     return {node: Node(failures[node], len(numbers), good[node]) for node, numbers in bad.items()}
-
-
-__all__ = ["Plan", "Rules", "give_back_only", "plan_resubmission", "run_again"]

@@ -27,7 +27,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cluster.misfortune import Lab, Sweep, slurmsweep, wait_until
+from cluster.misfortune import Lab, Sweep, slurmsweep
+from cluster.waiting import wait_until
 
 HERE = Path(__file__).parent
 

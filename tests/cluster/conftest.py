@@ -51,6 +51,23 @@ def cluster_without_accounting():
         yield started
 
 
+@pytest.fixture
+def on_cluster(cluster, slurmsweep):
+    """The command line with the cluster's environment."""
+    return lambda *argv, **environ: slurmsweep(*argv, **cluster.environ, **environ)
+
+
+@pytest.fixture
+def slurm(cluster):
+    """Run one of Slurm's own programs; its stdout."""
+
+    def run(*argv) -> str:
+        done = subprocess.run(argv, env=os.environ | cluster.environ, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    return run
+
+
 @contextmanager
 def running(lab: Path, **knobs: str) -> Iterator[Cluster]:
     """The cluster of that folder: left alone if it runs already, else started and stopped."""

@@ -17,8 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.waiting import wait_until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 #: Ends a running job as an out-of-memory handler of Slurm's would, with the real controller (and database) recording it.
 _OUT_OF_MEMORY = """
@@ -137,15 +139,6 @@ def kill(pid: int) -> None:
     """Kill -9, if it is still there."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def wait_until(question: Callable[[], object], what: str, seconds: float = 180.0):
-    """The answer, once there is one."""
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.3)
-    return answer
 
 
 def _pids() -> Iterator[int]:

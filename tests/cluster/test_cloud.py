@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from cluster.waiting import wait_until
 from fake_wandb import API_KEY, serving
 
 pytestmark = pytest.mark.cluster
@@ -24,14 +24,6 @@ if sys.argv[1] == "--code=143":
     time.sleep(600)
 sys.exit(int(sys.argv[1].removeprefix("--code=")))
 """
-
-
-def wait_until(question, seconds=180.0):
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
-    return answer
 
 
 def test_slurms_state_is_the_runs_outcome(cluster, slurmsweep, tmp_path):

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from cluster.misfortune import Lab, Sweep, kill, wait_until
+from cluster.misfortune import Lab, Sweep, kill
+from cluster.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 

@@ -5,21 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 
 import pytest
+from cluster.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
 SCRIPT = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.1)\n"
-
-
-def wait_until(question, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
-    return answer
 
 
 @pytest.fixture

@@ -8,40 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from cluster.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
 SCRIPT = "import os, sys, time\nopen('ran', 'a').write(sys.argv[1] + '\\n')\n"
-
-
-@pytest.fixture
-def on_cluster(cluster, slurmsweep):
-    """The command line with the cluster's environment."""
-    return lambda *argv, **environ: slurmsweep(*argv, **cluster.environ, **environ)
-
-
-@pytest.fixture
-def slurm(cluster):
-    """Run one of Slurm's own programs; its stdout."""
-
-    def run(*argv) -> str:
-        done = subprocess.run(argv, env=os.environ | cluster.environ, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    return run
-
-
-def wait_until(question, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
-    return answer
 
 
 def submitted(done) -> list[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from cluster.bad_weekend import SMALL, live_through
-from cluster.misfortune import Lab, wait_until
+from cluster.misfortune import Lab
+from cluster.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 

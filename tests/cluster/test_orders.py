@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 
 import pytest
+from cluster.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -17,14 +17,6 @@ SCRIPT = (
     "name = sys.argv[1].lstrip('-')\n"
     "while not (os.path.exists(name) or os.path.exists('all')): time.sleep(0.1)\n"
 )
-
-
-def wait_until(question, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
-    return answer
 
 
 def test_pause_holds_resume_releases_stop_cancels_what_waits(cluster, slurmsweep, write_sweep, tmp_path):

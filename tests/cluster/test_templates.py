@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import venv
 from typing import TYPE_CHECKING
 
 import pytest
+from cluster.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,14 +91,6 @@ def finished(on_cluster):
         return [on_cluster("logs", sweep, str(number)).stdout for number in range(trials)]
 
     return finished
-
-
-def wait_until(question, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
-    return answer
 
 
 def counts(on_cluster, sweep) -> dict:

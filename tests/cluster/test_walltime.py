@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import time
 
 import pytest
+from cluster.waiting import wait_until
 
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
@@ -28,31 +26,6 @@ while not os.path.exists('go') and time.time() < deadline:
 time.sleep(0.02 * int(args['epochs']))
 """
 PARAMETERS = "  epochs: {values: [1, 10, 50]}\n  lr: {values: [1, 2, 3, 4]}"
-
-
-@pytest.fixture
-def on_cluster(cluster, slurmsweep):
-    """The command line with the cluster's environment."""
-    return lambda *argv, **environ: slurmsweep(*argv, **cluster.environ, **environ)
-
-
-@pytest.fixture
-def slurm(cluster):
-    """Run one of Slurm's own programs; its stdout."""
-
-    def run(*argv) -> str:
-        done = subprocess.run(argv, env=os.environ | cluster.environ, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    return run
-
-
-def wait_until(question, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
-    return answer
 
 
 def submitted(done) -> dict:
