@@ -1,11 +1,13 @@
-"""Commands that order something of a whole sweep: pause, resume, stop, cancel."""
+"""Commands that order something of a sweep: pause, resume, stop, cancel, delete."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.reading import note, print_json
+from slurmsweep.cli.reading import note, print_json, trial_states
+from slurmsweep.launch import delete as deleting
 from slurmsweep.launch import orders
+from slurmsweep.launch.delete import Choice, chosen_slots
 from slurmsweep.launch.mend import take_up
 from slurmsweep.state.store import SweepStore
 
@@ -40,6 +42,21 @@ def stop(args: argparse.Namespace) -> int:
 def cancel(args: argparse.Namespace) -> int:
     """End a sweep."""
     return _show(args, orders.cancel(SweepStore.open_to_run(args.sweep)), "told to end")
+
+
+def delete(args: argparse.Namespace) -> int:
+    """Let the points of chosen trials be run again."""
+    store = SweepStore.open_to_run(args.sweep)
+    choice = Choice(frozenset(args.trials or ()), frozenset(trial_states(args.state)))
+    slots = chosen_slots(store, store.fold(), choice) if args.dry_run else deleting.delete(store, choice)
+    if args.json:
+        print_json([{"trial": slot.trial, "attempt": slot.attempt} for slot in slots])
+        return 0
+    verb = "would be deleted" if args.dry_run else "deleted, so that their points are run again"
+    note(f"trials {', '.join(str(slot.trial) for slot in slots)}: {verb}" if slots else "no trial to delete")
+    if slots and not args.dry_run:
+        note(f"`slurmsweep resume {args.sweep}` where the sweep was stopped, then `slurmsweep run {args.sweep}`")
+    return 0
 
 
 def _show(args: argparse.Namespace, ordered: Ordered, verb: str) -> int:

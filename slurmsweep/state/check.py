@@ -113,7 +113,8 @@ def _missing_trials(store: SweepStore, fold: Fold) -> Iterator[Finding]:
 
 
 def _trial_findings(store: SweepStore, trial: Trial, folders: set[Slot]) -> Iterator[Finding]:
-    finished = [a.number for a in trial.attempts.values() if a.outcome and a.outcome.state is TrialState.FINISHED]
+    standing = [a for a in trial.attempts.values() if a.number > trial.deleted]
+    finished = [a.number for a in standing if a.outcome and a.outcome.state is TrialState.FINISHED]
     if len(finished) > 1:
         yield Finding(f"trial {trial.number}", f"finished more than once: attempts {finished}", _REPORT)
     for attempt in trial.attempts.values():

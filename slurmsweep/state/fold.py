@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from slurmsweep.state.trial import Trial
 
 
+#: Why a retry was allowed, where a person took the earlier attempts back.
+DELETED = "deleted"
+
+
 @dataclass(slots=True)
 class Submission:
     """One array handed to Slurm.
@@ -181,6 +185,8 @@ def _retry(state: Fold, record: Record) -> None:
     for number, attempt in record["t"]:
         trial = state.trial(number)
         trial.allowed = max(trial.allowed, attempt)
+        if record.get("why") == DELETED:
+            trial.deleted = max(trial.deleted, attempt - 1)
 
 
 def _submit(state: Fold, record: Record) -> None:

@@ -145,11 +145,11 @@ def _trial_to_json(trial: Trial) -> list[Any]:
         ]
         for attempt in trial.attempts.values()
     ]
-    return [trial.number, trial.allowed, attempts]
+    return [trial.number, trial.allowed, trial.deleted, attempts]
 
 
 def _trial_from_json(data: list[Any]) -> Trial:
-    number, allowed, rows = data
+    number, allowed, deleted, rows = data
     attempts = {}
     for count, token, owner, claimed, outcome, void, rivals in rows:
         attempts[count] = Attempt(
@@ -161,4 +161,4 @@ def _trial_from_json(data: list[Any]) -> Trial:
             void,
             rivals,
         )
-    return Trial(number, attempts, allowed)
+    return Trial(number, attempts, allowed, deleted)

@@ -44,11 +44,13 @@ class Trial:
         number: 0.. in the sweep.
         attempts: by number. An attempt is here once any record speaks of it.
         allowed: the highest attempt number that may be claimed.
+        deleted: a person took back the attempts up to this one, also where they finished.
     """
 
     number: int
     attempts: dict[int, Attempt] = field(default_factory=dict)
     allowed: int = 1
+    deleted: int = 0
 
     @property
     def current(self) -> Attempt | None:

@@ -1,10 +1,10 @@
-"""Arguments of the commands that order something of a whole sweep: pause, resume, stop, cancel."""
+"""Arguments of the commands that order something of a sweep: pause, resume, stop, cancel, delete."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.arguments.common import add_json, add_sweep, command
+from slurmsweep.cli.arguments.common import add_json, add_sweep, command, numbers
 
 if TYPE_CHECKING:
     from slurmsweep.cli.arguments.common import Commands
@@ -23,3 +23,14 @@ def add_commands(commands: Commands) -> None:
         parser = command(commands, name, f"steering:{name}", text)
         add_sweep(parser)
         add_json(parser)
+    delete = command(
+        commands,
+        "delete",
+        "steering:delete",
+        "take trials back so that their points are run again, also finished ones; nothing is removed",
+    )
+    add_sweep(delete)
+    delete.add_argument("--trials", type=numbers, metavar="LIST", help="these, such as 0,3,7-12")
+    delete.add_argument("--state", action="append", metavar="STATE", help="all that ended in this state (repeatable)")
+    delete.add_argument("--dry-run", action="store_true", help="say which; write nothing")
+    add_json(delete)
