@@ -10,7 +10,7 @@ from slurmsweep.errors import SchedulerError, SubmissionUnknownError
 from slurmsweep.slurm import executor, limits, queue
 from slurmsweep.slurm.executor import ArrayRequest
 from slurmsweep.slurm.resources import merge
-from slurmsweep.slurm.template import Template, load_template
+from slurmsweep.slurm.template import Template, load_template, normal_template_name
 from slurmsweep.state.assignment import MAX_SLOTS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def submit(store: SweepStore, count: int, wishes: Wishes) -> list[Submitted]:
     """
     template = load_template(wishes.template)
     sizes = limits.split(count, limits.max_array_size())
-    return [_submit_array(store, array_request(store, tasks, wishes, template)) for tasks in sizes]
+    return [_submit_array(store, array_request(store, tasks, wishes, template), wishes) for tasks in sizes]
 
 
 def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> list[Submitted]:
@@ -69,7 +69,7 @@ def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> li
     template = load_template(wishes.template)
     size = min(limits.max_array_size(), MAX_SLOTS)
     parts = [tuple(slots[start : start + size]) for start in range(0, len(slots), size)]
-    return [_submit_array(store, array_request(store, len(part), wishes, template, part)) for part in parts]
+    return [_submit_array(store, array_request(store, len(part), wishes, template, part), wishes) for part in parts]
 
 
 def array_request(
@@ -106,9 +106,12 @@ def recover_submissions(store: SweepStore) -> None:
             _recover(store, submission.name, submission.tasks)
 
 
-def _submit_array(store: SweepStore, request: ArrayRequest) -> Submitted:
+def _submit_array(store: SweepStore, request: ArrayRequest, wishes: Wishes) -> Submitted:
+    asked = {"time": executor.DEFAULT_TIME, **request.options}
     with store.transaction() as transaction:
-        transaction.submit(request.name, request.tasks, None)
+        transaction.submit(
+            request.name, request.tasks, None, asked, normal_template_name(wishes.template), wishes.options
+        )
     try:
         job = executor.submit(request)
     except SubmissionUnknownError:

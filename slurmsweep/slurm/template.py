@@ -56,8 +56,17 @@ def load_template(name_or_path: str) -> Template:
     return Template(name_or_path, str(path), _options(path, header), body)
 
 
+def normal_template_name(name_or_path: str) -> str:
+    """A name that means the same from any folder."""
+    return os.path.abspath(name_or_path) if _is_path(name_or_path) else name_or_path
+
+
+def _is_path(name_or_path: str) -> bool:
+    return os.sep in name_or_path or name_or_path.endswith(_SUFFIX)
+
+
 def _find(name_or_path: str) -> Path:
-    if os.sep in name_or_path or name_or_path.endswith(_SUFFIX):
+    if _is_path(name_or_path):
         if not os.path.isfile(name_or_path):
             raise UsageError(f"there is no job template {name_or_path}")
         return Path(name_or_path)

@@ -131,13 +131,13 @@ def _attempt_findings(store: SweepStore, slot: Slot, attempt: Attempt) -> Iterat
         yield Finding(_name(slot), "the journal has its end but not its claim", _RESUBMIT)
     written = store.read_outcome(slot)
     recorded = attempt.outcome
-    if written and (recorded is None or recorded.by != "agent"):
+    if written and (recorded is None or not recorded.was_seen):
         yield Finding(_name(slot), f"its folder says {written.state}, the journal does not", _RESUBMIT)
-    elif recorded and recorded.by == "agent" and written is None:
+    elif recorded and recorded.was_seen and written is None:
         yield Finding(
             _name(slot), f"the journal says {recorded.state}, its folder has no outcome", "was it removed by hand?"
         )
-    elif written and recorded and written.state is not recorded.state:
+    elif written and recorded and recorded.by == "agent" and written.state is not recorded.state:
         yield Finding(_name(slot), f"its folder says {written.state}, the journal {recorded.state}", _REPORT)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.state.head import Head, Slot
-from slurmsweep.state.lifecycle import SweepState
+from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.trial import Attempt
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from slurmsweep.state.journal import Journal, Line, Record
-    from slurmsweep.state.lifecycle import TrialState
     from slurmsweep.state.trial import Trial
 
 
@@ -33,11 +32,17 @@ class Submission:
         name: the unique job name, known before ``sbatch`` is called.
         tasks: number of array elements.
         job: Slurm's id; empty when Slurm refused; None when no answer was recorded: the job may exist all the same.
+        asked: all sbatch options it was submitted with, by long name; None where the record does not say.
+        template: of its batch script; None where the record does not say.
+        wishes: those of the options that stood on the command line.
     """
 
     name: str
     tasks: int
     job: str | None = None
+    asked: dict[str, str | bool] | None = None
+    template: str | None = None
+    wishes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -154,9 +159,14 @@ def _end(state: Fold, record: Record) -> None:
     state.trials.settle(record["t"])
 
 
-def _weight(outcome: Outcome) -> tuple[bool, float]:
-    """The agent saw the end itself, so its word stands over what Slurm was asked; then the later word stands."""
-    return outcome.by == "agent", outcome.ended or 0.0
+def _weight(outcome: Outcome) -> tuple[int, float]:
+    """What is finished stays finished; else why Slurm ended it, over what the agent saw, over what others were asked.
+
+    Of equals the later word stands.
+    """
+    if outcome.by == "agent":
+        return (3 if outcome.state is TrialState.FINISHED else 1), outcome.ended or 0.0
+    return (2 if outcome.by == "slurm" else 0), outcome.ended or 0.0
 
 
 def _void(state: Fold, record: Record) -> None:
@@ -175,6 +185,9 @@ def _submit(state: Fold, record: Record) -> None:
     known = state.submissions.setdefault(record["name"], Submission(record["name"], record["tasks"]))
     if record.get("job") is not None:
         known.job = record["job"]
+    if record.get("asked") is not None:
+        known.asked, known.template = record["asked"], record.get("template")
+        known.wishes = record.get("wishes", {})
 
 
 def _order(state: Fold, record: Record) -> None:

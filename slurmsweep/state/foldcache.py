@@ -14,6 +14,7 @@ import json
 import os
 import zlib
 from contextlib import suppress
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnwritableError
@@ -30,7 +31,7 @@ from slurmsweep.state.trials import Trials
 if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 1"
+_FORMAT = "slurmsweep fold 2"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20
@@ -108,7 +109,7 @@ def _identity(path: str, offset: int) -> list[int]:
 def _fold_to_json(fold: Fold) -> dict[str, Any]:
     return {
         "trials": [_trial_to_json(trial) for trial in fold.trials.unsettled()],
-        "submissions": [[s.name, s.tasks, s.job] for s in fold.submissions.values()],
+        "submissions": [astuple(submission) for submission in fold.submissions.values()],
         "latest": fold.latest,
         "word": fold.word.value if fold.word else None,
         "word_sequence": fold.word_sequence,

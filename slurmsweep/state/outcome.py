@@ -23,7 +23,8 @@ class Outcome:
         max_rss_mb: memory of its largest process in MiB; of an agent with several trials, of the largest so far.
         ended: wall-clock time, seconds since the epoch. For people: clocks of two nodes are never compared.
         origin: ``<sweep>/<trial>`` where the trial was run, if that was another sweep.
-        by: ``agent``, or ``reconcile`` where Slurm or the operating system was asked instead.
+        by: whose word it is. ``agent``: it saw the end itself. ``slurm``: the agent saw the end, and Slurm told why it
+            was made to stop. ``reconcile``: no agent lived to see it, so Slurm or the operating system was asked.
     """
 
     state: TrialState
@@ -36,6 +37,11 @@ class Outcome:
     ended: float | None = None
     origin: str | None = None
     by: str = "agent"
+
+    @property
+    def was_seen(self) -> bool:
+        """Whether an agent saw the end, and so wrote it in the attempt's folder too."""
+        return self.by in ("agent", "slurm")
 
     def to_json(self) -> dict[str, Any]:
         """The fields that say something; ``state`` as its word."""

@@ -120,7 +120,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, fold: Fold) -> Re
         elif owner is not None and attempt.token is None:
             transaction.claim(slot, *owner)
             (attempt.token, attempt.owner), claims = owner, claims + 1
-        if outcome and owner and (attempt.outcome is None or attempt.outcome.by != "agent"):
+        if outcome and owner and (attempt.outcome is None or not attempt.outcome.was_seen):
             transaction.end(slot, owner[0], outcome)
             attempt.outcome, outcomes = outcome, outcomes + 1
     waiting = fold.waiting()

@@ -186,16 +186,21 @@ class SweepStore:
         """
         of_job = self.fold().trials.of_jobs({owner.job}) if owner.job else ()
         held = [trial for trial in of_job if _is_held_by_earlier(trial, owner)]
-        if not held:
-            return None
-        trial = held[0]
+        for trial in held:  # several where a job runs several agents: each goes on with one
+            claim = self._continue(trial, owner)
+            if claim is not None:
+                return claim
+        return None
+
+    def _continue(self, trial: Trial, owner: Owner) -> Claim | None:
+        """The next attempt of one trial; None where somebody else has made it, or the sweep is canceled."""
         claim = Claim(Slot(trial.number, trial.newest + 1), _new_token(), owner)
         with self.transaction() as transaction:
             if transaction.head.word is SweepState.CANCELED or not self._make_attempt(claim):
                 return None
             if trial.state is not TrialState.PENDING:
                 before = self._end_earlier(transaction, trial)
-                transaction.retry([claim.slot], {trial.number: before}, why="requeued")
+                transaction.retry([claim.slot], {trial.number: before}, why="requeued", assigned=True)
             self._record_claim(transaction, claim)
         return claim
 
@@ -353,12 +358,14 @@ class SweepStore:
             raise
 
     def _end_earlier(self, transaction: Transaction, trial: Trial) -> TrialState:
-        """Record the end of the earlier incarnation's attempt, unless it did so itself; the state it left."""
+        """Record the end of the earlier incarnation's attempt, or why it was told to stop; the state it left."""
         earlier = trial.current
-        if earlier is None or earlier.outcome:
+        if earlier is None:
             return trial.state
-        outcome = Outcome(TrialState.PREEMPTED, "requeued", by="reconcile")
-        transaction.end(Slot(trial.number, earlier.number), earlier.token, outcome)
+        outcome = _requeued(earlier.outcome)
+        if outcome is None:
+            return trial.state
+        transaction.end(Slot(trial.number, earlier.number), earlier.token, outcome, before=trial.state)
         return outcome.state
 
 
@@ -386,6 +393,15 @@ def _new_token() -> str:
 
 def _owner_document(claim: Claim) -> bytes:
     return (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
+
+
+def _requeued(said: Outcome | None) -> Outcome | None:
+    """The end of an attempt whose job was requeued; None where what its agent said of it stands."""
+    if said is None:
+        return Outcome(TrialState.PREEMPTED, "requeued", by="reconcile")
+    if said.by == "agent" and said.cause == "terminated":  # all that an agent knows of a SIGTERM
+        return replace(said, state=TrialState.PREEMPTED, cause="requeued", by="slurm")
+    return None
 
 
 def _is_held_by_earlier(trial: Trial, owner: Owner) -> bool:

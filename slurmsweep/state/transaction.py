@@ -14,12 +14,17 @@ from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from slurmsweep.state.journal import Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
 
 #: Slots in one retry record, so that the record is read back by one request of 4 KiB.
 _SLOTS_PER_RECORD = 150
+
+#: Characters of a submission's options that one record keeps, of the 16 KiB it may have.
+_LONGEST_OPTION, _LONGEST_OPTIONS = 500, 4000
 
 
 class Appender(Protocol):
@@ -81,13 +86,22 @@ class Transaction:
         if full:
             self._retry(again, "never started")
 
-    def retry(self, slots: list[Slot], before: dict[int, TrialState | None], why: str) -> None:
-        """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now."""
+    def retry(
+        self, slots: list[Slot], before: dict[int, TrialState | None], why: str, *, assigned: bool = False
+    ) -> None:
+        """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now.
+
+        With ``assigned`` each gets a job of its own: the head does not offer them to others, who find them only when
+        nothing else is left.
+        """
         for start in range(0, len(slots), _SLOTS_PER_RECORD):
             batch = slots[start : start + _SLOTS_PER_RECORD]
             for slot in batch:
                 self.head = self.head.moved(before[slot.trial], TrialState.PENDING)
-            self._retry(batch, why)
+            if assigned:
+                self._queue("retry", t=[[slot.trial, slot.attempt] for slot in batch], why=why)
+            else:
+                self._retry(batch, why)
 
     def waiting_in(self, more: More) -> tuple[list[Slot], More | None]:
         """The next retries that had no room in the head, and where those after them wait. One read of 4 KiB."""
@@ -105,9 +119,24 @@ class Transaction:
         self.head = replace(self.head, exhausted=max(self.head.exhausted, offset))
         self._queue("exhausted")
 
-    def submit(self, name: str, tasks: int, job: str | None) -> None:
-        """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty)."""
-        self._queue("submit", name=name, tasks=tasks, job=job)
+    def submit(
+        self,
+        name: str,
+        tasks: int,
+        job: str | None,
+        asked: Mapping[str, str | bool] | None = None,
+        template: str | None = None,
+        wishes: Mapping[str, str] | None = None,
+    ) -> None:
+        """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
+
+        The first of its records says what is asked for (:class:`~slurmsweep.state.fold.Submission`): who submits its
+        trials again has to know. Options that would make the record too long are left out.
+        """
+        said: dict[str, Any] = {}
+        if asked is not None:
+            said = {"asked": _short(asked), "template": template, "wishes": _short(wishes or {})}
+        self._queue("submit", name=name, tasks=tasks, job=job, **said)
 
     def order(self, word: SweepState) -> None:
         """A person paused, resumed (running), stopped (finished) or canceled the sweep."""
@@ -145,3 +174,14 @@ class Transaction:
         self.head = replace(self.head, sequence=self.head.sequence + 1)
         self._last = {"op": op, **fields, "h": self.head.to_json()}
         self._lines.append(encode(self._last))
+
+
+def _short(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that fit."""
+    kept: dict[str, Any] = {}
+    room = _LONGEST_OPTIONS
+    for name, value in options.items():
+        length = len(name) + len(str(value))
+        if len(str(value)) <= _LONGEST_OPTION and length <= room:
+            kept[name], room = value, room - length
+    return kept
