@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from slurmsweep.cli.arguments import reading, starting, steering, working
+from slurmsweep.cli.arguments import measuring, reading, starting, steering, working
 
 _EPILOG = """\
 exit codes: 0 done; 1 the work failed (a trial failed, check found damage); 2 wrong usage or a wrong sweep file;
@@ -28,4 +28,5 @@ def build_parser() -> argparse.ArgumentParser:
     working.add_commands(commands)
     steering.add_commands(commands)
     reading.add_commands(commands)
+    measuring.add_commands(commands)
     return parser

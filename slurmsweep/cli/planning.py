@@ -16,6 +16,7 @@ from slurmsweep.launch import start
 from slurmsweep.launch.canary import Used, run_canary
 from slurmsweep.launch.forecast import SlurmsWord, ask_slurm, forecast
 from slurmsweep.launch.submit import Wishes, array_request
+from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report.terminal import printable
 from slurmsweep.slurm import executor
 from slurmsweep.state.layout import Layout, root_folder, sweep_folder
@@ -44,7 +45,10 @@ def plan(args: argparse.Namespace) -> int:
     draft = read_draft(args.file, strict=args.strict)
     total = search.run_count(draft.config)
     limit = args.limit or (_JSON_LIMIT if args.json and total is not None else _PLAN_LIMIT)
-    request = _planned_request(draft, args.count or total or 1, wishes_of(args))
+    wishes, wish = what_to_learn(wishes_of(args))
+    if wish:
+        note("what is auto is learnt from trials that go first: the plan shows what these are given")
+    request = _planned_request(draft, args.count or total or 1, wishes)
     expected = forecast(request, _ask(request))
     document = {
         "method": draft.config.method,
@@ -55,7 +59,7 @@ def plan(args: argparse.Namespace) -> int:
         "forecast": expected.to_json(),
         "warnings": [str(warning) for warning in draft.warnings],
     }
-    used = run_canary(draft, start.choose_backend(args.backend), wishes_of(args)) if args.canary else None
+    used = run_canary(draft, start.choose_backend(args.backend), wishes) if args.canary else None
     if used:
         document["canary"] = used.to_json()
     if args.json:

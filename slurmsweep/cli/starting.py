@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
+from slurmsweep.cli.efficiency import note_efficiency
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
@@ -17,6 +18,7 @@ from slurmsweep.launch.reconcile import give_back, reconcile
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Wishes, job_options, recover_submissions
 from slurmsweep.launch.submit import submit as submit_arrays
+from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import argparse
 
     from slurmsweep.launch.create import Draft
+    from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
 
@@ -38,7 +41,7 @@ _RESULT_ROWS = 20
 def run(args: argparse.Namespace) -> int:
     """Create (or go on with) a sweep, run it, show what came out."""
     backend = start.choose_backend(args.backend)
-    wishes = wishes_of(args)
+    wishes, wish = what_to_learn(wishes_of(args), args.canaries)
     if _is_sweep(args.file):
         store = SweepStore.open_to_run(args.file)
         _check_wishes(backend, wishes, store.manifest.config)
@@ -47,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         draft = read_draft(args.file, strict=args.strict)
         _check_wishes(backend, wishes, draft.config)
         store = _create(draft)
+    if wish and backend is Backend.SLURM:
+        return _start_in_waves(store, wishes, wish, args)
     return _start(store, backend, wishes, args, count=args.count)
 
 
@@ -111,9 +116,12 @@ def submit(args: argparse.Namespace) -> int:
     word = store.fold().word
     if word is not None:
         raise UsageError(f"sweep {args.sweep} is {word}: `slurmsweep resume {args.sweep}` takes it up again")
+    wishes, wish = what_to_learn(wishes_of(args), args.canaries)
+    _check_wishes(backend, wishes, store.manifest.config)
     recover_submissions(store)
-    args.wait = False
-    return _start(store, backend, wishes_of(args), args, count=args.count)
+    if wish:
+        return _start_in_waves(store, wishes, wish, args)
+    return _start(store, backend, wishes, args, count=args.count)
 
 
 def resubmit(args: argparse.Namespace) -> int:
@@ -188,6 +196,19 @@ def _start(store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.N
     return _show_result(store, args, expected=snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted)
 
 
+def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace) -> int:
+    """The same where time or memory is learnt on the way."""
+    from slurmsweep.cli.learning import submit_in_waves
+
+    before = store.fold().counts().get(TrialState.FINISHED, 0)
+    told = submit_in_waves(store, wishes, wish, args.count, wait=args.wait)
+    if args.wait:
+        return _show_result(store, args, expected=before + told.trials) or int(told.is_stuck)
+    if args.json:
+        print_json(told.document)
+    return int(told.is_stuck)
+
+
 def _submit(store: SweepStore, wanted: int, wishes: Wishes, *, wait: bool) -> None:
     before = store.fold()
     submitted = submit_arrays(store, wanted, wishes)
@@ -197,7 +218,7 @@ def _submit(store: SweepStore, wanted: int, wishes: Wishes, *, wait: bool) -> No
         return
     try:
         with progress(wanted, before) as show:
-            start.wait_for_jobs(store, [array.job for array in submitted], wanted, show)
+            start.wait_for_jobs(store, [array.job for array in submitted], wanted, show, before)
     except KeyboardInterrupt:
         note(f"not waiting any longer; the jobs go on: `slurmsweep status {store.manifest.sweep_id}`")
         raise
@@ -225,6 +246,7 @@ def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> 
         print(tables.trials_table(shown, metric.name if metric else None))
         print(tables.status_text(view, snapshot.jobs))
     note_stray_output(store, snapshot.fold)
+    note_efficiency(store, snapshot)
     counts = view.counts()
     unfinished = {state: n for state, n in counts.items() if n and state is not TrialState.FINISHED}
     if counts[TrialState.FINISHED] >= expected:

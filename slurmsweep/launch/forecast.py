@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.slurm import executor, limits, queue
-from slurmsweep.slurm.resources import minutes
+from slurmsweep.slurm.resources import cpu_count, minutes
 from slurmsweep.state.layout import TRIALS_PER_SHARD
 
 if TYPE_CHECKING:
@@ -96,11 +96,4 @@ def _core_hours(request: ArrayRequest) -> float | None:
     limit = minutes(str(request.options.get("time", executor.DEFAULT_TIME)))
     if limit is None:
         return None
-    tasks = _number(request, "ntasks") or _number(request, "nodes") * (_number(request, "ntasks-per-node") or 1)
-    return round(request.tasks * tasks * (_number(request, "cpus-per-task") or 1) * limit / 60, 3)
-
-
-def _number(request: ArrayRequest, option: str) -> int:
-    """The value of an option; 1 for nodes and 0 for others where it is not given, or a range."""
-    text = str(request.options.get(option, "")).partition("-")[0]
-    return int(text) if text.isdecimal() else int(option == "nodes")
+    return round(request.tasks * (cpu_count(request.options) or 1) * limit / 60, 3)

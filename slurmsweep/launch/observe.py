@@ -55,12 +55,14 @@ class Snapshot:
         seen: an observation for each attempt that the journal shows as running.
         jobs: the sweep's live jobs in Slurm, by Slurm's word in lower case: ``{"pending": 3, "running": 2}``.
         queued: live jobs that have not claimed a trial yet: each will take one.
+        unclaimed: those jobs.
     """
 
     fold: Fold
     seen: dict[Slot, Observation]
     jobs: dict[str, int]
     queued: int
+    unclaimed: frozenset[TaskRef] = frozenset()
 
     @property
     def ended(self) -> dict[Slot, Outcome]:
@@ -89,7 +91,8 @@ def look(store: SweepStore, fold: Fold | None = None) -> Snapshot:
     seen = {slot: _from_agent(word) if (word := said[slot]) else judge(a, answer) for slot, a in running.items()}
     alive = {ref: report for ref, report in answer.tasks.items() if report.alive}
     words = dict(Counter(report.word.lower() for report in alive.values()))
-    return Snapshot(fold, seen, words, queued=len(alive.keys() - _claiming(fold, {ref.job for ref in alive})))
+    unclaimed = frozenset(alive.keys() - _claiming(fold, {ref.job for ref in alive}))
+    return Snapshot(fold, seen, words, len(unclaimed), unclaimed)
 
 
 def look_without_slurm(store: SweepStore, fold: Fold) -> Snapshot:

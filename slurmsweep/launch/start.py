@@ -86,8 +86,14 @@ def default_jobs() -> int:
     return int(os.environ.get("SLURMSWEEP_JOBS") or 1)
 
 
-def wait_for_jobs(store: SweepStore, jobs: Sequence[str], count: int, progress: Callable[[Fold], None]) -> None:
-    """Wait until ``count`` more trials have ended, or Slurm has nothing left of ``jobs``.
+def wait_for_jobs(
+    store: SweepStore,
+    jobs: Sequence[str],
+    count: int,
+    progress: Callable[[Fold], None],
+    before: Fold | None = None,
+) -> None:
+    """Wait until ``count`` more trials have ended than ``before`` (than now), or Slurm has nothing left of ``jobs``.
 
     Costs the controller one squeue every 15 s. Ctrl-C ends the waiting, not the jobs.
 
@@ -95,7 +101,7 @@ def wait_for_jobs(store: SweepStore, jobs: Sequence[str], count: int, progress: 
         SchedulerUnavailableError: Slurm did not answer; the jobs go on.
     """
     follower = Follower(store)
-    target = _ended(follower.refresh()) + count
+    target = _ended(follower.refresh() if before is None else before) + count
     next_question = time.monotonic() + SQUEUE_PERIOD
     while _ended(follower.fold) < target:
         time.sleep(JOURNAL_PERIOD)

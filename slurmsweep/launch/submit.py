@@ -32,7 +32,7 @@ class Wishes:
     """
 
     template: str = "array"
-    options: Mapping[str, str] | None = None
+    options: Mapping[str, str | bool] | None = None
     width: int | None = None
 
 

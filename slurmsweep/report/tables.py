@@ -62,6 +62,18 @@ def sweeps_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return _table(rows)
 
 
+def plain_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as they are; columns that say nothing about any of them are left out."""
+    return _table([{key: row[key] for key in _telling(rows)} for row in rows])
+
+
+def figure(value: float | None) -> str:
+    """Three digits, without an exponent for what people measure; empty for None."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def params_text(params: Mapping[str, Any]) -> str:
     """``lr=0.1, opt={'name': 'adam'}``, safe for a terminal."""
     return ", ".join(f"{printable(name)}={printable(str(value))}" for name, value in params.items())

@@ -164,13 +164,19 @@ def _escaped(folder: str) -> str:
     return folder.replace("%", "%%")
 
 
+def warning_seconds(options: Mapping[str, str | bool]) -> int:
+    """How long before the time limit the agent is told; 0 where the options' ``signal`` does not say."""
+    text = str(options.get("signal", _WARNING)).partition("@")[2]
+    return int(text) if text.isdecimal() else 0
+
+
 def _command(request: ArrayRequest) -> str:
     """The script's body: what the agent needs to know, then the template's own text."""
-    warning = str(request.options.get("signal", _WARNING)).partition("@")[2]
+    warning = warning_seconds(request.options)
     lines = [
         f"set -- {shlex.quote(request.sweep_dir)}",
         f"export SLURMSWEEP_PYTHON={shlex.quote(sys.executable)}",
-        *([f"export SLURMSWEEP_WARNING_SECONDS={warning}"] if warning.isdecimal() else []),
+        *([f"export SLURMSWEEP_WARNING_SECONDS={warning}"] if warning else []),
         *([f"export {assignment.VARIABLE}={assignment.to_text(request.slots)}"] if request.slots else []),
         "",
         request.body,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,11 @@ _ALIASES = {
 #: (sbatch(1)).
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE", re.IGNORECASE)
 
+#: sbatch(1), --mem: a number and K, M, G or T; M where none is given.
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)([KMGT])?B?", re.IGNORECASE)
+_UNITS = "KMGT"
+_MEMORIES = ("mem", "mem-per-cpu", "mem-per-gpu")
+
 
 def merge(
     template: Mapping[str, Any], sweep_file: Mapping[str, Any], command_line: Mapping[str, Any]
@@ -88,6 +94,58 @@ def minutes(time: str) -> float | None:
     return parts[0] + (parts[1] / 60 if len(parts) > 1 else 0)
 
 
+def mebibytes(text: str) -> float | None:
+    """MiB of one of Slurm's forms of memory (sbatch(1), --mem: ``4G``, ``512``, ``512M``); None for all of a node."""
+    found = _MEMORY.fullmatch(text.strip())
+    if not found or not float(found[1]):
+        return None
+    return float(found[1]) * 1024.0 ** (_UNITS.index((found[2] or "M").upper()) - 1)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one job asks for.
+
+    Attributes:
+        time: minutes; None without a limit, or where nobody said.
+        mem: MiB, in all; None for the cluster's default, or all of a node.
+        cpus: in all; None where nobody said.
+    """
+
+    time: float | None = None
+    mem: float | None = None
+    cpus: int | None = None
+
+
+def asked(options: Mapping[str, Any]) -> Asked:
+    """What merged options ask for, as far as they say it: memory for a GPU, and whole nodes, are not worked out."""
+    cpus = cpu_count(options)
+    limit = options.get("time")
+    return Asked(minutes(str(limit)) if limit else None, _memory(options, cpus or 1), cpus)
+
+
+def cpu_count(options: Mapping[str, Any]) -> int | None:
+    """CPUs of one job: tasks times CPUs of each; None where the options say neither."""
+    if not any(name in options for name in ("ntasks", "nodes", "ntasks-per-node", "cpus-per-task")):
+        return None
+    tasks = _count(options, "ntasks") or (_count(options, "nodes") or 1) * (_count(options, "ntasks-per-node") or 1)
+    return tasks * (_count(options, "cpus-per-task") or 1)
+
+
+def _memory(options: Mapping[str, Any], cpus: int) -> float | None:
+    if "mem" in options:
+        per_node = mebibytes(str(options["mem"]))
+        return per_node and per_node * (_count(options, "nodes") or 1)
+    per_cpu = mebibytes(str(options["mem-per-cpu"])) if "mem-per-cpu" in options else None
+    return per_cpu and per_cpu * cpus
+
+
+def _count(options: Mapping[str, Any], option: str) -> int:
+    """The value of an option; 0 where it is not given, or is none; of a range the first."""
+    text = str(options.get(option, "")).partition("-")[0]
+    return int(text) if text.isdecimal() else 0
+
+
 def normal_name(key: str) -> str:
     """The long name: ``cpus-per-task`` of ``cpus_per_task``, ``--cpus-per-task`` or ``c``."""
     key = key.lstrip("-").replace("_", "-")
@@ -116,6 +174,8 @@ def _value(name: str, value: Any, source: str) -> Value:
         _refuse_secrets(text, source)
     if name == "time" and not _TIME.fullmatch(text):
         raise UsageError(f"{source}: time {_quoted(text)} is not a time; write minutes, 1:30:00 or 2-0")
+    if name in _MEMORIES and not _MEMORY.fullmatch(text):
+        raise UsageError(f"{source}: {name} {_quoted(text)} is not a memory; write MiB, or 4G")
     return text or True
 
 

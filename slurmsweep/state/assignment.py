@@ -23,6 +23,7 @@ VARIABLE = "SLURMSWEEP_SLOTS"
 MAX_SLOTS = 5000
 
 _PART = re.compile(r"(\d+)(?:-(\d+))?(?::(\d+))?")
+_IN_SCRIPT = re.compile(rf"^export {VARIABLE}=(\S+)$", re.MULTILINE)
 
 
 def to_text(slots: Sequence[Slot]) -> str:
@@ -44,6 +45,12 @@ def assigned(environ: Mapping[str, str]) -> Slot | None:
         if position == int(index):
             return slot
     raise UsageError(f"{VARIABLE} names no trial for element {index} of this array: {text}")
+
+
+def slots_of(script: str) -> list[Slot]:
+    """What a batch script as submitted names for each element of its array; empty where it names none."""
+    found = _IN_SCRIPT.search(script)
+    return list(_slots(found[1])) if found else []
 
 
 def _run(slots: Sequence[Slot]) -> str:

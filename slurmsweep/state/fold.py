@@ -42,7 +42,7 @@ class Submission:
     job: str | None = None
     asked: dict[str, str | bool] | None = None
     template: str | None = None
-    wishes: dict[str, str] = field(default_factory=dict)
+    wishes: dict[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass

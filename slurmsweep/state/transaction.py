@@ -119,14 +119,14 @@ class Transaction:
         self.head = replace(self.head, exhausted=max(self.head.exhausted, offset))
         self._queue("exhausted")
 
-    def submit(
+    def submit(  # noqa: PLR0913, PLR0917 - the fields of one record
         self,
         name: str,
         tasks: int,
         job: str | None,
         asked: Mapping[str, str | bool] | None = None,
         template: str | None = None,
-        wishes: Mapping[str, str] | None = None,
+        wishes: Mapping[str, str | bool] | None = None,
     ) -> None:
         """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 #: Options of sbatch that have their own flags; any other goes through --sbatch NAME=VALUE.
 RESOURCES = {
     "partition": "partition (queue)",
-    "time": "time limit of one trial: minutes, or Slurm's forms such as 1:30:00 or 2-0",
+    "time": "time limit of one trial: minutes, or Slurm's forms such as 1:30:00 or 2-0; run, plan, submit: or auto",
     "cpus-per-task": "CPUs of one trial",
-    "mem": "memory of one trial, such as 4G",
+    "mem": "memory of one trial, such as 4G; run, plan, submit: or auto",
     "gres": "generic resources, such as gpu:1",
     "account": "account to charge",
     "qos": "quality of service",
@@ -75,6 +75,16 @@ def add_slurm(parser: argparse.ArgumentParser) -> None:
     add_resources(group)
     group.add_argument(
         "--sbatch", action="append", default=[], metavar="NAME=VALUE", help="any other sbatch option (repeatable)"
+    )
+
+
+def add_canaries(parser: argparse.ArgumentParser) -> None:
+    """How many trials to learn from."""
+    parser.add_argument(
+        "--canaries",
+        type=natural,
+        metavar="N",
+        help="with --time auto or --mem auto: trials to learn from before the rest (default 5 %%, within 5 and 20)",
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli.arguments.common import (
     add_backend,
+    add_canaries,
     add_count,
     add_json,
     add_slurm,
@@ -35,6 +36,7 @@ def add_commands(commands: Commands) -> None:
     )
     add_json(run)
     add_slurm(run)
+    add_canaries(run)
 
     plan = command(
         commands, "plan", "planning:plan", "show what would happen: points, commands, batch script; writes nothing"
@@ -75,5 +77,7 @@ def add_commands(commands: Commands) -> None:
     submit = command(commands, "submit", "starting:submit", "submit single-count agents to Slurm, one array of jobs")
     add_sweep(submit)
     add_count(submit)
+    submit.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     add_json(submit)
     add_slurm(submit)
+    add_canaries(submit)

@@ -1,0 +1,94 @@
+"""The command that shows what was asked beside what was used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep import search
+from slurmsweep.cli.reading import note, open_view, print_json
+from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.launch.efficiency import measure
+from slurmsweep.launch.submit import Wishes
+from slurmsweep.launch.usage import Ledger
+from slurmsweep.launch.walltime import Bounds
+from slurmsweep.launch.waves import bounds_of
+from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
+from slurmsweep.slurm import accounting, queue
+from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    import argparse
+
+    from slurmsweep.launch.efficiency import Efficiency, Resource
+    from slurmsweep.launch.observe import Snapshot
+
+#: Attempts shown for people where nobody said.
+_TABLE_LIMIT = 100
+
+#: Advice where there is no Slurm to ask about its limits.
+_UNBOUNDED = Bounds(None, None, None, None, warning=60)
+
+
+def efficiency(args: argparse.Namespace) -> int:
+    """Asked beside used, and advice."""
+    store = SweepStore.open(args.sweep)
+    _, snapshot = open_view(args.sweep)
+    jobs = {s.job for s in snapshot.fold.submissions.values() if s.job}
+    accounts, word = accounting.accounts(jobs)
+    ledger = Ledger(snapshot.fold, snapshot.ended, accounts)
+    document = _document(store, ledger, _bounds(store)) | {"accounting": word}
+    limit = args.limit or (None if args.json else _TABLE_LIMIT)
+    rows = list(map(_attempt, islice(_attempts(ledger), limit))) if args.trials else []
+    if args.json:
+        print_json(document | ({"attempts_of_trials": rows} if args.trials else {}))
+        return 0
+    if rows:
+        print(attempts_table(rows))
+        print()
+    print(efficiency_text(document))
+    if args.trials and len(rows) < document["attempts"]:
+        note(f"the first {len(rows)} of {document['attempts']} attempts; --limit shows more")
+    return 0
+
+
+def note_efficiency(store: SweepStore, snapshot: Snapshot) -> None:
+    """One line about a run on Slurm that has ended, from what agents recorded: accounting would lag."""
+    if snapshot.fold.submissions:
+        line = one_line(_document(store, Ledger(snapshot.fold, snapshot.ended, {}), _UNBOUNDED))
+        if line:
+            note(f"{line}: `slurmsweep efficiency {store.manifest.sweep_id}`")
+
+
+def _document(store: SweepStore, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:
+    config, sweep_id = store.manifest.config, store.manifest.sweep_id
+    found = measure(ledger.all(), lambda number: search.parameters(config, number, sweep_id), bounds)
+    return {"id": sweep_id, **_efficiency(found)}
+
+
+def _bounds(store: SweepStore) -> Bounds:
+    """Within the default partition's limits, or the sweep file's; none where there is no Slurm to ask."""
+    if not queue.available():
+        return _UNBOUNDED
+    try:
+        return bounds_of(store, Wishes())
+    except SchedulerUnavailableError:
+        return _UNBOUNDED
+
+
+def _attempts(ledger: Ledger) -> Any:
+    return (usage for usage in chain.from_iterable(ledger.all()) if usage.origin is None)
+
+
+def _attempt(usage: Any) -> dict[str, Any]:
+    return asdict(usage) | {"state": usage.state.value}
+
+
+def _efficiency(found: Efficiency) -> dict[str, Any]:
+    resources = {name: _resource(getattr(found, name)) for name in ("time", "cpu", "memory")}
+    return asdict(found) | resources | {"advice": [asdict(advice) for advice in found.advice]}
+
+
+def _resource(resource: Resource) -> dict[str, Any]:
+    return asdict(resource) | {"share": resource.share}

@@ -1,0 +1,104 @@
+"""Submission in waves, for ``--time auto`` and ``--mem auto``: a few trials first, the rest with what they showed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.cli.reading import note
+from slurmsweep.launch import start
+from slurmsweep.launch.observe import look
+from slurmsweep.launch.walltime import Step, next_wave
+from slurmsweep.launch.waves import carry_out, gather
+from slurmsweep.report.progress import progress
+
+if TYPE_CHECKING:
+    from slurmsweep.launch.submit import Submitted, Wishes
+    from slurmsweep.launch.walltime import Group, Learn, Wave
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.store import SweepStore
+
+
+@dataclass
+class Told:
+    """What was submitted in waves.
+
+    Attributes:
+        trials: how many.
+        is_stuck: trials ended and none finished, so that the rest was not submitted.
+        document: of ``submit --json``.
+    """
+
+    trials: int
+    is_stuck: bool
+    document: dict[str, Any]
+
+
+def submit_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, count: int | None, *, wait: bool) -> Told:
+    """Submit the next wave; with ``wait`` all of them, each after the one before it has ended.
+
+    Raises:
+        UsageError: an option is wrong, or ``--count`` is missing.
+        SchedulerError: Slurm refused, or did not answer; what was submitted stays.
+    """
+    told = Told(0, is_stuck=False, document={"arrays": [], "reasons": []})
+    while count is None or told.trials < count:
+        left = None if count is None else count - told.trials
+        snapshot = look(store)
+        wave = next_wave(gather(store, snapshot, wishes, wish, left), wish)
+        jobs = _carry_out(store, wave, wishes, told)
+        if wave.step in (Step.NOTHING, Step.STUCK) or not wait:
+            _say_what_is_next(store, wave, count)
+            break
+        _wait(store, wave, jobs, snapshot.fold)
+        if wave.step is Step.REST:
+            break
+    return told
+
+
+def _carry_out(store: SweepStore, wave: Wave, wishes: Wishes, told: Told) -> list[str]:
+    """Submit the groups, and say so; the jobs to wait for."""
+    for reason in wave.reasons:
+        note(reason)
+    jobs = []
+    for group, array in carry_out(store, wave, wishes):
+        note(f"submitted job {array.job}: {array.tasks} trials{_given(group)}")
+        told.document["arrays"].append(_row(group, array))
+        jobs.append(array.job)
+        told.trials += array.tasks
+    told.is_stuck = wave.step is Step.STUCK
+    told.document |= {"step": wave.step.name.lower(), "left": wave.left}
+    told.document["reasons"] += wave.reasons
+    return jobs
+
+
+def _wait(store: SweepStore, wave: Wave, jobs: list[str], before: Fold) -> None:
+    """Wait for what was submitted; or, where others' jobs are to be learnt from, for these."""
+    trials = sum(len(group.slots) for group in wave.groups) or wave.live
+    waited_for = jobs or [s.job for s in before.submissions.values() if s.job]
+    try:
+        with progress(trials, before) as show:
+            start.wait_for_jobs(store, waited_for, trials, show, before)
+    except KeyboardInterrupt:
+        note("not waiting any longer; the jobs go on. Give the same command again to go on from here")
+        raise
+
+
+def _say_what_is_next(store: SweepStore, wave: Wave, count: int | None) -> None:
+    sweep = store.manifest.sweep_id
+    if wave.step is Step.STUCK:
+        note(f"`slurmsweep trials {sweep}` shows why; after mending, `slurmsweep resubmit {sweep}` runs them again")
+    elif wave.left and wave.step in (Step.CANARIES, Step.WAIT):
+        again = "the same command again" if count is None else f"the same command with --count {wave.left}"
+        note(f"{wave.left} trials are left: when these have ended, {again} submits them with what was learnt")
+
+
+def _given(group: Group) -> str:
+    """``, 12 min and 640 MiB each``."""
+    parts = [f"{group.minutes} min" if group.minutes else "", f"{group.mib} MiB" if group.mib else ""]
+    named = " and ".join(part for part in parts if part)
+    return f", {named} each" if named else ""
+
+
+def _row(group: Group, array: Submitted) -> dict[str, Any]:
+    return {"job": array.job, "trials": array.tasks, "minutes": group.minutes, "mib": group.mib}

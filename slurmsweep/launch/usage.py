@@ -1,0 +1,206 @@
+"""What attempts asked for and what they used: from what agents recorded, and from accounting where there is some."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from slurmsweep.slurm.queue import TaskRef
+from slurmsweep.slurm.resources import Asked, asked
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from slurmsweep.slurm.accounting import Account
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.trial import Attempt, Trial
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One attempt that ended.
+
+    Attributes:
+        trial, attempt: which.
+        state, cause: how it ended.
+        job: ``123_4``; None outside Slurm.
+        asked_minutes, asked_mib, asked_cpus: of its job, or its share where a job ran several; None where nobody knows.
+        seconds: that the command ran; None where nobody saw its end.
+        held_seconds: that its job ran, where accounting knows; else the command's.
+        cpu_seconds: used; of the whole job where accounting knows.
+        max_rss_mib: the most that was seen: of the largest process by its agent, of the job by accounting (sampled).
+        origin: ``<sweep>/<trial>`` where it was run, if that was another sweep.
+    """
+
+    trial: int
+    attempt: int
+    state: TrialState
+    cause: str
+    job: str | None
+    asked_minutes: float | None
+    asked_mib: float | None
+    asked_cpus: float | None
+    seconds: float | None
+    held_seconds: float | None
+    cpu_seconds: float | None
+    max_rss_mib: float | None
+    origin: str | None = None
+
+    @property
+    def is_timeout(self) -> bool:
+        """It was cut off by its time limit."""
+        return self.state is TrialState.CRASHED and self.cause == "timeout"
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """It was cut off because it needed more memory."""
+        return self.state is TrialState.CRASHED and self.cause == "oom"
+
+    @property
+    def least_seconds(self) -> float | None:
+        """What it needed at least, where it was cut off by its time limit."""
+        known = [value for value in (self.seconds, self._limit()) if value is not None]
+        return max(known) if self.is_timeout and known else None
+
+    @property
+    def least_mib(self) -> float | None:
+        """What it needed at least, where it ran out of memory."""
+        known = [value for value in (self.max_rss_mib, self.asked_mib) if value is not None]
+        return max(known) if self.is_out_of_memory and known else None
+
+    def _limit(self) -> float | None:
+        """Seconds of its limit, where no agent was left to say how long it ran."""
+        return None if self.seconds is not None or self.asked_minutes is None else self.asked_minutes * 60
+
+
+class _Stay(NamedTuple):
+    """An attempt in a job: which start of it, and from when to when, by the clock of its node."""
+
+    restart: int
+    begun: float
+    ended: float
+    slot: Slot
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What falls to one of several attempts of a job: of its time (one after the other), of its width (at once)."""
+
+    time: float = 1.0
+    width: float = 1.0
+
+
+class Ledger:
+    """Usages of a sweep's trials, looked up one at a time: a million of them are never held together.
+
+    Args:
+        fold: the journal's state.
+        ended: ends that witnesses know and the journal does not.
+        accounts: what accounting knows.
+        among: numbers of the trials that may be asked about; None for all, which costs a pass over them. Of jobs that
+            ran several trials, only those among these are seen.
+    """
+
+    def __init__(
+        self,
+        fold: Fold,
+        ended: Mapping[Slot, Outcome],
+        accounts: Mapping[TaskRef, Account],
+        among: Iterable[int] | None = None,
+    ) -> None:
+        self._fold = fold
+        self._ended = ended
+        self._accounts = accounts
+        self._submitted = {s.job: asked(s.asked or {}) for s in fold.submissions.values() if s.job}
+        self._shares: dict[Slot, _Share] = {}
+        self._last: set[Slot] = set()
+        for stays in _stays(fold.trials.values() if among is None else (fold.trials[number] for number in among)):
+            self._shares.update(_shares(stays))
+            self._last.add(stays[-1].slot)
+
+    def all(self) -> Iterator[list[Usage]]:
+        """Of each trial with an attempt that ended, by number."""
+        for number in self._fold.trials:
+            usages = self.of(number)
+            if usages:
+                yield usages
+
+    def of(self, number: int) -> list[Usage]:
+        """Of the attempts of one trial that ended, oldest first."""
+        trial = self._fold.trials.get(number)
+        if trial is None:
+            return []
+        attempts = [trial.attempts[attempt] for attempt in sorted(trial.attempts)]
+        return [usage for attempt in attempts if (usage := self._usage(trial, attempt))]
+
+    def _usage(self, trial: Trial, attempt: Attempt) -> Usage | None:
+        slot = Slot(trial.number, attempt.number)
+        outcome = attempt.outcome or self._ended.get(slot)
+        if outcome is None or attempt.void:
+            return None
+        owner = attempt.owner
+        job = owner.job if owner and not outcome.origin else None
+        account = self._accounts.get(TaskRef(job, owner.task)) if owner and job else None
+        # accounting knows a job as a whole, and its last start only: what it used is that of one attempt at most
+        own = account if slot in self._last and slot not in self._shares else None
+        wanted = self._asked(job, account)
+        share = self._shares.get(slot, _Share())
+        return Usage(
+            trial=slot.trial,
+            attempt=slot.attempt,
+            state=outcome.state,
+            cause=outcome.cause,
+            job=owner.job_name if owner and job else None,
+            asked_minutes=_times(wanted.time, share.time),
+            asked_mib=_times(wanted.mem, share.width),
+            asked_cpus=_times(wanted.cpus, share.width),
+            seconds=own.elapsed if own and outcome.seconds is None else outcome.seconds,
+            held_seconds=_largest(outcome.seconds, own.elapsed if own else None),
+            cpu_seconds=_largest(outcome.cpu_seconds, own.cpu_seconds if own else None),
+            max_rss_mib=_largest(outcome.max_rss_mb, own.max_rss if own else None),
+            origin=outcome.origin,
+        )
+
+    def _asked(self, job: str | None, account: Account | None) -> Asked:
+        """Accounting knows jobs that were submitted by hand, and what was changed while they waited."""
+        if account:
+            return Asked(account.minutes, account.mem, account.cpus)
+        return self._submitted.get(job, Asked()) if job else Asked()
+
+
+def _stays(trials: Iterable[Trial]) -> Iterator[list[_Stay]]:
+    """For each job that claimed trials, the attempts it made; of one that was requeued, those of each start apart."""
+    found: defaultdict[tuple[str, int | None], list[_Stay]] = defaultdict(list)
+    for trial in trials:
+        for attempt in trial.attempts.values():
+            owner = attempt.owner
+            if owner and owner.job:
+                slot, begun = Slot(trial.number, attempt.number), attempt.claimed or 0.0
+                seconds = attempt.outcome.seconds if attempt.outcome else None
+                found[owner.job, owner.task].append(_Stay(owner.restart, begun, begun + (seconds or 0.0), slot))
+    for stays in found.values():
+        stays.sort(key=lambda stay: stay[:2])
+        yield stays
+
+
+def _shares(stays: Sequence[_Stay]) -> Iterator[tuple[Slot, _Share]]:
+    """Of attempts that had a start of a job for themselves nothing is said: they share with nobody."""
+    for _, group in groupby(stays, key=lambda stay: stay.restart):
+        same = list(group)
+        if len(same) > 1:
+            together = max(sum(other.begun <= stay.begun < other.ended for other in same) for stay in same) or 1
+            for stay in same:
+                yield stay.slot, _Share(time=together / len(same), width=1 / together)
+
+
+def _times(value: float | None, share: float) -> float | None:
+    return None if value is None else value if share == 1 else value * share
+
+
+def _largest(*values: float | None) -> float | None:
+    return max((value for value in values if value is not None), default=None)

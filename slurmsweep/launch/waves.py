@@ -1,0 +1,176 @@
+"""Waves of trials whose time and memory are learnt: gather what is known, decide by :mod:`walltime`, carry it out.
+
+Supervisors and people call the same two functions; doing so twice, or at once, submits nothing twice that matters: an
+attempt is run by whoever makes its folder first.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from slurmsweep import search
+from slurmsweep.errors import UsageError
+from slurmsweep.launch.start import agents_wanted
+from slurmsweep.launch.submit import job_options, submit_slots
+from slurmsweep.launch.usage import Ledger
+from slurmsweep.launch.walltime import Bounds, Known, Learn
+from slurmsweep.slurm import accounting, executor, partitions
+from slurmsweep.slurm.resources import asked, normal_name
+from slurmsweep.state.assignment import slots_of
+from slurmsweep.state.head import Slot
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from slurmsweep.launch.observe import Snapshot
+    from slurmsweep.launch.submit import Submitted, Wishes
+    from slurmsweep.launch.walltime import Group, Wave
+    from slurmsweep.slurm.queue import TaskRef
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.store import SweepStore
+
+#: What stands for "learn it" in the place of a time or a memory.
+AUTO = "auto"
+
+#: Ended trials that are looked at: evenly from all that ended in the same way.
+_MOST_HISTORY = 500
+
+
+def what_to_learn(wishes: Wishes, canaries: int | None = None) -> tuple[Wishes, Learn | None]:
+    """The wishes without ``auto``, and what that asks to learn; None where nothing is ``auto``.
+
+    Raises:
+        UsageError: ``canaries`` are given, and nothing is to be learnt from them.
+    """
+    options = dict(wishes.options or {})
+    learnt = {normal_name(name) for name, value in options.items() if str(value).lower() == AUTO} & {"time", "mem"}
+    if not learnt:
+        if canaries is not None:
+            raise UsageError("--canaries stands with --time auto or --mem auto: say what to learn from them")
+        return wishes, None
+    kept = {name: value for name, value in options.items() if normal_name(name) not in learnt}
+    return replace(wishes, options=kept), Learn("time" in learnt, "mem" in learnt, canaries)
+
+
+def gather(store: SweepStore, snapshot: Snapshot, wishes: Wishes, wish: Learn, count: int | None = None) -> Known:
+    """All that the next wave rests on: the journal, scripts of waiting arrays, one sinfo call, for memory one sacct.
+
+    Args:
+        store: of the sweep.
+        snapshot: of :func:`observe.look`, just made.
+        wishes: without what is to be learnt.
+        wish: what is to be learnt.
+        count: open trials to consider; None for all.
+
+    Raises:
+        UsageError: the search has no end and there is no ``count``; an option is wrong.
+        SchedulerUnavailableError: Slurm did not answer.
+    """
+    fold, config = snapshot.fold, store.manifest.config
+    wanted = agents_wanted(store, fold, count)
+    open_slots = list(islice(_open(store, fold, wanted, snapshot.unclaimed), wanted))
+    jobs = {s.job for s in fold.submissions.values() if s.job}
+    accounts = accounting.accounts(jobs)[0] if wish.mem else {}
+    ended, again = _worth_looking_at(fold, snapshot), [slot.trial for slot in open_slots if slot.attempt > 1]
+    ledger = Ledger(fold, snapshot.ended, accounts, among=[n for n in {*ended, *again} if n in fold.trials])
+    return Known(
+        point=lambda number: search.parameters(config, number, store.manifest.sweep_id),
+        open=open_slots,
+        live=sum(snapshot.jobs.values()),
+        history=[usages for number in ended if (usages := ledger.of(number))],
+        own={number: ledger.of(number) for number in again},
+        bounds=bounds_of(store, wishes),
+    )
+
+
+def carry_out(store: SweepStore, wave: Wave, wishes: Wishes) -> Iterator[tuple[Group, Submitted]]:
+    """Submit the groups of a wave as one goes over them: one array for each, or more under Slurm's limits.
+
+    What was submitted before an error stays, and the next wave counts with it. A ``width`` is shared by the groups, by
+    their sizes, each at least 1: Slurm knows no limit over several arrays.
+
+    Raises: as :func:`submit.submit`.
+    """
+    trials = sum(len(group.slots) for group in wave.groups)
+    for group in wave.groups:
+        for array in submit_slots(store, group.slots, _with(wishes, group, len(group.slots) / trials)):
+            yield group, array
+
+
+def _with(wishes: Wishes, group: Group, share: float) -> Wishes:
+    options = dict(wishes.options or {})
+    if group.minutes is not None:
+        options["time"] = str(group.minutes)
+    if group.mib is not None:
+        # sbatch takes one of the three
+        options |= {"mem": f"{group.mib}M", "mem-per-cpu": False, "mem-per-gpu": False}
+    width = None if wishes.width is None else max(1, int(wishes.width * share))
+    return replace(wishes, options=options, width=width)
+
+
+def _open(store: SweepStore, fold: Fold, wanted: int, unclaimed: Iterable[TaskRef]) -> Iterator[Slot]:
+    """Attempts that nobody claimed and no waiting job is for: those given back first, then new ones, by number."""
+    named, unnamed = _assigned(store, unclaimed)
+    end = store.manifest.trials
+    if end is None:
+        end = fold.head.next_trial + wanted + unnamed + len(named) + len(fold.trials)  # as many are free below it
+    first = (Slot(number, 1) for number in fold.trials.unknown_below(end))
+    free = (slot for part in (fold.waiting(), first) for slot in part if slot not in named)
+    # a job that was submitted for no certain trial takes the next one there is
+    return islice(free, unnamed, None)
+
+
+def _assigned(store: SweepStore, unclaimed: Iterable[TaskRef]) -> tuple[set[Slot], int]:
+    """The attempts that waiting jobs are for, by their scripts; and the number of those for none in particular.
+
+    A script that is gone tells nothing: its jobs count as for none in particular.
+    """
+    scripts: dict[str, list[Slot]] = {}
+    named: set[Slot] = set()
+    unnamed = 0
+    for ref in unclaimed:
+        if ref.job not in scripts:
+            scripts[ref.job] = _slots_in_script(store, ref.job)
+        slots = scripts[ref.job]
+        if ref.task is not None and ref.task < len(slots):
+            named.add(slots[ref.task])
+        else:
+            unnamed += 1
+    return named, unnamed
+
+
+def _slots_in_script(store: SweepStore, job: str) -> list[Slot]:
+    path = os.path.join(store.layout.jobs, f"{job}_submission.sh")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return slots_of(file.read())
+    except (FileNotFoundError, UnicodeDecodeError):
+        return []
+
+
+def _worth_looking_at(fold: Fold, snapshot: Snapshot) -> list[int]:
+    """Trials that ended, evenly from those that finished, crashed, and failed; and those whose end is not recorded."""
+    states = (TrialState.FINISHED, TrialState.CRASHED, TrialState.FAILED, TrialState.PENDING)
+    chosen = {slot.trial for slot in snapshot.ended}
+    for state in states:
+        numbers = list(fold.trials.in_state(state))
+        chosen.update(numbers[:: -(-len(numbers) // _MOST_HISTORY) or 1])
+    return sorted(chosen)
+
+
+def bounds_of(store: SweepStore, wishes: Wishes) -> Bounds:
+    """What is asked without learning, and the limits of the partition. One sinfo call; raises as :func:`gather`."""
+    options = job_options(wishes, store.manifest.config)
+    partition = partitions.most(_text(options, "partition"))
+    each = asked({"time": executor.DEFAULT_TIME, **options})
+    warning = executor.warning_seconds(options)
+    return Bounds(each.time, each.mem, partition.minutes, partition.mebibytes or None, warning)
+
+
+def _text(options: Mapping[str, str | bool], name: str) -> str | None:
+    value = options.get(name)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,66 @@
+"""What a partition gives at most: the longest time, the largest memory of a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurmsweep.slurm.commands import answer
+from slurmsweep.slurm.resources import minutes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Name (the default one with a star), time limit, MiB of its nodes (with a plus where they differ).
+_FORMAT = "%P|%l|%m"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition, or the best of several.
+
+    Attributes:
+        name: without the star of the default one.
+        minutes: MaxTime; None for no limit.
+        mebibytes: of its largest node.
+        is_default: jobs that name no partition go there.
+    """
+
+    name: str
+    minutes: float | None
+    mebibytes: int
+    is_default: bool = False
+
+
+def most(wanted: str | None) -> Partition:
+    """What one of the wanted partitions (comma-separated; None: the default one) gives at most.
+
+    Slurm starts such a job in one of them: what is in the limits of all of them can start in any, so the least stands.
+
+    Raises:
+        SchedulerUnavailableError: sinfo did not answer.
+    """
+    return choose(list(parse_sinfo(answer("sinfo", "-h", "-e", "-o", _FORMAT))), wanted)
+
+
+def choose(partitions: list[Partition], wanted: str | None) -> Partition:
+    """The limits that hold in each of the wanted partitions; none known for names nobody has."""
+    names = set(wanted.split(",")) if wanted else {p.name for p in partitions if p.is_default}
+    chosen = [p for p in partitions if p.name in names]
+    if not chosen:
+        return Partition(wanted or "", None, 0)
+    largest = {name: max(p.mebibytes for p in chosen if p.name == name) for name in {p.name for p in chosen}}
+    limits = [p.minutes for p in chosen if p.minutes is not None]
+    return Partition(",".join(sorted(largest)), min(limits, default=None), min(largest.values()))
+
+
+def parse_sinfo(text: str) -> Iterator[Partition]:
+    """Lines such as ``main*|1-00:00:00|16000`` and ``long|infinite|16000+``, several of one partition."""
+    for line in text.splitlines():
+        fields = line.strip().split("|")
+        if len(fields) == 3 and fields[2].rstrip("+").isdecimal():
+            name, limit, memory = fields
+            no_limit = limit.lower() in ("infinite", "n/a")
+            yield Partition(
+                name.rstrip("*"), None if no_limit else minutes(limit), int(memory.rstrip("+")), name.endswith("*")
+            )
