@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 #: What an agent passes on to its command. SIGUSR1 is Slurm's warning before the time limit (``--signal=B:USR1@N``).
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
-_WAITED_FOR = frozenset({*FORWARDED, signal.SIGCHLD})
+_WAITED_FOR = frozenset({*FORWARDED, signal.SIGCHLD, signal.SIGCONT})
+
+#: The program by which Slurm starts and signals the processes of a job.
+_SLURMS_OWN = "slurmstepd"
 
 #: Linux, <sys/prctl.h>
 _PR_SET_PDEATHSIG = 1
@@ -55,6 +58,10 @@ class Child:
     still running somewhere. Limit: this reaches the command itself, not processes it started that moved to a session
     of their own; those are found and ended when the agent sees the command's end.
 
+    Is told to stop once: when Slurm ends a job (scancel, preemption, requeue, time limit) it sends SIGCONT and then
+    SIGTERM to every process of it, so the command has heard it already, and a second SIGTERM might come in the middle
+    of the checkpoint that it saves upon the first. ``docs/decisions/0027-told-once.md`` has what was seen.
+
     Raises:
         OSError: the command cannot be started.
     """
@@ -70,6 +77,10 @@ class Child:
             stderr=output,
             preexec_fn=_in_child(os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
+        self._continued_by: int | None = None
+        self._has_heard_term = False
+        # one that came before there was a command: it went to every process there was, and this was none of them
+        self._is_older_term = signal.SIGTERM in signal.sigpending()
 
     @property
     def pid(self) -> int:
@@ -77,22 +88,43 @@ class Child:
         return self._process.pid
 
     def wait(self, timeout: float | None = None) -> signal.Signals | None:
-        """Sleep until a signal for the agent comes or the child ends; the signal, None for the end or the timeout."""
+        """Sleep until a signal for the agent comes, the child ends, or ``timeout`` is over; the signal, else None.
+
+        None says only that it is time to look again.
+        """
         if self.exit_status() is not None:
             return None
         info = signal.sigwaitinfo(_WAITED_FOR) if timeout is None else signal.sigtimedwait(_WAITED_FOR, timeout)
         if info is None or info.si_signo == signal.SIGCHLD:
             return None
-        return signal.Signals(info.si_signo)
+        if info.si_signo == signal.SIGCONT:
+            self._continued_by = info.si_pid
+            return None
+        number = signal.Signals(info.si_signo)
+        self._has_heard_term = number is signal.SIGTERM and self._was_for_all(info.si_pid)
+        return number
 
     def exit_status(self) -> int | None:
         """None while it runs; then its exit code, or minus the number of the signal that ended it."""
         return self._process.poll()
 
     def send(self, number: signal.Signals) -> None:
-        """Signal the command alone: wandb's own helper process would lose what it has not written."""
+        """Signal the command alone: wandb's own helper process would lose what it has not written.
+
+        A SIGTERM that the command has got from Slurm itself is not sent again.
+        """
+        if number is signal.SIGTERM and self._has_heard_term:
+            return
         if self.exit_status() is None:
             self._process.send_signal(number)
+
+    def _was_for_all(self, sender: int) -> bool:
+        """Whether the SIGTERM just taken went from Slurm to every process of the job, this command among them."""
+        waiting = signal.sigtimedwait((signal.SIGCONT,), 0)  # of two that wait SIGTERM is taken first, the lower number
+        continued_by = waiting.si_pid if waiting else self._continued_by
+        self._continued_by = None
+        is_older, self._is_older_term = self._is_older_term, False
+        return not is_older and sender == continued_by and _program(sender) == _SLURMS_OWN
 
     def kill_group(self) -> None:
         """SIGKILL for the command and everything in its process group."""
@@ -161,6 +193,15 @@ def _descendants() -> list[int]:
         found += children
         waiting += children
     return found
+
+
+def _program(pid: int) -> str:
+    """Name of the program a process runs; empty where it is gone, or in another container."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _children(pid: int) -> list[int]:
