@@ -60,7 +60,7 @@ class Child:
 
     Is told to stop once: when Slurm ends a job (scancel, preemption, requeue, time limit) it sends SIGCONT and then
     SIGTERM to every process of it, so the command has heard it already, and a second SIGTERM might come in the middle
-    of the checkpoint that it saves upon the first. ``docs/decisions/0027-told-once.md`` has what was seen.
+    of the checkpoint that it saves upon the first. ``docs/decisions/0016-told-once.md`` has what was seen.
 
     Raises:
         OSError: the command cannot be started.

@@ -63,7 +63,7 @@ def test_the_exit_code_of_a_job_with_several_agents_is_nobodys_own():
 def test_a_job_that_waits_will_run_as_many_trials_as_it_has_agents(make_store, monkeypatch):
     store = make_store(9)
     with store.transaction() as transaction:
-        transaction.submit("a", 2, "7", 4)
+        transaction.submit("a", 2, "7", agents=4)
         transaction.submit("b", 1, "8")
     waiting = answer("7|0|7|PENDING|0||0|a\n7|1|9|PENDING|0||0|a\n8|0|8|PENDING|0||0|b\n")
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: waiting)
