@@ -61,10 +61,14 @@ class Lab:
         """Let a running job's time limit come: its warning, and its end, are seen within Slurm's next half minute."""
         self.run("scontrol", "update", f"jobid={job}", f"EndTime=now+{seconds}")
 
-    def preempt_on(self, node: str, cpus: int, seconds: int) -> None:
-        """An urgent job takes so many CPUs of a node away from whoever has them."""
-        wrap = ("-o", "/dev/null", "--wrap", f"sleep {seconds}")
-        self.run("sbatch", "-p", "urgent", "-w", node, "-n1", f"-c{cpus}", "--mem=100M", "-t", "5", *wrap)
+    def preempt_on(self, node: str, cpus: int, seconds: int) -> str:
+        """An urgent job takes so many CPUs of a node away from whoever has them; its id."""
+        what = ("-p", "urgent", "-w", node, "-n1", f"-c{cpus}", "--mem=100M", "-t", "5", "-o", "/dev/null")
+        return self.run("sbatch", "--parsable", *what, "--wrap", f"sleep {seconds}").strip()
+
+    def has_started(self, job: str) -> bool:
+        """Whether a job runs, or did."""
+        return bool(self.run("squeue", "-h", "-j", job, "-t", "R,CG,CD", "-o", "%T", check=False).strip())
 
     def kill_node(self, node: str) -> None:
         """A node dies: its slurmd, then all that ran on it, by kill -9; and its spool is as empty as after a reboot."""
