@@ -158,7 +158,10 @@ def _let_it_happen(lab: Lab, state: Sweep, weekend: Weekend, say) -> Counter:
     # each misfortune on nodes of its own: what dies with its node is neither preempted nor out of time
     lodging = {owner["node"] for owner in hung.values()}
     node, urgent = _preempt(lab, state, weekend, lodging, happened, say)
-    nodes = sorted({owner["node"] for owner in state.running().values()} - {*lodging, node})[: weekend.nodes]
+    if len(_in_use(state) - {*lodging, node}) < weekend.nodes:
+        wait_until(lambda: not _still_hung(state, weekend), "the end of what hung")
+        lodging = set()
+    nodes = sorted(_in_use(state) - {*lodging, node})[: weekend.nodes]
     for node in nodes:
         lab.kill_node(node)
         happened["nodes killed"] += 1
@@ -172,6 +175,10 @@ def _let_it_happen(lab: Lab, state: Sweep, weekend: Weekend, say) -> Counter:
         lab.boot_node(node)
     wait_until(lambda: len(lab.nodes_up()) >= len(nodes), "the nodes")
     return happened
+
+
+def _in_use(state: Sweep) -> set[str]:
+    return {owner["node"] for owner in state.running().values()}
 
 
 def _hung(state: Sweep, weekend: Weekend) -> dict:
@@ -202,10 +209,11 @@ def _steps(state: Sweep, trial: int) -> int:
 
 
 def _preempt(lab: Lab, state: Sweep, weekend: Weekend, lodging: set[str], happened: Counter, say) -> tuple[str, str]:
-    """An urgent job on a node that is in use, and where nothing hangs; the node, and the job."""
+    """An urgent job on a node that is in use, where nothing hangs if there is one; the node, and the job."""
 
     def busiest() -> str:
-        use = Counter(owner["node"] for owner in state.running().values() if owner["node"] not in lodging)
+        everywhere = Counter(owner["node"] for owner in state.running().values())
+        use = Counter({node: jobs for node, jobs in everywhere.items() if node not in lodging}) or everywhere
         node, jobs = use.most_common(1)[0] if use else ("", 0)
         return node if jobs >= min(_CPUS, 2 * weekend.preemptions) else ""
 
