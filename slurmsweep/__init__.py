@@ -9,7 +9,34 @@ from __future__ import annotations
 from typing import Any
 
 #: ``config``, ``run`` and ``summary`` are those of the current run, so they are looked up when they are used.
-__all__ = ["Run", "config", "define_metric", "finish", "init", "log", "log_code", "run", "summary"]
+__all__ = [
+    "AlertLevel",
+    "Config",
+    "Error",
+    "Run",
+    "Settings",
+    "Summary",
+    "UsageError",
+    "alert",
+    "config",
+    "define_metric",
+    "finish",
+    "init",
+    "log",
+    "log_code",
+    "login",
+    "mark_preempting",
+    "run",
+    "save",
+    "setup",
+    "summary",
+    "teardown",
+    "termerror",
+    "termlog",
+    "termwarn",
+    "unwatch",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,7 +45,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("slurmsweep")
-    if name in __all__:
+    if name in __all__ or name[:1].isupper():  # of wandb's Image, Table, ... the client knows what to say
         from slurmsweep import client
 
         return getattr(client, name)

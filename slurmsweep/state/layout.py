@@ -11,6 +11,7 @@
       jobs/                            sbatch scripts as submitted, and job output
       mend/                            sweeps that mend themselves only: what was asked for, and one file a round
       report.txt, report.json          what happened, once such a sweep has ended
+      code/                            only where scripts log their code: an archive for each version of it
       wandb-cache/<user>/              only where scripts use the real wandb: its cache and core logs
       uploads/                         only while `sync` uploads runs, or after it failed
 
@@ -137,7 +138,7 @@ class Layout:
         return os.path.join(self.attempt(trial, attempt), "params.yaml")
 
     def history(self, trial: int, attempt: int) -> str:
-        """What the native client logged (``client.py`` knows the name too: it imports nothing of ours)."""
+        """What the native client logged (``client/history.py`` knows the name too: it imports nothing of ours)."""
         return os.path.join(self.attempt(trial, attempt), "history.jsonl")
 
     def runs(self, trial: int) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wandb.sdk.lib.config_util import dict_from_config_file
 
 from slurmsweep.agent.params_file import render
-from slurmsweep.client import parse_parameters
+from slurmsweep.client.parameters import parse_parameters
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(

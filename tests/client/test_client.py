@@ -99,7 +99,7 @@ def test_steps_are_wandbs(script):
 
 @pytest.mark.parametrize(("word", "value"), [("min", 1), ("max", 5), ("mean", 3.0), ("first", 3), ("last", 5)])
 def test_the_summary_keeps_what_was_asked_for(script, word, value):
-    code = f"wandb.init()\nwandb.define_metric('x', summary='{word}')\nfor x in (3, 1, 5): wandb.log({{'x': x}})\nprint(wandb.summary['x'])"
+    code = f"wandb.init()\nwandb.define_metric('x', summary='{word}')\nfor x in (3, 1, 5): wandb.log({{'x': x}})\nprint(wandb.summary['x']['{word}'])"
 
     assert printed(script(code, {})) == str(value)
 

@@ -1,0 +1,143 @@
+"""The training script's side: ``import slurmsweep`` instead of ``import wandb``, for what sweeps use of it.
+
+Standard library only, and nothing of slurmsweep but the errors, so that importing it costs a script nothing. With no
+sweep around it the script runs all the same: the configuration is what ``init`` was given.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.client.aggregates import Metric, Summary
+from slurmsweep.client.configuration import Config
+from slurmsweep.client.session import Settings, active, current, finish, init
+from slurmsweep.client.training_run import Run
+from slurmsweep.errors import SlurmsweepError as Error
+from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+__all__ = [
+    "AlertLevel",
+    "Config",
+    "Error",
+    "Run",
+    "Settings",
+    "Summary",
+    "UsageError",
+    "alert",
+    "config",
+    "define_metric",
+    "finish",
+    "init",
+    "log",
+    "log_code",
+    "login",
+    "mark_preempting",
+    "run",
+    "save",
+    "setup",
+    "summary",
+    "teardown",
+    "termerror",
+    "termlog",
+    "termwarn",
+    "unwatch",
+    "watch",
+]
+
+#: Names of wandb that keep pictures, tables and files on a server, which there is none of.
+_MEDIA = (
+    "Artifact", "Audio", "Graph", "Histogram", "Html", "Image", "Molecule", "Object3D", "Plotly", "Table", "Video",
+    "link_artifact", "link_model", "log_artifact", "log_model", "plot", "restore", "use_artifact", "use_model",
+)  # fmt: skip
+
+
+class AlertLevel:
+    """How urgent an alert is."""
+
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
+
+
+def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+    """Log values of one step of the current run: :meth:`Run.log`."""
+    current().log(data, step, commit)
+
+
+def define_metric(name: str, step_metric: str | Metric | None = None, **named: Any) -> Metric:
+    """Choose what the summary keeps: :meth:`Run.define_metric`."""
+    return current().define_metric(name, step_metric, **named)
+
+
+def log_code(root: str | None = ".", name: str | None = None, **choosers: Any) -> str | None:
+    """Keep the code as it is now: :meth:`Run.log_code`."""
+    return current().log_code(root, name, **choosers)
+
+
+def save(glob_str: str | os.PathLike[str], base_path: str | os.PathLike[str] | None = None, **named: Any) -> list[str]:
+    """Copy files into the run's folder: :meth:`Run.save`."""
+    return current().save(glob_str, base_path, **named)
+
+
+def alert(title: str, text: str = "", level: Any = None, wait_duration: Any = None) -> None:
+    """Say something that a person should see: :meth:`Run.alert`."""
+    current().alert(title, text, level, wait_duration)
+
+
+def watch(*models: Any, **named: Any) -> None:
+    """Not recorded here: :meth:`Run.watch`."""
+    current().watch(*models, **named)
+
+
+def unwatch(*models: Any) -> None:
+    """See :func:`watch`."""
+
+
+def mark_preempting() -> None:
+    """Say that the run is about to be cut off: :meth:`Run.mark_preempting`."""
+    current().mark_preempting()
+
+
+def login(*_: Any, **__: Any) -> bool:
+    """True: there is nothing to log in to. Accepted so that scripts run unchanged."""
+    return True
+
+
+def setup(settings: Any = None) -> None:
+    """Nothing to set up. Accepted so that scripts run unchanged."""
+
+
+def teardown(exit_code: int | None = None) -> None:
+    """End the current run, if there is one."""
+    finish(exit_code)
+
+
+def termlog(string: str = "", newline: bool = True, repeat: bool = True) -> None:
+    """Print a line on stderr."""
+    print(f"slurmsweep: {string}", file=sys.stderr, end="\n" if newline else "")
+
+
+def termwarn(string: str, newline: bool = True, repeat: bool = True) -> None:
+    """Print a warning on stderr."""
+    termlog(f"WARNING {string}", newline)
+
+
+def termerror(string: str, newline: bool = True, repeat: bool = True) -> None:
+    """Print an error on stderr."""
+    termlog(f"ERROR {string}", newline)
+
+
+def __getattr__(name: str) -> Any:
+    """``config``, ``summary`` and ``run`` are those of the current run."""
+    if name == "run":
+        return active()
+    if name in ("config", "summary"):
+        return getattr(current(), name)
+    if name in _MEDIA:
+        raise AttributeError(f"slurmsweep keeps numbers and texts, no {name}: `import wandb` has it, also offline")
+    raise AttributeError(f"module 'slurmsweep' has no attribute {name!r}")

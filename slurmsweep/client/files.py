@@ -1,0 +1,160 @@
+"""Files that a run keeps: its code, and what the script saves."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from fnmatch import fnmatch
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.client.folders import make_like_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    #: Whether a file is meant: by its path, or by its path and the root.
+    Chooser = Callable[..., Any]
+
+#: What is code where the script does not say, as for wandb (``wandb_run._is_py_requirements_or_dockerfile``).
+_CODE = ("*.py", "requirements*.txt", "Dockerfile*")
+
+#: Folders in the root that hold what ran and not what was written.
+_NOT_CODE = ("wandb", ".wandb")
+
+#: The earliest that a zip archive can say: an archive depends on what it holds, not on when it was made.
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def keep_code(
+    root: str, home: str, name: str | None, include: Chooser | None = None, exclude: Chooser | None = None
+) -> str | None:
+    """Archive the code below ``root`` as ``<home>/code/<name>-<digest>.zip``, unless that is there already.
+
+    Any number of processes may do so at once: the file appears whole, and whoever comes later finds it.
+
+    Returns:
+        The archive's path; None where there is no code.
+    """
+    root = os.path.abspath(root)
+    contents = {os.path.relpath(path, root): _read(path) for path in _code_files(root, include, exclude)}
+    if not contents:
+        return None
+    folder = os.path.join(home, "code")
+    path = os.path.join(folder, f"{_safe(name or os.path.basename(root))}-{_digest(contents)}.zip")
+    if not os.path.exists(path):
+        make_like_parent(folder)
+        _write_archive(path, contents)
+    return path
+
+
+def targets(pattern: str, base_path: str | os.PathLike[str] | None, folder: str, *, glob: bool) -> dict[str, str]:
+    """Files that match, and where in ``folder`` their copies belong: their structure below the base is kept.
+
+    Source: ``wandb.Run.save``. Files that are in ``folder`` already stay where they are.
+    """
+    absolute = os.path.abspath(pattern)
+    if base_path is not None:
+        base = os.path.abspath(base_path)
+    else:
+        base = os.path.dirname(os.path.dirname(absolute)) if os.path.isabs(pattern) else os.getcwd()
+    found = _matches(absolute) if glob else [absolute]
+    return {path: _target(path, base, folder) for path in sorted(found) if os.path.isfile(path)}
+
+
+def copy_changed(copies: Mapping[str, str]) -> None:
+    """Copy each file to its place, unless that has the same size and time. A file that is gone keeps its older copy."""
+    for source, copy in copies.items():
+        if _is_newer(source, copy):
+            make_like_parent(os.path.dirname(copy))
+            _replace(copy, partial(shutil.copy2, source))
+
+
+def _matches(pattern: str) -> list[str]:
+    return glob.glob(pattern, recursive=True)
+
+
+def _target(path: str, base: str, folder: str) -> str:
+    if path.startswith(folder + os.sep):
+        return path
+    place = os.path.relpath(path, base)
+    return os.path.join(folder, os.path.basename(path) if place.startswith(os.pardir) else place)
+
+
+def _is_newer(source: str, copy: str) -> bool:
+    if source == copy or not os.path.exists(source):
+        return False
+    if not os.path.exists(copy):
+        return True
+    here, there = os.stat(source), os.stat(copy)
+    return (here.st_size, here.st_mtime_ns) != (there.st_size, there.st_mtime_ns)
+
+
+def _code_files(root: str, include: Chooser | None, exclude: Chooser | None) -> Iterator[str]:
+    includes, excludes = _asked(include, root), _asked(exclude, root)
+    for folder, inner, names in os.walk(root):
+        inner[:] = sorted(one for one in inner if not _is_no_code(root, folder, one))
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            chosen = includes(path) if includes else any(fnmatch(name, pattern) for pattern in _CODE)
+            if chosen and not (excludes and excludes(path)) and os.path.isfile(path):
+                yield path
+
+
+def _is_no_code(root: str, folder: str, name: str) -> bool:
+    made_by_us = folder == root and name in _NOT_CODE
+    return made_by_us or os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+
+
+def _asked(chooser: Chooser | None, root: str) -> Callable[[str], Any] | None:
+    """The script's function of a path; wandb also takes those of path and root."""
+    if chooser is None:
+        return None
+    import inspect
+
+    if len(inspect.signature(chooser).parameters) == 1:
+        return chooser
+    return lambda path: chooser(path, root)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _digest(contents: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, data in sorted(contents.items()):
+        digest.update(f"{len(name)} {name} {len(data)}\n".encode("utf-8", "surrogateescape") + data)
+    return digest.hexdigest()[:16]
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".") or "code"
+
+
+def _write_archive(path: str, contents: Mapping[str, bytes]) -> None:
+    def fill(temporary: str) -> None:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in sorted(contents.items()):
+                archive.writestr(zipfile.ZipInfo(name, _NO_TIME), data, zipfile.ZIP_DEFLATED)
+
+    _replace(path, fill)
+
+
+def _replace(path: str, fill: Callable[[str], Any]) -> None:
+    """Make a file appear whole: readers see the earlier one, or none, until then."""
+    folder = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
+    os.close(handle)
+    try:
+        fill(temporary)
+        os.chmod(temporary, 0o666 & os.stat(folder).st_mode)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,104 @@
+"""What a run logs, on disk: one JSON object a line, by one process of the trial."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.client.values import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: ``state/layout.py`` knows the name too.
+NAME = "history.jsonl"
+
+
+class History:
+    """Appends rows to a history file.
+
+    A row is on disk, for whoever reads the file, when :meth:`write` returns, also if the script is killed then; after
+    a crash of the machine the last seconds may be missing. A row that could not be written (disk full, over quota) is
+    lost with one warning: no training stops for it.
+
+    One process writes: the others of a trial log nothing. Told by rank (torchrun, srun, MPI), else by a lock (flock) on
+    the file; where the filesystem has no such locks, every process without a rank writes.
+
+    Args:
+        folder: that holds, or gets, the file.
+    """
+
+    def __init__(self, folder: str) -> None:
+        path = os.path.join(folder, NAME)
+        self._path = path
+        self._pid = os.getpid()
+        self._warned = False
+        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if not _locked(self._file):
+            warn(f"another process of this trial writes {path}: what this one logs is not kept")
+            os.close(self._file)
+            self._file = None
+            return
+        if os.stat(folder).st_mode & stat.S_IWGRP:  # a sweep that a group shares
+            os.fchmod(self._file, 0o660)
+        self._torn = _ends_torn(self._file)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append a row, by one system call: a killed script leaves at most its last line torn."""
+        if self._file is None:
+            return
+        if os.getpid() != self._pid:
+            self._warn_once("a forked process logs: only the one that called init() is kept")
+            return
+        data = (b"\n" if self._torn else b"") + json.dumps(row).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+                self._torn = bool(data)
+        except OSError as error:
+            self._warn_once(f"{self._path} cannot be written ({error.strerror}): logged values are lost")
+
+    def close(self) -> None:
+        """Give the file free for another run of this process; later rows are not kept."""
+        if self._file is not None and os.getpid() == self._pid:
+            _unlock(self._file)  # a forked process that still lives would hold it else
+            os.close(self._file)
+        self._file = None
+
+    def _warn_once(self, message: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warn(message)
+
+
+def rank() -> int:
+    """Of this process among those of its trial (torchrun, srun, MPI); 0 where there is one."""
+    for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
+        if os.environ.get(name, "").isdecimal():
+            return int(os.environ[name])
+    return 0
+
+
+def _locked(file: int) -> bool:
+    """Whether this process now has the file for itself, or nobody can have it so."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
+
+
+def _unlock(file: int) -> None:
+    with suppress(OSError):  # closing it is all there is left to do
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _ends_torn(file: int) -> bool:
+    """Whether an earlier process was killed in the middle of a line."""
+    size = os.fstat(file).st_size
+    return size > 0 and os.pread(file, 1, size - 1) != b"\n"

@@ -1,0 +1,219 @@
+"""The run of this process: one at a time, begun by ``init``, ended by ``finish`` or with the script."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.client.configuration import Config, default_values, merged, read_values
+from slurmsweep.client.parameters import swept_parameters
+from slurmsweep.client.training_run import Identity, Place, Run, split_tags
+from slurmsweep.client.values import warn
+from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_MODES = ("online", "offline", "disabled", "shared", "dryrun")
+_REINIT = (None, True, False, "default", "return_previous", "finish_previous")
+_FINISHES_PREVIOUS = (True, "finish_previous")
+
+
+class Settings:
+    """Settings for :func:`init`, by the names of its arguments; ``run_id`` and the like are ``id`` and the like.
+
+    Others that wandb knows are accepted and have no effect: there is no server to set.
+    """
+
+    def __init__(self, **named: Any) -> None:
+        self.__dict__.update(named)
+
+
+#: The run of this process; None before :func:`init` and after :func:`finish`.
+_current: Run | None = None
+
+
+def init(
+    entity: str | None = None,
+    project: str | None = None,
+    dir: str | os.PathLike[str] | None = None,  # noqa: A002 - wandb's name
+    id: str | None = None,  # noqa: A002 - wandb's name
+    name: str | None = None,
+    notes: str | None = None,
+    tags: Sequence[str] | None = None,
+    config: Any = None,
+    config_exclude_keys: Iterable[str] | None = None,
+    config_include_keys: Iterable[str] | None = None,
+    allow_val_change: bool | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    mode: str | None = None,
+    force: bool | None = None,
+    reinit: bool | str | None = None,
+    resume: bool | str | None = None,
+    resume_from: str | None = None,
+    fork_from: str | None = None,
+    save_code: bool | None = None,
+    tensorboard: bool | None = None,
+    sync_tensorboard: bool | None = None,
+    monitor_gym: bool | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
+    anonymous: Any = None,
+) -> Run:
+    """Begin the run: configuration from the sweep, defaults from ``config``. Drop-in for ``wandb.init`` in sweeps.
+
+    Swept values come before ``config``, and that before ``config-defaults.yaml``; mappings are merged. In a sweep the
+    id, project and entity are the sweep's. Where the script or ``WANDB_DIR`` names no folder and there is no sweep,
+    nothing is written.
+
+    Args:
+        entity: kept for the run.
+        project: likewise.
+        dir: outside a sweep: the run's folder is made in ``wandb`` in it, as by ``WANDB_DIR``.
+        id: of the run, outside a sweep.
+        name: of the run, for people.
+        notes: likewise.
+        tags: likewise.
+        config: defaults: a mapping, an ``argparse.Namespace``, or the path of a YAML file (``name: {value: ...}``).
+        config_exclude_keys: names of ``config`` that are left out.
+        config_include_keys: the only names of ``config`` that are taken.
+        allow_val_change: has no effect here; see :meth:`Config.update`.
+        group: kept for the run.
+        job_type: likewise.
+        mode: ``disabled``: nothing is written, also in a sweep. The others are all offline.
+        force: has no effect here.
+        reinit: what happens to a run that is not finished: it is returned (default, as in wandb), or with True or
+            ``finish_previous`` finished first.
+        resume: has no effect: a later attempt of a trial has the same id; its history is its own.
+        resume_from: has no effect here.
+        fork_from: likewise.
+        save_code: likewise; see :func:`log_code`.
+        tensorboard: likewise.
+        sync_tensorboard: likewise.
+        monitor_gym: likewise.
+        settings: the same by the names that W&B's settings have; an argument comes first.
+        anonymous: has no effect here.
+
+    Raises:
+        UsageError: the parameters of the sweep or a file of defaults cannot be read, or an argument cannot be meant.
+    """
+    global _current
+    previous = _previous(reinit)
+    if previous is not None:
+        warn("init() was called while a run is active: it is returned. reinit='finish_previous' makes a new one.")
+        return previous
+    said = dict(settings if isinstance(settings, dict) else vars(settings)) if settings is not None else {}
+    given = read_values(config, config_exclude_keys, config_include_keys)
+    identity = _identity(
+        entity=entity or said.get("entity"),
+        project=project or said.get("project"),
+        id=id or said.get("run_id"),
+        name=name or said.get("run_name"),
+        notes=notes or said.get("run_notes"),
+        tags=tags or said.get("run_tags"),
+        group=group or said.get("run_group"),
+        job_type=job_type or said.get("run_job_type"),
+    )
+    place = _place(identity, dir or said.get("root_dir"), mode or said.get("mode"))
+    _current = Run(Config(swept_parameters(), merged(default_values(), given)), identity, place, _forget)
+    return _current
+
+
+def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
+    """End the current run, if there is one."""
+    if _current is not None:
+        _current.finish(exit_code, quiet)
+
+
+def current() -> Run:
+    """The run of this process. Raises UsageError before :func:`init`."""
+    if _current is None:
+        raise UsageError("call slurmsweep.init() first")
+    return _current
+
+
+def active() -> Run | None:
+    """The run of this process, if there is one."""
+    return _current
+
+
+def _previous(reinit: bool | str | None) -> Run | None:
+    """The run that ``init`` returns instead of a new one; one that is to be finished is."""
+    if reinit == "create_new":
+        raise UsageError("init(reinit='create_new'): a trial has one run at a time; use 'finish_previous'")
+    if reinit not in _REINIT:
+        raise UsageError(f"init(reinit={reinit!r}): use True, False, 'return_previous' or 'finish_previous'")
+    if reinit in _FINISHES_PREVIOUS:
+        finish()
+    return _current
+
+
+def _forget(run: Run) -> None:
+    global _current
+    if _current is run:
+        _current = None
+
+
+@atexit.register
+def _finish_at_exit() -> None:
+    """With exit code 1 where an exception ended the script; one that ``sys.exit`` gave cannot be known here."""
+    finish(1 if getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1") else None)
+
+
+def _identity(**said: Any) -> Identity:
+    """What the sweep's environment says comes before the script, except for the name; warnings in wandb's words."""
+    environ = os.environ
+    sweep = environ.get("WANDB_SWEEP_ID")
+    for word in ("project", "entity", "id"):
+        if sweep and said[word] and said[word] != environ.get(_VARIABLES[word]):
+            warn(f"Ignoring {word} {said[word]!r} when running a sweep.")
+            said[word] = None
+    found = {word: said[word] or environ.get(variable) for word, variable in _VARIABLES.items()}
+    made = found["id"] or _new_id()
+    return Identity(
+        id=made,
+        name=found["name"] or made,
+        project=found["project"],
+        entity=found["entity"],
+        group=found["group"] or "",
+        job_type=found["job_type"] or "",
+        tags=split_tags(found["tags"]),
+        notes=found["notes"],
+        sweep_id=sweep,
+        resumed=int(environ.get("SLURMSWEEP_ATTEMPT") or 1) > 1,
+    )
+
+
+_VARIABLES = {
+    "project": "WANDB_PROJECT",
+    "entity": "WANDB_ENTITY",
+    "id": "WANDB_RUN_ID",
+    "name": "WANDB_NAME",
+    "notes": "WANDB_NOTES",
+    "tags": "WANDB_TAGS",
+    "group": "WANDB_RUN_GROUP",
+    "job_type": "WANDB_JOB_TYPE",
+}
+
+
+def _place(identity: Identity, folder: str | os.PathLike[str] | None, mode: str | None) -> Place:
+    mode = mode or os.environ.get("WANDB_MODE") or "offline"
+    if mode not in _MODES:
+        raise UsageError(f"mode {mode!r}: use one of {', '.join(_MODES)}")
+    disabled = mode == "disabled"
+    attempt = os.environ.get("SLURMSWEEP_ATTEMPT_DIR")
+    if attempt:
+        return Place(attempt, os.environ.get("SLURMSWEEP_SWEEP"), keeps_history=True, disabled=disabled)
+    named = os.fspath(folder) if folder else os.environ.get("WANDB_DIR")
+    begun = time.strftime("%Y%m%d_%H%M%S")
+    made = os.path.join(os.path.abspath(named or os.getcwd()), "wandb", f"native-run-{begun}-{identity.id}")
+    return Place(made, None, keeps_history=bool(named), disabled=disabled)
+
+
+def _new_id() -> str:
+    import secrets
+
+    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))
