@@ -58,7 +58,10 @@ class Metric:
 
 
 class Definitions:
-    """All metrics that were defined. An exact name comes before a beginning, an earlier beginning before a later."""
+    """All metrics that were defined. A name comes before a beginning, and a longer beginning before a shorter.
+
+    Which of several beginnings counts is left to chance by wandb 0.31.0.
+    """
 
     def __init__(self) -> None:
         self._exact: dict[str, Metric] = {}
@@ -87,9 +90,9 @@ class Definitions:
     def of(self, name: str) -> Metric | None:
         """What was said of a name; None where nothing was."""
         if name not in self._found:
-            self._found[name] = self._exact.get(name) or next(
-                (metric for stem, metric in self._beginnings.items() if name.startswith(stem[:-1])), None
-            )
+            fitting = [stem for stem in self._beginnings if name.startswith(stem[:-1])]
+            longest = self._beginnings[max(fitting, key=len)] if fitting else None
+            self._found[name] = self._exact.get(name, longest)
         return self._found[name]
 
     def __bool__(self) -> bool:
