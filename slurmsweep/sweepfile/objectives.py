@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FEWEST, MOST = 2, 3
 
 #: Characters of a name: all of them stand in one record of the journal.
-LONGEST_NAME = 200
+LONGEST_NAME = 100
 
 _KEYS = ("name", "goal", "expression")
 _PARETO_HINT = "such as {accuracy: maximize, latency: minimize}"
@@ -44,9 +44,7 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
         return metric
     _check_keys(section, path, findings)
     if "expression" not in section:
-        findings.error(
-            (*path, "expression"), "is missing", "a metric that is logged needs W&B's key only"
-        )
+        findings.error((*path, "expression"), "is missing", "a metric that is logged needs W&B's key only")
     objective = _read_objective(section, path, metric, findings)
     if metric is not None:
         _check_same(section, metric, path, findings)
@@ -70,7 +68,7 @@ def read_pareto(value: Any, metric: Metric | None, findings: Findings) -> tuple[
         return ()
     if not FEWEST <= len(entries) <= MOST:
         findings.error(path, f"weighs two or three metrics, not {len(entries)}", _PARETO_HINT)
-    names = [str(entry.get("name")) for _, entry in entries]
+    names = [str(entry["name"]) for _, entry in entries if "name" in entry]
     for name in sorted({name for name in names if names.count(name) > 1}):
         findings.error(path, f"{name} is there twice"[:200], "name each metric once")
     return tuple(_read_entry(entry, here, metric, findings) for here, entry in entries)
