@@ -69,7 +69,9 @@ def test_a_run_of_the_real_wandb_is_computed_of(layout, version):
     (folder / "run-abcd1234-0.wandb").write_bytes((RUNS / f"{version}.wandb").read_bytes())
 
     found = measure(
-        config("loss + 10*val.deep.er + 100*lowest + 1000*both.max", {"both": "maximize", "tiny": "minimize"}), layout, SLOT
+        config("loss + 10*val.deep.er + 100*lowest + 1000*both.max", {"both": "maximize", "tiny": "minimize"}),
+        layout,
+        SLOT,
     )
 
     assert found.metric == MetricReading(1 / 8 + 70 + 0 + 4000, 0, "wandb")  # a summary's own word is never logged
@@ -131,7 +133,10 @@ def test_what_grows_is_followed(layout, history):
     history({"a": 1})
     assert (following.read().metric.value, following.read().metrics) == (None, {"a": 1.0})
     history({"b": 2}, {"a": 3})
-    assert (following.read().metric, following.read().metrics) == (MetricReading(5.0, 1, "native"), {"a": 3.0, "b": 2.0})
+    assert (following.read().metric, following.read().metrics) == (
+        MetricReading(5.0, 1, "native"),
+        {"a": 3.0, "b": 2.0},
+    )
 
 
 def test_a_sweep_without_metrics_reads_nothing(tmp_path):

@@ -238,7 +238,10 @@ def test_a_pareto_view_is_a_list_or_names_with_goals():
 def test_the_sweeps_metric_in_a_pareto_view_has_its_goal_and_its_expression():
     found = config(
         metric={"name": "total", "goal": "maximize"},
-        slurmsweep={"metric": {"expression": "a + b"}, "pareto": [{"name": "total"}, {"name": "a", "expression": "a/b"}]},
+        slurmsweep={
+            "metric": {"expression": "a + b"},
+            "pareto": [{"name": "total"}, {"name": "a", "expression": "a/b"}],
+        },
     )
 
     [total, other] = found.extensions.pareto

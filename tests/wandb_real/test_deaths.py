@@ -92,7 +92,9 @@ def test_cause_metric_and_log_are_there_when(kind, end, write_sweep, slurmsweep,
         path = Path(store.layout.log(0, 1))
         wait_until(lambda: path.exists() and "step 2" in path.read_text(), "the script never got to its last step")
         if kind != "plain":
-            wait_until(lambda: follower.read()["loss"] == MetricReading(1.0, 3, kind), "the metric never came to the file")
+            wait_until(
+                lambda: follower.read()["loss"] == MetricReading(1.0, 3, kind), "the metric never came to the file"
+            )
         if end == "the agent is terminated":
             running = trial(sweep)
             assert (running["state"], running["metric"]) == ("running", EXPECTED[kind])
