@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import wandb
 
 from slurmsweep.agent import wandb_file
-from slurmsweep.agent.metrics import MetricFollower
+from slurmsweep.agent.metrics import MetricsFollower
 from slurmsweep.state.head import Slot
 from slurmsweep.state.layout import Layout
 
@@ -74,8 +74,8 @@ def compare(steps: int, repeats: int) -> None:
         ours, theirs = wandb_file.read(str(file)), inspect(file)
         flat = {key: value for key, value in ours.summary.items() if not key.startswith("_")}
         disagree = [key for key, value in flat.items() if not _same(_reach(theirs["summary"], key), value)]
-        whole = seconds(lambda: MetricFollower(layout, Slot(0, 1), "loss").read(), repeats)
-        follower = MetricFollower(layout, Slot(0, 1), "loss")
+        whole = seconds(lambda: MetricsFollower(layout, Slot(0, 1), {"loss": "minimize"}).read(), repeats)
+        follower = MetricsFollower(layout, Slot(0, 1), {"loss": "minimize"})
         follower.read()
         again = seconds(follower.read, repeats)
         other = seconds(lambda: inspect(file), repeats)

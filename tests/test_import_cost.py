@@ -42,6 +42,23 @@ def test_an_agent_that_runs_a_trial_loads_no_login_node_library(slurmsweep, writ
     assert loaded & (HEAVY - FILELOCK_ON_3_10) == set()
 
 
+@pytest.mark.parametrize(
+    ("extra", "is_loaded"),
+    [
+        ("metric: {name: a}", False),
+        ("slurmsweep: {pareto: {a: minimize, b: minimize}}", False),
+        ("slurmsweep: {metric: {name: total, expression: a + b}}", True),
+    ],
+)
+def test_an_agent_loads_expressions_only_where_there_is_one(slurmsweep, write_sweep, tmp_path, extra, is_loaded):
+    sweep = slurmsweep("create", str(write_sweep("pass", extra=extra))).stdout.strip()
+
+    loaded = modules_after("from slurmsweep.cli.main import main; main(['agent', sys.argv[1]])", sweep, cwd=tmp_path)
+
+    assert ("slurmsweep.sweepfile.expression" in loaded) == is_loaded
+    assert loaded & (HEAVY - FILELOCK_ON_3_10) == set()
+
+
 def test_the_training_scripts_side_loads_none_of_the_rest():
     loaded = modules_after("import slurmsweep; slurmsweep.init(config={'x': 1}); slurmsweep.log({'x': 1})")
 

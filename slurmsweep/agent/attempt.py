@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
-from slurmsweep.agent import metrics, params_file, stopping
+from slurmsweep.agent import params_file, stopping
 from slurmsweep.agent.child import Child
 from slurmsweep.agent.environment import child_environment
+from slurmsweep.agent.measuring import Measured, measure
 from slurmsweep.errors import StateUnwritableError, UsageError
 from slurmsweep.state import durable
 from slurmsweep.state.outcome import Outcome
@@ -31,6 +32,9 @@ _CANNOT_RUN, _NOT_FOUND = 126, 127
 
 #: Words put before the trial's command, quoted as in a shell: set by job templates.
 WRAP = "SLURMSWEEP_WRAP"
+
+#: Begins a line in a trial's log that is no complaint: what its command said last is above it.
+NOTE = "slurmsweep: note: "
 
 #: Seconds between two kills of a command that does not die, for example because a file server does not answer it.
 _SHORTEST_WAIT = 0.1
@@ -77,7 +81,7 @@ def run_attempt(store: SweepStore, slot: Slot, prepared: Prepared) -> tuple[Outc
     """
     try:
         ended = _run(prepared, store.manifest.workdir)
-        outcome = _outcome(ended, _read_metric(store, slot, prepared.log))
+        outcome = _outcome(ended, _measure(store, slot, prepared.log))
     finally:
         with suppress(OSError):  # a full file server tells it this late; the log is shorter, the outcome stands
             os.close(prepared.log)
@@ -186,25 +190,26 @@ def _ask_to_stop(child: Child, number: signal.Signals, requests: int, environ: M
         child.kill_group()
 
 
-def _read_metric(store: SweepStore, slot: Slot, log: int) -> float | None:
-    """The sweep's metric; None where there is none, or where its file cannot be read, which the log then says."""
-    metric = store.manifest.config.metric
-    if metric is None:
-        return None
+def _measure(store: SweepStore, slot: Slot, log: int) -> Measured:
+    """What the command left of the sweep's metrics; where that is less than the sweep asks for the log says why."""
     try:
-        return metrics.read_metric(store.layout, slot, metric.name, metric.goal).value
+        measured = measure(store.manifest.config, store.layout, slot)
     except OSError as error:
-        _say(log, f"the metric {metric.name} cannot be read: {error}")
-        return None
+        measured = Measured(reasons=(f"the metrics cannot be read: {error}",))
+    with suppress(OSError):  # on a full disk the outcome matters more
+        for reason in measured.reasons:
+            durable.write_all(log, f"{NOTE}{reason}\n".encode("utf-8", "backslashreplace"))
+    return measured
 
 
-def _outcome(ended: Ended, metric: float | None) -> Outcome:
+def _outcome(ended: Ended, measured: Measured) -> Outcome:
     state, cause = stopping.verdict(ended.status, ended.stop)
     return Outcome(
         state=state,
         cause=cause,
         exit_code=stopping.exit_code(ended.status),
-        metric=metric,
+        metric=measured.metric.value,
+        metrics=measured.metrics,
         seconds=round(ended.seconds, 3),
         cpu_seconds=None if ended.cpu_seconds is None else round(ended.cpu_seconds, 3),
         max_rss_mb=None if ended.max_rss_mb is None else round(ended.max_rss_mb, 1),

@@ -1,4 +1,4 @@
-"""The value of the sweep's metric, from what the training script left: the native client's history, or a wandb run.
+"""The values of metrics, from what the training script left: the native client's history, or a wandb run.
 
 Read while the script runs and after it ended or died: what was written counts.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.agent.wandb_file import RecordReader, RunFile, take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from slurmsweep.state.head import Slot
     from slurmsweep.state.layout import Layout
@@ -29,7 +29,7 @@ _SUMMARY_WORDS = ("last", "mean", "min", "max", "first")
 
 @dataclass(frozen=True)
 class MetricReading:
-    """What is known of the metric.
+    """What is known of a metric.
 
     Attributes:
         value: the summary's: last logged, or as ``define_metric(summary=...)`` says; None where that is no finite
@@ -43,49 +43,47 @@ class MetricReading:
     source: str | None = None
 
 
-class MetricFollower:
-    """Follows the metric of one attempt. Reads only what is new since the last time, so it may be asked often.
+class MetricsFollower:
+    """Follows metrics of one attempt. Reads only what is new since the last time, so it may be asked often.
 
     Args:
         layout: of the sweep.
         slot: trial and attempt.
-        name: as logged; dots reach into nested values.
-        goal: ``minimize`` or ``maximize``: which of several summaries (``summary="min,max"``) counts.
+        goals: by name as logged (dots reach into nested values), ``minimize`` or ``maximize``: which of several
+            summaries (``summary="min,max"``) counts.
     """
 
-    def __init__(self, layout: Layout, slot: Slot, name: str, goal: str = "minimize") -> None:
+    def __init__(self, layout: Layout, slot: Slot, goals: Mapping[str, str]) -> None:
         self._layout, self._slot = layout, slot
-        self._name, self._goal = name, goal
+        self._goals = goals
         self._native: _NativeSource | None = None
         self._runs: dict[str, _RunSource] = {}
 
-    def read(self) -> MetricReading:
-        """The metric so far: the native client's where it logged it, else that of the newest wandb run that did.
+    def read(self) -> dict[str, MetricReading]:
+        """Each metric so far: the native client's where it logged it, else that of the newest wandb run that did.
 
         Raises:
             OSError: a file that is there cannot be read.
         """
         native = self._read_native()
-        if native is not None and native.steps:
-            return native
+        found = {name: reading for name, reading in native.items() if reading.steps}
+        if len(found) == len(self._goals):
+            return found
         files = run_files(self._layout, self._slot)
         for path in reversed(files):
-            source = self._runs.setdefault(path, _RunSource(path, self._name, self._goal))
-            reading = source.read()
-            if reading.steps or reading.value is not None:
-                return reading
-        return native or MetricReading(source="wandb" if files else None)
+            source = self._runs.setdefault(path, _RunSource(path, self._goals))
+            readings = source.read().items()
+            found |= {name: r for name, r in readings if name not in found and (r.steps or r.value is not None)}
+            if len(found) == len(self._goals):
+                break
+        none = MetricReading(source="wandb" if files else None)
+        return {name: found.get(name) or native.get(name, none) for name in self._goals}
 
-    def _read_native(self) -> MetricReading | None:
+    def _read_native(self) -> dict[str, MetricReading]:
         path = self._layout.history(self._slot.trial, self._slot.attempt)
         if self._native is None and os.path.isfile(path):
-            self._native = _NativeSource(path, self._name, self._goal)
-        return self._native.read() if self._native else None
-
-
-def read_metric(layout: Layout, slot: Slot, name: str, goal: str = "minimize") -> MetricReading:
-    """The metric of an attempt now: arguments and errors as for :class:`MetricFollower`."""
-    return MetricFollower(layout, slot, name, goal).read()
+            self._native = _NativeSource(path, self._goals)
+        return self._native.read() if self._native else {}
 
 
 def run_files(layout: Layout, slot: Slot) -> list[str]:
@@ -153,20 +151,21 @@ class _Series:
 class _NativeSource:
     """The history file of the native client, read on from where it was read to."""
 
-    def __init__(self, path: str, name: str, goal: str) -> None:
+    def __init__(self, path: str, goals: Mapping[str, str]) -> None:
         self._path = path
         self._offset = 0
-        self._series = _Series(name, goal)
+        self._series = [_Series(name, goal) for name, goal in goals.items()]
         self._summary: dict[str, Any] = {}
 
-    def read(self) -> MetricReading:
+    def read(self) -> dict[str, MetricReading]:
         for row in self._new_rows():
             said = row.get("_summary")
             if isinstance(said, dict):
                 self._summary = said
-            else:
-                self._series.log(row)
-        return self._series.reading(self._summary, "native")
+                continue
+            for series in self._series:
+                series.log(row)
+        return {series.name: series.reading(self._summary, "native") for series in self._series}
 
     def _new_rows(self) -> Iterator[dict[str, Any]]:
         """Whole lines; the last one of a script that was killed while writing it has no end."""
@@ -187,19 +186,21 @@ class _NativeSource:
 class _RunSource:
     """A wandb run file, read on from where it was read to."""
 
-    def __init__(self, path: str, name: str, goal: str) -> None:
+    def __init__(self, path: str, goals: Mapping[str, str]) -> None:
         self._records = RecordReader(path)
-        self._about = name.partition(".")[0]  # of the metric's key, of a mapping around it, and of keys inside it
-        self._series = _Series(name, goal)
+        # of a metric's key, of a mapping around it, and of keys inside it
+        self._about = sorted({name.partition(".")[0] for name in goals})
+        self._series = [_Series(name, goal) for name, goal in goals.items()]
         self._run = RunFile()
 
-    def read(self) -> MetricReading:
+    def read(self) -> dict[str, MetricReading]:
         for record in self._records.new():
             take(record, self._run, self._about)
             for row in self._run.history:
-                self._series.log(row)
+                for series in self._series:
+                    series.log(row)
             self._run.history.clear()
-        return self._series.reading(self._run.summary, "wandb")
+        return {series.name: series.reading(self._run.summary, "wandb") for series in self._series}
 
 
 def number(value: Any) -> float | None:

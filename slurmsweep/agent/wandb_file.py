@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.agent.protobuf import fields, spans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 #: ``:W&B``, the magic number 0xBEE1, version 0.
 HEADER = b":W&B\xe1\xbe\x00"
@@ -147,37 +147,37 @@ def read(path: str) -> RunFile:
     return run
 
 
-def take(record: bytes, run: RunFile, about: str = "") -> None:
+def take(record: bytes, run: RunFile, about: Sequence[str] = ("",)) -> None:
     """Add what a record says to ``run``. Never raises for content.
 
     Args:
         record: of a run file.
         run: takes history, summary and exit code.
-        about: only keys that hold this text; all where it is empty. Nearly all of the work is in keys nobody asked for.
+        about: only keys that hold one of these texts. Nearly all of the work is in keys nobody asked for.
     """
-    needle = about.encode()
+    needles = [text.encode() for text in about]
     # a record of a kind, or from a version, that has another shape says nothing to us
     with suppress(IndexError, ValueError, RecursionError):
         for number, _, content in fields(record):
             if number == _RECORD_EXIT:
                 codes = [integer for inner, integer, _ in fields(content) if inner == _EXIT_CODE]
                 run.exit_code = codes[-1] if codes else 0
-            elif needle not in content:
+            elif not any(needle in content for needle in needles):
                 continue
             elif number == _RECORD_HISTORY:
-                run.history.append(_row(content, needle))
+                run.history.append(_row(content, needles))
             elif number == _RECORD_SUMMARY:
-                _update(run.summary, content, needle)
+                _update(run.summary, content, needles)
 
 
-def _row(message: bytes, needle: bytes) -> dict[str, Any]:
-    """Keys and values of a HistoryRecord, of items that hold the needle."""
-    return dict(_item(item) for number, item in _holding(message, needle) if number == _ITEM)
+def _row(message: bytes, needles: Sequence[bytes]) -> dict[str, Any]:
+    """Keys and values of a HistoryRecord, of items that hold one of the needles."""
+    return dict(_item(item) for number, item in _holding(message, needles) if number == _ITEM)
 
 
-def _update(summary: dict[str, Any], message: bytes, needle: bytes) -> None:
+def _update(summary: dict[str, Any], message: bytes, needles: Sequence[bytes]) -> None:
     """Take over what a SummaryRecord sets and takes away."""
-    for number, item in _holding(message, needle):
+    for number, item in _holding(message, needles):
         if number == _ITEM:
             key, value = _item(item)
             summary[key] = value
@@ -185,10 +185,10 @@ def _update(summary: dict[str, Any], message: bytes, needle: bytes) -> None:
             summary.pop(_joined_key(list(fields(item))), None)
 
 
-def _holding(message: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and content of the fields that hold the needle."""
+def _holding(message: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Number and content of the fields that hold one of the needles."""
     for number, _, start, end in spans(message):
-        if message.find(needle, start, end) >= 0:
+        if any(message.find(needle, start, end) >= 0 for needle in needles):
             yield number, message[start:end]
 
 

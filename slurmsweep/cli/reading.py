@@ -73,7 +73,7 @@ def trials(args: argparse.Namespace) -> int:
     if args.json:
         print_json([trial.to_json() for trial in chosen])
         return 0
-    print(tables.trials_table(chosen, _metric(view)))
+    print(tables.trials_table(chosen, view.manifest.config))
     total = view.manifest.trials
     if not wanted and total is not None and len(chosen) < total:
         note(f"the first {len(chosen)} of {total} trials; --limit shows more")
@@ -113,17 +113,44 @@ def _print_log(path: str) -> None:
 def best(args: argparse.Namespace) -> int:
     """The best finished trials."""
     view, _ = open_view(args.sweep)
-    metric = _metric(view)
-    if metric is None:
+    if args.pareto:
+        return _show_front(view, args)
+    config, top = view.manifest.config, args.top or 1
+    if config.metric is None:
         raise UsageError("the sweep file names no metric, so no trial is best: add `metric: {name: ..., goal: ...}`")
-    ranked = view.ranked(args.top)
+    ranked = view.ranked(top)
     if args.json:
         documents = [trial.to_json() for trial in ranked]
-        print_json(documents if args.top > 1 else (documents[0] if documents else None))
+        print_json(documents if top > 1 else (documents[0] if documents else None))
     elif ranked:
-        print(tables.trials_table(ranked, metric))
+        print(tables.trials_table(ranked, config))
     else:
-        note(f"no finished trial has logged {metric!r} yet")
+        note(f"no finished trial has a value of {config.metric.name!r} yet")
+    return 0
+
+
+def _show_front(view: SweepView, args: argparse.Namespace) -> int:
+    """The finished trials that no other one beats in all metrics of the Pareto view."""
+    config = view.manifest.config
+    if not config.extensions.pareto:
+        raise UsageError(
+            "the sweep file does not say which metrics to weigh against each other: add, for example, "
+            "`slurmsweep: {pareto: {accuracy: maximize, latency: minimize}}`, and create the sweep with it "
+            f"(`slurmsweep create FILE --prior {view.manifest.sweep_id}` keeps what a grid has finished)"
+        )
+    front = view.front()
+    shown = front.trials[: args.top]
+    if args.json:
+        print_json([trial.to_json() for trial in shown])
+    elif shown:
+        print(tables.trials_table(shown, config))
+    names = " and ".join(repr(objective.name) for objective in config.extensions.pareto)
+    if not front.trials:
+        note(f"no finished trial has all of {names} yet")
+    elif front.left_out:
+        note(f"{front.left_out} finished trials lack one of {names} and are left out")
+    if len(shown) < len(front.trials):
+        note(f"the first {len(shown)} of {len(front.trials)} trials, by {config.extensions.pareto[0].name!r}")
     return 0
 
 
@@ -221,7 +248,3 @@ def trial_states(words: list[str] | None) -> set[TrialState]:
         if word not in known:
             raise UsageError(f"--state {word}: not a state of trials; there are {', '.join(sorted(known))}")
     return {TrialState(word) for word in words or []}
-
-
-def _metric(view: SweepView) -> str | None:
-    return view.manifest.config.metric.name if view.manifest.config.metric else None

@@ -231,9 +231,8 @@ def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> 
     if args.json:
         print_json(status_document(view, snapshot.jobs))
     else:
-        metric = view.manifest.config.metric
         shown = view.ranked(_RESULT_ROWS) or list(view.trials(limit=_RESULT_ROWS))
-        print(tables.trials_table(shown, metric.name if metric else None))
+        print(tables.trials_table(shown, view.manifest.config))
         print(tables.status_text(view, snapshot.jobs))
     note_stray_output(store, snapshot.fold)
     note_efficiency(store, snapshot)

@@ -7,6 +7,8 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from slurmsweep.agent.attempt import NOTE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -15,6 +17,9 @@ _TAIL = 8192
 
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s*File "(.+)", line (\d+), in (.+)$')
+
+#: What the agent adds below the command's last words.
+_NOTE = re.compile(re.escape(NOTE) + ".*")
 
 #: What differs between two trials that make the same mistake: numbers, addresses, quoted values, paths of attempts.
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|'[^']*'|\"[^\"]*\"")
@@ -32,8 +37,8 @@ def last_words(path: str) -> str:
 
 def complaint(text: str) -> str:
     """``train.py, line 12: ValueError: # is no size``; of what is no Python traceback the last line; empty for none."""
-    _, found, traceback = text.rpartition(_TRACEBACK)
-    lines = [line for line in (traceback if found else text).splitlines() if line.strip()]
+    _, found, traceback = _NOTE.sub("", text).rpartition(_TRACEBACK)
+    lines = [line for line in traceback.splitlines() if line.strip()]
     if not lines:
         return ""
     error = _VARYING.sub("#", lines[-1].strip())

@@ -1,4 +1,4 @@
-"""The metric of attempts whose agent has not recorded it: those that run, and those whose agent died with them."""
+"""The metrics of attempts whose agent has not recorded it: those that run, and those whose agent died with them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slurmsweep.agent.metrics import read_metric
+from slurmsweep.agent.measuring import Measured, measure
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 
@@ -15,31 +15,32 @@ if TYPE_CHECKING:
 
     from slurmsweep.launch.observe import Observation
     from slurmsweep.report.view import SweepView, TrialView
+    from slurmsweep.state.layout import Layout
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.sweepfile.config import SweepConfig
 
 
-def metric_on_disk(store: SweepStore, slot: Slot) -> float | None:
-    """The sweep's metric as the script has left it so far; None where there is none, or its file cannot be read."""
-    metric = store.manifest.config.metric
-    if metric is not None:
-        with suppress(OSError):
-            return read_metric(store.layout, slot, metric.name, metric.goal).value
-    return None
+def measured_on_disk(config: SweepConfig, layout: Layout, slot: Slot) -> Measured:
+    """What a script has left so far of a sweep's metrics; nothing where its files cannot be read."""
+    with suppress(OSError):
+        return measure(config, layout, slot)
+    return Measured()
 
 
 def with_last_metric(store: SweepStore, seen: dict[Slot, Observation]) -> dict[Slot, Observation]:
-    """The same observations; ends that nobody but a witness tells of get the metric that their script left."""
+    """The same observations; ends that nobody but a witness tells of get the metrics that their script left."""
     return {slot: _with_metric(store, slot, one) for slot, one in seen.items()}
 
 
 def _with_metric(store: SweepStore, slot: Slot, seen: Observation) -> Observation:
     if seen.outcome is None or seen.outcome.metric is not None or seen.outcome.by == "agent":
         return seen
-    return replace(seen, outcome=replace(seen.outcome, metric=metric_on_disk(store, slot)))
+    measured = measured_on_disk(store.manifest.config, store.layout, slot)
+    return replace(seen, outcome=replace(seen.outcome, metric=measured.metric.value, metrics=measured.metrics))
 
 
 def with_metric_so_far(store: SweepStore, view: SweepView, trials: Iterable[TrialView]) -> list[TrialView]:
-    """The same trials; those that run, or whose end is not recorded, with the metric that their script left so far.
+    """The same trials; those that run, or whose end is not recorded, with the metrics that their script left so far.
 
     Costs a few requests to the file server for each such trial, and none for the others.
     """
@@ -51,4 +52,5 @@ def _so_far(store: SweepStore, view: SweepView, trial: TrialView) -> TrialView:
     is_open = trial.state is TrialState.RUNNING or slot in view.ended
     if not is_open or trial.metric is not None:
         return trial
-    return replace(trial, metric=metric_on_disk(store, slot))
+    measured = measured_on_disk(store.manifest.config, store.layout, slot)
+    return replace(trial, metric=measured.metric.value, metrics=measured.metrics)

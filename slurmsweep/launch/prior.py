@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep import search
 from slurmsweep.agent.identity import this_process
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.launch.live import measured_on_disk
+from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.store import SweepStore
-    from slurmsweep.state.trial import Trial
+    from slurmsweep.state.trial import Attempt, Trial
     from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.sections import Objective
     from slurmsweep.sweepfile.space import Parameter
 
 #: Distributions whose bounds can be drawn around chosen values.
@@ -41,6 +44,8 @@ class Known:
 def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) -> Known:
     """Record the finished trials of ``prior`` as finished in ``store``, where it has their points.
 
+    Where the new sweep judges by other numbers they are read from what the trials left, as if they had run here.
+
     Args:
         store: a grid that was just created.
         prior: any sweep.
@@ -59,8 +64,8 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
     finished = _finished(prior, trials)
     places = {number: _place(store, prior, number) for number in finished}
     outcomes = {
-        place: replace(outcome, origin=f"{prior.manifest.sweep_id}/{number}")
-        for number, outcome in finished.items()
+        place: _taken_over(store, prior, number, attempt)
+        for number, attempt in finished.items()
         if (place := places[number]) is not None
     }
     store.adopt(outcomes, this_process(os.environ))
@@ -93,8 +98,9 @@ def best_trials(config: SweepConfig, ranked: Sequence[int], top: int) -> list[in
     return list(ranked[:top])
 
 
-def _finished(prior: SweepStore, trials: Collection[int] | None) -> dict[int, Outcome]:
-    known = {number: outcome for number, trial in prior.fold().trials.items() if (outcome := _good_end(trial))}
+def _finished(prior: SweepStore, trials: Collection[int] | None) -> dict[int, Attempt]:
+    """The attempts that finished, by trial."""
+    known = {number: attempt for number, trial in prior.fold().trials.items() if (attempt := _good_end(trial))}
     if trials is None:
         return known
     missing = sorted(set(trials) - known.keys())
@@ -105,8 +111,28 @@ def _finished(prior: SweepStore, trials: Collection[int] | None) -> dict[int, Ou
     return {number: known[number] for number in trials}
 
 
-def _good_end(trial: Trial) -> Outcome | None:
-    return trial.current.outcome if trial.current and trial.state is TrialState.FINISHED else None
+def _taken_over(store: SweepStore, prior: SweepStore, number: int, attempt: Attempt) -> Outcome:
+    """The end of a trial of ``prior``, with the numbers that ``store`` judges by."""
+    outcome = replace(attempt.outcome or Outcome(TrialState.FINISHED), origin=f"{prior.manifest.sweep_id}/{number}")
+    config, before = store.manifest.config, prior.manifest.config
+    metric, pareto = _definitions(config.metric), _definitions(*config.extensions.pareto)
+    if (metric, pareto) == (_definitions(before.metric), _definitions(*before.extensions.pareto)):
+        return outcome
+    measured = measured_on_disk(config, prior.layout, Slot(number, attempt.number))
+    if metric != _definitions(before.metric):
+        outcome = replace(outcome, metric=measured.metric.value)
+    if pareto != _definitions(*before.extensions.pareto):
+        outcome = replace(outcome, metrics=measured.metrics)
+    return outcome
+
+
+def _definitions(*objectives: Objective | None) -> list[tuple[str, str, str | None]]:
+    """What decides the values of numbers."""
+    return [(one.name, one.goal, one.expression) for one in objectives if one]
+
+
+def _good_end(trial: Trial) -> Attempt | None:
+    return trial.current if trial.state is TrialState.FINISHED else None
 
 
 def _place(store: SweepStore, prior: SweepStore, number: int) -> int | None:

@@ -10,18 +10,19 @@ from tabulate import tabulate
 from slurmsweep.report.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from slurmsweep.report.view import SweepView, TrialView
     from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.sweepfile.config import SweepConfig
 
 #: Characters of a value or cause in a cell; the whole value is in --json.
 _WIDEST_CELL = 40
 
 
-def trials_table(views: Sequence[TrialView], metric: str | None) -> str:
-    """One line a trial; columns that say nothing about any of them are left out."""
-    rows = [_row(view, metric) for view in views]
+def trials_table(views: Sequence[TrialView], config: SweepConfig) -> str:
+    """One line a trial, with its metrics; columns that say nothing about any of them are left out."""
+    rows = [_row(view, config) for view in views]
     return _table([{key: row[key] for key in _telling(rows)} for row in rows])
 
 
@@ -84,19 +85,28 @@ def _count_words(counts: Mapping[TrialState, int]) -> str:
     return ", ".join(words) or "none"
 
 
-def _row(view: TrialView, metric: str | None) -> dict[str, Any]:
+def _row(view: TrialView, config: SweepConfig) -> dict[str, Any]:
     return {
         "trial": view.number,
         "state": str(view.state),
         "cause": view.cause or (f"from {view.origin}" if view.origin else ""),
         "attempt": view.attempt or "",
         **{_short(name): _cell(value) for name, value in view.params.items()},
-        **({_short(metric): "" if view.metric is None else _cell(view.metric)} if metric else {}),
+        **{_short(name): "" if value is None else _cell(value) for name, value in _metrics(view, config)},
         "job": view.job,
         "node": view.node,
         "started": time.strftime("%m-%d %H:%M:%S", time.localtime(view.started)) if view.started else "",
         "seconds": view.seconds,
     }
+
+
+def _metrics(view: TrialView, config: SweepConfig) -> Iterator[tuple[str, float | None]]:
+    """The sweep's metric, and those of its Pareto view, each once."""
+    if config.metric:
+        yield config.metric.name, view.metric
+    for objective in config.extensions.pareto:
+        if config.metric is None or objective.name != config.metric.name:
+            yield objective.name, (view.metrics or {}).get(objective.name)
 
 
 def _cell(value: Any) -> str:

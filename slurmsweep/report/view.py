@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from heapq import merge
 from itertools import islice
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
+from slurmsweep.report.pareto import non_dominated
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.layout import Layout
@@ -33,6 +35,7 @@ class TrialView:
         attempt: number of the newest attempt; 0 before the first.
         params: the point.
         metric: final value of the sweep's metric, of a trial that runs the one so far; None where there is none.
+        metrics: those of the sweep's Pareto view, by name; None where there are none.
         job: ``123_4``; None outside Slurm.
         node: machine of the newest attempt.
         started: wall-clock time of the claim, seconds since the epoch.
@@ -50,6 +53,7 @@ class TrialView:
     attempt: int
     params: dict[str, Any]
     metric: float | None = None
+    metrics: Mapping[str, float] | None = None
     job: str | None = None
     node: str | None = None
     started: float | None = None
@@ -63,6 +67,19 @@ class TrialView:
     def to_json(self) -> dict[str, Any]:
         """The document of one trial."""
         return asdict(self) | {"state": self.state.value}
+
+
+@dataclass(frozen=True)
+class Front:
+    """Finished trials that no other one beats in all of two or three metrics.
+
+    Attributes:
+        trials: of which none is as good as another in each metric and better in one; equal ones are all here.
+        left_out: how many finished trials lack one of the metrics, and so cannot be weighed.
+    """
+
+    trials: tuple[TrialView, ...]
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -143,6 +160,20 @@ class SweepView:
         numbers += [trial.number for trial in self.fold.trials.unsettled() if _final_metric(trial) is not None]
         return sorted(map(self.trial, sorted(numbers)), key=_ranking(largest=largest))[:most]
 
+    def front(self) -> Front:
+        """The finished trials that no other one beats in the sweep's Pareto view; empty where it has none.
+
+        The one that is best in the first metric comes first.
+        """
+        objectives = self.manifest.config.extensions.pareto
+        names = [objective.name for objective in objectives]
+        signs = [-1.0 if objective.goal == "maximize" else 1.0 for objective in objectives]
+        points = dict(self.fold.trials.settled.points(names))
+        points |= {t.number: p for t in self.fold.trials.unsettled() if (p := _final_point(t, names)) is not None}
+        weighed = {n: tuple(map(mul, signs, point)) for n, point in points.items()}
+        best = sorted(non_dominated(weighed), key=lambda number: (weighed[number], number))
+        return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - len(points))
+
     def _numbers(self) -> Iterable[int]:
         return self.fold.trials if self.manifest.trials is None else range(self.manifest.trials)
 
@@ -171,6 +202,7 @@ class SweepView:
             attempt=current.number,
             params=params,
             metric=outcome.metric if outcome else None,
+            metrics=outcome.metrics if outcome else None,
             job=owner.job_name if owner else None,
             node=(owner.node or owner.host) if owner else None,
             started=current.claimed,
@@ -187,6 +219,15 @@ def _final_metric(trial: Trial) -> float | None:
     """The metric of a trial that finished."""
     outcome = trial.current.outcome if trial.current else None
     return outcome.metric if outcome and trial.state is TrialState.FINISHED else None
+
+
+def _final_point(trial: Trial, names: Sequence[str]) -> tuple[float, ...] | None:
+    """Those metrics of a trial that finished; None unless it has all of them."""
+    outcome = trial.current.outcome if trial.current else None
+    if not names or outcome is None or trial.state is not TrialState.FINISHED:
+        return None
+    metrics = outcome.metrics or {}
+    return tuple(metrics[name] for name in names) if all(name in metrics for name in names) else None
 
 
 def _ranking(*, largest: bool) -> Callable[[TrialView], float]:

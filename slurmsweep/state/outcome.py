@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Outcome:
         cpu_seconds: user and system time of all its processes that were waited for.
         max_rss_mb: memory of its largest process in MiB; of an agent with several trials, of the largest so far.
         ended: wall-clock time, seconds since the epoch. For people: clocks of two nodes are never compared.
+        metrics: final values of the metrics of the sweep's Pareto view, by name, those that were logged; None for none.
         origin: ``<sweep>/<trial>`` where the trial was run, if that was another sweep.
         by: whose word it is. ``agent``: it saw the end itself. ``slurm``: the agent saw the end, and Slurm told why it
             was made to stop. ``reconcile``: no agent lived to see it, so Slurm or the operating system was asked.
@@ -35,6 +39,7 @@ class Outcome:
     cpu_seconds: float | None = None
     max_rss_mb: float | None = None
     ended: float | None = None
+    metrics: Mapping[str, float] | None = None
     origin: str | None = None
     by: str = "agent"
 

@@ -22,7 +22,7 @@ from slurmsweep.state.owner import Owner
 from slurmsweep.state.trial import Attempt, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 _ENDED = [state for state in TrialState if state.has_ended()]
 
@@ -50,6 +50,9 @@ _COLUMNS = (
 )
 _NO_TASK = -1
 
+#: Columns of further metrics there may be; a sweep weighs two or three, and may adopt trials of another one.
+_MOST_METRICS = 8
+
 #: A trial this far ahead of the others, such as one adopted from another sweep, would leave columns of nothing.
 _LARGEST_GAP = 4096
 
@@ -66,6 +69,7 @@ class Settled:
 
     def __init__(self) -> None:
         self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in _COLUMNS}
+        self._metrics: dict[str, array[float]] = {}  # further columns, made when the first trial has such a metric
         self._places = _Table[_Place]()
         self._jobs = _Table["str | None"]()
         self._hows = _Table[_How]()
@@ -85,10 +89,15 @@ class Settled:
             return False
         if not _is_plain(trial, attempt, attempt.owner, attempt.token) or trial.number > self._rows + _LARGEST_GAP:
             return False
+        metrics = attempt.outcome.metrics
+        if metrics is not None and not self._make_metrics(metrics):
+            return False
         row = self._row(attempt.owner, attempt.token, attempt.claimed, attempt.outcome)
         self._make_row(trial.number)
         for column, value in zip(self._columns.values(), row, strict=True):
             column[trial.number] = value
+        for name, further in self._metrics.items():
+            further[trial.number] = math.nan if metrics is None else metrics.get(name, math.nan)
         self._count += 1
         return True
 
@@ -104,7 +113,8 @@ class Settled:
         if number not in self:
             raise KeyError(number)
         row = {name: column[number] for name, column in self._columns.items()}
-        outcome = self._outcome(row)
+        metrics = {name: m for name, column in self._metrics.items() if not math.isnan(m := column[number])}
+        outcome = self._outcome(row, metrics or None)
         claimed = _optional(row["claimed"])
         attempt = Attempt(1, f"{row['token']:016x}", self._owner(row), claimed, outcome)
         return Trial(number, {1: attempt})
@@ -175,11 +185,21 @@ class Settled:
         found = ((sign * m, number) for code, m, number in columns if code == finished and m == m)  # noqa: PLR0124
         return [number for _, number in (sorted(found) if most is None else nsmallest(most, found))]
 
+    def points(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[float, ...]]]:
+        """Finished trials, ascending, that have all of these of their metrics; with those, in that order."""
+        if not names or any(name not in self._metrics for name in names):
+            return
+        finished = _CODE[TrialState.FINISHED]
+        rows = zip(self._columns["code"], *(self._metrics[name] for name in names), strict=True)
+        for number, (code, *values) in enumerate(rows):
+            if code == finished and all(value == value for value in values):  # noqa: PLR0124 - not for NaN
+                yield number, tuple(values)
+
     def dump(self) -> tuple[dict[str, Any], bytes]:
         """A description for JSON, and the bytes of the columns."""
         tables = {"places": self._places.items, "jobs": self._jobs.items, "hows": self._hows.items}
-        described = {"rows": self._rows, "byteorder": sys.byteorder, **tables}
-        return described, b"".join(column.tobytes() for column in self._columns.values())
+        described = {"rows": self._rows, "byteorder": sys.byteorder, "metrics": list(self._metrics), **tables}
+        return described, b"".join(column.tobytes() for column in self._all_columns())
 
     @classmethod
     def load(cls, described: dict[str, Any], data: bytes) -> Settled:
@@ -187,8 +207,9 @@ class Settled:
         if described["byteorder"] != sys.byteorder:
             raise ValueError("the columns are of another byte order")
         settled = cls()
+        settled._metrics = {str(name): array("d") for name in described.get("metrics", ())}
         rows, start = described["rows"], 0
-        for column in settled._columns.values():
+        for column in settled._all_columns():
             end = start + rows * column.itemsize
             column.frombytes(data[start:end])
             start = end
@@ -207,8 +228,20 @@ class Settled:
     def _make_row(self, number: int) -> None:
         if number >= self._rows:
             missing = number + 1 - self._rows + self._rows // 16  # some to spare: growing is a copy
-            for column in self._columns.values():
+            for column in self._all_columns():
                 column.frombytes(bytes(missing * column.itemsize))
+
+    def _make_metrics(self, metrics: Mapping[str, float]) -> bool:
+        """Have a column for each; False where they do not fit columns: none, odd ones, or too many."""
+        new = metrics.keys() - self._metrics.keys()
+        if not metrics or len(self._metrics) + len(new) > _MOST_METRICS or not all(map(_is_finite, metrics.values())):
+            return False
+        for name in sorted(new):
+            self._metrics[name] = array("d", [math.nan]) * self._rows
+        return True
+
+    def _all_columns(self) -> list[array[Any]]:
+        return [*self._columns.values(), *self._metrics.values()]
 
     def _row(self, owner: Owner, token: str, claimed: float | None, outcome: Outcome) -> tuple[Any, ...]:
         """In the order of the columns."""
@@ -236,10 +269,10 @@ class Settled:
         task = None if row["task"] == _NO_TASK else row["task"]
         return Owner(host, row["pid"], row["start"], boot, pid_space, node, cluster, job, task, row["restart"], seat)
 
-    def _outcome(self, row: dict[str, Any]) -> Outcome:
+    def _outcome(self, row: dict[str, Any], metrics: dict[str, float] | None) -> Outcome:
         cause, exit_code, origin, by = self._hows.items[row["how"]]
         numbers = {name: _optional(row[name]) for name in ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended")}
-        return Outcome(_ENDED[row["code"] - 1], cause, exit_code, origin=origin, by=by, **numbers)
+        return Outcome(_ENDED[row["code"] - 1], cause, exit_code, metrics=metrics, origin=origin, by=by, **numbers)
 
 
 class _Table(Generic[T]):
@@ -262,6 +295,10 @@ def _is_plain(trial: Trial, attempt: Attempt, owner: Owner, token: str) -> bool:
     if len(trial.attempts) != 1 or trial.allowed != 1 or attempt.void or attempt.rivals:
         return False
     return bool(_TOKEN.fullmatch(token)) and max(owner.pid, owner.start, owner.restart) < _LARGEST
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _number(value: float | None) -> float:

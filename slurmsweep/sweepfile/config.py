@@ -13,6 +13,7 @@ from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile.command import check_command, needs_program
 from slurmsweep.sweepfile.extensions import Extensions, read_extensions
 from slurmsweep.sweepfile.findings import Findings, nearest, suggest
+from slurmsweep.sweepfile.objectives import names_metric, read_computed
 from slurmsweep.sweepfile.plain import packed, plain, unpacked
 from slurmsweep.sweepfile.secrets import is_secret
 from slurmsweep.sweepfile.sections import (
@@ -60,7 +61,7 @@ class SweepConfig:
         document: the whole content as JSON keeps it; :meth:`from_json` makes the same configuration of it.
         program: the script; None where there is none (``build_argv`` needs one if the command names it).
         command: elements with macros; None for W&B's default.
-        metric: None where none is named.
+        metric: None where none is named. With an expression it is computed of what a trial logs.
         early_terminate: None where trials run to their end.
         run_cap: at most this many trials; None for no limit.
         name, description, project, entity: as given.
@@ -136,16 +137,17 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
     texts = {key: _text(data, key, findings) for key in _TEXTS}
     parameters = _parameters(data, findings)
     _warn_of_secrets(parameters, findings)
+    metric = _metric(data, findings)
     config = SweepConfig(
         method=_method(data, findings),
         parameters=parameters,
         document=data,
         command=_command(data, parameters, findings),
-        metric=read_metric(data["metric"], findings) if data.get("metric") is not None else None,
+        metric=metric,
         early_terminate=_early_terminate(data, findings),
         run_cap=_run_cap(data, findings),
         slurm=read_slurm(data.get("slurm"), findings),
-        extensions=read_extensions(data.get("slurmsweep"), str(data.get("method")), parameters, findings),
+        extensions=read_extensions(data.get("slurmsweep"), str(data.get("method")), parameters, metric, findings),
         **texts,
     )
     _check_together(config, findings)
@@ -159,7 +161,7 @@ def _check_keys(data: dict[str, Any], findings: Findings) -> None:
         elif key in FOREIGN:
             check_foreign(key, value, data, findings)
         elif key == "metrics":
-            hint = "name one metric, a weighted sum for example"
+            hint = "name one metric; docs/extensions.md shows weighted sums and the Pareto view of several"
             findings.error((key,), "several metrics need W&B's method custom, which is not supported here", hint)
         elif key not in _KNOWN:
             _report_unknown(key, value, findings)
@@ -206,6 +208,11 @@ def _warn_of_secrets(parameters: dict[str, Parameter], findings: Findings) -> No
             findings.warn(("parameters", name), "looks like a secret: it will stand in sweep.json and in tables", hint)
 
 
+def _metric(data: dict[str, Any], findings: Findings) -> Metric | None:
+    metric = read_metric(data["metric"], findings) if data.get("metric") is not None else None
+    return read_computed(data, metric, findings)
+
+
 def _text(data: dict[str, Any], key: str, findings: Findings) -> str | None:
     value = data.get(key)
     if value is None or isinstance(value, str):
@@ -243,7 +250,7 @@ def _paths(parameters: dict[str, Parameter], prefix: str = "") -> Iterator[str]:
 def _early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTerminate | None:
     if data.get("early_terminate") is None:
         return None
-    if "metric" not in data:
+    if not names_metric(data):
         findings.error(
             ("early_terminate",), "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}"
         )
@@ -263,7 +270,7 @@ def _check_together(config: SweepConfig, findings: Findings) -> None:
 
 def _check_bayes(config: SweepConfig, findings: Findings) -> None:
     """``sweeps/bayes_search.py``; there both are found out at the first run."""
-    if "metric" not in config.document:
+    if not names_metric(config.document):
         findings.error(
             ("metric",), "is missing: bayes needs to know what to optimise", "add {name: ..., goal: minimize}"
         )

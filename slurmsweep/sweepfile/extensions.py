@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.sweepfile.findings import suggest
+from slurmsweep.sweepfile.objectives import read_pareto
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested, Parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from slurmsweep.sweepfile.findings import Findings, Path
+    from slurmsweep.sweepfile.sections import Metric, Objective
 
 #: Names of a parameter from the outermost mapping inwards.
 Names = tuple[str, ...]
@@ -24,7 +26,7 @@ Names = tuple[str, ...]
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
 
 ORDERS = ("wandb", "shuffled")
-_KEYS = ("order", "linked", "exclude")
+_KEYS = ("order", "linked", "exclude", "metric", "pareto")
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,19 @@ class Extensions:
             sweep's id decides).
         linked: groups of parameters that move together instead of as a product.
         exclude: rules; a point that meets all of one rule is left out.
+        pareto: two or three numbers that trials are weighed by against each other; empty for none.
     """
 
     order: str = "wandb"
     linked: tuple[tuple[Names, ...], ...] = ()
     exclude: tuple[Exclusion, ...] = ()
+    pareto: tuple[Objective, ...] = ()
 
 
-def read_extensions(value: Any, method: str, parameters: dict[str, Parameter], findings: Findings) -> Extensions:
-    """The ``slurmsweep`` section; what is wrong with it goes to ``findings``."""
+def read_extensions(
+    value: Any, method: str, parameters: dict[str, Parameter], metric: Metric | None, findings: Findings
+) -> Extensions:
+    """The ``slurmsweep`` section but for its ``metric``, which is the sweep's; what is wrong goes to ``findings``."""
     path: Path = ("slurmsweep",)
     if value is None:
         return Extensions()
@@ -59,6 +65,7 @@ def read_extensions(value: Any, method: str, parameters: dict[str, Parameter], f
         _read_order(value, method, findings),
         _read_linked(value.get("linked"), known, findings),
         _read_exclude(value.get("exclude"), known, findings),
+        read_pareto(value.get("pareto"), metric, findings),
     )
 
 

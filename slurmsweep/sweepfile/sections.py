@@ -19,19 +19,30 @@ FOREIGN = ("job", "image_uri", "apiVersion", "kind", "controller", "scheduler")
 
 
 @dataclass(frozen=True)
-class Metric:
+class Objective:
+    """A number that trials are judged by.
+
+    Attributes:
+        name: as the script logs it, and dots reach into nested values; a name of its own where it is computed.
+        goal: minimize or maximize.
+        expression: of what the script logs; None where it logs the number itself.
+    """
+
+    name: str
+    goal: str = "minimize"
+    expression: str | None = None
+
+
+@dataclass(frozen=True)
+class Metric(Objective):
     """What the search optimises.
 
     Attributes:
-        name: as the script logs it; dots reach into nested values.
-        goal: minimize or maximize.
         target: a run that reaches it ends the search; None for none.
         impute: what a failed trial counts as: latest, best or worst.
         impute_while_running: what a running trial counts as: latest, best, worst, or the text "false" for not at all.
     """
 
-    name: str
-    goal: str = "minimize"
     target: float | None = None
     impute: str = "worst"
     impute_while_running: str = "false"

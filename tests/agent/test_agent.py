@@ -357,7 +357,7 @@ def test_a_metric_file_that_cannot_be_read_does_not_cost_the_outcome(create, slu
 
     assert slurmsweep("agent", sweep).returncode == 0
     assert (trial(sweep)["state"], trial(sweep)["metric"]) == ("finished", None)
-    assert "the metric loss cannot be read" in log_of(slurmsweep, sweep)
+    assert "the metrics cannot be read" in log_of(slurmsweep, sweep)
 
 
 def test_a_program_without_python_on_the_path_is_still_run(create, slurmsweep, tmp_path):

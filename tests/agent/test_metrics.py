@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.agent import wandb_file
-from slurmsweep.agent.metrics import MetricFollower, MetricReading, read_metric, run_files
+from slurmsweep.agent.metrics import MetricReading, MetricsFollower, run_files
 from slurmsweep.agent.protobuf import bytes_field
 from slurmsweep.state.head import Slot
 from slurmsweep.state.layout import Layout
@@ -28,6 +28,21 @@ run.define_metric("lowest", summary="min")
 for step in range(200):
     run.log({"loss": 1 / (step + 1), "val": {"acc": step / 200}, "lowest": abs(step - 50), "odd": float("nan"), "word": "x" * 300})
 """
+
+
+class Follower:
+    """Follows one metric."""
+
+    def __init__(self, layout, slot, name, goal="minimize"):
+        self._name = name
+        self._all = MetricsFollower(layout, slot, {name: goal})
+
+    def read(self) -> MetricReading:
+        return self._all.read()[self._name]
+
+
+def read_metric(layout, slot, name, goal="minimize") -> MetricReading:
+    return Follower(layout, slot, name, goal).read()
 
 
 @pytest.fixture
@@ -143,7 +158,7 @@ def test_a_file_cut_anywhere_gives_what_is_whole(offline_run, tmp_path):
 def test_a_file_that_grows_is_read_on_from_where_it_was_read_to(layout, offline_run):
     data = offline_run.read_bytes()
     growing = place(layout, b"")
-    follower = MetricFollower(layout, FIRST, "loss")
+    follower = Follower(layout, FIRST, "loss")
     readings = []
     for start in range(0, len(data), 4999):
         with growing.open("ab") as file:
@@ -157,7 +172,7 @@ def test_a_file_that_grows_is_read_on_from_where_it_was_read_to(layout, offline_
 
 def test_a_follower_reads_no_byte_twice_but_the_block_at_the_end(layout, offline_run, monkeypatch):
     place(layout, offline_run.read_bytes())
-    follower = MetricFollower(layout, FIRST, "loss")
+    follower = Follower(layout, FIRST, "loss")
     follower.read()
     reads = []
     frame = wandb_file._sound_frame
@@ -181,7 +196,7 @@ def test_what_a_damaged_block_held_is_missing_and_the_rest_is_read(layout, offli
 def test_a_damaged_block_that_is_not_full_yet_waits_for_its_rest(layout, offline_run):
     data = offline_run.read_bytes()
     file = place(layout, data[:5000] + bytes(500))
-    follower = MetricFollower(layout, FIRST, "loss")
+    follower = Follower(layout, FIRST, "loss")
     early = follower.read().steps
     file.write_bytes(data)
 
@@ -258,7 +273,7 @@ def test_a_native_history_is_read_and_a_torn_last_line_left_out(layout, history)
 
 
 def test_a_native_history_that_grows_is_read_on(layout, history):
-    follower = MetricFollower(layout, FIRST, "loss")
+    follower = Follower(layout, FIRST, "loss")
     assert follower.read() == MetricReading()
     history.write_text('{"loss": 2}\n{"lo')
     assert follower.read() == MetricReading(2.0, 1, "native")
@@ -299,6 +314,20 @@ def test_a_script_that_uses_both_clients_has_the_metric_of_the_one_that_logged_i
 
     assert read_metric(layout, FIRST, "loss") == MetricReading(1 / 8, 8, "wandb")
     assert read_metric(layout, FIRST, "other") == MetricReading(2.0, 1, "native")
+
+
+def test_several_metrics_are_read_at_once_each_from_where_it_was_logged(layout, history):
+    history.write_text('{"other": 2, "loss": NaN}\n{"other": 1}\n')
+    place(layout, (RUNS / "0.31.0.wandb").read_bytes())
+    goals = {"loss": "minimize", "other": "minimize", "both": "maximize", "val.acc": "minimize", "absent": "minimize"}
+
+    readings = MetricsFollower(layout, FIRST, goals).read()
+
+    assert list(readings) == list(goals)
+    assert readings["other"] == MetricReading(1.0, 2, "native")
+    assert readings["loss"] == MetricReading(1 / 8, 8, "wandb")
+    assert (readings["both"].value, readings["val.acc"].value) == (4.0, 7 / 8)
+    assert readings["absent"].value is None
 
 
 def test_an_online_run_is_read_too(layout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,8 @@ outcomes = st.builds(
     cpu_seconds=numbers,
     max_rss_mb=numbers,
     ended=numbers,
+    metrics=st.none()
+    | st.dictionaries(st.sampled_from("abc") | words, st.floats(allow_nan=False), min_size=1, max_size=3),
     origin=words | st.none(),
     by=st.sampled_from(["agent", "reconcile"]),
 )
@@ -109,6 +112,49 @@ def test_the_best_is_the_first_of_the_best_finished(chosen, largest):
     ranked = sorted(metrics, key=lambda n: (-metrics[n] if largest else metrics[n], n))
     assert settled.ranked(largest=largest) == ranked
     assert settled.ranked(largest=largest, most=3) == ranked[:3]
+
+
+@given(trials)
+def test_points_are_those_of_finished_trials_that_have_all_the_metrics(chosen):
+    settled = settle(chosen).settled
+    metrics = {
+        n: trial.attempts[1].outcome.metrics or {}
+        for n in settled.numbers()
+        if (trial := settled.get(n)).state is TrialState.FINISHED
+    }
+
+    expected = [(n, (m["b"], m["a"])) for n, m in sorted(metrics.items()) if {"a", "b"} <= m.keys()]
+    assert list(settled.points(["b", "a"])) == expected
+    assert list(settled.points([])) == list(settled.points(["nobody's"])) == []
+
+
+def a_trial(number, metrics) -> Trial:
+    outcome = Outcome(TrialState.FINISHED, exit_code=0, metric=1.0, metrics=metrics, ended=1.0)
+    return Trial(number, {1: Attempt(1, "0" * 16, Owner("n", 1, 1, "b"), 1.0, outcome)})
+
+
+def test_a_sweep_without_a_pareto_view_has_no_further_columns():
+    without = settle({n: a_trial(n, None) for n in range(10)}).settled
+    weighed = settle({n: a_trial(n, {"a": 1.0, "b": 2.0} if n else None) for n in range(10)}).settled
+
+    rows = without.dump()[0]["rows"]
+    assert without.dump()[0]["metrics"] == []
+    assert len(weighed.dump()[1]) - len(without.dump()[1]) == rows * 2 * 8
+    assert (len(weighed), weighed.get(0).current.outcome.metrics) == (10, None)
+
+
+@pytest.mark.parametrize("metrics", [{}, {"a": float("inf")}, {"a": 1}, {f"m{n}": 1.0 for n in range(9)}])
+def test_metrics_that_fit_no_columns_leave_a_trial_as_it_is(metrics):
+    kept = settle({0: a_trial(0, metrics)})
+
+    assert (len(kept.settled), kept[0].current.outcome.metrics) == (0, metrics)
+
+
+def test_columns_of_a_version_without_metrics_are_read():
+    described, data = settle({n: a_trial(n, None) for n in range(3)}).settled.dump()
+    del described["metrics"]
+
+    assert Settled.load(described, data).get(2) == a_trial(2, None)
 
 
 def test_a_trial_that_is_opened_again_leaves_the_columns():

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from slurmsweep.errors import SweepFileError
-from slurmsweep.sweepfile import config, extensions, sections, space, yaml12
+from slurmsweep.sweepfile import config, expression, extensions, objectives, sections, space, yaml12
 
 TESTS = Path(__file__).parent.parent
 SCHEMA = json.loads(Path(config.__file__).with_name("schema.json").read_text())
@@ -31,7 +31,8 @@ UNREADABLE = {
 #: Wrong files whose mistake no schema can tell: it lies between keys, or in the text of a value.
 BEYOND = {
     "bayes-of-constants", "bayes-without-metric", "continuous-in-grid", "early-terminate-no-metric", "exclude-unknown-value",
-    "linked-of-other-lengths", "linked-range", "linked-unknown", "macro-inside", "macro-unknown", "macro-upper-case",
+    "expression-call", "expression-constant", "expression-no-name", "expression-other-metric", "expression-quotes",
+    "expression-torn", "expression-wrong-parts", "pareto-other-goal", "pareto-twice", "linked-of-other-lengths", "linked-range", "linked-unknown", "macro-inside", "macro-unknown", "macro-upper-case",
     "min-above-max", "min-is-max", "overflowing", "probabilities-in-grid", "probabilities-sum", "probabilities-too-few",
     "shuffled-random", "slurm-newline",
 }  # fmt: skip
@@ -79,6 +80,15 @@ def test_words_and_keys_are_those_of_the_code():
     assert properties["method"]["enum"] == list(config.METHODS)
     assert properties["metric"]["properties"]["goal"]["enum"] == list(sections.GOALS)
     assert properties["slurmsweep"]["properties"]["order"]["enum"] == list(extensions.ORDERS)
+    ours = properties["slurmsweep"]["properties"]
+    assert set(ours) == set(extensions._KEYS)
+    assert set(ours["metric"]["properties"]) == set(objectives._KEYS)
+    assert ours["metric"]["properties"]["goal"]["enum"] == list(sections.GOALS)
+    assert ours["metric"]["properties"]["expression"]["maxLength"] == expression.LONGEST
+    assert ours["metric"]["properties"]["name"]["maxLength"] == objectives.LONGEST_NAME
+    for form in ours["pareto"]["anyOf"]:
+        bounds = {form.get("minItems", form.get("minProperties")), form.get("maxItems", form.get("maxProperties"))}
+        assert bounds == {objectives.FEWEST, objectives.MOST}
     assert {word for form in forms for word in form["properties"].get("distribution", {}).get("enum", [])} == set(
         space.DISTRIBUTIONS
     )

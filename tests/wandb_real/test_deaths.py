@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurmsweep.agent.metrics import MetricFollower, MetricReading
+from slurmsweep.agent.metrics import MetricReading, MetricsFollower
 from slurmsweep.launch.reconcile import reconcile
 from slurmsweep.state.head import Slot
 from slurmsweep.state.store import SweepStore
@@ -86,13 +86,15 @@ def test_cause_metric_and_log_are_there_when(kind, end, write_sweep, slurmsweep,
     file = write_sweep(KINDS[kind] + STEPS + then, "  x: {value: 1}", "metric: {name: loss, goal: minimize}")
     sweep = slurmsweep("create", str(file)).stdout.strip()
     store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}"))
-    follower = MetricFollower(store.layout, Slot(0, 1), "loss")
+    follower = MetricsFollower(store.layout, Slot(0, 1), {"loss": "minimize"})
     process = agent(sweep)
     if number is not None:
         path = Path(store.layout.log(0, 1))
         wait_until(lambda: path.exists() and "step 2" in path.read_text(), "the script never got to its last step")
         if kind != "plain":
-            wait_until(lambda: follower.read() == MetricReading(1.0, 3, kind), "the metric never came to the file")
+            wait_until(
+                lambda: follower.read()["loss"] == MetricReading(1.0, 3, kind), "the metric never came to the file"
+            )
         if end == "the agent is terminated":
             running = trial(sweep)
             assert (running["state"], running["metric"]) == ("running", EXPECTED[kind])

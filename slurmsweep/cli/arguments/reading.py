@@ -31,7 +31,12 @@ def add_commands(commands: Commands) -> None:
 
     best = command(commands, "best", "reading:best", "show the best finished trials by the sweep's metric")
     add_sweep(best)
-    best.add_argument("--top", type=natural, default=1, metavar="N", help="how many (default 1)")
+    best.add_argument("--top", type=natural, metavar="N", help="how many (default 1; with --pareto all)")
+    best.add_argument(
+        "--pareto",
+        action="store_true",
+        help="those that no other trial beats in all metrics of the sweep file's slurmsweep: {pareto: ...}",
+    )
     add_json(best)
 
     check = command(commands, "check", "reading:check", "prove that no trial is lost or doubled; exit code 1 otherwise")

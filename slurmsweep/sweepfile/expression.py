@@ -1,0 +1,378 @@
+"""Arithmetic over logged metrics, ``0.3*a + 0.2*b``: read once over Python's grammar, computed without ``eval``.
+
+Known are numbers, names, ``+ - * / // % **``, a few functions, and ``x if a < b else y``. Everything is a float, so
+that no power takes long or much memory. What else Python can say is an error when the sweep file is read.
+
+A name that is one word, or words joined by dots, stands as it is (``loss``, ``val.loss``); any other stands in
+backticks (```val/loss```).
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Number = Callable[[Mapping[str, float]], float]
+    Condition = Callable[[Mapping[str, float]], bool]
+
+#: Characters of an expression, and levels of nesting: more is a mistake, and would end in Python's own limits.
+LONGEST, DEEPEST = 2000, 100
+
+
+def _nothing(_: Mapping[str, float]) -> float:
+    """What stands for a part that is wrong: nobody computes it."""
+    return math.nan
+
+
+def _mean(*values: float) -> float:
+    return math.fsum(values) / len(values)
+
+
+#: Function, and how many arguments it takes: from, to (None: any number).
+FUNCTIONS: dict[str, tuple[Callable[..., float], int, int | None]] = {
+    "abs": (abs, 1, 1),
+    "ceil": (math.ceil, 1, 1),
+    "exp": (math.exp, 1, 1),
+    "floor": (math.floor, 1, 1),
+    "log": (math.log, 1, 1),
+    "log10": (math.log10, 1, 1),
+    "log1p": (math.log1p, 1, 1),
+    "log2": (math.log2, 1, 1),
+    "max": (max, 2, None),
+    "mean": (_mean, 2, None),
+    "min": (min, 2, None),
+    "sqrt": (math.sqrt, 1, 1),
+}
+
+_BINARY: dict[type[ast.operator], Callable[[float, float], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_UNARY: dict[type[ast.unaryop], Callable[[float], float]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+_COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+
+_SYMBOLS = frozenset("+-*/%(),.<>=!")
+_BACKTICKS_HINT = "a name that is not one word stands in backticks: `val/loss`"
+_KNOWN_HINT = "known are numbers, names, + - * / // % **, x if a < b else y, and " + ", ".join(FUNCTIONS)
+_SYMBOL_HINTS = {"^": "a power is **", "'": _BACKTICKS_HINT, '"': _BACKTICKS_HINT, "[": _BACKTICKS_HINT}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in an expression.
+
+    Attributes:
+        position: of the character where it begins, from 1.
+        problem: what is wrong.
+        hint: what would be right.
+    """
+
+    position: int
+    problem: str
+    hint: str = ""
+
+
+class ExpressionError(ValueError):
+    """A text is not an expression.
+
+    Attributes:
+        faults: all that was found, from left to right.
+    """
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = sorted(faults, key=lambda fault: fault.position)
+        super().__init__("; ".join(f"character {fault.position}: {fault.problem}" for fault in self.faults))
+
+
+class NoValueError(ArithmeticError):
+    """An expression has no finite value for these numbers; the text says why."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A checked expression.
+
+    Attributes:
+        names: of the metrics in it, in the order of the text, each once.
+    """
+
+    names: tuple[str, ...]
+    _compute: Number
+
+    def value(self, values: Mapping[str, float]) -> float:
+        """Compute it.
+
+        Args:
+            values: a finite number for each of :attr:`names`.
+
+        Raises:
+            NoValueError: division by zero, overflow, or a function outside of its domain.
+        """
+        return self._compute(values)
+
+
+def parse(text: str) -> Expression:
+    """Read an expression. Raises ExpressionError with everything that is wrong in it."""
+    if len(text) > LONGEST:
+        raise ExpressionError([Fault(LONGEST + 1, f"has {len(text)} characters, more than {LONGEST}")])
+    quoted, plain = _without_backticks(text)
+    reader = _Reader(text, plain, quoted)
+    compute = reader.number(_tree(text, plain))
+    if not reader.faults and not reader.names:
+        reader.faults.append(Fault(1, "names no metric", "it would be the same for every trial"))
+    if reader.faults:
+        raise ExpressionError(reader.faults)
+    return Expression(tuple(reader.names), compute)
+
+
+def _without_backticks(text: str) -> tuple[dict[int, str], str]:
+    """Names in backticks by the index of their first character, and a text as long with words in their places.
+
+    The text is one line: an expression may be folded over several. Raises ExpressionError for characters without a
+    meaning.
+    """
+    quoted: dict[int, str] = {}
+    faults: list[Fault] = []
+    pieces = re.split("(`[^`]*`)", text)
+    start = 0
+    for number, piece in enumerate(pieces):
+        if number % 2:
+            quoted[start + 1] = piece[1:-1]
+            pieces[number] = f" {'_' * (len(piece) - 2)} "
+            if len(piece) == 2:
+                faults.append(Fault(start + 1, "the name in backticks is empty", _BACKTICKS_HINT))
+        else:
+            odd = {character: piece.index(character) for character in piece if not _has_meaning(character)}
+            faults += [_odd(character, start + at) for character, at in odd.items()]
+            pieces[number] = re.sub(r"\s", " ", piece)
+        start += len(piece)
+    if faults:
+        raise ExpressionError(faults)
+    return quoted, "".join(pieces)
+
+
+def _has_meaning(character: str) -> bool:
+    return character in _SYMBOLS or character.isspace() or f"_{character}".isidentifier()
+
+
+def _odd(character: str, index: int) -> Fault:
+    if character == "`":
+        return Fault(index + 1, "this backtick has no partner", _BACKTICKS_HINT)
+    return Fault(index + 1, f"{character!r} has no meaning here", _SYMBOL_HINTS.get(character, _KNOWN_HINT))
+
+
+def _tree(text: str, plain: str) -> ast.expr:
+    """Python's tree of the plain text without the space before it. Raises ExpressionError where it has none."""
+    if not plain.strip():
+        raise ExpressionError([Fault(1, "is empty", "such as 0.3*a + 0.2*b")])
+    leading = len(plain) - len(plain.lstrip())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of numbers that touch a word: `1if`
+            return ast.parse(plain[leading:], mode="eval").body
+    except SyntaxError as error:
+        index = leading + error.offset - 1 if error.offset else len(plain)  # at the end Python says 0
+    except (ValueError, MemoryError, RecursionError):
+        raise ExpressionError([Fault(1, "cannot be read, or is nested too deep", _KNOWN_HINT)]) from None
+    rest = text[index:].strip()
+    problem = f"not understood from {rest[:20]!r} on" if rest else "ends too early"
+    raise ExpressionError([Fault(min(index, len(text.rstrip())) + 1, problem, _KNOWN_HINT)])
+
+
+class _Reader:
+    """Turns a tree into functions, and collects what is wrong on the way."""
+
+    def __init__(self, text: str, plain: str, quoted: Mapping[int, str]) -> None:
+        self.faults: list[Fault] = []
+        self.names: dict[str, None] = {}
+        self._text = text
+        self._leading = len(plain) - len(plain.lstrip())
+        self._bytes = plain.lstrip().encode("utf-8", "surrogatepass")
+        self._quoted = quoted
+        self._depth = 0
+
+    def number(self, node: ast.expr) -> Number:
+        """The function that computes a number."""
+        self._depth += 1
+        try:
+            return self._number(node)
+        finally:
+            self._depth -= 1
+
+    def _number(self, node: ast.expr) -> Number:
+        if self._depth > DEEPEST:
+            return self._too_deep(node)
+        return _READERS.get(type(node), _Reader._no_number)(self, node)
+
+    def _unary(self, node: ast.UnaryOp) -> Number:
+        operation = _UNARY.get(type(node.op))
+        return self._computed(node, operation, [node.operand]) if operation else self._no_number(node)
+
+    def _binary(self, node: ast.BinOp) -> Number:
+        operation = _BINARY.get(type(node.op))
+        return self._computed(node, operation, [node.left, node.right]) if operation else self._no_number(node)
+
+    def _no_number(self, node: ast.expr) -> Number:
+        if isinstance(node, (ast.Compare, ast.BoolOp, ast.UnaryOp)):
+            return self._fault(node, "is a condition, and a number is needed", "write x if a < b else y")
+        if isinstance(node, ast.Tuple):
+            return self._fault(node, "a comma parts two values, and one is needed", "a decimal point is a point: 0.3")
+        return self._fault(node, f"{self._source(node)!r} has no meaning here"[:200], _KNOWN_HINT)
+
+    def _constant(self, node: ast.Constant) -> Number:
+        if type(node.value) not in (int, float):
+            return self._fault(node, f"{self._source(node)} is not a number", _BACKTICKS_HINT)
+        try:
+            value = float(node.value)  # type: ignore[arg-type]  # one of the two
+        except OverflowError:
+            value = math.inf
+        if math.isinf(value):
+            return self._fault(node, "is a number too large for a float")
+        return lambda _: value
+
+    def _metric(self, node: ast.Name | ast.Attribute) -> Number:
+        start, source = self._start(node), self._source(node)
+        name = self._quoted.get(start) if isinstance(node, ast.Name) else None
+        if name is None:
+            name = re.sub(r"\s", "", source)
+            if not all(part.isidentifier() for part in name.split(".")):
+                return self._fault(node, f"{source!r} is not a name"[:200], _BACKTICKS_HINT)
+        self.names[name] = None
+        return operator.itemgetter(name)
+
+    def _call(self, node: ast.Call) -> Number:
+        name = node.func.id if isinstance(node.func, ast.Name) and self._start(node.func) not in self._quoted else None
+        if name not in FUNCTIONS:
+            problem = f"{self._source(node.func)!r} is not a function"[:200]
+            return self._fault(node.func, problem, f"known are {', '.join(FUNCTIONS)}")
+        function, least, most = FUNCTIONS[name]
+        count = len(node.args)
+        if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
+            return self._fault(node, f"{name} takes numbers only", f"such as {name}(a{', b' * (least > 1)})")
+        if count < least or (most is not None and count > most):
+            wanted = "one number" if most == 1 else "two numbers or more"
+            return self._fault(node, f"{name} takes {wanted}, not {count}")
+        return self._computed(node, function, node.args, name)
+
+    def _computed(self, node: ast.expr, function: Callable[..., Any], parts: list[ast.expr], name: str = "") -> Number:
+        """An operation on numbers; one that fails says where, and with which."""
+        numbers = [self.number(part) for part in parts]
+        position = self._start(node) + 1
+        what = name or self._source(node)
+
+        def compute(values: Mapping[str, float]) -> float:
+            arguments = [number(values) for number in numbers]
+            try:
+                return _finite(function(*arguments))
+            except (ArithmeticError, TypeError, ValueError) as error:
+                of = ", ".join(f"{argument:g}" for argument in arguments)
+                raise NoValueError(f"{_WHY[type(error)]} at character {position}: {what[:40]!r} of {of}") from error
+
+        return compute
+
+    def _choice(self, node: ast.IfExp) -> Number:
+        condition, then, otherwise = self.condition(node.test), self.number(node.body), self.number(node.orelse)
+        return lambda values: then(values) if condition(values) else otherwise(values)
+
+    def condition(self, node: ast.expr) -> Condition:
+        """The function that says whether something holds."""
+        self._depth += 1
+        try:
+            return self._condition(node)
+        finally:
+            self._depth -= 1
+
+    def _condition(self, node: ast.expr) -> Condition:
+        if self._depth > DEEPEST:
+            self._too_deep(node)
+        elif isinstance(node, ast.BoolOp):
+            parts = [self.condition(part) for part in node.values]
+            combine = all if isinstance(node.op, ast.And) else any
+            return lambda values: combine(part(values) for part in parts)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            part = self.condition(node.operand)
+            return lambda values: not part(values)
+        elif isinstance(node, ast.Compare) and all(type(op) in _COMPARISONS for op in node.ops):
+            return self._comparison(node)
+        else:
+            self._fault(node, f"{self._source(node)!r} is not a condition"[:200], "compare by < <= > >= == !=")
+        return lambda _: False
+
+    def _comparison(self, node: ast.Compare) -> Condition:
+        """``a < b``, or ``a < b < c``."""
+        numbers = [self.number(part) for part in (node.left, *node.comparators)]
+        compare = [_COMPARISONS[type(op)] for op in node.ops]
+
+        def holds(values: Mapping[str, float]) -> bool:
+            seen = [number(values) for number in numbers]
+            return all(one(seen[at], seen[at + 1]) for at, one in enumerate(compare))
+
+        return holds
+
+    def _too_deep(self, node: ast.expr) -> Number:
+        problem = f"is nested more than {DEEPEST} levels deep"
+        if any(fault.problem == problem for fault in self.faults):
+            return _nothing
+        return self._fault(node, problem, "log parts of it by the script, or use fewer terms")
+
+    def _fault(self, node: ast.expr, problem: str, hint: str = "") -> Number:
+        self.faults.append(Fault(self._start(node) + 1, problem, hint))
+        return _nothing
+
+    def _start(self, node: ast.expr) -> int:
+        """Index of a node's first character. Python counts bytes of UTF-8."""
+        return self._index(node.col_offset)
+
+    def _source(self, node: ast.expr) -> str:
+        """A node as it was written."""
+        return self._text[self._start(node) : self._index(node.end_col_offset or 0)]
+
+    def _index(self, offset: int) -> int:
+        return self._leading + len(self._bytes[:offset].decode("utf-8", "surrogatepass"))
+
+
+_READERS: dict[type[ast.expr], Callable[[_Reader, Any], Number]] = {
+    ast.Constant: _Reader._constant,  # noqa: SLF001 - the same module
+    ast.Name: _Reader._metric,  # noqa: SLF001
+    ast.Attribute: _Reader._metric,  # noqa: SLF001
+    ast.UnaryOp: _Reader._unary,  # noqa: SLF001
+    ast.BinOp: _Reader._binary,  # noqa: SLF001
+    ast.Call: _Reader._call,  # noqa: SLF001
+    ast.IfExp: _Reader._choice,  # noqa: SLF001
+}
+
+#: What the mathematics of Python raises; a negative number to a fractional power is complex, and no float.
+_WHY: dict[type[Exception], str] = {
+    ZeroDivisionError: "division by zero",
+    OverflowError: "a number too large",
+    ValueError: "outside of what is defined",
+    TypeError: "outside of what is defined",
+}
+
+
+def _finite(value: Any) -> float:
+    """A float; raises OverflowError for an infinity, TypeError for a complex number."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise OverflowError
+    return number

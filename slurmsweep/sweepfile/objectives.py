@@ -1,0 +1,138 @@
+"""``metric`` and ``pareto`` below the ``slurmsweep:`` key: several logged numbers as one, or weighed side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.sweepfile.findings import suggest
+from slurmsweep.sweepfile.sections import GOALS, Metric, Objective
+
+if TYPE_CHECKING:
+    from slurmsweep.sweepfile.findings import Findings, Path
+
+#: Numbers that a person can weigh against each other.
+FEWEST, MOST = 2, 3
+
+#: Characters of a name: all of them stand in one record of the journal.
+LONGEST_NAME = 100
+
+_KEYS = ("name", "goal", "expression")
+_PARETO_HINT = "such as {accuracy: maximize, latency: minimize}"
+
+
+def names_metric(data: dict[str, Any]) -> bool:
+    """Whether a sweep file says what trials are judged by: under W&B's key or under ours."""
+    return "metric" in data or _section(data) is not None
+
+
+def read_computed(data: dict[str, Any], metric: Metric | None, findings: Findings) -> Metric | None:
+    """The sweep's metric, with the expression of ``slurmsweep.metric`` where there is one.
+
+    Args:
+        data: the sweep file.
+        metric: of its own ``metric`` section; None where there is none, or it is wrong.
+        findings: takes what is wrong.
+    """
+    section = _section(data)
+    path: Path = ("slurmsweep", "metric")
+    if section is None:
+        return metric
+    if not isinstance(section, dict):
+        hint = "write {name: total, expression: 0.3*a + 0.2*b}"
+        findings.error(path, f"must be a mapping, not {section!r}"[:200], hint)
+        return metric
+    _check_keys(section, path, findings)
+    if "expression" not in section:
+        findings.error((*path, "expression"), "is missing", "a metric that is logged needs W&B's key only")
+    objective = _read_objective(section, path, metric, findings)
+    if metric is not None:
+        _check_same(section, metric, path, findings)
+        return replace(metric, expression=objective.expression)
+    if "name" not in section and "metric" not in data:
+        findings.error((*path, "name"), "is missing", "give the computed metric a name, such as total")
+    return Metric(objective.name, objective.goal, objective.expression)
+
+
+def read_pareto(value: Any, metric: Metric | None, findings: Findings) -> tuple[Objective, ...]:
+    """The ``slurmsweep.pareto`` section; what is wrong with it goes to ``findings``."""
+    path: Path = ("slurmsweep", "pareto")
+    if value is None:
+        return ()
+    if isinstance(value, dict):
+        entries = [((*path, name), {"name": name, "goal": goal}) for name, goal in value.items()]
+    elif isinstance(value, list) and all(isinstance(entry, dict) for entry in value):
+        entries = [((*path, position), entry) for position, entry in enumerate(value)]
+    else:
+        findings.error(path, "must say for each metric whether it is to be small or large", _PARETO_HINT)
+        return ()
+    if not FEWEST <= len(entries) <= MOST:
+        findings.error(path, f"weighs two or three metrics, not {len(entries)}", _PARETO_HINT)
+    names = [str(entry["name"]) for _, entry in entries if "name" in entry]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        findings.error(path, f"{name} is there twice"[:200], "name each metric once")
+    return tuple(_read_entry(entry, here, metric, findings) for here, entry in entries)
+
+
+def _read_entry(entry: dict[str, Any], path: Path, metric: Metric | None, findings: Findings) -> Objective:
+    _check_keys(entry, path, findings)
+    if "name" not in entry:
+        findings.error((*path, "name"), "is missing", "name what the script logs")
+    objective = _read_objective(entry, path, metric, findings)
+    if metric is None or objective.name != metric.name:
+        return objective
+    if objective.goal != metric.goal:
+        problem = f"the sweep's metric is to be {metric.goal}d, and here {objective.goal}d"
+        findings.error(path, problem, "say the same in both places")
+    if objective.expression is not None and objective.expression != metric.expression:
+        findings.error(path, "the sweep's metric has another expression", "give this one another name")
+    return replace(objective, expression=metric.expression)
+
+
+def _section(data: dict[str, Any]) -> Any:
+    ours = data.get("slurmsweep")
+    return ours.get("metric") if isinstance(ours, dict) else None
+
+
+def _check_keys(section: dict[str, Any], path: Path, findings: Findings) -> None:
+    for key in section:
+        if key not in _KEYS:
+            findings.error((*path, key), f"{key!r} is not a key of it"[:200], suggest(key, _KEYS))
+
+
+def _read_objective(section: dict[str, Any], path: Path, metric: Metric | None, findings: Findings) -> Objective:
+    """A name, a goal and an expression, each as far as it is right; the sweep's metric has its goal already."""
+    name = section.get("name")
+    if "name" in section and (not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME):
+        findings.error((*path, "name"), f"must be text of at most {LONGEST_NAME} characters, not {name!r}"[:200])
+    known = metric.goal if metric is not None and name == metric.name else "minimize"
+    goal = section.get("goal", known)
+    if goal not in GOALS:
+        findings.error((*path, "goal"), f"{goal!r} is not one of {', '.join(GOALS)}"[:200], suggest(goal, GOALS))
+    return Objective(str(name), str(goal), _read_expression(section, path, findings))
+
+
+def _read_expression(section: dict[str, Any], path: Path, findings: Findings) -> str | None:
+    text = section.get("expression")
+    if "expression" not in section:
+        return None
+    here = (*path, "expression")
+    if not isinstance(text, str):
+        findings.error(here, f"must be text, not {text!r}"[:200], "such as 0.3*a + 0.2*b")
+        return None
+    from slurmsweep.sweepfile.expression import ExpressionError, parse  # an agent loads it only where there is one
+
+    try:
+        parse(text)
+    except ExpressionError as error:
+        for fault in error.faults:
+            findings.error(here, f"character {fault.position}: {fault.problem}", fault.hint)
+    return text
+
+
+def _check_same(section: dict[str, Any], metric: Metric, path: Path, findings: Findings) -> None:
+    """What both places say must agree: W&B reads the one, slurmsweep both."""
+    for key, known in (("name", metric.name), ("goal", metric.goal)):
+        if key in section and section[key] != known:
+            problem = f"{section[key]!r} here, and {known!r} under metric"[:200]
+            findings.error((*path, key), problem, "say the same in both places, or say it once")
