@@ -67,12 +67,12 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
     del forward_signals
     _check_number("count", count)
     _check_number("max_consecutive_failed_runs", max_consecutive_failed_runs)
-    store = SweepStore.open_to_run(sweep_name(sweep_id))
     named = {"WANDB_ENTITY": entity, "WANDB_PROJECT": project}
     environ = os.environ | {name: value for name, value in named.items() if value}
     if function is None:
         if max_consecutive_failed_runs is not None:
             raise UsageError("max_consecutive_failed_runs counts the failures of a function: give function=")
+        store = SweepStore.open_to_run(sweep_name(sweep_id))
         _run_program(ready_to_run(store, None), count, environ, term_timeout)
         return
     if not callable(function):
@@ -80,6 +80,7 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
     if not _at_work.acquire(blocking=False):
         raise UsageError("an agent is at work in this process already: start another process for another agent")
     try:
+        store = SweepStore.open_to_run(sweep_name(sweep_id))
         _run_function(store, function, count, environ, Failures(environ, max_consecutive_failed_runs))
     finally:
         _at_work.release()

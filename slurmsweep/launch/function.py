@@ -100,16 +100,18 @@ def locate(text: str, folders: Sequence[str]) -> Function:
 
 def _follow(spec: ModuleSpec, rest: Sequence[str]) -> ModuleSpec | str:
     """The module that ``rest`` leads to from a top-level package, or what is not there. Imports nothing."""
+    seen = spec.name
     for part in rest:
         if spec.submodule_search_locations is None:
-            return f"{spec.name} is a module and no package: there is no {spec.name}.{part}"
+            return f"{seen} is a module and no package: there is no {seen}.{part}"
         places = list(spec.submodule_search_locations)
-        found = importlib.machinery.PathFinder.find_spec(f"{spec.name}.{part}", places)
+        # by its last name alone: below a package by its full name Python looks into that package, which is not imported
+        found = importlib.machinery.PathFinder.find_spec(part, places)
         if found is None:
             return f"there is no module {part!r} in {', '.join(places)}"
-        spec = found
+        seen, spec = f"{seen}.{part}", found
     if spec.origin is None:
-        return f"{spec.name} is a folder without modules' text: name a module in it"
+        return f"{seen} is a folder: name a module in it"
     return spec
 
 
