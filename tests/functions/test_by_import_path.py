@@ -180,6 +180,16 @@ def test_a_module_that_is_missing_inside_the_users_module_is_shown_with_its_trac
     assert "needs.py" in done.stderr
 
 
+def test_the_interpreter_of_the_trial_needs_no_slurmsweep(tmp_path):
+    (tmp_path / "bare.py").write_text(
+        "import importlib.util as u\ndef train(): print(u.find_spec('slurmsweep'), u.find_spec('child'))\n"
+    )
+    command = [sys.executable, "-S", call_function.__file__, "bare:train"]  # without site-packages
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "None None\n"), done.stderr
+
+
 def test_run_creates_a_sweep_whose_trials_call_the_function(slurmsweep, log_of, tmp_path):
     done = slurmsweep("run", "sweep.yaml", "--backend", "local", "--function", "job:train", "--strict", "--json")
 
