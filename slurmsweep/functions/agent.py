@@ -46,7 +46,8 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
     Each is claimed, recorded and found again like that of any other agent. The function sees the environment that a
     script would see, so ``init()`` of this package or of wandb gives the trial's parameters. An exception fails the
     trial, its traceback is in the log, and the agent goes on, unless W&B's rules say that the function cannot work
-    (:mod:`slurmsweep.functions.failures`). Ctrl-C ends the agent, the trial is recorded as killed.
+    (:mod:`slurmsweep.functions.failures`). Ctrl-C ends the agent, the trial is recorded as killed; so does SIGTERM,
+    which then ends the program, too (SystemExit).
 
     Args:
         sweep_id: ``id``, ``project/id``, ``entity/project/id`` or the sweep's folder.
@@ -105,9 +106,11 @@ def _run_function(
             if isinstance(claim, NothingLeft):
                 _say(f"nothing left to do: {claim.reason}")
                 return
-            outcome = _run_claim(store, claim, function, environ, interrupts)
-            if outcome.state is TrialState.KILLED or interrupts.pending:
-                _say("interrupted: no further trials")
+            outcome, stop = _run_claim(store, claim, function, environ, interrupts)
+            stop = stop or interrupts.pending
+            if stop is not None:
+                _say(f"no further trials: {stop.name} asked to stop")
+                _end_if_terminated(stop)
                 return
             reason = failures.count(failed=outcome.state is TrialState.FAILED)
             if reason:
@@ -121,17 +124,24 @@ def _run_claim(
     function: Callable[[], object],
     environ: Mapping[str, str],
     interrupts: Interrupts,
-) -> Outcome:
+) -> tuple[Outcome, signal.Signals | None]:
     slot = claim.slot
     name = f"trial {slot.trial}, attempt {slot.attempt}"
     with claiming.given_back_on_failure(store, claim):
         params = search.parameters(store.manifest.config, slot.trial, store.manifest.sweep_id)
         seen, log = furnish(store, slot, params, environ)
     _say(f"{name}: started, log in {store.layout.log(slot.trial, slot.attempt)}")
-    outcome = conclude(store, slot, call(function, seen, log, interrupts), log)
+    ended = call(function, seen, log, interrupts)
+    outcome = conclude(store, slot, ended, log)
     claiming.record(store, claim, outcome, _say)
     _say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
-    return outcome
+    return outcome, ended.stop
+
+
+def _end_if_terminated(stop: signal.Signals) -> None:
+    """Ctrl-C is for the agent, as in wandb; any other signal is for the whole program, which ends as it asked."""
+    if stop is not signal.SIGINT:
+        sys.exit(128 + stop)
 
 
 def _run_program(store: SweepStore, count: int | None, environ: Mapping[str, str], term_timeout: int | None) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.agent import stopping
 from slurmsweep.agent.attempt import Ended
 from slurmsweep.functions import console
+from slurmsweep.functions.interrupts import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,8 @@ _SERVICE = "WANDB_SERVICE"
 def call(function: Callable[[], object], environ: Mapping[str, str], log: int, interrupts: Interrupts) -> Ended:
     """Call the function as a script of its own would run; how it ended. Raises nothing that the function raises.
 
-    What ends a script means the same here: an exception is exit code 1, ``sys.exit(3)`` is 3, Ctrl-C is SIGINT. Memory
+    What ends a script means the same here: an exception is exit code 1, ``sys.exit(3)`` is 3, Ctrl-C is SIGINT. With
+    ``sys.exit(128 + n)`` a function says that it was stopped by signal n, for which it has a handler of its own. Memory
     is the largest so far of this process, which other trials had before.
 
     Args:
@@ -39,31 +41,38 @@ def call(function: Callable[[], object], environ: Mapping[str, str], log: int, i
     with _environment(environ), console.copied_to(log):
         _forget_wandb_runs(log)
         started, cpu_before = time.monotonic(), _cpu_seconds()
-        status = _status(function, log, interrupts)
+        status, stop = _status(function, log, interrupts)
         seconds, cpu_seconds = time.monotonic() - started, _cpu_seconds() - cpu_before
         _end_runs(stopping.exit_code(status), log)
-    stop = signal.SIGINT if status == -signal.SIGINT else None
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Ended(status, stop, seconds, cpu_seconds, memory)
 
 
-def _status(function: Callable[[], object], log: int, interrupts: Interrupts) -> int:
-    """Exit code, or minus the number of a signal."""
+def _status(function: Callable[[], object], log: int, interrupts: Interrupts) -> tuple[int, signal.Signals | None]:
+    """Exit code, or minus the number of a signal; and the signal by which the function was stopped."""
     try:
         with interrupts.allowed():
             result = function()
         if hasattr(result, "__await__"):
             console.report("slurmsweep: the function is asynchronous, and nothing of it has run\n", log)
-            return 1
-    except KeyboardInterrupt as interrupt:
+            return 1, None
+    except (KeyboardInterrupt, Terminated) as interrupt:
         console.report(_traceback(interrupt), log)
-        return -signal.SIGINT
+        number = signal.SIGINT if isinstance(interrupt, KeyboardInterrupt) else signal.SIGTERM
+        return -number, number
     except SystemExit as ending:
-        return _code(ending, log)
+        code = _code(ending, log)
+        return code, _said_to_stop(code)
     except BaseException as error:  # noqa: BLE001 - whatever ends a script ends the trial, and not the agent
         console.report(_traceback(error), log)
-        return 1
-    return 0
+        return 1, None
+    return 0, None
+
+
+def _said_to_stop(code: int) -> signal.Signals | None:
+    """The signal that an exit code of 128 + n names, where it is one that asks to stop."""
+    numbers = [number for number in signal.Signals if code == 128 + number and stopping.asks_to_stop(number)]
+    return numbers[0] if numbers else None
 
 
 def _code(ending: SystemExit, log: int) -> int:

@@ -232,6 +232,36 @@ def test_a_sweep_made_in_python_can_be_given_its_function_on_the_command_line(ma
     assert outcomes(sweep) == {0: ("finished", ""), 1: ("finished", "")}
 
 
+def test_of_agents_that_name_it_at_the_same_time_one_is_the_first_and_all_work(make_sweep, python, outcomes):
+    sweep = make_sweep(range(4))
+    program = "import sys; from slurmsweep.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+    agents = [python(program, "agent", sweep, "--function", "job:train") for _ in range(4)]
+
+    assert [agent.wait(120) for agent in agents] == [0] * 4
+    assert outcomes(sweep) == dict.fromkeys(range(4), ("finished", ""))
+
+
+def test_a_dry_run_keeps_nothing_and_an_agent_of_a_function_loads_no_more_than_another(
+    make_sweep, slurmsweep, python, tmp_path
+):
+    sweep = make_sweep((1, 2))
+    kept = tmp_path / "wandb" / f"sweep-{sweep}" / "function.json"
+
+    dry = slurmsweep("submit", sweep, "--dry-run", "--function", "job:train")
+    was_kept = kept.exists()
+    slurmsweep("agent", sweep, "--function", "job:train")
+    program = (
+        "import sys; from slurmsweep.cli.main import main; main(sys.argv[1:]); "
+        "print([name for name in sys.modules if name.startswith(('slurmsweep.launch', 'slurmsweep.functions'))])"
+    )
+    out, err = python(program, "agent", sweep).communicate(timeout=120)
+
+    assert dry.returncode == 0, dry.stderr
+    assert (was_kept, kept.exists()) == (False, True)
+    assert out == "[]\n", err
+
+
 def test_a_function_beside_the_sweep_file_is_called_there(slurmsweep, log_of, tmp_path):
     (tmp_path / "plain" / "sub" / "sweep.yaml").write_text(SWEEP)
     (tmp_path / "plain" / "sub" / "mine.py").write_text("import os\ndef train(): print(os.getcwd())\n")

@@ -193,7 +193,7 @@ def test_ctrl_c_between_two_steps_waits_for_the_function_and_a_second_one_does_n
     before = signal.getsignal(signal.SIGINT)
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
-        assert interrupts.pending
+        assert interrupts.pending is signal.SIGINT
         with pytest.raises(KeyboardInterrupt), interrupts.allowed():
             pytest.fail("the function would have been called")
         os.kill(os.getpid(), signal.SIGINT)
@@ -201,6 +201,52 @@ def test_ctrl_c_between_two_steps_waits_for_the_function_and_a_second_one_does_n
             os.kill(os.getpid(), signal.SIGINT)
 
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_sigterm_ends_trial_and_program_with_both_recorded(make_sweep, outcomes, log_of, python):
+    sweep = make_sweep()
+    process = python(SLEEPING, sweep)
+    assert process.stdout.readline() == "ready\n"
+
+    process.terminate()
+
+    assert process.wait(120) == 143
+    assert outcomes(sweep) == {0: ("killed", "terminated")}
+    assert [run.metric for run in slurmsweep.Api().sweep(sweep).runs] == [0.5]
+    assert log_of(sweep).splitlines()[-1].endswith("Terminated")
+
+
+def test_a_functions_own_handler_hears_sigterm_and_no_further_trial_begins(make_sweep, outcomes, log_of):
+    def save(number, _frame):
+        print("saved")
+        sys.exit(128 + number)
+
+    def train():
+        signal.signal(signal.SIGTERM, save)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    sweep = make_sweep()
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            slurmsweep.agent(sweep, train)
+        assert signal.getsignal(signal.SIGTERM) is save
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    assert outcomes(sweep) == {0: ("killed", "terminated")}
+    assert log_of(sweep) == "saved\n"
+
+
+def test_cancel_ends_the_trial_of_a_function_too(make_sweep, outcomes, python, slurmsweep):
+    sweep = make_sweep()
+    process = python(SLEEPING, sweep)
+    assert process.stdout.readline() == "ready\n"
+
+    assert slurmsweep("cancel", sweep).returncode == 0
+
+    assert process.wait(120) == 143
+    assert outcomes(sweep) == {0: ("killed", "terminated")}
 
 
 def test_an_agent_in_another_thread_works_too(make_sweep, outcomes):
