@@ -6,17 +6,24 @@ rest is the ``slurmsweep`` command.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slurmsweep.functions.agent import agent
+    from slurmsweep.functions.api import Api
+    from slurmsweep.functions.sweep import sweep
 
 #: ``config``, ``run`` and ``summary`` are those of the current run, so they are looked up when they are used.
 __all__ = [
     "AlertLevel",
+    "Api",
     "Config",
     "Error",
     "Run",
     "Settings",
     "Summary",
     "UsageError",
+    "agent",
     "alert",
     "config",
     "define_metric",
@@ -30,6 +37,7 @@ __all__ = [
     "save",
     "setup",
     "summary",
+    "sweep",
     "teardown",
     "termerror",
     "termlog",
@@ -38,13 +46,22 @@ __all__ = [
     "watch",
 ]
 
+#: What sweeps are made, run and looked at with from Python: not for training scripts, which do not load it.
+_OF_SWEEPS = {"Api": "slurmsweep.functions.api", "sweep": "slurmsweep.functions.sweep"}
+
 
 def __getattr__(name: str) -> Any:
-    """Look names up in the client when they are used: the command line imports this module too, without them."""
+    """Look names up where they are when they are used: the command line imports this module too, without them."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("slurmsweep")
+    if name in _OF_SWEEPS or name == "agent":
+        from importlib import import_module
+
+        if name == "agent":
+            return import_module("slurmsweep.agent")  # which can be called, and says why
+        return getattr(import_module(_OF_SWEEPS[name]), name)
     if name in __all__ or name[:1].isupper():  # of wandb's Image, Table, ... the client knows what to say
         from slurmsweep import client
 

@@ -8,7 +8,10 @@ import shutil
 
 import pytest
 
-EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4}
+EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4, "function": 6}
+
+#: What else an example is run with, as its README says.
+OPTIONS = {"function": ["--function", "train:train"]}
 
 
 @pytest.fixture
@@ -17,7 +20,8 @@ def run_example(repository, slurmsweep, tmp_path):
 
     def run(name) -> dict:
         shutil.copytree(repository / "examples" / name, tmp_path / name, ignore=shutil.ignore_patterns("wandb"))
-        done = slurmsweep("run", f"{name}/sweep.yaml", "--backend", "local", "--jobs", "2", "--json")
+        options = OPTIONS.get(name, [])
+        done = slurmsweep("run", f"{name}/sweep.yaml", "--backend", "local", "--jobs", "2", "--json", *options)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -52,6 +56,20 @@ def test_the_real_wandb_leaves_offline_runs_under_each_trial(run_example, slurms
     folder = tmp_path / "wandb" / f"sweep-{status['id']}"
     runs = sorted(path.name.rsplit("-", 2)[1:] for path in folder.glob("trials/0/*/wandb/offline-run-*"))
     assert runs == [[status["id"], str(number)] for number in range(4)]
+
+
+def test_the_function_finds_the_same_best_trial_in_one_process_and_as_processes(run_example, tmp_path):
+    import subprocess
+    import sys
+
+    status = run_example("function")
+    script = tmp_path / "function" / "train.py"
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    best = status["best"]
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"best of 6: {best['params']} with a loss of {best['metric']:.3g}"
+    assert f"{best['metric']:.3g}" in (tmp_path / "function" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

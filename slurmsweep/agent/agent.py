@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.agent import child, identity, requeue, stopping
@@ -18,9 +18,8 @@ from slurmsweep.state.assignment import SEAT, NoSlotError, assigned
 from slurmsweep.state.store import Claim, NothingLeft
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from slurmsweep.agent.attempt import Prepared
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore
@@ -53,8 +52,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
     """
     stopping.stop_signal(environ)  # what is wrong with the template is said before a trial is taken
     bound = stopping.requeue_bound(environ)
-    owner = identity.this_process(environ)
-    store.journal.first_wait = _first_wait(environ)
+    owner = introduce(store, environ)
     child.adopt_orphans()
     code = 0
     with child.signals_blocked():
@@ -62,7 +60,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
             stop = child.pending_stop()
             if stop is not None and stopping.asks_to_stop(stop):
                 return code or 128 + stop
-            claim = _next_claim(store, owner, environ)
+            claim = next_claim(store, owner, environ)
             if isinstance(claim, NothingLeft):
                 say(f"nothing left to do: {claim.reason}")
                 break
@@ -76,6 +74,12 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
     return code
 
 
+def introduce(store: SweepStore, environ: Mapping[str, str]) -> Owner:
+    """The owner of this process's claims; the journal is told how many others may want its lock at the same time."""
+    store.journal.first_wait = _first_wait(environ)
+    return identity.this_process(environ)
+
+
 def _first_wait(environ: Mapping[str, str]) -> float:
     """Seconds over which the jobs of a large array spread when they find the journal's lock held.
 
@@ -86,7 +90,8 @@ def _first_wait(environ: Mapping[str, str]) -> float:
     return min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, tasks * _SECONDS_A_JOB))
 
 
-def _next_claim(store: SweepStore, owner: Owner, environ: Mapping[str, str]) -> Claim | NothingLeft:
+def next_claim(store: SweepStore, owner: Owner, environ: Mapping[str, str]) -> Claim | NothingLeft:
+    """The trial this process is to run: the one its requeued job holds, else the one assigned to it, else the next."""
     if owner.restart:
         held = store.continue_after_requeue(owner)
         if held is not None:
@@ -103,10 +108,11 @@ def _run_claim(
 ) -> tuple[Outcome, bool]:
     """How the trial ended, and whether the agent was asked to stop."""
     name = f"trial {claim.slot.trial}, attempt {claim.slot.attempt}"
-    prepared = _prepare(store, claim, environ)
+    with given_back_on_failure(store, claim):
+        prepared = prepare(store, claim.slot, environ)
     say(f"{name}: started, log in {store.layout.log(claim.slot.trial, claim.slot.attempt)}")
     outcome, ended = run_attempt(store, claim.slot, prepared)
-    _record(store, claim, outcome, say)
+    record(store, claim, outcome, say)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop is not None
 
@@ -123,17 +129,18 @@ def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str]
         say(f"cannot be started again by itself ({problem}): `slurmsweep resubmit` goes on")
 
 
-def _prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prepared:
-    """Write the attempt's files; where that cannot be done the trial is given back."""
+@contextmanager
+def given_back_on_failure(store: SweepStore, claim: Claim) -> Iterator[None]:
+    """Give the trial back where its attempt's files cannot be written in the body."""
     try:
-        return prepare(store, claim.slot, environ)
+        yield
     except StateError:
         with suppress(StateError):  # then resubmit finds it: running, by a process that is gone
             store.give_up(claim)
         raise
 
 
-def _record(store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
+def record(store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
     """Record the outcome, patiently; where it cannot be done, print it so that nothing is lost, and raise."""
     for delay in _RECORD_AGAIN:
         problem = _try_to_record(store, claim, outcome)

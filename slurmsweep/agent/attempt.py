@@ -9,7 +9,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
 from slurmsweep.agent import params_file, stopping
@@ -79,15 +79,20 @@ def run_attempt(store: SweepStore, slot: Slot, prepared: Prepared) -> tuple[Outc
 
     A command that cannot be started is a failed trial (exit code 127 or 126, as in a shell), and its log says why.
     """
+    ended = _run(prepared, store.manifest.workdir)
+    return conclude(store, slot, ended, prepared.log), ended
+
+
+def conclude(store: SweepStore, slot: Slot, ended: Ended, log: int) -> Outcome:
+    """The outcome of an attempt that has ended, with the metric it left. Closes its log."""
     try:
-        ended = _run(prepared, store.manifest.workdir)
-        outcome = _outcome(ended, _measure(store, slot, prepared.log))
+        outcome = _outcome(ended, _measure(store, slot, log))
     finally:
         with suppress(OSError):  # a full file server tells it this late; the log is shorter, the outcome stands
-            os.close(prepared.log)
+            os.close(log)
     with suppress(StateUnwritableError):  # a file too many is nothing beside an outcome to record
         _drop_params_file(store, slot, outcome)
-    return outcome, ended
+    return outcome
 
 
 def prepare(store: SweepStore, slot: Slot, environ: Mapping[str, str]) -> Prepared:
@@ -96,24 +101,36 @@ def prepare(store: SweepStore, slot: Slot, environ: Mapping[str, str]) -> Prepar
     Raises:
         StateUnwritableError: the attempt's files could not be written.
     """
-    config, layout = store.manifest.config, store.layout
+    config = store.manifest.config
     params = search.parameters(config, slot.trial, store.manifest.sweep_id)
-    json_file = layout.args_json(slot.trial, slot.attempt)
-    durable.write_new(
-        layout.params(slot.trial, slot.attempt),
-        params_file.render(params).encode("utf-8", "surrogatepass"),
-        store.access,
-    )
+    json_file = store.layout.args_json(slot.trial, slot.attempt)
     if command.needs_json_file(config):
         durable.write_new(json_file, command.json_text(params).encode(), store.access)
-    log = durable.open_log(layout.log(slot.trial, slot.attempt), store.access)
-    seen = child_environment(environ, config, layout, slot)
+    seen, log = furnish(store, slot, params, environ)
     try:
         argv = [*_wrap(environ), *command.build_argv(config, params, environ=environ, json_file=json_file)]
     except UsageError as error:
         _say(log, str(error))
         argv = []
     return Prepared(argv, seen, log)
+
+
+def furnish(
+    store: SweepStore, slot: Slot, params: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[dict[str, str], int]:
+    """Write the parameters file and open the log: the environment of the attempt, and the log's descriptor.
+
+    Raises:
+        StateUnwritableError: one of them could not be written.
+    """
+    layout = store.layout
+    durable.write_new(
+        layout.params(slot.trial, slot.attempt),
+        params_file.render(params).encode("utf-8", "surrogatepass"),
+        store.access,
+    )
+    log = durable.open_log(layout.log(slot.trial, slot.attempt), store.access)
+    return child_environment(environ, store.manifest.config, layout, slot), log
 
 
 def _wrap(environ: Mapping[str, str]) -> list[str]:

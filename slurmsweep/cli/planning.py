@@ -42,7 +42,7 @@ _NO_ID = "xxxxxxxx"
 
 def plan(args: argparse.Namespace) -> int:
     """Show what would happen. Writes nothing, unless a canary is asked for."""
-    draft = read_draft(args.file, strict=args.strict)
+    draft = read_draft(args.file, args.function, strict=args.strict)
     total = search.run_count(draft.config)
     limit = args.limit or (_JSON_LIMIT if args.json and total is not None else _PLAN_LIMIT)
     wishes, wish = what_to_learn(wishes_of(args))
@@ -86,7 +86,8 @@ def _planned(draft: Draft, limit: int) -> list[dict[str, Any]]:
 
 
 def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
-    config = replace(draft.config, program=draft.config.program or "<program>")
+    called = draft.function.called_by(draft.config) if draft.function else draft.config
+    config = replace(called, program=called.program or "<program>")
     params = search.parameters(config, number, _NO_ID)
     json_file = Layout(sweep_folder(root_folder(), _NO_ID)).args_json(number, 1)
     argv = command.build_argv(config, params, environ=without_secrets(os.environ), json_file=json_file)

@@ -9,6 +9,7 @@ from slurmsweep.cli.reading import note, print_json, trial_states
 from slurmsweep.cli.starting import check_wishes, settle, start_agents, wishes_of
 from slurmsweep.errors import UsageError
 from slurmsweep.launch import start
+from slurmsweep.launch.function import ready_to_run
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.reasons import reasons
 from slurmsweep.launch.reconcile import Settled
@@ -37,6 +38,7 @@ def resubmit(args: argparse.Namespace) -> int:
     rules, wishes = rules_of(args), wishes_of(args)
     check_wishes(backend, wishes, store.manifest.config)
     if not args.dry_run:
+        store = ready_to_run(store, args.function)
         settle(store)
     plan = plan_resubmission(store, rules, wishes if backend is Backend.SLURM else None)
     _say(plan, dry_run=args.dry_run)

@@ -10,9 +10,11 @@ from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.efficiency import note_efficiency
 from slurmsweep.cli.handing import check_mending, pair, submit_and_say, submit_waves_and_say
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
+from slurmsweep.cli.working import refuse_function
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
+from slurmsweep.launch.function import ready_to_run
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.prior import adopt, best_trials, narrowed
 from slurmsweep.launch.reconcile import give_back, reconcile
@@ -48,9 +50,10 @@ def run(args: argparse.Namespace) -> int:
     if _is_sweep(args.file):
         store = SweepStore.open_to_run(args.file)
         check_wishes(backend, wishes, store.manifest.config)
+        store = ready_to_run(store, args.function)
         _take_up_again(store)
     else:
-        draft = read_draft(args.file, strict=args.strict)
+        draft = read_draft(args.file, args.function, strict=args.strict)
         check_wishes(backend, wishes, draft.config)
         store = _create(draft)
     if wish and backend is Backend.SLURM:
@@ -75,7 +78,7 @@ def create(args: argparse.Namespace) -> int:
             "--trials and --top choose trials of another sweep: name it by --from, or --trials' by --prior"
         )
     prior = SweepStore.open(args.prior) if args.prior else None
-    store = _create(read_draft(args.file, strict=args.strict), shared=args.shared)
+    store = _create(read_draft(args.file, args.function, strict=args.strict), shared=args.shared)
     if args.shared:
         _note_closed_folders(store.layout.folder)
     if prior:
@@ -117,6 +120,7 @@ def submit(args: argparse.Namespace) -> int:
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli.clouding import submit as submit_cloud
 
+        refuse_function(args.function)
         return submit_cloud(args)
     if args.dry_run:
         return _show_script(args)
@@ -128,6 +132,7 @@ def submit(args: argparse.Namespace) -> int:
         raise UsageError(f"sweep {args.sweep} is {word}: `slurmsweep resume {args.sweep}` takes it up again")
     wishes, wish = what_to_learn(wishes_of(args), args.canaries)
     check_wishes(backend, wishes, store.manifest.config)
+    store = ready_to_run(store, args.function)
     recover_submissions(store)
     if wish:
         return _start_in_waves(store, wishes, wish, args)
@@ -136,7 +141,7 @@ def submit(args: argparse.Namespace) -> int:
 
 def _show_script(args: argparse.Namespace) -> int:
     """The batch script of the array that ``submit`` would hand to Slurm; its name carries a token made for each."""
-    store = SweepStore.open(args.sweep)
+    store = ready_to_run(SweepStore.open(args.sweep), args.function, keep=False)
     tasks = start.agents_wanted(store, store.fold(), args.count)
     if tasks == 0:
         note("nothing to start: every trial has been claimed")
@@ -145,9 +150,9 @@ def _show_script(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_draft(source: str, *, strict: bool) -> Draft:
-    """Read a sweep file; its warnings go to stderr, or with ``strict`` are errors. Raises SweepFileError."""
-    draft = creating.read_draft(source)
+def read_draft(source: str, function: str | None = None, *, strict: bool) -> Draft:
+    """Read a sweep file for its program or a ``function``; warnings go to stderr, or with ``strict`` are errors."""
+    draft = creating.read_draft(source, function)
     if strict and draft.warnings:
         raise SweepFileError(source, list(draft.warnings))
     for warning in draft.warnings:

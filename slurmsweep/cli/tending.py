@@ -10,6 +10,7 @@ from slurmsweep.cli.reading import note, print_json
 from slurmsweep.cli.starting import options_of, wishes_of
 from slurmsweep.errors import SchedulerError
 from slurmsweep.launch import mend as mending
+from slurmsweep.launch.function import ready_to_run
 from slurmsweep.launch.setting import change_waiting
 from slurmsweep.state.mending import Mending, Settings
 from slurmsweep.state.store import SweepStore
@@ -36,7 +37,7 @@ def change(args: argparse.Namespace) -> int:
 
 def mend(args: argparse.Namespace) -> int:
     """One round of mending; the next ones come by themselves. What a supervisor's job runs, and what a person may."""
-    store = SweepStore.open_to_run(args.sweep)
+    store = ready_to_run(SweepStore.open_to_run(args.sweep), None)
     settings = _settings(args, store)
     last = mending.mend(store, settings, note)
     if args.json:

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from slurmsweep.errors import UsageError
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -14,16 +15,29 @@ if TYPE_CHECKING:
 
 def agent(args: argparse.Namespace) -> int:
     """Claim and run trials, or have W&B's agent run them where the sweep is W&B's; the exit code is the trial's."""
+    function = getattr(args, "function", None)  # no option of job scripts: only who read a whole command line has it
     if args.sweep.count("/") == 2:  # a path of ours in a job script is absolute, and has more
         from slurmsweep.state import cloudsweep
 
         if cloudsweep.is_meant(args.sweep):
+            refuse_function(function)
             from slurmsweep.agent.cloud import run_cloud_agent
 
             return run_cloud_agent(cloudsweep.parse(args.sweep, os.environ), args.count, os.environ, _say)
     from slurmsweep.agent.agent import run_agent
 
-    return run_agent(SweepStore.open_to_run(args.sweep), args.count, os.environ, _say)
+    store = SweepStore.open_to_run(args.sweep)
+    if function or not store.manifest.can_run:
+        from slurmsweep.launch.function import ready_to_run
+
+        store = ready_to_run(store, function)
+    return run_agent(store, args.count, os.environ, _say)
+
+
+def refuse_function(function: str | None) -> None:
+    """Raises UsageError where a sweep of W&B's own is given one: W&B's agent runs what its server says."""
+    if function:
+        raise UsageError("--function is for sweeps made here: the agents of a sweep of W&B's own run its command")
 
 
 def _say(message: str) -> None:

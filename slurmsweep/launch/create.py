@@ -6,18 +6,21 @@ import os
 import time
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
 from slurmsweep.errors import SweepFileError, UsageError, Violation
 from slurmsweep.state.layout import new_sweep_id, root_folder
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.store import SweepStore
-from slurmsweep.sweepfile.command import needs_program
-from slurmsweep.sweepfile.config import AVAILABLE
+from slurmsweep.sweepfile import command
+from slurmsweep.sweepfile.config import AVAILABLE, check
 from slurmsweep.sweepfile.load import load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slurmsweep.state.function import Function
     from slurmsweep.sweepfile.config import SweepConfig
 
 
@@ -30,37 +33,64 @@ class Draft:
         config: checked.
         warnings: what hosted W&B would warn of, or do silently.
         workdir: the folder the command will run in.
+        function: what trials call in the place of a command.
     """
 
     source: str
     config: SweepConfig
     warnings: tuple[Violation, ...]
     workdir: str
+    function: Function | None = None
 
 
-def read_draft(source: str) -> Draft:
+def read_draft(source: str, function: str | None = None) -> Draft:
     """Read and check a sweep file. Writes nothing.
+
+    Args:
+        source: path of the file.
+        function: import path of what trials are to call; looked for here, then beside the file.
 
     Raises:
         SweepFileError: every violation at once; a program that is not there is one.
+        UsageError: there is no such function.
     """
     checked = load(source)
-    workdir = _workdir(checked.config, source)
-    return Draft(source, checked.config, tuple(checked.warnings), workdir)
+    if function is None:
+        return Draft(source, checked.config, tuple(checked.warnings), _workdir(checked.config, source))
+    from slurmsweep.launch.function import locate
+
+    called = locate(function, (os.getcwd(), os.path.dirname(os.path.abspath(source))))
+    return Draft(source, checked.config, _without_program(checked.warnings), called.folder, called)
 
 
-def create(draft: Draft, *, shared: bool = False) -> SweepStore:
+def draft_of(data: Any, source: str) -> Draft:
+    """Check a configuration from Python, for trials that a function runs there: it may lack a program.
+
+    Raises:
+        SweepFileError: every violation at once; a program that is named and not there is one.
+    """
+    checked = check(data, source)
+    return Draft(source, checked.config, _without_program(checked.warnings), _workdir(checked.config, source))
+
+
+def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:
+    """The warnings but the one that there is no program: a function needs none."""
+    return tuple(warning for warning in warnings if warning.path != "program")
+
+
+def create(draft: Draft, *, shared: bool = False, needs_program: bool = True) -> SweepStore:
     """Write a new sweep below :func:`root_folder`.
 
     Args:
         draft: what to write.
         shared: for the group of that folder, and not for this user alone.
+        needs_program: its trials run a command; else they may be run by a function, which is named later.
 
     Raises:
         SweepFileError: its trials could not be run: there is no program, or no search of that method yet.
         StateUnwritableError: there is no new sweep.
     """
-    _refuse_what_cannot_run(draft)
+    _refuse_what_cannot_run(draft, needs_program=needs_program and draft.function is None)
     return SweepStore.create(root_folder(), replace(manifest_of(draft, new_sweep_id()), shared=shared))
 
 
@@ -74,18 +104,19 @@ def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
         source=os.path.abspath(draft.source),
         created=round(time.time(), 3),
         version=version("slurmsweep"),
-    )
+    ).calling(draft.function)
 
 
-def _refuse_what_cannot_run(draft: Draft) -> None:
+def _refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
     """What a plan may still show, and a sweep may not be made of."""
     config = draft.config
     violations = []
     if config.method not in AVAILABLE:
         hint = f"use {' or '.join(AVAILABLE)}"
         violations.append(Violation("method", f"{config.method} is not there yet in this version of slurmsweep", hint))
-    if config.program is None and needs_program(config.command):
-        violations.append(Violation("program", "is missing: the command cannot be run", "name the training script"))
+    if needs_program and config.program is None and command.needs_program(config.command):
+        hint = "name the training script, or a Python function by --function package.module:function"
+        violations.append(Violation("program", "is missing: the command cannot be run", hint))
     if search.run_count(config) == 0 or not _can_be_drawn(config):
         violations.append(Violation("slurmsweep.exclude", "leaves no point at all", "exclude less"))
     if violations:

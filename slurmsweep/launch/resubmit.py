@@ -135,9 +135,8 @@ def _complaint(store: SweepStore, trial: Trial) -> str:
     current = trial.current
     if current is None or current.outcome is None:
         return ""
-    program = store.manifest.config.program
-    path = os.path.join(store.manifest.workdir, program) if program else ""
-    if os.path.isfile(path) and os.stat(path).st_mtime > (current.outcome.ended or 0.0):
+    path = store.manifest.script
+    if path and os.path.isfile(path) and os.stat(path).st_mtime > (current.outcome.ended or 0.0):
         return ""
     return complaint(last_words(store.layout.log(trial.number, current.number)))
 

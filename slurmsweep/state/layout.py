@@ -4,6 +4,7 @@
 
     <root>/wandb/sweep-<id>/
       sweep.json                       the frozen configuration
+      function.json                    only where trials call a Python function: which
       journal.log                      what has happened
       fold.cache                       large sweeps only: what the last look at the journal read; may be deleted
       trials/<shard>/<number>/         a trial: WANDB_DIR and checkpoint folder, kept over attempts
@@ -55,6 +56,11 @@ class Layout:
     def manifest(self) -> str:
         """The frozen, checked configuration."""
         return os.path.join(self.folder, "sweep.json")
+
+    @property
+    def function(self) -> str:
+        """The Python function that trials call; absent where they run a program."""
+        return os.path.join(self.folder, "function.json")
 
     @property
     def journal(self) -> str:

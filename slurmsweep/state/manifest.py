@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import durable
 from slurmsweep.state.plainfile import read_plain_file
+from slurmsweep.sweepfile.command import needs_program
 from slurmsweep.sweepfile.config import SweepConfig
 
 if TYPE_CHECKING:
+    from slurmsweep.state.function import Function
     from slurmsweep.state.layout import Layout
 
 FORMAT = "slurmsweep sweep"
@@ -31,6 +34,8 @@ class Manifest:
         created: wall-clock time, seconds since the epoch.
         version: of the slurmsweep that created it.
         shared: its files are for the group of its folder, and not for their makers alone.
+        function: what its trials call in the place of a command; ``config`` and ``workdir`` are as it wants them then.
+            Not in ``sweep.json``: it may be named later than the sweep is made.
     """
 
     sweep_id: str
@@ -41,6 +46,26 @@ class Manifest:
     created: float
     version: str
     shared: bool = False
+    function: Function | None = None
+
+    @property
+    def can_run(self) -> bool:
+        """Whether an agent has something to run: a command, and the program where that names it; or a function."""
+        return self.config.program is not None or not needs_program(self.config.command)
+
+    @property
+    def script(self) -> str | None:
+        """The file of the program or function that trials run, where there is one to be changed."""
+        if self.function:
+            return self.function.file
+        return os.path.join(self.workdir, self.config.program) if self.config.program else None
+
+    def calling(self, function: Function | None) -> Manifest:
+        """The same sweep, its trials calling ``function``; itself for None."""
+        if function is None:
+            return self
+        config = function.called_by(self.config)
+        return replace(self, config=config, workdir=function.folder, function=function)
 
     def to_json(self) -> dict[str, Any]:
         """The document in ``sweep.json``."""

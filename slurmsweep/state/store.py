@@ -99,6 +99,8 @@ class SweepStore:
         durable.ensure_folder(place.trials, access)
         durable.ensure_folder(place.jobs, access)
         durable.write_once(place.journal, header(what.sweep_id), access)
+        if what.function:
+            what.function.write(place, access)
         manifest.write(place, what, access)
         return store
 
@@ -112,7 +114,7 @@ class SweepStore:
         """
         place = layout.find(name)
         guard.refuse_open_folder(place.folder)
-        return cls(place, manifest.read(place))
+        return cls(place, _with_function(place, manifest.read(place)))
 
     @classmethod
     def open_to_run(cls, name: str) -> SweepStore:
@@ -367,6 +369,16 @@ class SweepStore:
             return trial.state
         transaction.end(Slot(trial.number, earlier.number), earlier.token, outcome, before=trial.state)
         return outcome.state
+
+
+def _with_function(place: Layout, what: Manifest) -> Manifest:
+    """The manifest, its trials calling the function that was named for them, if one was."""
+    content = read_plain_file(place.function)
+    if content is None:
+        return what
+    from slurmsweep.state.function import Function  # agents of scripts never need it
+
+    return what.calling(Function.from_file(place, content))
 
 
 def _make_top_folder(path: str, access: durable.Access) -> None:

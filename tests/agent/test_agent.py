@@ -78,8 +78,8 @@ def agent_at_work(tmp_path):
         )
         agents.append(agent)
         log = tmp_path / "wandb" / f"sweep-{sweep}" / "trials" / "0" / str(number) / "1" / "output.log"
-        deadline = time.monotonic() + 30
-        while not (log.exists() and "ready" in log.read_text()):
+        deadline = time.monotonic() + 120
+        while not (log.exists() and "\n" in log.read_text()):
             assert time.monotonic() < deadline, "the command never got ready"
             assert agent.poll() is None, agent.communicate()[1]
             time.sleep(0.02)

@@ -47,6 +47,16 @@ def add_cloud(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--project", metavar="NAME", help="W&B's project")
 
 
+def add_function(parser: argparse.ArgumentParser) -> None:
+    """What trials call where they run no program."""
+    parser.add_argument(
+        "--function",
+        metavar="MODULE:NAME",
+        help="trials call this Python function (its import path, such as package.module:train) and run no program; "
+        "kept with the sweep",
+    )
+
+
 def add_count(parser: argparse.ArgumentParser) -> None:
     """How many trials."""
     parser.add_argument(

@@ -10,6 +10,7 @@ from slurmsweep.cli.arguments.common import (
     add_canaries,
     add_cloud,
     add_count,
+    add_function,
     add_json,
     add_slurm,
     add_strict,
@@ -32,6 +33,7 @@ def add_commands(commands: Commands) -> None:
     run.add_argument("file", metavar="FILE|SWEEP", help="sweep file, or a sweep to go on with")
     add_backend(run)
     add_count(run)
+    add_function(run)
     add_strict(run)
     run.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
@@ -53,6 +55,7 @@ def add_commands(commands: Commands) -> None:
         "--backend", choices=("auto", "local", "slurm"), default="auto", help="of the canary (default auto)"
     )
     add_count(plan)
+    add_function(plan)
     add_strict(plan)
     add_json(plan)
     add_slurm(plan)
@@ -75,11 +78,13 @@ def add_commands(commands: Commands) -> None:
         "--shared", action="store_true", help="for the group of the folder: its members run and change the sweep too"
     )
     create.add_argument("--top", type=natural, metavar="N", help="with --from: the N best trials")
+    add_function(create)
     add_strict(create)
 
     submit = command(commands, "submit", "starting:submit", "submit single-count agents to Slurm, one array of jobs")
     add_sweep(submit)
     add_count(submit)
+    add_function(submit)
     submit.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
     submit.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     add_json(submit)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.arguments.common import add_backend, add_json, add_slurm, add_sweep, command, natural, numbers
+from slurmsweep.cli.arguments.common import (
+    add_backend,
+    add_function,
+    add_json,
+    add_slurm,
+    add_sweep,
+    command,
+    natural,
+    numbers,
+)
 from slurmsweep.cli.arguments.tending import add_mend
 
 if TYPE_CHECKING:
@@ -19,6 +28,7 @@ def add_commands(commands: Commands) -> None:
     agent.add_argument(
         "--count", type=natural, default=1, metavar="N", help="trials to run, one after the other (default 1)"
     )
+    add_function(agent)
 
     reconcile = command(
         commands,
@@ -47,6 +57,7 @@ def add_commands(commands: Commands) -> None:
     resubmit.add_argument(
         "--dry-run", action="store_true", help="say what would be run again, with what, and why; write nothing"
     )
+    add_function(resubmit)
     _add_rules(resubmit)
     add_json(resubmit)
     add_mend(resubmit)

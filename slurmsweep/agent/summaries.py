@@ -1,0 +1,51 @@
+"""The whole summary that a training script left: of the native client's history, or of a wandb run file."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.agent import metrics, wandb_file
+
+if TYPE_CHECKING:
+    from slurmsweep.state.head import Slot
+    from slurmsweep.state.layout import Layout
+
+
+def read_summary(layout: Layout, slot: Slot) -> dict[str, Any]:
+    """The final values of an attempt by name, nested ones joined by dots; so far, where it runs or was cut off.
+
+    The native client's where it logged anything, else those of the newest wandb run.
+
+    Raises:
+        OSError: a file that is there cannot be read.
+    """
+    path = layout.history(slot.trial, slot.attempt)
+    native = _native(path) if os.path.isfile(path) else {}
+    if native:
+        return native
+    files = metrics.run_files(layout, slot)
+    if not files:
+        return {}
+    run = wandb_file.read(files[-1])
+    logged: dict[str, Any] = {}
+    for row in run.history:
+        logged |= row
+    return logged | run.summary
+
+
+def _native(path: str) -> dict[str, Any]:
+    """What the history's summary says, else the last value of each name."""
+    logged: dict[str, Any] = {}
+    said: dict[str, Any] | None = None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            row: Any = None
+            with suppress(ValueError, RecursionError):  # torn by the end of its writer
+                row = json.loads(line)
+            if isinstance(row, dict):
+                said = row["_summary"] if isinstance(row.get("_summary"), dict) else said
+                logged |= {name: value for name, value in row.items() if name != "_summary"}
+    return logged if said is None else said

@@ -1,0 +1,76 @@
+"""When an agent gives a function up: W&B's rules, which spare the rest of the sweep from a function that cannot work.
+
+Source: ``wandb.agents.pyagent.Agent._handle_errored_run`` (0.31.0).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+#: So many failures within so many seconds of the agent's start.
+_FLAPPING_FAILURES = 3
+_FLAPPING_SECONDS = 60.0
+
+#: More failures than this, and nothing else since the start.
+_INITIAL_FAILURES = 5
+
+
+@dataclass
+class Failures:
+    """The failures of one agent so far.
+
+    Attributes:
+        environ: ``WANDB_AGENT_DISABLE_FLAPPING=true`` turns the first rule off; ``WANDB_AGENT_MAX_INITIAL_FAILURES``
+            changes the bound of the second.
+        most_in_a_row: so many failures one after the other are too many; None for no such bound.
+        clock: gives seconds.
+    """
+
+    environ: Mapping[str, str]
+    most_in_a_row: int | None = None
+    clock: Callable[[], float] = time.monotonic
+    _trials: int = field(default=0, init=False)
+    _failed: int = field(default=0, init=False)
+    _in_a_row: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        """The agent starts now."""
+        self._started = self.clock()
+
+    def count(self, *, failed: bool) -> str | None:
+        """Take note of a trial's end; why the agent is to stop, None where it goes on."""
+        self._trials += 1
+        if not failed:
+            self._in_a_row = 0
+            return None
+        self._failed += 1
+        self._in_a_row += 1
+        if self.most_in_a_row is not None and self._in_a_row >= self.most_in_a_row:
+            return f"{self._in_a_row} trials failed one after the other"
+        if self._is_flapping():
+            return (
+                f"{self._failed} trials failed in the first {_FLAPPING_SECONDS:.0f} seconds "
+                "(WANDB_AGENT_DISABLE_FLAPPING=true goes on all the same)"
+            )
+        if self._failed == self._trials and self._failed > self._most_initial():
+            return (
+                f"the first {self._failed} trials all failed "
+                f"(WANDB_AGENT_MAX_INITIAL_FAILURES={self._most_initial()} is how many may)"
+            )
+        return None
+
+    def _is_flapping(self) -> bool:
+        is_off = self.environ.get("WANDB_AGENT_DISABLE_FLAPPING", "").lower() == "true"
+        is_early = self.clock() - self._started < _FLAPPING_SECONDS
+        return not is_off and is_early and self._failed >= _FLAPPING_FAILURES
+
+    def _most_initial(self) -> int:
+        try:
+            return int(self.environ.get("WANDB_AGENT_MAX_INITIAL_FAILURES", ""))
+        except ValueError:
+            return _INITIAL_FAILURES

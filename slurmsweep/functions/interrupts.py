@@ -1,0 +1,79 @@
+"""Ctrl-C and SIGTERM reach the function, and nothing between a claim and its record."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+
+class Terminated(BaseException):
+    """SIGTERM came: as KeyboardInterrupt is for SIGINT, so that it passes ``except Exception`` of the function."""
+
+
+class Interrupts:
+    """Puts SIGINT and SIGTERM off while an agent claims and records; a second one is not put off.
+
+    In the function SIGINT does what it did before, and SIGTERM raises :class:`Terminated`. A SIGTERM that somebody else
+    handles is left alone, and so is all outside of the main thread, which alone hears signals.
+
+    Attributes:
+        pending: the signal that came while it was put off; None where none did.
+    """
+
+    def __init__(self) -> None:
+        self.pending: signal.Signals | None = None
+        self._others: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interrupts:  # noqa: PYI034 - typing.Self needs 3.11
+        if threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
+                self._put_off(signal.SIGINT)
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                self._put_off(signal.SIGTERM)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._others.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """In the body the signals are heard; one that was put off comes first thing.
+
+        Raises:
+            KeyboardInterrupt, Terminated: it was put off, or comes in the body.
+        """
+        for number, handler in self._others.items():
+            signal.signal(number, _terminate if handler is signal.SIG_DFL else handler)
+        try:
+            if self.pending is not None:
+                number, self.pending = self.pending, None
+                _raise(number)
+            yield
+        finally:
+            for number in self._others:
+                self._put_off(number)
+
+    def _put_off(self, number: signal.Signals) -> None:
+        """Remember whose business the signal is: before the agent, or since the function made it its own."""
+        before = signal.signal(number, self._note)
+        self._others[number] = signal.SIG_DFL if before is _terminate else before
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.pending is not None:
+            _raise(signal.Signals(number))
+        self.pending = signal.Signals(number)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    _raise(signal.Signals(number))
+
+
+def _raise(number: signal.Signals) -> None:
+    raise KeyboardInterrupt if number is signal.SIGINT else Terminated

@@ -1,0 +1,66 @@
+"""``function.json``: the Python function that the trials of a sweep call, where they run no program.
+
+Written once, by whoever first says ``--function``, and read by everybody after that: jobs that wait, ``resubmit``,
+``mend``. A sweep has one function as it has one configuration.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import StateUnreadableError, UsageError
+from slurmsweep.state import durable
+from slurmsweep.sweepfile.function import ImportPath
+
+if TYPE_CHECKING:
+    from slurmsweep.state.layout import Layout
+    from slurmsweep.sweepfile.config import SweepConfig
+
+_FORMAT = "slurmsweep function"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Function:
+    """What the trials of a sweep call.
+
+    Attributes:
+        path: its import path.
+        folder: absolute; where it is called, and the first place where its module is looked for.
+        file: of its module, where that was found; None where only the job can tell.
+    """
+
+    path: ImportPath
+    folder: str
+    file: str | None = None
+
+    def called_by(self, config: SweepConfig) -> SweepConfig:
+        """The configuration with the call in the place of its command."""
+        return replace(config, program=None, command=self.path.command())
+
+    def to_json(self) -> dict[str, Any]:
+        """The document in ``function.json``."""
+        return {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "function": str(self.path),
+            "folder": self.folder,
+            "file": self.file,
+        }
+
+    def write(self, layout: Layout, access: durable.Access = durable.PRIVATE) -> None:
+        """Write ``function.json``, whole or not at all. Raises FileExistsError, StateUnwritableError."""
+        durable.write_once(layout.function, (json.dumps(self.to_json(), indent=1) + "\n").encode(), access)
+
+    @classmethod
+    def from_file(cls, layout: Layout, content: bytes) -> Function:
+        """What a ``function.json`` says. Raises StateUnreadableError where it is damaged, or of a newer format."""
+        try:
+            data = json.loads(content)
+            if data["format"] != _FORMAT or data["version"] > _VERSION:
+                raise StateUnreadableError(f"{layout.function}: written by a newer slurmsweep: update slurmsweep")
+            return cls(ImportPath.parse(data["function"]), data["folder"], data.get("file"))
+        except (ValueError, TypeError, KeyError, UsageError) as error:
+            raise StateUnreadableError(f"{layout.function} is damaged: {error}") from error

@@ -1,0 +1,65 @@
+"""A Python function as a trial's command: named by its import path, ``package.module:train``, and never a pickle."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from keyword import iskeyword
+
+from slurmsweep.errors import UsageError
+
+#: The program that calls it, run by its path: the trial's interpreter need not have slurmsweep.
+_CALLER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "agent", "call_function.py")
+
+_NAMES = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True)
+class ImportPath:
+    """Where a function is found.
+
+    Attributes:
+        module: ``package.module``.
+        name: in the module, dots reach into classes.
+    """
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        """As it is written: ``package.module:train``."""
+        return f"{self.module}:{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> ImportPath:
+        """The path that ``text`` is. Raises UsageError where it is none, with what was probably meant."""
+        module, colon, name = text.partition(":")
+        is_file = module.endswith(".py")
+        if colon and not is_file and all(_NAMES.fullmatch(part) and not _has_keyword(part) for part in (module, name)):
+            return cls(module, name)
+        hint = _guess(text)
+        raise UsageError(
+            f"--function {text!r} is not the import path of a function: write package.module:function"
+            + (f", such as {hint}" if hint else "")
+        )
+
+    def command(self) -> tuple[str, ...]:
+        """What to write for ``command:`` in a sweep file to the same effect."""
+        return ("${env}", "${interpreter}", _CALLER, str(self))
+
+
+def _has_keyword(dotted: str) -> bool:
+    return any(iskeyword(part) for part in dotted.split("."))
+
+
+def _guess(text: str) -> str:
+    """What a file's path, or dots throughout, may have meant; empty where that is no better."""
+    module, colon, name = text.partition(":")
+    if ".py" in module or "/" in module:
+        module = module.removesuffix(".py").strip("./").replace("/", ".")
+        name = name or "train"
+    elif not colon:
+        module, _, name = text.rpartition(".")
+    guess = f"{module}:{name.removesuffix('()')}"
+    return guess if guess != text and all(_NAMES.fullmatch(part) for part in guess.split(":")) else ""
