@@ -49,9 +49,9 @@ class Interrupts:
         Raises:
             KeyboardInterrupt, Terminated: it was put off, or comes in the body.
         """
-        for number, handler in self._others.items():
-            signal.signal(number, _terminate if handler is signal.SIG_DFL else handler)
         try:
+            for number, handler in self._others.items():
+                signal.signal(number, _terminate if handler is signal.SIG_DFL else handler)
             if self.pending is not None:
                 number, self.pending = self.pending, None
                 _raise(number)
@@ -63,7 +63,8 @@ class Interrupts:
     def _put_off(self, number: signal.Signals) -> None:
         """Remember whose business the signal is: before the agent, or since the function made it its own."""
         before = signal.signal(number, self._note)
-        self._others[number] = signal.SIG_DFL if before is _terminate else before
+        if before != self._note:  # else one of the signals came before this one was let through
+            self._others[number] = signal.SIG_DFL if before is _terminate else before
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.pending is not None:

@@ -185,7 +185,8 @@ def test_the_interpreter_of_the_trial_needs_no_slurmsweep(tmp_path):
         "import importlib.util as u\ndef train(): print(u.find_spec('slurmsweep'), u.find_spec('child'))\n"
     )
     command = [sys.executable, "-S", call_function.__file__, "bare:train"]  # without site-packages
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120, check=False)
 
     assert (done.returncode, done.stdout) == (0, "None None\n"), done.stderr
 

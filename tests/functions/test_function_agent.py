@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -296,7 +297,7 @@ def test_a_run_left_open_is_finished_with_its_summary(make_sweep, tmp_path):
     slurmsweep.agent(sweep, train)
 
     history = tmp_path / "wandb" / f"sweep-{sweep}" / "trials" / "0" / "0" / "1" / "history.jsonl"
-    assert history.read_text().splitlines()[-1] == '{"_summary": {"loss": 14}, "_exit_code": 0}'
+    assert json.loads(history.read_text().splitlines()[-1])["_summary"] == {"loss": 14}
     assert slurmsweep.run is None
 
 
@@ -431,8 +432,6 @@ print(json.dumps([seen, wandb.run is None, "WANDB_RUN_ID" in os.environ]))
 
 
 def test_the_real_wandb_begins_a_run_of_its_own_in_every_trial(make_sweep, outcomes, log_of, python):
-    import json
-
     from slurmsweep.agent.summaries import read_summary
     from slurmsweep.agent.wandb_file import read
     from slurmsweep.state.head import Slot
@@ -460,6 +459,41 @@ def _runs_folder(layout, trial):
     from pathlib import Path
 
     return Path(layout.runs(trial))
+
+
+DOCUMENTED = """
+import slurmsweep as wandb
+
+def objective(config):
+    score = config.x**3 + config.y
+    return score
+
+def main():
+    with wandb.init(project="my-first-sweep") as run:
+        score = objective(run.config)
+        run.log({"score": score})
+
+sweep_configuration = {
+    "method": "random",
+    "metric": {"goal": "minimize", "name": "score"},
+    "parameters": {
+        "x": {"max": 0.1, "min": 0.01},
+        "y": {"values": [1, 3, 7]},
+    },
+}
+sweep_id = wandb.sweep(sweep=sweep_configuration, project="my-first-sweep")
+wandb.agent(sweep_id, function=main, count=10)
+best = wandb.Api().sweep(f"me/my-first-sweep/{sweep_id}").best_run()
+print(best.summary["score"] == best.config["x"] ** 3 + best.config["y"] == best.metric)
+"""
+
+
+def test_the_first_example_of_wandbs_documentation_runs_as_it_stands(python, outcomes):
+    out, err = python(DOCUMENTED).communicate(timeout=120)
+
+    created, true = out.splitlines()
+    assert true == "True", err
+    assert outcomes(created.removeprefix("Create sweep with ID: ")) == dict.fromkeys(range(10), FINISHED)
 
 
 SHADOWS = """
