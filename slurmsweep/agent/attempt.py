@@ -9,6 +9,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
@@ -22,7 +23,7 @@ from slurmsweep.state.outcome import Outcome
 from slurmsweep.sweepfile import command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from slurmsweep.state.head import Slot
     from slurmsweep.state.store import SweepStore
@@ -86,7 +87,7 @@ def run_attempt(store: SweepStore, slot: Slot, prepared: Prepared) -> tuple[Outc
 def conclude(store: SweepStore, slot: Slot, ended: Ended, log: int) -> Outcome:
     """The outcome of an attempt that has ended, with the metric it left. Closes its log."""
     try:
-        outcome = _outcome(ended, _measure(store, slot, log))
+        outcome = _outcome(ended, _measure(store, slot, log), partial(_said_preempting, store, slot))
     finally:
         with suppress(OSError):  # a full file server tells it this late; the log is shorter, the outcome stands
             os.close(log)
@@ -219,8 +220,17 @@ def _measure(store: SweepStore, slot: Slot, log: int) -> Measured:
     return measured
 
 
-def _outcome(ended: Ended, measured: Measured) -> Outcome:
-    state, cause = stopping.verdict(ended.status, ended.stop)
+def _said_preempting(store: SweepStore, slot: Slot) -> bool:
+    from slurmsweep.agent.preempting import said_preempting  # few trials get here
+
+    try:
+        return said_preempting(store.layout, slot)
+    except OSError:
+        return False  # as for one that did not say it
+
+
+def _outcome(ended: Ended, measured: Measured, said_preempting: Callable[[], bool]) -> Outcome:
+    state, cause = stopping.verdict(ended.status, ended.stop, said_preempting)
     return Outcome(
         state=state,
         cause=cause,

@@ -12,7 +12,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: Seconds between the first request to stop and SIGKILL, as W&B's agent (``WANDB_AGENT_KILL_DELAY``).
 _KILL_DELAY = 30.0
@@ -82,8 +82,10 @@ def grace(number: signal.Signals, environ: Mapping[str, str]) -> float:
     return delay
 
 
-def verdict(status: int, stop: signal.Signals | None) -> tuple[TrialState, str]:
+def verdict(status: int, stop: signal.Signals | None, said_preempting: Callable[[], bool]) -> tuple[TrialState, str]:
     """State and cause of a command that ended with ``status`` (minus n for signal n), asked to stop by ``stop``.
+
+    ``said_preempting`` tells whether the script said that it is about to be cut off: asked where nothing else is known.
 
     Exit code 0 is finished even after a request to stop, as for W&B: a script that only saved a checkpoint should exit
     with 128 + the signal's number.
@@ -92,6 +94,8 @@ def verdict(status: int, stop: signal.Signals | None) -> tuple[TrialState, str]:
         return TrialState.FINISHED, ""
     if stop is not None:
         return _MEANINGS[stop]
+    if said_preempting():
+        return TrialState.PREEMPTED, "preempted"
     if status < 0:
         return TrialState.CRASHED, f"signal {-status}"
     return TrialState.FAILED, f"exit {status}"

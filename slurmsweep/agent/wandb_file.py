@@ -29,7 +29,7 @@ _FRAME_HEADER = 7
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 #: Field numbers of wandb_internal.proto.
-_RECORD_HISTORY, _RECORD_SUMMARY, _RECORD_EXIT = 2, 3, 18
+_RECORD_HISTORY, _RECORD_SUMMARY, _RECORD_EXIT, _RECORD_PREEMPTING = 2, 3, 18, 23
 _ITEM, _REMOVED, _KEY, _NESTED_KEY, _VALUE_JSON, _EXIT_CODE = 1, 2, 1, 2, 16, 1
 
 
@@ -145,6 +145,17 @@ def read(path: str) -> RunFile:
     for record in RecordReader(path).new():
         take(record, run)
     return run
+
+
+def is_marked_preempting(path: str) -> bool:
+    """Whether the run called ``mark_preempting``; never raises for content. Raises OSError."""
+    return any(_is_preempting(record) for record in RecordReader(path).new())
+
+
+def _is_preempting(record: bytes) -> bool:
+    with suppress(IndexError, ValueError):  # a record of another shape says nothing to us
+        return any(number == _RECORD_PREEMPTING for number, _, _ in fields(record))
+    return False
 
 
 def take(record: bytes, run: RunFile, about: Sequence[str] = ("",)) -> None:

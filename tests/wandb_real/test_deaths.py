@@ -184,3 +184,15 @@ def test_a_script_without_wandb_costs_no_file_for_it(write_sweep, slurmsweep, tm
         "trials/0/0/1/outcome.json", "trials/0/0/1/output.log", "trials/0/0/1/owner",
     ]  # fmt: skip
     assert not (folder / "wandb-cache").exists()
+
+
+@pytest.mark.parametrize("module", ["slurmsweep", "wandb"])
+@pytest.mark.parametrize(("code", "said"), [(1, ("preempted", "preempted")), (0, ("finished", None))])
+def test_a_script_that_says_it_is_preempted_did_not_fail(slurmsweep, write_sweep, trial, module, code, said):
+    """The handler that W&B's documentation shows: ``mark_preempting``, then an exit code; here without a signal."""
+    script = f"import sys\nimport {module} as wandb\nrun = wandb.init()\nrun.log({{'loss': 1}})\nrun.mark_preempting()\nsys.exit({code})"
+    sweep = slurmsweep("create", str(write_sweep(script, "  x: {value: 1}"))).stdout.strip()
+    slurmsweep("agent", sweep)
+
+    shown = trial(sweep)
+    assert (shown["state"], shown["cause"] or None) == said
