@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.agent.environment import run_id
 from slurmsweep.agent.wandb_file import RecordReader, RunFile, take
 
 if TYPE_CHECKING:
@@ -95,7 +96,14 @@ def run_files(layout: Layout, slot: Slot) -> list[str]:
     """
     since = _made(layout.owner(slot.trial, slot.attempt)) if slot.attempt > 1 else 0
     found = [(entry.stat().st_mtime_ns, entry.path) for entry in run_entries(layout, slot.trial)]
-    return [path for written, path in sorted(found) if written >= since]
+    inside = [path for written, path in sorted(found) if written >= since]
+    return inside or _runs_elsewhere(layout, slot)
+
+
+def _runs_elsewhere(layout: Layout, slot: Slot) -> list[str]:
+    from slurmsweep.agent.elsewhere import runs_named_in  # for the few scripts that choose another folder
+
+    return runs_named_in(layout.log(slot.trial, slot.attempt), run_id(layout, slot.trial))
 
 
 def _made(path: str) -> int:

@@ -7,6 +7,8 @@ each, named after it. Every sweep is run by the command line, on the local backe
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -208,3 +210,41 @@ def test_rerunning_a_grid_after_some_runs_were_deleted(slurmsweep, tmp_path, wan
     trials = json.loads(slurmsweep("trials", sweep, "--json").stdout)
     assert [(trial["state"], trial["metric"]) for trial in trials] == [("finished", x) for x in (1.0, 2.0, 3.0)]
     assert sorted((tmp_path / "ran").read_text().split()) == ["1", "2", "2", "3"]
+
+
+def test_wandb_dir_set_by_the_script_itself(slurmsweep, tmp_path):
+    """Inside the script it moves wandb's run; the sweep's metric is found there."""
+    pytest.importorskip("wandb")
+    (tmp_path / "train.py").write_text(
+        'import os\nimport wandb\nos.environ["WANDB_DIR"] = os.path.abspath("your/directory")\n'
+        'with wandb.init() as run:\n    run.log({"loss": 7})\n'
+    )
+    (tmp_path / "sweep.yaml").write_text(GRID + "  lr: {value: 1}\n")
+    assert slurmsweep("run", "sweep.yaml", "--backend", "local").returncode == 0
+    [folder] = tmp_path.glob("wandb/sweep-*")
+
+    assert list(tmp_path.glob("your/directory/wandb/offline-run-*/*.wandb"))
+    [trial] = json.loads(slurmsweep("trials", str(folder), "--json").stdout)
+    assert trial["metric"] == 7.0
+
+
+def test_expected_run_count(tmp_path):
+    """Ask how many runs a grid has. The real wandb asks its server, so this is for slurmsweep as wandb alone."""
+    script = """
+import slurmsweep as wandb
+sweep_configuration = {
+    "method": "grid",
+    "metric": {"goal": "minimize", "name": "loss"},
+    "parameters": {"batch_size": {"values": [16, 32, 64]}, "epochs": {"values": [5, 10]}, "lr": {"value": 0.1}},
+    "program": "train.py",
+}
+sweep_id = wandb.sweep(sweep=sweep_configuration, project="my-first-sweep")
+api = wandb.Api()
+sweep = api.sweep(f"entity/my-first-sweep/{sweep_id}")
+print(f"EXPECTED RUN COUNT = {sweep.expected_run_count}")
+"""
+    (tmp_path / "train.py").write_text("")
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "EXPECTED RUN COUNT = 6"
