@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.trial import Attempt
+
+
+#: Trials of which the Pareto front is taken at once.
+_WEIGHED_AT_ONCE = 65536
 
 
 @dataclass(frozen=True)
@@ -168,11 +172,18 @@ class SweepView:
         objectives = self.manifest.config.extensions.pareto
         names = [objective.name for objective in objectives]
         signs = [-1.0 if objective.goal == "maximize" else 1.0 for objective in objectives]
-        points = dict(self.fold.trials.settled.points(names))
-        points |= {t.number: p for t in self.fold.trials.unsettled() if (p := _final_point(t, names)) is not None}
-        weighed = {n: tuple(map(mul, signs, point)) for n, point in points.items()}
-        best = sorted(non_dominated(weighed), key=lambda number: (weighed[number], number))
-        return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - len(points))
+        unsettled = ((t.number, _final_point(t, names)) for t in self.fold.trials.unsettled())
+        left: dict[int, tuple[float, ...]] = {}
+        count, bound = 0, _WEIGHED_AT_ONCE
+        for number, point in chain(self.fold.trials.settled.points(names), unsettled):
+            if point is not None:
+                left[number] = tuple(map(mul, signs, point))
+                count += 1
+            if len(left) >= bound:  # a million trials need not be in memory: what is beaten once stays so
+                left = {number: left[number] for number in non_dominated(left)}
+                bound = 2 * len(left) + _WEIGHED_AT_ONCE
+        best = sorted(non_dominated(left), key=lambda number: (left[number], number))
+        return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - count)
 
     def _numbers(self) -> Iterable[int]:
         return self.fold.trials if self.manifest.trials is None else range(self.manifest.trials)
