@@ -13,7 +13,8 @@ import sys
 
 import pytest
 from faults import tracer
-from faults.promise import TALLY, finished, go_on, one_trial, prove, run_to_the_end
+from faults.promise import finished, go_on, one_trial, prove, run_to_the_end
+from faults.tally import TALLY
 
 from slurmsweep.state.lifecycle import TrialState
 

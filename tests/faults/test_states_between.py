@@ -9,7 +9,8 @@ import shutil
 
 import pytest
 from faults import tracer
-from faults.promise import FINISHED, OWNER, TALLY, finished, go_on, one_trial, prove, run_to_the_end
+from faults.promise import FINISHED, OWNER, finished, go_on, one_trial, prove, run_to_the_end
+from faults.tally import TALLY
 
 from slurmsweep.state import durable
 from slurmsweep.state.lifecycle import TrialState

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from faults.promise import FINISHED, GONE, TALLY, prove, run_to_the_end
+from faults.promise import FINISHED, GONE, prove, run_to_the_end
+from faults.tally import TALLY
 
 AFTER = {"cut": b"", "NULs": b"\0" * 64, "junk": b"\xff{]garbage"}
 
