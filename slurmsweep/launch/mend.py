@@ -284,12 +284,11 @@ def _hold_round(store: SweepStore, settings: Settings, watch: Alarms, this: Roun
     settled = reconcile(store)
     if settled.ended or settled.voided:
         this.said.append(f"ends recorded: {len(settled.ended)}; attempts that never started: {len(settled.voided)}")
-    word = store.fold().word
-    if word is None:
+    if store.fold().word is None:
         _release_failed_launches(store, this)
         _run_again(store, settings, this)
         _submit_open(store, settings, this)
-    _arrange_the_next(store, settings, watch, this, word)
+    _arrange_the_next(store, settings, watch, this)
 
 
 def _be_watched_over(store: SweepStore, watch: Alarms, this: Round) -> None:
@@ -383,9 +382,7 @@ def _release_failed_launches(store: SweepStore, this: Round) -> None:
         this.said.append(f"released after a failed launch: jobs {', '.join(map(str, failed))}")
 
 
-def _arrange_the_next(
-    store: SweepStore, settings: Settings, watch: Alarms, this: Round, word: SweepState | None
-) -> None:
+def _arrange_the_next(store: SweepStore, settings: Settings, watch: Alarms, this: Round) -> None:
     fold = store.fold()
     arrays = live_elements(fold).arrays
     if arrays or this.kept_back:
@@ -393,7 +390,7 @@ def _arrange_the_next(
         watch.wake_after(arrays, minutes)
         ended = f"when one of the arrays {', '.join(arrays)} has ended, or " if arrays else ""
         this.said.append(f"the next round: {ended}in {minutes} minutes")
-    elif word is SweepState.PAUSED:
+    elif fold.word is SweepState.PAUSED:
         watch.wake_after(())
         this.said.append("the sweep is paused: looked at again by the clock")
     elif fold.counts().get(TrialState.RUNNING):

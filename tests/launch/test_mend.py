@@ -403,3 +403,24 @@ def test_an_order_given_while_a_round_is_held_is_not_undone(slurm, make_store, m
 
     assert store.fold().word is SweepState.FINISHED
     assert len(slurm.arrays) == 1
+
+
+def test_a_pause_ordered_while_a_round_is_held_does_not_end_the_mending(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    submit_minded(store, Settings(), 1, submitting.Wishes())
+    run_trials(store, slurm.arrays[0][0], [TrialState.FAILED])
+    slurm.end(slurm.arrays[0][0])
+    as_supervisor(monkeypatch, slurm)
+
+    def pause(store, this):
+        with store.transaction() as transaction:
+            transaction.order(SweepState.PAUSED)
+
+    monkeypatch.setattr(mend, "_release_failed_launches", pause)
+
+    last, said = held(store, slurm)
+
+    assert (len(slurm.arrays), last.is_over) == (1, False)
+    assert slurm.waiting() == {"clock": When(seconds=3600)}
+    assert "the sweep is paused: looked at again by the clock" in said
+    assert not Path(store.layout.report_text).exists()
