@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.handing import array_words, check_mending
+from slurmsweep.cli.handing import Handing, check_mending
 from slurmsweep.cli.reading import note, print_json, trial_states
 from slurmsweep.cli.starting import check_wishes, settle, start_agents, wishes_of
 from slurmsweep.errors import UsageError
@@ -14,7 +14,7 @@ from slurmsweep.launch.reasons import reasons
 from slurmsweep.launch.reconcile import Settled
 from slurmsweep.launch.reconcile import reconcile as reconcile_sweep
 from slurmsweep.launch.rerun import Rules
-from slurmsweep.launch.resubmit import give_back_only, plan_resubmission, run_again
+from slurmsweep.launch.resubmit import errands_of, give_back_only, plan_resubmission
 from slurmsweep.launch.start import Backend
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -89,13 +89,21 @@ def rules_of(args: argparse.Namespace) -> Rules:
 
 def _run_here(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
     slots = give_back_only(store, plan.slots)
-    return start_agents(store, Backend.LOCAL, wishes, args, count=len(slots) if plan.assigned else None)
+    return start_agents(store, Backend.LOCAL, wishes, args, _count(store, plan, len(slots)), Handing())
 
 
 def _submit(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
-    for array in run_again(store, plan, wishes):
-        note(f"submitted job {array.job}: {array_words(array)}")
-    return start_agents(store, Backend.SLURM, wishes, args, count=0 if plan.assigned else None)
+    own, again = errands_of(plan, wishes)
+    handing = Handing(tuple(own), again, takes_up=bool(plan.groups), command="resubmit")
+    return start_agents(store, Backend.SLURM, wishes, args, _count(store, plan, len(again)), handing)
+
+
+def _count(store: SweepStore, plan: Plan, again: int) -> int | None:
+    """Agents to start for trials that are run again with what is asked anyway; None for those and all that is open.
+
+    Where some were chosen, or the search has no end, nothing beyond them is started.
+    """
+    return again if plan.assigned or store.manifest.trials is None else None
 
 
 def _say(plan: Plan, *, dry_run: bool) -> None:

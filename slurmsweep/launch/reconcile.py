@@ -67,32 +67,23 @@ def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) ->
     return Settled(tuple(ended), tuple(voided), unknown, tuple(explained))
 
 
-def give_back(
-    store: SweepStore,
-    wanted: Callable[[Trial], bool],
-    why: str,
-    *,
-    assigned: bool = False,
-    takes_up: bool = True,
-) -> list[Slot]:
-    """Let every ended, not finished trial that is ``wanted`` be claimed again.
+def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str) -> list[Slot]:
+    """Let every ended, not finished trial that is ``wanted`` be claimed again; a paused or ended sweep runs again.
+
+    For agents that start anyway; trials for which Slurm is asked are given back with their jobs (:mod:`.submit`).
 
     Args:
         store: of the sweep.
         wanted: asked about each, under the lock.
         why: for the record.
-        assigned: each gets a job of its own, and others do not take it before nothing else is left.
-        takes_up: a paused or ended sweep runs again; else nothing is given back there.
     """
     with store.transaction() as transaction:
         fold = store.fold()
-        if fold.word is not None and not takes_up:
-            return []
         if fold.word is not None:
             transaction.order(SweepState.RUNNING)
         chosen = [trial for trial in may_run_again(fold) if wanted(trial)]
         slots = [Slot(trial.number, trial.newest + 1) for trial in chosen]
-        transaction.retry(slots, {t.number: t.state for t in chosen}, why, assigned=assigned)
+        transaction.retry(slots, {t.number: t.state for t in chosen}, why)
     return slots
 
 

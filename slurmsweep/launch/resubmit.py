@@ -11,7 +11,7 @@ from slurmsweep.launch.complaints import complaint, last_words
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.reconcile import give_back, may_run_again
 from slurmsweep.launch.rerun import Ended, Given, Node, Plan, Rules, avoid, decide
-from slurmsweep.launch.submit import submit_slots
+from slurmsweep.launch.submit import Errand
 from slurmsweep.launch.usage import Ledger
 from slurmsweep.launch.walltime import Bounds
 from slurmsweep.launch.waves import bounds_of
@@ -24,7 +24,7 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from slurmsweep.launch.submit import Submitted, Wishes
+    from slurmsweep.launch.submit import Wishes
     from slurmsweep.launch.usage import Usage
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
@@ -62,34 +62,25 @@ def plan_resubmission(store: SweepStore, rules: Rules, wishes: Wishes | None) ->
     return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
 
 
-def run_again(store: SweepStore, plan: Plan, wishes: Wishes, *, takes_up: bool = True) -> list[Submitted]:
-    """Give the trials back; those that need more than the others, or were chosen, get jobs of their own at once.
+def errands_of(plan: Plan, wishes: Wishes) -> tuple[list[Errand], tuple[Slot, ...]]:
+    """The plan as jobs: those that need more than the others, or were chosen, get their own; and all others' attempts.
 
-    For the rest the caller submits what is open. A paused or ended sweep runs again, unless ``takes_up`` is False.
-
-    Raises: as :func:`slurmsweep.launch.submit.submit`. What was given back stays, and any later submission finds it.
+    These others run with what is asked anyway, so they go with whatever else the caller submits.
     """
-    submitted: list[Submitted] = []
+    own: list[Errand] = []
+    others: list[Slot] = []
     for given, slots in plan.groups.items():
         if given == Given() and not plan.assigned and not plan.avoided:
-            give_back_only(store, slots, takes_up=takes_up)
-        elif again := give_back_only(store, slots, assigned=True, takes_up=takes_up):
-            submitted += submit_slots(store, again, _with(wishes, given, plan.avoided))
-    return submitted
+            others += slots
+        else:
+            own.append(Errand(_with(wishes, given, plan.avoided), len(slots), slots, slots))
+    return own, tuple(others)
 
 
-def give_back_only(
-    store: SweepStore, slots: Collection[Slot], *, assigned: bool = False, takes_up: bool = True
-) -> list[Slot]:
+def give_back_only(store: SweepStore, slots: Collection[Slot]) -> list[Slot]:
     """Let these attempts be claimed, as far as their trials are still as the plan saw them."""
     wanted = set(slots)
-    return give_back(
-        store,
-        lambda trial: Slot(trial.number, trial.newest + 1) in wanted,
-        why="resubmit",
-        assigned=assigned,
-        takes_up=takes_up,
-    )
+    return give_back(store, lambda trial: Slot(trial.number, trial.newest + 1) in wanted, why="resubmit")
 
 
 def _with(wishes: Wishes, given: Given, avoided: Collection[str]) -> Wishes:
