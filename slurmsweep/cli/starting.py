@@ -211,7 +211,7 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
     wanted += len(handing.again) if count is None else 0
     handing = _with_agents(handing, wishes, wanted)
     if handing.takes_up and not handing.errands:
-        give_back(store, lambda trial: False, why="run")  # jobs that wait already find the sweep running
+        give_back(store, lambda _: False, why="run")  # jobs that wait already find the sweep running
     if wanted == 0 and not handing.errands and not args.mend:
         waiting = f"{snapshot.queued} jobs wait in Slurm" if snapshot.queued else "every trial has been claimed"
         note(f"nothing to start: {waiting}")

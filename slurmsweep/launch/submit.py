@@ -400,11 +400,11 @@ def _record_refusal(store: SweepStore, name: str) -> None:
         known = fold.submissions[name]
         if known.job is not None:  # its submitter got an answer after all
             return
-        transaction.submit(name, known.tasks, "")
         promised = [fold.trials[number] for number, attempt in known.again if fold.trials[number].newest < attempt]
         transaction.withdrawn(
             [trial.current.outcome.state for trial in promised if trial.current and trial.current.outcome]
         )
+        transaction.submit(name, known.tasks, "")
         if known.resumes and fold.word is None and fold.word_sequence < known.sequence:
             transaction.order(SweepState(known.resumes))
 

@@ -154,7 +154,7 @@ class Transaction:
         self._queue("submit", name=name, tasks=tasks, job=job, **said)
 
     def withdrawn(self, states: Iterable[TrialState]) -> None:
-        """Trials that were given back for an array which Slurm refused are again what they were."""
+        """Trials given back for an array which Slurm refused are again what they were: with the record that says so."""
         for state in states:
             self.head = self.head.moved(TrialState.PENDING, state)
 
