@@ -85,6 +85,19 @@ def submit_waves_and_say(
     return told
 
 
+def handing_document(store: SweepStore, handed: Handover, *, mends_itself: bool) -> dict[str, Any]:
+    """The document of ``submit --json`` and its like, where nobody waits for the end."""
+    return {
+        "sweep": store.manifest.sweep_id,
+        "folder": store.layout.folder,
+        "trials": handed.trials,
+        "arrays": [{"job": array.job, "jobs": array.tasks, "trials": array.trials} for array in handed],
+        "kept_back": handed.kept_back,
+        "why": handed.why,
+        "mends_itself": mends_itself,
+    }
+
+
 def note_array(array: Submitted) -> None:
     """One line an array."""
     note(f"submitted job {array.job}: {array_words(array)}")

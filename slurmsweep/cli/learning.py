@@ -77,7 +77,7 @@ def _carry_out(store: SweepStore, wave: Wave, wishes: Wishes, handing: Handing, 
         jobs.append(array.job)
         told.trials += array.trials
     told.is_stuck = wave.step is Step.STUCK
-    told.document |= {"step": wave.step.name.lower(), "left": wave.left}
+    told.document |= {"trials": told.trials, "step": wave.step.name.lower(), "left": wave.left}
     told.document["reasons"] += wave.reasons
     return jobs
 
@@ -112,4 +112,4 @@ def _given(group: Group) -> str:
 
 
 def _row(group: Group, array: Submitted) -> dict[str, Any]:
-    return {"job": array.job, "trials": array.trials, "minutes": group.minutes, "mib": group.mib}
+    return {"job": array.job, "jobs": array.tasks, "trials": array.trials, "minutes": group.minutes, "mib": group.mib}

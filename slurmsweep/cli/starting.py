@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.efficiency import note_efficiency
-from slurmsweep.cli.handing import Handing, check_mending, pair, submit_and_say, submit_waves_and_say
+from slurmsweep.cli.handing import (
+    Handing,
+    check_mending,
+    handing_document,
+    pair,
+    submit_and_say,
+    submit_waves_and_say,
+)
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
@@ -18,7 +25,7 @@ from slurmsweep.launch.observe import look
 from slurmsweep.launch.prior import adopt, best_trials, narrowed
 from slurmsweep.launch.reconcile import give_back, may_run_again, reconcile
 from slurmsweep.launch.start import Backend
-from slurmsweep.launch.submit import Errand, Wishes, array_request, job_options, recover_submissions
+from slurmsweep.launch.submit import Errand, Handover, Wishes, array_request, job_options, recover_submissions
 from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
@@ -142,8 +149,14 @@ def _show_script(args: argparse.Namespace) -> int:
     tasks = start.agents_wanted(store, store.fold(), args.count)
     if tasks == 0:
         note("nothing to start: every trial has been claimed")
+        if args.json:
+            print_json({"sweep": store.manifest.sweep_id, "trials": 0, "sbatch": None})
         return 0
-    print(executor.render(array_request(store, tasks, wishes_of(args))))
+    request = array_request(store, tasks, wishes_of(args))
+    if args.json:
+        print_json({"sweep": store.manifest.sweep_id, "trials": tasks, "sbatch": executor.render(request)})
+    else:
+        print(executor.render(request))
     return 0
 
 
@@ -212,6 +225,7 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
     handing = _with_agents(handing, wishes, wanted)
     if handing.takes_up and not handing.errands:
         give_back(store, lambda _: False, why="run")  # jobs that wait already find the sweep running
+    handed = Handover(())
     if wanted == 0 and not handing.errands and not args.mend:
         waiting = f"{snapshot.queued} jobs wait in Slurm" if snapshot.queued else "every trial has been claimed"
         note(f"nothing to start: {waiting}")
@@ -222,6 +236,8 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
         handed = submit_and_say(store, handing, wishes, args)
         wanted = handed.trials + (handed.kept_back if args.mend else 0)
     if not args.wait:
+        if args.json:
+            print_json(handing_document(store, handed, mends_itself=args.mend))
         return 0
     return _show_result(store, args, expected=snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted)
 
@@ -240,7 +256,7 @@ def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argpar
     if args.wait:
         return _show_result(store, args, expected=before + told.trials) or int(told.is_stuck)
     if args.json:
-        print_json(told.document)
+        print_json(handing_document(store, Handover(()), mends_itself=args.mend) | told.document)
     return int(told.is_stuck)
 
 
