@@ -35,12 +35,14 @@ class Handing:
         again: next attempts of trials that are to be run again with whatever is open.
         takes_up: a paused or ended sweep runs again with it.
         command: that submits what finds no room.
+        learn: what a sweep that mends itself learns for later jobs.
     """
 
     errands: tuple[Errand, ...] = ()
     again: tuple[Slot, ...] = ()
     takes_up: bool = False
     command: str = "submit"
+    learn: Learn | None = None
 
 
 def submit_and_say(store: SweepStore, handing: Handing, wishes: Wishes, args: argparse.Namespace) -> Handover:
@@ -52,7 +54,8 @@ def submit_and_say(store: SweepStore, handing: Handing, wishes: Wishes, args: ar
     watch = None
     if args.mend:
         new = sum(errand.count - len(errand.again) for errand in handing.errands)
-        settings = settings_of(args, wishes, _goal(store, new))
+        learn = asdict(handing.learn) if handing.learn else {}
+        settings = replace(settings_of(args, wishes, _goal(store, new)), learn=learn)
         handed, watch = minding.submit_minded(
             store, settings, handing.errands, takes_up=handing.takes_up, tell=note_array
         )

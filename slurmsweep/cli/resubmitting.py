@@ -16,6 +16,7 @@ from slurmsweep.launch.reconcile import reconcile as reconcile_sweep
 from slurmsweep.launch.rerun import Rules
 from slurmsweep.launch.resubmit import errands_of, give_back_only, plan_resubmission
 from slurmsweep.launch.start import Backend
+from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.launch.rerun import Plan
     from slurmsweep.launch.submit import Wishes
+    from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.head import Slot
     from slurmsweep.state.outcome import Outcome
 
@@ -34,11 +36,11 @@ def resubmit(args: argparse.Namespace) -> int:
     store = SweepStore.open_to_run(args.sweep)
     backend = start.choose_backend(args.backend)
     check_mending(args, backend)
-    rules, wishes = rules_of(args), wishes_of(args)
+    rules, (wishes, wish) = rules_of(args), what_to_learn(wishes_of(args))
     check_wishes(backend, wishes, store.manifest.config)
     if not args.dry_run:
         settle(store)
-    plan = plan_resubmission(store, rules, wishes if backend is Backend.SLURM else None)
+    plan = plan_resubmission(store, rules, wishes if backend is Backend.SLURM else None, wish)
     _say(plan, dry_run=args.dry_run)
     if args.dry_run:
         if args.json:
@@ -47,7 +49,7 @@ def resubmit(args: argparse.Namespace) -> int:
     args.wait = backend is Backend.LOCAL if args.wait is None else args.wait
     if backend is Backend.LOCAL:
         return _run_here(store, plan, wishes, args)
-    return _submit(store, plan, wishes, args)
+    return _submit(store, plan, wishes, wish, args)
 
 
 def reconcile(args: argparse.Namespace) -> int:
@@ -92,10 +94,21 @@ def _run_here(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Name
     return start_agents(store, Backend.LOCAL, wishes, args, _count(store, plan, len(slots)), Handing())
 
 
-def _submit(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
+def _submit(store: SweepStore, plan: Plan, wishes: Wishes, wish: Learn | None, args: argparse.Namespace) -> int:
     own, again = errands_of(plan, wishes)
-    handing = Handing(tuple(own), again, takes_up=bool(plan.groups), command="resubmit")
-    return start_agents(store, Backend.SLURM, wishes, args, _count(store, plan, len(again)), handing)
+    handing = Handing(tuple(own), again, takes_up=bool(plan.groups), command="resubmit", learn=wish)
+    count = _count(store, plan, len(again))
+    if wish and count is None:
+        _note_others(store)
+        count = len(again)
+    return start_agents(store, Backend.SLURM, wishes, args, count, handing)
+
+
+def _note_others(store: SweepStore) -> None:
+    """Trials that are not run again but for the first time are submitted in waves, which is another command's work."""
+    others = start.unclaimed(store, store.fold())
+    if others:
+        note(f"{others} trials wait for a first attempt: `slurmsweep submit {store.manifest.sweep_id} --time auto`")
 
 
 def _count(store: SweepStore, plan: Plan, again: int) -> int | None:
