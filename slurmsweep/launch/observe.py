@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.agent.identity import lives_here
 from slurmsweep.slurm import queue
+from slurmsweep.slurm.cluster import is_elsewhere, site_name
 from slurmsweep.slurm.queue import Answer, TaskRef
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
@@ -84,9 +85,12 @@ def look(store: SweepStore, fold: Fold | None = None) -> Snapshot:
     """
     fold = store.fold() if fold is None else fold
     running = running_attempts(fold)
-    wanted = {TaskRef(a.owner.job, a.owner.task) for a in running.values() if a.owner and a.owner.job}
-    jobs = _submitted(store, fold)
-    answer = queue.ask(jobs, wanted) if jobs or wanted else Answer({}, "not needed")
+    owners = [a.owner for a in running.values() if a.owner and a.owner.job]
+    recorded = {owner.cluster for owner in owners} | {s.cluster for s in fold.submissions.values() if s.job}
+    here = site_name() if any(recorded) else ""
+    wanted = {TaskRef(owner.job or "", owner.task) for owner in owners if not is_elsewhere(owner.cluster, here)}
+    jobs = _submitted(store, fold, here)
+    answer = replace(queue.ask(jobs, wanted) if jobs or wanted else Answer({}, "not needed"), cluster=here)
     # After Slurm, because an agent writes its outcome before its job ends: the other way round a trial that ends in
     # between would look lost.
     said = {slot: store.read_outcome(slot) for slot in running}
@@ -128,12 +132,12 @@ def stray_output(store: SweepStore, fold: Fold) -> list[str]:
     return sorted(path for name, path in said.items() if name not in claiming)
 
 
-def _submitted(store: SweepStore, fold: Fold) -> set[str]:
-    """Arrays that may still hold jobs of the sweep; none where every trial has ended well."""
+def _submitted(store: SweepStore, fold: Fold, here: str) -> set[str]:
+    """Arrays of this cluster that may still hold jobs of the sweep; none where every trial has ended well."""
     finished = fold.counts().get(TrialState.FINISHED, 0)
     if finished == store.manifest.trials:
         return set()
-    return {s.job for s in fold.submissions.values() if s.job}
+    return {s.job for s in fold.submissions.values() if s.job and not is_elsewhere(s.cluster, here)}
 
 
 def _claiming(fold: Fold, jobs: set[str]) -> set[TaskRef]:
@@ -162,10 +166,10 @@ def _from_agent(outcome: Outcome) -> Observation:
 
 
 def _from_slurm(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Observation:
+    silence = _says_nothing(owner, answer)
+    if silence:
+        return Observation(None, final=False, note=silence, witnessed=False)
     report = _report(owner, answer.tasks)
-    if report is None and answer.failed:
-        note = f"squeue does not know job {owner.job_name} any more, and accounting did not answer: {answer.accounting}"
-        return Observation(None, final=False, note=note, witnessed=False)
     if report is None:
         note = f"Slurm does not know job {owner.job_name} any more"
         return Observation(_vanished("lost"), final=process_is_gone, note=note)
@@ -181,6 +185,18 @@ def _from_slurm(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Obser
         return Observation(_vanished("lost"), final=True, note=f"{note}, which several agents share")
     outcome = Outcome(report.state, report.cause, report.exit_code or None, ended=_now(), by="reconcile")
     return Observation(outcome, final=True, note=note)
+
+
+def _says_nothing(owner: Owner, answer: Answer) -> str:
+    """Why nothing follows from an answer about a job; empty where something does."""
+    if is_elsewhere(owner.cluster, answer.cluster):
+        return f"job {owner.job_name} is of cluster {owner.cluster}, and this is {answer.cluster}: ask there"
+    if answer.lags(TaskRef(owner.job or "", owner.task)):
+        return f"accounting knows array {owner.job}, and not yet its element {owner.task}"
+    if answer.failed and _report(owner, answer.tasks) is None:
+        unknown = f"squeue does not know job {owner.job_name} any more"
+        return f"{unknown}, and accounting did not answer: {answer.accounting}"
+    return ""
 
 
 def _report(owner: Owner, tasks: Mapping[TaskRef, TaskReport]) -> TaskReport | None:

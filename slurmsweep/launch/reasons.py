@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.slurm import queue
+from slurmsweep.slurm.cluster import is_elsewhere
+from slurmsweep.slurm.jobstates import CUT_SHORT
 from slurmsweep.slurm.queue import TaskRef
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 _DOUBTFUL = ("terminated", "hangup", "signal 9", "signal 15")
 
 #: Slurm's reasons that say more than these.
-_TELLING = ("timeout", "oom", "node_fail", "preempted", "cancelled")
+_TELLING = ("timeout", "oom", "node_fail", "preempted", "cancelled", CUT_SHORT)
 
 
 def reasons(fold: Fold) -> dict[Slot, Outcome]:
@@ -37,8 +39,9 @@ def reasons(fold: Fold) -> dict[Slot, Outcome]:
     if not doubtful:
         return {}
     refs = {slot: TaskRef(a.owner.job, a.owner.task) for slot, a in doubtful.items() if a.owner and a.owner.job}
-    tasks = queue.ask((), set(refs.values())).tasks
-    better = {slot: _refined(doubtful[slot].outcome, tasks.get(ref)) for slot, ref in refs.items()}
+    answer = queue.ask((), set(refs.values()))
+    here = {s: r for s, r in refs.items() if not is_elsewhere(_cluster(doubtful[s]), answer.cluster)}
+    better = {slot: _refined(doubtful[slot].outcome, answer.tasks.get(ref)) for slot, ref in here.items()}
     return {slot: outcome for slot, outcome in better.items() if outcome}
 
 
@@ -51,6 +54,10 @@ def _doubtful(fold: Fold) -> dict[Slot, Attempt]:
             if current and _is_doubtful(current):
                 found[Slot(number, current.number)] = current
     return found
+
+
+def _cluster(attempt: Attempt) -> str | None:
+    return attempt.owner.cluster if attempt.owner else None
 
 
 def _is_doubtful(attempt: Attempt) -> bool:

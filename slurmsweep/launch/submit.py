@@ -19,6 +19,7 @@ from slurmsweep.errors import (
     UsageError,
 )
 from slurmsweep.slurm import executor, limits, queue
+from slurmsweep.slurm.cluster import is_elsewhere, site_name
 from slurmsweep.slurm.executor import ArrayRequest
 from slurmsweep.slurm.resources import merge
 from slurmsweep.slurm.template import Template, load_template, normal_template_name
@@ -277,7 +278,10 @@ def recover_submissions(store: SweepStore, sleep: Callable[[float], None] = time
 
 
 def _unanswered(store: SweepStore) -> list[Submission]:
-    return [submission for submission in store.fold().submissions.values() if submission.job is None]
+    """Of this cluster: another one's arrays are not found here, whatever became of them."""
+    waiting = [submission for submission in store.fold().submissions.values() if submission.job is None]
+    here = site_name() if waiting else ""
+    return [submission for submission in waiting if not is_elsewhere(submission.cluster, here)]
 
 
 def _hand_over(
@@ -374,6 +378,7 @@ def _announce(transaction: Transaction, fold: Fold | None, request: ArrayRequest
         errand.wishes.options,
         request.agents or 1,
         resumes,
+        site_name(),
     )
     if fold and errand.again:
         before = {slot.trial: fold.trials[slot.trial].state for slot in errand.again}
