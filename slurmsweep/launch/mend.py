@@ -65,6 +65,7 @@ class Round:
         notes: for the report, of this round and those before.
         kept_back: jobs for which Slurm had no room.
         is_over: nothing is left to do.
+        arrays: that Slurm took.
     """
 
     number: int
@@ -72,9 +73,11 @@ class Round:
     notes: list[str] = field(default_factory=list)
     kept_back: int = 0
     is_over: bool = False
+    arrays: list[str] = field(default_factory=list)
 
     def submitted(self, array: Submitted) -> None:
         """Slurm took it."""
+        self.arrays.append(array.job)
         self.said.append(f"submitted job {array.job}: {array.trials} trials")
 
     def remark(self, line: str) -> None:
@@ -157,13 +160,14 @@ def _hold_round(store: SweepStore, settings: Settings, watch: Alarms, this: Roun
     _be_watched_over(store, watch, this)
     recover_submissions(store)
     settled = reconcile(store)
+    snapshot = settled.snapshot or look(store)
     if settled.ended or settled.voided:
         this.said.append(f"ends recorded: {len(settled.ended)}; attempts that never started: {len(settled.voided)}")
     if store.fold().word is None:
-        _release_failed_launches(store, this)
-        again = _run_again(store, settings, this)
-        _submit_open(store, settings, this, again)
-    _arrange_the_next(store, settings, watch, this)
+        _release_failed_launches(snapshot, this)
+        again = _run_again(store, settings, snapshot, this)
+        _submit_open(store, settings, snapshot, again, this)
+    _arrange_the_next(store, settings, watch, snapshot, this)
 
 
 def _be_watched_over(store: SweepStore, watch: Alarms, this: Round) -> None:
@@ -175,9 +179,9 @@ def _be_watched_over(store: SweepStore, watch: Alarms, this: Round) -> None:
         raise alarms.explain_refusal(error, store.manifest.sweep_id) from error
 
 
-def _run_again(store: SweepStore, settings: Settings, this: Round) -> tuple[Slot, ...]:
+def _run_again(store: SweepStore, settings: Settings, snapshot: Snapshot, this: Round) -> tuple[Slot, ...]:
     """Run again what ended and lacked time or memory, within bounds; the attempts that go with whatever is open."""
-    plan = plan_resubmission(store, rules_of(settings), wishes_of(settings))
+    plan = plan_resubmission(store, rules_of(settings), wishes_of(settings), snapshot=snapshot)
     for remark in (*plan.remarks, *plan.left_words()):
         this.remark(remark)
     if plan.slots:
@@ -198,9 +202,14 @@ def _send(store: SweepStore, errands: Sequence[Errand], this: Round) -> None:
         this.said.append(f"{handed.kept_back} trials wait without a job: {handed.why}")
 
 
-def _submit_open(store: SweepStore, settings: Settings, this: Round, again: tuple[Slot, ...]) -> None:
-    """One job for each trial that nobody has claimed and no job waits for, and for each that is run again."""
-    snapshot = look(store)
+def _submit_open(
+    store: SweepStore, settings: Settings, snapshot: Snapshot, again: tuple[Slot, ...], this: Round
+) -> None:
+    """One job for each trial that nobody has claimed and no job waits for, and for each that is run again.
+
+    Slurm is asked again where something was submitted since: its jobs count as well.
+    """
+    snapshot = look(store) if this.arrays else snapshot.renewed(store.fold())
     wanted = max(0, _open_trials(store, settings, snapshot)) + len(again)
     if wanted <= 0 or snapshot.fold.word is not None:  # ordered since the round began
         return
@@ -250,18 +259,19 @@ def _open_trials(store: SweepStore, settings: Settings, snapshot: Snapshot) -> i
     return open_trials - snapshot.queued
 
 
-def _release_failed_launches(store: SweepStore, this: Round) -> None:
+def _release_failed_launches(snapshot: Snapshot, this: Round) -> None:
     """Let start again what Slurm holds because a node could not start it: otherwise it waits for ever."""
-    elements = live_elements(store.fold())
-    failed = failed_launches(elements.arrays) if elements.waiting else []
+    failed = failed_launches(snapshot.alive)
     if failed:
         queue.release([str(ref) for ref in failed])
         this.said.append(f"released after a failed launch: jobs {', '.join(map(str, failed))}")
 
 
-def _arrange_the_next(store: SweepStore, settings: Settings, watch: Alarms, this: Round) -> None:
+def _arrange_the_next(store: SweepStore, settings: Settings, watch: Alarms, snapshot: Snapshot, this: Round) -> None:
+    """Who ends next wakes the next round. Before the mending ends Slurm is asked once more whether nothing is left."""
     fold = store.fold()
-    arrays = live_elements(fold).arrays
+    known = {*this.arrays, *(ref.job for ref in snapshot.alive)}
+    arrays = tuple(sorted(known, key=int)) or live_elements(fold).arrays
     if arrays or this.kept_back:
         minutes = min(SOON, settings.every) if this.kept_back else settings.every
         watch.wake_after(arrays, minutes)

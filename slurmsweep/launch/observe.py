@@ -21,13 +21,16 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from slurmsweep.slurm.queue import TaskReport
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Attempt
+
+
+_NOT_ASKED = Answer({}, "not needed")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Snapshot:
         queued: trials that live jobs will take which have not claimed any yet.
         unclaimed: those jobs.
         waiting: live jobs that have not started, or were put back to start again.
+        answer: what Slurm said.
     """
 
     fold: Fold
@@ -66,6 +70,16 @@ class Snapshot:
     queued: int
     unclaimed: frozenset[TaskRef] = frozenset()
     waiting: frozenset[TaskRef] = frozenset()
+    answer: Answer = _NOT_ASKED
+
+    @property
+    def alive(self) -> dict[TaskRef, TaskReport]:
+        """The live jobs."""
+        return {ref: report for ref, report in self.answer.tasks.items() if report.alive}
+
+    def renewed(self, fold: Fold) -> Snapshot:
+        """The same answer of Slurm's, with what the journal says by now of the jobs in it."""
+        return _snapshot(fold, self.seen, self.answer)
 
     @property
     def ended(self) -> dict[Slot, Outcome]:
@@ -73,12 +87,13 @@ class Snapshot:
         return {slot: seen.outcome for slot, seen in self.seen.items() if seen.outcome}
 
 
-def look(store: SweepStore, fold: Fold | None = None) -> Snapshot:
+def look(store: SweepStore, fold: Fold | None = None, also: Collection[TaskRef] = ()) -> Snapshot:
     """Look at a sweep: one pass over the journal, at most one squeue and one sacct call. Writes nothing.
 
     Args:
         store: of the sweep.
         fold: its journal's state where somebody has read it already.
+        also: jobs that are over, whose end is to be in the answer, too.
 
     Raises:
         SchedulerUnavailableError: there are jobs that only Slurm can tell of, and it could not be asked.
@@ -90,18 +105,22 @@ def look(store: SweepStore, fold: Fold | None = None) -> Snapshot:
     here = site_name() if any(recorded) else ""
     wanted = {TaskRef(owner.job or "", owner.task) for owner in owners if not is_elsewhere(owner.cluster, here)}
     jobs = _submitted(store, fold, here)
-    answer = replace(queue.ask(jobs, wanted) if jobs or wanted else Answer({}, "not needed"), cluster=here)
+    answer = replace(queue.ask(jobs, {*wanted, *also}) if jobs or wanted or also else _NOT_ASKED, cluster=here)
     # After Slurm, because an agent writes its outcome before its job ends: the other way round a trial that ends in
     # between would look lost.
     said = {slot: store.read_outcome(slot) for slot in running}
     seen = {slot: _from_agent(word) if (word := said[slot]) else judge(a, answer) for slot, a in running.items()}
+    return _snapshot(fold, seen, answer)
+
+
+def _snapshot(fold: Fold, seen: dict[Slot, Observation], answer: Answer) -> Snapshot:
     alive = {ref: report for ref, report in answer.tasks.items() if report.alive}
     words = dict(Counter(report.word.lower() for report in alive.values()))
     agents = {submission.job: submission.agents for submission in fold.submissions.values()}
     unclaimed = frozenset(alive.keys() - _claiming(fold, {ref.job for ref in alive}))
     queued = sum(agents.get(ref.job, 1) for ref in unclaimed)
     waiting = frozenset(ref for ref, report in alive.items() if report.waits)
-    return Snapshot(fold, seen, words, queued, unclaimed, waiting)
+    return Snapshot(fold, seen, words, queued, unclaimed, waiting, answer)
 
 
 def look_without_slurm(store: SweepStore, fold: Fold) -> Snapshot:

@@ -38,7 +38,9 @@ _MOST_LOGS = 200
 _NO_BOUNDS = Bounds(None, None, None, None, 0.0)
 
 
-def plan_resubmission(store: SweepStore, rules: Rules, wishes: Wishes | None, wish: Learn | None = None) -> Plan:
+def plan_resubmission(
+    store: SweepStore, rules: Rules, wishes: Wishes | None, wish: Learn | None = None, snapshot: Snapshot | None = None
+) -> Plan:
     """What would be run again, and why. Writes nothing; :func:`slurmsweep.launch.reconcile.reconcile` comes before.
 
     Costs one squeue call, one sinfo call, and a sacct call where a job that was cut off was submitted by hand.
@@ -48,6 +50,7 @@ def plan_resubmission(store: SweepStore, rules: Rules, wishes: Wishes | None, wi
         rules: what deserves it.
         wishes: for the jobs; None on the local backend, which asks for nothing.
         wish: what is learnt from trials that finished, in the place of factors; None for nothing.
+        snapshot: a look at the sweep made a moment ago, so that Slurm is not asked again.
 
     Raises:
         UsageError: an option is wrong, or nothing could be learnt yet.
@@ -55,15 +58,16 @@ def plan_resubmission(store: SweepStore, rules: Rules, wishes: Wishes | None, wi
     """
     fold = store.fold()
     trials = may_run_again(fold)
-    snapshot = look(store, fold) if trials else Snapshot(fold, {}, {}, 0)
+    snapshot = snapshot or (look(store, fold) if trials else Snapshot(fold, {}, {}, 0))
     ended = list(_gather(store, fold, trials, snapshot.waiting))
     if wishes is None:
         return decide(ended, rules, _NO_BOUNDS)
     asks = frozenset(normal_name(name) for name in wishes.options or {}) & {"time", "mem"}
-    plan = decide(ended, rules, bounds_of(store, wishes) if ended else _NO_BOUNDS, asks=asks)
+    survey = partitions.survey() if ended else partitions.Survey()
+    plan = decide(ended, rules, bounds_of(store, wishes, survey) if ended else _NO_BOUNDS, asks=asks)
     if wish and plan.groups:
         plan = _learnt(store, snapshot, plan, wishes, wish)
-    avoided, remark = avoid(_nodes(fold, plan), partitions.count_nodes()) if plan.groups else ((), "")
+    avoided, remark = avoid(_nodes(fold, plan), survey.nodes) if plan.groups else ((), "")
     return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
 
 

@@ -177,10 +177,13 @@ def _worth_looking_at(fold: Fold, snapshot: Snapshot) -> list[int]:
     return sorted(chosen)
 
 
-def bounds_of(store: SweepStore, wishes: Wishes) -> Bounds:
-    """What is asked without learning, and the limits of the partition. One sinfo call; raises as :func:`gather`."""
+def bounds_of(store: SweepStore, wishes: Wishes, survey: partitions.Survey | None = None) -> Bounds:
+    """What is asked without learning, and the limits of the partition. One sinfo call, unless somebody made it.
+
+    Raises: as :func:`gather`.
+    """
     options = job_options(wishes, store.manifest.config)
-    partition = partitions.most(_text(options, "partition"))
+    partition = (survey or partitions.survey()).most(_text(options, "partition"))
     each = asked({"time": executor.DEFAULT_TIME, **options})
     warning = executor.warning_seconds(options)
     return Bounds(each.time, each.mem, partition.minutes, partition.mebibytes or None, warning)

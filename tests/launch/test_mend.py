@@ -100,13 +100,12 @@ def slurm(monkeypatch):
     for module in (queue, observe.queue, elements.queue):
         monkeypatch.setattr(module, "ask", played.ask)
     monkeypatch.setattr(queue, "cancel", played.cancel)
-    monkeypatch.setattr(partitions, "answer", lambda *argv: "n1\nn2\n" if "-N" in argv else "main*|1-00:00:00|16000\n")
+    monkeypatch.setattr(partitions, "answer", lambda *argv: "n1|main*|1-00:00:00|16000\nn2|main*|1-00:00:00|16000\n")
     monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
     monkeypatch.setattr(limits, "room", lambda options: Room())
     monkeypatch.setattr(alarming.alarms, "submit", played.submit_alarm)
     monkeypatch.setattr(alarming.alarms, "find", played.find)
     monkeypatch.setattr(alarming.changes, "change_job", played.change_job)
-    monkeypatch.setattr(mend, "failed_launches", lambda arrays: [])
     monkeypatch.setattr(mend, "count_incarnations", lambda jobs: Incarnations({"NODE_FAIL": 2}, "used"))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     return played
@@ -254,6 +253,46 @@ def test_while_a_supervisor_works_the_next_one_waits_for_its_end(slurm, make_sto
     assert seen == [{"clock": When(seconds=3600), "mend": When((ME,), 30)}]
 
 
+def test_what_a_node_could_not_start_is_released(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    submit_minded(store, Settings(), [Errand(Wishes(), 2)])
+    ref = TaskRef(slurm.arrays[0][0], 1)
+    held_by_slurm = TaskReport("PENDING", True, None, "", None, "", "squeue", True, "launch failed requeued held")
+    slurm.alive[ref] = held_by_slurm
+    released = []
+    monkeypatch.setattr(queue, "release", released.append)
+
+    _, said = held(store, slurm)
+
+    assert released == [[str(ref)]]
+    assert f"released after a failed launch: jobs {ref}" in said
+
+
+def test_a_round_asks_for_the_jobs_once(slurm, make_store, monkeypatch):
+    store = make_store(3)
+    submit_minded(store, Settings(), [Errand(Wishes(), 3)])
+    run_trials(store, slurm.arrays[0][0], [TrialState.FINISHED, TrialState.FAILED])
+    slurm.alive = {ref: report for ref, report in slurm.alive.items() if ref.task == 2}
+    as_supervisor(monkeypatch, slurm)
+    asked = {"jobs": 0, "names": 0, "changed": 0}
+
+    def counting(name, ask):
+        def count(*args):
+            asked[name] += 1
+            return ask(*args)
+
+        return count
+
+    monkeypatch.setattr(queue, "ask", counting("jobs", slurm.ask))
+    monkeypatch.setattr(alarming.alarms, "find", counting("names", slurm.find))
+    monkeypatch.setattr(alarming.changes, "change_job", counting("changed", slurm.change_job))
+
+    held(store, slurm)
+
+    assert len(slurm.arrays) == 2
+    assert asked == {"jobs": 1, "names": 1, "changed": 3}  # the clock once, the other one twice
+
+
 def test_two_chains_of_supervisors_become_one(slurm, make_store):
     store = make_store(2)
     begin(store, Settings())
@@ -394,7 +433,7 @@ def test_an_order_given_while_a_round_is_held_is_not_undone(slurm, make_store, m
     run_trials(store, slurm.arrays[0][0], [TrialState.FAILED])
     slurm.end(slurm.arrays[0][0])
 
-    def stop(store, this):
+    def stop(snapshot, this):
         with store.transaction() as transaction:
             transaction.order(SweepState.FINISHED)
 
@@ -413,7 +452,7 @@ def test_a_pause_ordered_while_a_round_is_held_does_not_end_the_mending(slurm, m
     slurm.end(slurm.arrays[0][0])
     as_supervisor(monkeypatch, slurm)
 
-    def pause(store, this):
+    def pause(snapshot, this):
         with store.transaction() as transaction:
             transaction.order(SweepState.PAUSED)
 

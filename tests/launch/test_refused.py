@@ -44,6 +44,7 @@ def _some_slurm(monkeypatch):
     monkeypatch.setattr(limits, "room", lambda options: Room())
     monkeypatch.setattr(limits, "free_in_cluster", lambda: 0)
     monkeypatch.setattr(queue, "find_by_name", lambda name: [])
+    monkeypatch.setattr(queue, "cancel", lambda jobs: None)
 
 
 @pytest.fixture
