@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
+#: Real programs for templates that are otherwise tried with stand-ins; tests themselves see none of these variables.
+REAL_TORCHRUN = os.environ.get("SLURMSWEEP_TEST_TORCHRUN") or shutil.which("torchrun")
+REAL_IMAGE = os.environ.get("SLURMSWEEP_TEST_IMAGE")
+
 SCRIPT = "import sys; print('trained with', *sys.argv[1:])"
 
 #: A trial that writes what it sees of its environment, and what the history then holds.
@@ -337,13 +341,14 @@ exit $code
 
 @pytest.mark.parametrize("kind", ["stand-in", "real"])
 def test_torchrun_gives_all_processes_of_a_trial_its_parameters(create, submit, finished, tmp_path, kind):
-    real = os.environ.get("SLURMSWEEP_TEST_TORCHRUN") or shutil.which("torchrun")
-    if kind == "real" and not real:
+    if kind == "real" and not REAL_TORCHRUN:
         pytest.skip("there is no torchrun here: put it on the PATH, or name it by SLURMSWEEP_TEST_TORCHRUN")
-    torchrun = real if kind == "real" else str(program(tmp_path / "bin" / "torchrun", TORCHRUN))
+    torchrun = REAL_TORCHRUN if kind == "real" else str(program(tmp_path / "bin" / "torchrun", TORCHRUN))
     sweep = create(SHOWS, trials=1)
 
-    submit(sweep, "torchrun", SLURMSWEEP_TORCHRUN=torchrun, SLURMSWEEP_NPROC="2")
+    # the nodes of this cluster are names that no resolver knows, all of one machine
+    host = {"SLURMSWEEP_RDZV_HOST": "127.0.0.1"} if kind == "real" else {}
+    submit(sweep, "torchrun", SLURMSWEEP_TORCHRUN=torchrun, SLURMSWEEP_NPROC="2", **host)
     finished(sweep, 1)
 
     ranks = [json.loads((tmp_path / f"seen-0-{rank}").read_text()) for rank in range(4)]
@@ -376,12 +381,11 @@ def test_conda_activates_an_environment_of_the_real_one(create, submit, finished
 
 
 def test_apptainer_runs_the_command_in_a_real_image(create, submit, finished, on_cluster):
-    apptainer, image = shutil.which("apptainer") or shutil.which("singularity"), os.environ.get("SLURMSWEEP_TEST_IMAGE")
-    if not apptainer or not image:
+    if not (shutil.which("apptainer") or shutil.which("singularity")) or not REAL_IMAGE:
         pytest.skip("there is no apptainer here, or SLURMSWEEP_TEST_IMAGE names no image with a python in it")
     sweep = create("import os; print('inside', os.environ['APPTAINER_CONTAINER'])", trials=1)
 
-    submit(sweep, "apptainer", SLURMSWEEP_IMAGE=image)
+    submit(sweep, "apptainer", SLURMSWEEP_IMAGE=REAL_IMAGE)
 
     finished(sweep, 1)
     assert "inside " in on_cluster("logs", sweep, "0").stdout
