@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.reading import note
 from slurmsweep.errors import UsageError
-from slurmsweep.launch import mend, start
+from slurmsweep.launch import minding, start
 from slurmsweep.launch.observe import look
-from slurmsweep.launch.submit import Handover, submit
+from slurmsweep.launch.submit import Handover, send_all
 from slurmsweep.report.progress import progress
 from slurmsweep.slurm.resources import merge
 from slurmsweep.state.mending import Settings
@@ -19,54 +19,99 @@ if TYPE_CHECKING:
 
     from slurmsweep.cli.learning import Told
     from slurmsweep.launch.alarms import Alarms
-    from slurmsweep.launch.submit import Submitted, Wishes
+    from slurmsweep.launch.submit import Errand, Submitted, Wishes
     from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.fold import Fold
+    from slurmsweep.state.head import Slot
     from slurmsweep.state.store import SweepStore
 
 
-def submit_and_say(store: SweepStore, wanted: int, wishes: Wishes, args: argparse.Namespace) -> int:
-    """Submit, say what was taken and what waits, and where that was asked for wait; the number of jobs."""
+@dataclass(frozen=True)
+class Handing:
+    """What a command hands to Slurm.
+
+    Attributes:
+        errands: in the order in which they take what room there is.
+        again: next attempts of trials that are to be run again with whatever is open.
+        takes_up: a paused or ended sweep runs again with it.
+        command: that submits what finds no room.
+        learn: what a sweep that mends itself learns for later jobs.
+    """
+
+    errands: tuple[Errand, ...] = ()
+    again: tuple[Slot, ...] = ()
+    takes_up: bool = False
+    command: str = "submit"
+    learn: Learn | None = None
+
+
+def submit_and_say(store: SweepStore, handing: Handing, wishes: Wishes, args: argparse.Namespace) -> Handover:
+    """Submit the errands, say what was taken and what waits, and where that was asked for wait.
+
+    What a sweep that mends itself submits later asks for ``wishes``.
+    """
     before = store.fold()
     watch = None
     if args.mend:
-        settings = settings_of(args, wishes, _goal(store, wanted))
-        handed, watch = mend.submit_minded(store, settings, wanted, wishes)
+        new = sum(errand.count - len(errand.again) for errand in handing.errands)
+        learn = asdict(handing.learn) if handing.learn else {}
+        settings = replace(settings_of(args, wishes, _goal(store, new)), learn=learn)
+        handed, watch = minding.submit_minded(
+            store, settings, handing.errands, takes_up=handing.takes_up, tell=note_array
+        )
     else:
-        handed = submit(store, wanted, wishes)
-    note_handover(store, handed, is_minded=args.mend)
+        handed = send_all(store, handing.errands, takes_up=handing.takes_up, tell=note_array)
+    note_kept_back(store, handed, "" if args.mend else handing.command)
+    if args.mend:
+        _note_minded(store)
     if args.wait:
-        _wait(store, handed, wanted - handed.kept_back, watch, before)
-    return wanted if watch else wanted - handed.kept_back
+        _wait(store, handed, handed.trials, watch, before)
+    return handed
 
 
-def submit_waves_and_say(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace) -> Told:
+def submit_waves_and_say(
+    store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace, handing: Handing
+) -> Told:
     """The same where time or memory is learnt on the way; whoever looks after the sweep submits the later waves."""
     from slurmsweep.cli.learning import submit_in_waves
 
     if not args.mend:
-        return submit_in_waves(store, wishes, wish, args.count, wait=args.wait)
+        return submit_in_waves(store, wishes, wish, args.count, handing, wait=args.wait)
     before = store.fold()
     settings = replace(settings_of(args, wishes, _goal(store, args.count or 0)), learn=asdict(wish))
-    with mend.minded(store, settings) as watch:
-        told = submit_in_waves(store, wishes, wish, args.count, wait=False, is_minded=True)
+    with minding.minded(store, settings) as watch:
+        told = submit_in_waves(store, wishes, wish, args.count, handing, wait=False, is_minded=True)
+    minding.leave_to_supervisor(store, settings, handing.again)
     _note_minded(store)
     if args.wait:
         _wait(store, Handover((), told.trials), 0, watch, before)
     return told
 
 
-def note_handover(store: SweepStore, handover: Handover, *, is_minded: bool = False) -> None:
-    """One line an array, what a limit kept back, and who looks after it."""
-    for array in handover:
-        note(f"submitted job {array.job}: {array_words(array)}")
-    sweep = store.manifest.sweep_id
+def handing_document(store: SweepStore, handed: Handover, *, mends_itself: bool) -> dict[str, Any]:
+    """The document of ``submit --json`` and its like, where nobody waits for the end."""
+    return {
+        "sweep": store.manifest.sweep_id,
+        "folder": store.layout.folder,
+        "trials": handed.trials,
+        "arrays": [{"job": array.job, "jobs": array.tasks, "trials": array.trials} for array in handed],
+        "kept_back": handed.kept_back,
+        "why": handed.why,
+        "mends_itself": mends_itself,
+    }
+
+
+def note_array(array: Submitted) -> None:
+    """One line an array."""
+    note(f"submitted job {array.job}: {array_words(array)}")
+
+
+def note_kept_back(store: SweepStore, handover: Handover, command: str) -> None:
+    """What a limit left no room for, and which ``command`` submits it; empty for the supervisor."""
     if handover.kept_back:
-        later = "the supervisor submits them" if is_minded else f"`slurmsweep submit {sweep}` submits them"
+        later = f"`slurmsweep {command} {store.manifest.sweep_id}` submits them" if command else ""
         waiting = f"{handover.kept_back} trials wait without a job: {handover.why}"
-        note(f"{waiting}. Nothing is lost: {later} when there is room")
-    if is_minded:
-        _note_minded(store)
+        note(f"{waiting}. Nothing is lost: {later or 'the supervisor submits them'} when there is room")
 
 
 def array_words(array: Submitted) -> str:
@@ -134,7 +179,7 @@ def _wait(store: SweepStore, handed: Handover, trials: int, watch: Alarms | None
         with progress(trials + handed.kept_back, before) as show:
             if watch is None:
                 start.wait_for_jobs(store, [array.job for array in handed], trials, show, before)
-            elif not mend.wait_until_over(store, watch, show):
+            elif not minding.wait_until_over(store, watch, show):
                 note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")
     except KeyboardInterrupt:
         note(f"not waiting any longer; the jobs go on: `slurmsweep status {store.manifest.sweep_id}`")

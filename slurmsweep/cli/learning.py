@@ -13,6 +13,7 @@ from slurmsweep.launch.waves import carry_out, gather
 from slurmsweep.report.progress import progress
 
 if TYPE_CHECKING:
+    from slurmsweep.cli.handing import Handing
     from slurmsweep.launch.submit import Submitted, Wishes
     from slurmsweep.launch.walltime import Group, Learn, Wave
     from slurmsweep.state.fold import Fold
@@ -35,7 +36,14 @@ class Told:
 
 
 def submit_in_waves(  # noqa: PLR0913 - what a command line says
-    store: SweepStore, wishes: Wishes, wish: Learn, count: int | None, *, wait: bool, is_minded: bool = False
+    store: SweepStore,
+    wishes: Wishes,
+    wish: Learn,
+    count: int | None,
+    handing: Handing,
+    *,
+    wait: bool,
+    is_minded: bool = False,
 ) -> Told:
     """Submit the next wave; with ``wait`` all of them, each after the one before it has ended.
 
@@ -47,8 +55,8 @@ def submit_in_waves(  # noqa: PLR0913 - what a command line says
     while count is None or told.trials < count:
         left = None if count is None else count - told.trials
         snapshot = look(store)
-        wave = next_wave(gather(store, snapshot, wishes, wish, left), wish)
-        jobs = _carry_out(store, wave, wishes, told)
+        wave = next_wave(gather(store, snapshot, wishes, wish, left, handing.again), wish)
+        jobs = _carry_out(store, wave, wishes, handing, told)
         if wave.step in (Step.NOTHING, Step.STUCK) or not wait:
             _say_what_is_next(store, wave, count, is_minded=is_minded)
             break
@@ -58,18 +66,18 @@ def submit_in_waves(  # noqa: PLR0913 - what a command line says
     return told
 
 
-def _carry_out(store: SweepStore, wave: Wave, wishes: Wishes, told: Told) -> list[str]:
+def _carry_out(store: SweepStore, wave: Wave, wishes: Wishes, handing: Handing, told: Told) -> list[str]:
     """Submit the groups, and say so; the jobs to wait for."""
     for reason in wave.reasons:
         note(reason)
     jobs = []
-    for group, array in carry_out(store, wave, wishes):
+    for group, array in carry_out(store, wave, wishes, handing.again, takes_up=handing.takes_up):
         note(f"submitted job {array.job}: {array.trials} trials{_given(group)}")
         told.document["arrays"].append(_row(group, array))
         jobs.append(array.job)
         told.trials += array.trials
     told.is_stuck = wave.step is Step.STUCK
-    told.document |= {"step": wave.step.name.lower(), "left": wave.left}
+    told.document |= {"trials": told.trials, "step": wave.step.name.lower(), "left": wave.left}
     told.document["reasons"] += wave.reasons
     return jobs
 
@@ -104,4 +112,4 @@ def _given(group: Group) -> str:
 
 
 def _row(group: Group, array: Submitted) -> dict[str, Any]:
-    return {"job": array.job, "trials": array.trials, "minutes": group.minutes, "mib": group.mib}
+    return {"job": array.job, "jobs": array.tasks, "trials": array.trials, "minutes": group.minutes, "mib": group.mib}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
 from slurmsweep.launch.live import with_metric_so_far
-from slurmsweep.launch.mend import attendance
+from slurmsweep.launch.minding import attendance
 from slurmsweep.launch.observe import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
 from slurmsweep.report.terminal import printable_lines, printable_log
@@ -26,7 +26,7 @@ from slurmsweep.state.store import SweepStore
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.launch.mend import Attendance
+    from slurmsweep.launch.minding import Attendance
     from slurmsweep.state.fold import Fold
 
 _TABLE_LIMIT = 100

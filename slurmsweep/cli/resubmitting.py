@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.handing import array_words, check_mending
+from slurmsweep.cli.handing import Handing, check_mending
 from slurmsweep.cli.reading import note, print_json, trial_states
 from slurmsweep.cli.starting import check_wishes, settle, start_agents, wishes_of
 from slurmsweep.errors import UsageError
@@ -15,8 +15,9 @@ from slurmsweep.launch.reasons import reasons
 from slurmsweep.launch.reconcile import Settled
 from slurmsweep.launch.reconcile import reconcile as reconcile_sweep
 from slurmsweep.launch.rerun import Rules
-from slurmsweep.launch.resubmit import give_back_only, plan_resubmission, run_again
+from slurmsweep.launch.resubmit import errands_of, give_back_only, plan_resubmission
 from slurmsweep.launch.start import Backend
+from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.launch.rerun import Plan
     from slurmsweep.launch.submit import Wishes
+    from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.head import Slot
     from slurmsweep.state.outcome import Outcome
 
@@ -35,12 +37,12 @@ def resubmit(args: argparse.Namespace) -> int:
     store = SweepStore.open_to_run(args.sweep)
     backend = start.choose_backend(args.backend)
     check_mending(args, backend)
-    rules, wishes = rules_of(args), wishes_of(args)
+    rules, (wishes, wish) = rules_of(args), what_to_learn(wishes_of(args))
     check_wishes(backend, wishes, store.manifest.config)
     if not args.dry_run:
         store = ready_to_run(store, args.function)
         settle(store)
-    plan = plan_resubmission(store, rules, wishes if backend is Backend.SLURM else None)
+    plan = plan_resubmission(store, rules, wishes if backend is Backend.SLURM else None, wish)
     _say(plan, dry_run=args.dry_run)
     if args.dry_run:
         if args.json:
@@ -49,7 +51,7 @@ def resubmit(args: argparse.Namespace) -> int:
     args.wait = backend is Backend.LOCAL if args.wait is None else args.wait
     if backend is Backend.LOCAL:
         return _run_here(store, plan, wishes, args)
-    return _submit(store, plan, wishes, args)
+    return _submit(store, plan, wishes, wish, args)
 
 
 def reconcile(args: argparse.Namespace) -> int:
@@ -91,13 +93,32 @@ def rules_of(args: argparse.Namespace) -> Rules:
 
 def _run_here(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
     slots = give_back_only(store, plan.slots)
-    return start_agents(store, Backend.LOCAL, wishes, args, count=len(slots) if plan.assigned else None)
+    return start_agents(store, Backend.LOCAL, wishes, args, _count(store, plan, len(slots)), Handing())
 
 
-def _submit(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
-    for array in run_again(store, plan, wishes):
-        note(f"submitted job {array.job}: {array_words(array)}")
-    return start_agents(store, Backend.SLURM, wishes, args, count=0 if plan.assigned else None)
+def _submit(store: SweepStore, plan: Plan, wishes: Wishes, wish: Learn | None, args: argparse.Namespace) -> int:
+    own, again = errands_of(plan, wishes)
+    handing = Handing(tuple(own), again, takes_up=bool(plan.groups), command="resubmit", learn=wish)
+    count = _count(store, plan, len(again))
+    if wish and count is None:
+        _note_others(store)
+        count = len(again)
+    return start_agents(store, Backend.SLURM, wishes, args, count, handing)
+
+
+def _note_others(store: SweepStore) -> None:
+    """Trials that are not run again but for the first time are submitted in waves, which is another command's work."""
+    others = start.unclaimed(store, store.fold())
+    if others:
+        note(f"{others} trials wait for a first attempt: `slurmsweep submit {store.manifest.sweep_id} --time auto`")
+
+
+def _count(store: SweepStore, plan: Plan, again: int) -> int | None:
+    """Agents to start for trials that are run again with what is asked anyway; None for those and all that is open.
+
+    Where some were chosen, or the search has no end, nothing beyond them is started.
+    """
+    return again if plan.assigned or store.manifest.trials is None else None
 
 
 def _say(plan: Plan, *, dry_run: bool) -> None:

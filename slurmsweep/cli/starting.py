@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.efficiency import note_efficiency
-from slurmsweep.cli.handing import check_mending, pair, submit_and_say, submit_waves_and_say
+from slurmsweep.cli.handing import (
+    Handing,
+    check_mending,
+    handing_document,
+    pair,
+    submit_and_say,
+    submit_waves_and_say,
+)
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.cli.working import refuse_function
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
@@ -17,15 +25,16 @@ from slurmsweep.launch import start
 from slurmsweep.launch.function import ready_to_run
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.prior import adopt, best_trials, narrowed
-from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.launch.reconcile import give_back, may_run_again, reconcile
 from slurmsweep.launch.start import Backend
-from slurmsweep.launch.submit import Wishes, array_request, job_options, recover_submissions
+from slurmsweep.launch.submit import Errand, Handover, Wishes, array_request, job_options, recover_submissions
 from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
 from slurmsweep.slurm import executor
 from slurmsweep.state.cloudsweep import is_meant
+from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import yaml12
@@ -51,14 +60,14 @@ def run(args: argparse.Namespace) -> int:
         store = SweepStore.open_to_run(args.file)
         check_wishes(backend, wishes, store.manifest.config)
         store = ready_to_run(store, args.function)
-        _take_up_again(store)
+        handing = _take_up_again(store, backend)
     else:
         draft = read_draft(args.file, args.function, strict=args.strict)
         check_wishes(backend, wishes, draft.config)
-        store = _create(draft)
+        store, handing = _create(draft), Handing()
     if wish and backend is Backend.SLURM:
-        return _start_in_waves(store, wishes, wish, args)
-    return start_agents(store, backend, wishes, args, count=args.count)
+        return _start_in_waves(store, wishes, wish, args, handing)
+    return start_agents(store, backend, wishes, args, args.count, handing)
 
 
 def create(args: argparse.Namespace) -> int:
@@ -135,8 +144,8 @@ def submit(args: argparse.Namespace) -> int:
     store = ready_to_run(store, args.function)
     recover_submissions(store)
     if wish:
-        return _start_in_waves(store, wishes, wish, args)
-    return start_agents(store, backend, wishes, args, count=args.count)
+        return _start_in_waves(store, wishes, wish, args, Handing())
+    return start_agents(store, backend, wishes, args, args.count, Handing())
 
 
 def _show_script(args: argparse.Namespace) -> int:
@@ -145,8 +154,14 @@ def _show_script(args: argparse.Namespace) -> int:
     tasks = start.agents_wanted(store, store.fold(), args.count)
     if tasks == 0:
         note("nothing to start: every trial has been claimed")
+        if args.json:
+            print_json({"sweep": store.manifest.sweep_id, "trials": 0, "sbatch": None})
         return 0
-    print(executor.render(array_request(store, tasks, wishes_of(args))))
+    request = array_request(store, tasks, wishes_of(args))
+    if args.json:
+        print_json({"sweep": store.manifest.sweep_id, "trials": tasks, "sbatch": executor.render(request)})
+    else:
+        print(executor.render(request))
     return 0
 
 
@@ -172,10 +187,17 @@ def check_wishes(backend: Backend, wishes: Wishes, config: SweepConfig) -> None:
         job_options(wishes, config)
 
 
-def _take_up_again(store: SweepStore) -> None:
-    """Give back what crashed or was interrupted; failed trials are left to resubmit."""
+def _take_up_again(store: SweepStore, backend: Backend) -> Handing:
+    """What crashed or was interrupted goes on; failed trials are left to resubmit.
+
+    Local agents find what is given back; Slurm is asked first, and where it refuses the sweep is what it was.
+    """
     settle(store)
-    give_back(store, _was_cut_off, why="run")
+    if backend is Backend.LOCAL:
+        give_back(store, _was_cut_off, why="run")
+        return Handing()
+    again = [Slot(trial.number, trial.newest + 1) for trial in may_run_again(store.fold()) if _was_cut_off(trial)]
+    return Handing(again=tuple(again), takes_up=True, command="run")
 
 
 def _was_cut_off(trial: Trial) -> bool:
@@ -189,33 +211,57 @@ def settle(store: SweepStore) -> None:
         note(f"trial {slot.trial}, attempt {slot.attempt}: left alone, it may be running ({reason})")
 
 
-def start_agents(
-    store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.Namespace, count: int | None
+def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
+    store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.Namespace, count: int | None, handing: Handing
 ) -> int:
-    """Start agents and, where that was asked for, wait and show the results; the exit code."""
+    """Start agents and, where that was asked for, wait and show the results; the exit code.
+
+    Args:
+        store: of the sweep.
+        backend: where they run.
+        wishes: what their jobs ask for.
+        args: of the command line.
+        count: of agents, those for ``handing.again`` included; None for one for each trial that is open.
+        handing: what goes to Slurm beside them.
+    """
     snapshot = look(store)
     wanted = start.agents_wanted(store, snapshot.fold, count, snapshot.queued)
-    if wanted == 0 and not args.mend:
+    wanted += len(handing.again) if count is None else 0
+    handing = _with_agents(handing, wishes, wanted)
+    if handing.takes_up and not handing.errands:
+        give_back(store, lambda _: False, why="run")  # jobs that wait already find the sweep running
+    handed = Handover(())
+    if wanted == 0 and not handing.errands and not args.mend:
         waiting = f"{snapshot.queued} jobs wait in Slurm" if snapshot.queued else "every trial has been claimed"
         note(f"nothing to start: {waiting}")
     elif backend is Backend.LOCAL:
         wanted = start.no_more_than_open(store, snapshot.fold, wanted)
         _run_here(store, wanted, args.jobs or start.default_jobs())
     else:
-        wanted = submit_and_say(store, wanted, wishes, args)
+        handed = submit_and_say(store, handing, wishes, args)
+        wanted = handed.trials + (handed.kept_back if args.mend else 0)
     if not args.wait:
+        if args.json:
+            print_json(handing_document(store, handed, mends_itself=args.mend))
         return 0
     return _show_result(store, args, expected=snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted)
 
 
-def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace) -> int:
+def _with_agents(handing: Handing, wishes: Wishes, wanted: int) -> Handing:
+    """Agents that take whatever is open come last."""
+    if not wanted:
+        return handing
+    return replace(handing, errands=(*handing.errands, Errand(wishes, wanted, again=handing.again[:wanted])))
+
+
+def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace, handing: Handing) -> int:
     """The same where time or memory is learnt on the way."""
     before = store.fold().counts().get(TrialState.FINISHED, 0)
-    told = submit_waves_and_say(store, wishes, wish, args)
+    told = submit_waves_and_say(store, wishes, wish, args, handing)
     if args.wait:
         return _show_result(store, args, expected=before + told.trials) or int(told.is_stuck)
     if args.json:
-        print_json(told.document)
+        print_json(handing_document(store, Handover(()), mends_itself=args.mend) | told.document)
     return int(told.is_stuck)
 
 

@@ -8,7 +8,7 @@ from slurmsweep.cli.reading import note, print_json, trial_states
 from slurmsweep.launch import delete as deleting
 from slurmsweep.launch import orders
 from slurmsweep.launch.delete import Choice, chosen_slots
-from slurmsweep.launch.mend import take_up
+from slurmsweep.launch.minding import take_up
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def _show(args: argparse.Namespace, ordered: Ordered, verb: str) -> int:
                 "jobs": ordered.jobs,
                 "processes": ordered.processes,
                 "elsewhere": ordered.elsewhere,
+                "clusters": ordered.clusters,
                 "without_job": ordered.without_job,
             }
         )
@@ -75,4 +76,6 @@ def _show(args: argparse.Namespace, ordered: Ordered, verb: str) -> int:
     note(f"sweep {args.sweep} is {ordered.state}" + (f"; {verb}: {', '.join(told)}" if told else ""))
     for host in ordered.elsewhere:
         note(f"an agent on {host} cannot be ended from here: run the same command there")
+    for cluster in ordered.clusters:
+        note(f"arrays were submitted on cluster {cluster}, too, which cannot be told from here: run the command there")
     return 0

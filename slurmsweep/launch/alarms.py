@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SubmissionRefusedError
@@ -41,12 +41,17 @@ class Alarms:
         settings: what was asked for.
         options: sbatch options of the sweep's trials.
         me: id of the Slurm job this process runs in, if it is a supervisor; None for a person's command.
+
+    The two are looked for once; what is set afterwards is remembered. One that started meanwhile cannot be changed, and
+    another takes its place.
     """
 
     store: SweepStore
     settings: Settings
     options: Mapping[str, str | bool]
     me: str | None = None
+    _set_before: dict[str, When] = field(default_factory=dict)
+    _found: list[Alarm] = field(default_factory=list)
 
     def watch_over_me(self) -> None:
         """Before anything else is done: whatever becomes of this process, somebody goes on.
@@ -98,19 +103,29 @@ class Alarms:
 
     def _others(self) -> list[Alarm]:
         """That wait: not this process's own job, and none that has begun."""
-        return [alarm for alarm in self.alive() if alarm.waits and alarm.job != self.me]
+        if not self._set_before:
+            self._found[:] = [alarm for alarm in self.alive() if alarm.waits and alarm.job != self.me]
+        return list(self._found)
 
     def _set(self, others: list[Alarm], name: str, when: When) -> None:
         """One job of that name waits, until ``when``: where two chains of supervisors met, one of them ends here."""
+        if self._set_before.get(name) == when:
+            return  # but for the seconds since
         waiting = [alarm for alarm in others if alarm.name == name]
         queue.cancel([alarm.job for alarm in waiting[1:]])
         words = [f"Dependency={when.dependency}", f"StartTime={when.begin}"]
-        if waiting and changes.change_job(waiting[0].job, words):
-            return
-        alarms.submit(name, self._body(), self._options(), when)
+        self._found[:] = [alarm for alarm in self._found if alarm not in waiting[1:]]
+        if not (waiting and changes.change_job(waiting[0].job, words)):
+            job = alarms.submit(name, self._body(), self._options(), when)
+            self._found[:] = [alarm for alarm in self._found if alarm.name != name]
+            self._found.append(Alarm(job, name, waits=True))
+        self._set_before[name] = when
 
     def _cancel(self, others: list[Alarm], *names: str) -> None:
         queue.cancel([alarm.job for alarm in others if alarm.name in names])
+        self._found[:] = [alarm for alarm in self._found if alarm.name not in names]
+        for name in names:
+            self._set_before.pop(name, None)
 
     def _body(self) -> str:
         return f"exec {shlex.quote(sys.executable)} -m slurmsweep mend {shlex.quote(self.store.layout.folder)}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.launch.observe import running_attempts
 from slurmsweep.slurm import queue
+from slurmsweep.slurm.cluster import is_elsewhere, site_name
 
 if TYPE_CHECKING:
     from slurmsweep.slurm.queue import TaskRef, TaskReport
@@ -20,15 +22,22 @@ class Elements:
     Attributes:
         waiting: that have not started, or were put back.
         running: all others.
+        elsewhere: other clusters to which arrays were submitted, or that run trials: only there they can be asked.
     """
 
     waiting: dict[TaskRef, TaskReport]
     running: dict[TaskRef, TaskReport]
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def arrays(self) -> tuple[str, ...]:
         """Ids of the arrays (or plain jobs) they belong to."""
         return tuple(sorted({ref.job for ref in (*self.waiting, *self.running)}, key=int))
+
+    @property
+    def waiting_arrays(self) -> tuple[str, ...]:
+        """Likewise of those that wait."""
+        return tuple(sorted({ref.job for ref in self.waiting}, key=int))
 
     def waiting_in(self, job: str) -> list[int]:
         """Indexes of an array's elements that wait."""
@@ -42,14 +51,28 @@ class Elements:
 def live_elements(fold: Fold) -> Elements:
     """What Slurm still has of the arrays in the journal, and of jobs submitted by hand that hold trials.
 
+    Jobs of another cluster are left out: here their ids are nobody's, or somebody else's.
+
     Raises:
         SchedulerUnavailableError: Slurm could not be asked.
     """
-    submitted = {s.job for s in fold.submissions.values() if s.job}
-    claiming = {a.owner.job for a in running_attempts(fold).values() if a.owner and a.owner.job}
-    jobs = submitted | claiming
+    by_cluster = jobs_by_cluster(fold)
+    jobs = by_cluster.pop("", set())
     live = {ref: report for ref, report in (queue.ask(jobs).tasks if jobs else {}).items() if report.alive}
     return Elements(
         {ref: report for ref, report in live.items() if report.waits},
         {ref: report for ref, report in live.items() if not report.waits},
+        tuple(sorted(by_cluster)),
     )
+
+
+def jobs_by_cluster(fold: Fold) -> dict[str, set[str]]:
+    """Ids of arrays and jobs that may be alive, by the cluster they are of: this one's under the empty name."""
+    known = [(s.cluster, s.job) for s in fold.submissions.values() if s.job]
+    owners = [a.owner for a in running_attempts(fold).values() if a.owner and a.owner.job]
+    known += [(owner.cluster or "", owner.job or "") for owner in owners]
+    here = site_name() if any(cluster for cluster, _ in known) else ""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for cluster, job in known:
+        found[cluster if is_elsewhere(cluster, here) else ""].add(job)
+    return dict(found)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,14 +20,13 @@ from slurmsweep.errors import (
     SubmissionUnknownError,
 )
 from slurmsweep.launch import alarms
-from slurmsweep.launch.alarms import Alarms
 from slurmsweep.launch.elements import live_elements
+from slurmsweep.launch.minding import SOON, alarms_of, rules_of, wishes_of
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.reconcile import reconcile
-from slurmsweep.launch.rerun import Rules
-from slurmsweep.launch.resubmit import plan_resubmission, run_again
-from slurmsweep.launch.start import JOURNAL_PERIOD, unclaimed
-from slurmsweep.launch.submit import Handover, Wishes, job_options, recover_submissions, submit
+from slurmsweep.launch.resubmit import errands_of, plan_resubmission
+from slurmsweep.launch.start import unclaimed
+from slurmsweep.launch.submit import Errand, Handover, recover_submissions, send_all
 from slurmsweep.launch.walltime import Learn, Step, next_wave
 from slurmsweep.launch.waves import carry_out, gather
 from slurmsweep.report.ending import ending_document, ending_text
@@ -37,32 +35,21 @@ from slurmsweep.slurm import queue
 from slurmsweep.slurm.held import failed_launches
 from slurmsweep.slurm.incarnations import count_incarnations
 from slurmsweep.slurm.queue import TaskRef
-from slurmsweep.state.foldcache import Follower
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.mending import LastRound, Mending, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
+    from slurmsweep.launch.alarms import Alarms
     from slurmsweep.launch.observe import Snapshot
-    from slurmsweep.state.fold import Fold
+    from slurmsweep.launch.submit import Submitted
+    from slurmsweep.state.head import Slot
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore
 
-#: Minutes until the next round where trials wait for room: jobs of others end at any time.
-_SOON = 10
-
-#: Attempts of a trial at most, unless somebody says otherwise.
-_MOST_ATTEMPTS = 3
-
-#: Causes of ends that a person, or the search, wanted.
-_ON_PURPOSE = frozenset({"cancelled", "interrupted", "early_terminate"})
-
 #: Arrays one after the other whose jobs end before they get to a trial (a module that does not load, say).
 _FRUITLESS = 2
-
-#: Seconds between two squeue calls of a command that waits for the end.
-_ASK_PERIOD = 60.0
 
 #: Seconds between tries while the controller does not answer: it restarts in less.
 _AGAIN = (5, 15, 30, 60, 120)
@@ -78,6 +65,7 @@ class Round:
         notes: for the report, of this round and those before.
         kept_back: jobs for which Slurm had no room.
         is_over: nothing is left to do.
+        arrays: that Slurm took.
     """
 
     number: int
@@ -85,119 +73,18 @@ class Round:
     notes: list[str] = field(default_factory=list)
     kept_back: int = 0
     is_over: bool = False
+    arrays: list[str] = field(default_factory=list)
+
+    def submitted(self, array: Submitted) -> None:
+        """Slurm took it."""
+        self.arrays.append(array.job)
+        self.said.append(f"submitted job {array.job}: {array.trials} trials")
 
     def remark(self, line: str) -> None:
         """Something that the report will say, too."""
         self.said.append(line)
         if line not in self.notes:
             self.notes.append(line)
-
-
-def begin(store: SweepStore, settings: Settings) -> Alarms:
-    """From now on the sweep mends itself: the clock waits in Slurm when this returns.
-
-    Raises:
-        UsageError: an option of the supervisor's is wrong; nothing was changed.
-        SchedulerError: Slurm refused the supervisor or could not be asked.
-    """
-    watch = _alarms(store, settings, None)
-    Mending(store.layout, store.access).ask_for(settings)
-    watch.watch_over_me()
-    return watch
-
-
-@contextmanager
-def minded(store: SweepStore, settings: Settings) -> Iterator[Alarms]:
-    """Submit something with somebody to look after it: the clock waits in Slurm before the first array does.
-
-    Raises:
-        UsageError, SchedulerError: as :func:`begin` and the body do; where Slurm refused everything nobody looks after
-            the sweep.
-    """
-    watch = begin(store, settings)
-    try:
-        yield watch
-    except SubmissionRefusedError:
-        if not live_elements(store.fold()).arrays:
-            watch.stop()
-        raise
-    watch.wake_after(live_elements(store.fold()).arrays)
-
-
-def submit_minded(store: SweepStore, settings: Settings, wanted: int, wishes: Wishes) -> tuple[Handover, Alarms]:
-    """Submit ``wanted`` jobs and look after them; what finds no room is left to the supervisor. Raises as minded."""
-    with minded(store, settings) as watch:
-        try:
-            handed = submit(store, wanted, wishes) if wanted else Handover(())
-        except JobLimitError as error:
-            handed = Handover((), wanted, str(error))
-    if handed.kept_back:
-        watch.wake_after(live_elements(store.fold()).arrays, min(_SOON, settings.every))
-    return handed, watch
-
-
-def take_up(store: SweepStore) -> bool:
-    """After a pause, or an end that was no end: a round within a minute; False where the sweep does not mend itself."""
-    settings = Mending(store.layout, store.access).settings()
-    if settings is None:
-        return False
-    begin(store, settings).wake_after(live_elements(store.fold()).arrays, 1)
-    return True
-
-
-def wait_until_over(store: SweepStore, watch: Alarms, show: Callable[[Fold], None]) -> bool:
-    """Wait for the sweep's end; False where nobody looks after it any more. Costs one squeue a minute.
-
-    Raises:
-        SchedulerUnavailableError: Slurm did not answer; the jobs go on.
-    """
-    follower, files = Follower(store), Mending(store.layout, store.access)
-    next_question = time.monotonic() + _ASK_PERIOD
-    while not files.has_report():
-        time.sleep(JOURNAL_PERIOD)
-        show(follower.refresh())
-        if time.monotonic() >= next_question:
-            next_question = time.monotonic() + _ASK_PERIOD
-            if not watch.alive() and not files.has_report():
-                return False
-    show(follower.refresh())
-    return True
-
-
-@dataclass(frozen=True)
-class Attendance:
-    """Who looks after a sweep.
-
-    Attributes:
-        rounds: that came to an end.
-        is_over: nothing was left to do.
-        supervisors: ids of its jobs in Slurm; None where Slurm could not be asked.
-        trouble: what kept the last round from its work.
-        report: path of the report; None before the end.
-    """
-
-    rounds: int
-    is_over: bool
-    supervisors: tuple[str, ...] | None
-    trouble: str
-    report: str | None
-
-
-def attendance(store: SweepStore) -> Attendance | None:
-    """Who looks after a sweep that mends itself; None where it does not. One squeue call, unless it is over."""
-    files = Mending(store.layout, store.access)
-    settings = files.settings()
-    if settings is None:
-        return None
-    last = files.last() or LastRound(0)
-    report = store.layout.report_text if files.has_report() else None
-    if report:
-        return Attendance(last.number, True, (), last.trouble, report)
-    try:
-        alive: tuple[str, ...] | None = tuple(a.job for a in Alarms(store, settings, {}).alive())
-    except SchedulerUnavailableError:
-        alive = None
-    return Attendance(last.number, False, alive, last.trouble, None)
 
 
 def mend(
@@ -215,7 +102,7 @@ def mend(
     if not isinstance(number, int):
         say(f"{number.job_name or number.pid} on {number.node or number.host} is at it: nothing to do here")
         return None
-    watch = _alarms(store, settings, me.job)
+    watch = alarms_of(store, settings, me.job)
     last = files.last()
     this = Round(number, notes=list(last.notes) if last else [])
     try:
@@ -229,15 +116,6 @@ def mend(
     last = LastRound(number, this.is_over, tuple(this.said), notes=tuple(this.notes))
     files.end_round(last)
     return last
-
-
-def _alarms(store: SweepStore, settings: Settings, me: str | None) -> Alarms:
-    options = job_options(_wishes(settings), store.manifest.config)
-    return Alarms(store, settings, options, me)
-
-
-def _wishes(settings: Settings) -> Wishes:
-    return Wishes(settings.template, settings.options, settings.width)
 
 
 def _lives(holder: Owner) -> bool:
@@ -282,14 +160,14 @@ def _hold_round(store: SweepStore, settings: Settings, watch: Alarms, this: Roun
     _be_watched_over(store, watch, this)
     recover_submissions(store)
     settled = reconcile(store)
+    snapshot = settled.snapshot or look(store)
     if settled.ended or settled.voided:
         this.said.append(f"ends recorded: {len(settled.ended)}; attempts that never started: {len(settled.voided)}")
-    word = store.fold().word
-    if word is None:
-        _release_failed_launches(store, this)
-        _run_again(store, settings, this)
-        _submit_open(store, settings, this)
-    _arrange_the_next(store, settings, watch, this, word)
+    if store.fold().word is None:
+        _release_failed_launches(snapshot, this)
+        again = _run_again(store, settings, snapshot, this)
+        _submit_open(store, settings, snapshot, again, this)
+    _arrange_the_next(store, settings, watch, snapshot, this)
 
 
 def _be_watched_over(store: SweepStore, watch: Alarms, this: Round) -> None:
@@ -301,25 +179,38 @@ def _be_watched_over(store: SweepStore, watch: Alarms, this: Round) -> None:
         raise alarms.explain_refusal(error, store.manifest.sweep_id) from error
 
 
-def _run_again(store: SweepStore, settings: Settings, this: Round) -> None:
-    """Give back what ended and did not finish, within bounds, with what it lacked; what a person ended stays ended."""
-    rules = Rules(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules}, spared=_ON_PURPOSE)
-    plan = plan_resubmission(store, rules, _wishes(settings))
+def _run_again(store: SweepStore, settings: Settings, snapshot: Snapshot, this: Round) -> tuple[Slot, ...]:
+    """Run again what ended and lacked time or memory, within bounds; the attempts that go with whatever is open."""
+    plan = plan_resubmission(store, rules_of(settings), wishes_of(settings), snapshot=snapshot)
     for remark in (*plan.remarks, *plan.left_words()):
         this.remark(remark)
     if plan.slots:
         this.said.append(f"to be run again: trials {', '.join(str(slot.trial) for slot in plan.slots)}")
+    own, others = errands_of(plan, wishes_of(settings))
+    _send(store, own, this)
+    return others
+
+
+def _send(store: SweepStore, errands: Sequence[Errand], this: Round) -> None:
+    """What finds no room stays what it is, and the next round finds it."""
     try:
-        for array in run_again(store, plan, _wishes(settings), takes_up=False):
-            this.said.append(f"submitted job {array.job}: {array.trials} trials")
+        handed = send_all(store, errands, tell=this.submitted)
     except JobLimitError as error:
-        this.said.append(f"no room for jobs with more time or memory: {error}")
+        handed = Handover((), sum(errand.count for errand in errands), str(error))
+    if handed.kept_back:
+        this.kept_back += handed.kept_back
+        this.said.append(f"{handed.kept_back} trials wait without a job: {handed.why}")
 
 
-def _submit_open(store: SweepStore, settings: Settings, this: Round) -> None:
-    """One job for each trial that nobody has claimed and no job waits for."""
-    snapshot = look(store)
-    wanted = _open_trials(store, settings, snapshot)
+def _submit_open(
+    store: SweepStore, settings: Settings, snapshot: Snapshot, again: tuple[Slot, ...], this: Round
+) -> None:
+    """One job for each trial that nobody has claimed and no job waits for, and for each that is run again.
+
+    Slurm is asked again where something was submitted since: its jobs count as well.
+    """
+    snapshot = look(store) if this.arrays else snapshot.renewed(store.fold())
+    wanted = max(0, _open_trials(store, settings, snapshot)) + len(again)
     if wanted <= 0 or snapshot.fold.word is not None:  # ordered since the round began
         return
     if _came_to_nothing(snapshot):
@@ -328,24 +219,26 @@ def _submit_open(store: SweepStore, settings: Settings, this: Round) -> None:
             f"in {store.layout.jobs} says why"
         )
         return
+    if not settings.learn:
+        _send(store, [Errand(wishes_of(settings), wanted, again=again)], this)
+        return
     try:
-        if settings.learn:
-            _submit_wave(store, settings, snapshot, wanted, this)
-        else:
-            _note(this, submit(store, wanted, _wishes(settings)))
+        _submit_wave(store, settings, snapshot, wanted, again, this)
     except JobLimitError as error:
         this.kept_back += wanted
         this.said.append(f"{wanted} trials wait without a job: {error}")
 
 
-def _submit_wave(store: SweepStore, settings: Settings, snapshot: Snapshot, wanted: int, this: Round) -> None:
+def _submit_wave(  # noqa: PLR0913, PLR0917 - a round, and what is known of it
+    store: SweepStore, settings: Settings, snapshot: Snapshot, wanted: int, again: tuple[Slot, ...], this: Round
+) -> None:
     """The next wave, with the time and memory that were learnt so far."""
     wish = Learn(**settings.learn)
     count = wanted if store.manifest.trials is None else None
-    wave = next_wave(gather(store, snapshot, _wishes(settings), wish, count), wish)
+    wave = next_wave(gather(store, snapshot, wishes_of(settings), wish, count, again), wish)
     this.said += wave.reasons
-    for _, array in carry_out(store, wave, _wishes(settings)):
-        this.said.append(f"submitted job {array.job}: {array.trials} trials")
+    for _, array in carry_out(store, wave, wishes_of(settings), again):
+        this.submitted(array)
     if wave.step is Step.STUCK:
         this.remark(f"{wanted} trials were not submitted: {'; '.join(wave.reasons)}")
 
@@ -366,34 +259,25 @@ def _open_trials(store: SweepStore, settings: Settings, snapshot: Snapshot) -> i
     return open_trials - snapshot.queued
 
 
-def _note(this: Round, handed: Handover) -> None:
-    for array in handed:
-        this.said.append(f"submitted job {array.job}: {array.trials} trials")
-    if handed.kept_back:
-        this.kept_back += handed.kept_back
-        this.said.append(f"{handed.kept_back} trials wait without a job: {handed.why}")
-
-
-def _release_failed_launches(store: SweepStore, this: Round) -> None:
+def _release_failed_launches(snapshot: Snapshot, this: Round) -> None:
     """Let start again what Slurm holds because a node could not start it: otherwise it waits for ever."""
-    elements = live_elements(store.fold())
-    failed = failed_launches(elements.arrays) if elements.waiting else []
+    failed = failed_launches(snapshot.alive)
     if failed:
         queue.release([str(ref) for ref in failed])
         this.said.append(f"released after a failed launch: jobs {', '.join(map(str, failed))}")
 
 
-def _arrange_the_next(
-    store: SweepStore, settings: Settings, watch: Alarms, this: Round, word: SweepState | None
-) -> None:
+def _arrange_the_next(store: SweepStore, settings: Settings, watch: Alarms, snapshot: Snapshot, this: Round) -> None:
+    """Who ends next wakes the next round. Before the mending ends Slurm is asked once more whether nothing is left."""
     fold = store.fold()
-    arrays = live_elements(fold).arrays
+    known = {*this.arrays, *(ref.job for ref in snapshot.alive)}
+    arrays = tuple(sorted(known, key=int)) or live_elements(fold).arrays
     if arrays or this.kept_back:
-        minutes = min(_SOON, settings.every) if this.kept_back else settings.every
+        minutes = min(SOON, settings.every) if this.kept_back else settings.every
         watch.wake_after(arrays, minutes)
         ended = f"when one of the arrays {', '.join(arrays)} has ended, or " if arrays else ""
         this.said.append(f"the next round: {ended}in {minutes} minutes")
-    elif word is SweepState.PAUSED:
+    elif fold.word is SweepState.PAUSED:
         watch.wake_after(())
         this.said.append("the sweep is paused: looked at again by the clock")
     elif fold.counts().get(TrialState.RUNNING):

@@ -9,24 +9,28 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.agent.identity import lives_here
 from slurmsweep.slurm import queue
+from slurmsweep.slurm.cluster import is_elsewhere, site_name
 from slurmsweep.slurm.queue import Answer, TaskRef
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from slurmsweep.slurm.queue import TaskReport
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Attempt
+
+
+_NOT_ASKED = Answer({}, "not needed")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Snapshot:
         queued: trials that live jobs will take which have not claimed any yet.
         unclaimed: those jobs.
         waiting: live jobs that have not started, or were put back to start again.
+        answer: what Slurm said.
     """
 
     fold: Fold
@@ -65,6 +70,16 @@ class Snapshot:
     queued: int
     unclaimed: frozenset[TaskRef] = frozenset()
     waiting: frozenset[TaskRef] = frozenset()
+    answer: Answer = _NOT_ASKED
+
+    @property
+    def alive(self) -> dict[TaskRef, TaskReport]:
+        """The live jobs."""
+        return {ref: report for ref, report in self.answer.tasks.items() if report.alive}
+
+    def renewed(self, fold: Fold) -> Snapshot:
+        """The same answer of Slurm's, with what the journal says by now of the jobs in it."""
+        return _snapshot(fold, self.seen, self.answer)
 
     @property
     def ended(self) -> dict[Slot, Outcome]:
@@ -72,32 +87,40 @@ class Snapshot:
         return {slot: seen.outcome for slot, seen in self.seen.items() if seen.outcome}
 
 
-def look(store: SweepStore, fold: Fold | None = None) -> Snapshot:
+def look(store: SweepStore, fold: Fold | None = None, also: Collection[TaskRef] = ()) -> Snapshot:
     """Look at a sweep: one pass over the journal, at most one squeue and one sacct call. Writes nothing.
 
     Args:
         store: of the sweep.
         fold: its journal's state where somebody has read it already.
+        also: jobs that are over, whose end is to be in the answer, too.
 
     Raises:
         SchedulerUnavailableError: there are jobs that only Slurm can tell of, and it could not be asked.
     """
     fold = store.fold() if fold is None else fold
     running = running_attempts(fold)
-    wanted = {TaskRef(a.owner.job, a.owner.task) for a in running.values() if a.owner and a.owner.job}
-    jobs = _submitted(store, fold)
-    answer = queue.ask(jobs, wanted) if jobs or wanted else Answer({}, "not needed")
+    owners = [a.owner for a in running.values() if a.owner and a.owner.job]
+    recorded = {owner.cluster for owner in owners} | {s.cluster for s in fold.submissions.values() if s.job}
+    here = site_name() if any(recorded) else ""
+    wanted = {TaskRef(owner.job or "", owner.task) for owner in owners if not is_elsewhere(owner.cluster, here)}
+    jobs = _submitted(store, fold, here)
+    answer = replace(queue.ask(jobs, {*wanted, *also}) if jobs or wanted or also else _NOT_ASKED, cluster=here)
     # After Slurm, because an agent writes its outcome before its job ends: the other way round a trial that ends in
     # between would look lost.
     said = {slot: store.read_outcome(slot) for slot in running}
     seen = {slot: _from_agent(word) if (word := said[slot]) else judge(a, answer) for slot, a in running.items()}
+    return _snapshot(fold, seen, answer)
+
+
+def _snapshot(fold: Fold, seen: dict[Slot, Observation], answer: Answer) -> Snapshot:
     alive = {ref: report for ref, report in answer.tasks.items() if report.alive}
     words = dict(Counter(report.word.lower() for report in alive.values()))
     agents = {submission.job: submission.agents for submission in fold.submissions.values()}
     unclaimed = frozenset(alive.keys() - _claiming(fold, {ref.job for ref in alive}))
     queued = sum(agents.get(ref.job, 1) for ref in unclaimed)
     waiting = frozenset(ref for ref, report in alive.items() if report.waits)
-    return Snapshot(fold, seen, words, queued, unclaimed, waiting)
+    return Snapshot(fold, seen, words, queued, unclaimed, waiting, answer)
 
 
 def look_without_slurm(store: SweepStore, fold: Fold) -> Snapshot:
@@ -128,12 +151,12 @@ def stray_output(store: SweepStore, fold: Fold) -> list[str]:
     return sorted(path for name, path in said.items() if name not in claiming)
 
 
-def _submitted(store: SweepStore, fold: Fold) -> set[str]:
-    """Arrays that may still hold jobs of the sweep; none where every trial has ended well."""
+def _submitted(store: SweepStore, fold: Fold, here: str) -> set[str]:
+    """Arrays of this cluster that may still hold jobs of the sweep; none where every trial has ended well."""
     finished = fold.counts().get(TrialState.FINISHED, 0)
     if finished == store.manifest.trials:
         return set()
-    return {s.job for s in fold.submissions.values() if s.job}
+    return {s.job for s in fold.submissions.values() if s.job and not is_elsewhere(s.cluster, here)}
 
 
 def _claiming(fold: Fold, jobs: set[str]) -> set[TaskRef]:
@@ -162,10 +185,10 @@ def _from_agent(outcome: Outcome) -> Observation:
 
 
 def _from_slurm(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Observation:
+    silence = _says_nothing(owner, answer)
+    if silence:
+        return Observation(None, final=False, note=silence, witnessed=False)
     report = _report(owner, answer.tasks)
-    if report is None and answer.failed:
-        note = f"squeue does not know job {owner.job_name} any more, and accounting did not answer: {answer.accounting}"
-        return Observation(None, final=False, note=note, witnessed=False)
     if report is None:
         note = f"Slurm does not know job {owner.job_name} any more"
         return Observation(_vanished("lost"), final=process_is_gone, note=note)
@@ -181,6 +204,18 @@ def _from_slurm(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Obser
         return Observation(_vanished("lost"), final=True, note=f"{note}, which several agents share")
     outcome = Outcome(report.state, report.cause, report.exit_code or None, ended=_now(), by="reconcile")
     return Observation(outcome, final=True, note=note)
+
+
+def _says_nothing(owner: Owner, answer: Answer) -> str:
+    """Why nothing follows from an answer about a job; empty where something does."""
+    if is_elsewhere(owner.cluster, answer.cluster):
+        return f"job {owner.job_name} is of cluster {owner.cluster}, and this is {answer.cluster}: ask there"
+    if answer.lags(TaskRef(owner.job or "", owner.task)):
+        return f"accounting knows array {owner.job}, and not yet its element {owner.task}"
+    if answer.failed and _report(owner, answer.tasks) is None:
+        unknown = f"squeue does not know job {owner.job_name} any more"
+        return f"{unknown}, and accounting did not answer: {answer.accounting}"
+    return ""
 
 
 def _report(owner: Owner, tasks: Mapping[TaskRef, TaskReport]) -> TaskReport | None:

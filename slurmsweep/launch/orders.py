@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agent.identity import lives_here
 from slurmsweep.errors import UsageError
+from slurmsweep.launch.elements import live_elements
 from slurmsweep.launch.observe import running_attempts
 from slurmsweep.launch.start import unclaimed
 from slurmsweep.slurm import queue
 from slurmsweep.state.lifecycle import SweepState
 
 if TYPE_CHECKING:
-    from slurmsweep.slurm.queue import TaskRef, TaskReport
-    from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
 
 
@@ -34,6 +33,7 @@ class Ordered:
         processes: agents on this machine that got SIGTERM.
         elsewhere: hosts with agents outside Slurm that only they can end.
         without_job: trials that nobody has claimed and no job waits for; None where the search has no end.
+        clusters: others with arrays of the sweep, which only commands there can tell.
     """
 
     state: SweepState
@@ -41,6 +41,7 @@ class Ordered:
     processes: tuple[int, ...] = ()
     elsewhere: tuple[str, ...] = ()
     without_job: int | None = 0
+    clusters: tuple[str, ...] = ()
 
 
 def pause(store: SweepStore) -> Ordered:
@@ -55,9 +56,9 @@ def pause(store: SweepStore) -> Ordered:
     if fold.word in (SweepState.FINISHED, SweepState.CANCELED):
         raise UsageError(f"sweep {store.manifest.sweep_id} is {fold.word}: there is nothing to pause")
     _order(store, SweepState.PAUSED)
-    waiting = _arrays(_live(fold), waiting=True)
-    queue.hold(waiting)
-    return Ordered(SweepState.PAUSED, waiting)
+    live = live_elements(fold)
+    queue.hold(live.waiting_arrays)
+    return Ordered(SweepState.PAUSED, live.waiting_arrays, clusters=live.elsewhere)
 
 
 def resume(store: SweepStore) -> Ordered:
@@ -71,13 +72,11 @@ def resume(store: SweepStore) -> Ordered:
     """
     _order(store, SweepState.RUNNING)
     fold = store.fold()
-    live = _live(fold)
-    waiting = _arrays(live, waiting=True)
-    queue.release(waiting)
+    live = live_elements(fold)
+    queue.release(live.waiting_arrays)
     open_trials = unclaimed(store, fold)
-    coming = sum(report.waits for report in live.values())
-    without_job = None if open_trials is None else max(0, open_trials - coming)
-    return Ordered(SweepState.RUNNING, waiting, without_job=without_job)
+    without_job = None if open_trials is None else max(0, open_trials - len(live.waiting))
+    return Ordered(SweepState.RUNNING, live.waiting_arrays, without_job=without_job, clusters=live.elsewhere)
 
 
 def stop(store: SweepStore) -> Ordered:
@@ -92,9 +91,9 @@ def stop(store: SweepStore) -> Ordered:
     if fold.word in (SweepState.FINISHED, SweepState.CANCELED):
         raise UsageError(f"sweep {store.manifest.sweep_id} is {fold.word} already")
     _order(store, SweepState.FINISHED)
-    waiting = _arrays(_live(fold), waiting=True)
-    queue.cancel(waiting, only_waiting=True)
-    return Ordered(SweepState.FINISHED, waiting)
+    live = live_elements(fold)
+    queue.cancel(live.waiting_arrays, only_waiting=True)
+    return Ordered(SweepState.FINISHED, live.waiting_arrays, clusters=live.elsewhere)
 
 
 def cancel(store: SweepStore) -> Ordered:
@@ -113,26 +112,13 @@ def cancel(store: SweepStore) -> Ordered:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     elsewhere = {owner.host for owner in local if lives_here(owner) is None}
-    alive = _arrays(_live(fold))
-    queue.cancel(alive)
-    return Ordered(SweepState.CANCELED, alive, tuple(processes), tuple(sorted(elsewhere)))
+    live = live_elements(fold)
+    queue.cancel(live.arrays)
+    return Ordered(
+        SweepState.CANCELED, live.arrays, tuple(processes), tuple(sorted(elsewhere)), clusters=live.elsewhere
+    )
 
 
 def _order(store: SweepStore, state: SweepState) -> None:
     with store.transaction() as transaction:
         transaction.order(state)
-
-
-def _live(fold: Fold) -> dict[TaskRef, TaskReport]:
-    """Jobs of the sweep that Slurm still has. Raises SchedulerUnavailableError."""
-    submitted = {s.job for s in fold.submissions.values() if s.job}
-    claiming = {a.owner.job for a in running_attempts(fold).values() if a.owner and a.owner.job}
-    jobs = submitted | claiming
-    if not jobs:
-        return {}
-    return {ref: report for ref, report in queue.ask(jobs).tasks.items() if report.alive}
-
-
-def _arrays(live: dict[TaskRef, TaskReport], *, waiting: bool = False) -> tuple[str, ...]:
-    """Ids of arrays with live elements; ``waiting``: with elements that have not started."""
-    return tuple(sorted({ref.job for ref, report in live.items() if report.waits or not waiting}))

@@ -10,12 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.slurm import queue
+from slurmsweep.slurm.cluster import is_elsewhere
+from slurmsweep.slurm.jobstates import CUT_SHORT
 from slurmsweep.slurm.queue import TaskRef
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
-    from slurmsweep.slurm.queue import TaskReport
+    from slurmsweep.slurm.queue import Answer, TaskReport
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.trial import Attempt
@@ -24,11 +26,25 @@ if TYPE_CHECKING:
 _DOUBTFUL = ("terminated", "hangup", "signal 9", "signal 15")
 
 #: Slurm's reasons that say more than these.
-_TELLING = ("timeout", "oom", "node_fail", "preempted", "cancelled")
+_TELLING = ("timeout", "oom", "node_fail", "preempted", "cancelled", CUT_SHORT)
 
 
-def reasons(fold: Fold) -> dict[Slot, Outcome]:
-    """Better words for recorded ends, where Slurm has some. One squeue and at most one sacct call; none without doubt.
+def doubtful_jobs(fold: Fold) -> set[TaskRef]:
+    """Whose ends their agents could not explain."""
+    return set(_refs(_doubtful(fold)).values())
+
+
+def _refs(doubtful: dict[Slot, Attempt]) -> dict[Slot, TaskRef]:
+    return {slot: TaskRef(a.owner.job, a.owner.task) for slot, a in doubtful.items() if a.owner and a.owner.job}
+
+
+def reasons(fold: Fold, answer: Answer | None = None) -> dict[Slot, Outcome]:
+    """Better words for recorded ends, where Slurm has some.
+
+    Args:
+        fold: the journal's state.
+        answer: of Slurm about :func:`doubtful_jobs`; where it is not given one squeue and at most one sacct call are
+            made, and none without doubt.
 
     Raises:
         SchedulerUnavailableError: Slurm could not be asked.
@@ -36,9 +52,10 @@ def reasons(fold: Fold) -> dict[Slot, Outcome]:
     doubtful = _doubtful(fold)
     if not doubtful:
         return {}
-    refs = {slot: TaskRef(a.owner.job, a.owner.task) for slot, a in doubtful.items() if a.owner and a.owner.job}
-    tasks = queue.ask((), set(refs.values())).tasks
-    better = {slot: _refined(doubtful[slot].outcome, tasks.get(ref)) for slot, ref in refs.items()}
+    refs = _refs(doubtful)
+    answer = queue.ask((), set(refs.values())) if answer is None else answer
+    here = {s: r for s, r in refs.items() if not is_elsewhere(_cluster(doubtful[s]), answer.cluster)}
+    better = {slot: _refined(doubtful[slot].outcome, answer.tasks.get(ref)) for slot, ref in here.items()}
     return {slot: outcome for slot, outcome in better.items() if outcome}
 
 
@@ -51,6 +68,10 @@ def _doubtful(fold: Fold) -> dict[Slot, Attempt]:
             if current and _is_doubtful(current):
                 found[Slot(number, current.number)] = current
     return found
+
+
+def _cluster(attempt: Attempt) -> str | None:
+    return attempt.owner.cluster if attempt.owner else None
 
 
 def _is_doubtful(attempt: Attempt) -> bool:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.launch.live import with_last_metric
-from slurmsweep.launch.observe import Observation, look, running_attempts
-from slurmsweep.launch.reasons import reasons
+from slurmsweep.launch.observe import Observation, Snapshot, look, running_attempts
+from slurmsweep.launch.reasons import doubtful_jobs, reasons
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
@@ -35,6 +35,7 @@ class Settled:
     Attributes:
         ended: attempts whose end was recorded.
         explained: recorded ends whose reason Slurm told now.
+        snapshot: the last look at the sweep, before anything of this was written.
         voided: attempts that were made but never started; their trials may be claimed again.
         unknown: attempts of which nobody could tell, with the reason.
     """
@@ -43,6 +44,7 @@ class Settled:
     voided: tuple[Slot, ...]
     unknown: dict[Slot, str]
     explained: tuple[Slot, ...] = ()
+    snapshot: Snapshot | None = None
 
 
 def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) -> Settled:
@@ -56,43 +58,37 @@ def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) ->
     """
     with store.transaction() as transaction:
         voided = _close_holes(store, transaction, store.fold())
-    first = look(store).seen
-    certain = with_last_metric(store, _certain(store, first, sleep))
-    better = reasons(store.fold())
+    fold = store.fold()
+    snapshot = look(store, fold, doubtful_jobs(fold))
+    first = snapshot.seen
+    ends, snapshot = _certain(store, snapshot, sleep)
+    certain = with_last_metric(store, ends)
+    better = reasons(store.fold(), snapshot.answer)
     with store.transaction() as transaction:
         fold = store.fold()
         ended = _record_ends(transaction, fold, certain)
         explained = _record_reasons(transaction, fold, better)
     unknown = {slot: seen.note for slot, seen in first.items() if not seen.witnessed}
-    return Settled(tuple(ended), tuple(voided), unknown, tuple(explained))
+    return Settled(tuple(ended), tuple(voided), unknown, tuple(explained), snapshot)
 
 
-def give_back(
-    store: SweepStore,
-    wanted: Callable[[Trial], bool],
-    why: str,
-    *,
-    assigned: bool = False,
-    takes_up: bool = True,
-) -> list[Slot]:
-    """Let every ended, not finished trial that is ``wanted`` be claimed again.
+def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str) -> list[Slot]:
+    """Let every ended, not finished trial that is ``wanted`` be claimed again; a paused or ended sweep runs again.
+
+    For agents that start anyway; trials for which Slurm is asked are given back with their jobs (:mod:`.submit`).
 
     Args:
         store: of the sweep.
         wanted: asked about each, under the lock.
         why: for the record.
-        assigned: each gets a job of its own, and others do not take it before nothing else is left.
-        takes_up: a paused or ended sweep runs again; else nothing is given back there.
     """
     with store.transaction() as transaction:
         fold = store.fold()
-        if fold.word is not None and not takes_up:
-            return []
         if fold.word is not None:
             transaction.order(SweepState.RUNNING)
         chosen = [trial for trial in may_run_again(fold) if wanted(trial)]
         slots = [Slot(trial.number, trial.newest + 1) for trial in chosen]
-        transaction.retry(slots, {t.number: t.state for t in chosen}, why, assigned=assigned)
+        transaction.retry(slots, {t.number: t.state for t in chosen}, why)
     return slots
 
 
@@ -103,15 +99,17 @@ def may_run_again(fold: Fold) -> list[Trial]:
 
 
 def _certain(
-    store: SweepStore, first: dict[Slot, Observation], sleep: Callable[[float], None]
-) -> dict[Slot, Observation]:
-    """The observations of ends that are final, or that a second look confirms."""
-    doubtful = {slot for slot, seen in first.items() if seen.outcome and not seen.final}
+    store: SweepStore, first: Snapshot, sleep: Callable[[float], None]
+) -> tuple[dict[Slot, Observation], Snapshot]:
+    """The observations of ends that are final, or that a second look confirms; and the last look."""
+    doubtful = {slot for slot, seen in first.seen.items() if seen.outcome and not seen.final}
     if not doubtful:
-        return {slot: seen for slot, seen in first.items() if seen.outcome}
+        return {slot: seen for slot, seen in first.seen.items() if seen.outcome}, first
     sleep(SECOND_LOOK)
-    second = look(store).seen
-    return {slot: seen for slot, seen in second.items() if seen.outcome and (seen.final or slot in doubtful)}
+    fold = store.fold()
+    second = look(store, fold, doubtful_jobs(fold))
+    ends = {slot: seen for slot, seen in second.seen.items() if seen.outcome and (seen.final or slot in doubtful)}
+    return ends, second
 
 
 def _record_ends(transaction: Transaction, fold: Fold, certain: dict[Slot, Observation]) -> list[Slot]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.launch.complaints import shared
 from slurmsweep.state.head import Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from slurmsweep.launch.usage import Usage
     from slurmsweep.launch.walltime import Bounds
@@ -200,8 +200,27 @@ def decide(ended: Iterable[Ended], rules: Rules, bounds: Bounds, *, asks: frozen
         given = _given(trial, rules, bounds, asks)
         groups[given].append(trial.slot)
         whys[trial.number] = " ".join(word for word in (trial.cause or str(trial.state), str(given)) if word)
+    return Plan(_ordered(groups), whys, left, (), _remarks(alike), rules.is_selective)
+
+
+def _ordered(groups: Mapping[Given, list[Slot]]) -> dict[Given, tuple[Slot, ...]]:
+    """Those that need least first."""
     ordered = sorted(groups.items(), key=lambda pair: (pair[0].minutes or 0, pair[0].mib or 0))
-    return Plan({given: tuple(slots) for given, slots in ordered}, whys, left, (), _remarks(alike), rules.is_selective)
+    return {given: tuple(slots) for given, slots in ordered}
+
+
+def with_learnt(plan: Plan, learnt: Mapping[int, Given], reasons: Sequence[str]) -> Plan:
+    """The same plan, where what was learnt for a trial stands in the place of what the factors give it."""
+    groups: defaultdict[Given, list[Slot]] = defaultdict(list)
+    whys = {}
+    for given, slots in plan.groups.items():
+        for slot in slots:
+            own = learnt.get(slot.trial, Given())
+            now = Given(own.minutes or given.minutes, own.mib or given.mib)
+            groups[now].append(slot)
+            cause = plan.whys[slot.trial].removesuffix(str(given)).strip()
+            whys[slot.trial] = " ".join(word for word in (cause, str(now)) if word)
+    return replace(plan, groups=_ordered(groups), whys=whys, remarks=(*plan.remarks, *reasons))
 
 
 def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:

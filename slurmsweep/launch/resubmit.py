@@ -7,14 +7,15 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from slurmsweep.errors import UsageError
 from slurmsweep.launch.complaints import complaint, last_words
-from slurmsweep.launch.observe import look
+from slurmsweep.launch.observe import Snapshot, look
 from slurmsweep.launch.reconcile import give_back, may_run_again
-from slurmsweep.launch.rerun import Ended, Given, Node, Plan, Rules, avoid, decide
-from slurmsweep.launch.submit import submit_slots
+from slurmsweep.launch.rerun import Ended, Given, Node, Plan, Rules, avoid, decide, with_learnt
+from slurmsweep.launch.submit import Errand
 from slurmsweep.launch.usage import Ledger
-from slurmsweep.launch.walltime import Bounds
-from slurmsweep.launch.waves import bounds_of
+from slurmsweep.launch.walltime import Bounds, as_learnt
+from slurmsweep.launch.waves import bounds_of, gather
 from slurmsweep.slurm import accounting, partitions
 from slurmsweep.slurm.queue import TaskRef
 from slurmsweep.slurm.resources import normal_name
@@ -24,8 +25,9 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from slurmsweep.launch.submit import Submitted, Wishes
+    from slurmsweep.launch.submit import Wishes
     from slurmsweep.launch.usage import Usage
+    from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Trial
@@ -36,7 +38,9 @@ _MOST_LOGS = 200
 _NO_BOUNDS = Bounds(None, None, None, None, 0.0)
 
 
-def plan_resubmission(store: SweepStore, rules: Rules, wishes: Wishes | None) -> Plan:
+def plan_resubmission(
+    store: SweepStore, rules: Rules, wishes: Wishes | None, wish: Learn | None = None, snapshot: Snapshot | None = None
+) -> Plan:
     """What would be run again, and why. Writes nothing; :func:`slurmsweep.launch.reconcile.reconcile` comes before.
 
     Costs one squeue call, one sinfo call, and a sacct call where a job that was cut off was submitted by hand.
@@ -45,51 +49,60 @@ def plan_resubmission(store: SweepStore, rules: Rules, wishes: Wishes | None) ->
         store: of the sweep.
         rules: what deserves it.
         wishes: for the jobs; None on the local backend, which asks for nothing.
+        wish: what is learnt from trials that finished, in the place of factors; None for nothing.
+        snapshot: a look at the sweep made a moment ago, so that Slurm is not asked again.
 
     Raises:
-        UsageError: an option is wrong.
+        UsageError: an option is wrong, or nothing could be learnt yet.
         SchedulerUnavailableError: Slurm could not be asked.
     """
     fold = store.fold()
     trials = may_run_again(fold)
-    waiting = look(store, fold).waiting if trials else frozenset()
-    ended = list(_gather(store, fold, trials, waiting))
+    snapshot = snapshot or (look(store, fold) if trials else Snapshot(fold, {}, {}, 0))
+    ended = list(_gather(store, fold, trials, snapshot.waiting))
     if wishes is None:
         return decide(ended, rules, _NO_BOUNDS)
     asks = frozenset(normal_name(name) for name in wishes.options or {}) & {"time", "mem"}
-    plan = decide(ended, rules, bounds_of(store, wishes) if ended else _NO_BOUNDS, asks=asks)
-    avoided, remark = avoid(_nodes(fold, plan), partitions.count_nodes()) if plan.groups else ((), "")
+    survey = partitions.survey() if ended else partitions.Survey()
+    plan = decide(ended, rules, bounds_of(store, wishes, survey) if ended else _NO_BOUNDS, asks=asks)
+    if wish and plan.groups:
+        plan = _learnt(store, snapshot, plan, wishes, wish)
+    avoided, remark = avoid(_nodes(fold, plan), survey.nodes) if plan.groups else ((), "")
     return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
 
 
-def run_again(store: SweepStore, plan: Plan, wishes: Wishes, *, takes_up: bool = True) -> list[Submitted]:
-    """Give the trials back; those that need more than the others, or were chosen, get jobs of their own at once.
+def errands_of(plan: Plan, wishes: Wishes) -> tuple[list[Errand], tuple[Slot, ...]]:
+    """The plan as jobs: those that need more than the others, or were chosen, get their own; and all others' attempts.
 
-    For the rest the caller submits what is open. A paused or ended sweep runs again, unless ``takes_up`` is False.
-
-    Raises: as :func:`slurmsweep.launch.submit.submit`. What was given back stays, and any later submission finds it.
+    These others run with what is asked anyway, so they go with whatever else the caller submits.
     """
-    submitted: list[Submitted] = []
+    own: list[Errand] = []
+    others: list[Slot] = []
     for given, slots in plan.groups.items():
         if given == Given() and not plan.assigned and not plan.avoided:
-            give_back_only(store, slots, takes_up=takes_up)
-        elif again := give_back_only(store, slots, assigned=True, takes_up=takes_up):
-            submitted += submit_slots(store, again, _with(wishes, given, plan.avoided))
-    return submitted
+            others += slots
+        else:
+            own.append(Errand(_with(wishes, given, plan.avoided), len(slots), slots, slots))
+    return own, tuple(others)
 
 
-def give_back_only(
-    store: SweepStore, slots: Collection[Slot], *, assigned: bool = False, takes_up: bool = True
-) -> list[Slot]:
+def give_back_only(store: SweepStore, slots: Collection[Slot]) -> list[Slot]:
     """Let these attempts be claimed, as far as their trials are still as the plan saw them."""
     wanted = set(slots)
-    return give_back(
-        store,
-        lambda trial: Slot(trial.number, trial.newest + 1) in wanted,
-        why="resubmit",
-        assigned=assigned,
-        takes_up=takes_up,
-    )
+    return give_back(store, lambda trial: Slot(trial.number, trial.newest + 1) in wanted, why="resubmit")
+
+
+def _learnt(store: SweepStore, snapshot: Snapshot, plan: Plan, wishes: Wishes, wish: Learn) -> Plan:
+    """The plan with what trials that finished have shown. Raises UsageError where that is nothing."""
+    slots = plan.slots
+    wave = as_learnt(gather(store, snapshot, wishes, wish, len(slots), slots), wish)
+    if not wave.groups:
+        raise UsageError(
+            f"--time auto: {'; '.join(wave.reasons)}. Say --time, or leave it out: what ran out of time gets "
+            "--time-factor times as much"
+        )
+    learnt = {slot.trial: Given(group.minutes, group.mib) for group in wave.groups for slot in group.slots}
+    return with_learnt(plan, learnt, wave.reasons)
 
 
 def _with(wishes: Wishes, given: Given, avoided: Collection[str]) -> Wishes:

@@ -48,7 +48,7 @@ def unclaimed(store: SweepStore, fold: Fold) -> int | None:
     """Trials that nobody has claimed, new ones and retries that wait; None where the search has no end."""
     if store.manifest.trials is None:
         return None
-    waiting = sum(1 for trial in fold.trials.unsettled() if trial.allowed > trial.newest)
+    waiting = sum(1 for trial in fold.trials.unsettled() if trial.open_to > trial.newest)
     return store.manifest.trials - (len(fold.trials) - waiting)
 
 

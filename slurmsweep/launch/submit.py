@@ -6,26 +6,40 @@ import os
 import secrets
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from slurmsweep.errors import JobLimitError, SchedulerError, SubmissionUnknownError, UsageError
+from slurmsweep.errors import (
+    JobLimitError,
+    SchedulerError,
+    StateError,
+    StateUnwritableError,
+    SubmissionUnknownError,
+    UsageError,
+)
 from slurmsweep.slurm import executor, limits, queue
+from slurmsweep.slurm.cluster import is_elsewhere, site_name
 from slurmsweep.slurm.executor import ArrayRequest
 from slurmsweep.slurm.resources import merge
 from slurmsweep.slurm.template import Template, load_template, normal_template_name
 from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
+from slurmsweep.state.lifecycle import SweepState, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from slurmsweep.state.fold import Submission
+    from slurmsweep.state.fold import Fold, Submission
     from slurmsweep.state.head import Slot
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.transaction import Transaction
     from slurmsweep.sweepfile.config import SweepConfig
 
 #: Seconds between two looks for an array whose submission was not answered: a hung controller shows it two later.
 _SECOND_LOOK = 3.0
+
+#: Why trials may be claimed again, in the journal.
+_AGAIN = "resubmit"
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,38 @@ class Wishes:
     template: str = "array"
     options: Mapping[str, str | bool] | None = None
     width: int | None = None
+
+
+@dataclass(frozen=True)
+class Errand:
+    """Jobs that ask for the same.
+
+    Attributes:
+        wishes: what they ask for.
+        count: trials they run, in all.
+        slots: what each of them is for; empty where each takes the next one there is.
+        again: next attempts of trials that ended: they may be claimed from the moment Slurm is asked for the jobs on,
+            and where it refuses these the trials are what they were.
+    """
+
+    wishes: Wishes
+    count: int
+    slots: tuple[Slot, ...] = ()
+    again: tuple[Slot, ...] = ()
+
+    def part(self, start: int, stop: int) -> Errand:
+        """Some of its trials."""
+        slots, stop = self.slots[start:stop], min(stop, self.count)
+        chosen = set(self.again)
+        again = tuple(slot for slot in slots if slot in chosen) if self.slots else self.again[start:stop]
+        return replace(self, count=stop - start, slots=slots, again=again)
+
+    def as_far_as(self, fold: Fold) -> Errand:
+        """Without trials that somebody else has given back, or taken, since it was planned."""
+        gone = {slot for slot in self.again if not may_be_given_back(fold, slot)}
+        slots = tuple(slot for slot in self.slots if slot not in gone)
+        again = tuple(slot for slot in self.again if slot not in gone)
+        return replace(self, count=self.count - len(gone), slots=slots, again=again)
 
 
 @dataclass(frozen=True)
@@ -108,37 +154,70 @@ def submit(store: SweepStore, count: int, wishes: Wishes) -> Handover:
         JobLimitError: there is no room for a single one.
         SchedulerError: Slurm refused or could not be asked; the arrays submitted before stay, and are in the journal.
     """
-    template = load_template(wishes.template)
-    agents = agents_of(template) or 1
-
-    def part(start: int, tasks: int) -> Submitted:
-        trials = min(tasks * agents, count - start * agents)
-        return _submit_array(store, array_request(store, trials, wishes, template), wishes)
-
-    options = job_options(wishes, store.manifest.config)
-    return _in_trials(_hand_over(-(-count // agents), limits.max_array_size(), options, part), count)
+    return send(store, Errand(wishes, count))
 
 
 def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> Handover:
     """Submit one agent for each of ``slots``, which runs that attempt and no other. Raises as :func:`submit`.
 
-    Attempts beyond the first must have been allowed before (:func:`slurmsweep.launch.reconcile.give_back`).
+    Attempts beyond the first must be allowed already (:func:`slurmsweep.launch.reconcile.give_back`).
     """
-    template = load_template(wishes.template)
+    return send(store, Errand(wishes, len(slots), tuple(slots)))
+
+
+def send_all(
+    store: SweepStore,
+    errands: Sequence[Errand],
+    *,
+    takes_up: bool = False,
+    tell: Callable[[Submitted], None] | None = None,
+) -> Handover:
+    """Send one errand after the other. Where there is no room for one, it and those after it are kept back.
+
+    Args:
+        store: of the sweep.
+        errands: in the order in which they take what room there is.
+        takes_up: a paused or ended sweep runs again with the first array that Slurm takes; else nothing is given back
+            there.
+        tell: called for each array that Slurm took.
+
+    Raises:
+        as :func:`submit`.
+    """
+    arrays: list[Submitted] = []
+    for place, errand in enumerate(errands):
+        try:
+            handed = send(store, errand, takes_up=takes_up)
+        except JobLimitError as error:
+            if not arrays:
+                raise
+            handed = Handover((), errand.count, str(error))
+        if tell:
+            for array in handed:
+                tell(array)
+        arrays += handed
+        if handed.kept_back:
+            later = sum(other.count for other in errands[place + 1 :])
+            return Handover(tuple(arrays), handed.kept_back + later, handed.why)
+    return Handover(tuple(arrays))
+
+
+def send(store: SweepStore, errand: Errand, *, takes_up: bool = False) -> Handover:
+    """Submit the jobs of one errand. Args and errors as :func:`send_all`."""
+    template = load_template(errand.wishes.template)
     agents = agents_of(template) or 1
 
-    def part(start: int, tasks: int) -> Submitted:
-        some = tuple(slots[start * agents : (start + tasks) * agents])
-        return _submit_array(store, array_request(store, len(some), wishes, template, some), wishes)
+    def part(start: int, tasks: int) -> Submitted | None:
+        return _submit_array(store, errand.part(start * agents, (start + tasks) * agents), template, takes_up=takes_up)
 
-    largest = min(limits.max_array_size(), MAX_SLOTS // agents)
-    options = job_options(wishes, store.manifest.config)
-    return _in_trials(_hand_over(-(-len(slots) // agents), largest, options, part), len(slots))
+    largest = min(limits.max_array_size(), MAX_SLOTS // agents) if errand.slots else limits.max_array_size()
+    options = job_options(errand.wishes, store.manifest.config)
+    return _in_trials(_hand_over(-(-errand.count // agents), largest, options, part), errand.count)
 
 
 def _in_trials(handed: Handover, count: int) -> Handover:
     """What was kept back, counted in trials and not in jobs."""
-    return replace(handed, kept_back=max(0, count - handed.trials))
+    return replace(handed, kept_back=max(0, count - handed.trials) if handed.kept_back else 0)
 
 
 def array_request(
@@ -193,20 +272,20 @@ def recover_submissions(store: SweepStore, sleep: Callable[[float], None] = time
     if not missing:
         return
     sleep(_SECOND_LOOK)
-    lost = [s for s in missing if not _recover(store, s.name, s.tasks)]
-    with store.transaction() as transaction:
-        still = {s.name for s in _unanswered(store)}  # its submitter may have got the answer meanwhile
-        for submission in lost:
-            if submission.name in still:
-                transaction.submit(submission.name, submission.tasks, "")
+    for submission in missing:
+        if not _recover(store, submission.name, submission.tasks):
+            _record_refusal(store, submission.name)
 
 
 def _unanswered(store: SweepStore) -> list[Submission]:
-    return [submission for submission in store.fold().submissions.values() if submission.job is None]
+    """Of this cluster: another one's arrays are not found here, whatever became of them."""
+    waiting = [submission for submission in store.fold().submissions.values() if submission.job is None]
+    here = site_name() if waiting else ""
+    return [submission for submission in waiting if not is_elsewhere(submission.cluster, here)]
 
 
 def _hand_over(
-    count: int, largest: int, options: Mapping[str, str | bool], part: Callable[[int, int], Submitted]
+    count: int, largest: int, options: Mapping[str, str | bool], part: Callable[[int, int], Submitted | None]
 ) -> Handover:
     """Submit ``count`` jobs in arrays of at most ``largest``: all that fits.
 
@@ -217,7 +296,8 @@ def _hand_over(
         count: 1 or more.
         largest: array that Slurm takes here.
         options: of the jobs.
-        part: submits so many from a position on. Raises JobLimitError where Slurm does not take them.
+        part: submits so many from a position on; None where there was nothing left to submit. Raises JobLimitError
+            where Slurm does not take them.
     """
     room = limits.room(options)
     if room.jobs == 0:
@@ -229,7 +309,8 @@ def _hand_over(
     while done < fits:
         tasks = min(size, fits - done)
         try:
-            arrays.append(part(done, tasks))
+            array = part(done, tasks)
+            arrays += [array] if array else []
             done += tasks
         except JobLimitError as error:
             fits = done + _may_still_fit(tasks, error, is_first=refusal is None)
@@ -251,18 +332,22 @@ def _may_still_fit(refused: int, error: JobLimitError, *, is_first: bool) -> int
     return min(refused - 1, (limits.free_in_cluster() or 0) // 2) if is_first else 0
 
 
-def _submit_array(store: SweepStore, request: ArrayRequest, wishes: Wishes) -> Submitted:
-    asked = {"time": executor.DEFAULT_TIME, **request.options}
+def _submit_array(store: SweepStore, errand: Errand, template: Template, *, takes_up: bool) -> Submitted | None:
+    """Announce an array, ask Slurm for it, and record the answer; None where there was nothing left to submit.
+
+    What is given back with it and what it takes up again hangs on the announced name: whoever records that Slurm
+    refused the array takes it back by that, and who is killed in between leaves an array without an answer, which
+    :func:`recover_submissions` asks for.
+    """
     with store.transaction() as transaction:
-        transaction.submit(
-            request.name,
-            request.tasks,
-            None,
-            asked,
-            normal_template_name(wishes.template),
-            wishes.options,
-            request.agents or 1,
-        )
+        fold = store.fold() if errand.again or takes_up else None
+        if fold:
+            errand = errand.as_far_as(fold)
+        is_ordered = bool(fold and fold.word and not takes_up)
+        if not errand.count or (errand.again and is_ordered):
+            return None
+        request = array_request(store, errand.count, errand.wishes, template, errand.slots)
+        _announce(transaction, fold, request, errand)
     try:
         job = executor.submit(request)
     except SubmissionUnknownError:
@@ -270,20 +355,77 @@ def _submit_array(store: SweepStore, request: ArrayRequest, wishes: Wishes) -> S
         if not job:
             raise
     except SchedulerError:
-        _record(store, request.name, request.tasks, "")
+        _record_refusal(store, request.name)
         raise
-    _record(store, request.name, request.tasks, job)
+    except StateUnwritableError:  # the script; nothing was submitted
+        with suppress(StateError):
+            _record_refusal(store, request.name)
+        raise
+    _record_job(store, request, errand, job)
     return Submitted(job, request.tasks, request.agents or 1)
 
 
-def _record(store: SweepStore, name: str, tasks: int, job: str) -> None:
+def _announce(transaction: Transaction, fold: Fold | None, request: ArrayRequest, errand: Errand) -> None:
+    resumes = fold.word if fold else None
+    if resumes:
+        transaction.order(SweepState.RUNNING)
+    transaction.submit(
+        request.name,
+        request.tasks,
+        None,
+        {"time": executor.DEFAULT_TIME, **request.options},
+        normal_template_name(errand.wishes.template),
+        errand.wishes.options,
+        request.agents or 1,
+        resumes,
+        site_name(),
+    )
+    if fold and errand.again:
+        before = {slot.trial: fold.trials[slot.trial].state for slot in errand.again}
+        transaction.retry(list(errand.again), before, _AGAIN, array=request.name)
+
+
+def _record_job(store: SweepStore, request: ArrayRequest, errand: Errand, job: str) -> None:
+    """Slurm took the array. Trials that were given back for it, and for no certain element, anybody may take now."""
     with store.transaction() as transaction:
-        transaction.submit(name, tasks, job)
+        transaction.submit(request.name, request.tasks, job)
+        if errand.again and not errand.slots:
+            fold = store.fold()
+            left = [slot for slot in errand.again if fold.trials[slot.trial].newest < slot.attempt]
+            transaction.retry(left, {slot.trial: TrialState.PENDING for slot in left}, _AGAIN)
+
+
+def _record_refusal(store: SweepStore, name: str) -> None:
+    """Slurm has no such array and never will: the sweep is what it was before that was announced.
+
+    Trials that somebody claimed meanwhile go on, and an order that was given since then stands.
+    """
+    with store.transaction() as transaction:
+        fold = store.fold()
+        known = fold.submissions[name]
+        if known.job is not None:  # its submitter got an answer after all
+            return
+        promised = [fold.trials[number] for number, attempt in known.again if fold.trials[number].newest < attempt]
+        transaction.withdrawn(
+            [trial.current.outcome.state for trial in promised if trial.current and trial.current.outcome]
+        )
+        transaction.submit(name, known.tasks, "")
+        if known.resumes and fold.word is None and fold.word_sequence < known.sequence:
+            transaction.order(SweepState(known.resumes))
+
+
+def may_be_given_back(fold: Fold, slot: Slot) -> bool:
+    """Whether the trial ended, did not finish, and that is its next attempt."""
+    trial = fold.trials.get(slot.trial)
+    if trial is None or trial.newest + 1 != slot.attempt:
+        return False
+    return trial.state.has_ended() and trial.state is not TrialState.FINISHED
 
 
 def _recover(store: SweepStore, name: str, tasks: int) -> str:
     """The array of that name, recorded; empty where Slurm has none (yet: a hung controller shows it seconds later)."""
     found = queue.find_by_name(name)
     if found:
-        _record(store, name, tasks, found[0])
+        with store.transaction() as transaction:
+            transaction.submit(name, tasks, found[0])
     return found[0] if found else ""

@@ -167,6 +167,15 @@ def next_wave(known: Known, wish: Learn) -> Wave:
     return _canaries(known, chosen, [s.value for s in times], [s.value for s in sizes if s.is_bound])
 
 
+def as_learnt(known: Known, wish: Learn) -> Wave:
+    """All open trials with what was learnt; no groups, and why, where trials that finished have shown nothing yet."""
+    times = time_samples(known.history, known.point)
+    if wish.time and all(sample.is_bound for sample in times):
+        ended = f"of {len(known.history)} trials that ended none finished" if known.history else "no trial has ended"
+        return Wave(Step.STUCK, reasons=(f"nothing is learnt yet: {ended}",), left=len(known.open))
+    return _rest(known, wish, times)
+
+
 def _canaries(known: Known, chosen: tuple[Slot, ...], seconds: Sequence[float], mib: Sequence[float]) -> Wave:
     """A few trials, with what was asked; or with twice what those before them had, none of which finished."""
     minutes = minutes_for(_CANARIES_AGAIN * max(seconds), known.bounds) if seconds else None

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
 from slurmsweep.errors import UsageError
 from slurmsweep.launch.start import agents_wanted
-from slurmsweep.launch.submit import job_options, submit_slots
+from slurmsweep.launch.submit import Errand, job_options, may_be_given_back, send
 from slurmsweep.launch.usage import Ledger
 from slurmsweep.launch.walltime import Bounds, Known, Learn
 from slurmsweep.slurm import accounting, executor, partitions
@@ -24,7 +24,7 @@ from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.launch.observe import Snapshot
     from slurmsweep.launch.submit import Submitted, Wishes
@@ -56,7 +56,14 @@ def what_to_learn(wishes: Wishes, canaries: int | None = None) -> tuple[Wishes, 
     return replace(wishes, options=kept), Learn("time" in learnt, "mem" in learnt, canaries)
 
 
-def gather(store: SweepStore, snapshot: Snapshot, wishes: Wishes, wish: Learn, count: int | None = None) -> Known:
+def gather(  # noqa: PLR0913, PLR0917 - all that there is to know
+    store: SweepStore,
+    snapshot: Snapshot,
+    wishes: Wishes,
+    wish: Learn,
+    count: int | None = None,
+    again: Sequence[Slot] = (),
+) -> Known:
     """All that the next wave rests on: the journal, scripts of waiting arrays, one sinfo call, for memory one sacct.
 
     Args:
@@ -65,39 +72,47 @@ def gather(store: SweepStore, snapshot: Snapshot, wishes: Wishes, wish: Learn, c
         wishes: without what is to be learnt.
         wish: what is to be learnt.
         count: open trials to consider; None for all.
+        again: next attempts of trials that ended, which are open as well; those that are not any more are left out.
 
     Raises:
         UsageError: the search has no end and there is no ``count``; an option is wrong.
         SchedulerUnavailableError: Slurm did not answer.
     """
     fold, config = snapshot.fold, store.manifest.config
-    wanted = agents_wanted(store, fold, count)
-    open_slots = list(islice(_open(store, fold, wanted, snapshot.unclaimed), wanted))
+    given_back = [slot for slot in again if may_be_given_back(fold, slot)]
+    wanted = agents_wanted(store, fold, count) + (len(given_back) if count is None else 0)
+    open_slots = list(islice(chain(given_back, _open(store, fold, wanted, snapshot.unclaimed)), wanted))
     jobs = {s.job for s in fold.submissions.values() if s.job}
     accounts = accounting.accounts(jobs)[0] if wish.mem else {}
-    ended, again = _worth_looking_at(fold, snapshot), [slot.trial for slot in open_slots if slot.attempt > 1]
-    ledger = Ledger(fold, snapshot.ended, accounts, among=[n for n in {*ended, *again} if n in fold.trials])
+    ended, begun = _worth_looking_at(fold, snapshot), [slot.trial for slot in open_slots if slot.attempt > 1]
+    ledger = Ledger(fold, snapshot.ended, accounts, among=[n for n in {*ended, *begun} if n in fold.trials])
     return Known(
         point=lambda number: search.parameters(config, number, store.manifest.sweep_id),
         open=open_slots,
         live=sum(snapshot.jobs.values()),
         history=[usages for number in ended if (usages := ledger.of(number))],
-        own={number: ledger.of(number) for number in again},
+        own={number: ledger.of(number) for number in begun},
         bounds=bounds_of(store, wishes),
     )
 
 
-def carry_out(store: SweepStore, wave: Wave, wishes: Wishes) -> Iterator[tuple[Group, Submitted]]:
+def carry_out(
+    store: SweepStore, wave: Wave, wishes: Wishes, again: Collection[Slot] = (), *, takes_up: bool = False
+) -> Iterator[tuple[Group, Submitted]]:
     """Submit the groups of a wave as one goes over them: one array for each, or more under Slurm's limits.
 
-    What was submitted before an error stays, and the next wave counts with it. A ``width`` is shared by the groups, by
+    Of their attempts those in ``again`` are given back with their jobs. What was submitted before an error stays, and
+    the next wave counts with it. A ``width`` is shared by the groups, by
     their sizes, each at least 1: Slurm knows no limit over several arrays.
 
     Raises: as :func:`submit.submit`.
     """
-    trials = sum(len(group.slots) for group in wave.groups)
+    ended, trials = set(again), sum(len(group.slots) for group in wave.groups)
     for group in wave.groups:
-        for array in submit_slots(store, group.slots, _with(wishes, group, len(group.slots) / trials)):
+        asked_for = _with(wishes, group, len(group.slots) / trials)
+        given_back = tuple(slot for slot in group.slots if slot in ended)
+        errand = Errand(asked_for, len(group.slots), group.slots, given_back)
+        for array in send(store, errand, takes_up=takes_up):
             yield group, array
 
 
@@ -162,10 +177,13 @@ def _worth_looking_at(fold: Fold, snapshot: Snapshot) -> list[int]:
     return sorted(chosen)
 
 
-def bounds_of(store: SweepStore, wishes: Wishes) -> Bounds:
-    """What is asked without learning, and the limits of the partition. One sinfo call; raises as :func:`gather`."""
+def bounds_of(store: SweepStore, wishes: Wishes, survey: partitions.Survey | None = None) -> Bounds:
+    """What is asked without learning, and the limits of the partition. One sinfo call, unless somebody made it.
+
+    Raises: as :func:`gather`.
+    """
     options = job_options(wishes, store.manifest.config)
-    partition = partitions.most(_text(options, "partition"))
+    partition = (survey or partitions.survey()).most(_text(options, "partition"))
     each = asked({"time": executor.DEFAULT_TIME, **options})
     warning = executor.warning_seconds(options)
     return Bounds(each.time, each.mem, partition.minutes, partition.mebibytes or None, warning)

@@ -78,6 +78,13 @@ _TABLE = {
 
 WORDS = tuple(_TABLE)
 
+#: Slurm's TIMEOUT of a job that had time left: its end was moved. A preempted job's grace is such a new end (22.05
+#: forgets why where the controller restarts meanwhile), and so is the end of a reservation. More time would not help.
+CUT_SHORT = "cut short"
+
+#: Seconds of its limit that a job must have had left for that: Slurm rounds a limit that was moved up to the minute.
+_NOT_THE_LIMIT = 90.0
+
 
 def meaning(word: str) -> Meaning:
     """What a word of squeue or sacct means; ``CANCELLED by 1000`` and ``COMPLETED+`` too.
@@ -98,9 +105,20 @@ def base_word(word: str) -> str:
     return word.split(" ", 1)[0].rstrip("+") if word else word
 
 
-def outcome(word: str, exit_code: int | None, signal: int | None) -> tuple[TrialState | None, str]:
-    """State and cause of a trial whose job ended with that word and exit status."""
+def outcome(
+    word: str, exit_code: int | None, signal: int | None, left: float | None = None
+) -> tuple[TrialState | None, str]:
+    """State and cause of a trial whose job ended with that word and exit status.
+
+    Args:
+        word: of squeue or sacct.
+        exit_code: of the batch script.
+        signal: that ended it.
+        left: seconds of its time limit that it did not use; None where that is not known.
+    """
     said = meaning(word)
+    if base_word(word) == "TIMEOUT" and left is not None and left > _NOT_THE_LIMIT:
+        return TrialState.PREEMPTED, CUT_SHORT
     if said.state is TrialState.FAILED and signal:
         return TrialState.CRASHED, f"signal {signal}"
     if said.state is TrialState.FAILED:

@@ -11,8 +11,8 @@ from slurmsweep.slurm.resources import minutes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Name (the default one with a star), time limit, MiB of its nodes (with a plus where they differ).
-_FORMAT = "%P|%l|%m"
+#: A line a node and partition: the node; then the partition (the default one with a star), its limit, the node's MiB.
+_FORMAT = "%N|%P|%l|%m"
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,32 @@ class Partition:
     is_default: bool = False
 
 
-def most(wanted: str | None) -> Partition:
-    """What one of the wanted partitions (comma-separated; None: the default one) gives at most.
+@dataclass(frozen=True)
+class Survey:
+    """What sinfo says of the cluster.
 
-    Slurm starts such a job in one of them: what is in the limits of all of them can start in any, so the least stands.
-
-    Raises:
-        SchedulerUnavailableError: sinfo did not answer.
+    Attributes:
+        partitions: one of each kind of node that a partition has.
+        nodes: how many the cluster has.
     """
-    return choose(list(parse_sinfo(answer("sinfo", "-h", "-e", "-o", _FORMAT))), wanted)
+
+    partitions: tuple[Partition, ...] = ()
+    nodes: int = 0
+
+    def most(self, wanted: str | None) -> Partition:
+        """What one of the wanted partitions (comma-separated; None: the default one) gives at most.
+
+        Slurm starts such a job in one of them: what is in the limits of all of them can start in any, so the least
+        stands.
+        """
+        return choose(list(self.partitions), wanted)
 
 
-def count_nodes() -> int:
-    """Nodes of the cluster. Raises SchedulerUnavailableError: sinfo did not answer."""
-    return len({line.strip() for line in answer("sinfo", "-h", "-N", "-o", "%N").splitlines() if line.strip()})
+def survey() -> Survey:
+    """Partitions and nodes, by one sinfo call. Raises SchedulerUnavailableError: sinfo did not answer."""
+    lines = [line.strip() for line in answer("sinfo", "-h", "-N", "-o", _FORMAT).splitlines() if "|" in line]
+    kinds = dict.fromkeys(line.partition("|")[2] for line in lines)
+    return Survey(tuple(parse_sinfo("\n".join(kinds))), len({line.partition("|")[0] for line in lines}))
 
 
 def choose(partitions: list[Partition], wanted: str | None) -> Partition:

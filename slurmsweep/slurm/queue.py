@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.slurm.cluster import site_name
 from slurmsweep.slurm.commands import answer, available, call, first_line, installed
 from slurmsweep.slurm.jobstates import base_word, meaning, outcome
+from slurmsweep.slurm.resources import minutes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -32,10 +34,12 @@ __all__ = [
     "release",
 ]
 
-#: Array job, index, plain id, state, exit code, node or reason, restarts. One character between fields that no field
-#: has.
-_SQUEUE_FORMAT = "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,exit_code:|,NodeList:|,RestartCnt:|,Name:200"
-_SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason"
+#: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has.
+_SQUEUE_FORMAT = (
+    "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,exit_code:|,NodeList:|,RestartCnt:|,Name:200|,Reason:|,TimeLimit:|,"
+    "TimeUsed:|,Cluster:|"
+)
+_SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason,TimelimitRaw,ElapsedRaw,Cluster"
 
 #: What scontrol says of jobs that run or are over, and beside it (22.05).
 _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "slurm_suspend error")
@@ -69,6 +73,7 @@ class TaskReport:
         exit_code: of the batch script; None while it is alive.
         node: where it runs or ran; empty before.
         source: squeue or sacct.
+        reason: why it waits, in Slurm's words; squeue alone tells.
     """
 
     word: str
@@ -79,6 +84,7 @@ class TaskReport:
     node: str
     source: str
     waits: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,15 +94,24 @@ class Answer:
     Attributes:
         tasks: one report a job; those nobody knows any more are absent.
         accounting: what became of sacct: ``used``, ``not needed``, ``off``, or the words it failed with.
+        cluster: whose answer it is, by Slurm's name of itself; empty where it is not known, or does not matter.
     """
 
     tasks: Mapping[TaskRef, TaskReport]
     accounting: str
+    cluster: str = ""
 
     @property
     def failed(self) -> bool:
         """Whether accounting should have been able to tell, and did not: nothing follows from its silence."""
         return self.accounting not in ("used", "not needed", "off")
+
+    def lags(self, ref: TaskRef) -> bool:
+        """Whether accounting knows the array of an element, and not yet its elements: then its silence says nothing.
+
+        For some seconds one of them stands there as a job of its own, under the array's id.
+        """
+        return ref.task is not None and ref not in self.tasks and TaskRef(ref.job) in self.tasks
 
 
 def ask(jobs: Iterable[str], wanted: Collection[TaskRef] = ()) -> Answer:
@@ -113,11 +128,13 @@ def ask(jobs: Iterable[str], wanted: Collection[TaskRef] = ()) -> Answer:
         SchedulerUnavailableError: squeue did not answer.
     """
     live = dict(parse_squeue(_squeue(sorted({*jobs, *(ref.job for ref in wanted)}))))
-    forgotten = sorted({ref.job for ref in wanted if ref not in live})
+    over = [ref for ref in wanted if ref not in live or not live[ref].alive]
+    cluster = site_name() if over else ""
+    forgotten = sorted({ref.job for ref in over if ref not in live})
     if not forgotten:
-        return Answer(live, "not needed")
+        return Answer(live, "not needed", cluster)
     text, accounting = _sacct(forgotten)
-    return Answer({**dict(parse_sacct(text)), **live}, accounting)
+    return Answer({**dict(parse_sacct(text)), **live}, accounting, cluster)
 
 
 def find_by_name(name: str) -> list[str]:
@@ -213,8 +230,9 @@ def parse_squeue(text: str) -> Iterator[tuple[TaskRef, TaskReport]]:
         if len(fields) < 8:
             continue
         array, index, job, word, status, node = fields[:6]
+        reason, limit, used = [*fields[8:], "", "", ""][:3]
         ref = TaskRef(array, int(index)) if index.isdecimal() else TaskRef(job)
-        yield ref, _report(word, status, node, "squeue")
+        yield ref, replace(_report(word, status, node, "squeue", _left(limit, used)), reason=reason)
 
 
 def parse_sacct(text: str) -> Iterator[tuple[TaskRef, TaskReport]]:
@@ -228,7 +246,9 @@ def parse_sacct(text: str) -> Iterator[tuple[TaskRef, TaskReport]]:
         if len(fields) < 4:
             continue
         name, word, status, node = fields[:4]
-        report = _report(word, status, "" if node == "None assigned" else node, "sacct")
+        limit, used = [*fields[5:], "", ""][:2]
+        left = int(limit) * 60 - int(used) if limit.isdecimal() and used.isdecimal() else None
+        report = _report(word, status, "" if node == "None assigned" else node, "sacct", left)
         for ref in _refs(name):
             yield ref, report
 
@@ -246,13 +266,22 @@ def _refs(name: str) -> Iterator[TaskRef]:
             yield from (TaskRef(job, n) for n in range(int(first), int(stop[0] if stop else first) + 1))
 
 
-def _report(word: str, status: str, node: str, source: str) -> TaskReport:
+def _report(word: str, status: str, node: str, source: str, left: float | None) -> TaskReport:
     said = meaning(word)
     if said.alive:
         return TaskReport(base_word(word), True, None, "", None, node, source, said.waits)
     code, signal = _exit_status(status)
-    state, cause = outcome(word, code, signal)
+    state, cause = outcome(word, code, signal, left)
     return TaskReport(base_word(word), False, state, cause, code, node, source)
+
+
+def _left(limit: str, used: str) -> float | None:
+    """Seconds between ``10:00`` that a job may run and ``0:35`` that it ran; None where one of them is no time."""
+    try:
+        most, so_far = minutes(limit), minutes(used)
+    except ValueError:
+        return None
+    return None if most is None or so_far is None else (most - so_far) * 60
 
 
 def _exit_status(text: str) -> tuple[int, int]:

@@ -40,6 +40,10 @@ class Submission:
         template: of its batch script; None where the record does not say.
         wishes: those of the options that stood on the command line.
         agents: that each element runs side by side.
+        again: trial and attempt of what was given back for it: it may be claimed unless Slurm refused the array.
+        resumes: what the sweep was (paused, finished, canceled) until it ran again for this array; None where it ran.
+        sequence: of its first record; -1 where that was not seen.
+        cluster: Slurm's name of itself where it was submitted; empty where the record does not say.
     """
 
     name: str
@@ -49,6 +53,10 @@ class Submission:
     template: str | None = None
     wishes: dict[str, str | bool] = field(default_factory=dict)
     agents: int = 1
+    again: list[tuple[int, int]] = field(default_factory=list)
+    resumes: str | None = None
+    sequence: int = -1
+    cluster: str = ""
 
 
 @dataclass
@@ -112,8 +120,8 @@ class Fold:
 
     def waiting(self) -> list[Slot]:
         """Retries that were allowed and that nobody claimed, by number."""
-        found = (t for t in self.trials.unsettled() if t.allowed > t.newest)
-        return [Slot(t.number, t.allowed) for t in found]
+        found = (t for t in self.trials.unsettled() if t.open_to > t.newest)
+        return [Slot(t.number, t.open_to) for t in found]
 
     def passed_over(self) -> list[Slot]:
         """First attempts of trials below the next new one of which no record speaks: their makers died before it."""
@@ -182,6 +190,9 @@ def _void(state: Fold, record: Record) -> None:
 
 
 def _retry(state: Fold, record: Record) -> None:
+    if record.get("for"):
+        _promise(state, record["for"], [tuple(pair) for pair in record["t"]])
+        return
     for number, attempt in record["t"]:
         trial = state.trial(number)
         trial.allowed = max(trial.allowed, attempt)
@@ -189,11 +200,36 @@ def _retry(state: Fold, record: Record) -> None:
             trial.deleted = max(trial.deleted, attempt - 1)
 
 
+def _promise(state: Fold, name: str, slots: list[tuple[int, int]]) -> None:
+    """What is given back for an array, as long as Slurm has not refused that."""
+    known = state.submissions.setdefault(name, Submission(name, 0))
+    known.again += slots
+    for number, attempt in slots:
+        # known to whoever reads the end of the journal alone: else the trial would look as if it had never begun
+        state.attempt(Slot(number, attempt - 1))
+    _keep_promise(state, known, slots)
+
+
+def _keep_promise(state: Fold, known: Submission, slots: list[tuple[int, int]]) -> None:
+    for number, attempt in slots:
+        promised = state.trial(number).promised
+        if known.job == "":
+            promised.pop(known.name, None)
+            state.trials.settle(number)
+        else:
+            promised[known.name] = attempt
+
+
 def _submit(state: Fold, record: Record) -> None:
-    new = Submission(record["name"], record["tasks"], agents=record.get("agents", 1))
-    known = state.submissions.setdefault(record["name"], new)
+    known = state.submissions.setdefault(record["name"], Submission(record["name"], record["tasks"]))
+    known.tasks = record["tasks"]
+    known.agents = record.get("agents", known.agents)
+    known.cluster = record.get("cluster", known.cluster)
     if record.get("job") is not None:
         known.job = record["job"]
+        _keep_promise(state, known, known.again)
+    else:
+        known.resumes, known.sequence = record.get("resumes"), record.get("h", {}).get("s", -1)
     if record.get("asked") is not None:
         known.asked, known.template = record["asked"], record.get("template")
         known.wishes = record.get("wishes", {})

@@ -31,7 +31,7 @@ from slurmsweep.state.trials import Trials
 if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 2"
+_FORMAT = "slurmsweep fold 3"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20
@@ -145,11 +145,11 @@ def _trial_to_json(trial: Trial) -> list[Any]:
         ]
         for attempt in trial.attempts.values()
     ]
-    return [trial.number, trial.allowed, trial.deleted, attempts]
+    return [trial.number, trial.allowed, trial.deleted, attempts, trial.promised]
 
 
 def _trial_from_json(data: list[Any]) -> Trial:
-    number, allowed, deleted, rows = data
+    number, allowed, deleted, rows, promised = data
     attempts = {}
     for count, token, owner, claimed, outcome, void, rivals in rows:
         attempts[count] = Attempt(
@@ -161,4 +161,4 @@ def _trial_from_json(data: list[Any]) -> Trial:
             void,
             rivals,
         )
-    return Trial(number, attempts, allowed, deleted)
+    return Trial(number, attempts, allowed, deleted, promised)

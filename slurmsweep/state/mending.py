@@ -67,6 +67,22 @@ class LastRound:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Before:
+    """What a sweep had of mending before it was asked for anew.
+
+    Attributes:
+        files: content of its settings, which are the first, and its reports, by path; None where there was no file.
+    """
+
+    files: dict[str, bytes | None]
+
+    @property
+    def mended_itself(self) -> bool:
+        """Whether it did so before."""
+        return next(iter(self.files.values())) is not None
+
+
 class Mending:
     """The files of one sweep.
 
@@ -85,12 +101,23 @@ class Mending:
             return None
         return Settings(**{key: document[key] for key in Settings.__dataclass_fields__ if key in document})
 
-    def ask_for(self, settings: Settings) -> None:
-        """From now on the sweep mends itself so. Raises StateUnwritableError."""
+    def ask_for(self, settings: Settings) -> Before:
+        """From now on the sweep mends itself so; what there was before. Raises StateError."""
         durable.ensure_folder(self._place.mend, self._access)
+        reports = (self._place.report_text, self._place.report_json)
+        before = Before({path: read_plain_file(path) for path in (self._place.mend_settings, *reports)})
         self.change(settings)
-        for report in (self._place.report_text, self._place.report_json):
+        for report in reports:
             durable.remove_file(report)  # it will not be the last word
+        return before
+
+    def undo(self, before: Before) -> None:
+        """What was asked for last was refused. Raises StateUnwritableError."""
+        for path, content in before.files.items():
+            if content is None:
+                durable.remove_file(path)
+            else:
+                durable.replace(path, content, self._access)
 
     def change(self, settings: Settings) -> None:
         """Whatever is submitted later is submitted so. Raises StateUnwritableError."""

@@ -292,7 +292,7 @@ class _Table(Generic[T]):
 
 def _is_plain(trial: Trial, attempt: Attempt, owner: Owner, token: str) -> bool:
     """Whether the columns can hold the trial's whole story: one attempt that was claimed and ended, nothing odd."""
-    if len(trial.attempts) != 1 or trial.allowed != 1 or attempt.void or attempt.rivals:
+    if len(trial.attempts) != 1 or trial.allowed != 1 or trial.promised or attempt.void or attempt.rivals:
         return False
     return bool(_TOKEN.fullmatch(token)) and max(owner.pid, owner.start, owner.restart) < _LARGEST
 

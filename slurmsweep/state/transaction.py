@@ -14,7 +14,7 @@ from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from slurmsweep.state.journal import Record
     from slurmsweep.state.outcome import Outcome
@@ -87,19 +87,26 @@ class Transaction:
             self._retry(again, "never started")
 
     def retry(
-        self, slots: list[Slot], before: dict[int, TrialState | None], why: str, *, assigned: bool = False
+        self,
+        slots: list[Slot],
+        before: Mapping[int, TrialState | None],
+        why: str,
+        *,
+        assigned: bool = False,
+        array: str = "",
     ) -> None:
         """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now.
 
         With ``assigned`` each gets a job of its own: the head does not offer them to others, who find them only when
-        nothing else is left.
+        nothing else is left. With ``array``, the name of one, that is so until Slurm refuses it.
         """
         for start in range(0, len(slots), _SLOTS_PER_RECORD):
             batch = slots[start : start + _SLOTS_PER_RECORD]
             for slot in batch:
                 self.head = self.head.moved(before[slot.trial], TrialState.PENDING)
-            if assigned:
-                self._queue("retry", t=[[slot.trial, slot.attempt] for slot in batch], why=why)
+            if assigned or array:
+                condition = {"for": array} if array else {}
+                self._queue("retry", t=[[slot.trial, slot.attempt] for slot in batch], why=why, **condition)
             else:
                 self._retry(batch, why)
 
@@ -128,19 +135,28 @@ class Transaction:
         template: str | None = None,
         wishes: Mapping[str, str | bool] | None = None,
         agents: int = 1,
+        resumes: SweepState | None = None,
+        cluster: str = "",
     ) -> None:
         """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
 
         The first of its records says what is asked for (:class:`~slurmsweep.state.fold.Submission`): who submits its
         trials again has to know; and how many agents each of its elements runs side by side. Options that would make
-        the record too long are left out.
+        the record too long are left out. ``resumes`` is what the sweep was before it ran again for this array.
         """
         said: dict[str, Any] = {}
         if asked is not None:
             said = {"asked": _short(asked), "template": template, "wishes": _short(wishes or {})}
         if agents != 1:
             said["agents"] = agents
+        said |= {"resumes": resumes.value} if resumes else {}
+        said |= {"cluster": cluster} if cluster else {}
         self._queue("submit", name=name, tasks=tasks, job=job, **said)
+
+    def withdrawn(self, states: Iterable[TrialState]) -> None:
+        """Trials given back for an array which Slurm refused are again what they were: with the record that says so."""
+        for state in states:
+            self.head = self.head.moved(TrialState.PENDING, state)
 
     def order(self, word: SweepState) -> None:
         """A person paused, resumed (running), stopped (finished) or canceled the sweep."""

@@ -43,7 +43,9 @@ class Trial:
     Attributes:
         number: 0.. in the sweep.
         attempts: by number. An attempt is here once any record speaks of it.
-        allowed: the highest attempt number that may be claimed.
+        allowed: the highest attempt number that may be claimed, whatever becomes of a submission.
+        promised: attempt numbers that may be claimed, by the name of the array they were given back for; of one that
+            Slurm refused there is none.
         deleted: a person took back the attempts up to this one, also where they finished.
     """
 
@@ -51,6 +53,12 @@ class Trial:
     attempts: dict[int, Attempt] = field(default_factory=dict)
     allowed: int = 1
     deleted: int = 0
+    promised: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def open_to(self) -> int:
+        """The highest attempt number that may be claimed now."""
+        return max(self.allowed, *self.promised.values()) if self.promised else self.allowed
 
     @property
     def current(self) -> Attempt | None:
@@ -67,7 +75,7 @@ class Trial:
     def state(self) -> TrialState:
         """Pending while an allowed attempt waits for its claim; else the word of the newest attempt."""
         current = self.current
-        if current is None or self.allowed > self.newest:
+        if current is None or self.open_to > self.newest:
             return TrialState.PENDING
         return current.outcome.state if current.outcome else TrialState.RUNNING
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
+#: Real programs for templates that are otherwise tried with stand-ins; tests themselves see none of these variables.
+REAL_TORCHRUN = os.environ.get("SLURMSWEEP_TEST_TORCHRUN") or shutil.which("torchrun")
+REAL_IMAGE = os.environ.get("SLURMSWEEP_TEST_IMAGE")
+
 SCRIPT = "import sys; print('trained with', *sys.argv[1:])"
 
 #: A trial that writes what it sees of its environment, and what the history then holds.
@@ -213,6 +217,7 @@ def test_apptainer_runs_the_trials_command_and_not_the_agent_inside(create, subm
         ("conda", {}, "SLURMSWEEP_CONDA_ENV is not set"),
         ("conda", {"SLURMSWEEP_CONDA_ENV": "x", "CONDA_EXE": "/nowhere"}, "there is no conda on"),
         ("modules", {}, "SLURMSWEEP_MODULES is not set"),
+        ("torchrun", {"SLURMSWEEP_TORCHRUN": "/nowhere"}, "there is no /nowhere on"),
         ("apptainer", {}, "SLURMSWEEP_IMAGE is not set"),
         ("apptainer", {"SLURMSWEEP_IMAGE": "x", "PATH": "/nowhere"}, "there is neither apptainer nor singularity"),
     ],
@@ -310,6 +315,80 @@ def test_a_killed_agent_of_several_nodes_leaves_no_rank_behind(cluster, create, 
     os.kill(json.loads(owner.read_text())["owner"]["pid"], 9)
 
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in ranks))
+
+
+#: Stands in for torchrun where there is none: it starts the processes of one node, and notes what it was asked.
+TORCHRUN = """\
+#!/bin/bash
+echo "$*" >>torchrun-called
+for word; do
+    case $word in
+        --nnodes=*) nodes=${word#*=} ;;
+        --nproc-per-node=*) processes=${word#*=} ;;
+        --no-python) shift; break ;;
+    esac
+    shift
+done
+export WORLD_SIZE=$((nodes * processes)) MASTER_ADDR=unknown MASTER_PORT=0
+code=0
+for LOCAL_RANK in $(seq 0 $((processes - 1))); do
+    export LOCAL_RANK RANK=$((SLURM_NODEID * processes + LOCAL_RANK))
+    "$@" || code=1
+done
+exit $code
+"""
+
+
+@pytest.mark.parametrize("kind", ["stand-in", "real"])
+def test_torchrun_gives_all_processes_of_a_trial_its_parameters(create, submit, finished, tmp_path, kind):
+    if kind == "real" and not REAL_TORCHRUN:
+        pytest.skip("there is no torchrun here: put it on the PATH, or name it by SLURMSWEEP_TEST_TORCHRUN")
+    torchrun = REAL_TORCHRUN if kind == "real" else str(program(tmp_path / "bin" / "torchrun", TORCHRUN))
+    sweep = create(SHOWS, trials=1)
+
+    # the nodes of this cluster are names that no resolver knows, all of one machine
+    host = {"SLURMSWEEP_RDZV_HOST": "127.0.0.1"} if kind == "real" else {}
+    submit(sweep, "torchrun", SLURMSWEEP_TORCHRUN=torchrun, SLURMSWEEP_NPROC="2", **host)
+    finished(sweep, 1)
+
+    ranks = [json.loads((tmp_path / f"seen-0-{rank}").read_text()) for rank in range(4)]
+    assert [(r["LOCAL_RANK"], r["WORLD_SIZE"], r["x"]) for r in ranks] == [(str(n % 2), "4", 1) for n in range(4)]
+    assert len({rank["node"] for rank in ranks}) == 2
+    assert [ranks[0]["node"], ranks[2]["node"]] == [ranks[1]["node"], ranks[3]["node"]]
+    [history] = (tmp_path / "wandb" / f"sweep-{sweep}").glob("trials/0/0/1/history.jsonl")
+    rows = [json.loads(line) for line in history.read_text().splitlines()]
+    assert [row["rank"] for row in rows if "rank" in row] == [0]
+    if kind == "stand-in":
+        job = int(ranks[0]["SLURM_JOB_ID"])
+        endpoint = f"{ranks[0]['node']}:{15000 + job % 15000}"
+        asked = f"--nnodes=2 --nproc-per-node=2 --max-restarts=0 --rdzv-backend=c10d --rdzv-endpoint={endpoint}"
+        calls = (tmp_path / "torchrun-called").read_text().splitlines()
+        assert len(calls) == 2
+        assert all(call.startswith(f"{asked} --rdzv-id={job} --no-python /usr/bin/env python") for call in calls)
+
+
+def test_conda_activates_an_environment_of_the_real_one(create, submit, finished, on_cluster, tmp_path):
+    conda = os.environ.get("CONDA_EXE") or shutil.which("conda")
+    if not conda:
+        pytest.skip("there is no conda here: put it on the PATH, or name it by CONDA_EXE")
+    subprocess.run([conda, "create", "--yes", "--offline", "--prefix", tmp_path / "env"], check=True)
+    sweep = create("import os; print('prefix', os.environ['CONDA_PREFIX'])", trials=1)
+
+    submit(sweep, "conda", SLURMSWEEP_CONDA_ENV=str(tmp_path / "env"), CONDA_EXE=conda)
+
+    finished(sweep, 1)
+    assert f"prefix {tmp_path / 'env'}" in on_cluster("logs", sweep, "0").stdout
+
+
+def test_apptainer_runs_the_command_in_a_real_image(create, submit, finished, on_cluster):
+    if not (shutil.which("apptainer") or shutil.which("singularity")) or not REAL_IMAGE:
+        pytest.skip("there is no apptainer here, or SLURMSWEEP_TEST_IMAGE names no image with a python in it")
+    sweep = create("import os; print('inside', os.environ['APPTAINER_CONTAINER'])", trials=1)
+
+    submit(sweep, "apptainer", SLURMSWEEP_IMAGE=REAL_IMAGE)
+
+    finished(sweep, 1)
+    assert "inside " in on_cluster("logs", sweep, "0").stdout
 
 
 #: Trials that wait for the file ``go``, and save a checkpoint when they are asked to stop.

@@ -135,6 +135,43 @@ def test_where_every_canary_fails_the_rest_is_not_submitted(cluster, on_cluster,
     assert done.stderr.count("submitted job") == 1
 
 
+def test_what_is_run_again_gets_what_the_finished_trials_have_shown(cluster, on_cluster, slurm, write_sweep, tmp_path):
+    (tmp_path / "go").touch()
+    sweep = on_cluster("create", str(write_sweep(SCRIPT, PARAMETERS))).stdout.strip()
+    store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}"))
+    points = {t["number"]: t["params"] for t in trials(on_cluster, sweep)}
+    cut = [n for n, point in points.items() if point["lr"] == 4]
+
+    def end(number, state, cause="") -> None:
+        claim = store.claim_slot(Owner("elsewhere", 1, 1, "b"), Slot(number, 1))
+        store.finish(claim, Outcome(state, cause, seconds=120.0 * points[number]["epochs"], ended=1.0))
+
+    for number in cut:
+        end(number, TrialState.CRASHED, "timeout")
+    early = on_cluster("resubmit", sweep, "--time", "auto")
+    for number in points.keys() - cut:
+        end(number, TrialState.FINISHED)
+    planned = on_cluster("resubmit", sweep, "--time", "auto", "--dry-run", "--json")
+    done = on_cluster("resubmit", sweep, "--time", "auto", "--sbatch", "hold", "--json")
+
+    assert (early.returncode, "nothing is learnt yet: of 3 trials that ended none finished" in early.stderr) == (
+        2,
+        True,
+    )
+    asked = [(group["minutes"], len(group["trials"])) for group in json.loads(planned.stdout)["groups"]]
+    assert [trials for _, trials in asked] == [1, 1, 1]
+    # each was cut off at 120 s an epoch: half as much again at least, and two minutes
+    assert all(minutes >= least for (minutes, _), least in zip(asked, (5, 32, 152), strict=True))
+    assert "time by epochs" in planned.stderr
+    limits = []
+    for array in json.loads(done.stdout)["arrays"]:
+        limits += slurm("squeue", "-h", "-j", array["job"], "-o", "%l").split()
+        slurm("scontrol", "release", array["job"])
+    assert len(limits) == 3
+    wait_until(lambda: all(t["state"] == "finished" for t in trials(on_cluster, sweep)))
+    assert on_cluster("check", sweep).returncode == 0
+
+
 def test_without_accounting_all_that_agents_and_submissions_say_is_there(
     cluster_without_accounting, slurmsweep, write_sweep, tmp_path
 ):

@@ -15,8 +15,9 @@ from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, Submissi
 from slurmsweep.launch import alarms as alarming
 from slurmsweep.launch import elements, mend, observe
 from slurmsweep.launch import submit as submitting
-from slurmsweep.launch.mend import attendance, begin, submit_minded
+from slurmsweep.launch.minding import attendance, begin, submit_minded
 from slurmsweep.launch.setting import change_waiting
+from slurmsweep.launch.submit import Errand, Wishes
 from slurmsweep.slurm import limits, partitions, queue
 from slurmsweep.slurm.alarms import Alarm, When
 from slurmsweep.slurm.incarnations import Incarnations, parse_incarnations
@@ -99,13 +100,12 @@ def slurm(monkeypatch):
     for module in (queue, observe.queue, elements.queue):
         monkeypatch.setattr(module, "ask", played.ask)
     monkeypatch.setattr(queue, "cancel", played.cancel)
-    monkeypatch.setattr(partitions, "answer", lambda *argv: "n1\nn2\n" if "-N" in argv else "main*|1-00:00:00|16000\n")
+    monkeypatch.setattr(partitions, "answer", lambda *argv: "n1|main*|1-00:00:00|16000\nn2|main*|1-00:00:00|16000\n")
     monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
     monkeypatch.setattr(limits, "room", lambda options: Room())
     monkeypatch.setattr(alarming.alarms, "submit", played.submit_alarm)
     monkeypatch.setattr(alarming.alarms, "find", played.find)
     monkeypatch.setattr(alarming.changes, "change_job", played.change_job)
-    monkeypatch.setattr(mend, "failed_launches", lambda arrays: [])
     monkeypatch.setattr(mend, "count_incarnations", lambda jobs: Incarnations({"NODE_FAIL": 2}, "used"))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     return played
@@ -133,7 +133,7 @@ def held(store, slurm, **kwargs):
 def test_both_alarms_have_their_places_before_the_first_array_does(slurm, make_store):
     store = make_store(4)
 
-    handed, _ = submit_minded(store, Settings(every=30), 4, submitting.Wishes())
+    handed, _ = submit_minded(store, Settings(every=30), [Errand(Wishes(), 4)])
 
     [array] = handed
     assert all(int(alarm) < int(array.job) for alarm in slurm.alarms)
@@ -149,7 +149,7 @@ def test_a_refused_submission_leaves_no_supervisor_behind(slurm, make_store, mon
     monkeypatch.setattr(submitting.executor, "submit", refuse)
 
     with pytest.raises(SubmissionRefusedError, match="qos"):
-        submit_minded(store, Settings(), 4, submitting.Wishes())
+        submit_minded(store, Settings(), [Errand(Wishes(), 4)])
 
     assert slurm.waiting() == {}
 
@@ -158,7 +158,7 @@ def test_what_finds_no_room_at_all_is_left_to_the_supervisor(slurm, make_store):
     store = make_store(4)
     slurm.room = 0
 
-    handed, _ = submit_minded(store, Settings(), 4, submitting.Wishes())
+    handed, _ = submit_minded(store, Settings(), [Errand(Wishes(), 4)])
 
     assert (handed.kept_back, handed.trials) == (4, 0)
     assert slurm.waiting() == {"clock": When(seconds=600)}
@@ -166,7 +166,7 @@ def test_what_finds_no_room_at_all_is_left_to_the_supervisor(slurm, make_store):
 
 def test_a_round_runs_failed_trials_again_and_the_next_one_waits_for_them(slurm, make_store, monkeypatch):
     store = make_store(3)
-    submit_minded(store, Settings(), 3, submitting.Wishes())
+    submit_minded(store, Settings(), [Errand(Wishes(), 3)])
     run_trials(store, slurm.arrays[0][0], [TrialState.FINISHED, TrialState.FAILED, TrialState.FINISHED])
     slurm.end(slurm.arrays[0][0])
     as_supervisor(monkeypatch, slurm)
@@ -182,7 +182,7 @@ def test_a_round_runs_failed_trials_again_and_the_next_one_waits_for_them(slurm,
 def test_what_a_limit_kept_back_is_submitted_by_the_supervisor(slurm, make_store):
     store = make_store(10)
     slurm.room = 4
-    submit_minded(store, Settings(), 10, submitting.Wishes())
+    submit_minded(store, Settings(), [Errand(Wishes(), 10)])
     assert sum(tasks for _, tasks in slurm.arrays) == 4
     slurm.room = 5
 
@@ -199,7 +199,7 @@ def test_what_a_limit_kept_back_is_submitted_by_the_supervisor(slurm, make_store
 
 def test_at_the_end_there_is_a_report_and_no_supervisor(slurm, make_store, monkeypatch):
     store = make_store(2)
-    submit_minded(store, Settings(), 2, submitting.Wishes())
+    submit_minded(store, Settings(), [Errand(Wishes(), 2)])
     run_trials(store, slurm.arrays[0][0], [TrialState.FINISHED] * 2)
     slurm.end(slurm.arrays[0][0])
     as_supervisor(monkeypatch, slurm)
@@ -251,6 +251,46 @@ def test_while_a_supervisor_works_the_next_one_waits_for_its_end(slurm, make_sto
     held(store, slurm)
 
     assert seen == [{"clock": When(seconds=3600), "mend": When((ME,), 30)}]
+
+
+def test_what_a_node_could_not_start_is_released(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    submit_minded(store, Settings(), [Errand(Wishes(), 2)])
+    ref = TaskRef(slurm.arrays[0][0], 1)
+    held_by_slurm = TaskReport("PENDING", True, None, "", None, "", "squeue", True, "launch failed requeued held")
+    slurm.alive[ref] = held_by_slurm
+    released = []
+    monkeypatch.setattr(queue, "release", released.append)
+
+    _, said = held(store, slurm)
+
+    assert released == [[str(ref)]]
+    assert f"released after a failed launch: jobs {ref}" in said
+
+
+def test_a_round_asks_for_the_jobs_once(slurm, make_store, monkeypatch):
+    store = make_store(3)
+    submit_minded(store, Settings(), [Errand(Wishes(), 3)])
+    run_trials(store, slurm.arrays[0][0], [TrialState.FINISHED, TrialState.FAILED])
+    slurm.alive = {ref: report for ref, report in slurm.alive.items() if ref.task == 2}
+    as_supervisor(monkeypatch, slurm)
+    asked = {"jobs": 0, "names": 0, "changed": 0}
+
+    def counting(name, ask):
+        def count(*args):
+            asked[name] += 1
+            return ask(*args)
+
+        return count
+
+    monkeypatch.setattr(queue, "ask", counting("jobs", slurm.ask))
+    monkeypatch.setattr(alarming.alarms, "find", counting("names", slurm.find))
+    monkeypatch.setattr(alarming.changes, "change_job", counting("changed", slurm.change_job))
+
+    held(store, slurm)
+
+    assert len(slurm.arrays) == 2
+    assert asked == {"jobs": 1, "names": 1, "changed": 3}  # the clock once, the other one twice
 
 
 def test_two_chains_of_supervisors_become_one(slurm, make_store):
@@ -320,7 +360,7 @@ def test_a_node_that_may_not_submit_is_said_so(slurm, make_store):
 
 def test_jobs_that_never_get_to_a_trial_are_not_submitted_for_ever(slurm, make_store):
     store = make_store(3)
-    submit_minded(store, Settings(), 3, submitting.Wishes())
+    submit_minded(store, Settings(), [Errand(Wishes(), 3)])
     for _ in range(4):
         for job, _tasks in slurm.arrays:
             slurm.end(job)
@@ -364,7 +404,7 @@ def test_what_did_not_complete_is_counted_by_slurms_word():
 
 def test_a_trial_is_given_up_after_some_attempts_and_the_report_says_so(slurm, make_store):
     store = make_store(1)
-    submit_minded(store, Settings(rules={"max_attempts": 2}), 1, submitting.Wishes())
+    submit_minded(store, Settings(rules={"max_attempts": 2}), [Errand(Wishes(), 1)])
     for _ in range(2):
         job, _tasks = slurm.arrays[-1]
         run_trials(store, job, [TrialState.FAILED])
@@ -377,7 +417,7 @@ def test_a_trial_is_given_up_after_some_attempts_and_the_report_says_so(slurm, m
 
 def test_what_a_person_ended_stays_ended(slurm, make_store):
     store = make_store(1)
-    submit_minded(store, Settings(), 1, submitting.Wishes())
+    submit_minded(store, Settings(), [Errand(Wishes(), 1)])
     claim = store.claim(Owner("n1", 1, 1, "b", job=slurm.arrays[0][0], task=0))
     store.finish(claim, Outcome(TrialState.KILLED, "cancelled", by="reconcile"))
     slurm.end(slurm.arrays[0][0])
@@ -389,11 +429,11 @@ def test_what_a_person_ended_stays_ended(slurm, make_store):
 
 def test_an_order_given_while_a_round_is_held_is_not_undone(slurm, make_store, monkeypatch):
     store = make_store(2)
-    submit_minded(store, Settings(), 1, submitting.Wishes())
+    submit_minded(store, Settings(), [Errand(Wishes(), 1)])
     run_trials(store, slurm.arrays[0][0], [TrialState.FAILED])
     slurm.end(slurm.arrays[0][0])
 
-    def stop(store, this):
+    def stop(snapshot, this):
         with store.transaction() as transaction:
             transaction.order(SweepState.FINISHED)
 
@@ -403,3 +443,24 @@ def test_an_order_given_while_a_round_is_held_is_not_undone(slurm, make_store, m
 
     assert store.fold().word is SweepState.FINISHED
     assert len(slurm.arrays) == 1
+
+
+def test_a_pause_ordered_while_a_round_is_held_does_not_end_the_mending(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    submit_minded(store, Settings(), [Errand(Wishes(), 1)])
+    run_trials(store, slurm.arrays[0][0], [TrialState.FAILED])
+    slurm.end(slurm.arrays[0][0])
+    as_supervisor(monkeypatch, slurm)
+
+    def pause(snapshot, this):
+        with store.transaction() as transaction:
+            transaction.order(SweepState.PAUSED)
+
+    monkeypatch.setattr(mend, "_release_failed_launches", pause)
+
+    last, said = held(store, slurm)
+
+    assert (len(slurm.arrays), last.is_over) == (1, False)
+    assert slurm.waiting() == {"clock": When(seconds=3600)}
+    assert "the sweep is paused: looked at again by the clock" in said
+    assert not Path(store.layout.report_text).exists()

@@ -12,8 +12,9 @@ from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.launch import reconcile as reconciling
 from slurmsweep.launch.observe import judge, look
 from slurmsweep.launch.reconcile import reconcile
-from slurmsweep.slurm import queue
+from slurmsweep.slurm import cluster, queue
 from slurmsweep.slurm.queue import Answer, TaskRef, parse_sacct, parse_squeue
+from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.trial import Attempt
@@ -183,3 +184,57 @@ def test_queued_jobs_are_those_that_claimed_nothing(make_store, monkeypatch):
     assert snapshot.queued == 2
     assert snapshot.jobs == {"running": 1, "pending": 2}
     assert TaskRef("7", 3) not in snapshot.ended
+
+
+def test_of_another_clusters_job_nothing_is_concluded_whatever_its_id_is_here(make_store, monkeypatch):
+    store = make_store(3)
+    store.claim(Owner("far", 1, 1, "b", cluster="other", job="30"))
+    store.claim(Owner("far", 2, 1, "b", cluster="lab", job="31"))
+    with store.transaction() as transaction:
+        transaction.submit("a", 1, "30", cluster="other")
+        transaction.submit("b", 1, "31", cluster="lab")
+    asked = []
+
+    def ask(jobs, wanted):
+        asked.append((set(jobs), set(wanted)))
+        return answer("30|N/A|30|COMPLETED|0|n2|0|x\n31|N/A|31|RUNNING|0|n2|0|x")
+
+    monkeypatch.setattr(queue, "ask", ask)
+    monkeypatch.setattr("slurmsweep.launch.observe.site_name", lambda: "lab")
+
+    seen = look(store).seen
+
+    assert asked == [({"31"}, {TaskRef("31")})]
+    assert (seen[Slot(0, 1)].outcome, seen[Slot(0, 1)].witnessed) == (None, False)
+    assert "cluster other, and this is lab" in seen[Slot(0, 1)].note
+    assert seen[Slot(1, 1)].witnessed
+
+
+@pytest.mark.parametrize(
+    ("conf", "environ", "expected"),
+    [
+        ("# ClusterName=old\nClusterName = Big # ours\nSlurmctldHost=c\n", {}, "big"),
+        ("SlurmctldHost=c\n", {}, "asked"),
+        ("ClusterName=big\n", {"SLURM_CLUSTERS": "small"}, "small"),
+        ("ClusterName=big\n", {"SLURM_CLUSTERS": "small,big"}, ""),
+        ("ClusterName=big\n", {"SLURM_CLUSTER_NAME": "inside"}, "inside"),
+    ],
+)
+def test_the_clusters_name_is_read_where_slurms_programs_read_it(tmp_path, monkeypatch, conf, environ, expected):
+    (tmp_path / "slurm.conf").write_text(conf)
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cluster, "answer", lambda *argv: "Configuration data\nClusterName             = asked\n")
+    cluster.site_name.cache_clear()
+
+    assert cluster.site_name() == expected
+    cluster.site_name.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "here", "elsewhere"),
+    [("a", "b", True), ("A", "a", False), ("", "b", False), (None, "b", False), ("a", "", False)],
+)
+def test_unknown_names_are_taken_for_this_clusters(recorded, here, elsewhere):
+    assert cluster.is_elsewhere(recorded, here) is elsewhere

@@ -41,6 +41,10 @@ CASES = {
     "requeued_at_once": (ALIVE, ALIVE, ALIVE),
     "requeued_waiting": (ALIVE, ALIVE, ALIVE),
     "unknown_job": (LOST, LOST, LOST),
+    # the end of its time was moved to within its first minute: Slurm's limit is rounded up, and it is one
+    "time_limit_moved": (("crashed", "timeout", True),) * 3,
+    # accounting has one of four elements, under the array's own id: of element 0 it says nothing yet
+    "array_not_split_yet": (("crashed", "lost", True), ("crashed", "lost", True), ALIVE),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from slurmsweep.launch.complaints import complaint
 from slurmsweep.launch.observe import judge
 from slurmsweep.launch.reasons import reasons
-from slurmsweep.launch.rerun import Ended, Given, Node, Rules, avoid, decide
+from slurmsweep.launch.rerun import Ended, Given, Node, Rules, avoid, decide, with_learnt
 from slurmsweep.launch.usage import Usage
 from slurmsweep.launch.walltime import Bounds
 from slurmsweep.slurm import queue
@@ -221,3 +221,15 @@ def test_groups_of_the_same_need_are_one():
     plan = decide([ended(n, "timeout") for n in range(4)], Rules(), BOUNDS)
 
     assert plan.groups == {Given(120, None): tuple(Slot(n, 2) for n in range(4))}
+
+
+def test_what_was_learnt_stands_in_the_place_of_the_factors_and_the_other_one_stays():
+    plan = decide([ended(0, "timeout"), ended(1, "oom"), ended(2, "exit 3")], Rules(), BOUNDS)
+    learnt = {0: Given(90), 1: Given(12), 2: Given(12)}
+
+    now = with_learnt(plan, learnt, ["time: 0.95 quantile"])
+
+    assert given(now) == {0: (90, None), 1: (12, 4096), 2: (12, None)}
+    assert now.whys == {0: "timeout with 90 min", 1: "oom with 12 min and 4096 MiB", 2: "exit 3 with 12 min"}
+    assert now.remarks == ("time: 0.95 quantile",)
+    assert [g.minutes for g in now.groups] == [12, 12, 90]

@@ -21,6 +21,7 @@ from slurmsweep.launch.walltime import (
     Known,
     Learn,
     Step,
+    as_learnt,
     mib_for,
     minutes_for,
     next_wave,
@@ -276,6 +277,17 @@ def test_how_many_canaries_go_first(trials, wanted):
     points = [point(number) for number in range(min(trials, 100))]
 
     assert canaries_wanted(trials, points) == wanted
+
+
+def test_what_is_run_again_waits_for_no_canaries_and_says_so_where_nothing_is_known():
+    open_trials = range(12, 18)
+
+    wave = as_learnt(known(open_trials, [ended(n) for n in range(9)], live=5), Learn(time=True))
+
+    assert (wave.step, submitted(wave)) == (Step.REST, list(open_trials))
+    for history, says in (([], "no trial has ended"), ([timed_out(0)], "of 1 trials that ended none finished")):
+        nothing = as_learnt(known(open_trials, history), Learn(time=True))
+        assert (nothing.groups, says in nothing.reasons[0]) == ((), True)
 
 
 def test_auto_is_taken_out_of_what_is_asked_of_slurm():

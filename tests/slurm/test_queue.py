@@ -188,3 +188,43 @@ def test_the_users_own_formats_do_not_reach_squeue(scheduler, tmp_path, monkeypa
     seen = (tmp_path / "seen").read_text()
     assert "SQUEUE_FORMAT" not in seen
     assert "LC_ALL=C" in seen
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "cause"),
+    [
+        ("10:00", "10:21", "timeout"),
+        ("1:00", "0:41", "timeout"),  # its end was moved, and the limit rounded up (a real one)
+        ("10:00", "8:31", "timeout"),
+        ("10:00", "0:23", "cut short"),
+        ("1-00:00:00", "23:50:00", "cut short"),
+        ("UNLIMITED", "0:23", "timeout"),
+        ("INVALID", "0:23", "timeout"),
+        ("", "", "timeout"),
+    ],
+)
+def test_a_timeout_with_time_left_is_no_time_limit(limit, used, cause):
+    line = f"70|0|70|TIMEOUT|9|n2|0|x|None|{limit}|{used}|lab|"
+
+    [(_, report)] = parse_squeue(line)
+
+    assert (report.cause, report.state) == (cause, TrialState.CRASHED if cause == "timeout" else TrialState.PREEMPTED)
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"), [("10|23", "cut short"), ("1|41", "timeout"), ("UNLIMITED|9", "timeout"), ("|0", "timeout")]
+)
+def test_accounting_tells_the_same(fields, cause):
+    [(_, report)] = parse_sacct(f"70_0|TIMEOUT|0:0|n2|None|{fields}|lab")
+
+    assert report.cause == cause
+
+
+def test_an_array_that_accounting_has_not_taken_apart_says_nothing_of_its_elements():
+    answer = queue.Answer(dict(parse_sacct("94|COMPLETED|0:0|n1|None||0|lab")), "used")
+
+    assert answer.lags(TaskRef("94", 0))
+    assert not answer.lags(TaskRef("94"))
+    assert not answer.lags(TaskRef("95", 0))
+    whole = queue.Answer(dict(parse_sacct("94|COMPLETED|0:0|n1|None||0|lab\n94_0|FAILED|1:0|n1|None")), "used")
+    assert not whole.lags(TaskRef("94", 0))

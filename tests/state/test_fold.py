@@ -103,3 +103,51 @@ def test_any_order_of_records_gives_the_same_state(seed):
 
     seen = {n: (str(t.state), t.cause) for n, t in sorted(fold.trials.items())}
     assert seen == {0: ("finished", ""), 1: ("finished", ""), 2: ("pending", ""), 3: ("crashed", "oom")}
+
+
+def array(name, job=None, **more) -> dict:
+    return {"op": "submit", "name": name, "tasks": 1, "job": job, **more}
+
+
+def promise(name, *pairs) -> dict:
+    return {**retry(*pairs), "for": name}
+
+
+FAILED = (claim(0), end(0, state="failed"))
+
+#: What becomes of a trial that was given back for an array, by what else the journal says.
+PROMISES = {
+    "nobody knows whether Slurm took it": ([array("a"), promise("a", (0, 2))], "pending"),
+    "Slurm took it": ([array("a"), promise("a", (0, 2)), array("a", "7")], "pending"),
+    "Slurm refused it": ([array("a"), promise("a", (0, 2)), array("a", "")], "failed"),
+    "refused, and given back for another": (
+        [array("a"), promise("a", (0, 2)), array("a", ""), array("b"), promise("b", (0, 2))],
+        "pending",
+    ),
+    "refused, and given back for good": ([array("a"), promise("a", (0, 2)), array("a", ""), retry((0, 2))], "pending"),
+    "refused after an agent took it": (
+        [array("a"), promise("a", (0, 2)), claim(0, 2, token="x"), array("a", "")],
+        "running",
+    ),
+    "refused after it was run again": (
+        [array("a"), promise("a", (0, 2)), claim(0, 2), end(0, 2), array("a", "")],
+        "finished",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROMISES)
+def test_what_was_given_back_for_an_array_hangs_on_slurms_answer_in_any_order(case):
+    records, expected = PROMISES[case]
+
+    for seed in range(40):
+        fold = folded(*random.Random(seed).sample([*FAILED, *records], len(records) + 2))
+        assert str(fold.trials[0].state) == expected, seed
+        assert fold.waiting() == ([Slot(0, 2)] if expected == "pending" else [])
+
+
+def test_the_end_of_a_journal_alone_shows_what_was_given_back_and_nothing_that_was_taken_back():
+    given = [array("a"), promise("a", (0, 2))]
+
+    assert folded(*given).waiting() == [Slot(0, 2)]
+    assert folded(*given, array("a", "")).waiting() == []

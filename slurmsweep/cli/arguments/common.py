@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 #: Options of sbatch that have their own flags; any other goes through --sbatch NAME=VALUE.
 RESOURCES = {
     "partition": "partition (queue)",
-    "time": "time limit of one trial: minutes, or Slurm's forms such as 1:30:00 or 2-0; run, plan, submit: or auto",
+    "time": "time limit of one trial: minutes, or Slurm's forms (1:30:00, 2-0); run, plan, submit, resubmit: or auto",
     "cpus-per-task": "CPUs of one trial",
-    "mem": "memory of one trial, such as 4G; run, plan, submit: or auto",
+    "mem": "memory of one trial, such as 4G; run, plan, submit, resubmit: or auto",
     "gres": "generic resources, such as gpu:1",
     "account": "account to charge",
     "qos": "quality of service",

@@ -1,0 +1,209 @@
+"""Ask for a sweep to be looked after, and see who does: what people do; the rounds themselves are :mod:`.mend`."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, SubmissionRefusedError
+from slurmsweep.launch.alarms import Alarms
+from slurmsweep.launch.elements import live_elements
+from slurmsweep.launch.reconcile import give_back
+from slurmsweep.launch.rerun import Rules
+from slurmsweep.launch.start import JOURNAL_PERIOD
+from slurmsweep.launch.submit import Handover, Wishes, job_options, send_all
+from slurmsweep.state.foldcache import Follower
+from slurmsweep.state.head import Slot
+from slurmsweep.state.mending import LastRound, Mending, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from slurmsweep.launch.submit import Errand, Submitted
+    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.mending import Before
+    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.trial import Trial
+
+#: Minutes until the next round where trials wait for room: jobs of others end at any time.
+SOON = 10
+
+#: Attempts of a trial at most, unless somebody says otherwise.
+_MOST_ATTEMPTS = 3
+
+#: Causes of ends that a person, or the search, wanted.
+_ON_PURPOSE = frozenset({"cancelled", "interrupted", "early_terminate"})
+
+#: Seconds between two squeue calls of a command that waits for the end.
+_ASK_PERIOD = 60.0
+
+
+def begin(store: SweepStore, settings: Settings) -> Alarms:
+    """From now on the sweep mends itself: the clock waits in Slurm when this returns.
+
+    Raises:
+        UsageError: an option of the supervisor's is wrong; nothing was changed.
+        SubmissionRefusedError: Slurm refused the supervisor; nothing was changed.
+        SchedulerError: Slurm could not be asked.
+    """
+    return _begin(store, settings)[0]
+
+
+def _begin(store: SweepStore, settings: Settings) -> tuple[Alarms, Before]:
+    watch, files = alarms_of(store, settings, None), Mending(store.layout, store.access)
+    before = files.ask_for(settings)
+    try:
+        watch.watch_over_me()
+    except SubmissionRefusedError:
+        _undo(store, watch, before)
+        raise
+    return watch, before
+
+
+def _taken(store: SweepStore) -> set[str]:
+    """Arrays that Slurm took so far."""
+    return {s.job for s in store.fold().submissions.values() if s.job}
+
+
+def _undo(store: SweepStore, watch: Alarms, before: Before) -> None:
+    """Nobody looks after the sweep who did not before."""
+    if not before.mended_itself:
+        watch.stop()
+    Mending(store.layout, store.access).undo(before)
+
+
+@contextmanager
+def minded(store: SweepStore, settings: Settings) -> Iterator[Alarms]:
+    """Submit something with somebody to look after it: the clock waits in Slurm before the first array does.
+
+    Raises:
+        UsageError, SchedulerError: as :func:`begin` and the body do; where Slurm refused everything, all is as it was.
+    """
+    watch, before = _begin(store, settings)
+    arrays = _taken(store)
+    try:
+        yield watch
+    except SubmissionRefusedError:
+        if _taken(store) == arrays:
+            _undo(store, watch, before)
+        raise
+    watch.wake_after(live_elements(store.fold()).arrays)
+
+
+def submit_minded(
+    store: SweepStore,
+    settings: Settings,
+    errands: Sequence[Errand],
+    *,
+    takes_up: bool = False,
+    tell: Callable[[Submitted], None] | None = None,
+) -> tuple[Handover, Alarms]:
+    """Submit jobs and look after them; what finds no room is left to the supervisor.
+
+    Args as :func:`slurmsweep.launch.submit.send_all`; raises as :func:`minded`.
+    """
+    with minded(store, settings) as watch:
+        try:
+            handed = send_all(store, errands, takes_up=takes_up, tell=tell)
+        except JobLimitError as error:
+            handed = Handover((), sum(errand.count for errand in errands), str(error))
+    if handed.kept_back:
+        leave_to_supervisor(store, settings, [slot for errand in errands for slot in errand.again])
+        watch.wake_after(live_elements(store.fold()).arrays, min(SOON, settings.every))
+    return handed, watch
+
+
+def leave_to_supervisor(store: SweepStore, settings: Settings, slots: Collection[Slot]) -> None:
+    """Give back for good what a person wanted to be run again, is without a job, and no round would run again."""
+    wanted, rules = set(slots), rules_of(settings)
+    most = rules.max_attempts or math.inf
+
+    def is_left_out(trial: Trial) -> bool:
+        slot = Slot(trial.number, trial.newest + 1)
+        return slot in wanted and (trial.cause in rules.spared or slot.attempt > most)
+
+    if slots:
+        give_back(store, is_left_out, why="resubmit")
+
+
+def take_up(store: SweepStore) -> bool:
+    """After a pause, or an end that was no end: a round within a minute; False where the sweep does not mend itself."""
+    settings = Mending(store.layout, store.access).settings()
+    if settings is None:
+        return False
+    begin(store, settings).wake_after(live_elements(store.fold()).arrays, 1)
+    return True
+
+
+def wait_until_over(store: SweepStore, watch: Alarms, show: Callable[[Fold], None]) -> bool:
+    """Wait for the sweep's end; False where nobody looks after it any more. Costs one squeue a minute.
+
+    Raises:
+        SchedulerUnavailableError: Slurm did not answer; the jobs go on.
+    """
+    follower, files = Follower(store), Mending(store.layout, store.access)
+    next_question = time.monotonic() + _ASK_PERIOD
+    while not files.has_report():
+        time.sleep(JOURNAL_PERIOD)
+        show(follower.refresh())
+        if time.monotonic() >= next_question:
+            next_question = time.monotonic() + _ASK_PERIOD
+            if not watch.alive() and not files.has_report():
+                return False
+    show(follower.refresh())
+    return True
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """Who looks after a sweep.
+
+    Attributes:
+        rounds: that came to an end.
+        is_over: nothing was left to do.
+        supervisors: ids of its jobs in Slurm; None where Slurm could not be asked.
+        trouble: what kept the last round from its work.
+        report: path of the report; None before the end.
+    """
+
+    rounds: int
+    is_over: bool
+    supervisors: tuple[str, ...] | None
+    trouble: str
+    report: str | None
+
+
+def attendance(store: SweepStore) -> Attendance | None:
+    """Who looks after a sweep that mends itself; None where it does not. One squeue call, unless it is over."""
+    files = Mending(store.layout, store.access)
+    settings = files.settings()
+    if settings is None:
+        return None
+    last = files.last() or LastRound(0)
+    report = store.layout.report_text if files.has_report() else None
+    if report:
+        return Attendance(last.number, True, (), last.trouble, report)
+    try:
+        alive: tuple[str, ...] | None = tuple(a.job for a in Alarms(store, settings, {}).alive())
+    except SchedulerUnavailableError:
+        alive = None
+    return Attendance(last.number, False, alive, last.trouble, None)
+
+
+def rules_of(settings: Settings) -> Rules:
+    """What deserves another attempt; what a person ended stays ended."""
+    return Rules(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules}, spared=_ON_PURPOSE)
+
+
+def alarms_of(store: SweepStore, settings: Settings, me: str | None) -> Alarms:
+    """The two jobs that wake its supervisor; ``me`` is the job this runs in, if it is one. Raises UsageError."""
+    options = job_options(wishes_of(settings), store.manifest.config)
+    return Alarms(store, settings, options, me)
+
+
+def wishes_of(settings: Settings) -> Wishes:
+    """What later jobs ask for."""
+    return Wishes(settings.template, settings.options, settings.width)
