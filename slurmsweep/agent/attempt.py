@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
-from slurmsweep.agent import metrics, params_file, stopping
+from slurmsweep.agent import params_file, stopping
 from slurmsweep.agent.child import Child
 from slurmsweep.agent.environment import child_environment
 from slurmsweep.errors import StateUnwritableError, UsageError
@@ -191,6 +191,8 @@ def _read_metric(store: SweepStore, slot: Slot, log: int) -> float | None:
     metric = store.manifest.config.metric
     if metric is None:
         return None
+    from slurmsweep.agent import metrics
+
     try:
         return metrics.read_metric(store.layout, slot, metric.name, metric.goal).value
     except OSError as error:

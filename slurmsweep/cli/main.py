@@ -7,13 +7,13 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.parser import build_parser
+from slurmsweep.cli.quick import agent_arguments
 from slurmsweep.errors import SlurmsweepError
-from slurmsweep.report.terminal import printable_lines
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from types import SimpleNamespace
 
 #: 128 + SIGINT, 128 + SIGPIPE: as shells report commands that these signals ended.
 _INTERRUPTED, _PIPE_CLOSED = 130, 141
@@ -21,8 +21,16 @@ _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Never raises for a user's mistake, an interrupt, or a reader that went away."""
+    words = sys.argv[1:] if argv is None else argv
+    args = agent_arguments(words)
+    return _parse_and_run(words) if args is None else _run(args)
+
+
+def _parse_and_run(words: Sequence[str]) -> int:
+    from slurmsweep.cli.parser import build_parser
+
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words)
     if args.version:
         from importlib.metadata import version
 
@@ -34,12 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(args)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace | SimpleNamespace) -> int:
     module, _, function = args.handler.partition(":")
     try:
         code: int = getattr(import_module(f"slurmsweep.cli.{module}"), function)(args)
         sys.stdout.flush()
     except SlurmsweepError as error:
+        from slurmsweep.report.terminal import printable_lines
+
         print(f"slurmsweep: {printable_lines(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

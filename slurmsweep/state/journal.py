@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import random
 import stat
 import time
 import zlib
@@ -264,6 +263,8 @@ class Journal:
                 f"{self.path}: other processes held its lock for {timeout:.0f} s; nothing was changed. "
                 "If none of them lives, a file server may hold a dead lock: see docs/failure.md",
             )
+        import random  # who finds the lock free needs none
+
         time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
 
     def _try_lock(self, descriptor: int) -> bool:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnwritableError
 from slurmsweep.state import durable, guard, layout, manifest
-from slurmsweep.state.fold import Fold, Reading
 from slurmsweep.state.head import Slot
 from slurmsweep.state.journal import LOCK_TIMEOUT, Journal, header
 from slurmsweep.state.layout import Layout
@@ -28,6 +27,7 @@ from slurmsweep.state.transaction import Transaction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from slurmsweep.state.fold import Fold, Reading
     from slurmsweep.state.head import Head, More
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.trial import Trial
@@ -313,6 +313,8 @@ class SweepStore:
 
     def _read_from(self, offset: int) -> Reading:
         """Fold the records from ``offset`` on."""
+        from slurmsweep.state.fold import Fold, Reading  # an agent that finds a trial reads no more than the head
+
         return Reading(Fold(), offset).read_on(self.journal)
 
     def _record_exhausted(self, offset: int) -> None:
