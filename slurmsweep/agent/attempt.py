@@ -8,8 +8,7 @@ import resource
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.agent import params_file, stopping
@@ -36,8 +35,7 @@ WRAP = "SLURMSWEEP_WRAP"
 _SHORTEST_WAIT = 0.1
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """The end of a command.
 
     Attributes:
@@ -55,8 +53,7 @@ class Ended:
     max_rss_mb: float | None = None
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A command ready to be started.
 
     Attributes:

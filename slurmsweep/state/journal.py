@@ -17,8 +17,7 @@ import stat
 import time
 import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from filelock import lock_descriptor
 
@@ -80,8 +79,7 @@ def header(sweep_id: str) -> bytes:
     return encode({"op": "journal", "format": FORMAT, "version": VERSION, "sweep": sweep_id})
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of the journal as a reader met it.
 
     Attributes:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from slurmsweep.errors import NotFoundError, StateUnreadableError
 from slurmsweep.state.plainfile import reading
@@ -34,8 +34,7 @@ _PREFIX = "sweep-"
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """File names of one sweep.
 
     Attributes:

@@ -10,8 +10,8 @@ import json
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnwritableError
 from slurmsweep.state import durable, guard, layout, manifest
@@ -39,8 +39,7 @@ _WORTH_A_RECORD = 64 * 1024
 _WORTH_A_STEP = 64
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """An attempt whose folder and owner file this process made: nobody else runs it.
 
     Attributes:
@@ -54,8 +53,7 @@ class Claim:
     owner: Owner
 
 
-@dataclass(frozen=True)
-class NothingLeft:
+class NothingLeft(NamedTuple):
     """There is nothing to claim.
 
     Attributes:
@@ -301,7 +299,7 @@ class SweepStore:
         while head.queue or head.more:
             if head.more and not head.queue:
                 slots, more = waiting_in(head.more)
-                head = replace(head, queue=tuple(slots), more=more)
+                head = head._replace(queue=tuple(slots), more=more)
             for slot in head.queue:
                 head = head.without(slot)
                 yield slot, head

@@ -7,7 +7,7 @@ all at once; what hosted W&B only warns of, and what has a clear meaning, is a w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile.command import check_command, needs_program
@@ -94,8 +94,7 @@ class SweepConfig:
         return check(unpacked(document), "sweep.json").config
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """A configuration, and what is worth knowing about it."""
 
     config: SweepConfig

@@ -6,8 +6,7 @@ W&B would then do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import suggest
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested, Parameter
@@ -27,8 +26,7 @@ ORDERS = ("wandb", "shuffled")
 _KEYS = ("order", "linked", "exclude")
 
 
-@dataclass(frozen=True)
-class Extensions:
+class Extensions(NamedTuple):
     """What the ``slurmsweep:`` key asks for.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import suggest
 
@@ -18,8 +17,7 @@ _METRIC_WORDS = {"goal": GOALS, "impute": _IMPUTES, "impute_while_running": (*_I
 FOREIGN = ("job", "image_uri", "apiVersion", "kind", "controller", "scheduler")
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """What the search optimises.
 
     Attributes:
@@ -37,8 +35,7 @@ class Metric:
     impute_while_running: str = "false"
 
 
-@dataclass(frozen=True)
-class EarlyTerminate:
+class EarlyTerminate(NamedTuple):
     """Hyperband stopping (``sweeps/hyperband_stopping.py`` 0.3.0).
 
     Attributes:
