@@ -55,10 +55,9 @@ def efficiency(args: argparse.Namespace) -> int:
 
 def note_efficiency(store: SweepStore, snapshot: Snapshot) -> None:
     """One line about a run on Slurm that has ended, from what agents recorded: accounting would lag."""
-    if snapshot.fold.submissions:
-        line = one_line(_document(store, Ledger(snapshot.fold, snapshot.ended, {}), _UNBOUNDED))
-        if line:
-            note(f"{line}: `slurmsweep efficiency {store.manifest.sweep_id}`")
+    line = one_line(_document(store, Ledger(snapshot.fold, snapshot.ended, {}), _UNBOUNDED))
+    if line:
+        note(f"{line}: `slurmsweep efficiency {store.manifest.sweep_id}`")
 
 
 def _document(store: SweepStore, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.reading import note
 from slurmsweep.errors import UsageError
-from slurmsweep.launch import mend, start
+from slurmsweep.launch import start
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.submit import Handover, submit
 from slurmsweep.report.progress import progress
@@ -16,6 +16,7 @@ from slurmsweep.state.mending import Settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from slurmsweep.cli.learning import Told
     from slurmsweep.launch.alarms import Alarms
@@ -30,6 +31,8 @@ def submit_and_say(store: SweepStore, wanted: int, wishes: Wishes, args: argpars
     before = store.fold()
     watch = None
     if args.mend:
+        from slurmsweep.launch import mend
+
         settings = settings_of(args, wishes, _goal(store, wanted))
         handed, watch = mend.submit_minded(store, settings, wanted, wishes)
     else:
@@ -46,6 +49,8 @@ def submit_waves_and_say(store: SweepStore, wishes: Wishes, wish: Learn, args: a
 
     if not args.mend:
         return submit_in_waves(store, wishes, wish, args.count, wait=args.wait)
+    from slurmsweep.launch import mend
+
     before = store.fold()
     settings = replace(settings_of(args, wishes, _goal(store, args.count or 0)), learn=asdict(wish))
     with mend.minded(store, settings) as watch:
@@ -134,8 +139,15 @@ def _wait(store: SweepStore, handed: Handover, trials: int, watch: Alarms | None
         with progress(trials + handed.kept_back, before) as show:
             if watch is None:
                 start.wait_for_jobs(store, [array.job for array in handed], trials, show, before)
-            elif not mend.wait_until_over(store, watch, show):
-                note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")
+            else:
+                _wait_for_supervisors(store, watch, show)
     except KeyboardInterrupt:
         note(f"not waiting any longer; the jobs go on: `slurmsweep status {store.manifest.sweep_id}`")
         raise
+
+
+def _wait_for_supervisors(store: SweepStore, watch: Alarms, show: Callable[[Fold], None]) -> None:
+    from slurmsweep.launch import mend
+
+    if not mend.wait_until_over(store, watch, show):
+        note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")

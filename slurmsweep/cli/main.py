@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -12,7 +13,7 @@ from slurmsweep.errors import SlurmsweepError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import SimpleNamespace
 
 #: 128 + SIGINT, 128 + SIGPIPE: as shells report commands that these signals ended.
@@ -43,9 +44,8 @@ def _parse_and_run(words: Sequence[str]) -> int:
 
 
 def _run(args: argparse.Namespace | SimpleNamespace) -> int:
-    module, _, function = args.handler.partition(":")
     try:
-        code: int = getattr(import_module(f"slurmsweep.cli.{module}"), function)(args)
+        code = _handler(args.handler)(args)
         sys.stdout.flush()
     except SlurmsweepError as error:
         from slurmsweep.report.terminal import printable_lines
@@ -60,6 +60,20 @@ def _run(args: argparse.Namespace | SimpleNamespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     return code
+
+
+def _handler(name: str) -> Callable[[argparse.Namespace | SimpleNamespace], int]:
+    """The function of ``module:function``, imported without looking for garbage meanwhile: what is imported stays."""
+    module, _, function = name.partition(":")
+    gc.disable()
+    try:
+        handler: Callable[[argparse.Namespace | SimpleNamespace], int] = getattr(
+            import_module(f"slurmsweep.cli.{module}"), function
+        )
+    finally:
+        gc.freeze()
+        gc.enable()
+    return handler
 
 
 if __name__ == "__main__":

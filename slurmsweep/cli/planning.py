@@ -86,7 +86,7 @@ def _planned(draft: Draft, limit: int) -> list[dict[str, Any]]:
 
 
 def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
-    config = replace(draft.config, program=draft.config.program or "<program>")
+    config = draft.config._replace(program=draft.config.program or "<program>")
     params = search.parameters(config, number, _NO_ID)
     json_file = Layout(sweep_folder(root_folder(), _NO_ID)).args_json(number, 1)
     argv = command.build_argv(config, params, environ=without_secrets(os.environ), json_file=json_file)

@@ -7,15 +7,12 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
-from slurmsweep.cli.efficiency import note_efficiency
 from slurmsweep.cli.handing import check_mending, pair, submit_and_say, submit_waves_and_say
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
 from slurmsweep.launch.observe import look
-from slurmsweep.launch.prior import adopt, best_trials, narrowed
-from slurmsweep.launch.reconcile import give_back, reconcile
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Wishes, array_request, job_options, recover_submissions
 from slurmsweep.launch.waves import what_to_learn
@@ -79,6 +76,8 @@ def create(args: argparse.Namespace) -> int:
     if args.shared:
         _note_closed_folders(store.layout.folder)
     if prior:
+        from slurmsweep.launch.prior import adopt
+
         known = adopt(store, prior, args.trials)
         elsewhere = (
             f"; {known.elsewhere} finished trials have points this grid does not have" if known.elsewhere else ""
@@ -101,6 +100,8 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
     """The content of a new sweep file around trials of ``--from``."""
     if args.file or args.prior or (args.top is None) == (args.trials is None):
         raise UsageError("--from SWEEP stands without a sweep file, and with one of --trials LIST and --top N")
+    from slurmsweep.launch.prior import best_trials, narrowed
+
     view, _ = open_view(args.origin)
     trials = args.trials or best_trials(
         view.manifest.config, [trial.number for trial in view.ranked(args.top)], args.top
@@ -169,6 +170,8 @@ def check_wishes(backend: Backend, wishes: Wishes, config: SweepConfig) -> None:
 
 def _take_up_again(store: SweepStore) -> None:
     """Give back what crashed or was interrupted; failed trials are left to resubmit."""
+    from slurmsweep.launch.reconcile import give_back
+
     settle(store)
     give_back(store, _was_cut_off, why="run")
 
@@ -179,6 +182,8 @@ def _was_cut_off(trial: Trial) -> bool:
 
 def settle(store: SweepStore) -> None:
     """Bring the journal up to date and say what nobody can tell."""
+    from slurmsweep.launch.reconcile import reconcile
+
     recover_submissions(store)
     for slot, reason in reconcile(store).unknown.items():
         note(f"trial {slot.trial}, attempt {slot.attempt}: left alone, it may be running ({reason})")
@@ -236,7 +241,10 @@ def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> 
         print(tables.trials_table(shown, metric.name if metric else None))
         print(tables.status_text(view, snapshot.jobs))
     note_stray_output(store, snapshot.fold)
-    note_efficiency(store, snapshot)
+    if snapshot.fold.submissions:
+        from slurmsweep.cli.efficiency import note_efficiency
+
+        note_efficiency(store, snapshot)
     counts = view.counts()
     unfinished = {state: n for state, n in counts.items() if n and state is not TrialState.FINISHED}
     if counts[TrialState.FINISHED] >= expected:

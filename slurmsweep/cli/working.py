@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from slurmsweep.agent.agent import run_agent
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ def agent(args: argparse.Namespace) -> int:
             from slurmsweep.agent.cloud import run_cloud_agent
 
             return run_cloud_agent(cloudsweep.parse(args.sweep, os.environ), args.count, os.environ, _say)
-    from slurmsweep.agent.agent import run_agent
-
     return run_agent(SweepStore.open_to_run(args.sweep), args.count, os.environ, _say)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import durable
@@ -18,8 +17,7 @@ FORMAT = "slurmsweep sweep"
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What a sweep is.
 
     Attributes:

@@ -6,7 +6,6 @@ all at once; what hosted W&B only warns of, and what has a clear meaning, is a w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import SweepFileError, Violation
@@ -50,8 +49,7 @@ _OURS = ("slurm", "slurmsweep")
 _KNOWN = ("method", "parameters", "metric", "command", "run_cap", "early_terminate", *_TEXTS, *_OURS, *FOREIGN)
 
 
-@dataclass(frozen=True)
-class SweepConfig:
+class SweepConfig(NamedTuple):
     """A checked sweep file.
 
     Attributes:
@@ -70,7 +68,7 @@ class SweepConfig:
 
     method: str
     parameters: dict[str, Parameter]
-    document: dict[str, Any] = field(repr=False)
+    document: dict[str, Any]
     program: str | None = None
     command: tuple[Any, ...] | None = None
     metric: Metric | None = None
@@ -80,8 +78,8 @@ class SweepConfig:
     description: str | None = None
     project: str | None = None
     entity: str | None = None
-    slurm: dict[str, Any] = field(default_factory=dict)
-    extensions: Extensions = field(default_factory=Extensions)
+    slurm: Mapping[str, Any] = {}
+    extensions: Extensions = Extensions()
 
     def to_json(self) -> dict[str, Any]:
         """The frozen form for ``sweep.json``: strict JSON. NaN and infinities are ``{"$float": "nan"}`` there."""
