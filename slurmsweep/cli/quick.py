@@ -5,6 +5,7 @@ Only the forms that job templates use. Any other is argparse's business, and so 
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,15 @@ if TYPE_CHECKING:
 
 
 def agent_arguments(argv: Sequence[str]) -> SimpleNamespace | None:
-    """What argparse gives for ``agent SWEEP`` and ``agent --count N SWEEP``; None where these words are others."""
+    """What argparse gives for ``agent --count N [--seats K] SWEEP``; None where these words are others."""
     match argv:
-        case ["agent", sweep]:
-            count = "1"
         case ["agent", "--count", count, sweep]:
-            pass
+            numbers = [count]
+        case ["agent", "--count", count, "--seats", seats, sweep]:
+            numbers = [count, seats]
         case _:
             return None
-    if sweep.startswith("-") or not count.isdecimal() or int(count) < 1:
+    if sweep.startswith("-") or not all(number.isdecimal() and int(number) for number in numbers):
         return None
-    return SimpleNamespace(version=False, command="agent", handler="working:agent", sweep=sweep, count=int(count))
+    said = dict(zip_longest(("count", "seats"), map(int, numbers)))
+    return SimpleNamespace(version=False, command="agent", handler="working:agent", sweep=sweep, **said)

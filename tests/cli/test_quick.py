@@ -8,7 +8,10 @@ from slurmsweep.cli.parser import build_parser
 from slurmsweep.cli.quick import agent_arguments
 
 
-@pytest.mark.parametrize("words", [["agent", "abcd1234"], ["agent", "--count", "3", "/work/wandb/sweep-abcd1234"]])
+@pytest.mark.parametrize(
+    "words",
+    [["agent", "--count", "1", "abcd1234"], ["agent", "--count", "3", "--seats", "4", "/home/me/wandb/sweep-abcd1234"]],
+)
 def test_what_jobs_run_is_read_as_argparse_reads_it(words):
     assert vars(agent_arguments(words)) == vars(build_parser().parse_args(words))
 
@@ -18,6 +21,8 @@ def test_what_jobs_run_is_read_as_argparse_reads_it(words):
     [
         [],
         ["agent"],
+        ["agent", "abcd1234"],
+        ["agent", "--count", "1", "--seats", "0", "abcd1234"],
         ["agent", "--help"],
         ["agent", "-h"],
         ["agent", "--count", "0", "abcd1234"],
