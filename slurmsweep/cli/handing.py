@@ -12,7 +12,6 @@ from slurmsweep.launch.observe import look
 from slurmsweep.launch.submit import Handover, submit
 from slurmsweep.report.progress import progress
 from slurmsweep.slurm.resources import merge
-from slurmsweep.state.mending import Settings
 
 if TYPE_CHECKING:
     import argparse
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from slurmsweep.launch.submit import Submitted, Wishes
     from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.fold import Fold
+    from slurmsweep.state.mending import Settings
     from slurmsweep.state.store import SweepStore
 
 
@@ -81,6 +81,8 @@ def array_words(array: Submitted) -> str:
 
 def settings_of(args: argparse.Namespace, wishes: Wishes, goal: int | None) -> Settings:
     """How the sweep is to mend itself, from the command line. Raises UsageError."""
+    from slurmsweep.state.mending import Settings
+
     options = {name: str(value) for name, value in (wishes.options or {}).items()}
     return Settings(
         template=wishes.template,

@@ -15,7 +15,6 @@ from slurmsweep.report import tables
 from slurmsweep.report.terminal import printable_lines, printable_log
 from slurmsweep.report.view import SweepView, status_document
 from slurmsweep.state import foldcache, layout
-from slurmsweep.state.cloudsweep import is_meant
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 
@@ -30,6 +29,8 @@ _TABLE_LIMIT = 100
 
 def status(args: argparse.Namespace) -> int:
     """State, counts, jobs, best trial; of a sweep of W&B's own what Slurm says of its jobs."""
+    from slurmsweep.state.cloudsweep import is_meant
+
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli.clouding import status as cloud_status
 

@@ -20,7 +20,6 @@ from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
 from slurmsweep.slurm import executor
-from slurmsweep.state.cloudsweep import is_meant
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import yaml12
@@ -115,6 +114,8 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
 
 def submit(args: argparse.Namespace) -> int:
     """Submit agents to Slurm."""
+    from slurmsweep.state.cloudsweep import is_meant
+
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli.clouding import submit as submit_cloud
 
