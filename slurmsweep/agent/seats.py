@@ -48,16 +48,27 @@ def run_seats(seats: int, environ: Mapping[str, str], run: Callable[[Mapping[str
 
 
 def _attend(agents: list[int]) -> dict[int, int]:
-    """Pass on what this process is told until all agents have ended; the exit code of each."""
+    """Pass on what this process is told until all agents have ended; the exit code of each.
+
+    What Slurm told every process of the job is not repeated.
+    """
+    told = child.Told()
     codes: dict[int, int] = {}
     while len(codes) < len(agents):
-        number = signal.sigwaitinfo({*child.FORWARDED, signal.SIGCHLD}).si_signo
-        if number != signal.SIGCHLD:
+        info = signal.sigwaitinfo(child.WAITED_FOR)
+        if info.si_signo == signal.SIGCHLD:
+            codes |= _ended(set(agents) - set(codes))
+        elif info.si_signo == signal.SIGCONT:
+            told.continued(info.si_pid)
+        elif info.si_signo != signal.SIGTERM or not told.was_for_all(info.si_pid):
             for pid in set(agents) - set(codes):
-                os.kill(pid, number)
-            continue
-        for pid in set(agents) - set(codes):  # one SIGCHLD may stand for several ends
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                codes[pid] = stopping.exit_code(os.waitstatus_to_exitcode(status))
+                os.kill(pid, info.si_signo)
     return codes
+
+
+def _ended(running: set[int]) -> dict[int, int]:
+    """Those of the agents that have ended, with their exit codes: one SIGCHLD may stand for several ends."""
+    statuses = {pid: os.waitpid(pid, os.WNOHANG) for pid in running}
+    return {
+        pid: stopping.exit_code(os.waitstatus_to_exitcode(status)) for pid, (ended, status) in statuses.items() if ended
+    }

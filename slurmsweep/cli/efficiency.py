@@ -55,7 +55,8 @@ def efficiency(args: argparse.Namespace) -> int:
 
 def note_efficiency(store: SweepStore, snapshot: Snapshot) -> None:
     """One line about a run on Slurm that has ended, from what agents recorded: accounting would lag."""
-    line = one_line(_document(store, Ledger(snapshot.fold, snapshot.ended, {}), _UNBOUNDED))
+    usages = Ledger(snapshot.fold, snapshot.ended, {}).all()
+    line = one_line(_efficiency(measure(usages, None, _UNBOUNDED)))
     if line:
         note(f"{line}: `slurmsweep efficiency {store.manifest.sweep_id}`")
 

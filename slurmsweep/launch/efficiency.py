@@ -149,12 +149,14 @@ class _Sums:
     some: list[list[Usage]] = field(default_factory=list)
 
 
-def measure(trials: Iterable[Sequence[Usage]], point: Callable[[int], Mapping[str, Any]], bounds: Bounds) -> Efficiency:
+def measure(
+    trials: Iterable[Sequence[Usage]], point: Callable[[int], Mapping[str, Any]] | None, bounds: Bounds
+) -> Efficiency:
     """One pass over the usages of all trials.
 
     Args:
         trials: usages by trial; those of other sweeps, which were adopted, are passed over.
-        point: parameters by number, for a few of them.
+        point: parameters by number, for a few of them; None where nobody asks for advice.
         bounds: within which advice stays.
     """
     sums = _Sums()
@@ -173,7 +175,7 @@ def measure(trials: Iterable[Sequence[Usage]], point: Callable[[int], Mapping[st
         used_core_hours=sums.used / 3600,
         lost_core_hours=sums.lost / 3600,
         saved_hours=_saved_minutes(sums.minutes.asked) / 60,
-        advice=tuple(_advice(sums, point, bounds)),
+        advice=tuple(_advice(sums, point, bounds)) if point else (),
     )
 
 
