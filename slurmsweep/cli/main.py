@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse_and_run(words: Sequence[str]) -> int:
     from slurmsweep.cli.parser import build_parser
 
-    parser = build_parser()
+    parser = build_parser(*words[:1])
     args = parser.parse_args(words)
     if args.version:
         from importlib.metadata import version

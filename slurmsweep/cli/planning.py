@@ -15,8 +15,8 @@ from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
 from slurmsweep.launch.canary import Used, run_canary
 from slurmsweep.launch.forecast import SlurmsWord, ask_slurm, forecast
+from slurmsweep.launch.learning import what_to_learn
 from slurmsweep.launch.submit import Wishes, array_request
-from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report.terminal import printable
 from slurmsweep.slurm import executor
 from slurmsweep.state.layout import Layout, root_folder, sweep_folder
