@@ -3,7 +3,7 @@
     SLURM_CONF=... python benchmarks/rpcs.py [TRIALS]
 
 In one run, one after the other, on a cluster where nobody else works (tests/cluster/up starts one): ``sbatch --array``
-of ``python3 -c pass``; ``slurmsweep run`` until its table is printed, one trial a job and four a job (``--template
+of ``python3 -c pass``; ``slurmsweep run`` until its table is printed, one trial a job and eight a job (``--template
 packed``); submitit's ``map_array`` until all results are there; a loop of ``sbatch``. A trial is W&B's default command,
 ``/usr/bin/env python train.py --x=N``, of an empty script. Every Python is the one that runs this, and everything is
 compiled before, as pip leaves it. Counts are slurmctld's own (sdiag), so root or an operator must run it. Where nothing
@@ -91,16 +91,17 @@ def call(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def sweep(folder: Path, trials: int, template: str = "array") -> list[str]:
+def sweep(folder: Path, trials: int, *options: str) -> list[str]:
     (folder / "train.py").write_text("pass\n")
     (folder / "sweep.yaml").write_text(SWEEP.format(trials))
-    options = ["--backend", "slurm", "--time", "5", "--template", template]
-    call([sys.executable, "-m", "slurmsweep", "run", "sweep.yaml", *options], folder)
+    command = [sys.executable, "-m", "slurmsweep", "run", "sweep.yaml", "--backend", "slurm", "--time", "5"]
+    call([*command, *options], folder)
     return []
 
 
 def packed(folder: Path, trials: int) -> list[str]:
-    return sweep(folder, trials, "packed")
+    os.environ["SLURMSWEEP_AGENTS"] = "8"
+    return sweep(folder, trials, "--template", "packed", "--cpus-per-task", "8")
 
 
 def array(folder: Path, trials: int) -> list[str]:
