@@ -2,14 +2,17 @@
 
     SLURM_CONF=... python benchmarks/rpcs.py [TRIALS]
 
-In one run, one after the other, on a cluster where nobody else works (tests/cluster/up starts one): ``slurmsweep run``
-until its table is printed; ``sbatch --array`` of ``python3 -c pass``; submitit's ``map_array`` until all results are
-there; a loop of ``sbatch``. Counts are slurmctld's own (sdiag), so root or an operator must run it. Where nothing
+In one run, one after the other, on a cluster where nobody else works (tests/cluster/up starts one): ``sbatch --array``
+of ``python3 -c pass``; ``slurmsweep run`` until its table is printed, one trial a job and eight a job (``--template
+packed``); submitit's ``map_array`` until all results are there; a loop of ``sbatch``. A trial is W&B's default command,
+``/usr/bin/env python train.py --x=N``, of an empty script. Every Python is the one that runs this, and everything is
+compiled before, as pip leaves it. Counts are slurmctld's own (sdiag), so root or an operator must run it. Where nothing
 waits by itself, the end is looked for by sacct, which asks slurmdbd and not slurmctld.
 """
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
 import resource
@@ -21,6 +24,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import slurmsweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,11 +91,17 @@ def call(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def sweep(folder: Path, trials: int) -> list[str]:
+def sweep(folder: Path, trials: int, *options: str) -> list[str]:
     (folder / "train.py").write_text("pass\n")
     (folder / "sweep.yaml").write_text(SWEEP.format(trials))
-    call([sys.executable, "-m", "slurmsweep", "run", "sweep.yaml", "--backend", "slurm", "--time", "5"], folder)
+    command = [sys.executable, "-m", "slurmsweep", "run", "sweep.yaml", "--backend", "slurm", "--time", "5"]
+    call([*command, *options], folder)
     return []
+
+
+def packed(folder: Path, trials: int) -> list[str]:
+    os.environ["SLURMSWEEP_AGENTS"] = "8"
+    return sweep(folder, trials, "--template", "packed", "--cpus-per-task", "8")
 
 
 def array(folder: Path, trials: int) -> list[str]:
@@ -108,20 +119,26 @@ def loop(folder: Path, trials: int) -> list[str]:
     return call(["bash", "-c", LOOP, "loop", str(trials)], folder).split()
 
 
-WAYS = {"sbatch --array": array, "slurmsweep run": sweep, "submitit map_array": submitit, "loop of sbatch": loop}
+WAYS = {
+    "sbatch --array": array,
+    "slurmsweep run": sweep,
+    "slurmsweep run, packed": packed,
+    "submitit map_array": submitit,
+    "loop of sbatch": loop,
+}
 
 
 def main() -> None:
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled, so all of them are here
-    subprocess.run([sys.executable, "-c", "import slurmsweep.agent.agent, slurmsweep.cli.starting"], check=True)
+    os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+    compileall.compile_dir(os.path.dirname(slurmsweep.__file__), quiet=1)
     costs = {name: cost(lambda folder, way=way: way(folder, trials), trials) for name, way in WAYS.items()}
     plain = costs["sbatch --array"]
     print(f"{trials} trivial trials; in brackets: times sbatch --array\n")
     for name, spent in costs.items():
         total = spent.rpcs.total()
         print(
-            f"{name:20} {total:5} RPCs ({total / plain.rpcs.total():.2f})   {spent.wall:6.1f} s "
+            f"{name:22} {total:5} RPCs ({total / plain.rpcs.total():.2f})   {spent.wall:6.1f} s "
             f"({spent.wall / plain.wall:.2f})   login node {spent.cpu:5.2f} s CPU"
         )
     for name, spent in costs.items():

@@ -1,8 +1,30 @@
-"""``python -m slurmsweep``: the same as the ``slurmsweep`` command."""
+"""``python -m slurmsweep``, and the ``slurmsweep`` command: one process from a command line to an exit code."""
 
+from __future__ import annotations
+
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from slurmsweep.cli.main import main
 
+
+def run() -> NoReturn:
+    """Run the command line and end the process.
+
+    Without taking the interpreter apart, which costs an agent as much CPU time as the start of Python: the kernel takes
+    the memory back as it is, and nothing of ours is left for the end. Not where wandb was loaded: it has things to do
+    then.
+    """
+    code = main()
+    if "wandb" in sys.modules:
+        sys.exit(code)
+    with suppress(OSError):  # said to nobody: what the command did is done
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

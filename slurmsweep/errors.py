@@ -22,8 +22,7 @@ into a line on stderr and an exit code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class SlurmsweepError(Exception):
@@ -38,8 +37,7 @@ class UsageError(SlurmsweepError):
     exit_code: ClassVar[int] = 2
 
 
-@dataclass(frozen=True)
-class Violation:
+class Violation(NamedTuple):
     """One thing wrong with (or worth knowing about) a sweep file.
 
     Attributes:

@@ -32,14 +32,33 @@ def modules_after(code: str, *argv: str, cwd=None) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+#: Every module of ours that an agent loads to run a trial of a grid, by room: each is CPU time of every job.
+AN_AGENT = {
+    "": "agent cli errors search state sweepfile",
+    "agent.": "agent attempt child environment identity params_file requeue stopping",
+    "cli.": "main quick working",
+    "search.": "axes flat grid numbers",
+    "state.": "assignment durable guard head journal layout lifecycle manifest outcome owner plainfile store transaction",
+    "sweepfile.": "command config extensions findings plain secrets sections space",
+}
+#: And to run one of a random search.
+RANDOM = {"search.random", "search.beta"}
+
+#: What an agent needs none of, neither for itself nor for filelock.
+NEEDLESS = {"argparse", "difflib", "gettext", "pwd", "shlex", "shutil"}
+
+
 @pytest.mark.parametrize("method", ["grid", "random"])
 def test_an_agent_that_runs_a_trial_loads_no_login_node_library(slurmsweep, write_sweep, tmp_path, method):
     sweep = slurmsweep("create", str(write_sweep("pass", method=method, extra="run_cap: 2"))).stdout.strip()
 
-    loaded = modules_after("from slurmsweep.cli.main import main; main(['agent', sys.argv[1]])", sweep, cwd=tmp_path)
+    command = "from slurmsweep.cli.main import main; main(['agent', '--count', '1', sys.argv[1]])"
+    loaded = modules_after(command, sweep, cwd=tmp_path)
 
-    assert "slurmsweep.agent.attempt" in loaded
-    assert loaded & (HEAVY - FILELOCK_ON_3_10) == set()
+    ours = {room + name for room, names in AN_AGENT.items() for name in names.split()}
+    expected = ours | RANDOM if method == "random" else ours
+    assert {name.removeprefix("slurmsweep.") for name in loaded if name.startswith("slurmsweep.")} == expected
+    assert loaded & ((HEAVY - FILELOCK_ON_3_10) | NEEDLESS) == set()
 
 
 @pytest.mark.parametrize(

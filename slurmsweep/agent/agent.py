@@ -70,7 +70,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
                 _start_again(outcome, owner, bound, say)
                 break
     if code == 0:
-        _remove_own_job_output(environ)
+        remove_own_job_output(environ)
     return code
 
 
@@ -164,7 +164,7 @@ def _try_to_record(store: SweepStore, claim: Claim, outcome: Outcome) -> StateEr
     return None
 
 
-def _remove_own_job_output(environ: Mapping[str, str]) -> None:
+def remove_own_job_output(environ: Mapping[str, str]) -> None:
     """Remove this array task's output file: after a clean end it says nothing that the trial's log does not.
 
     Only a file that Slurm named after this very task (``%A_%a``) and that is this process's standard output. Where

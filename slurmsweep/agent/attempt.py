@@ -8,15 +8,13 @@ import resource
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.agent import params_file, stopping
 from slurmsweep.agent.child import Child
 from slurmsweep.agent.environment import child_environment
-from slurmsweep.agent.measuring import Measured, measure
 from slurmsweep.errors import StateUnwritableError, UsageError
 from slurmsweep.state import durable
 from slurmsweep.state.outcome import Outcome
@@ -25,6 +23,7 @@ from slurmsweep.sweepfile import command
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from slurmsweep.agent.measuring import Measured
     from slurmsweep.state.head import Slot
     from slurmsweep.state.store import SweepStore
 
@@ -41,8 +40,7 @@ NOTE = "slurmsweep: note: "
 _SHORTEST_WAIT = 0.1
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """The end of a command.
 
     Attributes:
@@ -60,8 +58,7 @@ class Ended:
     max_rss_mb: float | None = None
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A command ready to be started.
 
     Attributes:
@@ -208,10 +205,15 @@ def _ask_to_stop(child: Child, number: signal.Signals, requests: int, environ: M
         child.kill_group()
 
 
-def _measure(store: SweepStore, slot: Slot, log: int) -> Measured:
+def _measure(store: SweepStore, slot: Slot, log: int) -> Measured | None:
     """What the command left of the sweep's metrics; where that is less than the sweep asks for the log says why."""
+    config = store.manifest.config
+    if config.metric is None and not config.extensions.pareto:
+        return None
+    from slurmsweep.agent.measuring import Measured, measure
+
     try:
-        measured = measure(store.manifest.config, store.layout, slot)
+        measured = measure(config, store.layout, slot)
     except OSError as error:
         measured = Measured(reasons=(f"the metrics cannot be read: {error}",))
     with suppress(OSError):  # on a full disk the outcome matters more
@@ -229,14 +231,14 @@ def _said_preempting(store: SweepStore, slot: Slot) -> bool:
         return False  # as for one that did not say it
 
 
-def _outcome(ended: Ended, measured: Measured, said_preempting: Callable[[], bool]) -> Outcome:
+def _outcome(ended: Ended, measured: Measured | None, said_preempting: Callable[[], bool]) -> Outcome:
     state, cause = stopping.verdict(ended.status, ended.stop, said_preempting)
     return Outcome(
         state=state,
         cause=cause,
         exit_code=stopping.exit_code(ended.status),
-        metric=measured.metric.value,
-        metrics=measured.metrics,
+        metric=measured.metric.value if measured else None,
+        metrics=measured.metrics if measured else None,
         seconds=round(ended.seconds, 3),
         cpu_seconds=None if ended.cpu_seconds is None else round(ended.cpu_seconds, 3),
         max_rss_mb=None if ended.max_rss_mb is None else round(ended.max_rss_mb, 1),

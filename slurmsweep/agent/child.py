@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: What an agent passes on to its command. SIGUSR1 is Slurm's warning before the time limit (``--signal=B:USR1@N``).
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
-_WAITED_FOR = frozenset({*FORWARDED, signal.SIGCHLD, signal.SIGCONT})
+#: And what it takes besides: ends of its children, and what tells whom Slurm meant by a SIGTERM (:class:`Told`).
+WAITED_FOR = frozenset({*FORWARDED, signal.SIGCHLD, signal.SIGCONT})
 
 #: The program by which Slurm starts and signals the processes of a job.
 _SLURMS_OWN = "slurmstepd"
@@ -36,7 +37,7 @@ _LEFTOVER_GRACE = 2.0
 @contextmanager
 def signals_blocked() -> Iterator[None]:
     """Keep the signals an agent waits for from interrupting it; what came meanwhile is delivered afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
     try:
         yield
     finally:
@@ -49,6 +50,31 @@ def pending_stop() -> signal.Signals | None:
         info = signal.sigtimedwait(FORWARDED, 0)
         return signal.Signals(info.si_signo) if info else None
     return None
+
+
+class Told:
+    """Tells the SIGTERMs that Slurm sent to every process of the job from those that only this process was sent.
+
+    Slurm sends SIGCONT and then SIGTERM to every process when it ends a job (scancel, preemption, requeue, time limit).
+    Made when the process is there that may have heard them too.
+    """
+
+    def __init__(self) -> None:
+        self._continued_by: int | None = None
+        # one that came before that process was there: it went to every process there was, and this was none of them
+        self._is_older_term = signal.SIGTERM in signal.sigpending()
+
+    def continued(self, sender: int) -> None:
+        """A SIGCONT was taken."""
+        self._continued_by = sender
+
+    def was_for_all(self, sender: int) -> bool:
+        """Whether the SIGTERM just taken went from Slurm to every process of the job."""
+        waiting = signal.sigtimedwait((signal.SIGCONT,), 0)  # of two that wait SIGTERM is taken first, the lower number
+        continued_by = waiting.si_pid if waiting else self._continued_by
+        self._continued_by = None
+        is_older, self._is_older_term = self._is_older_term, False
+        return not is_older and sender == continued_by and _program(sender) == _SLURMS_OWN
 
 
 class Child:
@@ -77,10 +103,8 @@ class Child:
             stderr=output,
             preexec_fn=_in_child(os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
-        self._continued_by: int | None = None
+        self._told = Told()
         self._has_heard_term = False
-        # one that came before there was a command: it went to every process there was, and this was none of them
-        self._is_older_term = signal.SIGTERM in signal.sigpending()
 
     @property
     def pid(self) -> int:
@@ -94,14 +118,14 @@ class Child:
         """
         if self.exit_status() is not None:
             return None
-        info = signal.sigwaitinfo(_WAITED_FOR) if timeout is None else signal.sigtimedwait(_WAITED_FOR, timeout)
+        info = signal.sigwaitinfo(WAITED_FOR) if timeout is None else signal.sigtimedwait(WAITED_FOR, timeout)
         if info is None or info.si_signo == signal.SIGCHLD:
             return None
         if info.si_signo == signal.SIGCONT:
-            self._continued_by = info.si_pid
+            self._told.continued(info.si_pid)
             return None
         number = signal.Signals(info.si_signo)
-        self._has_heard_term = number is signal.SIGTERM and self._was_for_all(info.si_pid)
+        self._has_heard_term = number is signal.SIGTERM and self._told.was_for_all(info.si_pid)
         return number
 
     def exit_status(self) -> int | None:
@@ -117,14 +141,6 @@ class Child:
             return
         if self.exit_status() is None:
             self._process.send_signal(number)
-
-    def _was_for_all(self, sender: int) -> bool:
-        """Whether the SIGTERM just taken went from Slurm to every process of the job, this command among them."""
-        waiting = signal.sigtimedwait((signal.SIGCONT,), 0)  # of two that wait SIGTERM is taken first, the lower number
-        continued_by = waiting.si_pid if waiting else self._continued_by
-        self._continued_by = None
-        is_older, self._is_older_term = self._is_older_term, False
-        return not is_older and sender == continued_by and _program(sender) == _SLURMS_OWN
 
     def kill_group(self) -> None:
         """SIGKILL for the command and everything in its process group."""

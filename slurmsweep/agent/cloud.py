@@ -49,10 +49,10 @@ def run_cloud_agent(sweep: CloudSweep, count: int, environ: Mapping[str, str], s
         )
         return _NOT_FOUND
     delay = stagger(environ)
-    if delay:
-        say(f"waiting {delay:.1f} s, so that the jobs of this array do not all ask W&B at once")
     child.adopt_orphans()
     with child.signals_blocked():
+        if delay:
+            say(f"waiting {delay:.1f} s, so that the jobs of this array do not all ask W&B at once")
         stop = _stop_within(delay)
         if stop is not None:
             say(f"asked to stop by {stop.name} before anything was started")

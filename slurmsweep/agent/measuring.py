@@ -41,7 +41,8 @@ class Measuring:
     """
 
     def __init__(self, config: SweepConfig, layout: Layout, slot: Slot) -> None:
-        self._metric, self._pareto = config.metric, config.extensions.pareto
+        self._metric = config.metric.objective if config.metric else None
+        self._pareto = config.extensions.pareto
         self._objectives = {objective.name: objective for objective in (*self._pareto, self._metric) if objective}
         self._expressions = {
             name: _parsed(objective.expression)

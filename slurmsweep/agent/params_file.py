@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Characters that may stand raw in a double-quoted YAML string: printable ones (YAML 1.1, c-printable), without the
-#: line breaks that YAML folds (U+0085, U+2028, U+2029) and the byte order mark.
-_MUST_ESCAPE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+#: line breaks that YAML folds (U+0085, U+2028, U+2029) and the byte order mark. As text: compiling it takes as
+#: long as half the start of Python, and few values need it.
+_MUST_ESCAPE = "[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 
-
-#: What YAML 1.1 takes for a boolean or for nothing.
-_WORDS = re.compile("y|n|yes|no|on|off|true|false|null", re.IGNORECASE)
+#: What YAML 1.1 takes for a boolean or for nothing, in any case.
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 def render(params: Mapping[str, Any]) -> str:
@@ -31,7 +30,7 @@ def render(params: Mapping[str, Any]) -> str:
 
 def _key(name: str) -> str:
     """A parameter's name: letters, digits, ``_``, ``.`` and ``-`` (``sweepfile``), so only words can be mistaken."""
-    return _string(name) if _WORDS.fullmatch(name) else name
+    return _string(name) if name.lower() in _WORDS else name
 
 
 def _flow(value: Any) -> str:
@@ -62,4 +61,8 @@ def _float(value: float) -> str:
 
 def _string(value: str) -> str:
     quoted = json.dumps(value, ensure_ascii=False)
-    return _MUST_ESCAPE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
+    if quoted.isascii() and quoted.isprintable():
+        return quoted
+    import re
+
+    return re.sub(_MUST_ESCAPE, lambda found: f"\\u{ord(found[0]):04x}", quoted)

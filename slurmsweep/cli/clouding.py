@@ -10,7 +10,7 @@ from slurmsweep.cli.reading import note, print_json
 from slurmsweep.cli.starting import wishes_of
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.launch import cloud, start
-from slurmsweep.launch.waves import AUTO
+from slurmsweep.launch.learning import AUTO
 from slurmsweep.slurm import executor
 from slurmsweep.state.cloudsweep import CloudFolder, parse
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,7 @@ from slurmsweep import search
 from slurmsweep.cli.reading import note, open_view, print_json
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.launch.efficiency import measure
-from slurmsweep.launch.submit import Wishes
 from slurmsweep.launch.usage import Ledger
-from slurmsweep.launch.walltime import Bounds
-from slurmsweep.launch.waves import bounds_of
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.slurm import accounting, queue
 from slurmsweep.state.store import SweepStore
@@ -23,12 +21,10 @@ if TYPE_CHECKING:
 
     from slurmsweep.launch.efficiency import Efficiency, Resource
     from slurmsweep.launch.observe import Snapshot
+    from slurmsweep.launch.walltime import Bounds
 
 #: Attempts shown for people where nobody said.
 _TABLE_LIMIT = 100
-
-#: Advice where there is no Slurm to ask about its limits.
-_UNBOUNDED = Bounds(None, None, None, None, warning=60)
 
 
 def efficiency(args: argparse.Namespace) -> int:
@@ -55,10 +51,10 @@ def efficiency(args: argparse.Namespace) -> int:
 
 def note_efficiency(store: SweepStore, snapshot: Snapshot) -> None:
     """One line about a run on Slurm that has ended, from what agents recorded: accounting would lag."""
-    if snapshot.fold.submissions:
-        line = one_line(_document(store, Ledger(snapshot.fold, snapshot.ended, {}), _UNBOUNDED))
-        if line:
-            note(f"{line}: `slurmsweep efficiency {store.manifest.sweep_id}`")
+    usages = Ledger(snapshot.fold, snapshot.ended, {}).all()
+    line = one_line(_efficiency(measure(usages)))
+    if line:
+        note(f"{line}: `slurmsweep efficiency {store.manifest.sweep_id}`")
 
 
 def _document(store: SweepStore, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:
@@ -69,12 +65,14 @@ def _document(store: SweepStore, ledger: Ledger, bounds: Bounds) -> dict[str, An
 
 def _bounds(store: SweepStore) -> Bounds:
     """Within the default partition's limits, or the sweep file's; none where there is no Slurm to ask."""
-    if not queue.available():
-        return _UNBOUNDED
-    try:
-        return bounds_of(store, Wishes())
-    except SchedulerUnavailableError:
-        return _UNBOUNDED
+    from slurmsweep.launch.submit import Wishes
+    from slurmsweep.launch.walltime import Bounds
+    from slurmsweep.launch.waves import bounds_of
+
+    if queue.available():
+        with suppress(SchedulerUnavailableError):
+            return bounds_of(store, Wishes())
+    return Bounds(None, None, None, None, warning=60)
 
 
 def _attempts(ledger: Ledger) -> Any:

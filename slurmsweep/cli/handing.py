@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.reading import note
 from slurmsweep.errors import UsageError
-from slurmsweep.launch import minding, start
+from slurmsweep.launch import start
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.submit import Handover, send_all
 from slurmsweep.report.progress import progress
 from slurmsweep.slurm.resources import merge
-from slurmsweep.state.mending import Settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from slurmsweep.cli.learning import Told
     from slurmsweep.launch.alarms import Alarms
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.head import Slot
+    from slurmsweep.state.mending import Settings
     from slurmsweep.state.store import SweepStore
 
 
@@ -53,6 +54,8 @@ def submit_and_say(store: SweepStore, handing: Handing, wishes: Wishes, args: ar
     before = store.fold()
     watch = None
     if args.mend:
+        from slurmsweep.launch import minding
+
         new = sum(errand.count - len(errand.again) for errand in handing.errands)
         learn = asdict(handing.learn) if handing.learn else {}
         settings = replace(settings_of(args, wishes, _goal(store, new)), learn=learn)
@@ -77,6 +80,8 @@ def submit_waves_and_say(
 
     if not args.mend:
         return submit_in_waves(store, wishes, wish, args.count, handing, wait=args.wait)
+    from slurmsweep.launch import minding
+
     before = store.fold()
     settings = replace(settings_of(args, wishes, _goal(store, args.count or 0)), learn=asdict(wish))
     with minding.minded(store, settings) as watch:
@@ -121,6 +126,8 @@ def array_words(array: Submitted) -> str:
 
 def settings_of(args: argparse.Namespace, wishes: Wishes, goal: int | None) -> Settings:
     """How the sweep is to mend itself, from the command line. Raises UsageError."""
+    from slurmsweep.state.mending import Settings
+
     options = {name: str(value) for name, value in (wishes.options or {}).items()}
     return Settings(
         template=wishes.template,
@@ -179,8 +186,15 @@ def _wait(store: SweepStore, handed: Handover, trials: int, watch: Alarms | None
         with progress(trials + handed.kept_back, before) as show:
             if watch is None:
                 start.wait_for_jobs(store, [array.job for array in handed], trials, show, before)
-            elif not minding.wait_until_over(store, watch, show):
-                note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")
+            else:
+                _wait_for_supervisors(store, watch, show)
     except KeyboardInterrupt:
         note(f"not waiting any longer; the jobs go on: `slurmsweep status {store.manifest.sweep_id}`")
         raise
+
+
+def _wait_for_supervisors(store: SweepStore, watch: Alarms, show: Callable[[Fold], None]) -> None:
+    from slurmsweep.launch import minding
+
+    if not minding.wait_until_over(store, watch, show):
+        note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")

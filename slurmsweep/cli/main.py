@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.parser import build_parser
+from slurmsweep.cli.quick import agent_arguments
 from slurmsweep.errors import SlurmsweepError
-from slurmsweep.report.terminal import printable_lines
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from types import SimpleNamespace
 
 #: 128 + SIGINT, 128 + SIGPIPE: as shells report commands that these signals ended.
 _INTERRUPTED, _PIPE_CLOSED = 130, 141
@@ -21,8 +22,16 @@ _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Never raises for a user's mistake, an interrupt, or a reader that went away."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = agent_arguments(words)
+    return _parse_and_run(words) if args is None else _run(args)
+
+
+def _parse_and_run(words: Sequence[str]) -> int:
+    from slurmsweep.cli.parser import build_parser
+
+    parser = build_parser(*words[:1])
+    args = parser.parse_args(words)
     if args.version:
         from importlib.metadata import version
 
@@ -34,12 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(args)
 
 
-def _run(args: argparse.Namespace) -> int:
-    module, _, function = args.handler.partition(":")
+def _run(args: argparse.Namespace | SimpleNamespace) -> int:
     try:
-        code: int = getattr(import_module(f"slurmsweep.cli.{module}"), function)(args)
+        code = _handler(args.handler)(args)
         sys.stdout.flush()
     except SlurmsweepError as error:
+        from slurmsweep.report.terminal import printable_lines
+
         print(f"slurmsweep: {printable_lines(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -50,6 +60,20 @@ def _run(args: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     return code
+
+
+def _handler(name: str) -> Callable[[argparse.Namespace | SimpleNamespace], int]:
+    """The function of ``module:function``, imported without looking for garbage meanwhile: what is imported stays."""
+    module, _, function = name.partition(":")
+    gc.disable()
+    try:
+        handler: Callable[[argparse.Namespace | SimpleNamespace], int] = getattr(
+            import_module(f"slurmsweep.cli.{module}"), function
+        )
+    finally:
+        gc.freeze()
+        gc.enable()
+    return handler
 
 
 if __name__ == "__main__":

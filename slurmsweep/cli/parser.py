@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-
-from slurmsweep.cli.arguments import measuring, reading, starting, steering, syncing, tending, working
+from importlib import import_module
 
 _EPILOG = """\
 exit codes: 0 done; 1 the work failed (a trial failed, check found damage); 2 wrong usage or a wrong sweep file;
@@ -13,8 +12,12 @@ An agent exits with its trial's code.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+#: Modules of ``cli.arguments``, in the order of the help.
+_GROUPS = ("starting", "working", "steering", "tending", "reading", "measuring", "syncing")
+
+
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The command line: all of it, or up to the group of ``command``, which need not wait for all others' tables."""
     parser = argparse.ArgumentParser(
         prog="slurmsweep",
         description="W&B sweep files on a plain Slurm cluster: no server, no internet, no trial lost, none run twice.",
@@ -24,11 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    starting.add_commands(commands)
-    working.add_commands(commands)
-    steering.add_commands(commands)
-    tending.add_commands(commands)
-    reading.add_commands(commands)
-    measuring.add_commands(commands)
-    syncing.add_commands(commands)
+    for group in _GROUPS:
+        import_module(f"slurmsweep.cli.arguments.{group}").add_commands(commands)
+        if command in commands.choices:
+            break
     return parser

@@ -15,8 +15,8 @@ from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
 from slurmsweep.launch.canary import Used, run_canary
 from slurmsweep.launch.forecast import SlurmsWord, ask_slurm, forecast
+from slurmsweep.launch.learning import what_to_learn
 from slurmsweep.launch.submit import Wishes, array_request
-from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report.terminal import printable
 from slurmsweep.slurm import executor
 from slurmsweep.state.layout import Layout, root_folder, sweep_folder
@@ -87,7 +87,7 @@ def _planned(draft: Draft, limit: int) -> list[dict[str, Any]]:
 
 def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
     called = draft.function.called_by(draft.config) if draft.function else draft.config
-    config = replace(called, program=called.program or "<program>")
+    config = called._replace(program=called.program or "<program>")
     params = search.parameters(config, number, _NO_ID)
     json_file = Layout(sweep_folder(root_folder(), _NO_ID)).args_json(number, 1)
     argv = command.build_argv(config, params, environ=without_secrets(os.environ), json_file=json_file)

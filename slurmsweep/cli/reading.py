@@ -10,17 +10,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
-from slurmsweep.launch.live import with_metric_so_far
-from slurmsweep.launch.minding import attendance
 from slurmsweep.launch.observe import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
 from slurmsweep.report.terminal import printable_lines, printable_log
 from slurmsweep.report.view import SweepView, status_document
 from slurmsweep.state import foldcache, layout
-from slurmsweep.state.check import check as check_state
-from slurmsweep.state.cloudsweep import is_meant
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.repair import rebuild
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -34,10 +29,14 @@ _TABLE_LIMIT = 100
 
 def status(args: argparse.Namespace) -> int:
     """State, counts, jobs, best trial; of a sweep of W&B's own what Slurm says of its jobs."""
+    from slurmsweep.state.cloudsweep import is_meant
+
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli.clouding import status as cloud_status
 
         return cloud_status(args)
+    from slurmsweep.launch.minding import attendance
+
     view, snapshot = open_view(args.sweep)
     store = SweepStore.open(args.sweep)
     who = attendance(store)
@@ -66,6 +65,8 @@ def _attendance_words(who: Attendance, sweep: str) -> str:
 
 def trials(args: argparse.Namespace) -> int:
     """One row a trial."""
+    from slurmsweep.launch.live import with_metric_so_far
+
     wanted = trial_states(args.state)
     view, _ = open_view(args.sweep)
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
@@ -156,8 +157,12 @@ def _show_front(view: SweepView, args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Prove that journal and folders agree; with ``--repair``, make them."""
+    from slurmsweep.state.check import check as check_state
+
     store = SweepStore.open(args.sweep)
     if args.repair and not _is_sound(store):
+        from slurmsweep.state.repair import rebuild
+
         done = rebuild(store)
         note(
             f"journal rebuilt: {done.records} records kept; from the trials' folders {done.claims} claims and "
@@ -178,6 +183,8 @@ def check(args: argparse.Namespace) -> int:
 
 def _is_sound(store: SweepStore) -> bool:
     """Whether there is nothing to repair; a journal that cannot be read at all is not sound."""
+    from slurmsweep.state.check import check as check_state
+
     try:
         return not check_state(store).findings
     except StateUnreadableError:

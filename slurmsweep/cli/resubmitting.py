@@ -10,6 +10,7 @@ from slurmsweep.cli.starting import check_wishes, settle, start_agents, wishes_o
 from slurmsweep.errors import UsageError
 from slurmsweep.launch import start
 from slurmsweep.launch.function import ready_to_run
+from slurmsweep.launch.learning import what_to_learn
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.reasons import reasons
 from slurmsweep.launch.reconcile import Settled
@@ -17,7 +18,6 @@ from slurmsweep.launch.reconcile import reconcile as reconcile_sweep
 from slurmsweep.launch.rerun import Rules
 from slurmsweep.launch.resubmit import errands_of, give_back_only, plan_resubmission
 from slurmsweep.launch.start import Backend
-from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 

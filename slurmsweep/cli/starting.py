@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
-from slurmsweep.cli.efficiency import note_efficiency
 from slurmsweep.cli.handing import (
     Handing,
     check_mending,
@@ -23,17 +22,14 @@ from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
 from slurmsweep.launch.function import ready_to_run
+from slurmsweep.launch.learning import what_to_learn
 from slurmsweep.launch.observe import look
-from slurmsweep.launch.prior import adopt, best_trials, narrowed
-from slurmsweep.launch.reconcile import give_back, may_run_again, reconcile
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Errand, Handover, Wishes, array_request, job_options, recover_submissions
-from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
 from slurmsweep.slurm import executor
-from slurmsweep.state.cloudsweep import is_meant
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -91,6 +87,8 @@ def create(args: argparse.Namespace) -> int:
     if args.shared:
         _note_closed_folders(store.layout.folder)
     if prior:
+        from slurmsweep.launch.prior import adopt
+
         known = adopt(store, prior, args.trials)
         elsewhere = (
             f"; {known.elsewhere} finished trials have points this grid does not have" if known.elsewhere else ""
@@ -113,6 +111,8 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
     """The content of a new sweep file around trials of ``--from``."""
     if args.file or args.prior or (args.top is None) == (args.trials is None):
         raise UsageError("--from SWEEP stands without a sweep file, and with one of --trials LIST and --top N")
+    from slurmsweep.launch.prior import best_trials, narrowed
+
     view, _ = open_view(args.origin)
     trials = args.trials or best_trials(
         view.manifest.config, [trial.number for trial in view.ranked(args.top)], args.top
@@ -126,6 +126,8 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
 
 def submit(args: argparse.Namespace) -> int:
     """Submit agents to Slurm."""
+    from slurmsweep.state.cloudsweep import is_meant
+
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli.clouding import submit as submit_cloud
 
@@ -192,6 +194,8 @@ def _take_up_again(store: SweepStore, backend: Backend) -> Handing:
 
     Local agents find what is given back; Slurm is asked first, and where it refuses the sweep is what it was.
     """
+    from slurmsweep.launch.reconcile import give_back, may_run_again
+
     settle(store)
     if backend is Backend.LOCAL:
         give_back(store, _was_cut_off, why="run")
@@ -206,6 +210,8 @@ def _was_cut_off(trial: Trial) -> bool:
 
 def settle(store: SweepStore) -> None:
     """Bring the journal up to date and say what nobody can tell."""
+    from slurmsweep.launch.reconcile import reconcile
+
     recover_submissions(store)
     for slot, reason in reconcile(store).unknown.items():
         note(f"trial {slot.trial}, attempt {slot.attempt}: left alone, it may be running ({reason})")
@@ -229,6 +235,8 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
     wanted += len(handing.again) if count is None else 0
     handing = _with_agents(handing, wishes, wanted)
     if handing.takes_up and not handing.errands:
+        from slurmsweep.launch.reconcile import give_back
+
         give_back(store, lambda _: False, why="run")  # jobs that wait already find the sweep running
     handed = Handover(())
     if wanted == 0 and not handing.errands and not args.mend:
@@ -286,7 +294,10 @@ def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> 
         print(tables.trials_table(shown, view.manifest.config))
         print(tables.status_text(view, snapshot.jobs))
     note_stray_output(store, snapshot.fold)
-    note_efficiency(store, snapshot)
+    if snapshot.fold.submissions:
+        from slurmsweep.cli.efficiency import note_efficiency
+
+        note_efficiency(store, snapshot)
     counts = view.counts()
     unfinished = {state: n for state, n in counts.items() if n and state is not TrialState.FINISHED}
     if counts[TrialState.FINISHED] >= expected:

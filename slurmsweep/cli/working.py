@@ -6,16 +6,27 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from slurmsweep.agent.agent import run_agent
 from slurmsweep.errors import UsageError
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
 
 def agent(args: argparse.Namespace) -> int:
-    """Claim and run trials, or have W&B's agent run them where the sweep is W&B's; the exit code is the trial's."""
-    function = getattr(args, "function", None)  # no option of job scripts: only who read a whole command line has it
+    """Claim and run trials, side by side in several processes where that was asked for; the trial's exit code."""
+    if args.seats:
+        from slurmsweep.agent.seats import run_seats
+
+        return run_seats(args.seats, os.environ, lambda environ: _run(args, environ))
+    return _run(args, os.environ)
+
+
+def _run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """One agent: ours, or W&B's where the sweep is W&B's."""
+    function = args.function
     if args.sweep.count("/") == 2:  # a path of ours in a job script is absolute, and has more
         from slurmsweep.state import cloudsweep
 
@@ -23,15 +34,13 @@ def agent(args: argparse.Namespace) -> int:
             refuse_function(function)
             from slurmsweep.agent.cloud import run_cloud_agent
 
-            return run_cloud_agent(cloudsweep.parse(args.sweep, os.environ), args.count, os.environ, _say)
-    from slurmsweep.agent.agent import run_agent
-
+            return run_cloud_agent(cloudsweep.parse(args.sweep, environ), args.count, environ, _say)
     store = SweepStore.open_to_run(args.sweep)
     if function or not store.manifest.can_run:
         from slurmsweep.launch.function import ready_to_run
 
         store = ready_to_run(store, function)
-    return run_agent(store, args.count, os.environ, _say)
+    return run_agent(store, args.count, environ, _say)
 
 
 def refuse_function(function: str | None) -> None:

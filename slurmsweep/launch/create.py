@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ def create(draft: Draft, *, shared: bool = False, needs_program: bool = True) ->
         StateUnwritableError: there is no new sweep.
     """
     _refuse_what_cannot_run(draft, needs_program=needs_program and draft.function is None)
-    return SweepStore.create(root_folder(), replace(manifest_of(draft, new_sweep_id()), shared=shared))
+    return SweepStore.create(root_folder(), manifest_of(draft, new_sweep_id())._replace(shared=shared))
 
 
 def manifest_of(draft: Draft, sweep_id: str) -> Manifest:

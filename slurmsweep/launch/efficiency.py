@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from slurmsweep.launch.estimate import BEYOND, learn, margin
-from slurmsweep.launch.walltime import mib_for, minutes_for, time_samples
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
@@ -149,13 +147,17 @@ class _Sums:
     some: list[list[Usage]] = field(default_factory=list)
 
 
-def measure(trials: Iterable[Sequence[Usage]], point: Callable[[int], Mapping[str, Any]], bounds: Bounds) -> Efficiency:
+def measure(
+    trials: Iterable[Sequence[Usage]],
+    point: Callable[[int], Mapping[str, Any]] | None = None,
+    bounds: Bounds | None = None,
+) -> Efficiency:
     """One pass over the usages of all trials.
 
     Args:
         trials: usages by trial; those of other sweeps, which were adopted, are passed over.
         point: parameters by number, for a few of them.
-        bounds: within which advice stays.
+        bounds: within which advice stays; None for no advice.
     """
     sums = _Sums()
     for usages in trials:
@@ -173,7 +175,7 @@ def measure(trials: Iterable[Sequence[Usage]], point: Callable[[int], Mapping[st
         used_core_hours=sums.used / 3600,
         lost_core_hours=sums.lost / 3600,
         saved_hours=_saved_minutes(sums.minutes.asked) / 60,
-        advice=tuple(_advice(sums, point, bounds)),
+        advice=tuple(_advice(sums, point, bounds)) if point and bounds else (),
     )
 
 
@@ -222,6 +224,9 @@ def _advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds: Boun
 
 
 def _time_advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds: Bounds) -> Iterable[Advice]:
+    from slurmsweep.launch.estimate import BEYOND, margin
+    from slurmsweep.launch.walltime import minutes_for
+
     asked = sums.minutes.asked
     if sums.out_of_time:
         longest = max(sums.out_of_time)
@@ -238,6 +243,9 @@ def _time_advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds:
 
 def _auto_advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds: Bounds) -> Iterable[Advice]:
     """Where parameters explain the time, a limit for each trial asks less than any limit for all."""
+    from slurmsweep.launch.estimate import learn
+    from slurmsweep.launch.walltime import minutes_for, time_samples
+
     samples = time_samples(sums.some, point)
     if not samples:
         return
@@ -250,6 +258,9 @@ def _auto_advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds:
 
 
 def _memory_advice(sums: _Sums, bounds: Bounds) -> Iterable[Advice]:
+    from slurmsweep.launch.estimate import BEYOND, margin
+    from slurmsweep.launch.walltime import mib_for
+
     asked = max(sums.mib.asked, default=None)
     if sums.out_of_memory:
         largest = max(sums.out_of_memory)

@@ -115,20 +115,20 @@ def _taken_over(store: SweepStore, prior: SweepStore, number: int, attempt: Atte
     """The end of a trial of ``prior``, with the numbers that ``store`` judges by."""
     outcome = replace(attempt.outcome or Outcome(TrialState.FINISHED), origin=f"{prior.manifest.sweep_id}/{number}")
     config, before = store.manifest.config, prior.manifest.config
-    metric, pareto = _definitions(config.metric), _definitions(*config.extensions.pareto)
-    if (metric, pareto) == (_definitions(before.metric), _definitions(*before.extensions.pareto)):
+    same_metric = _judged_by(config) == _judged_by(before)
+    same_view = config.extensions.pareto == before.extensions.pareto
+    if same_metric and same_view:
         return outcome
     measured = measured_on_disk(config, prior.layout, Slot(number, attempt.number))
-    if metric != _definitions(before.metric):
+    if not same_metric:
         outcome = replace(outcome, metric=measured.metric.value)
-    if pareto != _definitions(*before.extensions.pareto):
+    if not same_view:
         outcome = replace(outcome, metrics=measured.metrics)
     return outcome
 
 
-def _definitions(*objectives: Objective | None) -> list[tuple[str, str, str | None]]:
-    """What decides the values of numbers."""
-    return [(one.name, one.goal, one.expression) for one in objectives if one]
+def _judged_by(config: SweepConfig) -> Objective | None:
+    return config.metric.objective if config.metric else None
 
 
 def _good_end(trial: Trial) -> Attempt | None:

@@ -12,13 +12,12 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
-from slurmsweep.errors import UsageError
 from slurmsweep.launch.start import agents_wanted
 from slurmsweep.launch.submit import Errand, job_options, may_be_given_back, send
 from slurmsweep.launch.usage import Ledger
 from slurmsweep.launch.walltime import Bounds, Known, Learn
 from slurmsweep.slurm import accounting, executor, partitions
-from slurmsweep.slurm.resources import asked, normal_name
+from slurmsweep.slurm.resources import asked
 from slurmsweep.state.assignment import slots_of
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
@@ -33,27 +32,8 @@ if TYPE_CHECKING:
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
 
-#: What stands for "learn it" in the place of a time or a memory.
-AUTO = "auto"
-
 #: Ended trials that are looked at: evenly from all that ended in the same way.
 _MOST_HISTORY = 500
-
-
-def what_to_learn(wishes: Wishes, canaries: int | None = None) -> tuple[Wishes, Learn | None]:
-    """The wishes without ``auto``, and what that asks to learn; None where nothing is ``auto``.
-
-    Raises:
-        UsageError: ``canaries`` are given, and nothing is to be learnt from them.
-    """
-    options = dict(wishes.options or {})
-    learnt = {normal_name(name) for name, value in options.items() if str(value).lower() == AUTO} & {"time", "mem"}
-    if not learnt:
-        if canaries is not None:
-            raise UsageError("--canaries stands with --time auto or --mem auto: say what to learn from them")
-        return wishes, None
-    kept = {name: value for name, value in options.items() if normal_name(name) not in learnt}
-    return replace(wishes, options=kept), Learn("time" in learnt, "mem" in learnt, canaries)
 
 
 def gather(  # noqa: PLR0913, PLR0917 - all that there is to know

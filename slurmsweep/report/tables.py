@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
-
 from slurmsweep.report.terminal import printable
 
 if TYPE_CHECKING:
@@ -129,6 +127,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[_safe(row.get(name, "")) for name in names] for row in rows]
     # numbers are text already where they are parameters: "010" must not be shown as 10
+    from tabulate import tabulate  # many commands print none
+
     return tabulate(cells, headers=[printable(name) for name in names], disable_numparse=True, missingval="")
 
 

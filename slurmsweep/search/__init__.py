@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
-from slurmsweep.search import random
 from slurmsweep.search.grid import grid_of
-from slurmsweep.search.permutation import shuffled, unshuffled
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
@@ -41,9 +39,14 @@ def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
     """
     if config.method == "grid":
         grid = grid_of(config)
-        is_shuffled = config.extensions.order == "shuffled" and 0 <= number < grid.size()
-        return grid.point(shuffled(number, grid.size(), seed) if is_shuffled else number)
+        if config.extensions.order == "shuffled" and 0 <= number < grid.size():
+            from slurmsweep.search.permutation import shuffled
+
+            number = shuffled(number, grid.size(), seed)
+        return grid.point(number)
     if config.method == "random":
+        from slurmsweep.search import random
+
         return random.point(config, number, seed)
     raise UsageError(
         f"method {config.method}: its points depend on results, and this version cannot propose them: use random",
@@ -58,4 +61,6 @@ def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | No
     number = grid.number(point)
     if number is None or config.extensions.order != "shuffled":
         return number
+    from slurmsweep.search.permutation import unshuffled
+
     return unshuffled(number, grid.size(), seed)

@@ -6,8 +6,7 @@ No lists where arithmetic will do: an axis may have 10^18 values.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.search.flat import Path, flatten
 from slurmsweep.search.numbers import multiple
@@ -22,19 +21,18 @@ if TYPE_CHECKING:
 Values = tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """One dimension of a grid.
 
     Attributes:
         paths: of its parameters: one, or those that are linked.
-        count: number of positions.
+        size: number of positions.
         values: the values at a position, one for each path.
         find: the position of values; None where they are not on the axis.
     """
 
     paths: tuple[Path, ...]
-    count: int
+    size: int
     values: Callable[[int], Values]
     find: Callable[[Values], int | None]
 

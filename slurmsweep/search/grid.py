@@ -72,7 +72,7 @@ class Grid:
         key = depth, rules
         if key not in self._counts:
             special = self._special(depth, rules)
-            ordinary = (self._axes[depth].count - len(special)) * self._count(depth + 1, self._unmet(depth, rules))
+            ordinary = (self._axes[depth].size - len(special)) * self._count(depth + 1, self._unmet(depth, rules))
             counted = sum(self._count(depth + 1, self._still_met(depth, rules, p)) for p in special)
             self._counts[key] = ordinary + counted
         return self._counts[key]
@@ -95,10 +95,10 @@ class Grid:
     def _runs(self, depth: int, rules: Rules) -> Iterator[tuple[int, int, Rules]]:
         """The axis in runs of positions with the same rules still met: ``first`` to ``last``, less one."""
         ordinary = self._unmet(depth, rules)
-        edges = [-1, *self._special(depth, rules), self._axes[depth].count]
+        edges = [-1, *self._special(depth, rules), self._axes[depth].size]
         for before, here in pairwise(edges):
             yield before + 1, here, ordinary
-            if here < self._axes[depth].count:
+            if here < self._axes[depth].size:
                 yield here, here + 1, self._still_met(depth, rules, here)
 
     def _special(self, depth: int, rules: Rules) -> list[int]:
@@ -130,7 +130,7 @@ def _matching(axis: Axis, wanted: dict[Path, dict[Any, Any]]) -> Iterator[int]:
         found = (axis.find((value,)) for value in wanted[axis.paths[0]].values())
         yield from (position for position in found if position is not None)
         return
-    for position in range(axis.count):
+    for position in range(axis.size):
         row = dict(zip(axis.paths, axis.values(position), strict=True))
         if all(identity(row[path]) in values for path, values in wanted.items()):
             yield position

@@ -10,8 +10,7 @@ import errno
 import os
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.errors import StateUnwritableError
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """Who may use what is made here, whatever the umask says.
 
     Attributes:

@@ -7,7 +7,7 @@ Written once, by whoever first says ``--function``, and read by everybody after 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnreadableError, UsageError
@@ -38,7 +38,7 @@ class Function:
 
     def called_by(self, config: SweepConfig) -> SweepConfig:
         """The configuration with the call in the place of its command."""
-        return replace(config, program=None, command=self.path.command())
+        return config._replace(program=None, command=self.path.command())
 
     def to_json(self) -> dict[str, Any]:
         """The document in ``function.json``."""

@@ -7,7 +7,6 @@ as they can to each other's files there; so can whoever has the same user id.
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 
 from slurmsweep.errors import StateUnreadableError
@@ -49,6 +48,8 @@ def refuse_strangers_sweep(folder: str, *, shared: bool) -> None:
 
 
 def _name(user: int) -> str:
+    import pwd
+
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

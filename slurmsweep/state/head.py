@@ -6,41 +6,37 @@ taken (the attempt's folder says so) and it may have lost a retry (the fold find
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Retries kept in the head. More wait in their retry records, which the head points to.
 QUEUE_LIMIT = 64
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """One attempt that may be claimed."""
 
     trial: int
     attempt: int
 
 
-@dataclass(frozen=True)
-class More:
+class More(NamedTuple):
     """Where retries wait that had no room in the head.
 
     Attributes:
         offset: of their retry record in the journal.
-        index: of the first of its slots that is not in the head yet.
+        first: index of the first of its slots that is not in the head yet.
     """
 
     offset: int
-    index: int
+    first: int
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """State as its writer saw it.
 
     Attributes:
@@ -55,7 +51,7 @@ class Head:
 
     sequence: int = 0
     next_trial: int = 0
-    counts: dict[TrialState, int] = field(default_factory=dict)
+    counts: Mapping[TrialState, int] = {}
     queue: tuple[Slot, ...] = ()
     word: SweepState | None = None
     more: More | None = None
@@ -67,7 +63,7 @@ class Head:
         if before is not None:
             counts[before] = max(0, counts.get(before, 0) - 1)
         counts[after] = counts.get(after, 0) + 1
-        return replace(self, counts={state: n for state, n in counts.items() if n})
+        return self._replace(counts={state: n for state, n in counts.items() if n})
 
     def without(self, slot: Slot) -> Head:
         """The slot was claimed: by the writer, or by somebody whose folder the writer met.
@@ -76,7 +72,7 @@ class Head:
         """
         queue = tuple(s for s in self.queue if s != slot)
         is_next = slot.trial == self.next_trial
-        return replace(self, queue=queue, next_trial=self.next_trial + is_next)
+        return self._replace(queue=queue, next_trial=self.next_trial + is_next)
 
     def room(self) -> int:
         """How many further retries the head can hold."""
@@ -85,7 +81,7 @@ class Head:
     def with_queue(self, slots: Sequence[Slot]) -> Head:
         """Further retries wait; those beyond the limit are left out."""
         queue = self.queue + tuple(s for s in slots if s not in self.queue)
-        return replace(self, queue=queue[:QUEUE_LIMIT])
+        return self._replace(queue=queue[:QUEUE_LIMIT])
 
     def to_json(self) -> dict[str, Any]:
         """Short keys: this is in every record."""
@@ -97,7 +93,7 @@ class Head:
         if self.word:
             data["w"] = self.word.value
         if self.more:
-            data["m"] = [self.more.offset, self.more.index]
+            data["m"] = [self.more.offset, self.more.first]
         if self.exhausted:
             data["e"] = self.exhausted
         return data

@@ -13,13 +13,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import random
 import stat
 import time
 import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from filelock import lock_descriptor
 
@@ -81,8 +79,7 @@ def header(sweep_id: str) -> bytes:
     return encode({"op": "journal", "format": FORMAT, "version": VERSION, "sweep": sweep_id})
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of the journal as a reader met it.
 
     Attributes:
@@ -264,6 +261,8 @@ class Journal:
                 f"{self.path}: other processes held its lock for {timeout:.0f} s; nothing was changed. "
                 "If none of them lives, a file server may hold a dead lock: see docs/failure.md",
             )
+        import random  # who finds the lock free needs none
+
         time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
 
     def _try_lock(self, descriptor: int) -> bool:

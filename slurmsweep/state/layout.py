@@ -23,8 +23,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from difflib import get_close_matches
+from typing import NamedTuple
 
 from slurmsweep.errors import NotFoundError, StateUnreadableError
 from slurmsweep.state.plainfile import reading
@@ -37,8 +36,7 @@ _PREFIX = "sweep-"
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """File names of one sweep.
 
     Attributes:
@@ -227,6 +225,8 @@ def _is_there(path: str) -> bool:
 def _explain_missing(name: str, folder: str, root: str, *, is_path: bool) -> str:
     if is_path:
         return f"{name} is not the folder of a sweep: there is no {os.path.join(folder, 'sweep.json')}"
+    from difflib import get_close_matches
+
     known = sweep_ids(root)
     message = f"no sweep {name} in {os.path.join(root, 'wandb')}"
     close = get_close_matches(name, known, n=1)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import durable
@@ -21,8 +20,7 @@ FORMAT = "slurmsweep sweep"
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What a sweep is.
 
     Attributes:
@@ -65,7 +63,7 @@ class Manifest:
         if function is None:
             return self
         config = function.called_by(self.config)
-        return replace(self, config=config, workdir=function.folder, function=function)
+        return self._replace(config=config, workdir=function.folder, function=function)
 
     def to_json(self) -> dict[str, Any]:
         """The document in ``sweep.json``."""

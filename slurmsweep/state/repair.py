@@ -131,7 +131,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, fold: Fold) -> Re
 
 
 def _head_of(fold: Fold) -> dict[str, object]:
-    return replace(fold.head, queue=(), more=None, exhausted=0, word=fold.word).to_json()
+    return fold.head._replace(queue=(), more=None, exhausted=0, word=fold.word).to_json()
 
 
 def _next_trial(fold: Fold) -> int:

@@ -10,12 +10,11 @@ import json
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnwritableError
 from slurmsweep.state import durable, guard, layout, manifest
-from slurmsweep.state.fold import Fold, Reading
 from slurmsweep.state.head import Slot
 from slurmsweep.state.journal import LOCK_TIMEOUT, Journal, header
 from slurmsweep.state.layout import Layout
@@ -28,6 +27,7 @@ from slurmsweep.state.transaction import Transaction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from slurmsweep.state.fold import Fold, Reading
     from slurmsweep.state.head import Head, More
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.trial import Trial
@@ -39,8 +39,7 @@ _WORTH_A_RECORD = 64 * 1024
 _WORTH_A_STEP = 64
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """An attempt whose folder and owner file this process made: nobody else runs it.
 
     Attributes:
@@ -54,8 +53,7 @@ class Claim:
     owner: Owner
 
 
-@dataclass(frozen=True)
-class NothingLeft:
+class NothingLeft(NamedTuple):
     """There is nothing to claim.
 
     Attributes:
@@ -303,7 +301,7 @@ class SweepStore:
         while head.queue or head.more:
             if head.more and not head.queue:
                 slots, more = waiting_in(head.more)
-                head = replace(head, queue=tuple(slots), more=more)
+                head = head._replace(queue=tuple(slots), more=more)
             for slot in head.queue:
                 head = head.without(slot)
                 yield slot, head
@@ -315,6 +313,8 @@ class SweepStore:
 
     def _read_from(self, offset: int) -> Reading:
         """Fold the records from ``offset`` on."""
+        from slurmsweep.state.fold import Fold, Reading  # an agent that finds a trial reads no more than the head
+
         return Reading(Fold(), offset).read_on(self.journal)
 
     def _record_exhausted(self, offset: int) -> None:

@@ -6,7 +6,6 @@ Keeping the head in step with the records is this module's business and nobody e
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slurmsweep.state.head import QUEUE_LIMIT, Head, More, Slot
@@ -116,14 +115,14 @@ class Transaction:
         if record is None or record["op"] != "retry":
             return [], None  # a writer's stale view: the fold finds what was lost by it
         slots = [Slot(*pair) for pair in record["t"]]
-        after = more.index + QUEUE_LIMIT
+        after = more.first + QUEUE_LIMIT
         if after < len(slots):
-            return slots[more.index : after], More(more.offset, after)
-        return slots[more.index :], More(*record["more"]) if "more" in record else None
+            return slots[more.first : after], More(more.offset, after)
+        return slots[more.first :], More(*record["more"]) if "more" in record else None
 
     def exhausted(self, offset: int) -> None:
         """A fold of everything before ``offset`` found nothing that waits: who looks next looks from there on."""
-        self.head = replace(self.head, exhausted=max(self.head.exhausted, offset))
+        self.head = self.head._replace(exhausted=max(self.head.exhausted, offset))
         self._queue("exhausted")
 
     def submit(  # noqa: PLR0913, PLR0917 - the fields of one record
@@ -160,12 +159,12 @@ class Transaction:
 
     def order(self, word: SweepState) -> None:
         """A person paused, resumed (running), stopped (finished) or canceled the sweep."""
-        self.head = replace(self.head, word=None if word is SweepState.RUNNING else word)
+        self.head = self.head._replace(word=None if word is SweepState.RUNNING else word)
         self._queue("sweep", state=word.value)
 
     def correct(self, next_trial: int, counts: dict[TrialState, int]) -> None:
         """The whole sweep was counted: what the head says from now on."""
-        self.head = replace(self.head, next_trial=next_trial, counts=counts)
+        self.head = self.head._replace(next_trial=next_trial, counts=counts)
         self._queue("counted")
 
     def commit(self) -> None:
@@ -186,12 +185,12 @@ class Transaction:
         self.head = self.head.with_queue(batch)
         fields: dict[str, Any] = {"t": [[slot.trial, slot.attempt] for slot in batch], "why": why}
         if len(batch) > room:
-            fields |= {} if below is None else {"more": [below.offset, below.index]}
-            self.head = replace(self.head, more=More(self._journal.end + sum(map(len, self._lines)), room))
+            fields |= {} if below is None else {"more": [below.offset, below.first]}
+            self.head = self.head._replace(more=More(self._journal.end + sum(map(len, self._lines)), room))
         self._queue("retry", **fields)
 
     def _queue(self, op: str, **fields: Any) -> None:
-        self.head = replace(self.head, sequence=self.head.sequence + 1)
+        self.head = self.head._replace(sequence=self.head.sequence + 1)
         self._last = {"op": op, **fields, "h": self.head.to_json()}
         self._lines.append(encode(self._last))
 

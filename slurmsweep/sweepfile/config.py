@@ -6,14 +6,12 @@ all at once; what hosted W&B only warns of, and what has a clear meaning, is a w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile.command import check_command, needs_program
 from slurmsweep.sweepfile.extensions import Extensions, read_extensions
 from slurmsweep.sweepfile.findings import Findings, nearest, suggest
-from slurmsweep.sweepfile.objectives import names_metric, read_computed
 from slurmsweep.sweepfile.plain import packed, plain, unpacked
 from slurmsweep.sweepfile.secrets import is_secret
 from slurmsweep.sweepfile.sections import (
@@ -21,6 +19,8 @@ from slurmsweep.sweepfile.sections import (
     EarlyTerminate,
     Metric,
     check_foreign,
+    computed_section,
+    names_metric,
     read_early_terminate,
     read_metric,
     read_slurm,
@@ -51,8 +51,7 @@ _OURS = ("slurm", "slurmsweep")
 _KNOWN = ("method", "parameters", "metric", "command", "run_cap", "early_terminate", *_TEXTS, *_OURS, *FOREIGN)
 
 
-@dataclass(frozen=True)
-class SweepConfig:
+class SweepConfig(NamedTuple):
     """A checked sweep file.
 
     Attributes:
@@ -71,7 +70,7 @@ class SweepConfig:
 
     method: str
     parameters: dict[str, Parameter]
-    document: dict[str, Any] = field(repr=False)
+    document: dict[str, Any]
     program: str | None = None
     command: tuple[Any, ...] | None = None
     metric: Metric | None = None
@@ -81,8 +80,8 @@ class SweepConfig:
     description: str | None = None
     project: str | None = None
     entity: str | None = None
-    slurm: dict[str, Any] = field(default_factory=dict)
-    extensions: Extensions = field(default_factory=Extensions)
+    slurm: Mapping[str, Any] = {}
+    extensions: Extensions = Extensions()
 
     def to_json(self) -> dict[str, Any]:
         """The frozen form for ``sweep.json``: strict JSON. NaN and infinities are ``{"$float": "nan"}`` there."""
@@ -95,8 +94,7 @@ class SweepConfig:
         return check(unpacked(document), "sweep.json").config
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """A configuration, and what is worth knowing about it."""
 
     config: SweepConfig
@@ -210,6 +208,10 @@ def _warn_of_secrets(parameters: dict[str, Parameter], findings: Findings) -> No
 
 def _metric(data: dict[str, Any], findings: Findings) -> Metric | None:
     metric = read_metric(data["metric"], findings) if data.get("metric") is not None else None
+    if computed_section(data) is None:
+        return metric
+    from slurmsweep.sweepfile.objectives import read_computed  # every agent reads a sweep file, few have such a key
+
     return read_computed(data, metric, findings)
 
 

@@ -6,11 +6,9 @@ W&B would then do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import suggest
-from slurmsweep.sweepfile.objectives import read_pareto
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested, Parameter
 
 if TYPE_CHECKING:
@@ -29,8 +27,7 @@ ORDERS = ("wandb", "shuffled")
 _KEYS = ("order", "linked", "exclude", "metric", "pareto")
 
 
-@dataclass(frozen=True)
-class Extensions:
+class Extensions(NamedTuple):
     """What the ``slurmsweep:`` key asks for.
 
     Attributes:
@@ -65,8 +62,16 @@ def read_extensions(
         _read_order(value, method, findings),
         _read_linked(value.get("linked"), known, findings),
         _read_exclude(value.get("exclude"), known, findings),
-        read_pareto(value.get("pareto"), metric, findings),
+        _read_pareto(value.get("pareto"), metric, findings),
     )
+
+
+def _read_pareto(value: Any, metric: Metric | None, findings: Findings) -> tuple[Objective, ...]:
+    if value is None:
+        return ()
+    from slurmsweep.sweepfile.objectives import read_pareto
+
+    return read_pareto(value, metric, findings)
 
 
 _Known = dict[str, tuple[Names, Parameter]]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.sweepfile.findings import suggest
-from slurmsweep.sweepfile.sections import GOALS, Metric, Objective
+from slurmsweep.sweepfile.sections import GOALS, Metric, Objective, computed_section
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
@@ -21,11 +20,6 @@ _KEYS = ("name", "goal", "expression")
 _PARETO_HINT = "such as {accuracy: maximize, latency: minimize}"
 
 
-def names_metric(data: dict[str, Any]) -> bool:
-    """Whether a sweep file says what trials are judged by: under W&B's key or under ours."""
-    return "metric" in data or _section(data) is not None
-
-
 def read_computed(data: dict[str, Any], metric: Metric | None, findings: Findings) -> Metric | None:
     """The sweep's metric, with the expression of ``slurmsweep.metric`` where there is one.
 
@@ -34,7 +28,7 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
         metric: of its own ``metric`` section; None where there is none, or it is wrong.
         findings: takes what is wrong.
     """
-    section = _section(data)
+    section = computed_section(data)
     path: Path = ("slurmsweep", "metric")
     if section is None:
         return metric
@@ -48,7 +42,7 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
     objective = _read_objective(section, path, metric, findings)
     if metric is not None:
         _check_same(section, metric, path, findings)
-        return replace(metric, expression=objective.expression)
+        return metric._replace(expression=objective.expression)
     if "name" not in section and "metric" not in data:
         findings.error((*path, "name"), "is missing", "give the computed metric a name, such as total")
     return Metric(objective.name, objective.goal, objective.expression)
@@ -86,12 +80,7 @@ def _read_entry(entry: dict[str, Any], path: Path, metric: Metric | None, findin
         findings.error(path, problem, "say the same in both places")
     if objective.expression is not None and objective.expression != metric.expression:
         findings.error(path, "the sweep's metric has another expression", "give this one another name")
-    return replace(objective, expression=metric.expression)
-
-
-def _section(data: dict[str, Any]) -> Any:
-    ours = data.get("slurmsweep")
-    return ours.get("metric") if isinstance(ours, dict) else None
+    return objective._replace(expression=metric.expression)
 
 
 def _check_keys(section: dict[str, Any], path: Path, findings: Findings) -> None:

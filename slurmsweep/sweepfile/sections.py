@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import suggest
 
@@ -18,8 +17,7 @@ _METRIC_WORDS = {"goal": GOALS, "impute": _IMPUTES, "impute_while_running": (*_I
 FOREIGN = ("job", "image_uri", "apiVersion", "kind", "controller", "scheduler")
 
 
-@dataclass(frozen=True)
-class Objective:
+class Objective(NamedTuple):
     """A number that trials are judged by.
 
     Attributes:
@@ -33,23 +31,30 @@ class Objective:
     expression: str | None = None
 
 
-@dataclass(frozen=True)
-class Metric(Objective):
+class Metric(NamedTuple):
     """What the search optimises.
 
     Attributes:
+        name, goal, expression: as of an :class:`Objective`.
         target: a run that reaches it ends the search; None for none.
         impute: what a failed trial counts as: latest, best or worst.
         impute_while_running: what a running trial counts as: latest, best, worst, or the text "false" for not at all.
     """
 
+    name: str
+    goal: str = "minimize"
+    expression: str | None = None
     target: float | None = None
     impute: str = "worst"
     impute_while_running: str = "false"
 
+    @property
+    def objective(self) -> Objective:
+        """What trials are judged by, without what the search makes of it."""
+        return Objective(self.name, self.goal, self.expression)
 
-@dataclass(frozen=True)
-class EarlyTerminate:
+
+class EarlyTerminate(NamedTuple):
     """Hyperband stopping (``sweeps/hyperband_stopping.py`` 0.3.0).
 
     Attributes:
@@ -66,6 +71,17 @@ class EarlyTerminate:
     s: int | None = None
     eta: float = 3.0
     strict: bool = True
+
+
+def computed_section(data: dict[str, Any]) -> Any:
+    """``metric`` below the ``slurmsweep:`` key of a sweep file, whatever it is; None where there is none."""
+    ours = data.get("slurmsweep")
+    return ours.get("metric") if isinstance(ours, dict) else None
+
+
+def names_metric(data: dict[str, Any]) -> bool:
+    """Whether a sweep file says what trials are judged by: under W&B's key or under ours."""
+    return "metric" in data or computed_section(data) is not None
 
 
 def read_metric(value: Any, findings: Findings) -> Metric | None:

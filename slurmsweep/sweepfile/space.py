@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import nearest, suggest
 
@@ -19,31 +18,27 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
-@dataclass(frozen=True)
-class Constant:
+class Constant(NamedTuple):
     """Always the same value, of any type."""
 
     value: Any
 
 
-@dataclass(frozen=True)
-class Categorical:
+class Categorical(NamedTuple):
     """One of ``values``; ``probabilities`` (which sum to 1) or equally likely."""
 
     values: tuple[Any, ...]
     probabilities: tuple[float, ...] | None = None
 
 
-@dataclass(frozen=True)
-class IntUniform:
+class IntUniform(NamedTuple):
     """An integer from ``low`` to ``high``, both included."""
 
     low: int
     high: int
 
 
-@dataclass(frozen=True)
-class Continuous:
+class Continuous(NamedTuple):
     """A number from a distribution.
 
     Attributes:
@@ -60,8 +55,7 @@ class Continuous:
     q: float | None = None
 
 
-@dataclass(frozen=True)
-class Nested:
+class Nested(NamedTuple):
     """A mapping of parameters; its value is a dictionary."""
 
     parameters: dict[str, Parameter]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slurmsweep.errors import UsageError
 from slurmsweep.launch.grouping import bounds, group_of
+from slurmsweep.launch.learning import what_to_learn
 from slurmsweep.launch.spread import canaries_wanted, spread
 from slurmsweep.launch.submit import Wishes
 from slurmsweep.launch.usage import Usage
@@ -27,7 +28,6 @@ from slurmsweep.launch.walltime import (
     next_wave,
     time_samples,
 )
-from slurmsweep.launch.waves import what_to_learn
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 

@@ -28,6 +28,7 @@ def add_commands(commands: Commands) -> None:
     agent.add_argument(
         "--count", type=natural, default=1, metavar="N", help="trials to run, one after the other (default 1)"
     )
+    agent.add_argument("--seats", type=natural, metavar="K", help="so many agents side by side (default: one)")
     add_function(agent)
 
     reconcile = command(
