@@ -63,3 +63,21 @@ def test_a_look_at_a_sweep_is_one_question(cluster, slurmsweep, write_sweep, cou
     assert slurmsweep("cancel", sweep, **cluster.environ).returncode == 0
     assert status.returncode == 0
     assert sum(n for kind, n in spent.items() if "JOB_INFO" in kind) == 1, spent
+
+
+def test_a_round_of_mending_asks_each_thing_once(cluster, slurmsweep, write_sweep, counted):
+    sweep = slurmsweep("create", str(write_sweep("pass"))).stdout.strip()
+    done = slurmsweep("submit", sweep, "--mend", "--time", "5", "--sbatch", "hold", **cluster.environ)
+    assert done.returncode == 0, done.stderr
+    before = counted()
+
+    mended = slurmsweep("mend", sweep, **cluster.environ)
+
+    spent = counted() - before
+    assert slurmsweep("cancel", sweep, **cluster.environ).returncode == 0
+    slurmsweep("mend", sweep, **cluster.environ)  # the end: no supervisor is left
+    assert mended.returncode == 0, mended.stderr
+    # the jobs, the supervisors by their names; the clock is set once, and the other alarm for this round and the next
+    assert sum(n for kind, n in spent.items() if "JOB_INFO" in kind) == 2, spent
+    assert spent["REQUEST_UPDATE_JOB"] == 3, spent
+    assert sum(n for kind, n in spent.items() if "INFO" in kind) <= 6, spent

@@ -20,7 +20,9 @@ from slurmsweep.launch.minding import submit_minded
 from slurmsweep.launch.submit import Errand, Wishes, recover_submissions, send_all
 from slurmsweep.slurm import limits, queue
 from slurmsweep.slurm.limits import Room
+from slurmsweep.state import foldcache
 from slurmsweep.state.check import check
+from slurmsweep.state.fold import Fold, Reading
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.mending import Mending, Settings
@@ -259,3 +261,18 @@ def test_what_no_round_would_run_again_is_given_back_for_good_where_there_is_no_
 
     assert handed.kept_back == 2
     assert store.fold().waiting() == [Slot(3, 2)]  # a person wants it; trial 1 a round runs again, with more time
+
+
+def test_a_kept_fold_knows_what_hangs_on_an_answer(store, monkeypatch):
+    before = {n: str(t.state) for n, t in store.fold().trials.items()}
+    answer(monkeypatch, SubmissionUnknownError("Socket timed out on send/recv operation"))
+    with pytest.raises(SubmissionUnknownError):
+        send_all(store, [ERRANDS["for certain trials"]])
+    foldcache._save(store, Reading(Fold()).read_on(store.journal))
+
+    kept = foldcache._load(store)
+
+    assert kept.fold.waiting() == list(AGAIN)
+    recover_submissions(store, sleep=lambda seconds: None)
+    after = kept.read_on(store.journal).fold
+    assert (after.waiting(), {n: str(t.state) for n, t in after.trials.items()}) == ([], before)
