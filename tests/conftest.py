@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from faults.tally import TALLY
 from hypothesis import HealthCheck, settings
 
 from slurmsweep.state.manifest import Manifest
@@ -25,25 +23,6 @@ settings.register_profile("slurmsweep", deadline=None, suppress_health_check=[He
 settings.load_profile("slurmsweep")
 
 REPOSITORY = Path(__file__).parent.parent
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What the fault tests tried in this process, for the one that started it (pytest-xdist)."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["faults"] = asdict(TALLY)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Take over what a process has tried."""
-    TALLY.add(getattr(node, "workeroutput", {}).get("faults", {}))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line with what the fault tests tried, and what was lost."""
-    if TALLY.tried():
-        form = os.environ.get("FAULTS", "short")
-        terminalreporter.write_line(f"faults, {form} form, seed {os.environ.get('FAULTS_SEED') or 1}: {TALLY}")
 
 
 @pytest.fixture(autouse=True)

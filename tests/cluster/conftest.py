@@ -20,14 +20,6 @@ LAB = Path(os.environ.get("SLURMSWEEP_LAB", "/tmp/slurmsweep-lab"))
 PORTS = int(os.environ.get("SLURMSWEEP_LAB_PORTS", "26800"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs the cluster is run by one process: there is one cluster."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-
-
 @dataclass(frozen=True)
 class Cluster:
     """A running cluster.

@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 
 import pytest
+from faults.promise import TALLY
 
 _LONG = os.environ.get("FAULTS") == "long"
 _SEED = int(os.environ.get("FAULTS_SEED") or 1)
@@ -42,3 +43,10 @@ def size() -> Size:
 def dice() -> random.Random:
     """The chance of this run: the same for the same seed."""
     return random.Random(_SEED)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line with what was tried, and what was lost."""
+    if TALLY.tried():
+        form = "long" if _LONG else "short"
+        terminalreporter.write_line(f"faults, {form} form, seed {_SEED}: {TALLY}")

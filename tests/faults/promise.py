@@ -1,10 +1,8 @@
-"""What must hold after every fault."""
+"""What must hold after every fault, and the count of what was tried."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from faults.tally import TALLY
+from dataclasses import dataclass, replace
 
 from slurmsweep.agent.identity import this_process
 from slurmsweep.launch.reconcile import give_back, reconcile
@@ -18,6 +16,33 @@ from slurmsweep.state.store import Claim
 OWNER = Owner("elsewhere", 1, 1, "b")
 GONE = replace(this_process({}), pid=1, start=1)
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
+
+
+@dataclass
+class Tally:
+    """What was tried in this run of the tests, and what it cost."""
+
+    kills: int = 0
+    faults: int = 0
+    chaos: int = 0
+    mounted: int = 0
+    uncached: int = 0
+    lost: int = 0
+    doubled: int = 0
+
+    def tried(self) -> int:
+        return self.kills + self.faults + self.chaos + self.mounted
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills:,} kill points, {self.faults:,} fault cases, {self.chaos:,} trials under random kills, "
+            f"{self.mounted:,} trials over two cached mounts"
+            + (f" and {self.uncached:,} over two without caches" if self.uncached else "")
+            + f": {self.lost} lost, {self.doubled} doubled"
+        )
+
+
+TALLY = Tally()
 
 
 def one_trial(store, say) -> None:

@@ -11,8 +11,7 @@ from contextlib import suppress
 
 import pytest
 from faults.crowd import is_done
-from faults.promise import finished, prove, run_to_the_end
-from faults.tally import TALLY
+from faults.promise import TALLY, finished, prove, run_to_the_end
 
 
 @pytest.mark.timeout(3600)

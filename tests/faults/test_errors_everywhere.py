@@ -9,8 +9,7 @@ import traceback
 
 import pytest
 from faults import tracer
-from faults.promise import finished, one_trial, prove, run_to_the_end
-from faults.tally import TALLY
+from faults.promise import TALLY, finished, one_trial, prove, run_to_the_end
 
 from slurmsweep.errors import StateError
 from slurmsweep.state.store import SweepStore

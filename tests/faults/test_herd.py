@@ -6,7 +6,7 @@ import os
 import time
 
 import pytest
-from faults.tally import TALLY
+from faults.promise import TALLY
 
 #: Times that a process may ask for the lock on average: measured 15 to 30 for 256 processes that hold it for 5 ms each.
 MOST_TRIES = 60

@@ -13,8 +13,7 @@ import sys
 
 import pytest
 from faults import tracer
-from faults.promise import finished, go_on, one_trial, prove, run_to_the_end
-from faults.tally import TALLY
+from faults.promise import TALLY, finished, go_on, one_trial, prove, run_to_the_end
 
 from slurmsweep.state.lifecycle import TrialState
 

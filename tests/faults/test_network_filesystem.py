@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.promise import finished, prove, run_to_the_end
-from faults.tally import TALLY
+from faults.promise import TALLY, finished, prove, run_to_the_end
 
 HERE = Path(__file__).parent
 LAB = Path("/tmp/slurmsweep-netfs")

@@ -9,8 +9,7 @@ import shutil
 
 import pytest
 from faults import tracer
-from faults.promise import FINISHED, OWNER, finished, go_on, one_trial, prove, run_to_the_end
-from faults.tally import TALLY
+from faults.promise import FINISHED, OWNER, TALLY, finished, go_on, one_trial, prove, run_to_the_end
 
 from slurmsweep.state import durable
 from slurmsweep.state.lifecycle import TrialState

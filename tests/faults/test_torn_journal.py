@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from faults.promise import FINISHED, GONE, prove, run_to_the_end
-from faults.tally import TALLY
+from faults.promise import FINISHED, GONE, TALLY, prove, run_to_the_end
 
 AFTER = {"cut": b"", "NULs": b"\0" * 64, "junk": b"\xff{]garbage"}
 
