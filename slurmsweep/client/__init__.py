@@ -9,45 +9,25 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.client.aggregates import Metric, Summary
-from slurmsweep.client.configuration import Config
-from slurmsweep.client.session import Settings, active, current, finish, init
-from slurmsweep.client.training_run import Run
-from slurmsweep.errors import SlurmsweepError as Error
-from slurmsweep.errors import UsageError
+# with `as`: names of the package itself, which `slurmsweep.__all__` lists
+from slurmsweep.client.aggregates import Summary as Summary
+from slurmsweep.client.configuration import Config as Config
+from slurmsweep.client.session import Settings as Settings
+from slurmsweep.client.session import active, current
+from slurmsweep.client.session import finish as finish
+from slurmsweep.client.session import init as init
+from slurmsweep.client.training_run import Run as Run
+from slurmsweep.errors import SlurmsweepError
+from slurmsweep.errors import UsageError as UsageError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-__all__ = [
-    "AlertLevel",
-    "Config",
-    "Error",
-    "Run",
-    "Settings",
-    "Summary",
-    "UsageError",
-    "alert",
-    "config",
-    "define_metric",
-    "finish",
-    "init",
-    "log",
-    "log_code",
-    "login",
-    "mark_preempting",
-    "run",
-    "save",
-    "setup",
-    "summary",
-    "teardown",
-    "termerror",
-    "termlog",
-    "termwarn",
-    "unwatch",
-    "watch",
-]
+    from slurmsweep.client.aggregates import Metric
+
+#: wandb's name for it.
+Error = SlurmsweepError
 
 #: Names of wandb that keep pictures, tables and files on a server, which there is none of.
 _MEDIA = (

@@ -74,6 +74,7 @@ class Run:
     """One run. Usable as a context manager; made by :func:`init`. Its methods may be called from several threads.
 
     Attributes:
+        id, name, project, entity, group, job_type, tags, notes, sweep_id, resumed: as of an :class:`Identity`.
         config: see :class:`Config`.
         summary: see :class:`Summary`.
         step: of the values that are logged next.
@@ -85,7 +86,16 @@ class Run:
         self.summary = Summary()
         self.step = 0
         self.start_time = time.time()
-        self._identity = identity
+        self.id = identity.id
+        self.name = identity.name
+        self.project = identity.project
+        self.entity = identity.entity
+        self.group = identity.group
+        self.job_type = identity.job_type
+        self.tags = identity.tags
+        self.notes = identity.notes
+        self.sweep_id = identity.sweep_id
+        self.resumed = identity.resumed
         self._place = place
         self._ended_with = ended
         self._lock = threading.RLock()
@@ -107,56 +117,6 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<slurmsweep run {self.id}>"
-
-    @property
-    def id(self) -> str:
-        """``<sweep>-<trial>``, the same over the attempts of a trial."""
-        return self._identity.id
-
-    @property
-    def name(self) -> str:
-        """Shown to people."""
-        return self._identity.name
-
-    @property
-    def project(self) -> str | None:
-        """None where none was given."""
-        return self._identity.project
-
-    @property
-    def entity(self) -> str | None:
-        """None where none was given."""
-        return self._identity.entity
-
-    @property
-    def group(self) -> str:
-        """Empty where none was given."""
-        return self._identity.group
-
-    @property
-    def job_type(self) -> str:
-        """Empty where none was given."""
-        return self._identity.job_type
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Empty where none were given."""
-        return self._identity.tags
-
-    @property
-    def notes(self) -> str | None:
-        """None where none were given."""
-        return self._identity.notes
-
-    @property
-    def sweep_id(self) -> str | None:
-        """None outside a sweep."""
-        return self._identity.sweep_id
-
-    @property
-    def resumed(self) -> bool:
-        """Whether this is a later attempt of its trial."""
-        return self._identity.resumed
 
     @property
     def disabled(self) -> bool:
