@@ -183,12 +183,18 @@ class _NativeSource:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue  # a torn line that another process wrote on from
-                if isinstance(row, dict):
+                row = history_row(line)
+                if row is not None:
                     yield row
+
+
+def history_row(line: bytes) -> dict[str, Any] | None:
+    """A line of the native client's history; None for one that is torn, also where another process wrote on from it."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
 
 
 class _RunSource:

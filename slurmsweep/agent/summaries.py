@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.agent import metrics, wandb_file
@@ -40,12 +38,10 @@ def _native(path: str) -> dict[str, Any]:
     """What the history's summary says, else the last value of each name."""
     logged: dict[str, Any] = {}
     said: dict[str, Any] | None = None
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open(path, "rb") as file:
         for line in file:
-            row: Any = None
-            with suppress(ValueError, RecursionError):  # torn by the end of its writer
-                row = json.loads(line)
-            if isinstance(row, dict):
+            row = metrics.history_row(line)
+            if row is not None:
                 said = row["_summary"] if isinstance(row.get("_summary"), dict) else said
                 logged |= {name: value for name, value in row.items() if name != "_summary"}
     return logged if said is None else said
