@@ -157,14 +157,6 @@ def submit(store: SweepStore, count: int, wishes: Wishes) -> Handover:
     return send(store, Errand(wishes, count))
 
 
-def submit_slots(store: SweepStore, slots: Sequence[Slot], wishes: Wishes) -> Handover:
-    """Submit one agent for each of ``slots``, which runs that attempt and no other. Raises as :func:`submit`.
-
-    Attempts beyond the first must be allowed already (:func:`slurmsweep.launch.reconcile.give_back`).
-    """
-    return send(store, Errand(wishes, len(slots), tuple(slots)))
-
-
 def send_all(
     store: SweepStore,
     errands: Sequence[Errand],

@@ -31,6 +31,17 @@ def trials(slurmsweep):
     return lambda sweep: json.loads(slurmsweep("trials", sweep, "--json").stdout)
 
 
+def three_at_work(name, folder) -> subprocess.Popen:
+    """The first process of three agents, once all their commands run."""
+    command = [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", "--seats", "3", name]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("running-*"))) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
 def test_agents_run_side_by_side_each_with_its_seat(slurmsweep, sweep, trials, tmp_path):
     name = sweep(TOGETHER)
 
@@ -67,12 +78,7 @@ def test_a_seat_that_finds_nothing_left_is_no_failure(slurmsweep, sweep, trials)
 )
 def test_what_the_first_process_is_told_every_agent_is_told(sweep, trials, tmp_path, number, state, cause):
     name = sweep(WAITING)
-    command = [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", "--seats", "3", name]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("running-*"))) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    process = three_at_work(name, tmp_path)
 
     os.kill(process.pid, number)
 
@@ -82,12 +88,7 @@ def test_what_the_first_process_is_told_every_agent_is_told(sweep, trials, tmp_p
 
 def test_an_agent_killed_outright_counts_as_its_signal(sweep, tmp_path):
     name = sweep(WAITING)
-    command = [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", "--seats", "3", name]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("running-*"))) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    process = three_at_work(name, tmp_path)
 
     with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
         for pid in file.read().split():

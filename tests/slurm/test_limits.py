@@ -6,7 +6,7 @@ import pytest
 
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 from slurmsweep.launch import submit as submitting
-from slurmsweep.launch.submit import Submitted, Wishes, recover_submissions, submit, submit_slots
+from slurmsweep.launch.submit import Errand, Submitted, Wishes, recover_submissions, send, submit
 from slurmsweep.slurm import limits
 from slurmsweep.slurm.limits import Room, parse_room
 from slurmsweep.slurm.refusals import explain
@@ -136,7 +136,7 @@ def test_attempts_that_are_kept_back_are_the_last_ones(slurm_with, make_store):
     slurm = slurm_with(45)
     slots = [Slot(n, 1) for n in range(60)]
 
-    handed = submit_slots(make_store(60), slots, Wishes())
+    handed = send(make_store(60), Errand(Wishes(), len(slots), tuple(slots)))
 
     assert slurm.slots == slots[:45]
     assert handed.kept_back == 15
