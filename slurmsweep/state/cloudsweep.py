@@ -158,7 +158,7 @@ class CloudFolder:
             return []
         files = [os.path.join(self._submissions, name) for name in names if name.endswith(".json")]
         found = [submission for file in files if (submission := _read(file)).sweep == str(self.sweep)]
-        return sorted(found, key=lambda submission: (submission.submitted, submission.name))
+        return sorted(found, key=_age)
 
     @property
     def _submissions(self) -> str:
@@ -166,6 +166,12 @@ class CloudFolder:
 
     def _file(self, submission: CloudSubmission) -> str:
         return os.path.join(self._submissions, f"{submission.name}.json")
+
+
+def _age(submission: CloudSubmission) -> tuple[float, bool, int, str, str]:
+    """Sorts the oldest first; of those made within one millisecond, by Slurm's number, one that has none (yet) last."""
+    number = submission.job or ""
+    return submission.submitted, not number, len(number), number, submission.name
 
 
 def _names_our_folder(name: str) -> bool:
