@@ -27,6 +27,10 @@ _MOST_SAMPLES = 400
 #: Accounting counts whole seconds, and a start-up is not what a trial is like: shorter ones tell nothing of CPUs.
 _TELLING_SECONDS = 10
 
+#: Trials with a job of their own that finish sooner are mostly the start of their jobs; from so many on it is said.
+_WORTH_A_JOB_SECONDS = 10
+_MANY = 20
+
 #: CPUs a trial may use more than it is advised to ask for: start-up and output take some.
 _SPARE_LOAD = 0.1
 
@@ -139,6 +143,7 @@ class _Sums:
     held: float = 0.0
     used: float = 0.0
     lost: float = 0.0
+    alone: array[float] = field(default_factory=lambda: array("d"))
     loads: array[float] = field(default_factory=lambda: array("d"))
     seconds: array[float] = field(default_factory=lambda: array("d"))
     sizes: array[float] = field(default_factory=lambda: array("d"))
@@ -203,6 +208,8 @@ def _add(sums: _Sums, usage: Usage) -> None:
         for column, value in ((sums.seconds, usage.seconds), (sums.sizes, usage.max_rss_mib), (sums.loads, load)):
             if value is not None:
                 column.append(value)
+        if usage.has_job_alone and usage.seconds is not None:
+            sums.alone.append(usage.seconds)
     else:
         sums.lost += cpus * held
     if (least := usage.least_seconds) is not None:
@@ -221,6 +228,7 @@ def _advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds: Boun
     yield from _time_advice(sums, point, bounds)
     yield from _memory_advice(sums, bounds)
     yield from _cpu_advice(sums)
+    yield from _job_advice(sums)
 
 
 def _time_advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds: Bounds) -> Iterable[Advice]:
@@ -282,6 +290,14 @@ def _cpu_advice(sums: _Sums) -> Iterable[Advice]:
     enough = max(1, math.ceil(most - _SPARE_LOAD))
     if enough < asked:
         yield Advice(f"--cpus-per-task {enough}", f"trials used {usual:.2g} of {asked:g} CPUs, the busiest {most:.2g}")
+
+
+def _job_advice(sums: _Sums) -> Iterable[Advice]:
+    """Where trials need one CPU and little time, a job for each costs Slurm and the sweep more than the trials do."""
+    usual = median(sums.alone) if len(sums.alone) >= _MANY else math.inf
+    if usual < _WORTH_A_JOB_SECONDS and max(sums.cpus.asked, default=1) <= 1:
+        half = f"half of {len(sums.alone)} trials took less than {_time(usual)}"
+        yield Advice("--template packed", f"{half}: several in a job, if they need no GPU each")
 
 
 def _attempts(cut_off: Sequence[float]) -> str:

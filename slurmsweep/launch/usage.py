@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,6 +35,7 @@ class Usage:
         cpu_seconds: used; of the whole job where accounting knows.
         max_rss_mib: the most that was seen: of the largest process by its agent, of the job by accounting (sampled).
         origin: ``<sweep>/<trial>`` where it was run, if that was another sweep.
+        has_job_alone: no other attempt ran in that start of its job, nor had a seat beside it.
     """
 
     trial: int
@@ -50,6 +51,7 @@ class Usage:
     cpu_seconds: float | None
     max_rss_mib: float | None
     origin: str | None = None
+    has_job_alone: bool = False
 
     @property
     def is_timeout(self) -> bool:
@@ -79,12 +81,13 @@ class Usage:
 
 
 class _Stay(NamedTuple):
-    """An attempt in a job: which start of it, and from when to when, by the clock of its node."""
+    """An attempt in a job: which start of it, from when to when by the clock of its node, and in which seat of it."""
 
     restart: int
     begun: float
     ended: float
     slot: Slot
+    seat: int | None
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ class Ledger:
             cpu_seconds=_largest(outcome.cpu_seconds, own.cpu_seconds if own else None),
             max_rss_mib=_largest(outcome.max_rss_mb, own.max_rss if own else None),
             origin=outcome.origin,
+            has_job_alone=bool(job and owner and owner.seat is None and slot not in self._shares),
         )
 
     def _asked(self, job: str | None, account: Account | None) -> Asked:
@@ -182,7 +186,8 @@ def _stays(trials: Iterable[Trial]) -> Iterator[list[_Stay]]:
             if owner and owner.job:
                 slot, begun = Slot(trial.number, attempt.number), attempt.claimed or 0.0
                 seconds = attempt.outcome.seconds if attempt.outcome else None
-                found[owner.job, owner.task].append(_Stay(owner.restart, begun, begun + (seconds or 0.0), slot))
+                stay = _Stay(owner.restart, begun, begun + (seconds or 0.0), slot, owner.seat)
+                found[owner.job, owner.task].append(stay)
     for stays in found.values():
         stays.sort(key=lambda stay: stay[:2])
         yield stays
@@ -193,9 +198,21 @@ def _shares(stays: Sequence[_Stay]) -> Iterator[tuple[Slot, _Share]]:
     for _, group in groupby(stays, key=lambda stay: stay.restart):
         same = list(group)
         if len(same) > 1:
-            together = max(sum(other.begun <= stay.begun < other.ended for other in same) for stay in same) or 1
-            for stay in same:
-                yield stay.slot, _Share(time=together / len(same), width=1 / together)
+            yield from _by_seats(same) if all(stay.seat is not None for stay in same) else _by_clock(same)
+
+
+def _by_seats(stays: Sequence[_Stay]) -> Iterator[tuple[Slot, _Share]]:
+    """Seats have the job's width among them and its whole time each, for the attempts of each one after the other."""
+    attempts = Counter(stay.seat for stay in stays)
+    for stay in stays:
+        yield stay.slot, _Share(time=1 / attempts[stay.seat], width=1 / len(attempts))
+
+
+def _by_clock(stays: Sequence[_Stay]) -> Iterator[tuple[Slot, _Share]]:
+    """Where nobody had a seat, as many were side by side as there were at once."""
+    together = max(sum(other.begun <= stay.begun < other.ended for other in stays) for stay in stays) or 1
+    for stay in stays:
+        yield stay.slot, _Share(time=together / len(stays), width=1 / together)
 
 
 def _times(value: float | None, share: float) -> float | None:

@@ -30,9 +30,9 @@ def submit(store, job, tasks, *, time=None, mem=None, cpus=None):
         transaction.submit(f"n{job}", tasks, job)
 
 
-def run(store, job, task, *, restart=0, slot=None, **outcome):
+def run(store, job, task, *, restart=0, slot=None, seat=None, **outcome):
     """One attempt of a job, as its agent records it."""
-    owner = Owner("host", 1, 1, "boot", job=job, task=task, restart=restart, node="n1")
+    owner = Owner("host", 1, 1, "boot", job=job, task=task, restart=restart, node="n1", seat=seat)
     claim = store.claim_slot(owner, slot) if slot else store.claim(owner)
     state = outcome.pop("state", TrialState.FINISHED)
     store.finish(claim, Outcome(state, ended=1.0, **outcome))
@@ -171,6 +171,58 @@ def test_trials_of_one_job_share_what_it_asked_for(make_store, begun, minutes, c
 
     assert {(u.asked_minutes, u.asked_cpus, u.asked_mib) for u in usages} == {(minutes, cpus, mib)}
     assert {(u.held_seconds, u.max_rss_mib) for u in usages} == {(50.0, 10.0)}
+
+
+def test_a_trial_in_a_seat_has_the_whole_time_of_its_job_whenever_the_others_began(make_store):
+    store = make_store(5)
+    submit(store, "9", 1, time=60.0, mem=4096.0, cpus=8)
+    for seat in (1, 2, 3, 4, 4):  # the fourth ran a second one after its first
+        run(store, "9", None, seat=seat, seconds=50.0)
+    fold = store.fold()
+    for number, at in enumerate([0, 10, 60, 120, 200]):
+        fold.trials.open(number).attempts[1].claimed = float(at)
+
+    ledger = Ledger(fold, {}, {})
+
+    usages = [usage for usages in ledger.all() for usage in usages]
+    assert [u.asked_minutes for u in usages] == [60, 60, 60, 30, 30]
+    assert {(u.asked_cpus, u.asked_mib) for u in usages} == {(2, 1024)}
+
+
+def test_the_limits_of_packed_jobs_do_not_differ_by_when_their_trials_began(make_store):
+    store = make_store(8)
+    submit(store, "9", 2, time=60.0, cpus=4)
+    for number in range(8):
+        run(store, "9", number // 4, seat=number % 4 + 1, seconds=50.0 + number)
+    fold = store.fold()
+    for number in range(8):
+        fold.trials.open(number).attempts[1].claimed = number * 20.0
+
+    found = measure(Ledger(fold, {}, {}).all())
+
+    assert (found.asked_core_hours, found.saved_hours) == (8.0, 0.0)
+
+
+PACKED = Advice("--template packed", "half of 20 trials took less than 2 s: several in a job, if they need no GPU each")
+
+
+@pytest.mark.parametrize(
+    ("trials", "seconds", "cpus", "seat", "advised"),
+    [
+        (20, 2.0, 1, None, (PACKED,)),
+        (20, 2.0, 1, 1, ()),  # in packed jobs already
+        (20, 2.0, 2, None, ()),  # large enough for a job each
+        (20, 20.0, 1, None, ()),
+        (19, 2.0, 1, None, ()),
+    ],
+)
+def test_short_trials_with_a_job_each_are_advised_to_share_one(make_store, trials, seconds, cpus, seat, advised):
+    store = make_store(20)
+    submit(store, "9", 20, time=1.0, cpus=cpus)
+    for number in range(trials):
+        run(store, "9", number, seat=seat, seconds=seconds)
+
+    assert advice_of(store) == advised
 
 
 def test_trials_of_another_sweep_are_passed_over(make_store, tmp_path):
