@@ -152,14 +152,14 @@ class _Series:
         self._steps = 0
 
     def log(self, row: dict[str, Any]) -> None:
-        value = _reach(row, self.name)
+        value = reach(row, self.name)
         if value is not None:
             self._last = value
             self._steps += number(value) is not None
 
     def reading(self, summary: dict[str, Any], source: str) -> MetricReading:
         """A run that was cut off may have no summary: then the last value counts."""
-        said = _reach(summary, self.name)
+        said = reach(summary, self.name)
         value = self._last if said is None else self._chosen(said)
         return MetricReading(number(value), self._steps, source)
 
@@ -242,12 +242,12 @@ def number(value: Any) -> float | None:
         return None
 
 
-def _reach(row: dict[str, Any], name: str) -> Any:
+def reach(row: dict[str, Any], name: str) -> Any:
     """The value under a name, or under a dotted path of nested mappings; else what is inside it, as a mapping."""
     if name in row:
         return row[name]
     first, dot, rest = name.partition(".")
     inner = row.get(first)
     if dot and isinstance(inner, dict):
-        return _reach(inner, rest)
+        return reach(inner, rest)
     return {key[len(name) + 1 :]: value for key, value in row.items() if key.startswith(f"{name}.")} or None
