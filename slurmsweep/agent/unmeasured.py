@@ -42,10 +42,12 @@ class Explained:
         said, absent = [], False
         for one, expression, is_metric in lacking:
             names = [one.name] if expression is None else [n for n in expression.names if self._logged[n].value is None]
-            words = [self._about(name) for name in names]
-            absent = absent or any(self._is_absent(name) for name in names)
+            never = [name for name in names if self._is_absent(name)]
+            words = [f"{' and '.join(never)} {'was' if len(never) == 1 else 'were'} never logged"] if never else []
+            words += [self._about(name) for name in names if name not in never]
             if expression is not None and not names:
                 words = [computed(expression, self._logged)[1]]
+            absent = absent or bool(never)
             said.append(("" if is_metric or expression is None else f"{one.name}: ") + ", ".join(words))
         return ("; ".join(dict.fromkeys(said)) + (self._others() if absent else ""))[:_LONGEST]
 
@@ -60,8 +62,6 @@ class Explained:
         return not self._logged[name].steps and reach(self._summary, name) is None
 
     def _about(self, name: str) -> str:
-        if self._is_absent(name):
-            return f"{name} was never logged"
         value = reach(self._summary, name)
         if value is None:
             return f"the last value of {name} is not a finite number"

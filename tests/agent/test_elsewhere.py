@@ -124,9 +124,10 @@ def bytes_read(monkeypatch):
             counts.append(len(data))
             return data
 
-    monkeypatch.setattr(
-        elsewhere, "open", lambda *args, **kwargs: Counting(builtins.open(*args, **kwargs)), raising=False
-    )
+    def counting(*args):
+        return Counting(builtins.open(*args))  # noqa: SIM115 - closed by whoever opened it
+
+    monkeypatch.setattr(elsewhere, "open", counting, raising=False)
     return counts
 
 
