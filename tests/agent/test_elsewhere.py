@@ -125,7 +125,7 @@ def bytes_read(monkeypatch):
             return data
 
     def counting(*args):
-        return Counting(builtins.open(*args))  # noqa: SIM115 - closed by whoever opened it
+        return Counting(builtins.open(*args))
 
     monkeypatch.setattr(elsewhere, "open", counting, raising=False)
     return counts
