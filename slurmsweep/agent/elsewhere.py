@@ -1,7 +1,7 @@
 """Runs of the real wandb that lie outside of the trial's folder, because the script names another (``dir=``).
 
-wandb says in the trial's log where its run is: when it begins (from 0.19 on), and when it ends (all versions). What it
-says is relative where ``dir=`` is, to the folder in which the script was when it called ``init``, and that folder is
+wandb says in the trial's log where its run is: when it begins (0.22 and 0.31 do, 0.18 does not), and when it ends. What
+it says is relative where ``dir=`` is, to the folder in which the script was when it called ``init``, and that folder is
 written nowhere. It is looked for where scripts go: see :func:`_bases`.
 """
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from wandb_real.server import WandbServer
 
 from slurmsweep.launch.reconcile import reconcile
 from slurmsweep.state.store import SweepStore
@@ -82,3 +83,20 @@ def test_its_metric_is_recorded_when_it_is_killed_itself(slurmsweep, write_sweep
 
     outcome = store.fold().trials[0].current.outcome
     assert (outcome.cause, outcome.metric) == ("signal 9", 1.0)
+
+
+def test_its_run_is_uploaded_once_from_where_it_is(slurmsweep, write_sweep, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    sweep, _ = create(slurmsweep, write_sweep, tmp_path, "a folder relative to where the script went", "")
+    assert slurmsweep("agent", sweep).returncode == 0
+
+    with WandbServer() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        first, second = (json.loads(slurmsweep("sync", sweep, "--json").stdout) for _ in range(2))
+
+        assert [row["loss"] for row in server.rows(f"{sweep}-0")] == [3, 2, 1]
+    assert (first["uploaded"], second["uploaded"]) == ([0], [])
+    [file] = (tmp_path / "work" / "results" / "wandb").glob("offline-run-*/*.wandb.synced")
+    assert file.name == f"run-{sweep}-0.wandb.synced"
