@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.layout import Layout
 
 #: Bytes that one look reads of a log at most; the next one goes on from there.
-AT_ONCE = 4 << 20
+AT_ONCE = 1 << 20
 
 #: Bytes that are asked for at a time.
 _PIECE = 256 << 10
@@ -44,7 +44,7 @@ class RunsElsewhere:
     """Follows a trial's log for the runs that wandb says it writes; each byte of the log is read once.
 
     Limits: wandb says nothing where it is told to be silent, or where its output does not go to the trial's log; one
-    look reads 4 MiB. A log that was truncated, or that another file has taken the place of, is read from its start.
+    look reads 1 MiB. A log that was truncated, or that another file has taken the place of, is read from its start.
     """
 
     def __init__(self, layout: Layout, slot: Slot) -> None:
