@@ -153,6 +153,7 @@ def _show_front(view: SweepView, args: argparse.Namespace) -> int:
         note(f"no finished trial has all of {names} yet")
     elif front.left_out:
         note(f"{front.left_out} finished trials lack one of {names} and are left out")
+    if front.left_out:
         for words in tables.unmeasured_words(view.unmeasured()):
             note(words)
     if len(shown) < len(front.trials):

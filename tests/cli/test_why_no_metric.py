@@ -94,6 +94,17 @@ def test_a_sweep_with_all_values_says_nothing_of_it(slurmsweep, write_sweep):
     assert slurmsweep("best", sweep).stderr == ""
 
 
+def test_of_a_pareto_view_it_is_said_which_number_is_missing(slurmsweep, write_sweep):
+    script = "import slurmsweep\nslurmsweep.init()\nslurmsweep.log({'acc': 1})"
+    file = write_sweep(script, "  x: {value: 1}", "slurmsweep: {pareto: {acc: maximize, latency: minimize}}")
+    sweep = json.loads(slurmsweep("run", str(file), "--backend", "local", "--json").stdout)["id"]
+
+    assert slurmsweep("best", sweep, "--pareto").stderr.splitlines() == [
+        "slurmsweep: no finished trial has all of 'acc' and 'latency' yet",
+        "slurmsweep: trial 0 finished without a value: latency was never logged (logged: acc)",
+    ]
+
+
 def test_the_trial_of_a_killed_agent_says_which_part_was_not_logged_yet(slurmsweep, write_sweep, tmp_path):
     script = "import slurmsweep, time\nslurmsweep.init()\nslurmsweep.log({'a': 1})\nprint('ready', flush=True)\ntime.sleep(300)"
     sweep = slurmsweep("create", str(write_sweep(script, "  x: {value: 1}", TOTAL))).stdout.strip()
