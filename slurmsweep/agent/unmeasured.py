@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.agent.measuring import computed
@@ -55,7 +56,9 @@ class Explained:
         if source == "wandb":
             return "its wandb run is empty: it ended before wandb wrote"
         if self._unseen:
-            return f"its wandb run is not seen from here: give dir= an absolute path (wandb said {self._unseen[0]})"
+            said = self._unseen[0]
+            remedy = "another machine's disk?" if os.path.isabs(said) else "give dir= an absolute path"
+            return f"its wandb run is not seen from here: {remedy} (wandb said {said})"
         return "nothing logged with wandb or slurmsweep"
 
     def _is_absent(self, name: str) -> bool:

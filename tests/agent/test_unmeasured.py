@@ -110,12 +110,15 @@ def test_a_wandb_run_without_the_name_says_what_it_has(layout):
     assert measure_ended(config("loss + 10*absent"), layout, SLOT).why.startswith("absent was never logged (logged: ")
 
 
-def test_a_run_that_cannot_be_seen_is_named(layout):
-    said = "mine/wandb/offline-run-20260101_000000-abcd1234-0"
+@pytest.mark.parametrize(
+    ("folder", "remedy"), [("mine", "give dir= an absolute path"), ("/not/there", "another machine's disk?")]
+)
+def test_a_run_that_cannot_be_seen_is_named(layout, folder, remedy):
+    said = f"{folder}/wandb/offline-run-20260101_000000-abcd1234-0"
     Path(layout.log(0, 1)).write_text(f"wandb: Run data is saved locally in {said}\n")
 
     assert measure_ended(config(), layout, SLOT).why == (
-        f"its wandb run is not seen from here: give dir= an absolute path (wandb said {said})"
+        f"its wandb run is not seen from here: {remedy} (wandb said {said})"
     )
 
 
