@@ -210,12 +210,9 @@ def _measure(store: SweepStore, slot: Slot, log: int) -> Measured | None:
     config = store.manifest.config
     if config.metric is None and not config.extensions.pareto:
         return None
-    from slurmsweep.agent.measuring import Measured, measure
+    from slurmsweep.agent.measuring import measure_ended
 
-    try:
-        measured = measure(config, store.layout, slot)
-    except OSError as error:
-        measured = Measured(reasons=(f"the metrics cannot be read: {error}",))
+    measured = measure_ended(config, store.layout, slot)
     with suppress(OSError):  # on a full disk the outcome matters more
         for reason in measured.reasons:
             durable.write_all(log, f"{NOTE}{reason}\n".encode("utf-8", "backslashreplace"))
@@ -239,6 +236,7 @@ def _outcome(ended: Ended, measured: Measured | None, said_preempting: Callable[
         exit_code=stopping.exit_code(ended.status),
         metric=measured.metric.value if measured else None,
         metrics=measured.metrics if measured else None,
+        no_metric=(measured.why or None) if measured else None,
         seconds=round(ended.seconds, 3),
         cpu_seconds=None if ended.cpu_seconds is None else round(ended.cpu_seconds, 3),
         max_rss_mb=None if ended.max_rss_mb is None else round(ended.max_rss_mb, 1),

@@ -27,11 +27,13 @@ class Measured:
         metrics: by name, those of the Pareto view that have a value; None where none has, or the sweep has no such
             view.
         reasons: why computed numbers have no value, a sentence each.
+        why: of an attempt that has ended, why the metric or numbers of the view have no value; empty where all have.
     """
 
     metric: MetricReading = field(default_factory=MetricReading)
     metrics: dict[str, float] | None = None
     reasons: tuple[str, ...] = ()
+    why: str = ""
 
 
 class Measuring:
@@ -41,6 +43,7 @@ class Measuring:
     """
 
     def __init__(self, config: SweepConfig, layout: Layout, slot: Slot) -> None:
+        self._layout, self._slot = layout, slot
         self._metric = config.metric.objective if config.metric else None
         self._pareto = config.extensions.pareto
         self._objectives = {objective.name: objective for objective in (*self._pareto, self._metric) if objective}
@@ -53,22 +56,39 @@ class Measuring:
         for name, expression in self._expressions.items():
             goals = dict.fromkeys(expression.names, self._objectives[name].goal) | goals
         self._follower = MetricsFollower(layout, slot, goals)
+        self._logged: dict[str, MetricReading] = {}
 
     def read(self) -> Measured:
         """All of it so far. Raises OSError where a file that is there cannot be read."""
         if not self._objectives:
             return Measured()
-        logged = self._follower.read()
+        logged = self._logged = self._follower.read()
         reasons: list[str] = []
         found = {name: self._reading(one, logged, reasons) for name, one in self._objectives.items()}
         values = {one.name: value for one in self._pareto if (value := found[one.name].value) is not None}
         metric = found[self._metric.name] if self._metric else MetricReading()
         return Measured(metric, values or None, tuple(reasons))
 
+    def why(self) -> str:
+        """Why numbers had no value at the last :meth:`read`, as far as what the script left can tell; else empty.
+
+        For attempts that have ended: it reads everything that was logged. Raises OSError as :meth:`read`.
+        """
+        logged = self._logged
+        lacking = [one for one in self._objectives.values() if self._reading(one, logged, []).value is None]
+        if not lacking:
+            return ""
+        from slurmsweep.agent.unmeasured import Explained  # only where something is wrong
+
+        explained = Explained(self._layout, self._slot, logged, self._follower.unseen)
+        metric = self._metric.name if self._metric else None
+        lacking.sort(key=lambda one: one.name != metric)
+        return explained.text([(one, self._expressions.get(one.name), one.name == metric) for one in lacking])
+
     def _reading(self, one: Objective, logged: Mapping[str, MetricReading], reasons: list[str]) -> MetricReading:
         if one.expression is None:
             return logged[one.name]
-        reading, reason = _computed(self._expressions[one.name], logged)
+        reading, reason = computed(self._expressions[one.name], logged)
         if reason:
             hint = _hint(one.expression, self._expressions[one.name], logged)
             reasons.append(f"{one.name} has no value: {reason}{hint}")
@@ -80,13 +100,25 @@ def measure(config: SweepConfig, layout: Layout, slot: Slot) -> Measured:
     return Measuring(config, layout, slot).read()
 
 
+def measure_ended(config: SweepConfig, layout: Layout, slot: Slot) -> Measured:
+    """What is known of an attempt that has ended, and why it is not all. Never raises for files: that is a reason."""
+    measured = Measured()
+    try:
+        measuring = Measuring(config, layout, slot)
+        measured = measuring.read()
+        return replace(measured, why=measuring.why())
+    except OSError as error:
+        why = f"the metrics cannot be read: {error}"
+        return replace(measured, reasons=(*measured.reasons, why), why=why)
+
+
 def _parsed(text: str) -> Expression:
     from slurmsweep.sweepfile.expression import parse  # only where there is one: every module is a cost at each start
 
     return parse(text)
 
 
-def _computed(expression: Expression, logged: Mapping[str, MetricReading]) -> tuple[MetricReading, str]:
+def computed(expression: Expression, logged: Mapping[str, MetricReading]) -> tuple[MetricReading, str]:
     """An expression's value, and why there is none."""
     from slurmsweep.sweepfile.expression import NoValueError
 

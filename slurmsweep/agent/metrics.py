@@ -11,12 +11,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.agent.environment import run_id
 from slurmsweep.agent.wandb_file import RecordReader, RunFile, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from slurmsweep.agent.elsewhere import RunsElsewhere
     from slurmsweep.state.head import Slot
     from slurmsweep.state.layout import Layout
 
@@ -59,6 +59,7 @@ class MetricsFollower:
         self._goals = goals
         self._native: _NativeSource | None = None
         self._runs: dict[str, _RunSource] = {}
+        self._elsewhere: RunsElsewhere | None = None
 
     def read(self) -> dict[str, MetricReading]:
         """Each metric so far: the native client's where it logged it, else that of the newest wandb run that did.
@@ -70,7 +71,7 @@ class MetricsFollower:
         found = {name: reading for name, reading in native.items() if reading.steps}
         if len(found) == len(self._goals):
             return found
-        files = run_files(self._layout, self._slot)
+        files = _runs_inside(self._layout, self._slot) or self._runs_elsewhere()
         for path in reversed(files):
             source = self._runs.setdefault(path, _RunSource(path, self._goals))
             readings = source.read().items()
@@ -79,6 +80,15 @@ class MetricsFollower:
                 break
         none = MetricReading(source="wandb" if files else None)
         return {name: found.get(name) or native.get(name, none) for name in self._goals}
+
+    @property
+    def unseen(self) -> list[str]:
+        """Where wandb said its runs are, of those that :meth:`read` could not see."""
+        return self._elsewhere.unseen if self._elsewhere else []
+
+    def _runs_elsewhere(self) -> list[str]:
+        self._elsewhere = self._elsewhere or runs_elsewhere(self._layout, self._slot)
+        return self._elsewhere.files()
 
     def _read_native(self) -> dict[str, MetricReading]:
         path = self._layout.history(self._slot.trial, self._slot.attempt)
@@ -92,18 +102,23 @@ def run_files(layout: Layout, slot: Slot) -> list[str]:
 
     All attempts of a trial share its folder and one run id; those of this attempt were last written after its owner
     file was made. Both times are of one filesystem, and of one machine where that gives them. A first attempt has no
-    earlier one to be told from.
+    earlier one to be told from. Where there are none in the folder they are those that wandb said, in the trial's log,
+    it writes elsewhere.
     """
+    return _runs_inside(layout, slot) or runs_elsewhere(layout, slot).files()
+
+
+def _runs_inside(layout: Layout, slot: Slot) -> list[str]:
     since = _made(layout.owner(slot.trial, slot.attempt)) if slot.attempt > 1 else 0
     found = [(entry.stat().st_mtime_ns, entry.path) for entry in run_entries(layout, slot.trial)]
-    inside = [path for written, path in sorted(found) if written >= since]
-    return inside or _runs_elsewhere(layout, slot)
+    return [path for written, path in sorted(found) if written >= since]
 
 
-def _runs_elsewhere(layout: Layout, slot: Slot) -> list[str]:
-    from slurmsweep.agent.elsewhere import runs_named_in  # for the few scripts that choose another folder
+def runs_elsewhere(layout: Layout, slot: Slot) -> RunsElsewhere:
+    """Follows what wandb says in the log of an attempt of runs outside of the trial's folder."""
+    from slurmsweep.agent.elsewhere import RunsElsewhere  # for the few scripts that choose another folder
 
-    return runs_named_in(layout.log(slot.trial, slot.attempt), run_id(layout, slot.trial))
+    return RunsElsewhere(layout, slot)
 
 
 def _made(path: str) -> int:
@@ -137,14 +152,14 @@ class _Series:
         self._steps = 0
 
     def log(self, row: dict[str, Any]) -> None:
-        value = _reach(row, self.name)
+        value = reach(row, self.name)
         if value is not None:
             self._last = value
             self._steps += number(value) is not None
 
     def reading(self, summary: dict[str, Any], source: str) -> MetricReading:
         """A run that was cut off may have no summary: then the last value counts."""
-        said = _reach(summary, self.name)
+        said = reach(summary, self.name)
         value = self._last if said is None else self._chosen(said)
         return MetricReading(number(value), self._steps, source)
 
@@ -227,12 +242,12 @@ def number(value: Any) -> float | None:
         return None
 
 
-def _reach(row: dict[str, Any], name: str) -> Any:
+def reach(row: dict[str, Any], name: str) -> Any:
     """The value under a name, or under a dotted path of nested mappings; else what is inside it, as a mapping."""
     if name in row:
         return row[name]
     first, dot, rest = name.partition(".")
     inner = row.get(first)
     if dot and isinstance(inner, dict):
-        return _reach(inner, rest)
+        return reach(inner, rest)
     return {key[len(name) + 1 :]: value for key, value in row.items() if key.startswith(f"{name}.")} or None

@@ -123,10 +123,13 @@ def best(args: argparse.Namespace) -> int:
     if args.json:
         documents = [trial.to_json() for trial in ranked]
         print_json(documents if top > 1 else (documents[0] if documents else None))
-    elif ranked:
+        return 0
+    if ranked:
         print(tables.trials_table(ranked, config))
     else:
         note(f"no finished trial has a value of {config.metric.name!r} yet")
+    for words in tables.unmeasured_words(view.unmeasured(of_metric=True)):
+        note(words)
     return 0
 
 
@@ -150,6 +153,9 @@ def _show_front(view: SweepView, args: argparse.Namespace) -> int:
         note(f"no finished trial has all of {names} yet")
     elif front.left_out:
         note(f"{front.left_out} finished trials lack one of {names} and are left out")
+    if front.left_out:
+        for words in tables.unmeasured_words(view.unmeasured()):
+            note(words)
     if len(shown) < len(front.trials):
         note(f"the first {len(shown)} of {len(front.trials)} trials, by {config.extensions.pareto[0].name!r}")
     return 0

@@ -286,11 +286,13 @@ def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
 
 def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> int:
     """The table of results and the best trial; 1 unless as many trials finished as were ``expected``."""
+    from slurmsweep.launch.live import with_metric_so_far
+
     view, snapshot = open_view(store.layout.folder)
     if args.json:
         print_json(status_document(view, snapshot.jobs))
     else:
-        shown = view.ranked(_RESULT_ROWS) or list(view.trials(limit=_RESULT_ROWS))
+        shown = view.ranked(_RESULT_ROWS) or with_metric_so_far(store, view, view.trials(limit=_RESULT_ROWS))
         print(tables.trials_table(shown, view.manifest.config))
         print(tables.status_text(view, snapshot.jobs))
     note_stray_output(store, snapshot.fold)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slurmsweep.agent.measuring import Measured, measure
+from slurmsweep.agent.measuring import Measured, measure, measure_ended
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 
@@ -35,8 +35,9 @@ def with_last_metric(store: SweepStore, seen: dict[Slot, Observation]) -> dict[S
 def _with_metric(store: SweepStore, slot: Slot, seen: Observation) -> Observation:
     if seen.outcome is None or seen.outcome.metric is not None or seen.outcome.by == "agent":
         return seen
-    measured = measured_on_disk(store.manifest.config, store.layout, slot)
-    return replace(seen, outcome=replace(seen.outcome, metric=measured.metric.value, metrics=measured.metrics))
+    measured = measure_ended(store.manifest.config, store.layout, slot)
+    left = replace(seen.outcome, metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
+    return replace(seen, outcome=left)
 
 
 def with_metric_so_far(store: SweepStore, view: SweepView, trials: Iterable[TrialView]) -> list[TrialView]:
@@ -52,5 +53,6 @@ def _so_far(store: SweepStore, view: SweepView, trial: TrialView) -> TrialView:
     is_open = trial.state is TrialState.RUNNING or slot in view.ended
     if not is_open or trial.metric is not None:
         return trial
-    measured = measured_on_disk(store.manifest.config, store.layout, slot)
-    return replace(trial, metric=measured.metric.value, metrics=measured.metrics)
+    look = measured_on_disk if trial.state is TrialState.RUNNING else measure_ended
+    measured = look(store.manifest.config, store.layout, slot)
+    return replace(trial, metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)

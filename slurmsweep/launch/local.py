@@ -80,11 +80,14 @@ def _fill(crew: _Crew, waiting: deque[int], jobs: int, folder: str) -> None:
 
 
 def _collect(crew: _Crew, follower: Follower) -> None:
-    """Take note of agents that have ended. Raises StateError for one that ended badly without recording a trial."""
+    """Take note of agents that have ended. Raises StateError for one that ended badly without recording a trial.
+
+    One that was killed while it ran a trial has lost that trial, and nothing else: the others go on.
+    """
     for agent in [a for a in crew.values() if a.poll() is not None]:
         del crew[agent.pid]
         said = _last_words(agent)
-        if agent.returncode and not _recorded_a_trial(follower.refresh(), agent.pid):
+        if agent.returncode and not _has_a_trial(follower.refresh(), agent.pid, was_killed=agent.returncode < 0):
             raise StateError(said or f"an agent ended with {agent.returncode} and said nothing")
 
 
@@ -95,9 +98,10 @@ def _last_words(agent: subprocess.Popen[str]) -> str:
     return lines[-1].removeprefix("slurmsweep: ") if lines else ""
 
 
-def _recorded_a_trial(fold: Fold, pid: int) -> bool:
+def _has_a_trial(fold: Fold, pid: int, *, was_killed: bool) -> bool:
+    """Whether an agent recorded a trial's end; one that was killed need only have claimed it."""
     attempts = (a for trial in fold.trials.values() for a in trial.attempts.values())
-    return any(a.owner and a.owner.pid == pid and a.outcome for a in attempts)
+    return any(a.owner and a.owner.pid == pid and (a.outcome or was_killed) for a in attempts)
 
 
 def _stop(crew: _Crew) -> None:

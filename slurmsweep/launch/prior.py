@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
 from slurmsweep.agent.identity import this_process
+from slurmsweep.agent.measuring import measure_ended
 from slurmsweep.errors import NotFoundError, UsageError
-from slurmsweep.launch.live import measured_on_disk
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
@@ -119,7 +119,8 @@ def _taken_over(store: SweepStore, prior: SweepStore, number: int, attempt: Atte
     same_view = config.extensions.pareto == before.extensions.pareto
     if same_metric and same_view:
         return outcome
-    measured = measured_on_disk(config, prior.layout, Slot(number, attempt.number))
+    measured = measure_ended(config, prior.layout, Slot(number, attempt.number))
+    outcome = replace(outcome, no_metric=measured.why or None)
     if not same_metric:
         outcome = replace(outcome, metric=measured.metric.value)
     if not same_view:

@@ -21,21 +21,27 @@ from typing import TYPE_CHECKING
 
 from filelock import lock_descriptor
 
-from slurmsweep.agent.metrics import run_entries
+from slurmsweep.agent.metrics import run_entries, runs_elsewhere
 from slurmsweep.errors import LockTimeoutError, UsageError
 from slurmsweep.launch.run_copy import bring_home, copy_run, forget, is_synced
 from slurmsweep.state import durable
+from slurmsweep.state.head import Slot
 from slurmsweep.state.plainfile import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from slurmsweep.state.fold import Fold
+    from slurmsweep.state.layout import Layout
     from slurmsweep.state.lifecycle import TrialState
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.trial import Trial
 
 #: Seconds between two looks at the processes.
 _PERIOD = 0.05
+
+#: How wandb begins the names of the folders of runs that can be uploaded.
+_OFFLINE = ("offline-run-",)
 
 #: So many failures before any success mean that no other will succeed either: no key, no network.
 _HOPELESS = 5
@@ -128,13 +134,22 @@ def find(
     synced = without = 0
     for trial in sorted(chosen):
         with reading(store.layout.runs(trial)):
-            runs = sorted(entry.path for entry in run_entries(store.layout, trial, kinds=("offline-run-",)))
+            inside = [entry.path for entry in run_entries(store.layout, trial, kinds=_OFFLINE)]
+            runs = sorted(inside) or _runs_elsewhere(store.layout, fold.trials[trial])
         left = tuple(run for run in runs if again or not is_synced(run))
         if left:
             uploads.append(Upload(trial, left))
         synced += bool(runs) and not left
         without += not runs
     return Found(tuple(uploads), synced, without)
+
+
+def _runs_elsewhere(layout: Layout, trial: Trial) -> list[str]:
+    """The offline runs that a script keeps outside of the sweep's folder (``dir=``): of all attempts, oldest first."""
+    attempts = [Slot(trial.number, attempt.number) for attempt in trial.attempts.values()]
+    files = dict.fromkeys(path for slot in sorted(attempts) for path in runs_elsewhere(layout, slot).files())
+    named = [(os.path.basename(os.path.dirname(path)), path) for path in files]
+    return [path for name, path in sorted(named) if name.startswith(_OFFLINE)]  # by the time in its name
 
 
 def upload(

@@ -9,8 +9,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.tables import params_text
+from slurmsweep.report.tables import params_text, unmeasured_words
 from slurmsweep.report.terminal import printable
+from slurmsweep.report.view import Unmeasured
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def ending_document(
         "first_claim": min(times, default=None),
         "last_end": max(times, default=None),
         "best": best.to_json() if best else None,
+        "unmeasured": [row._asdict() for row in view.unmeasured()],
     }
 
 
@@ -96,6 +98,9 @@ def ending_text(document: Mapping[str, Any]) -> str:
     if document["unfinished"]:
         lines.append("not finished, and not run again")
         lines += [_unfinished_words(trial) for trial in document["unfinished"]]
+    if document["unmeasured"]:
+        rows = [Unmeasured(**row) for row in document["unmeasured"]]
+        lines += ["finished without a metric", *(f"  {words}" for words in unmeasured_words(rows))]
     if document["notes"]:
         lines += ["notes", *(f"  {printable(note)}" for note in document["notes"])]
     if document["best"]:

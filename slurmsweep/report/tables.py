@@ -10,12 +10,16 @@ from slurmsweep.report.terminal import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from slurmsweep.report.view import SweepView, TrialView
+    from slurmsweep.report.view import SweepView, TrialView, Unmeasured
     from slurmsweep.state.lifecycle import TrialState
     from slurmsweep.sweepfile.config import SweepConfig
 
-#: Characters of a value or cause in a cell; the whole value is in --json.
+#: Characters of a value or cause in a cell, and of a reason; the whole of it is in --json.
 _WIDEST_CELL = 40
+_WIDEST_REASON = 72
+
+#: Reasons for missing metrics that are told where all are counted together.
+_REASONS = 3
 
 
 def trials_table(views: Sequence[TrialView], config: SweepConfig) -> str:
@@ -42,8 +46,22 @@ def status_text(view: SweepView, jobs: Mapping[str, int]) -> str:
             f"  best    {printable(config.metric.name)} = {best.metric:g} in trial {best.number}: "
             + params_text(best.params)
         )
+    lines += [f"  metric  {words}" for words in unmeasured_words(view.unmeasured())]
     lines.append(f"  folder  {printable(view.layout.folder)}")
     return "\n".join(lines)
+
+
+def unmeasured_words(rows: Sequence[Unmeasured]) -> list[str]:
+    """``trials 0, 2 finished without a value: b was never logged``, for the few most frequent reasons."""
+    shown = [f"{_named(row)} finished without a value: {printable(row.why)}" for row in rows[:_REASONS]]
+    rest = sum(row.trials for row in rows[_REASONS:])
+    return [*shown, *([f"{rest} more did, for other reasons: `trials` shows each"] if rest else [])]
+
+
+def _named(row: Unmeasured) -> str:
+    rest = row.trials - len(row.first)
+    words = f"trial{'s' if row.trials > 1 else ''} {', '.join(map(str, row.first))}"
+    return words + (f" and {rest} more" if rest else "")
 
 
 def findings_table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -91,6 +109,7 @@ def _row(view: TrialView, config: SweepConfig) -> dict[str, Any]:
         "attempt": view.attempt or "",
         **{_short(name): _cell(value) for name, value in view.params.items()},
         **{_short(name): "" if value is None else _cell(value) for name, value in _metrics(view, config)},
+        "no metric": _short(view.no_metric or "", _WIDEST_REASON),
         "job": view.job,
         "node": view.node,
         "started": time.strftime("%m-%d %H:%M:%S", time.localtime(view.started)) if view.started else "",
@@ -112,9 +131,9 @@ def _cell(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else _short(str(value))
 
 
-def _short(text: str) -> str:
+def _short(text: str, widest: int = _WIDEST_CELL) -> str:
     text = printable(text)
-    return text if len(text) <= _WIDEST_CELL else text[: _WIDEST_CELL - 1] + "…"
+    return text if len(text) <= widest else text[: widest - 1] + "…"
 
 
 def _telling(rows: Sequence[Mapping[str, Any]]) -> list[str]:

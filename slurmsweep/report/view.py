@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from heapq import merge
 from itertools import chain, islice
 from operator import mul
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.report.pareto import non_dominated
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Trials of which the Pareto front is taken at once.
 _WEIGHED_AT_ONCE = 65536
+
+#: Trials named of those that lack a number.
+_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class TrialView:
         exit_code: what the agent exited with.
         log: path of the newest attempt's log; None before the first.
         origin: ``<sweep>/<trial>`` where it was run, if that was another sweep.
+        no_metric: of a trial that has ended, why its metric, or others of the Pareto view, have no value.
     """
 
     number: int
@@ -67,6 +71,7 @@ class TrialView:
     exit_code: int | None = None
     log: str | None = None
     origin: str | None = None
+    no_metric: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of one trial."""
@@ -84,6 +89,20 @@ class Front:
 
     trials: tuple[TrialView, ...]
     left_out: int
+
+
+class Unmeasured(NamedTuple):
+    """Finished trials that lack a number the sweep asks for, for the same reason.
+
+    Attributes:
+        why: the reason.
+        trials: how many.
+        first: numbers of the first few.
+    """
+
+    why: str
+    trials: int
+    first: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -185,6 +204,23 @@ class SweepView:
         best = sorted(non_dominated(left), key=lambda number: (left[number], number))
         return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - count)
 
+    def unmeasured(self, *, of_metric: bool = False) -> list[Unmeasured]:
+        """Finished trials that lack a number the sweep asks for, by reason, the most frequent first.
+
+        Args:
+            of_metric: only those without the sweep's metric itself.
+        """
+        found: dict[str, list[int]] = {}
+        for number, why in self.fold.trials.settled.unmeasured(of_metric=of_metric):
+            found.setdefault(why, []).append(number)
+        for trial in self.fold.trials.unsettled():
+            outcome = trial.current.outcome if trial.current else None
+            counts = trial.state is TrialState.FINISHED and outcome and not (of_metric and outcome.metric is not None)
+            if outcome and outcome.no_metric and counts:
+                found.setdefault(outcome.no_metric, []).append(trial.number)
+        rows = [Unmeasured(why, len(numbers), tuple(sorted(numbers)[:_NAMED])) for why, numbers in found.items()]
+        return sorted(rows, key=lambda row: (-row.trials, row.first))
+
     def _numbers(self) -> Iterable[int]:
         return self.fold.trials if self.manifest.trials is None else range(self.manifest.trials)
 
@@ -223,6 +259,7 @@ class SweepView:
             exit_code=outcome.exit_code if outcome else None,
             log=self.layout.log(trial.number, current.number),
             origin=outcome.origin if outcome else None,
+            no_metric=outcome.no_metric if outcome else None,
         )
 
 
@@ -259,5 +296,6 @@ def status_document(view: SweepView, jobs: Mapping[str, int]) -> dict[str, Any]:
         "counts": {state.value: n for state, n in view.counts().items()},
         "jobs": dict(jobs),
         "best": best.to_json() if best else None,
+        "unmeasured": [row._asdict() for row in view.unmeasured()],
         "folder": view.layout.folder,
     }

@@ -31,7 +31,7 @@ from slurmsweep.state.trials import Trials
 if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 3"
+_FORMAT = "slurmsweep fold 4"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20

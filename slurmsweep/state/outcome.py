@@ -29,6 +29,7 @@ class Outcome:
         origin: ``<sweep>/<trial>`` where the trial was run, if that was another sweep.
         by: whose word it is. ``agent``: it saw the end itself. ``slurm``: the agent saw the end, and Slurm told why it
             was made to stop. ``reconcile``: no agent lived to see it, so Slurm or the operating system was asked.
+        no_metric: why the metric, or others of the Pareto view, have no value, in a line; None where all have.
     """
 
     state: TrialState
@@ -42,6 +43,7 @@ class Outcome:
     metrics: Mapping[str, float] | None = None
     origin: str | None = None
     by: str = "agent"
+    no_metric: str | None = None
 
     @property
     def was_seen(self) -> bool:

@@ -61,7 +61,7 @@ _LARGEST = 2**31
 
 T = TypeVar("T")
 _Place = tuple[str, str, str, "str | None", "str | None", "int | None"]
-_How = tuple[str, "int | None", "str | None", str]
+_How = tuple[str, "int | None", "str | None", str, "str | None"]
 
 
 class Settled:
@@ -195,6 +195,17 @@ class Settled:
             if code == finished and all(value == value for value in values):  # noqa: PLR0124 - not for NaN
                 yield number, tuple(values)
 
+    def unmeasured(self, *, of_metric: bool) -> Iterator[tuple[int, str]]:
+        """Finished trials, ascending, that lack a number the sweep asks for (or its metric), with the reason."""
+        reasons = {index: how[-1] for index, how in enumerate(self._hows.items) if how[-1] is not None}
+        if not reasons:
+            return
+        finished = _CODE[TrialState.FINISHED]
+        columns = zip(self._columns["code"], self._columns["how"], self._columns["metric"], strict=True)
+        for number, (code, how, metric) in enumerate(columns):
+            if code == finished and how in reasons and not (of_metric and metric == metric):  # noqa: PLR0124 - no NaN
+                yield number, reasons[how]
+
     def dump(self) -> tuple[dict[str, Any], bytes]:
         """A description for JSON, and the bytes of the columns."""
         tables = {"places": self._places.items, "jobs": self._jobs.items, "hows": self._hows.items}
@@ -255,7 +266,7 @@ class Settled:
             owner.restart,
             int(token, 16),
             _number(claimed),
-            self._hows.index((outcome.cause, outcome.exit_code, outcome.origin, outcome.by)),
+            self._hows.index((outcome.cause, outcome.exit_code, outcome.origin, outcome.by, outcome.no_metric)),
             _number(outcome.metric),
             _number(outcome.seconds),
             _number(outcome.cpu_seconds),
@@ -270,9 +281,10 @@ class Settled:
         return Owner(host, row["pid"], row["start"], boot, pid_space, node, cluster, job, task, row["restart"], seat)
 
     def _outcome(self, row: dict[str, Any], metrics: dict[str, float] | None) -> Outcome:
-        cause, exit_code, origin, by = self._hows.items[row["how"]]
+        cause, exit_code, origin, by, no_metric = self._hows.items[row["how"]]
         numbers = {name: _optional(row[name]) for name in ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended")}
-        return Outcome(_ENDED[row["code"] - 1], cause, exit_code, metrics=metrics, origin=origin, by=by, **numbers)
+        state = _ENDED[row["code"] - 1]
+        return Outcome(state, cause, exit_code, metrics=metrics, origin=origin, by=by, no_metric=no_metric, **numbers)
 
 
 class _Table(Generic[T]):

@@ -43,6 +43,7 @@ outcomes = st.builds(
     | st.dictionaries(st.sampled_from("abc") | words, st.floats(allow_nan=False), min_size=1, max_size=3),
     origin=words | st.none(),
     by=st.sampled_from(["agent", "reconcile"]),
+    no_metric=words | st.none(),
 )
 tokens = st.integers(0, 2**64 - 1).map(lambda number: f"{number:016x}")
 attempts = st.builds(
@@ -126,6 +127,19 @@ def test_points_are_those_of_finished_trials_that_have_all_the_metrics(chosen):
     expected = [(n, (m["b"], m["a"])) for n, m in sorted(metrics.items()) if {"a", "b"} <= m.keys()]
     assert list(settled.points(["b", "a"])) == expected
     assert list(settled.points([])) == list(settled.points(["nobody's"])) == []
+
+
+@given(trials, st.booleans())
+def test_reasons_are_those_of_finished_trials_without_a_number(chosen, of_metric):
+    settled = settle(chosen).settled
+    finished = {
+        n: trial.attempts[1].outcome
+        for n in settled.numbers()
+        if (trial := settled.get(n)).state is TrialState.FINISHED and trial.attempts[1].outcome.no_metric is not None
+    }
+
+    expected = [(n, o.no_metric) for n, o in sorted(finished.items()) if o.metric is None or not of_metric]
+    assert list(settled.unmeasured(of_metric=of_metric)) == expected
 
 
 def a_trial(number, metrics) -> Trial:
