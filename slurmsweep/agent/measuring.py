@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agent.metrics import MetricReading, MetricsFollower
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.sections import Objective
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """What is known of an attempt.
 
     Attributes:
@@ -29,7 +27,7 @@ class Measured:
         reasons: why computed numbers have no value, a sentence each.
     """
 
-    metric: MetricReading = field(default_factory=MetricReading)
+    metric: MetricReading = MetricReading()
     metrics: dict[str, float] | None = None
     reasons: tuple[str, ...] = ()
 
@@ -96,7 +94,7 @@ def _computed(expression: Expression, logged: Mapping[str, MetricReading]) -> tu
     if len(values) < len(parts):
         return reading, _missing(parts)
     try:
-        return replace(reading, value=expression.value(values)), ""
+        return reading._replace(value=expression.value(values)), ""
     except NoValueError as error:
         return reading, str(error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,11 @@ from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from slurmsweep.launch.efficiency import Efficiency, Resource
     from slurmsweep.launch.observe import Snapshot
+    from slurmsweep.launch.usage import Usage
     from slurmsweep.launch.walltime import Bounds
 
 #: Attempts shown for people where nobody said.
@@ -75,18 +76,18 @@ def _bounds(store: SweepStore) -> Bounds:
     return Bounds(None, None, None, None, warning=60)
 
 
-def _attempts(ledger: Ledger) -> Any:
+def _attempts(ledger: Ledger) -> Iterator[Usage]:
     return (usage for usage in chain.from_iterable(ledger.all()) if usage.origin is None)
 
 
-def _attempt(usage: Any) -> dict[str, Any]:
-    return asdict(usage) | {"state": usage.state.value}
+def _attempt(usage: Usage) -> dict[str, Any]:
+    return usage._asdict() | {"state": usage.state.value}
 
 
 def _efficiency(found: Efficiency) -> dict[str, Any]:
     resources = {name: _resource(getattr(found, name)) for name in ("time", "cpu", "memory")}
-    return asdict(found) | resources | {"advice": [asdict(advice) for advice in found.advice]}
+    return found._asdict() | resources | {"advice": [advice._asdict() for advice in found.advice]}
 
 
 def _resource(resource: Resource) -> dict[str, Any]:
-    return asdict(resource) | {"share": resource.share}
+    return resource._asdict() | {"share": resource.share}

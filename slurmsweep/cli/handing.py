@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.cli.reading import note
 from slurmsweep.errors import UsageError
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
 
 
-@dataclass(frozen=True)
-class Handing:
+class Handing(NamedTuple):
     """What a command hands to Slurm.
 
     Attributes:
@@ -56,7 +55,7 @@ def submit_and_say(store: SweepStore, handing: Handing, wishes: Wishes, args: ar
     if args.mend:
         from slurmsweep.launch import minding
 
-        new = sum(errand.count - len(errand.again) for errand in handing.errands)
+        new = sum(errand.trials - len(errand.again) for errand in handing.errands)
         learn = asdict(handing.learn) if handing.learn else {}
         settings = replace(settings_of(args, wishes, _goal(store, new)), learn=learn)
         handed, watch = minding.submit_minded(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
@@ -259,7 +258,7 @@ def _with_agents(handing: Handing, wishes: Wishes, wanted: int) -> Handing:
     """Agents that take whatever is open come last."""
     if not wanted:
         return handing
-    return replace(handing, errands=(*handing.errands, Errand(wishes, wanted, again=handing.again[:wanted])))
+    return handing._replace(errands=(*handing.errands, Errand(wishes, wanted, again=handing.again[:wanted])))
 
 
 def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace, handing: Handing) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.launch import create as creating
@@ -60,7 +60,7 @@ def run_canary(draft: Draft, backend: Backend, wishes: Wishes) -> Used:
         SchedulerError: Slurm refused, or could not be asked.
         StateError: its files could not be written.
     """
-    store = creating.create(replace(draft, config=_of_one_trial(draft.config)))
+    store = creating.create(draft._replace(config=_of_one_trial(draft.config)))
     if backend is Backend.LOCAL:
         run_local(store, 1, 1, _silently)
     else:

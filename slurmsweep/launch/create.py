@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.errors import SweepFileError, UsageError, Violation
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """A checked sweep file with everything that is decided before anything is written.
 
     Attributes:

@@ -7,7 +7,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.state.lifecycle import TrialState
 
@@ -31,8 +31,7 @@ _TELLING_SECONDS = 10
 _SPARE_LOAD = 0.1
 
 
-@dataclass(frozen=True)
-class Advice:
+class Advice(NamedTuple):
     """One thing to ask differently.
 
     Attributes:
@@ -44,8 +43,7 @@ class Advice:
     why: str
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """One of time, CPUs, memory.
 
     Attributes:
@@ -68,8 +66,7 @@ class Resource:
         return self.used / self.asked if self.asked else None
 
 
-@dataclass(frozen=True)
-class Efficiency:
+class Efficiency(NamedTuple):
     """Of a whole sweep.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.agent.measuring import Measured, measure
@@ -36,7 +35,7 @@ def _with_metric(store: SweepStore, slot: Slot, seen: Observation) -> Observatio
     if seen.outcome is None or seen.outcome.metric is not None or seen.outcome.by == "agent":
         return seen
     measured = measured_on_disk(store.manifest.config, store.layout, slot)
-    return replace(seen, outcome=replace(seen.outcome, metric=measured.metric.value, metrics=measured.metrics))
+    return seen._replace(outcome=seen.outcome._replace(metric=measured.metric.value, metrics=measured.metrics))
 
 
 def with_metric_so_far(store: SweepStore, view: SweepView, trials: Iterable[TrialView]) -> list[TrialView]:
@@ -53,4 +52,4 @@ def _so_far(store: SweepStore, view: SweepView, trial: TrialView) -> TrialView:
     if not is_open or trial.metric is not None:
         return trial
     measured = measured_on_disk(store.manifest.config, store.layout, slot)
-    return replace(trial, metric=measured.metric.value, metrics=measured.metrics)
+    return trial._replace(metric=measured.metric.value, metrics=measured.metrics)

@@ -109,7 +109,7 @@ def submit_minded(
         try:
             handed = send_all(store, errands, takes_up=takes_up, tell=tell)
         except JobLimitError as error:
-            handed = Handover((), sum(errand.count for errand in errands), str(error))
+            handed = Handover((), sum(errand.trials for errand in errands), str(error))
     if handed.kept_back:
         leave_to_supervisor(store, settings, [slot for errand in errands for slot in errand.again])
         watch.wake_after(live_elements(store.fold()).arrays, min(SOON, settings.every))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.errors import (
     JobLimitError,
@@ -42,8 +42,7 @@ _SECOND_LOOK = 3.0
 _AGAIN = "resubmit"
 
 
-@dataclass(frozen=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What a person asks of Slurm on the command line.
 
     Attributes:
@@ -57,40 +56,38 @@ class Wishes:
     width: int | None = None
 
 
-@dataclass(frozen=True)
-class Errand:
+class Errand(NamedTuple):
     """Jobs that ask for the same.
 
     Attributes:
         wishes: what they ask for.
-        count: trials they run, in all.
+        trials: that they run, in all.
         slots: what each of them is for; empty where each takes the next one there is.
         again: next attempts of trials that ended: they may be claimed from the moment Slurm is asked for the jobs on,
             and where it refuses these the trials are what they were.
     """
 
     wishes: Wishes
-    count: int
+    trials: int
     slots: tuple[Slot, ...] = ()
     again: tuple[Slot, ...] = ()
 
     def part(self, start: int, stop: int) -> Errand:
         """Some of its trials."""
-        slots, stop = self.slots[start:stop], min(stop, self.count)
+        slots, stop = self.slots[start:stop], min(stop, self.trials)
         chosen = set(self.again)
         again = tuple(slot for slot in slots if slot in chosen) if self.slots else self.again[start:stop]
-        return replace(self, count=stop - start, slots=slots, again=again)
+        return self._replace(trials=stop - start, slots=slots, again=again)
 
     def as_far_as(self, fold: Fold) -> Errand:
         """Without trials that somebody else has given back, or taken, since it was planned."""
         gone = {slot for slot in self.again if not may_be_given_back(fold, slot)}
         slots = tuple(slot for slot in self.slots if slot not in gone)
         again = tuple(slot for slot in self.again if slot not in gone)
-        return replace(self, count=self.count - len(gone), slots=slots, again=again)
+        return self._replace(trials=self.trials - len(gone), slots=slots, again=again)
 
 
-@dataclass(frozen=True)
-class Submitted:
+class Submitted(NamedTuple):
     """One array that Slurm took.
 
     Attributes:
@@ -183,13 +180,13 @@ def send_all(
         except JobLimitError as error:
             if not arrays:
                 raise
-            handed = Handover((), errand.count, str(error))
+            handed = Handover((), errand.trials, str(error))
         if tell:
             for array in handed:
                 tell(array)
         arrays += handed
         if handed.kept_back:
-            later = sum(other.count for other in errands[place + 1 :])
+            later = sum(other.trials for other in errands[place + 1 :])
             return Handover(tuple(arrays), handed.kept_back + later, handed.why)
     return Handover(tuple(arrays))
 
@@ -204,7 +201,7 @@ def send(store: SweepStore, errand: Errand, *, takes_up: bool = False) -> Handov
 
     largest = min(limits.max_array_size(), MAX_SLOTS // agents) if errand.slots else limits.max_array_size()
     options = job_options(errand.wishes, store.manifest.config)
-    return _in_trials(_hand_over(-(-errand.count // agents), largest, options, part), errand.count)
+    return _in_trials(_hand_over(-(-errand.trials // agents), largest, options, part), errand.trials)
 
 
 def _in_trials(handed: Handover, count: int) -> Handover:
@@ -336,9 +333,9 @@ def _submit_array(store: SweepStore, errand: Errand, template: Template, *, take
         if fold:
             errand = errand.as_far_as(fold)
         is_ordered = bool(fold and fold.word and not takes_up)
-        if not errand.count or (errand.again and is_ordered):
+        if not errand.trials or (errand.again and is_ordered):
             return None
-        request = array_request(store, errand.count, errand.wishes, template, errand.slots)
+        request = array_request(store, errand.trials, errand.wishes, template, errand.slots)
         _announce(transaction, fold, request, errand)
     try:
         job = executor.submit(request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.trial import Attempt, Trial
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """One attempt that ended.
 
     Attributes:
@@ -87,8 +85,7 @@ class _Stay(NamedTuple):
     slot: Slot
 
 
-@dataclass(frozen=True)
-class _Share:
+class _Share(NamedTuple):
     """What falls to one of several attempts of a job: of its time (one after the other), of its width (at once)."""
 
     time: float = 1.0

@@ -7,7 +7,6 @@ attempt is run by whoever makes its folder first.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -104,7 +103,7 @@ def _with(wishes: Wishes, group: Group, share: float) -> Wishes:
         # sbatch takes one of the three
         options |= {"mem": f"{group.mib}M", "mem-per-cpu": False, "mem-per-gpu": False}
     width = None if wishes.width is None else max(1, int(wishes.width * share))
-    return replace(wishes, options=options, width=width)
+    return wishes._replace(options=options, width=width)
 
 
 def _open(store: SweepStore, fold: Fold, wanted: int, unclaimed: Iterable[TaskRef]) -> Iterator[Slot]:

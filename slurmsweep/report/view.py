@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from heapq import merge
 from itertools import chain, islice
 from operator import mul
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.report.pareto import non_dominated
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 _WEIGHED_AT_ONCE = 65536
 
 
-@dataclass(frozen=True)
-class TrialView:
+class TrialView(NamedTuple):
     """One trial as it is shown; the keys of ``trials --json``.
 
     Attributes:
@@ -70,11 +68,10 @@ class TrialView:
 
     def to_json(self) -> dict[str, Any]:
         """The document of one trial."""
-        return asdict(self) | {"state": self.state.value}
+        return self._asdict() | {"state": self.state.value}
 
 
-@dataclass(frozen=True)
-class Front:
+class Front(NamedTuple):
     """Finished trials that no other one beats in all of two or three metrics.
 
     Attributes:
@@ -86,8 +83,7 @@ class Front:
     left_out: int
 
 
-@dataclass(frozen=True)
-class SweepView:
+class SweepView(NamedTuple):
     """A sweep as it is shown.
 
     Attributes:

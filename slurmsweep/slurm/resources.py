@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.secrets import is_secret
@@ -111,8 +110,7 @@ def mebibytes(text: str) -> float | None:
     return float(found[1]) * 1024.0 ** (_UNITS.index((found[2] or "M").upper()) - 1)
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """What one job asks for.
 
     Attributes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from slurmsweep.errors import UsageError
 from slurmsweep.slurm.resources import OURS, normal_name
@@ -36,8 +36,7 @@ _SPEAKS = ("echo ", "printf ")
 _SIGNAL = "B:USR1@60"
 
 
-@dataclass(frozen=True)
-class Template:
+class Template(NamedTuple):
     """A batch script in two parts.
 
     Attributes:
