@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from importlib import import_module
@@ -63,16 +62,11 @@ def _run(args: argparse.Namespace | SimpleNamespace) -> int:
 
 
 def _handler(name: str) -> Callable[[argparse.Namespace | SimpleNamespace], int]:
-    """The function of ``module:function``, imported without looking for garbage meanwhile: what is imported stays."""
+    """The function of ``module:function``, imported when it is called for."""
     module, _, function = name.partition(":")
-    gc.disable()
-    try:
-        handler: Callable[[argparse.Namespace | SimpleNamespace], int] = getattr(
-            import_module(f"slurmsweep.cli.{module}"), function
-        )
-    finally:
-        gc.freeze()
-        gc.enable()
+    handler: Callable[[argparse.Namespace | SimpleNamespace], int] = getattr(
+        import_module(f"slurmsweep.cli.{module}"), function
+    )
     return handler
 
 
