@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import UsageError
@@ -164,6 +163,8 @@ def _name(key: str, source: str) -> str:
     if name in OURS:
         raise UsageError(f"{source}: {key} is set by slurmsweep: {OURS[name]}")
     if name not in KNOWN:
+        from difflib import get_close_matches  # for mistakes only
+
         close = get_close_matches(name, KNOWN, n=1)
         hint = f"did you mean {close[0]}?" if close else "see `man sbatch`"
         raise UsageError(f"{source}: {_quoted(key)} is not an option of sbatch; {hint}")
