@@ -12,6 +12,7 @@ from slurmsweep.launch.local import run_local
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Wishes, submit
+from slurmsweep.state.foldcache import Follower
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.sweepfile.config import SweepConfig
 
@@ -65,7 +66,7 @@ def run_canary(draft: Draft, backend: Backend, wishes: Wishes) -> Used:
         run_local(store, 1, 1, _silently)
     else:
         jobs = [array.job for array in submit(store, 1, wishes)]
-        start.wait_for_jobs(store, jobs, 1, _silently)
+        start.wait_for_jobs(Follower(store), jobs, 1, _silently)
     return _used(store)
 
 

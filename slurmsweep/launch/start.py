@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.slurm import queue
-from slurmsweep.state.foldcache import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slurmsweep.state.fold import Fold
+    from slurmsweep.state.foldcache import Follower
     from slurmsweep.state.store import SweepStore
 
 #: Seconds between two looks at the journal, and between two squeue calls, while a command waits for jobs.
@@ -87,7 +87,7 @@ def default_jobs() -> int:
 
 
 def wait_for_jobs(
-    store: SweepStore,
+    follower: Follower,
     jobs: Sequence[str],
     count: int,
     progress: Callable[[Fold], None],
@@ -100,7 +100,6 @@ def wait_for_jobs(
     Raises:
         SchedulerUnavailableError: Slurm did not answer; the jobs go on.
     """
-    follower = Follower(store)
     target = _ended(follower.refresh() if before is None else before) + count
     next_question = time.monotonic() + SQUEUE_PERIOD
     while _ended(follower.fold) < target:

@@ -15,7 +15,8 @@ from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, Submissi
 from slurmsweep.launch import alarms as alarming
 from slurmsweep.launch import elements, mend, observe
 from slurmsweep.launch import submit as submitting
-from slurmsweep.launch.minding import attendance, begin, submit_minded
+from slurmsweep.launch.attending import attendance
+from slurmsweep.launch.minding import begin, submit_minded
 from slurmsweep.launch.setting import change_waiting
 from slurmsweep.launch.submit import Errand, Wishes
 from slurmsweep.slurm import limits, partitions, queue
