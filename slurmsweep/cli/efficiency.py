@@ -12,7 +12,7 @@ from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.launch.efficiency import measure
 from slurmsweep.launch.usage import Ledger
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
-from slurmsweep.slurm import accounting, queue
+from slurmsweep.slurm import queue
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _TABLE_LIMIT = 100
 
 def efficiency(args: argparse.Namespace) -> int:
     """Asked beside used, and advice."""
+    from slurmsweep.slurm import accounting
+
     store = SweepStore.open(args.sweep)
     _, snapshot = open_view(args.sweep)
     jobs = {s.job for s in snapshot.fold.submissions.values() if s.job}

@@ -106,7 +106,7 @@ def handing_document(store: SweepStore, handed: Handover, *, mends_itself: bool)
         "sweep": store.manifest.sweep_id,
         "folder": store.layout.folder,
         "trials": handed.trials,
-        "arrays": [{"job": array.job, "jobs": array.tasks, "trials": array.trials} for array in handed],
+        "arrays": [{"job": array.job, "jobs": array.tasks, "trials": array.trials} for array in handed.arrays],
         "kept_back": handed.kept_back,
         "why": handed.why,
         "mends_itself": mends_itself,
@@ -194,7 +194,7 @@ def _wait(  # noqa: PLR0913, PLR0917 - whom to wait for, and since when
     try:
         with progress(trials + handed.kept_back, before) as show:
             if watch is None:
-                start.wait_for_jobs(follower, [array.job for array in handed], trials, show, before)
+                start.wait_for_jobs(follower, [array.job for array in handed.arrays], trials, show, before)
             else:
                 _wait_for_supervisors(store, follower, watch, show)
     except KeyboardInterrupt:

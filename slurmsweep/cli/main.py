@@ -32,9 +32,9 @@ def _parse_and_run(words: Sequence[str]) -> int:
     parser = build_parser(*words[:1])
     args = parser.parse_args(words)
     if args.version:
-        from importlib.metadata import version
+        from slurmsweep.version import __version__
 
-        print(f"slurmsweep {version('slurmsweep')}")
+        print(f"slurmsweep {__version__}")
         return 0
     if args.command is None:
         parser.print_help(sys.stderr)

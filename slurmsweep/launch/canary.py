@@ -65,7 +65,7 @@ def run_canary(draft: Draft, backend: Backend, wishes: Wishes) -> Used:
     if backend is Backend.LOCAL:
         run_local(store, 1, 1, _silently)
     else:
-        jobs = [array.job for array in submit(store, 1, wishes)]
+        jobs = [array.job for array in submit(store, 1, wishes).arrays]
         start.wait_for_jobs(Follower(store), jobs, 1, _silently)
     return _used(store)
 

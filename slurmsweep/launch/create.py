@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
@@ -15,6 +14,7 @@ from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.config import AVAILABLE, check
 from slurmsweep.sweepfile.load import load
+from slurmsweep.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,7 +101,7 @@ def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
         workdir=draft.workdir,
         source=os.path.abspath(draft.source),
         created=round(time.time(), 3),
-        version=version("slurmsweep"),
+        version=__version__,
     ).calling(draft.function)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.errors import (
@@ -27,7 +25,7 @@ from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from slurmsweep.state.fold import Fold, Submission
     from slurmsweep.state.head import Slot
@@ -106,15 +104,14 @@ class Submitted(NamedTuple):
         return self.tasks * self.agents
 
 
-@dataclass(frozen=True)
-class Handover(Collection[Submitted]):
+class Handover(NamedTuple):
     """What Slurm took, and what it could not take now.
 
     Nothing more is kept of what waits: it is the trials that nobody has claimed and no job is there for, so the next
     submission finds them.
 
     Attributes:
-        arrays: what it took; a handover is the collection of these.
+        arrays: what it took.
         kept_back: trials that a limit left no room for.
         why: the limit, in words; empty where nothing was kept back.
     """
@@ -122,18 +119,6 @@ class Handover(Collection[Submitted]):
     arrays: tuple[Submitted, ...]
     kept_back: int = 0
     why: str = ""
-
-    def __iter__(self) -> Iterator[Submitted]:
-        """The arrays."""
-        return iter(self.arrays)
-
-    def __len__(self) -> int:
-        """Number of arrays."""
-        return len(self.arrays)
-
-    def __contains__(self, array: object) -> bool:
-        """Whether it is one of the arrays."""
-        return array in self.arrays
 
     @property
     def trials(self) -> int:
@@ -182,9 +167,9 @@ def send_all(
                 raise
             handed = Handover((), errand.trials, str(error))
         if tell:
-            for array in handed:
+            for array in handed.arrays:
                 tell(array)
-        arrays += handed
+        arrays += handed.arrays
         if handed.kept_back:
             later = sum(other.trials for other in errands[place + 1 :])
             return Handover(tuple(arrays), handed.kept_back + later, handed.why)
@@ -200,13 +185,13 @@ def send(store: SweepStore, errand: Errand, *, takes_up: bool = False) -> Handov
         return _submit_array(store, errand.part(start * agents, (start + tasks) * agents), template, takes_up=takes_up)
 
     largest = min(limits.max_array_size(), MAX_SLOTS // agents) if errand.slots else limits.max_array_size()
-    options = job_options(errand.wishes, store.manifest.config)
+    options = job_options(errand.wishes, store.manifest.config, template)
     return _in_trials(_hand_over(-(-errand.trials // agents), largest, options, part), errand.trials)
 
 
 def _in_trials(handed: Handover, count: int) -> Handover:
     """What was kept back, counted in trials and not in jobs."""
-    return replace(handed, kept_back=max(0, count - handed.trials) if handed.kept_back else 0)
+    return handed._replace(kept_back=max(0, count - handed.trials) if handed.kept_back else 0)
 
 
 def array_request(
@@ -219,7 +204,7 @@ def array_request(
         name=f"slurmsweep-{store.manifest.sweep_id}-{secrets.token_hex(4)}",
         tasks=-(-trials // (agents or 1)),
         width=wishes.width,
-        options=job_options(wishes, store.manifest.config),
+        options=job_options(wishes, store.manifest.config, template),
         body=template.body,
         sweep_dir=store.layout.folder,
         jobs_dir=store.layout.jobs,
@@ -243,9 +228,10 @@ def agents_of(template: Template) -> int | None:
     return int(text)
 
 
-def job_options(wishes: Wishes, config: SweepConfig) -> dict[str, str | bool]:
+def job_options(wishes: Wishes, config: SweepConfig, template: Template | None = None) -> dict[str, str | bool]:
     """The sbatch options that the three places give together. Raises UsageError for whatever is wrong with them."""
-    return merge(load_template(wishes.template).options, config.slurm, wishes.options or {})
+    template = template or load_template(wishes.template)
+    return merge(template.options, config.slurm, wishes.options or {})
 
 
 def recover_submissions(store: SweepStore, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -91,7 +91,7 @@ def carry_out(
         asked_for = _with(wishes, group, len(group.slots) / trials)
         given_back = tuple(slot for slot in group.slots if slot in ended)
         errand = Errand(asked_for, len(group.slots), group.slots, given_back)
-        for array in send(store, errand, takes_up=takes_up):
+        for array in send(store, errand, takes_up=takes_up).arrays:
             yield group, array
 
 

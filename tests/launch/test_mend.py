@@ -136,7 +136,7 @@ def test_both_alarms_have_their_places_before_the_first_array_does(slurm, make_s
 
     handed, _ = submit_minded(store, Settings(every=30), [Errand(Wishes(), 4)])
 
-    [array] = handed
+    [array] = handed.arrays
     assert all(int(alarm) < int(array.job) for alarm in slurm.alarms)
     assert slurm.waiting() == {"clock": When(seconds=1800), "mend": When((array.job,))}
 
