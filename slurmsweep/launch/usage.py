@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slurmsweep.slurm.accounting import Account
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.outcome import Outcome
-    from slurmsweep.state.trial import Attempt, Trial
+    from slurmsweep.state.trial import Attempt, Stay, Trial
 
 
 class Usage(NamedTuple):
@@ -76,15 +76,6 @@ class Usage(NamedTuple):
         return None if self.seconds is not None or self.asked_minutes is None else self.asked_minutes * 60
 
 
-class _Stay(NamedTuple):
-    """An attempt in a job: which start of it, and from when to when, by the clock of its node."""
-
-    restart: int
-    begun: float
-    ended: float
-    slot: Slot
-
-
 class _Share(NamedTuple):
     """What falls to one of several attempts of a job: of its time (one after the other), of its width (at once)."""
 
@@ -116,7 +107,8 @@ class Ledger:
         self._submitted = {s.job: asked(s.asked or {}) for s in fold.submissions.values() if s.job}
         self._shares: dict[Slot, _Share] = {}
         self._last: set[Slot] = set()
-        for stays in _stays(fold.trials.values() if among is None else (fold.trials[number] for number in among)):
+        known = fold.trials.stays() if among is None else (s for number in among for s in fold.trials[number].stays())
+        for stays in _by_job(known):
             self._shares.update(_shares(stays))
             self._last.add(stays[-1].slot)
 
@@ -170,22 +162,17 @@ class Ledger:
         return self._submitted.get(job, Asked()) if job else Asked()
 
 
-def _stays(trials: Iterable[Trial]) -> Iterator[list[_Stay]]:
-    """For each job that claimed trials, the attempts it made; of one that was requeued, those of each start apart."""
-    found: defaultdict[tuple[str, int | None], list[_Stay]] = defaultdict(list)
-    for trial in trials:
-        for attempt in trial.attempts.values():
-            owner = attempt.owner
-            if owner and owner.job:
-                slot, begun = Slot(trial.number, attempt.number), attempt.claimed or 0.0
-                seconds = attempt.outcome.seconds if attempt.outcome else None
-                found[owner.job, owner.task].append(_Stay(owner.restart, begun, begun + (seconds or 0.0), slot))
-    for stays in found.values():
-        stays.sort(key=lambda stay: stay[:2])
-        yield stays
+def _by_job(stays: Iterable[Stay]) -> Iterator[list[Stay]]:
+    """For each job, the attempts it made, in their order; of one that was requeued, those of each start apart."""
+    found: defaultdict[tuple[str, int | None], list[Stay]] = defaultdict(list)
+    for stay in stays:
+        found[stay.job, stay.task].append(stay)
+    for same in found.values():
+        same.sort(key=lambda stay: (stay.restart, stay.begun, stay.slot))
+        yield same
 
 
-def _shares(stays: Sequence[_Stay]) -> Iterator[tuple[Slot, _Share]]:
+def _shares(stays: Sequence[Stay]) -> Iterator[tuple[Slot, _Share]]:
     """Of attempts that had a start of a job for themselves nothing is said: they share with nobody."""
     for _, group in groupby(stays, key=lambda stay: stay.restart):
         same = list(group)
