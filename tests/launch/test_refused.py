@@ -129,7 +129,7 @@ def test_of_a_sweep_that_is_not_taken_up_nothing_is_given_back(store, monkeypatc
     before = told(store)
     answer(monkeypatch, "7")
 
-    assert not send_all(store, [ERRANDS["for certain trials"]])
+    assert send_all(store, [ERRANDS["for certain trials"]]).arrays == ()
 
     assert told(store) == before
 
@@ -232,7 +232,7 @@ def test_two_that_run_the_same_trials_again_submit_them_once(store, monkeypatch)
 
     again = send_all(store, [ERRANDS["for certain trials"], ERRANDS["for whatever is open"]])
 
-    assert [array.trials for array in again] == [1]  # trial 3, which nobody has begun
+    assert [array.trials for array in again.arrays] == [1]  # trial 3, which nobody has begun
 
 
 def test_a_refused_sweep_does_not_mend_itself_and_keeps_its_report(store, monkeypatch):
