@@ -53,9 +53,9 @@ _OF_SWEEPS = {"Api": "slurmsweep.functions.api", "sweep": "slurmsweep.functions.
 def __getattr__(name: str) -> Any:
     """Look names up where they are when they are used: the command line imports this module too, without them."""
     if name == "__version__":
-        from importlib.metadata import version
+        from slurmsweep.version import __version__
 
-        return version("slurmsweep")
+        return __version__
     if name in _OF_SWEEPS or name == "agent":
         from importlib import import_module
 

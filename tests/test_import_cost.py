@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+
+from slurmsweep.cli.parser import build_parser
 
 #: What the newest filelock for Python 3.10 (4.1) loads by itself; from 3.11 on it loads none of it.
 FILELOCK_ON_3_10 = {"asyncio", "shutil", "ssl", "sqlite3"} if sys.version_info < (3, 11) else set()
@@ -90,3 +94,50 @@ def test_help_loads_no_login_node_library():
     loaded = modules_after("from slurmsweep.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass")
 
     assert loaded & HEAVY == set()
+
+
+#: What no command needs to start work or to look at it: help with mistakes, learning, and each other's heavy parts.
+NOT_FOR_RUN = {"statistics", "fractions", "difflib", "rich", "numpy", "click", "wandb", "sqlite3", "multiprocessing"}
+NOT_OURS_FOR_RUN = {"agent.agent", "agent.attempt", "agent.child", "launch.function", "launch.local", "launch.minding"}
+
+
+def sbatch_that_takes_everything(folder) -> str:
+    """A PATH on which sbatch says that job 7 was submitted, and scontrol that there is nothing special about Slurm."""
+    for name, words in {"sbatch": "Submitted batch job 7", "scontrol": "MaxArraySize = 1001"}.items():
+        (folder / name).write_text(f"#!/bin/sh\necho '{words}'\n")
+        (folder / name).chmod(0o755)
+    return str(folder)
+
+
+def ours(loaded: set[str]) -> set[str]:
+    return {name.removeprefix("slurmsweep.") for name in loaded if name.startswith("slurmsweep.")}
+
+
+def test_run_on_slurm_loads_what_submits_and_nothing_that_runs_trials_here(write_sweep, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", sbatch_that_takes_everything(tmp_path / "bin"), prepend=os.pathsep)
+    words = ["run", str(write_sweep("pass")), "--backend", "slurm", "--no-wait"]
+
+    loaded = modules_after("from slurmsweep.cli.main import main; main(sys.argv[1:])", *words, cwd=tmp_path)
+
+    assert "submitit" in loaded
+    assert loaded & (NOT_FOR_RUN - FILELOCK_ON_3_10) == set()
+    assert ours(loaded) & NOT_OURS_FOR_RUN == set()
+
+
+def test_status_loads_nothing_that_submits(slurmsweep, write_sweep, tmp_path):
+    sweep = slurmsweep("create", str(write_sweep("pass"))).stdout.strip()
+
+    loaded = modules_after("from slurmsweep.cli.main import main; main(['status', sys.argv[1]])", sweep, cwd=tmp_path)
+
+    assert loaded & ((HEAVY | NOT_FOR_RUN | {"tabulate"}) - FILELOCK_ON_3_10) == set()
+    assert (
+        ours(loaded) & {"launch.submit", "slurm.executor", "slurm.template", "launch.alarms", "launch.rerun"} == set()
+    )
+
+
+@pytest.mark.parametrize("command", ["run", "status", "cancel", "sync"])
+def test_only_the_arguments_of_the_command_are_made(command):
+    [commands] = [action for action in build_parser(command)._actions if isinstance(action, argparse._SubParsersAction)]
+
+    assert list(commands.choices) == [command]

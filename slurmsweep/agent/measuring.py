@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agent.metrics import MetricReading, MetricsFollower
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.sections import Objective
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """What is known of an attempt.
 
     Attributes:
@@ -30,7 +28,7 @@ class Measured:
         why: of an attempt that has ended, why the metric or numbers of the view have no value; empty where all have.
     """
 
-    metric: MetricReading = field(default_factory=MetricReading)
+    metric: MetricReading = MetricReading()
     metrics: dict[str, float] | None = None
     reasons: tuple[str, ...] = ()
     why: str = ""
@@ -106,10 +104,10 @@ def measure_ended(config: SweepConfig, layout: Layout, slot: Slot) -> Measured:
     try:
         measuring = Measuring(config, layout, slot)
         measured = measuring.read()
-        return replace(measured, why=measuring.why())
+        return measured._replace(why=measuring.why())
     except OSError as error:
         why = f"the metrics cannot be read: {error}"
-        return replace(measured, reasons=(*measured.reasons, why), why=why)
+        return measured._replace(reasons=(*measured.reasons, why), why=why)
 
 
 def _parsed(text: str) -> Expression:
@@ -128,7 +126,7 @@ def computed(expression: Expression, logged: Mapping[str, MetricReading]) -> tup
     if len(values) < len(parts):
         return reading, _missing(parts)
     try:
-        return replace(reading, value=expression.value(values)), ""
+        return reading._replace(value=expression.value(values)), ""
     except NoValueError as error:
         return reading, str(error)
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.agent.wandb_file import RecordReader, RunFile, take
 
@@ -28,8 +27,7 @@ RUN_FOLDERS = ("offline-run-", "run-")
 _SUMMARY_WORDS = ("last", "mean", "min", "max", "first")
 
 
-@dataclass(frozen=True)
-class MetricReading:
+class MetricReading(NamedTuple):
     """What is known of a metric.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,16 @@ from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.launch.efficiency import measure
 from slurmsweep.launch.usage import Ledger
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
-from slurmsweep.slurm import accounting, queue
+from slurmsweep.slurm import queue
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from slurmsweep.launch.efficiency import Efficiency, Resource
     from slurmsweep.launch.observe import Snapshot
+    from slurmsweep.launch.usage import Usage
     from slurmsweep.launch.walltime import Bounds
 
 #: Attempts shown for people where nobody said.
@@ -29,6 +30,8 @@ _TABLE_LIMIT = 100
 
 def efficiency(args: argparse.Namespace) -> int:
     """Asked beside used, and advice."""
+    from slurmsweep.slurm import accounting
+
     store = SweepStore.open(args.sweep)
     _, snapshot = open_view(args.sweep)
     jobs = {s.job for s in snapshot.fold.submissions.values() if s.job}
@@ -75,18 +78,18 @@ def _bounds(store: SweepStore) -> Bounds:
     return Bounds(None, None, None, None, warning=60)
 
 
-def _attempts(ledger: Ledger) -> Any:
+def _attempts(ledger: Ledger) -> Iterator[Usage]:
     return (usage for usage in chain.from_iterable(ledger.all()) if usage.origin is None)
 
 
-def _attempt(usage: Any) -> dict[str, Any]:
-    return asdict(usage) | {"state": usage.state.value}
+def _attempt(usage: Usage) -> dict[str, Any]:
+    return usage._asdict() | {"state": usage.state.value}
 
 
 def _efficiency(found: Efficiency) -> dict[str, Any]:
     resources = {name: _resource(getattr(found, name)) for name in ("time", "cpu", "memory")}
-    return asdict(found) | resources | {"advice": [asdict(advice) for advice in found.advice]}
+    return found._asdict() | resources | {"advice": [advice._asdict() for advice in found.advice]}
 
 
 def _resource(resource: Resource) -> dict[str, Any]:
-    return asdict(resource) | {"share": resource.share}
+    return resource._asdict() | {"share": resource.share}

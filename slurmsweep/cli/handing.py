@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.cli.reading import note
 from slurmsweep.errors import UsageError
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from slurmsweep.launch.submit import Errand, Submitted, Wishes
     from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.fold import Fold
+    from slurmsweep.state.foldcache import Follower
     from slurmsweep.state.head import Slot
     from slurmsweep.state.mending import Settings
     from slurmsweep.state.store import SweepStore
 
 
-@dataclass(frozen=True)
-class Handing:
+class Handing(NamedTuple):
     """What a command hands to Slurm.
 
     Attributes:
@@ -46,17 +46,24 @@ class Handing:
     learn: Learn | None = None
 
 
-def submit_and_say(store: SweepStore, handing: Handing, wishes: Wishes, args: argparse.Namespace) -> Handover:
+def submit_and_say(
+    store: SweepStore, handing: Handing, wishes: Wishes, args: argparse.Namespace, follower: Follower
+) -> Handover:
     """Submit the errands, say what was taken and what waits, and where that was asked for wait.
 
-    What a sweep that mends itself submits later asks for ``wishes``.
+    Args:
+        store: of the sweep.
+        handing: what to submit.
+        wishes: what a sweep that mends itself asks for with what it submits later.
+        args: of the command line.
+        follower: of the sweep's journal; where this waits it is up to date at the end.
     """
     before = store.fold()
     watch = None
     if args.mend:
         from slurmsweep.launch import minding
 
-        new = sum(errand.count - len(errand.again) for errand in handing.errands)
+        new = sum(errand.trials - len(errand.again) for errand in handing.errands)
         learn = asdict(handing.learn) if handing.learn else {}
         settings = replace(settings_of(args, wishes, _goal(store, new)), learn=learn)
         handed, watch = minding.submit_minded(
@@ -68,12 +75,12 @@ def submit_and_say(store: SweepStore, handing: Handing, wishes: Wishes, args: ar
     if args.mend:
         _note_minded(store)
     if args.wait:
-        _wait(store, handed, handed.trials, watch, before)
+        _wait(store, follower, handed, handed.trials, watch, before)
     return handed
 
 
-def submit_waves_and_say(
-    store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace, handing: Handing
+def submit_waves_and_say(  # noqa: PLR0913, PLR0917 - what a command line says
+    store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace, handing: Handing, follower: Follower
 ) -> Told:
     """The same where time or memory is learnt on the way; whoever looks after the sweep submits the later waves."""
     from slurmsweep.cli.learning import submit_in_waves
@@ -89,7 +96,7 @@ def submit_waves_and_say(
     minding.leave_to_supervisor(store, settings, handing.again)
     _note_minded(store)
     if args.wait:
-        _wait(store, Handover((), told.trials), 0, watch, before)
+        _wait(store, follower, Handover((), told.trials), 0, watch, before)
     return told
 
 
@@ -99,7 +106,7 @@ def handing_document(store: SweepStore, handed: Handover, *, mends_itself: bool)
         "sweep": store.manifest.sweep_id,
         "folder": store.layout.folder,
         "trials": handed.trials,
-        "arrays": [{"job": array.job, "jobs": array.tasks, "trials": array.trials} for array in handed],
+        "arrays": [{"job": array.job, "jobs": array.tasks, "trials": array.trials} for array in handed.arrays],
         "kept_back": handed.kept_back,
         "why": handed.why,
         "mends_itself": mends_itself,
@@ -181,20 +188,22 @@ def _goal(store: SweepStore, wanted: int) -> int | None:
     return len(snapshot.fold.trials) + snapshot.queued + wanted
 
 
-def _wait(store: SweepStore, handed: Handover, trials: int, watch: Alarms | None, before: Fold) -> None:
+def _wait(  # noqa: PLR0913, PLR0917 - whom to wait for, and since when
+    store: SweepStore, follower: Follower, handed: Handover, trials: int, watch: Alarms | None, before: Fold
+) -> None:
     try:
         with progress(trials + handed.kept_back, before) as show:
             if watch is None:
-                start.wait_for_jobs(store, [array.job for array in handed], trials, show, before)
+                start.wait_for_jobs(follower, [array.job for array in handed.arrays], trials, show, before)
             else:
-                _wait_for_supervisors(store, watch, show)
+                _wait_for_supervisors(store, follower, watch, show)
     except KeyboardInterrupt:
         note(f"not waiting any longer; the jobs go on: `slurmsweep status {store.manifest.sweep_id}`")
         raise
 
 
-def _wait_for_supervisors(store: SweepStore, watch: Alarms, show: Callable[[Fold], None]) -> None:
+def _wait_for_supervisors(store: SweepStore, follower: Follower, watch: Alarms, show: Callable[[Fold], None]) -> None:
     from slurmsweep.launch import minding
 
-    if not minding.wait_until_over(store, watch, show):
+    if not minding.wait_until_over(store, follower, watch, show):
         note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")

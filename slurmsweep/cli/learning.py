@@ -11,6 +11,7 @@ from slurmsweep.launch.observe import look
 from slurmsweep.launch.walltime import Step, next_wave
 from slurmsweep.launch.waves import carry_out, gather
 from slurmsweep.report.progress import progress
+from slurmsweep.state.foldcache import Follower
 
 if TYPE_CHECKING:
     from slurmsweep.cli.handing import Handing
@@ -88,7 +89,7 @@ def _wait(store: SweepStore, wave: Wave, jobs: list[str], before: Fold) -> None:
     waited_for = jobs or [s.job for s in before.submissions.values() if s.job]
     try:
         with progress(trials, before) as show:
-            start.wait_for_jobs(store, waited_for, trials, show, before)
+            start.wait_for_jobs(Follower(store), waited_for, trials, show, before)
     except KeyboardInterrupt:
         note("not waiting any longer; the jobs go on. Give the same command again to go on from here")
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from importlib import import_module
@@ -33,9 +32,9 @@ def _parse_and_run(words: Sequence[str]) -> int:
     parser = build_parser(*words[:1])
     args = parser.parse_args(words)
     if args.version:
-        from importlib.metadata import version
+        from slurmsweep.version import __version__
 
-        print(f"slurmsweep {version('slurmsweep')}")
+        print(f"slurmsweep {__version__}")
         return 0
     if args.command is None:
         parser.print_help(sys.stderr)
@@ -63,16 +62,11 @@ def _run(args: argparse.Namespace | SimpleNamespace) -> int:
 
 
 def _handler(name: str) -> Callable[[argparse.Namespace | SimpleNamespace], int]:
-    """The function of ``module:function``, imported without looking for garbage meanwhile: what is imported stays."""
+    """The function of ``module:function``, imported when it is called for."""
     module, _, function = name.partition(":")
-    gc.disable()
-    try:
-        handler: Callable[[argparse.Namespace | SimpleNamespace], int] = getattr(
-            import_module(f"slurmsweep.cli.{module}"), function
-        )
-    finally:
-        gc.freeze()
-        gc.enable()
+    handler: Callable[[argparse.Namespace | SimpleNamespace], int] = getattr(
+        import_module(f"slurmsweep.cli.{module}"), function
+    )
     return handler
 
 

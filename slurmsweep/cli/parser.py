@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slurmsweep.cli.arguments.common import Commands
 
 _EPILOG = """\
 exit codes: 0 done; 1 the work failed (a trial failed, check found damage); 2 wrong usage or a wrong sweep file;
@@ -17,7 +23,7 @@ _GROUPS = ("starting", "working", "steering", "tending", "reading", "measuring",
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The command line: all of it, or up to the group of ``command``, which need not wait for all others' tables."""
+    """The command line: all of it, or of the commands only ``command``, which need not wait for all others' tables."""
     parser = argparse.ArgumentParser(
         prog="slurmsweep",
         description="W&B sweep files on a plain Slurm cluster: no server, no internet, no trial lost, none run twice.",
@@ -27,8 +33,17 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for group in _GROUPS:
-        import_module(f"slurmsweep.cli.arguments.{group}").add_commands(commands)
-        if command in commands.choices:
-            break
+    for add in _chosen(command):
+        add(commands)
     return parser
+
+
+def _chosen(command: str) -> list[Callable[[Commands], None]]:
+    """What adds the command of that name; where there is none, what adds each that there is."""
+    found: list[Callable[[Commands], None]] = []
+    for group in _GROUPS:
+        of_group = import_module(f"slurmsweep.cli.arguments.{group}").COMMANDS
+        if command in of_group:
+            return [of_group[command]]
+        found += of_group.values()
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
@@ -56,7 +55,7 @@ def plan(args: argparse.Namespace) -> int:
         "expected_run_count": total,
         "workdir": draft.workdir,
         "trials": _planned(draft, min(n for n in (limit, total, args.count) if n is not None)),
-        "sbatch": executor.render(replace(request, tasks=expected.arrays[0])),
+        "sbatch": executor.render(request._replace(tasks=expected.arrays[0])),
         "forecast": expected.to_json(),
         "warnings": [str(warning) for warning in draft.warnings],
     }

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
@@ -21,7 +20,7 @@ from slurmsweep.state.store import SweepStore
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.launch.minding import Attendance
+    from slurmsweep.launch.attending import Attendance
     from slurmsweep.state.fold import Fold
 
 _TABLE_LIMIT = 100
@@ -35,13 +34,13 @@ def status(args: argparse.Namespace) -> int:
         from slurmsweep.cli.clouding import status as cloud_status
 
         return cloud_status(args)
-    from slurmsweep.launch.minding import attendance
+    from slurmsweep.launch.attending import attendance
 
     view, snapshot = open_view(args.sweep)
     store = SweepStore.open(args.sweep)
     who = attendance(store)
     if args.json:
-        print_json(status_document(view, snapshot.jobs) | {"mending": asdict(who) if who else None})
+        print_json(status_document(view, snapshot.jobs) | {"mending": who._asdict() if who else None})
     else:
         print(tables.status_text(view, snapshot.jobs))
         if who:
@@ -211,9 +210,13 @@ def ls(args: argparse.Namespace) -> int:
 
 
 def open_view(name: str) -> tuple[SweepView, Snapshot]:
-    """A sweep as it is now; where Slurm cannot be asked, as the journal says, with a note on stderr."""
+    """A sweep by its name, as :func:`view_of`."""
     store = SweepStore.open(name)
-    fold = foldcache.read(store)
+    return view_of(store, foldcache.read(store))
+
+
+def view_of(store: SweepStore, fold: Fold) -> tuple[SweepView, Snapshot]:
+    """A sweep as it is now; where Slurm cannot be asked, as its journal says, with a note on stderr."""
     try:
         snapshot = look(store, fold)
     except SchedulerUnavailableError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
@@ -16,12 +15,10 @@ from slurmsweep.cli.handing import (
     submit_and_say,
     submit_waves_and_say,
 )
-from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json
-from slurmsweep.cli.working import refuse_function
+from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json, view_of
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
-from slurmsweep.launch.function import ready_to_run
 from slurmsweep.launch.learning import what_to_learn
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.start import Backend
@@ -30,6 +27,7 @@ from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
 from slurmsweep.slurm import executor
+from slurmsweep.state.foldcache import Follower
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.launch.create import Draft
     from slurmsweep.launch.walltime import Learn
+    from slurmsweep.state.fold import Fold
     from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
 
@@ -53,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     check_mending(args, backend)
     wishes, wish = what_to_learn(wishes_of(args), args.canaries)
     if _is_sweep(args.file):
+        from slurmsweep.launch.function import ready_to_run
+
         store = SweepStore.open_to_run(args.file)
         check_wishes(backend, wishes, store.manifest.config)
         store = ready_to_run(store, args.function)
@@ -126,10 +127,12 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
 
 def submit(args: argparse.Namespace) -> int:
     """Submit agents to Slurm."""
+    from slurmsweep.launch.function import ready_to_run
     from slurmsweep.state.cloudsweep import is_meant
 
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli.clouding import submit as submit_cloud
+        from slurmsweep.cli.working import refuse_function
 
         refuse_function(args.function)
         return submit_cloud(args)
@@ -152,6 +155,8 @@ def submit(args: argparse.Namespace) -> int:
 
 def _show_script(args: argparse.Namespace) -> int:
     """The batch script of the array that ``submit`` would hand to Slurm; its name carries a token made for each."""
+    from slurmsweep.launch.function import ready_to_run
+
     store = ready_to_run(SweepStore.open(args.sweep), args.function, keep=False)
     tasks = start.agents_wanted(store, store.fold(), args.count)
     if tasks == 0:
@@ -230,7 +235,7 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
         count: of agents, those for ``handing.again`` included; None for one for each trial that is open.
         handing: what goes to Slurm beside them.
     """
-    snapshot = look(store)
+    snapshot, follower = look(store), Follower(store)
     wanted = start.agents_wanted(store, snapshot.fold, count, snapshot.queued)
     wanted += len(handing.again) if count is None else 0
     handing = _with_agents(handing, wishes, wanted)
@@ -246,28 +251,29 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
         wanted = start.no_more_than_open(store, snapshot.fold, wanted)
         _run_here(store, wanted, args.jobs or start.default_jobs())
     else:
-        handed = submit_and_say(store, handing, wishes, args)
+        handed = submit_and_say(store, handing, wishes, args, follower)
         wanted = handed.trials + (handed.kept_back if args.mend else 0)
     if not args.wait:
         if args.json:
             print_json(handing_document(store, handed, mends_itself=args.mend))
         return 0
-    return _show_result(store, args, expected=snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted)
+    expected = snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted
+    return _show_result(store, follower.refresh(), args, expected)
 
 
 def _with_agents(handing: Handing, wishes: Wishes, wanted: int) -> Handing:
     """Agents that take whatever is open come last."""
     if not wanted:
         return handing
-    return replace(handing, errands=(*handing.errands, Errand(wishes, wanted, again=handing.again[:wanted])))
+    return handing._replace(errands=(*handing.errands, Errand(wishes, wanted, again=handing.again[:wanted])))
 
 
 def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace, handing: Handing) -> int:
     """The same where time or memory is learnt on the way."""
-    before = store.fold().counts().get(TrialState.FINISHED, 0)
-    told = submit_waves_and_say(store, wishes, wish, args, handing)
+    before, follower = store.fold().counts().get(TrialState.FINISHED, 0), Follower(store)
+    told = submit_waves_and_say(store, wishes, wish, args, handing, follower)
     if args.wait:
-        return _show_result(store, args, expected=before + told.trials) or int(told.is_stuck)
+        return _show_result(store, follower.refresh(), args, before + told.trials) or int(told.is_stuck)
     if args.json:
         print_json(handing_document(store, Handover(()), mends_itself=args.mend) | told.document)
     return int(told.is_stuck)
@@ -284,11 +290,11 @@ def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
         raise
 
 
-def _show_result(store: SweepStore, args: argparse.Namespace, expected: int) -> int:
+def _show_result(store: SweepStore, fold: Fold, args: argparse.Namespace, expected: int) -> int:
     """The table of results and the best trial; 1 unless as many trials finished as were ``expected``."""
     from slurmsweep.launch.live import with_metric_so_far
 
-    view, snapshot = open_view(store.layout.folder)
+    view, snapshot = view_of(store, fold)
     if args.json:
         print_json(status_document(view, snapshot.jobs))
     else:

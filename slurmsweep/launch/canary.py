@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.launch import create as creating
@@ -12,6 +12,7 @@ from slurmsweep.launch.local import run_local
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Wishes, submit
+from slurmsweep.state.foldcache import Follower
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.sweepfile.config import SweepConfig
 
@@ -60,12 +61,12 @@ def run_canary(draft: Draft, backend: Backend, wishes: Wishes) -> Used:
         SchedulerError: Slurm refused, or could not be asked.
         StateError: its files could not be written.
     """
-    store = creating.create(replace(draft, config=_of_one_trial(draft.config)))
+    store = creating.create(draft._replace(config=_of_one_trial(draft.config)))
     if backend is Backend.LOCAL:
         run_local(store, 1, 1, _silently)
     else:
-        jobs = [array.job for array in submit(store, 1, wishes)]
-        start.wait_for_jobs(store, jobs, 1, _silently)
+        jobs = [array.job for array in submit(store, 1, wishes).arrays]
+        start.wait_for_jobs(Follower(store), jobs, 1, _silently)
     return _used(store)
 
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
@@ -71,7 +71,7 @@ def submit(folder: CloudFolder, count: int, wishes: Wishes) -> list[CloudSubmiss
         if submitted:
             before = f"afterany:{submitted[-1].job}"
             options["dependency"] = ",".join(str(part) for part in (options.get("dependency"), before) if part)
-        part = replace(request, name=_new_name(folder.sweep), tasks=tasks, options=options)
+        part = request._replace(name=_new_name(folder.sweep), tasks=tasks, options=options)
         submitted.append(_submit_array(folder, part))
     return submitted
 

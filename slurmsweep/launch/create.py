@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.errors import SweepFileError, UsageError, Violation
@@ -16,6 +14,7 @@ from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.config import AVAILABLE, check
 from slurmsweep.sweepfile.load import load
+from slurmsweep.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """A checked sweep file with everything that is decided before anything is written.
 
     Attributes:
@@ -103,7 +101,7 @@ def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
         workdir=draft.workdir,
         source=os.path.abspath(draft.source),
         created=round(time.time(), 3),
-        version=version("slurmsweep"),
+        version=__version__,
     ).calling(draft.function)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
-from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.state.lifecycle import TrialState
 
@@ -35,8 +33,7 @@ _MANY = 20
 _SPARE_LOAD = 0.1
 
 
-@dataclass(frozen=True)
-class Advice:
+class Advice(NamedTuple):
     """One thing to ask differently.
 
     Attributes:
@@ -48,8 +45,7 @@ class Advice:
     why: str
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """One of time, CPUs, memory.
 
     Attributes:
@@ -72,8 +68,7 @@ class Resource:
         return self.used / self.asked if self.asked else None
 
 
-@dataclass(frozen=True)
-class Efficiency:
+class Efficiency(NamedTuple):
     """Of a whole sweep.
 
     Attributes:
@@ -101,14 +96,13 @@ class Efficiency:
     advice: tuple[Advice, ...]
 
 
-@dataclass
 class _Column:
     """Asked and used of one resource, as attempts come by: numbers only, because there may be a million."""
 
-    asked_in_all: float = 0.0
-    used_in_all: float = 0.0
-    asked: Counter[float] = field(default_factory=Counter)
-    used: array[float] = field(default_factory=lambda: array("d"))
+    def __init__(self) -> None:
+        self.asked_in_all = self.used_in_all = 0.0
+        self.asked: Counter[float] = Counter()
+        self.used = array("d")
 
     def add(self, asked: float | None, used: float | None, weight: float = 1.0) -> None:
         if asked is not None:
@@ -124,32 +118,22 @@ class _Column:
             self.asked_in_all / scale,
             self.used_in_all / scale,
             max(self.asked, default=None),
-            median(self.used) if self.used else None,
+            _median(self.used) if self.used else None,
             max(self.used, default=None),
         )
 
 
-@dataclass
 class _Sums:
     """What is kept of all attempts."""
 
-    trials: int = 0
-    attempts: int = 0
-    finished: int = 0
-    minutes: _Column = field(default_factory=_Column)
-    cpus: _Column = field(default_factory=_Column)
-    mib: _Column = field(default_factory=_Column)
-    asked: float = 0.0
-    held: float = 0.0
-    used: float = 0.0
-    lost: float = 0.0
-    alone: array[float] = field(default_factory=lambda: array("d"))
-    loads: array[float] = field(default_factory=lambda: array("d"))
-    seconds: array[float] = field(default_factory=lambda: array("d"))
-    sizes: array[float] = field(default_factory=lambda: array("d"))
-    out_of_time: array[float] = field(default_factory=lambda: array("d"))
-    out_of_memory: array[float] = field(default_factory=lambda: array("d"))
-    some: list[list[Usage]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.trials = self.attempts = self.finished = 0
+        self.minutes, self.cpus, self.mib = _Column(), _Column(), _Column()
+        self.asked = self.held = self.used = self.lost = 0.0
+        self.alone = array("d")
+        self.loads, self.seconds, self.sizes = array("d"), array("d"), array("d")
+        self.out_of_time, self.out_of_memory = array("d"), array("d")
+        self.some: list[list[Usage]] = []
 
 
 def measure(
@@ -216,6 +200,13 @@ def _add(sums: _Sums, usage: Usage) -> None:
         sums.out_of_time.append(least)
     if (least := usage.least_mib) is not None:
         sums.out_of_memory.append(least)
+
+
+def _median(values: Iterable[float]) -> float:
+    """Of one value or more. Python's ``statistics`` would load as much again as all this takes."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return (ordered[middle] + ordered[~middle]) / 2
 
 
 def _saved_minutes(asked: Counter[float]) -> float:
@@ -286,7 +277,7 @@ def _cpu_advice(sums: _Sums) -> Iterable[Advice]:
     asked = max(sums.cpus.asked, default=None)
     if not sums.loads or asked is None:
         return
-    most, usual = max(sums.loads), median(sums.loads)
+    most, usual = max(sums.loads), _median(sums.loads)
     enough = max(1, math.ceil(most - _SPARE_LOAD))
     if enough < asked:
         yield Advice(f"--cpus-per-task {enough}", f"trials used {usual:.2g} of {asked:g} CPUs, the busiest {most:.2g}")
@@ -294,7 +285,7 @@ def _cpu_advice(sums: _Sums) -> Iterable[Advice]:
 
 def _job_advice(sums: _Sums) -> Iterable[Advice]:
     """Where trials need one CPU and little time, a job for each costs Slurm and the sweep more than the trials do."""
-    usual = median(sums.alone) if len(sums.alone) >= _MANY else math.inf
+    usual = _median(sums.alone) if len(sums.alone) >= _MANY else math.inf
     if usual < _WORTH_A_JOB_SECONDS and max(sums.cpus.asked, default=1) <= 1:
         half = f"half of {len(sums.alone)} trials took less than {_time(usual)}"
         yield Advice("--template packed", f"{half}: several in a job, if they need no GPU each")

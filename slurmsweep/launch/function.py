@@ -11,7 +11,6 @@ import importlib.machinery
 import importlib.util
 import os
 import subprocess
-from difflib import get_close_matches
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING
 
@@ -157,6 +156,8 @@ def _check_name(path: ImportPath, file: str) -> None:
     wanted = path.name.partition(".")[0]
     if wanted in names or names & {"*", "__getattr__"} or _may_bind_more(tree):
         return
+    from difflib import get_close_matches  # for mistakes only
+
     close = get_close_matches(wanted, names, n=1)
     raise UsageError(
         f"--function {path}: there is no {wanted!r} in {file}" + (f": did you mean {close[0]!r}?" if close else "")

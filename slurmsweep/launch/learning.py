@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
@@ -31,4 +30,4 @@ def what_to_learn(wishes: Wishes, canaries: int | None = None) -> tuple[Wishes, 
     from slurmsweep.launch.walltime import Learn
 
     kept = {name: value for name, value in options.items() if normal_name(name) not in learnt}
-    return replace(wishes, options=kept), Learn("time" in learnt, "mem" in learnt, canaries)
+    return wishes._replace(options=kept), Learn("time" in learnt, "mem" in learnt, canaries)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.agent.measuring import Measured, measure, measure_ended
@@ -36,8 +35,8 @@ def _with_metric(store: SweepStore, slot: Slot, seen: Observation) -> Observatio
     if seen.outcome is None or seen.outcome.metric is not None or seen.outcome.by == "agent":
         return seen
     measured = measure_ended(store.manifest.config, store.layout, slot)
-    left = replace(seen.outcome, metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
-    return replace(seen, outcome=left)
+    left = seen.outcome._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
+    return seen._replace(outcome=left)
 
 
 def with_metric_so_far(store: SweepStore, view: SweepView, trials: Iterable[TrialView]) -> list[TrialView]:
@@ -55,4 +54,4 @@ def _so_far(store: SweepStore, view: SweepView, trial: TrialView) -> TrialView:
         return trial
     look = measured_on_disk if trial.state is TrialState.RUNNING else measure_ended
     measured = look(store.manifest.config, store.layout, slot)
-    return replace(trial, metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
+    return trial._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)

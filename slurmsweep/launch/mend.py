@@ -196,7 +196,7 @@ def _send(store: SweepStore, errands: Sequence[Errand], this: Round) -> None:
     try:
         handed = send_all(store, errands, tell=this.submitted)
     except JobLimitError as error:
-        handed = Handover((), sum(errand.count for errand in errands), str(error))
+        handed = Handover((), sum(errand.trials for errand in errands), str(error))
     if handed.kept_back:
         this.kept_back += handed.kept_back
         this.said.append(f"{handed.kept_back} trials wait without a job: {handed.why}")

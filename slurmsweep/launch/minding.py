@@ -1,29 +1,28 @@
-"""Ask for a sweep to be looked after, and see who does: what people do; the rounds themselves are :mod:`.mend`."""
+"""Ask for a sweep to be looked after: what people do; the rounds themselves are :mod:`.mend`."""
 
 from __future__ import annotations
 
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, SubmissionRefusedError
+from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 from slurmsweep.launch.alarms import Alarms
 from slurmsweep.launch.elements import live_elements
 from slurmsweep.launch.reconcile import give_back
 from slurmsweep.launch.rerun import Rules
 from slurmsweep.launch.start import JOURNAL_PERIOD
 from slurmsweep.launch.submit import Handover, Wishes, job_options, send_all
-from slurmsweep.state.foldcache import Follower
 from slurmsweep.state.head import Slot
-from slurmsweep.state.mending import LastRound, Mending, Settings
+from slurmsweep.state.mending import Mending, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from slurmsweep.launch.submit import Errand, Submitted
     from slurmsweep.state.fold import Fold
+    from slurmsweep.state.foldcache import Follower
     from slurmsweep.state.mending import Before
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Trial
@@ -109,7 +108,7 @@ def submit_minded(
         try:
             handed = send_all(store, errands, takes_up=takes_up, tell=tell)
         except JobLimitError as error:
-            handed = Handover((), sum(errand.count for errand in errands), str(error))
+            handed = Handover((), sum(errand.trials for errand in errands), str(error))
     if handed.kept_back:
         leave_to_supervisor(store, settings, [slot for errand in errands for slot in errand.again])
         watch.wake_after(live_elements(store.fold()).arrays, min(SOON, settings.every))
@@ -138,13 +137,13 @@ def take_up(store: SweepStore) -> bool:
     return True
 
 
-def wait_until_over(store: SweepStore, watch: Alarms, show: Callable[[Fold], None]) -> bool:
+def wait_until_over(store: SweepStore, follower: Follower, watch: Alarms, show: Callable[[Fold], None]) -> bool:
     """Wait for the sweep's end; False where nobody looks after it any more. Costs one squeue a minute.
 
     Raises:
         SchedulerUnavailableError: Slurm did not answer; the jobs go on.
     """
-    follower, files = Follower(store), Mending(store.layout, store.access)
+    files = Mending(store.layout, store.access)
     next_question = time.monotonic() + _ASK_PERIOD
     while not files.has_report():
         time.sleep(JOURNAL_PERIOD)
@@ -155,42 +154,6 @@ def wait_until_over(store: SweepStore, watch: Alarms, show: Callable[[Fold], Non
                 return False
     show(follower.refresh())
     return True
-
-
-@dataclass(frozen=True)
-class Attendance:
-    """Who looks after a sweep.
-
-    Attributes:
-        rounds: that came to an end.
-        is_over: nothing was left to do.
-        supervisors: ids of its jobs in Slurm; None where Slurm could not be asked.
-        trouble: what kept the last round from its work.
-        report: path of the report; None before the end.
-    """
-
-    rounds: int
-    is_over: bool
-    supervisors: tuple[str, ...] | None
-    trouble: str
-    report: str | None
-
-
-def attendance(store: SweepStore) -> Attendance | None:
-    """Who looks after a sweep that mends itself; None where it does not. One squeue call, unless it is over."""
-    files = Mending(store.layout, store.access)
-    settings = files.settings()
-    if settings is None:
-        return None
-    last = files.last() or LastRound(0)
-    report = store.layout.report_text if files.has_report() else None
-    if report:
-        return Attendance(last.number, True, (), last.trouble, report)
-    try:
-        alive: tuple[str, ...] | None = tuple(a.job for a in Alarms(store, settings, {}).alive())
-    except SchedulerUnavailableError:
-        alive = None
-    return Attendance(last.number, False, alive, last.trouble, None)
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agent.identity import lives_here
 from slurmsweep.slurm import queue
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 _NOT_ASKED = Answer({}, "not needed")
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(NamedTuple):
     """What witnesses say of one attempt without a recorded end.
 
     Attributes:
@@ -50,8 +48,7 @@ class Observation:
     witnessed: bool = True
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A sweep as it is now: the journal, and what witnesses add to it.
 
     Attributes:
@@ -105,7 +102,8 @@ def look(store: SweepStore, fold: Fold | None = None, also: Collection[TaskRef] 
     here = site_name() if any(recorded) else ""
     wanted = {TaskRef(owner.job or "", owner.task) for owner in owners if not is_elsewhere(owner.cluster, here)}
     jobs = _submitted(store, fold, here)
-    answer = replace(queue.ask(jobs, {*wanted, *also}) if jobs or wanted or also else _NOT_ASKED, cluster=here)
+    answer = queue.ask(jobs, {*wanted, *also}) if jobs or wanted or also else _NOT_ASKED
+    answer = answer._replace(cluster=here)
     # After Slurm, because an agent writes its outcome before its job ends: the other way round a trial that ends in
     # between would look lost.
     said = {slot: store.read_outcome(slot) for slot in running}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
@@ -113,18 +113,19 @@ def _finished(prior: SweepStore, trials: Collection[int] | None) -> dict[int, At
 
 def _taken_over(store: SweepStore, prior: SweepStore, number: int, attempt: Attempt) -> Outcome:
     """The end of a trial of ``prior``, with the numbers that ``store`` judges by."""
-    outcome = replace(attempt.outcome or Outcome(TrialState.FINISHED), origin=f"{prior.manifest.sweep_id}/{number}")
+    ended = attempt.outcome or Outcome(TrialState.FINISHED)
+    outcome = ended._replace(origin=f"{prior.manifest.sweep_id}/{number}")
     config, before = store.manifest.config, prior.manifest.config
     same_metric = _judged_by(config) == _judged_by(before)
     same_view = config.extensions.pareto == before.extensions.pareto
     if same_metric and same_view:
         return outcome
     measured = measure_ended(config, prior.layout, Slot(number, attempt.number))
-    outcome = replace(outcome, no_metric=measured.why or None)
+    outcome = outcome._replace(no_metric=measured.why or None)
     if not same_metric:
-        outcome = replace(outcome, metric=measured.metric.value)
+        outcome = outcome._replace(metric=measured.metric.value)
     if not same_view:
-        outcome = replace(outcome, metrics=measured.metrics)
+        outcome = outcome._replace(metrics=measured.metrics)
     return outcome
 
 

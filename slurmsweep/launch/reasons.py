@@ -6,7 +6,6 @@ trial did (exit code, metric, seconds) stays; Slurm's on why it had to stop is p
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.slurm import queue
@@ -83,4 +82,4 @@ def _refined(said: Outcome | None, report: TaskReport | None) -> Outcome | None:
     """The outcome with Slurm's reason; None where Slurm has no other, or the job is not over."""
     if said is None or report is None or report.alive or report.state is None or report.cause not in _TELLING:
         return None
-    return replace(said, state=report.state, cause=report.cause, by="slurm")
+    return said._replace(state=report.state, cause=report.cause, by="slurm")

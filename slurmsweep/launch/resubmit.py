@@ -114,7 +114,7 @@ def _with(wishes: Wishes, given: Given, avoided: Collection[str]) -> Wishes:
     if avoided:
         named = options.get("exclude")
         options["exclude"] = ",".join([*([named] if isinstance(named, str) else []), *avoided])
-    return replace(wishes, options=options)
+    return wishes._replace(options=options)
 
 
 def _gather(store: SweepStore, fold: Fold, trials: list[Trial], waiting: Collection[TaskRef]) -> Iterable[Ended]:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.slurm import queue
-from slurmsweep.state.foldcache import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slurmsweep.state.fold import Fold
+    from slurmsweep.state.foldcache import Follower
     from slurmsweep.state.store import SweepStore
 
-#: Seconds between two looks at the journal, and between two squeue calls, while a command waits for jobs.
+#: Seconds between two looks at the journal, and without an end before squeue is called, while a command waits for jobs.
 JOURNAL_PERIOD = 1.0
 SQUEUE_PERIOD = 15.0
 
@@ -87,7 +87,7 @@ def default_jobs() -> int:
 
 
 def wait_for_jobs(
-    store: SweepStore,
+    follower: Follower,
     jobs: Sequence[str],
     count: int,
     progress: Callable[[Fold], None],
@@ -95,18 +95,21 @@ def wait_for_jobs(
 ) -> None:
     """Wait until ``count`` more trials have ended than ``before`` (than now), or Slurm has nothing left of ``jobs``.
 
-    Costs the controller one squeue every 15 s. Ctrl-C ends the waiting, not the jobs.
+    Costs the controller one squeue after 15 s in which no trial ended: who sees them end need not ask whether any job
+    lives. Ctrl-C ends the waiting, not the jobs.
 
     Raises:
         SchedulerUnavailableError: Slurm did not answer; the jobs go on.
     """
-    follower = Follower(store)
     target = _ended(follower.refresh() if before is None else before) + count
-    next_question = time.monotonic() + SQUEUE_PERIOD
-    while _ended(follower.fold) < target:
+    ended, next_question = _ended(follower.fold), time.monotonic() + SQUEUE_PERIOD
+    while ended < target:
         time.sleep(JOURNAL_PERIOD)
         progress(follower.refresh())
-        if time.monotonic() >= next_question:
+        before_it, ended = ended, _ended(follower.fold)
+        if ended != before_it:
+            next_question = time.monotonic() + SQUEUE_PERIOD
+        elif time.monotonic() >= next_question:
             next_question = time.monotonic() + SQUEUE_PERIOD
             if not any(report.alive for report in queue.ask(jobs).tasks.values()):
                 break

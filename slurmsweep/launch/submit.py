@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.errors import (
     JobLimitError,
@@ -27,7 +25,7 @@ from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from slurmsweep.state.fold import Fold, Submission
     from slurmsweep.state.head import Slot
@@ -42,8 +40,7 @@ _SECOND_LOOK = 3.0
 _AGAIN = "resubmit"
 
 
-@dataclass(frozen=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What a person asks of Slurm on the command line.
 
     Attributes:
@@ -57,40 +54,38 @@ class Wishes:
     width: int | None = None
 
 
-@dataclass(frozen=True)
-class Errand:
+class Errand(NamedTuple):
     """Jobs that ask for the same.
 
     Attributes:
         wishes: what they ask for.
-        count: trials they run, in all.
+        trials: that they run, in all.
         slots: what each of them is for; empty where each takes the next one there is.
         again: next attempts of trials that ended: they may be claimed from the moment Slurm is asked for the jobs on,
             and where it refuses these the trials are what they were.
     """
 
     wishes: Wishes
-    count: int
+    trials: int
     slots: tuple[Slot, ...] = ()
     again: tuple[Slot, ...] = ()
 
     def part(self, start: int, stop: int) -> Errand:
         """Some of its trials."""
-        slots, stop = self.slots[start:stop], min(stop, self.count)
+        slots, stop = self.slots[start:stop], min(stop, self.trials)
         chosen = set(self.again)
         again = tuple(slot for slot in slots if slot in chosen) if self.slots else self.again[start:stop]
-        return replace(self, count=stop - start, slots=slots, again=again)
+        return self._replace(trials=stop - start, slots=slots, again=again)
 
     def as_far_as(self, fold: Fold) -> Errand:
         """Without trials that somebody else has given back, or taken, since it was planned."""
         gone = {slot for slot in self.again if not may_be_given_back(fold, slot)}
         slots = tuple(slot for slot in self.slots if slot not in gone)
         again = tuple(slot for slot in self.again if slot not in gone)
-        return replace(self, count=self.count - len(gone), slots=slots, again=again)
+        return self._replace(trials=self.trials - len(gone), slots=slots, again=again)
 
 
-@dataclass(frozen=True)
-class Submitted:
+class Submitted(NamedTuple):
     """One array that Slurm took.
 
     Attributes:
@@ -109,15 +104,14 @@ class Submitted:
         return self.tasks * self.agents
 
 
-@dataclass(frozen=True)
-class Handover(Collection[Submitted]):
+class Handover(NamedTuple):
     """What Slurm took, and what it could not take now.
 
     Nothing more is kept of what waits: it is the trials that nobody has claimed and no job is there for, so the next
     submission finds them.
 
     Attributes:
-        arrays: what it took; a handover is the collection of these.
+        arrays: what it took.
         kept_back: trials that a limit left no room for.
         why: the limit, in words; empty where nothing was kept back.
     """
@@ -125,18 +119,6 @@ class Handover(Collection[Submitted]):
     arrays: tuple[Submitted, ...]
     kept_back: int = 0
     why: str = ""
-
-    def __iter__(self) -> Iterator[Submitted]:
-        """The arrays."""
-        return iter(self.arrays)
-
-    def __len__(self) -> int:
-        """Number of arrays."""
-        return len(self.arrays)
-
-    def __contains__(self, array: object) -> bool:
-        """Whether it is one of the arrays."""
-        return array in self.arrays
 
     @property
     def trials(self) -> int:
@@ -183,13 +165,13 @@ def send_all(
         except JobLimitError as error:
             if not arrays:
                 raise
-            handed = Handover((), errand.count, str(error))
+            handed = Handover((), errand.trials, str(error))
         if tell:
-            for array in handed:
+            for array in handed.arrays:
                 tell(array)
-        arrays += handed
+        arrays += handed.arrays
         if handed.kept_back:
-            later = sum(other.count for other in errands[place + 1 :])
+            later = sum(other.trials for other in errands[place + 1 :])
             return Handover(tuple(arrays), handed.kept_back + later, handed.why)
     return Handover(tuple(arrays))
 
@@ -203,13 +185,13 @@ def send(store: SweepStore, errand: Errand, *, takes_up: bool = False) -> Handov
         return _submit_array(store, errand.part(start * agents, (start + tasks) * agents), template, takes_up=takes_up)
 
     largest = min(limits.max_array_size(), MAX_SLOTS // agents) if errand.slots else limits.max_array_size()
-    options = job_options(errand.wishes, store.manifest.config)
-    return _in_trials(_hand_over(-(-errand.count // agents), largest, options, part), errand.count)
+    options = job_options(errand.wishes, store.manifest.config, template)
+    return _in_trials(_hand_over(-(-errand.trials // agents), largest, options, part), errand.trials)
 
 
 def _in_trials(handed: Handover, count: int) -> Handover:
     """What was kept back, counted in trials and not in jobs."""
-    return replace(handed, kept_back=max(0, count - handed.trials) if handed.kept_back else 0)
+    return handed._replace(kept_back=max(0, count - handed.trials) if handed.kept_back else 0)
 
 
 def array_request(
@@ -222,7 +204,7 @@ def array_request(
         name=f"slurmsweep-{store.manifest.sweep_id}-{secrets.token_hex(4)}",
         tasks=-(-trials // (agents or 1)),
         width=wishes.width,
-        options=job_options(wishes, store.manifest.config),
+        options=job_options(wishes, store.manifest.config, template),
         body=template.body,
         sweep_dir=store.layout.folder,
         jobs_dir=store.layout.jobs,
@@ -246,9 +228,10 @@ def agents_of(template: Template) -> int | None:
     return int(text)
 
 
-def job_options(wishes: Wishes, config: SweepConfig) -> dict[str, str | bool]:
+def job_options(wishes: Wishes, config: SweepConfig, template: Template | None = None) -> dict[str, str | bool]:
     """The sbatch options that the three places give together. Raises UsageError for whatever is wrong with them."""
-    return merge(load_template(wishes.template).options, config.slurm, wishes.options or {})
+    template = template or load_template(wishes.template)
+    return merge(template.options, config.slurm, wishes.options or {})
 
 
 def recover_submissions(store: SweepStore, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -336,9 +319,9 @@ def _submit_array(store: SweepStore, errand: Errand, template: Template, *, take
         if fold:
             errand = errand.as_far_as(fold)
         is_ordered = bool(fold and fold.word and not takes_up)
-        if not errand.count or (errand.again and is_ordered):
+        if not errand.trials or (errand.again and is_ordered):
             return None
-        request = array_request(store, errand.count, errand.wishes, template, errand.slots)
+        request = array_request(store, errand.trials, errand.wishes, template, errand.slots)
         _announce(transaction, fold, request, errand)
     try:
         job = executor.submit(request)

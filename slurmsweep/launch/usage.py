@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,11 +17,10 @@ if TYPE_CHECKING:
     from slurmsweep.slurm.accounting import Account
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.outcome import Outcome
-    from slurmsweep.state.trial import Attempt, Trial
+    from slurmsweep.state.trial import Attempt, Stay, Trial
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """One attempt that ended.
 
     Attributes:
@@ -80,18 +78,7 @@ class Usage:
         return None if self.seconds is not None or self.asked_minutes is None else self.asked_minutes * 60
 
 
-class _Stay(NamedTuple):
-    """An attempt in a job: which start of it, from when to when by the clock of its node, and in which seat of it."""
-
-    restart: int
-    begun: float
-    ended: float
-    slot: Slot
-    seat: int | None
-
-
-@dataclass(frozen=True)
-class _Share:
+class _Share(NamedTuple):
     """What falls to one of several attempts of a job: of its time (one after the other), of its width (at once)."""
 
     time: float = 1.0
@@ -122,7 +109,8 @@ class Ledger:
         self._submitted = {s.job: asked(s.asked or {}) for s in fold.submissions.values() if s.job}
         self._shares: dict[Slot, _Share] = {}
         self._last: set[Slot] = set()
-        for stays in _stays(fold.trials.values() if among is None else (fold.trials[number] for number in among)):
+        known = fold.trials.stays() if among is None else (s for number in among for s in fold.trials[number].stays())
+        for stays in _by_job(known):
             self._shares.update(_shares(stays))
             self._last.add(stays[-1].slot)
 
@@ -177,23 +165,17 @@ class Ledger:
         return self._submitted.get(job, Asked()) if job else Asked()
 
 
-def _stays(trials: Iterable[Trial]) -> Iterator[list[_Stay]]:
-    """For each job that claimed trials, the attempts it made; of one that was requeued, those of each start apart."""
-    found: defaultdict[tuple[str, int | None], list[_Stay]] = defaultdict(list)
-    for trial in trials:
-        for attempt in trial.attempts.values():
-            owner = attempt.owner
-            if owner and owner.job:
-                slot, begun = Slot(trial.number, attempt.number), attempt.claimed or 0.0
-                seconds = attempt.outcome.seconds if attempt.outcome else None
-                stay = _Stay(owner.restart, begun, begun + (seconds or 0.0), slot, owner.seat)
-                found[owner.job, owner.task].append(stay)
-    for stays in found.values():
-        stays.sort(key=lambda stay: stay[:2])
-        yield stays
+def _by_job(stays: Iterable[Stay]) -> Iterator[list[Stay]]:
+    """For each job, the attempts it made, in their order; of one that was requeued, those of each start apart."""
+    found: defaultdict[tuple[str, int | None], list[Stay]] = defaultdict(list)
+    for stay in stays:
+        found[stay.job, stay.task].append(stay)
+    for same in found.values():
+        same.sort(key=lambda stay: (stay.restart, stay.begun, stay.slot))
+        yield same
 
 
-def _shares(stays: Sequence[_Stay]) -> Iterator[tuple[Slot, _Share]]:
+def _shares(stays: Sequence[Stay]) -> Iterator[tuple[Slot, _Share]]:
     """Of attempts that had a start of a job for themselves nothing is said: they share with nobody."""
     for _, group in groupby(stays, key=lambda stay: stay.restart):
         same = list(group)
@@ -201,14 +183,14 @@ def _shares(stays: Sequence[_Stay]) -> Iterator[tuple[Slot, _Share]]:
             yield from _by_seats(same) if all(stay.seat is not None for stay in same) else _by_clock(same)
 
 
-def _by_seats(stays: Sequence[_Stay]) -> Iterator[tuple[Slot, _Share]]:
+def _by_seats(stays: Sequence[Stay]) -> Iterator[tuple[Slot, _Share]]:
     """Seats have the job's width among them and its whole time each, for the attempts of each one after the other."""
     attempts = Counter(stay.seat for stay in stays)
     for stay in stays:
         yield stay.slot, _Share(time=1 / attempts[stay.seat], width=1 / len(attempts))
 
 
-def _by_clock(stays: Sequence[_Stay]) -> Iterator[tuple[Slot, _Share]]:
+def _by_clock(stays: Sequence[Stay]) -> Iterator[tuple[Slot, _Share]]:
     """Where nobody had a seat, as many were side by side as there were at once."""
     together = max(sum(other.begun <= stay.begun < other.ended for other in stays) for stay in stays) or 1
     for stay in stays:

@@ -7,7 +7,6 @@ attempt is run by whoever makes its folder first.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -92,7 +91,7 @@ def carry_out(
         asked_for = _with(wishes, group, len(group.slots) / trials)
         given_back = tuple(slot for slot in group.slots if slot in ended)
         errand = Errand(asked_for, len(group.slots), group.slots, given_back)
-        for array in send(store, errand, takes_up=takes_up):
+        for array in send(store, errand, takes_up=takes_up).arrays:
             yield group, array
 
 
@@ -104,7 +103,7 @@ def _with(wishes: Wishes, group: Group, share: float) -> Wishes:
         # sbatch takes one of the three
         options |= {"mem": f"{group.mib}M", "mem-per-cpu": False, "mem-per-gpu": False}
     width = None if wishes.width is None else max(1, int(wishes.width * share))
-    return replace(wishes, options=options, width=width)
+    return wishes._replace(options=options, width=width)
 
 
 def _open(store: SweepStore, fold: Fold, wanted: int, unclaimed: Iterable[TaskRef]) -> Iterator[Slot]:

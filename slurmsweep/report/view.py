@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from heapq import merge
 from itertools import chain, islice
 from operator import mul
@@ -31,8 +30,7 @@ _WEIGHED_AT_ONCE = 65536
 _NAMED = 6
 
 
-@dataclass(frozen=True)
-class TrialView:
+class TrialView(NamedTuple):
     """One trial as it is shown; the keys of ``trials --json``.
 
     Attributes:
@@ -75,11 +73,10 @@ class TrialView:
 
     def to_json(self) -> dict[str, Any]:
         """The document of one trial."""
-        return asdict(self) | {"state": self.state.value}
+        return self._asdict() | {"state": self.state.value}
 
 
-@dataclass(frozen=True)
-class Front:
+class Front(NamedTuple):
     """Finished trials that no other one beats in all of two or three metrics.
 
     Attributes:
@@ -105,8 +102,7 @@ class Unmeasured(NamedTuple):
     first: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class SweepView:
+class SweepView(NamedTuple):
     """A sweep as it is shown.
 
     Attributes:

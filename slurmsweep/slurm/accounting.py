@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.slurm.commands import call, first_line, installed
 from slurmsweep.slurm.queue import TaskRef
@@ -19,8 +18,7 @@ _FIELDS = "JobID,State,TimelimitRaw,ReqMem,AllocCPUS,ElapsedRaw,MaxRSS,TotalCPU"
 _CPU_TIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """One job as it is accounted for.
 
     Attributes:
@@ -91,7 +89,7 @@ def _account(fields: list[str]) -> Account:
 
 def _with_step(account: Account, rss: str) -> Account:
     size = mebibytes(rss)
-    return account if size is None else replace(account, max_rss=max(size, account.max_rss or 0.0))
+    return account if size is None else account._replace(max_rss=max(size, account.max_rss or 0.0))
 
 
 def _requested(text: str, cpus: int) -> float | None:

@@ -10,8 +10,7 @@ import os
 import re
 import shlex
 import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
@@ -34,8 +33,7 @@ DEFAULT_TIME = "60"
 _WARNING = "B:USR1@60"
 
 
-@dataclass(frozen=True)
-class ArrayRequest:
+class ArrayRequest(NamedTuple):
     """One array to submit.
 
     Attributes:
@@ -102,7 +100,7 @@ def earliest_start(request: ArrayRequest) -> tuple[str | None, str | None]:
     Raises:
         SchedulerUnavailableError: the controller did not answer.
     """
-    done = commands.call("sbatch", "--test-only", text=render(replace(request, tasks=1, width=None)))
+    done = commands.call("sbatch", "--test-only", text=render(request._replace(tasks=1, width=None)))
     # sbatch: Job 320 to start at 2026-11-23T19:40:12 using 1 processors on nodes n1 in partition main
     start = re.search(r"to start at (\S+)", done.stderr)
     if start:

@@ -6,14 +6,13 @@ to 25.05).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from slurmsweep.errors import SchedulerError
 from slurmsweep.state.lifecycle import TrialState
 
 
-@dataclass(frozen=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What a word says of a job.
 
     Attributes:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.slurm.commands import answer, call
@@ -26,8 +25,7 @@ _DEFAULT_MAX_ARRAY_SIZE = 1001
 _USED = re.compile(r"(\d+)\((\d+)\)")
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(NamedTuple):
     """How many more jobs Slurm would take from this user now, as far as one question tells.
 
     Attributes:

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.slurm.cluster import site_name
@@ -48,8 +47,7 @@ _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "s
 _IDS_PER_CALL = 1000
 
 
-@dataclass(frozen=True)
-class TaskRef:
+class TaskRef(NamedTuple):
     """One job: an element of an array by the array's id and its index, or a plain job (index None)."""
 
     job: str
@@ -60,8 +58,7 @@ class TaskRef:
         return self.job if self.task is None else f"{self.job}_{self.task}"
 
 
-@dataclass(frozen=True)
-class TaskReport:
+class TaskReport(NamedTuple):
     """What Slurm says of one job.
 
     Attributes:
@@ -87,8 +84,7 @@ class TaskReport:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What Slurm says of some jobs.
 
     Attributes:
@@ -232,7 +228,7 @@ def parse_squeue(text: str) -> Iterator[tuple[TaskRef, TaskReport]]:
         array, index, job, word, status, node = fields[:6]
         reason, limit, used = [*fields[8:], "", "", ""][:3]
         ref = TaskRef(array, int(index)) if index.isdecimal() else TaskRef(job)
-        yield ref, replace(_report(word, status, node, "squeue", _left(limit, used)), reason=reason)
+        yield ref, _report(word, status, node, "squeue", _left(limit, used))._replace(reason=reason)
 
 
 def parse_sacct(text: str) -> Iterator[tuple[TaskRef, TaskReport]]:

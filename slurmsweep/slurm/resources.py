@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.secrets import is_secret
@@ -111,8 +109,7 @@ def mebibytes(text: str) -> float | None:
     return float(found[1]) * 1024.0 ** (_UNITS.index((found[2] or "M").upper()) - 1)
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """What one job asks for.
 
     Attributes:
@@ -166,6 +163,8 @@ def _name(key: str, source: str) -> str:
     if name in OURS:
         raise UsageError(f"{source}: {key} is set by slurmsweep: {OURS[name]}")
     if name not in KNOWN:
+        from difflib import get_close_matches  # for mistakes only
+
         close = get_close_matches(name, KNOWN, n=1)
         hint = f"did you mean {close[0]}?" if close else "see `man sbatch`"
         raise UsageError(f"{source}: {_quoted(key)} is not an option of sbatch; {hint}")

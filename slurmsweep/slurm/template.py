@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from slurmsweep.errors import UsageError
 from slurmsweep.slurm.resources import OURS, normal_name
@@ -36,8 +35,7 @@ _SPEAKS = ("echo ", "printf ")
 _SIGNAL = "B:USR1@60"
 
 
-@dataclass(frozen=True)
-class Template:
+class Template(NamedTuple):
     """A batch script in two parts.
 
     Attributes:
@@ -146,8 +144,11 @@ def _is_nearly_sbatch(line: str) -> bool:
     if found is None or line.startswith("#SBATCH"):
         return False
     space, word = found[1], found[2]
-    meant = bool(get_close_matches(word.upper(), ["SBATCH"], cutoff=0.8))
-    return meant and (not space or word.isupper())
+    if space and not word.isupper():
+        return False
+    from difflib import get_close_matches  # few templates have such a line
+
+    return bool(get_close_matches(word.upper(), ["SBATCH"], cutoff=0.8))
 
 
 def _commands(lines: list[str]) -> list[tuple[int, str]]:

@@ -128,19 +128,17 @@ class Fold:
         return [Slot(number, 1) for number in self.trials.unknown_below(self.head.next_trial)]
 
 
-@dataclass
 class Reading:
     """A fold, and how far in the journal it goes.
 
-    Attributes:
+    Args:
         fold: of the lines so far.
         offset: of the next line.
         number: of lines so far.
     """
 
-    fold: Fold
-    offset: int = 0
-    number: int = 0
+    def __init__(self, fold: Fold, offset: int = 0, number: int = 0) -> None:
+        self.fold, self.offset, self.number = fold, offset, number
 
     def read_on(self, journal: Journal) -> Reading:
         """Take in what was added; itself, for chaining. Raises StateUnreadableError."""

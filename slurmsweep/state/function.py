@@ -7,8 +7,7 @@ Written once, by whoever first says ``--function``, and read by everybody after 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError, UsageError
 from slurmsweep.state import durable
@@ -22,8 +21,7 @@ _FORMAT = "slurmsweep function"
 _VERSION = 1
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(NamedTuple):
     """What the trials of a sweep call.
 
     Attributes:

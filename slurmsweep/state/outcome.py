@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.state.lifecycle import TrialState
 
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The end of an attempt.
 
     Attributes:
@@ -52,11 +50,11 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """The fields that say something; ``state`` as its word."""
-        data = {key: value for key, value in asdict(self).items() if value is not None and value != ""}
+        data = {key: value for key, value in self._asdict().items() if value is not None and value != ""}
         return data | {"state": self.state.value}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Outcome:
         """The outcome of a record or of an outcome file. Raises KeyError, ValueError where it is not one."""
-        known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+        known = {key: data[key] for key in cls._fields if key in data}
         return cls(**known | {"state": TrialState(data["state"])})

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """The agent of an attempt.
 
     Attributes:
@@ -51,11 +49,11 @@ class Owner:
 
     def to_json(self) -> dict[str, Any]:
         """The fields that say something."""
-        data = {key: value for key, value in asdict(self).items() if value is not None}
+        data = {key: value for key, value in self._asdict().items() if value is not None}
         return data if self.restart else {key: value for key, value in data.items() if key != "restart"}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Owner:
         """The owner of a record; what a newer version added is left out."""
-        known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+        known = {key: data[key] for key in cls._fields if key in data}
         return cls(**{"host": "", "pid": 0, "start": 0, "boot": "", **known})

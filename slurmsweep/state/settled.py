@@ -16,10 +16,11 @@ from heapq import nsmallest
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.trial import Attempt, Trial
+from slurmsweep.state.trial import Attempt, Stay, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -165,6 +166,18 @@ class Settled:
             for number, job in enumerate(self._columns["job"]):
                 if job in indices and self._columns["code"][number]:
                     yield number
+
+    def stays(self) -> Iterator[Stay]:
+        """Of those that Slurm jobs ran; without making objects of them."""
+        names = ("code", "job", "task", "restart", "place", "claimed", "seconds")
+        rows = zip(*(self._columns[name] for name in names), strict=True)
+        for number, (code, index, task, restart, place, claimed, seconds) in enumerate(rows):
+            job = self._jobs.items[index] if code else None
+            if job:
+                begun = _optional(claimed) or 0.0
+                ended = begun + (_optional(seconds) or 0.0)
+                seat = self._places.items[place][5]
+                yield Stay(job, None if task == _NO_TASK else task, restart, seat, begun, ended, Slot(number, 1))
 
     def best(self, *, largest: bool) -> int | None:
         """The finished trial with the smallest or largest metric; the first of equal ones."""

@@ -10,7 +10,6 @@ import json
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnwritableError
@@ -412,7 +411,7 @@ def _requeued(said: Outcome | None) -> Outcome | None:
     if said is None:
         return Outcome(TrialState.PREEMPTED, "requeued", by="reconcile")
     if said.by == "agent" and said.cause == "terminated":  # all that an agent knows of a SIGTERM
-        return replace(said, state=TrialState.PREEMPTED, cause="requeued", by="slurm")
+        return said._replace(state=TrialState.PREEMPTED, cause="requeued", by="slurm")
     return None
 
 

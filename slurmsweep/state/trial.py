@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
 
@@ -34,6 +37,26 @@ class Attempt:
     outcome: Outcome | None = None
     void: bool = False
     rivals: list[str] = field(default_factory=list)
+
+
+class Stay(NamedTuple):
+    """An attempt in a Slurm job.
+
+    Attributes:
+        job, task: which job: the array and its index, or a plain one.
+        restart: which start of the job.
+        seat: which of the agents that it ran side by side; None where it ran one.
+        begun, ended: by the clock of its node; the same where nobody knows how long the command ran.
+        slot: which attempt.
+    """
+
+    job: str
+    task: int | None
+    restart: int
+    seat: int | None
+    begun: float
+    ended: float
+    slot: Slot
 
 
 @dataclass(slots=True)
@@ -78,6 +101,15 @@ class Trial:
         if current is None or self.open_to > self.newest:
             return TrialState.PENDING
         return current.outcome.state if current.outcome else TrialState.RUNNING
+
+    def stays(self) -> Iterator[Stay]:
+        """Of its attempts, those that Slurm jobs made."""
+        for attempt in self.attempts.values():
+            owner = attempt.owner
+            if owner and owner.job:
+                begun, seconds = attempt.claimed or 0.0, attempt.outcome.seconds if attempt.outcome else None
+                ended, slot = begun + (seconds or 0.0), Slot(self.number, attempt.number)
+                yield Stay(owner.job, owner.task, owner.restart, owner.seat, begun, ended, slot)
 
     @property
     def cause(self) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Collection, Iterator
 
+    from slurmsweep.state.trial import Stay
+
 
 class Trials(Mapping[int, Trial]):
     """Trials by number, ascending.
@@ -77,6 +79,12 @@ class Trials(Mapping[int, Trial]):
             if any(a.owner and a.owner.job in jobs for a in trial.attempts.values()):
                 yield trial
         yield from map(self._settled.get, self._settled.of_jobs(jobs))
+
+    def stays(self) -> Iterator[Stay]:
+        """Of all attempts that Slurm jobs made."""
+        yield from self._settled.stays()
+        for trial in self.unsettled():
+            yield from trial.stays()
 
     def nodes_of_finished(self) -> Counter[str]:
         """How many trials finished on each of Slurm's nodes."""

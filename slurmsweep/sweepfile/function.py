@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from keyword import iskeyword
+from typing import NamedTuple
 
 from slurmsweep.errors import UsageError
 
@@ -15,8 +15,7 @@ _CALLER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 _NAMES = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-@dataclass(frozen=True)
-class ImportPath:
+class ImportPath(NamedTuple):
     """Where a function is found.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from slurmsweep.agent.identity import this_process
 from slurmsweep.launch.reconcile import give_back, reconcile
@@ -14,7 +14,7 @@ from slurmsweep.state.store import Claim
 
 #: An agent on a machine that nobody can ask, and one on this machine that is gone.
 OWNER = Owner("elsewhere", 1, 1, "b")
-GONE = replace(this_process({}), pid=1, start=1)
+GONE = this_process({})._replace(pid=1, start=1)
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
 
 

@@ -274,7 +274,7 @@ def test_text_and_table_are_of_the_same_numbers(store):
     assert cells["time"] == ["1 h", "0.167 h", "16.7 %", "60 min", "10 min", "10 min"]
     assert cells["cpu"] == ["0.333 core-h", "0.0833 core-h", "25 %", "2 CPU", "0.5 CPU", "0.5 CPU"]
     assert cells["memory"] == ["50 %", "1024 MiB", "512 MiB", "512 MiB"]
-    [row] = [{"trial": 0, "cause": "", **vars(usage), "state": "finished"} for usage in ledger.of(0)]
+    [row] = [{"trial": 0, "cause": "", **usage._asdict(), "state": "finished"} for usage in ledger.of(0)]
     assert attempts_table([row]).splitlines()[-1].split() == [
         "0",
         "1",

@@ -15,7 +15,8 @@ from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, Submissi
 from slurmsweep.launch import alarms as alarming
 from slurmsweep.launch import elements, mend, observe
 from slurmsweep.launch import submit as submitting
-from slurmsweep.launch.minding import attendance, begin, submit_minded
+from slurmsweep.launch.attending import attendance
+from slurmsweep.launch.minding import begin, submit_minded
 from slurmsweep.launch.setting import change_waiting
 from slurmsweep.launch.submit import Errand, Wishes
 from slurmsweep.slurm import limits, partitions, queue
@@ -135,7 +136,7 @@ def test_both_alarms_have_their_places_before_the_first_array_does(slurm, make_s
 
     handed, _ = submit_minded(store, Settings(every=30), [Errand(Wishes(), 4)])
 
-    [array] = handed
+    [array] = handed.arrays
     assert all(int(alarm) < int(array.job) for alarm in slurm.alarms)
     assert slurm.waiting() == {"clock": When(seconds=1800), "mend": When((array.job,))}
 

@@ -116,7 +116,7 @@ def test_what_slurm_takes_is_run_again_and_the_sweep_runs(store, monkeypatch, er
 
     handed = send_all(store, [ERRANDS[errand]], takes_up=True)
 
-    assert [array.job for array in handed] == ["7"]
+    assert [array.job for array in handed.arrays] == ["7"]
     assert (store.fold().word, store.fold().waiting()) == (None, list(AGAIN))
     assert told(store)[4:] == (True, ())
     for slot in AGAIN:
@@ -129,7 +129,7 @@ def test_of_a_sweep_that_is_not_taken_up_nothing_is_given_back(store, monkeypatc
     before = told(store)
     answer(monkeypatch, "7")
 
-    assert not send_all(store, [ERRANDS["for certain trials"]])
+    assert send_all(store, [ERRANDS["for certain trials"]]).arrays == ()
 
     assert told(store) == before
 
@@ -222,7 +222,7 @@ def test_what_a_limit_leaves_no_room_for_stays_what_it_was(store, monkeypatch):
 
     handed = send_all(store, [ERRANDS["for certain trials"], Errand(Wishes(), 1)])
 
-    assert ([array.trials for array in handed], handed.kept_back) == ([1], 2)
+    assert ([array.trials for array in handed.arrays], handed.kept_back) == ([1], 2)
     assert (store.fold().waiting(), str(store.fold().trials[2].state)) == ([Slot(1, 2)], "failed")
 
 
@@ -232,7 +232,7 @@ def test_two_that_run_the_same_trials_again_submit_them_once(store, monkeypatch)
 
     again = send_all(store, [ERRANDS["for certain trials"], ERRANDS["for whatever is open"]])
 
-    assert [array.trials for array in again] == [1]  # trial 3, which nobody has begun
+    assert [array.trials for array in again.arrays] == [1]  # trial 3, which nobody has begun
 
 
 def test_a_refused_sweep_does_not_mend_itself_and_keeps_its_report(store, monkeypatch):

@@ -185,7 +185,7 @@ def test_a_trial_that_went_on_counts_with_what_it_took_before():
 
 
 def test_a_limit_is_a_bound_where_no_agent_was_left_to_say_how_long():
-    lost = replace(timed_out(2), seconds=None)
+    lost = timed_out(2)._replace(seconds=None)
 
     [sample] = time_samples([[lost]], point)
 

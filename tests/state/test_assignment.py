@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from slurmsweep.errors import UsageError
@@ -69,11 +67,11 @@ def test_an_agent_beside_others_goes_on_with_its_own_trial_after_a_requeue(make_
     seats = [Owner("n1", pid, 1, "b", cluster="lab", job="7", task=0, seat=pid) for pid in (1, 2)]
     first = [store.claim(seat) for seat in seats]
 
-    again = [store.continue_after_requeue(replace(seat, restart=1)) for seat in reversed(seats)]
+    again = [store.continue_after_requeue(seat._replace(restart=1)) for seat in reversed(seats)]
 
     assert [claim.slot for claim in first] == [Slot(0, 1), Slot(1, 1)]
     assert [claim.slot for claim in again] == [Slot(1, 2), Slot(0, 2)]
-    assert store.continue_after_requeue(replace(seats[0], seat=3, restart=1)) is None
+    assert store.continue_after_requeue(seats[0]._replace(seat=3, restart=1)) is None
     assert [trial.current.owner.seat for trial in store.fold().trials.values()] == [1, 2]
 
 

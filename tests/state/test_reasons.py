@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -19,7 +18,7 @@ OWNER = {"host": "n1", "pid": 1, "start": 1, "boot": "b"}
 JOB = Owner("n1", 10, 1, "b", cluster="lab", job="7", task=3)
 
 TOLD = Outcome(TrialState.KILLED, "terminated", exit_code=143, metric=0.5, seconds=9.0, ended=5.0)
-PREEMPTED = replace(TOLD, state=TrialState.PREEMPTED, cause="preempted", by="slurm")
+PREEMPTED = TOLD._replace(state=TrialState.PREEMPTED, cause="preempted", by="slurm")
 MISSED = Outcome(TrialState.CRASHED, "lost", ended=9.0, by="reconcile")
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
 
@@ -60,7 +59,7 @@ def test_a_requeued_job_explains_why_its_earlier_incarnation_was_terminated(make
     store = make_store(2)
     store.finish(store.claim(JOB), TOLD)
 
-    store.continue_after_requeue(replace(JOB, pid=11, restart=1))
+    store.continue_after_requeue(JOB._replace(pid=11, restart=1))
 
     earlier = store.fold().trials[0].attempts[1].outcome
     assert (earlier.state, earlier.cause, earlier.metric) == (TrialState.PREEMPTED, "requeued", 0.5)
@@ -69,9 +68,9 @@ def test_a_requeued_job_explains_why_its_earlier_incarnation_was_terminated(make
 
 def test_a_requeued_job_leaves_a_timeout_that_its_agent_saw(make_store):
     store = make_store(2)
-    store.finish(store.claim(JOB), replace(TOLD, state=TrialState.CRASHED, cause="timeout"))
+    store.finish(store.claim(JOB), TOLD._replace(state=TrialState.CRASHED, cause="timeout"))
 
-    store.continue_after_requeue(replace(JOB, pid=11, restart=1))
+    store.continue_after_requeue(JOB._replace(pid=11, restart=1))
 
     assert store.fold().trials[0].attempts[1].outcome.cause == "timeout"
 
@@ -79,9 +78,9 @@ def test_a_requeued_job_leaves_a_timeout_that_its_agent_saw(make_store):
 def test_agents_of_one_requeued_job_go_on_with_a_trial_each(make_store):
     store = make_store(5)
     for pid in (10, 11):
-        store.claim(replace(JOB, pid=pid))
+        store.claim(JOB._replace(pid=pid))
 
-    again = [store.continue_after_requeue(replace(JOB, pid=pid, restart=1)) for pid in (20, 21, 22)]
+    again = [store.continue_after_requeue(JOB._replace(pid=pid, restart=1)) for pid in (20, 21, 22)]
 
     assert [claim and claim.slot for claim in again] == [Slot(0, 2), Slot(1, 2), None]
 
@@ -89,11 +88,11 @@ def test_agents_of_one_requeued_job_go_on_with_a_trial_each(make_store):
 def test_an_assigned_retry_is_not_offered_to_others_before_nothing_else_is_left(make_store):
     store = make_store(3)
     for pid in (10, 11):
-        store.finish(store.claim(replace(JOB, task=pid)), MISSED)
+        store.finish(store.claim(JOB._replace(task=pid)), MISSED)
     with store.transaction() as transaction:
         transaction.retry([Slot(0, 2)], {0: TrialState.CRASHED}, "test", assigned=True)
         transaction.retry([Slot(1, 2)], {1: TrialState.CRASHED}, "test")
 
-    taken = [store.claim(replace(JOB, task=task)).slot for task in (20, 21, 22)]
+    taken = [store.claim(JOB._replace(task=task)).slot for task in (20, 21, 22)]
 
     assert taken == [Slot(1, 2), Slot(2, 1), Slot(0, 2)]

@@ -97,6 +97,8 @@ def test_questions_are_answered_as_the_objects_would(chosen):
     assert list(kept.unknown_below(310)) == [n for n in range(310) if n not in chosen]
     of_7 = {n for n, trial in chosen.items() if (owner := trial.attempts[1].owner) and owner.job == "7"}
     assert {trial.number for trial in kept.of_jobs({"7"})} == of_7
+    stays = [stay for number in sorted(chosen) for stay in chosen[number].stays()]
+    assert sorted(kept.stays(), key=lambda stay: stay.slot) == stays
 
 
 @given(trials, st.booleans())

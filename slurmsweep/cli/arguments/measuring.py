@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from slurmsweep.cli.arguments.common import Commands
 
 
-def add_commands(commands: Commands) -> None:
-    """Add them to the command line."""
+def _efficiency(commands: Commands) -> None:
     efficiency = command(
         commands,
         "efficiency",
@@ -24,3 +23,7 @@ def add_commands(commands: Commands) -> None:
         "--limit", type=natural, metavar="N", help="with --trials: at most N (default 100; all with --json)"
     )
     add_json(efficiency)
+
+
+#: What adds each command to the command line.
+COMMANDS = {"efficiency": _efficiency}

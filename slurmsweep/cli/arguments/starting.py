@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from slurmsweep.cli.arguments.common import Commands
 
 
-def add_commands(commands: Commands) -> None:
-    """Add them to the command line."""
+def _run(commands: Commands) -> None:
     run = command(
         commands, "run", "starting:run", "create a sweep, run it and follow it; with a sweep's id, go on with it"
     )
@@ -43,6 +42,8 @@ def add_commands(commands: Commands) -> None:
     add_slurm(run)
     add_canaries(run)
 
+
+def _plan(commands: Commands) -> None:
     plan = command(
         commands, "plan", "planning:plan", "show what would happen: points, commands, batch script; writes nothing"
     )
@@ -60,6 +61,8 @@ def add_commands(commands: Commands) -> None:
     add_json(plan)
     add_slurm(plan)
 
+
+def _create(commands: Commands) -> None:
     create = command(commands, "create", "starting:create", "create a sweep and print its id; nothing is run")
     create.add_argument("file", metavar="FILE", nargs="?", help="sweep file")
     create.add_argument(
@@ -81,6 +84,8 @@ def add_commands(commands: Commands) -> None:
     add_function(create)
     add_strict(create)
 
+
+def _submit(commands: Commands) -> None:
     submit = command(commands, "submit", "starting:submit", "submit single-count agents to Slurm, one array of jobs")
     add_sweep(submit)
     add_count(submit)
@@ -92,3 +97,7 @@ def add_commands(commands: Commands) -> None:
     add_cloud(submit)
     add_slurm(submit)
     add_canaries(submit)
+
+
+#: What adds each command to the command line.
+COMMANDS = {"run": _run, "plan": _plan, "create": _create, "submit": _submit}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from slurmsweep.cli.arguments.common import add_json, add_sweep, command, numbers
@@ -17,12 +18,13 @@ _ORDERS = {
 }
 
 
-def add_commands(commands: Commands) -> None:
-    """Add them to the command line."""
-    for name, text in _ORDERS.items():
-        parser = command(commands, name, f"steering:{name}", text)
-        add_sweep(parser)
-        add_json(parser)
+def _order(name: str, commands: Commands) -> None:
+    parser = command(commands, name, f"steering:{name}", _ORDERS[name])
+    add_sweep(parser)
+    add_json(parser)
+
+
+def _delete(commands: Commands) -> None:
     delete = command(
         commands,
         "delete",
@@ -34,3 +36,7 @@ def add_commands(commands: Commands) -> None:
     delete.add_argument("--state", action="append", metavar="STATE", help="all that ended in this state (repeatable)")
     delete.add_argument("--dry-run", action="store_true", help="say which; write nothing")
     add_json(delete)
+
+
+#: What adds each command to the command line.
+COMMANDS = {**{name: partial(_order, name) for name in _ORDERS}, "delete": _delete}

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from slurmsweep.cli.arguments.common import Commands
 
 
-def add_commands(commands: Commands) -> None:
-    """Add it to the command line."""
+def _sync(commands: Commands) -> None:
     sync = command(
         commands, "sync", "syncing:sync", "upload the offline wandb runs of finished trials, from a node with internet"
     )
@@ -28,3 +27,7 @@ def add_commands(commands: Commands) -> None:
     sync.add_argument("--include-synced", action="store_true", help="also what was uploaded before")
     sync.add_argument("--dry-run", action="store_true", help="say what would be uploaded; upload nothing")
     add_json(sync)
+
+
+#: What adds each command to the command line.
+COMMANDS = {"sync": _sync}

@@ -38,8 +38,7 @@ def add_supervisor(group: argparse._ActionsContainer) -> None:
     )
 
 
-def add_commands(commands: Commands) -> None:
-    """Add them to the command line."""
+def _change(commands: Commands) -> None:
     change = command(
         commands, "set", "tending:change", "change what waits in Slurm: width, time, partition, nice and so on"
     )
@@ -58,6 +57,8 @@ def add_commands(commands: Commands) -> None:
     )
     add_json(change)
 
+
+def _mend(commands: Commands) -> None:
     mend = command(
         commands,
         "mend",
@@ -68,3 +69,7 @@ def add_commands(commands: Commands) -> None:
     add_supervisor(mend.add_argument_group("mending"))
     add_json(mend)
     add_slurm(mend)
+
+
+#: What adds each command to the command line.
+COMMANDS = {"set": _change, "mend": _mend}

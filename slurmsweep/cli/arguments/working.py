@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from slurmsweep.cli.arguments.common import Commands
 
 
-def add_commands(commands: Commands) -> None:
-    """Add them to the command line."""
+def _agent(commands: Commands) -> None:
     agent = command(commands, "agent", "working:agent", "claim trials and run them: what each job runs")
     add_sweep(agent)
     agent.add_argument(
@@ -31,6 +30,8 @@ def add_commands(commands: Commands) -> None:
     agent.add_argument("--seats", type=natural, metavar="K", help="so many agents side by side (default: one)")
     add_function(agent)
 
+
+def _reconcile(commands: Commands) -> None:
     reconcile = command(
         commands,
         "reconcile",
@@ -41,6 +42,8 @@ def add_commands(commands: Commands) -> None:
     reconcile.add_argument("--dry-run", action="store_true", help="say what would be recorded; write nothing")
     add_json(reconcile)
 
+
+def _resubmit(commands: Commands) -> None:
     resubmit = command(
         commands,
         "resubmit",
@@ -85,3 +88,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--force", action="store_true", help="also trials that fail alike, and those that had all a partition gives"
     )
+
+
+#: What adds each command to the command line.
+COMMANDS = {"agent": _agent, "reconcile": _reconcile, "resubmit": _resubmit}
