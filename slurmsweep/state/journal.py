@@ -50,6 +50,9 @@ _FIRST_WAIT = 0.01
 _LONGEST_FIRST_WAIT = 0.25
 _LONGEST_WAIT_OF_ALL = 5.0
 
+#: ``json.loads`` without the guess at an encoding and the look for white space, a third of its time: there is none.
+_parse = json.JSONDecoder().raw_decode
+
 #: A file server that restarts answers these for a while.
 _PASSING_ERRORS = frozenset({errno.ENOLCK, errno.ESTALE, errno.EIO})
 
@@ -68,10 +71,11 @@ def decode(line: bytes) -> Record | None:
     if len(checksum) != 8 or checksum != b"%08x" % zlib.crc32(text):
         return None
     try:
-        record = json.loads(text)
+        json_text = text.decode()
+        record, end = _parse(json_text)
     except ValueError:
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and end == len(json_text) else None
 
 
 def header(sweep_id: str) -> bytes:
