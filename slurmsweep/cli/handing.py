@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep.cli.reading import note
 from slurmsweep.errors import UsageError
 from slurmsweep.launch import start
+from slurmsweep.launch.handover import Handover
 from slurmsweep.launch.observe import look
-from slurmsweep.launch.submit import Handover, send_all
+from slurmsweep.launch.submit import send_all
 from slurmsweep.report.progress import progress
 from slurmsweep.slurm.resources import merge
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from slurmsweep.cli.learning import Told
     from slurmsweep.launch.alarms import Alarms
-    from slurmsweep.launch.submit import Errand, Submitted, Wishes
+    from slurmsweep.launch.handover import Submitted
+    from slurmsweep.launch.submit import Errand, Wishes
     from slurmsweep.launch.walltime import Learn
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.foldcache import Follower

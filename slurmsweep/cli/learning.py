@@ -15,7 +15,8 @@ from slurmsweep.state.foldcache import Follower
 
 if TYPE_CHECKING:
     from slurmsweep.cli.handing import Handing
-    from slurmsweep.launch.submit import Submitted, Wishes
+    from slurmsweep.launch.handover import Submitted
+    from slurmsweep.launch.submit import Wishes
     from slurmsweep.launch.walltime import Group, Learn, Wave
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore

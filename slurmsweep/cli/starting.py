@@ -19,10 +19,11 @@ from slurmsweep.cli.reading import note, note_stray_output, open_view, print_jso
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
+from slurmsweep.launch.handover import Handover
 from slurmsweep.launch.learning import what_to_learn
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.start import Backend
-from slurmsweep.launch.submit import Errand, Handover, Wishes, array_request, job_options, recover_submissions
+from slurmsweep.launch.submit import Errand, Wishes, array_request, job_options, recover_submissions
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document

@@ -21,12 +21,13 @@ from slurmsweep.errors import (
 )
 from slurmsweep.launch import alarms
 from slurmsweep.launch.elements import live_elements
+from slurmsweep.launch.handover import Handover
 from slurmsweep.launch.minding import SOON, alarms_of, rules_of, wishes_of
 from slurmsweep.launch.observe import look
 from slurmsweep.launch.reconcile import reconcile
 from slurmsweep.launch.resubmit import errands_of, plan_resubmission
 from slurmsweep.launch.start import unclaimed
-from slurmsweep.launch.submit import Errand, Handover, recover_submissions, send_all
+from slurmsweep.launch.submit import Errand, recover_submissions, send_all
 from slurmsweep.launch.walltime import Learn, Step, next_wave
 from slurmsweep.launch.waves import carry_out, gather
 from slurmsweep.report.ending import ending_document, ending_text
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slurmsweep.launch.alarms import Alarms
+    from slurmsweep.launch.handover import Submitted
     from slurmsweep.launch.observe import Snapshot
-    from slurmsweep.launch.submit import Submitted
     from slurmsweep.state.head import Slot
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 from slurmsweep.launch.alarms import Alarms
 from slurmsweep.launch.elements import live_elements
+from slurmsweep.launch.handover import Handover
 from slurmsweep.launch.reconcile import give_back
 from slurmsweep.launch.rerun import Rules
 from slurmsweep.launch.start import JOURNAL_PERIOD
-from slurmsweep.launch.submit import Handover, Wishes, job_options, send_all
+from slurmsweep.launch.submit import Wishes, job_options, send_all
 from slurmsweep.state.head import Slot
 from slurmsweep.state.mending import Mending, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from slurmsweep.launch.submit import Errand, Submitted
+    from slurmsweep.launch.handover import Submitted
+    from slurmsweep.launch.submit import Errand
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.foldcache import Follower
     from slurmsweep.state.mending import Before

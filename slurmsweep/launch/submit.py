@@ -16,6 +16,7 @@ from slurmsweep.errors import (
     SubmissionUnknownError,
     UsageError,
 )
+from slurmsweep.launch.handover import Handover, Submitted, hand_over
 from slurmsweep.slurm import executor, limits, queue
 from slurmsweep.slurm.cluster import is_elsewhere, site_name
 from slurmsweep.slurm.executor import ArrayRequest
@@ -85,47 +86,6 @@ class Errand(NamedTuple):
         return self._replace(trials=self.trials - len(gone), slots=slots, again=again)
 
 
-class Submitted(NamedTuple):
-    """One array that Slurm took.
-
-    Attributes:
-        job: its id.
-        tasks: number of elements.
-        agents: of each element: so many trials it runs side by side.
-    """
-
-    job: str
-    tasks: int
-    agents: int = 1
-
-    @property
-    def trials(self) -> int:
-        """That it runs at most."""
-        return self.tasks * self.agents
-
-
-class Handover(NamedTuple):
-    """What Slurm took, and what it could not take now.
-
-    Nothing more is kept of what waits: it is the trials that nobody has claimed and no job is there for, so the next
-    submission finds them.
-
-    Attributes:
-        arrays: what it took.
-        kept_back: trials that a limit left no room for.
-        why: the limit, in words; empty where nothing was kept back.
-    """
-
-    arrays: tuple[Submitted, ...]
-    kept_back: int = 0
-    why: str = ""
-
-    @property
-    def trials(self) -> int:
-        """That the jobs which Slurm took run at most."""
-        return sum(array.trials for array in self.arrays)
-
-
 def submit(store: SweepStore, count: int, wishes: Wishes) -> Handover:
     """Submit ``count`` single-count agents: as many as Slurm's limits leave room for, as arrays under MaxArraySize.
 
@@ -186,7 +146,9 @@ def send(store: SweepStore, errand: Errand, *, takes_up: bool = False) -> Handov
 
     largest = min(limits.max_array_size(), MAX_SLOTS // agents) if errand.slots else limits.max_array_size()
     options = job_options(errand.wishes, store.manifest.config, template)
-    return _in_trials(_hand_over(-(-errand.trials // agents), largest, options, part), errand.trials)
+    was_refused = any(submission.job == "" for submission in store.fold().submissions.values())
+    handed = hand_over(-(-errand.trials // agents), largest, options, part, was_refused=was_refused)
+    return _in_trials(handed, errand.trials)
 
 
 def _in_trials(handed: Handover, count: int) -> Handover:
@@ -257,54 +219,6 @@ def _unanswered(store: SweepStore) -> list[Submission]:
     waiting = [submission for submission in store.fold().submissions.values() if submission.job is None]
     here = site_name() if waiting else ""
     return [submission for submission in waiting if not is_elsewhere(submission.cluster, here)]
-
-
-def _hand_over(
-    count: int, largest: int, options: Mapping[str, str | bool], part: Callable[[int, int], Submitted | None]
-) -> Handover:
-    """Submit ``count`` jobs in arrays of at most ``largest``: all that fits.
-
-    An array counts all its elements and is taken whole or not at all, so what a limit does not leave room for is halved
-    until it fits: log2(count) refusals find the limit to the job.
-
-    Args:
-        count: 1 or more.
-        largest: array that Slurm takes here.
-        options: of the jobs.
-        part: submits so many from a position on; None where there was nothing left to submit. Raises JobLimitError
-            where Slurm does not take them.
-    """
-    room = limits.room(options)
-    if room.jobs == 0:
-        raise JobLimitError(f"Slurm takes no more jobs now: {room.why}; submit later")
-    fits = count if room.jobs is None else min(count, room.jobs)
-    why = room.why if fits < count else ""
-    arrays: list[Submitted] = []
-    done, size, refusal = 0, largest, None
-    while done < fits:
-        tasks = min(size, fits - done)
-        try:
-            array = part(done, tasks)
-            arrays += [array] if array else []
-            done += tasks
-        except JobLimitError as error:
-            fits = done + _may_still_fit(tasks, error, is_first=refusal is None)
-            why, refusal = str(error), error
-        if refusal:
-            size = max(1, fits - done if refusal.cluster_is_full else (fits - done + 1) // 2)
-    if refusal and not arrays:
-        raise refusal
-    return Handover(tuple(arrays), count - done, why)
-
-
-def _may_still_fit(refused: int, error: JobLimitError, *, is_first: bool) -> int:
-    """Upper bound of what a limit still leaves room for, after it refused that many.
-
-    Each question to a full cluster takes two minutes, so it gets one more, well within what it should take.
-    """
-    if not error.cluster_is_full:
-        return refused - 1
-    return min(refused - 1, (limits.free_in_cluster() or 0) // 2) if is_first else 0
 
 
 def _submit_array(store: SweepStore, errand: Errand, template: Template, *, takes_up: bool) -> Submitted | None:

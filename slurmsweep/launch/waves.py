@@ -24,8 +24,9 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from slurmsweep.launch.handover import Submitted
     from slurmsweep.launch.observe import Snapshot
-    from slurmsweep.launch.submit import Submitted, Wishes
+    from slurmsweep.launch.submit import Wishes
     from slurmsweep.launch.walltime import Group, Wave
     from slurmsweep.slurm.queue import TaskRef
     from slurmsweep.state.fold import Fold

@@ -1,4 +1,4 @@
-"""Which cluster this is, by Slurm's name of itself: job ids mean something together with it alone."""
+"""Which cluster this is, and its configuration: job ids mean something together with Slurm's name of itself alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from slurmsweep.slurm.commands import answer
 
 #: Where Slurm's programs look for their configuration (slurm.conf(5)); the last is that of a cluster without files.
 _PLACES = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf")
+
+#: A file that is only a part of the configuration.
+_INCLUDES = re.compile(r"^\s*include\s", re.MULTILINE | re.IGNORECASE)
 
 _NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNORECASE)
 
@@ -29,14 +32,30 @@ def site_name() -> str:
     inside = os.environ.get("SLURM_CLUSTER_NAME")  # of a job: a supervisor
     if inside:
         return inside
-    for path in _places():
-        name = _name_in(path)
-        if name:
-            return name
     try:
-        return parse_cluster_name(answer("scontrol", "show", "config"))
+        return parse_cluster_name(_file(_places()) or asked_configuration())
     except SchedulerUnavailableError:
         return ""
+
+
+def configuration() -> str:
+    """Slurm's configuration, a ``Name=Value`` a line; what stands at its default may be left out.
+
+    Of the file that Slurm's own programs read, so that it costs the controller nothing. Asked of the controller (two
+    RPCs, once per process) where there is no such file, where it includes others, and where SLURM_CLUSTERS chooses
+    another cluster. What was written there and not yet taken over by the controller is believed all the same.
+
+    Raises:
+        SchedulerUnavailableError: the controller was asked and did not answer.
+    """
+    text = "" if os.environ.get("SLURM_CLUSTERS") else _file(_places())
+    return text if text and not _INCLUDES.search(text) else asked_configuration()
+
+
+@lru_cache(maxsize=1)
+def asked_configuration() -> str:
+    """All of it, as the controller has it, with defaults. Raises SchedulerUnavailableError."""
+    return answer("scontrol", "show", "config")
 
 
 def parse_cluster_name(text: str) -> str:
@@ -58,9 +77,15 @@ def _places() -> tuple[str, ...]:
     return (*_PLACES, *beside)
 
 
-def _name_in(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return parse_cluster_name(file.read())
-    except OSError:
-        return ""
+@lru_cache(maxsize=1)
+def _file(places: tuple[str, ...]) -> str:
+    """The first of the files that names a cluster; empty where none does."""
+    for path in places:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        if parse_cluster_name(text):
+            return text
+    return ""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.slurm.cluster import asked_configuration, configuration
 from slurmsweep.slurm.commands import answer, call
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 #: Slurm's own default (slurm.conf(5), MaxArraySize): indexes 0 to 1000.
 _DEFAULT_MAX_ARRAY_SIZE = 1001
+
+_ARRAY_SIZE = re.compile(r"^\s*MaxArraySize\s*=\s*(\d+)", re.MULTILINE | re.IGNORECASE)
+
+#: Limits count at all; ``all`` and numbers are ways of saying so in the file (slurm.conf(5), AccountingStorageEnforce).
+_ENFORCED = re.compile(r"^\s*AccountingStorageEnforce\s*=.*(limits|safe|all|\d)", re.MULTILINE | re.IGNORECASE)
 
 #: A limit and, in brackets, what is used of it (``MaxSubmitJobs=50(7)``); ``N`` and nothing mean no limit.
 _USED = re.compile(r"(\d+)\((\d+)\)")
@@ -38,12 +43,12 @@ class Room(NamedTuple):
 
 
 def max_array_size() -> int:
-    """How many elements an array may have here: indexes 0 to that, less one. Asked once per process.
+    """How many elements an array may have here: indexes 0 to that, less one.
 
     Raises:
-        SchedulerUnavailableError: the controller did not answer.
+        SchedulerUnavailableError: the controller had to be asked and did not answer.
     """
-    return parse_max_array_size(_config())
+    return parse_max_array_size(configuration())
 
 
 def room(options: Mapping[str, str | bool]) -> Room:
@@ -54,7 +59,7 @@ def room(options: Mapping[str, str | bool]) -> Room:
     Raises:
         SchedulerUnavailableError: the controller did not answer.
     """
-    if not re.search(r"^AccountingStorageEnforce\s*=.*(limits|safe)", _config(), re.MULTILINE):
+    if not _ENFORCED.search(configuration()):
         return Room()
     done = call("scontrol", "-o", "show", "assoc_mgr", f"users={getpass.getuser()}", "flags=assoc,qos")
     if done.returncode != 0:
@@ -68,7 +73,7 @@ def free_in_cluster() -> int | None:
 
     An upper bound: jobs that ended minutes ago are kept, and count too.
     """
-    largest = re.search(r"^MaxJobCount\s*=\s*(\d+)", _config(), re.MULTILINE)
+    largest = re.search(r"^MaxJobCount\s*=\s*(\d+)", asked_configuration(), re.MULTILINE)
     try:
         counted = re.findall(r"^Jobs (?:pending|running):\s*(\d+)", answer("sdiag"), re.MULTILINE)
     except SchedulerUnavailableError:
@@ -78,7 +83,7 @@ def free_in_cluster() -> int | None:
 
 def parse_max_array_size(text: str) -> int:
     """From a line such as ``MaxArraySize            = 10001``."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", text, re.MULTILINE)
+    found = _ARRAY_SIZE.search(text)
     return int(found[1]) if found else _DEFAULT_MAX_ARRAY_SIZE
 
 
@@ -100,11 +105,6 @@ def split(count: int, size: int) -> list[int]:
     """Sizes of the arrays that hold ``count`` jobs, none larger than ``size``, as few as possible."""
     full, rest = divmod(count, size)
     return [size] * full + ([rest] if rest else [])
-
-
-@lru_cache(maxsize=1)
-def _config() -> str:
-    return answer("scontrol", "show", "config")
 
 
 def _of_associations(lines: list[str], account: str | None) -> Iterator[Room]:

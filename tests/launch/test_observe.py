@@ -226,9 +226,32 @@ def test_the_clusters_name_is_read_where_slurms_programs_read_it(tmp_path, monke
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(cluster, "answer", lambda *argv: "Configuration data\nClusterName             = asked\n")
     cluster.site_name.cache_clear()
+    cluster.asked_configuration.cache_clear()
 
     assert cluster.site_name() == expected
     cluster.site_name.cache_clear()
+    cluster.asked_configuration.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("conf", "environ", "asked"),
+    [
+        ("ClusterName=big\nMaxArraySize=7\n", {}, False),
+        ("ClusterName=big\nInclude /etc/slurm/more.conf\n", {}, True),
+        ("ClusterName=big\n", {"SLURM_CLUSTERS": "small"}, True),
+        ("MaxArraySize=7\n", {}, True),  # whatever file that is, it is no cluster's
+    ],
+)
+def test_the_configuration_is_read_where_slurms_programs_read_it(tmp_path, monkeypatch, conf, environ, asked):
+    (tmp_path / "slurm.conf").write_text(conf)
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cluster, "answer", lambda *argv: "the controller's word")
+    cluster.asked_configuration.cache_clear()
+
+    assert cluster.configuration() == ("the controller's word" if asked else conf)
+    cluster.asked_configuration.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 from slurmsweep.launch import submit as submitting
-from slurmsweep.launch.submit import Errand, Submitted, Wishes, recover_submissions, send, submit
+from slurmsweep.launch.handover import Submitted
+from slurmsweep.launch.submit import Errand, Wishes, recover_submissions, send, submit
 from slurmsweep.slurm import limits
 from slurmsweep.slurm.limits import Room, parse_room
 from slurmsweep.slurm.refusals import explain
@@ -56,7 +57,7 @@ class FakeSlurm:
         self.room, self.refusal = room, refusal
         self.taken: list[int] = []
         self.slots: list[Slot] = []
-        self.asked = 0
+        self.asked = self.questions = 0
 
     def submit(self, request):
         self.asked += 1
@@ -82,9 +83,13 @@ FULL = (
 def slurm_with(monkeypatch):
     def make(room: int, refusal: str = QOS_LIMIT, *, known: Room | None = None, free: int | None = None):
         fake = FakeSlurm(room, refusal)
+
+        def asked_for_limits() -> None:
+            fake.questions += 1
+
         monkeypatch.setattr(submitting.executor, "submit", fake.submit)
         monkeypatch.setattr(limits, "max_array_size", lambda: 40)
-        monkeypatch.setattr(limits, "room", lambda options: known or Room())
+        monkeypatch.setattr(limits, "room", lambda options: asked_for_limits() or known or Room())
         monkeypatch.setattr(limits, "free_in_cluster", lambda: free)
         return fake
 
@@ -119,6 +124,35 @@ def test_a_known_limit_costs_no_refusal(slurm_with, make_store):
 
     assert (slurm.taken, slurm.asked, handed.kept_back) == ([40, 10], 2, 50)
     assert handed.why == "MaxSubmitJobs limits your jobs to 50"
+
+
+def test_what_slurm_takes_at_once_costs_no_question(slurm_with, make_store):
+    slurm = slurm_with(40, known=Room(20, "never asked for"))
+
+    handed = submit(make_store(40), 40, Wishes())
+
+    assert (slurm.taken, slurm.questions, handed.kept_back) == ([40], 0, 0)
+
+
+def test_a_refusal_is_understood_by_one_question_and_is_remembered(slurm_with, make_store):
+    slurm, store = slurm_with(15, known=Room(15, "MaxSubmitJobs limits your jobs to 15")), make_store(40)
+
+    handed = submit(store, 40, Wishes())
+
+    assert (slurm.taken, slurm.asked, slurm.questions) == ([15], 2, 1)
+    assert (handed.kept_back, handed.why) == (25, "MaxSubmitJobs limits your jobs to 15")
+    slurm.room = 15
+    submit(store, 25, Wishes())
+    assert (slurm.taken, slurm.asked, slurm.questions) == ([15, 15], 3, 2)
+
+
+def test_a_question_that_says_there_is_room_does_not_undo_the_refusal(slurm_with, make_store):
+    slurm = slurm_with(15, known=Room(100, "another limit"))
+
+    handed = submit(make_store(40), 40, Wishes())
+
+    assert (sum(slurm.taken), handed.kept_back) == (15, 25)
+    assert "QOSMaxSubmitJobPerUserLimit" in handed.why
 
 
 @pytest.mark.parametrize("known", [None, Room(0, "MaxSubmitJobs limits your jobs to 50, and 50 are there")])

@@ -9,7 +9,7 @@ import pytest
 
 from slurmsweep.errors import SchedulerError, SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError
 from slurmsweep.launch.submit import Wishes, submit
-from slurmsweep.slurm import limits
+from slurmsweep.slurm import cluster
 from slurmsweep.slurm.refusals import explain
 from slurmsweep.state.check import check
 
@@ -94,10 +94,11 @@ def sbatch_says(tmp_path, monkeypatch):
             (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
             (tmp_path / "bin" / name).chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-        limits._config.cache_clear()
+        monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))  # which is not there
+        cluster.asked_configuration.cache_clear()
 
     yield sbatch_says
-    limits._config.cache_clear()
+    cluster.asked_configuration.cache_clear()
 
 
 @pytest.mark.parametrize("name", [*REFUSALS, *SILENCES])

@@ -342,6 +342,7 @@ def test_arrays_are_split_under_the_limit():
     assert split(5000, 2001) == [2001, 2001, 998]
     assert split(2001, 2001) == [2001]
     assert split(1, 2001) == [1]
+    assert parse_max_array_size("ClusterName=lab\n maxarraysize=501 # ours\n#MaxArraySize=7\n") == 501
     assert parse_max_array_size("MaxArraySize            = 10001\n") == 10001
     assert parse_max_array_size("nothing\n") == 1001
 
