@@ -8,8 +8,9 @@ import time
 import pytest
 from faults.promise import TALLY
 
-#: Times that a process may ask for the lock on average: measured 15 to 30 for 256 processes that hold it for 5 ms each.
-MOST_TRIES = 60
+#: Times that a process may ask for the lock on average, and further ones for each second that it lasts on a busy machine:
+#: measured 15 to 30 for 256 processes that hold it for 5 ms each.
+MOST_TRIES, MORE_A_SECOND = 40, 4
 
 
 @pytest.mark.timeout(600)
@@ -21,12 +22,13 @@ def test_everybody_gets_the_lock_without_hammering(make_store, tmp_path, size):
     os.close(writing)
     with os.fdopen(reading) as pipe:
         tries = [int(line) for line in pipe]
+    lasted = time.time() - start
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 
     TALLY.faults += 1
     assert codes == [0] * size.herd
     assert len(tries) == size.herd
-    assert sum(tries) / size.herd < MOST_TRIES
+    assert sum(tries) / size.herd < MOST_TRIES + MORE_A_SECOND * lasted
 
 
 def fork(store, start: float, writing: int) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from wandb_real.server import WandbServer
+from written import WAIT_UNTIL_WRITTEN
 
 from slurmsweep.launch import sync as sync_module
 from slurmsweep.state.lifecycle import TrialState
@@ -29,14 +30,15 @@ with wandb.init() as run:
 """
 
 #: Its first attempt is killed in the middle, its second one goes on.
-KILLED_FIRST = """
-import os, time, wandb
+KILLED_FIRST = f"""
+import os, wandb
+{WAIT_UNTIL_WRITTEN}
 first = os.environ["SLURMSWEEP_ATTEMPT"] == "1"
 run = wandb.init()
 for step in range(3):
-    run.log({"loss": step if first else 10 + step})
+    run.log({{"loss": step if first else 10 + step}})
 if first:
-    time.sleep(1.5)
+    wait_until_written(3)
     os.kill(os.getpid(), 9)
 run.finish()
 """
