@@ -18,8 +18,10 @@ from slurmsweep.sweepfile.config import check
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Nothing is timed in tests: a busy machine is no failure.
-settings.register_profile("slurmsweep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Nothing is timed in tests: a busy machine is no failure. The same examples in every run, so that a failure is of the
+# change that was made; `--hypothesis-profile=explore` tries others, and many of them.
+settings.register_profile("slurmsweep", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+settings.register_profile("explore", settings.get_profile("slurmsweep"), derandomize=False, max_examples=2000)
 settings.load_profile("slurmsweep")
 
 REPOSITORY = Path(__file__).parent.parent
