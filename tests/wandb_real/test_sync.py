@@ -60,15 +60,13 @@ def server(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def of_two_trials(tmp_path_factory) -> Path:
+def of_two_trials(slurmsweep_in, tmp_path_factory) -> Path:
     """Folder of a sweep with two finished trials; to be copied, as a user may."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "train.py").write_text(LOGS_THREE)
     sweep = {"program": "train.py", "method": "grid", "project": "proj", "parameters": {"x": {"values": [10, 20]}}}
     (folder / "sweep.yaml").write_text(json.dumps(sweep))
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    command = [sys.executable, "-m", "slurmsweep", "run", "sweep.yaml", "--backend", "local", "--jobs", "2"]
-    done = subprocess.run(command, cwd=folder, env=environ, check=False, capture_output=True, text=True)
+    done = slurmsweep_in(folder, "run", "sweep.yaml", "--backend", "local", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     [made] = (folder / "wandb").glob("sweep-*")
     return made
