@@ -18,8 +18,10 @@ from slurmsweep.sweepfile.config import check
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Nothing is timed in tests: a busy machine is no failure.
-settings.register_profile("slurmsweep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Nothing is timed in tests: a busy machine is no failure. The same examples in every run, so that a failure is of the
+# change that was made; `--hypothesis-profile=explore` tries others, and many of them.
+settings.register_profile("slurmsweep", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+settings.register_profile("explore", settings.get_profile("slurmsweep"), derandomize=False, max_examples=2000)
 settings.load_profile("slurmsweep")
 
 REPOSITORY = Path(__file__).parent.parent
@@ -28,14 +30,22 @@ REPOSITORY = Path(__file__).parent.parent
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No sweep, job or W&B setting of the surroundings reaches a test, and none writes into the user's home."""
-    for name in list(os.environ):
-        if name.startswith(("WANDB_", "SLURMSWEEP_", "SLURM_")) and name != "SLURM_CONF":
-            monkeypatch.delenv(name)
+    clean = _environment(tmp_path)
+    for name in os.environ.keys() - clean.keys():
+        monkeypatch.delenv(name)
+    for name, value in clean.items():
+        if os.environ.get(name) != value:
+            monkeypatch.setenv(name, value)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    ours = ("WANDB_", "SLURMSWEEP_", "SLURM_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours) or name == "SLURM_CONF"}
     # as in an activated virtual environment: `python` is the one with slurmsweep in it
-    monkeypatch.setenv("PATH", os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"])
-    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "wandb-cache"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb-config"))
-    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb-data"))
+    clean["PATH"] = os.path.dirname(sys.executable) + os.pathsep + clean["PATH"]
+    for word in ("CACHE", "CONFIG", "DATA"):
+        clean[f"WANDB_{word}_DIR"] = str(folder / f"wandb-{word.lower()}")
+    return clean
 
 
 @pytest.fixture
@@ -66,6 +76,25 @@ def slurmsweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
             [sys.executable, "-m", "slurmsweep", *argv],
             cwd=cwd,
             env=os.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def slurmsweep_in() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a folder, for what all tests of a module look at."""
+
+    def run(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "slurmsweep", *argv],
+            cwd=folder,
+            env=_environment(folder),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

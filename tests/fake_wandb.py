@@ -37,6 +37,7 @@ class FakeWandb:
     Attributes:
         url: for WANDB_BASE_URL.
         operations: how often each was asked for.
+        wanted: how often an agent without a run asked for one.
         runs: parameters handed out so far, by the id of the agent that got them.
         registered: when agents registered, in seconds.
     """
@@ -44,6 +45,7 @@ class FakeWandb:
     def __init__(self, points: list[dict[str, Any]], config: str = "method: grid\n") -> None:
         self.url = ""
         self.operations: Counter[str] = Counter()
+        self.wanted = 0
         self.runs: dict[str, dict[str, Any]] = {}
         self.registered: list[float] = []
         self._left = list(points)
@@ -88,6 +90,7 @@ class FakeWandb:
     def _commands(self, variables: dict[str, Any]) -> list[dict[str, Any]]:
         if json.loads(variables.get("runState") or "{}"):
             return []
+        self.wanted += 1
         if not self._left:
             return [{"type": "exit"}]
         point = self._left.pop(0)

@@ -35,9 +35,9 @@ def test_only_durable_writes(path):
 def test_every_public_name_of_the_package_is_importable():
     import slurmsweep
 
-    slurmsweep.init()
-    assert slurmsweep.__all__ == sorted(slurmsweep.__all__)
-    assert [name for name in slurmsweep.__all__ if not hasattr(slurmsweep, name)] == []
+    with slurmsweep.init():  # and no run is left to the tests that come after
+        assert slurmsweep.__all__ == sorted(slurmsweep.__all__)
+        assert [name for name in slurmsweep.__all__ if not hasattr(slurmsweep, name)] == []
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+REPOSITORY = Path(__file__).parent.parent
 EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4, "function": 6}
 
 #: What else an example is run with, as its README says.
 OPTIONS = {"function": ["--function", "train:train"]}
 
 
-@pytest.fixture
-def run_example(repository, slurmsweep, tmp_path):
-    """Copy an example and run it; its status document."""
+@pytest.fixture(scope="module")
+def run_example(slurmsweep_in, tmp_path_factory):
+    """Copy an example and run it, once for all tests that look at it; its folder, and its status document."""
 
-    def run(name) -> dict:
-        shutil.copytree(repository / "examples" / name, tmp_path / name, ignore=shutil.ignore_patterns("wandb"))
-        options = OPTIONS.get(name, [])
-        done = slurmsweep("run", f"{name}/sweep.yaml", "--backend", "local", "--jobs", "2", "--json", *options)
+    @functools.cache
+    def run(name) -> tuple[Path, dict]:
+        folder = tmp_path_factory.mktemp(name)
+        shutil.copytree(REPOSITORY / "examples" / name, folder / name, ignore=shutil.ignore_patterns("wandb"))
+        options = ["--backend", "local", "--jobs", "2", "--json", *OPTIONS.get(name, [])]
+        done = slurmsweep_in(folder, "run", f"{name}/sweep.yaml", *options)
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return folder, json.loads(done.stdout)
 
     return run
 
@@ -34,15 +42,15 @@ def test_every_example_is_tested(repository):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs_to_the_end_and_has_a_best_trial(run_example, slurmsweep, name):
-    status = run_example(name)
+    folder, status = run_example(name)
 
     assert status["counts"]["finished"] == status["expected_run_count"] == EXAMPLES[name]
     assert status["best"]["metric"] is not None
-    assert slurmsweep("check", status["id"]).returncode == 0
+    assert slurmsweep("check", status["id"], cwd=folder).returncode == 0
 
 
 def test_quickstart_learns_and_its_best_point_is_what_the_readme_shows(run_example, repository):
-    status = run_example("quickstart")
+    _, status = run_example("quickstart")
 
     readme = (repository / "examples" / "quickstart" / "README.md").read_text()
     shown = re.search(r"val_accuracy = ([\d.]+) in trial (\d+)", readme)
@@ -50,34 +58,27 @@ def test_quickstart_learns_and_its_best_point_is_what_the_readme_shows(run_examp
     assert status["best"]["metric"] > 0.9
 
 
-def test_the_real_wandb_leaves_offline_runs_under_each_trial(run_example, slurmsweep, tmp_path):
-    status = run_example("wandb_offline")
+def test_the_real_wandb_leaves_offline_runs_under_each_trial(run_example):
+    folder, status = run_example("wandb_offline")
 
-    folder = tmp_path / "wandb" / f"sweep-{status['id']}"
-    runs = sorted(path.name.rsplit("-", 2)[1:] for path in folder.glob("trials/0/*/wandb/offline-run-*"))
+    found = folder.glob(f"wandb/sweep-{status['id']}/trials/0/*/wandb/offline-run-*")
+    runs = sorted(path.name.rsplit("-", 2)[1:] for path in found)
     assert runs == [[status["id"], str(number)] for number in range(4)]
 
 
 def test_the_function_finds_the_same_best_trial_in_one_process_and_as_processes(run_example, tmp_path):
-    import subprocess
-    import sys
-
-    status = run_example("function")
-    script = tmp_path / "function" / "train.py"
+    folder, status = run_example("function")
+    script = folder / "function" / "train.py"
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     best = status["best"]
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"best of 6: {best['params']} with a loss of {best['metric']:.3g}"
-    assert f"{best['metric']:.3g}" in (tmp_path / "function" / "README.md").read_text()
+    assert f"{best['metric']:.3g}" in (folder / "function" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_script_runs_without_a_sweep_too(repository, slurmsweep, tmp_path, name):
-    import os
-    import subprocess
-    import sys
-
+def test_a_script_runs_without_a_sweep_too(repository, tmp_path, name):
     environ = os.environ | {"WANDB_MODE": "disabled"}
     script = repository / "examples" / name / "train.py"
     done = subprocess.run(

@@ -216,6 +216,7 @@ class Sweep:
         sign = order[0] if order[:1] in ("+", "-") else ""
         value = _column(order.removeprefix(sign))
         known = [(value(run), run) for run in self.runs]
+        by_time = value in (_COLUMNS["created_at"], _COLUMNS["createdAt"])
         comparable = [(key, run) for key, run in known if isinstance(key, (int, float, str)) and key == key]  # noqa: PLR0124 - not NaN
         kinds = {isinstance(key, str) for key, _ in comparable}
         if not comparable:
@@ -223,7 +224,8 @@ class Sweep:
         if len(kinds) > 1:
             raise UsageError(f"order={order!r}: some runs have text there and some a number")
         choose = min if sign == "+" else max
-        return choose(comparable, key=lambda pair: pair[0])[1]
+        # runs that began within one millisecond have one time: their numbers say which began first
+        return choose(comparable, key=lambda pair: (pair[0], pair[1].trial.number if by_time else 0))[1]
 
     def __repr__(self) -> str:
         """Id and state, as wandb shows it."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,17 @@ def is_alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def wait_until_taken(agent: subprocess.Popen, number: signal.Signals) -> None:
+    """Of two equal signals that wait at the same time one is left: signal(7)."""
+    deadline = time.monotonic() + 120
+    while agent.poll() is None:
+        waiting = Path(f"/proc/{agent.pid}/status").read_text().partition("ShdPnd:")[2].split()[0]
+        if not int(waiting, 16) & 1 << (number - 1):
+            return
+        assert time.monotonic() < deadline, "the agent never took its signal"
+        time.sleep(0.02)
 
 
 def log_of(slurmsweep, sweep, number=0) -> str:
@@ -244,7 +256,7 @@ def test_signals_reach_the_command_and_its_end_is_recorded(
     agent, _ = agent_at_work(sweep)
 
     agent.send_signal(sent)
-    agent.communicate(timeout=30)
+    agent.communicate(timeout=120)
 
     assert log_of(slurmsweep, sweep).splitlines()[1] == f"heard {heard}"
     assert (trial(sweep)["state"], trial(sweep)["cause"]) == (state, cause)
@@ -252,12 +264,16 @@ def test_signals_reach_the_command_and_its_end_is_recorded(
 
 
 def test_usr2_is_passed_on_and_the_trial_goes_on(create, slurmsweep, trial, agent_at_work):
-    script = "import signal, time\nsignal.signal(signal.SIGUSR2, lambda *_: print('two', flush=True))\n"
-    sweep = create(script + "print('ready 0', flush=True); time.sleep(1.5)")
+    script = (
+        "import signal, time\nheard = []\n"
+        "signal.signal(signal.SIGUSR2, lambda *_: (print('two', flush=True), heard.append(2)))\n"
+        "print('ready 0', flush=True)\nwhile not heard: time.sleep(0.02)"
+    )
+    sweep = create(script)
     agent, _ = agent_at_work(sweep)
 
     agent.send_signal(signal.SIGUSR2)
-    agent.communicate(timeout=30)
+    agent.communicate(timeout=120)
 
     assert "two" in log_of(slurmsweep, sweep)
     assert trial(sweep)["state"] == "finished"
@@ -270,7 +286,7 @@ def test_a_command_that_ignores_signals_is_killed_after_its_grace(create, trial,
     agent, _ = agent_at_work(sweep, WANDB_AGENT_KILL_DELAY="0.3")
 
     agent.send_signal(signal.SIGTERM)
-    agent.communicate(timeout=30)
+    agent.communicate(timeout=120)
 
     assert agent.returncode == 137
     assert (trial(sweep)["state"], trial(sweep)["cause"]) == ("killed", "terminated")
@@ -284,8 +300,8 @@ def test_a_third_request_kills_without_waiting(create, trial, agent_at_work):
 
     for _ in range(3):
         agent.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-    agent.communicate(timeout=30)
+        wait_until_taken(agent, signal.SIGTERM)
+    agent.communicate(timeout=120)
 
     assert agent.returncode == 137
 
@@ -314,7 +330,7 @@ def test_a_killed_agent_takes_its_command_with_it_and_the_trial_is_run_again(
 
     agent.kill()
     agent.communicate()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while is_alive(command):
         assert time.monotonic() < deadline, "the command outlived its agent"
         time.sleep(0.02)
@@ -383,7 +399,7 @@ def test_a_template_chooses_the_signal_by_which_a_script_is_told(
     agent, _ = agent_at_work(sweep, SLURMSWEEP_STOP_SIGNAL=chosen)
 
     agent.send_signal(signal.SIGUSR1)
-    agent.communicate(timeout=30)
+    agent.communicate(timeout=120)
 
     assert f"heard {heard}" in log_of(slurmsweep, sweep)
     assert (trial(sweep)["state"], trial(sweep)["cause"]) == ("crashed", "timeout")
@@ -417,6 +433,6 @@ def test_a_job_out_of_time_puts_itself_back_up_to_its_bound(
     agent, _ = agent_at_work(sweep, SLURMSWEEP_REQUEUE="2", PATH=path, **slurm)
 
     agent.send_signal(signal.SIGUSR1)
-    agent.communicate(timeout=30)
+    agent.communicate(timeout=120)
 
     assert (said.read_text().splitlines() if said.exists() else []) == calls

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from written import WAIT_UNTIL_WRITTEN
 
 from slurmsweep.agent import wandb_file
 from slurmsweep.agent.metrics import MetricReading, MetricsFollower, run_files
@@ -220,7 +222,9 @@ def test_records_of_any_size_are_written_and_read(tmp_path, size):
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"", b"x", os.urandom(100_000), b"\x00" * 40_000, b":W&B\xe1\xbe\x00" + b"\xff" * 500]
+    "garbage",
+    [b"", b"x", random.Random(1).randbytes(100_000), b"\x00" * 40_000, b":W&B\xe1\xbe\x00" + b"\xff" * 500],
+    ids=["empty", "short", "any bytes", "NULs", "header only"],
 )
 def test_a_file_of_something_else_says_nothing(tmp_path, garbage):
     file = tmp_path / "odd.wandb"
@@ -231,7 +235,7 @@ def test_a_file_of_something_else_says_nothing(tmp_path, garbage):
 
 def test_records_of_something_else_say_nothing(tmp_path):
     item = bytes_field(1, b"abc") + bytes_field(16, b'{"a":' * 100_000)
-    odd = [b"\x12\xff", os.urandom(50), bytes_field(2, bytes_field(1, item))]
+    odd = [b"\x12\xff", random.Random(1).randbytes(50), bytes_field(2, bytes_field(1, item))]
     file = tmp_path / "odd.wandb"
     file.write_bytes(b"".join(wandb_file.log_bytes(odd)))
 
@@ -255,7 +259,7 @@ def test_a_value_taken_out_of_the_summary_leaves_the_last_one_logged(layout):
 
 
 def test_a_killed_run_leaves_its_last_value(layout, tmp_path):
-    script = SCRIPT + "import time; time.sleep(0.7); os.kill(os.getpid(), 9)"
+    script = SCRIPT + WAIT_UNTIL_WRITTEN + "wait_until_written(200, 'lowest')\nos.kill(os.getpid(), 9)"
 
     file = run_wandb(tmp_path, script)
 

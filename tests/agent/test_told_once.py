@@ -13,13 +13,13 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Counts what it hears, and leaves a while after the first, as one that saves a checkpoint.
+#: Leaves a while after it has heard as often as its argument says, and says how often it has heard until then.
 COUNTER = """
 import os, signal, sys, time
 heard = []
 signal.signal(signal.SIGTERM, lambda *_: heard.append("SIGTERM"))
 print("ready", os.getpid(), flush=True)
-while not heard:
+while len(heard) < int(sys.argv[1].partition("=")[2]):
     time.sleep(0.02)
 for _ in range(60):
     time.sleep(0.02)
@@ -39,10 +39,10 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def agent(slurmsweep, write_sweep, tmp_path):
-    """An agent whose command is ready: its process, the command's pid, and the log."""
-    sweep = slurmsweep("create", str(write_sweep(COUNTER, "  x: {value: 1}"))).stdout.strip()
+@pytest.fixture(params=[1])
+def agent(request, slurmsweep, write_sweep, tmp_path):
+    """An agent whose command waits for so many orders: its process, the command's pid, and the log."""
+    sweep = slurmsweep("create", str(write_sweep(COUNTER, f"  x: {{value: {request.param}}}"))).stdout.strip()
     command = [sys.executable, "-m", "slurmsweep", "agent", sweep]
     log = tmp_path / "wandb" / f"sweep-{sweep}" / "trials" / "0" / "0" / "1" / "output.log"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
@@ -94,6 +94,7 @@ def test_what_the_agent_alone_was_told_is_passed_on(agent, send, name, first):
     assert heard(process, log) == ["SIGTERM"]
 
 
+@pytest.mark.parametrize("agent", [2], indirect=True)
 def test_a_further_order_of_somebody_else_is_passed_on(agent, send):
     process, command, log = agent
 

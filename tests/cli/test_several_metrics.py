@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,10 +52,23 @@ def documents(slurmsweep, *argv):
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def has_run(slurmsweep_in, tmp_path_factory):
+    """Folder with a sweep with a Pareto view whose trials have run; and its id."""
+    folder = tmp_path_factory.mktemp("weighed")
+    (folder / "train.py").write_text(WEIGHED)
+    (folder / "sweep.yaml").write_text(
+        f"program: train.py\nmethod: grid\n{VIEW}\nparameters: {{x: {{values: [1, 2, 3, 4, 5, 6, 7, 8]}}}}\n"
+    )
+    return folder, run(functools.partial(slurmsweep_in, folder), "sweep.yaml", code=1)
+
+
 @pytest.fixture
-def weighed(slurmsweep, write_sweep):
-    """A sweep with a Pareto view whose trials have run."""
-    return run(slurmsweep, write_sweep(WEIGHED, "  x: {values: [1, 2, 3, 4, 5, 6, 7, 8]}", VIEW), code=1)
+def weighed(has_run, tmp_path):
+    """A copy of that sweep for one test; its id."""
+    folder, sweep = has_run
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return sweep
 
 
 def test_a_computed_metric_is_recorded_ranked_and_shown(slurmsweep, write_sweep):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,14 @@ from cluster.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
+#: Seconds that the children sleep: by them they are known among all processes of this machine.
+CHILD = f"3333.{os.getpid()}"
+
 #: Runs until a file of its point's name, or for all, is there; a child in a session of its own must not outlive it.
-SCRIPT = """\
+SCRIPT = f"""\
 import os, subprocess, sys, time
 name = sys.argv[1].lstrip("-")
-subprocess.Popen(["setsid", "sleep", "3333"])
+subprocess.Popen(["setsid", "sleep", "{CHILD}"])
 while not (os.path.exists(name) or os.path.exists("all")):
     time.sleep(0.1)
 """
@@ -62,8 +66,11 @@ def states(on_cluster, sweep) -> dict:
 
 def no_orphans() -> bool:
     """Whether nothing is left of the children that the scripts put into sessions of their own."""
-    lines = (Path(f"/proc/{pid}/cmdline") for pid in os.listdir("/proc") if pid.isdecimal())
-    return not any(b"sleep\x003333" in line.read_bytes() for line in lines if line.exists())
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        with suppress(OSError):  # it has just ended
+            if f"sleep\0{CHILD}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return False
+    return True
 
 
 def test_each_end_has_its_cause_and_what_was_lacking_is_given(lab, on_cluster, write_sweep, tmp_path):

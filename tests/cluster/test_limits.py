@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 
 import pytest
 from cluster.waiting import wait_until
@@ -12,15 +10,6 @@ from cluster.waiting import wait_until
 pytestmark = pytest.mark.cluster
 
 SCRIPT = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.1)\n"
-
-
-@pytest.fixture
-def slurm(cluster):
-    def run(*argv) -> str:
-        environ = os.environ | cluster.environ
-        return subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout
-
-    return run
 
 
 @pytest.fixture

@@ -269,6 +269,8 @@ def test_a_requeued_job_goes_on_with_its_own_trial(cluster, on_cluster, slurm, w
     number = {trial["job"]: trial["number"] for trial in json.loads(on_cluster("trials", sweep, "--json").stdout)}
 
     slurm("scontrol", "requeue", f"{job}_0")
+    again = number[f"{job}_0"]  # told to go on before its job is put back, its first attempt would end well
+    wait_until(lambda: json.loads(on_cluster("trials", sweep, "--json").stdout)[again]["attempt"] == 2, "its start")
     (tmp_path / "fast").touch()
 
     wait_until(lambda: counts(on_cluster, sweep) == {"finished": 2})

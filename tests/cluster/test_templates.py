@@ -25,6 +25,13 @@ REAL_IMAGE = os.environ.get("SLURMSWEEP_TEST_IMAGE")
 
 SCRIPT = "import sys; print('trained with', *sys.argv[1:])"
 
+#: Ends when another trial has begun, so that two are there at the same time.
+TWO_AT_ONCE = """
+import glob, os, time
+open(f"begun-{os.environ['SLURMSWEEP_TRIAL']}", "w").close()
+while len(glob.glob("begun-*")) < 2: time.sleep(0.1)
+"""
+
 #: A trial that writes what it sees of its environment, and what the history then holds.
 SHOWS = """
 import json, os, sys
@@ -111,7 +118,7 @@ def program(path: Path, text: str) -> Path:
 
 
 def test_gpu_gives_each_trial_one_gpu_and_its_log_says_which(create, submit, by_hand, finished):
-    sweep = create(f"{SCRIPT}; import time; time.sleep(2)", trials=3)
+    sweep = create(f"{SCRIPT}\n{TWO_AT_ONCE}", trials=3)
     submit(sweep, "gpu", "--count", "2", "--sbatch", "nodelist=n1", "--cpus-per-task", "1")
     code, _ = by_hand("gpu", sweep, "--nodelist=n1", array="0-0")
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import time
 
 import pytest
+from cluster.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -27,28 +26,9 @@ sys.exit(143)
 """
 
 
-@pytest.fixture
-def slurm(cluster):
-    def run(*argv) -> str:
-        done = subprocess.run(argv, env=os.environ | cluster.environ, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    return run
-
-
-def wait_until(question, what: str):
-    deadline = time.monotonic() + 120
-    while not (answer := question()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
-    return answer
-
-
-def test_a_command_hears_of_scancel_preemption_and_a_batch_signal_once(
-    cluster, slurmsweep, slurm, write_sweep, tmp_path
-):
+def test_a_command_hears_of_scancel_preemption_and_a_batch_signal_once(on_cluster, slurm, write_sweep, tmp_path):
     def run(*argv):
-        done = slurmsweep(*argv, **cluster.environ)
+        done = on_cluster(*argv)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -61,9 +41,9 @@ def test_a_command_hears_of_scancel_preemption_and_a_batch_signal_once(
 
     slurm("scancel", jobs[0])
     slurm("scancel", "--batch", "--signal=TERM", jobs[1])
-    urgent = slurm("sbatch", "--parsable", "-p", "urgent", "-w", node, "-c8", "--wrap=true", "-o", os.devnull).strip()
+    slurm("sbatch", "-p", "urgent", "-w", node, "-c8", "--wrap=true", "-o", os.devnull)
 
     logs = [folder / "output.log" for folder in folders]
     wait_until(lambda: all("heard" in log.read_text() for log in logs), "what they heard")
-    slurm("scancel", *jobs, urgent)
+    run("cancel", sweep)  # the one that was preempted waits to start again
     assert [log.read_text().splitlines()[-1] for log in logs] == ["heard SIGTERM"] * 3

@@ -69,7 +69,10 @@ def test_strace_kills_at_the_same_places(make_store, tmp_path, repository, call)
         command = [strace, "-f", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={number}"]
         script = f"import sys; sys.path.insert(0, {str(repository / 'tests')!r})\n{WORK}"
         done = subprocess.run(
-            [*command, sys.executable, "-c", script, store.layout.folder], capture_output=True, text=True, check=False
+            [*command, sys.executable, "-B", "-c", script, store.layout.folder],  # -B: the interpreter makes no files
+            capture_output=True,
+            text=True,
+            check=False,
         )
         TALLY.kills += 1
         acknowledged = finished(done.stdout.splitlines())

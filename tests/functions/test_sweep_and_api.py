@@ -175,6 +175,16 @@ def test_without_a_metric_the_best_run_is_the_last_as_in_wandb(capsys):
     assert "no order and no metric" in capsys.readouterr().err
 
 
+def test_of_runs_that_began_in_the_same_millisecond_the_later_one_is_the_last(make_sweep, monkeypatch):
+    sweep_id = make_sweep()
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", lambda: 1_750_000_000.0)
+        slurmsweep.agent(sweep_id, train)
+    sweep = slurmsweep.Api().sweep(sweep_id)
+
+    assert [sweep.best_run(order).config["x"] for order in ("-created_at", "+created_at")] == [3, 1]
+
+
 def test_a_run_is_found_by_its_id(make_sweep):
     sweep_id = make_sweep()
     slurmsweep.agent(sweep_id, train, count=1)

@@ -37,6 +37,14 @@ def start_run(tmp_path):
     return start
 
 
+def wait_for_words(file, count) -> None:
+    """Until so many commands have said that they run."""
+    deadline = time.monotonic() + 120
+    while not file.exists() or len(file.read_text().split()) < count:
+        assert time.monotonic() < deadline, "the commands never ran"
+        time.sleep(0.05)
+
+
 def only_sweep(tmp_path) -> str:
     [folder] = (tmp_path / "wandb").iterdir()
     return folder.name.removeprefix("sweep-")
@@ -90,13 +98,10 @@ def test_ctrl_c_stops_the_trials_and_the_sweep_goes_on_where_it_was(start_run, s
     slow = COUNTING + "import time\nif not os.path.exists('fast'): time.sleep(60)\n"
     file = write_sweep(slow, "  x: {values: [1, 2, 3, 4]}")
     runner = start_run(str(file), "--jobs", "2")
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "ran").exists() or len(ran()) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_words(tmp_path / "ran", 2)
 
     runner.send_signal(signal.SIGINT)
-    _, err = runner.communicate(timeout=60)
+    _, err = runner.communicate(timeout=120)
 
     assert runner.returncode == 130, err
     sweep = only_sweep(tmp_path)
@@ -112,13 +117,10 @@ def test_ctrl_c_stops_the_trials_and_the_sweep_goes_on_where_it_was(start_run, s
 def test_a_closed_terminal_ends_the_trials_too(start_run, write_sweep, ran, tmp_path, slurmsweep):
     file = write_sweep(COUNTING + "import time; time.sleep(60)")
     runner = start_run(str(file))
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "ran").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_words(tmp_path / "ran", 1)
 
     runner.send_signal(signal.SIGHUP)
-    runner.communicate(timeout=60)
+    runner.communicate(timeout=120)
 
     counts = json.loads(slurmsweep("status", only_sweep(tmp_path), "--json").stdout)["counts"]
     assert (counts["killed"], counts["running"]) == (1, 0)
@@ -129,10 +131,7 @@ def test_a_killed_runner_leaves_trials_that_the_next_run_takes_up(start_run, slu
         COUNTING + "import time\nif not os.path.exists('fast'): time.sleep(60)\n", "  x: {values: [1, 2]}"
     )
     runner = start_run(str(file))
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "ran").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_words(tmp_path / "ran", 1)
     runner.kill()
     runner.communicate()
     sweep = only_sweep(tmp_path)

@@ -92,4 +92,4 @@ def test_every_order_says_one_document(slurmsweep, write_sweep):
     assert states == ["paused", "running", "finished"]
     refused = slurmsweep("stop", sweep)
     assert (refused.returncode, "is finished already" in refused.stderr) == (2, True)
-    assert "2" not in slurmsweep("cancel", sweep).stdout
+    assert slurmsweep("cancel", sweep).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -17,12 +18,25 @@ def ran(tmp_path):
     return lambda: sorted((tmp_path / "ran").read_text().split())
 
 
-@pytest.fixture
-def first(slurmsweep, write_sweep):
-    """A finished sweep over x = 1, 2, 3; its id."""
-    done = slurmsweep("run", str(write_sweep(COUNTING, extra=METRIC)), "--backend", "local", "--json")
+@pytest.fixture(scope="module")
+def made(slurmsweep_in, tmp_path_factory):
+    """Folder with a finished sweep over x = 1, 2, 3; and its id."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "train.py").write_text(COUNTING)
+    (folder / "sweep.yaml").write_text(
+        f"program: train.py\nmethod: grid\n{METRIC}\nparameters:\n  x: {{values: [1, 2, 3]}}\n"
+    )
+    done = slurmsweep_in(folder, "run", "sweep.yaml", "--backend", "local", "--json")
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["id"]
+    return folder, json.loads(done.stdout)["id"]
+
+
+@pytest.fixture
+def first(made, tmp_path):
+    """A copy of that sweep for one test, which may be moved as any sweep may; its id."""
+    folder, sweep = made
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return sweep
 
 
 def create(slurmsweep, *argv) -> str:

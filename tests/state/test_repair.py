@@ -132,7 +132,7 @@ def test_who_waits_for_the_lock_meanwhile_goes_on_with_the_new_file(eventful, mo
 
     monkeypatch.setattr(durable, "move", move_slowly)
     rebuild(eventful)
-    waiter.join(30)
+    waiter.join(120)
 
     assert claims[0].slot in (Slot(4, 2), Slot(5, 1))
     assert eventful.fold().trials[claims[0].slot.trial].state is TrialState.RUNNING

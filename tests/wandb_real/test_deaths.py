@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from written import WAIT_UNTIL_WRITTEN
 
 from slurmsweep.agent.metrics import MetricReading, MetricsFollower
 from slurmsweep.launch.reconcile import reconcile
@@ -22,9 +23,9 @@ from slurmsweep.state.head import Slot
 from slurmsweep.state.store import SweepStore
 
 KINDS = {
-    "wandb": "import wandb\nlog = wandb.init().log\nflushed = 1.5\n",  # it writes once a second
-    "native": "import slurmsweep\nlog = slurmsweep.init().log\nflushed = 0\n",
-    "plain": "log = print\nflushed = 0\n",
+    "wandb": f"import wandb\nlog = wandb.init().log\n{WAIT_UNTIL_WRITTEN}",
+    "native": "import slurmsweep\nlog = slurmsweep.init().log\nwait_until_written = print\n",
+    "plain": "log = wait_until_written = print\n",
 }
 
 STEPS = """
@@ -36,7 +37,7 @@ for step in range(3):
 
 #: What the script does then, the signal its agent gets, and what is said of the trial: state, cause, exit code.
 ENDS = {
-    "the script is killed": ("time.sleep(flushed)\nos.kill(os.getpid(), 9)", None, ("crashed", "signal 9", 137)),
+    "the script is killed": ("wait_until_written(3)\nos.kill(os.getpid(), 9)", None, ("crashed", "signal 9", 137)),
     "the script fails": ("raise ValueError('by hand')", None, ("failed", "exit 1", 1)),
     "the agent is terminated": ("time.sleep(60)", signal.SIGTERM, ("killed", "terminated", 143)),
     "the time is up": ("time.sleep(60)", signal.SIGUSR1, ("crashed", "timeout", 143)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from wandb_real.server import WandbServer
+from written import WAIT_UNTIL_WRITTEN
 
 from slurmsweep.launch import sync as sync_module
 from slurmsweep.state.lifecycle import TrialState
@@ -29,14 +30,15 @@ with wandb.init() as run:
 """
 
 #: Its first attempt is killed in the middle, its second one goes on.
-KILLED_FIRST = """
-import os, time, wandb
+KILLED_FIRST = f"""
+import os, wandb
+{WAIT_UNTIL_WRITTEN}
 first = os.environ["SLURMSWEEP_ATTEMPT"] == "1"
 run = wandb.init()
 for step in range(3):
-    run.log({"loss": step if first else 10 + step})
+    run.log({{"loss": step if first else 10 + step}})
 if first:
-    time.sleep(1.5)
+    wait_until_written(3)
     os.kill(os.getpid(), 9)
 run.finish()
 """
@@ -58,15 +60,13 @@ def server(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def of_two_trials(tmp_path_factory) -> Path:
+def of_two_trials(slurmsweep_in, tmp_path_factory) -> Path:
     """Folder of a sweep with two finished trials; to be copied, as a user may."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "train.py").write_text(LOGS_THREE)
     sweep = {"program": "train.py", "method": "grid", "project": "proj", "parameters": {"x": {"values": [10, 20]}}}
     (folder / "sweep.yaml").write_text(json.dumps(sweep))
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    command = [sys.executable, "-m", "slurmsweep", "run", "sweep.yaml", "--backend", "local", "--jobs", "2"]
-    done = subprocess.run(command, cwd=folder, env=environ, check=False, capture_output=True, text=True)
+    done = slurmsweep_in(folder, "run", "sweep.yaml", "--backend", "local", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     [made] = (folder / "wandb").glob("sweep-*")
     return made
