@@ -18,7 +18,7 @@ MAY_WRITE = {
     "client/folders.py": "runs in the training script and imports nothing of ours",
     "client/history.py": "the same",
     "client/files.py": "the same",
-    "launch/probe.py": "tries the bare system calls: what it writes is no sweep's, and its folder is removed",
+    "doctor/probe.py": "tries the bare system calls: what it writes is no sweep's, and its folder is removed",
     "slurm/executor.py": "submitit writes the batch script; its hidden link is removed there",
 }
 

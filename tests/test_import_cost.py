@@ -98,7 +98,7 @@ def test_help_loads_no_login_node_library():
 
 #: What no command needs to start work or to look at it: help with mistakes, learning, and each other's heavy parts.
 NOT_FOR_RUN = {"statistics", "fractions", "difflib", "rich", "numpy", "click", "wandb", "sqlite3", "multiprocessing"}
-NOT_OURS_FOR_RUN = {"agent.agent", "agent.attempt", "agent.child", "launch.function", "launch.local", "launch.minding"}
+NOT_OURS_FOR_RUN = {"agent.agent", "agent.attempt", "agent.child", "launch.function", "launch.local", "mend.minding"}
 
 
 def sbatch_that_takes_everything(folder) -> str:
@@ -132,7 +132,7 @@ def test_status_loads_nothing_that_submits(slurmsweep, write_sweep, tmp_path):
 
     assert loaded & ((HEAVY | NOT_FOR_RUN | {"tabulate"}) - FILELOCK_ON_3_10) == set()
     assert (
-        ours(loaded) & {"launch.submit", "slurm.executor", "slurm.template", "launch.alarms", "launch.rerun"} == set()
+        ours(loaded) & {"launch.submit", "slurm.executor", "slurm.template", "mend.alarms", "mend.rerun"} == set()
     )
 
 

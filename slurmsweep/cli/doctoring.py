@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.reading import print_json
+from slurmsweep.doctor import checks
+from slurmsweep.doctor.checks import Finding
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnwritableError
-from slurmsweep.launch import doctor as checks
-from slurmsweep.launch.doctor import Finding
 from slurmsweep.report import tables
 from slurmsweep.slurm.site import look_around
 from slurmsweep.state.filesystem import Fitness

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep import search
 from slurmsweep.cli.reading import note, open_view, print_json
 from slurmsweep.errors import SchedulerUnavailableError
-from slurmsweep.launch.efficiency import measure
-from slurmsweep.launch.usage import Ledger
+from slurmsweep.learn.efficiency import measure
+from slurmsweep.learn.usage import Ledger
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.slurm import queue
 from slurmsweep.state.store import SweepStore
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from slurmsweep.launch.efficiency import Efficiency, Resource
-    from slurmsweep.launch.observe import Snapshot
-    from slurmsweep.launch.usage import Usage
-    from slurmsweep.launch.walltime import Bounds
+    from slurmsweep.learn.efficiency import Efficiency, Resource
+    from slurmsweep.learn.usage import Usage
+    from slurmsweep.learn.walltime import Bounds
+    from slurmsweep.observe.snapshot import Snapshot
 
 #: Attempts shown for people where nobody said.
 _TABLE_LIMIT = 100
@@ -69,8 +69,8 @@ def _document(store: SweepStore, ledger: Ledger, bounds: Bounds) -> dict[str, An
 def _bounds(store: SweepStore) -> Bounds:
     """Within the default partition's limits, or the sweep file's; none where there is no Slurm to ask."""
     from slurmsweep.launch.submit import Wishes
-    from slurmsweep.launch.walltime import Bounds
     from slurmsweep.launch.waves import bounds_of
+    from slurmsweep.learn.walltime import Bounds
 
     if queue.available():
         with suppress(SchedulerUnavailableError):

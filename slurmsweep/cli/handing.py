@@ -9,8 +9,8 @@ from slurmsweep.cli.reading import note
 from slurmsweep.errors import UsageError
 from slurmsweep.launch import start
 from slurmsweep.launch.handover import Handover
-from slurmsweep.launch.observe import look
 from slurmsweep.launch.submit import send_all
+from slurmsweep.observe.snapshot import look
 from slurmsweep.report.progress import progress
 from slurmsweep.slurm.resources import merge
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slurmsweep.cli.learning import Told
-    from slurmsweep.launch.alarms import Alarms
     from slurmsweep.launch.handover import Submitted
     from slurmsweep.launch.submit import Errand, Wishes
-    from slurmsweep.launch.walltime import Learn
+    from slurmsweep.learn.walltime import Learn
+    from slurmsweep.mend.alarms import Alarms
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.foldcache import Follower
     from slurmsweep.state.head import Slot
@@ -63,7 +63,7 @@ def submit_and_say(
     before = store.fold()
     watch = None
     if args.mend:
-        from slurmsweep.launch import minding
+        from slurmsweep.mend import minding
 
         new = sum(errand.trials - len(errand.again) for errand in handing.errands)
         learn = asdict(handing.learn) if handing.learn else {}
@@ -89,7 +89,7 @@ def submit_waves_and_say(  # noqa: PLR0913, PLR0917 - what a command line says
 
     if not args.mend:
         return submit_in_waves(store, wishes, wish, args.count, handing, wait=args.wait)
-    from slurmsweep.launch import minding
+    from slurmsweep.mend import minding
 
     before = store.fold()
     settings = replace(settings_of(args, wishes, _goal(store, args.count or 0)), learn=asdict(wish))
@@ -205,7 +205,7 @@ def _wait(  # noqa: PLR0913, PLR0917 - whom to wait for, and since when
 
 
 def _wait_for_supervisors(store: SweepStore, follower: Follower, watch: Alarms, show: Callable[[Fold], None]) -> None:
-    from slurmsweep.launch import minding
+    from slurmsweep.mend import minding
 
     if not minding.wait_until_over(store, follower, watch, show):
         note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")

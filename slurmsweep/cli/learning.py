@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.reading import note
 from slurmsweep.launch import start
-from slurmsweep.launch.observe import look
-from slurmsweep.launch.walltime import Step, next_wave
 from slurmsweep.launch.waves import carry_out, gather
+from slurmsweep.learn.walltime import Step, next_wave
+from slurmsweep.observe.snapshot import look
 from slurmsweep.report.progress import progress
 from slurmsweep.state.foldcache import Follower
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slurmsweep.cli.handing import Handing
     from slurmsweep.launch.handover import Submitted
     from slurmsweep.launch.submit import Wishes
-    from slurmsweep.launch.walltime import Group, Learn, Wave
+    from slurmsweep.learn.walltime import Group, Learn, Wave
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
 

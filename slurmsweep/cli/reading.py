@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
-from slurmsweep.launch.observe import Snapshot, look, look_without_slurm, stray_output
+from slurmsweep.observe.snapshot import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
 from slurmsweep.report.terminal import printable_lines, printable_log
 from slurmsweep.report.view import SweepView, status_document
@@ -20,7 +20,7 @@ from slurmsweep.state.store import SweepStore
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.launch.attending import Attendance
+    from slurmsweep.mend.attending import Attendance
     from slurmsweep.state.fold import Fold
 
 _TABLE_LIMIT = 100
@@ -34,7 +34,7 @@ def status(args: argparse.Namespace) -> int:
         from slurmsweep.cli.clouding import status as cloud_status
 
         return cloud_status(args)
-    from slurmsweep.launch.attending import attendance
+    from slurmsweep.mend.attending import attendance
 
     view, snapshot = open_view(args.sweep)
     store = SweepStore.open(args.sweep)
@@ -64,7 +64,7 @@ def _attendance_words(who: Attendance, sweep: str) -> str:
 
 def trials(args: argparse.Namespace) -> int:
     """One row a trial."""
-    from slurmsweep.launch.live import with_metric_so_far
+    from slurmsweep.observe.live import with_metric_so_far
 
     wanted = trial_states(args.state)
     view, _ = open_view(args.sweep)

@@ -11,13 +11,13 @@ from slurmsweep.errors import UsageError
 from slurmsweep.launch import start
 from slurmsweep.launch.function import ready_to_run
 from slurmsweep.launch.learning import what_to_learn
-from slurmsweep.launch.observe import look
-from slurmsweep.launch.reasons import reasons
-from slurmsweep.launch.reconcile import Settled
-from slurmsweep.launch.reconcile import reconcile as reconcile_sweep
-from slurmsweep.launch.rerun import Rules
-from slurmsweep.launch.resubmit import errands_of, give_back_only, plan_resubmission
 from slurmsweep.launch.start import Backend
+from slurmsweep.mend.rerun import Rules
+from slurmsweep.mend.resubmit import errands_of, give_back_only, plan_resubmission
+from slurmsweep.observe.reasons import reasons
+from slurmsweep.observe.reconcile import Settled
+from slurmsweep.observe.reconcile import reconcile as reconcile_sweep
+from slurmsweep.observe.snapshot import look
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from slurmsweep.launch.rerun import Plan
     from slurmsweep.launch.submit import Wishes
-    from slurmsweep.launch.walltime import Learn
+    from slurmsweep.learn.walltime import Learn
+    from slurmsweep.mend.rerun import Plan
     from slurmsweep.state.head import Slot
     from slurmsweep.state.outcome import Outcome
 

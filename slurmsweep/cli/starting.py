@@ -21,9 +21,9 @@ from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
 from slurmsweep.launch.handover import Handover
 from slurmsweep.launch.learning import what_to_learn
-from slurmsweep.launch.observe import look
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Errand, Wishes, array_request, job_options, recover_submissions
+from slurmsweep.observe.snapshot import look
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
 from slurmsweep.report.view import status_document
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import argparse
 
     from slurmsweep.launch.create import Draft
-    from slurmsweep.launch.walltime import Learn
+    from slurmsweep.learn.walltime import Learn
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
@@ -200,7 +200,7 @@ def _take_up_again(store: SweepStore, backend: Backend) -> Handing:
 
     Local agents find what is given back; Slurm is asked first, and where it refuses the sweep is what it was.
     """
-    from slurmsweep.launch.reconcile import give_back, may_run_again
+    from slurmsweep.observe.reconcile import give_back, may_run_again
 
     settle(store)
     if backend is Backend.LOCAL:
@@ -216,7 +216,7 @@ def _was_cut_off(trial: Trial) -> bool:
 
 def settle(store: SweepStore) -> None:
     """Bring the journal up to date and say what nobody can tell."""
-    from slurmsweep.launch.reconcile import reconcile
+    from slurmsweep.observe.reconcile import reconcile
 
     recover_submissions(store)
     for slot, reason in reconcile(store).unknown.items():
@@ -241,7 +241,7 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
     wanted += len(handing.again) if count is None else 0
     handing = _with_agents(handing, wishes, wanted)
     if handing.takes_up and not handing.errands:
-        from slurmsweep.launch.reconcile import give_back
+        from slurmsweep.observe.reconcile import give_back
 
         give_back(store, lambda _: False, why="run")  # jobs that wait already find the sweep running
     handed = Handover(())
@@ -293,7 +293,7 @@ def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
 
 def _show_result(store: SweepStore, fold: Fold, args: argparse.Namespace, expected: int) -> int:
     """The table of results and the best trial; 1 unless as many trials finished as were ``expected``."""
-    from slurmsweep.launch.live import with_metric_so_far
+    from slurmsweep.observe.live import with_metric_so_far
 
     view, snapshot = view_of(store, fold)
     if args.json:

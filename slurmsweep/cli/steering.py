@@ -8,7 +8,7 @@ from slurmsweep.cli.reading import note, print_json, trial_states
 from slurmsweep.launch import delete as deleting
 from slurmsweep.launch import orders
 from slurmsweep.launch.delete import Choice, chosen_slots
-from slurmsweep.launch.minding import take_up
+from slurmsweep.mend.minding import take_up
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:

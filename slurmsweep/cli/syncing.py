@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.reading import note, print_json, trial_states
-from slurmsweep.launch.sync import Result, find, upload
 from slurmsweep.report.progress import steps
 from slurmsweep.state import foldcache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
+from slurmsweep.sync.upload import Result, find, upload
 
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.launch.sync import Found
+    from slurmsweep.sync.upload import Found
 
 #: Failures that are shown one by one.
 _SHOWN = 10

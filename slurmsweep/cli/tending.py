@@ -9,9 +9,9 @@ from slurmsweep.cli.handing import settings_of
 from slurmsweep.cli.reading import note, print_json
 from slurmsweep.cli.starting import options_of, wishes_of
 from slurmsweep.errors import SchedulerError
-from slurmsweep.launch import mend as mending
 from slurmsweep.launch.function import ready_to_run
 from slurmsweep.launch.setting import change_waiting
+from slurmsweep.mend import rounds as mending
 from slurmsweep.state.mending import Mending, Settings
 from slurmsweep.state.store import SweepStore
 

@@ -14,7 +14,7 @@ from slurmsweep.agent.environment import run_id
 from slurmsweep.agent.summaries import read_summary
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.functions.naming import sweep_name
-from slurmsweep.launch.observe import look_without_slurm
+from slurmsweep.observe.snapshot import look_without_slurm
 from slurmsweep.report.view import SweepView, TrialView
 from slurmsweep.state import foldcache
 from slurmsweep.state.head import Slot

@@ -1,1 +1,1 @@
-"""Login-node actions: submit, resubmit, reconcile, and the local backend."""
+"""Creating sweeps, starting trials in Slurm or here, and the orders for those that run or wait."""

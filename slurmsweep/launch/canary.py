@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.launch import create as creating
 from slurmsweep.launch import start
 from slurmsweep.launch.local import run_local
-from slurmsweep.launch.observe import look
 from slurmsweep.launch.start import Backend
 from slurmsweep.launch.submit import Wishes, submit
+from slurmsweep.observe.snapshot import look
 from slurmsweep.state.foldcache import Follower
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.sweepfile.config import SweepConfig

@@ -9,7 +9,7 @@ from slurmsweep.slurm.resources import normal_name
 
 if TYPE_CHECKING:
     from slurmsweep.launch.submit import Wishes
-    from slurmsweep.launch.walltime import Learn
+    from slurmsweep.learn.walltime import Learn
 
 #: What stands for "learn it" in the place of a time or a memory.
 AUTO = "auto"
@@ -27,7 +27,7 @@ def what_to_learn(wishes: Wishes, canaries: int | None = None) -> tuple[Wishes, 
         if canaries is not None:
             raise UsageError("--canaries stands with --time auto or --mem auto: say what to learn from them")
         return wishes, None
-    from slurmsweep.launch.walltime import Learn
+    from slurmsweep.learn.walltime import Learn
 
     kept = {name: value for name, value in options.items() if normal_name(name) not in learnt}
     return wishes._replace(options=kept), Learn("time" in learnt, "mem" in learnt, canaries)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agent.identity import lives_here
 from slurmsweep.errors import UsageError
-from slurmsweep.launch.elements import live_elements
-from slurmsweep.launch.observe import running_attempts
 from slurmsweep.launch.start import unclaimed
+from slurmsweep.observe.elements import live_elements
+from slurmsweep.observe.snapshot import running_attempts
 from slurmsweep.slurm import queue
 from slurmsweep.state.lifecycle import SweepState
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
-from slurmsweep.launch.elements import live_elements
+from slurmsweep.observe.elements import live_elements
 from slurmsweep.slurm import changes
 from slurmsweep.slurm.resources import merge, normal_name
 from slurmsweep.state.mending import Mending

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from slurmsweep import search
 from slurmsweep.launch.start import agents_wanted
 from slurmsweep.launch.submit import Errand, job_options, may_be_given_back, send
-from slurmsweep.launch.usage import Ledger
-from slurmsweep.launch.walltime import Bounds, Known, Learn
+from slurmsweep.learn.usage import Ledger
+from slurmsweep.learn.walltime import Bounds, Known, Learn
 from slurmsweep.slurm import accounting, executor, partitions
 from slurmsweep.slurm.resources import asked
 from slurmsweep.state.assignment import slots_of
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.launch.handover import Submitted
-    from slurmsweep.launch.observe import Snapshot
     from slurmsweep.launch.submit import Wishes
-    from slurmsweep.launch.walltime import Group, Wave
+    from slurmsweep.learn.walltime import Group, Wave
+    from slurmsweep.observe.snapshot import Snapshot
     from slurmsweep.slurm.queue import TaskRef
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore

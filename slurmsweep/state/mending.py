@@ -34,7 +34,7 @@ class Settings:
         supervisor: sbatch options of the supervisor's own job.
         every: minutes after which a round is held although no array has ended.
         rules: what is run again: the fields of the resubmission's rules that were given.
-        learn: what is learnt instead of asked (the fields of :class:`slurmsweep.launch.walltime.Learn`); empty for
+        learn: what is learnt instead of asked (the fields of :class:`slurmsweep.learn.walltime.Learn`); empty for
             nothing.
     """
 

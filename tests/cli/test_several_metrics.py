@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.launch.complaints import complaint
-from slurmsweep.launch.reconcile import reconcile
+from slurmsweep.observe.complaints import complaint
+from slurmsweep.observe.reconcile import reconcile
 from slurmsweep.state.foldcache import Follower
 from slurmsweep.state.store import SweepStore
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.launch.reconcile import reconcile
+from slurmsweep.observe.reconcile import reconcile
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.view import SweepView
 from slurmsweep.state.foldcache import Follower

@@ -13,7 +13,7 @@ import time
 from faults.promise import FINISHED
 
 from slurmsweep.agent.identity import this_process
-from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.observe.reconcile import give_back, reconcile
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import Claim, SweepStore

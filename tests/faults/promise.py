@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slurmsweep.agent.identity import this_process
-from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.observe.reconcile import give_back, reconcile
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome

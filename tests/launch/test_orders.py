@@ -8,7 +8,7 @@ import pytest
 
 from slurmsweep.errors import UsageError
 from slurmsweep.launch import orders
-from slurmsweep.launch.reconcile import give_back
+from slurmsweep.observe.reconcile import give_back
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner

@@ -16,8 +16,8 @@ from slurmsweep.errors import (
     SubmissionUnknownError,
 )
 from slurmsweep.launch import submit as submitting
-from slurmsweep.launch.minding import submit_minded
 from slurmsweep.launch.submit import Errand, Wishes, recover_submissions, send_all
+from slurmsweep.mend.minding import submit_minded
 from slurmsweep.slurm import limits, queue
 from slurmsweep.slurm.limits import Room
 from slurmsweep.state import foldcache
@@ -239,8 +239,8 @@ def test_a_refused_sweep_does_not_mend_itself_and_keeps_its_report(store, monkey
     files = Mending(store.layout, store.access)
     files.ask_for(Settings(every=7))
     files.write_report("the end", {})
-    monkeypatch.setattr("slurmsweep.launch.alarms.alarms.find", lambda names: [])
-    monkeypatch.setattr("slurmsweep.launch.alarms.alarms.submit", lambda *args: "5")
+    monkeypatch.setattr("slurmsweep.mend.alarms.alarms.find", lambda names: [])
+    monkeypatch.setattr("slurmsweep.mend.alarms.alarms.submit", lambda *args: "5")
     answer(monkeypatch, SubmissionRefusedError("Invalid qos specification"))
 
     with pytest.raises(SubmissionRefusedError):
@@ -252,8 +252,8 @@ def test_a_refused_sweep_does_not_mend_itself_and_keeps_its_report(store, monkey
 
 def test_what_no_round_would_run_again_is_given_back_for_good_where_there_is_no_room(store, monkeypatch):
     store.finish(store.claim(ME), Outcome(TrialState.KILLED, "cancelled", ended=1.0))
-    monkeypatch.setattr("slurmsweep.launch.alarms.alarms.find", lambda names: [])
-    monkeypatch.setattr("slurmsweep.launch.alarms.alarms.submit", lambda *args: "5")
+    monkeypatch.setattr("slurmsweep.mend.alarms.alarms.find", lambda names: [])
+    monkeypatch.setattr("slurmsweep.mend.alarms.alarms.submit", lambda *args: "5")
     answer(monkeypatch, JobLimitError("AssocMaxSubmitJobLimit"))
     again = (Slot(1, 2), Slot(3, 2))
 

@@ -6,11 +6,11 @@ from itertools import islice
 
 import pytest
 
-from slurmsweep.launch.observe import look
-from slurmsweep.launch.reconcile import give_back
 from slurmsweep.launch.submit import Wishes
-from slurmsweep.launch.walltime import Group
 from slurmsweep.launch.waves import _open, _with, _worth_looking_at
+from slurmsweep.learn.walltime import Group
+from slurmsweep.observe.reconcile import give_back
+from slurmsweep.observe.snapshot import look
 from slurmsweep.slurm.queue import TaskRef
 from slurmsweep.state.assignment import slots_of
 from slurmsweep.state.head import Slot

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from slurmsweep.launch.reconcile import give_back
+from slurmsweep.observe.reconcile import give_back
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.view import SweepView
 from slurmsweep.state.lifecycle import TrialState

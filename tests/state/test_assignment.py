@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slurmsweep.errors import UsageError
-from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.observe.reconcile import give_back, reconcile
 from slurmsweep.state.assignment import NoSlotError, assigned, to_text
 from slurmsweep.state.check import check
 from slurmsweep.state.head import Slot

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.launch.reconcile import give_back
+from slurmsweep.observe.reconcile import give_back
 from slurmsweep.state import foldcache
 from slurmsweep.state.foldcache import Follower
 from slurmsweep.state.head import Slot

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.errors import StateUnreadableError
-from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.observe.reconcile import give_back, reconcile
 from slurmsweep.state import durable
 from slurmsweep.state.check import check
 from slurmsweep.state.head import Slot

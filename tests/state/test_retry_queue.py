@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurmsweep.launch.reconcile import give_back
+from slurmsweep.observe.reconcile import give_back
 from slurmsweep.state.head import QUEUE_LIMIT, Slot
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import TrialState

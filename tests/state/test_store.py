@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.errors import NotFoundError, StateUnwritableError
-from slurmsweep.launch.reconcile import give_back, reconcile
+from slurmsweep.observe.reconcile import give_back, reconcile
 from slurmsweep.state import durable
 from slurmsweep.state.check import check
 from slurmsweep.state.foldcache import Follower

@@ -18,7 +18,7 @@ import yaml
 from written import WAIT_UNTIL_WRITTEN
 
 from slurmsweep.agent.metrics import MetricReading, MetricsFollower
-from slurmsweep.launch.reconcile import reconcile
+from slurmsweep.observe.reconcile import reconcile
 from slurmsweep.state.head import Slot
 from slurmsweep.state.store import SweepStore
 

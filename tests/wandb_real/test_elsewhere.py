@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from wandb_real.server import WandbServer
 
-from slurmsweep.launch.reconcile import reconcile
+from slurmsweep.observe.reconcile import reconcile
 from slurmsweep.state.store import SweepStore
 
 #: What the script does before ``init``, what it gives as ``dir=``, and where its run is then.

@@ -8,8 +8,8 @@ import pytest
 from wandb.proto.wandb_internal_pb2 import Record
 
 from slurmsweep.agent.wandb_file import RecordReader
-from slurmsweep.launch.run_copy import copy_run
 from slurmsweep.state.durable import PRIVATE
+from slurmsweep.sync.run_copy import copy_run
 
 RUNS = Path(__file__).parent.parent / "data" / "wandb_runs"
 

@@ -15,9 +15,9 @@ import pytest
 from wandb_real.server import WandbServer
 from written import WAIT_UNTIL_WRITTEN
 
-from slurmsweep.launch import sync as sync_module
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
+from slurmsweep.sync import upload as sync_module
 
 if TYPE_CHECKING:
     from pathlib import Path

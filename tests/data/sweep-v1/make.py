@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from slurmsweep.launch.reconcile import give_back
+from slurmsweep.observe.reconcile import give_back
 from slurmsweep.state import durable
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState

@@ -8,9 +8,9 @@ import pytest
 
 from slurmsweep.agent.identity import this_process
 from slurmsweep.errors import SchedulerUnavailableError
-from slurmsweep.launch import reconcile as reconciling
-from slurmsweep.launch.observe import judge, look
-from slurmsweep.launch.reconcile import reconcile
+from slurmsweep.observe import reconcile as reconciling
+from slurmsweep.observe.reconcile import reconcile
+from slurmsweep.observe.snapshot import judge, look
 from slurmsweep.slurm import cluster, queue
 from slurmsweep.slurm.queue import Answer, TaskRef, parse_sacct, parse_squeue
 from slurmsweep.state.head import Slot
@@ -199,7 +199,7 @@ def test_of_another_clusters_job_nothing_is_concluded_whatever_its_id_is_here(ma
         return answer("30|N/A|30|COMPLETED|0|n2|0|x\n31|N/A|31|RUNNING|0|n2|0|x")
 
     monkeypatch.setattr(queue, "ask", ask)
-    monkeypatch.setattr("slurmsweep.launch.observe.site_name", lambda: "lab")
+    monkeypatch.setattr("slurmsweep.observe.snapshot.site_name", lambda: "lab")
 
     seen = look(store).seen
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmsweep.errors import UsageError
-from slurmsweep.launch.grouping import bounds, group_of
 from slurmsweep.launch.learning import what_to_learn
-from slurmsweep.launch.spread import canaries_wanted, spread
 from slurmsweep.launch.submit import Wishes
-from slurmsweep.launch.usage import Usage
-from slurmsweep.launch.walltime import (
+from slurmsweep.learn.grouping import bounds, group_of
+from slurmsweep.learn.spread import canaries_wanted, spread
+from slurmsweep.learn.usage import Usage
+from slurmsweep.learn.walltime import (
     LEAST_MIB,
     LEAST_MINUTES,
     Bounds,

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from slurmsweep.launch.complaints import complaint
-from slurmsweep.launch.observe import judge
-from slurmsweep.launch.reasons import reasons
-from slurmsweep.launch.rerun import Ended, Given, Node, Rules, avoid, decide, with_learnt
-from slurmsweep.launch.usage import Usage
-from slurmsweep.launch.walltime import Bounds
+from slurmsweep.learn.usage import Usage
+from slurmsweep.learn.walltime import Bounds
+from slurmsweep.mend.rerun import Ended, Given, Node, Rules, avoid, decide, with_learnt
+from slurmsweep.observe.complaints import complaint
+from slurmsweep.observe.reasons import reasons
+from slurmsweep.observe.snapshot import judge
 from slurmsweep.slurm import queue
 from slurmsweep.slurm.queue import Answer, parse_sacct, parse_squeue
 from slurmsweep.state.head import Slot

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.launch.observe import judge
+from slurmsweep.observe.snapshot import judge
 from slurmsweep.slurm.queue import Answer, parse_sacct, parse_squeue
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.trial import Attempt

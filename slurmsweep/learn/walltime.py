@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.launch import grouping
-from slurmsweep.launch.estimate import BEYOND, Estimate, Sample, flat, learn
-from slurmsweep.launch.spread import canaries_wanted, spread
+from slurmsweep.learn import grouping
+from slurmsweep.learn.estimate import BEYOND, Estimate, Sample, flat, learn
+from slurmsweep.learn.spread import canaries_wanted, spread
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from slurmsweep.launch.usage import Usage
+    from slurmsweep.learn.usage import Usage
     from slurmsweep.state.head import Slot
 
 #: Minutes that are asked at least: a hiccup of the filesystem must not end a trial of a second.

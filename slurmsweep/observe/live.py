@@ -12,7 +12,7 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from slurmsweep.launch.observe import Observation
+    from slurmsweep.observe.snapshot import Observation
     from slurmsweep.report.view import SweepView, TrialView
     from slurmsweep.state.layout import Layout
     from slurmsweep.state.store import SweepStore

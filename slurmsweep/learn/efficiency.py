@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from slurmsweep.launch.usage import Usage
-    from slurmsweep.launch.walltime import Bounds
+    from slurmsweep.learn.usage import Usage
+    from slurmsweep.learn.walltime import Bounds
 
 #: Advice is given where it changes at least so much of what was asked.
 _WORTH_SAYING = 0.2
@@ -223,8 +223,8 @@ def _advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds: Boun
 
 
 def _time_advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds: Bounds) -> Iterable[Advice]:
-    from slurmsweep.launch.estimate import BEYOND, margin
-    from slurmsweep.launch.walltime import minutes_for
+    from slurmsweep.learn.estimate import BEYOND, margin
+    from slurmsweep.learn.walltime import minutes_for
 
     asked = sums.minutes.asked
     if sums.out_of_time:
@@ -242,8 +242,8 @@ def _time_advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds:
 
 def _auto_advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds: Bounds) -> Iterable[Advice]:
     """Where parameters explain the time, a limit for each trial asks less than any limit for all."""
-    from slurmsweep.launch.estimate import learn
-    from slurmsweep.launch.walltime import minutes_for, time_samples
+    from slurmsweep.learn.estimate import learn
+    from slurmsweep.learn.walltime import minutes_for, time_samples
 
     samples = time_samples(sums.some, point)
     if not samples:
@@ -257,8 +257,8 @@ def _auto_advice(sums: _Sums, point: Callable[[int], Mapping[str, Any]], bounds:
 
 
 def _memory_advice(sums: _Sums, bounds: Bounds) -> Iterable[Advice]:
-    from slurmsweep.launch.estimate import BEYOND, margin
-    from slurmsweep.launch.walltime import mib_for
+    from slurmsweep.learn.estimate import BEYOND, margin
+    from slurmsweep.learn.walltime import mib_for
 
     asked = max(sums.mib.asked, default=None)
     if sums.out_of_memory:

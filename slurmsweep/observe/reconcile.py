@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.launch.live import with_last_metric
-from slurmsweep.launch.observe import Observation, Snapshot, look, running_attempts
-from slurmsweep.launch.reasons import doubtful_jobs, reasons
+from slurmsweep.observe.live import with_last_metric
+from slurmsweep.observe.reasons import doubtful_jobs, reasons
+from slurmsweep.observe.snapshot import Observation, Snapshot, look, running_attempts
 from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState
 

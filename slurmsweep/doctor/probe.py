@@ -1,6 +1,6 @@
 """Try what a sweep needs of a filesystem, between processes.
 
-``python -m slurmsweep.launch.probe FOLDER NUMBER COUNT``: each of ``COUNT`` processes, on as many machines as there
+``python -m slurmsweep.doctor.probe FOLDER NUMBER COUNT``: each of ``COUNT`` processes, on as many machines as there
 are, leaves what it saw in ``FOLDER/seen-NUMBER.json``:
 
 - *mkdir*: all try to make the same folders; each folder must have exactly one maker.

@@ -7,14 +7,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.launch.complaints import shared
+from slurmsweep.observe.complaints import shared
 from slurmsweep.state.head import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from slurmsweep.launch.usage import Usage
-    from slurmsweep.launch.walltime import Bounds
+    from slurmsweep.learn.usage import Usage
+    from slurmsweep.learn.walltime import Bounds
     from slurmsweep.state.lifecycle import TrialState
 
 #: Trials that must fail in the same way before that is taken for a mistake of the script.

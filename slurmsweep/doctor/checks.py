@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.doctor.probe import ROUNDS
 from slurmsweep.errors import SchedulerUnavailableError, StateUnwritableError
-from slurmsweep.launch.probe import ROUNDS
 from slurmsweep.slurm import commands
 from slurmsweep.state import filesystem
 from slurmsweep.state.filesystem import Fitness
@@ -36,7 +36,7 @@ _CLOCK_APART = 5.0
 #: One process a node; its number is the task's.
 _NODE_SCRIPT = """\
 #!/bin/bash
-exec srun bash -c '"$1" -m slurmsweep.launch.probe "$2" "$SLURM_PROCID" "$3"' probe {python} {folder} {count}
+exec srun bash -c '"$1" -m slurmsweep.doctor.probe "$2" "$SLURM_PROCID" "$3"' probe {python} {folder} {count}
 """
 
 #: Seconds to wait for processes on this machine to finish their part.
@@ -289,7 +289,7 @@ def _probe_folder(folder: str) -> str:
 
 
 def _probe_command(place: str, number: int, count: int) -> list[str]:
-    return [sys.executable, "-m", "slurmsweep.launch.probe", place, str(number), str(count)]
+    return [sys.executable, "-m", "slurmsweep.doctor.probe", place, str(number), str(count)]
 
 
 def _collect(place: str, count: int) -> list[dict[str, Any]]:

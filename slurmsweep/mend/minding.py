@@ -1,4 +1,4 @@
-"""Ask for a sweep to be looked after: what people do; the rounds themselves are :mod:`.mend`."""
+"""Ask for a sweep to be looked after: what people do; the rounds themselves are :mod:`.rounds`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
-from slurmsweep.launch.alarms import Alarms
-from slurmsweep.launch.elements import live_elements
 from slurmsweep.launch.handover import Handover
-from slurmsweep.launch.reconcile import give_back
-from slurmsweep.launch.rerun import Rules
 from slurmsweep.launch.start import JOURNAL_PERIOD
 from slurmsweep.launch.submit import Wishes, job_options, send_all
+from slurmsweep.mend.alarms import Alarms
+from slurmsweep.mend.rerun import Rules
+from slurmsweep.observe.elements import live_elements
+from slurmsweep.observe.reconcile import give_back
 from slurmsweep.state.head import Slot
 from slurmsweep.state.mending import Mending, Settings
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from slurmsweep.launch import doctor
+from slurmsweep.doctor import checks
 from slurmsweep.slurm.site import Site, parse_setting, parse_submit_limits
 from slurmsweep.state.filesystem import Fitness
 
@@ -31,7 +31,7 @@ def fitness_of(findings) -> dict:
 
 
 def test_a_healthy_filesystem_between_two_nodes():
-    findings = doctor.judge_trial([FIRST, SECOND])
+    findings = checks.judge_trial([FIRST, SECOND])
 
     assert set(fitness_of(findings).values()) == {Fitness.GOOD}
     assert [finding.subject for finding in findings if "n1 and n2" in finding.why] == ["mkdir", "lock", "delay"]
@@ -49,13 +49,13 @@ def test_a_healthy_filesystem_between_two_nodes():
     ],
 )
 def test_each_thing_that_can_be_wrong_is_told(change, subject, fitness, word):
-    [finding] = [f for f in doctor.judge_trial([{**FIRST, **change}, SECOND]) if f.subject == subject]
+    [finding] = [f for f in checks.judge_trial([{**FIRST, **change}, SECOND]) if f.subject == subject]
 
     assert (finding.fitness, word in finding.why, bool(finding.advice)) == (fitness, True, True)
 
 
 def test_processes_that_do_not_see_each_other_are_bad():
-    [finding] = doctor.judge_trial([{"host": "n1", "error": "the other process did not come"}])
+    [finding] = checks.judge_trial([{"host": "n1", "error": "the other process did not come"}])
 
     assert finding.fitness is Fitness.BAD
 
@@ -77,7 +77,7 @@ def test_processes_that_do_not_see_each_other_are_bad():
 def test_what_is_thought_of_a_cluster(change, expected):
     site = Site(**{**SITE.__dict__, **change})
 
-    assert {name: str(fitness) for name, fitness in fitness_of(doctor.judge_site(site)).items()} == expected
+    assert {name: str(fitness) for name, fitness in fitness_of(checks.judge_site(site)).items()} == expected
 
 
 def test_settings_and_limits_are_read_from_what_slurm_prints():
@@ -106,8 +106,8 @@ def test_a_folder_that_is_not_there(slurmsweep, tmp_path):
 
 
 def test_little_space_and_few_files_are_told():
-    assert doctor._judge_bytes(1 << 20).fitness is Fitness.BAD
-    assert doctor._judge_bytes(1 << 30).fitness is Fitness.WARN
-    assert doctor._judge_files(1000, 100).fitness is Fitness.BAD
-    assert doctor._judge_files(10**6, 50_000).fitness is Fitness.WARN
-    assert doctor._judge_files(0, 0).fitness is Fitness.GOOD
+    assert checks._judge_bytes(1 << 20).fitness is Fitness.BAD
+    assert checks._judge_bytes(1 << 30).fitness is Fitness.WARN
+    assert checks._judge_files(1000, 100).fitness is Fitness.BAD
+    assert checks._judge_files(10**6, 50_000).fitness is Fitness.WARN
+    assert checks._judge_files(0, 0).fitness is Fitness.GOOD

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
-from slurmsweep.launch.complaints import complaint, last_words
-from slurmsweep.launch.observe import Snapshot, look
-from slurmsweep.launch.reconcile import give_back, may_run_again
-from slurmsweep.launch.rerun import Ended, Given, Node, Plan, Rules, avoid, decide, with_learnt
 from slurmsweep.launch.submit import Errand
-from slurmsweep.launch.usage import Ledger
-from slurmsweep.launch.walltime import Bounds, as_learnt
 from slurmsweep.launch.waves import bounds_of, gather
+from slurmsweep.learn.usage import Ledger
+from slurmsweep.learn.walltime import Bounds, as_learnt
+from slurmsweep.mend.rerun import Ended, Given, Node, Plan, Rules, avoid, decide, with_learnt
+from slurmsweep.observe.complaints import complaint, last_words
+from slurmsweep.observe.reconcile import give_back, may_run_again
+from slurmsweep.observe.snapshot import Snapshot, look
 from slurmsweep.slurm import accounting, partitions
 from slurmsweep.slurm.queue import TaskRef
 from slurmsweep.slurm.resources import normal_name
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from slurmsweep.launch.submit import Wishes
-    from slurmsweep.launch.usage import Usage
-    from slurmsweep.launch.walltime import Learn
+    from slurmsweep.learn.usage import Usage
+    from slurmsweep.learn.walltime import Learn
     from slurmsweep.state.fold import Fold
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Trial
@@ -41,7 +41,7 @@ _NO_BOUNDS = Bounds(None, None, None, None, 0.0)
 def plan_resubmission(
     store: SweepStore, rules: Rules, wishes: Wishes | None, wish: Learn | None = None, snapshot: Snapshot | None = None
 ) -> Plan:
-    """What would be run again, and why. Writes nothing; :func:`slurmsweep.launch.reconcile.reconcile` comes before.
+    """What would be run again, and why. Writes nothing; :func:`slurmsweep.observe.reconcile.reconcile` comes before.
 
     Costs one squeue call, one sinfo call, and a sacct call where a job that was cut off was submitted by hand.
 

@@ -23,10 +23,10 @@ from filelock import lock_descriptor
 
 from slurmsweep.agent.metrics import run_entries, runs_elsewhere
 from slurmsweep.errors import LockTimeoutError, UsageError
-from slurmsweep.launch.run_copy import bring_home, copy_run, forget, is_synced
 from slurmsweep.state import durable
 from slurmsweep.state.head import Slot
 from slurmsweep.state.plainfile import reading
+from slurmsweep.sync.run_copy import bring_home, copy_run, forget, is_synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmsweep.launch.estimate import BEYOND, Sample, flat, learn, margin
-from slurmsweep.launch.spread import canaries_wanted, spread
+from slurmsweep.learn.estimate import BEYOND, Sample, flat, learn, margin
+from slurmsweep.learn.spread import canaries_wanted, spread
 
 SIZES = {"s": 60, "m": 300, "l": 1800}
 

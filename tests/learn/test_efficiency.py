@@ -7,9 +7,9 @@ import json
 import pytest
 
 from slurmsweep.cli.efficiency import _document
-from slurmsweep.launch.efficiency import Advice, measure
-from slurmsweep.launch.usage import Ledger
-from slurmsweep.launch.walltime import Bounds
+from slurmsweep.learn.efficiency import Advice, measure
+from slurmsweep.learn.usage import Ledger
+from slurmsweep.learn.walltime import Bounds
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.slurm.accounting import Account
 from slurmsweep.slurm.queue import TaskRef

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import combinations, islice
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.launch.estimate import flat
+from slurmsweep.learn.estimate import flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

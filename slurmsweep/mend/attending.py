@@ -39,7 +39,7 @@ def attendance(store: SweepStore) -> Attendance | None:
     report = store.layout.report_text if files.has_report() else None
     if report:
         return Attendance(last.number, True, (), last.trouble, report)
-    from slurmsweep.launch.alarms import Alarms  # of most sweeps there is nothing to ask
+    from slurmsweep.mend.alarms import Alarms  # of most sweeps there is nothing to ask
 
     try:
         alive: tuple[str, ...] | None = tuple(a.job for a in Alarms(store, settings, {}).alive())

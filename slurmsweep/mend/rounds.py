@@ -19,17 +19,17 @@ from slurmsweep.errors import (
     SubmissionRefusedError,
     SubmissionUnknownError,
 )
-from slurmsweep.launch import alarms
-from slurmsweep.launch.elements import live_elements
 from slurmsweep.launch.handover import Handover
-from slurmsweep.launch.minding import SOON, alarms_of, rules_of, wishes_of
-from slurmsweep.launch.observe import look
-from slurmsweep.launch.reconcile import reconcile
-from slurmsweep.launch.resubmit import errands_of, plan_resubmission
 from slurmsweep.launch.start import unclaimed
 from slurmsweep.launch.submit import Errand, recover_submissions, send_all
-from slurmsweep.launch.walltime import Learn, Step, next_wave
 from slurmsweep.launch.waves import carry_out, gather
+from slurmsweep.learn.walltime import Learn, Step, next_wave
+from slurmsweep.mend import alarms
+from slurmsweep.mend.minding import SOON, alarms_of, rules_of, wishes_of
+from slurmsweep.mend.resubmit import errands_of, plan_resubmission
+from slurmsweep.observe.elements import live_elements
+from slurmsweep.observe.reconcile import reconcile
+from slurmsweep.observe.snapshot import look
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.view import SweepView
 from slurmsweep.slurm import queue
@@ -42,9 +42,9 @@ from slurmsweep.state.mending import LastRound, Mending, Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from slurmsweep.launch.alarms import Alarms
     from slurmsweep.launch.handover import Submitted
-    from slurmsweep.launch.observe import Snapshot
+    from slurmsweep.mend.alarms import Alarms
+    from slurmsweep.observe.snapshot import Snapshot
     from slurmsweep.state.head import Slot
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore

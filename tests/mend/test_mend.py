@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, SubmissionRefusedError
-from slurmsweep.launch import alarms as alarming
-from slurmsweep.launch import elements, mend, observe
 from slurmsweep.launch import submit as submitting
-from slurmsweep.launch.attending import attendance
-from slurmsweep.launch.minding import begin, submit_minded
 from slurmsweep.launch.setting import change_waiting
 from slurmsweep.launch.submit import Errand, Wishes
+from slurmsweep.mend import alarms as alarming
+from slurmsweep.mend import rounds
+from slurmsweep.mend.attending import attendance
+from slurmsweep.mend.minding import begin, submit_minded
+from slurmsweep.observe import elements, snapshot
 from slurmsweep.slurm import limits, partitions, queue
 from slurmsweep.slurm.alarms import Alarm, When
 from slurmsweep.slurm.incarnations import Incarnations, parse_incarnations
@@ -98,7 +99,7 @@ class PlayedSlurm:
 def slurm(monkeypatch):
     played = PlayedSlurm()
     monkeypatch.setattr(submitting.executor, "submit", played.submit)
-    for module in (queue, observe.queue, elements.queue):
+    for module in (queue, snapshot.queue, elements.queue):
         monkeypatch.setattr(module, "ask", played.ask)
     monkeypatch.setattr(queue, "cancel", played.cancel)
     monkeypatch.setattr(partitions, "answer", lambda *argv: "n1|main*|1-00:00:00|16000\nn2|main*|1-00:00:00|16000\n")
@@ -107,7 +108,7 @@ def slurm(monkeypatch):
     monkeypatch.setattr(alarming.alarms, "submit", played.submit_alarm)
     monkeypatch.setattr(alarming.alarms, "find", played.find)
     monkeypatch.setattr(alarming.changes, "change_job", played.change_job)
-    monkeypatch.setattr(mend, "count_incarnations", lambda jobs: Incarnations({"NODE_FAIL": 2}, "used"))
+    monkeypatch.setattr(rounds, "count_incarnations", lambda jobs: Incarnations({"NODE_FAIL": 2}, "used"))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     return played
 
@@ -127,7 +128,7 @@ def run_trials(store, job, states):
 
 def held(store, slurm, **kwargs):
     said: list[str] = []
-    last = mend.mend(store, Mending(store.layout, store.access).settings(), said.append, sleep=said.append)
+    last = rounds.mend(store, Mending(store.layout, store.access).settings(), said.append, sleep=said.append)
     return last, said
 
 
@@ -247,7 +248,7 @@ def test_while_a_supervisor_works_the_next_one_waits_for_its_end(slurm, make_sto
     begin(store, Settings())
     as_supervisor(monkeypatch, slurm)
     seen = []
-    monkeypatch.setattr(mend, "recover_submissions", lambda store: seen.append(slurm.waiting()))
+    monkeypatch.setattr(rounds, "recover_submissions", lambda store: seen.append(slurm.waiting()))
 
     held(store, slurm)
 
@@ -438,7 +439,7 @@ def test_an_order_given_while_a_round_is_held_is_not_undone(slurm, make_store, m
         with store.transaction() as transaction:
             transaction.order(SweepState.FINISHED)
 
-    monkeypatch.setattr(mend, "_release_failed_launches", stop)
+    monkeypatch.setattr(rounds, "_release_failed_launches", stop)
 
     held(store, slurm)
 
@@ -457,7 +458,7 @@ def test_a_pause_ordered_while_a_round_is_held_does_not_end_the_mending(slurm, m
         with store.transaction() as transaction:
             transaction.order(SweepState.PAUSED)
 
-    monkeypatch.setattr(mend, "_release_failed_launches", pause)
+    monkeypatch.setattr(rounds, "_release_failed_launches", pause)
 
     last, said = held(store, slurm)
 

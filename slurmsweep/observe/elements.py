@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.launch.observe import running_attempts
+from slurmsweep.observe.snapshot import running_attempts
 from slurmsweep.slurm import queue
 from slurmsweep.slurm.cluster import is_elsewhere, site_name
 

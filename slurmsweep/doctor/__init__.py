@@ -1,0 +1,1 @@
+"""Whether a folder is fit for sweeps, and a cluster for slurmsweep."""

@@ -1,0 +1,1 @@
+"""What trials used, and what the next ones should ask for: time, memory, CPUs."""
