@@ -139,7 +139,7 @@ def main() -> None:
         total = spent.rpcs.total()
         print(
             f"{name:22} {total:5} RPCs ({total / plain.rpcs.total():.2f})   {spent.wall:6.1f} s "
-            f"({spent.wall / plain.wall:.2f})   login node {spent.cpu:5.2f} s CPU"
+            f"({spent.wall / plain.wall:.2f})   login node {1000 * spent.cpu:4.0f} ms CPU"
         )
     for name, spent in costs.items():
         print(f"\n{name}: " + ", ".join(f"{n} {kind}" for kind, n in spent.rpcs.most_common()))

@@ -17,17 +17,14 @@ class Submitted(NamedTuple):
     Attributes:
         job: its id.
         tasks: number of elements.
+        trials: that they run in all; fewer than there is room for, where the last of several packed jobs is not full.
         agents: of each element: so many trials it runs side by side.
     """
 
     job: str
     tasks: int
+    trials: int
     agents: int = 1
-
-    @property
-    def trials(self) -> int:
-        """That it runs at most."""
-        return self.tasks * self.agents
 
 
 class Handover(NamedTuple):

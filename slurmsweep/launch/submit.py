@@ -251,7 +251,7 @@ def _submit_array(store: SweepStore, errand: Errand, template: Template, *, take
             _record_refusal(store, request.name)
         raise
     _record_job(store, request, errand, job)
-    return Submitted(job, request.tasks, request.agents or 1)
+    return Submitted(job, request.tasks, errand.trials, request.agents or 1)
 
 
 def _announce(transaction: Transaction, fold: Fold | None, request: ArrayRequest, errand: Errand) -> None:

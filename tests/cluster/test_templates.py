@@ -435,6 +435,16 @@ def test_packed_runs_as_many_trials_a_job_as_it_says_and_leaves_no_output(
     assert on_cluster("check", sweep).returncode == 0
 
 
+def test_a_run_of_packed_jobs_is_over_when_its_trials_are_also_where_a_seat_stays_empty(on_cluster, write_sweep):
+    file = str(write_sweep(SCRIPT, "  x: {min: 1, max: 5}"))
+
+    done = on_cluster("run", file, "--backend", "slurm", "--template", "packed", "--cpus-per-task", "1", "--time", "5")
+
+    assert done.returncode == 0, done.stderr
+    assert "2 jobs with up to 4 trials each" in done.stderr
+    assert "5/5 trials: 5 finished" in done.stderr
+
+
 def test_a_requeued_packed_job_goes_on_with_the_trial_of_each_seat(
     cluster, on_cluster, create, submit, finished, tmp_path
 ):

@@ -231,5 +231,13 @@ def test_a_submission_that_slurm_does_not_know_at_two_looks_was_never_taken(make
     assert len(looks) == 5
 
 
-def test_a_handover_runs_what_its_arrays_run():
-    assert submitting.Handover((Submitted("1", 2), Submitted("2", 3, agents=4))).trials == 14
+def test_packed_jobs_run_the_trials_they_are_for_and_not_as_many_as_there_are_seats(
+    slurm_with, make_store, monkeypatch
+):
+    slurm_with(100)
+    monkeypatch.setenv("SLURMSWEEP_AGENTS", "4")
+
+    handed = submit(make_store(10), 10, Wishes(template="packed"))
+
+    assert handed.arrays == (Submitted("101", 3, 10, 4),)
+    assert handed.trials == 10
