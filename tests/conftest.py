@@ -16,7 +16,7 @@ from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile.config import check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 # Nothing is timed in tests: a busy machine is no failure. The same examples in every run, so that a failure is of the
 # change that was made; `--hypothesis-profile=explore` tries others, and many of them.
@@ -72,16 +72,7 @@ def slurmsweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
     """Run the command line in a process of its own; its current folder is the test's."""
 
     def run(*argv: str, cwd: Path = tmp_path, **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "slurmsweep", *argv],
-            cwd=cwd,
-            env=os.environ | environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        return _command_line(argv, cwd, os.environ | environ)
 
     return run
 
@@ -91,18 +82,22 @@ def slurmsweep_in() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in a folder, for what all tests of a module look at."""
 
     def run(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "slurmsweep", *argv],
-            cwd=folder,
-            env=_environment(folder),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        return _command_line(argv, folder, _environment(folder))
 
     return run
+
+
+def _command_line(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "slurmsweep", *argv],
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
 @pytest.fixture
