@@ -159,10 +159,14 @@ class Ledger:
         )
 
     def _asked(self, job: str | None, account: Account | None) -> Asked:
-        """Accounting knows jobs that were submitted by hand, and what was changed while they waited."""
-        if account:
-            return Asked(account.minutes, account.mem, account.cpus)
-        return self._submitted.get(job, Asked()) if job else Asked()
+        """Accounting knows jobs that were submitted by hand, and what was changed while they waited.
+
+        A row that slurmdbd has only half written (``||16?|``) leaves what the submission asked for.
+        """
+        wanted = self._submitted.get(job) if job else None
+        if account is None or (wanted and account.minutes is None and account.mem is None):
+            return wanted or Asked()
+        return Asked(account.minutes, account.mem, account.cpus)
 
 
 def _by_job(stays: Iterable[Stay]) -> Iterator[list[Stay]]:

@@ -136,6 +136,15 @@ def test_accounting_knows_what_was_asked_by_hand_and_what_the_whole_job_used(sto
     assert (usage.held_seconds, usage.cpu_seconds, usage.max_rss_mib) == (104, 180.0, 350.0)
 
 
+def test_a_row_that_accounting_has_half_written_does_not_hide_what_was_asked(store):
+    submit(store, "9", 1, time=60.0, mem=2048.0, cpus=4)
+    run(store, "9", 0, seconds=100.0)
+
+    [usage] = Ledger(store.fold(), {}, {TaskRef("9", 0): Account(None, None, 0, 0.0, None, 0.0)}).of(0)
+
+    assert (usage.asked_minutes, usage.asked_mib, usage.asked_cpus) == (60, 2048, 4)
+
+
 def test_accounting_of_a_requeued_job_is_of_its_last_start_only(store):
     submit(store, "9", 1, time=30.0)
     run(store, "9", 0, seconds=50.0, state=TrialState.PREEMPTED, cause="requeued")

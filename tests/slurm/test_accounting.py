@@ -36,6 +36,7 @@ def test_a_job_has_the_memory_of_its_largest_step():
     ("line", "account"),
     [
         ("5|RUNNING|UNLIMITED|16Gn|8|90061||1-01:01:01", Account(None, 16384, 8, 90061, None, 90061)),  # before 21.08
+        ("5|RUNNING||16?|0|0||00:00:00", Account(None, None, 0, 0, None, 0)),  # slurmdbd has seen its start only
         ("5|TIMEOUT|5|64Mc|4|330||02:03:04", Account(5, 256, 4, 330, None, 7384)),
         ("5|FAILED|Partition_Limit|0|1|3||00:01.5", Account(None, None, 1, 3, None, 1.5)),
     ],
