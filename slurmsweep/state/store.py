@@ -192,13 +192,18 @@ class SweepStore:
         return None
 
     def _continue(self, trial: Trial, owner: Owner) -> Claim | None:
-        """The next attempt of one trial; None where somebody else has made it, or the sweep is canceled."""
+        """The next attempt of one trial; None where it is over, somebody else has made it, or the sweep is canceled."""
+        ended = self._unrecorded_end(trial)
+        if ended and ended.state is TrialState.FINISHED:
+            with self.transaction() as transaction:
+                _end_current(transaction, trial, ended)
+            return None
         claim = Claim(Slot(trial.number, trial.newest + 1), _new_token(), owner)
         with self.transaction() as transaction:
             if transaction.head.word is SweepState.CANCELED or not self._make_attempt(claim):
                 return None
             if trial.state is not TrialState.PENDING:
-                before = self._end_earlier(transaction, trial)
+                before = _end_current(transaction, trial, ended) if ended else trial.state
                 transaction.retry([claim.slot], {trial.number: before}, why="requeued", assigned=True)
             self._record_claim(transaction, claim)
         return claim
@@ -358,16 +363,18 @@ class SweepStore:
                 self._unmake_attempt(claim.slot)
             raise
 
-    def _end_earlier(self, transaction: Transaction, trial: Trial) -> TrialState:
-        """Record the end of the earlier incarnation's attempt, or why it was told to stop; the state it left."""
+    def _unrecorded_end(self, trial: Trial) -> Outcome | None:
+        """What the journal lacks of the end of an earlier incarnation's attempt.
+
+        Its agent's word, if that was killed before the journal had it, so that what is finished is not run again; or
+        why it was told to stop.
+        """
         earlier = trial.current
         if earlier is None:
-            return trial.state
-        outcome = _requeued(earlier.outcome)
-        if outcome is None:
-            return trial.state
-        transaction.end(Slot(trial.number, earlier.number), earlier.token, outcome, before=trial.state)
-        return outcome.state
+            return None
+        said = earlier.outcome or self.read_outcome(Slot(trial.number, earlier.number))
+        outcome = _requeued(said) or said
+        return None if outcome is earlier.outcome else outcome
 
 
 def _with_function(place: Layout, what: Manifest) -> Manifest:
@@ -404,6 +411,14 @@ def _new_token() -> str:
 
 def _owner_document(claim: Claim) -> bytes:
     return (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
+
+
+def _end_current(transaction: Transaction, trial: Trial, outcome: Outcome) -> TrialState:
+    """Record the end of the trial's newest attempt; the state that is the trial's then."""
+    current = trial.current
+    if current is not None:
+        transaction.end(Slot(trial.number, current.number), current.token, outcome, before=trial.state)
+    return outcome.state
 
 
 def _requeued(said: Outcome | None) -> Outcome | None:

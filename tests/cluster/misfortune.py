@@ -67,8 +67,11 @@ class Lab:
         return self.run("sbatch", "--parsable", *what, "--wrap", f"sleep {seconds}").strip()
 
     def has_started(self, job: str) -> bool:
-        """Whether a job runs, or did."""
-        return bool(self.run("squeue", "-h", "-j", job, "-t", "R,CG,CD", "-o", "%T", check=False).strip())
+        """Whether a job runs, or did: the controller forgets it a minute after its end, and says so."""
+        command = ("squeue", "-h", "-j", job, "-t", "all", "-o", "%T")
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False)
+        words = done.stdout.split()
+        return words != ["PENDING"] if words else "Invalid job id" in done.stderr
 
     def kill_node(self, node: str) -> None:
         """A node dies: its slurmd, then all that ran on it, by kill -9; and its spool is as empty as after a reboot."""

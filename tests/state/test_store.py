@@ -262,6 +262,26 @@ def test_a_requeued_job_whose_trial_finished_takes_a_new_one(make_store):
     assert store.continue_after_requeue(Owner("n2", 11, 1, "b", cluster="lab", job="7", task=3, restart=1)) is None
 
 
+@pytest.mark.parametrize("outcome", [FINISHED, FAILED])
+def test_a_requeued_job_knows_what_its_agent_wrote_before_its_node_died(make_store, monkeypatch, outcome):
+    store, mine = make_store(5), Owner("n1", 10, 1, "b", cluster="lab", job="7", task=3)
+    claim = store.claim(mine)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SweepStore, "transaction", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        store.finish(claim, outcome)
+    assert states(store) == {0: "running"}
+
+    again = store.continue_after_requeue(mine._replace(host="n2", pid=11, restart=1))
+
+    assert store.fold().trials[0].attempts[1].outcome == outcome
+    if outcome is FINISHED:
+        assert (again, states(store)) == (None, {0: "finished"})
+    else:
+        assert (again.slot, states(store)) == (Slot(0, 2), {0: "running"})
+    assert store.fold().head.counts == {outcome.state if again is None else TrialState.RUNNING: 1}
+    assert check(store).findings == ()
+
+
 def test_an_outcome_in_the_folder_reaches_the_journal_by_reconcile(make_store, monkeypatch):
     store = make_store(1)
     claim = store.claim(OWNER)
