@@ -82,7 +82,8 @@ def prove(store, acknowledged: list[int], what: str) -> None:
     TALLY.doubled += len(again)
     assert not missing, f"{what}: lost"
     assert not again, f"{what}: acknowledged and run again"
-    assert [str(finding) for finding in check(store).findings] == [], what
+    findings = [str(finding) for finding in check(store).findings]
+    assert findings == [], f"{what}: {findings}"
 
 
 def _was_run_after_its_end(trial) -> bool:
