@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +75,39 @@ def slurmsweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
 
     def run(*argv: str, cwd: Path = tmp_path, **environ: str) -> subprocess.CompletedProcess[str]:
         return _command_line(argv, cwd, os.environ | environ)
+
+    return run
+
+
+@pytest.fixture
+def start_agent() -> Callable[[SweepStore, str], subprocess.Popen[bytes]]:
+    """Start an agent on a sweep's first trial, for somebody to kill; returns once the trial's log has the word."""
+
+    def start(store: SweepStore, word: str) -> subprocess.Popen[bytes]:
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "slurmsweep", "agent", store.layout.folder], stderr=subprocess.DEVNULL
+        )
+        log, deadline = Path(store.layout.log(0, 1)), time.monotonic() + 120
+        while not (log.exists() and word in log.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return agent
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run_in(slurmsweep_in) -> Callable[..., str]:
+    """Run a grid here, in a folder of its own, for what all tests of a module look at; the sweep's id."""
+
+    def run(folder: Path, script: str, keys: str, values: list[int], *options: str, code: int = 0) -> str:
+        (folder / "train.py").write_text(script)
+        (folder / "sweep.yaml").write_text(
+            f"program: train.py\nmethod: grid\n{keys}\nparameters: {{x: {{values: {values}}}}}\n"
+        )
+        done = slurmsweep_in(folder, "run", "sweep.yaml", "--backend", "local", *options, "--json")
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout)["id"]
 
     return run
 

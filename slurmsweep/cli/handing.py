@@ -77,7 +77,7 @@ def submit_and_say(
     if args.mend:
         _note_minded(store)
     if args.wait:
-        _wait(store, follower, handed, handed.trials, watch, before)
+        _wait(store, follower, handed, watch, before)
     return handed
 
 
@@ -98,7 +98,7 @@ def submit_waves_and_say(  # noqa: PLR0913, PLR0917 - what a command line says
     minding.leave_to_supervisor(store, settings, handing.again)
     _note_minded(store)
     if args.wait:
-        _wait(store, follower, Handover((), told.trials), 0, watch, before)
+        _wait(store, follower, Handover((), told.trials), watch, before)
     return told
 
 
@@ -190,13 +190,11 @@ def _goal(store: SweepStore, wanted: int) -> int | None:
     return len(snapshot.fold.trials) + snapshot.queued + wanted
 
 
-def _wait(  # noqa: PLR0913, PLR0917 - whom to wait for, and since when
-    store: SweepStore, follower: Follower, handed: Handover, trials: int, watch: Alarms | None, before: Fold
-) -> None:
+def _wait(store: SweepStore, follower: Follower, handed: Handover, watch: Alarms | None, before: Fold) -> None:
     try:
-        with progress(trials + handed.kept_back, before) as show:
+        with progress(handed.trials + handed.kept_back, before) as show:
             if watch is None:
-                start.wait_for_jobs(follower, [array.job for array in handed.arrays], trials, show, before)
+                start.wait_for_jobs(follower, [array.job for array in handed.arrays], handed.trials, show, before)
             else:
                 _wait_for_supervisors(store, follower, watch, show)
     except KeyboardInterrupt:

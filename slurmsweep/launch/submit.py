@@ -22,6 +22,7 @@ from slurmsweep.slurm.cluster import is_elsewhere, site_name
 from slurmsweep.slurm.executor import ArrayRequest
 from slurmsweep.slurm.resources import merge
 from slurmsweep.slurm.template import Template, load_template, normal_template_name
+from slurmsweep.state import foldcache
 from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
 from slurmsweep.state.lifecycle import SweepState, TrialState
 
@@ -146,7 +147,7 @@ def send(store: SweepStore, errand: Errand, *, takes_up: bool = False) -> Handov
 
     largest = min(limits.max_array_size(), MAX_SLOTS // agents) if errand.slots else limits.max_array_size()
     options = job_options(errand.wishes, store.manifest.config, template)
-    was_refused = any(submission.job == "" for submission in store.fold().submissions.values())
+    was_refused = any(submission.job == "" for submission in foldcache.read(store).submissions.values())
     handed = hand_over(-(-errand.trials // agents), largest, options, part, was_refused=was_refused)
     return _in_trials(handed, errand.trials)
 

@@ -211,8 +211,9 @@ class SweepView(NamedTuple):
             found.setdefault(why, []).append(number)
         for trial in self.fold.trials.unsettled():
             outcome = trial.current.outcome if trial.current else None
-            counts = trial.state is TrialState.FINISHED and outcome and not (of_metric and outcome.metric is not None)
-            if outcome and outcome.no_metric and counts:
+            if outcome is None or trial.state is not TrialState.FINISHED or (of_metric and outcome.metric is not None):
+                continue
+            if outcome.no_metric:
                 found.setdefault(outcome.no_metric, []).append(trial.number)
         rows = [Unmeasured(why, len(numbers), tuple(sorted(numbers)[:_NAMED])) for why, numbers in found.items()]
         return sorted(rows, key=lambda row: (-row.trials, row.first))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -15,24 +14,6 @@ from slurmsweep.sweepfile.config import check
 
 RUNS = Path(__file__).parent.parent / "data" / "wandb_runs"
 SLOT = Slot(0, 1)
-
-
-@pytest.fixture
-def layout(tmp_path) -> Layout:
-    layout = Layout(str(tmp_path / "sweep-abcd1234"))
-    Path(layout.attempt(0, 1)).mkdir(parents=True)
-    return layout
-
-
-@pytest.fixture
-def history(layout):
-    """Writes rows as the native client does."""
-
-    def write(*rows) -> None:
-        with open(layout.history(0, 1), "a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-
-    return write
 
 
 def config(expression=None, pareto=None, **metric):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -11,30 +10,11 @@ import pytest
 from slurmsweep.agent.measuring import measure, measure_ended
 from slurmsweep.agent.wandb_file import HEADER
 from slurmsweep.state.head import Slot
-from slurmsweep.state.layout import Layout
 from slurmsweep.sweepfile.config import check
 
 RUNS = Path(__file__).parent.parent / "data" / "wandb_runs"
 SLOT = Slot(0, 1)
 NAN = float("nan")
-
-
-@pytest.fixture
-def layout(tmp_path) -> Layout:
-    layout = Layout(str(tmp_path / "sweep-abcd1234"))
-    Path(layout.attempt(0, 1)).mkdir(parents=True)
-    return layout
-
-
-@pytest.fixture
-def history(layout):
-    """Writes rows as the native client does."""
-
-    def write(*rows) -> None:
-        with open(layout.history(0, 1), "a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-
-    return write
 
 
 def config(expression=None, pareto=None):

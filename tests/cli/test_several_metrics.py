@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -53,14 +48,10 @@ def documents(slurmsweep, *argv):
 
 
 @pytest.fixture(scope="module")
-def has_run(slurmsweep_in, tmp_path_factory):
+def has_run(run_in, tmp_path_factory):
     """Folder with a sweep with a Pareto view whose trials have run; and its id."""
     folder = tmp_path_factory.mktemp("weighed")
-    (folder / "train.py").write_text(WEIGHED)
-    (folder / "sweep.yaml").write_text(
-        f"program: train.py\nmethod: grid\n{VIEW}\nparameters: {{x: {{values: [1, 2, 3, 4, 5, 6, 7, 8]}}}}\n"
-    )
-    return folder, run(functools.partial(slurmsweep_in, folder), "sweep.yaml", code=1)
+    return folder, run_in(folder, WEIGHED, VIEW, [1, 2, 3, 4, 5, 6, 7, 8], "--jobs", "2", code=1)
 
 
 @pytest.fixture
@@ -96,7 +87,7 @@ def test_a_trial_without_a_value_says_why_in_its_log_and_is_never_the_best(slurm
 
 
 @pytest.mark.parametrize("whom", ["command", "agent"])
-def test_a_killed_trial_has_the_value_of_what_it_logged_last(slurmsweep, write_sweep, tmp_path, whom):
+def test_a_killed_trial_has_the_value_of_what_it_logged_last(slurmsweep, write_sweep, start_agent, tmp_path, whom):
     script = LOG + (
         "import os, signal, time\nslurmsweep.log({'a': 4, 'val/b': 1, 'acc': 0.5})\nslurmsweep.log({'a': 6})\n"
         "print('ready', flush=True)\n"
@@ -105,13 +96,7 @@ def test_a_killed_trial_has_the_value_of_what_it_logged_last(slurmsweep, write_s
     both = SUM.replace("}}", "}, pareto: {total: maximize, acc: maximize}}")
     sweep = slurmsweep("create", str(write_sweep(script, "  x: {value: 1}", both))).stdout.strip()
     store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}"))
-    agent = subprocess.Popen(
-        [sys.executable, "-m", "slurmsweep", "agent", sweep], cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
-    log, deadline = Path(store.layout.log(0, 1)), time.monotonic() + 120
-    while not (log.exists() and "ready" in log.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    agent = start_agent(store, "ready")
     if whom == "agent":
         [running] = documents(slurmsweep, "trials", sweep)
         assert (running["state"], running["metric"]) == ("running", 13.0)

@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -105,17 +101,11 @@ def test_of_a_pareto_view_it_is_said_which_number_is_missing(slurmsweep, write_s
     ]
 
 
-def test_the_trial_of_a_killed_agent_says_which_part_was_not_logged_yet(slurmsweep, write_sweep, tmp_path):
+def test_the_trial_of_a_killed_agent_says_which_part_was_not_logged_yet(slurmsweep, write_sweep, start_agent, tmp_path):
     script = "import slurmsweep, time\nslurmsweep.init()\nslurmsweep.log({'a': 1})\nprint('ready', flush=True)\ntime.sleep(300)"
     sweep = slurmsweep("create", str(write_sweep(script, "  x: {value: 1}", TOTAL))).stdout.strip()
     store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}"))
-    agent = subprocess.Popen(
-        [sys.executable, "-m", "slurmsweep", "agent", sweep], cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
-    log, deadline = Path(store.layout.log(0, 1)), time.monotonic() + 120
-    while not (log.exists() and "ready" in log.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    agent = start_agent(store, "ready")
 
     def no_metric() -> tuple:
         [trial] = json.loads(slurmsweep("trials", sweep, "--json").stdout)

@@ -19,16 +19,10 @@ def ran(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def made(slurmsweep_in, tmp_path_factory):
+def made(run_in, tmp_path_factory):
     """Folder with a finished sweep over x = 1, 2, 3; and its id."""
     folder = tmp_path_factory.mktemp("first")
-    (folder / "train.py").write_text(COUNTING)
-    (folder / "sweep.yaml").write_text(
-        f"program: train.py\nmethod: grid\n{METRIC}\nparameters:\n  x: {{values: [1, 2, 3]}}\n"
-    )
-    done = slurmsweep_in(folder, "run", "sweep.yaml", "--backend", "local", "--json")
-    assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout)["id"]
+    return folder, run_in(folder, COUNTING, METRIC, [1, 2, 3])
 
 
 @pytest.fixture

@@ -209,6 +209,29 @@ def test_of_another_clusters_job_nothing_is_concluded_whatever_its_id_is_here(ma
     assert seen[Slot(1, 1)].witnessed
 
 
+CONTROLLERS_WORD = "Configuration data\nClusterName             = asked\n"
+
+
+@pytest.fixture
+def a_cluster(tmp_path, monkeypatch):
+    """With such a slurm.conf and environment, and a controller that answers."""
+
+    def make(conf, environ) -> None:
+        (tmp_path / "slurm.conf").write_text(conf)
+        monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(cluster, "answer", lambda *argv: CONTROLLERS_WORD)
+        forget()
+
+    def forget() -> None:
+        cluster.site_name.cache_clear()
+        cluster.asked_configuration.cache_clear()
+
+    yield make
+    forget()
+
+
 @pytest.mark.parametrize(
     ("conf", "environ", "expected"),
     [
@@ -219,18 +242,10 @@ def test_of_another_clusters_job_nothing_is_concluded_whatever_its_id_is_here(ma
         ("ClusterName=big\n", {"SLURM_CLUSTER_NAME": "inside"}, "inside"),
     ],
 )
-def test_the_clusters_name_is_read_where_slurms_programs_read_it(tmp_path, monkeypatch, conf, environ, expected):
-    (tmp_path / "slurm.conf").write_text(conf)
-    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(cluster, "answer", lambda *argv: "Configuration data\nClusterName             = asked\n")
-    cluster.site_name.cache_clear()
-    cluster.asked_configuration.cache_clear()
+def test_the_clusters_name_is_read_where_slurms_programs_read_it(a_cluster, conf, environ, expected):
+    a_cluster(conf, environ)
 
     assert cluster.site_name() == expected
-    cluster.site_name.cache_clear()
-    cluster.asked_configuration.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -242,16 +257,10 @@ def test_the_clusters_name_is_read_where_slurms_programs_read_it(tmp_path, monke
         ("MaxArraySize=7\n", {}, True),  # whatever file that is, it is no cluster's
     ],
 )
-def test_the_configuration_is_read_where_slurms_programs_read_it(tmp_path, monkeypatch, conf, environ, asked):
-    (tmp_path / "slurm.conf").write_text(conf)
-    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(cluster, "answer", lambda *argv: "the controller's word")
-    cluster.asked_configuration.cache_clear()
+def test_the_configuration_is_read_where_slurms_programs_read_it(a_cluster, conf, environ, asked):
+    a_cluster(conf, environ)
 
-    assert cluster.configuration() == ("the controller's word" if asked else conf)
-    cluster.asked_configuration.cache_clear()
+    assert cluster.configuration() == (CONTROLLERS_WORD if asked else conf)
 
 
 @pytest.mark.parametrize(

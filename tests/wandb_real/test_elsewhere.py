@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from wandb_real.server import WandbServer
@@ -51,16 +47,10 @@ def create(slurmsweep, write_sweep, tmp_path, folders, then) -> tuple[str, Sweep
 
 @pytest.mark.parametrize("folders", FOLDERS)
 def test_its_metric_is_read_while_it_runs_and_after_its_agent_was_killed_and_it_can_be_uploaded(
-    folders, slurmsweep, write_sweep, tmp_path
+    folders, slurmsweep, write_sweep, start_agent, tmp_path
 ):
     sweep, store = create(slurmsweep, write_sweep, tmp_path, folders, "time.sleep(300)")
-    agent = subprocess.Popen(
-        [sys.executable, "-m", "slurmsweep", "agent", sweep], cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
-    log, deadline = Path(store.layout.log(0, 1)), time.monotonic() + 120
-    while not (log.exists() and "\nwritten" in log.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    agent = start_agent(store, "\nwritten")
 
     running = trial(slurmsweep, sweep)
     assert (running["state"], running["metric"]) == ("running", 1.0)
