@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def slurmsweep_trial(folder: str, _points: int) -> int | None:
-    from slurmsweep.agent.identity import this_process
+    from slurmsweep.agents.identity import this_process
     from slurmsweep.state.lifecycle import TrialState
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.store import Claim, SweepStore
@@ -37,7 +37,7 @@ def slurmsweep_trial(folder: str, _points: int) -> int | None:
     if not isinstance(claim, Claim):
         return None
     store.finish(claim, Outcome(TrialState.FINISHED, exit_code=0))
-    return claim.slot.trial
+    return claim.attempt_id.trial
 
 
 def make_slurmsweep(folder: Path, points: int) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from slurmsweep.agent.agent import _first_wait
+from slurmsweep.agents.agent import _first_wait
 from slurmsweep.state.journal import Journal, header
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ def rows(folder: Path) -> int:
     history = folder / "attempt" / "history.jsonl"
     if history.exists():
         return sum(b'"loss"' in line and b"_summary" not in line for line in history.open("rb"))
-    from slurmsweep.agent.wandb_file import read
+    from slurmsweep.metrics.run_file import read
 
     [path] = folder.glob("wandb/offline-run-*/*.wandb")
     return len(read(str(path)).history)

@@ -17,8 +17,8 @@ from slurmsweep.report.pareto import non_dominated
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.settled import Settled
 from slurmsweep.state.trial import Attempt, Trial
+from slurmsweep.state.trial_index import TrialIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def compare(points: dict[int, tuple[float, ...]], title: str) -> None:
 
 
 def bytes_a_trial(count: int, metrics: dict[str, float] | None) -> float:
-    settled = Settled()
+    settled = TrialIndex()
     outcome = Outcome(TrialState.FINISHED, exit_code=0, metric=0.5, metrics=metrics, seconds=61.5, ended=2.5)
     for number in range(count):
         owner = Owner("node", 1000, 5, "boot", "", "n1", "c", str(100 + number // 1000), number % 1000)

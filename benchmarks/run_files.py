@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import wandb
 
-from slurmsweep.agent import wandb_file
-from slurmsweep.agent.metrics import MetricsFollower
-from slurmsweep.state.head import Slot
-from slurmsweep.state.layout import Layout
+from slurmsweep.metrics import run_file as wandb_file
+from slurmsweep.metrics.reported import MetricsFollower
+from slurmsweep.state.paths import Layout
+from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ INSPECT = [str(CORE), "leet", "inspect", "--no-observability", "--summary", "--j
 def make_run(folder: Path, steps: int) -> tuple[Layout, Path]:
     """A sweep's folder with the offline run of one trial."""
     layout = Layout(str(folder / "sweep-abcd1234"))
-    Path(layout.attempt(0, 1)).mkdir(parents=True)
+    Path(layout.attempt((0, 1))).mkdir(parents=True)
     settings = {
         "WANDB_MODE": "offline",
         "WANDB_DIR": layout.trial(0),
@@ -74,8 +74,8 @@ def compare(steps: int, repeats: int) -> None:
         ours, theirs = wandb_file.read(str(file)), inspect(file)
         flat = {key: value for key, value in ours.summary.items() if not key.startswith("_")}
         disagree = [key for key, value in flat.items() if not _same(_reach(theirs["summary"], key), value)]
-        whole = seconds(lambda: MetricsFollower(layout, Slot(0, 1), {"loss": "minimize"}).read(), repeats)
-        follower = MetricsFollower(layout, Slot(0, 1), {"loss": "minimize"})
+        whole = seconds(lambda: MetricsFollower(layout, AttemptId(0, 1), {"loss": "minimize"}).read(), repeats)
+        follower = MetricsFollower(layout, AttemptId(0, 1), {"loss": "minimize"})
         follower.read()
         again = seconds(follower.read, repeats)
         other = seconds(lambda: inspect(file), repeats)
@@ -100,7 +100,8 @@ def main() -> None:
     for steps in (20, 1000, 20_000):
         compare(steps, repeats)
     reader = (
-        "import sys; before = set(sys.modules); import slurmsweep.agent.metrics; print(len(set(sys.modules) - before))"
+        "import sys; before = set(sys.modules); import slurmsweep.metrics.reported; "
+        "print(len(set(sys.modules) - before))"
     )
     command = [sys.executable, "-c", reader]
     modules = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

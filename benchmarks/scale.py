@@ -29,7 +29,7 @@ FAILED_EVERY = 500
 
 CLAIM_AND_FINISH = """
 import sys
-from slurmsweep.agent.identity import this_process
+from slurmsweep.agents.identity import this_process
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.store import SweepStore
@@ -39,7 +39,7 @@ store.finish(store.claim(this_process({})), Outcome(TrialState.FINISHED, exit_co
 
 GIVE_BACK = """
 import sys
-from slurmsweep.observe.reconcile import give_back
+from slurmsweep.control.reconcile import give_back
 from slurmsweep.state.store import SweepStore
 print(len(give_back(SweepStore.open_to_run(sys.argv[1]), lambda trial: True, why="benchmark")))
 """
@@ -76,7 +76,7 @@ def do_half(store: SweepStore, trials: int) -> None:
             claim = {"op": "claim", "t": number, "a": 1, "k": token, "o": owner.to_json(), "at": 1.5, "h": head}
             ended[state] += 1
             if state == "failed":
-                os.makedirs(store.layout.attempt(number, 1))
+                os.makedirs(store.layout.attempt((number, 1)))
             out = {"state": state, "exit_code": int(state == "failed"), "metric": number / trials, "seconds": 61.5,
                    "ended": 2.5, "by": "agent", **({"cause": "exit 1"} if state == "failed" else {})}  # fmt: skip
             head = {"s": 2 * number + 2, "n": number + 1, "c": {k: n for k, n in ended.items() if n}}

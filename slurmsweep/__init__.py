@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slurmsweep.functions.agent import agent
-    from slurmsweep.functions.api import Api
-    from slurmsweep.functions.sweep import sweep
+    from slurmsweep.api.create_sweep import sweep
+    from slurmsweep.api.function_agent import agent
+    from slurmsweep.api.wandb_api import Api
 
 #: ``config``, ``run`` and ``summary`` are those of the current run, so they are looked up when they are used.
 __all__ = [
@@ -47,7 +47,11 @@ __all__ = [
 ]
 
 #: What sweeps are made, run and looked at with from Python: not for training scripts, which do not load it.
-_OF_SWEEPS = {"Api": "slurmsweep.functions.api", "sweep": "slurmsweep.functions.sweep"}
+_OF_SWEEPS = {
+    "Api": "slurmsweep.api.wandb_api",
+    "agent": "slurmsweep.api.function_agent",
+    "sweep": "slurmsweep.api.create_sweep",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -56,11 +60,9 @@ def __getattr__(name: str) -> Any:
         from slurmsweep.version import __version__
 
         return __version__
-    if name in _OF_SWEEPS or name == "agent":
+    if name in _OF_SWEEPS:
         from importlib import import_module
 
-        if name == "agent":
-            return import_module("slurmsweep.agent")  # which can be called, and says why
         return getattr(import_module(_OF_SWEEPS[name]), name)
     if name in __all__ or name[:1].isupper():  # of wandb's Image, Table, ... the client knows what to say
         from slurmsweep import client

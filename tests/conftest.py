@@ -87,7 +87,7 @@ def start_agent() -> Callable[[SweepStore, str], subprocess.Popen[bytes]]:
         agent = subprocess.Popen(
             [sys.executable, "-m", "slurmsweep", "agent", store.layout.folder], stderr=subprocess.DEVNULL
         )
-        log, deadline = Path(store.layout.log(0, 1)), time.monotonic() + 120
+        log, deadline = Path(store.layout.log((0, 1))), time.monotonic() + 120
         while not (log.exists() and word in log.read_text()):
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -9,17 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "slurmsweep"
 
-#: Calls that change what is on disk. Reading is everybody's business, writing is state/durable.py's, except:
+#: Calls that change what is on disk. Reading is everybody's business, writing is state/files.py's, except:
 WRITING = re.compile(
     r"""open\([^)]*["'][wax]b?\+?["']|os\.(write|mkdir|makedirs|rename|replace|link|unlink|rmdir|symlink)\(|\.write_(text|bytes)\("""
 )
 MAY_WRITE = {
-    "state/durable.py": "the home of all writing",
+    "state/files.py": "the home of all writing",
     "client/folders.py": "runs in the training script and imports nothing of ours",
     "client/history.py": "the same",
     "client/files.py": "the same",
     "doctor/probe.py": "tries the bare system calls: what it writes is no sweep's, and its folder is removed",
-    "slurm/executor.py": "submitit writes the batch script; its hidden link is removed there",
+    "backends/slurm/executor.py": "submitit writes the batch script; its hidden link is removed there",
 }
 
 

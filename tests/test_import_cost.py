@@ -38,11 +38,11 @@ def modules_after(code: str, *argv: str, cwd=None) -> set[str]:
 
 #: Every module of ours that an agent loads to run a trial of a grid, by room: each is CPU time of every job.
 AN_AGENT = {
-    "": "agent cli errors search state sweepfile",
-    "agent.": "agent attempt child environment identity params_file requeue stopping",
+    "": "agents cli errors search state sweepfile",
+    "agents.": "agent attempt child environment identity params_file requeue signals",
     "cli.": "main quick working",
     "search.": "axes flat grid numbers",
-    "state.": "assignment durable guard head journal layout lifecycle manifest outcome owner plainfile store transaction",
+    "state.": "assignment files permissions tail journal paths lifecycle manifest outcome owner plainfile store transaction",
     "sweepfile.": "command config extensions findings plain secrets sections space",
 }
 #: And to run one of a random search.
@@ -98,7 +98,14 @@ def test_help_loads_no_login_node_library():
 
 #: What no command needs to start work or to look at it: help with mistakes, learning, and each other's heavy parts.
 NOT_FOR_RUN = {"statistics", "fractions", "difflib", "rich", "numpy", "click", "wandb", "sqlite3", "multiprocessing"}
-NOT_OURS_FOR_RUN = {"agent.agent", "agent.attempt", "agent.child", "launch.function", "launch.local", "mend.minding"}
+NOT_OURS_FOR_RUN = {
+    "agents.agent",
+    "agents.attempt",
+    "agents.child",
+    "control.function",
+    "backends.local",
+    "supervisor.enable",
+}
 
 
 def sbatch_that_takes_everything(folder) -> str:
@@ -131,7 +138,17 @@ def test_status_loads_nothing_that_submits(slurmsweep, write_sweep, tmp_path):
     loaded = modules_after("from slurmsweep.cli.main import main; main(['status', sys.argv[1]])", sweep, cwd=tmp_path)
 
     assert loaded & ((HEAVY | NOT_FOR_RUN | {"tabulate"}) - FILELOCK_ON_3_10) == set()
-    assert ours(loaded) & {"launch.submit", "slurm.executor", "slurm.template", "mend.alarms", "mend.rerun"} == set()
+    assert (
+        ours(loaded)
+        & {
+            "control.submit",
+            "backends.slurm.executor",
+            "backends.slurm.template",
+            "supervisor.wakeup_jobs",
+            "control.retry_policy",
+        }
+        == set()
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "status", "cancel", "sync"])

@@ -6,19 +6,20 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.slurm import executor
+from slurmsweep.backends.wandb_hosted import submit as cloud
+from slurmsweep.backends.wandb_hosted.folder import HostedFolder, parse
 from slurmsweep.cli.reading import note, print_json
 from slurmsweep.cli.starting import wishes_of
+from slurmsweep.control import start
+from slurmsweep.control.auto_resources import AUTO
 from slurmsweep.errors import NotFoundError, UsageError
-from slurmsweep.launch import cloud, start
-from slurmsweep.launch.learning import AUTO
-from slurmsweep.slurm import executor
-from slurmsweep.state.cloudsweep import CloudFolder, parse
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from slurmsweep.launch.cloud import CloudStatus
+    from slurmsweep.backends.wandb_hosted.submit import HostedStatus
 
 
 def submit(args: argparse.Namespace) -> int:
@@ -53,7 +54,7 @@ def status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_what_only_we_know(args: argparse.Namespace, folder: CloudFolder, options: Mapping[str, object]) -> None:
+def _refuse_what_only_we_know(args: argparse.Namespace, folder: HostedFolder, options: Mapping[str, object]) -> None:
     """Waiting, mending and learning rest on the journal, which a sweep of W&B's own does not have."""
     words = [
         word for word, given in (("--wait", args.wait), ("--mend", args.mend), ("--canaries", args.canaries)) if given
@@ -63,11 +64,11 @@ def _refuse_what_only_we_know(args: argparse.Namespace, folder: CloudFolder, opt
         raise UsageError(f"{folder.sweep}: {' and '.join(words)} is for sweeps of slurmsweep's own, not for W&B's")
 
 
-def _folder(args: argparse.Namespace) -> CloudFolder:
-    return CloudFolder(parse(args.sweep, os.environ, args.entity, args.project))
+def _folder(args: argparse.Namespace) -> HostedFolder:
+    return HostedFolder(parse(args.sweep, os.environ, args.entity, args.project))
 
 
-def _say_width(folder: CloudFolder, asked: int | None, count: int) -> None:
+def _say_width(folder: HostedFolder, asked: int | None, count: int) -> None:
     """Say how many agents will run at a time, and what W&B supports."""
     width = asked or cloud.DEFAULT_WIDTH
     if asked is None and count > width:
@@ -86,7 +87,7 @@ def _say_width(folder: CloudFolder, asked: int | None, count: int) -> None:
         )
 
 
-def _status_text(folder: CloudFolder, answer: CloudStatus) -> str:
+def _status_text(folder: HostedFolder, answer: HostedStatus) -> str:
     words = ", ".join(f"{n} {word}" for word, n in answer.words.items())
     lines = [f"{folder.sweep}, a sweep of W&B's own", f"jobs: {words}"]
     for submission in answer.submissions:

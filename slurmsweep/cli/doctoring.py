@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.slurm.site import look_around
 from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.reading import print_json
 from slurmsweep.doctor import checks
-from slurmsweep.doctor.checks import Finding
+from slurmsweep.doctor.checks import CheckResult
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnwritableError
 from slurmsweep.report import tables
-from slurmsweep.slurm.site import look_around
 from slurmsweep.state.filesystem import Fitness
-from slurmsweep.state.layout import root_folder
+from slurmsweep.state.paths import root_folder
 
 if TYPE_CHECKING:
     import argparse
@@ -39,14 +39,14 @@ def doctor(args: argparse.Namespace) -> int:
     return 1 if any(finding.fitness is Fitness.BAD for finding in findings) else 0
 
 
-def _try_out(folder: str, args: argparse.Namespace) -> list[Finding]:
+def _try_out(folder: str, args: argparse.Namespace) -> list[CheckResult]:
     """What processes see of the folder: here, or on nodes; where that cannot be tried, that is the finding."""
     try:
         return checks.judge_trial(_seen(folder, args))
     except StateUnwritableError as error:
-        return [Finding(Fitness.BAD, "tried", str(error))]
+        return [CheckResult(Fitness.BAD, "tried", str(error))]
     except SchedulerUnavailableError as error:
-        return [Finding(Fitness.BAD, "tried", str(error), "see `sinfo`; --partition and --patience may help")]
+        return [CheckResult(Fitness.BAD, "tried", str(error), "see `sinfo`; --partition and --patience may help")]
 
 
 def _seen(folder: str, args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -7,22 +7,22 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
+from slurmsweep.backends.slurm import queue
 from slurmsweep.cli.reading import note, open_view, print_json
 from slurmsweep.errors import SchedulerUnavailableError
-from slurmsweep.learn.efficiency import measure
-from slurmsweep.learn.usage import Ledger
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
-from slurmsweep.slurm import queue
+from slurmsweep.sizing.efficiency import measure
+from slurmsweep.sizing.usage import Ledger
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from slurmsweep.learn.efficiency import Efficiency, Resource
-    from slurmsweep.learn.usage import Usage
-    from slurmsweep.learn.walltime import Bounds
-    from slurmsweep.observe.snapshot import Snapshot
+    from slurmsweep.control.snapshot import Snapshot
+    from slurmsweep.sizing.efficiency import Efficiency, Resource
+    from slurmsweep.sizing.usage import Usage
+    from slurmsweep.sizing.walltime import Bounds
 
 #: Attempts shown for people where nobody said.
 _TABLE_LIMIT = 100
@@ -30,13 +30,13 @@ _TABLE_LIMIT = 100
 
 def efficiency(args: argparse.Namespace) -> int:
     """Asked beside used, and advice."""
-    from slurmsweep.slurm import accounting
+    from slurmsweep.backends.slurm import accounting
 
     store = SweepStore.open(args.sweep)
     _, snapshot = open_view(args.sweep)
-    jobs = {s.job for s in snapshot.fold.submissions.values() if s.job}
+    jobs = {s.job for s in snapshot.view.submissions.values() if s.job}
     accounts, word = accounting.accounts(jobs)
-    ledger = Ledger(snapshot.fold, snapshot.ended, accounts)
+    ledger = Ledger(snapshot.view, snapshot.ended, accounts)
     document = _document(store, ledger, _bounds(store)) | {"accounting": word}
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
     rows = list(map(_attempt, islice(_attempts(ledger), limit))) if args.trials else []
@@ -54,7 +54,7 @@ def efficiency(args: argparse.Namespace) -> int:
 
 def note_efficiency(store: SweepStore, snapshot: Snapshot) -> None:
     """One line about a run on Slurm that has ended, from what agents recorded: accounting would lag."""
-    usages = Ledger(snapshot.fold, snapshot.ended, {}).all()
+    usages = Ledger(snapshot.view, snapshot.ended, {}).all()
     line = one_line(_efficiency(measure(usages)))
     if line:
         note(f"{line}: `slurmsweep efficiency {store.manifest.sweep_id}`")
@@ -68,13 +68,13 @@ def _document(store: SweepStore, ledger: Ledger, bounds: Bounds) -> dict[str, An
 
 def _bounds(store: SweepStore) -> Bounds:
     """Within the default partition's limits, or the sweep file's; none where there is no Slurm to ask."""
-    from slurmsweep.launch.submit import Wishes
-    from slurmsweep.launch.waves import bounds_of
-    from slurmsweep.learn.walltime import Bounds
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.control.waves import bounds_of
+    from slurmsweep.sizing.walltime import Bounds
 
     if queue.available():
         with suppress(SchedulerUnavailableError):
-            return bounds_of(store, Wishes())
+            return bounds_of(store, SubmitOptions())
     return Bounds(None, None, None, None, warning=60)
 
 

@@ -5,29 +5,30 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from slurmsweep.backends.slurm.fit_limits import SubmitResult
+from slurmsweep.backends.slurm.resources import merge
 from slurmsweep.cli.reading import note
+from slurmsweep.control import start
+from slurmsweep.control.snapshot import look
+from slurmsweep.control.submit import send_all
 from slurmsweep.errors import UsageError
-from slurmsweep.launch import start
-from slurmsweep.launch.handover import Handover
-from slurmsweep.launch.submit import send_all
-from slurmsweep.observe.snapshot import look
 from slurmsweep.report.progress import progress
-from slurmsweep.slurm.resources import merge
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from slurmsweep.cli.learning import Told
-    from slurmsweep.launch.handover import Submitted
-    from slurmsweep.launch.submit import Errand, Wishes
-    from slurmsweep.learn.walltime import Learn
-    from slurmsweep.mend.alarms import Alarms
-    from slurmsweep.state.fold import Fold
-    from slurmsweep.state.foldcache import Follower
-    from slurmsweep.state.head import Slot
-    from slurmsweep.state.mending import Settings
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.backends.slurm.fit_limits import Submitted
+    from slurmsweep.cli.learning import WaveResult
+    from slurmsweep.control.submit import JobBatch
+    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.supervisor_files import SupervisorSettings
+    from slurmsweep.state.tail import AttemptId
+    from slurmsweep.state.view_cache import Follower
+    from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
 
 
 class Handing(NamedTuple):
@@ -41,16 +42,16 @@ class Handing(NamedTuple):
         learn: what a sweep that mends itself learns for later jobs.
     """
 
-    errands: tuple[Errand, ...] = ()
-    again: tuple[Slot, ...] = ()
+    errands: tuple[JobBatch, ...] = ()
+    again: tuple[AttemptId, ...] = ()
     takes_up: bool = False
     command: str = "submit"
     learn: Learn | None = None
 
 
 def submit_and_say(
-    store: SweepStore, handing: Handing, wishes: Wishes, args: argparse.Namespace, follower: Follower
-) -> Handover:
+    store: SweepStore, handing: Handing, wishes: SubmitOptions, args: argparse.Namespace, follower: Follower
+) -> SubmitResult:
     """Submit the errands, say what was taken and what waits, and where that was asked for wait.
 
     Args:
@@ -60,10 +61,10 @@ def submit_and_say(
         args: of the command line.
         follower: of the sweep's journal; where this waits it is up to date at the end.
     """
-    before = store.fold()
+    before = store.replay()
     watch = None
     if args.mend:
-        from slurmsweep.mend import minding
+        from slurmsweep.supervisor import enable as minding
 
         new = sum(errand.trials - len(errand.again) for errand in handing.errands)
         learn = asdict(handing.learn) if handing.learn else {}
@@ -82,27 +83,32 @@ def submit_and_say(
 
 
 def submit_waves_and_say(  # noqa: PLR0913, PLR0917 - what a command line says
-    store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace, handing: Handing, follower: Follower
-) -> Told:
+    store: SweepStore,
+    wishes: SubmitOptions,
+    wish: Learn,
+    args: argparse.Namespace,
+    handing: Handing,
+    follower: Follower,
+) -> WaveResult:
     """The same where time or memory is learnt on the way; whoever looks after the sweep submits the later waves."""
     from slurmsweep.cli.learning import submit_in_waves
 
     if not args.mend:
         return submit_in_waves(store, wishes, wish, args.count, handing, wait=args.wait)
-    from slurmsweep.mend import minding
+    from slurmsweep.supervisor import enable as minding
 
-    before = store.fold()
+    before = store.replay()
     settings = replace(settings_of(args, wishes, _goal(store, args.count or 0)), learn=asdict(wish))
     with minding.minded(store, settings) as watch:
         told = submit_in_waves(store, wishes, wish, args.count, handing, wait=False, is_minded=True)
     minding.leave_to_supervisor(store, settings, handing.again)
     _note_minded(store)
     if args.wait:
-        _wait(store, follower, Handover((), told.trials), watch, before)
+        _wait(store, follower, SubmitResult((), told.trials), watch, before)
     return told
 
 
-def handing_document(store: SweepStore, handed: Handover, *, mends_itself: bool) -> dict[str, Any]:
+def handing_document(store: SweepStore, handed: SubmitResult, *, mends_itself: bool) -> dict[str, Any]:
     """The document of ``submit --json`` and its like, where nobody waits for the end."""
     return {
         "sweep": store.manifest.sweep_id,
@@ -120,7 +126,7 @@ def note_array(array: Submitted) -> None:
     note(f"submitted job {array.job}: {array_words(array)}")
 
 
-def note_kept_back(store: SweepStore, handover: Handover, command: str) -> None:
+def note_kept_back(store: SweepStore, handover: SubmitResult, command: str) -> None:
     """What a limit left no room for, and which ``command`` submits it; empty for the supervisor."""
     if handover.kept_back:
         later = f"`slurmsweep {command} {store.manifest.sweep_id}` submits them" if command else ""
@@ -133,12 +139,12 @@ def array_words(array: Submitted) -> str:
     return f"{array.tasks} jobs with up to {array.agents} trials each" if array.agents > 1 else f"{array.tasks} trials"
 
 
-def settings_of(args: argparse.Namespace, wishes: Wishes, goal: int | None) -> Settings:
+def settings_of(args: argparse.Namespace, wishes: SubmitOptions, goal: int | None) -> SupervisorSettings:
     """How the sweep is to mend itself, from the command line. Raises UsageError."""
-    from slurmsweep.state.mending import Settings
+    from slurmsweep.state.supervisor_files import SupervisorSettings
 
     options = {name: str(value) for name, value in (wishes.options or {}).items()}
-    return Settings(
+    return SupervisorSettings(
         template=wishes.template,
         options=options,
         width=wishes.width,
@@ -187,10 +193,12 @@ def _goal(store: SweepStore, wanted: int) -> int | None:
     if store.manifest.trials is not None:
         return None
     snapshot = look(store)
-    return len(snapshot.fold.trials) + snapshot.queued + wanted
+    return len(snapshot.view.trials) + snapshot.queued + wanted
 
 
-def _wait(store: SweepStore, follower: Follower, handed: Handover, watch: Alarms | None, before: Fold) -> None:
+def _wait(
+    store: SweepStore, follower: Follower, handed: SubmitResult, watch: WakeupJobs | None, before: SweepView
+) -> None:
     try:
         with progress(handed.trials + handed.kept_back, before) as show:
             if watch is None:
@@ -202,8 +210,10 @@ def _wait(store: SweepStore, follower: Follower, handed: Handover, watch: Alarms
         raise
 
 
-def _wait_for_supervisors(store: SweepStore, follower: Follower, watch: Alarms, show: Callable[[Fold], None]) -> None:
-    from slurmsweep.mend import minding
+def _wait_for_supervisors(
+    store: SweepStore, follower: Follower, watch: WakeupJobs, show: Callable[[SweepView], None]
+) -> None:
+    from slurmsweep.supervisor import enable as minding
 
     if not minding.wait_until_over(store, follower, watch, show):
         note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.reading import note
-from slurmsweep.launch import start
-from slurmsweep.launch.waves import carry_out, gather
-from slurmsweep.learn.walltime import Step, next_wave
-from slurmsweep.observe.snapshot import look
+from slurmsweep.control import start
+from slurmsweep.control.snapshot import look
+from slurmsweep.control.waves import carry_out, gather
 from slurmsweep.report.progress import progress
-from slurmsweep.state.foldcache import Follower
+from slurmsweep.sizing.walltime import Step, next_wave
+from slurmsweep.state.view_cache import Follower
 
 if TYPE_CHECKING:
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.backends.slurm.fit_limits import Submitted
     from slurmsweep.cli.handing import Handing
-    from slurmsweep.launch.handover import Submitted
-    from slurmsweep.launch.submit import Wishes
-    from slurmsweep.learn.walltime import Group, Learn, Wave
-    from slurmsweep.state.fold import Fold
+    from slurmsweep.sizing.walltime import Group, Learn, Wave
+    from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
 
 
 @dataclass
-class Told:
+class WaveResult:
     """What was submitted in waves.
 
     Attributes:
@@ -39,21 +39,21 @@ class Told:
 
 def submit_in_waves(  # noqa: PLR0913 - what a command line says
     store: SweepStore,
-    wishes: Wishes,
+    wishes: SubmitOptions,
     wish: Learn,
     count: int | None,
     handing: Handing,
     *,
     wait: bool,
     is_minded: bool = False,
-) -> Told:
+) -> WaveResult:
     """Submit the next wave; with ``wait`` all of them, each after the one before it has ended.
 
     Raises:
         UsageError: an option is wrong, or ``--count`` is missing.
         SchedulerError: Slurm refused, or did not answer; what was submitted stays.
     """
-    told = Told(0, is_stuck=False, document={"arrays": [], "reasons": []})
+    told = WaveResult(0, is_stuck=False, document={"arrays": [], "reasons": []})
     while count is None or told.trials < count:
         left = None if count is None else count - told.trials
         snapshot = look(store)
@@ -62,13 +62,13 @@ def submit_in_waves(  # noqa: PLR0913 - what a command line says
         if wave.step in (Step.NOTHING, Step.STUCK) or not wait:
             _say_what_is_next(store, wave, count, is_minded=is_minded)
             break
-        _wait(store, wave, jobs, snapshot.fold)
+        _wait(store, wave, jobs, snapshot.view)
         if wave.step is Step.REST:
             break
     return told
 
 
-def _carry_out(store: SweepStore, wave: Wave, wishes: Wishes, handing: Handing, told: Told) -> list[str]:
+def _carry_out(store: SweepStore, wave: Wave, wishes: SubmitOptions, handing: Handing, told: WaveResult) -> list[str]:
     """Submit the groups, and say so; the jobs to wait for."""
     for reason in wave.reasons:
         note(reason)
@@ -84,9 +84,9 @@ def _carry_out(store: SweepStore, wave: Wave, wishes: Wishes, handing: Handing, 
     return jobs
 
 
-def _wait(store: SweepStore, wave: Wave, jobs: list[str], before: Fold) -> None:
+def _wait(store: SweepStore, wave: Wave, jobs: list[str], before: SweepView) -> None:
     """Wait for what was submitted; or, where others' jobs are to be learnt from, for these."""
-    trials = sum(len(group.slots) for group in wave.groups) or wave.live
+    trials = sum(len(group.attempt_ids) for group in wave.groups) or wave.live
     waited_for = jobs or [s.job for s in before.submissions.values() if s.job]
     try:
         with progress(trials, before) as show:

@@ -7,20 +7,21 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
+from slurmsweep.backends.slurm import executor
 from slurmsweep.cli.reading import note, print_json
 from slurmsweep.cli.starting import read_draft, wishes_of
+from slurmsweep.control import create as creating
+from slurmsweep.control import start
+from slurmsweep.control.auto_resources import what_to_learn
+from slurmsweep.control.canary import CanaryUsage, run_canary
+from slurmsweep.control.forecast import SlurmsWord, ask_slurm, forecast
+from slurmsweep.control.submit import array_request
 from slurmsweep.errors import SchedulerUnavailableError
-from slurmsweep.launch import create as creating
-from slurmsweep.launch import start
-from slurmsweep.launch.canary import Used, run_canary
-from slurmsweep.launch.forecast import SlurmsWord, ask_slurm, forecast
-from slurmsweep.launch.learning import what_to_learn
-from slurmsweep.launch.submit import Wishes, array_request
 from slurmsweep.report.terminal import printable
-from slurmsweep.slurm import executor
-from slurmsweep.state.layout import Layout, root_folder, sweep_folder
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.paths import Layout, root_folder, sweep_folder
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.config import AVAILABLE
 from slurmsweep.sweepfile.secrets import without_secrets
@@ -28,8 +29,9 @@ from slurmsweep.sweepfile.secrets import without_secrets
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.launch.create import Draft
-    from slurmsweep.slurm.executor import ArrayRequest
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.backends.slurm.executor import ArrayRequest
+    from slurmsweep.control.create import Draft
 
 #: Trials in a plan for people, and in a JSON document, where nobody said how many.
 _PLAN_LIMIT = 10
@@ -88,12 +90,12 @@ def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
     called = draft.function.called_by(draft.config) if draft.function else draft.config
     config = called._replace(program=called.program or "<program>")
     params = search.parameters(config, number, _NO_ID)
-    json_file = Layout(sweep_folder(root_folder(), _NO_ID)).args_json(number, 1)
+    json_file = Layout(sweep_folder(root_folder(), _NO_ID)).args_json(AttemptId(number, 1))
     argv = command.build_argv(config, params, environ=without_secrets(os.environ), json_file=json_file)
     return {"number": number, "params": params, "argv": argv}
 
 
-def _planned_request(draft: Draft, trials: int, wishes: Wishes) -> ArrayRequest:
+def _planned_request(draft: Draft, trials: int, wishes: SubmitOptions) -> ArrayRequest:
     layout = Layout(sweep_folder(root_folder(), _NO_ID))
     store = SweepStore(layout, creating.manifest_of(draft, _NO_ID))
     return array_request(store, trials, wishes)
@@ -112,7 +114,7 @@ def _plan_text(document: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *_forecast_lines(document["forecast"]), "", "batch script:", document["sbatch"]])
 
 
-def _canary_lines(used: Used, trials: int) -> list[str]:
+def _canary_lines(used: CanaryUsage, trials: int) -> list[str]:
     """What the canary used, and what that means for all."""
     lines = [f"canary: {used.state}" + (f" ({used.cause})" if used.cause else "") + f", log in {used.log}"]
     if used.seconds is not None:

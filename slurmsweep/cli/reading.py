@@ -8,48 +8,50 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.control.snapshot import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
-from slurmsweep.observe.snapshot import Snapshot, look, look_without_slurm, stray_output
 from slurmsweep.report import tables
+from slurmsweep.report.summary import SweepSummary, status_document
 from slurmsweep.report.terminal import printable_lines, printable_log
-from slurmsweep.report.view import SweepView, status_document
-from slurmsweep.state import foldcache, layout
+from slurmsweep.state import paths as layout
+from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.mend.attending import Attendance
-    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.supervisor.status import SupervisorStatus
 
 _TABLE_LIMIT = 100
 
 
 def status(args: argparse.Namespace) -> int:
     """State, counts, jobs, best trial; of a sweep of W&B's own what Slurm says of its jobs."""
-    from slurmsweep.state.cloudsweep import is_meant
+    from slurmsweep.backends.wandb_hosted.folder import is_meant
 
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli.clouding import status as cloud_status
 
         return cloud_status(args)
-    from slurmsweep.mend.attending import attendance
+    from slurmsweep.supervisor.status import attendance
 
-    view, snapshot = open_view(args.sweep)
+    summary, snapshot = open_view(args.sweep)
     store = SweepStore.open(args.sweep)
     who = attendance(store)
     if args.json:
-        print_json(status_document(view, snapshot.jobs) | {"mending": who._asdict() if who else None})
+        print_json(status_document(summary, snapshot.jobs) | {"mending": who._asdict() if who else None})
     else:
-        print(tables.status_text(view, snapshot.jobs))
+        print(tables.status_text(summary, snapshot.jobs))
         if who:
             print(f"  mending {_attendance_words(who, args.sweep)}")
-        note_stray_output(store, snapshot.fold)
+        note_stray_output(store, snapshot.view)
     return 0
 
 
-def _attendance_words(who: Attendance, sweep: str) -> str:
+def _attendance_words(who: SupervisorStatus, sweep: str) -> str:
     """Who looks after a sweep that mends itself, and what to do where nobody does."""
     rounds = f"{who.rounds} rounds"
     trouble = f"; the last round had trouble: {who.trouble}" if who.trouble else ""
@@ -64,17 +66,17 @@ def _attendance_words(who: Attendance, sweep: str) -> str:
 
 def trials(args: argparse.Namespace) -> int:
     """One row a trial."""
-    from slurmsweep.observe.live import with_metric_so_far
+    from slurmsweep.control.live_metrics import with_metric_so_far
 
     wanted = trial_states(args.state)
-    view, _ = open_view(args.sweep)
+    summary, _ = open_view(args.sweep)
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
-    chosen = with_metric_so_far(SweepStore.open(args.sweep), view, view.trials(limit, wanted))
+    chosen = with_metric_so_far(SweepStore.open(args.sweep), summary, summary.trials(limit, wanted))
     if args.json:
         print_json([trial.to_json() for trial in chosen])
         return 0
-    print(tables.trials_table(chosen, view.manifest.config))
-    total = view.manifest.trials
+    print(tables.trials_table(chosen, summary.manifest.config))
+    total = summary.manifest.trials
     if not wanted and total is not None and len(chosen) < total:
         note(f"the first {len(chosen)} of {total} trials; --limit shows more")
     return 0
@@ -88,7 +90,7 @@ def logs(args: argparse.Namespace) -> int:
     if total is not None and args.trial >= total:
         raise NotFoundError(f"sweep {args.sweep} has trials 0 to {total - 1}: there is no trial {args.trial}")
     attempt = args.attempt or (trial.current.number if trial and trial.current else 0)
-    path = store.layout.log(args.trial, attempt)
+    path = store.layout.log(AttemptId(args.trial, attempt))
     if trial is None or not os.path.isfile(path):
         raise NotFoundError(f"trial {args.trial} has no log{f' of attempt {attempt}' if attempt else ''} yet")
     if args.path:
@@ -112,13 +114,13 @@ def _print_log(path: str) -> None:
 
 def best(args: argparse.Namespace) -> int:
     """The best finished trials."""
-    view, _ = open_view(args.sweep)
+    summary, _ = open_view(args.sweep)
     if args.pareto:
-        return _show_front(view, args)
-    config, top = view.manifest.config, args.top or 1
+        return _show_front(summary, args)
+    config, top = summary.manifest.config, args.top or 1
     if config.metric is None:
         raise UsageError("the sweep file names no metric, so no trial is best: add `metric: {name: ..., goal: ...}`")
-    ranked = view.ranked(top)
+    ranked = summary.ranked(top)
     if args.json:
         documents = [trial.to_json() for trial in ranked]
         print_json(documents if top > 1 else (documents[0] if documents else None))
@@ -127,21 +129,21 @@ def best(args: argparse.Namespace) -> int:
         print(tables.trials_table(ranked, config))
     else:
         note(f"no finished trial has a value of {config.metric.name!r} yet")
-    for words in tables.unmeasured_words(view.unmeasured(of_metric=True)):
+    for words in tables.unmeasured_words(summary.unmeasured(of_metric=True)):
         note(words)
     return 0
 
 
-def _show_front(view: SweepView, args: argparse.Namespace) -> int:
+def _show_front(summary: SweepSummary, args: argparse.Namespace) -> int:
     """The finished trials that no other one beats in all metrics of the Pareto view."""
-    config = view.manifest.config
+    config = summary.manifest.config
     if not config.extensions.pareto:
         raise UsageError(
             "the sweep file does not say which metrics to weigh against each other: add, for example, "
             "`slurmsweep: {pareto: {accuracy: maximize, latency: minimize}}`, and create the sweep with it "
-            f"(`slurmsweep create FILE --prior {view.manifest.sweep_id}` keeps what a grid has finished)"
+            f"(`slurmsweep create FILE --prior {summary.manifest.sweep_id}` keeps what a grid has finished)"
         )
-    front = view.front()
+    front = summary.front()
     shown = front.trials[: args.top]
     if args.json:
         print_json([trial.to_json() for trial in shown])
@@ -153,7 +155,7 @@ def _show_front(view: SweepView, args: argparse.Namespace) -> int:
     elif front.left_out:
         note(f"{front.left_out} finished trials lack one of {names} and are left out")
     if front.left_out:
-        for words in tables.unmeasured_words(view.unmeasured()):
+        for words in tables.unmeasured_words(summary.unmeasured()):
             note(words)
     if len(shown) < len(front.trials):
         note(f"the first {len(shown)} of {len(front.trials)} trials, by {config.extensions.pareto[0].name!r}")
@@ -209,25 +211,25 @@ def ls(args: argparse.Namespace) -> int:
     return 0
 
 
-def open_view(name: str) -> tuple[SweepView, Snapshot]:
+def open_view(name: str) -> tuple[SweepSummary, Snapshot]:
     """A sweep by its name, as :func:`view_of`."""
     store = SweepStore.open(name)
     return view_of(store, foldcache.read(store))
 
 
-def view_of(store: SweepStore, fold: Fold) -> tuple[SweepView, Snapshot]:
+def view_of(store: SweepStore, view: SweepView) -> tuple[SweepSummary, Snapshot]:
     """A sweep as it is now; where Slurm cannot be asked, as its journal says, with a note on stderr."""
     try:
-        snapshot = look(store, fold)
+        snapshot = look(store, view)
     except SchedulerUnavailableError as error:
         note(f"{error}; trials that run or ended unseen are shown as the journal last knew them")
-        snapshot = look_without_slurm(store, fold)
-    return SweepView(store.layout, store.manifest, snapshot.fold, snapshot.ended), snapshot
+        snapshot = look_without_slurm(store, view)
+    return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended), snapshot
 
 
-def note_stray_output(store: SweepStore, fold: Fold) -> None:
+def note_stray_output(store: SweepStore, view: SweepView) -> None:
     """Say where jobs that never got to a trial left their words."""
-    stray = stray_output(store, fold)
+    stray = stray_output(store, view)
     if stray:
         note(f"{len(stray)} jobs ended, or run, without a trial; the last one's output is in {stray[-1]}")
 
@@ -244,12 +246,12 @@ def note(message: str) -> None:
 
 def _sweep_row(sweep_id: str) -> dict[str, Any]:
     store = SweepStore.open(sweep_id)
-    view = SweepView(store.layout, store.manifest, foldcache.read(store), {})
-    counts = view.counts()
+    summary = SweepSummary(store.layout, store.manifest, foldcache.read(store), {})
+    counts = summary.counts()
     return {
         "id": sweep_id,
         "name": store.manifest.config.name or "",
-        "state": view.state().value,
+        "state": summary.state().value,
         "method": store.manifest.config.method,
         "trials": store.manifest.trials if store.manifest.trials is not None else "",
         "finished": counts[TrialState.FINISHED],

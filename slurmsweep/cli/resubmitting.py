@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli.handing import Handing, check_mending
 from slurmsweep.cli.reading import note, print_json, trial_states
 from slurmsweep.cli.starting import check_wishes, settle, start_agents, wishes_of
+from slurmsweep.control import start
+from slurmsweep.control.auto_resources import what_to_learn
+from slurmsweep.control.end_reasons import reasons
+from slurmsweep.control.function import ready_to_run
+from slurmsweep.control.reconcile import ReconcileResult
+from slurmsweep.control.reconcile import reconcile as reconcile_sweep
+from slurmsweep.control.resubmit import errands_of, give_back_only, plan_resubmission
+from slurmsweep.control.retry_policy import RetryPolicy
+from slurmsweep.control.snapshot import look
+from slurmsweep.control.start import Backend
 from slurmsweep.errors import UsageError
-from slurmsweep.launch import start
-from slurmsweep.launch.function import ready_to_run
-from slurmsweep.launch.learning import what_to_learn
-from slurmsweep.launch.start import Backend
-from slurmsweep.mend.rerun import Rules
-from slurmsweep.mend.resubmit import errands_of, give_back_only, plan_resubmission
-from slurmsweep.observe.reasons import reasons
-from slurmsweep.observe.reconcile import Settled
-from slurmsweep.observe.reconcile import reconcile as reconcile_sweep
-from slurmsweep.observe.snapshot import look
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from slurmsweep.launch.submit import Wishes
-    from slurmsweep.learn.walltime import Learn
-    from slurmsweep.mend.rerun import Plan
-    from slurmsweep.state.head import Slot
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.control.retry_policy import RetryPlan
+    from slurmsweep.sizing.walltime import Learn
     from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.tail import AttemptId
 
 
 def resubmit(args: argparse.Namespace) -> int:
@@ -59,18 +59,18 @@ def reconcile(args: argparse.Namespace) -> int:
     store = SweepStore.open_to_run(args.sweep)
     if args.dry_run:
         snapshot = look(store)
-        return _show_ends(args, snapshot.ended, reasons(snapshot.fold))
+        return _show_ends(args, snapshot.ended, reasons(snapshot.view))
     settled = reconcile_sweep(store)
-    fold = store.fold()
-    ended = {slot: fold.attempt(slot).outcome for slot in settled.ended}
-    explained = {slot: fold.attempt(slot).outcome for slot in settled.explained}
+    view = store.replay()
+    ended = {attempt_id: view.attempt(attempt_id).outcome for attempt_id in settled.ended}
+    explained = {attempt_id: view.attempt(attempt_id).outcome for attempt_id in settled.explained}
     code = _show_ends(args, ended, explained, settled)
-    for slot, reason in settled.unknown.items():
-        note(f"trial {slot.trial}, attempt {slot.attempt}: left alone, it may be running ({reason})")
+    for attempt_id, reason in settled.unknown.items():
+        note(f"trial {attempt_id.trial}, attempt {attempt_id.attempt}: left alone, it may be running ({reason})")
     return code
 
 
-def rules_of(args: argparse.Namespace) -> Rules:
+def rules_of(args: argparse.Namespace) -> RetryPolicy:
     """What deserves another attempt, by the command line. Raises UsageError."""
     states = trial_states(args.state)
     if states & {TrialState.FINISHED, TrialState.RUNNING, TrialState.PENDING}:
@@ -80,7 +80,7 @@ def rules_of(args: argparse.Namespace) -> Rules:
     for name, factor in (("--time-factor", args.time_factor), ("--mem-factor", args.mem_factor)):
         if factor < 1:
             raise UsageError(f"{name} {factor:g}: less than before would end them again; use 1 or more")
-    return Rules(
+    return RetryPolicy(
         states=frozenset(states),
         causes=frozenset(args.cause or ()),
         trials=None if args.trials is None else frozenset(args.trials),
@@ -91,12 +91,14 @@ def rules_of(args: argparse.Namespace) -> Rules:
     )
 
 
-def _run_here(store: SweepStore, plan: Plan, wishes: Wishes, args: argparse.Namespace) -> int:
-    slots = give_back_only(store, plan.slots)
-    return start_agents(store, Backend.LOCAL, wishes, args, _count(store, plan, len(slots)), Handing())
+def _run_here(store: SweepStore, plan: RetryPlan, wishes: SubmitOptions, args: argparse.Namespace) -> int:
+    attempt_ids = give_back_only(store, plan.attempt_ids)
+    return start_agents(store, Backend.LOCAL, wishes, args, _count(store, plan, len(attempt_ids)), Handing())
 
 
-def _submit(store: SweepStore, plan: Plan, wishes: Wishes, wish: Learn | None, args: argparse.Namespace) -> int:
+def _submit(
+    store: SweepStore, plan: RetryPlan, wishes: SubmitOptions, wish: Learn | None, args: argparse.Namespace
+) -> int:
     own, again = errands_of(plan, wishes)
     handing = Handing(tuple(own), again, takes_up=bool(plan.groups), command="resubmit", learn=wish)
     count = _count(store, plan, len(again))
@@ -108,12 +110,12 @@ def _submit(store: SweepStore, plan: Plan, wishes: Wishes, wish: Learn | None, a
 
 def _note_others(store: SweepStore) -> None:
     """Trials that are not run again but for the first time are submitted in waves, which is another command's work."""
-    others = start.unclaimed(store, store.fold())
+    others = start.unclaimed(store, store.replay())
     if others:
         note(f"{others} trials wait for a first attempt: `slurmsweep submit {store.manifest.sweep_id} --time auto`")
 
 
-def _count(store: SweepStore, plan: Plan, again: int) -> int | None:
+def _count(store: SweepStore, plan: RetryPlan, again: int) -> int | None:
     """Agents to start for trials that are run again with what is asked anyway; None for those and all that is open.
 
     Where some were chosen, or the search has no end, nothing beyond them is started.
@@ -121,11 +123,11 @@ def _count(store: SweepStore, plan: Plan, again: int) -> int | None:
     return again if plan.assigned or store.manifest.trials is None else None
 
 
-def _say(plan: Plan, *, dry_run: bool) -> None:
+def _say(plan: RetryPlan, *, dry_run: bool) -> None:
     verb = "would be run again" if dry_run else "to be run again"
-    for given, slots in plan.groups.items():
-        named = _numbers([slot.trial for slot in slots])
-        causes = sorted({plan.whys[slot.trial].partition(" with ")[0] for slot in slots})
+    for given, attempt_ids in plan.groups.items():
+        named = _numbers([attempt_id.trial for attempt_id in attempt_ids])
+        causes = sorted({plan.whys[attempt_id.trial].partition(" with ")[0] for attempt_id in attempt_ids})
         beside = f", {given}" if str(given) else ""
         note(f"{verb}: trials {named} ({', '.join(causes)}){beside}")
     for line in (*plan.left_words(), *plan.remarks):
@@ -136,23 +138,26 @@ def _say(plan: Plan, *, dry_run: bool) -> None:
 
 def _show_ends(
     args: argparse.Namespace,
-    ended: Mapping[Slot, Outcome | None],
-    explained: Mapping[Slot, Outcome | None],
-    settled: Settled | None = None,
+    ended: Mapping[AttemptId, Outcome | None],
+    explained: Mapping[AttemptId, Outcome | None],
+    settled: ReconcileResult | None = None,
 ) -> int:
     voided = settled.voided if settled else ()
     if args.json:
         rows = [
-            {"trial": slot.trial, "attempt": slot.attempt, **(outcome.to_json() if outcome else {})}
-            for slot, outcome in {**ended, **explained}.items()
+            {"trial": attempt_id.trial, "attempt": attempt_id.attempt, **(outcome.to_json() if outcome else {})}
+            for attempt_id, outcome in {**ended, **explained}.items()
         ]
         print_json({"ended": rows, "voided": [{"trial": s.trial, "attempt": s.attempt} for s in voided]})
         return 0
-    for slot, outcome in {**ended, **explained}.items():
+    for attempt_id, outcome in {**ended, **explained}.items():
         if outcome:
-            note(f"trial {slot.trial}, attempt {slot.attempt}: {outcome.state} ({outcome.cause or 'no cause known'})")
-    for slot in voided:
-        note(f"trial {slot.trial}, attempt {slot.attempt}: was never started, and may be claimed again")
+            note(
+                f"trial {attempt_id.trial}, attempt {attempt_id.attempt}: {outcome.state} "
+                f"({outcome.cause or 'no cause known'})"
+            )
+    for attempt_id in voided:
+        note(f"trial {attempt_id.trial}, attempt {attempt_id.attempt}: was never started, and may be claimed again")
     if not (ended or explained or voided):
         note("the journal knows everything that Slurm and the folders know")
     return 0

@@ -6,6 +6,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.slurm import executor
+from slurmsweep.backends.slurm.fit_limits import SubmitResult
 from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.handing import (
     Handing,
@@ -16,30 +19,28 @@ from slurmsweep.cli.handing import (
     submit_waves_and_say,
 )
 from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json, view_of
+from slurmsweep.control import create as creating
+from slurmsweep.control import start
+from slurmsweep.control.auto_resources import what_to_learn
+from slurmsweep.control.snapshot import look
+from slurmsweep.control.start import Backend
+from slurmsweep.control.submit import JobBatch, array_request, job_options, recover_submissions
 from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
-from slurmsweep.launch import create as creating
-from slurmsweep.launch import start
-from slurmsweep.launch.handover import Handover
-from slurmsweep.launch.learning import what_to_learn
-from slurmsweep.launch.start import Backend
-from slurmsweep.launch.submit import Errand, Wishes, array_request, job_options, recover_submissions
-from slurmsweep.observe.snapshot import look
 from slurmsweep.report import tables
 from slurmsweep.report.progress import progress
-from slurmsweep.report.view import status_document
-from slurmsweep.slurm import executor
-from slurmsweep.state.foldcache import Follower
-from slurmsweep.state.head import Slot
+from slurmsweep.report.summary import status_document
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.view_cache import Follower
 from slurmsweep.sweepfile import yaml12
 
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.launch.create import Draft
-    from slurmsweep.learn.walltime import Learn
-    from slurmsweep.state.fold import Fold
+    from slurmsweep.control.create import Draft
+    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     check_mending(args, backend)
     wishes, wish = what_to_learn(wishes_of(args), args.canaries)
     if _is_sweep(args.file):
-        from slurmsweep.launch.function import ready_to_run
+        from slurmsweep.control.function import ready_to_run
 
         store = SweepStore.open_to_run(args.file)
         check_wishes(backend, wishes, store.manifest.config)
@@ -89,7 +90,7 @@ def create(args: argparse.Namespace) -> int:
     if args.shared:
         _note_closed_folders(store.layout.folder)
     if prior:
-        from slurmsweep.launch.prior import adopt
+        from slurmsweep.control.prior import adopt
 
         known = adopt(store, prior, args.trials)
         elsewhere = (
@@ -113,13 +114,13 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
     """The content of a new sweep file around trials of ``--from``."""
     if args.file or args.prior or (args.top is None) == (args.trials is None):
         raise UsageError("--from SWEEP stands without a sweep file, and with one of --trials LIST and --top N")
-    from slurmsweep.launch.prior import best_trials, narrowed
+    from slurmsweep.control.prior import best_trials, narrowed
 
-    view, _ = open_view(args.origin)
+    summary, _ = open_view(args.origin)
     trials = args.trials or best_trials(
-        view.manifest.config, [trial.number for trial in view.ranked(args.top)], args.top
+        summary.manifest.config, [trial.number for trial in summary.ranked(args.top)], args.top
     )
-    total = view.manifest.trials
+    total = summary.manifest.trials
     beyond = [number for number in trials if total is not None and number >= total]
     if beyond:
         raise NotFoundError(f"sweep {args.origin} has trials 0 to {(total or 1) - 1}: there is no trial {beyond[0]}")
@@ -128,8 +129,8 @@ def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
 
 def submit(args: argparse.Namespace) -> int:
     """Submit agents to Slurm."""
-    from slurmsweep.launch.function import ready_to_run
-    from slurmsweep.state.cloudsweep import is_meant
+    from slurmsweep.backends.wandb_hosted.folder import is_meant
+    from slurmsweep.control.function import ready_to_run
 
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli.clouding import submit as submit_cloud
@@ -142,7 +143,7 @@ def submit(args: argparse.Namespace) -> int:
     backend = start.choose_backend("slurm")
     check_mending(args, backend)
     store = SweepStore.open_to_run(args.sweep)
-    word = store.fold().word
+    word = store.replay().word
     if word is not None:
         raise UsageError(f"sweep {args.sweep} is {word}: `slurmsweep resume {args.sweep}` takes it up again")
     wishes, wish = what_to_learn(wishes_of(args), args.canaries)
@@ -156,10 +157,10 @@ def submit(args: argparse.Namespace) -> int:
 
 def _show_script(args: argparse.Namespace) -> int:
     """The batch script of the array that ``submit`` would hand to Slurm; its name carries a token made for each."""
-    from slurmsweep.launch.function import ready_to_run
+    from slurmsweep.control.function import ready_to_run
 
     store = ready_to_run(SweepStore.open(args.sweep), args.function, keep=False)
-    tasks = start.agents_wanted(store, store.fold(), args.count)
+    tasks = start.agents_wanted(store, store.replay(), args.count)
     if tasks == 0:
         note("nothing to start: every trial has been claimed")
         if args.json:
@@ -189,7 +190,7 @@ def _create(draft: Draft, *, shared: bool = False) -> SweepStore:
     return store
 
 
-def check_wishes(backend: Backend, wishes: Wishes, config: SweepConfig) -> None:
+def check_wishes(backend: Backend, wishes: SubmitOptions, config: SweepConfig) -> None:
     """Refuse wrong options before anything is made or given back."""
     if backend is Backend.SLURM:
         job_options(wishes, config)
@@ -200,13 +201,15 @@ def _take_up_again(store: SweepStore, backend: Backend) -> Handing:
 
     Local agents find what is given back; Slurm is asked first, and where it refuses the sweep is what it was.
     """
-    from slurmsweep.observe.reconcile import give_back, may_run_again
+    from slurmsweep.control.reconcile import give_back, may_run_again
 
     settle(store)
     if backend is Backend.LOCAL:
         give_back(store, _was_cut_off, why="run")
         return Handing()
-    again = [Slot(trial.number, trial.newest + 1) for trial in may_run_again(store.fold()) if _was_cut_off(trial)]
+    again = [
+        AttemptId(trial.number, trial.newest + 1) for trial in may_run_again(store.replay()) if _was_cut_off(trial)
+    ]
     return Handing(again=tuple(again), takes_up=True, command="run")
 
 
@@ -216,15 +219,20 @@ def _was_cut_off(trial: Trial) -> bool:
 
 def settle(store: SweepStore) -> None:
     """Bring the journal up to date and say what nobody can tell."""
-    from slurmsweep.observe.reconcile import reconcile
+    from slurmsweep.control.reconcile import reconcile
 
     recover_submissions(store)
-    for slot, reason in reconcile(store).unknown.items():
-        note(f"trial {slot.trial}, attempt {slot.attempt}: left alone, it may be running ({reason})")
+    for attempt_id, reason in reconcile(store).unknown.items():
+        note(f"trial {attempt_id.trial}, attempt {attempt_id.attempt}: left alone, it may be running ({reason})")
 
 
 def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
-    store: SweepStore, backend: Backend, wishes: Wishes, args: argparse.Namespace, count: int | None, handing: Handing
+    store: SweepStore,
+    backend: Backend,
+    wishes: SubmitOptions,
+    args: argparse.Namespace,
+    count: int | None,
+    handing: Handing,
 ) -> int:
     """Start agents and, where that was asked for, wait and show the results; the exit code.
 
@@ -237,19 +245,19 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
         handing: what goes to Slurm beside them.
     """
     snapshot, follower = look(store), Follower(store)
-    wanted = start.agents_wanted(store, snapshot.fold, count, snapshot.queued)
+    wanted = start.agents_wanted(store, snapshot.view, count, snapshot.queued)
     wanted += len(handing.again) if count is None else 0
     handing = _with_agents(handing, wishes, wanted)
     if handing.takes_up and not handing.errands:
-        from slurmsweep.observe.reconcile import give_back
+        from slurmsweep.control.reconcile import give_back
 
         give_back(store, lambda _: False, why="run")  # jobs that wait already find the sweep running
-    handed = Handover(())
+    handed = SubmitResult(())
     if wanted == 0 and not handing.errands and not args.mend:
         waiting = f"{snapshot.queued} jobs wait in Slurm" if snapshot.queued else "every trial has been claimed"
         note(f"nothing to start: {waiting}")
     elif backend is Backend.LOCAL:
-        wanted = start.no_more_than_open(store, snapshot.fold, wanted)
+        wanted = start.no_more_than_open(store, snapshot.view, wanted)
         _run_here(store, wanted, args.jobs or start.default_jobs())
     else:
         handed = submit_and_say(store, handing, wishes, args, follower)
@@ -258,56 +266,58 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
         if args.json:
             print_json(handing_document(store, handed, mends_itself=args.mend))
         return 0
-    expected = snapshot.fold.counts().get(TrialState.FINISHED, 0) + wanted
+    expected = snapshot.view.counts().get(TrialState.FINISHED, 0) + wanted
     return _show_result(store, follower.refresh(), args, expected)
 
 
-def _with_agents(handing: Handing, wishes: Wishes, wanted: int) -> Handing:
+def _with_agents(handing: Handing, wishes: SubmitOptions, wanted: int) -> Handing:
     """Agents that take whatever is open come last."""
     if not wanted:
         return handing
-    return handing._replace(errands=(*handing.errands, Errand(wishes, wanted, again=handing.again[:wanted])))
+    return handing._replace(errands=(*handing.errands, JobBatch(wishes, wanted, again=handing.again[:wanted])))
 
 
-def _start_in_waves(store: SweepStore, wishes: Wishes, wish: Learn, args: argparse.Namespace, handing: Handing) -> int:
+def _start_in_waves(
+    store: SweepStore, wishes: SubmitOptions, wish: Learn, args: argparse.Namespace, handing: Handing
+) -> int:
     """The same where time or memory is learnt on the way."""
-    before, follower = store.fold().counts().get(TrialState.FINISHED, 0), Follower(store)
+    before, follower = store.replay().counts().get(TrialState.FINISHED, 0), Follower(store)
     told = submit_waves_and_say(store, wishes, wish, args, handing, follower)
     if args.wait:
         return _show_result(store, follower.refresh(), args, before + told.trials) or int(told.is_stuck)
     if args.json:
-        print_json(handing_document(store, Handover(()), mends_itself=args.mend) | told.document)
+        print_json(handing_document(store, SubmitResult(()), mends_itself=args.mend) | told.document)
     return int(told.is_stuck)
 
 
 def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
-    from slurmsweep.launch.local import run_local
+    from slurmsweep.backends.local import run_local
 
     try:
-        with progress(wanted, store.fold()) as show:
+        with progress(wanted, store.replay()) as show:
             run_local(store, wanted, jobs, show)
     except KeyboardInterrupt:
         note(f"stopped; `slurmsweep run {store.manifest.sweep_id}` goes on where it was")
         raise
 
 
-def _show_result(store: SweepStore, fold: Fold, args: argparse.Namespace, expected: int) -> int:
+def _show_result(store: SweepStore, view: SweepView, args: argparse.Namespace, expected: int) -> int:
     """The table of results and the best trial; 1 unless as many trials finished as were ``expected``."""
-    from slurmsweep.observe.live import with_metric_so_far
+    from slurmsweep.control.live_metrics import with_metric_so_far
 
-    view, snapshot = view_of(store, fold)
+    summary, snapshot = view_of(store, view)
     if args.json:
-        print_json(status_document(view, snapshot.jobs))
+        print_json(status_document(summary, snapshot.jobs))
     else:
-        shown = view.ranked(_RESULT_ROWS) or with_metric_so_far(store, view, view.trials(limit=_RESULT_ROWS))
-        print(tables.trials_table(shown, view.manifest.config))
-        print(tables.status_text(view, snapshot.jobs))
-    note_stray_output(store, snapshot.fold)
-    if snapshot.fold.submissions:
+        shown = summary.ranked(_RESULT_ROWS) or with_metric_so_far(store, summary, summary.trials(limit=_RESULT_ROWS))
+        print(tables.trials_table(shown, summary.manifest.config))
+        print(tables.status_text(summary, snapshot.jobs))
+    note_stray_output(store, snapshot.view)
+    if snapshot.view.submissions:
         from slurmsweep.cli.efficiency import note_efficiency
 
         note_efficiency(store, snapshot)
-    counts = view.counts()
+    counts = summary.counts()
     unfinished = {state: n for state, n in counts.items() if n and state is not TrialState.FINISHED}
     if counts[TrialState.FINISHED] >= expected:
         return 0
@@ -317,9 +327,9 @@ def _show_result(store: SweepStore, fold: Fold, args: argparse.Namespace, expect
     return 1
 
 
-def wishes_of(args: argparse.Namespace) -> Wishes:
+def wishes_of(args: argparse.Namespace) -> SubmitOptions:
     """What the command line asks of Slurm. Raises UsageError."""
-    return Wishes(args.template, options_of(args), args.width)
+    return SubmitOptions(args.template, options_of(args), args.width)
 
 
 def options_of(args: argparse.Namespace) -> dict[str, str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurmsweep.cli.reading import note, print_json, trial_states
-from slurmsweep.launch import delete as deleting
-from slurmsweep.launch import orders
-from slurmsweep.launch.delete import Choice, chosen_slots
-from slurmsweep.mend.minding import take_up
+from slurmsweep.control import delete as deleting
+from slurmsweep.control import orders
+from slurmsweep.control.delete import Choice, chosen_slots
 from slurmsweep.state.store import SweepStore
+from slurmsweep.supervisor.enable import take_up
 
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.launch.orders import Ordered
+    from slurmsweep.control.orders import Ordered
 
 
 def pause(args: argparse.Namespace) -> int:
@@ -48,13 +48,17 @@ def delete(args: argparse.Namespace) -> int:
     """Let the points of chosen trials be run again."""
     store = SweepStore.open_to_run(args.sweep)
     choice = Choice(frozenset(args.trials or ()), frozenset(trial_states(args.state)))
-    slots = chosen_slots(store, store.fold(), choice) if args.dry_run else deleting.delete(store, choice)
+    attempt_ids = chosen_slots(store, store.replay(), choice) if args.dry_run else deleting.delete(store, choice)
     if args.json:
-        print_json([{"trial": slot.trial, "attempt": slot.attempt} for slot in slots])
+        print_json([{"trial": attempt_id.trial, "attempt": attempt_id.attempt} for attempt_id in attempt_ids])
         return 0
     verb = "would be deleted" if args.dry_run else "deleted, so that their points are run again"
-    note(f"trials {', '.join(str(slot.trial) for slot in slots)}: {verb}" if slots else "no trial to delete")
-    if slots and not args.dry_run:
+    note(
+        f"trials {', '.join(str(attempt_id.trial) for attempt_id in attempt_ids)}: {verb}"
+        if attempt_ids
+        else "no trial to delete"
+    )
+    if attempt_ids and not args.dry_run:
         note(f"`slurmsweep resume {args.sweep}` where the sweep was stopped, then `slurmsweep run {args.sweep}`")
     return 0
 

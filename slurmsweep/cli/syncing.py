@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli.reading import note, print_json, trial_states
 from slurmsweep.report.progress import steps
-from slurmsweep.state import foldcache
+from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sync.upload import Result, find, upload

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.slurm.template import builtin_templates, load_template
 from slurmsweep.cli.reading import note, print_json
 from slurmsweep.report.terminal import printable
-from slurmsweep.slurm.template import builtin_templates, load_template
 
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.slurm.template import Template
+    from slurmsweep.backends.slurm.template import Template
 
 
 def templates(args: argparse.Namespace) -> int:

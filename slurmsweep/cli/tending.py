@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli.handing import settings_of
 from slurmsweep.cli.reading import note, print_json
 from slurmsweep.cli.starting import options_of, wishes_of
+from slurmsweep.control.change_jobs import change_waiting
+from slurmsweep.control.function import ready_to_run
 from slurmsweep.errors import SchedulerError
-from slurmsweep.launch.function import ready_to_run
-from slurmsweep.launch.setting import change_waiting
-from slurmsweep.mend import rounds as mending
-from slurmsweep.state.mending import Mending, Settings
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
+from slurmsweep.supervisor import rounds as mending
 
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.launch.setting import ArrayChange
+    from slurmsweep.control.change_jobs import ArrayChange
 
 
 def change(args: argparse.Namespace) -> int:
@@ -45,13 +45,13 @@ def mend(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(args: argparse.Namespace, store: SweepStore) -> Settings:
+def _settings(args: argparse.Namespace, store: SweepStore) -> SupervisorSettings:
     """As asked for before, unless the command line says otherwise."""
-    files = Mending(store.layout, store.access)
+    files = SupervisorFiles(store.layout, store.access)
     known = files.settings()
     goal = known.goal if known else None
     asked = settings_of(args, wishes_of(args), goal)
-    if known and asked == Settings(goal=goal):
+    if known and asked == SupervisorSettings(goal=goal):
         return known
     files.ask_for(asked)
     return asked

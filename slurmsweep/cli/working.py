@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from slurmsweep.agent.agent import run_agent
+from slurmsweep.agents.agent import run_agent
 from slurmsweep.errors import UsageError
 from slurmsweep.state.store import SweepStore
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def agent(args: argparse.Namespace) -> int:
     """Claim and run trials, side by side in several processes where that was asked for; the trial's exit code."""
     if args.seats:
-        from slurmsweep.agent.seats import run_seats
+        from slurmsweep.agents.packed import run_seats
 
         return run_seats(args.seats, os.environ, lambda environ: _run(args, environ))
     return _run(args, os.environ)
@@ -28,16 +28,16 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """One agent: ours, or W&B's where the sweep is W&B's."""
     function = args.function
     if args.sweep.count("/") == 2:  # a path of ours in a job script is absolute, and has more
-        from slurmsweep.state import cloudsweep
+        from slurmsweep.backends.wandb_hosted import folder as cloudsweep
 
         if cloudsweep.is_meant(args.sweep):
             refuse_function(function)
-            from slurmsweep.agent.cloud import run_cloud_agent
+            from slurmsweep.backends.wandb_hosted.agent import run_cloud_agent
 
             return run_cloud_agent(cloudsweep.parse(args.sweep, environ), args.count, environ, _say)
     store = SweepStore.open_to_run(args.sweep)
     if function or not store.manifest.can_run:
-        from slurmsweep.launch.function import ready_to_run
+        from slurmsweep.control.function import ready_to_run
 
         store = ready_to_run(store, function)
     return run_agent(store, args.count, environ, _say)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from slurmsweep.client.aggregates import Metric
+    from slurmsweep.client.aggregates import MetricDefinition
 
 #: wandb's name for it.
 Error = SlurmsweepError
@@ -49,7 +49,7 @@ def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = 
     current().log(data, step, commit)
 
 
-def define_metric(name: str, step_metric: str | Metric | None = None, **named: Any) -> Metric:
+def define_metric(name: str, step_metric: str | MetricDefinition | None = None, **named: Any) -> MetricDefinition:
     """Choose what the summary keeps: :meth:`Run.define_metric`."""
     return current().define_metric(name, step_metric, **named)
 

@@ -39,7 +39,7 @@ class Summary(dict[str, Any]):
 
 
 @dataclass
-class Metric:
+class MetricDefinition:
     """What :meth:`Run.define_metric` said of one name, or of all names with a beginning.
 
     Attributes:
@@ -64,11 +64,11 @@ class Definitions:
     """
 
     def __init__(self) -> None:
-        self._exact: dict[str, Metric] = {}
-        self._beginnings: dict[str, Metric] = {}
-        self._found: dict[str, Metric | None] = {}
+        self._exact: dict[str, MetricDefinition] = {}
+        self._beginnings: dict[str, MetricDefinition] = {}
+        self._found: dict[str, MetricDefinition | None] = {}
 
-    def add(self, metric: Metric, *, overwrite: bool) -> Metric:
+    def add(self, metric: MetricDefinition, *, overwrite: bool) -> MetricDefinition:
         """Define a metric; of one that is defined already the words are added to, unless it is to be overwritten.
 
         Raises:
@@ -87,7 +87,7 @@ class Definitions:
         known.goal = metric.goal or known.goal
         return known
 
-    def of(self, name: str) -> Metric | None:
+    def of(self, name: str) -> MetricDefinition | None:
         """What was said of a name; None where nothing was."""
         if name not in self._found:
             fitting = [stem for stem in self._beginnings if name.startswith(stem[:-1])]
@@ -150,7 +150,7 @@ class Aggregates:
         return max(before, value) if largest else min(before, value)
 
 
-def _check(metric: Metric) -> None:
+def _check(metric: MetricDefinition) -> None:
     if not metric.name:
         raise UsageError("define_metric: the name is empty")
     if "*" in metric.name[:-1]:

@@ -15,7 +15,7 @@ from slurmsweep.client.values import warn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: ``state/layout.py`` knows the name too.
+#: ``state/paths.py`` knows the name too.
 NAME = "history.jsonl"
 
 

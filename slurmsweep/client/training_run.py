@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.client.aggregates import Aggregates, Definitions, Metric, Summary
+from slurmsweep.client.aggregates import Aggregates, Definitions, MetricDefinition, Summary
 from slurmsweep.client.folders import make_like_parent
 from slurmsweep.client.history import History, rank
 from slurmsweep.client.values import plain, warn
@@ -167,13 +167,13 @@ class Run:
     def define_metric(
         self,
         name: str,
-        step_metric: str | Metric | None = None,
+        step_metric: str | MetricDefinition | None = None,
         step_sync: bool | None = None,
         hidden: bool | None = None,
         summary: str | None = None,
         overwrite: bool | None = None,
         goal: str | None = None,
-    ) -> Metric:
+    ) -> MetricDefinition:
         """Choose what the summary keeps of a metric, and over what it is drawn, as ``wandb.Run.define_metric``.
 
         With words the summary has a mapping of them: ``{"loss": {"min": 0.1, "max": 2.0}}``.
@@ -192,12 +192,12 @@ class Run:
             TypeError: the name is no text.
             UsageError: one of them cannot be meant.
         """
-        over = step_metric.name if isinstance(step_metric, Metric) else step_metric
+        over = step_metric.name if isinstance(step_metric, MetricDefinition) else step_metric
         words = [word.strip().lower() for word in summary.split(",")] if summary else []
         if not isinstance(name, str):
             raise TypeError(f"define_metric takes the name of a metric, not {type(name).__name__}")
         with self._lock:
-            metric = Metric(name, over, step_sync is not False, words, goal)
+            metric = MetricDefinition(name, over, step_sync is not False, words, goal)
             return self._definitions.add(metric, overwrite=bool(overwrite))
 
     def log_code(

@@ -13,16 +13,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.slurm import commands
 from slurmsweep.doctor.probe import ROUNDS
 from slurmsweep.errors import SchedulerUnavailableError, StateUnwritableError
-from slurmsweep.slurm import commands
 from slurmsweep.state import filesystem
 from slurmsweep.state.filesystem import Fitness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slurmsweep.slurm.site import Site
+    from slurmsweep.backends.slurm.site import Site
 
 _GIB = 1 << 30
 #: Free bytes and files below which a sweep of a thousand trials may not fit, and below which hardly any does.
@@ -44,7 +44,7 @@ _LOCAL_PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line of the doctor's.
 
     Attributes:
@@ -64,78 +64,78 @@ class Finding:
         return {"fitness": self.fitness.value, "subject": self.subject, "why": self.why, "advice": self.advice}
 
 
-def look_at_folder(folder: str, *, cluster: bool) -> list[Finding]:
+def look_at_folder(folder: str, *, cluster: bool) -> list[CheckResult]:
     """What the mount table and the filesystem say of an existing folder."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         mount = filesystem.mount_of(os.path.realpath(folder), file.read())
     findings = []
     if mount:
         said = filesystem.opinion(mount, cluster=cluster)
-        findings.append(Finding(said.fitness, "filesystem", said.why, said.advice))
+        findings.append(CheckResult(said.fitness, "filesystem", said.why, said.advice))
     if os.stat(folder).st_mode & 0o002:
         why = f"{folder} is writable by everybody: others could put their own sweep there"
-        findings.append(Finding(Fitness.WARN, "permissions", why, f"chmod o-w {folder}"))
+        findings.append(CheckResult(Fitness.WARN, "permissions", why, f"chmod o-w {folder}"))
     status = os.statvfs(folder)
     return [*findings, _judge_bytes(status.f_bavail * status.f_frsize), _judge_files(status.f_files, status.f_favail)]
 
 
-def _judge_bytes(free: int) -> Finding:
+def _judge_bytes(free: int) -> CheckResult:
     why = f"{free / _GIB:.1f} GiB free (quotas are not asked)"
     if free < _NO_BYTES:
-        return Finding(Fitness.BAD, "space", why, "free some, or choose another folder by WANDB_DIR")
+        return CheckResult(Fitness.BAD, "space", why, "free some, or choose another folder by WANDB_DIR")
     if free < _TIGHT_BYTES:
-        return Finding(
+        return CheckResult(
             Fitness.WARN, "space", why, "checkpoints and logs may fill it: see `plan` for what a sweep needs"
         )
-    return Finding(Fitness.GOOD, "space", why)
+    return CheckResult(Fitness.GOOD, "space", why)
 
 
-def _judge_files(total: int, free: int) -> Finding:
+def _judge_files(total: int, free: int) -> CheckResult:
     if total == 0:
-        return Finding(Fitness.GOOD, "files", "this filesystem names no limit of files")
+        return CheckResult(Fitness.GOOD, "files", "this filesystem names no limit of files")
     why = f"{free:,} more files fit; a finished trial has at most six"
     if free < _NO_FILES:
-        return Finding(Fitness.BAD, "files", why, "remove some, or choose another folder by WANDB_DIR")
+        return CheckResult(Fitness.BAD, "files", why, "remove some, or choose another folder by WANDB_DIR")
     if free < _TIGHT_FILES:
-        return Finding(Fitness.WARN, "files", why, "see `plan` for how many a sweep makes")
-    return Finding(Fitness.GOOD, "files", why)
+        return CheckResult(Fitness.WARN, "files", why, "see `plan` for how many a sweep makes")
+    return CheckResult(Fitness.GOOD, "files", why)
 
 
-def judge_site(seen: Site) -> list[Finding]:
+def judge_site(seen: Site) -> list[CheckResult]:
     """What to think of a cluster."""
     if "sbatch" in seen.missing:
         why = "there is no sbatch here: sweeps run on this machine alone"
-        return [Finding(Fitness.WARN, "slurm", why, "for a cluster, run this on its login node")]
+        return [CheckResult(Fitness.WARN, "slurm", why, "for a cluster, run this on its login node")]
     findings = [_judge_controller(seen)]
     return findings if seen.silent else [*findings, _judge_accounting(seen), _judge_limits(seen)]
 
 
-def _judge_controller(seen: Site) -> Finding:
+def _judge_controller(seen: Site) -> CheckResult:
     if seen.silent:
-        return Finding(
+        return CheckResult(
             Fitness.BAD, "slurm", seen.silent, "ask the administrators: is slurmctld up, is slurm.conf here?"
         )
     if seen.missing:
-        return Finding(
+        return CheckResult(
             Fitness.BAD, "slurm", f"not installed: {', '.join(seen.missing)}", "install Slurm's client programs"
         )
-    return Finding(Fitness.GOOD, "slurm", f"version {seen.version}, the controller answers")
+    return CheckResult(Fitness.GOOD, "slurm", f"version {seen.version}, the controller answers")
 
 
-def _judge_accounting(seen: Site) -> Finding:
+def _judge_accounting(seen: Site) -> CheckResult:
     if seen.accounting == "on":
-        return Finding(Fitness.GOOD, "accounting", "on: why a job ended can be asked later")
+        return CheckResult(Fitness.GOOD, "accounting", "on: why a job ended can be asked later")
     advice = "run `status` or `resubmit` soon after jobs end: Slurm forgets them after MinJobAge"
-    return Finding(Fitness.WARN, "accounting", seen.accounting, advice)
+    return CheckResult(Fitness.WARN, "accounting", seen.accounting, advice)
 
 
-def _judge_limits(seen: Site) -> Finding:
+def _judge_limits(seen: Site) -> CheckResult:
     jobs = f", {seen.max_job_count:,} jobs of all users" if seen.max_job_count else ""
     why = f"arrays of up to {seen.max_array_size:,} jobs{jobs}"
     if seen.submit_limit is None:
-        return Finding(Fitness.GOOD, "limits", f"{why}; no limit of submitted jobs is set for you")
+        return CheckResult(Fitness.GOOD, "limits", f"{why}; no limit of submitted jobs is set for you")
     why = f"{why}; you may have {seen.submit_limit:,} jobs submitted"
-    return Finding(Fitness.WARN, "limits", why, f"submit at most so many at a time: --count {seen.submit_limit}")
+    return CheckResult(Fitness.WARN, "limits", why, f"submit at most so many at a time: --count {seen.submit_limit}")
 
 
 def try_out_here(folder: str) -> list[dict[str, Any]]:
@@ -199,12 +199,12 @@ def _wait_for_nodes(place: str, nodes: int, job: str, patience: float) -> list[d
     return seen
 
 
-def judge_trial(seen: list[dict[str, Any]]) -> list[Finding]:
+def judge_trial(seen: list[dict[str, Any]]) -> list[CheckResult]:
     """What to think of what the processes saw."""
     broken = [f"{one['host']}: {one['error']}" for one in seen if "error" in one]
     if broken:
         advice = "they must see each other's files within seconds: is it the same filesystem on all of them?"
-        return [Finding(Fitness.BAD, "tried", "; ".join(broken), advice)]
+        return [CheckResult(Fitness.BAD, "tried", "; ".join(broken), advice)]
     hosts = sorted({one["host"] for one in seen})
     where = " and ".join(hosts) if len(hosts) > 1 else f"{len(seen)} processes on {hosts[0]}"
     return [
@@ -216,62 +216,62 @@ def judge_trial(seen: list[dict[str, Any]]) -> list[Finding]:
     ]
 
 
-def _judge_mkdir(seen: list[dict[str, Any]], where: str) -> Finding:
+def _judge_mkdir(seen: list[dict[str, Any]], where: str) -> CheckResult:
     made = sum(one["made"] for one in seen)
     shares = "+".join(str(one["made"]) for one in seen)
     why = f"{ROUNDS} folders, {shares} made by {where}"
     if made == ROUNDS:
-        return Finding(Fitness.GOOD, "mkdir", f"{why}: each has one maker")
-    return Finding(
+        return CheckResult(Fitness.GOOD, "mkdir", f"{why}: each has one maker")
+    return CheckResult(
         Fitness.BAD, "mkdir", f"{why}: not each has one maker", "trials would be run twice here: do not use it"
     )
 
 
-def _judge_lock(seen: list[dict[str, Any]], where: str) -> Finding:
+def _judge_lock(seen: list[dict[str, Any]], where: str) -> CheckResult:
     errors = {one["lock_error"] for one in seen} - {None}
     intruders = sum(one["intruders"] for one in seen)
     if errors:
-        return Finding(
+        return CheckResult(
             Fitness.BAD, "lock", f"files cannot be locked: {errors.pop()}", "choose another folder by WANDB_DIR"
         )
     if intruders:
         why = f"held by two at once {intruders} times, by {where}"
         advice = "no trial is run twice (folders decide), but records may be lost until `check --repair`"
-        return Finding(Fitness.BAD, "lock", why, advice)
-    return Finding(Fitness.GOOD, "lock", f"never held by two at once, by {where}")
+        return CheckResult(Fitness.BAD, "lock", why, advice)
+    return CheckResult(Fitness.GOOD, "lock", f"never held by two at once, by {where}")
 
 
-def _judge_delays(first: dict[str, Any], where: str) -> list[Finding]:
+def _judge_delays(first: dict[str, Any], where: str) -> list[CheckResult]:
     if first.get("name_delay") is None:
         return []
     name, byte = first["name_delay"], first["byte_delay"]
     why = f"a new file is seen after {_ms(name)}, an appended byte after {_ms(byte)}, by {where}"
     if max(name, byte) > _SLOW_VIEW:
-        return [Finding(Fitness.WARN, "delay", why, "`status` may be that late; claims wait for nothing of it")]
-    return [Finding(Fitness.GOOD, "delay", why)]
+        return [CheckResult(Fitness.WARN, "delay", why, "`status` may be that late; claims wait for nothing of it")]
+    return [CheckResult(Fitness.GOOD, "delay", why)]
 
 
-def _judge_clock(first: dict[str, Any], hosts: list[str]) -> list[Finding]:
+def _judge_clock(first: dict[str, Any], hosts: list[str]) -> list[CheckResult]:
     if first.get("clock") is None or len(hosts) < 2:
         return []
     apart = abs(first["clock"])
     why = f"the nodes' clocks are {apart:.3f} s apart"
     if apart > _CLOCK_APART:
-        return [Finding(Fitness.WARN, "clock", why, "times in tables mislead; nothing is decided by them")]
-    return [Finding(Fitness.GOOD, "clock", why)]
+        return [CheckResult(Fitness.WARN, "clock", why, "times in tables mislead; nothing is decided by them")]
+    return [CheckResult(Fitness.GOOD, "clock", why)]
 
 
-def _judge_programs(seen: list[dict[str, Any]]) -> list[Finding]:
+def _judge_programs(seen: list[dict[str, Any]]) -> list[CheckResult]:
     findings = []
     for host in sorted({one["host"] for one in seen}):
         one = next(one for one in seen if one["host"] == host)
-        findings.append(Finding(Fitness.GOOD, f"python on {host}", one["python"]))
+        findings.append(CheckResult(Fitness.GOOD, f"python on {host}", one["python"]))
         if one["wandb"]:
-            findings.append(Finding(Fitness.GOOD, f"wandb on {host}", one["wandb"]))
+            findings.append(CheckResult(Fitness.GOOD, f"wandb on {host}", one["wandb"]))
         else:
             why = "the python on PATH has no wandb"
             advice = "scripts that import wandb will fail; those that import slurmsweep, or neither, do not need it"
-            findings.append(Finding(Fitness.WARN, f"wandb on {host}", why, advice))
+            findings.append(CheckResult(Fitness.WARN, f"wandb on {host}", why, advice))
     return findings
 
 

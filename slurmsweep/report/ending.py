@@ -9,15 +9,15 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.summary import Unmeasured
 from slurmsweep.report.tables import params_text, unmeasured_words
 from slurmsweep.report.terminal import printable
-from slurmsweep.report.view import Unmeasured
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from slurmsweep.report.view import SweepView
+    from slurmsweep.report.summary import SweepSummary
     from slurmsweep.state.trial import Attempt, Trial
 
 #: The cause of an end that only Slurm's accounting could have explained.
@@ -31,7 +31,7 @@ _NAMED = 12
 
 
 def ending_document(
-    view: SweepView,
+    summary: SweepSummary,
     *,
     accounting: str,
     rounds: int,
@@ -41,38 +41,38 @@ def ending_document(
     """What happened.
 
     Args:
-        view: the sweep, with nothing left to do.
+        summary: the sweep, with nothing left to do.
         accounting: ``used``, ``off``, or why it said nothing.
         rounds: of mending.
         notes: lines of theirs worth keeping, such as why a trial was given up.
         slurm_says: its accounting's words for jobs that did not complete, and how many of each.
     """
-    ends = list(_ends(view))
-    counts = {state.value: n for state, n in view.counts().items() if n}
-    best = view.best()
-    times = list(_times(view))
+    ends = list(_ends(summary))
+    counts = {state.value: n for state, n in summary.counts().items() if n}
+    best = summary.best()
+    times = list(_times(summary))
     return {
-        "sweep": view.manifest.sweep_id,
-        "name": view.manifest.config.name,
-        "state": view.state().value,
-        "expected_run_count": view.manifest.trials,
+        "sweep": summary.manifest.sweep_id,
+        "name": summary.manifest.config.name,
+        "state": summary.state().value,
+        "expected_run_count": summary.manifest.trials,
         "counts": counts,
-        "attempts": len(ends) + view.counts()[TrialState.FINISHED],
-        "run_again": sum(max(0, _started(trial) - 1) for trial in view.fold.trials.unsettled()),
+        "attempts": len(ends) + summary.counts()[TrialState.FINISHED],
+        "run_again": sum(max(0, _started(trial) - 1) for trial in summary.view.trials.unsettled()),
         "ends": _causes(ends),
         "nodes": _nodes(ends),
         "slurm_says": dict(slurm_says or {}),
-        "unfinished": [_unfinished(view, number) for number in _numbers_not_finished(view)],
+        "unfinished": [_unfinished(summary, number) for number in _numbers_not_finished(summary)],
         "unknown": sum(1 for _, attempt in ends if _cause(attempt) == UNKNOWN),
         "unexplained": {} if accounting == "used" else _unexplained(ends),
         "accounting": accounting,
-        "arrays": [{"job": s.job, "tasks": s.tasks} for s in view.fold.submissions.values() if s.job],
+        "arrays": [{"job": s.job, "tasks": s.tasks} for s in summary.view.submissions.values() if s.job],
         "rounds": rounds,
         "notes": list(notes),
         "first_claim": min(times, default=None),
         "last_end": max(times, default=None),
         "best": best.to_json() if best else None,
-        "unmeasured": [row._asdict() for row in view.unmeasured()],
+        "unmeasured": [row._asdict() for row in summary.unmeasured()],
     }
 
 
@@ -109,28 +109,28 @@ def ending_text(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _ends(view: SweepView) -> Iterator[tuple[Trial, Attempt]]:
+def _ends(summary: SweepSummary) -> Iterator[tuple[Trial, Attempt]]:
     """Every attempt that ended otherwise than well."""
-    for number in _numbers_of_trouble(view):
-        trial = view.fold.trials[number]
+    for number in _numbers_of_trouble(summary):
+        trial = summary.view.trials[number]
         for attempt in sorted(trial.attempts.values(), key=lambda a: a.number):
             if attempt.outcome and attempt.outcome.state is not TrialState.FINISHED:
                 yield trial, attempt
 
 
-def _numbers_of_trouble(view: SweepView) -> list[int]:
+def _numbers_of_trouble(summary: SweepSummary) -> list[int]:
     """Trials with more to tell than one attempt that finished."""
-    return sorted({trial.number for trial in view.fold.trials.unsettled()} | set(_numbers_not_finished(view)))
+    return sorted({trial.number for trial in summary.view.trials.unsettled()} | set(_numbers_not_finished(summary)))
 
 
-def _numbers_not_finished(view: SweepView) -> list[int]:
+def _numbers_not_finished(summary: SweepSummary) -> list[int]:
     ended = [s for s in TrialState if s.has_ended() and s is not TrialState.FINISHED]
-    return sorted(number for state in ended for number in view.fold.trials.in_state(state))
+    return sorted(number for state in ended for number in summary.view.trials.in_state(state))
 
 
-def _times(view: SweepView) -> Iterator[float]:
-    for number in view.fold.trials:
-        for attempt in view.fold.trials[number].attempts.values():
+def _times(summary: SweepSummary) -> Iterator[float]:
+    for number in summary.view.trials:
+        for attempt in summary.view.trials[number].attempts.values():
             if attempt.claimed:
                 yield attempt.claimed
             if attempt.outcome and attempt.outcome.ended:
@@ -160,8 +160,8 @@ def _nodes(ends: Sequence[tuple[Trial, Attempt]]) -> dict[str, int]:
     return dict(Counter(nodes).most_common())
 
 
-def _unfinished(view: SweepView, number: int) -> dict[str, Any]:
-    trial = view.trial(number)
+def _unfinished(summary: SweepSummary, number: int) -> dict[str, Any]:
+    trial = summary.trial(number)
     return {
         "trial": number,
         "state": trial.state.value,

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from slurmsweep.state.fold import Fold
     from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.state.replay import SweepView
 
 #: Seconds between two lines where there is no terminal.
 _LINE_PERIOD = 10.0
 
 
 @contextmanager
-def progress(total: int, start: Fold) -> Iterator[Callable[[Fold], None]]:
+def progress(total: int, start: SweepView) -> Iterator[Callable[[SweepView], None]]:
     """Show how many of ``total`` trials have ended since ``start``; yields the function that takes the newest state."""
     before = _ended(start.counts())
     if sys.stderr.isatty():
@@ -39,11 +39,11 @@ def steps(total: int, noun: str) -> Iterator[Callable[[int, str], None]]:
 
 
 @contextmanager
-def _bar(total: int, before: int) -> Iterator[Callable[[Fold], None]]:
+def _bar(total: int, before: int) -> Iterator[Callable[[SweepView], None]]:
     with _any_bar(total) as update:
 
-        def show(fold: Fold) -> None:
-            counts = fold.counts()
+        def show(view: SweepView) -> None:
+            counts = view.counts()
             update(_ended(counts) - before, _words(counts))
 
         yield show
@@ -73,11 +73,11 @@ def _any_bar(total: int) -> Iterator[Callable[[int, str], None]]:
         yield lambda done, words: bar.update(task, completed=done, description=words)
 
 
-def _lines(total: int, before: int) -> Callable[[Fold], None]:
+def _lines(total: int, before: int) -> Callable[[SweepView], None]:
     update = _any_lines(total, "trials")
 
-    def show(fold: Fold) -> None:
-        counts = fold.counts()
+    def show(view: SweepView) -> None:
+        counts = view.counts()
         update(_ended(counts) - before, _words(counts))
 
     return show

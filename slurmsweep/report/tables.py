@@ -10,7 +10,7 @@ from slurmsweep.report.terminal import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from slurmsweep.report.view import SweepView, TrialView, Unmeasured
+    from slurmsweep.report.summary import SweepSummary, TrialRow, Unmeasured
     from slurmsweep.state.lifecycle import TrialState
     from slurmsweep.sweepfile.config import SweepConfig
 
@@ -22,32 +22,32 @@ _WIDEST_REASON = 72
 _REASONS = 3
 
 
-def trials_table(views: Sequence[TrialView], config: SweepConfig) -> str:
+def trials_table(views: Sequence[TrialRow], config: SweepConfig) -> str:
     """One line a trial, with its metrics; columns that say nothing about any of them are left out."""
-    rows = [_row(view, config) for view in views]
+    rows = [_row(summary, config) for summary in views]
     return _table([{key: row[key] for key in _telling(rows)} for row in rows])
 
 
-def status_text(view: SweepView, jobs: Mapping[str, int]) -> str:
+def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
     """State, counts, jobs and the best trial, as lines."""
-    config = view.manifest.config
-    total = view.manifest.trials
+    config = summary.manifest.config
+    total = summary.manifest.trials
     lines = [
-        f"sweep {view.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
-        f"  state   {view.state()}",
+        f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
+        f"  state   {summary.state()}",
         f"  method  {config.method}" + (f", {total} trials" if total is not None else ""),
-        f"  trials  {_count_words(view.counts())}",
+        f"  trials  {_count_words(summary.counts())}",
     ]
     if jobs:
         lines.append("  jobs    " + ", ".join(f"{n} {word}" for word, n in sorted(jobs.items())))
-    best = view.best()
+    best = summary.best()
     if best and config.metric:
         lines.append(
             f"  best    {printable(config.metric.name)} = {best.metric:g} in trial {best.number}: "
             + params_text(best.params)
         )
-    lines += [f"  metric  {words}" for words in unmeasured_words(view.unmeasured())]
-    lines.append(f"  folder  {printable(view.layout.folder)}")
+    lines += [f"  metric  {words}" for words in unmeasured_words(summary.unmeasured())]
+    lines.append(f"  folder  {printable(summary.layout.folder)}")
     return "\n".join(lines)
 
 
@@ -101,29 +101,29 @@ def _count_words(counts: Mapping[TrialState, int]) -> str:
     return ", ".join(words) or "none"
 
 
-def _row(view: TrialView, config: SweepConfig) -> dict[str, Any]:
+def _row(summary: TrialRow, config: SweepConfig) -> dict[str, Any]:
     return {
-        "trial": view.number,
-        "state": str(view.state),
-        "cause": view.cause or (f"from {view.origin}" if view.origin else ""),
-        "attempt": view.attempt or "",
-        **{_short(name): _cell(value) for name, value in view.params.items()},
-        **{_short(name): "" if value is None else _cell(value) for name, value in _metrics(view, config)},
-        "no metric": _short(view.no_metric or "", _WIDEST_REASON),
-        "job": view.job,
-        "node": view.node,
-        "started": time.strftime("%m-%d %H:%M:%S", time.localtime(view.started)) if view.started else "",
-        "seconds": view.seconds,
+        "trial": summary.number,
+        "state": str(summary.state),
+        "cause": summary.cause or (f"from {summary.origin}" if summary.origin else ""),
+        "attempt": summary.attempt or "",
+        **{_short(name): _cell(value) for name, value in summary.params.items()},
+        **{_short(name): "" if value is None else _cell(value) for name, value in _metrics(summary, config)},
+        "no metric": _short(summary.no_metric or "", _WIDEST_REASON),
+        "job": summary.job,
+        "node": summary.node,
+        "started": time.strftime("%m-%d %H:%M:%S", time.localtime(summary.started)) if summary.started else "",
+        "seconds": summary.seconds,
     }
 
 
-def _metrics(view: TrialView, config: SweepConfig) -> Iterator[tuple[str, float | None]]:
+def _metrics(summary: TrialRow, config: SweepConfig) -> Iterator[tuple[str, float | None]]:
     """The sweep's metric, and those of its Pareto view, each once."""
     if config.metric:
-        yield config.metric.name, view.metric
+        yield config.metric.name, summary.metric
     for objective in config.extensions.pareto:
         if config.metric is None or objective.name != config.metric.name:
-            yield objective.name, (view.metrics or {}).get(objective.name)
+            yield objective.name, (summary.metrics or {}).get(objective.name)
 
 
 def _cell(value: Any) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.extensions import Exclusion
 
 #: Rules that all values chosen so far meet, by their number.
-Rules = frozenset[int]
+RetryPolicy = frozenset[int]
 
 
 class Grid:
@@ -34,9 +34,9 @@ class Grid:
 
     def __init__(self, axes: tuple[Axis, ...], exclude: tuple[Exclusion, ...]) -> None:
         self._axes = axes
-        self._all_rules: Rules = frozenset(range(len(exclude)))
+        self._all_rules: RetryPolicy = frozenset(range(len(exclude)))
         self._met = [_positions_met(axis, exclude) for axis in axes]
-        self._counts: dict[tuple[int, Rules], int] = {}
+        self._counts: dict[tuple[int, RetryPolicy], int] = {}
 
     def size(self) -> int:
         """Number of points."""
@@ -65,7 +65,7 @@ class Grid:
             rules = self._still_met(depth, rules, position)
         return None if rules else number
 
-    def _count(self, depth: int, rules: Rules) -> int:
+    def _count(self, depth: int, rules: RetryPolicy) -> int:
         """Points of the axes from ``depth`` on, where the values before them meet ``rules``."""
         if depth == len(self._axes):
             return 0 if rules else 1
@@ -77,7 +77,7 @@ class Grid:
             self._counts[key] = ordinary + counted
         return self._counts[key]
 
-    def _descend(self, depth: int, rules: Rules, number: int) -> tuple[int, int, Rules]:
+    def _descend(self, depth: int, rules: RetryPolicy, number: int) -> tuple[int, int, RetryPolicy]:
         """Position on the axis, the number among the points behind it, and the rules still met."""
         for first, last, met in self._runs(depth, rules):
             each = self._count(depth + 1, met)
@@ -87,12 +87,12 @@ class Grid:
             number -= behind
         raise AssertionError("a number below the count is always found")
 
-    def _before(self, depth: int, rules: Rules, position: int) -> int:
+    def _before(self, depth: int, rules: RetryPolicy, position: int) -> int:
         """Points whose position on the axis is before ``position``."""
         runs = self._runs(depth, rules)
         return sum(max(0, min(last, position) - first) * self._count(depth + 1, met) for first, last, met in runs)
 
-    def _runs(self, depth: int, rules: Rules) -> Iterator[tuple[int, int, Rules]]:
+    def _runs(self, depth: int, rules: RetryPolicy) -> Iterator[tuple[int, int, RetryPolicy]]:
         """The axis in runs of positions with the same rules still met: ``first`` to ``last``, less one."""
         ordinary = self._unmet(depth, rules)
         edges = [-1, *self._special(depth, rules), self._axes[depth].size]
@@ -101,16 +101,16 @@ class Grid:
             if here < self._axes[depth].size:
                 yield here, here + 1, self._still_met(depth, rules, here)
 
-    def _special(self, depth: int, rules: Rules) -> list[int]:
+    def _special(self, depth: int, rules: RetryPolicy) -> list[int]:
         """Positions that meet a rule which speaks of this axis, sorted."""
         met = self._met[depth]
         return sorted({position for rule in rules if rule in met for position in met[rule]})
 
-    def _unmet(self, depth: int, rules: Rules) -> Rules:
+    def _unmet(self, depth: int, rules: RetryPolicy) -> RetryPolicy:
         """Rules met by every other position: those that do not speak of this axis."""
         return frozenset(rule for rule in rules if rule not in self._met[depth])
 
-    def _still_met(self, depth: int, rules: Rules, position: int) -> Rules:
+    def _still_met(self, depth: int, rules: RetryPolicy, position: int) -> RetryPolicy:
         met = self._met[depth]
         return frozenset(rule for rule in rules if rule not in met or position in met[rule])
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
-from slurmsweep.state.head import Slot
+from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,13 +37,13 @@ _PART = re.compile(r"(\d+)(?:-(\d+))?(?::(\d+))?")
 _IN_SCRIPT = re.compile(rf"^export {VARIABLE}=(\S+)$", re.MULTILINE)
 
 
-def to_text(slots: Sequence[Slot]) -> str:
+def to_text(attempt_ids: Sequence[AttemptId]) -> str:
     """Runs of consecutive trials are written as ranges."""
-    runs = groupby(enumerate(slots), key=lambda pair: (pair[1].trial - pair[0], pair[1].attempt))
-    return ",".join(_run([slot for _, slot in run]) for _, run in runs)
+    runs = groupby(enumerate(attempt_ids), key=lambda pair: (pair[1].trial - pair[0], pair[1].attempt))
+    return ",".join(_run([attempt_id for _, attempt_id in run]) for _, run in runs)
 
 
-def assigned(environ: Mapping[str, str]) -> Slot | None:
+def assigned(environ: Mapping[str, str]) -> AttemptId | None:
     """The attempt that this array element, or seat of it, is to run; None where it takes the next one.
 
     Raises:
@@ -59,15 +59,15 @@ def assigned(environ: Mapping[str, str]) -> Slot | None:
         raise NoSlotError(f"this array has more seats than its {environ[TRIALS]} trials")
     if not text:
         return None
-    for position, slot in enumerate(_slots(text)):
+    for position, attempt_id in enumerate(_slots(text)):
         if position == wanted:
-            return slot
+            return attempt_id
     if seat > 1:
         raise NoSlotError(f"this array has more seats than trials: {text}")
     raise UsageError(f"{VARIABLE} names no trial for element {index} of this array: {text}")
 
 
-def slots_of(script: str) -> list[Slot]:
+def slots_of(script: str) -> list[AttemptId]:
     """What a batch script as submitted names for each element of its array; empty where it names none."""
     found = _IN_SCRIPT.search(script)
     return list(_slots(found[1])) if found else []
@@ -84,17 +84,17 @@ def _seat(environ: Mapping[str, str]) -> tuple[int, int]:
     return int(agents), int(seat)
 
 
-def _run(slots: Sequence[Slot]) -> str:
-    first, last = slots[0], slots[-1]
-    trials = str(first.trial) if len(slots) == 1 else f"{first.trial}-{last.trial}"
+def _run(attempt_ids: Sequence[AttemptId]) -> str:
+    first, last = attempt_ids[0], attempt_ids[-1]
+    trials = str(first.trial) if len(attempt_ids) == 1 else f"{first.trial}-{last.trial}"
     return trials if first.attempt == 1 else f"{trials}:{first.attempt}"
 
 
-def _slots(text: str) -> Iterator[Slot]:
+def _slots(text: str) -> Iterator[AttemptId]:
     for part in text.split(","):
         found = _PART.fullmatch(part)
         if found is None:
             raise UsageError(f"{VARIABLE}: {part!r} is not a trial, 0-11, or trial:attempt")
         first, last, attempt = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
         for trial in range(first, last + 1):
-            yield Slot(trial, attempt)
+            yield AttemptId(trial, attempt)

@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slurmsweep.state.fold import Fold
+    from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Attempt, Trial
 
@@ -66,20 +66,20 @@ def check(store: SweepStore) -> Report:
         StateUnreadableError: the journal cannot be read at all.
     """
     folders = attempt_folders(store)
-    fold = store.fold()
-    findings = [*_damage(fold), *_unknown_folders(fold, folders), *_missing_trials(store, fold)]
-    for trial in fold.trials.values():
+    view = store.replay()
+    findings = [*_damage(view), *_unknown_folders(view, folders), *_missing_trials(store, view)]
+    for trial in view.trials.values():
         findings += _trial_findings(store, trial, folders)
-    return Report(tuple(findings), len(fold.trials), len(folders), fold.sealed)
+    return Report(tuple(findings), len(view.trials), len(folders), view.sealed)
 
 
-def attempt_folders(store: SweepStore) -> set[Slot]:
+def attempt_folders(store: SweepStore) -> set[AttemptId]:
     """Every attempt's folder on disk."""
     found = set()
     for shard in _numbered(store.layout.trials):
         for trial in _numbered(os.path.join(store.layout.trials, str(shard))):
             for attempt in _numbered(store.layout.trial(trial)):
-                found.add(Slot(trial, attempt))
+                found.add(AttemptId(trial, attempt))
     return found
 
 
@@ -90,57 +90,59 @@ def _numbered(folder: str) -> list[int]:
         return []
 
 
-def _damage(fold: Fold) -> Iterator[Finding]:
-    for line in fold.damaged:
+def _damage(view: SweepView) -> Iterator[Finding]:
+    for line in view.damaged:
         yield Finding(f"journal line {line.number}", "not a whole record", "see docs/failure.md, damaged journal")
 
 
-def _unknown_folders(fold: Fold, folders: set[Slot]) -> Iterator[Finding]:
-    for slot in sorted(folders, key=lambda s: (s.trial, s.attempt)):
-        trial = fold.trials.get(slot.trial)
-        if trial is None or slot.attempt not in trial.attempts:
-            yield Finding(_name(slot), "its folder is there, but the journal has no claim of it", _RESUBMIT)
+def _unknown_folders(view: SweepView, folders: set[AttemptId]) -> Iterator[Finding]:
+    for attempt_id in sorted(folders, key=lambda s: (s.trial, s.attempt)):
+        trial = view.trials.get(attempt_id.trial)
+        if trial is None or attempt_id.attempt not in trial.attempts:
+            yield Finding(_name(attempt_id), "its folder is there, but the journal has no claim of it", _RESUBMIT)
 
 
-def _missing_trials(store: SweepStore, fold: Fold) -> Iterator[Finding]:
+def _missing_trials(store: SweepStore, view: SweepView) -> Iterator[Finding]:
     total = store.manifest.trials
-    for slot in fold.passed_over():
-        if not os.path.isdir(store.layout.attempt(slot.trial, 1)):
-            yield Finding(_name(slot), "the journal went past it and nobody claimed it", _RESUBMIT)
-    for number in fold.trials:
+    for attempt_id in view.passed_over():
+        if not os.path.isdir(store.layout.attempt(AttemptId(attempt_id.trial, 1))):
+            yield Finding(_name(attempt_id), "the journal went past it and nobody claimed it", _RESUBMIT)
+    for number in view.trials:
         if total is not None and number >= total:
             yield Finding(f"trial {number}", f"the sweep has {total} trials only", _REPORT)
 
 
-def _trial_findings(store: SweepStore, trial: Trial, folders: set[Slot]) -> Iterator[Finding]:
+def _trial_findings(store: SweepStore, trial: Trial, folders: set[AttemptId]) -> Iterator[Finding]:
     standing = [a for a in trial.attempts.values() if a.number > trial.deleted]
     finished = [a.number for a in standing if a.outcome and a.outcome.state is TrialState.FINISHED]
     if len(finished) > 1:
         yield Finding(f"trial {trial.number}", f"finished more than once: attempts {finished}", _REPORT)
     for attempt in trial.attempts.values():
-        slot = Slot(trial.number, attempt.number)
-        if slot not in folders:
-            yield Finding(_name(slot), "the journal knows it, but its folder is gone", "was it removed by hand?")
+        attempt_id = AttemptId(trial.number, attempt.number)
+        if attempt_id not in folders:
+            yield Finding(_name(attempt_id), "the journal knows it, but its folder is gone", "was it removed by hand?")
         elif not attempt.void:
-            yield from _attempt_findings(store, slot, attempt)
+            yield from _attempt_findings(store, attempt_id, attempt)
 
 
-def _attempt_findings(store: SweepStore, slot: Slot, attempt: Attempt) -> Iterator[Finding]:
+def _attempt_findings(store: SweepStore, attempt_id: AttemptId, attempt: Attempt) -> Iterator[Finding]:
     if attempt.rivals:
-        yield Finding(_name(slot), f"claimed {len(attempt.rivals) + 1} times", _REPORT)
+        yield Finding(_name(attempt_id), f"claimed {len(attempt.rivals) + 1} times", _REPORT)
     if attempt.token is None:
-        yield Finding(_name(slot), "the journal has its end but not its claim", _RESUBMIT)
-    written = store.read_outcome(slot)
+        yield Finding(_name(attempt_id), "the journal has its end but not its claim", _RESUBMIT)
+    written = store.read_outcome(attempt_id)
     recorded = attempt.outcome
     if written and (recorded is None or not recorded.was_seen):
-        yield Finding(_name(slot), f"its folder says {written.state}, the journal does not", _RESUBMIT)
+        yield Finding(_name(attempt_id), f"its folder says {written.state}, the journal does not", _RESUBMIT)
     elif recorded and recorded.was_seen and written is None:
         yield Finding(
-            _name(slot), f"the journal says {recorded.state}, its folder has no outcome", "was it removed by hand?"
+            _name(attempt_id),
+            f"the journal says {recorded.state}, its folder has no outcome",
+            "was it removed by hand?",
         )
     elif written and recorded and recorded.by == "agent" and written.state is not recorded.state:
-        yield Finding(_name(slot), f"its folder says {written.state}, the journal {recorded.state}", _REPORT)
+        yield Finding(_name(attempt_id), f"its folder says {written.state}, the journal {recorded.state}", _REPORT)
 
 
-def _name(slot: Slot) -> str:
-    return f"trial {slot.trial} attempt {slot.attempt}"
+def _name(attempt_id: AttemptId) -> str:
+    return f"trial {attempt_id.trial} attempt {attempt_id.attempt}"

@@ -10,11 +10,11 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError, UsageError
-from slurmsweep.state import durable
+from slurmsweep.state import files as durable
 from slurmsweep.sweepfile.function import ImportPath
 
 if TYPE_CHECKING:
-    from slurmsweep.state.layout import Layout
+    from slurmsweep.state.paths import Layout
     from slurmsweep.sweepfile.config import SweepConfig
 
 _FORMAT = "slurmsweep function"

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from filelock import lock_descriptor
 
 from slurmsweep.errors import LockTimeoutError, StateUnreadableError
-from slurmsweep.state import durable
+from slurmsweep.state import files as durable
 from slurmsweep.state.plainfile import reading
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError
-from slurmsweep.state import durable
+from slurmsweep.state import files as durable
 from slurmsweep.state.plainfile import read_plain_file
 from slurmsweep.sweepfile.command import needs_program
 from slurmsweep.sweepfile.config import SweepConfig
 
 if TYPE_CHECKING:
     from slurmsweep.state.function import Function
-    from slurmsweep.state.layout import Layout
+    from slurmsweep.state.paths import Layout
 
 FORMAT = "slurmsweep sweep"
 VERSION = 1

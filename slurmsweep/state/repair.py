@@ -13,11 +13,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from slurmsweep.state import durable
+from slurmsweep.state import files as durable
 from slurmsweep.state.check import attempt_folders
-from slurmsweep.state.fold import Fold
 from slurmsweep.state.journal import Line, encode, header, whole_records
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.replay import SweepView
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def rebuild(store: SweepStore) -> Rebuilt:
     with store.journal.locked_whatever_is_in_it() if exists else nullcontext():
         records = whole_records(store.journal.path, store.manifest.sweep_id) if exists else []
         journal = _NewJournal(store.manifest.sweep_id)
-        fold = _keep(journal, records)
-        done = _add_from_folders(store, journal, fold)
+        view = _keep(journal, records)
+        done = _add_from_folders(store, journal, view)
         new = f"{store.journal.path}.rebuilt"
         durable.replace(new, bytes(journal.data), store.access)
         kept = _free_name(store.journal.path) if exists else None
@@ -91,53 +91,53 @@ def rebuild(store: SweepStore) -> Rebuilt:
     return replace(done, records=len(records), kept=kept)
 
 
-def _keep(journal: _NewJournal, records: list[Record]) -> Fold:
+def _keep(journal: _NewJournal, records: list[Record]) -> SweepView:
     """Take the old records over, without the offsets in their heads, which mean nothing in a new file."""
-    fold = Fold()
+    view = SweepView()
     for record in records:
         head = {key: value for key, value in record.get("h", {}).items() if key not in ("m", "e")}
         kept = {key: value for key, value in record.items() if key != "more"} | {"h": head}
         line = encode(kept)
         journal.append(line, kept)
-        fold.add([Line(0, journal.end, kept)])
-    return fold
+        view.add([Line(0, journal.end, kept)])
+    return view
 
 
-def _add_from_folders(store: SweepStore, journal: _NewJournal, fold: Fold) -> Rebuilt:
+def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) -> Rebuilt:
     """Add what only folders know, and a head that fits all of it."""
-    journal.last = {"h": _head_of(fold)}
+    journal.last = {"h": _head_of(view)}
     transaction = Transaction(journal)
     claims = outcomes = voided = 0
-    for slot in sorted(attempt_folders(store), key=lambda s: (s.trial, s.attempt)):
-        owner, outcome = store.read_owner(slot), store.read_outcome(slot)
-        trial, attempt = fold.trial(slot.trial), fold.attempt(slot)
-        if trial.allowed < slot.attempt:
-            transaction.retry([slot], {slot.trial: None}, why="rebuilt")
-            trial.allowed = slot.attempt
+    for attempt_id in sorted(attempt_folders(store), key=lambda s: (s.trial, s.attempt)):
+        owner, outcome = store.read_owner(attempt_id), store.read_outcome(attempt_id)
+        trial, attempt = view.trial(attempt_id.trial), view.attempt(attempt_id)
+        if trial.allowed < attempt_id.attempt:
+            transaction.retry([attempt_id], {attempt_id.trial: None}, why="rebuilt")
+            trial.allowed = attempt_id.attempt
         if owner is None and not attempt.void:  # never started, and never will be
-            transaction.void(slot, None)
-            attempt.void, trial.allowed, voided = True, slot.attempt + 1, voided + 1
+            transaction.void(attempt_id, None)
+            attempt.void, trial.allowed, voided = True, attempt_id.attempt + 1, voided + 1
         elif owner is not None and attempt.token is None:
-            transaction.claim(slot, *owner)
+            transaction.claim(attempt_id, *owner)
             (attempt.token, attempt.owner), claims = owner, claims + 1
         if outcome and owner and (attempt.outcome is None or not attempt.outcome.was_seen):
-            transaction.end(slot, owner[0], outcome)
+            transaction.end(attempt_id, owner[0], outcome)
             attempt.outcome, outcomes = outcome, outcomes + 1
-    waiting = fold.waiting()
-    transaction.retry(waiting, {slot.trial: TrialState.PENDING for slot in waiting}, why="rebuilt")
-    transaction.correct(_next_trial(fold), fold.counts())
+    waiting = view.waiting()
+    transaction.retry(waiting, {attempt_id.trial: TrialState.PENDING for attempt_id in waiting}, why="rebuilt")
+    transaction.correct(_next_trial(view), view.counts())
     transaction.commit()
     return Rebuilt(0, claims, outcomes, voided, None)
 
 
-def _head_of(fold: Fold) -> dict[str, object]:
-    return fold.head._replace(queue=(), more=None, exhausted=0, word=fold.word).to_json()
+def _head_of(view: SweepView) -> dict[str, object]:
+    return view.head._replace(queue=(), more=None, exhausted=0, word=view.word).to_json()
 
 
-def _next_trial(fold: Fold) -> int:
+def _next_trial(view: SweepView) -> int:
     """The first number of which nothing is known: trials adopted from another sweep may lie far ahead of it."""
     number = 0
-    while number in fold.trials:
+    while number in view.trials:
         number += 1
     return number
 

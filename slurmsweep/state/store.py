@@ -13,22 +13,25 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnwritableError
-from slurmsweep.state import durable, guard, layout, manifest
-from slurmsweep.state.head import Slot
+from slurmsweep.state import files as durable
+from slurmsweep.state import manifest
+from slurmsweep.state import paths as layout
+from slurmsweep.state import permissions as guard
 from slurmsweep.state.journal import LOCK_TIMEOUT, Journal, header
-from slurmsweep.state.layout import Layout
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.paths import Layout
 from slurmsweep.state.plainfile import read_plain_file, reading
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from slurmsweep.state.fold import Fold, Reading
-    from slurmsweep.state.head import Head, More
     from slurmsweep.state.manifest import Manifest
+    from slurmsweep.state.replay import Reading, SweepView
+    from slurmsweep.state.tail import JournalTail, RetryPage
     from slurmsweep.state.trial import Trial
 
 #: Bytes of journal read for "nothing left" that are worth a record, so that the next agent begins after them.
@@ -42,12 +45,12 @@ class Claim(NamedTuple):
     """An attempt whose folder and owner file this process made: nobody else runs it.
 
     Attributes:
-        slot: trial and attempt.
+        attempt_id: trial and attempt.
         token: 64 random bits, in the claim record and in the owner file.
         owner: who claimed.
     """
 
-    slot: Slot
+    attempt_id: AttemptId
     token: str
     owner: Owner
 
@@ -132,9 +135,9 @@ class SweepStore:
             yield transaction
             transaction.commit()
 
-    def fold(self) -> Fold:
+    def replay(self) -> SweepView:
         """The state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
-        return self._read_from(0).fold
+        return self._read_from(0).view
 
     def claim(self, owner: Owner) -> Claim | NothingLeft:
         """Take the next trial: one given back first, else the next new one.
@@ -153,14 +156,14 @@ class SweepStore:
         if isinstance(result, Claim) or result.is_ordered:
             return result
         reading = self._read_from(exhausted)
-        waiting = reading.fold.waiting()
+        waiting = reading.view.waiting()
         if waiting:
             return self._claim(owner, waiting)[0]
         if reading.offset - exhausted > _WORTH_A_RECORD:
             self._record_exhausted(reading.offset)
         return result
 
-    def claim_slot(self, owner: Owner, slot: Slot) -> Claim | NothingLeft:
+    def claim_attempt(self, owner: Owner, attempt_id: AttemptId) -> Claim | NothingLeft:
         """Take that attempt and no other: an array element that was made for a trial, with its time and memory.
 
         Who assigns an attempt beyond the first has allowed it before (a retry record).
@@ -170,11 +173,13 @@ class SweepStore:
         with self.transaction() as transaction:
             if transaction.head.word is not None:
                 return NothingLeft(f"the sweep is {transaction.head.word}", is_ordered=True)
-            claim = Claim(slot, _new_token(), owner)
+            claim = Claim(attempt_id, _new_token(), owner)
             if self._make_attempt(claim):
                 self._record_claim(transaction, claim)
                 return claim
-        return NothingLeft(f"attempt {slot.attempt} of trial {slot.trial}, which this job was for, has been claimed")
+        return NothingLeft(
+            f"attempt {attempt_id.attempt} of trial {attempt_id.trial}, which this job was for, has been claimed"
+        )
 
     def continue_after_requeue(self, owner: Owner) -> Claim | None:
         """The next attempt of the trial that an earlier incarnation of this Slurm job holds; None if it holds none.
@@ -183,7 +188,7 @@ class SweepStore:
         recorded when it was asked to make way (``terminated``) does not end the trial: the job was put back to go on.
         So it does while the sweep is paused or stopped, which leaves trials that run alone.
         """
-        of_job = self.fold().trials.of_jobs({owner.job}) if owner.job else ()
+        of_job = self.replay().trials.of_jobs({owner.job}) if owner.job else ()
         held = [trial for trial in of_job if _is_held_by_earlier(trial, owner)]
         for trial in held:  # several where a job runs several agents: each goes on with one
             claim = self._continue(trial, owner)
@@ -198,20 +203,20 @@ class SweepStore:
             with self.transaction() as transaction:
                 _end_current(transaction, trial, ended)
             return None
-        claim = Claim(Slot(trial.number, trial.newest + 1), _new_token(), owner)
+        claim = Claim(AttemptId(trial.number, trial.newest + 1), _new_token(), owner)
         with self.transaction() as transaction:
             if transaction.head.word is SweepState.CANCELED or not self._make_attempt(claim):
                 return None
             if trial.state is not TrialState.PENDING:
                 before = _end_current(transaction, trial, ended) if ended else trial.state
-                transaction.retry([claim.slot], {trial.number: before}, why="requeued", assigned=True)
+                transaction.retry([claim.attempt_id], {trial.number: before}, why="requeued", assigned=True)
             self._record_claim(transaction, claim)
         return claim
 
     def give_up(self, claim: Claim) -> None:
         """Give back an attempt whose command was never started: its trial may be claimed again, as the next attempt."""
         with self.transaction() as transaction:
-            transaction.void(claim.slot, TrialState.RUNNING)
+            transaction.void(claim.attempt_id, TrialState.RUNNING)
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
         """Record how the attempt ended: in its folder, then in the journal (which the folders can rebuild).
@@ -221,11 +226,11 @@ class SweepStore:
         """
         self._write_outcome(claim, outcome)
         with self.transaction() as transaction:
-            transaction.end(claim.slot, claim.token, outcome)
+            transaction.end(claim.attempt_id, claim.token, outcome)
 
-    def is_made(self, slot: Slot) -> bool:
+    def is_made(self, attempt_id: AttemptId) -> bool:
         """Whether somebody made the attempt's folder."""
-        return _is_folder(self.layout.attempt(slot.trial, slot.attempt))
+        return _is_folder(self.layout.attempt(attempt_id))
 
     def adopt(self, outcomes: dict[int, Outcome], owner: Owner) -> None:
         """Record trials that were run in another sweep as finished here: folders first, then one transaction.
@@ -238,59 +243,59 @@ class SweepStore:
             FileExistsError: a trial was claimed before.
             StateUnwritableError: the folders of some trials may have been made: `check` names them.
         """
-        claims = [Claim(Slot(number, 1), _new_token(), owner) for number in sorted(outcomes)]
+        claims = [Claim(AttemptId(number, 1), _new_token(), owner) for number in sorted(outcomes)]
         with self.transaction() as transaction:
             for claim in claims:
                 if not self._make_attempt(claim):
-                    raise FileExistsError(self.layout.attempt(claim.slot.trial, 1))
-                outcome = outcomes[claim.slot.trial]
+                    raise FileExistsError(self.layout.attempt(AttemptId(claim.attempt_id.trial, 1)))
+                outcome = outcomes[claim.attempt_id.trial]
                 self._write_outcome(claim, outcome)
-                transaction.adopt(claim.slot, claim.token, owner, outcome)
+                transaction.adopt(claim.attempt_id, claim.token, owner, outcome)
 
-    def void(self, slot: Slot) -> bool:
+    def void(self, attempt_id: AttemptId) -> bool:
         """Make sure that nobody runs an attempt of which no owner is known; False where there is one.
 
         Agent and voider make the same name, the agent a file and the voider a folder: exactly one succeeds, whatever is
         cached where, and no content has to be read to know who. A maker that wakes up later finds the name taken.
         """
         try:
-            durable.make_folder(self._owner_path(slot), self.access)
+            durable.make_folder(self._owner_path(attempt_id), self.access)
         except FileExistsError:
-            return _is_folder(self._owner_path(slot))
+            return _is_folder(self._owner_path(attempt_id))
         return True
 
-    def read_owner(self, slot: Slot) -> tuple[str, Owner] | None:
+    def read_owner(self, attempt_id: AttemptId) -> tuple[str, Owner] | None:
         """Token and owner that the maker wrote; None where it did not get so far."""
-        if _is_folder(self._owner_path(slot)):
+        if _is_folder(self._owner_path(attempt_id)):
             return None
-        document = _read_json(self._owner_path(slot))
+        document = _read_json(self._owner_path(attempt_id))
         return (document["token"], Owner.from_json(document["owner"])) if document else None
 
-    def read_outcome(self, slot: Slot) -> Outcome | None:
+    def read_outcome(self, attempt_id: AttemptId) -> Outcome | None:
         """What the agent wrote in the attempt's folder; None where it wrote nothing."""
-        document = _read_json(self._outcome_path(slot))
+        document = _read_json(self._outcome_path(attempt_id))
         return Outcome.from_json(document) if document else None
 
     def _write_outcome(self, claim: Claim, outcome: Outcome) -> None:
         document = (json.dumps({"token": claim.token, **outcome.to_json()}) + "\n").encode()
-        path = self._outcome_path(claim.slot)
+        path = self._outcome_path(claim.attempt_id)
         durable.despite_stale_view(lambda: durable.replace(path, document, self.access))
 
-    def _owner_path(self, slot: Slot) -> str:
-        return self.layout.owner(slot.trial, slot.attempt)
+    def _owner_path(self, attempt_id: AttemptId) -> str:
+        return self.layout.owner(attempt_id)
 
-    def _outcome_path(self, slot: Slot) -> str:
-        return self.layout.outcome(slot.trial, slot.attempt)
+    def _outcome_path(self, attempt_id: AttemptId) -> str:
+        return self.layout.outcome(attempt_id)
 
-    def _claim(self, owner: Owner, waiting: list[Slot]) -> tuple[Claim | NothingLeft, int]:
+    def _claim(self, owner: Owner, waiting: list[AttemptId]) -> tuple[Claim | NothingLeft, int]:
         """A claim, or why there is none; and up to where in the journal it is known that nothing waits."""
         with self.transaction() as transaction:
             head = transaction.head.with_queue(waiting)
             if head.word is not None:
                 return NothingLeft(f"the sweep is {head.word}", is_ordered=True), 0
-            for slot, rest in self._candidates(head, transaction.waiting_in):
+            for attempt_id, rest in self._candidates(head, transaction.waiting_in):
                 transaction.head = rest
-                claim = Claim(slot, _new_token(), owner)
+                claim = Claim(attempt_id, _new_token(), owner)
                 if self._make_attempt(claim):
                     self._record_claim(transaction, claim)
                     return claim, 0
@@ -299,27 +304,30 @@ class SweepStore:
         return NothingLeft("every trial has been claimed"), head.exhausted
 
     def _candidates(
-        self, head: Head, waiting_in: Callable[[More], tuple[list[Slot], More | None]]
-    ) -> Iterator[tuple[Slot, Head]]:
+        self, head: JournalTail, waiting_in: Callable[[RetryPage], tuple[list[AttemptId], RetryPage | None]]
+    ) -> Iterator[tuple[AttemptId, JournalTail]]:
         """What may be claimed, best first, each with the head that is left without it."""
         while head.queue or head.more:
             if head.more and not head.queue:
-                slots, more = waiting_in(head.more)
-                head = head._replace(queue=tuple(slots), more=more)
-            for slot in head.queue:
-                head = head.without(slot)
-                yield slot, head
+                attempt_ids, more = waiting_in(head.more)
+                head = head._replace(queue=tuple(attempt_ids), more=more)
+            for attempt_id in head.queue:
+                head = head.without(attempt_id)
+                yield attempt_id, head
         end = self.manifest.trials
         while end is None or head.next_trial < end:
-            slot = Slot(head.next_trial, 1)
-            head = head.without(slot)
-            yield slot, head
+            attempt_id = AttemptId(head.next_trial, 1)
+            head = head.without(attempt_id)
+            yield attempt_id, head
 
     def _read_from(self, offset: int) -> Reading:
         """Fold the records from ``offset`` on."""
-        from slurmsweep.state.fold import Fold, Reading  # an agent that finds a trial reads no more than the head
+        from slurmsweep.state.replay import (  # an agent that finds a trial reads no more than the head
+            Reading,
+            SweepView,
+        )
 
-        return Reading(Fold(), offset).read_on(self.journal)
+        return Reading(SweepView(), offset).read_on(self.journal)
 
     def _record_exhausted(self, offset: int) -> None:
         """Spare the next agents the reading; of many that find out together one says so."""
@@ -329,38 +337,38 @@ class SweepStore:
 
     def _make_attempt(self, claim: Claim) -> bool:
         """Whether this process made the attempt's folder, and then the owner file in it: it alone runs the attempt."""
-        slot = claim.slot
+        attempt_id = claim.attempt_id
         document = _owner_document(claim)
         try:
-            durable.despite_stale_view(lambda: self._make_folder(slot))
+            durable.despite_stale_view(lambda: self._make_folder(attempt_id))
             durable.despite_stale_view(
-                lambda: durable.write_whole_unless_folder(self._owner_path(slot), document, self.access)
+                lambda: durable.write_whole_unless_folder(self._owner_path(attempt_id), document, self.access)
             )
         except FileExistsError:
             return False  # somebody else's folder; or ours, voided while this process was stopped in between
         except StateUnwritableError:
-            self._unmake_attempt(slot)
+            self._unmake_attempt(attempt_id)
             raise
         return True
 
-    def _make_folder(self, slot: Slot) -> None:
-        if slot.attempt == 1:
-            durable.ensure_folders(self.layout.trial(slot.trial), self.access)
-        durable.make_folder(self.layout.attempt(slot.trial, slot.attempt), self.access)
+    def _make_folder(self, attempt_id: AttemptId) -> None:
+        if attempt_id.attempt == 1:
+            durable.ensure_folders(self.layout.trial(attempt_id.trial), self.access)
+        durable.make_folder(self.layout.attempt(attempt_id), self.access)
 
-    def _unmake_attempt(self, slot: Slot) -> None:
+    def _unmake_attempt(self, attempt_id: AttemptId) -> None:
         """Take back what only this process has seen, so that a full disk costs no trial."""
         with suppress(StateUnwritableError):
-            durable.remove_file(self._owner_path(slot))
-        durable.remove_empty_folder(self.layout.attempt(slot.trial, slot.attempt))
+            durable.remove_file(self._owner_path(attempt_id))
+        durable.remove_empty_folder(self.layout.attempt(attempt_id))
 
     def _record_claim(self, transaction: Transaction, claim: Claim) -> None:
-        transaction.claim(claim.slot, claim.token, claim.owner)
+        transaction.claim(claim.attempt_id, claim.token, claim.owner)
         try:
             transaction.commit()
         except StateUnwritableError:
             if not transaction.is_written:
-                self._unmake_attempt(claim.slot)
+                self._unmake_attempt(claim.attempt_id)
             raise
 
     def _unrecorded_end(self, trial: Trial) -> Outcome | None:
@@ -372,7 +380,7 @@ class SweepStore:
         earlier = trial.current
         if earlier is None:
             return None
-        said = earlier.outcome or self.read_outcome(Slot(trial.number, earlier.number))
+        said = earlier.outcome or self.read_outcome(AttemptId(trial.number, earlier.number))
         outcome = _requeued(said) or said
         return None if outcome is earlier.outcome else outcome
 
@@ -417,7 +425,7 @@ def _end_current(transaction: Transaction, trial: Trial, outcome: Outcome) -> Tr
     """Record the end of the trial's newest attempt; the state that is the trial's then."""
     current = trial.current
     if current is not None:
-        transaction.end(Slot(trial.number, current.number), current.token, outcome, before=trial.state)
+        transaction.end(AttemptId(trial.number, current.number), current.token, outcome, before=trial.state)
     return outcome.state
 
 

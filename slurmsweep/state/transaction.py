@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from slurmsweep.state.head import QUEUE_LIMIT, Head, More, Slot
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, JournalTail, RetryPage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,41 +53,45 @@ class Transaction:
         self._journal = journal
         self._lines: list[bytes] = []
         self._last: Record = {}
-        self.head = Head.from_json(journal.last.get("h", {}))
+        self.head = JournalTail.from_json(journal.last.get("h", {}))
 
-    def claim(self, slot: Slot, token: str, owner: Owner) -> None:
+    def claim(self, attempt_id: AttemptId, token: str, owner: Owner) -> None:
         """The attempt of ``slot`` has a maker."""
-        before = TrialState.PENDING if slot.attempt > 1 else None
-        self.head = self.head.without(slot).moved(before, TrialState.RUNNING)
-        self._queue("claim", t=slot.trial, a=slot.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3))
+        before = TrialState.PENDING if attempt_id.attempt > 1 else None
+        self.head = self.head.without(attempt_id).moved(before, TrialState.RUNNING)
+        self._queue(
+            "claim", t=attempt_id.trial, a=attempt_id.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3)
+        )
 
-    def adopt(self, slot: Slot, token: str, owner: Owner, outcome: Outcome) -> None:
+    def adopt(self, attempt_id: AttemptId, token: str, owner: Owner, outcome: Outcome) -> None:
         """The trial of ``slot`` was run in another sweep. The next new trial stays the same: claims pass the folder."""
-        self._queue("claim", t=slot.trial, a=slot.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3))
-        self.end(slot, token, outcome, before=None)
+        self._queue(
+            "claim", t=attempt_id.trial, a=attempt_id.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3)
+        )
+        self.end(attempt_id, token, outcome, before=None)
 
     def end(
-        self, slot: Slot, token: str | None, outcome: Outcome, before: TrialState | None = TrialState.RUNNING
+        self, attempt_id: AttemptId, token: str | None, outcome: Outcome, before: TrialState | None = TrialState.RUNNING
     ) -> None:
         """The attempt of ``slot`` has ended; ``before`` is what its trial was until now."""
         self.head = self.head.moved(before, outcome.state)
-        self._queue("end", t=slot.trial, a=slot.attempt, k=token, out=outcome.to_json())
+        self._queue("end", t=attempt_id.trial, a=attempt_id.attempt, k=token, out=outcome.to_json())
 
-    def void(self, slot: Slot, before: TrialState | None) -> None:
+    def void(self, attempt_id: AttemptId, before: TrialState | None) -> None:
         """The attempt of ``slot`` was never started and never will be: its trial may be claimed again, as the next one.
 
         One record says both, because of two the second may be torn off.
         """
-        again = [Slot(slot.trial, slot.attempt + 1)]
+        again = [AttemptId(attempt_id.trial, attempt_id.attempt + 1)]
         full = self.head.room() == 0
         self.head = self.head.moved(before, TrialState.PENDING).with_queue(again)
-        self._queue("void", t=slot.trial, a=slot.attempt)
+        self._queue("void", t=attempt_id.trial, a=attempt_id.attempt)
         if full:
             self._retry(again, "never started")
 
     def retry(
         self,
-        slots: list[Slot],
+        attempt_ids: list[AttemptId],
         before: Mapping[int, TrialState | None],
         why: str,
         *,
@@ -99,26 +103,28 @@ class Transaction:
         With ``assigned`` each gets a job of its own: the head does not offer them to others, who find them only when
         nothing else is left. With ``array``, the name of one, that is so until Slurm refuses it.
         """
-        for start in range(0, len(slots), _SLOTS_PER_RECORD):
-            batch = slots[start : start + _SLOTS_PER_RECORD]
-            for slot in batch:
-                self.head = self.head.moved(before[slot.trial], TrialState.PENDING)
+        for start in range(0, len(attempt_ids), _SLOTS_PER_RECORD):
+            batch = attempt_ids[start : start + _SLOTS_PER_RECORD]
+            for attempt_id in batch:
+                self.head = self.head.moved(before[attempt_id.trial], TrialState.PENDING)
             if assigned or array:
                 condition = {"for": array} if array else {}
-                self._queue("retry", t=[[slot.trial, slot.attempt] for slot in batch], why=why, **condition)
+                self._queue(
+                    "retry", t=[[attempt_id.trial, attempt_id.attempt] for attempt_id in batch], why=why, **condition
+                )
             else:
                 self._retry(batch, why)
 
-    def waiting_in(self, more: More) -> tuple[list[Slot], More | None]:
+    def waiting_in(self, more: RetryPage) -> tuple[list[AttemptId], RetryPage | None]:
         """The next retries that had no room in the head, and where those after them wait. One read of 4 KiB."""
         record = self._journal.record_at(more.offset)
         if record is None or record["op"] != "retry":
             return [], None  # a writer's stale view: the fold finds what was lost by it
-        slots = [Slot(*pair) for pair in record["t"]]
+        attempt_ids = [AttemptId(*pair) for pair in record["t"]]
         after = more.first + QUEUE_LIMIT
-        if after < len(slots):
-            return slots[more.first : after], More(more.offset, after)
-        return slots[more.first :], More(*record["more"]) if "more" in record else None
+        if after < len(attempt_ids):
+            return attempt_ids[more.first : after], RetryPage(more.offset, after)
+        return attempt_ids[more.first :], RetryPage(*record["more"]) if "more" in record else None
 
     def exhausted(self, offset: int) -> None:
         """A fold of everything before ``offset`` found nothing that waits: who looks next looks from there on."""
@@ -139,7 +145,7 @@ class Transaction:
     ) -> None:
         """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
 
-        The first of its records says what is asked for (:class:`~slurmsweep.state.fold.Submission`): who submits its
+        The first of its records says what is asked for (:class:`~slurmsweep.state.replay.Submission`): who submits its
         trials again has to know; and how many agents each of its elements runs side by side. Options that would make
         the record too long are left out. ``resumes`` is what the sweep was before it ran again for this array.
         """
@@ -178,15 +184,15 @@ class Transaction:
         """Whether readers may see what was committed last, even if putting it on disk failed afterwards."""
         return bool(self._journal.last.get("h", {}).get("s") == self.head.sequence)
 
-    def _retry(self, batch: list[Slot], why: str) -> None:
+    def _retry(self, batch: list[AttemptId], why: str) -> None:
         """One retry record. What has no room in the head stays in it, on top of what waits in earlier ones."""
         room = self.head.room()
         below = self.head.more
         self.head = self.head.with_queue(batch)
-        fields: dict[str, Any] = {"t": [[slot.trial, slot.attempt] for slot in batch], "why": why}
+        fields: dict[str, Any] = {"t": [[attempt_id.trial, attempt_id.attempt] for attempt_id in batch], "why": why}
         if len(batch) > room:
             fields |= {} if below is None else {"more": [below.offset, below.first]}
-            self.head = self.head._replace(more=More(self._journal.end + sum(map(len, self._lines)), room))
+            self.head = self.head._replace(more=RetryPage(self._journal.end + sum(map(len, self._lines)), room))
         self._queue("retry", **fields)
 
     def _queue(self, op: str, **fields: Any) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Attempt:
     rivals: list[str] = field(default_factory=list)
 
 
-class Stay(NamedTuple):
+class JobSpan(NamedTuple):
     """An attempt in a Slurm job.
 
     Attributes:
@@ -47,7 +47,7 @@ class Stay(NamedTuple):
         restart: which start of the job.
         seat: which of the agents that it ran side by side; None where it ran one.
         begun, ended: by the clock of its node; the same where nobody knows how long the command ran.
-        slot: which attempt.
+        attempt_id: which attempt.
     """
 
     job: str
@@ -56,7 +56,7 @@ class Stay(NamedTuple):
     seat: int | None
     begun: float
     ended: float
-    slot: Slot
+    attempt_id: AttemptId
 
 
 @dataclass(slots=True)
@@ -102,14 +102,14 @@ class Trial:
             return TrialState.PENDING
         return current.outcome.state if current.outcome else TrialState.RUNNING
 
-    def stays(self) -> Iterator[Stay]:
+    def stays(self) -> Iterator[JobSpan]:
         """Of its attempts, those that Slurm jobs made."""
         for attempt in self.attempts.values():
             owner = attempt.owner
             if owner and owner.job:
                 begun, seconds = attempt.claimed or 0.0, attempt.outcome.seconds if attempt.outcome else None
-                ended, slot = begun + (seconds or 0.0), Slot(self.number, attempt.number)
-                yield Stay(owner.job, owner.task, owner.restart, owner.seat, begun, ended, slot)
+                ended, attempt_id = begun + (seconds or 0.0), AttemptId(self.number, attempt.number)
+                yield JobSpan(owner.job, owner.task, owner.restart, owner.seat, begun, ended, attempt_id)
 
     @property
     def cause(self) -> str:

@@ -7,14 +7,14 @@ from heapq import merge
 from typing import TYPE_CHECKING
 
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.settled import Settled
 from slurmsweep.state.trial import Trial
+from slurmsweep.state.trial_index import TrialIndex
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Collection, Iterator
 
-    from slurmsweep.state.trial import Stay
+    from slurmsweep.state.trial import JobSpan
 
 
 class Trials(Mapping[int, Trial]):
@@ -24,8 +24,8 @@ class Trials(Mapping[int, Trial]):
     makes an object of each; the questions below do not.
     """
 
-    def __init__(self, settled: Settled | None = None, unsettled: dict[int, Trial] | None = None) -> None:
-        self._settled = settled or Settled()
+    def __init__(self, settled: TrialIndex | None = None, unsettled: dict[int, Trial] | None = None) -> None:
+        self._settled = settled or TrialIndex()
         self._objects = unsettled or {}
 
     def __getitem__(self, number: int) -> Trial:
@@ -42,7 +42,7 @@ class Trials(Mapping[int, Trial]):
         return len(self._objects) + len(self._settled)
 
     @property
-    def settled(self) -> Settled:
+    def settled(self) -> TrialIndex:
         """The columns."""
         return self._settled
 
@@ -80,7 +80,7 @@ class Trials(Mapping[int, Trial]):
                 yield trial
         yield from map(self._settled.get, self._settled.of_jobs(jobs))
 
-    def stays(self) -> Iterator[Stay]:
+    def stays(self) -> Iterator[JobSpan]:
         """Of all attempts that Slurm jobs made."""
         yield from self._settled.stays()
         for trial in self.unsettled():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from slurmsweep.errors import UsageError
 
 #: The program that calls it, run by its path: the trial's interpreter need not have slurmsweep.
-_CALLER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "agent", "call_function.py")
+_CALLER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "agents", "call_function.py")
 
 _NAMES = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 

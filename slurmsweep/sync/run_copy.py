@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from slurmsweep.agent.protobuf import bytes_field, integer_field, raw_fields
-from slurmsweep.agent.wandb_file import RecordReader, log_bytes
-from slurmsweep.state import durable
+from slurmsweep.metrics.protobuf import bytes_field, integer_field, raw_fields
+from slurmsweep.metrics.run_file import RecordReader, log_bytes
+from slurmsweep.state import files as durable
 
 if TYPE_CHECKING:
-    from slurmsweep.state.durable import Access
+    from slurmsweep.state.files import Access
 
 #: Field numbers of wandb_internal.proto: Record.run, RunRecord.sweep_id and resume.
 _RUN, _SWEEP_ID, _RESUME = 17, 12, 24

@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING
 
 from filelock import lock_descriptor
 
-from slurmsweep.agent.metrics import run_entries, runs_elsewhere
 from slurmsweep.errors import LockTimeoutError, UsageError
-from slurmsweep.state import durable
-from slurmsweep.state.head import Slot
+from slurmsweep.metrics.reported import run_entries, runs_elsewhere
+from slurmsweep.state import files as durable
 from slurmsweep.state.plainfile import reading
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.sync.run_copy import bring_home, copy_run, forget, is_synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from slurmsweep.state.fold import Fold
-    from slurmsweep.state.layout import Layout
     from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.state.paths import Layout
+    from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Trial
 
@@ -110,13 +110,18 @@ class Result:
 
 
 def find(
-    store: SweepStore, fold: Fold, states: Collection[TrialState], numbers: Sequence[int] | None, *, again: bool = False
+    store: SweepStore,
+    view: SweepView,
+    states: Collection[TrialState],
+    numbers: Sequence[int] | None,
+    *,
+    again: bool = False,
 ) -> Found:
     """The offline runs of trials in one of ``states`` (and of these ``numbers``) that were not uploaded.
 
     Args:
         store: of the sweep.
-        fold: its journal's state.
+        view: its journal's state.
         states: ones that have ended: a file that still grows would be uploaded in part.
         numbers: only these trials; None for all.
         again: also those that were uploaded before.
@@ -128,14 +133,14 @@ def find(
     for state in states:
         if not state.has_ended():
             raise UsageError(f"a {state} trial cannot be uploaded yet: choose states that have ended")
-    chosen = {number for state in states for number in fold.trials.in_state(state)}
+    chosen = {number for state in states for number in view.trials.in_state(state)}
     chosen = chosen if numbers is None else chosen & set(numbers)
     uploads: list[Upload] = []
     synced = without = 0
     for trial in sorted(chosen):
         with reading(store.layout.runs(trial)):
             inside = [entry.path for entry in run_entries(store.layout, trial, kinds=_OFFLINE)]
-            runs = sorted(inside) or _runs_elsewhere(store.layout, fold.trials[trial])
+            runs = sorted(inside) or _runs_elsewhere(store.layout, view.trials[trial])
         left = tuple(run for run in runs if again or not is_synced(run))
         if left:
             uploads.append(Upload(trial, left))
@@ -146,8 +151,10 @@ def find(
 
 def _runs_elsewhere(layout: Layout, trial: Trial) -> list[str]:
     """The offline runs that a script keeps outside of the sweep's folder (``dir=``): of all attempts, oldest first."""
-    attempts = [Slot(trial.number, attempt.number) for attempt in trial.attempts.values()]
-    files = dict.fromkeys(path for slot in sorted(attempts) for path in runs_elsewhere(layout, slot).files())
+    attempts = [AttemptId(trial.number, attempt.number) for attempt in trial.attempts.values()]
+    files = dict.fromkeys(
+        path for attempt_id in sorted(attempts) for path in runs_elsewhere(layout, attempt_id).files()
+    )
     named = [(os.path.basename(os.path.dirname(path)), path) for path in files]
     return [path for name, path in sorted(named) if name.startswith(_OFFLINE)]  # by the time in its name
 

@@ -9,10 +9,10 @@ import signal
 
 import pytest
 
-from slurmsweep.observe.complaints import complaint
-from slurmsweep.observe.reconcile import reconcile
-from slurmsweep.state.foldcache import Follower
+from slurmsweep.control.failure_signature import complaint
+from slurmsweep.control.reconcile import reconcile
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.view_cache import Follower
 
 LOG = """
 import sys, slurmsweep
@@ -107,7 +107,7 @@ def test_a_killed_trial_has_the_value_of_what_it_logged_last(slurmsweep, write_s
     reconcile(store, sleep=lambda _: None)
 
     assert (seen["state"], seen["metric"], seen["metrics"]) == ("crashed", 13.0, {"total": 13.0, "acc": 0.5})
-    outcome = store.fold().trials[0].current.outcome
+    outcome = store.replay().trials[0].current.outcome
     assert (outcome.metric, outcome.metrics) == (13.0, {"total": 13.0, "acc": 0.5})
 
 
@@ -156,7 +156,7 @@ def test_a_pareto_view_survives_repair_and_the_cache(slurmsweep, weighed, tmp_pa
     os.unlink(store.journal.path)
     assert slurmsweep("check", weighed, "--repair").returncode == 0
 
-    assert {number: trial.current.outcome for number, trial in store.fold().trials.items()} == before
+    assert {number: trial.current.outcome for number, trial in store.replay().trials.items()} == before
     assert before[0].metrics == {"acc": 0.9, "latency": 5.0}
 
 

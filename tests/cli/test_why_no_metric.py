@@ -8,11 +8,11 @@ import signal
 
 import pytest
 
-from slurmsweep.observe.reconcile import reconcile
+from slurmsweep.control.reconcile import reconcile
 from slurmsweep.report.ending import ending_document, ending_text
-from slurmsweep.report.view import SweepView
-from slurmsweep.state.foldcache import Follower
+from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.view_cache import Follower
 
 SCRIPT = """
 import sys, slurmsweep
@@ -63,8 +63,8 @@ def test_every_command_that_shows_metrics_says_why_there_is_none(sweep, slurmswe
     assert best.stderr.splitlines() == [f"slurmsweep: {words}" for words in TOLD]
 
     store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}"))
-    view = SweepView(store.layout, store.manifest, store.fold(), {})
-    report = ending_document(view, accounting="off", rounds=0)
+    summary = SweepSummary(store.layout, store.manifest, store.replay(), {})
+    report = ending_document(summary, accounting="off", rounds=0)
     assert [(row["why"], row["trials"]) for row in json.loads(json.dumps(report))["unmeasured"]] == [
         r[:2] for r in ROWS
     ]
@@ -76,8 +76,8 @@ def test_reasons_survive_repair_and_the_cache(sweep, slurmsweep, tmp_path):
     os.unlink(store.journal.path)
     assert slurmsweep("check", sweep, "--repair").returncode == 0
 
-    for fold in (store.fold(), Follower(store).refresh()):
-        assert [trial.current.outcome.no_metric for trial in fold.trials.values()] == WHY
+    for view in (store.replay(), Follower(store).refresh()):
+        assert [trial.current.outcome.no_metric for trial in view.trials.values()] == WHY
 
 
 def test_a_sweep_with_all_values_says_nothing_of_it(slurmsweep, write_sweep):
@@ -118,7 +118,7 @@ def test_the_trial_of_a_killed_agent_says_which_part_was_not_logged_yet(slurmswe
     reconcile(store, sleep=lambda _: None)
 
     assert no_metric() == ("crashed", "b was never logged (logged: a)")
-    assert store.fold().trials[0].current.outcome.no_metric == "b was never logged (logged: a)"
+    assert store.replay().trials[0].current.outcome.no_metric == "b was never logged (logged: a)"
 
 
 def test_points_taken_over_from_another_sweep_say_why_by_the_new_metric(slurmsweep, write_sweep):

@@ -13,7 +13,7 @@ import pytest
 @pytest.fixture
 def script(tmp_path):
     """Run a training script; with ``params`` as a trial of a sweep. Returns its process and its history."""
-    from slurmsweep.agent import params_file
+    from slurmsweep.agents import params_file
 
     def run(code, params=None, **environ) -> tuple[subprocess.CompletedProcess[str], list[dict]]:
         if params is not None:

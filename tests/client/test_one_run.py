@@ -74,7 +74,7 @@ def test_a_disabled_run_keeps_nothing(run_script, tmp_path, how):
 
 
 def test_defaults_come_from_files_under_those_of_the_script_under_the_sweep(run_script, tmp_path):
-    from slurmsweep.agent import params_file
+    from slurmsweep.agents import params_file
 
     (tmp_path / "cwd").mkdir()
     (tmp_path / "cwd" / "config-defaults.yaml").write_text(

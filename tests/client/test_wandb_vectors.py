@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.agent import params_file
+from slurmsweep.agents import params_file
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "wandb_vectors.json").read_text())["vectors"]
 INIT = [pytest.param(v, id=v["id"]) for v in VECTORS if v["kind"] == "wandb_init"]

@@ -7,11 +7,11 @@ import json
 import pytest
 from cluster.waiting import wait_until
 
-from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
 
 pytestmark = pytest.mark.cluster
 
@@ -90,7 +90,7 @@ def test_each_group_has_its_own_limit_and_each_element_runs_the_trial_it_was_mad
     points = {t["number"]: t["params"] for t in trials(on_cluster, sweep)}
     # a trial of hours cannot be waited for: half of them ended before, as an agent would have recorded it
     for number in [n for n, point in points.items() if point["lr"] in {1, 3}]:
-        claim = store.claim_slot(Owner("elsewhere", 1, 1, "b"), Slot(number, 1))
+        claim = store.claim_attempt(Owner("elsewhere", 1, 1, "b"), AttemptId(number, 1))
         store.finish(claim, Outcome(TrialState.FINISHED, seconds=120.0 * points[number]["epochs"], ended=1.0))
     command = ("submit", sweep, "--time", "auto", "--canaries", "6", "--sbatch", "hold", "--json")
 
@@ -146,7 +146,7 @@ def test_what_is_run_again_gets_what_the_finished_trials_have_shown(cluster, on_
     cut = [n for n, point in points.items() if point["lr"] == 4]
 
     def end(number, state, cause="") -> None:
-        claim = store.claim_slot(Owner("elsewhere", 1, 1, "b"), Slot(number, 1))
+        claim = store.claim_attempt(Owner("elsewhere", 1, 1, "b"), AttemptId(number, 1))
         store.finish(claim, Outcome(state, cause, seconds=120.0 * points[number]["epochs"], ended=1.0))
 
     for number in cut:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from slurmsweep.backends.slurm.site import Site, parse_setting, parse_submit_limits
 from slurmsweep.doctor import checks
-from slurmsweep.slurm.site import Site, parse_setting, parse_submit_limits
 from slurmsweep.state.filesystem import Fitness
 
 #: What two processes on two nodes saw of a filesystem where all is well.

@@ -12,8 +12,8 @@ import time
 
 from faults.promise import FINISHED
 
-from slurmsweep.agent.identity import this_process
-from slurmsweep.observe.reconcile import give_back, reconcile
+from slurmsweep.agents.identity import this_process
+from slurmsweep.control.reconcile import give_back, reconcile
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import Claim, SweepStore
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def is_done(store) -> bool:
-    return store.fold().counts().get(TrialState.FINISHED, 0) == store.manifest.trials
+    return store.replay().counts().get(TrialState.FINISHED, 0) == store.manifest.trials
 
 
 def submit(store, said: str, workers: int) -> None:
@@ -73,7 +73,7 @@ def work(store, said: str) -> None:
         while isinstance(claim := store.claim(me), Claim):
             time.sleep(0.01)
             store.finish(claim, FINISHED)
-            file.write(f"finished {claim.slot.trial}\n")
+            file.write(f"finished {claim.attempt_id.trial}\n")
     time.sleep(0.2)  # nothing is left until the reconciler gives something back
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slurmsweep.agent.identity import this_process
-from slurmsweep.observe.reconcile import give_back, reconcile
+from slurmsweep.agents.identity import this_process
+from slurmsweep.control.reconcile import give_back, reconcile
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
@@ -49,9 +49,9 @@ def one_trial(store, say) -> None:
     """Claim and finish, and say each thing once it is acknowledged."""
     claim = store.claim(this_process({}))
     if isinstance(claim, Claim):
-        say(f"claimed {claim.slot.trial} {claim.slot.attempt}")
+        say(f"claimed {claim.attempt_id.trial} {claim.attempt_id.attempt}")
         store.finish(claim, FINISHED)
-        say(f"finished {claim.slot.trial}")
+        say(f"finished {claim.attempt_id.trial}")
 
 
 def finished(said) -> list[int]:
@@ -74,10 +74,10 @@ def run_to_the_end(store) -> None:
 
 def prove(store, acknowledged: list[int], what: str) -> None:
     """Every trial finished once; what was acknowledged was not run again; journal and folders agree."""
-    fold = store.fold()
-    states = {number: trial.state for number, trial in fold.trials.items()}
+    view = store.replay()
+    states = {number: trial.state for number, trial in view.trials.items()}
     missing = set(range(store.manifest.trials)) - {n for n, s in states.items() if s is TrialState.FINISHED}
-    again = {n for n in acknowledged if acknowledged.count(n) > 1 or _was_run_after_its_end(fold.trials[n])}
+    again = {n for n in acknowledged if acknowledged.count(n) > 1 or _was_run_after_its_end(view.trials[n])}
     TALLY.lost += len(missing)
     TALLY.doubled += len(again)
     assert not missing, f"{what}: lost"

@@ -12,7 +12,7 @@ from faults import tracer
 from faults.promise import TALLY, finished, one_trial, prove, run_to_the_end
 
 from slurmsweep.errors import StateError
-from slurmsweep.state import durable
+from slurmsweep.state import files as durable
 from slurmsweep.state.store import SweepStore
 
 pytestmark = pytest.mark.skipif(not tracer.SUPPORTED, reason="tests/faults/tracer.py knows Linux on x86-64 only")

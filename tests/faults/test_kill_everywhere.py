@@ -43,7 +43,7 @@ def kill_all(store, points) -> None:
         found = tracer.trace(functools.partial(one_trial, store), kill_at=point)
         TALLY.kills += 1
         acknowledged += finished(found.said)
-        ended = [n for n, trial in store.fold().trials.items() if trial.state is TrialState.FINISHED]
+        ended = [n for n, trial in store.replay().trials.items() if trial.state is TrialState.FINISHED]
         assert set(acknowledged) <= set(ended), f"killed at stop {point}: an acknowledged outcome was lost"
         go_on(store)
     run_to_the_end(store)

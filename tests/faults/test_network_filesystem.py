@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from faults.promise import TALLY, finished, prove, run_to_the_end
 
-from slurmsweep.state.head import Slot
+from slurmsweep.state.tail import AttemptId
 
 HERE = Path(__file__).parent
 LAB = Path("/tmp/slurmsweep-netfs")
@@ -69,7 +69,7 @@ def test_two_mounts_claim_every_trial_once(mounts, make_store, tmp_path, reposit
         time.sleep(CACHED)
         acknowledged = finished(said.read_text().splitlines())
         left = set(range(trials)) - set(acknowledged)
-        begun = [number for number in left if store.read_owner(Slot(number, 1))]
+        begun = [number for number in left if store.read_owner(AttemptId(number, 1))]
         run_to_the_end(store)
         prove(store, acknowledged, f"{processes} processes, {lock}")
         assert len(acknowledged) == trials - len(left)

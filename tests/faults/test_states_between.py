@@ -11,7 +11,7 @@ import pytest
 from faults import tracer
 from faults.promise import FINISHED, OWNER, TALLY, finished, go_on, one_trial, prove, run_to_the_end
 
-from slurmsweep.state import durable
+from slurmsweep.state import files as durable
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import Claim
 
@@ -23,23 +23,23 @@ def _count():
 
 def test_a_folder_without_a_record(make_store):
     store = make_store(3)
-    durable.ensure_folders(store.layout.attempt(0, 1))
+    durable.ensure_folders(store.layout.attempt((0, 1)))
 
     run_to_the_end(store)
 
     prove(store, [], "folder without record")
-    assert store.fold().trials[0].newest == 2
+    assert store.replay().trials[0].newest == 2
 
 
 def test_an_owner_without_a_record(make_store):
     store = make_store(3)
-    durable.ensure_folders(store.layout.attempt(0, 1))
+    durable.ensure_folders(store.layout.attempt((0, 1)))
     document = {"token": "0" * 16, "owner": OWNER.to_json()}
-    durable.write_new(store.layout.owner(0, 1), json.dumps(document).encode())
+    durable.write_new(store.layout.owner((0, 1)), json.dumps(document).encode())
 
     go_on(store)
 
-    assert store.fold().trials[0].state is TrialState.RUNNING  # only that owner's machine, or Slurm, can tell
+    assert store.replay().trials[0].state is TrialState.RUNNING  # only that owner's machine, or Slurm, can tell
 
 
 def test_a_record_without_an_outcome(make_store):
@@ -47,15 +47,15 @@ def test_a_record_without_an_outcome(make_store):
     store = make_store(3)
 
     def claim_and_die(say):
-        from slurmsweep.agent.identity import this_process
+        from slurmsweep.agents.identity import this_process
 
-        say(f"claimed {store.claim(this_process({})).slot.trial}")
+        say(f"claimed {store.claim(this_process({})).attempt_id.trial}")
 
     tracer.trace(claim_and_die)
     run_to_the_end(store)
 
     prove(store, [], "record without outcome")
-    assert store.fold().trials[0].newest == 2
+    assert store.replay().trials[0].newest == 2
 
 
 def test_an_outcome_without_a_record(make_store):
@@ -66,7 +66,7 @@ def test_an_outcome_without_a_record(make_store):
 
     run_to_the_end(store)
 
-    prove(store, [claim.slot.trial], "outcome without record")
+    prove(store, [claim.attempt_id.trial], "outcome without record")
 
 
 def test_a_folder_that_was_removed_by_hand(make_store):
@@ -75,7 +75,7 @@ def test_a_folder_that_was_removed_by_hand(make_store):
 
     store = make_store(2)
     store.finish(store.claim(OWNER), FINISHED)
-    shutil.rmtree(store.layout.attempt(0, 1))
+    shutil.rmtree(store.layout.attempt((0, 1)))
 
     assert "its folder is gone" in str(check(store).findings[0])
 

@@ -25,7 +25,7 @@ def test_a_torn_record_costs_no_trial(make_store, tmp_path, junk, last):
     acknowledged = []
     if last != "claim":
         template.finish(claim, FINISHED)
-        acknowledged = [claim.slot.trial]  # its folder says so, whatever becomes of the record
+        acknowledged = [claim.attempt_id.trial]  # its folder says so, whatever becomes of the record
     if last == "retry":
         template.give_up(template.claim(GONE))
     content = Path(template.journal.path).read_bytes()

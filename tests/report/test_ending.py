@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from slurmsweep.observe.reconcile import give_back
+from slurmsweep.control.reconcile import give_back
 from slurmsweep.report.ending import ending_document, ending_text
-from slurmsweep.report.view import SweepView
+from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
@@ -47,8 +47,8 @@ def _run(store, ends):
 
 
 def document_of(store, **known):
-    view = SweepView(store.layout, store.manifest, store.fold(), {})
-    return ending_document(view, **{"accounting": "used", "rounds": 3, **known})
+    summary = SweepSummary(store.layout, store.manifest, store.replay(), {})
+    return ending_document(summary, **{"accounting": "used", "rounds": 3, **known})
 
 
 def test_every_end_that_was_no_finish_is_counted_by_its_cause(store):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from slurmsweep.control.reconcile import give_back, reconcile
 from slurmsweep.errors import UsageError
-from slurmsweep.observe.reconcile import give_back, reconcile
 from slurmsweep.state.assignment import NoSlotError, assigned, to_text
 from slurmsweep.state.check import check
-from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.store import Claim, NothingLeft
+from slurmsweep.state.tail import AttemptId
 
 ME = Owner("here", 1, 1, "b")
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
@@ -20,18 +20,18 @@ FAILED = Outcome(TrialState.FAILED, "exit 1", exit_code=1, ended=1.0)
 
 
 @pytest.mark.parametrize(
-    ("slots", "text"),
+    ("attempt_ids", "text"),
     [
-        ([Slot(n, 1) for n in range(12)], "0-11"),
-        ([Slot(7, 1)], "7"),
-        ([Slot(7, 1), Slot(8, 2), Slot(9, 2), Slot(3, 1)], "7,8-9:2,3"),
-        ([Slot(5, 1), Slot(4, 1)], "5,4"),
+        ([AttemptId(n, 1) for n in range(12)], "0-11"),
+        ([AttemptId(7, 1)], "7"),
+        ([AttemptId(7, 1), AttemptId(8, 2), AttemptId(9, 2), AttemptId(3, 1)], "7,8-9:2,3"),
+        ([AttemptId(5, 1), AttemptId(4, 1)], "5,4"),
     ],
 )
-def test_text_says_what_each_element_runs(slots, text):
-    assert to_text(slots) == text
-    there = [assigned({"SLURMSWEEP_SLOTS": text, "SLURM_ARRAY_TASK_ID": str(n)}) for n in range(len(slots))]
-    assert there == slots
+def test_text_says_what_each_element_runs(attempt_ids, text):
+    assert to_text(attempt_ids) == text
+    there = [assigned({"SLURMSWEEP_SLOTS": text, "SLURM_ARRAY_TASK_ID": str(n)}) for n in range(len(attempt_ids))]
+    assert there == attempt_ids
 
 
 def test_without_the_variable_or_outside_an_array_nothing_is_assigned():
@@ -44,8 +44,8 @@ def test_agents_side_by_side_share_the_attempts_of_their_element():
         packed = {"SLURMSWEEP_AGENTS": "3", "SLURMSWEEP_SEAT": str(number)}
         return {"SLURMSWEEP_SLOTS": "0-2,9:2", "SLURM_ARRAY_TASK_ID": str(element)} | packed
 
-    assert [assigned(seat(0, n)) for n in (1, 2, 3)] == [Slot(0, 1), Slot(1, 1), Slot(2, 1)]
-    assert assigned(seat(1, 1)) == Slot(9, 2)
+    assert [assigned(seat(0, n)) for n in (1, 2, 3)] == [AttemptId(0, 1), AttemptId(1, 1), AttemptId(2, 1)]
+    assert assigned(seat(1, 1)) == AttemptId(9, 2)
     with pytest.raises(NoSlotError, match="more seats than trials"):
         assigned(seat(1, 2))
     with pytest.raises(UsageError, match="SLURMSWEEP_SEAT=4 is not one of SLURMSWEEP_AGENTS=3"):
@@ -69,10 +69,10 @@ def test_an_agent_beside_others_goes_on_with_its_own_trial_after_a_requeue(make_
 
     again = [store.continue_after_requeue(seat._replace(restart=1)) for seat in reversed(seats)]
 
-    assert [claim.slot for claim in first] == [Slot(0, 1), Slot(1, 1)]
-    assert [claim.slot for claim in again] == [Slot(1, 2), Slot(0, 2)]
+    assert [claim.attempt_id for claim in first] == [AttemptId(0, 1), AttemptId(1, 1)]
+    assert [claim.attempt_id for claim in again] == [AttemptId(1, 2), AttemptId(0, 2)]
     assert store.continue_after_requeue(seats[0]._replace(seat=3, restart=1)) is None
-    assert [trial.current.owner.seat for trial in store.fold().trials.values()] == [1, 2]
+    assert [trial.current.owner.seat for trial in store.replay().trials.values()] == [1, 2]
 
 
 @pytest.mark.parametrize(("text", "word"), [("0-2", "element 3"), ("0-2,x", "'x'")])
@@ -84,11 +84,11 @@ def test_an_element_without_a_trial_is_an_error(text, word):
 def test_trials_ahead_of_the_others_are_claimed_and_passed_by_later_claims(make_store):
     store = make_store(5)
 
-    ahead = [store.claim_slot(ME, Slot(n, 1)) for n in (3, 1)]
+    ahead = [store.claim_attempt(ME, AttemptId(n, 1)) for n in (3, 1)]
     others = [store.claim(ME) for _ in range(3)]
 
-    assert [claim.slot.trial for claim in ahead] == [3, 1]
-    assert [claim.slot.trial for claim in others] == [0, 2, 4]
+    assert [claim.attempt_id.trial for claim in ahead] == [3, 1]
+    assert [claim.attempt_id.trial for claim in others] == [0, 2, 4]
     assert isinstance(store.claim(ME), NothingLeft)
     for claim in ahead + others:
         store.finish(claim, FINISHED)
@@ -99,7 +99,7 @@ def test_a_trial_that_somebody_else_took_is_left_alone(make_store):
     store = make_store(3)
     first = store.claim(ME)
 
-    refused = store.claim_slot(ME, first.slot)
+    refused = store.claim_attempt(ME, first.attempt_id)
 
     assert isinstance(refused, NothingLeft)
     assert "has been claimed" in refused.reason
@@ -109,14 +109,14 @@ def test_a_retry_is_claimed_by_its_slot_once(make_store):
     store = make_store(2)
     for outcome in (FAILED, FINISHED):
         store.finish(store.claim(ME), outcome)
-    [slot] = give_back(store, lambda trial: True, why="test")
+    [attempt_id] = give_back(store, lambda trial: True, why="test")
 
-    claim = store.claim_slot(ME, slot)
+    claim = store.claim_attempt(ME, attempt_id)
 
-    assert (slot, isinstance(claim, Claim)) == (Slot(0, 2), True)
+    assert (attempt_id, isinstance(claim, Claim)) == (AttemptId(0, 2), True)
     assert isinstance(store.claim(ME), NothingLeft)
     store.finish(claim, FINISHED)
-    assert store.fold().counts() == {TrialState.FINISHED: 2}
+    assert store.replay().counts() == {TrialState.FINISHED: 2}
     assert check(store).findings == ()
 
 
@@ -125,26 +125,26 @@ def test_a_paused_sweep_gives_no_slot(make_store):
     with store.transaction() as transaction:
         transaction.order(SweepState.PAUSED)
 
-    assert store.claim_slot(ME, Slot(1, 1)).is_ordered
+    assert store.claim_attempt(ME, AttemptId(1, 1)).is_ordered
 
 
 def test_many_folders_on_the_way_to_nothing_left_are_met_once(make_store):
     store = make_store(200)
     for number in reversed(range(200)):
-        store.finish(store.claim_slot(ME, Slot(number, 1)), FINISHED)
+        store.finish(store.claim_attempt(ME, AttemptId(number, 1)), FINISHED)
 
     assert isinstance(store.claim(ME), NothingLeft)
-    assert store.fold().head.next_trial == 200
-    records = store.fold().head.sequence
+    assert store.replay().head.next_trial == 200
+    records = store.replay().head.sequence
     assert isinstance(store.claim(ME), NothingLeft)
-    assert store.fold().head.sequence == records
+    assert store.replay().head.sequence == records
 
 
 def test_trials_claimed_ahead_are_no_holes_for_a_reconciliation(make_store):
     store = make_store(5)
-    store.finish(store.claim_slot(ME, Slot(3, 1)), FINISHED)
+    store.finish(store.claim_attempt(ME, AttemptId(3, 1)), FINISHED)
 
     done = reconcile(store, sleep=lambda seconds: None)
 
     assert (done.ended, done.voided) == ((), ())
-    assert store.fold().waiting() == []
+    assert store.replay().waiting() == []

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import shutil
 
-from slurmsweep.state import durable
+from slurmsweep.state import files as durable
 from slurmsweep.state.check import check
-from slurmsweep.state.head import Slot
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.tail import AttemptId
 
 OWNER = Owner("node", 1, 1, "boot")
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
 
 
-def run_trial(store) -> Slot:
+def run_trial(store) -> AttemptId:
     claim = store.claim(OWNER)
     store.finish(claim, FINISHED)
-    return claim.slot
+    return claim.attempt_id
 
 
 def problems(store) -> list[str]:
@@ -51,7 +51,7 @@ def test_a_damaged_line_is_named_with_its_number(make_store):
 
 def test_a_folder_without_a_claim_is_found(make_store):
     store = make_store(3)
-    durable.ensure_folders(store.layout.attempt(2, 1))
+    durable.ensure_folders(store.layout.attempt((2, 1)))
 
     assert problems(store) == ["trial 2 attempt 1: its folder is there, but the journal has no claim of it"]
 
@@ -65,8 +65,8 @@ def test_a_trial_that_the_journal_went_past_is_found(make_store):
 
 def test_a_removed_folder_is_found(make_store):
     store = make_store(3)
-    slot = run_trial(store)
-    shutil.rmtree(store.layout.trial(slot.trial))
+    attempt_id = run_trial(store)
+    shutil.rmtree(store.layout.trial(attempt_id.trial))
 
     assert problems(store) == ["trial 0 attempt 1: the journal knows it, but its folder is gone"]
 
@@ -74,10 +74,10 @@ def test_a_removed_folder_is_found(make_store):
 def test_an_outcome_that_the_journal_does_not_have_is_found(make_store):
     store = make_store(3)
     claim = store.claim(OWNER)
-    durable.replace(store.layout.outcome(0, 1), b'{"state": "finished", "token": "x"}')
+    durable.replace(store.layout.outcome((0, 1)), b'{"state": "finished", "token": "x"}')
 
     assert problems(store) == ["trial 0 attempt 1: its folder says finished, the journal does not"]
-    assert claim.slot == Slot(0, 1)
+    assert claim.attempt_id == AttemptId(0, 1)
 
 
 def test_a_double_claim_is_found(make_store):
@@ -91,8 +91,8 @@ def test_a_double_claim_is_found(make_store):
 def test_a_trial_that_finished_twice_is_found(make_store):
     store = make_store(3)
     run_trial(store)
-    durable.make_folder(store.layout.attempt(0, 2))
-    durable.replace(store.layout.outcome(0, 2), b'{"state": "finished", "token": "x"}')
+    durable.make_folder(store.layout.attempt((0, 2)))
+    durable.replace(store.layout.outcome((0, 2)), b'{"state": "finished", "token": "x"}')
     write_line(store, encode({"op": "claim", "t": 0, "a": 2, "k": "x", "o": OWNER.to_json()}))
     write_line(store, encode({"op": "end", "t": 0, "a": 2, "k": "x", "out": FINISHED.to_json()}))
 
@@ -101,7 +101,7 @@ def test_a_trial_that_finished_twice_is_found(make_store):
 
 def test_a_trial_beyond_the_grid_is_found(make_store):
     store = make_store(1)
-    durable.ensure_folders(store.layout.attempt(7, 1))
+    durable.ensure_folders(store.layout.attempt((7, 1)))
     write_line(store, encode({"op": "claim", "t": 7, "a": 1, "k": "x", "o": OWNER.to_json()}))
 
     assert problems(store) == ["trial 7: the sweep has 1 trials only"]

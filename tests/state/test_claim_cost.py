@@ -17,7 +17,7 @@ from slurmsweep.state.store import SweepStore
 #: The whole of a claim in a fresh process, imports excluded: bytes asked from the system, by its own account.
 CLAIM_ONCE = """
 import sys
-from slurmsweep.agent.identity import this_process
+from slurmsweep.agents.identity import this_process
 from slurmsweep.state.store import SweepStore
 def read_so_far():
     with open("/proc/self/io") as file:

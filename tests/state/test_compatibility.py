@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.state.foldcache import Follower
-from slurmsweep.state.layout import Layout
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.paths import Layout
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.view_cache import Follower
 
 DATA = Path(__file__).parent.parent / "data"
 VERSIONS = sorted(path.name for path in DATA.glob("sweep-v*"))
@@ -50,7 +50,7 @@ def test_an_old_journal_is_read_as_it_was_meant(old):
     store, expected, said = old
 
     assert json.loads(json.dumps(said(store))) == expected
-    assert Follower(store).refresh().counts() == store.fold().counts()
+    assert Follower(store).refresh().counts() == store.replay().counts()
 
 
 def test_an_old_sweep_goes_on(old):
@@ -60,7 +60,7 @@ def test_an_old_sweep_goes_on(old):
 
     claim = store.claim(Owner("here", 1, 1, "b"))
 
-    assert [claim.slot.trial, claim.slot.attempt] in expected["waiting"]
+    assert [claim.attempt_id.trial, claim.attempt_id.attempt] in expected["waiting"]
     after = said(store)
     assert after["damaged"] == 0
     assert after["sealed"] == expected["sealed"] + 1  # the torn end

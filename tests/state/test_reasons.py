@@ -7,12 +7,12 @@ from itertools import permutations
 import pytest
 
 from slurmsweep.state.check import check
-from slurmsweep.state.fold import Fold
-from slurmsweep.state.head import Slot
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.repair import rebuild
+from slurmsweep.state.replay import SweepView
+from slurmsweep.state.tail import AttemptId
 
 OWNER = {"host": "n1", "pid": 1, "start": 1, "boot": "b"}
 JOB = Owner("n1", 10, 1, "b", cluster="lab", job="7", task=3)
@@ -24,11 +24,11 @@ FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
 
 
 def folded(*outcomes: Outcome) -> Outcome:
-    fold = Fold()
-    fold.apply({"op": "claim", "t": 0, "a": 1, "k": "k", "o": OWNER, "at": 1.0})
+    view = SweepView()
+    view.apply({"op": "claim", "t": 0, "a": 1, "k": "k", "o": OWNER, "at": 1.0})
     for outcome in outcomes:
-        fold.apply({"op": "end", "t": 0, "a": 1, "k": "k", "out": outcome.to_json()})
-    return fold.trials[0].attempts[1].outcome
+        view.apply({"op": "end", "t": 0, "a": 1, "k": "k", "out": outcome.to_json()})
+    return view.trials[0].attempts[1].outcome
 
 
 @pytest.mark.parametrize("order", list(permutations([TOLD, PREEMPTED, MISSED])))
@@ -46,12 +46,12 @@ def test_a_reason_in_the_journal_is_no_damage_and_a_repair_keeps_it(make_store):
     claim = store.claim(JOB)
     store.finish(claim, TOLD)
     with store.transaction() as transaction:
-        transaction.end(claim.slot, claim.token, PREEMPTED, before=TrialState.KILLED)
+        transaction.end(claim.attempt_id, claim.token, PREEMPTED, before=TrialState.KILLED)
 
     assert not check(store).findings
-    assert store.fold().head.counts == {TrialState.PREEMPTED: 1}
+    assert store.replay().head.counts == {TrialState.PREEMPTED: 1}
     rebuild(store)
-    assert store.fold().trials[0].current.outcome == PREEMPTED
+    assert store.replay().trials[0].current.outcome == PREEMPTED
     assert not check(store).findings
 
 
@@ -61,7 +61,7 @@ def test_a_requeued_job_explains_why_its_earlier_incarnation_was_terminated(make
 
     store.continue_after_requeue(JOB._replace(pid=11, restart=1))
 
-    earlier = store.fold().trials[0].attempts[1].outcome
+    earlier = store.replay().trials[0].attempts[1].outcome
     assert (earlier.state, earlier.cause, earlier.metric) == (TrialState.PREEMPTED, "requeued", 0.5)
     assert not check(store).findings
 
@@ -72,7 +72,7 @@ def test_a_requeued_job_leaves_a_timeout_that_its_agent_saw(make_store):
 
     store.continue_after_requeue(JOB._replace(pid=11, restart=1))
 
-    assert store.fold().trials[0].attempts[1].outcome.cause == "timeout"
+    assert store.replay().trials[0].attempts[1].outcome.cause == "timeout"
 
 
 def test_agents_of_one_requeued_job_go_on_with_a_trial_each(make_store):
@@ -82,7 +82,7 @@ def test_agents_of_one_requeued_job_go_on_with_a_trial_each(make_store):
 
     again = [store.continue_after_requeue(JOB._replace(pid=pid, restart=1)) for pid in (20, 21, 22)]
 
-    assert [claim and claim.slot for claim in again] == [Slot(0, 2), Slot(1, 2), None]
+    assert [claim and claim.attempt_id for claim in again] == [AttemptId(0, 2), AttemptId(1, 2), None]
 
 
 def test_an_assigned_retry_is_not_offered_to_others_before_nothing_else_is_left(make_store):
@@ -90,9 +90,9 @@ def test_an_assigned_retry_is_not_offered_to_others_before_nothing_else_is_left(
     for pid in (10, 11):
         store.finish(store.claim(JOB._replace(task=pid)), MISSED)
     with store.transaction() as transaction:
-        transaction.retry([Slot(0, 2)], {0: TrialState.CRASHED}, "test", assigned=True)
-        transaction.retry([Slot(1, 2)], {1: TrialState.CRASHED}, "test")
+        transaction.retry([AttemptId(0, 2)], {0: TrialState.CRASHED}, "test", assigned=True)
+        transaction.retry([AttemptId(1, 2)], {1: TrialState.CRASHED}, "test")
 
-    taken = [store.claim(JOB._replace(task=task)).slot for task in (20, 21, 22)]
+    taken = [store.claim(JOB._replace(task=task)).attempt_id for task in (20, 21, 22)]
 
-    assert taken == [Slot(1, 2), Slot(2, 1), Slot(0, 2)]
+    assert taken == [AttemptId(1, 2), AttemptId(2, 1), AttemptId(0, 2)]

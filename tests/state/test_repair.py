@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from slurmsweep.control.reconcile import give_back, reconcile
 from slurmsweep.errors import StateUnreadableError
-from slurmsweep.observe.reconcile import give_back, reconcile
-from slurmsweep.state import durable
+from slurmsweep.state import files as durable
 from slurmsweep.state.check import check
-from slurmsweep.state.head import Slot
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.repair import rebuild
 from slurmsweep.state.store import Claim
+from slurmsweep.state.tail import AttemptId
 
 OWNER = Owner("elsewhere", 1, 1, "b")
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, metric=0.5, ended=1.0)
@@ -34,16 +34,16 @@ def eventful(make_store):
     for outcome in (FINISHED, FAILED):
         store.finish(store.claim(OWNER), outcome)
     store.claim(OWNER)
-    durable.ensure_folders(store.layout.attempt(4, 1))
+    durable.ensure_folders(store.layout.attempt((4, 1)))
     reconcile(store, sleep=lambda seconds: None)
     return store
 
 
 def said(store) -> dict:
-    fold = store.fold()
+    view = store.replay()
     return {
         n: (str(trial.state), trial.newest, [(a.token, a.void, a.outcome) for a in trial.attempts.values()])
-        for n, trial in sorted(fold.trials.items())
+        for n, trial in sorted(view.trials.items())
     }
 
 
@@ -65,7 +65,7 @@ def test_the_rebuilt_journal_says_the_same(eventful, damage):
     assert [str(finding) for finding in check(eventful).findings] == []
     assert (done.kept is None) == (damage == "gone")
     counts = {TrialState.FINISHED: 2, TrialState.FAILED: 1, TrialState.RUNNING: 1, TrialState.PENDING: 1}
-    assert eventful.fold().counts() == eventful.fold().head.counts == counts
+    assert eventful.replay().counts() == eventful.replay().head.counts == counts
 
 
 def test_orders_arrays_and_retries_of_readable_records_are_kept(eventful):
@@ -79,10 +79,10 @@ def test_orders_arrays_and_retries_of_readable_records_are_kept(eventful):
 
     rebuild(eventful)
 
-    fold = eventful.fold()
-    assert fold.submissions["slurmsweep-abcd1234-1"].job == "7"
-    assert fold.word is fold.head.word is SweepState.CANCELED
-    assert Slot(2, 2) in fold.waiting()
+    view = eventful.replay()
+    assert view.submissions["slurmsweep-abcd1234-1"].job == "7"
+    assert view.word is view.head.word is SweepState.CANCELED
+    assert AttemptId(2, 2) in view.waiting()
     assert not check(eventful).findings
 
 
@@ -103,12 +103,12 @@ def test_work_goes_on_with_the_rebuilt_journal(eventful):
     rebuild(eventful)
     give_back(eventful, lambda trial: True, why="test")
 
-    slots = []
+    attempt_ids = []
     while isinstance(claim := eventful.claim(OWNER), Claim):
         eventful.finish(claim, FINISHED)
-        slots.append(claim.slot)
+        attempt_ids.append(claim.attempt_id)
 
-    assert sorted(slots, key=lambda s: s.trial) == [Slot(2, 2), Slot(4, 2), Slot(5, 1)]
+    assert sorted(attempt_ids, key=lambda s: s.trial) == [AttemptId(2, 2), AttemptId(4, 2), AttemptId(5, 1)]
     assert not check(eventful).findings
 
 
@@ -134,8 +134,8 @@ def test_who_waits_for_the_lock_meanwhile_goes_on_with_the_new_file(eventful, mo
     rebuild(eventful)
     waiter.join(120)
 
-    assert claims[0].slot in (Slot(4, 2), Slot(5, 1))
-    assert eventful.fold().trials[claims[0].slot.trial].state is TrialState.RUNNING
+    assert claims[0].attempt_id in (AttemptId(4, 2), AttemptId(5, 1))
+    assert eventful.replay().trials[claims[0].attempt_id.trial].state is TrialState.RUNNING
     assert not check(eventful).findings
 
 

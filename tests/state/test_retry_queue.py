@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from slurmsweep.observe.reconcile import give_back
-from slurmsweep.state.head import QUEUE_LIMIT, Slot
+from slurmsweep.control.reconcile import give_back
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.store import Claim, NothingLeft
+from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId
 
 OWNER = Owner("elsewhere", 1, 1, "b")
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
@@ -33,12 +33,12 @@ def folds(monkeypatch):
     return begun
 
 
-def run_all(store, outcome) -> list[Slot]:
-    slots = []
+def run_all(store, outcome) -> list[AttemptId]:
+    attempt_ids = []
     while isinstance(claim := store.claim(OWNER), Claim):
         store.finish(claim, outcome)
-        slots.append(claim.slot)
-    return slots
+        attempt_ids.append(claim.attempt_id)
+    return attempt_ids
 
 
 @pytest.mark.parametrize("failures", [QUEUE_LIMIT, QUEUE_LIMIT + 1, 400])
@@ -52,9 +52,9 @@ def test_more_retries_than_the_head_holds_are_claimed_without_a_fold(make_store,
     for _ in range(failures):
         claim = store.claim(OWNER)
         store.finish(claim, FINISHED)
-        again.append(claim.slot)
+        again.append(claim.attempt_id)
 
-    assert sorted(again, key=lambda slot: slot.trial) == [Slot(n, 2) for n in range(failures)]
+    assert sorted(again, key=lambda attempt_id: attempt_id.trial) == [AttemptId(n, 2) for n in range(failures)]
     assert folds == []
     assert isinstance(store.claim(OWNER), NothingLeft)
 
@@ -70,7 +70,7 @@ def test_retries_given_back_in_two_goes_all_wait(make_store, folds):
 
     assert len([store.finish(store.claim(OWNER), FINISHED) for _ in range(390)]) == 390
     assert folds == []
-    assert store.fold().counts() == {TrialState.FINISHED: 400}
+    assert store.replay().counts() == {TrialState.FINISHED: 400}
 
 
 def test_a_pointer_that_points_nowhere_costs_a_fold_and_no_trial(make_store):
@@ -83,8 +83,8 @@ def test_a_pointer_that_points_nowhere_costs_a_fold_and_no_trial(make_store):
         record = {"op": "note", "h": head}
         journal.append(encode(record), record)
 
-    assert sorted(slot.trial for slot in run_all(store, FINISHED)) == list(range(200))
-    assert store.fold().counts() == {TrialState.FINISHED: 200}
+    assert sorted(attempt_id.trial for attempt_id in run_all(store, FINISHED)) == list(range(200))
+    assert store.replay().counts() == {TrialState.FINISHED: 200}
 
 
 def test_who_finds_nothing_left_spares_the_next_the_reading(make_store, folds, monkeypatch):
@@ -111,4 +111,4 @@ def test_what_is_given_back_later_is_found_all_the_same(make_store, monkeypatch)
         record = {"op": "note", "h": head}
         journal.append(encode(record), record)
 
-    assert store.claim(OWNER).slot == Slot(7, 2)
+    assert store.claim(OWNER).attempt_id == AttemptId(7, 2)

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from slurmsweep.control.reconcile import give_back, reconcile
 from slurmsweep.errors import NotFoundError, StateUnwritableError
-from slurmsweep.observe.reconcile import give_back, reconcile
-from slurmsweep.state import durable
+from slurmsweep.state import files as durable
 from slurmsweep.state.check import check
-from slurmsweep.state.foldcache import Follower
-from slurmsweep.state.head import QUEUE_LIMIT, Slot
 from slurmsweep.state.journal import encode
-from slurmsweep.state.layout import find
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.paths import find
 from slurmsweep.state.store import Claim, NothingLeft, SweepStore
+from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId
+from slurmsweep.state.view_cache import Follower
 
 OWNER = Owner("node", 1, 1, "boot")
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
@@ -30,7 +30,7 @@ FAILED = Outcome(TrialState.FAILED, "exit 3", exit_code=3, ended=1.0)
 CLAIM_ALL = """
 import sys
 from pathlib import Path
-from slurmsweep.agent.identity import this_process
+from slurmsweep.agents.identity import this_process
 from slurmsweep.state.store import Claim, SweepStore
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.lifecycle import TrialState
@@ -41,15 +41,15 @@ while isinstance(claim := store.claim(this_process({})), Claim):
 """
 
 
-def run_trial(store, outcome=FINISHED) -> Slot:
+def run_trial(store, outcome=FINISHED) -> AttemptId:
     claim = store.claim(OWNER)
     assert isinstance(claim, Claim)
     store.finish(claim, outcome)
-    return claim.slot
+    return claim.attempt_id
 
 
 def states(store) -> dict:
-    return {number: str(trial.state) for number, trial in store.fold().trials.items()}
+    return {number: str(trial.state) for number, trial in store.replay().trials.items()}
 
 
 def test_trials_are_claimed_in_order_and_then_nothing_is_left(make_store):
@@ -90,10 +90,10 @@ def test_a_trial_given_back_is_claimed_before_new_ones_as_the_next_attempt(make_
     run_trial(store, FAILED)
     run_trial(store)
 
-    assert give_back(store, lambda trial: True, why="test") == [Slot(0, 2)]
+    assert give_back(store, lambda trial: True, why="test") == [AttemptId(0, 2)]
     assert states(store) == {0: "pending", 1: "finished"}
-    assert run_trial(store) == Slot(0, 2)
-    assert run_trial(store) == Slot(2, 1)
+    assert run_trial(store) == AttemptId(0, 2)
+    assert run_trial(store) == AttemptId(2, 1)
     assert not check(store).findings
 
 
@@ -113,8 +113,8 @@ def test_more_retries_than_the_head_holds_are_all_claimed(make_store):
 
     again = [run_trial(store) for _ in range(many)]
 
-    assert sorted(slot.trial for slot in again) == list(range(many))
-    assert {slot.attempt for slot in again} == {2}
+    assert sorted(attempt_id.trial for attempt_id in again) == list(range(many))
+    assert {attempt_id.attempt for attempt_id in again} == {2}
     assert isinstance(store.claim(OWNER), NothingLeft)
 
 
@@ -125,7 +125,7 @@ def test_a_stale_head_costs_a_look_and_no_double_run(make_store):
     with open(store.journal.path, "wb") as file:
         file.write(before)  # the file as a client with an old cache sees it
 
-    assert store.claim(OWNER).slot == Slot(1, 1)
+    assert store.claim(OWNER).attempt_id == AttemptId(1, 1)
 
 
 def test_a_paused_sweep_gives_nothing_out(make_store):
@@ -148,12 +148,12 @@ def test_killed_between_folder_and_record_the_trial_is_run_as_the_next_attempt(m
     )
     killed = subprocess.run([sys.executable, "-c", script, store.layout.folder], check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert os.path.isdir(store.layout.attempt(0, 1))
+    assert os.path.isdir(store.layout.attempt((0, 1)))
 
-    assert run_trial(store) == Slot(1, 1)
+    assert run_trial(store) == AttemptId(1, 1)
     assert [finding.subject for finding in check(store).findings] == ["trial 0 attempt 1"]
-    assert reconcile(store).voided == (Slot(0, 1),)
-    assert run_trial(store) == Slot(0, 2)
+    assert reconcile(store).voided == (AttemptId(0, 1),)
+    assert run_trial(store) == AttemptId(0, 2)
     assert not check(store).findings
 
 
@@ -163,15 +163,15 @@ def test_a_maker_that_was_voided_while_it_slept_takes_another_trial(make_store, 
 
     def make_and_sleep(path, access):
         make_folder(path, access)
-        if path == store.layout.attempt(0, 1):
+        if path == store.layout.attempt((0, 1)):
             monkeypatch.setattr(durable, "make_folder", make_folder)
-            assert store.void(Slot(0, 1))  # somebody else, while this process is stopped
+            assert store.void(AttemptId(0, 1))  # somebody else, while this process is stopped
 
     monkeypatch.setattr(durable, "make_folder", make_and_sleep)
 
-    assert run_trial(store) == Slot(1, 1)
+    assert run_trial(store) == AttemptId(1, 1)
     reconcile(store)
-    assert run_trial(store) == Slot(0, 2)
+    assert run_trial(store) == AttemptId(0, 2)
     assert not check(store).findings
 
 
@@ -179,17 +179,17 @@ def test_an_attempt_with_an_owner_cannot_be_voided(make_store):
     store = make_store(2)
     claim = store.claim(OWNER)
 
-    assert not store.void(claim.slot)
-    assert store.read_owner(claim.slot) == (claim.token, OWNER)
+    assert not store.void(claim.attempt_id)
+    assert store.read_owner(claim.attempt_id) == (claim.token, OWNER)
 
 
 def test_voiding_twice_is_as_good_as_once(make_store):
     store = make_store(2)
-    durable.ensure_folders(store.layout.attempt(0, 1))
+    durable.ensure_folders(store.layout.attempt((0, 1)))
 
-    assert store.void(Slot(0, 1))
-    assert store.void(Slot(0, 1))
-    assert store.read_owner(Slot(0, 1)) is None
+    assert store.void(AttemptId(0, 1))
+    assert store.void(AttemptId(0, 1))
+    assert store.read_owner(AttemptId(0, 1)) is None
 
 
 def test_killed_between_owner_and_record_the_claim_is_recorded_for_it(make_store):
@@ -200,7 +200,7 @@ def test_killed_between_owner_and_record_the_claim_is_recorded_for_it(make_store
 
     assert reconcile(store).voided == ()
 
-    assert store.fold().trials[0].attempts[1].token == claim.token
+    assert store.replay().trials[0].attempts[1].token == claim.token
     assert not check(store).findings
 
 
@@ -209,7 +209,7 @@ def test_an_attempt_given_up_is_claimed_again_as_the_next(make_store):
     store.give_up(store.claim(OWNER))
 
     assert states(store) == {0: "pending"}
-    assert run_trial(store) == Slot(0, 2)
+    assert run_trial(store) == AttemptId(0, 2)
 
 
 def test_a_requeued_job_goes_on_with_its_own_trial(make_store):
@@ -220,9 +220,9 @@ def test_a_requeued_job_goes_on_with_its_own_trial(make_store):
 
     again = store.continue_after_requeue(Owner("n2", 11, 1, "b", cluster="lab", job="7", task=3, restart=1))
 
-    assert again.slot == Slot(first.slot.trial, 2)
+    assert again.attempt_id == AttemptId(first.attempt_id.trial, 2)
     assert states(store) == {0: "running", 1: "running"}
-    assert store.fold().trials[0].attempts[1].outcome.state is TrialState.PREEMPTED
+    assert store.replay().trials[0].attempts[1].outcome.state is TrialState.PREEMPTED
 
 
 def test_a_requeued_job_goes_on_although_its_trial_was_recorded_as_terminated(make_store):
@@ -232,15 +232,15 @@ def test_a_requeued_job_goes_on_although_its_trial_was_recorded_as_terminated(ma
 
     again = store.continue_after_requeue(Owner("n2", 11, 1, "b", cluster="lab", job="7", task=3, restart=1))
 
-    assert again.slot == Slot(0, 2)
-    assert store.fold().head.counts == {TrialState.RUNNING: 1}
+    assert again.attempt_id == AttemptId(0, 2)
+    assert store.replay().head.counts == {TrialState.RUNNING: 1}
 
 
 def test_a_requeued_job_whose_trial_was_given_to_another_leaves_it_alone(make_store):
     store = make_store(5)
     store.finish(store.claim(Owner("n1", 10, 1, "b", job="7", task=3)), FAILED)
     give_back(store, lambda trial: True, why="test")
-    assert store.claim(OWNER).slot == Slot(0, 2)
+    assert store.claim(OWNER).attempt_id == AttemptId(0, 2)
 
     assert store.continue_after_requeue(Owner("n2", 11, 1, "b", job="7", task=3, restart=1)) is None
 
@@ -273,12 +273,12 @@ def test_a_requeued_job_knows_what_its_agent_wrote_before_its_node_died(make_sto
 
     again = store.continue_after_requeue(mine._replace(host="n2", pid=11, restart=1))
 
-    assert store.fold().trials[0].attempts[1].outcome == outcome
+    assert store.replay().trials[0].attempts[1].outcome == outcome
     if outcome is FINISHED:
         assert (again, states(store)) == (None, {0: "finished"})
     else:
-        assert (again.slot, states(store)) == (Slot(0, 2), {0: "running"})
-    assert store.fold().head.counts == {outcome.state if again is None else TrialState.RUNNING: 1}
+        assert (again.attempt_id, states(store)) == (AttemptId(0, 2), {0: "running"})
+    assert store.replay().head.counts == {outcome.state if again is None else TrialState.RUNNING: 1}
     assert check(store).findings == ()
 
 
@@ -307,7 +307,7 @@ def test_a_failed_write_gives_the_folder_back(make_store, monkeypatch):
         with pytest.raises(StateUnwritableError, match="free some space"):
             store.claim(OWNER)
 
-    assert run_trial(store) == Slot(0, 1)
+    assert run_trial(store) == AttemptId(0, 1)
     assert not check(store).findings
 
 
@@ -356,8 +356,10 @@ def test_a_near_miss_of_a_sweep_id_is_suggested(make_store, tmp_path):
 
 def test_folders_and_files_are_for_their_owner_only(make_store):
     store = make_store(1)
-    slot = run_trial(store)
+    attempt_id = run_trial(store)
 
-    modes = {os.stat(path).st_mode & 0o777 for path in (store.layout.folder, store.layout.attempt(slot.trial, 1))}
+    modes = {
+        os.stat(path).st_mode & 0o777 for path in (store.layout.folder, store.layout.attempt((attempt_id.trial, 1)))
+    }
     assert modes == {0o700}
     assert {os.stat(p).st_mode & 0o777 for p in (store.layout.manifest, store.layout.journal)} == {0o600}

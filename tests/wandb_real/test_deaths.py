@@ -17,10 +17,10 @@ import pytest
 import yaml
 from written import WAIT_UNTIL_WRITTEN
 
-from slurmsweep.agent.metrics import MetricReading, MetricsFollower
-from slurmsweep.observe.reconcile import reconcile
-from slurmsweep.state.head import Slot
+from slurmsweep.control.reconcile import reconcile
+from slurmsweep.metrics.reported import MetricReading, MetricsFollower
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
 
 KINDS = {
     "wandb": f"import wandb\nlog = wandb.init().log\n{WAIT_UNTIL_WRITTEN}",
@@ -87,10 +87,10 @@ def test_cause_metric_and_log_are_there_when(kind, end, write_sweep, slurmsweep,
     file = write_sweep(KINDS[kind] + STEPS + then, "  x: {value: 1}", "metric: {name: loss, goal: minimize}")
     sweep = slurmsweep("create", str(file)).stdout.strip()
     store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}"))
-    follower = MetricsFollower(store.layout, Slot(0, 1), {"loss": "minimize"})
+    follower = MetricsFollower(store.layout, AttemptId(0, 1), {"loss": "minimize"})
     process = agent(sweep)
     if number is not None:
-        path = Path(store.layout.log(0, 1))
+        path = Path(store.layout.log((0, 1)))
         wait_until(lambda: path.exists() and "step 2" in path.read_text(), "the script never got to its last step")
         if kind != "plain":
             wait_until(
@@ -110,7 +110,7 @@ def test_cause_metric_and_log_are_there_when(kind, end, write_sweep, slurmsweep,
     assert ("ValueError: by hand" in log) == (end == "the script fails")
 
     reconcile(store, sleep=lambda _: None)
-    outcome = store.fold().trials[0].current.outcome
+    outcome = store.replay().trials[0].current.outcome
     assert (outcome.state, outcome.cause, outcome.metric) == (state, cause, EXPECTED[kind])
     assert outcome.by == ("reconcile" if end == "the agent is killed" else "agent")
 

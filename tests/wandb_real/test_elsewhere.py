@@ -8,7 +8,7 @@ import signal
 import pytest
 from wandb_real.server import WandbServer
 
-from slurmsweep.observe.reconcile import reconcile
+from slurmsweep.control.reconcile import reconcile
 from slurmsweep.state.store import SweepStore
 
 #: What the script does before ``init``, what it gives as ``dir=``, and where its run is then.
@@ -71,7 +71,7 @@ def test_its_metric_is_recorded_when_it_is_killed_itself(slurmsweep, write_sweep
 
     assert slurmsweep("agent", sweep).returncode == 137
 
-    outcome = store.fold().trials[0].current.outcome
+    outcome = store.replay().trials[0].current.outcome
     assert (outcome.cause, outcome.metric) == ("signal 9", 1.0)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from wandb.proto.wandb_internal_pb2 import Record
 
-from slurmsweep.agent.wandb_file import RecordReader
-from slurmsweep.state.durable import PRIVATE
+from slurmsweep.metrics.run_file import RecordReader
+from slurmsweep.state.files import PRIVATE
 from slurmsweep.sync.run_copy import copy_run
 
 RUNS = Path(__file__).parent.parent / "data" / "wandb_runs"

@@ -300,7 +300,7 @@ def test_where_nothing_succeeds_the_rest_is_not_tried(finished, monkeypatch, tmp
     store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{finished}"))
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setattr(sync_module, "_HOPELESS", 1)
-    uploads = sync_module.find(store, store.fold(), {TrialState.FINISHED}, None).uploads
+    uploads = sync_module.find(store, store.replay(), {TrialState.FINISHED}, None).uploads
 
     result = sync_module.upload(store, uploads, [], 1, lambda *_: None)
 

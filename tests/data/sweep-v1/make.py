@@ -11,14 +11,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from slurmsweep.observe.reconcile import give_back
-from slurmsweep.state import durable
-from slurmsweep.state.head import Slot
+from slurmsweep.control.reconcile import give_back
+from slurmsweep.state import files as durable
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.config import check
 
 LOCAL = Owner("node1", 4321, 99, "b007", "pid:[1]")
@@ -72,10 +72,10 @@ def happen(store: SweepStore) -> None:
     store.give_up(store.claim(LOCAL))
     with open(store.journal.path, "ab") as file:
         file.write(b'77777777 {"op":"claim","t":5')  # torn, and sealed by the next writer
-    durable.ensure_folders(store.layout.attempt(5, 1))
-    store.void(Slot(5, 1))
+    durable.ensure_folders(store.layout.attempt((5, 1)))
+    store.void(AttemptId(5, 1))
     with store.transaction() as transaction:
-        transaction.void(Slot(5, 1), None)
+        transaction.void(AttemptId(5, 1), None)
     store.adopt({10: Outcome(TrialState.FINISHED, exit_code=0, metric=0.125, origin="prior000/3")}, LOCAL)
     give_back(store, lambda trial: trial.number == 1, why="resubmit")
     store.finish(
@@ -89,15 +89,15 @@ def happen(store: SweepStore) -> None:
 
 def told(store: SweepStore) -> dict:
     """What every later version must read from it."""
-    fold = store.fold()
+    view = store.replay()
     return {
-        "counts": {state.value: n for state, n in fold.counts().items()},
-        "word": fold.word,
-        "sealed": fold.sealed,
-        "damaged": len(fold.damaged),
-        "next_trial": fold.head.next_trial,
-        "waiting": [[slot.trial, slot.attempt] for slot in fold.waiting()],
-        "submissions": [[s.name, s.tasks, s.job] for s in fold.submissions.values()],
+        "counts": {state.value: n for state, n in view.counts().items()},
+        "word": view.word,
+        "sealed": view.sealed,
+        "damaged": len(view.damaged),
+        "next_trial": view.head.next_trial,
+        "waiting": [[attempt_id.trial, attempt_id.attempt] for attempt_id in view.waiting()],
+        "submissions": [[s.name, s.tasks, s.job] for s in view.submissions.values()],
         "trials": {
             str(number): {
                 "state": trial.state.value,
@@ -112,7 +112,7 @@ def told(store: SweepStore) -> dict:
                     for n, a in sorted(trial.attempts.items())
                 },
             }
-            for number, trial in fold.trials.items()
+            for number, trial in view.trials.items()
         },
     }
 

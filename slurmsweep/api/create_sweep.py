@@ -1,0 +1,76 @@
+"""``slurmsweep.sweep``: a sweep from a configuration in Python. Drop-in for ``wandb.sweep``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.control.create import create, draft_of
+from slurmsweep.control.prior import adopt
+from slurmsweep.errors import UsageError
+from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+#: Stands in messages where a sweep file's name would.
+_SOURCE = "the configuration given to sweep()"
+
+
+def sweep(
+    sweep: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+    entity: str | None = None,
+    project: str | None = None,
+    prior_runs: Sequence[str] | None = None,
+) -> str:
+    """Create a sweep, as ``slurmsweep create`` does from a file; its id.
+
+    It may lack a program: then its trials are run by :func:`slurmsweep.agent` with a function, or by
+    ``--function package.module:train`` on the command line. Prints ``Create sweep with ID: ...`` as wandb does.
+
+    Args:
+        sweep: the content of a sweep file, or a function that returns it.
+        entity: for the runs of wandb; wins over the configuration's.
+        project: likewise.
+        prior_runs: run ids (``<sweep>-<trial>``) of one other sweep, whose points a grid does not run again.
+
+    Raises:
+        SweepFileError: it breaks rules; every violation at once, each with its key path.
+        UsageError: ``prior_runs`` are none, or the search is no grid.
+        NotFoundError: there is no such prior sweep, or a trial of it did not finish.
+        StateUnwritableError: there is no new sweep.
+    """
+    content = sweep() if callable(sweep) else sweep
+    named = {key: value for key, value in (("entity", entity), ("project", project)) if value}
+    draft = draft_of({**content, **named} if isinstance(content, dict) else content, _SOURCE)
+    prior = _prior(prior_runs)
+    if prior and draft.config.method != "grid":
+        raise UsageError(f"prior_runs: a {draft.config.method} search draws new points; only a grid has the same again")
+    for warning in draft.warnings:
+        _say(f"{_SOURCE}: {warning}")
+    store = create(draft, needs_program=False)
+    if prior:
+        adopt(store, *prior)
+    print("Create sweep with ID:", store.manifest.sweep_id)
+    _say(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
+    return store.manifest.sweep_id
+
+
+def _prior(runs: Sequence[str] | None) -> tuple[SweepStore, list[int]] | None:
+    """The sweep that run ids are of, and the numbers of its trials."""
+    if not runs:
+        return None
+    if isinstance(runs, str):
+        raise UsageError(f"prior_runs={runs!r}: give a list of run ids")
+    pairs = [str(run).rpartition("-") for run in runs]
+    wrong = [run for run, (name, _, number) in zip(runs, pairs, strict=True) if not name or not number.isdecimal()]
+    if wrong:
+        raise UsageError(f"prior_runs: {wrong[0]!r} is not a run of ours: write <sweep>-<trial>, such as abcd1234-7")
+    names = {name for name, _, _ in pairs}
+    if len(names) > 1:
+        raise UsageError(f"prior_runs: name runs of one sweep, not of {', '.join(sorted(names))}")
+    return SweepStore.open(names.pop()), sorted({int(number) for _, _, number in pairs})
+
+
+def _say(message: str) -> None:
+    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,168 @@
+"""``slurmsweep.agent``: run trials of a sweep by a function in this process. Drop-in for ``wandb.agent``."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from slurmsweep import search
+from slurmsweep.agents import agent as claiming
+from slurmsweep.agents.attempt import conclude, furnish
+from slurmsweep.api.failures import Failures
+from slurmsweep.api.function_trial import call
+from slurmsweep.api.interrupts import Interrupts
+from slurmsweep.api.naming import sweep_name
+from slurmsweep.control.function import ready_to_run
+from slurmsweep.errors import UsageError
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.store import Claim, NothingLeft, SweepStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from slurmsweep.state.outcome import Outcome
+
+#: One agent a process: the environment, which says which trial it is, is the process's.
+_at_work = threading.Lock()
+
+
+def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
+    sweep_id: str,
+    function: Callable[[], object] | None = None,
+    entity: str | None = None,
+    project: str | None = None,
+    count: int | None = None,
+    forward_signals: bool = False,  # noqa: FBT001, FBT002 - the same
+    term_timeout: int | None = None,
+    max_consecutive_failed_runs: int | None = None,
+) -> None:
+    """Run trials of a sweep, one after the other, until there are no more or ``count`` have run.
+
+    Each is claimed, recorded and found again like that of any other agent. The function sees the environment that a
+    script would see, so ``init()`` of this package or of wandb gives the trial's parameters. An exception fails the
+    trial, its traceback is in the log, and the agent goes on, unless W&B's rules say that the function cannot work
+    (:mod:`slurmsweep.api.failures`). Ctrl-C ends the agent, the trial is recorded as killed; so does SIGTERM,
+    which then ends the program, too (SystemExit).
+
+    Args:
+        sweep_id: ``id``, ``project/id``, ``entity/project/id`` or the sweep's folder.
+        function: called without arguments in this process and thread; None runs the sweep's program, each trial as a
+            process.
+        entity: that the runs of wandb are for; the sweep itself is found by its id.
+        project: likewise.
+        count: at most so many trials; None for all there are.
+        forward_signals: accepted; there is no other process to forward to, and programs are always told.
+        term_timeout: seconds that a program has to end when it is asked to; means nothing to a function.
+        max_consecutive_failed_runs: stop after so many failures in a row.
+
+    Raises:
+        NotFoundError: there is no such sweep.
+        UsageError: an argument is wrong, or an agent is at work in this process already.
+        StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
+    """
+    del forward_signals
+    _check_number("count", count)
+    _check_number("max_consecutive_failed_runs", max_consecutive_failed_runs)
+    named = {"WANDB_ENTITY": entity, "WANDB_PROJECT": project}
+    environ = os.environ | {name: value for name, value in named.items() if value}
+    if function is None:
+        if max_consecutive_failed_runs is not None:
+            raise UsageError("max_consecutive_failed_runs counts the failures of a function: give function=")
+        store = SweepStore.open_to_run(sweep_name(sweep_id))
+        _run_program(ready_to_run(store, None), count, environ, term_timeout)
+        return
+    if not callable(function):
+        raise UsageError(f"function={function!r} cannot be called: give the function itself, without brackets")
+    if not _at_work.acquire(blocking=False):
+        raise UsageError("an agent is at work in this process already: start another process for another agent")
+    try:
+        store = SweepStore.open_to_run(sweep_name(sweep_id))
+        _run_function(store, function, count, environ, Failures(environ, max_consecutive_failed_runs))
+    finally:
+        _at_work.release()
+
+
+def _check_number(name: str, value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise UsageError(f"{name}={value!r}: give a whole number, 1 or more, or None")
+
+
+def _run_function(
+    store: SweepStore,
+    function: Callable[[], object],
+    count: int | None,
+    environ: Mapping[str, str],
+    failures: Failures,
+) -> None:
+    owner = claiming.introduce(store, environ)
+    with Interrupts() as interrupts:
+        for _ in itertools.count() if count is None else range(count):
+            claim = claiming.next_claim(store, owner, environ)
+            if isinstance(claim, NothingLeft):
+                _say(f"nothing left to do: {claim.reason}")
+                return
+            outcome, stop = _run_claim(store, claim, function, environ, interrupts)
+            stop = stop or interrupts.pending
+            if stop is not None:
+                _say(f"no further trials: {stop.name} asked to stop")
+                _end_if_terminated(stop)
+                return
+            reason = failures.count(failed=outcome.state is TrialState.FAILED)
+            if reason:
+                _say(f"no further trials: {reason}")
+                return
+
+
+def _run_claim(
+    store: SweepStore,
+    claim: Claim,
+    function: Callable[[], object],
+    environ: Mapping[str, str],
+    interrupts: Interrupts,
+) -> tuple[Outcome, signal.Signals | None]:
+    attempt_id = claim.attempt_id
+    name = f"trial {attempt_id.trial}, attempt {attempt_id.attempt}"
+    with claiming.given_back_on_failure(store, claim):
+        params = search.parameters(store.manifest.config, attempt_id.trial, store.manifest.sweep_id)
+        seen, log = furnish(store, attempt_id, params, environ)
+    _say(f"{name}: started, log in {store.layout.log(attempt_id)}")
+    ended = call(function, seen, log, interrupts)
+    outcome = conclude(store, attempt_id, ended, log)
+    claiming.record(store, claim, outcome, _say)
+    _say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
+    return outcome, ended.stop
+
+
+def _end_if_terminated(stop: signal.Signals) -> None:
+    """Ctrl-C is for the agent, as in wandb; any other signal is for the whole program, which ends as it asked."""
+    if stop is not signal.SIGINT:
+        sys.exit(128 + stop)
+
+
+def _run_program(store: SweepStore, count: int | None, environ: Mapping[str, str], term_timeout: int | None) -> None:
+    """The same agent as on the command line, as a process: it takes signals by waiting, and ends all its descendants.
+
+    Ctrl-C reaches this process alone, which passes it on: once asks the trial to stop, twice terminates, thrice kills.
+    """
+    if term_timeout is not None:
+        environ = {**environ, "WANDB_AGENT_KILL_DELAY": str(term_timeout)}
+    command = [sys.executable, "-m", "slurmsweep", "agent", "--count", str(count or sys.maxsize), store.layout.folder]
+    with subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+        while process.returncode is None:
+            _wait_or_interrupt(process)
+
+
+def _wait_or_interrupt(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+
+
+def _say(message: str) -> None:
+    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)

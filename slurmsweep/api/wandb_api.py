@@ -1,0 +1,244 @@
+"""``slurmsweep.Api``: look at a sweep from Python, as ``wandb.Api`` does for W&B's. Reads only.
+
+Source of the names and their meanings: ``wandb.apis.public.sweeps.Sweep`` and ``runs.Run`` (0.31.0).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.api.naming import sweep_name
+from slurmsweep.control.snapshot import look_without_slurm
+from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.metrics.summaries import read_summary
+from slurmsweep.report.summary import SweepSummary, TrialRow
+from slurmsweep.state import view_cache as foldcache
+from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
+from slurmsweep.sweepfile.command import lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Columns of a run by which runs may be sorted, beside its summary and configuration.
+_COLUMNS: dict[str, Callable[[ApiRun], Any]] = {
+    "created_at": lambda run: run.created_at,
+    "createdAt": lambda run: run.created_at,
+    "name": lambda run: run.name,
+    "state": lambda run: run.state,
+}
+
+
+class Api:
+    """The sweeps below ``$WANDB_DIR``, or here.
+
+    Args:
+        overrides: accepted, like whatever else ``wandb.Api`` takes: there is no server to talk to.
+    """
+
+    def __init__(self, overrides: dict[str, Any] | None = None, **_: Any) -> None:
+        self._overrides = overrides or {}
+
+    def sweep(self, path: str = "") -> ApiSweep:
+        """The sweep named by ``id``, ``project/id``, ``entity/project/id`` or its folder.
+
+        Raises:
+            NotFoundError: there is none.
+            StateUnreadableError: it cannot be read.
+        """
+        return ApiSweep(SweepStore.open(sweep_name(path)))
+
+    def run(self, path: str = "") -> ApiRun:
+        """The run named by its id ``<sweep>-<trial>``, entity and project before it or not.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        name, _, number = sweep_name(path).rpartition("-")
+        if not number.isdecimal():
+            raise NotFoundError(f"{path!r} is not a run of ours: write <sweep>-<trial>, such as abcd1234-7")
+        sweep = self.sweep(name)
+        found = [run for run in sweep.runs if run.number == int(number)]
+        if not found:
+            raise NotFoundError(f"sweep {name} has no run of trial {number} yet")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class ApiRun:
+    """A trial that was run at least once, as it was when the sweep was looked at.
+
+    Attributes:
+        sweep: that it is of.
+        trial: what the command line shows of it.
+    """
+
+    sweep: ApiSweep
+    trial: TrialRow
+
+    @property
+    def id(self) -> str:
+        """``<sweep>-<trial>``: the id that its wandb run has."""
+        return self.sweep.store.layout.run_id(self.trial.number)
+
+    @property
+    def name(self) -> str:
+        """The same; names that a script gives its wandb run are not read."""
+        return self.id
+
+    @property
+    def number(self) -> int:
+        """Of the trial, 0.. in the sweep."""
+        return self.trial.number
+
+    @property
+    def state(self) -> str:
+        """``running``, ``finished``, ``failed``, ``crashed``, ``killed``, ``preempted``; ``pending`` to run again."""
+        return self.trial.state.value
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The swept parameters. Limit: not what else the script put into its configuration."""
+        return dict(self.trial.params)
+
+    @property
+    def metric(self) -> float | None:
+        """Final value of the sweep's metric."""
+        return self.trial.metric
+
+    @property
+    def created_at(self) -> float | None:
+        """When its newest attempt began, seconds since the epoch."""
+        return self.trial.started
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Final values by name, of the newest attempt; nested ones joined by dots. Raises OSError."""
+        return read_summary(self.sweep.store.layout, AttemptId(self.trial.number, self.trial.attempt))
+
+    @property
+    def summary_metrics(self) -> dict[str, Any]:
+        """The same: wandb has both names."""
+        return self.summary
+
+    def __repr__(self) -> str:
+        """Id and state, as wandb shows it."""
+        return f"<Run {self.id} ({self.state})>"
+
+
+class ApiSweep:
+    """A sweep as it was when it was looked at; :meth:`load` looks again.
+
+    Attributes:
+        store: its files.
+        id: eight of a-z and 0-9.
+    """
+
+    def __init__(self, store: SweepStore) -> None:
+        self.store = store
+        self.id = store.manifest.sweep_id
+        self.load()
+
+    def load(self, force: bool = True) -> None:  # noqa: FBT001, FBT002 - wandb's signature
+        """Look again. Asks the journal and the trials' folders, and not Slurm."""
+        del force
+        view = foldcache.read(self.store)
+        self._view = SweepSummary(
+            self.store.layout, self.store.manifest, view, look_without_slurm(self.store, view).ended
+        )
+        self.__dict__.pop("runs", None)
+
+    @property
+    def name(self) -> str:
+        """As the configuration says, else the id."""
+        return self.store.manifest.config.name or self.id
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The content of the sweep file."""
+        return dict(self.store.manifest.config.document)
+
+    @property
+    def entity(self) -> str | None:
+        """As the configuration says."""
+        return self.store.manifest.config.entity
+
+    @property
+    def project(self) -> str | None:
+        """As the configuration says."""
+        return self.store.manifest.config.project
+
+    @property
+    def state(self) -> str:
+        """``PENDING``, ``RUNNING``, ``PAUSED``, ``FINISHED`` or ``CANCELED``, in capitals as wandb has it."""
+        return self._view.state().value.upper()
+
+    @property
+    def expected_run_count(self) -> int | None:
+        """Points of a grid, or ``run_cap``, the smaller of the two; None where the search has no end."""
+        return self.store.manifest.trials
+
+    @cached_property
+    def runs(self) -> list[ApiRun]:
+        """Trials that were run at least once, by number."""
+        trials = (self._view.trial(number) for number in self._view.view.trials)
+        return [ApiRun(self, trial) for trial in trials if trial.attempt]
+
+    @property
+    def order(self) -> str | None:
+        """``+summary_metrics.loss`` where the metric is to be small, ``-`` where large; None without a metric."""
+        metric = self.store.manifest.config.metric
+        return None if metric is None else f"{'-' if metric.goal == 'maximize' else '+'}summary_metrics.{metric.name}"
+
+    def best_run(self, order: str | None = None) -> ApiRun | None:
+        """The best run by the sweep's metric, or the first by ``order``; None where there is none.
+
+        By the metric only runs that finished count, and those whose metric is a number. Without a metric and an order
+        the run that was started last, with a warning, as in wandb.
+
+        Args:
+            order: ``+`` (smallest first) or ``-``, then ``summary_metrics.NAME``, ``config.NAME`` or ``created_at``;
+                without a sign ``-``, without a prefix a summary's name.
+
+        Raises:
+            OSError: a summary cannot be read.
+        """
+        if order is None and self.order is not None:
+            best = self._view.best()
+            return ApiRun(self, best) if best else None
+        if order is None:
+            print("slurmsweep: no order and no metric: the run that was started last", file=sys.stderr)
+        return self._first(order or "-created_at")
+
+    def _first(self, order: str) -> ApiRun | None:
+        sign = order[0] if order[:1] in ("+", "-") else ""
+        value = _column(order.removeprefix(sign))
+        known = [(value(run), run) for run in self.runs]
+        by_time = value in (_COLUMNS["created_at"], _COLUMNS["createdAt"])
+        comparable = [(key, run) for key, run in known if isinstance(key, (int, float, str)) and key == key]  # noqa: PLR0124 - not NaN
+        kinds = {isinstance(key, str) for key, _ in comparable}
+        if not comparable:
+            return None
+        if len(kinds) > 1:
+            raise UsageError(f"order={order!r}: some runs have text there and some a number")
+        choose = min if sign == "+" else max
+        # runs that began within one millisecond have one time: their numbers say which began first
+        return choose(comparable, key=lambda pair: (pair[0], pair[1].trial.number if by_time else 0))[1]
+
+    def __repr__(self) -> str:
+        """Id and state, as wandb shows it."""
+        return f"<Sweep {self.id} ({self.state})>"
+
+
+def _column(key: str) -> Callable[[ApiRun], Any]:
+    """What runs are sorted by (``wandb.apis.public.query_generator.QueryGenerator.format_order_key``)."""
+    if key in _COLUMNS:
+        return _COLUMNS[key]
+    kind, dot, name = key.partition(".")
+    if dot and kind == "config":
+        return lambda run: lookup(run.config, name)
+    wanted = name if dot and kind == "summary_metrics" else key
+    return lambda run: lookup(run.summary, wanted)

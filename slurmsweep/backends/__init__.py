@@ -1,0 +1,1 @@
+"""Run jobs: one interface for every place that runs trials."""

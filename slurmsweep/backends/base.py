@@ -1,0 +1,530 @@
+"""The interface of every place that runs jobs, and the values that pass through it.
+
+A *backend* starts jobs, says what has become of them, and ends them: Slurm (:mod:`.slurm`), processes of this machine
+(:mod:`.local`), Slurm for sweeps that W&B's server holds (:mod:`.wandb_hosted`). A backend says what it can do
+(:attr:`Backend.abilities`) and what it cannot do of a wish (:meth:`Backend.check`). Code outside of this package never
+asks which backend it has; it asks for an ability, or calls a method.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.tail import AttemptId
+
+    Options = Mapping[str, str | bool]
+
+
+class Ability(Enum):
+    """What a backend can do beyond running jobs; the value completes the sentence "this backend can ..."."""
+
+    OUTLIVE = "run jobs that go on when the command that submitted them has ended"
+    LIMIT = "give each job its own time and memory"
+    ASSIGN = "make a job for one certain attempt"
+    HOLD = "hold jobs that wait, and release them"
+    CHANGE = "change jobs that wait"
+    WAKE = "start a supervisor later, by the clock or when a job has ended"
+
+
+class JobRef(NamedTuple):
+    """One job: an element of an array by the array's id and its index, or a plain job (index None)."""
+
+    job: str
+    task: int | None = None
+
+    def __str__(self) -> str:
+        """Return ``123_4`` or ``123``, as Slurm writes it."""
+        return self.job if self.task is None else f"{self.job}_{self.task}"
+
+
+class JobStatus(NamedTuple):
+    """What a scheduler says of one job.
+
+    Attributes:
+        word: the scheduler's own, without what it adds (``CANCELLED`` of ``CANCELLED by 1000``).
+        alive: the job runs, waits, or is being ended.
+        state: of its trial once the job is over; None while it is alive.
+        cause: beside the state.
+        exit_code: of the batch script; None while the job is alive.
+        node: where the job runs or ran; empty before.
+        source: the program that was asked, such as ``squeue`` or ``sacct``.
+        waits: the job has not started, or was put back to start again.
+        reason: why it waits, in the scheduler's words.
+    """
+
+    word: str
+    alive: bool
+    state: TrialState | None
+    cause: str
+    exit_code: int | None
+    node: str
+    source: str
+    waits: bool = False
+    reason: str = ""
+
+
+class Answer(NamedTuple):
+    """What a scheduler says of some jobs.
+
+    Attributes:
+        tasks: one status a job; a job that the scheduler does not know any more is absent.
+        accounting: what became of the question to accounting: ``used``, ``not needed``, ``off``, or its error message.
+        cluster: the cluster that answered, by its own name; empty where the name is not known or does not matter.
+    """
+
+    tasks: Mapping[JobRef, JobStatus]
+    accounting: str
+    cluster: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether accounting should have been able to tell, and did not: nothing follows from its silence."""
+        return self.accounting not in ("used", "not needed", "off")
+
+    def lags(self, ref: JobRef) -> bool:
+        """Whether accounting knows the array of an element, and not yet its elements: then its silence says nothing.
+
+        For some seconds one element stands there as a job of its own, under the array's id.
+        """
+        return ref.task is not None and ref not in self.tasks and JobRef(ref.job) in self.tasks
+
+
+class Asked(NamedTuple):
+    """What a job asks for.
+
+    Attributes:
+        time: minutes; None for no limit, or where the options do not say.
+        mem: MiB in all; None where the options do not say.
+        cpus: in all; None where the options do not say.
+    """
+
+    time: float | None = None
+    mem: float | None = None
+    cpus: int | None = None
+
+
+class Account(NamedTuple):
+    """One job as the scheduler's accounting has it.
+
+    Attributes:
+        minutes: time limit; None for none.
+        mem: MiB it asked for, in all; None where that is all of a node.
+        cpus: number of CPUs it was given.
+        elapsed: seconds it ran.
+        max_rss: MiB of its largest step, sampled (short peaks may be missed); None where nothing was sampled.
+        cpu_seconds: user and system time.
+    """
+
+    minutes: float | None
+    mem: float | None
+    cpus: int
+    elapsed: float
+    max_rss: float | None
+    cpu_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a backend gives a job at most.
+
+    Attributes:
+        minutes: longest time limit; None for no limit.
+        mib: memory of the largest node; None where it is not known.
+        nodes: how many nodes there are; 0 where it is not known.
+        warning: seconds before the time limit at which a trial is told to end.
+    """
+
+    minutes: float | None = None
+    mib: float | None = None
+    nodes: int = 0
+    warning: float = 0.0
+
+
+@dataclass(frozen=True)
+class JobRestarts:
+    """How a sweep's jobs ended that did not complete, each start of a job counted.
+
+    Attributes:
+        ends: number of starts by the scheduler's last word on them; starts of requeued jobs are counted too.
+        accounting: ``used``, ``off``, or the error message of accounting.
+    """
+
+    ends: dict[str, int] = field(default_factory=dict)
+    accounting: str = "off"
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """What a person asks of the jobs.
+
+    Attributes:
+        template: name or path of the job template.
+        options: sbatch options; they win over the sweep file's ``slurm:`` section, which wins over the template.
+        width: jobs at a time; None for as many as the backend lets (Slurm), or one (local processes).
+    """
+
+    template: str = "array"
+    options: Options | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True)
+class JobSource:
+    """The sweep that jobs are made for, as far as a backend has to know it.
+
+    Attributes:
+        name: begins each job's name.
+        argument: of the batch script: the sweep's folder, or W&B's full name of the sweep.
+        jobs_dir: folder of batch scripts and job output.
+        workdir: current folder of each job.
+        options: sbatch options of the sweep file.
+    """
+
+    name: str
+    argument: str
+    jobs_dir: str
+    workdir: str
+    options: Options = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, store: SweepStore) -> JobSource:
+        """Return the source for a sweep of ours."""
+        what = store.manifest
+        return cls(
+            f"slurmsweep-{what.sweep_id}", store.layout.folder, store.layout.jobs, what.workdir, what.config.slurm
+        )
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One request to a scheduler: an array of equal jobs.
+
+    Attributes:
+        name: of the jobs, ``[A-Za-z0-9._-]{1,64}``, unique to this request: a request that was not answered is looked
+            for by it.
+        tasks: number of jobs, 1 or more.
+        trials: how many trials they run in all.
+        agents: how many agents each job runs side by side; None where the template does not know of that.
+        width: jobs at a time; None for no limit of ours.
+        options: all options, merged from the template, the sweep file and the command line; flags are True.
+        template: name of the template, or its absolute path.
+        body: of the template: shell text that ends by running the agent.
+        source: the sweep.
+        attempt_ids: what each agent runs, in order; empty where an agent takes the next trial there is.
+    """
+
+    name: str
+    tasks: int
+    trials: int
+    agents: int | None
+    width: int | None
+    options: Options
+    template: str
+    body: str
+    source: JobSource
+    attempt_ids: tuple[AttemptId, ...] = ()
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """One array that the scheduler took.
+
+    Attributes:
+        job: its id.
+        tasks: number of jobs.
+        trials: that the jobs run in all; the last of several packed jobs may not be full.
+        agents: how many trials each job runs side by side.
+    """
+
+    job: str
+    tasks: int
+    trials: int
+    agents: int = 1
+
+
+@dataclass(frozen=True)
+class SubmitResult:
+    """What the scheduler took, and what it could not take now.
+
+    Trials that are kept back stay without a job: the next submission finds them.
+
+    Attributes:
+        arrays: what it took.
+        kept_back: number of trials that a limit left no room for.
+        why: the limit, in words; empty where nothing was kept back.
+    """
+
+    arrays: tuple[Submitted, ...] = ()
+    kept_back: int = 0
+    why: str = ""
+
+    @property
+    def trials(self) -> int:
+        """Number of trials that the jobs run at most."""
+        return sum(array.trials for array in self.arrays)
+
+
+@dataclass(frozen=True)
+class StartEstimate:
+    """What the scheduler says to a request before it is made.
+
+    Attributes:
+        arrays: number of jobs in each array that the request would need.
+        earliest_start: of one such job now, ISO 8601; None where it is not known.
+        refusal: what the scheduler has against the request; None where it has nothing against it.
+    """
+
+    arrays: tuple[int, ...]
+    earliest_start: str | None = None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class When:
+    """When a job may start: both conditions hold.
+
+    Attributes:
+        ended: arrays or jobs of which one must have ended, however it ended; empty for no such condition.
+        seconds: from now.
+    """
+
+    ended: tuple[str, ...] = ()
+    seconds: int = 0
+
+
+@dataclass(frozen=True)
+class WakeupJob:
+    """A live job that was found by its name.
+
+    Attributes:
+        job: its id.
+        name: by which it was found.
+        waits: it has not started.
+    """
+
+    job: str
+    name: str
+    waits: bool
+
+
+class Backend(ABC):
+    """One place that runs jobs.
+
+    Methods that need an ability which the backend does not have raise UsageError. "The scheduler did not answer" is
+    always SchedulerUnavailableError, never "there is no such job".
+    """
+
+    #: The word of ``--backend``, and of submission documents.
+    name: ClassVar[str]
+    abilities: ClassVar[frozenset[Ability]]
+
+    def require(self, ability: Ability, option: str) -> None:
+        """Raise UsageError, naming the option that asked for it, unless the backend has the ability."""
+        if ability not in self.abilities:
+            raise UsageError(f"{option}: the {self.name} backend cannot {ability.value}")
+
+    # Before anything is submitted
+
+    @abstractmethod
+    def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
+        """Refuse wrong options before anything is written.
+
+        Returns:
+            One notice a line about each wish that this backend ignores.
+
+        Raises:
+            UsageError: an option or the template is wrong.
+            SchedulerUnavailableError: the backend is not there on this machine.
+        """
+
+    @abstractmethod
+    def options(self, wish: SubmitOptions, source: JobSource) -> Options:
+        """Return the options that template, sweep file and command line give together, defaults included.
+
+        Raises:
+            UsageError: one of them is wrong.
+        """
+
+    @abstractmethod
+    def request(
+        self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
+    ) -> JobRequest:
+        """Return the request for jobs that run that many trials, under a name that was never used. Asks nothing.
+
+        Raises:
+            UsageError: an option or the template is wrong.
+        """
+
+    @abstractmethod
+    def preview(self, request: JobRequest) -> str:
+        """Return the request as text, exactly as :meth:`send` would hand it over. Needs no scheduler."""
+
+    @abstractmethod
+    def estimate(self, request: JobRequest) -> StartEstimate:
+        """Ask the scheduler what it would do with a request; submits nothing.
+
+        Raises:
+            SchedulerUnavailableError: the scheduler did not answer.
+        """
+
+    # Submitting
+
+    @abstractmethod
+    def submit(
+        self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
+    ) -> SubmitResult:
+        """Split a request by the scheduler's limits and call ``part(first trial, trials)`` for each array that fits.
+
+        ``part`` writes down what it is about to do, calls :meth:`send`, and returns None where nothing was left to
+        submit. ``was_refused``: an earlier submission of the sweep met a limit, so limits are read first.
+
+        Raises:
+            JobLimitError: there is no room for a single job.
+            SchedulerError: the scheduler refused or did not answer; arrays that were submitted before stay.
+        """
+
+    @abstractmethod
+    def send(self, request: JobRequest) -> str:
+        """Hand over one request; return the id of the array or job.
+
+        Raises:
+            SubmissionRefusedError: the scheduler said no; the message says which option to change.
+            SubmissionUnknownError: it did not answer in time: the jobs may exist. :meth:`find` looks for them.
+            SchedulerUnavailableError: there is no scheduler here.
+            StateUnwritableError: a file of the request could not be written; nothing was submitted.
+        """
+
+    @abstractmethod
+    def find(self, name: str) -> str:
+        """Return the id of the jobs with that name; empty where the scheduler knows none (yet).
+
+        Raises:
+            SchedulerUnavailableError: the scheduler did not answer.
+        """
+
+    # Looking
+
+    @abstractmethod
+    def cluster(self) -> str:
+        """Return the scheduler's name of itself, which job ids belong to; empty where there is none. Never raises."""
+
+    @abstractmethod
+    def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
+        """Ask about arrays or plain jobs by id.
+
+        Args:
+            jobs: ids of which all live jobs are wanted.
+            wanted: jobs whose end is wanted too.
+
+        Raises:
+            SchedulerUnavailableError: the scheduler did not answer.
+        """
+
+    @abstractmethod
+    def capacity(self, options: Options) -> Capacity:
+        """Return what a job with these options gets at most.
+
+        Raises:
+            SchedulerUnavailableError: the scheduler did not answer.
+        """
+
+    @abstractmethod
+    def asked(self, options: Options) -> Asked:
+        """Return what a job with these options asks for. Asks nothing."""
+
+    @abstractmethod
+    def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
+        """Return what accounting knows of jobs, and what became of the question (as :attr:`Answer.accounting`).
+
+        Never raises: accounting that is off or does not answer is an answer.
+        """
+
+    @abstractmethod
+    def restarts(self, jobs: Collection[str]) -> JobRestarts:
+        """Return how starts of these jobs ended that did not complete. Never raises."""
+
+    @abstractmethod
+    def wait(self, jobs: Sequence[str], trials: int, refresh: Callable[[], SweepView]) -> None:
+        """Wait until that many more trials have ended, or until none of the jobs is left.
+
+        Args:
+            jobs: ids that :meth:`send` returned.
+            trials: how many ends to wait for, counted from the first call of ``refresh``.
+            refresh: reads the journal on, shows progress, returns the view.
+
+        Raises:
+            SchedulerUnavailableError: the scheduler did not answer; jobs that outlive this command go on.
+            KeyboardInterrupt: a person ended the waiting. Jobs that do not outlive this command were told to end, and
+                have ended.
+            StateError: jobs could not work at all (local processes only).
+        """
+
+    # Ordering
+
+    @abstractmethod
+    def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
+        """Cancel jobs: ``123`` (all of an array) or ``123_4``. A job that is over is no error, nor is an empty list.
+
+        Raises:
+            SchedulerUnavailableError: the scheduler failed; the message has its words.
+        """
+
+    def hold(self, jobs: Sequence[str]) -> None:
+        """Keep jobs that have not started from starting. Raises as :meth:`cancel`."""
+        del jobs
+        self.require(Ability.HOLD, "pause")
+
+    def release(self, jobs: Sequence[str]) -> None:
+        """Let jobs start that were held. Raises as :meth:`cancel`."""
+        del jobs
+        self.require(Ability.HOLD, "resume")
+
+    def failed_launches(self, answer: Answer) -> list[JobRef]:
+        """Return the jobs that wait for ever because a node failed to start them; :meth:`release` lets them go."""
+        del answer
+        return []
+
+    def assignments(self, options: Options, width: int | None) -> list[str]:
+        """Return changes of waiting jobs in the scheduler's words.
+
+        Raises:
+            UsageError: an option is fixed once a job is submitted, or a value is none.
+        """
+        del options, width
+        self.require(Ability.CHANGE, "set")
+        return []
+
+    def change(self, job: str, tasks: Iterable[int], words: list[str]) -> list[str]:
+        """Apply :meth:`assignments` to elements of an array; return what the scheduler has against it, in words."""
+        del job, tasks, words
+        self.require(Ability.CHANGE, "set")
+        return []
+
+    # Waking a supervisor; all need Ability.WAKE
+
+    def submit_later(self, name: str, body: str, options: Options, when: When) -> str:
+        """Submit a plain job that runs ``body`` at a time; return its id. Raises as :meth:`send`."""
+        del name, body, options, when
+        self.require(Ability.WAKE, "--mend")
+        return ""
+
+    def find_later(self, names: Collection[str]) -> list[WakeupJob]:
+        """Return live jobs with one of these names, the oldest first. Raises SchedulerUnavailableError."""
+        del names
+        return []
+
+    def move_later(self, job: str, when: When) -> bool:
+        """Change when a waiting job starts; return False where it does not wait any more, or may not be changed."""
+        del job, when
+        return False

@@ -1,0 +1,92 @@
+"""Changes jobs that Slurm has already: one ``scontrol update`` for the elements of an array that are named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurmsweep.backends.slurm.commands import call
+from slurmsweep.backends.slurm.refusals import advice
+from slurmsweep.backends.slurm.resources import mebibytes
+from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: Options of sbatch that scontrol changes afterwards, by its own names (scontrol(1), "SPECIFICATIONS FOR UPDATE").
+_NAMES = {
+    "account": "Account", "begin": "StartTime", "comment": "Comment", "constraint": "Features",
+    "cpus-per-task": "CPUsPerTask", "deadline": "Deadline", "dependency": "Dependency", "exclude": "ExcNodeList",
+    "gres": "Gres", "licenses": "Licenses", "mem": "MinMemoryNode", "mem-per-cpu": "MinMemoryCPU", "nice": "Nice",
+    "partition": "Partition", "priority": "Priority", "qos": "QOS", "reservation": "ReservationName",
+    "switches": "Switches", "time": "TimeLimit", "time-min": "TimeMin", "wckey": "WCKey",
+}  # fmt: skip
+_WIDTH = "ArrayTaskThrottle"
+
+#: scontrol takes MiB without a unit.
+_IN_MEBIBYTES = ("mem", "mem-per-cpu")
+#: What scontrol says of elements that started or ended since they were looked at, and of those it changed.
+_NOT_WAITING = ("no longer pending", "already finished", "Invalid job id specified")
+_CHANGED = "No error"
+
+
+def assignments(options: Mapping[str, str | bool], width: int | None) -> list[str]:
+    """``TimeLimit=45`` and so on for sbatch options by long name, and a new width (0 for none).
+
+    Raises:
+        UsageError: an option is fixed once a job is submitted, or a value is none.
+    """
+    words = [f"{_WIDTH}={width}"] if width is not None else []
+    for option, value in options.items():
+        if option not in _NAMES:
+            raise UsageError(
+                f"--{option} cannot be changed on jobs that are submitted; what can be: --width, "
+                f"{', '.join(f'--{name}' for name in sorted(_NAMES))}"
+            )
+        words.append(f"{_NAMES[option]}={_mebibytes(option, value) if option in _IN_MEBIBYTES else value}")
+    return words
+
+
+def change(job: str, elements: Iterable[int], words: list[str]) -> list[str]:
+    """Change elements of an array; what Slurm has against it, in words, empty where it did as it was told.
+
+    An element that started or ended since it was looked at is no problem: it is left as it is.
+
+    Raises:
+        SchedulerUnavailableError: scontrol could not be run.
+    """
+    done = call("scontrol", "update", f"jobid={job}_[{ranges(elements)}]", *words)
+    if done.returncode == 0:
+        return []
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    known = [line for line in lines if any(word in line for word in (_CHANGED, *_NOT_WAITING))]
+    return [_explained(line) for line in lines if line not in known]
+
+
+def change_job(job: str, words: list[str]) -> bool:
+    """Change a plain job that waits; False where it does not wait any more, or may not be changed."""
+    return call("scontrol", "update", f"jobid={job}", *words).returncode == 0
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """``0-3,5`` for 0, 1, 2, 3 and 5."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def _explained(line: str) -> str:
+    if "permission denied" in line:
+        return f"{line} (more time for what runs, a higher priority and a negative --nice only an operator may give)"
+    hint = advice(line)
+    return f"{line} ({hint})" if hint else line
+
+
+def _mebibytes(option: str, value: str | bool) -> int:  # noqa: FBT001 - the value of an option
+    found = mebibytes(str(value))
+    if found is None:
+        raise UsageError(f"--{option} {value}: write memory as 512M or 4G")
+    return max(1, round(found))

@@ -1,0 +1,91 @@
+"""Which cluster this is, and its configuration: job ids mean something together with Slurm's name of itself alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from functools import lru_cache
+
+from slurmsweep.backends.slurm.commands import answer
+from slurmsweep.errors import SchedulerUnavailableError
+
+#: Where Slurm's programs look for their configuration (slurm.conf(5)); the last is that of a cluster without files.
+_PLACES = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf")
+
+#: A file that is only a part of the configuration.
+_INCLUDES = re.compile(r"^\s*include\s", re.MULTILINE | re.IGNORECASE)
+
+_NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNORECASE)
+
+
+@lru_cache(maxsize=1)
+def site_name() -> str:
+    """The cluster that Slurm's programs ask here; empty where nobody says. Looked up once per process.
+
+    Read where they read it (SLURM_CLUSTERS, the file of SLURM_CONF), so that it costs the controller nothing; asked of
+    the controller (two RPCs) only where no file names it. Never raises.
+    """
+    chosen = os.environ.get("SLURM_CLUSTERS")
+    if chosen:
+        return "" if "," in chosen or chosen == "all" else chosen
+    inside = os.environ.get("SLURM_CLUSTER_NAME")  # of a job: a supervisor
+    if inside:
+        return inside
+    try:
+        return parse_cluster_name(_file(_places()) or asked_configuration())
+    except SchedulerUnavailableError:
+        return ""
+
+
+def configuration() -> str:
+    """Slurm's configuration, a ``Name=Value`` a line; what stands at its default may be left out.
+
+    Of the file that Slurm's own programs read, so that it costs the controller nothing. Asked of the controller (two
+    RPCs, once per process) where there is no such file, where it includes others, and where SLURM_CLUSTERS chooses
+    another cluster. What was written there and not yet taken over by the controller is believed all the same.
+
+    Raises:
+        SchedulerUnavailableError: the controller was asked and did not answer.
+    """
+    text = "" if os.environ.get("SLURM_CLUSTERS") else _file(_places())
+    return text if text and not _INCLUDES.search(text) else asked_configuration()
+
+
+@lru_cache(maxsize=1)
+def asked_configuration() -> str:
+    """All of it, as the controller has it, with defaults. Raises SchedulerUnavailableError."""
+    return answer("scontrol", "show", "config")
+
+
+def parse_cluster_name(text: str) -> str:
+    """From slurm.conf or ``scontrol show config``; empty where it is not there. Slurm takes names in lower case."""
+    found = _NAME.search(text)
+    return found[1].lower() if found else ""
+
+
+def is_elsewhere(cluster: str | None, here: str) -> bool:
+    """Whether a recorded cluster is another one; unknown names are taken for this one's."""
+    return bool(cluster and here and cluster.lower() != here.lower())
+
+
+def _places() -> tuple[str, ...]:
+    configured, program = os.environ.get("SLURM_CONF"), shutil.which("scontrol")
+    if configured:
+        return (configured,)
+    beside = (os.path.join(os.path.dirname(program), "..", "etc", "slurm.conf"),) if program else ()
+    return (*_PLACES, *beside)
+
+
+@lru_cache(maxsize=1)
+def _file(places: tuple[str, ...]) -> str:
+    """The first of the files that names a cluster; empty where none does."""
+    for path in places:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        if parse_cluster_name(text):
+            return text
+    return ""

@@ -1,0 +1,130 @@
+"""How much of what is wanted Slurm takes: arrays under its limits on their size and on the number of jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from slurmsweep.backends.slurm import limits
+from slurmsweep.errors import JobLimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Submitted(NamedTuple):
+    """One array that Slurm took.
+
+    Attributes:
+        job: its id.
+        tasks: number of elements.
+        trials: that they run in all; fewer than there is room for, where the last of several packed jobs is not full.
+        agents: of each element: so many trials it runs side by side.
+    """
+
+    job: str
+    tasks: int
+    trials: int
+    agents: int = 1
+
+
+class SubmitResult(NamedTuple):
+    """What Slurm took, and what it could not take now.
+
+    Nothing more is kept of what waits: it is the trials that nobody has claimed and no job is there for, so the next
+    submission finds them.
+
+    Attributes:
+        arrays: what it took.
+        kept_back: trials that a limit left no room for.
+        why: the limit, in words; empty where nothing was kept back.
+    """
+
+    arrays: tuple[Submitted, ...]
+    kept_back: int = 0
+    why: str = ""
+
+    @property
+    def trials(self) -> int:
+        """That the jobs which Slurm took run at most."""
+        return sum(array.trials for array in self.arrays)
+
+
+def hand_over(
+    count: int,
+    largest: int,
+    options: Mapping[str, str | bool],
+    part: Callable[[int, int], Submitted | None],
+    *,
+    was_refused: bool,
+) -> SubmitResult:
+    """Submit ``count`` jobs in arrays of at most ``largest``: all that fits.
+
+    Mostly all fits, so Slurm is asked for limits only where it has refused something of this sweep, or more than one
+    array is wanted.
+
+    Args:
+        count: 1 or more.
+        largest: array that Slurm takes here.
+        options: of the jobs.
+        part: submits so many from a position on; None where there was nothing left to submit. Raises JobLimitError
+            where Slurm does not take them.
+        was_refused: an array of this sweep, before.
+    """
+    if count > largest or was_refused:
+        return _hand_over_parts(count, largest, options, part)
+    try:
+        array = part(0, count)
+    except JobLimitError as refusal:
+        return _hand_over_parts(count, largest, options, part, refusal)
+    return SubmitResult((array,) if array else ())
+
+
+def _hand_over_parts(
+    count: int,
+    largest: int,
+    options: Mapping[str, str | bool],
+    part: Callable[[int, int], Submitted | None],
+    refusal: JobLimitError | None = None,
+) -> SubmitResult:
+    """Submit what limits leave room for. Arguments as :func:`hand_over`, and Slurm's answer to all at once.
+
+    An array counts all its elements and is taken whole or not at all, so what no limit that can be read leaves room for
+    is halved until it fits: log2(count) refusals find the limit to the job.
+    """
+    room = limits.room(options)
+    if room.jobs == 0:
+        raise JobLimitError(f"Slurm takes no more jobs now: {room.why}; submit later") from refusal
+    fits, why = count, ""
+    if room.jobs is not None and room.jobs < count:
+        fits, why, refusal = room.jobs, room.why, None
+    elif refusal:
+        fits, why = _may_still_fit(count, refusal, is_first=True), str(refusal)
+    arrays: list[Submitted] = []
+    done = 0
+    while done < fits:
+        tasks = _worth_trying(fits - done, largest, refusal)
+        try:
+            array = part(done, tasks)
+            arrays += [array] if array else []
+            done += tasks
+        except JobLimitError as error:
+            fits = done + _may_still_fit(tasks, error, is_first=refusal is None)
+            why, refusal = str(error), error
+    if refusal and not arrays:
+        raise refusal
+    return SubmitResult(tuple(arrays), count - done, why)
+
+
+def _worth_trying(left: int, largest: int, refusal: JobLimitError | None) -> int:
+    """Of so many that may fit, how many to ask for at once: half, where all that is known is that more do not fit."""
+    return min(largest, left if refusal is None or refusal.cluster_is_full else (left + 1) // 2)
+
+
+def _may_still_fit(refused: int, error: JobLimitError, *, is_first: bool) -> int:
+    """Upper bound of what a limit still leaves room for, after it refused that many.
+
+    Each question to a full cluster takes two minutes, so it gets one more, well within what it should take.
+    """
+    if not error.cluster_is_full:
+        return refused - 1
+    return min(refused - 1, (limits.free_in_cluster() or 0) // 2) if is_first else 0

@@ -1,0 +1,83 @@
+"""What a cluster is like: its version, whether it answers, keeps accounts, and what it allows."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from slurmsweep.backends.slurm.commands import answer, call, first_line, installed
+from slurmsweep.backends.slurm.limits import parse_max_array_size
+from slurmsweep.errors import SchedulerUnavailableError
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster as its own programs describe it.
+
+    Attributes:
+        missing: programs that are not installed here.
+        version: of Slurm.
+        silent: why the controller did not answer; empty where it did.
+        max_array_size: elements of an array.
+        max_job_count: jobs the controller keeps, of all users; None where it does not say.
+        accounting: ``on``, or why nothing is known of jobs that ended a while ago.
+        submit_limit: jobs this user may have submitted at a time; None where none is set or nobody says.
+    """
+
+    missing: tuple[str, ...]
+    version: str
+    silent: str
+    max_array_size: int
+    max_job_count: int | None
+    accounting: str
+    submit_limit: int | None
+
+
+def look_around() -> Site:
+    """Ask the cluster about itself: one scontrol, one sacct and one sacctmgr call. Never raises for a silent one."""
+    missing = tuple(name for name in ("sbatch", "squeue", "scontrol", "scancel", "sacct") if not installed(name))
+    try:
+        config, silent = answer("scontrol", "show", "config"), ""
+    except SchedulerUnavailableError as error:
+        config, silent = "", str(error)
+    return Site(
+        missing=missing,
+        version=parse_setting(config, "SLURM_VERSION") or "",
+        silent=silent,
+        max_array_size=parse_max_array_size(config),
+        max_job_count=_number(parse_setting(config, "MaxJobCount")),
+        accounting=_accounting(silent),
+        submit_limit=None if silent else _submit_limit(),
+    )
+
+
+def parse_setting(config: str, name: str) -> str | None:
+    """A value of ``scontrol show config``; None where it is not there, or not set."""
+    found = re.search(rf"^{name}\s*=\s*(.*?)\s*$", config, re.MULTILINE)
+    return found[1] if found and found[1] not in ("(null)", "") else None
+
+
+def parse_submit_limits(text: str) -> int | None:
+    """The smallest of the MaxSubmitJobs of a user's associations, from ``sacctmgr -nP``."""
+    numbers = [int(line.strip("|")) for line in text.splitlines() if line.strip("|").isdecimal()]
+    return min(numbers, default=None)
+
+
+def _accounting(silent: str) -> str:
+    if silent or not installed("sacct"):
+        return "not asked: " + (silent or "there is no sacct on this machine")
+    done = call("sacct", "-X", "-n", "-P", "-S", "now-1minutes", "-o", "JobID")
+    return "on" if done.returncode == 0 else first_line(done.stderr)
+
+
+def _submit_limit() -> int | None:
+    if not installed("sacctmgr"):
+        return None
+    user = f"user={os.environ.get('USER') or os.geteuid()}"
+    done = call("sacctmgr", "-n", "-P", "show", "assoc", user, "format=MaxSubmitJobs")
+    return parse_submit_limits(done.stdout) if done.returncode == 0 else None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None

@@ -1,0 +1,221 @@
+"""Job templates: plain batch scripts that a person can read, copy, change, and submit by hand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from slurmsweep.backends.slurm.resources import OURS, normal_name
+from slurmsweep.errors import UsageError
+
+#: In a checkout beside the package; in an installed wheel inside it.
+_PLACES = (Path(__file__).parents[3] / "job_templates", Path(__file__).parents[2] / "job_templates")
+_SUFFIX = ".sbatch"
+
+#: ``# SBATCH --mem=1G``, ``#SBTACH -c4``, ``#sbatch --gres=gpu:1``: a comment to Slurm.
+_NEARLY_SBATCH = re.compile(r"#(\s*)([A-Za-z]+)\s*(?==|\s-{1,2}[A-Za-z])")
+
+#: A command that runs the agent; one that does so in the place of the shell; the sweep among a command's words.
+_AGENT = re.compile(r"slurmsweep\S*\s+agent\b")
+_EXEC = re.compile(r"(?:^|[;&|({]|\bthen|\belse|\bdo)\s*exec\s")
+_AGENTS = re.compile(r"^\s*(?:export )?SLURMSWEEP_AGENTS=\"?\$\{SLURMSWEEP_AGENTS:-([1-9]\d*)\}", re.MULTILINE)
+_TRAP = re.compile(r"(?:^|[;&|({])\s*trap\s")
+_SWEEP = re.compile(r"\$\{?[1@*]")
+
+#: Commands that only look at the sweep, and commands that only speak of the agent.
+_LOOKS = ("if [", "[ ", "[[", "test ")
+_SPEAKS = ("echo ", "printf ")
+
+
+#: With which signal slurmsweep submits where the template says nothing (:mod:`slurmsweep.backends.slurm.executor`).
+_SIGNAL = "B:USR1@60"
+
+
+class Template(NamedTuple):
+    """A batch script in two parts.
+
+    Attributes:
+        name: as it was asked for.
+        path: of the file.
+        options: of its ``#SBATCH`` lines by long name; flags are True. What slurmsweep sets itself is left out, so
+            that the same file works by hand.
+        body: everything else, without the first line.
+        text: the whole file.
+        agents: that it runs side by side in one job, unless SLURMSWEEP_AGENTS says another number; None where it runs
+            one, whatever that says.
+    """
+
+    name: str
+    path: str
+    options: dict[str, str | bool]
+    body: str
+    text: str = ""
+    agents: int | None = None
+
+    @property
+    def description(self) -> str:
+        """The first sentence of the comment that the file begins with; empty where it has none."""
+        comment = takewhile(lambda line: line.startswith("#"), self.text.splitlines()[1:])
+        words = " ".join(line.strip("# ") for line in comment if not line.startswith("#SBATCH"))
+        return words.split(". ")[0].strip().removesuffix(".")
+
+
+def builtin_templates() -> list[str]:
+    """Names of the templates that come with slurmsweep."""
+    return sorted(path.stem for place in _PLACES if place.is_dir() for path in place.glob(f"*{_SUFFIX}"))
+
+
+def load_template(name_or_path: str) -> Template:
+    """Read a template: a built-in one by name, any other by its path.
+
+    Raises:
+        UsageError: there is none, or it has a mistake that Slurm would punish silently or late.
+    """
+    path = _find(name_or_path)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"job template {path}: {error}") from error
+    lines = text.splitlines()
+    _check(path, text, lines)
+    header = [line for line in lines if line.startswith("#SBATCH")]
+    body = "\n".join(line for line in lines[1:] if not line.startswith("#SBATCH")).strip("\n")
+    options = _options(path, header)
+    _check_agent(path, _commands(lines), str(options.get("signal", _SIGNAL)))
+    packed = _AGENTS.search(body)
+    return Template(name_or_path, str(path), options, body, text, int(packed[1]) if packed else None)
+
+
+def normal_template_name(name_or_path: str) -> str:
+    """A name that means the same from any folder."""
+    return os.path.abspath(name_or_path) if _is_path(name_or_path) else name_or_path
+
+
+def _is_path(name_or_path: str) -> bool:
+    return os.sep in name_or_path or name_or_path.endswith(_SUFFIX)
+
+
+def _find(name_or_path: str) -> Path:
+    if _is_path(name_or_path):
+        if not os.path.isfile(name_or_path):
+            raise UsageError(f"there is no job template {name_or_path}")
+        return Path(name_or_path)
+    for place in _PLACES:
+        path = place / f"{name_or_path}{_SUFFIX}"
+        if path.is_file():
+            return path
+    raise UsageError(
+        f"there is no job template {name_or_path!r}: built in are {', '.join(builtin_templates())}; or give a path"
+    )
+
+
+def _check(path: Path, text: str, lines: list[str]) -> None:
+    if not lines or not lines[0].startswith("#!"):
+        raise UsageError(f"job template {path}: the first line must name the shell, such as #!/bin/bash")
+    if "\r" in text:
+        raise UsageError(
+            f"job template {path}: it has DOS line ends (\\r\\n), which sbatch refuses; convert it with dos2unix"
+        )
+    commands = False
+    for number, line in enumerate(lines[1:], 2):
+        if line.startswith("#SBATCH") and commands:
+            raise UsageError(
+                f"job template {path}, line {number}: Slurm ignores #SBATCH lines after the first command; move it up"
+            )
+        commands = commands or bool(line.strip() and not line.startswith("#"))
+        if not commands and _is_nearly_sbatch(line):
+            raise UsageError(
+                f"job template {path}, line {number}: Slurm takes {line.split('-')[0].strip()!r} for a comment; write "
+                "#SBATCH, or ##SBATCH if it is to be one"
+            )
+    if "slurmsweep" not in text:
+        raise UsageError(
+            f'job template {path}: it never runs the agent; end it with: exec slurmsweep agent --count 1 "$1"'
+        )
+
+
+def _is_nearly_sbatch(line: str) -> bool:
+    """Whether a comment was meant as an option. ``# sbatch --array=0-3 this.sbatch`` says how to use the file."""
+    found = _NEARLY_SBATCH.match(line)
+    if found is None or line.startswith("#SBATCH"):
+        return False
+    space, word = found[1], found[2]
+    if space and not word.isupper():
+        return False
+    from difflib import get_close_matches  # few templates have such a line
+
+    return bool(get_close_matches(word.upper(), ["SBATCH"], cutoff=0.8))
+
+
+def _commands(lines: list[str]) -> list[tuple[int, str]]:
+    """The commands of a script with the number of their first line; continued lines are joined, comments left out."""
+    found: list[tuple[int, str]] = []
+    continued = False
+    for number, line in enumerate(lines, 1):
+        if continued:
+            found[-1] = (found[-1][0], f"{found[-1][1][:-1]} {line.strip()}")
+        elif line.strip() and not line.lstrip().startswith("#"):
+            found.append((number, line))
+        else:
+            continue
+        continued = line.endswith("\\")
+    return found
+
+
+def _check_agent(path: Path, commands: list[tuple[int, str]], signal: str) -> None:
+    """That the agent gets the sweep, and hears what Slurm says to the batch script alone."""
+    commands = [(number, command.strip()) for number, command in commands if not command.strip().startswith(_SPEAKS)]
+    agents = [(number, command) for number, command in commands if _AGENT.search(command)]
+    using = [command for _, command in commands if _SWEEP.search(command)]
+    if not any(_AGENT.search(command) or not command.startswith(_LOOKS) for command in using):
+        where = f", line {agents[0][0]}" if agents else ""
+        raise UsageError(
+            f'job template {path}{where}: "$1", the sweep, is never used; write: slurmsweep agent --count 1 "$1"'
+        )
+    if "B" not in signal.partition(":")[0] or ":" not in signal:
+        return
+    if any(_TRAP.search(command) for _, command in commands):
+        return
+    for number, command in agents:
+        if not _EXEC.search(command):
+            raise UsageError(
+                f"job template {path}, line {number}: --signal={signal} tells the shell alone, which it would end, and "
+                f"the agent with it; write exec before the command, or pass the signal on by a trap"
+            )
+
+
+def _options(path: Path, header: list[str]) -> dict[str, str | bool]:
+    options: dict[str, str | bool] = {}
+    for line in header:
+        try:
+            words = shlex.split(line[len("#SBATCH") :], comments=True)
+        except ValueError as error:
+            raise UsageError(f"job template {path}: {line}: {error}") from error
+        options.update(_pairs(words))
+    return {name: value for name, value in options.items() if name not in OURS}
+
+
+def _pairs(words: list[str]) -> dict[str, str | bool]:
+    """``--mem=4G``, ``--mem 4G``, ``-c4``, ``-c 4`` and flags."""
+    found: dict[str, str | bool] = {}
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            key, equals, value = word.partition("=")
+            name = normal_name(key)
+            found[name] = value if equals else True
+        elif word.startswith("-") and not name_takes(found, name):
+            name = normal_name(word[1:2])
+            found[name] = word[2:] or True
+        elif name:
+            found[name] = word
+    return found
+
+
+def name_takes(found: dict[str, str | bool], name: str) -> bool:
+    """Whether the option read last still waits for a value that may begin with a dash, as ``--nice -5`` does."""
+    return name == "nice" and found.get(name) is True

@@ -1,0 +1,128 @@
+"""The agent of a sweep that W&B's server holds: runs the real ``wandb agent`` and passes on how its run ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from slurmsweep.agents import child
+from slurmsweep.agents import signals as stopping
+from slurmsweep.agents.attempt import attend
+from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from slurmsweep.backends.wandb_hosted.folder import HostedSweep
+
+#: Exit code of a shell for a command that is not there.
+_NOT_FOUND = 127
+
+#: Seconds over which the jobs of an array spread their first requests: for each job, and at most. W&B limits requests
+#: per key and address, and answers what is too much with errors.
+_SPREAD_A_JOB, _LONGEST_SPREAD = 2.0, 30.0
+
+#: Multiples of it, less their whole part, lie evenly between 0 and 1 however many of them are taken, from any on.
+_GOLDEN = 0.6180339887498949
+
+_SHIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent_shim.py")
+
+
+def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
+    """Run ``wandb agent --count`` for a sweep of W&B's own; nothing of it is left running afterwards.
+
+    Slurm's warning becomes SIGTERM for the run, which has the same time to end as other trials (:mod:`.stopping`).
+
+    Returns:
+        The exit code: of the first run that did not end with 0 (128 + n for signal n); 0 when all ended well or W&B had
+        nothing left; the agent's own where it never got to a run; 127 where there is no wandb here.
+
+    Raises:
+        UsageError: ``SLURMSWEEP_STAGGER`` is not a number.
+    """
+    python = find_python(environ)
+    if python is None:
+        say(
+            "there is no wandb on this node: neither a `wandb` program on the PATH nor the package beside "
+            f"{sys.executable}. Install it (pip install wandb), or activate its environment in the job template"
+        )
+        return _NOT_FOUND
+    delay = stagger(environ)
+    child.adopt_orphans()
+    with child.signals_blocked():
+        if delay:
+            say(f"waiting {delay:.1f} s, so that the jobs of this array do not all ask W&B at once")
+        stop = _stop_within(delay)
+        if stop is not None:
+            say(f"asked to stop by {stop.name} before anything was started")
+            return 128 + stop
+        return _run([python, _SHIM, "--count", str(count), "--forward-signals", str(sweep)], environ)
+
+
+def find_python(environ: Mapping[str, str]) -> str | None:
+    """The interpreter that has wandb: that of the ``wandb`` program on the PATH, else our own; None where neither has.
+
+    The PATH comes first, because it is what ``wandb agent`` in the job script would have been.
+    """
+    import shutil
+
+    program = shutil.which("wandb", path=environ.get("PATH"))
+    named = _interpreter_of(program) if program else None
+    return named or (sys.executable if _is_installed_here() else None)
+
+
+def stagger(environ: Mapping[str, str]) -> float:
+    """Seconds this array element waits before its first request: the same for the same index, 0 outside an array.
+
+    ``SLURMSWEEP_STAGGER`` is the most any of them waits (default: two seconds for each job, at most 30).
+    Raises UsageError where it is not a number.
+    """
+    index, wish = environ.get("SLURM_ARRAY_TASK_ID"), environ.get("SLURMSWEEP_STAGGER")
+    tasks = int(environ.get("SLURM_ARRAY_TASK_COUNT") or 1)
+    try:
+        longest = float(wish) if wish else min(_LONGEST_SPREAD, _SPREAD_A_JOB * (tasks - 1))
+    except ValueError as error:
+        raise UsageError(f"SLURMSWEEP_STAGGER is {wish!r}: give seconds, 0 for none") from error
+    return max(0.0, longest) * (int(index) * _GOLDEN % 1.0) if index else 0.0
+
+
+def _interpreter_of(program: str) -> str | None:
+    """What the first line of a Python program names; None where that is not a Python that is there."""
+    with open(program, "rb") as file:
+        line = file.readline(1024).decode("utf-8", "replace").strip()
+    interpreter = line[2:].strip() if line.startswith("#!") else ""
+    is_python = os.path.basename(interpreter).startswith(("python", "pypy"))
+    return interpreter if is_python and os.access(interpreter, os.X_OK) else None
+
+
+def _is_installed_here() -> bool:
+    """Not merely a folder of that name in the current one, which is where wandb keeps its runs."""
+    from importlib.util import find_spec
+
+    found = find_spec("wandb")
+    return found is not None and found.origin is not None
+
+
+def _stop_within(seconds: float) -> signal.Signals | None:
+    """Sleep; the signal that asked to stop meanwhile, or before."""
+    if not seconds:
+        return _only_stop(child.pending_stop())
+    info = signal.sigtimedwait(child.FORWARDED, seconds)
+    return _only_stop(signal.Signals(info.si_signo)) if info else None
+
+
+def _only_stop(number: signal.Signals | None) -> signal.Signals | None:
+    return number if number is not None and stopping.asks_to_stop(number) else None
+
+
+def _run(argv: list[str], environ: Mapping[str, str]) -> int:
+    # an inherited WANDB_SERVICE would make wandb talk to another process's
+    seen = {name: value for name, value in environ.items() if name != "WANDB_SERVICE"}
+    sys.stdout.flush()
+    agent = child.Child(argv, cwd=os.getcwd(), environ=seen, output=sys.stdout.fileno())
+    attend(agent, environ)
+    agent.end_leftovers()
+    status = agent.exit_status()
+    return 1 if status is None else stopping.exit_code(status)

@@ -1,0 +1,34 @@
+"""Whether something is to be learnt: most submissions ask for what they want, and load nothing of the learning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from slurmsweep.backends.slurm.resources import normal_name
+from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.sizing.walltime import Learn
+
+#: What stands for "learn it" in the place of a time or a memory.
+AUTO = "auto"
+
+
+def what_to_learn(wishes: SubmitOptions, canaries: int | None = None) -> tuple[SubmitOptions, Learn | None]:
+    """The wishes without ``auto``, and what that asks to learn; None where nothing is ``auto``.
+
+    Raises:
+        UsageError: ``canaries`` are given, and nothing is to be learnt from them.
+    """
+    options = dict(wishes.options or {})
+    learnt = {normal_name(name) for name, value in options.items() if str(value).lower() == AUTO} & {"time", "mem"}
+    if not learnt:
+        if canaries is not None:
+            raise UsageError("--canaries stands with --time auto or --mem auto: say what to learn from them")
+        return wishes, None
+    from slurmsweep.sizing.walltime import Learn
+
+    kept = {name: value for name, value in options.items() if normal_name(name) not in learnt}
+    return replace(wishes, options=kept), Learn("time" in learnt, "mem" in learnt, canaries)

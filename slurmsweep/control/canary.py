@@ -1,0 +1,108 @@
+"""One trial ahead of all others: what it used says what the rest will need."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.backends.local import run_local
+from slurmsweep.control import create as creating
+from slurmsweep.control import start
+from slurmsweep.control.snapshot import look
+from slurmsweep.control.start import Backend
+from slurmsweep.control.submit import submit
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.view_cache import Follower
+from slurmsweep.sweepfile.config import SweepConfig
+
+if TYPE_CHECKING:
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.control.create import Draft
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.store import SweepStore
+
+
+@dataclass(frozen=True)
+class CanaryUsage:
+    """What one trial used.
+
+    Attributes:
+        sweep: id of the sweep it was run as; its finished point can be kept by ``create FILE --prior``.
+        state, cause: how it ended.
+        seconds: that the command ran.
+        cpu_seconds: of all its processes.
+        max_rss_mb: memory of its largest process, in MiB.
+        log_bytes: that it printed.
+        files: files and folders in its folder, itself included.
+        log: path of its log.
+    """
+
+    sweep: str
+    state: str
+    cause: str
+    seconds: float | None
+    cpu_seconds: float | None
+    max_rss_mb: float | None
+    log_bytes: int
+    files: int
+    log: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The document in ``plan --canary --json``."""
+        return asdict(self)
+
+
+def run_canary(draft: Draft, backend: Backend, wishes: SubmitOptions) -> CanaryUsage:
+    """Run the first trial of a draft as a sweep of its own, and wait for it.
+
+    Raises:
+        SweepFileError: the draft cannot be run.
+        SchedulerError: Slurm refused, or could not be asked.
+        StateError: its files could not be written.
+    """
+    store = creating.create(draft._replace(config=_of_one_trial(draft.config)))
+    if backend is Backend.LOCAL:
+        run_local(store, 1, 1, _silently)
+    else:
+        jobs = [array.job for array in submit(store, 1, wishes).arrays]
+        start.wait_for_jobs(Follower(store), jobs, 1, _silently)
+    return _used(store)
+
+
+def _of_one_trial(config: SweepConfig) -> SweepConfig:
+    return SweepConfig.from_json(config.to_json() | {"run_cap": 1})
+
+
+def _silently(view: SweepView) -> None:
+    """One trial needs no progress bar."""
+
+
+def _used(store: SweepStore) -> CanaryUsage:
+    outcome = _outcome(store)
+    log = store.layout.log(AttemptId(0, 1))
+    return CanaryUsage(
+        sweep=store.manifest.sweep_id,
+        state=str(outcome.state) if outcome else str(TrialState.PENDING),
+        cause=outcome.cause if outcome else "no job got to it",
+        seconds=outcome.seconds if outcome else None,
+        cpu_seconds=outcome.cpu_seconds if outcome else None,
+        max_rss_mb=outcome.max_rss_mb if outcome else None,
+        log_bytes=os.path.getsize(log) if os.path.isfile(log) else 0,
+        files=_count(store.layout.trial(0)),
+        log=log,
+    )
+
+
+def _outcome(store: SweepStore) -> Outcome | None:
+    """Of the canary's newest attempt, recorded or observed."""
+    snapshot = look(store)
+    trial = snapshot.view.trials.get(0)
+    recorded = trial.current.outcome if trial and trial.current else None
+    return recorded or next(iter(snapshot.ended.values()), None)
+
+
+def _count(folder: str) -> int:
+    return sum(1 + len(files) for _, _, files in os.walk(folder))

@@ -1,0 +1,153 @@
+"""A sweep file becomes a sweep on disk: read, check, find the program, write."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep import search
+from slurmsweep.errors import SweepFileError, UsageError, Violation
+from slurmsweep.state.manifest import Manifest
+from slurmsweep.state.paths import new_sweep_id, root_folder
+from slurmsweep.state.store import SweepStore
+from slurmsweep.sweepfile import command
+from slurmsweep.sweepfile.config import AVAILABLE, check
+from slurmsweep.sweepfile.load import load
+from slurmsweep.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slurmsweep.state.function import Function
+    from slurmsweep.sweepfile.config import SweepConfig
+
+
+class Draft(NamedTuple):
+    """A checked sweep file with everything that is decided before anything is written.
+
+    Attributes:
+        source: the file as it was named.
+        config: checked.
+        warnings: what hosted W&B would warn of, or do silently.
+        workdir: the folder the command will run in.
+        function: what trials call in the place of a command.
+    """
+
+    source: str
+    config: SweepConfig
+    warnings: tuple[Violation, ...]
+    workdir: str
+    function: Function | None = None
+
+
+def read_draft(source: str, function: str | None = None) -> Draft:
+    """Read and check a sweep file. Writes nothing.
+
+    Args:
+        source: path of the file.
+        function: import path of what trials are to call; looked for here, then beside the file.
+
+    Raises:
+        SweepFileError: every violation at once; a program that is not there is one.
+        UsageError: there is no such function.
+    """
+    checked = load(source)
+    if function is None:
+        return Draft(source, checked.config, tuple(checked.warnings), _workdir(checked.config, source))
+    from slurmsweep.control.function import locate
+
+    called = locate(function, (os.getcwd(), os.path.dirname(os.path.abspath(source))))
+    return Draft(source, checked.config, _without_program(checked.warnings), called.folder, called)
+
+
+def draft_of(data: Any, source: str) -> Draft:
+    """Check a configuration from Python, for trials that a function runs there: it may lack a program.
+
+    Raises:
+        SweepFileError: every violation at once; a program that is named and not there is one.
+    """
+    checked = check(data, source)
+    return Draft(source, checked.config, _without_program(checked.warnings), _workdir(checked.config, source))
+
+
+def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:
+    """The warnings but the one that there is no program: a function needs none."""
+    return tuple(warning for warning in warnings if warning.path != "program")
+
+
+def create(draft: Draft, *, shared: bool = False, needs_program: bool = True) -> SweepStore:
+    """Write a new sweep below :func:`root_folder`.
+
+    Args:
+        draft: what to write.
+        shared: for the group of that folder, and not for this user alone.
+        needs_program: its trials run a command; else they may be run by a function, which is named later.
+
+    Raises:
+        SweepFileError: its trials could not be run: there is no program, or no search of that method yet.
+        StateUnwritableError: there is no new sweep.
+    """
+    _refuse_what_cannot_run(draft, needs_program=needs_program and draft.function is None)
+    return SweepStore.create(root_folder(), manifest_of(draft, new_sweep_id())._replace(shared=shared))
+
+
+def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
+    """What the draft would be as a sweep with that id."""
+    return Manifest(
+        sweep_id=sweep_id,
+        config=draft.config,
+        trials=search.run_count(draft.config),
+        workdir=draft.workdir,
+        source=os.path.abspath(draft.source),
+        created=round(time.time(), 3),
+        version=__version__,
+    ).calling(draft.function)
+
+
+def _refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
+    """What a plan may still show, and a sweep may not be made of."""
+    config = draft.config
+    violations = []
+    if config.method not in AVAILABLE:
+        hint = f"use {' or '.join(AVAILABLE)}"
+        violations.append(Violation("method", f"{config.method} is not there yet in this version of slurmsweep", hint))
+    if needs_program and config.program is None and command.needs_program(config.command):
+        hint = "name the training script, or a Python function by --function package.module:function"
+        violations.append(Violation("program", "is missing: the command cannot be run", hint))
+    if search.run_count(config) == 0 or not _can_be_drawn(config):
+        violations.append(Violation("slurmsweep.exclude", "leaves no point at all", "exclude less"))
+    if violations:
+        raise SweepFileError(draft.source, violations)
+
+
+def _can_be_drawn(config: SweepConfig) -> bool:
+    """Whether a random search has points left to draw: asked here, so that no trial fails on it."""
+    try:
+        return config.method != "random" or bool(search.parameters(config, 0, "any"))
+    except UsageError:
+        return False
+
+
+def _workdir(config: SweepConfig, source: str) -> str:
+    """The current folder, as for W&B's agent; or the sweep file's own folder, where only that has the program."""
+    here, beside = os.getcwd(), os.path.dirname(os.path.abspath(source))
+    program = config.program
+    if program is None or not _is_used_as_a_file(config):
+        return here
+    for folder in (here, beside):
+        if os.path.isfile(os.path.join(folder, program)):
+            return folder
+    places = here if here == beside else f"{here} nor in {beside}"
+    problem = f"there is no file {program!r} in {places}"
+    hint = "give its path relative to the sweep file, or to the folder you run slurmsweep in"
+    raise SweepFileError(source, [Violation("program", problem, hint)])
+
+
+def _is_used_as_a_file(config: SweepConfig) -> bool:
+    """Whether the command runs the program as a file: ``[python, -m, ${program}]`` names a module."""
+    elements = config.command or ["${program}"]
+    return any(
+        element == "${program}" and (position == 0 or elements[position - 1] != "-m")
+        for position, element in enumerate(elements)
+    )

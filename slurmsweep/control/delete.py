@@ -1,0 +1,79 @@
+"""Take trials back so that their points are run again, as deleting runs in W&B does for a grid that is resumed.
+
+W&B's recipe to run points of a grid again is to delete their runs and to resume the sweep (its documentation, "rerun a
+grid search"). Here nothing is removed: what the earlier attempts left stays where it is, and the trial gets a next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.replay import DELETED
+from slurmsweep.state.tail import AttemptId
+
+if TYPE_CHECKING:
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.store import SweepStore
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which trials are meant; at least one of the two is given.
+
+    Attributes:
+        trials: by number.
+        states: by state.
+    """
+
+    trials: frozenset[int] = frozenset()
+    states: frozenset[TrialState] = frozenset()
+
+
+def chosen_slots(store: SweepStore, view: SweepView, choice: Choice) -> list[AttemptId]:
+    """The next attempts of the trials that are meant, by number. Trials that wait for an attempt already are left out.
+
+    Raises:
+        UsageError: nothing was chosen, or a trial that runs.
+        NotFoundError: there is no such trial, or it was never run.
+    """
+    if not choice.trials and not choice.states:
+        raise UsageError("say which trials: --trials LIST, or --state STATE")
+    running = choice.states & {TrialState.RUNNING, TrialState.PENDING}
+    if running:
+        raise UsageError(f"--state {next(iter(running))}: only trials that ended can be deleted")
+    for number in sorted(choice.trials):
+        _refuse(store, view, number)
+    by_state = {number for state in choice.states for number in view.trials.in_state(state)}
+    numbers = sorted(n for n in choice.trials | by_state if view.trials[n].state is not TrialState.PENDING)
+    return [AttemptId(number, view.trials[number].newest + 1) for number in numbers]
+
+
+def delete(store: SweepStore, choice: Choice) -> list[AttemptId]:
+    """Let the points of these trials be run again, also of finished ones; the attempts that may be claimed now.
+
+    The sweep's own state stays: one that was stopped has to be resumed, as in W&B. Raises as :func:`chosen_slots`.
+    """
+    with store.transaction() as transaction:
+        view = store.replay()
+        attempt_ids = chosen_slots(store, view, choice)
+        transaction.retry(
+            attempt_ids,
+            {attempt_id.trial: view.trials[attempt_id.trial].state for attempt_id in attempt_ids},
+            why=DELETED,
+        )
+    return attempt_ids
+
+
+def _refuse(store: SweepStore, view: SweepView, number: int) -> None:
+    """A trial that cannot be taken back."""
+    sweep, total = store.manifest.sweep_id, store.manifest.trials
+    if total is not None and number >= total:
+        raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
+    trial = view.trials.get(number)
+    if trial is None:
+        raise NotFoundError(f"trial {number} of sweep {sweep} was never run: there is nothing to delete")
+    if trial.state is TrialState.RUNNING:
+        raise UsageError(f"trial {number} runs: wait for its end, or `slurmsweep cancel {sweep}`")

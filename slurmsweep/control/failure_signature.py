@@ -1,0 +1,58 @@
+"""What failed trials complain of, in a form that is equal for equal mistakes: the innermost line, and the error."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from slurmsweep.agents.attempt import NOTE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Bytes of the end of a log that are looked at.
+_TAIL = 8192
+
+_TRACEBACK = "Traceback (most recent call last):"
+_FRAME = re.compile(r'^\s*File "(.+)", line (\d+), in (.+)$')
+
+#: What the agent adds below the command's last words.
+_NOTE = re.compile(re.escape(NOTE) + ".*")
+
+#: What differs between two trials that make the same mistake: numbers, addresses, quoted values, paths of attempts.
+_VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|'[^']*'|\"[^\"]*\"")
+
+
+def last_words(path: str) -> str:
+    """The end of a log; empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def complaint(text: str) -> str:
+    """``train.py, line 12: ValueError: # is no size``; of what is no Python traceback the last line; empty for none."""
+    _, found, traceback = _NOTE.sub("", text).rpartition(_TRACEBACK)
+    lines = [line for line in traceback.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    error = _VARYING.sub("#", lines[-1].strip())
+    frames = [match for line in lines if (match := _FRAME.match(line))] if found else []
+    if not frames:
+        return error
+    path, number, _ = frames[-1].groups()
+    return f"{os.path.basename(path)}, line {number}: {error}"
+
+
+def shared(complaints: Mapping[int, str], least: int) -> dict[int, str]:
+    """The complaints, by trial, that at least so many trials have in common."""
+    trials = defaultdict(list)
+    for number, text in complaints.items():
+        if text:
+            trials[text].append(number)
+    return {number: text for text, numbers in trials.items() if len(numbers) >= least for number in numbers}

@@ -1,0 +1,306 @@
+"""What is run again, with what, and what is not: decided from how trials ended. Pure; gathered in :mod:`.resubmit`."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.control.failure_signature import shared
+from slurmsweep.state.tail import AttemptId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from slurmsweep.sizing.usage import Usage
+    from slurmsweep.sizing.walltime import Bounds
+    from slurmsweep.state.lifecycle import TrialState
+
+#: Trials that must fail in the same way before that is taken for a mistake of the script.
+ALIKE = 3
+
+#: Trials that must have ended badly on a node, and none well, before it is avoided.
+_BAD_ON_NODE = 3
+
+#: Of a partition's nodes at most this share is avoided: beyond it the nodes are not what is wrong.
+_MOST_AVOIDED = 0.25
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """What deserves another attempt.
+
+    Attributes:
+        states: of the trials; empty for all that ended and did not finish.
+        causes: likewise.
+        trials: numbers; None for all.
+        max_attempts: a trial with so many has had its chance; None for no bound.
+        time_factor: times the time it had, for a trial that ran out of it.
+        mem_factor: times the memory, likewise.
+        spared: causes of ends that somebody wanted: such trials are left out, without a word.
+        force: also those that fail alike, and those that had all the partition gives.
+    """
+
+    states: frozenset[TrialState] = frozenset()
+    causes: frozenset[str] = frozenset()
+    trials: frozenset[int] | None = None
+    max_attempts: int | None = None
+    time_factor: float = 2.0
+    mem_factor: float = 2.0
+    spared: frozenset[str] = frozenset()
+    force: bool = False
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether some of the trials were chosen."""
+        return bool(self.states or self.causes or self.trials is not None)
+
+    def chooses(self, ended: EndedTrial) -> bool:
+        """Whether a trial is among those that were asked for."""
+        return (
+            (not self.states or ended.state in self.states)
+            and (not self.causes or ended.cause in self.causes)
+            and (self.trials is None or ended.number in self.trials)
+            and ended.cause not in self.spared
+        )
+
+
+@dataclass(frozen=True)
+class EndedTrial:
+    """A trial that ended and did not finish.
+
+    Attributes:
+        number, state, cause: as they are now.
+        next: the number of its next attempt.
+        usages: of its attempts, oldest first.
+        complaint: what its log ends with, comparable; empty where the script is older than a mended one.
+        goes_on: its job waits in Slurm to start again, and will take it up by itself.
+    """
+
+    number: int
+    state: TrialState
+    cause: str
+    next: int
+    usages: Sequence[Usage] = ()
+    complaint: str = ""
+    goes_on: bool = False
+
+    @property
+    def attempt_id(self) -> AttemptId:
+        """Its next attempt."""
+        return AttemptId(self.number, self.next)
+
+
+@dataclass(frozen=True)
+class ResourceOverride:
+    """What the jobs of one group are given beside what is asked anyway.
+
+    Attributes:
+        minutes, mib: None for what is asked anyway.
+    """
+
+    minutes: int | None = None
+    mib: int | None = None
+
+    def __str__(self) -> str:
+        """``with 120 min and 4096 MiB``; empty where nothing differs."""
+        parts = [f"{self.minutes} min" if self.minutes else "", f"{self.mib} MiB" if self.mib else ""]
+        named = " and ".join(part for part in parts if part)
+        return f"with {named}" if named else ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What trials met on one machine of the cluster.
+
+    Attributes:
+        failures: times it failed under a trial.
+        bad: trials that ended badly there; of those that failed alike none counts.
+        good: trials that finished there.
+    """
+
+    failures: int = 0
+    bad: int = 0
+    good: int = 0
+
+    def is_suspect(self) -> bool:
+        """Whether trials had better go elsewhere."""
+        return self.failures > 0 or (self.bad >= _BAD_ON_NODE and not self.good)
+
+
+@dataclass(frozen=True)
+class RetryPlan:
+    """What is to be done.
+
+    Attributes:
+        groups: attempts by what their jobs are given.
+        whys: why each of them is run again, by trial.
+        left: why others are not, by trial.
+        avoided: nodes to stay away from.
+        remarks: lines for people.
+        assigned: every attempt gets a job of its own, because only some were asked for.
+    """
+
+    groups: dict[ResourceOverride, tuple[AttemptId, ...]] = field(default_factory=dict)
+    whys: dict[int, str] = field(default_factory=dict)
+    left: dict[int, str] = field(default_factory=dict)
+    avoided: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    assigned: bool = False
+
+    @property
+    def attempt_ids(self) -> list[AttemptId]:
+        """All attempts, by trial."""
+        return sorted(
+            (attempt_id for attempt_ids in self.groups.values() for attempt_id in attempt_ids),
+            key=lambda attempt_id: attempt_id.trial,
+        )
+
+    def left_words(self) -> list[str]:
+        """Why some trials are not run again, a line for each reason."""
+        by_reason = defaultdict(list)
+        for number, why in self.left.items():
+            by_reason[why].append(str(number))
+        return [f"not run again: trials {', '.join(numbers)} ({why})" for why, numbers in by_reason.items()]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``resubmit --dry-run --json``."""
+        return {
+            "groups": [
+                {
+                    "trials": [attempt_id.trial for attempt_id in attempt_ids],
+                    "minutes": given.minutes,
+                    "mib": given.mib,
+                    "why": {str(attempt_id.trial): self.whys[attempt_id.trial] for attempt_id in attempt_ids},
+                }
+                for given, attempt_ids in self.groups.items()
+            ],
+            "left": {str(number): why for number, why in self.left.items()},
+            "exclude": list(self.avoided),
+            "remarks": list(self.remarks),
+        }
+
+
+def decide(
+    ended: Iterable[EndedTrial], rules: RetryPolicy, bounds: Bounds, *, asks: frozenset[str] = frozenset()
+) -> RetryPlan:
+    """Which trials are run again, and with what.
+
+    Args:
+        ended: trials that ended and did not finish.
+        rules: what deserves it.
+        bounds: what is asked anyway, and what the partition gives at most.
+        asks: of ``time`` and ``mem``, what a person said for this time: that stands.
+    """
+    chosen = [trial for trial in ended if rules.chooses(trial)]
+    alike = {} if rules.force else shared({t.number: t.complaint for t in chosen}, ALIKE)
+    groups: defaultdict[ResourceOverride, list[AttemptId]] = defaultdict(list)
+    whys, left = {}, {}
+    for trial in chosen:
+        refusal = _refusal(trial, rules, alike) or ("" if rules.force else _beyond(trial, bounds, asks))
+        if refusal:
+            left[trial.number] = refusal
+            continue
+        given = _given(trial, rules, bounds, asks)
+        groups[given].append(trial.attempt_id)
+        whys[trial.number] = " ".join(word for word in (trial.cause or str(trial.state), str(given)) if word)
+    return RetryPlan(_ordered(groups), whys, left, (), _remarks(alike), rules.is_selective)
+
+
+def _ordered(groups: Mapping[ResourceOverride, list[AttemptId]]) -> dict[ResourceOverride, tuple[AttemptId, ...]]:
+    """Those that need least first."""
+    ordered = sorted(groups.items(), key=lambda pair: (pair[0].minutes or 0, pair[0].mib or 0))
+    return {given: tuple(attempt_ids) for given, attempt_ids in ordered}
+
+
+def with_learnt(plan: RetryPlan, learnt: Mapping[int, ResourceOverride], reasons: Sequence[str]) -> RetryPlan:
+    """The same plan, where what was learnt for a trial stands in the place of what the factors give it."""
+    groups: defaultdict[ResourceOverride, list[AttemptId]] = defaultdict(list)
+    whys = {}
+    for given, attempt_ids in plan.groups.items():
+        for attempt_id in attempt_ids:
+            own = learnt.get(attempt_id.trial, ResourceOverride())
+            now = ResourceOverride(own.minutes or given.minutes, own.mib or given.mib)
+            groups[now].append(attempt_id)
+            cause = plan.whys[attempt_id.trial].removesuffix(str(given)).strip()
+            whys[attempt_id.trial] = " ".join(word for word in (cause, str(now)) if word)
+    return replace(plan, groups=_ordered(groups), whys=whys, remarks=(*plan.remarks, *reasons))
+
+
+def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
+    """Nodes to stay away from, and a remark where they are too many for that to be the reason."""
+    suspects = sorted(name for name, node in nodes.items() if node.is_suspect())
+    if suspects and len(suspects) > _MOST_AVOIDED * total:
+        return (), f"trials went wrong on {len(suspects)} of {total} nodes: none is avoided, it may not be the nodes"
+    return tuple(suspects), f"staying away from {', '.join(suspects)}" if suspects else ""
+
+
+def _refusal(trial: EndedTrial, rules: RetryPolicy, alike: dict[int, str]) -> str:
+    if trial.goes_on:
+        return "its job waits in Slurm, and goes on with it"
+    if rules.max_attempts is not None and trial.next > rules.max_attempts:
+        return f"given up after {trial.next - 1} attempts"
+    if trial.number in alike:
+        return f"fails as others do: {alike[trial.number]}"
+    return ""
+
+
+def _beyond(trial: EndedTrial, bounds: Bounds, asks: frozenset[str]) -> str:
+    """Why no job here can give a trial what it lacks."""
+    had = _cut_off_at(trial)
+    if had.minutes and "time" not in asks and bounds.most_minutes and had.minutes >= int(bounds.most_minutes):
+        return f"{had.minutes} min, all that the partition gives, were too little: choose another, or template requeue"
+    if had.mib and "mem" not in asks and bounds.most_mib and had.mib >= int(bounds.most_mib):
+        return f"{had.mib} MiB, all that the partition's nodes have, were too little: choose another --partition"
+    return ""
+
+
+def _cut_off_at(trial: EndedTrial) -> ResourceOverride:
+    """What its newest attempt had too little of."""
+    if not trial.usages:
+        return ResourceOverride()
+    newest = trial.usages[-1]
+    return ResourceOverride(
+        int(newest.asked_minutes) if newest.is_timeout and newest.asked_minutes else None,
+        int(newest.asked_mib) if newest.is_out_of_memory and newest.asked_mib else None,
+    )
+
+
+def _given(trial: EndedTrial, rules: RetryPolicy, bounds: Bounds, asks: frozenset[str]) -> ResourceOverride:
+    minutes = None if "time" in asks else _minutes(trial, rules, bounds)
+    mib = None if "mem" in asks else _mib(trial, rules, bounds)
+    return ResourceOverride(minutes, mib)
+
+
+def _minutes(trial: EndedTrial, rules: RetryPolicy, bounds: Bounds) -> int | None:
+    """At least what it had before; more where that was too little; None where that is what is asked anyway."""
+    if bounds.minutes is None:
+        return None
+    had = [usage.asked_minutes for usage in trial.usages if usage.asked_minutes]
+    need = max([*had, bounds.minutes])
+    if trial.usages and trial.usages[-1].is_timeout:
+        need = max(need, rules.time_factor * (trial.usages[-1].asked_minutes or bounds.minutes))
+    need = min(need, bounds.most_minutes or need)
+    return math.ceil(need) if need > bounds.minutes else None
+
+
+def _mib(trial: EndedTrial, rules: RetryPolicy, bounds: Bounds) -> int | None:
+    """Likewise. What it used counts where nobody knows what it had."""
+    had = [usage.asked_mib for usage in trial.usages if usage.asked_mib]
+    need = max([*had, bounds.mib or 0.0])
+    if trial.usages and trial.usages[-1].is_out_of_memory:
+        newest = trial.usages[-1]
+        need = max(need, rules.mem_factor * (newest.asked_mib or bounds.mib or newest.max_rss_mib or 0.0))
+    need = min(need, bounds.most_mib or need)
+    return math.ceil(need) if need > (bounds.mib or 0.0) else None
+
+
+def _remarks(alike: dict[int, str]) -> tuple[str, ...]:
+    by_text = defaultdict(list)
+    for number, text in alike.items():
+        by_text[text].append(number)
+    return tuple(
+        f"{len(numbers)} trials fail alike and are not run again: {text}; mend the script, or --force"
+        for text, numbers in by_text.items()
+    )

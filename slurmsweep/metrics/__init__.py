@@ -1,0 +1,1 @@
+"""Read what training scripts logged, while they run and after they ended."""

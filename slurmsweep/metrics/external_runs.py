@@ -1,0 +1,158 @@
+"""Runs of the real wandb that lie outside of the trial's folder, because the script names another (``dir=``).
+
+wandb says in the trial's log where its run is: when it begins (0.22 and 0.31 do, 0.18 does not), and when it ends. What
+it says is relative where ``dir=`` is, to the folder in which the script was when it called ``init``, and that folder is
+written nowhere. It is looked for where scripts go: see :func:`_bases`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from contextlib import suppress
+from glob import escape, glob
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from slurmsweep.errors import SlurmsweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slurmsweep.state.paths import Layout
+    from slurmsweep.state.tail import AttemptId
+
+#: Bytes that one look reads of a log at most; the next one goes on from there.
+AT_ONCE = 1 << 20
+
+#: Bytes that are asked for at a time.
+_PIECE = 256 << 10
+
+#: A longer line (a progress bar's) is none of wandb's, whose longest holds a path.
+_LONGEST_LINE = 8 << 10
+
+#: wandb colours its last words also where they go to a file.
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+#: How far down, and among how many folders of how many entries each, a relative folder is looked for.
+_DEPTH, _FOLDERS, _ENTRIES = 3, 1000, 1000
+
+
+class RunsElsewhere:
+    """Follows a trial's log for the runs that wandb says it writes; each byte of the log is read once.
+
+    Limits: wandb says nothing where it is told to be silent, or where its output does not go to the trial's log; one
+    look reads 1 MiB. A log that was truncated, or that another file has taken the place of, is read from its start.
+    """
+
+    def __init__(self, layout: Layout, attempt_id: AttemptId) -> None:
+        self._layout = layout
+        self._path = layout.log(attempt_id)
+        run = re.escape(layout.run_id(attempt_id.trial))
+        self._needle = layout.run_id(attempt_id.trial).encode()
+        self._said = re.compile(
+            rf"(?:Run data is saved locally in|wandb sync) (\S.*?(?:offline-)?run-[0-9_]+-{run}(?:-[0-9]+)?)\s*$"
+        )
+        self._inode = self._offset = 0
+        self._torn = b""
+        self._is_within_long_line = False
+        self._found: dict[str, str | None] = {}
+
+    def files(self) -> list[str]:
+        """The run files known of so far, those that can be seen from here, in the order in which wandb said so.
+
+        Raises:
+            OSError: the log is there and cannot be read.
+        """
+        with suppress(FileNotFoundError):
+            self._read_on()
+        for said, folder in self._found.items():
+            if folder is None:
+                self._found[said] = self._resolved(said)
+        folders = dict.fromkeys(folder for folder in self._found.values() if folder)
+        return [path for folder in folders for path in sorted(glob(os.path.join(escape(folder), "*.wandb")))]
+
+    @property
+    def unseen(self) -> list[str]:
+        """Where wandb said its runs are, of those that cannot be seen from here."""
+        return [said for said, folder in self._found.items() if folder is None]
+
+    def _read_on(self) -> None:
+        with open(self._path, "rb") as file:
+            known = os.fstat(file.fileno())
+            if known.st_ino != self._inode or known.st_size < self._offset:
+                self._inode, self._offset, self._torn, self._is_within_long_line = known.st_ino, 0, b"", False
+            file.seek(self._offset)
+            left = AT_ONCE
+            while left > 0 and (piece := file.read(min(left, _PIECE))):
+                left -= len(piece)
+                self._offset += len(piece)
+                self._take(piece)
+
+    def _take(self, piece: bytes) -> None:
+        """What was added to the log: whole lines are looked at, the rest is kept until its end is there."""
+        whole, newline, rest = piece.rpartition(b"\n")
+        if newline:
+            lines = self._torn + whole
+            if self._is_within_long_line:
+                lines = lines.partition(b"\n")[2]
+            if self._needle in lines:
+                self._look_at(lines.decode("utf-8", "surrogateescape"))
+            self._torn, self._is_within_long_line = rest, False
+        else:
+            self._torn += rest
+        if len(self._torn) > _LONGEST_LINE:
+            self._torn, self._is_within_long_line = b"", True
+
+    def _look_at(self, lines: str) -> None:
+        for line in lines.split("\n"):
+            said = self._said.search(_ESCAPES.sub("", line))
+            if said:
+                self._found.setdefault(said[1], None)
+
+    def _resolved(self, said: str) -> str | None:
+        """The absolute path of a run's folder; None while it is not there."""
+        if os.path.isabs(said):
+            return said if os.path.isdir(said) else None
+        folders = (os.path.normpath(os.path.join(base, said)) for base in _bases(self._layout, self._path))
+        return next((folder for folder in folders if os.path.isdir(folder)), None)
+
+
+def _bases(layout: Layout, log: str) -> Iterator[str]:
+    """Folders that a script may be in when it calls ``init``, likely ones first.
+
+    The one its command starts in; its program's own; the attempt's and the trial's, of which the environment tells it;
+    then folders below the first, level by level and a bounded number, as for ``chdir`` into a folder of results. The
+    run's name holds its id and its second, so that one found is the right one.
+    """
+    from slurmsweep.state.store import SweepStore  # few trials get here
+
+    try:
+        known = SweepStore.open(layout.folder).manifest
+    except SlurmsweepError:
+        return
+    yield known.workdir
+    if known.script:
+        yield os.path.dirname(known.script)
+    yield os.path.dirname(log)
+    yield os.path.dirname(os.path.dirname(log))
+    yield from _below(known.workdir)
+
+
+def _below(top: str) -> Iterator[str]:
+    """Folders below ``top``, upper levels first; not hidden ones, and none of wandb's."""
+    waiting = deque([(top, 0)])
+    count = 0
+    while waiting:
+        folder, depth = waiting.popleft()
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in islice(entries, _ENTRIES):
+                if entry.name.startswith(".") or entry.name == "wandb" or not entry.is_dir(follow_symlinks=False):
+                    continue
+                yield entry.path
+                count += 1
+                if count >= _FOLDERS:
+                    return
+                if depth + 1 < _DEPTH:
+                    waiting.append((entry.path, depth + 1))

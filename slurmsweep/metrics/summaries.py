@@ -1,0 +1,48 @@
+"""The whole summary that a training script left: of the native client's history, or of a wandb run file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.metrics import reported as metrics
+from slurmsweep.metrics import run_file as wandb_file
+
+if TYPE_CHECKING:
+    from slurmsweep.state.paths import Layout
+    from slurmsweep.state.tail import AttemptId
+
+
+def read_summary(layout: Layout, attempt_id: AttemptId) -> dict[str, Any]:
+    """The final values of an attempt by name, nested ones joined by dots; so far, where it runs or was cut off.
+
+    The native client's where it logged anything, else those of the newest wandb run.
+
+    Raises:
+        OSError: a file that is there cannot be read.
+    """
+    path = layout.history(attempt_id)
+    native = _native(path) if os.path.isfile(path) else {}
+    if native:
+        return native
+    files = metrics.run_files(layout, attempt_id)
+    if not files:
+        return {}
+    run = wandb_file.read(files[-1])
+    logged: dict[str, Any] = {}
+    for row in run.history:
+        logged |= row
+    return logged | run.summary
+
+
+def _native(path: str) -> dict[str, Any]:
+    """What the history's summary says, else the last value of each name."""
+    logged: dict[str, Any] = {}
+    said: dict[str, Any] | None = None
+    with open(path, "rb") as file:
+        for line in file:
+            row = metrics.history_row(line)
+            if row is not None:
+                said = row["_summary"] if isinstance(row.get("_summary"), dict) else said
+                logged |= {name: value for name, value in row.items() if name != "_summary"}
+    return logged if said is None else said

@@ -1,0 +1,298 @@
+"""State to rows: what a person or a program is shown of a sweep, before it becomes a table or JSON."""
+
+from __future__ import annotations
+
+from heapq import merge
+from itertools import chain, islice
+from operator import mul
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep import search
+from slurmsweep.report.pareto import non_dominated
+from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.trial import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from slurmsweep.state.manifest import Manifest
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.paths import Layout
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.trial import Attempt
+
+
+#: Trials of which the Pareto front is taken at once.
+_WEIGHED_AT_ONCE = 65536
+
+#: Trials named of those that lack a number.
+_NAMED = 6
+
+
+class TrialRow(NamedTuple):
+    """One trial as it is shown; the keys of ``trials --json``.
+
+    Attributes:
+        number: 0.. in the sweep.
+        state: of the newest attempt, or pending.
+        cause: beside the state; empty for a trial that runs or finished.
+        attempt: number of the newest attempt; 0 before the first.
+        params: the point.
+        metric: final value of the sweep's metric, of a trial that runs the one so far; None where there is none.
+        metrics: those of the sweep's Pareto view, by name; None where there are none.
+        job: ``123_4``; None outside Slurm.
+        node: machine of the newest attempt.
+        started: wall-clock time of the claim, seconds since the epoch.
+        seconds: that the command ran.
+        cpu_seconds: of all its processes.
+        max_rss_mb: memory of its largest process, in MiB.
+        exit_code: what the agent exited with.
+        log: path of the newest attempt's log; None before the first.
+        origin: ``<sweep>/<trial>`` where it was run, if that was another sweep.
+        no_metric: of a trial that has ended, why its metric, or others of the Pareto view, have no value.
+    """
+
+    number: int
+    state: TrialState
+    cause: str
+    attempt: int
+    params: dict[str, Any]
+    metric: float | None = None
+    metrics: Mapping[str, float] | None = None
+    job: str | None = None
+    node: str | None = None
+    started: float | None = None
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    max_rss_mb: float | None = None
+    exit_code: int | None = None
+    log: str | None = None
+    origin: str | None = None
+    no_metric: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of one trial."""
+        return self._asdict() | {"state": self.state.value}
+
+
+class Front(NamedTuple):
+    """Finished trials that no other one beats in all of two or three metrics.
+
+    Attributes:
+        trials: of which none is as good as another in each metric and better in one; equal ones are all here.
+        left_out: how many finished trials lack one of the metrics, and so cannot be weighed.
+    """
+
+    trials: tuple[TrialRow, ...]
+    left_out: int
+
+
+class Unmeasured(NamedTuple):
+    """Finished trials that lack a number the sweep asks for, for the same reason.
+
+    Attributes:
+        why: the reason.
+        trials: how many.
+        first: numbers of the first few.
+    """
+
+    why: str
+    trials: int
+    first: tuple[int, ...]
+
+
+class SweepSummary(NamedTuple):
+    """A sweep as it is shown.
+
+    Attributes:
+        layout: where its files are.
+        manifest: its configuration.
+        view: the journal's state.
+        ended: ends that the journal does not have yet but witnesses know: shown, not written.
+    """
+
+    layout: Layout
+    manifest: Manifest
+    view: SweepView
+    ended: Mapping[AttemptId, Outcome]
+
+    def trials(self, limit: int | None = None, states: Collection[TrialState] = ()) -> Iterator[TrialRow]:
+        """Trials by number: all of a finite sweep; those that were ever claimed otherwise.
+
+        Args:
+            limit: at most so many.
+            states: only those in one of these; all where it is empty.
+        """
+        for number in islice(self._numbers_in(states) if states else self._numbers(), limit):
+            yield self.trial(number)
+
+    def trial(self, number: int) -> TrialRow:
+        """One trial, known to the journal or not."""
+        trial = self.view.trials.get(number) or Trial(number)
+        current = trial.current
+        params = search.parameters(self.manifest.config, number, self.manifest.sweep_id)
+        if current is None:
+            return TrialRow(number, trial.state, trial.cause, 0, params)
+        outcome = self.ended.get(AttemptId(number, current.number), current.outcome)
+        return self._attempted(trial, current, outcome, params)
+
+    def counts(self) -> dict[TrialState, int]:
+        """Trials by state, pending ones too where their number is known."""
+        counts = dict.fromkeys(TrialState, 0) | self.view.counts()
+        for trial in self.view.trials.unsettled():  # no other runs
+            counts[trial.state] -= 1
+            counts[self._state(trial)] += 1
+        if self.manifest.trials is not None:
+            counts[TrialState.PENDING] += max(0, self.manifest.trials - len(self.view.trials))
+        return counts
+
+    def state(self) -> SweepState:
+        """What a person ordered; else pending before the first claim, finished when every trial has ended."""
+        if self.view.word is not None:
+            return self.view.word
+        counts = self.counts()
+        if not self.view.trials:
+            return SweepState.PENDING
+        open_trials = counts[TrialState.PENDING] + counts[TrialState.RUNNING]
+        endless = self.manifest.trials is None
+        return SweepState.RUNNING if open_trials or endless else SweepState.FINISHED
+
+    def best(self) -> TrialRow | None:
+        """The finished trial with the best metric; None without a metric, or before the first value."""
+        metric = self.manifest.config.metric
+        if metric is None:
+            return None
+        largest = metric.goal == "maximize"
+        settled = self.view.trials.settled.best(largest=largest)
+        numbers = [t.number for t in self.view.trials.unsettled() if _final_metric(t) is not None]
+        candidates = [self.trial(n) for n in sorted(numbers if settled is None else [*numbers, settled])]
+        return min(candidates, key=_ranking(largest=largest), default=None)
+
+    def ranked(self, most: int | None = None) -> list[TrialRow]:
+        """Finished trials with a value of the metric, best first; the ``most`` best of them."""
+        metric = self.manifest.config.metric
+        if metric is None:
+            return []
+        largest = metric.goal == "maximize"
+        numbers = self.view.trials.settled.ranked(largest=largest, most=most)
+        numbers += [trial.number for trial in self.view.trials.unsettled() if _final_metric(trial) is not None]
+        return sorted(map(self.trial, sorted(numbers)), key=_ranking(largest=largest))[:most]
+
+    def front(self) -> Front:
+        """The finished trials that no other one beats in the sweep's Pareto view; empty where it has none.
+
+        The one that is best in the first metric comes first.
+        """
+        objectives = self.manifest.config.extensions.pareto
+        names = [objective.name for objective in objectives]
+        signs = [-1.0 if objective.goal == "maximize" else 1.0 for objective in objectives]
+        unsettled = ((t.number, _final_point(t, names)) for t in self.view.trials.unsettled())
+        left: dict[int, tuple[float, ...]] = {}
+        count, bound = 0, _WEIGHED_AT_ONCE
+        for number, point in chain(self.view.trials.settled.points(names), unsettled):
+            if point is not None:
+                left[number] = tuple(map(mul, signs, point))
+                count += 1
+            if len(left) >= bound:  # a million trials need not be in memory: what is beaten once stays so
+                left = {number: left[number] for number in non_dominated(left)}
+                bound = 2 * len(left) + _WEIGHED_AT_ONCE
+        best = sorted(non_dominated(left), key=lambda number: (left[number], number))
+        return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - count)
+
+    def unmeasured(self, *, of_metric: bool = False) -> list[Unmeasured]:
+        """Finished trials that lack a number the sweep asks for, by reason, the most frequent first.
+
+        Args:
+            of_metric: only those without the sweep's metric itself.
+        """
+        found: dict[str, list[int]] = {}
+        for number, why in self.view.trials.settled.unmeasured(of_metric=of_metric):
+            found.setdefault(why, []).append(number)
+        for trial in self.view.trials.unsettled():
+            outcome = trial.current.outcome if trial.current else None
+            if outcome is None or trial.state is not TrialState.FINISHED or (of_metric and outcome.metric is not None):
+                continue
+            if outcome.no_metric:
+                found.setdefault(outcome.no_metric, []).append(trial.number)
+        rows = [Unmeasured(why, len(numbers), tuple(sorted(numbers)[:_NAMED])) for why, numbers in found.items()]
+        return sorted(rows, key=lambda row: (-row.trials, row.first))
+
+    def _numbers(self) -> Iterable[int]:
+        return self.view.trials if self.manifest.trials is None else range(self.manifest.trials)
+
+    def _numbers_in(self, states: Collection[TrialState]) -> Iterable[int]:
+        """Without making an object of every trial of a large sweep."""
+        trials = self.view.trials
+        found: list[Iterable[int]] = [trials.settled.numbers_in(state) for state in states]
+        found.append([trial.number for trial in trials.unsettled() if self._state(trial) in states])
+        if TrialState.PENDING in states and self.manifest.trials is not None:
+            found.append(trials.unknown_below(self.manifest.trials))
+        return merge(*found)
+
+    def _state(self, trial: Trial) -> TrialState:
+        current = trial.current
+        if trial.state is TrialState.RUNNING and current:
+            seen = self.ended.get(AttemptId(trial.number, current.number))
+            return seen.state if seen else trial.state
+        return trial.state
+
+    def _attempted(self, trial: Trial, current: Attempt, outcome: Outcome | None, params: dict[str, Any]) -> TrialRow:
+        owner = current.owner
+        return TrialRow(
+            number=trial.number,
+            state=self._state(trial),
+            cause=outcome.cause if outcome else "",
+            attempt=current.number,
+            params=params,
+            metric=outcome.metric if outcome else None,
+            metrics=outcome.metrics if outcome else None,
+            job=owner.job_name if owner else None,
+            node=(owner.node or owner.host) if owner else None,
+            started=current.claimed,
+            seconds=outcome.seconds if outcome else None,
+            cpu_seconds=outcome.cpu_seconds if outcome else None,
+            max_rss_mb=outcome.max_rss_mb if outcome else None,
+            exit_code=outcome.exit_code if outcome else None,
+            log=self.layout.log(AttemptId(trial.number, current.number)),
+            origin=outcome.origin if outcome else None,
+            no_metric=outcome.no_metric if outcome else None,
+        )
+
+
+def _final_metric(trial: Trial) -> float | None:
+    """The metric of a trial that finished."""
+    outcome = trial.current.outcome if trial.current else None
+    return outcome.metric if outcome and trial.state is TrialState.FINISHED else None
+
+
+def _final_point(trial: Trial, names: Sequence[str]) -> tuple[float, ...] | None:
+    """Those metrics of a trial that finished; None unless it has all of them."""
+    outcome = trial.current.outcome if trial.current else None
+    if not names or outcome is None or trial.state is not TrialState.FINISHED:
+        return None
+    metrics = outcome.metrics or {}
+    return tuple(metrics[name] for name in names) if all(name in metrics for name in names) else None
+
+
+def _ranking(*, largest: bool) -> Callable[[TrialRow], float]:
+    """The key that sorts views best first; equal ones stay by number."""
+    sign = -1 if largest else 1
+    return lambda summary: sign * (summary.metric or 0.0)
+
+
+def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str, Any]:
+    """What ``status --json`` prints."""
+    best = summary.best()
+    return {
+        "id": summary.manifest.sweep_id,
+        "name": summary.manifest.config.name,
+        "state": summary.state().value,
+        "method": summary.manifest.config.method,
+        "expected_run_count": summary.manifest.trials,
+        "counts": {state.value: n for state, n in summary.counts().items()},
+        "jobs": dict(jobs),
+        "best": best.to_json() if best else None,
+        "unmeasured": [row._asdict() for row in summary.unmeasured()],
+        "folder": summary.layout.folder,
+    }

@@ -1,0 +1,245 @@
+"""Where every file of a sweep is: the only place for file names.
+
+::
+
+    <root>/wandb/sweep-<id>/
+      sweep.json                       the frozen configuration
+      function.json                    only where trials call a Python function: which
+      journal.log                      what has happened
+      fold.cache                       large sweeps only: what the last look at the journal read; may be deleted
+      trials/<shard>/<number>/         a trial: WANDB_DIR and checkpoint folder, kept over attempts
+      trials/<shard>/<number>/<a>/     an attempt: whoever makes it runs it
+      jobs/                            sbatch scripts as submitted, and job output
+      mend/                            sweeps that mend themselves only: what was asked for, and one file a round
+      report.txt, report.json          what happened, once such a sweep has ended
+      code/                            only where scripts log their code: an archive for each version of it
+      wandb-cache/<user>/              only where scripts use the real wandb: its cache and core logs
+      uploads/                         only while `sync` uploads runs, or after it failed
+
+``<root>`` is ``$WANDB_DIR`` or the current folder, as for wandb (``wandb.sdk.wandb_settings``, ``wandb_dir``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from slurmsweep.state.tail import AttemptId
+
+from slurmsweep.errors import NotFoundError, StateUnreadableError
+from slurmsweep.state.plainfile import reading
+
+#: At most this many trials share a parent folder: folders with 100,000 entries are slow on parallel filesystems.
+TRIALS_PER_SHARD = 1000
+
+SWEEP_ID = re.compile(r"[a-z0-9]{8}")
+_PREFIX = "sweep-"
+_ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+class Layout(NamedTuple):
+    """File names of one sweep.
+
+    Attributes:
+        folder: absolute path of the sweep's folder.
+    """
+
+    folder: str
+
+    @property
+    def sweep_id(self) -> str:
+        """The eight characters after ``sweep-``."""
+        return os.path.basename(self.folder)[len(_PREFIX) :]
+
+    @property
+    def manifest(self) -> str:
+        """The frozen, checked configuration."""
+        return os.path.join(self.folder, "sweep.json")
+
+    @property
+    def function(self) -> str:
+        """The Python function that trials call; absent where they run a program."""
+        return os.path.join(self.folder, "function.json")
+
+    @property
+    def journal(self) -> str:
+        """The append-only record of what has happened."""
+        return os.path.join(self.folder, "journal.log")
+
+    @property
+    def cache(self) -> str:
+        """What was read of a large journal, for the next look. May be deleted at any time."""
+        return os.path.join(self.folder, "fold.cache")
+
+    @property
+    def trials(self) -> str:
+        """Parent of all shards."""
+        return os.path.join(self.folder, "trials")
+
+    @property
+    def jobs(self) -> str:
+        """Submitted scripts and job output."""
+        return os.path.join(self.folder, "jobs")
+
+    @property
+    def mend(self) -> str:
+        """Of sweeps that mend themselves."""
+        return os.path.join(self.folder, "mend")
+
+    @property
+    def mend_settings(self) -> str:
+        """What was asked for: rules, template, options."""
+        return os.path.join(self.mend, "settings.json")
+
+    @property
+    def mend_last(self) -> str:
+        """What came of the last round."""
+        return os.path.join(self.mend, "last.json")
+
+    def mend_round(self, number: int) -> str:
+        """Made exclusively by whoever mends in that round, 1.., with its name."""
+        return os.path.join(self.mend, f"round-{number}.json")
+
+    def mend_log(self, job: str) -> str:
+        """Output of a supervisor; ``%j`` for its job's id."""
+        return os.path.join(self.jobs, f"mend-{job}.log")
+
+    @property
+    def report_text(self) -> str:
+        """What happened, for people."""
+        return os.path.join(self.folder, "report.txt")
+
+    @property
+    def report_json(self) -> str:
+        """The same for programs."""
+        return os.path.join(self.folder, "report.json")
+
+    def shard(self, trial: int) -> str:
+        """Parent of the folder of ``trial``."""
+        return os.path.join(self.trials, str(trial // TRIALS_PER_SHARD))
+
+    def trial(self, trial: int) -> str:
+        """The folder of ``trial``, kept over its attempts."""
+        return os.path.join(self.shard(trial), str(trial))
+
+    def attempt(self, attempt_id: AttemptId) -> str:
+        """The folder whose maker runs that attempt."""
+        trial, attempt = attempt_id
+        return os.path.join(self.trial(trial), str(attempt))
+
+    def owner(self, attempt_id: AttemptId) -> str:
+        """Made exclusively, by the agent before its child starts or by whoever voids the attempt."""
+        return os.path.join(self.attempt(attempt_id), "owner")
+
+    def outcome(self, attempt_id: AttemptId) -> str:
+        """The agent's word on how the attempt ended."""
+        return os.path.join(self.attempt(attempt_id), "outcome.json")
+
+    def log(self, attempt_id: AttemptId) -> str:
+        """Standard output and error of the command."""
+        return os.path.join(self.attempt(attempt_id), "output.log")
+
+    def params(self, attempt_id: AttemptId) -> str:
+        """The parameters as wandb reads them (``WANDB_SWEEP_PARAM_PATH``)."""
+        return os.path.join(self.attempt(attempt_id), "params.yaml")
+
+    def history(self, attempt_id: AttemptId) -> str:
+        """What the native client logged (``client/history.py`` knows the name too: it imports nothing of ours)."""
+        return os.path.join(self.attempt(attempt_id), "history.jsonl")
+
+    def run_id(self, trial: int) -> str:
+        """Return the W&B run id of a trial: the same over its attempts, so that wandb goes on with the run."""
+        return f"{self.sweep_id}-{trial}"
+
+    def runs(self, trial: int) -> str:
+        """Where wandb keeps the runs of all attempts (``WANDB_DIR`` and its own ``wandb``), and staged artifacts."""
+        return os.path.join(self.trial(trial), "wandb")
+
+    def wandb_cache(self, user: int) -> str:
+        """Cache and core logs of wandb: one for all trials that a user (by number) runs."""
+        return os.path.join(self.folder, "wandb-cache", str(user))
+
+    @property
+    def uploads(self) -> str:
+        """Copies of run files that ``sync`` is uploading; gone when all went well."""
+        return os.path.join(self.folder, "uploads")
+
+    def args_json(self, attempt_id: AttemptId) -> str:
+        """The file that ``${args_json_file}`` names."""
+        return os.path.join(self.attempt(attempt_id), "args.json")
+
+
+def root_folder() -> str:
+    """Absolute path of the folder that holds ``wandb/``: ``$WANDB_DIR``, else the current folder."""
+    return os.path.abspath(os.environ.get("WANDB_DIR") or os.getcwd())
+
+
+def new_sweep_id() -> str:
+    """Eight random characters, as W&B's sweep ids."""
+    import secrets  # agents never make one
+
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
+
+
+def sweep_folder(root: str, sweep_id: str) -> str:
+    """Path of the folder of a sweep below ``root``."""
+    return os.path.join(root, "wandb", _PREFIX + sweep_id)
+
+
+def sweep_ids(root: str) -> list[str]:
+    """Ids of the sweeps below ``root``, sorted. A folder without ``sweep.json`` is not a sweep (yet)."""
+    try:
+        names = os.listdir(os.path.join(root, "wandb"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    ids = [name[len(_PREFIX) :] for name in names if name.startswith(_PREFIX)]
+    return sorted(i for i in ids if SWEEP_ID.fullmatch(i) and os.path.isfile(Layout(sweep_folder(root, i)).manifest))
+
+
+def find(name: str, root: str | None = None) -> Layout:
+    """The sweep a person means: by its id below ``root`` (default :func:`root_folder`), or by its folder's path.
+
+    Raises:
+        NotFoundError: there is none; the message says where it was looked for and what is there.
+        StateUnreadableError: whether there is one cannot be told.
+    """
+    root = root or root_folder()
+    is_path = os.sep in name or name in (".", "..")
+    folder = os.path.abspath(name) if is_path else sweep_folder(root, name)
+    if not is_path and not SWEEP_ID.fullmatch(name):
+        raise NotFoundError(f"{name!r} is not a sweep: give its id (eight of a-z and 0-9) or the path of its folder")
+    place = Layout(folder)
+    if _is_there(place.manifest):
+        return place
+    raise NotFoundError(_explain_missing(name, folder, root, is_path=is_path))
+
+
+def _is_there(path: str) -> bool:
+    """Unlike os.path.exists, which says no where it cannot tell."""
+    try:
+        with reading(path):
+            os.stat(path)
+    except FileNotFoundError:
+        return False
+    except StateUnreadableError as error:
+        if isinstance(error.__cause__, NotADirectoryError):
+            return False
+        raise
+    return True
+
+
+def _explain_missing(name: str, folder: str, root: str, *, is_path: bool) -> str:
+    if is_path:
+        return f"{name} is not the folder of a sweep: there is no {os.path.join(folder, 'sweep.json')}"
+    from difflib import get_close_matches
+
+    known = sweep_ids(root)
+    message = f"no sweep {name} in {os.path.join(root, 'wandb')}"
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"{message}: did you mean {close[0]}?"
+    if known:
+        return f"{message}: `slurmsweep ls` lists the {len(known)} there"
+    return f"{message}: there are no sweeps; set WANDB_DIR to the folder where it was created, or give its path"

@@ -1,0 +1,112 @@
+"""The running head that every record carries, so that claims read the end of the journal and not all of it.
+
+**A hint, never the truth**: it was computed by a writer whose view may have been stale. It may name a trial that is
+taken (the attempt's folder says so) and it may have lost a retry (the fold finds it when nothing else is left).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep.state.lifecycle import SweepState, TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Retries kept in the head. More wait in their retry records, which the head points to.
+QUEUE_LIMIT = 64
+
+
+class AttemptId(NamedTuple):
+    """One attempt that may be claimed."""
+
+    trial: int
+    attempt: int
+
+
+class RetryPage(NamedTuple):
+    """Where retries wait that had no room in the head.
+
+    Attributes:
+        offset: of their retry record in the journal.
+        first: index of the first of its slots that is not in the head yet.
+    """
+
+    offset: int
+    first: int
+
+
+class JournalTail(NamedTuple):
+    """State as its writer saw it.
+
+    Attributes:
+        sequence: number of records since the first.
+        next_trial: the first number that was never claimed.
+        counts: trials by state; trials never claimed are in none.
+        queue: retries to claim before new trials, oldest first.
+        word: what a person ordered (paused, finished, canceled); None while agents may claim.
+        more: where further retries wait; each retry record names the one to look at after it.
+        exhausted: offset in the journal up to which a fold found that nothing waits to be claimed.
+    """
+
+    sequence: int = 0
+    next_trial: int = 0
+    counts: Mapping[TrialState, int] = {}
+    queue: tuple[AttemptId, ...] = ()
+    word: SweepState | None = None
+    more: RetryPage | None = None
+    exhausted: int = 0
+
+    def moved(self, before: TrialState | None, after: TrialState) -> JournalTail:
+        """One trial went from ``before`` (None: it was never claimed) to ``after``."""
+        counts = dict(self.counts)
+        if before is not None:
+            counts[before] = max(0, counts.get(before, 0) - 1)
+        counts[after] = counts.get(after, 0) + 1
+        return self._replace(counts={state: n for state, n in counts.items() if n})
+
+    def without(self, attempt_id: AttemptId) -> JournalTail:
+        """The slot was claimed: by the writer, or by somebody whose folder the writer met.
+
+        A trial beyond the next new one (some arrays name theirs) leaves it where it is: claims get there and pass on.
+        """
+        queue = tuple(s for s in self.queue if s != attempt_id)
+        is_next = attempt_id.trial == self.next_trial
+        return self._replace(queue=queue, next_trial=self.next_trial + is_next)
+
+    def room(self) -> int:
+        """How many further retries the head can hold."""
+        return QUEUE_LIMIT - len(self.queue)
+
+    def with_queue(self, attempt_ids: Sequence[AttemptId]) -> JournalTail:
+        """Further retries wait; those beyond the limit are left out."""
+        queue = self.queue + tuple(s for s in attempt_ids if s not in self.queue)
+        return self._replace(queue=queue[:QUEUE_LIMIT])
+
+    def to_json(self) -> dict[str, Any]:
+        """Short keys: this is in every record."""
+        data: dict[str, Any] = {"s": self.sequence, "n": self.next_trial}
+        if self.counts:
+            data["c"] = {state.value: n for state, n in self.counts.items()}
+        if self.queue:
+            data["q"] = [[s.trial, s.attempt] for s in self.queue]
+        if self.word:
+            data["w"] = self.word.value
+        if self.more:
+            data["m"] = [self.more.offset, self.more.first]
+        if self.exhausted:
+            data["e"] = self.exhausted
+        return data
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> JournalTail:
+        """The head of a record; the header's absent head is the empty one."""
+        return cls(
+            sequence=data.get("s", 0),
+            next_trial=data.get("n", 0),
+            counts={TrialState(state): n for state, n in data.get("c", {}).items()},
+            queue=tuple(AttemptId(*pair) for pair in data.get("q", [])),
+            word=SweepState(data["w"]) if "w" in data else None,
+            more=RetryPage(*data["m"]) if "m" in data else None,
+            exhausted=data.get("e", 0),
+        )

@@ -1,0 +1,164 @@
+"""A fold kept on disk, so that looking at a large sweep reads what is new and not everything.
+
+For people's eyes: status, trials, best, logs, watch. **Nothing that claims, records or gives back relies on it**, and
+it may be deleted at any time. It is one file, written whole beside the journal once a megabyte has been read that it
+did not have; the sweep's own state never depends on whether that worked.
+
+It is believed where it says which journal it was made of (the file's number, and a checksum of the last record it
+knows, at its place); anything else is as good as no cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from contextlib import suppress
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import StateUnwritableError
+from slurmsweep.state import files as durable
+from slurmsweep.state.journal import Line
+from slurmsweep.state.lifecycle import SweepState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.replay import Reading, Submission, SweepView
+from slurmsweep.state.trial import Attempt, Trial
+from slurmsweep.state.trial_index import TrialIndex
+from slurmsweep.state.trials import Trials
+
+if TYPE_CHECKING:
+    from slurmsweep.state.store import SweepStore
+
+_FORMAT = "slurmsweep fold 4"
+
+#: Bytes of journal worth a new cache.
+_WORTH_KEEPING = 1 << 20
+
+#: Bytes before the end of what was read whose checksum shows that it is the same journal.
+_WITNESS = 256
+
+
+class Follower:
+    """A fold that is brought up to date by reading only what was added; it begins with the cache, if there is one."""
+
+    def __init__(self, store: SweepStore) -> None:
+        self._store = store
+        self._reading = _load(store) or Reading(SweepView())
+        self._kept = self._reading.offset
+
+    @property
+    def view(self) -> SweepView:
+        """As of the last :meth:`refresh`."""
+        return self._reading.view
+
+    def refresh(self) -> SweepView:
+        """Take in what was added, and keep it for the next process where it is much. Raises StateUnreadableError."""
+        reading = self._reading.read_on(self._store.journal)
+        if reading.offset - self._kept >= _WORTH_KEEPING:
+            self._kept = reading.offset
+            with suppress(StateUnwritableError, OSError):  # a colleague's sweep, a full disk: then without
+                _save(self._store, reading)
+        return reading.view
+
+
+def read(store: SweepStore) -> SweepView:
+    """The state after all records, from the cache and what was added since. Raises StateUnreadableError."""
+    return Follower(store).refresh()
+
+
+def _save(store: SweepStore, reading: Reading) -> None:
+    described, columns = reading.view.trials.settled.dump()
+    document = {
+        "format": _FORMAT,
+        "journal": _identity(store.journal.path, reading.offset),
+        "offset": reading.offset,
+        "number": reading.number,
+        "settled": described,
+        "columns": zlib.crc32(columns),
+        **_fold_to_json(reading.view),
+    }
+    durable.replace(store.layout.cache, json.dumps(document).encode() + b"\n" + columns, store.access, sync=False)
+
+
+def _load(store: SweepStore) -> Reading | None:
+    """What the cache says; None where there is none, or it is not of this journal, or damaged."""
+    try:
+        with open(store.layout.cache, "rb") as file:
+            document = json.loads(file.readline())
+            columns = file.read()
+        if document["format"] != _FORMAT or document["columns"] != zlib.crc32(columns):
+            return None
+        if document["journal"] != _identity(store.journal.path, document["offset"]):
+            return None
+        view = _fold_from_json(document, TrialIndex.load(document["settled"], columns))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Reading(view, document["offset"], document["number"])
+
+
+def _identity(path: str, offset: int) -> list[int]:
+    """Which file it is, and a checksum of what stands before ``offset``."""
+    with open(path, "rb") as file:
+        start = max(0, offset - _WITNESS)
+        file.seek(start)
+        return [os.fstat(file.fileno()).st_ino, zlib.crc32(file.read(offset - start))]
+
+
+def _fold_to_json(view: SweepView) -> dict[str, Any]:
+    return {
+        "trials": [_trial_to_json(trial) for trial in view.trials.unsettled()],
+        "submissions": [astuple(submission) for submission in view.submissions.values()],
+        "latest": view.latest,
+        "word": view.word.value if view.word else None,
+        "word_sequence": view.word_sequence,
+        "sealed": view.sealed,
+        "damaged": [[line.number, line.end] for line in view.damaged],
+    }
+
+
+def _fold_from_json(document: dict[str, Any], settled: TrialIndex) -> SweepView:
+    unsettled = [_trial_from_json(data) for data in document["trials"]]
+    submissions = [Submission(*fields) for fields in document["submissions"]]
+    return SweepView(
+        trials=Trials(settled, {trial.number: trial for trial in unsettled}),
+        submissions={submission.name: submission for submission in submissions},
+        latest=document["latest"],
+        word=SweepState(document["word"]) if document["word"] else None,
+        word_sequence=document["word_sequence"],
+        sealed=document["sealed"],
+        damaged=[Line(number, end, None) for number, end in document["damaged"]],
+    )
+
+
+def _trial_to_json(trial: Trial) -> list[Any]:
+    attempts = [
+        [
+            attempt.number,
+            attempt.token,
+            attempt.owner.to_json() if attempt.owner else None,
+            attempt.claimed,
+            attempt.outcome.to_json() if attempt.outcome else None,
+            attempt.void,
+            attempt.rivals,
+        ]
+        for attempt in trial.attempts.values()
+    ]
+    return [trial.number, trial.allowed, trial.deleted, attempts, trial.promised]
+
+
+def _trial_from_json(data: list[Any]) -> Trial:
+    number, allowed, deleted, rows, promised = data
+    attempts = {}
+    for count, token, owner, claimed, outcome, void, rivals in rows:
+        attempts[count] = Attempt(
+            count,
+            token,
+            Owner.from_json(owner) if owner else None,
+            claimed,
+            Outcome.from_json(outcome) if outcome else None,
+            void,
+            rivals,
+        )
+    return Trial(number, attempts, allowed, deleted, promised)

@@ -1,0 +1,103 @@
+"""What a plan says a sweep would cost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slurmsweep.backends.slurm.executor import ArrayRequest
+from slurmsweep.backends.slurm.resources import minutes
+from slurmsweep.control.forecast import SlurmsWord, forecast
+
+
+def request(tasks, **options) -> ArrayRequest:
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    return ArrayRequest("x", tasks, None, named, "slurmsweep", "/s", "/s/jobs", "/")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("30", 30),
+        ("30:30", 30.5),
+        ("1:30:00", 90),
+        ("2-0", 2880),
+        ("1-12:30", 2190),
+        ("0-0:1:30", 1.5),
+        ("UNLIMITED", None),
+    ],
+)
+def test_slurms_forms_of_time_are_minutes(text, value):
+    assert minutes(text) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "hours"),
+    [
+        ({"time": "30"}, 12.0),
+        ({"time": "1:00:00", "cpus_per_task": "4"}, 96.0),
+        ({"time": "60", "ntasks": "2", "cpus_per_task": "3"}, 144.0),
+        ({"time": "60", "nodes": "2", "ntasks_per_node": "4"}, 192.0),
+        ({"time": "INFINITE"}, None),
+        ({}, 24.0),
+    ],
+)
+def test_core_hours_are_trials_times_cpus_times_time(options, hours):
+    assert forecast(request(24, **options), SlurmsWord()).core_hours == hours
+
+
+def test_arrays_are_those_that_slurm_allows():
+    assert forecast(request(5000), SlurmsWord(max_array_size=2001)).arrays == (2001, 2001, 998)
+    assert forecast(request(5000), SlurmsWord()).arrays == (5000,)
+
+
+def test_the_estimate_of_files_is_what_a_sweep_makes(slurmsweep, write_sweep, tmp_path):
+    script = "import slurmsweep\nslurmsweep.init()\nslurmsweep.log({'x': 1})"
+    file = write_sweep(script, "  x: {min: 1, max: 5}")
+    expected = json.loads(slurmsweep("plan", str(file), "--json").stdout)["forecast"]
+    assert slurmsweep("run", str(file), "--backend", "local").returncode == 0
+
+    [sweep] = (tmp_path / "wandb").iterdir()
+    assert expected["inodes"] == len([sweep, *sweep.rglob("*")])
+    assert 0.5 < (sweep / "journal.log").stat().st_size / expected["journal_bytes"] < 1.5
+
+
+def test_ten_million_points_plan_at_once(slurmsweep, write_sweep):
+    file = write_sweep("pass", "  a: {min: 1, max: 10000}\n  b: {min: 1, max: 1000}")
+
+    document = json.loads(slurmsweep("plan", str(file), "--json", "--limit", "3").stdout)
+
+    assert document["expected_run_count"] == 10_000_000
+    assert [trial["params"] for trial in document["trials"]] == [{"a": 1, "b": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 3}]
+
+
+def test_a_plan_for_people_has_every_part(slurmsweep, write_sweep):
+    text = slurmsweep("plan", str(write_sweep("pass")), "--time", "30").stdout
+
+    assert "grid search, 3 trials" in text
+    assert "/usr/bin/env python train.py --x=1" in text
+    assert "3 jobs in 1 array, at most 1.5 core-hours" in text
+    assert "#SBATCH --array=0-2" in text
+
+
+def test_a_canary_says_what_one_trial_used_and_its_point_can_be_kept(slurmsweep, write_sweep, tmp_path):
+    script = "block = bytearray(80 * 2**20)\nfor i in range(2 * 10**6): pass\nprint('x' * 99)"
+    file = str(write_sweep(script, "  x: {values: [1, 2, 3]}"))
+
+    document = json.loads(slurmsweep("plan", file, "--canary", "--backend", "local", "--json").stdout)
+
+    used = document["canary"]
+    assert (used["state"], used["log_bytes"], used["files"]) == ("finished", 100, 5)
+    assert 80 < used["max_rss_mb"] < 400
+    assert 0 < used["cpu_seconds"] <= used["seconds"] * 2
+    assert document["expected_run_count"] == 3
+    kept = slurmsweep("create", file, "--prior", used["sweep"])
+    assert "will not be run again: 1" in kept.stderr
+
+
+def test_a_canary_that_fails_says_so_and_exits_with_1(slurmsweep, write_sweep):
+    done = slurmsweep("plan", str(write_sweep("raise SystemExit(3)")), "--canary", "--backend", "local")
+
+    assert done.returncode == 1
+    assert "canary: failed (exit 3), log in" in done.stdout

@@ -1,0 +1,95 @@
+"""Pause, resume, stop and cancel, as W&B means them; here without Slurm, in tests/cluster with one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slurmsweep.control import orders
+from slurmsweep.control.reconcile import give_back
+from slurmsweep.errors import UsageError
+from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.store import NothingLeft
+
+HERE = Owner("here", 1, 1, "b")
+ME = Owner("far", 1, 1, "b", cluster="lab", job="7", task=3)
+
+
+def test_a_paused_sweep_starts_nothing_and_a_running_trial_finishes(make_store):
+    store = make_store(3)
+    running = store.claim(HERE)
+
+    orders.pause(store)
+
+    refused = store.claim(HERE)
+    assert (isinstance(refused, NothingLeft), refused.reason) == (True, "the sweep is paused")
+    store.finish(running, Outcome(TrialState.FINISHED, exit_code=0))
+    assert store.replay().counts() == {TrialState.FINISHED: 1}
+
+
+def test_resume_takes_it_up_and_says_what_has_no_job(make_store):
+    store = make_store(3)
+    store.claim(HERE)
+    orders.pause(store)
+
+    ordered = orders.resume(store)
+
+    assert (ordered.state, ordered.without_job) == (SweepState.RUNNING, 2)
+    assert store.claim(ME).attempt_id.trial == 1
+
+
+@pytest.mark.parametrize("order", [orders.stop, orders.cancel])
+def test_an_ended_sweep_cannot_be_paused_but_resumed(make_store, order):
+    store = make_store(2)
+    order(store)
+
+    with pytest.raises(UsageError, match="nothing to pause"):
+        orders.pause(store)
+    orders.resume(store)
+    assert store.claim(ME).attempt_id.trial == 0
+
+
+def test_stopping_twice_is_said(make_store):
+    store = make_store(2)
+    orders.stop(store)
+
+    with pytest.raises(UsageError, match="is finished already"):
+        orders.stop(store)
+
+
+@pytest.mark.parametrize(("order", "goes_on"), [(orders.stop, True), (orders.cancel, False)])
+def test_a_requeued_job_goes_on_with_a_trial_that_ran_unless_the_sweep_is_cancelled(
+    make_store, order, goes_on, monkeypatch
+):
+    store = make_store(2)
+    store.claim(ME)
+    monkeypatch.setattr(orders.queue, "ask", lambda jobs: orders.queue.Answer({}, "not needed"))
+    order(store)
+
+    again = store.continue_after_requeue(Owner("far", 2, 1, "b", cluster="lab", job="7", task=3, restart=1))
+
+    assert (again is not None) is goes_on
+
+
+def test_giving_trials_back_takes_up_a_stopped_sweep(make_store):
+    store = make_store(1)
+    store.finish(store.claim(ME), Outcome(TrialState.FAILED, "exit 1", exit_code=1))
+    orders.stop(store)
+
+    give_back(store, lambda trial: True, why="test")
+
+    assert store.claim(ME).attempt_id.attempt == 2
+
+
+def test_every_order_says_one_document(slurmsweep, write_sweep):
+    sweep = slurmsweep("create", str(write_sweep("pass"))).stdout.strip()
+
+    states = [json.loads(slurmsweep(order, sweep, "--json").stdout)["state"] for order in ("pause", "resume", "stop")]
+
+    assert states == ["paused", "running", "finished"]
+    refused = slurmsweep("stop", sweep)
+    assert (refused.returncode, "is finished already" in refused.stderr) == (2, True)
+    assert slurmsweep("cancel", sweep).returncode == 0

@@ -1,0 +1,239 @@
+"""What is run again, with what, and what is not: decided from facts, without a scheduler."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slurmsweep.backends.slurm import queue
+from slurmsweep.backends.slurm.queue import Answer, parse_sacct, parse_squeue
+from slurmsweep.control.end_reasons import reasons
+from slurmsweep.control.failure_signature import complaint
+from slurmsweep.control.retry_policy import EndedTrial, Node, ResourceOverride, RetryPolicy, avoid, decide, with_learnt
+from slurmsweep.control.snapshot import judge
+from slurmsweep.sizing.usage import Usage
+from slurmsweep.sizing.walltime import Bounds
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.trial import Attempt
+
+BOUNDS = Bounds(60.0, 2048.0, 600.0, 16000.0, 60.0)
+STATES = {"timeout": TrialState.CRASHED, "oom": TrialState.CRASHED, "exit 3": TrialState.FAILED}
+
+
+def usage(number, attempt, cause, minutes=60.0, mib=2048.0) -> Usage:
+    state = STATES.get(cause, TrialState.CRASHED)
+    return Usage(number, attempt, state, cause, f"7_{number}", minutes, mib, 1.0, 50.0, 50.0, 1.0, 900.0)
+
+
+def ended(number, *causes, complaint="", goes_on=False, **asked) -> EndedTrial:
+    usages = [usage(number, n, cause, **asked) for n, cause in enumerate(causes, 1)]
+    return EndedTrial(number, usages[-1].state, causes[-1], len(causes) + 1, usages, complaint, goes_on)
+
+
+def given(plan) -> dict:
+    return {
+        attempt_id.trial: (g.minutes, g.mib) for g, attempt_ids in plan.groups.items() for attempt_id in attempt_ids
+    }
+
+
+def test_out_of_time_gets_more_time_and_out_of_memory_more_memory():
+    plan = decide(
+        [ended(0, "timeout"), ended(1, "oom"), ended(2, "exit 3"), ended(3, "node_fail")], RetryPolicy(), BOUNDS
+    )
+
+    assert given(plan) == {0: (120, None), 1: (None, 4096), 2: (None, None), 3: (None, None)}
+    assert plan.whys[0] == "timeout with 120 min"
+
+
+def test_what_was_given_once_is_not_taken_away_again():
+    long = EndedTrial(0, TrialState.CRASHED, "node_fail", 3, [usage(0, 1, "timeout"), usage(0, 2, "node_fail", 120.0)])
+
+    assert given(decide([long], RetryPolicy(), BOUNDS)) == {0: (120, None)}
+
+
+@pytest.mark.parametrize(("factor", "minutes"), [(1.5, 90), (20.0, 600)])
+def test_factors_are_bounded_by_the_partition(factor, minutes):
+    assert given(decide([ended(0, "timeout")], RetryPolicy(time_factor=factor), BOUNDS)) == {0: (minutes, None)}
+
+
+def test_who_had_all_that_the_partition_gives_is_not_run_again_for_nothing():
+    trials = [ended(0, "timeout", minutes=600.0), ended(1, "oom", mib=16000.0)]
+
+    plan = decide(trials, RetryPolicy(), BOUNDS)
+
+    assert plan.groups == {}
+    assert "600 min" in plan.left[0]
+    assert "16000 MiB" in plan.left[1]
+    assert given(decide(trials, RetryPolicy(force=True), BOUNDS)) == {0: (600, None), 1: (None, 16000)}
+
+
+def test_what_a_person_asks_for_now_stands():
+    plan = decide([ended(0, "timeout"), ended(1, "oom")], RetryPolicy(), BOUNDS, asks=frozenset({"time", "mem"}))
+
+    assert given(plan) == {0: (None, None), 1: (None, None)}
+
+
+def test_without_a_known_memory_what_was_used_counts():
+    unknown = Bounds(60.0, None, 600.0, None, 60.0)
+
+    assert given(decide([ended(0, "oom", mib=None)], RetryPolicy(), unknown)) == {0: (None, 1800)}
+
+
+def test_three_trials_that_fail_alike_stop_and_say_so():
+    trials = [ended(n, "exit 3", complaint="train.py, line 3: KeyError: #") for n in range(3)]
+    trials.append(ended(3, "exit 3", complaint="train.py, line 9: ValueError: #"))
+
+    plan = decide(trials, RetryPolicy(), BOUNDS)
+
+    assert given(plan) == {3: (None, None)}
+    assert [remark.split(":")[0] for remark in plan.remarks] == ["3 trials fail alike and are not run again"]
+    assert len(given(decide(trials, RetryPolicy(force=True), BOUNDS))) == 4
+
+
+def test_a_trial_whose_job_waits_to_go_on_is_left_to_it():
+    plan = decide([ended(0, "timeout", goes_on=True)], RetryPolicy(force=True), BOUNDS)
+
+    assert (plan.groups, plan.left) == ({}, {0: "its job waits in Slurm, and goes on with it"})
+
+
+@pytest.mark.parametrize(
+    ("rules", "chosen"),
+    [
+        (RetryPolicy(), [0, 1, 2]),
+        (RetryPolicy(states=frozenset({TrialState.FAILED})), [2]),
+        (RetryPolicy(causes=frozenset({"oom", "exit 3"})), [1, 2]),
+        (RetryPolicy(trials=frozenset({0, 5})), [0]),
+        (RetryPolicy(max_attempts=1), []),
+    ],
+)
+def test_rules_choose(rules, chosen):
+    plan = decide([ended(0, "timeout"), ended(1, "oom"), ended(2, "exit 3")], rules, BOUNDS)
+
+    assert sorted(given(plan)) == chosen
+    assert plan.assigned is (rules.is_selective)
+
+
+def test_the_plan_is_one_document():
+    document = json.loads(json.dumps(decide([ended(0, "timeout")], RetryPolicy(), BOUNDS).to_json()))
+
+    assert document["groups"] == [{"trials": [0], "minutes": 120, "mib": None, "why": {"0": "timeout with 120 min"}}]
+
+
+def test_nodes_that_fail_are_avoided_but_not_all_of_them():
+    nodes = {"n1": Node(failures=1, bad=1, good=9), "n2": Node(bad=3), "n3": Node(bad=3, good=1), "n4": Node(bad=2)}
+
+    assert avoid(nodes, 8) == (("n1", "n2"), "staying away from n1, n2")
+    none, remark = avoid(nodes, 4)
+    assert none == ()
+    assert "2 of 4 nodes" in remark
+
+
+TRACEBACK = """\
+epoch 1
+Traceback (most recent call last):
+  File "/home/ada/train.py", line 30, in <module>
+    main()
+  File "/home/ada/train.py", line 12, in main
+    raise ValueError(f"{size} is no size")
+ValueError: 17 is no size
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (TRACEBACK, "train.py, line 12: ValueError: # is no size"),
+        (TRACEBACK.replace("17", "1e-05").replace("ada", "bob"), "train.py, line 12: ValueError: # is no size"),
+        ("KeyError: 'lr'\n", "KeyError: #"),
+        ("one\nSegmentation fault (core dumped) at 0x7f00\n\n", "Segmentation fault (core dumped) at #"),
+        ("", ""),
+    ],
+)
+def test_equal_mistakes_complain_equally(text, expected):
+    assert complaint(text) == expected
+
+
+# Why Slurm ended what an agent only saw being ended.
+
+OWNER = Owner("far", 10, 1, "b", node="n1", cluster="lab", job="7", task=3)
+
+
+def stopped(make_store, cause):
+    store = make_store(2)
+    claim = store.claim(OWNER)
+    store.finish(claim, Outcome(TrialState.KILLED, cause, exit_code=143, metric=0.5, ended=1.0))
+    return store
+
+
+@pytest.mark.parametrize(
+    ("sacct", "state", "cause"),
+    [
+        ("7_3|TIMEOUT|0:0|n1|None", TrialState.CRASHED, "timeout"),
+        ("7_3|PREEMPTED|0:0|n1|None", TrialState.PREEMPTED, "preempted"),
+        ("7_3|CANCELLED by 0|0:15|n1|None", TrialState.KILLED, "cancelled"),
+        ("7_3|NODE_FAIL|0:0|n1|None", TrialState.CRASHED, "node_fail"),
+        ("7_3|OUT_OF_MEMORY|0:125|n1|None", TrialState.CRASHED, "oom"),
+    ],
+)
+def test_slurm_tells_why_an_agent_was_told_to_stop(make_store, monkeypatch, sacct, state, cause):
+    store = stopped(make_store, "terminated")
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(dict(parse_sacct(sacct)), "used"))
+
+    [(attempt_id, better)] = reasons(store.replay()).items()
+
+    assert attempt_id == AttemptId(0, 1)
+    assert (better.state, better.cause, better.by, better.metric, better.exit_code) == (state, cause, "slurm", 0.5, 143)
+
+
+@pytest.mark.parametrize(
+    "answer", ["7_3|FAILED|143:0|n1|None", "7_3|COMPLETED|0:0|n1|None", "7_3|RUNNING|0:0|n1|None", ""]
+)
+def test_what_slurm_does_not_explain_stays_as_the_agent_said(make_store, monkeypatch, answer):
+    store = stopped(make_store, "terminated")
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(dict(parse_sacct(answer)), "used"))
+
+    assert reasons(store.replay()) == {}
+
+
+def test_a_job_that_was_put_back_is_not_explained_yet(make_store, monkeypatch):
+    """Squeue says PENDING while the newest row of sacct is PREEMPTED still: squeue's word stands."""
+    store = stopped(make_store, "terminated")
+    tasks = {**dict(parse_sacct("7_3|PREEMPTED|0:0|n1|None")), **dict(parse_squeue("7|3|9|PENDING|0||1|x\n"))}
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(tasks, "used"))
+
+    assert reasons(store.replay()) == {}
+
+
+def test_an_end_that_needs_no_reason_asks_nobody(make_store):
+    assert reasons(stopped(make_store, "interrupted").replay()) == {}
+
+
+def test_nothing_is_concluded_from_accounting_that_does_not_answer():
+    silent = Answer({}, "sacct: error: slurm_persist_conn_open: Connection refused")
+
+    seen = judge(Attempt(1, token="t", owner=OWNER), silent)
+
+    assert (seen.outcome, seen.witnessed) == (None, False)
+    assert "Connection refused" in seen.note
+
+
+def test_groups_of_the_same_need_are_one():
+    plan = decide([ended(n, "timeout") for n in range(4)], RetryPolicy(), BOUNDS)
+
+    assert plan.groups == {ResourceOverride(120, None): tuple(AttemptId(n, 2) for n in range(4))}
+
+
+def test_what_was_learnt_stands_in_the_place_of_the_factors_and_the_other_one_stays():
+    plan = decide([ended(0, "timeout"), ended(1, "oom"), ended(2, "exit 3")], RetryPolicy(), BOUNDS)
+    learnt = {0: ResourceOverride(90), 1: ResourceOverride(12), 2: ResourceOverride(12)}
+
+    now = with_learnt(plan, learnt, ["time: 0.95 quantile"])
+
+    assert given(now) == {0: (90, None), 1: (12, 4096), 2: (12, None)}
+    assert now.whys == {0: "timeout with 90 min", 1: "oom with 12 min and 4096 MiB", 2: "exit 3 with 12 min"}
+    assert now.remarks == ("time: 0.95 quantile",)
+    assert [g.minutes for g in now.groups] == [12, 12, 90]

@@ -1,0 +1,58 @@
+"""How a command waits for jobs: by the journal, and by Slurm only where the journal is silent. The clock is a fake one."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurmsweep.backends.slurm.queue import Answer
+from slurmsweep.control import start
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.view_cache import Follower
+
+
+class Clock:
+    """Seconds that pass while somebody sleeps; something happens in each of the first ``busy`` ones."""
+
+    def __init__(self, busy, happens):
+        self.now, self.busy, self.happens = 0.0, busy, happens
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        if self.now <= self.busy:
+            self.happens(int(self.now))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """When Slurm was asked; it has nothing left of the jobs."""
+    times = []
+
+    def ask(_jobs):
+        times.append(start.time.monotonic())
+        return Answer({}, "not needed")
+
+    monkeypatch.setattr(start.queue, "ask", ask)
+    return times
+
+
+def wait(store, monkeypatch, busy, count):
+    def end_one(task):
+        store.finish(store.claim(Owner("host", 1, 1, "boot", job="7", task=task)), Outcome(TrialState.FINISHED))
+
+    monkeypatch.setattr(start, "time", Clock(busy, end_one))
+    follower = Follower(store)
+    start.wait_for_jobs(follower, ["7"], count, lambda _: None)
+    return follower.view.counts().get(TrialState.FINISHED, 0)
+
+
+def test_while_trials_end_slurm_is_not_asked(make_store, monkeypatch, asked):
+    assert (wait(make_store(40), monkeypatch, busy=40, count=40), asked) == (40, [])
+
+
+def test_jobs_that_vanished_are_missed_15_seconds_after_the_last_end(make_store, monkeypatch, asked):
+    assert (wait(make_store(40), monkeypatch, busy=20, count=40), asked) == (20, [20 + start.SQUEUE_PERIOD])

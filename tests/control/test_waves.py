@@ -1,0 +1,99 @@
+"""What is open for the next wave: the journal, and the scripts of arrays that wait."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.slurm.queue import JobRef
+from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.snapshot import look
+from slurmsweep.control.waves import _open, _with, _worth_looking_at
+from slurmsweep.sizing.walltime import Group
+from slurmsweep.state.assignment import slots_of
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.tail import AttemptId
+
+ME = Owner("here", 1, 1, "b")
+SCRIPT = "#!/bin/bash\nset -- /sweep\nexport SLURMSWEEP_SLOTS={}\n\nexec slurmsweep agent\n"
+
+
+def open_slots(store, unclaimed=(), wanted=100):
+    return list(islice(_open(store, store.replay(), wanted, unclaimed), wanted))
+
+
+def script(store, job, attempt_ids):
+    with open(f"{store.layout.jobs}/{job}_submission.sh", "w", encoding="utf-8") as file:
+        file.write(SCRIPT.format(attempt_ids))
+
+
+def test_of_a_new_sweep_every_trial_is_open(make_store):
+    assert open_slots(make_store(4)) == [AttemptId(n, 1) for n in range(4)]
+
+
+def test_what_waiting_elements_are_for_is_not_open_and_what_ended_elements_were_for_is(make_store):
+    store = make_store(8)
+    script(store, "7", "1-3,6")
+
+    # element 2 (trial 3) is no longer in Slurm, and claimed nothing
+    assert open_slots(store, {JobRef("7", 0), JobRef("7", 1), JobRef("7", 3)}) == [
+        AttemptId(n, 1) for n in (0, 3, 4, 5, 7)
+    ]
+
+
+def test_a_job_for_no_certain_trial_takes_the_next_one(make_store):
+    store = make_store(6)
+    script(store, "7", "0")
+
+    assert open_slots(store, {JobRef("7", 0), JobRef("8", 0), JobRef("9")}) == [AttemptId(n, 1) for n in (3, 4, 5)]
+
+
+def test_retries_come_first_and_claimed_trials_not_at_all(make_store):
+    store = make_store(5)
+    claims = [store.claim(ME) for _ in range(3)]
+    store.finish(claims[1], Outcome(TrialState.CRASHED, "timeout", ended=1.0))
+    give_back(store, lambda trial: True, why="test")
+
+    assert open_slots(store) == [AttemptId(1, 2), AttemptId(3, 1), AttemptId(4, 1)]
+
+
+@pytest.mark.parametrize("ahead", [(0, 7), (3, 7), (1, 2)])
+def test_a_search_without_an_end_has_as_many_as_are_wanted(make_store, ahead):
+    store = make_store(None)
+    for number in ahead:
+        store.finish(store.claim_attempt(ME, AttemptId(number, 1)), Outcome(TrialState.FINISHED, ended=1.0))
+
+    found = open_slots(store, wanted=6)
+
+    assert [attempt_id.trial for attempt_id in found] == [n for n in range(8) if n not in ahead][:6]
+
+
+def test_what_ended_is_looked_at_evenly(make_store):
+    store = make_store(30)
+    for number in range(20):
+        state = TrialState.FINISHED if number % 2 else TrialState.FAILED
+        store.finish(store.claim(ME), Outcome(state, ended=1.0))
+
+    snapshot = look(store)
+
+    assert _worth_looking_at(snapshot.view, snapshot) == list(range(20))
+
+
+def test_a_script_that_names_no_trials_names_none():
+    assert slots_of(SCRIPT.format("3:2,5-6")) == [AttemptId(3, 2), AttemptId(5, 1), AttemptId(6, 1)]
+    assert slots_of("#!/bin/bash\nexec slurmsweep agent\n") == []
+
+
+def test_a_width_is_shared_by_groups_and_memory_stands_alone():
+    wishes = SubmitOptions(options={"mem-per-cpu": "1G", "partition": "long"}, width=10)
+
+    big = _with(wishes, Group((AttemptId(0, 1),), 30, 512), share=0.75)
+    small = _with(wishes, Group((AttemptId(1, 1),)), share=0.01)
+
+    assert big.options == {"partition": "long", "time": "30", "mem": "512M", "mem-per-cpu": False, "mem-per-gpu": False}
+    assert (big.width, small.width) == (7, 1)
+    assert small.options == wishes.options

@@ -1,0 +1,190 @@
+"""Trials kept as columns are the trials that were put there, and their questions are answered as objects answer them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.trial import Attempt, Trial
+from slurmsweep.state.trial_index import TrialIndex
+from slurmsweep.state.trials import Trials
+
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.none()
+words = st.text(max_size=8)
+owners = st.builds(
+    Owner,
+    host=words,
+    pid=st.integers(0, 2**22),
+    start=st.integers(0, 2**30),
+    boot=words,
+    pid_space=words,
+    node=words | st.none(),
+    cluster=words | st.none(),
+    job=st.sampled_from(["7", "8", None]),
+    task=st.integers(0, 10**6) | st.none(),
+    restart=st.integers(0, 99),
+    seat=st.integers(1, 99) | st.none(),
+)
+outcomes = st.builds(
+    Outcome,
+    state=st.sampled_from([state for state in TrialState if state.has_ended()]),
+    cause=words,
+    exit_code=st.integers(0, 255) | st.none(),
+    metric=numbers,
+    seconds=numbers,
+    cpu_seconds=numbers,
+    max_rss_mb=numbers,
+    ended=numbers,
+    metrics=st.none()
+    | st.dictionaries(st.sampled_from("abc") | words, st.floats(allow_nan=False), min_size=1, max_size=3),
+    origin=words | st.none(),
+    by=st.sampled_from(["agent", "reconcile"]),
+    no_metric=words | st.none(),
+)
+tokens = st.integers(0, 2**64 - 1).map(lambda number: f"{number:016x}")
+attempts = st.builds(
+    Attempt,
+    number=st.just(1),
+    token=tokens,
+    owner=owners | st.none(),
+    claimed=numbers,
+    outcome=outcomes | st.none(),
+    void=st.booleans(),
+    rivals=st.lists(tokens, max_size=1),
+)
+trials = st.dictionaries(st.integers(0, 300), attempts, max_size=30).map(
+    lambda chosen: {number: Trial(number, {1: attempt}) for number, attempt in chosen.items()}
+)
+
+
+def settle(chosen) -> Trials:
+    kept = Trials(unsettled=dict(chosen))
+    for number in chosen:
+        kept.settle(number)
+    return kept
+
+
+@given(trials)
+def test_every_trial_comes_back_as_it_was(chosen):
+    kept = settle(chosen)
+
+    assert dict(kept) == chosen
+    assert list(kept) == sorted(chosen)
+    assert len(kept) == len(chosen)
+
+
+@given(trials)
+def test_columns_come_back_from_their_bytes(chosen):
+    settled = settle(chosen).settled
+
+    again = TrialIndex.load(*settled.dump())
+
+    assert {n: again.get(n) for n in again.numbers()} == {n: settled.get(n) for n in settled.numbers()}
+    assert len(again) == len(settled)
+
+
+@given(trials)
+def test_questions_are_answered_as_the_objects_would(chosen):
+    kept = settle(chosen)
+    by_state = {state: [n for n in sorted(chosen) if chosen[n].state is state] for state in TrialState}
+
+    assert kept.counts() == {state: len(found) for state, found in by_state.items() if found}
+    assert {state: list(kept.in_state(state)) for state in TrialState} == by_state
+    assert list(kept.unknown_below(310)) == [n for n in range(310) if n not in chosen]
+    of_7 = {n for n, trial in chosen.items() if (owner := trial.attempts[1].owner) and owner.job == "7"}
+    assert {trial.number for trial in kept.of_jobs({"7"})} == of_7
+    stays = [stay for number in sorted(chosen) for stay in chosen[number].stays()]
+    assert sorted(kept.stays(), key=lambda stay: stay.attempt_id) == stays
+
+
+@given(trials, st.booleans())
+def test_the_best_is_the_first_of_the_best_finished(chosen, largest):
+    settled = settle(chosen).settled
+    metrics = {
+        n: trial.attempts[1].outcome.metric
+        for n in settled.numbers()
+        if (trial := settled.get(n)).state is TrialState.FINISHED and trial.attempts[1].outcome.metric is not None
+    }
+    expected = (max if largest else min)(metrics, key=lambda n: (metrics[n], -n if largest else n), default=None)
+
+    assert settled.best(largest=largest) == expected
+    ranked = sorted(metrics, key=lambda n: (-metrics[n] if largest else metrics[n], n))
+    assert settled.ranked(largest=largest) == ranked
+    assert settled.ranked(largest=largest, most=3) == ranked[:3]
+
+
+@given(trials)
+def test_points_are_those_of_finished_trials_that_have_all_the_metrics(chosen):
+    settled = settle(chosen).settled
+    metrics = {
+        n: trial.attempts[1].outcome.metrics or {}
+        for n in settled.numbers()
+        if (trial := settled.get(n)).state is TrialState.FINISHED
+    }
+
+    expected = [(n, (m["b"], m["a"])) for n, m in sorted(metrics.items()) if {"a", "b"} <= m.keys()]
+    assert list(settled.points(["b", "a"])) == expected
+    assert list(settled.points([])) == list(settled.points(["nobody's"])) == []
+
+
+@given(trials, st.booleans())
+def test_reasons_are_those_of_finished_trials_without_a_number(chosen, of_metric):
+    settled = settle(chosen).settled
+    finished = {
+        n: trial.attempts[1].outcome
+        for n in settled.numbers()
+        if (trial := settled.get(n)).state is TrialState.FINISHED and trial.attempts[1].outcome.no_metric is not None
+    }
+
+    expected = [(n, o.no_metric) for n, o in sorted(finished.items()) if o.metric is None or not of_metric]
+    assert list(settled.unmeasured(of_metric=of_metric)) == expected
+
+
+def a_trial(number, metrics) -> Trial:
+    outcome = Outcome(TrialState.FINISHED, exit_code=0, metric=1.0, metrics=metrics, ended=1.0)
+    return Trial(number, {1: Attempt(1, "0" * 16, Owner("n", 1, 1, "b"), 1.0, outcome)})
+
+
+def test_a_sweep_without_a_pareto_view_has_no_further_columns():
+    without = settle({n: a_trial(n, None) for n in range(10)}).settled
+    weighed = settle({n: a_trial(n, {"a": 1.0, "b": 2.0} if n else None) for n in range(10)}).settled
+
+    rows = without.dump()[0]["rows"]
+    assert without.dump()[0]["metrics"] == []
+    assert len(weighed.dump()[1]) - len(without.dump()[1]) == rows * 2 * 8
+    assert (len(weighed), weighed.get(0).current.outcome.metrics) == (10, None)
+
+
+@pytest.mark.parametrize("metrics", [{}, {"a": float("inf")}, {"a": 1}, {f"m{n}": 1.0 for n in range(9)}])
+def test_metrics_that_fit_no_columns_leave_a_trial_as_it_is(metrics):
+    kept = settle({0: a_trial(0, metrics)})
+
+    assert (len(kept.settled), kept[0].current.outcome.metrics) == (0, metrics)
+
+
+def test_columns_of_a_version_without_metrics_are_read():
+    described, data = settle({n: a_trial(n, None) for n in range(3)}).settled.dump()
+    del described["metrics"]
+
+    assert TrialIndex.load(described, data).get(2) == a_trial(2, None)
+
+
+def test_a_trial_that_is_opened_again_leaves_the_columns():
+    trial = Trial(0, {1: Attempt(1, "0" * 16, Owner("n", 1, 1, "b"), 1.0, Outcome(TrialState.FAILED, "exit 1"))})
+    kept = settle({0: trial})
+
+    kept.open(0).allowed = 2
+
+    assert (len(kept.settled), kept[0].state, len(kept)) == (0, TrialState.PENDING, 1)
+
+
+def test_a_trial_far_ahead_stays_an_object():
+    """As one that was adopted from another sweep: columns of ten million rows for it would be a waste."""
+    owner, outcome = Owner("n", 1, 1, "b"), Outcome(TrialState.FINISHED)
+    kept = settle({10**7: Trial(10**7, {1: Attempt(1, "0" * 16, owner, 1.0, outcome)})})
+
+    assert (len(kept.settled), len(kept.unsettled())) == (0, 1)

@@ -1,0 +1,132 @@
+"""The cache of a fold: used where it fits the journal, ignored where it does not, and never needed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slurmsweep.control.reconcile import give_back
+from slurmsweep.state import view_cache as foldcache
+from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.repair import rebuild
+from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.view_cache import Follower
+
+OWNER = Owner("elsewhere", 1, 1, "b", job="7", task=3)
+FINISHED = Outcome(TrialState.FINISHED, exit_code=0, metric=0.5, ended=1.0)
+FAILED = Outcome(TrialState.FAILED, "exit 3", exit_code=3, ended=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _keep_small_ones_too(monkeypatch):
+    monkeypatch.setattr(foldcache, "_WORTH_KEEPING", 1)
+
+
+@pytest.fixture
+def eventful(make_store):
+    """Finished, failed, finished again, voided, running and waiting trials, a submission and an order."""
+    store = make_store(20)
+    for outcome in (FINISHED, FAILED, FAILED, FINISHED):
+        store.finish(store.claim(OWNER), outcome)
+    give_back(store, lambda trial: trial.number == 1, why="test")
+    store.finish(store.claim(OWNER), FINISHED)
+    store.give_up(store.claim(OWNER))
+    store.claim(OWNER)
+    with store.transaction() as transaction:
+        transaction.submit("slurmsweep-abcd1234-1", 20, "7")
+        transaction.submit("slurmsweep-abcd1234-2", 20, None)
+        transaction.order(SweepState.PAUSED)
+    return store
+
+
+def said(view) -> tuple:
+    return dict(view.trials), view.submissions, view.head, view.word, view.sealed, view.damaged, view.word_sequence
+
+
+def lines_read(store, monkeypatch) -> int:
+    """How many lines of the journal one look reads."""
+    count = 0
+    lines = store.journal.lines
+
+    def counting(*where):
+        nonlocal count
+        for line in lines(*where):
+            count += 1
+            yield line
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.journal, "lines", counting)
+        foldcache.read(store)
+    return count
+
+
+def test_the_cache_says_what_the_journal_says(eventful, monkeypatch):
+    foldcache.read(eventful)
+
+    assert lines_read(eventful, monkeypatch) == 0
+    assert said(foldcache.read(eventful)) == said(eventful.replay())
+
+
+def test_only_what_is_new_is_read(eventful, monkeypatch):
+    foldcache.read(eventful)
+    with eventful.transaction() as transaction:
+        transaction.order(SweepState.RUNNING)
+    claim = eventful.claim(OWNER)
+    eventful.finish(claim, FINISHED)
+
+    assert lines_read(eventful, monkeypatch) == 3
+    assert said(foldcache.read(eventful)) == said(eventful.replay())
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 400, -1])
+def test_a_damaged_cache_is_as_good_as_none(eventful, monkeypatch, cut):
+    foldcache.read(eventful)
+    path = Path(eventful.layout.cache)
+    path.write_bytes(path.read_bytes()[:cut])
+
+    assert lines_read(eventful, monkeypatch) > 10
+    assert said(foldcache.read(eventful)) == said(eventful.replay())
+
+
+def test_the_cache_of_a_journal_that_was_replaced_is_not_used(eventful):
+    foldcache.read(eventful)
+    rebuild(eventful)
+
+    assert said(foldcache.read(eventful)) == said(eventful.replay())
+
+
+def test_the_cache_of_a_longer_journal_is_not_used(eventful):
+    """A journal that was cut, by a file server that lost its end."""
+    foldcache.read(eventful)
+    with open(eventful.journal.path, "rb+") as file:
+        file.truncate(os.path.getsize(eventful.journal.path) // 2)
+
+    assert said(foldcache.read(eventful)) == said(eventful.replay())
+
+
+def test_claims_do_not_look_at_it(eventful):
+    Path(eventful.layout.cache).write_bytes(b"\0" * 100)
+    with eventful.transaction() as transaction:
+        transaction.order(SweepState.RUNNING)
+
+    assert eventful.claim(OWNER).attempt_id == AttemptId(5, 1)
+
+
+def test_a_folder_that_cannot_be_written_does_without(eventful, monkeypatch):
+    os.mkdir(eventful.layout.cache)
+
+    assert said(foldcache.read(eventful)) == said(eventful.replay())
+
+
+def test_a_small_sweep_has_no_cache(make_store, monkeypatch):
+    monkeypatch.setattr(foldcache, "_WORTH_KEEPING", 1 << 20)
+    store = make_store(20)
+    store.finish(store.claim(OWNER), FINISHED)
+
+    Follower(store).refresh()
+
+    assert not os.path.exists(store.layout.cache)
