@@ -158,14 +158,15 @@ def test_without_an_answer_they_wait_until_slurm_is_asked_again(store, monkeypat
 
 KILLED = """
 import os, signal, sys
+from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.control import submit
 from slurmsweep.backends.slurm import limits
-from slurmsweep.state.tail import Slot
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.store import SweepStore
 limits.max_array_size, limits.room = lambda: 1000, lambda options: limits.Room()
 submit.executor.submit = lambda request: os.kill(os.getpid(), signal.SIGKILL)
-again = (Slot(1, 2), Slot(2, 2))
-submit.send_all(SweepStore.open(sys.argv[1]), [submit.Errand(submit.Wishes(), 2, again, again)], takes_up=True)
+again = (AttemptId(1, 2), AttemptId(2, 2))
+submit.send_all(SweepStore.open(sys.argv[1]), [submit.JobBatch(SubmitOptions(), 2, again, again)], takes_up=True)
 """
 
 

@@ -26,7 +26,7 @@ owner = this_process({})
 idle = -read_so_far() + read_so_far()
 before = read_so_far()
 claim = SweepStore.open(sys.argv[1]).claim(owner)
-print(read_so_far() - before - idle, claim.slot.trial)
+print(read_so_far() - before - idle, claim.attempt_id.trial)
 """
 
 

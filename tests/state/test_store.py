@@ -36,7 +36,7 @@ from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.lifecycle import TrialState
 store = SweepStore.open(sys.argv[1])
 while isinstance(claim := store.claim(this_process({})), Claim):
-    print(claim.slot.trial, flush=True)
+    print(claim.attempt_id.trial, flush=True)
     store.finish(claim, Outcome(TrialState.FINISHED, exit_code=0))
 """
 
@@ -142,7 +142,7 @@ def test_killed_between_folder_and_record_the_trial_is_run_as_the_next_attempt(m
         "import os, signal, sys\n"
         "from slurmsweep.state.store import SweepStore\n"
         "from slurmsweep.state.owner import Owner\n"
-        "from slurmsweep.state import durable\n"
+        "from slurmsweep.state import files as durable\n"
         "durable.write_whole_unless_folder = lambda path, data, access: os.kill(os.getpid(), signal.SIGKILL)\n"
         "SweepStore.open(sys.argv[1]).claim(Owner('h', 1, 1, 'b'))"
     )
