@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.api.naming import sweep_name
-from slurmsweep.control.snapshot import look_without_slurm
+from slurmsweep.control.snapshot import look_without_scheduler
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.metrics.summaries import read_summary
 from slurmsweep.report.summary import SweepSummary, TrialRow
@@ -147,7 +147,7 @@ class ApiSweep:
         del force
         view = foldcache.read(self.store)
         self._view = SweepSummary(
-            self.store.layout, self.store.manifest, view, look_without_slurm(self.store, view).ended
+            self.store.layout, self.store.manifest, view, look_without_scheduler(self.store, view).ended
         )
         self.__dict__.pop("runs", None)
 

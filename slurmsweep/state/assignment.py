@@ -59,7 +59,7 @@ def assigned(environ: Mapping[str, str]) -> AttemptId | None:
         raise NoSlotError(f"this array has more seats than its {environ[TRIALS]} trials")
     if not text:
         return None
-    for position, attempt_id in enumerate(_slots(text)):
+    for position, attempt_id in enumerate(attempts_in(text)):
         if position == wanted:
             return attempt_id
     if seat > 1:
@@ -70,7 +70,7 @@ def assigned(environ: Mapping[str, str]) -> AttemptId | None:
 def slots_of(script: str) -> list[AttemptId]:
     """What a batch script as submitted names for each element of its array; empty where it names none."""
     found = _IN_SCRIPT.search(script)
-    return list(_slots(found[1])) if found else []
+    return list(attempts_in(found[1])) if found else []
 
 
 def _seat(environ: Mapping[str, str]) -> tuple[int, int]:
@@ -90,7 +90,7 @@ def _run(attempt_ids: Sequence[AttemptId]) -> str:
     return trials if first.attempt == 1 else f"{trials}:{first.attempt}"
 
 
-def _slots(text: str) -> Iterator[AttemptId]:
+def attempts_in(text: str) -> Iterator[AttemptId]:
     for part in text.split(","):
         found = _PART.fullmatch(part)
         if found is None:

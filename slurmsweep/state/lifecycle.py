@@ -26,6 +26,10 @@ class TrialState(str, Enum):
     PREEMPTED = "preempted"
     """Slurm took its node for somebody else, or requeued its job."""
 
+    def can_retry(self) -> bool:
+        """Return whether a trial in this state has ended and did not finish."""
+        return self.has_ended() and self is not TrialState.FINISHED
+
     def has_ended(self) -> bool:
         """Whether nothing more happens to the trial unless somebody asks for another attempt."""
         return self not in (TrialState.PENDING, TrialState.RUNNING)

@@ -84,6 +84,11 @@ class Layout(NamedTuple):
         return os.path.join(self.folder, "jobs")
 
     @property
+    def submissions(self) -> str:
+        """A document for each submission."""
+        return os.path.join(self.folder, "submissions")
+
+    @property
     def mend(self) -> str:
         """Of sweeps that mend themselves."""
         return os.path.join(self.folder, "mend")
@@ -169,6 +174,10 @@ class Layout(NamedTuple):
     def args_json(self, attempt_id: AttemptId) -> str:
         """The file that ``${args_json_file}`` names."""
         return os.path.join(self.attempt(attempt_id), "args.json")
+
+
+#: In the place of a sweep's id, where the sweep is only planned.
+NO_ID = "xxxxxxxx"
 
 
 def root_folder() -> str:

@@ -112,7 +112,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
         owner, outcome = store.read_owner(attempt_id), store.read_outcome(attempt_id)
         trial, attempt = view.trial(attempt_id.trial), view.attempt(attempt_id)
         if trial.allowed < attempt_id.attempt:
-            transaction.retry([attempt_id], {attempt_id.trial: None}, why="rebuilt")
+            transaction.retry([attempt_id], "rebuilt")
             trial.allowed = attempt_id.attempt
         if owner is None and not attempt.void:  # never started, and never will be
             transaction.void(attempt_id, None)
@@ -124,7 +124,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
             transaction.end(attempt_id, owner[0], outcome)
             attempt.outcome, outcomes = outcome, outcomes + 1
     waiting = view.waiting()
-    transaction.retry(waiting, {attempt_id.trial: TrialState.PENDING for attempt_id in waiting}, why="rebuilt")
+    transaction.retry(waiting, "rebuilt", before=dict.fromkeys((a.trial for a in waiting), TrialState.PENDING))
     transaction.correct(_next_trial(view), view.counts())
     transaction.commit()
     return Rebuilt(0, claims, outcomes, voided, None)

@@ -118,6 +118,10 @@ class SweepView:
         """Trials by state, those with records only."""
         return self.trials.counts()
 
+    def job_ids(self) -> set[str]:
+        """Return the ids of arrays that a scheduler took."""
+        return {submission.job for submission in self.submissions.values() if submission.job}
+
     def waiting(self) -> list[AttemptId]:
         """Retries that were allowed and that nobody claimed, by number."""
         found = (t for t in self.trials.unsettled() if t.open_to > t.newest)
@@ -129,16 +133,24 @@ class SweepView:
 
 
 class Reading:
-    """A fold, and how far in the journal it goes.
+    """An incremental reading of a journal.
 
     Args:
+        journal: that is read.
         view: of the lines so far.
         offset: of the next line.
         number: of lines so far.
     """
 
-    def __init__(self, view: SweepView, offset: int = 0, number: int = 0) -> None:
-        self.view, self.offset, self.number = view, offset, number
+    def __init__(
+        self, journal: Journal | None = None, view: SweepView | None = None, offset: int = 0, number: int = 0
+    ) -> None:
+        self._journal = journal
+        self.view, self.offset, self.number = view or SweepView(), offset, number
+
+    def refresh(self) -> Reading:
+        """Take in what was added; itself, for chaining. Raises StateUnreadableError."""
+        return self.read_on(self._journal) if self._journal else self
 
     def read_on(self, journal: Journal) -> Reading:
         """Take in what was added; itself, for chaining. Raises StateUnreadableError."""

@@ -128,12 +128,22 @@ class SweepStore:
         return store
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Hold the lock; what was queued is on disk at the end, or nothing is if the body raises."""
+    def transaction(self, reading: Reading | None = None) -> Iterator[Transaction]:
+        """Hold the lock; what was queued is on disk at the end, or nothing is if the body raises.
+
+        Args:
+            reading: of the journal; read on under the lock, so that the transaction knows the state of each trial.
+        """
         with self.journal.locked(self._lock_timeout) as journal:
-            transaction = Transaction(journal)
+            transaction = Transaction(journal, reading.refresh().view if reading else None)
             yield transaction
             transaction.commit()
+
+    def reading(self) -> Reading:
+        """Return a reading of the journal that begins at its start; nothing is read yet."""
+        from slurmsweep.state.replay import Reading  # an agent that finds a trial reads no more than the head
+
+        return Reading(self.journal)
 
     def replay(self) -> SweepView:
         """The state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
@@ -209,7 +219,7 @@ class SweepStore:
                 return None
             if trial.state is not TrialState.PENDING:
                 before = _end_current(transaction, trial, ended) if ended else trial.state
-                transaction.retry([claim.attempt_id], {trial.number: before}, why="requeued", assigned=True)
+                transaction.retry([claim.attempt_id], "requeued", before={trial.number: before}, assigned=True)
             self._record_claim(transaction, claim)
         return claim
 
@@ -327,7 +337,7 @@ class SweepStore:
             SweepView,
         )
 
-        return Reading(SweepView(), offset).read_on(self.journal)
+        return Reading(self.journal, SweepView(), offset).refresh()
 
     def _record_exhausted(self, offset: int) -> None:
         """Spare the next agents the reading; of many that find out together one says so."""

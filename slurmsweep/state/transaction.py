@@ -13,11 +13,13 @@ from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, JournalTail, RetryPage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from slurmsweep.state.journal import Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.submissions import SubmissionDocument
 
 #: Slots in one retry record, so that the record is read back by one request of 4 KiB.
 _SLOTS_PER_RECORD = 150
@@ -49,15 +51,16 @@ class Transaction:
         head: as it will stand after the records queued so far.
     """
 
-    def __init__(self, journal: Appender) -> None:
+    def __init__(self, journal: Appender, view: SweepView | None = None) -> None:
         self._journal = journal
+        self._view = view
         self._lines: list[bytes] = []
         self._last: Record = {}
         self.head = JournalTail.from_json(journal.last.get("h", {}))
 
     def claim(self, attempt_id: AttemptId, token: str, owner: Owner) -> None:
         """The attempt of ``slot`` has a maker."""
-        before = TrialState.PENDING if attempt_id.attempt > 1 else None
+        before = self._before(attempt_id, TrialState.PENDING if attempt_id.attempt > 1 else None)
         self.head = self.head.without(attempt_id).moved(before, TrialState.RUNNING)
         self._queue(
             "claim", t=attempt_id.trial, a=attempt_id.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3)
@@ -73,18 +76,25 @@ class Transaction:
     def end(
         self, attempt_id: AttemptId, token: str | None, outcome: Outcome, before: TrialState | None = TrialState.RUNNING
     ) -> None:
-        """The attempt of ``slot`` has ended; ``before`` is what its trial was until now."""
-        self.head = self.head.moved(before, outcome.state)
+        """The attempt has ended; ``before`` is what its trial was until now, where there is no view to tell."""
+        self.head = self.head.moved(self._before(attempt_id, before), outcome.state)
         self._queue("end", t=attempt_id.trial, a=attempt_id.attempt, k=token, out=outcome.to_json())
 
-    def void(self, attempt_id: AttemptId, before: TrialState | None) -> None:
+    def _before(self, attempt_id: AttemptId, implied: TrialState | None) -> TrialState | None:
+        """Return the state of a trial before the next record: the view's, else what the record implies."""
+        if self._view is None:
+            return implied
+        trial = self._view.trials.get(attempt_id.trial)
+        return trial.state if trial else None
+
+    def void(self, attempt_id: AttemptId, before: TrialState | None = None) -> None:
         """The attempt of ``slot`` was never started and never will be: its trial may be claimed again, as the next one.
 
         One record says both, because of two the second may be torn off.
         """
         again = [AttemptId(attempt_id.trial, attempt_id.attempt + 1)]
         full = self.head.room() == 0
-        self.head = self.head.moved(before, TrialState.PENDING).with_queue(again)
+        self.head = self.head.moved(self._before(attempt_id, before), TrialState.PENDING).with_queue(again)
         self._queue("void", t=attempt_id.trial, a=attempt_id.attempt)
         if full:
             self._retry(again, "never started")
@@ -92,13 +102,13 @@ class Transaction:
     def retry(
         self,
         attempt_ids: list[AttemptId],
-        before: Mapping[int, TrialState | None],
         why: str,
         *,
+        before: Mapping[int, TrialState | None] | None = None,
         assigned: bool = False,
         array: str = "",
     ) -> None:
-        """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now.
+        """Each of the attempts may be claimed; ``before`` has the state of each trial where there is no view to tell.
 
         With ``assigned`` each gets a job of its own: the head does not offer them to others, who find them only when
         nothing else is left. With ``array``, the name of one, that is so until Slurm refuses it.
@@ -106,12 +116,11 @@ class Transaction:
         for start in range(0, len(attempt_ids), _SLOTS_PER_RECORD):
             batch = attempt_ids[start : start + _SLOTS_PER_RECORD]
             for attempt_id in batch:
-                self.head = self.head.moved(before[attempt_id.trial], TrialState.PENDING)
+                implied = (before or {}).get(attempt_id.trial)
+                self.head = self.head.moved(self._before(attempt_id, implied), TrialState.PENDING)
             if assigned or array:
                 condition = {"for": array} if array else {}
-                self._queue(
-                    "retry", t=[[attempt_id.trial, attempt_id.attempt] for attempt_id in batch], why=why, **condition
-                )
+                self._queue("retry", t=[[a.trial, a.attempt] for a in batch], why=why, **condition)
             else:
                 self._retry(batch, why)
 
@@ -131,37 +140,28 @@ class Transaction:
         self.head = self.head._replace(exhausted=max(self.head.exhausted, offset))
         self._queue("exhausted")
 
-    def submit(  # noqa: PLR0913, PLR0917 - the fields of one record
-        self,
-        name: str,
-        tasks: int,
-        job: str | None,
-        asked: Mapping[str, str | bool] | None = None,
-        template: str | None = None,
-        wishes: Mapping[str, str | bool] | None = None,
-        agents: int = 1,
-        resumes: SweepState | None = None,
-        cluster: str = "",
-    ) -> None:
-        """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
-
-        The first of its records says what is asked for (:class:`~slurmsweep.state.replay.Submission`): who submits its
-        trials again has to know; and how many agents each of its elements runs side by side. Options that would make
-        the record too long are left out. ``resumes`` is what the sweep was before it ran again for this array.
-        """
-        said: dict[str, Any] = {}
-        if asked is not None:
-            said = {"asked": _short(asked), "template": template, "wishes": _short(wishes or {})}
-        if agents != 1:
-            said["agents"] = agents
+    def announce(self, document: SubmissionDocument, resumes: SweepState | None) -> None:
+        """An array is about to be asked for; ``resumes`` is what the sweep was before it ran again for this array."""
+        said: dict[str, Any] = {
+            "asked": _short(document.options),
+            "template": document.template,
+            "wishes": _short(document.wishes),
+        }
+        if document.agents != 1:
+            said["agents"] = document.agents
         said |= {"resumes": resumes.value} if resumes else {}
-        said |= {"cluster": cluster} if cluster else {}
-        self._queue("submit", name=name, tasks=tasks, job=job, **said)
+        said |= {"cluster": document.cluster} if document.cluster else {}
+        self._queue("submit", name=document.name, tasks=document.tasks, job=None, **said)
 
-    def withdrawn(self, states: Iterable[TrialState]) -> None:
-        """Trials given back for an array which Slurm refused are again what they were: with the record that says so."""
-        for state in states:
-            self.head = self.head.moved(TrialState.PENDING, state)
+    def submitted(self, name: str, tasks: int, job: str) -> None:
+        """An array was taken as ``job``, or refused (empty): trials given back for it are again what they were."""
+        if not job and self._view is not None:
+            trials = self._view.trials
+            for number, attempt in self._view.submissions[name].again:
+                current = trials[number].current
+                if trials[number].newest < attempt and current and current.outcome:
+                    self.head = self.head.moved(TrialState.PENDING, current.outcome.state)
+        self._queue("submit", name=name, tasks=tasks, job=job)
 
     def order(self, word: SweepState) -> None:
         """A person paused, resumed (running), stopped (finished) or canceled the sweep."""

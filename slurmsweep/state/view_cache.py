@@ -45,8 +45,13 @@ class Follower:
 
     def __init__(self, store: SweepStore) -> None:
         self._store = store
-        self._reading = _load(store) or Reading(SweepView())
+        self._reading = _load(store) or Reading(store.journal, SweepView())
         self._kept = self._reading.offset
+
+    @property
+    def offset(self) -> int:
+        """Of the next line."""
+        return self._reading.offset
 
     @property
     def view(self) -> SweepView:
@@ -95,7 +100,7 @@ def _load(store: SweepStore) -> Reading | None:
         view = _fold_from_json(document, TrialIndex.load(document["settled"], columns))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Reading(view, document["offset"], document["number"])
+    return Reading(store.journal, view, document["offset"], document["number"])
 
 
 def _identity(path: str, offset: int) -> list[int]:

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import JobRestarts
 from slurmsweep.backends.slurm.commands import call, first_line, installed
 from slurmsweep.backends.slurm.jobstates import base_word, meaning
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-
-@dataclass(frozen=True)
-class JobRestarts:
-    """What accounting says of a sweep's jobs.
-
-    Attributes:
-        ends: incarnations that did not complete, by Slurm's last word: those that were put back, too.
-        accounting: ``used``, ``off``, or the words it failed with.
-    """
-
-    ends: dict[str, int] = field(default_factory=dict)
-    accounting: str = "off"
 
 
 def count_incarnations(jobs: Collection[str]) -> JobRestarts:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import Answer, JobRef, JobStatus
 from slurmsweep.backends.slurm.cluster import site_name
 from slurmsweep.backends.slurm.commands import answer, available, call, first_line, installed
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
@@ -15,23 +16,10 @@ from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.errors import SchedulerUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from slurmsweep.state.lifecycle import TrialState
 
-__all__ = [
-    "Answer",
-    "JobRef",
-    "JobStatus",
-    "ask",
-    "available",
-    "cancel",
-    "find_by_name",
-    "hold",
-    "parse_sacct",
-    "parse_squeue",
-    "release",
-]
+__all__ = ["ask", "available", "cancel", "find_by_name", "hold", "parse_sacct", "parse_squeue", "release"]
 
 #: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has.
 _SQUEUE_FORMAT = (
@@ -45,69 +33,6 @@ _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "s
 
 #: Job ids in one call: command lines have an end.
 _IDS_PER_CALL = 1000
-
-
-class JobRef(NamedTuple):
-    """One job: an element of an array by the array's id and its index, or a plain job (index None)."""
-
-    job: str
-    task: int | None = None
-
-    def __str__(self) -> str:
-        """``123_4`` or ``123``, as Slurm writes it."""
-        return self.job if self.task is None else f"{self.job}_{self.task}"
-
-
-class JobStatus(NamedTuple):
-    """What Slurm says of one job.
-
-    Attributes:
-        word: Slurm's, without what it adds (``CANCELLED`` of ``CANCELLED by 1000``).
-        alive: it runs, waits, or is being ended.
-        waits: it has not started, or was put back to start again.
-        state: of its trial once it is over; None while it is alive.
-        cause: beside the state.
-        exit_code: of the batch script; None while it is alive.
-        node: where it runs or ran; empty before.
-        source: squeue or sacct.
-        reason: why it waits, in Slurm's words; squeue alone tells.
-    """
-
-    word: str
-    alive: bool
-    state: TrialState | None
-    cause: str
-    exit_code: int | None
-    node: str
-    source: str
-    waits: bool = False
-    reason: str = ""
-
-
-class Answer(NamedTuple):
-    """What Slurm says of some jobs.
-
-    Attributes:
-        tasks: one report a job; those nobody knows any more are absent.
-        accounting: what became of sacct: ``used``, ``not needed``, ``off``, or the words it failed with.
-        cluster: whose answer it is, by Slurm's name of itself; empty where it is not known, or does not matter.
-    """
-
-    tasks: Mapping[JobRef, JobStatus]
-    accounting: str
-    cluster: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether accounting should have been able to tell, and did not: nothing follows from its silence."""
-        return self.accounting not in ("used", "not needed", "off")
-
-    def lags(self, ref: JobRef) -> bool:
-        """Whether accounting knows the array of an element, and not yet its elements: then its silence says nothing.
-
-        For some seconds one of them stands there as a job of its own, under the array's id.
-        """
-        return ref.task is not None and ref not in self.tasks and JobRef(ref.job) in self.tasks
 
 
 def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:

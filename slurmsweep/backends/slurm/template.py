@@ -7,10 +7,13 @@ import re
 import shlex
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.backends.slurm.resources import OURS, normal_name
 from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: In a checkout beside the package; in an installed wheel inside it.
 _PLACES = (Path(__file__).parents[3] / "job_templates", Path(__file__).parents[2] / "job_templates")
@@ -31,8 +34,12 @@ _LOOKS = ("if [", "[ ", "[[", "test ")
 _SPEAKS = ("echo ", "printf ")
 
 
-#: With which signal slurmsweep submits where the template says nothing (:mod:`slurmsweep.backends.slurm.executor`).
-_SIGNAL = "B:USR1@60"
+#: Minutes, where neither command line nor sweep file nor template say.
+DEFAULT_TIME = "60"
+
+#: Likewise the signal: seconds before the time limit at which Slurm tells the agent (``B:``: and no other process). It
+#: comes up to 30 s early.
+DEFAULT_SIGNAL = "B:USR1@60"
 
 
 class Template(NamedTuple):
@@ -85,7 +92,7 @@ def load_template(name_or_path: str) -> Template:
     header = [line for line in lines if line.startswith("#SBATCH")]
     body = "\n".join(line for line in lines[1:] if not line.startswith("#SBATCH")).strip("\n")
     options = _options(path, header)
-    _check_agent(path, _commands(lines), str(options.get("signal", _SIGNAL)))
+    _check_agent(path, _commands(lines), str(options.get("signal", DEFAULT_SIGNAL)))
     packed = _AGENTS.search(body)
     return Template(name_or_path, str(path), options, body, text, int(packed[1]) if packed else None)
 
@@ -93,6 +100,12 @@ def load_template(name_or_path: str) -> Template:
 def normal_template_name(name_or_path: str) -> str:
     """A name that means the same from any folder."""
     return os.path.abspath(name_or_path) if _is_path(name_or_path) else name_or_path
+
+
+def warning_seconds(options: Mapping[str, str | bool]) -> int:
+    """Return how long before the time limit the agent is told; 0 where the options' ``signal`` does not say."""
+    text = str(options.get("signal", DEFAULT_SIGNAL)).partition("@")[2]
+    return int(text) if text.isdecimal() else 0
 
 
 def _is_path(name_or_path: str) -> bool:

@@ -6,22 +6,19 @@ import os
 import secrets
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.base import JobRef, JobSource
 from slurmsweep.backends.slurm import executor, limits, queue
-from slurmsweep.backends.slurm.executor import ArrayRequest
-from slurmsweep.backends.slurm.queue import JobRef
-from slurmsweep.backends.slurm.resources import merge
-from slurmsweep.backends.slurm.template import load_template
+from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder, HostedSubmission
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from slurmsweep.backends.base import SubmitOptions
-    from slurmsweep.backends.wandb_hosted.folder import HostedSweep
+    from slurmsweep.backends.base import JobRequest, SubmitOptions
 
 #: Jobs at a time where nobody says: below the about 20 parallel agents that W&B supports for a sweep, with room for
 #: somebody's laptop.
@@ -61,7 +58,7 @@ def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[Host
         UsageError: an option or the template is wrong; nothing was submitted.
         SchedulerError: Slurm refused or could not be asked; what was submitted before stays, and is remembered.
     """
-    request = array_request(folder, count, wishes)
+    request = job_request(folder, count, wishes)
     sizes = limits.split(count, limits.max_array_size())
     folder.make()
     _recover(folder)
@@ -71,24 +68,15 @@ def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[Host
         if submitted:
             before = f"afterany:{submitted[-1].job}"
             options["dependency"] = ",".join(str(part) for part in (options.get("dependency"), before) if part)
-        part = request._replace(name=_new_name(folder.sweep), tasks=tasks, options=options)
+        part = replace(request, name=f"{request.source.name}-{secrets.token_hex(4)}", tasks=tasks, options=options)
         submitted.append(_submit_array(folder, part))
     return submitted
 
 
-def array_request(folder: HostedFolder, tasks: int, wishes: SubmitOptions) -> ArrayRequest:
-    """What would be handed to Slurm: the usual template, which is given W&B's name of the sweep. Raises UsageError."""
-    template = load_template(wishes.template)
-    return ArrayRequest(
-        name=_new_name(folder.sweep),
-        tasks=tasks,
-        width=wishes.width or DEFAULT_WIDTH,
-        options=merge(template.options, {}, wishes.options or {}),
-        body=template.body,
-        sweep_dir=str(folder.sweep),
-        jobs_dir=folder.jobs,
-        workdir=os.getcwd(),
-    )
+def job_request(folder: HostedFolder, tasks: int, wish: SubmitOptions) -> JobRequest:
+    """Return what would be handed to Slurm: the usual template, given W&B's name of the sweep. Raises UsageError."""
+    source = JobSource(f"slurmsweep-cloud-{folder.sweep.sweep_id[:30]}", str(folder.sweep), folder.jobs, os.getcwd())
+    return SlurmBackend().request(source, tasks, replace(wish, width=wish.width or DEFAULT_WIDTH))
 
 
 def status(folder: HostedFolder) -> HostedStatus:
@@ -120,11 +108,7 @@ def _job_of(submission: HostedSubmission) -> str | None:
     return next(iter(queue.find_by_name(submission.name)), None)
 
 
-def _new_name(sweep: HostedSweep) -> str:
-    return f"slurmsweep-cloud-{sweep.sweep_id[:30]}-{secrets.token_hex(4)}"
-
-
-def _submit_array(folder: HostedFolder, request: ArrayRequest) -> HostedSubmission:
+def _submit_array(folder: HostedFolder, request: JobRequest) -> HostedSubmission:
     width = min(request.width or request.tasks, request.tasks)
     submission = HostedSubmission(request.name, str(folder.sweep), request.tasks, width, None, round(time.time(), 3))
     folder.note(submission)
