@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
@@ -148,14 +147,10 @@ def add_resource(group: argparse._ActionsContainer, name: str, text: str, metava
         dest="resources",
         action="append",
         default=[],
-        type=partial(_pair, name),
+        type=lambda value: (name, value),
         metavar=metavar,
         help=text,
     )
-
-
-def _pair(name: str, value: str) -> tuple[str, str]:
-    return name, value
 
 
 def add_slurm(parser: argparse.ArgumentParser) -> None:

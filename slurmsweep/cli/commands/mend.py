@@ -27,24 +27,20 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.supervisor.rounds import mend  # loads submitit
 
     store = ready_to_run(SweepStore.open_to_run(args.sweep), None)
-    asked = replace(
+    files = SupervisorFiles(store.layout, store.access)
+    before = files.settings()
+    settings = replace(
         options.supervisor_settings(args.mend_every, args.mend_sbatch),
         template=args.template,
         options=dict(args.resources + args.sbatch),
         width=args.width,
+        goal=before.goal if before else None,
     )
-    last = mend(store, _settings(store, asked), note)
+    if before and settings == SupervisorSettings(goal=before.goal):
+        settings = before  # the command line asks for nothing
+    else:
+        files.ask_for(settings)
+    last = mend(store, settings, note)
     if args.json:
         print_json(asdict(last) if last else None)
     return 0
-
-
-def _settings(store: SweepStore, asked: SupervisorSettings) -> SupervisorSettings:
-    """Return the settings of before, unless the command line asks for something; then store that."""
-    files = SupervisorFiles(store.layout, store.access)
-    known = files.settings()
-    asked = replace(asked, goal=known.goal if known else None)
-    if known and asked == SupervisorSettings(goal=known.goal):
-        return known
-    files.ask_for(asked)
-    return asked
