@@ -44,7 +44,7 @@ def test_links_lead_somewhere(page):
 def test_commands_in_examples_parse(page):
     lines = re.findall(r"^ {4}(?:\$ )?slurmsweep (.+?)(?: +#.*)?$", page.read_text(), re.MULTILINE)
     for line in [line for line in lines if "---" not in line]:  # a drawing is no command
-        assert build_parser().parse_args(line.split()).handler, line
+        assert build_parser().parse_args(line.split()).command, line
 
 
 def test_scripts_in_the_readme_exist():

@@ -40,7 +40,7 @@ def modules_after(code: str, *argv: str, cwd=None) -> set[str]:
 AN_AGENT = {
     "": "agents cli errors search state sweepfile",
     "agents.": "agent attempt child environment identity params_file requeue signals",
-    "cli.": "main quick working",
+    "cli.": "commands commands.agent main output quick",
     "search.": "axes flat grid numbers",
     "state.": "assignment files permissions tail journal paths lifecycle manifest outcome owner plainfile store transaction",
     "sweepfile.": "command config extensions findings plain secrets sections space",

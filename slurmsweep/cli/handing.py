@@ -1,21 +1,18 @@
-"""What the command line hands to Slurm: jobs, and somebody to look after them; and what people are told of it."""
+"""Submit jobs, enable the supervisor, report both."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.backends.slurm.fit_limits import SubmitResult
-from slurmsweep.backends.slurm.resources import merge
-from slurmsweep.cli.reading import note
+from slurmsweep.cli.output import note, progress
 from slurmsweep.control import start
 from slurmsweep.control.snapshot import look
 from slurmsweep.control.submit import send_all
 from slurmsweep.errors import UsageError
-from slurmsweep.report.progress import progress
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
     from slurmsweep.backends.base import SubmitOptions
@@ -29,6 +26,33 @@ if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.state.view_cache import Follower
     from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """How a command starts agents.
+
+    Attributes:
+        backend: ``auto``, ``local`` or ``slurm``.
+        jobs: what is asked of Slurm; ``auto`` stands for what is to be learnt.
+        supervisor: settings of the supervisor, without ``jobs``; None for no supervisor.
+        count: of agents; None for one for each open trial.
+        side_by_side: local trials at a time; None for the default.
+        canaries: trials to learn from; None for the default.
+        function: import path of what trials call.
+        wait: until the trials have ended; None for the default of the backend.
+        as_json: print a document.
+    """
+
+    backend: str
+    jobs: SubmitOptions
+    supervisor: SupervisorSettings | None = None
+    count: int | None = None
+    side_by_side: int | None = None
+    canaries: int | None = None
+    function: str | None = None
+    wait: bool | None = True
+    as_json: bool = False
 
 
 class Handing(NamedTuple):
@@ -50,7 +74,7 @@ class Handing(NamedTuple):
 
 
 def submit_and_say(
-    store: SweepStore, handing: Handing, wishes: SubmitOptions, args: argparse.Namespace, follower: Follower
+    store: SweepStore, handing: Handing, wishes: SubmitOptions, start_options: StartOptions, follower: Follower
 ) -> SubmitResult:
     """Submit the errands, say what was taken and what waits, and where that was asked for wait.
 
@@ -58,26 +82,26 @@ def submit_and_say(
         store: of the sweep.
         handing: what to submit.
         wishes: what a sweep that mends itself asks for with what it submits later.
-        args: of the command line.
+        start_options: of the command line.
         follower: of the sweep's journal; where this waits it is up to date at the end.
     """
     before = store.replay()
     watch = None
-    if args.mend:
+    if start_options.supervisor:
         from slurmsweep.supervisor import enable as minding
 
         new = sum(errand.trials - len(errand.again) for errand in handing.errands)
         learn = asdict(handing.learn) if handing.learn else {}
-        settings = replace(settings_of(args, wishes, _goal(store, new)), learn=learn)
+        settings = settings_of(start_options.supervisor, wishes, _goal(store, new), learn)
         handed, watch = minding.submit_minded(
             store, settings, handing.errands, takes_up=handing.takes_up, tell=note_array
         )
     else:
         handed = send_all(store, handing.errands, takes_up=handing.takes_up, tell=note_array)
-    note_kept_back(store, handed, "" if args.mend else handing.command)
-    if args.mend:
+    note_kept_back(store, handed, "" if start_options.supervisor else handing.command)
+    if start_options.supervisor:
         _note_minded(store)
-    if args.wait:
+    if start_options.wait:
         _wait(store, follower, handed, watch, before)
     return handed
 
@@ -86,30 +110,35 @@ def submit_waves_and_say(  # noqa: PLR0913, PLR0917 - what a command line says
     store: SweepStore,
     wishes: SubmitOptions,
     wish: Learn,
-    args: argparse.Namespace,
+    start_options: StartOptions,
     handing: Handing,
     follower: Follower,
 ) -> WaveResult:
-    """The same where time or memory is learnt on the way; whoever looks after the sweep submits the later waves."""
+    """Submit the first wave where time or memory is learnt; the later waves come from here, or from the supervisor."""
     from slurmsweep.cli.learning import submit_in_waves
 
-    if not args.mend:
-        return submit_in_waves(store, wishes, wish, args.count, handing, wait=args.wait)
+    count = start_options.count
+    if not start_options.supervisor:
+        return submit_in_waves(
+            store, wishes, wish, count, again=handing.again, takes_up=handing.takes_up, wait=bool(start_options.wait)
+        )
     from slurmsweep.supervisor import enable as minding
 
     before = store.replay()
-    settings = replace(settings_of(args, wishes, _goal(store, args.count or 0)), learn=asdict(wish))
+    settings = settings_of(start_options.supervisor, wishes, _goal(store, count or 0), asdict(wish))
     with minding.minded(store, settings) as watch:
-        told = submit_in_waves(store, wishes, wish, args.count, handing, wait=False, is_minded=True)
+        told = submit_in_waves(
+            store, wishes, wish, count, again=handing.again, takes_up=handing.takes_up, wait=False, is_minded=True
+        )
     minding.leave_to_supervisor(store, settings, handing.again)
     _note_minded(store)
-    if args.wait:
+    if start_options.wait:
         _wait(store, follower, SubmitResult((), told.trials), watch, before)
     return told
 
 
 def handing_document(store: SweepStore, handed: SubmitResult, *, mends_itself: bool) -> dict[str, Any]:
-    """The document of ``submit --json`` and its like, where nobody waits for the end."""
+    """Return the document of ``submit --json``, where the command does not wait for the end."""
     return {
         "sweep": store.manifest.sweep_id,
         "folder": store.layout.folder,
@@ -127,7 +156,7 @@ def note_array(array: Submitted) -> None:
 
 
 def note_kept_back(store: SweepStore, handover: SubmitResult, command: str) -> None:
-    """What a limit left no room for, and which ``command`` submits it; empty for the supervisor."""
+    """Print what a limit left no room for, and which ``command`` submits it; empty for the supervisor."""
     if handover.kept_back:
         later = f"`slurmsweep {command} {store.manifest.sweep_id}` submits them" if command else ""
         waiting = f"{handover.kept_back} trials wait without a job: {handover.why}"
@@ -139,53 +168,23 @@ def array_words(array: Submitted) -> str:
     return f"{array.tasks} jobs with up to {array.agents} trials each" if array.agents > 1 else f"{array.tasks} trials"
 
 
-def settings_of(args: argparse.Namespace, wishes: SubmitOptions, goal: int | None) -> SupervisorSettings:
-    """How the sweep is to mend itself, from the command line. Raises UsageError."""
-    from slurmsweep.state.supervisor_files import SupervisorSettings
-
+def settings_of(
+    supervisor: SupervisorSettings, wishes: SubmitOptions, goal: int | None, learn: dict[str, Any]
+) -> SupervisorSettings:
+    """Return the supervisor's settings with what its later jobs ask for."""
     options = {name: str(value) for name, value in (wishes.options or {}).items()}
-    return SupervisorSettings(
-        template=wishes.template,
-        options=options,
-        width=wishes.width,
-        goal=goal,
-        supervisor=_supervisor(args),
-        **({"every": args.mend_every} if args.mend_every else {}),
-        rules=rules_of(args),
-    )
+    return replace(supervisor, template=wishes.template, options=options, width=wishes.width, goal=goal, learn=learn)
 
 
-def rules_of(args: argparse.Namespace) -> dict[str, Any]:
-    """What is run again, and with what, as far as the command line says."""
-    named = {name: getattr(args, name, None) for name in ("max_attempts", "time_factor", "mem_factor")}
-    return {name: value for name, value in named.items() if value is not None}
-
-
-def check_mending(args: argparse.Namespace, backend: start.Backend) -> None:
-    """Refuse what cannot be asked of a supervisor, before anything is made. Raises UsageError."""
-    if args.mend and backend is start.Backend.LOCAL:
+def check_mending(start_options: StartOptions, backend: start.Backend) -> None:
+    """Refuse a supervisor without Slurm, before anything is made. Raises UsageError."""
+    if start_options.supervisor and backend is start.Backend.LOCAL:
         raise UsageError("--mend is for Slurm: here `slurmsweep run SWEEP` goes on after whatever happened")
-    _supervisor(args)
-
-
-def pair(text: str, option: str) -> tuple[str, str]:
-    """Name and value of ``NAME=VALUE``. Raises UsageError."""
-    name, equals, value = text.partition("=")
-    if not name.strip("-"):
-        raise UsageError(f"{option} {text!r}: write NAME=VALUE, such as {option} nice=100")
-    return name.lstrip("-"), value if equals else ""
 
 
 def _note_minded(store: SweepStore) -> None:
     sweep = store.manifest.sweep_id
     note(f"the sweep mends itself: `slurmsweep status {sweep}` shows how it goes, and the end is in report.txt")
-
-
-def _supervisor(args: argparse.Namespace) -> dict[str, str]:
-    """Options of the supervisor's job, which sbatch has. Raises UsageError."""
-    options = dict(pair(text, "--mend-sbatch") for text in args.mend_sbatch)
-    merge({}, {}, options)
-    return options
 
 
 def _goal(store: SweepStore, wanted: int) -> int | None:
@@ -216,4 +215,4 @@ def _wait_for_supervisors(
     from slurmsweep.supervisor import enable as minding
 
     if not minding.wait_until_over(store, follower, watch, show):
-        note(f"nobody looks after the sweep any more: `slurmsweep mend {store.manifest.sweep_id}`")
+        note(f"no supervisor job is queued any more: `slurmsweep mend {store.manifest.sweep_id}`")

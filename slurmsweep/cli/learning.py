@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.cli.reading import note
+from slurmsweep.cli.output import note, progress
 from slurmsweep.control import start
 from slurmsweep.control.snapshot import look
 from slurmsweep.control.waves import carry_out, gather
-from slurmsweep.report.progress import progress
 from slurmsweep.sizing.walltime import Step, next_wave
 from slurmsweep.state.view_cache import Follower
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.backends.slurm.fit_limits import Submitted
-    from slurmsweep.cli.handing import Handing
     from slurmsweep.sizing.walltime import Group, Learn, Wave
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.tail import AttemptId
 
 
 @dataclass
@@ -42,8 +43,9 @@ def submit_in_waves(  # noqa: PLR0913 - what a command line says
     wishes: SubmitOptions,
     wish: Learn,
     count: int | None,
-    handing: Handing,
     *,
+    again: tuple[AttemptId, ...] = (),
+    takes_up: bool = False,
     wait: bool,
     is_minded: bool = False,
 ) -> WaveResult:
@@ -57,8 +59,8 @@ def submit_in_waves(  # noqa: PLR0913 - what a command line says
     while count is None or told.trials < count:
         left = None if count is None else count - told.trials
         snapshot = look(store)
-        wave = next_wave(gather(store, snapshot, wishes, wish, left, handing.again), wish)
-        jobs = _carry_out(store, wave, wishes, handing, told)
+        wave = next_wave(gather(store, snapshot, wishes, wish, left, again), wish)
+        jobs = _carry_out(carry_out(store, wave, wishes, again, takes_up=takes_up), wave, told)
         if wave.step in (Step.NOTHING, Step.STUCK) or not wait:
             _say_what_is_next(store, wave, count, is_minded=is_minded)
             break
@@ -68,12 +70,12 @@ def submit_in_waves(  # noqa: PLR0913 - what a command line says
     return told
 
 
-def _carry_out(store: SweepStore, wave: Wave, wishes: SubmitOptions, handing: Handing, told: WaveResult) -> list[str]:
-    """Submit the groups, and say so; the jobs to wait for."""
+def _carry_out(submitted: Iterable[tuple[Group, Submitted]], wave: Wave, told: WaveResult) -> list[str]:
+    """Submit the groups, and say so; return the jobs to wait for."""
     for reason in wave.reasons:
         note(reason)
     jobs = []
-    for group, array in carry_out(store, wave, wishes, handing.again, takes_up=handing.takes_up):
+    for group, array in submitted:
         note(f"submitted job {array.job}: {array.trials} trials{_given(group)}")
         told.document["arrays"].append(_row(group, array))
         jobs.append(array.job)

@@ -25,4 +25,4 @@ def agent_arguments(argv: Sequence[str]) -> SimpleNamespace | None:
     if sweep.startswith("-") or not all(number.isdecimal() and int(number) for number in numbers):
         return None
     said = dict(zip_longest(("count", "seats"), map(int, numbers)))
-    return SimpleNamespace(version=False, command="agent", handler="working:agent", function=None, sweep=sweep, **said)
+    return SimpleNamespace(version=False, command="agent", function=None, sweep=sweep, **said)

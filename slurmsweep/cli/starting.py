@@ -1,44 +1,31 @@
-"""Commands that start work: run, create, submit."""
+"""The flow of ``run`` and ``submit``."""
 
 from __future__ import annotations
 
 import os
-import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.slurm import executor
 from slurmsweep.backends.slurm.fit_limits import SubmitResult
-from slurmsweep.cli.arguments.common import RESOURCES
-from slurmsweep.cli.handing import (
-    Handing,
-    check_mending,
-    handing_document,
-    pair,
-    submit_and_say,
-    submit_waves_and_say,
-)
-from slurmsweep.cli.reading import note, note_stray_output, open_view, print_json, view_of
-from slurmsweep.control import create as creating
+from slurmsweep.cli.handing import Handing, check_mending, handing_document, submit_and_say, submit_waves_and_say
+from slurmsweep.cli.output import note, print_json, print_text, progress
+from slurmsweep.cli.sweeps import create_sweep, note_stray_output, note_unknown, read_draft, summarize
 from slurmsweep.control import start
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.snapshot import look
 from slurmsweep.control.start import Backend
 from slurmsweep.control.submit import JobBatch, array_request, job_options, recover_submissions
-from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
+from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
-from slurmsweep.report.progress import progress
 from slurmsweep.report.summary import status_document
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.view_cache import Follower
-from slurmsweep.sweepfile import yaml12
 
 if TYPE_CHECKING:
-    import argparse
-
-    from slurmsweep.control.create import Draft
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.cli.handing import StartOptions
     from slurmsweep.sizing.walltime import Learn
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Trial
@@ -48,146 +35,63 @@ if TYPE_CHECKING:
 _RESULT_ROWS = 20
 
 
-def run(args: argparse.Namespace) -> int:
-    """Create (or go on with) a sweep, run it, show what came out."""
-    backend = start.choose_backend(args.backend)
-    check_mending(args, backend)
-    wishes, wish = what_to_learn(wishes_of(args), args.canaries)
-    if _is_sweep(args.file):
+def run_sweep(file_or_sweep: str, start_options: StartOptions, *, strict: bool) -> int:
+    """Create a sweep, or go on with one, run it, show what came out; return the exit code."""
+    backend = start.choose_backend(start_options.backend)
+    check_mending(start_options, backend)
+    wishes, wish = what_to_learn(start_options.jobs, start_options.canaries)
+    if not os.path.isfile(file_or_sweep) and not file_or_sweep.endswith((".yaml", ".yml", ".json")):
         from slurmsweep.control.function import ready_to_run
 
-        store = SweepStore.open_to_run(args.file)
+        store = SweepStore.open_to_run(file_or_sweep)
         check_wishes(backend, wishes, store.manifest.config)
-        store = ready_to_run(store, args.function)
+        store = ready_to_run(store, start_options.function)
         handing = _take_up_again(store, backend)
     else:
-        draft = read_draft(args.file, args.function, strict=args.strict)
+        draft = read_draft(file_or_sweep, start_options.function, strict=strict)
         check_wishes(backend, wishes, draft.config)
-        store, handing = _create(draft), Handing()
+        store, handing = create_sweep(draft), Handing()
     if wish and backend is Backend.SLURM:
-        return _start_in_waves(store, wishes, wish, args, handing)
-    return start_agents(store, backend, wishes, args, args.count, handing)
+        return _start_in_waves(store, wishes, wish, start_options, handing)
+    return start_agents(store, backend, wishes, start_options, start_options.count, handing)
 
 
-def create(args: argparse.Namespace) -> int:
-    """Create a sweep, its id alone on stdout; or with ``--from`` a sweep file on stdout, and no sweep."""
-    if args.update:
-        raise UsageError(
-            f"the configuration of sweep {args.update} never changes once it is made; make a new sweep that keeps what "
-            f"finished: slurmsweep create {args.file or 'FILE'} --prior {args.update}",
-        )
-    if args.origin:
-        print(yaml12.dump(_around_chosen(args)), end="")
-        return 0
-    if not args.file:
-        raise UsageError("create: name a sweep file, or a sweep by --from")
-    if args.top or (args.trials and not args.prior):
-        raise UsageError(
-            "--trials and --top choose trials of another sweep: name it by --from, or --trials' by --prior"
-        )
-    prior = SweepStore.open(args.prior) if args.prior else None
-    store = _create(read_draft(args.file, args.function, strict=args.strict), shared=args.shared)
-    if args.shared:
-        _note_closed_folders(store.layout.folder)
-    if prior:
-        from slurmsweep.control.prior import adopt
-
-        known = adopt(store, prior, args.trials)
-        elsewhere = (
-            f"; {known.elsewhere} finished trials have points this grid does not have" if known.elsewhere else ""
-        )
-        note(f"points known from sweep {args.prior} that will not be run again: {known.adopted}{elsewhere}")
-    print(store.manifest.sweep_id)
-    return 0
-
-
-def _note_closed_folders(folder: str) -> None:
-    """Say which folder above a shared sweep keeps its group out."""
-    above = os.path.dirname(folder)
-    while above != os.path.dirname(above):
-        if not os.stat(above).st_mode & (stat.S_IXGRP | stat.S_IXOTH):
-            note(f"the group cannot reach the sweep: `chmod g+x {above}`")
-        above = os.path.dirname(above)
-
-
-def _around_chosen(args: argparse.Namespace) -> dict[str, Any]:
-    """The content of a new sweep file around trials of ``--from``."""
-    if args.file or args.prior or (args.top is None) == (args.trials is None):
-        raise UsageError("--from SWEEP stands without a sweep file, and with one of --trials LIST and --top N")
-    from slurmsweep.control.prior import best_trials, narrowed
-
-    summary, _ = open_view(args.origin)
-    trials = args.trials or best_trials(
-        summary.manifest.config, [trial.number for trial in summary.ranked(args.top)], args.top
-    )
-    total = summary.manifest.trials
-    beyond = [number for number in trials if total is not None and number >= total]
-    if beyond:
-        raise NotFoundError(f"sweep {args.origin} has trials 0 to {(total or 1) - 1}: there is no trial {beyond[0]}")
-    return narrowed(SweepStore.open(args.origin), trials)
-
-
-def submit(args: argparse.Namespace) -> int:
-    """Submit agents to Slurm."""
-    from slurmsweep.backends.wandb_hosted.folder import is_meant
+def submit(sweep: str, start_options: StartOptions) -> int:
+    """Submit agents to Slurm; return the exit code."""
     from slurmsweep.control.function import ready_to_run
 
-    if is_meant(args.sweep, args.entity, args.project):
-        from slurmsweep.cli.clouding import submit as submit_cloud
-        from slurmsweep.cli.working import refuse_function
-
-        refuse_function(args.function)
-        return submit_cloud(args)
-    if args.dry_run:
-        return _show_script(args)
     backend = start.choose_backend("slurm")
-    check_mending(args, backend)
-    store = SweepStore.open_to_run(args.sweep)
+    check_mending(start_options, backend)
+    store = SweepStore.open_to_run(sweep)
     word = store.replay().word
     if word is not None:
-        raise UsageError(f"sweep {args.sweep} is {word}: `slurmsweep resume {args.sweep}` takes it up again")
-    wishes, wish = what_to_learn(wishes_of(args), args.canaries)
+        raise UsageError(f"sweep {sweep} is {word}: `slurmsweep resume {sweep}` takes it up again")
+    wishes, wish = what_to_learn(start_options.jobs, start_options.canaries)
     check_wishes(backend, wishes, store.manifest.config)
-    store = ready_to_run(store, args.function)
+    store = ready_to_run(store, start_options.function)
     recover_submissions(store)
     if wish:
-        return _start_in_waves(store, wishes, wish, args, Handing())
-    return start_agents(store, backend, wishes, args, args.count, Handing())
+        return _start_in_waves(store, wishes, wish, start_options, Handing())
+    return start_agents(store, backend, wishes, start_options, start_options.count, Handing())
 
 
-def _show_script(args: argparse.Namespace) -> int:
-    """The batch script of the array that ``submit`` would hand to Slurm; its name carries a token made for each."""
+def show_script(sweep: str, count: int | None, jobs: SubmitOptions, function: str | None, *, as_json: bool) -> int:
+    """Print the batch script that ``submit`` would hand to Slurm; its name carries a token made for each."""
     from slurmsweep.control.function import ready_to_run
 
-    store = ready_to_run(SweepStore.open(args.sweep), args.function, keep=False)
-    tasks = start.agents_wanted(store, store.replay(), args.count)
+    store = ready_to_run(SweepStore.open(sweep), function, keep=False)
+    tasks = start.agents_wanted(store, store.replay(), count)
     if tasks == 0:
         note("nothing to start: every trial has been claimed")
-        if args.json:
+        if as_json:
             print_json({"sweep": store.manifest.sweep_id, "trials": 0, "sbatch": None})
         return 0
-    request = array_request(store, tasks, wishes_of(args))
-    if args.json:
-        print_json({"sweep": store.manifest.sweep_id, "trials": tasks, "sbatch": executor.render(request)})
+    script = executor.render(array_request(store, tasks, jobs))
+    if as_json:
+        print_json({"sweep": store.manifest.sweep_id, "trials": tasks, "sbatch": script})
     else:
-        print(executor.render(request))
+        print_text(script)
     return 0
-
-
-def read_draft(source: str, function: str | None = None, *, strict: bool) -> Draft:
-    """Read a sweep file for its program or a ``function``; warnings go to stderr, or with ``strict`` are errors."""
-    draft = creating.read_draft(source, function)
-    if strict and draft.warnings:
-        raise SweepFileError(source, list(draft.warnings))
-    for warning in draft.warnings:
-        note(f"{source}: {warning}")
-    return draft
-
-
-def _create(draft: Draft, *, shared: bool = False) -> SweepStore:
-    store = creating.create(draft, shared=shared)
-    note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
-    return store
 
 
 def check_wishes(backend: Backend, wishes: SubmitOptions, config: SweepConfig) -> None:
@@ -197,7 +101,7 @@ def check_wishes(backend: Backend, wishes: SubmitOptions, config: SweepConfig) -
 
 
 def _take_up_again(store: SweepStore, backend: Backend) -> Handing:
-    """What crashed or was interrupted goes on; failed trials are left to resubmit.
+    """Go on with what crashed or was interrupted; failed trials are left to resubmit.
 
     Local agents find what is given back; Slurm is asked first, and where it refuses the sweep is what it was.
     """
@@ -218,19 +122,18 @@ def _was_cut_off(trial: Trial) -> bool:
 
 
 def settle(store: SweepStore) -> None:
-    """Bring the journal up to date and say what nobody can tell."""
+    """Bring the journal up to date; print the attempts whose end is unknown."""
     from slurmsweep.control.reconcile import reconcile
 
     recover_submissions(store)
-    for attempt_id, reason in reconcile(store).unknown.items():
-        note(f"trial {attempt_id.trial}, attempt {attempt_id.attempt}: left alone, it may be running ({reason})")
+    note_unknown(reconcile(store).unknown)
 
 
 def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
     store: SweepStore,
     backend: Backend,
     wishes: SubmitOptions,
-    args: argparse.Namespace,
+    start_options: StartOptions,
     count: int | None,
     handing: Handing,
 ) -> int:
@@ -240,7 +143,7 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
         store: of the sweep.
         backend: where they run.
         wishes: what their jobs ask for.
-        args: of the command line.
+        start_options: of the command line.
         count: of agents, those for ``handing.again`` included; None for one for each trial that is open.
         handing: what goes to Slurm beside them.
     """
@@ -253,21 +156,21 @@ def start_agents(  # noqa: PLR0913, PLR0917 - what a command line says
 
         give_back(store, lambda _: False, why="run")  # jobs that wait already find the sweep running
     handed = SubmitResult(())
-    if wanted == 0 and not handing.errands and not args.mend:
+    if wanted == 0 and not handing.errands and not start_options.supervisor:
         waiting = f"{snapshot.queued} jobs wait in Slurm" if snapshot.queued else "every trial has been claimed"
         note(f"nothing to start: {waiting}")
     elif backend is Backend.LOCAL:
         wanted = start.no_more_than_open(store, snapshot.view, wanted)
-        _run_here(store, wanted, args.jobs or start.default_jobs())
+        _run_here(store, wanted, start_options.side_by_side or start.default_jobs())
     else:
-        handed = submit_and_say(store, handing, wishes, args, follower)
-        wanted = handed.trials + (handed.kept_back if args.mend else 0)
-    if not args.wait:
-        if args.json:
-            print_json(handing_document(store, handed, mends_itself=args.mend))
+        handed = submit_and_say(store, handing, wishes, start_options, follower)
+        wanted = handed.trials + (handed.kept_back if start_options.supervisor else 0)
+    if not start_options.wait:
+        if start_options.as_json:
+            print_json(handing_document(store, handed, mends_itself=start_options.supervisor is not None))
         return 0
     expected = snapshot.view.counts().get(TrialState.FINISHED, 0) + wanted
-    return _show_result(store, follower.refresh(), args, expected)
+    return _show_result(store, follower.refresh(), expected, as_json=start_options.as_json)
 
 
 def _with_agents(handing: Handing, wishes: SubmitOptions, wanted: int) -> Handing:
@@ -278,15 +181,19 @@ def _with_agents(handing: Handing, wishes: SubmitOptions, wanted: int) -> Handin
 
 
 def _start_in_waves(
-    store: SweepStore, wishes: SubmitOptions, wish: Learn, args: argparse.Namespace, handing: Handing
+    store: SweepStore, wishes: SubmitOptions, wish: Learn, start_options: StartOptions, handing: Handing
 ) -> int:
-    """The same where time or memory is learnt on the way."""
+    """Start agents where time or memory is learnt on the way; return the exit code."""
     before, follower = store.replay().counts().get(TrialState.FINISHED, 0), Follower(store)
-    told = submit_waves_and_say(store, wishes, wish, args, handing, follower)
-    if args.wait:
-        return _show_result(store, follower.refresh(), args, before + told.trials) or int(told.is_stuck)
-    if args.json:
-        print_json(handing_document(store, SubmitResult(()), mends_itself=args.mend) | told.document)
+    told = submit_waves_and_say(store, wishes, wish, start_options, handing, follower)
+    if start_options.wait:
+        return _show_result(store, follower.refresh(), before + told.trials, as_json=start_options.as_json) or int(
+            told.is_stuck
+        )
+    if start_options.as_json:
+        print_json(
+            handing_document(store, SubmitResult(()), mends_itself=start_options.supervisor is not None) | told.document
+        )
     return int(told.is_stuck)
 
 
@@ -301,22 +208,27 @@ def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
         raise
 
 
-def _show_result(store: SweepStore, view: SweepView, args: argparse.Namespace, expected: int) -> int:
-    """The table of results and the best trial; 1 unless as many trials finished as were ``expected``."""
+def _show_result(store: SweepStore, view: SweepView, expected: int, *, as_json: bool) -> int:
+    """Print the results and the best trial; return 1 unless as many trials finished as were ``expected``."""
     from slurmsweep.control.live_metrics import with_metric_so_far
 
-    summary, snapshot = view_of(store, view)
-    if args.json:
+    summary, snapshot = summarize(store, view)
+    if as_json:
         print_json(status_document(summary, snapshot.jobs))
     else:
         shown = summary.ranked(_RESULT_ROWS) or with_metric_so_far(store, summary, summary.trials(limit=_RESULT_ROWS))
-        print(tables.trials_table(shown, summary.manifest.config))
-        print(tables.status_text(summary, snapshot.jobs))
+        print_text(tables.trials_table(shown, summary.manifest.config))
+        print_text(tables.status_text(summary, snapshot.jobs))
     note_stray_output(store, snapshot.view)
     if snapshot.view.submissions:
-        from slurmsweep.cli.efficiency import note_efficiency
+        from slurmsweep.report.efficiency import one_line
+        from slurmsweep.sizing.efficiency import measure
+        from slurmsweep.sizing.usage import Ledger
 
-        note_efficiency(store, snapshot)
+        # from what agents recorded: accounting would lag
+        line = one_line(measure(Ledger(snapshot.view, snapshot.ended, {}).all())._asdict())
+        if line:
+            note(f"{line}: `slurmsweep efficiency {store.manifest.sweep_id}`")
     counts = summary.counts()
     unfinished = {state: n for state, n in counts.items() if n and state is not TrialState.FINISHED}
     if counts[TrialState.FINISHED] >= expected:
@@ -325,20 +237,3 @@ def _show_result(store: SweepStore, view: SweepView, args: argparse.Namespace, e
     sweep = store.manifest.sweep_id
     note(f"{words}: `slurmsweep trials {sweep}` shows why, `slurmsweep resubmit {sweep}` runs them again")
     return 1
-
-
-def wishes_of(args: argparse.Namespace) -> SubmitOptions:
-    """What the command line asks of Slurm. Raises UsageError."""
-    return SubmitOptions(args.template, options_of(args), args.width)
-
-
-def options_of(args: argparse.Namespace) -> dict[str, str]:
-    """The sbatch options of the command line, by name. Raises UsageError."""
-    options = {name: getattr(args, name.replace("-", "_"), None) for name in [*RESOURCES, "nice"]}
-    named = {name: value for name, value in options.items() if value is not None}
-    return named | dict(pair(text, "--sbatch") for text in args.sbatch)
-
-
-def _is_sweep(text: str) -> bool:
-    """Whether the argument of ``run`` is a sweep and not a sweep file."""
-    return not os.path.isfile(text) and not text.endswith((".yaml", ".yml", ".json"))

@@ -1,1 +1,1 @@
-"""State to what people look at: tables, JSON documents, progress."""
+"""State to what people look at: tables, text, JSON documents."""

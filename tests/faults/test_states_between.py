@@ -85,7 +85,7 @@ def test_a_folder_that_was_removed_by_hand(make_store):
 def test_a_maker_that_slept_there_and_woke_up_later(make_store, place):
     """Stopped with its folder made, or with its owner file made, for as long as others needed to finish everything."""
     store = make_store(4)
-    path = getattr(store.layout, place)(0, 1)
+    path = getattr(store.layout, place)((0, 1))
     sleeper = tracer.stop_after(functools.partial(two_trials, store), functools.partial(os.path.exists, path))
     released = store.journal.path  # the sleeper holds the lock: what others do is only possible where it does not work
     os.rename(released, released + ".locked")

@@ -9,7 +9,7 @@ import pytest
 from slurmsweep.backends.slurm.accounting import Account
 from slurmsweep.backends.slurm.queue import JobRef
 from slurmsweep.backends.slurm.resources import Asked, asked
-from slurmsweep.cli.efficiency import _document
+from slurmsweep.cli.commands.efficiency import efficiency_document
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.sizing.efficiency import Advice, measure
 from slurmsweep.sizing.usage import Ledger
@@ -118,7 +118,7 @@ def test_limits_that_differ_show_what_they_saved(store):
     for number in range(8):
         run(store, "7" if number < 4 else "8", number % 4, seconds=600.0)
 
-    document = _document(store, Ledger(store.replay(), {}, {}), LIMITS)
+    document = efficiency_document(store, Ledger(store.replay(), {}, {}), LIMITS)
 
     assert document["saved_hours"] == 3.0
     assert one_line(document) == (
@@ -275,7 +275,7 @@ def test_text_and_table_are_of_the_same_numbers(store):
     submit(store, "7", 1, time=60.0, mem=1024.0, cpus=2)
     run(store, "7", 0, seconds=600.0, cpu_seconds=300.0, max_rss_mb=512.0)
     ledger = Ledger(store.replay(), {}, {})
-    document = _document(store, ledger, LIMITS) | {"accounting": "off"}
+    document = efficiency_document(store, ledger, LIMITS) | {"accounting": "off"}
 
     lines = [line.split("  ") for line in efficiency_text(document).splitlines()]
     cells = {line[0]: [cell.strip() for cell in line[1:] if cell.strip()] for line in lines}

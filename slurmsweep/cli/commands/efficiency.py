@@ -1,0 +1,80 @@
+"""The ``efficiency`` command."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from slurmsweep import search
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.slurm import accounting, queue
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.sweeps import summarize
+from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.report.efficiency import attempts_table, efficiency_text
+from slurmsweep.sizing.efficiency import measure
+from slurmsweep.sizing.usage import Ledger
+from slurmsweep.sizing.walltime import Bounds
+from slurmsweep.state.store import SweepStore
+
+HELP = "show what was asked beside what was used, and what to ask instead"
+
+#: Attempts shown for people where no limit is given.
+_TABLE_LIMIT = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``efficiency``."""
+    options.add(parser, "sweep")
+    parser.add_argument("--trials", action="store_true", help="each attempt too")
+    parser.add_argument(
+        "--limit", type=options.natural, metavar="N", help="with --trials: at most N (default 100; all with --json)"
+    )
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show what was asked beside what was used, and advice; return the exit code."""
+    store = SweepStore.open(args.sweep)
+    _, snapshot = summarize(store)
+    accounts, answer = accounting.accounts({s.job for s in snapshot.view.submissions.values() if s.job})
+    ledger = Ledger(snapshot.view, snapshot.ended, accounts)
+    document = efficiency_document(store, ledger, _bounds(store)) | {"accounting": answer}
+    own = (usage for usages in ledger.all() for usage in usages if usage.origin is None)
+    limit = args.limit or (None if args.json else _TABLE_LIMIT)
+    rows = [usage._asdict() | {"state": usage.state.value} for usage in islice(own, limit)] if args.trials else []
+    if args.json:
+        print_json(document | ({"attempts_of_trials": rows} if args.trials else {}))
+        return 0
+    if rows:
+        print_text(attempts_table(rows), end="\n\n")
+    print_text(efficiency_text(document))
+    if args.trials and len(rows) < document["attempts"]:
+        note(f"the first {len(rows)} of {document['attempts']} attempts; --limit shows more")
+    return 0
+
+
+def efficiency_document(store: SweepStore, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:
+    """Return the document of ``efficiency --json``, without accounting's answer and single attempts."""
+    config, sweep_id = store.manifest.config, store.manifest.sweep_id
+    found = measure(ledger.all(), lambda number: search.parameters(config, number, sweep_id), bounds)
+    resources = {"time": found.time, "cpu": found.cpu, "memory": found.memory}
+    return {
+        "id": sweep_id,
+        **found._asdict(),
+        **{name: {**resource._asdict(), "share": resource.share} for name, resource in resources.items()},
+        "advice": [advice._asdict() for advice in found.advice],
+    }
+
+
+def _bounds(store: SweepStore) -> Bounds:
+    """Return the limits of the partition that the sweep file names, else of the default; none without Slurm."""
+    if queue.available():
+        from slurmsweep.control.waves import bounds_of  # loads submitit
+
+        with suppress(SchedulerUnavailableError):
+            return bounds_of(store, SubmitOptions())
+    return Bounds(None, None, None, None, warning=60)

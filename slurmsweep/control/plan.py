@@ -1,0 +1,75 @@
+"""What a sweep file would become: points, commands, batch script, cost. Writes nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep import search
+from slurmsweep.backends.slurm import executor
+from slurmsweep.control.create import manifest_of
+from slurmsweep.control.forecast import SlurmsWord, ask_slurm, forecast
+from slurmsweep.control.submit import array_request
+from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.state.paths import Layout, root_folder, sweep_folder
+from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
+from slurmsweep.sweepfile import command
+from slurmsweep.sweepfile.config import AVAILABLE
+from slurmsweep.sweepfile.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.control.create import Draft
+
+#: In a plan there is no sweep yet, so its id is shown as this.
+_NO_ID = "xxxxxxxx"
+
+
+def plan_sweep(
+    draft: Draft, options: SubmitOptions, count: int | None, limit: int, note: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the document of ``plan --json``, without a canary.
+
+    Args:
+        draft: the sweep file.
+        options: of the jobs, without ``auto``.
+        count: trials to run; None for all, and one where the search has no end.
+        limit: trials that are shown at most.
+        note: takes a line for people where Slurm does not answer; the plan does without it then.
+
+    Raises:
+        UsageError: an option is wrong.
+    """
+    total = search.run_count(draft.config)
+    trials = count or total or 1
+    layout = Layout(sweep_folder(root_folder(), _NO_ID))
+    request = array_request(SweepStore(layout, manifest_of(draft, _NO_ID)), trials, options)
+    try:
+        answer = ask_slurm(request)
+    except SchedulerUnavailableError as error:
+        note(f"{error}; the plan does without it")
+        answer = SlurmsWord()
+    expected = forecast(request, answer, trials)
+    # the points of a search by other methods depend on results
+    shown = min(n for n in (limit, total, count) if n is not None) if draft.config.method in AVAILABLE else 0
+    return {
+        "method": draft.config.method,
+        "expected_run_count": total,
+        "workdir": draft.workdir,
+        "trials": [_planned_trial(draft, layout, number) for number in range(shown)],
+        "sbatch": executor.render(request._replace(tasks=expected.arrays[0])),
+        "forecast": expected.to_json(),
+        "warnings": [str(warning) for warning in draft.warnings],
+    }
+
+
+def _planned_trial(draft: Draft, layout: Layout, number: int) -> dict[str, Any]:
+    called = draft.function.called_by(draft.config) if draft.function else draft.config
+    config = called._replace(program=called.program or "<program>")
+    params = search.parameters(config, number, _NO_ID)
+    json_file = layout.args_json(AttemptId(number, 1))
+    argv = command.build_argv(config, params, environ=without_secrets(os.environ), json_file=json_file)
+    return {"number": number, "params": params, "argv": argv}
