@@ -53,6 +53,7 @@ class LaunchResult:
         expected: number of finished trials where all that was started finishes.
         is_stuck: trials ended and none finished, so that the rest was not submitted.
         has_supervisor: a supervisor runs again and submits what is left.
+        waited: the trials that were started have ended.
     """
 
     plan: Plan
@@ -60,6 +61,7 @@ class LaunchResult:
     expected: int = 0
     is_stuck: bool = False
     has_supervisor: bool = False
+    waited: bool = False
 
 
 class Sweep:
@@ -94,7 +96,7 @@ class Sweep:
 
             store = ready_to_run(store, function, keep=keep)
         self.session = Session(store, backend)
-        self._tell = tell
+        self.tell = tell
 
     @classmethod
     def create(cls, draft: Draft, *, backend: str = "auto", shared: bool = False, tell: Tell = ignore) -> Sweep:
@@ -118,7 +120,7 @@ class Sweep:
 
         store = SweepStore(Layout(sweep_folder(root_folder(), NO_ID)), manifest_of(draft, NO_ID))
         sweep = cls.__new__(cls)
-        sweep.session, sweep._tell = Session.planned(store, backend), tell
+        sweep.session, sweep.tell = Session.planned(store, backend), tell
         return sweep
 
     @property
@@ -214,7 +216,7 @@ class Sweep:
         live = look_at_jobs(self._refreshed())
         trials = sum(live.jobs.values())
         if trials:
-            wait_for_jobs(self.session, live.arrays(), trials, ended_trials(self.session.view), self._tell)
+            wait_for_jobs(self.session, live.arrays(), trials, ended_trials(self.session.view), self.tell)
 
     def reconcile(self, *, dry_run: bool = False) -> ReconcileResult:
         """Record the ends that no agent lived to record, and why the scheduler ended what it ended.
@@ -264,7 +266,7 @@ class Sweep:
         if supervise:
             backend.require(Ability.WAKE, "--mend")
         for notice in backend.check(wish, JobSource.of(self.session.store)):
-            self._tell(Noticed(notice))
+            self.tell(Noticed(notice))
 
     def _launch(
         self, policy: Policy, command: str, *, wait: bool, supervisor: SupervisorSettings | None, dry_run: bool
@@ -274,9 +276,9 @@ class Sweep:
         session = self.session.rehearsal() if dry_run else self.session
         total, finished = SubmitResult(), None
         while True:
-            situation = observe(session, policy, self._tell)
+            situation = observe(session, policy, self.tell)
             plan = decide(situation, policy)
-            self._tell(Planned(plan, is_rehearsal=dry_run))
+            self.tell(Planned(plan, is_rehearsal=dry_run))
             if dry_run:
                 return LaunchResult(plan)
             counts, before = session.view.counts(), ended_trials(session.view)
@@ -289,14 +291,15 @@ class Sweep:
                 break
             policy = _next_wave(policy, plan, done)
         kept_back = total.kept_back if watch else 0
-        return LaunchResult(plan, total, finished + total.trials + kept_back, _is_stuck(plan), watch is not None)
+        expected = finished + total.trials + kept_back
+        return LaunchResult(plan, total, expected, _is_stuck(plan), watch is not None, waited=wait)
 
     def _apply(
         self, policy: Policy, plan: Plan, situation: Situation, supervisor: SupervisorSettings | None, command: str
     ) -> tuple[SubmitResult, WakeupJobs | None]:
         """Do what was planned, with a supervisor where one was asked for."""
         if supervisor is None:
-            done, watch = apply(self.session, plan, self._tell), None
+            done, watch = apply(self.session, plan, self.tell), None
         else:
             from slurmsweep.supervisor.enable import submit_supervised
 
@@ -305,9 +308,9 @@ class Sweep:
                 goal=_goal(policy, plan, situation),
                 learn=asdict(policy.sizing) if policy.sizing else {},
             )
-            done, watch = submit_supervised(self.session, settings, plan, self._tell)
+            done, watch = submit_supervised(self.session, settings, plan, self.tell)
         if done.kept_back:
-            self._tell(TrialsKeptBack(done.kept_back, done.why, "" if watch else command))
+            self.tell(TrialsKeptBack(done.kept_back, done.why, "" if watch else command))
         return done, watch
 
     def _wait(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> None:
@@ -316,15 +319,15 @@ class Sweep:
         if watch:
             from slurmsweep.supervisor.enable import wait_until_over
 
-            reader = ProgressReader(session, done.trials + done.kept_back, before, self._tell)
+            reader = ProgressReader(session, done.trials + done.kept_back, before, self.tell)
             if not wait_until_over(session, watch, reader.refresh):
-                self._tell(Noticed(f"no supervisor job is queued any more: `slurmsweep mend {self.id}` starts one"))
+                self.tell(Noticed(f"no supervisor job is queued any more: `slurmsweep mend {self.id}` starts one"))
             return
         jobs, trials = [array.job for array in done.arrays], done.trials
         if not jobs and plan.wave:
             jobs, trials = sorted(session.view.job_ids()), plan.wave.live
         if jobs:
-            wait_for_jobs(session, jobs, trials, before, self._tell)
+            wait_for_jobs(session, jobs, trials, before, self.tell)
 
 
 def _goal(policy: Policy, plan: Plan, situation: Situation) -> int | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends import registry
 from slurmsweep.backends.slurm import executor
 from slurmsweep.backends.wandb_hosted import submit as hosted
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.control.auto_resources import AUTO
-from slurmsweep.control.start import choose_backend
 from slurmsweep.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def submit(  # noqa: PLR0913 - what the command line says
     if words:
         raise UsageError(f"{sweep}: {' and '.join(words)} is for sweeps of slurmsweep's own, not for W&B's")
     if dry_run:
-        print_text(executor.render(hosted.array_request(folder, count, options)))
+        print_text(executor.render(hosted.job_request(folder, count, options)))
         return 0
-    choose_backend("slurm")
+    registry.choose("slurm")
     _note_width(folder, options.width, count)
     submitted = hosted.submit(folder, count, options)
     for array in submitted:

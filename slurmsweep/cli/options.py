@@ -88,6 +88,7 @@ def name_value(text: str) -> tuple[str, str]:
 
 _SHARED: dict[str, dict[str, Any]] = {
     "sweep": {"metavar": "SWEEP", "help": "id of a sweep below WANDB_DIR (or here), or the path of its folder"},
+    "--dry-run": {"action": "store_true", "help": "say what would be done, and do nothing"},
     "--json": {"action": "store_true", "help": "one JSON document on stdout"},
     "--count": {"type": natural, "metavar": "N", "help": "trials to run (default: all that are not claimed yet)"},
     "--function": {
@@ -99,7 +100,7 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--backend": {
         "choices": ("auto", "local", "slurm"),
         "default": "auto",
-        "help": "default auto: Slurm where sbatch is found",
+        "help": "default auto: where the sweep was started; for a new one Slurm where sbatch is found",
     },
     "--jobs": {"type": natural, "metavar": "N", "help": "local backend: trials at a time (default 1)"},
     "--canaries": {

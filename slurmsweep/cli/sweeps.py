@@ -5,39 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurmsweep.cli.output import note
-from slurmsweep.control.snapshot import Snapshot, look, look_without_slurm, stray_output
+from slurmsweep.control.snapshot import Snapshot, look, look_without_scheduler, stray_output
 from slurmsweep.errors import SchedulerUnavailableError, SweepFileError
 from slurmsweep.report.summary import SweepSummary
-from slurmsweep.state import view_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slurmsweep.control.create import Draft
-    from slurmsweep.state.replay import SweepView
+    from slurmsweep.control.session import Session
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
 
 
-def summarize(store: SweepStore, view: SweepView | None = None) -> tuple[SweepSummary, Snapshot]:
-    """Return a sweep as it is now; where Slurm cannot be asked, as its journal says, with a note.
-
-    Args:
-        store: of the sweep.
-        view: its journal's state where that is known already.
-    """
-    view = view_cache.read(store) if view is None else view
+def summarize(session: Session) -> tuple[SweepSummary, Snapshot]:
+    """Return a sweep as it is now; where the scheduler cannot be asked, as its journal says, with a note."""
+    session.refresh()
     try:
-        snapshot = look(store, view)
+        snapshot = look(session)
     except SchedulerUnavailableError as error:
         note(f"{error}; trials that run or ended unseen are shown as the journal last knew them")
-        snapshot = look_without_slurm(store, view)
+        snapshot = look_without_scheduler(session)
+    store = session.store
     return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended), snapshot
 
 
-def note_stray_output(store: SweepStore, view: SweepView) -> None:
+def note_stray_output(session: Session) -> None:
     """Print where jobs that ended without a trial left their output."""
-    stray = stray_output(store, view)
+    stray = stray_output(session)
     if stray:
         note(f"{len(stray)} jobs ended, or run, without a trial; the last one's output is in {stray[-1]}")
 

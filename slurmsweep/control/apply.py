@@ -71,7 +71,7 @@ def submit_batch(session: Session, batch: JobBatch, *, reopen: bool, tell: Tell)
 
     def part(start: int, trials: int) -> Submitted | None:
         array = _submit_array(session, batch.part(start, start + trials), reopen=reopen)
-        if array:
+        if array and Ability.OUTLIVE in session.backend.abilities:
             tell(ArraySubmitted(array, batch.minutes, batch.mib))
         return array
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
-from slurmsweep.backends.slurm import executor
+from slurmsweep.backends import registry
+from slurmsweep.backends.base import JobSource, StartEstimate
 from slurmsweep.control.create import manifest_of
-from slurmsweep.control.forecast import SlurmsWord, ask_slurm, forecast
-from slurmsweep.control.submit import array_request
+from slurmsweep.control.forecast import forecast
 from slurmsweep.errors import SchedulerUnavailableError
-from slurmsweep.state.paths import Layout, root_folder, sweep_folder
+from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile import command
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.create import Draft
-
-#: In a plan there is no sweep yet, so its id is shown as this.
-_NO_ID = "xxxxxxxx"
 
 
 def plan_sweep(
@@ -45,14 +43,15 @@ def plan_sweep(
     """
     total = search.run_count(draft.config)
     trials = count or total or 1
-    layout = Layout(sweep_folder(root_folder(), _NO_ID))
-    request = array_request(SweepStore(layout, manifest_of(draft, _NO_ID)), trials, options)
+    layout = Layout(sweep_folder(root_folder(), NO_ID))
+    source, slurm = JobSource.of(SweepStore(layout, manifest_of(draft, NO_ID))), registry.scheduler()
+    request = slurm.request(source, trials, options)
     try:
-        answer = ask_slurm(request)
+        estimate = slurm.estimate(request)
     except SchedulerUnavailableError as error:
         note(f"{error}; the plan does without it")
-        answer = SlurmsWord()
-    expected = forecast(request, answer, trials)
+        estimate = StartEstimate((request.tasks,))
+    expected = forecast(request, slurm.asked(request.options), estimate)
     # the points of a search by other methods depend on results
     shown = min(n for n in (limit, total, count) if n is not None) if draft.config.method in AVAILABLE else 0
     return {
@@ -60,7 +59,7 @@ def plan_sweep(
         "expected_run_count": total,
         "workdir": draft.workdir,
         "trials": [_planned_trial(draft, layout, number) for number in range(shown)],
-        "sbatch": executor.render(request._replace(tasks=expected.arrays[0])),
+        "sbatch": slurm.preview(replace(request, tasks=expected.arrays[0])),
         "forecast": expected.to_json(),
         "warnings": [str(warning) for warning in draft.warnings],
     }
@@ -69,7 +68,7 @@ def plan_sweep(
 def _planned_trial(draft: Draft, layout: Layout, number: int) -> dict[str, Any]:
     called = draft.function.called_by(draft.config) if draft.function else draft.config
     config = called._replace(program=called.program or "<program>")
-    params = search.parameters(config, number, _NO_ID)
+    params = search.parameters(config, number, NO_ID)
     json_file = layout.args_json(AttemptId(number, 1))
     argv = command.build_argv(config, params, environ=without_secrets(os.environ), json_file=json_file)
     return {"number": number, "params": params, "argv": argv}

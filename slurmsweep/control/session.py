@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from slurmsweep.state.journal import Record
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
-    from slurmsweep.state.view_cache import Follower
 
 
 class Session:
@@ -39,7 +38,7 @@ class Session:
     #: Whether changes stay in memory, as in :class:`Rehearsal`.
     is_rehearsal = False
 
-    def __init__(self, store: SweepStore, backend: str = "auto", reading: Reading | Follower | None = None) -> None:
+    def __init__(self, store: SweepStore, backend: str = "auto", reading: Reading | None = None) -> None:
         self.store = store
         self._wanted = backend
         self._reading = reading or store.reading()
@@ -72,8 +71,7 @@ class Session:
 
     def refresh(self) -> SweepView:
         """Read what was added to the journal. Raises StateUnreadableError."""
-        self._reading.refresh()
-        return self._reading.view
+        return self._reading.refresh().view
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

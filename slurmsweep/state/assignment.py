@@ -91,6 +91,7 @@ def _run(attempt_ids: Sequence[AttemptId]) -> str:
 
 
 def attempts_in(text: str) -> Iterator[AttemptId]:
+    """Yield the attempts of such a text, in order. Raises UsageError."""
     for part in text.split(","):
         found = _PART.fullmatch(part)
         if found is None:

@@ -36,7 +36,7 @@ class SubmissionDocument:
         options: all options, merged.
         wishes: those of the options that stood on the command line.
         template: of the batch script.
-        attempts: what each job is for, as :func:`slurmsweep.state.assignment.to_text`; empty for the next trial there is.
+        attempts: what each job is for, as :func:`.assignment.to_text`; empty for the next trial there is.
         retried: next attempts of trials that ended, which run again with these jobs.
         job: id of the array; empty where the scheduler refused it; None while it has not said.
         cluster: the scheduler's name of itself.

@@ -40,37 +40,28 @@ _WORTH_KEEPING = 1 << 20
 _WITNESS = 256
 
 
-class Follower:
-    """A fold that is brought up to date by reading only what was added; it begins with the cache, if there is one."""
+class Follower(Reading):
+    """A reading that begins with the kept view, if there is one, and keeps what it has read where that is much."""
 
     def __init__(self, store: SweepStore) -> None:
+        known = _load(store) or Reading(store.journal)
+        super().__init__(store.journal, known.view, known.offset, known.number)
         self._store = store
-        self._reading = _load(store) or Reading(store.journal, SweepView())
-        self._kept = self._reading.offset
+        self._kept = self.offset
 
-    @property
-    def offset(self) -> int:
-        """Of the next line."""
-        return self._reading.offset
-
-    @property
-    def view(self) -> SweepView:
-        """As of the last :meth:`refresh`."""
-        return self._reading.view
-
-    def refresh(self) -> SweepView:
+    def refresh(self) -> Follower:
         """Take in what was added, and keep it for the next process where it is much. Raises StateUnreadableError."""
-        reading = self._reading.read_on(self._store.journal)
-        if reading.offset - self._kept >= _WORTH_KEEPING:
-            self._kept = reading.offset
+        super().refresh()
+        if self.offset - self._kept >= _WORTH_KEEPING:
+            self._kept = self.offset
             with suppress(StateUnwritableError, OSError):  # a colleague's sweep, a full disk: then without
-                _save(self._store, reading)
-        return reading.view
+                _save(self._store, self)
+        return self
 
 
 def read(store: SweepStore) -> SweepView:
     """The state after all records, from the cache and what was added since. Raises StateUnreadableError."""
-    return Follower(store).refresh()
+    return Follower(store).refresh().view
 
 
 def _save(store: SweepStore, reading: Reading) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import summarize
+from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
-from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
     from slurmsweep.report.summary import SweepSummary
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the best finished trials; return the exit code."""
-    summary, _ = summarize(SweepStore.open(args.sweep))
+    summary, _ = summarize(Session.open(args.sweep))
     if args.pareto:
         _show_front(summary, args.top, as_json=args.json)
     else:

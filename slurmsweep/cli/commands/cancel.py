@@ -7,7 +7,7 @@ import argparse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import print_order
 from slurmsweep.control import orders
-from slurmsweep.state.store import SweepStore
+from slurmsweep.control.session import Session
 
 HELP = "end a sweep: nothing new starts, running trials are killed"
 
@@ -19,6 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cancel a sweep; return the exit code."""
-    ordered = orders.cancel(SweepStore.open_to_run(args.sweep))
+    ordered = orders.cancel(Session.open_to_run(args.sweep))
     print_order(args.sweep, ordered, "told to end", as_json=args.json)
     return 0

@@ -11,6 +11,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_text
 from slurmsweep.cli.sweeps import create_sweep, read_draft, summarize
 from slurmsweep.control.prior import adopt, best_trials, narrowed
+from slurmsweep.control.session import Session
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state.store import SweepStore
 
@@ -82,9 +83,10 @@ def _note_closed_folders(folder: str) -> None:
 
 def _around_chosen(origin: str, trials: list[int] | None, top: int | None) -> dict[str, Any]:
     """Return the content of a new sweep file around chosen, or the ``top`` best, trials of a sweep."""
-    store = SweepStore.open(origin)
+    session = Session.open(origin)
+    store = session.store
     if top is not None:
-        summary, _ = summarize(store)
+        summary, _ = summarize(session)
         trials = best_trials(store.manifest.config, [row.number for row in summary.ranked(top)], top)
     total = store.manifest.trials
     unknown = [number for number in trials or () if total is not None and number >= total]

@@ -7,7 +7,7 @@ import argparse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control import delete
-from slurmsweep.state.store import SweepStore
+from slurmsweep.control.session import Session
 
 HELP = "take trials back so that their points are run again, also finished ones; nothing is removed"
 
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Let the points of chosen trials be run again; return the exit code."""
-    store = SweepStore.open_to_run(args.sweep)
+    session = Session.open_to_run(args.sweep)
     choice = delete.Choice(frozenset(args.trials or ()), frozenset(args.state))
-    attempt_ids = delete.chosen_slots(store, store.replay(), choice) if args.dry_run else delete.delete(store, choice)
+    attempt_ids = delete.chosen_attempts(session, choice) if args.dry_run else delete.delete(session, choice)
     if args.json:
         print_json([{"trial": attempt_id.trial, "attempt": attempt_id.attempt} for attempt_id in attempt_ids])
     elif not attempt_ids:

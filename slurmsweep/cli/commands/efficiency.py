@@ -8,17 +8,17 @@ from itertools import islice
 from typing import Any
 
 from slurmsweep import search
-from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.backends.slurm import accounting, queue
+from slurmsweep.backends.base import Ability, SubmitOptions
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import summarize
+from slurmsweep.control.observe import bounds_of
+from slurmsweep.control.session import Session
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.report.efficiency import attempts_table, efficiency_text
 from slurmsweep.sizing.efficiency import measure
 from slurmsweep.sizing.usage import Ledger
 from slurmsweep.sizing.walltime import Bounds
-from slurmsweep.state.store import SweepStore
 
 HELP = "show what was asked beside what was used, and what to ask instead"
 
@@ -38,11 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show what was asked beside what was used, and advice; return the exit code."""
-    store = SweepStore.open(args.sweep)
-    _, snapshot = summarize(store)
-    accounts, answer = accounting.accounts({s.job for s in snapshot.view.submissions.values() if s.job})
-    ledger = Ledger(snapshot.view, snapshot.ended, accounts)
-    document = efficiency_document(store, ledger, _bounds(store)) | {"accounting": answer}
+    session = Session.open(args.sweep)
+    _, snapshot = summarize(session)
+    accounts, answer = session.scheduler.accounts(snapshot.view.job_ids())
+    ledger = Ledger(snapshot.view, snapshot.ended, accounts, session.scheduler.asked)
+    document = efficiency_document(session, ledger, _bounds(session)) | {"accounting": answer}
     own = (usage for usages in ledger.all() for usage in usages if usage.origin is None)
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
     rows = [usage._asdict() | {"state": usage.state.value} for usage in islice(own, limit)] if args.trials else []
@@ -57,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def efficiency_document(store: SweepStore, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:
+def efficiency_document(session: Session, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:
     """Return the document of ``efficiency --json``, without accounting's answer and single attempts."""
-    config, sweep_id = store.manifest.config, store.manifest.sweep_id
+    manifest = session.store.manifest
+    config, sweep_id = manifest.config, manifest.sweep_id
     found = measure(ledger.all(), lambda number: search.parameters(config, number, sweep_id), bounds)
     resources = {"time": found.time, "cpu": found.cpu, "memory": found.memory}
     return {
@@ -70,11 +71,9 @@ def efficiency_document(store: SweepStore, ledger: Ledger, bounds: Bounds) -> di
     }
 
 
-def _bounds(store: SweepStore) -> Bounds:
+def _bounds(session: Session) -> Bounds:
     """Return the limits of the partition that the sweep file names, else of the default; none without Slurm."""
-    if queue.available():
-        from slurmsweep.control.waves import bounds_of  # loads submitit
-
-        with suppress(SchedulerUnavailableError):
-            return bounds_of(store, SubmitOptions())
+    with suppress(SchedulerUnavailableError):
+        if Ability.LIMIT in session.backend.abilities:
+            return bounds_of(session, SubmitOptions())
     return Bounds(None, None, None, None, warning=60)

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.function import ready_to_run
+from slurmsweep.control.session import Session
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         settings = before  # the command line asks for nothing
     else:
         files.ask_for(settings)
-    last = mend(store, settings, note)
+    last = mend(Session(store), settings, note)
     if args.json:
         print_json(asdict(last) if last else None)
     return 0

@@ -7,7 +7,7 @@ import argparse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import print_order
 from slurmsweep.control import orders
-from slurmsweep.state.store import SweepStore
+from slurmsweep.control.session import Session
 
 HELP = "start no new trials for now: running ones go on, waiting jobs are held"
 
@@ -19,6 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pause a sweep; return the exit code."""
-    ordered = orders.pause(SweepStore.open_to_run(args.sweep))
+    ordered = orders.pause(Session.open_to_run(args.sweep))
     print_order(args.sweep, ordered, "held", as_json=args.json)
     return 0

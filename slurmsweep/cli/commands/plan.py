@@ -9,7 +9,6 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import read_draft
 from slurmsweep.control.auto_resources import what_to_learn
-from slurmsweep.control.start import choose_backend
 from slurmsweep.report.plan import plan_text
 from slurmsweep.search import run_count
 
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
     document = plan_sweep(draft, wanted, args.count, limit, note)
     if args.canary:
-        document["canary"] = run_canary(draft, choose_backend(args.backend), wanted).to_json()
+        document["canary"] = run_canary(draft, args.backend, wanted).to_json()
     if args.json:
         print_json(document)
     else:

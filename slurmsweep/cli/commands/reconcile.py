@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.cli.sweeps import note_unknown
-from slurmsweep.control.end_reasons import reasons
 from slurmsweep.control.reconcile import reconcile
-from slurmsweep.control.snapshot import look
-from slurmsweep.state.store import SweepStore
+from slurmsweep.control.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,16 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record the ends that are not in the journal; return the exit code."""
-    store = SweepStore.open_to_run(args.sweep)
-    if args.dry_run:
-        snapshot = look(store)
-        _show({**snapshot.ended, **reasons(snapshot.view)}, (), as_json=args.json)
-        return 0
-    result = reconcile(store)
-    view = store.replay()
-    outcomes = {attempt_id: view.attempt(attempt_id).outcome for attempt_id in (*result.ended, *result.explained)}
-    _show(outcomes, result.voided, as_json=args.json)
-    note_unknown(result.unknown)
+    session = Session.open_to_run(args.sweep)
+    session = session.rehearsal() if args.dry_run else session
+    result = reconcile(session)
+    attempt_ids = (*result.ended, *result.explained)
+    _show({a: session.view.attempt(a).outcome for a in attempt_ids}, result.voided, as_json=args.json)
+    if not args.dry_run:
+        note_unknown(result.unknown)
     return 0
 
 

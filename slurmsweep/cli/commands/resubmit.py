@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 
-from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.errors import UsageError
-from slurmsweep.state.lifecycle import TrialState
 
 HELP = "run again exactly what is not finished: crashed, failed, killed, preempted"
 
@@ -55,32 +55,41 @@ def _add_policy(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run again what did not finish, each trial with what it lacked; return the exit code."""
-    from slurmsweep.cli.handing import StartOptions  # both load submitit
-    from slurmsweep.cli.resubmitting import resubmit
+    from slurmsweep.api.sweep import Sweep
+    from slurmsweep.cli import launching
+    from slurmsweep.cli.events import EventPrinter
 
-    if {TrialState.FINISHED, TrialState.RUNNING, TrialState.PENDING} & set(args.state):
+    policy = _policy(args)
+    wish, sizing = launching.wish_of(args)
+    supervisor = launching.supervisor_of(
+        args, wish, {name: getattr(args, name) for name in ("max_attempts", "time_factor", "mem_factor")}
+    )
+    with closing(EventPrinter(args.sweep)) as events:
+        sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=not args.dry_run)
+        result = sweep.resubmit(
+            policy, wish, wait=args.wait, sizing=sizing, supervisor=supervisor, dry_run=args.dry_run
+        )
+    if not args.dry_run:
+        return launching.finish(sweep, result, events, waited=result.waited, as_json=args.json)
+    if not result.plan.retry.groups:
+        note("nothing to run again")
+    if args.json:
+        print_json(result.plan.to_json())
+    return 0
+
+
+def _policy(args: argparse.Namespace) -> RetryPolicy:
+    """Return which trials run again, and with what. Raises UsageError."""
+    if not all(state.can_retry() for state in args.state):
         raise UsageError(
             "--state: resubmit is for trials that ended and did not finish: crashed, failed, killed, preempted"
         )
-    resources = {"time_factor": args.time_factor, "mem_factor": args.mem_factor}
-    policy = RetryPolicy(
+    return RetryPolicy(
         states=frozenset(args.state),
         causes=frozenset(args.cause),
         trials=None if args.trials is None else frozenset(args.trials),
         max_attempts=args.max_attempts,
         force=args.force,
-        **resources,
+        time_factor=args.time_factor,
+        mem_factor=args.mem_factor,
     )
-    settings = options.supervisor_settings(
-        args.mend_every, args.mend_sbatch, max_attempts=args.max_attempts, **resources
-    )
-    start = StartOptions(
-        backend=args.backend,
-        jobs=SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width),
-        supervisor=settings if args.mend else None,
-        side_by_side=args.jobs,
-        function=args.function,
-        wait=args.wait,
-        as_json=args.json,
-    )
-    return resubmit(args.sweep, policy, start, dry_run=args.dry_run)

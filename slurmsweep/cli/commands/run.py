@@ -1,11 +1,18 @@
-"""The ``run`` command."""
+"""The ``run`` command: create a sweep, or go on with one, run it and show what came out."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.cli import options
+from slurmsweep.cli import launching, options
+from slurmsweep.cli.events import EventPrinter
+
+if TYPE_CHECKING:
+    from slurmsweep.api.sweep import Sweep
+    from slurmsweep.backends.base import SubmitOptions
 
 HELP = "create a sweep, run it and follow it; with a sweep's id, go on with it"
 
@@ -17,27 +24,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
     )
-    options.add(parser, "--json")
+    options.add(parser, "--dry-run", "--json")
     options.add_mend(parser)
     options.add_slurm(parser)
     options.add(parser, "--canaries")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Create a sweep, or go on with one, run it and show the results; return the exit code."""
-    from slurmsweep.cli.handing import StartOptions  # both load submitit
-    from slurmsweep.cli.starting import run_sweep
+    """Create a sweep, or open it, and start what is open; return the exit code."""
+    wish, sizing = launching.wish_of(args, args.canaries)
+    supervisor = launching.supervisor_of(args, wish)
+    with closing(EventPrinter()) as events:
+        sweep = _sweep(args, wish, events)
+        events.sweep = sweep.id
+        result = sweep.run(
+            wish, count=args.count, wait=args.wait, sizing=sizing, supervisor=supervisor, dry_run=args.dry_run
+        )
+    if args.dry_run:
+        return launching.show_plan(sweep, result, as_json=args.json)
+    return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json)
 
-    settings = options.supervisor_settings(args.mend_every, args.mend_sbatch)
-    start = StartOptions(
-        backend=args.backend,
-        jobs=SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width),
-        supervisor=settings if args.mend else None,
-        count=args.count,
-        side_by_side=args.jobs,
-        canaries=args.canaries,
-        function=args.function,
-        wait=args.wait,
-        as_json=args.json,
-    )
-    return run_sweep(args.file, start, strict=args.strict)
+
+def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) -> Sweep:
+    """Return the sweep that is named, or a new one of the sweep file, which is checked before anything is written."""
+    from slurmsweep.api.sweep import Sweep
+
+    if not _is_file(args.file):
+        return Sweep(args.file, backend=args.backend, function=args.function, tell=events)
+    from slurmsweep.cli.sweeps import read_draft
+
+    draft = read_draft(args.file, args.function, strict=args.strict)
+    planned = Sweep.planned(draft, backend=args.backend, tell=events)
+    if args.dry_run:
+        return planned
+    planned.check(wish, wait=args.wait, supervise=args.mend)
+    return Sweep.create(draft, backend=args.backend, tell=events)
+
+
+def _is_file(text: str) -> bool:
+    """Return whether the argument names a sweep file, and not a sweep."""
+    return os.path.isfile(text) or text.endswith((".yaml", ".yml", ".json"))

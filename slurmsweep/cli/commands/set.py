@@ -8,8 +8,8 @@ from dataclasses import asdict
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.change_jobs import change_waiting
+from slurmsweep.control.session import Session
 from slurmsweep.errors import SchedulerError
-from slurmsweep.state.store import SweepStore
 
 HELP = "change what waits in Slurm: width, time, partition, nice and so on"
 
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Change what waits in Slurm; return the exit code, 4 where Slurm refused all of it."""
-    store = SweepStore.open_to_run(args.sweep)
-    arrays = change_waiting(store, dict(args.resources + args.sbatch), args.width, running=args.running)
+    session = Session.open_to_run(args.sweep)
+    arrays = change_waiting(session, dict(args.resources + args.sbatch), args.width, running=args.running)
     if args.json:
         print_json([asdict(array) for array in arrays])
     elif not arrays:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import print_json, print_text
 from slurmsweep.cli.sweeps import note_stray_output, summarize
+from slurmsweep.control.session import Session
 from slurmsweep.report import tables
 from slurmsweep.report.summary import status_document
-from slurmsweep.state.store import SweepStore
-from slurmsweep.supervisor.status import attendance
+from slurmsweep.supervisor.status import supervisor_status
 
 if TYPE_CHECKING:
     from slurmsweep.supervisor.status import SupervisorStatus
@@ -33,16 +34,16 @@ def run(args: argparse.Namespace) -> int:
         from slurmsweep.cli import hosted  # loads submitit
 
         return hosted.status(parse(args.sweep, os.environ, args.entity, args.project), as_json=args.json)
-    store = SweepStore.open(args.sweep)
-    summary, snapshot = summarize(store)
-    supervisor = attendance(store)
+    session = Session.open(args.sweep)
+    summary, snapshot = summarize(session)
+    supervisor = supervisor_status(session)
     if args.json:
-        print_json(status_document(summary, snapshot.jobs) | {"mending": supervisor._asdict() if supervisor else None})
+        print_json(status_document(summary, snapshot.jobs) | {"mending": asdict(supervisor) if supervisor else None})
         return 0
     print_text(tables.status_text(summary, snapshot.jobs))
     if supervisor:
         print_text(f"  mending {_supervisor_text(supervisor, args.sweep)}")
-    note_stray_output(store, snapshot.view)
+    note_stray_output(session)
     return 0
 
 

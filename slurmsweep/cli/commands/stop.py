@@ -7,7 +7,7 @@ import argparse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import print_order
 from slurmsweep.control import orders
-from slurmsweep.state.store import SweepStore
+from slurmsweep.control.session import Session
 
 HELP = "start no new trials: running ones finish, waiting jobs are cancelled"
 
@@ -19,6 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Stop a sweep; return the exit code."""
-    ordered = orders.stop(SweepStore.open_to_run(args.sweep))
+    ordered = orders.stop(Session.open_to_run(args.sweep))
     print_order(args.sweep, ordered, "waiting part cancelled", as_json=args.json)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import closing
 
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
@@ -25,29 +26,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Submit agents to Slurm; return the exit code."""
-    jobs = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width)
+    """Submit agents of a sweep, ours or one that W&B hosts; return the exit code."""
     if is_meant(args.sweep, args.entity, args.project):
-        from slurmsweep.cli import hosted  # loads submitit, as the others below
+        from slurmsweep.cli import hosted  # loads submitit
 
         options.refuse_function(args.function)
-        sweep = parse(args.sweep, os.environ, args.entity, args.project)
+        jobs = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width)
         refused = {"--wait": args.wait, "--mend": args.mend, "--canaries": args.canaries}
+        sweep = parse(args.sweep, os.environ, args.entity, args.project)
         return hosted.submit(sweep, args.count, jobs, refused, dry_run=args.dry_run, as_json=args.json)
-    from slurmsweep.cli import starting
-    from slurmsweep.cli.handing import StartOptions
+    return _submit(args)
 
+
+def _submit(args: argparse.Namespace) -> int:
+    from slurmsweep.api.sweep import Sweep
+    from slurmsweep.cli import launching
+    from slurmsweep.cli.events import EventPrinter
+
+    wish, sizing = launching.wish_of(args, args.canaries)
+    supervisor = launching.supervisor_of(args, wish)
+    with closing(EventPrinter(args.sweep)) as events:
+        sweep = Sweep(args.sweep, backend="slurm", function=args.function, tell=events, keep=not args.dry_run)
+        result = sweep.submit(
+            wish, count=args.count, wait=args.wait, sizing=sizing, supervisor=supervisor, dry_run=args.dry_run
+        )
     if args.dry_run:
-        return starting.show_script(args.sweep, args.count, jobs, args.function, as_json=args.json)
-    settings = options.supervisor_settings(args.mend_every, args.mend_sbatch)
-    start = StartOptions(
-        backend="slurm",
-        jobs=jobs,
-        supervisor=settings if args.mend else None,
-        count=args.count,
-        canaries=args.canaries,
-        function=args.function,
-        wait=args.wait,
-        as_json=args.json,
-    )
-    return starting.submit(args.sweep, start)
+        return launching.show_plan(sweep, result, as_json=args.json)
+    return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json)

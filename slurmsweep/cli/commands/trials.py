@@ -8,8 +8,8 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.live_metrics import with_metric_so_far
+from slurmsweep.control.session import Session
 from slurmsweep.report.tables import trials_table
-from slurmsweep.state.store import SweepStore
 
 HELP = "list the trials of a sweep"
 
@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List trials, one row each; return the exit code."""
-    store = SweepStore.open(args.sweep)
-    summary, _ = summarize(store)
+    session = Session.open(args.sweep)
+    store, (summary, _) = session.store, summarize(session)
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
     rows = with_metric_so_far(store, summary, summary.trials(limit, set(args.state)))
     if args.json:
