@@ -137,6 +137,7 @@ class Sweep:
         sizing: Learn | None = None,
         supervisor: SupervisorSettings | None = None,
         dry_run: bool = False,
+        **options: str,
     ) -> LaunchResult:
         """Start all trials that are open, and those again that were cut off; lift a pause or an end.
 
@@ -147,6 +148,7 @@ class Sweep:
             sizing: learn time and memory from a few trials that go first.
             supervisor: run again and submit later what is left (``--mend``).
             dry_run: only decide.
+            options: of the jobs, in the place of ``wish``: ``time="30"``, ``mem="4G"``, ``cpus_per_task="4"``.
 
         Raises:
             UsageError: an option is wrong, or the backend cannot do what was asked for.
@@ -154,7 +156,7 @@ class Sweep:
             StateError: the sweep's files could not be locked, read or written.
         """
         retry = RetryPolicy(states=CUT_OFF, plain=True)
-        policy = Policy(wish or SubmitOptions(), count, retry=retry, sizing=sizing, reopen=True)
+        policy = Policy(_wish(wish, options), count, retry=retry, sizing=sizing, reopen=True)
         return self._launch(policy, "run", wait=wait, supervisor=supervisor, dry_run=dry_run)
 
     def submit(
@@ -166,6 +168,7 @@ class Sweep:
         sizing: Learn | None = None,
         supervisor: SupervisorSettings | None = None,
         dry_run: bool = False,
+        **options: str,
     ) -> LaunchResult:
         """Submit jobs for trials that are open; nothing runs again. Args and errors as :meth:`run`.
 
@@ -175,7 +178,7 @@ class Sweep:
         word = self.session.refresh().word
         if word is not None and not dry_run:
             raise UsageError(f"sweep {self.id} is {word}: `slurmsweep resume {self.id}` takes it up again")
-        policy = Policy(wish or SubmitOptions(), count, sizing=sizing)
+        policy = Policy(_wish(wish, options), count, sizing=sizing)
         return self._launch(policy, "submit", wait=wait, supervisor=supervisor, dry_run=dry_run)
 
     def resubmit(
@@ -187,6 +190,7 @@ class Sweep:
         sizing: Learn | None = None,
         supervisor: SupervisorSettings | None = None,
         dry_run: bool = False,
+        **options: str,
     ) -> LaunchResult:
         """Run again what ended and did not finish, each with what it lacked; and what is open, unless some were chosen.
 
@@ -202,7 +206,7 @@ class Sweep:
         """
         retry = retry or RetryPolicy()
         all_open = not (retry.is_selective or self.session.is_endless or sizing)
-        policy = Policy(wish or SubmitOptions(), all_open=all_open, retry=retry, sizing=sizing, reopen=True)
+        policy = Policy(_wish(wish, options), all_open=all_open, retry=retry, sizing=sizing, reopen=True)
         waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
         return self._launch(policy, "resubmit", wait=waits, supervisor=supervisor, dry_run=dry_run)
 
@@ -328,6 +332,13 @@ class Sweep:
             jobs, trials = sorted(session.view.job_ids()), plan.wave.live
         if jobs:
             wait_for_jobs(session, jobs, trials, before, self.tell)
+
+
+def _wish(wish: SubmitOptions | None, options: dict[str, str]) -> SubmitOptions:
+    """Return what jobs ask for, with options that were given by name, which win."""
+    wish = wish or SubmitOptions()
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    return replace(wish, options={**(wish.options or {}), **named}) if named else wish
 
 
 def _goal(policy: Policy, plan: Plan, situation: Situation) -> int | None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from slurmsweep.cli.events import EventPrinter
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
-    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.sizing.usage import Ledger
+    from slurmsweep.sizing.walltime import Bounds, Learn
     from slurmsweep.state.supervisor_files import SupervisorSettings
 
 #: Rows of the table that a run ends with.
@@ -117,7 +118,6 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
 
 def _note_efficiency(session: Session, snapshot: Snapshot) -> None:
     """Print one line about a run on Slurm that has ended, from what agents recorded: accounting would lag."""
-    from slurmsweep.cli.commands.efficiency import efficiency_document
     from slurmsweep.report.efficiency import one_line
     from slurmsweep.sizing.usage import Ledger
     from slurmsweep.sizing.walltime import Bounds
@@ -126,6 +126,23 @@ def _note_efficiency(session: Session, snapshot: Snapshot) -> None:
     line = one_line(efficiency_document(session, ledger, Bounds(None, None, None, None, warning=60)))
     if line:
         note(f"{line}: `slurmsweep efficiency {session.store.manifest.sweep_id}`")
+
+
+def efficiency_document(session: Session, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:
+    """Return the document of ``efficiency --json``, without accounting's answer and single attempts."""
+    from slurmsweep import search
+    from slurmsweep.sizing.efficiency import measure
+
+    manifest = session.store.manifest
+    config, sweep_id = manifest.config, manifest.sweep_id
+    found = measure(ledger.all(), lambda number: search.parameters(config, number, sweep_id), bounds)
+    resources = {"time": found.time, "cpu": found.cpu, "memory": found.memory}
+    return {
+        "id": sweep_id,
+        **found._asdict(),
+        **{name: {**resource._asdict(), "share": resource.share} for name, resource in resources.items()},
+        "advice": [advice._asdict() for advice in found.advice],
+    }
 
 
 def show_plan(sweep: Sweep, result: LaunchResult, *, as_json: bool) -> int:

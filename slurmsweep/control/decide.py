@@ -171,7 +171,10 @@ def decide(situation: Situation, policy: Policy) -> Plan:
         remark = f"no more jobs for {total} trials: the last {newest} arrays ended without claiming one; {_OUTPUT}"
         return replace(plan, batches=tuple(own), remarks=(remark,))
     if policy.sizing and total and not _sizes_retries(policy):
-        return _in_waves(situation, policy, policy.sizing, plan, own, shared, total)
+        plan = replace(plan, batches=tuple(own))
+        return _in_waves(
+            situation, replace(policy, count=total if situation.trials is None else policy.count), plan, shared
+        )
     common = [JobBatch(policy.wish, total, again=tuple(shared))] if total else []
     batches = (*own, *common)
     others = 0 if policy.all_open or policy.count is not None else situation.open or 0
@@ -260,21 +263,12 @@ def _trials_wanted(situation: Situation, policy: Policy, shared: int) -> int:
     return min(wanted, situation.open + shared)  # an agent beyond these would only start to say that nothing is left
 
 
-def _in_waves(
-    situation: Situation,
-    policy: Policy,
-    sizing: Learn,
-    plan: Plan,
-    batches: list[JobBatch],
-    shared: Sequence[AttemptId],
-    total: int,
-) -> Plan:
-    """Let a few trials go first, or the rest with what these showed; they come after ``batches``."""
-    from slurmsweep.sizing.walltime import Step, next_wave
+def _in_waves(situation: Situation, policy: Policy, plan: Plan, shared: Sequence[AttemptId]) -> Plan:
+    """Let a few trials go first, or the rest with what these showed; they come after the batches of ``plan``."""
+    from slurmsweep.sizing.walltime import Learn, Step, next_wave
 
-    count = total if situation.trials is None else policy.count
-    wave = next_wave(_sizing_input(situation, shared, count), sizing)
-    again, trials = set(shared), sum(len(group.attempt_ids) for group in wave.groups)
+    wave = next_wave(_sizing_input(situation, shared, policy.count), policy.sizing or Learn())
+    again, trials, batches = set(shared), sum(len(group.attempt_ids) for group in wave.groups), list(plan.batches)
     for group in wave.groups:
         size = len(group.attempt_ids)
         wish = with_resources(policy.wish, group.minutes, group.mib, (), share=size / trials)

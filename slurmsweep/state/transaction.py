@@ -140,6 +140,33 @@ class Transaction:
         self.head = self.head._replace(exhausted=max(self.head.exhausted, offset))
         self._queue("exhausted")
 
+    def submit(  # noqa: PLR0913, PLR0917 - the fields of one record
+        self,
+        name: str,
+        tasks: int,
+        job: str | None,
+        asked: Mapping[str, str | bool] | None = None,
+        template: str | None = None,
+        wishes: Mapping[str, str | bool] | None = None,
+        agents: int = 1,
+        resumes: SweepState | None = None,
+        cluster: str = "",
+    ) -> None:
+        """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
+
+        The first of its records says what is asked for (:class:`~slurmsweep.state.replay.Submission`): who submits its
+        trials again has to know; and how many agents each of its elements runs side by side. Options that would make
+        the record too long are left out. ``resumes`` is what the sweep was before it ran again for this array.
+        """
+        said: dict[str, Any] = {}
+        if asked is not None:
+            said = {"asked": _short(asked), "template": template, "wishes": _short(wishes or {})}
+        if agents != 1:
+            said["agents"] = agents
+        said |= {"resumes": resumes.value} if resumes else {}
+        said |= {"cluster": cluster} if cluster else {}
+        self._queue("submit", name=name, tasks=tasks, job=job, **said)
+
     def announce(self, document: SubmissionDocument, resumes: SweepState | None) -> None:
         """An array is about to be asked for; ``resumes`` is what the sweep was before it ran again for this array."""
         said: dict[str, Any] = {

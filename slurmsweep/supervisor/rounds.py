@@ -1,7 +1,7 @@
 """Rounds of a sweep with a supervisor: record ends, run again what deserves it, submit what waits; no daemon.
 
-A round is what ``slurmsweep mend`` does: run by a tiny supervisor job that waits in the scheduler (:mod:`.wakeup_jobs`),
-or by a person. A round that is killed is followed by another one; two at once cost jobs that find nothing to do, and no
+A round is what ``slurmsweep mend`` does: run by a tiny job that waits in the scheduler (:mod:`.wakeup_jobs`), or by a
+person. A round that is killed is followed by another one; two at once cost jobs that find nothing to do, and no
 trial. What a round does is the same observe, decide and apply as any command's, under the supervisor's policy.
 """
 
@@ -145,7 +145,7 @@ def _patiently(action: Callable[[], None], this: Round, sleep: Callable[[float],
     for delay in _AGAIN:
         try:
             action()
-        except (SchedulerUnavailableError, SubmissionUnknownError) as error:
+        except (SchedulerUnavailableError, SubmissionUnknownError) as error:  # noqa: PERF203 - five tries
             this.said.append(f"{error}; trying again in {delay} s")
             sleep(delay)
         else:

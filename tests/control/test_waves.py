@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
+from slurmsweep.control.waves import _open, _with, _worth_looking_at
 
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.slurm.queue import JobRef
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look
-from slurmsweep.control.waves import _open, _with, _worth_looking_at
 from slurmsweep.sizing.walltime import Group
 from slurmsweep.state.assignment import slots_of
 from slurmsweep.state.lifecycle import TrialState
@@ -56,7 +57,7 @@ def test_retries_come_first_and_claimed_trials_not_at_all(make_store):
     store = make_store(5)
     claims = [store.claim(ME) for _ in range(3)]
     store.finish(claims[1], Outcome(TrialState.CRASHED, "timeout", ended=1.0))
-    give_back(store, lambda trial: True, why="test")
+    give_back(Session(store), lambda trial: True, why="test")
 
     assert open_slots(store) == [AttemptId(1, 2), AttemptId(3, 1), AttemptId(4, 1)]
 
@@ -78,7 +79,7 @@ def test_what_ended_is_looked_at_evenly(make_store):
         state = TrialState.FINISHED if number % 2 else TrialState.FAILED
         store.finish(store.claim(ME), Outcome(state, ended=1.0))
 
-    snapshot = look(store)
+    snapshot = look(Session(store))
 
     assert _worth_looking_at(snapshot.view, snapshot) == list(range(20))
 

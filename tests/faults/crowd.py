@@ -14,6 +14,7 @@ from faults.promise import FINISHED
 
 from slurmsweep.agents.identity import this_process
 from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import Claim, SweepStore
@@ -79,8 +80,8 @@ def work(store, said: str) -> None:
 
 def mend(store) -> None:
     while not is_done(store):
-        reconcile(store, sleep=lambda seconds: None)
-        give_back(store, lambda trial: True, why="chaos")
+        reconcile(Session(store), sleep=lambda seconds: None)
+        give_back(Session(store), lambda trial: True, why="chaos")
         time.sleep(0.2)
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.session import Session
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import TrialState
@@ -26,7 +27,7 @@ def store(make_store):
         Outcome(TrialState.FAILED, "exit 3", exit_code=3, ended=1040.0),
     ]
     _run(store, ends)
-    give_back(store, lambda trial: trial.number in (2, 3), why="test")
+    give_back(Session(store), lambda trial: trial.number in (2, 3), why="test")
     _run(
         store,
         [

@@ -90,8 +90,8 @@ def test_an_assigned_retry_is_not_offered_to_others_before_nothing_else_is_left(
     for pid in (10, 11):
         store.finish(store.claim(JOB._replace(task=pid)), MISSED)
     with store.transaction() as transaction:
-        transaction.retry([AttemptId(0, 2)], {0: TrialState.CRASHED}, "test", assigned=True)
-        transaction.retry([AttemptId(1, 2)], {1: TrialState.CRASHED}, "test")
+        transaction.retry([AttemptId(0, 2)], "test", before={0: TrialState.CRASHED}, assigned=True)
+        transaction.retry([AttemptId(1, 2)], "test", before={1: TrialState.CRASHED})
 
     taken = [store.claim(JOB._replace(task=task)).attempt_id for task in (20, 21, 22)]
 

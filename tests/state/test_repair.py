@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files as durable
 from slurmsweep.state.check import check
@@ -30,12 +31,12 @@ def eventful(make_store):
     store = make_store(6)
     for outcome in (FINISHED, FAILED):
         store.finish(store.claim(OWNER), outcome)
-    give_back(store, lambda trial: True, why="test")
+    give_back(Session(store), lambda trial: True, why="test")
     for outcome in (FINISHED, FAILED):
         store.finish(store.claim(OWNER), outcome)
     store.claim(OWNER)
     durable.ensure_folders(store.layout.attempt((4, 1)))
-    reconcile(store, sleep=lambda seconds: None)
+    reconcile(Session(store), sleep=lambda seconds: None)
     return store
 
 

@@ -78,7 +78,7 @@ _TABLE = {
 
 WORDS = tuple(_TABLE)
 
-#: Slurm's TIMEOUT of a job that had time left is CUT_SHORT: its end was moved. A preempted job's grace is such a new end
+#: Slurm's TIMEOUT of a job that had time left is CUT_SHORT: its end was moved. A preempted job's grace is such an end
 #: (22.05 forgets why where the controller restarts meanwhile), and so is the end of a reservation. More time would not
 #: help. Seconds of its limit that such a job must have had left: Slurm rounds a limit that was moved up to the minute.
 _NOT_THE_LIMIT = 90.0

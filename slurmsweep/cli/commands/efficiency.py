@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 from contextlib import suppress
 from itertools import islice
-from typing import Any
 
-from slurmsweep import search
 from slurmsweep.backends.base import Ability, SubmitOptions
 from slurmsweep.cli import options
+from slurmsweep.cli.launching import efficiency_document
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.observe import bounds_of
 from slurmsweep.control.session import Session
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.report.efficiency import attempts_table, efficiency_text
-from slurmsweep.sizing.efficiency import measure
 from slurmsweep.sizing.usage import Ledger
 from slurmsweep.sizing.walltime import Bounds
 
@@ -55,20 +53,6 @@ def run(args: argparse.Namespace) -> int:
     if args.trials and len(rows) < document["attempts"]:
         note(f"the first {len(rows)} of {document['attempts']} attempts; --limit shows more")
     return 0
-
-
-def efficiency_document(session: Session, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:
-    """Return the document of ``efficiency --json``, without accounting's answer and single attempts."""
-    manifest = session.store.manifest
-    config, sweep_id = manifest.config, manifest.sweep_id
-    found = measure(ledger.all(), lambda number: search.parameters(config, number, sweep_id), bounds)
-    resources = {"time": found.time, "cpu": found.cpu, "memory": found.memory}
-    return {
-        "id": sweep_id,
-        **found._asdict(),
-        **{name: {**resource._asdict(), "share": resource.share} for name, resource in resources.items()},
-        "advice": [advice._asdict() for advice in found.advice],
-    }
 
 
 def _bounds(session: Session) -> Bounds:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from submitting import send, submit
 
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.slurm import limits
 from slurmsweep.backends.slurm.fit_limits import Submitted
 from slurmsweep.backends.slurm.limits import Room, parse_room
 from slurmsweep.backends.slurm.refusals import explain
-from slurmsweep.control import submit as submitting
-from slurmsweep.control.submit import JobBatch, recover_submissions, send, submit
+from slurmsweep.control.batch import JobBatch
+from slurmsweep.control.reconcile import recover_submissions
+from slurmsweep.control.session import Session
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 from slurmsweep.state.tail import AttemptId
 
@@ -88,7 +90,7 @@ def slurm_with(monkeypatch):
         def asked_for_limits() -> None:
             fake.questions += 1
 
-        monkeypatch.setattr(submitting.executor, "submit", fake.submit)
+        monkeypatch.setattr(executor, "submit", fake.submit)
         monkeypatch.setattr(limits, "max_array_size", lambda: 40)
         monkeypatch.setattr(limits, "room", lambda options: asked_for_limits() or known or Room())
         monkeypatch.setattr(limits, "free_in_cluster", lambda: free)
@@ -218,7 +220,7 @@ def test_a_submission_that_slurm_does_not_know_at_two_looks_was_never_taken(make
 
     monkeypatch.setattr(submitting.queue, "find_by_name", find)
 
-    recover_submissions(store, sleep=looks.append)
+    recover_submissions(Session(store), sleep=looks.append)
 
     assert {s.name[-1]: s.job for s in store.replay().submissions.values()} == {"1": "", "2": "77"}
     assert looks == [
@@ -228,7 +230,7 @@ def test_a_submission_that_slurm_does_not_know_at_two_looks_was_never_taken(make
         "slurmsweep-abcd1234-1",
         "slurmsweep-abcd1234-2",
     ]
-    recover_submissions(store, sleep=looks.append)
+    recover_submissions(Session(store), sleep=looks.append)
     assert len(looks) == 5
 
 

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.session import Session
 from slurmsweep.state import files as durable
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.manifest import Manifest
@@ -77,7 +78,7 @@ def happen(store: SweepStore) -> None:
     with store.transaction() as transaction:
         transaction.void(AttemptId(5, 1), None)
     store.adopt({10: Outcome(TrialState.FINISHED, exit_code=0, metric=0.125, origin="prior000/3")}, LOCAL)
-    give_back(store, lambda trial: trial.number == 1, why="resubmit")
+    give_back(Session(store), lambda trial: trial.number == 1, why="resubmit")
     store.finish(
         store.claim(LOCAL), Outcome(TrialState.CRASHED, "oom", exit_code=137, by="reconcile", ended=1764000013.0)
     )
