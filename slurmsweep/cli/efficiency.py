@@ -7,7 +7,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
-from slurmsweep.backends.slurm import queue
+from slurmsweep.backends.slurm import commands
 from slurmsweep.cli.reading import note, open_view, print_json
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
@@ -72,7 +72,7 @@ def _bounds(store: SweepStore) -> Bounds:
     from slurmsweep.control.waves import bounds_of
     from slurmsweep.sizing.walltime import Bounds
 
-    if queue.available():
+    if commands.available():
         with suppress(SchedulerUnavailableError):
             return bounds_of(store, SubmitOptions())
     return Bounds(None, None, None, None, warning=60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.backends.slurm.fit_limits import SubmitResult
+from slurmsweep.backends.base import SubmitResult
 from slurmsweep.backends.slurm.resources import merge
 from slurmsweep.cli.reading import note
 from slurmsweep.control import start
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from slurmsweep.backends.base import SubmitOptions
-    from slurmsweep.backends.slurm.fit_limits import Submitted
+    from slurmsweep.backends.base import SubmitOptions, Submitted
     from slurmsweep.cli.learning import WaveResult
     from slurmsweep.control.submit import JobBatch
     from slurmsweep.sizing.walltime import Learn

@@ -14,8 +14,7 @@ from slurmsweep.sizing.walltime import Step, next_wave
 from slurmsweep.state.view_cache import Follower
 
 if TYPE_CHECKING:
-    from slurmsweep.backends.base import SubmitOptions
-    from slurmsweep.backends.slurm.fit_limits import Submitted
+    from slurmsweep.backends.base import SubmitOptions, Submitted
     from slurmsweep.cli.handing import Handing
     from slurmsweep.sizing.walltime import Group, Learn, Wave
     from slurmsweep.state.replay import SweepView

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
@@ -29,8 +30,7 @@ from slurmsweep.sweepfile.secrets import without_secrets
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.backends.base import SubmitOptions
-    from slurmsweep.backends.slurm.executor import ArrayRequest
+    from slurmsweep.backends.base import JobRequest, SubmitOptions
     from slurmsweep.control.create import Draft
 
 #: Trials in a plan for people, and in a JSON document, where nobody said how many.
@@ -57,7 +57,7 @@ def plan(args: argparse.Namespace) -> int:
         "expected_run_count": total,
         "workdir": draft.workdir,
         "trials": _planned(draft, min(n for n in (limit, total, args.count) if n is not None)),
-        "sbatch": executor.render(request._replace(tasks=expected.arrays[0])),
+        "sbatch": executor.render(replace(request, tasks=expected.arrays[0])),
         "forecast": expected.to_json(),
         "warnings": [str(warning) for warning in draft.warnings],
     }
@@ -71,7 +71,7 @@ def plan(args: argparse.Namespace) -> int:
     return int(used is not None and used.state != TrialState.FINISHED)
 
 
-def _ask(request: ArrayRequest) -> SlurmsWord:
+def _ask(request: JobRequest) -> SlurmsWord:
     """What Slurm says; nothing where it does not answer: a plan is of use all the same."""
     try:
         return ask_slurm(request)
@@ -95,7 +95,7 @@ def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
     return {"number": number, "params": params, "argv": argv}
 
 
-def _planned_request(draft: Draft, trials: int, wishes: SubmitOptions) -> ArrayRequest:
+def _planned_request(draft: Draft, trials: int, wishes: SubmitOptions) -> JobRequest:
     layout = Layout(sweep_folder(root_folder(), _NO_ID))
     store = SweepStore(layout, creating.manifest_of(draft, _NO_ID))
     return array_request(store, trials, wishes)

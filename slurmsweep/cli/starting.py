@@ -6,9 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.base import SubmitOptions, SubmitResult
 from slurmsweep.backends.slurm import executor
-from slurmsweep.backends.slurm.fit_limits import SubmitResult
 from slurmsweep.cli.arguments.common import RESOURCES
 from slurmsweep.cli.handing import (
     Handing,

@@ -11,7 +11,7 @@ from slurmsweep.backends.slurm.cluster import is_elsewhere, site_name
 from slurmsweep.control.snapshot import running_attempts
 
 if TYPE_CHECKING:
-    from slurmsweep.backends.slurm.queue import JobRef, JobStatus
+    from slurmsweep.backends.base import JobRef, JobStatus
     from slurmsweep.state.replay import SweepView
 
 

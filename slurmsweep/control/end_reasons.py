@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import JobRef
 from slurmsweep.backends.slurm import queue
 from slurmsweep.backends.slurm.cluster import is_elsewhere
 from slurmsweep.backends.slurm.jobstates import CUT_SHORT
-from slurmsweep.backends.slurm.queue import JobRef
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from slurmsweep.backends.slurm.queue import Answer, JobStatus
+    from slurmsweep.backends.base import Answer, JobStatus
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Attempt

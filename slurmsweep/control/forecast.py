@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.slurm import executor, limits, queue
-from slurmsweep.backends.slurm.resources import cpu_count, minutes
+from slurmsweep.backends.slurm import commands, executor, limits
+from slurmsweep.backends.slurm.resources import DEFAULT_TIME, cpu_count, minutes
 from slurmsweep.state.paths import TRIALS_PER_SHARD
 
 if TYPE_CHECKING:
-    from slurmsweep.backends.slurm.executor import ArrayRequest
+    from slurmsweep.backends.base import JobRequest
 
 #: Files and folders of a finished trial: two folders, owner, log, outcome, history (tests hold the number). An offline
 #: run of the real wandb adds about 15.
@@ -67,19 +67,19 @@ class SlurmsWord:
     refusal: str | None = None
 
 
-def ask_slurm(request: ArrayRequest) -> SlurmsWord:
+def ask_slurm(request: JobRequest) -> SlurmsWord:
     """Two questions, where there is a Slurm; submits nothing.
 
     Raises:
         SchedulerUnavailableError: the controller does not answer.
     """
-    if not queue.available():
+    if not commands.available():
         return SlurmsWord()
     start, refusal = executor.earliest_start(request)
     return SlurmsWord(limits.max_array_size(), start, refusal)
 
 
-def forecast(request: ArrayRequest, word: SlurmsWord, trials: int | None = None) -> Forecast:
+def forecast(request: JobRequest, word: SlurmsWord, trials: int | None = None) -> Forecast:
     """Arithmetic over what is asked for and what Slurm said; ``trials`` where they are not as many as the jobs."""
     trials = request.tasks if trials is None else trials
     return Forecast(
@@ -93,8 +93,8 @@ def forecast(request: ArrayRequest, word: SlurmsWord, trials: int | None = None)
     )
 
 
-def _core_hours(request: ArrayRequest) -> float | None:
-    limit = minutes(str(request.options.get("time", executor.DEFAULT_TIME)))
+def _core_hours(request: JobRequest) -> float | None:
+    limit = minutes(str(request.options.get("time", DEFAULT_TIME)))
     if limit is None:
         return None
     return round(request.tasks * (cpu_count(request.options) or 1) * limit / 60, 3)

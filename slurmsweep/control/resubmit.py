@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import JobRef
 from slurmsweep.backends.slurm import accounting, partitions
-from slurmsweep.backends.slurm.queue import JobRef
 from slurmsweep.backends.slurm.resources import normal_name
 from slurmsweep.control.failure_signature import complaint, last_words
 from slurmsweep.control.reconcile import give_back, may_run_again

@@ -12,9 +12,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agents.identity import lives_here
+from slurmsweep.backends.base import Answer, JobRef
 from slurmsweep.backends.slurm import queue
 from slurmsweep.backends.slurm.cluster import is_elsewhere, site_name
-from slurmsweep.backends.slurm.queue import Answer, JobRef
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.tail import AttemptId
@@ -22,7 +22,7 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from slurmsweep.backends.slurm.queue import JobStatus
+    from slurmsweep.backends.base import JobStatus
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore

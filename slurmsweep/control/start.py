@@ -7,7 +7,7 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm import queue
+from slurmsweep.backends.slurm import commands, queue
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Backend(str, Enum):
 def choose_backend(wish: str) -> Backend:
     """``auto`` is Slurm where ``sbatch`` is found. Raises SchedulerUnavailableError for ``slurm`` without one."""
     if wish == "auto":
-        return Backend.SLURM if queue.available() else Backend.LOCAL
-    if wish == "slurm" and not queue.available():
+        return Backend.SLURM if commands.available() else Backend.LOCAL
+    if wish == "slurm" and not commands.available():
         raise SchedulerUnavailableError(
             "there is no sbatch on this machine: use --backend local, or log in to the cluster"
         )

@@ -6,13 +6,14 @@ import os
 import secrets
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from slurmsweep.backends.base import JobRequest, JobSource, SubmitResult, Submitted
 from slurmsweep.backends.slurm import executor, limits, queue
 from slurmsweep.backends.slurm.cluster import is_elsewhere, site_name
-from slurmsweep.backends.slurm.executor import ArrayRequest
-from slurmsweep.backends.slurm.fit_limits import SubmitResult, Submitted, hand_over
-from slurmsweep.backends.slurm.resources import merge
+from slurmsweep.backends.slurm.fit_limits import hand_over
+from slurmsweep.backends.slurm.resources import DEFAULT_TIME, merge
 from slurmsweep.backends.slurm.template import Template, load_template, normal_template_name
 from slurmsweep.errors import (
     JobLimitError,
@@ -145,7 +146,7 @@ def send(store: SweepStore, errand: JobBatch, *, takes_up: bool = False) -> Subm
 
 def _in_trials(handed: SubmitResult, count: int) -> SubmitResult:
     """What was kept back, counted in trials and not in jobs."""
-    return handed._replace(kept_back=max(0, count - handed.trials) if handed.kept_back else 0)
+    return replace(handed, kept_back=max(0, count - handed.trials) if handed.kept_back else 0)
 
 
 def array_request(
@@ -154,22 +155,21 @@ def array_request(
     wishes: SubmitOptions,
     template: Template | None = None,
     attempt_ids: tuple[AttemptId, ...] = (),
-) -> ArrayRequest:
+) -> JobRequest:
     """What would be handed to Slurm for that many trials. Raises UsageError."""
     template = template or load_template(wishes.template)
     agents = agents_of(template)
-    return ArrayRequest(
+    return JobRequest(
         name=f"slurmsweep-{store.manifest.sweep_id}-{secrets.token_hex(4)}",
         tasks=-(-trials // (agents or 1)),
+        trials=trials,
+        agents=agents,
         width=wishes.width,
         options=job_options(wishes, store.manifest.config, template),
+        template=normal_template_name(wishes.template),
         body=template.body,
-        sweep_dir=store.layout.folder,
-        jobs_dir=store.layout.jobs,
-        workdir=store.manifest.workdir,
+        source=JobSource.of(store),
         attempt_ids=attempt_ids,
-        agents=agents,
-        trials=trials if agents else None,
     )
 
 
@@ -250,7 +250,7 @@ def _submit_array(store: SweepStore, errand: JobBatch, template: Template, *, ta
     return Submitted(job, request.tasks, errand.trials, request.agents or 1)
 
 
-def _announce(transaction: Transaction, view: SweepView | None, request: ArrayRequest, errand: JobBatch) -> None:
+def _announce(transaction: Transaction, view: SweepView | None, request: JobRequest, errand: JobBatch) -> None:
     resumes = view.word if view else None
     if resumes:
         transaction.order(SweepState.RUNNING)
@@ -258,8 +258,8 @@ def _announce(transaction: Transaction, view: SweepView | None, request: ArrayRe
         request.name,
         request.tasks,
         None,
-        {"time": executor.DEFAULT_TIME, **request.options},
-        normal_template_name(errand.wishes.template),
+        {"time": DEFAULT_TIME, **request.options},
+        request.template,
         errand.wishes.options,
         request.agents or 1,
         resumes,
@@ -270,7 +270,7 @@ def _announce(transaction: Transaction, view: SweepView | None, request: ArrayRe
         transaction.retry(list(errand.again), before, _AGAIN, array=request.name)
 
 
-def _record_job(store: SweepStore, request: ArrayRequest, errand: JobBatch, job: str) -> None:
+def _record_job(store: SweepStore, request: JobRequest, errand: JobBatch, job: str) -> None:
     """Slurm took the array. Trials that were given back for it, and for no certain element, anybody may take now."""
     with store.transaction() as transaction:
         transaction.submit(request.name, request.tasks, job)

@@ -12,8 +12,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
-from slurmsweep.backends.slurm import accounting, executor, partitions
-from slurmsweep.backends.slurm.resources import asked
+from slurmsweep.backends.slurm import accounting, partitions
+from slurmsweep.backends.slurm.resources import DEFAULT_TIME, asked, warning_seconds
 from slurmsweep.control.start import agents_wanted
 from slurmsweep.control.submit import JobBatch, job_options, may_be_given_back, send
 from slurmsweep.sizing.usage import Ledger
@@ -25,9 +25,7 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from slurmsweep.backends.base import SubmitOptions
-    from slurmsweep.backends.slurm.fit_limits import Submitted
-    from slurmsweep.backends.slurm.queue import JobRef
+    from slurmsweep.backends.base import JobRef, SubmitOptions, Submitted
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.sizing.walltime import Group, Wave
     from slurmsweep.state.replay import SweepView
@@ -168,8 +166,8 @@ def bounds_of(store: SweepStore, wishes: SubmitOptions, survey: partitions.Surve
     """
     options = job_options(wishes, store.manifest.config)
     partition = (survey or partitions.survey()).most(_text(options, "partition"))
-    each = asked({"time": executor.DEFAULT_TIME, **options})
-    warning = executor.warning_seconds(options)
+    each = asked({"time": DEFAULT_TIME, **options})
+    warning = warning_seconds(options)
     return Bounds(each.time, each.mem, partition.minutes, partition.mebibytes or None, warning)
 
 

@@ -6,15 +6,15 @@ from collections import Counter, defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.backends.slurm.queue import JobRef
-from slurmsweep.backends.slurm.resources import Asked, asked
+from slurmsweep.backends.base import Asked, JobRef
+from slurmsweep.backends.slurm.resources import asked
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from slurmsweep.backends.slurm.accounting import Account
+    from slurmsweep.backends.base import Account
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Attempt, JobSpan, Trial

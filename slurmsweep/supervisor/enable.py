@@ -7,8 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.backends.slurm.fit_limits import SubmitResult
+from slurmsweep.backends.base import SubmitOptions, SubmitResult
 from slurmsweep.control.array_tasks import live_elements
 from slurmsweep.control.reconcile import give_back
 from slurmsweep.control.retry_policy import RetryPolicy
@@ -22,7 +21,7 @@ from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from slurmsweep.backends.slurm.fit_limits import Submitted
+    from slurmsweep.backends.base import Submitted
     from slurmsweep.control.submit import JobBatch
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore

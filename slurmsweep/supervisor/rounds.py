@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here, this_process
+from slurmsweep.backends.base import JobRef, SubmitResult
 from slurmsweep.backends.slurm import queue
-from slurmsweep.backends.slurm.fit_limits import SubmitResult
 from slurmsweep.backends.slurm.held import failed_launches
 from slurmsweep.backends.slurm.job_restarts import count_incarnations
-from slurmsweep.backends.slurm.queue import JobRef
 from slurmsweep.control.array_tasks import live_elements
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.resubmit import errands_of, plan_resubmission
@@ -42,7 +41,7 @@ from slurmsweep.supervisor.enable import SOON, alarms_of, rules_of, wishes_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from slurmsweep.backends.slurm.fit_limits import Submitted
+    from slurmsweep.backends.base import Submitted
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore

@@ -11,10 +11,10 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import WakeupJob, When
 from slurmsweep.backends.slurm import changes, queue
 from slurmsweep.backends.slurm import wakeup as alarms
 from slurmsweep.backends.slurm.resources import merge
-from slurmsweep.backends.slurm.wakeup import WakeupJob, When
 from slurmsweep.errors import SubmissionRefusedError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class WakeupJobs:
             return  # but for the seconds since
         waiting = [alarm for alarm in others if alarm.name == name]
         queue.cancel([alarm.job for alarm in waiting[1:]])
-        words = [f"Dependency={when.dependency}", f"StartTime={when.begin}"]
+        words = alarms.changes_of(when)
         self._found[:] = [alarm for alarm in self._found if alarm not in waiting[1:]]
         if not (waiting and changes.change_job(waiting[0].job, words)):
             job = alarms.submit(name, self._body(), self._options(), when)

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from slurmsweep.backends.slurm.executor import ArrayRequest
+from slurmsweep.backends.base import JobRequest, JobSource
 from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.control.forecast import SlurmsWord, forecast
 
 
-def request(tasks, **options) -> ArrayRequest:
+def request(tasks, **options) -> JobRequest:
     named = {name.replace("_", "-"): value for name, value in options.items()}
-    return ArrayRequest("x", tasks, None, named, "slurmsweep", "/s", "/s/jobs", "/")
+    return JobRequest("x", tasks, tasks, None, None, named, "array", "slurmsweep", JobSource("x", "/s", "/s/jobs", "/"))
 
 
 @pytest.mark.parametrize(

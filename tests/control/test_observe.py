@@ -7,8 +7,9 @@ import os
 import pytest
 
 from slurmsweep.agents.identity import this_process
+from slurmsweep.backends.base import Answer, JobRef
 from slurmsweep.backends.slurm import cluster, queue
-from slurmsweep.backends.slurm.queue import Answer, JobRef, parse_sacct, parse_squeue
+from slurmsweep.backends.slurm.queue import parse_sacct, parse_squeue
 from slurmsweep.control import reconcile as reconciling
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.snapshot import judge, look

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from slurmsweep.backends.base import Answer
 from slurmsweep.backends.slurm import queue
-from slurmsweep.backends.slurm.queue import Answer, parse_sacct, parse_squeue
+from slurmsweep.backends.slurm.queue import parse_sacct, parse_squeue
 from slurmsweep.control.end_reasons import reasons
 from slurmsweep.control.failure_signature import complaint
 from slurmsweep.control.retry_policy import EndedTrial, Node, ResourceOverride, RetryPolicy, avoid, decide, with_learnt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurmsweep.backends.slurm.queue import Answer
+from slurmsweep.backends.base import Answer
 from slurmsweep.control import start
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome

@@ -6,8 +6,7 @@ from itertools import islice
 
 import pytest
 
-from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.backends.slurm.queue import JobRef
+from slurmsweep.backends.base import JobRef, SubmitOptions
 from slurmsweep.control.reconcile import give_back
 from slurmsweep.control.snapshot import look
 from slurmsweep.control.waves import _open, _with, _worth_looking_at

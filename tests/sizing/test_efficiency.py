@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from slurmsweep.backends.slurm.accounting import Account
-from slurmsweep.backends.slurm.queue import JobRef
-from slurmsweep.backends.slurm.resources import Asked, asked
+from slurmsweep.backends.base import Account, Asked, JobRef
+from slurmsweep.backends.slurm.resources import asked
 from slurmsweep.cli.efficiency import _document
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.sizing.efficiency import Advice, measure

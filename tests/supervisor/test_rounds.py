@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitOptions, WakeupJob, When
 from slurmsweep.backends.slurm import limits, partitions, queue
-from slurmsweep.backends.slurm.job_restarts import JobRestarts, parse_incarnations
+from slurmsweep.backends.slurm.job_restarts import parse_incarnations
 from slurmsweep.backends.slurm.limits import Room
-from slurmsweep.backends.slurm.queue import Answer, JobRef, JobStatus
-from slurmsweep.backends.slurm.wakeup import WakeupJob, When
 from slurmsweep.control import array_tasks as elements
 from slurmsweep.control import snapshot
 from slurmsweep.control import submit as submitting

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm.commands import call, first_line, installed
-from slurmsweep.backends.slurm.queue import JobRef
+from slurmsweep.backends.base import Account, JobRef
+from slurmsweep.backends.slurm.commands import sacct
 from slurmsweep.backends.slurm.resources import mebibytes
 
 if TYPE_CHECKING:
@@ -18,37 +18,15 @@ _FIELDS = "JobID,State,TimelimitRaw,ReqMem,AllocCPUS,ElapsedRaw,MaxRSS,TotalCPU"
 _CPU_TIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
 
-class Account(NamedTuple):
-    """One job as it is accounted for.
-
-    Attributes:
-        minutes: time limit; None for none.
-        mem: MiB it asked for, in all; None where that is all of a node.
-        cpus: it was given.
-        elapsed: seconds it ran.
-        max_rss: MiB of its largest step, sampled (short peaks may be missed); None where nothing was sampled.
-        cpu_seconds: user and system time.
-    """
-
-    minutes: float | None
-    mem: float | None
-    cpus: int
-    elapsed: float
-    max_rss: float | None
-    cpu_seconds: float | None
-
-
 def accounts(jobs: Collection[str]) -> tuple[dict[JobRef, Account], str]:
-    """What sacct knows of arrays or plain jobs by id, and what became of it: ``used``, ``off``, or its own words.
+    """Return what accounting knows of arrays or plain jobs by id, and what became of the question.
 
-    Accounting that is off or does not answer is an answer: nothing is known from it.
+    Accounting that is off or does not answer is an answer: nothing is known from it. Never raises.
     """
-    if not jobs or not installed("sacct"):
-        return {}, "off" if jobs else "not needed"
-    done = call("sacct", "-n", "-P", "--units=M", "-j", ",".join(sorted(jobs)), "-o", _FIELDS)
-    if done.returncode == 0:
-        return parse_accounts(done.stdout), "used"
-    return {}, "off" if "disabled" in done.stderr else first_line(done.stderr) or f"exit code {done.returncode}"
+    if not jobs:
+        return {}, "not needed"
+    text, accounting = sacct("--units=M", "-j", ",".join(sorted(jobs)), "-o", _FIELDS)
+    return parse_accounts(text), accounting
 
 
 def parse_accounts(text: str) -> dict[JobRef, Account]:

@@ -56,6 +56,23 @@ def answer(*argv: str) -> str:
     return done.stdout
 
 
+def sacct(*options: str) -> tuple[str, str]:
+    """Ask Slurm's accounting; return what it says, and what became of the question.
+
+    That is ``used``; ``off`` where there is no accounting; else the words with which it failed, and then nothing
+    follows from its silence. Never raises.
+    """
+    if not installed("sacct"):
+        return "", "off"
+    try:
+        done = call("sacct", "-n", "-P", *options)
+    except SchedulerUnavailableError as error:
+        return "", str(error)
+    if done.returncode == 0:
+        return done.stdout, "used"
+    return "", "off" if "disabled" in done.stderr else first_line(done.stderr) or f"exit code {done.returncode}"
+
+
 def as_outside_of_jobs(*variables: str) -> list[str]:
     """What stands before sbatch: without ``variables``, and without what a surrounding job has set.
 

@@ -10,68 +10,33 @@ import os
 import re
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
 from slurmsweep.backends.slurm import commands
 from slurmsweep.backends.slurm.refusals import explain
+from slurmsweep.backends.slurm.resources import DEFAULT_TIME, WARNING_SIGNAL, warning_seconds
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state import assignment
 from slurmsweep.state import files as durable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from slurmsweep.state.tail import AttemptId
-
-#: Minutes, where neither command line nor sweep file nor template say.
-DEFAULT_TIME = "60"
-
-#: Seconds before the time limit at which Slurm tells the agent (``B:``: and nobody else). It comes up to 30 s early.
-_WARNING = "B:USR1@60"
+    from slurmsweep.backends.base import JobRequest
 
 
-class ArrayRequest(NamedTuple):
-    """One array to submit.
-
-    Attributes:
-        name: job name, ``[A-Za-z0-9._-]{1,64}``, unique to this submission.
-        tasks: number of elements, 1 or more.
-        width: elements at a time; None for no limit of ours.
-        options: sbatch options by long name; flags are True.
-        body: of the template: shell text that ends by running the agent.
-        sweep_dir: what the body finds as ``$1``.
-        jobs_dir: where script and output go.
-        workdir: the job's current folder.
-        attempt_ids: what each element runs; empty where an element takes the next trial there is.
-        agents: that an element runs side by side; None where the template knows nothing of that.
-        trials: that all elements together run, where those run several.
-    """
-
-    name: str
-    tasks: int
-    width: int | None
-    options: Mapping[str, str | bool]
-    body: str
-    sweep_dir: str
-    jobs_dir: str
-    workdir: str
-    attempt_ids: tuple[AttemptId, ...] = ()
-    agents: int | None = None
-    trials: int | None = None
-
-
-def render(request: ArrayRequest) -> str:
+def render(request: JobRequest) -> str:
     """The batch script as it would be submitted. Needs no Slurm."""
     return _make_sbatch_string(
-        command=_command(request), folder=request.jobs_dir, use_srun=False, **_parameters(request)
+        command=_command(request), folder=request.source.jobs_dir, use_srun=False, **_parameters(request)
     )
 
 
-def submit(request: ArrayRequest) -> str:
+def submit(request: JobRequest) -> str:
     """Submit the array by one sbatch call; its id.
 
     Raises:
@@ -86,7 +51,7 @@ def submit(request: ArrayRequest) -> str:
         )
     executor = _ArrayExecutor(request)
     try:
-        with durable.writing(request.jobs_dir):
+        with durable.writing(request.source.jobs_dir):
             job = executor._submit_command(_command(request))  # noqa: SLF001 - see the module's docstring
     except (FailedJobError, FailedSubmissionError) as error:
         raise explain(str(error)) from error
@@ -95,13 +60,13 @@ def submit(request: ArrayRequest) -> str:
     return str(job.job_id)
 
 
-def earliest_start(request: ArrayRequest) -> tuple[str | None, str | None]:
+def earliest_start(request: JobRequest) -> tuple[str | None, str | None]:
     """When such a job would start now, and what Slurm has against it, by ``sbatch --test-only``: nothing is submitted.
 
     Raises:
         SchedulerUnavailableError: the controller did not answer.
     """
-    done = commands.call("sbatch", "--test-only", text=render(request._replace(tasks=1, width=None)))
+    done = commands.call("sbatch", "--test-only", text=render(replace(request, tasks=1, width=None)))
     # sbatch: Job 320 to start at 2026-11-23T19:40:12 using 1 processors on nodes n1 in partition main
     start = re.search(r"to start at (\S+)", done.stderr)
     if start:
@@ -115,8 +80,8 @@ def earliest_start(request: ArrayRequest) -> tuple[str | None, str | None]:
 class _ArrayExecutor(SlurmExecutor):
     """submitit's executor with our script: the header is its own, the body is the template's."""
 
-    def __init__(self, request: ArrayRequest) -> None:
-        super().__init__(folder=request.jobs_dir)
+    def __init__(self, request: JobRequest) -> None:
+        super().__init__(folder=request.source.jobs_dir)
         self._request = request
         self._hidden: Path | None = None
 
@@ -143,15 +108,15 @@ class _ArrayExecutor(SlurmExecutor):
             self._hidden.unlink(missing_ok=True)
 
 
-def _parameters(request: ArrayRequest) -> dict[str, Any]:
+def _parameters(request: JobRequest) -> dict[str, Any]:
     """Submitit's own parameters where it has them; everything else as additional ones, which it writes as they are."""
     width = min(request.width or request.tasks, request.tasks)
     forced = {
         "array": f"0-{request.tasks - 1}" + (f"%{width}" if request.width else ""),
-        "output": os.path.join(_escaped(request.jobs_dir), "%A_%a.out"),
-        "chdir": request.workdir,
+        "output": os.path.join(_escaped(request.source.jobs_dir), "%A_%a.out"),
+        "chdir": request.source.workdir,
     }
-    defaults = {"time": DEFAULT_TIME, "signal": _WARNING, "nodes": "1"}
+    defaults = {"time": DEFAULT_TIME, "signal": WARNING_SIGNAL, "nodes": "1"}
     return {
         "job_name": request.name,
         "stderr_to_stdout": True,
@@ -165,17 +130,11 @@ def _escaped(folder: str) -> str:
     return folder.replace("%", "%%")
 
 
-def warning_seconds(options: Mapping[str, str | bool]) -> int:
-    """How long before the time limit the agent is told; 0 where the options' ``signal`` does not say."""
-    text = str(options.get("signal", _WARNING)).partition("@")[2]
-    return int(text) if text.isdecimal() else 0
-
-
-def _command(request: ArrayRequest) -> str:
+def _command(request: JobRequest) -> str:
     """The script's body: what the agent needs to know, then the template's own text."""
     warning = warning_seconds(request.options)
     lines = [
-        f"set -- {shlex.quote(request.sweep_dir)}",
+        f"set -- {shlex.quote(request.source.argument)}",
         f"export SLURMSWEEP_PYTHON={shlex.quote(sys.executable)}",
         *([f"export SLURMSWEEP_WARNING_SECONDS={warning}"] if warning else []),
         *([f"export {assignment.VARIABLE}={assignment.to_text(request.attempt_ids)}"] if request.attempt_ids else []),
@@ -186,7 +145,7 @@ def _command(request: ArrayRequest) -> str:
     return "\n".join(lines)
 
 
-def _seats(request: ArrayRequest) -> list[str]:
+def _seats(request: JobRequest) -> list[str]:
     """What agents side by side need to know."""
     if request.agents is None:
         return []

@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import SubmitResult
 from slurmsweep.backends.slurm import limits
 from slurmsweep.errors import JobLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-
-class Submitted(NamedTuple):
-    """One array that Slurm took.
-
-    Attributes:
-        job: its id.
-        tasks: number of elements.
-        trials: that they run in all; fewer than there is room for, where the last of several packed jobs is not full.
-        agents: of each element: so many trials it runs side by side.
-    """
-
-    job: str
-    tasks: int
-    trials: int
-    agents: int = 1
-
-
-class SubmitResult(NamedTuple):
-    """What Slurm took, and what it could not take now.
-
-    Nothing more is kept of what waits: it is the trials that nobody has claimed and no job is there for, so the next
-    submission finds them.
-
-    Attributes:
-        arrays: what it took.
-        kept_back: trials that a limit left no room for.
-        why: the limit, in words; empty where nothing was kept back.
-    """
-
-    arrays: tuple[Submitted, ...]
-    kept_back: int = 0
-    why: str = ""
-
-    @property
-    def trials(self) -> int:
-        """That the jobs which Slurm took run at most."""
-        return sum(array.trials for array in self.arrays)
+    from slurmsweep.backends.base import Submitted
 
 
 def hand_over(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slurmsweep.backends.slurm.queue import JobRef, JobStatus
+    from slurmsweep.backends.base import JobRef, JobStatus
 
 #: A node could not start the job (its prolog failed, a leftover of an earlier start was in the way).
 _FAILED_LAUNCH = "launch failed requeued held"

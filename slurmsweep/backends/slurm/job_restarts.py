@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm.commands import call, first_line, installed
+from slurmsweep.backends.base import JobRestarts
+from slurmsweep.backends.slurm.commands import sacct
 from slurmsweep.backends.slurm.jobstates import base_word, meaning
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-@dataclass(frozen=True)
-class JobRestarts:
-    """What accounting says of a sweep's jobs.
-
-    Attributes:
-        ends: incarnations that did not complete, by Slurm's last word: those that were put back, too.
-        accounting: ``used``, ``off``, or the words it failed with.
-    """
-
-    ends: dict[str, int] = field(default_factory=dict)
-    accounting: str = "off"
-
-
 def count_incarnations(jobs: Collection[str]) -> JobRestarts:
-    """One sacct call about arrays or plain jobs by id. Accounting that is off or silent is an answer."""
-    if not jobs or not installed("sacct"):
+    """Return how starts of arrays or plain jobs ended that did not complete, by one sacct call. Never raises."""
+    if not jobs:
         return JobRestarts()
-    done = call("sacct", "-X", "-D", "-n", "-P", "-j", ",".join(sorted(jobs)), "-o", "JobID,State")
-    if done.returncode == 0:
-        return JobRestarts(parse_incarnations(done.stdout), "used")
-    return JobRestarts(accounting="off" if "disabled" in done.stderr else first_line(done.stderr) or "silent")
+    text, accounting = sacct("-X", "-D", "-j", ",".join(sorted(jobs)), "-o", "JobID,State")
+    return JobRestarts(parse_incarnations(text), accounting)
 
 
 def parse_incarnations(text: str) -> dict[str, int]:

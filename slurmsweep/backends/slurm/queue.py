@@ -6,32 +6,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import Answer, JobRef, JobStatus
 from slurmsweep.backends.slurm.cluster import site_name
-from slurmsweep.backends.slurm.commands import answer, available, call, first_line, installed
+from slurmsweep.backends.slurm.commands import answer, call, first_line, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
 from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.errors import SchedulerUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from slurmsweep.state.lifecycle import TrialState
-
-__all__ = [
-    "Answer",
-    "JobRef",
-    "JobStatus",
-    "ask",
-    "available",
-    "cancel",
-    "find_by_name",
-    "hold",
-    "parse_sacct",
-    "parse_squeue",
-    "release",
-]
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 #: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has.
 _SQUEUE_FORMAT = (
@@ -45,69 +30,6 @@ _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "s
 
 #: Job ids in one call: command lines have an end.
 _IDS_PER_CALL = 1000
-
-
-class JobRef(NamedTuple):
-    """One job: an element of an array by the array's id and its index, or a plain job (index None)."""
-
-    job: str
-    task: int | None = None
-
-    def __str__(self) -> str:
-        """``123_4`` or ``123``, as Slurm writes it."""
-        return self.job if self.task is None else f"{self.job}_{self.task}"
-
-
-class JobStatus(NamedTuple):
-    """What Slurm says of one job.
-
-    Attributes:
-        word: Slurm's, without what it adds (``CANCELLED`` of ``CANCELLED by 1000``).
-        alive: it runs, waits, or is being ended.
-        waits: it has not started, or was put back to start again.
-        state: of its trial once it is over; None while it is alive.
-        cause: beside the state.
-        exit_code: of the batch script; None while it is alive.
-        node: where it runs or ran; empty before.
-        source: squeue or sacct.
-        reason: why it waits, in Slurm's words; squeue alone tells.
-    """
-
-    word: str
-    alive: bool
-    state: TrialState | None
-    cause: str
-    exit_code: int | None
-    node: str
-    source: str
-    waits: bool = False
-    reason: str = ""
-
-
-class Answer(NamedTuple):
-    """What Slurm says of some jobs.
-
-    Attributes:
-        tasks: one report a job; those nobody knows any more are absent.
-        accounting: what became of sacct: ``used``, ``not needed``, ``off``, or the words it failed with.
-        cluster: whose answer it is, by Slurm's name of itself; empty where it is not known, or does not matter.
-    """
-
-    tasks: Mapping[JobRef, JobStatus]
-    accounting: str
-    cluster: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether accounting should have been able to tell, and did not: nothing follows from its silence."""
-        return self.accounting not in ("used", "not needed", "off")
-
-    def lags(self, ref: JobRef) -> bool:
-        """Whether accounting knows the array of an element, and not yet its elements: then its silence says nothing.
-
-        For some seconds one of them stands there as a job of its own, under the array's id.
-        """
-        return ref.task is not None and ref not in self.tasks and JobRef(ref.job) in self.tasks
 
 
 def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
@@ -129,7 +51,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
     forgotten = sorted({ref.job for ref in over if ref not in live})
     if not forgotten:
         return Answer(live, "not needed", cluster)
-    text, accounting = _sacct(forgotten)
+    text, accounting = sacct("-X", "-j", ",".join(forgotten), "-o", _SACCT_FIELDS)
     return Answer({**dict(parse_sacct(text)), **live}, accounting, cluster)
 
 
@@ -141,9 +63,9 @@ def find_by_name(name: str) -> list[str]:
     """
     text = answer("squeue", "-h", "-a", "-t", "all", f"--name={name}", "-O", "ArrayJobID:|,Name:200")
     found = {line.split("|")[0].strip() for line in text.splitlines() if "|" in line}
-    if not found and installed("sacct"):
-        done = call("sacct", "-X", "-n", "-P", "-S", "now-7days", f"--name={name}", "-o", "JobID")
-        found = {line.split("_")[0].strip() for line in done.stdout.splitlines() if line.strip()}
+    if not found:
+        text, _ = sacct("-X", "-S", "now-7days", f"--name={name}", "-o", "JobID")
+        found = {line.split("_")[0].strip() for line in text.splitlines() if line.strip()}
     return sorted(found)
 
 
@@ -202,18 +124,6 @@ def _squeue(ids: Sequence[str]) -> str:
             raise SchedulerUnavailableError(f"squeue: {first_line(done.stderr) or f'exit code {done.returncode}'}")
         text.append(done.stdout)
     return "".join(text)
-
-
-def _sacct(ids: Sequence[str]) -> tuple[str, str]:
-    """What sacct says, and what became of it. Accounting that is off or down is an answer: nothing is known from it."""
-    if not installed("sacct"):
-        return "", "off"
-    done = call("sacct", "-X", "-n", "-P", "-j", ",".join(ids), "-o", _SACCT_FIELDS)
-    if done.returncode == 0:
-        return done.stdout, "used"
-    if "disabled" in done.stderr:
-        return "", "off"
-    return "", first_line(done.stderr) or f"exit code {done.returncode}"
 
 
 def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:

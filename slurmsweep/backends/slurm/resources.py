@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.base import Asked
 from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.secrets import is_secret
 
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Value = str | bool
+
+#: Minutes, where neither command line nor sweep file nor template give a time.
+DEFAULT_TIME = "60"
+
+#: How Slurm warns the agent where nothing else is given: 60 s before the time limit, up to 30 s early. ``B:`` means
+#: that the batch script alone is told.
+WARNING_SIGNAL = "B:USR1@60"
 
 #: Long options of sbatch (22.05 to 25.05) that say what a job needs. What slurmsweep itself decides is in OURS.
 _WORDS = """
@@ -109,25 +117,17 @@ def mebibytes(text: str) -> float | None:
     return float(found[1]) * 1024.0 ** (_UNITS.index((found[2] or "M").upper()) - 1)
 
 
-class Asked(NamedTuple):
-    """What one job asks for.
-
-    Attributes:
-        time: minutes; None without a limit, or where nobody said.
-        mem: MiB, in all; None for the cluster's default, or all of a node.
-        cpus: in all; None where nobody said.
-    """
-
-    time: float | None = None
-    mem: float | None = None
-    cpus: int | None = None
-
-
 def asked(options: Mapping[str, Any]) -> Asked:
     """What merged options ask for, as far as they say it: memory for a GPU, and whole nodes, are not worked out."""
     cpus = cpu_count(options)
     limit = options.get("time")
     return Asked(minutes(str(limit)) if limit else None, _memory(options, cpus or 1), cpus)
+
+
+def warning_seconds(options: Mapping[str, Any]) -> int:
+    """Return how long before the time limit the agent is told; 0 where the options' ``signal`` does not say."""
+    text = str(options.get("signal", WARNING_SIGNAL)).partition("@")[2]
+    return int(text) if text.isdecimal() else 0
 
 
 def cpu_count(options: Mapping[str, Any]) -> int | None:

@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from slurmsweep.backends.slurm.resources import OURS, normal_name
+from slurmsweep.backends.slurm.resources import OURS, WARNING_SIGNAL, normal_name
 from slurmsweep.errors import UsageError
 
 #: In a checkout beside the package; in an installed wheel inside it.
@@ -29,10 +29,6 @@ _SWEEP = re.compile(r"\$\{?[1@*]")
 #: Commands that only look at the sweep, and commands that only speak of the agent.
 _LOOKS = ("if [", "[ ", "[[", "test ")
 _SPEAKS = ("echo ", "printf ")
-
-
-#: With which signal slurmsweep submits where the template says nothing (:mod:`slurmsweep.backends.slurm.executor`).
-_SIGNAL = "B:USR1@60"
 
 
 class Template(NamedTuple):
@@ -85,7 +81,7 @@ def load_template(name_or_path: str) -> Template:
     header = [line for line in lines if line.startswith("#SBATCH")]
     body = "\n".join(line for line in lines[1:] if not line.startswith("#SBATCH")).strip("\n")
     options = _options(path, header)
-    _check_agent(path, _commands(lines), str(options.get("signal", _SIGNAL)))
+    _check_agent(path, _commands(lines), str(options.get("signal", WARNING_SIGNAL)))
     packed = _AGENTS.search(body)
     return Template(name_or_path, str(path), options, body, text, int(packed[1]) if packed else None)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import WakeupJob
+from slurmsweep.backends.slurm.changes import change_job
 from slurmsweep.backends.slurm.commands import answer, as_outside_of_jobs, available, call
 from slurmsweep.backends.slurm.jobstates import meaning
 from slurmsweep.backends.slurm.refusals import explain
@@ -14,44 +15,7 @@ from slurmsweep.state import assignment
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-
-@dataclass(frozen=True)
-class When:
-    """When a job may start: both conditions hold.
-
-    Attributes:
-        ended: arrays or jobs of which one must have ended, however (``afterany`` joined by ``?``: 22.05 and later take
-            it on pending jobs too); none for no such condition.
-        seconds: from now.
-    """
-
-    ended: tuple[str, ...] = ()
-    seconds: int = 0
-
-    @property
-    def dependency(self) -> str:
-        """As sbatch and scontrol take it."""
-        return "?".join(f"afterany:{job}" for job in self.ended)
-
-    @property
-    def begin(self) -> str:
-        """As sbatch and scontrol take it."""
-        return f"now+{self.seconds}" if self.seconds else "now"
-
-
-@dataclass(frozen=True)
-class WakeupJob:
-    """A live job that was found by its name.
-
-    Attributes:
-        job: its id.
-        name: by which it was found.
-        waits: it has not started.
-    """
-
-    job: str
-    name: str
-    waits: bool
+    from slurmsweep.backends.base import When
 
 
 def submit(name: str, body: str, options: Mapping[str, str | bool], when: When) -> str:
@@ -65,13 +29,32 @@ def submit(name: str, body: str, options: Mapping[str, str | bool], when: When) 
     if not available():
         raise SchedulerUnavailableError("there is no sbatch on this machine")
     words = [f"--{key}" if value is True else f"--{key}={value}" for key, value in options.items()]
-    words += [f"--job-name={name}", f"--begin={when.begin}"]
-    words += [f"--dependency={when.dependency}"] if when.ended else []
+    words += [f"--job-name={name}", f"--begin={_begin(when)}"]
+    words += [f"--dependency={_dependency(when)}"] if when.ended else []
     command = [*as_outside_of_jobs(assignment.VARIABLE), "sbatch", "--parsable", *words]
     done = call(*command, text=f"#!/bin/bash\n{body}\n")
     if done.returncode != 0:
         raise explain(done.stderr)
     return done.stdout.strip().partition(";")[0]
+
+
+def move(job: str, when: When) -> bool:
+    """Change when a waiting job starts; return False where it does not wait any more, or may not be changed."""
+    return change_job(job, changes_of(when))
+
+
+def changes_of(when: When) -> list[str]:
+    """Return the changes of a waiting job that make it start at another time, as scontrol takes them."""
+    return [f"Dependency={_dependency(when)}", f"StartTime={_begin(when)}"]
+
+
+def _dependency(when: When) -> str:
+    # "?" means that one of them is enough; 22.05 and later take it for pending jobs too
+    return "?".join(f"afterany:{job}" for job in when.ended)
+
+
+def _begin(when: When) -> str:
+    return f"now+{when.seconds}" if when.seconds else "now"
 
 
 def find(names: Collection[str]) -> list[WakeupJob]:

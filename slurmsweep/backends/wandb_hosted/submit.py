@@ -6,12 +6,11 @@ import os
 import secrets
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.base import JobRef, JobRequest, JobSource
 from slurmsweep.backends.slurm import executor, limits, queue
-from slurmsweep.backends.slurm.executor import ArrayRequest
-from slurmsweep.backends.slurm.queue import JobRef
 from slurmsweep.backends.slurm.resources import merge
 from slurmsweep.backends.slurm.template import load_template
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder, HostedSubmission
@@ -71,23 +70,24 @@ def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[Host
         if submitted:
             before = f"afterany:{submitted[-1].job}"
             options["dependency"] = ",".join(str(part) for part in (options.get("dependency"), before) if part)
-        part = request._replace(name=_new_name(folder.sweep), tasks=tasks, options=options)
+        part = replace(request, name=_new_name(folder.sweep), tasks=tasks, options=options)
         submitted.append(_submit_array(folder, part))
     return submitted
 
 
-def array_request(folder: HostedFolder, tasks: int, wishes: SubmitOptions) -> ArrayRequest:
+def array_request(folder: HostedFolder, tasks: int, wishes: SubmitOptions) -> JobRequest:
     """What would be handed to Slurm: the usual template, which is given W&B's name of the sweep. Raises UsageError."""
     template = load_template(wishes.template)
-    return ArrayRequest(
+    return JobRequest(
         name=_new_name(folder.sweep),
         tasks=tasks,
+        trials=tasks,
+        agents=None,
         width=wishes.width or DEFAULT_WIDTH,
         options=merge(template.options, {}, wishes.options or {}),
+        template=wishes.template,
         body=template.body,
-        sweep_dir=str(folder.sweep),
-        jobs_dir=folder.jobs,
-        workdir=os.getcwd(),
+        source=JobSource("slurmsweep-cloud", str(folder.sweep), folder.jobs, os.getcwd()),
     )
 
 
@@ -124,7 +124,7 @@ def _new_name(sweep: HostedSweep) -> str:
     return f"slurmsweep-cloud-{sweep.sweep_id[:30]}-{secrets.token_hex(4)}"
 
 
-def _submit_array(folder: HostedFolder, request: ArrayRequest) -> HostedSubmission:
+def _submit_array(folder: HostedFolder, request: JobRequest) -> HostedSubmission:
     width = min(request.width or request.tasks, request.tasks)
     submission = HostedSubmission(request.name, str(folder.sweep), request.tasks, width, None, round(time.time(), 3))
     folder.note(submission)
