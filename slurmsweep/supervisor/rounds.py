@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents.identity import lives_here, this_process
 from slurmsweep.backends.base import JobRef, SubmitResult
 from slurmsweep.backends.slurm import queue
-from slurmsweep.backends.slurm.held import failed_launches
-from slurmsweep.backends.slurm.job_restarts import count_incarnations
+from slurmsweep.backends.slurm.job_restarts import count_restarts
 from slurmsweep.control.array_tasks import live_elements
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.resubmit import errands_of, plan_resubmission
@@ -273,7 +272,7 @@ def _open_trials(store: SweepStore, settings: SupervisorSettings, snapshot: Snap
 
 def _release_failed_launches(snapshot: Snapshot, this: Round) -> None:
     """Let start again what Slurm holds because a node could not start it: otherwise it waits for ever."""
-    failed = failed_launches(snapshot.alive)
+    failed = queue.failed_launches(snapshot.alive)
     if failed:
         queue.release([str(ref) for ref in failed])
         this.said.append(f"released after a failed launch: jobs {', '.join(map(str, failed))}")
@@ -305,7 +304,7 @@ def _arrange_the_next(
 
 def _write_report(store: SweepStore, this: Round) -> None:
     view = store.replay()
-    known = count_incarnations({s.job for s in view.submissions.values() if s.job})
+    known = count_restarts({s.job for s in view.submissions.values() if s.job})
     document = ending_document(
         SweepSummary(store.layout, store.manifest, view, {}),
         accounting=known.accounting,

@@ -13,7 +13,7 @@ import pytest
 
 from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitOptions, WakeupJob, When
 from slurmsweep.backends.slurm import limits, partitions, queue
-from slurmsweep.backends.slurm.job_restarts import parse_incarnations
+from slurmsweep.backends.slurm.job_restarts import parse_restarts
 from slurmsweep.backends.slurm.limits import Room
 from slurmsweep.control import array_tasks as elements
 from slurmsweep.control import snapshot
@@ -110,7 +110,7 @@ def slurm(monkeypatch):
     monkeypatch.setattr(alarming.alarms, "submit", played.submit_alarm)
     monkeypatch.setattr(alarming.alarms, "find", played.find)
     monkeypatch.setattr(alarming.changes, "change_job", played.change_job)
-    monkeypatch.setattr(rounds, "count_incarnations", lambda jobs: JobRestarts({"NODE_FAIL": 2}, "used"))
+    monkeypatch.setattr(rounds, "count_restarts", lambda jobs: JobRestarts({"NODE_FAIL": 2}, "used"))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     return played
 
@@ -403,7 +403,7 @@ def test_nobody_left_is_shown(slurm, make_store):
 def test_what_did_not_complete_is_counted_by_slurms_word():
     text = "19_0|NODE_FAIL\n19_0|COMPLETED\n19_1|PREEMPTED\n19_2|CANCELLED by 0\n19_3|RUNNING\n19_4|PREEMPTED\n"
 
-    assert parse_incarnations(text) == {"PREEMPTED": 2, "NODE_FAIL": 1, "CANCELLED": 1}
+    assert parse_restarts(text) == {"PREEMPTED": 2, "NODE_FAIL": 1, "CANCELLED": 1}
 
 
 def test_a_trial_is_given_up_after_some_attempts_and_the_report_says_so(slurm, make_store):

@@ -21,6 +21,14 @@ def available() -> bool:
     return installed("sbatch")
 
 
+def require_sbatch() -> None:
+    """Raise SchedulerUnavailableError unless ``sbatch`` is found on this machine."""
+    if not available():
+        raise SchedulerUnavailableError(
+            "there is no sbatch on this machine: use --backend local, or log in to the cluster"
+        )
+
+
 def installed(program: str) -> bool:
     """Whether a program is found on this machine."""
     return shutil.which(program) is not None

@@ -45,10 +45,7 @@ def submit(request: JobRequest) -> str:
         SchedulerUnavailableError: there is no Slurm here, or no controller.
         StateUnwritableError: the script could not be written; nothing was submitted.
     """
-    if not commands.available():
-        raise SchedulerUnavailableError(
-            "there is no sbatch on this machine: use --backend local, or log in to the cluster"
-        )
+    commands.require_sbatch()
     executor = _ArrayExecutor(request)
     try:
         with durable.writing(request.source.jobs_dir):

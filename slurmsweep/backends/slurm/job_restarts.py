@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-def count_incarnations(jobs: Collection[str]) -> JobRestarts:
+def count_restarts(jobs: Collection[str]) -> JobRestarts:
     """Return how starts of arrays or plain jobs ended that did not complete, by one sacct call. Never raises."""
     if not jobs:
         return JobRestarts()
     text, accounting = sacct("-X", "-D", "-j", ",".join(sorted(jobs)), "-o", "JobID,State")
-    return JobRestarts(parse_incarnations(text), accounting)
+    return JobRestarts(parse_restarts(text), accounting)
 
 
-def parse_incarnations(text: str) -> dict[str, int]:
+def parse_restarts(text: str) -> dict[str, int]:
     """Lines of ``sacct -X -D -P`` such as ``19_7|NODE_FAIL``."""
     words = [base_word(line.rpartition("|")[2]) for line in text.splitlines() if "|" in line]
     return dict(Counter(word for word in words if word != "COMPLETED" and not meaning(word).alive).most_common())

@@ -16,7 +16,7 @@ from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.errors import SchedulerUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 #: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has.
 _SQUEUE_FORMAT = (
@@ -27,6 +27,9 @@ _SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason,TimelimitRaw,ElapsedRaw,Cl
 
 #: What scontrol says of jobs that run or are over, and beside it (22.05).
 _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "slurm_suspend error")
+
+#: Why a job waits that a node could not start (its prolog failed, a leftover of an earlier start was in the way).
+_FAILED_LAUNCH = "launch failed requeued held"
 
 #: Job ids in one call: command lines have an end.
 _IDS_PER_CALL = 1000
@@ -91,6 +94,11 @@ def _scontrol(verb: str, jobs: Sequence[str]) -> None:
     said = [line for line in done.stderr.splitlines() if not any(word in line for word in _NOTHING_WAITS)]
     if done.returncode != 0 and any(line.strip() for line in said):
         raise SchedulerUnavailableError(f"scontrol {verb}: {first_line(chr(10).join(said))}")
+
+
+def failed_launches(tasks: Mapping[JobRef, JobStatus]) -> list[JobRef]:
+    """Return the jobs that Slurm holds because a node failed to start them: they wait for ever unless released."""
+    return [ref for ref, status in tasks.items() if status.waits and status.reason == _FAILED_LAUNCH]
 
 
 def cancel(targets: Sequence[str], *, only_waiting: bool = False) -> None:

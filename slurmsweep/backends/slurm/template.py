@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from slurmsweep.backends.slurm.resources import OURS, WARNING_SIGNAL, normal_name
 from slurmsweep.errors import UsageError
+from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
 
 #: In a checkout beside the package; in an installed wheel inside it.
 _PLACES = (Path(__file__).parents[3] / "job_templates", Path(__file__).parents[2] / "job_templates")
@@ -84,6 +85,22 @@ def load_template(name_or_path: str) -> Template:
     _check_agent(path, _commands(lines), str(options.get("signal", WARNING_SIGNAL)))
     packed = _AGENTS.search(body)
     return Template(name_or_path, str(path), options, body, text, int(packed[1]) if packed else None)
+
+
+def agents_of(template: Template) -> int | None:
+    """Return how many agents a job of the template runs side by side; None where the template runs one.
+
+    ``SLURMSWEEP_AGENTS`` in this process's environment counts, as the batch script will see it.
+
+    Raises:
+        UsageError: it is not a number from 1 to 5,000.
+    """
+    if template.agents is None:
+        return None
+    text = os.environ.get(AGENTS) or str(template.agents)
+    if not text.isdecimal() or not 0 < int(text) <= MAX_SLOTS:
+        raise UsageError(f"{AGENTS}={text}: write how many trials a job runs side by side, 1 to {MAX_SLOTS}")
+    return int(text)
 
 
 def normal_template_name(name_or_path: str) -> str:
