@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Account, JobRef
-from slurmsweep.backends.slurm.commands import call, first_line, installed
+from slurmsweep.backends.slurm.commands import sacct
 from slurmsweep.backends.slurm.resources import mebibytes
 
 if TYPE_CHECKING:
@@ -19,16 +19,14 @@ _CPU_TIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 
 
 def accounts(jobs: Collection[str]) -> tuple[dict[JobRef, Account], str]:
-    """What sacct knows of arrays or plain jobs by id, and what became of it: ``used``, ``off``, or its own words.
+    """Return what accounting knows of arrays or plain jobs by id, and what became of the question.
 
-    Accounting that is off or does not answer is an answer: nothing is known from it.
+    Accounting that is off or does not answer is an answer: nothing is known from it. Never raises.
     """
-    if not jobs or not installed("sacct"):
-        return {}, "off" if jobs else "not needed"
-    done = call("sacct", "-n", "-P", "--units=M", "-j", ",".join(sorted(jobs)), "-o", _FIELDS)
-    if done.returncode == 0:
-        return parse_accounts(done.stdout), "used"
-    return {}, "off" if "disabled" in done.stderr else first_line(done.stderr) or f"exit code {done.returncode}"
+    if not jobs:
+        return {}, "not needed"
+    text, accounting = sacct("--units=M", "-j", ",".join(sorted(jobs)), "-o", _FIELDS)
+    return parse_accounts(text), accounting
 
 
 def parse_accounts(text: str) -> dict[JobRef, Account]:

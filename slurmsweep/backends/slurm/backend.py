@@ -1,77 +1,76 @@
-"""Slurm behind the interface of all backends. The work is done in the other modules of this folder."""
+"""Slurm as a backend: each method asks the module that knows how.
+
+Modules that only a submission needs (submitit above all) are imported by the methods that need them, so that a command
+which only looks at jobs does not load them.
+"""
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from slurmsweep.backends.base import (
-    Ability,
-    Account,
-    Answer,
-    Asked,
-    Backend,
-    Capacity,
-    JobRequest,
-    JobRestarts,
-    StartEstimate,
-    SubmitResult,
-    Submitted,
-)
-from slurmsweep.backends.slurm import cluster, queue, resources
-from slurmsweep.errors import UsageError
-from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
+from slurmsweep.backends.base import Ability, Asked, Backend, Capacity, JobRequest, StartEstimate
+from slurmsweep.backends.slurm import cluster, commands, queue, resources
+from slurmsweep.state.assignment import MAX_SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from slurmsweep.backends.base import JobRef, JobSource, Options, SubmitOptions, WakeupJob, When
+    from slurmsweep.backends.base import (
+        Account,
+        Answer,
+        JobRef,
+        JobRestarts,
+        JobSource,
+        Options,
+        SubmitOptions,
+        SubmitResult,
+        Submitted,
+        WakeupJob,
+        When,
+    )
     from slurmsweep.backends.slurm.template import Template
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
 
-#: Seconds between two looks at the journal, and without an end before squeue is called, while a command waits.
+#: Seconds between two looks at the journal, and without an end before squeue is called, while a command waits for jobs.
 JOURNAL_PERIOD = 1.0
 SQUEUE_PERIOD = 15.0
 
 
 class SlurmBackend(Backend):
-    """Slurm as its own programs show it on this machine."""
+    """The Slurm cluster that this machine's ``sbatch`` submits to."""
 
     name: ClassVar[str] = "slurm"
     abilities: ClassVar[frozenset[Ability]] = frozenset(Ability)
 
+    # Before anything is submitted
+
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Refuse wrong options and templates; Slurm ignores nothing."""
-        template = _template(wish)
+        """Refuse wrong options, and a machine without sbatch. Slurm ignores no wish, so there are no notices."""
+        from slurmsweep.backends.slurm.template import agents_of, load_template
+
+        commands.require_sbatch()
+        template = load_template(wish.template)
         agents_of(template)
-        resources.merge(template.options, source.options if source else {}, wish.options or {})
+        _merged(template, source, wish)
         return ()
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
-        """Return the options of template, sweep file and command line together, with the default time limit."""
-        from slurmsweep.backends.slurm.template import DEFAULT_TIME
+        """Return sbatch options by long name: command line over sweep file over template, with the default time."""
+        from slurmsweep.backends.slurm.template import load_template
 
-        merged = resources.merge(_template(wish).options, source.options, wish.options or {})
-        return {"time": DEFAULT_TIME, **merged}
-
-    def long_name(self, option: str) -> str:
-        """Return the long name of an sbatch option."""
-        return resources.normal_name(option)
-
-    def normalized(self, options: Options) -> Options:
-        """Return sbatch options by their long names, checked."""
-        return resources.merge({}, {}, options)
+        return _merged(load_template(wish.template), source, wish)
 
     def request(
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
     ) -> JobRequest:
-        """Return the request of an array; a job of a template that packs agents runs several trials."""
-        from slurmsweep.backends.slurm.template import normal_template_name
+        """Return the request for an array; a packed template runs several trials in each job."""
+        from slurmsweep.backends.slurm.template import agents_of, load_template, normal_template_name
 
-        template = _template(wish)
+        template = load_template(wish.template)
         agents = agents_of(template)
         return JobRequest(
             name=f"{source.name}-{secrets.token_hex(4)}",
@@ -79,7 +78,7 @@ class SlurmBackend(Backend):
             trials=trials,
             agents=agents,
             width=wish.width,
-            options=self.options(wish, source),
+            options=_merged(template, source, wish),
             template=normal_template_name(wish.template),
             body=template.body,
             source=source,
@@ -93,157 +92,157 @@ class SlurmBackend(Backend):
         return executor.render(request)
 
     def estimate(self, request: JobRequest) -> StartEstimate:
-        """Ask two questions, where there is a Slurm: how arrays are split, and when one such job would start."""
+        """Ask ``sbatch --test-only`` about one job; without a Slurm here the request is one array, and no more is said.
+
+        Raises:
+            SchedulerUnavailableError: the controller did not answer.
+        """
+        if not commands.available():
+            return StartEstimate((request.tasks,))
         from slurmsweep.backends.slurm import executor, limits
 
-        if not queue.available():
-            return StartEstimate((request.tasks,))
         start, refusal = executor.earliest_start(request)
         return StartEstimate(tuple(limits.split(request.tasks, limits.max_array_size())), start, refusal)
+
+    # Submitting
 
     def submit(
         self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
     ) -> SubmitResult:
-        """Submit in arrays under MaxArraySize what limits leave room for."""
+        """Split a request by MaxArraySize and by the limits on a user's jobs. Args and errors as the base's."""
         from slurmsweep.backends.slurm import limits
         from slurmsweep.backends.slurm.fit_limits import hand_over
 
         agents = request.agents or 1
         largest = limits.max_array_size()
-        if request.attempt_ids:
+        if request.attempt_ids:  # they stand in the batch script, as one variable
             largest = min(largest, MAX_SLOTS // agents)
 
-        def in_trials(start: int, tasks: int) -> Submitted | None:
+        def jobs(start: int, tasks: int) -> Submitted | None:
             first = start * agents
             return part(first, min(tasks * agents, request.trials - first))
 
-        handed = hand_over(request.tasks, largest, request.options, in_trials, was_refused=was_refused)
-        kept_back = max(0, request.trials - handed.trials) if handed.kept_back else 0
-        return SubmitResult(handed.arrays, kept_back, handed.why)
+        result = hand_over(request.tasks, largest, request.options, jobs, was_refused=was_refused)
+        # counted in trials: the last of several packed jobs may not be full
+        return replace(result, kept_back=max(0, request.trials - result.trials)) if result.kept_back else result
 
     def send(self, request: JobRequest) -> str:
-        """Submit one array by one sbatch call."""
+        """Submit an array by one sbatch call; return its id. Raises as the base's."""
         from slurmsweep.backends.slurm import executor
 
         return executor.submit(request)
 
     def find(self, name: str) -> str:
-        """Look for jobs by name, in the queue and in accounting."""
+        """Return the id of the array with that name; empty where neither squeue nor sacct knows one (yet)."""
         return next(iter(queue.find_by_name(name)), "")
 
+    # Looking
+
     def cluster(self) -> str:
-        """Return ClusterName."""
+        """Return Slurm's name of itself (ClusterName)."""
         return cluster.site_name()
 
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
-        """Ask by one squeue call and at most one sacct call."""
+        """Ask about arrays or plain jobs: one squeue call, and at most one sacct call."""
         return queue.ask(jobs, wanted)
 
     def capacity(self, options: Options) -> Capacity:
-        """Ask for the partition's limits by one sinfo call."""
+        """Return what the partitions that the options name give at most, by one sinfo call."""
         from slurmsweep.backends.slurm import partitions
-        from slurmsweep.backends.slurm.template import warning_seconds
 
-        survey, partition = partitions.survey(), options.get("partition")
-        most = survey.most(partition if isinstance(partition, str) else None)
-        return Capacity(most.minutes, most.mebibytes or None, survey.nodes, warning_seconds(options))
+        survey = partitions.survey()
+        wanted = options.get("partition")
+        most = survey.most(wanted if isinstance(wanted, str) else None)
+        return Capacity(most.minutes, most.mebibytes or None, survey.nodes, resources.warning_seconds(options))
 
     def asked(self, options: Options) -> Asked:
-        """Read time, memory and CPUs from sbatch options."""
+        """Return what sbatch options ask for, as far as they say it."""
         return resources.asked(options)
 
     def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
-        """Ask by one sacct call."""
+        """Return what sacct knows of jobs, and what became of the question."""
         from slurmsweep.backends.slurm import accounting
 
         return accounting.accounts(jobs)
 
     def restarts(self, jobs: Collection[str]) -> JobRestarts:
-        """Ask by one sacct call."""
-        from slurmsweep.backends.slurm import job_restarts
+        """Return how starts of these jobs ended that did not complete, by one sacct call."""
+        from slurmsweep.backends.slurm.job_restarts import count_restarts
 
-        return job_restarts.count_incarnations(jobs)
+        return count_restarts(jobs)
 
-    def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
-        """Wait by the journal; one squeue call after 15 s in which no trial ended."""
-        ended, next_question = _ended(refresh()), time.monotonic() + SQUEUE_PERIOD
+    def wait(self, jobs: Sequence[str], trials: int, refresh: Callable[[], SweepView]) -> None:
+        """Wait for ends in the journal; ask squeue only where no trial has ended for 15 s. Args as the base's.
+
+        Ctrl-C ends the waiting, not the jobs.
+        """
+        ended = _ended(refresh())
+        target, next_question = ended + trials, time.monotonic() + SQUEUE_PERIOD
         while ended < target:
             time.sleep(JOURNAL_PERIOD)
-            before_it, ended = ended, _ended(refresh())
-            if ended != before_it:
+            before, ended = ended, _ended(refresh())
+            if ended != before:
                 next_question = time.monotonic() + SQUEUE_PERIOD
             elif time.monotonic() >= next_question:
                 next_question = time.monotonic() + SQUEUE_PERIOD
-                if not any(status.alive for status in queue.ask(jobs).tasks.values()):
+                if not any(status.alive for status in self.poll(jobs).tasks.values()):
                     break
         refresh()
 
+    # Ordering
+
     def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
-        """Cancel by one scancel call."""
+        """Cancel jobs by one scancel call."""
         queue.cancel(targets, only_waiting=only_waiting)
 
     def hold(self, jobs: Sequence[str]) -> None:
-        """Hold by one scontrol call."""
+        """Hold the elements of arrays that have not started, by one scontrol call."""
         queue.hold(jobs)
 
     def release(self, jobs: Sequence[str]) -> None:
-        """Release by one scontrol call."""
+        """Let held jobs start, by one scontrol call."""
         queue.release(jobs)
 
     def failed_launches(self, answer: Answer) -> list[JobRef]:
-        """Return jobs in Slurm's state "launch failed requeued held"."""
-        from slurmsweep.backends.slurm.held import failed_launches
-
-        return failed_launches(answer.tasks)
+        """Return the jobs that Slurm holds because a node failed to start them."""
+        return queue.failed_launches(answer.tasks)
 
     def assignments(self, options: Options, width: int | None) -> list[str]:
-        """Return scontrol's words."""
+        """Return ``TimeLimit=45`` and so on, for ``scontrol update``; ``width`` 0 is no limit."""
         from slurmsweep.backends.slurm import changes
 
-        return changes.assignments(options, width)
+        return changes.assignments(resources.merge({}, {}, options), width)
 
     def change(self, job: str, tasks: Iterable[int], words: list[str]) -> list[str]:
-        """Change by one scontrol call."""
+        """Change elements of an array by one scontrol call; return what Slurm has against it."""
         from slurmsweep.backends.slurm import changes
 
         return changes.change(job, tasks, words)
 
+    # Waking a supervisor
+
     def submit_later(self, name: str, body: str, options: Options, when: When) -> str:
-        """Submit by one sbatch call with a dependency or a begin time."""
+        """Submit a plain job with ``--begin`` and ``--dependency``; return its id."""
         from slurmsweep.backends.slurm import wakeup
 
         return wakeup.submit(name, body, options, when)
 
     def find_later(self, names: Collection[str]) -> list[WakeupJob]:
-        """Look by one squeue call."""
+        """Return live jobs with one of these names, by one squeue call."""
         from slurmsweep.backends.slurm import wakeup
 
         return wakeup.find(names)
 
     def move_later(self, job: str, when: When) -> bool:
-        """Move by one scontrol call."""
+        """Change when a waiting job starts, by one scontrol call."""
         from slurmsweep.backends.slurm import wakeup
 
         return wakeup.move(job, when)
 
 
-def agents_of(template: Template) -> int | None:
-    """Return how many agents a job of the template runs side by side; None where it does not know of that.
-
-    ``SLURMSWEEP_AGENTS`` here is what the batch script will see. Raises UsageError.
-    """
-    if template.agents is None:
-        return None
-    text = os.environ.get(AGENTS) or str(template.agents)
-    if not text.isdecimal() or not 0 < int(text) <= MAX_SLOTS:
-        raise UsageError(f"{AGENTS}={text}: write how many trials a job runs side by side, 1 to {MAX_SLOTS}")
-    return int(text)
-
-
-def _template(wish: SubmitOptions) -> Template:
-    from slurmsweep.backends.slurm.template import load_template
-
-    return load_template(wish.template)
+def _merged(template: Template, source: JobSource | None, wish: SubmitOptions) -> dict[str, str | bool]:
+    merged = resources.merge(template.options, source.options if source else {}, wish.options or {})
+    return {"time": resources.DEFAULT_TIME, **merged}
 
 
 def _ended(view: SweepView) -> int:

@@ -21,6 +21,14 @@ def available() -> bool:
     return installed("sbatch")
 
 
+def require_sbatch() -> None:
+    """Raise SchedulerUnavailableError unless ``sbatch`` is found on this machine."""
+    if not available():
+        raise SchedulerUnavailableError(
+            "there is no sbatch on this machine: use --backend local, or log in to the cluster"
+        )
+
+
 def installed(program: str) -> bool:
     """Whether a program is found on this machine."""
     return shutil.which(program) is not None
@@ -54,6 +62,23 @@ def answer(*argv: str) -> str:
     if done.returncode != 0:
         raise SchedulerUnavailableError(f"{argv[0]}: {first_line(done.stderr) or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def sacct(*options: str) -> tuple[str, str]:
+    """Ask Slurm's accounting; return what it says, and what became of the question.
+
+    That is ``used``; ``off`` where there is no accounting; else the words with which it failed, and then nothing
+    follows from its silence. Never raises.
+    """
+    if not installed("sacct"):
+        return "", "off"
+    try:
+        done = call("sacct", "-n", "-P", *options)
+    except SchedulerUnavailableError as error:
+        return "", str(error)
+    if done.returncode == 0:
+        return done.stdout, "used"
+    return "", "off" if "disabled" in done.stderr else first_line(done.stderr) or f"exit code {done.returncode}"
 
 
 def as_outside_of_jobs(*variables: str) -> list[str]:

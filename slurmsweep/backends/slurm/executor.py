@@ -18,7 +18,7 @@ from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
 from slurmsweep.backends.slurm import commands
 from slurmsweep.backends.slurm.refusals import explain
-from slurmsweep.backends.slurm.template import DEFAULT_SIGNAL, DEFAULT_TIME, warning_seconds
+from slurmsweep.backends.slurm.resources import DEFAULT_TIME, WARNING_SIGNAL, warning_seconds
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state import assignment
 from slurmsweep.state import files as durable
@@ -45,10 +45,7 @@ def submit(request: JobRequest) -> str:
         SchedulerUnavailableError: there is no Slurm here, or no controller.
         StateUnwritableError: the script could not be written; nothing was submitted.
     """
-    if not commands.available():
-        raise SchedulerUnavailableError(
-            "there is no sbatch on this machine: use --backend local, or log in to the cluster"
-        )
+    commands.require_sbatch()
     executor = _ArrayExecutor(request)
     try:
         with durable.writing(request.source.jobs_dir):
@@ -116,7 +113,7 @@ def _parameters(request: JobRequest) -> dict[str, Any]:
         "output": os.path.join(_escaped(request.source.jobs_dir), "%A_%a.out"),
         "chdir": request.source.workdir,
     }
-    defaults = {"time": DEFAULT_TIME, "signal": DEFAULT_SIGNAL, "nodes": "1"}
+    defaults = {"time": DEFAULT_TIME, "signal": WARNING_SIGNAL, "nodes": "1"}
     return {
         "job_name": request.name,
         "stderr_to_stdout": True,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from slurmsweep.backends.base import CUT_SHORT
 from slurmsweep.errors import SchedulerError
 from slurmsweep.state.lifecycle import TrialState
 
@@ -78,9 +77,11 @@ _TABLE = {
 
 WORDS = tuple(_TABLE)
 
-#: Slurm's TIMEOUT of a job that had time left is CUT_SHORT: its end was moved. A preempted job's grace is such an end
-#: (22.05 forgets why where the controller restarts meanwhile), and so is the end of a reservation. More time would not
-#: help. Seconds of its limit that such a job must have had left: Slurm rounds a limit that was moved up to the minute.
+#: Slurm's TIMEOUT of a job that had time left: its end was moved. A preempted job's grace is such a new end (22.05
+#: forgets why where the controller restarts meanwhile), and so is the end of a reservation. More time would not help.
+CUT_SHORT = "cut short"
+
+#: Seconds of its limit that a job must have had left for that: Slurm rounds a limit that was moved up to the minute.
 _NOT_THE_LIMIT = 90.0
 
 

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Answer, JobRef, JobStatus
 from slurmsweep.backends.slurm.cluster import site_name
-from slurmsweep.backends.slurm.commands import answer, available, call, first_line, installed
+from slurmsweep.backends.slurm.commands import answer, call, first_line, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
 from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.errors import SchedulerUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
-
-
-__all__ = ["ask", "available", "cancel", "find_by_name", "hold", "parse_sacct", "parse_squeue", "release"]
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 #: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has.
 _SQUEUE_FORMAT = (
@@ -30,6 +27,9 @@ _SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason,TimelimitRaw,ElapsedRaw,Cl
 
 #: What scontrol says of jobs that run or are over, and beside it (22.05).
 _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "slurm_suspend error")
+
+#: Why a job waits that a node could not start (its prolog failed, a leftover of an earlier start was in the way).
+_FAILED_LAUNCH = "launch failed requeued held"
 
 #: Job ids in one call: command lines have an end.
 _IDS_PER_CALL = 1000
@@ -54,7 +54,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
     forgotten = sorted({ref.job for ref in over if ref not in live})
     if not forgotten:
         return Answer(live, "not needed", cluster)
-    text, accounting = _sacct(forgotten)
+    text, accounting = sacct("-X", "-j", ",".join(forgotten), "-o", _SACCT_FIELDS)
     return Answer({**dict(parse_sacct(text)), **live}, accounting, cluster)
 
 
@@ -66,9 +66,9 @@ def find_by_name(name: str) -> list[str]:
     """
     text = answer("squeue", "-h", "-a", "-t", "all", f"--name={name}", "-O", "ArrayJobID:|,Name:200")
     found = {line.split("|")[0].strip() for line in text.splitlines() if "|" in line}
-    if not found and installed("sacct"):
-        done = call("sacct", "-X", "-n", "-P", "-S", "now-7days", f"--name={name}", "-o", "JobID")
-        found = {line.split("_")[0].strip() for line in done.stdout.splitlines() if line.strip()}
+    if not found:
+        text, _ = sacct("-X", "-S", "now-7days", f"--name={name}", "-o", "JobID")
+        found = {line.split("_")[0].strip() for line in text.splitlines() if line.strip()}
     return sorted(found)
 
 
@@ -94,6 +94,11 @@ def _scontrol(verb: str, jobs: Sequence[str]) -> None:
     said = [line for line in done.stderr.splitlines() if not any(word in line for word in _NOTHING_WAITS)]
     if done.returncode != 0 and any(line.strip() for line in said):
         raise SchedulerUnavailableError(f"scontrol {verb}: {first_line(chr(10).join(said))}")
+
+
+def failed_launches(tasks: Mapping[JobRef, JobStatus]) -> list[JobRef]:
+    """Return the jobs that Slurm holds because a node failed to start them: they wait for ever unless released."""
+    return [ref for ref, status in tasks.items() if status.waits and status.reason == _FAILED_LAUNCH]
 
 
 def cancel(targets: Sequence[str], *, only_waiting: bool = False) -> None:
@@ -127,18 +132,6 @@ def _squeue(ids: Sequence[str]) -> str:
             raise SchedulerUnavailableError(f"squeue: {first_line(done.stderr) or f'exit code {done.returncode}'}")
         text.append(done.stdout)
     return "".join(text)
-
-
-def _sacct(ids: Sequence[str]) -> tuple[str, str]:
-    """What sacct says, and what became of it. Accounting that is off or down is an answer: nothing is known from it."""
-    if not installed("sacct"):
-        return "", "off"
-    done = call("sacct", "-X", "-n", "-P", "-j", ",".join(ids), "-o", _SACCT_FIELDS)
-    if done.returncode == 0:
-        return done.stdout, "used"
-    if "disabled" in done.stderr:
-        return "", "off"
-    return "", first_line(done.stderr) or f"exit code {done.returncode}"
 
 
 def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 Value = str | bool
 
+#: Minutes, where neither command line nor sweep file nor template give a time.
+DEFAULT_TIME = "60"
+
+#: How Slurm warns the agent where nothing else is given: 60 s before the time limit, up to 30 s early. ``B:`` means
+#: that the batch script alone is told.
+WARNING_SIGNAL = "B:USR1@60"
+
 #: Long options of sbatch (22.05 to 25.05) that say what a job needs. What slurmsweep itself decides is in OURS.
 _WORDS = """
 account acctg-freq batch bb bbf begin chdir cluster-constraint clusters comment constraint contiguous core-spec
@@ -115,6 +122,12 @@ def asked(options: Mapping[str, Any]) -> Asked:
     cpus = cpu_count(options)
     limit = options.get("time")
     return Asked(minutes(str(limit)) if limit else None, _memory(options, cpus or 1), cpus)
+
+
+def warning_seconds(options: Mapping[str, Any]) -> int:
+    """Return how long before the time limit the agent is told; 0 where the options' ``signal`` does not say."""
+    text = str(options.get("signal", WARNING_SIGNAL)).partition("@")[2]
+    return int(text) if text.isdecimal() else 0
 
 
 def cpu_count(options: Mapping[str, Any]) -> int | None:

@@ -7,13 +7,11 @@ import re
 import shlex
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from slurmsweep.backends.slurm.resources import OURS, normal_name
+from slurmsweep.backends.slurm.resources import OURS, WARNING_SIGNAL, normal_name
 from slurmsweep.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
 
 #: In a checkout beside the package; in an installed wheel inside it.
 _PLACES = (Path(__file__).parents[3] / "job_templates", Path(__file__).parents[2] / "job_templates")
@@ -32,14 +30,6 @@ _SWEEP = re.compile(r"\$\{?[1@*]")
 #: Commands that only look at the sweep, and commands that only speak of the agent.
 _LOOKS = ("if [", "[ ", "[[", "test ")
 _SPEAKS = ("echo ", "printf ")
-
-
-#: Minutes, where neither command line nor sweep file nor template say.
-DEFAULT_TIME = "60"
-
-#: Likewise the signal: seconds before the time limit at which Slurm tells the agent (``B:``: and no other process). It
-#: comes up to 30 s early.
-DEFAULT_SIGNAL = "B:USR1@60"
 
 
 class Template(NamedTuple):
@@ -92,20 +82,30 @@ def load_template(name_or_path: str) -> Template:
     header = [line for line in lines if line.startswith("#SBATCH")]
     body = "\n".join(line for line in lines[1:] if not line.startswith("#SBATCH")).strip("\n")
     options = _options(path, header)
-    _check_agent(path, _commands(lines), str(options.get("signal", DEFAULT_SIGNAL)))
+    _check_agent(path, _commands(lines), str(options.get("signal", WARNING_SIGNAL)))
     packed = _AGENTS.search(body)
     return Template(name_or_path, str(path), options, body, text, int(packed[1]) if packed else None)
+
+
+def agents_of(template: Template) -> int | None:
+    """Return how many agents a job of the template runs side by side; None where the template runs one.
+
+    ``SLURMSWEEP_AGENTS`` in this process's environment counts, as the batch script will see it.
+
+    Raises:
+        UsageError: it is not a number from 1 to 5,000.
+    """
+    if template.agents is None:
+        return None
+    text = os.environ.get(AGENTS) or str(template.agents)
+    if not text.isdecimal() or not 0 < int(text) <= MAX_SLOTS:
+        raise UsageError(f"{AGENTS}={text}: write how many trials a job runs side by side, 1 to {MAX_SLOTS}")
+    return int(text)
 
 
 def normal_template_name(name_or_path: str) -> str:
     """A name that means the same from any folder."""
     return os.path.abspath(name_or_path) if _is_path(name_or_path) else name_or_path
-
-
-def warning_seconds(options: Mapping[str, str | bool]) -> int:
-    """Return how long before the time limit the agent is told; 0 where the options' ``signal`` does not say."""
-    text = str(options.get("signal", DEFAULT_SIGNAL)).partition("@")[2]
-    return int(text) if text.isdecimal() else 0
 
 
 def _is_path(name_or_path: str) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from slurmsweep.backends.slurm.accounting import Account, parse_accounts
+from slurmsweep.backends.base import Account, Asked, JobRef
+from slurmsweep.backends.slurm.accounting import parse_accounts
 from slurmsweep.backends.slurm.partitions import Partition, choose, parse_sinfo
-from slurmsweep.backends.slurm.queue import JobRef
-from slurmsweep.backends.slurm.resources import Asked, asked, mebibytes, merge
+from slurmsweep.backends.slurm.resources import asked, mebibytes, merge
 from slurmsweep.errors import UsageError
 
 SACCT = """\

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from submitting import send, submit
 
-from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.base import SubmitOptions, Submitted
 from slurmsweep.backends.slurm import limits
-from slurmsweep.backends.slurm.fit_limits import Submitted
 from slurmsweep.backends.slurm.limits import Room, parse_room
 from slurmsweep.backends.slurm.refusals import explain
 from slurmsweep.control.batch import JobBatch

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from slurmsweep.backends.base import Answer, JobRef
 from slurmsweep.backends.slurm import queue
 from slurmsweep.backends.slurm.jobstates import WORDS, meaning, outcome
-from slurmsweep.backends.slurm.queue import JobRef, parse_sacct, parse_squeue
+from slurmsweep.backends.slurm.queue import parse_sacct, parse_squeue
 from slurmsweep.errors import SchedulerError, SchedulerUnavailableError
 from slurmsweep.state.lifecycle import TrialState
 
@@ -221,10 +222,10 @@ def test_accounting_tells_the_same(fields, cause):
 
 
 def test_an_array_that_accounting_has_not_taken_apart_says_nothing_of_its_elements():
-    answer = queue.Answer(dict(parse_sacct("94|COMPLETED|0:0|n1|None||0|lab")), "used")
+    answer = Answer(dict(parse_sacct("94|COMPLETED|0:0|n1|None||0|lab")), "used")
 
     assert answer.lags(JobRef("94", 0))
     assert not answer.lags(JobRef("94"))
     assert not answer.lags(JobRef("95", 0))
-    whole = queue.Answer(dict(parse_sacct("94|COMPLETED|0:0|n1|None||0|lab\n94_0|FAILED|1:0|n1|None")), "used")
+    whole = Answer(dict(parse_sacct("94|COMPLETED|0:0|n1|None||0|lab\n94_0|FAILED|1:0|n1|None")), "used")
     assert not whole.lags(JobRef("94", 0))

@@ -11,7 +11,8 @@ import subprocess
 import pytest
 from submitit.slurm import slurm as submitit_slurm
 
-from slurmsweep.backends.slurm.executor import ArrayRequest, render, submit
+from slurmsweep.backends.base import JobRequest, JobSource
+from slurmsweep.backends.slurm.executor import render, submit
 from slurmsweep.backends.slurm.limits import parse_max_array_size, split
 from slurmsweep.backends.slurm.refusals import explain
 from slurmsweep.backends.slurm.resources import merge
@@ -25,10 +26,9 @@ from slurmsweep.errors import (
 )
 
 
-def request(tmp_path, tasks=4, width=None, body="true", workdir=None, **options) -> ArrayRequest:
-    return ArrayRequest(
-        "slurmsweep-x", tasks, width, options, body, str(tmp_path), str(tmp_path), workdir or str(tmp_path)
-    )
+def asked_for(folder, tasks=4, width=None, body="true", workdir=None, jobs=None, **options) -> JobRequest:
+    source = JobSource("slurmsweep-x", str(folder), str(jobs or folder), str(workdir or folder))
+    return JobRequest("slurmsweep-x", tasks, tasks, None, width, options, "array", body, source)
 
 
 def headers(script) -> list[str]:
@@ -36,7 +36,7 @@ def headers(script) -> list[str]:
 
 
 def test_the_script_is_an_array_with_our_names_and_no_srun(tmp_path):
-    script = render(request(tmp_path, tasks=24, width=8, mem="4G", requeue=True))
+    script = render(asked_for(tmp_path, tasks=24, width=8, mem="4G", requeue=True))
 
     assert headers(script) == [
         "--array=0-23%8", f"--chdir={tmp_path}", "--job-name=slurmsweep-x", "--mem=4G", "--nodes=1", "--open-mode=append",
@@ -48,23 +48,13 @@ def test_the_script_is_an_array_with_our_names_and_no_srun(tmp_path):
 
 
 def test_one_task_is_an_array_too(tmp_path):
-    assert "--array=0-0" in headers(render(request(tmp_path, tasks=1)))
+    assert "--array=0-0" in headers(render(asked_for(tmp_path, tasks=1)))
 
 
 def test_the_body_finds_the_sweep_and_the_warning(tmp_path):
     folder = tmp_path / "it's a $(folder)"
-    script = render(
-        ArrayRequest(
-            "x",
-            1,
-            None,
-            {"signal": "B:USR1@120"},
-            'echo "$1" "$SLURMSWEEP_WARNING_SECONDS"',
-            str(folder),
-            str(tmp_path),
-            "/",
-        )
-    )
+    body = 'echo "$1" "$SLURMSWEEP_WARNING_SECONDS"'
+    script = render(asked_for(folder, 1, body=body, jobs=tmp_path, signal="B:USR1@120"))
 
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
 
@@ -72,7 +62,7 @@ def test_the_body_finds_the_sweep_and_the_warning(tmp_path):
 
 
 def test_a_percent_sign_in_the_folder_is_no_pattern(tmp_path):
-    script = render(ArrayRequest("x", 1, None, {}, "true", "/s", "/a%b/jobs", "/"))
+    script = render(asked_for("/s", 1, jobs="/a%b/jobs"))
 
     assert "--output=/a%%b/jobs/%A_%a.out" in headers(script)
 
@@ -248,7 +238,7 @@ def test_without_sbatch_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(SchedulerUnavailableError, match="--backend local"):
-        submit(request(tmp_path))
+        submit(asked_for(tmp_path))
 
 
 @pytest.fixture
@@ -267,7 +257,7 @@ def fake_sbatch(tmp_path, monkeypatch):
 def test_submitting_leaves_one_readable_script_and_nothing_else(fake_sbatch, tmp_path):
     jobs = tmp_path / "jobs"
     jobs.mkdir()
-    asked = ArrayRequest("x", 2, None, {}, "true", str(tmp_path), str(jobs), str(tmp_path))
+    asked = asked_for(tmp_path, 2, jobs=jobs)
 
     assert submit(asked) == "77"
 
@@ -280,7 +270,7 @@ def test_somebody_elses_submission_at_the_same_time_is_left_alone(fake_sbatch, t
     other = tmp_path / ".submission_file_0123.sh"
     other.write_text("being handed over by another process")
 
-    submit(request(tmp_path))
+    submit(asked_for(tmp_path))
 
     assert other.exists()
 
@@ -293,13 +283,13 @@ def test_a_refused_submission_leaves_nothing_behind(fake_sbatch, tmp_path):
     jobs.mkdir()
 
     with pytest.raises(SubmissionRefusedError, match="--time"):
-        submit(ArrayRequest("x", 2, None, {}, "true", str(tmp_path), str(jobs), str(tmp_path)))
+        submit(asked_for(tmp_path, 2, jobs=jobs))
 
     assert list(jobs.iterdir()) == []
 
 
 def test_a_missing_jobs_folder_is_a_clear_error(fake_sbatch, tmp_path):
-    asked = ArrayRequest("x", 2, None, {}, "true", str(tmp_path), str(tmp_path / "file" / "jobs"), str(tmp_path))
+    asked = asked_for(tmp_path, 2, jobs=tmp_path / "file" / "jobs")
     (tmp_path / "file").write_text("")
 
     with pytest.raises(StateUnwritableError, match="Not a directory"):
@@ -315,7 +305,7 @@ def test_a_surrounding_jobs_variables_do_not_reach_sbatch(fake_sbatch, tmp_path,
     }.items():
         monkeypatch.setenv(name, value)
 
-    submit(request(tmp_path))
+    submit(asked_for(tmp_path))
 
     seen = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
     assert {"SLURM_CONF", "SBATCH_ACCOUNT"} <= seen

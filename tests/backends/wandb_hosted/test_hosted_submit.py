@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.base import Answer, SubmitOptions
 from slurmsweep.backends.slurm import executor, limits, queue
 from slurmsweep.backends.wandb_hosted import submit as cloud
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder, HostedSweep, is_meant, parse
@@ -176,7 +176,7 @@ def test_status_counts_slurms_words_and_what_slurm_has_forgotten(slurm, tmp_path
     folder = HostedFolder(SWEEP, str(tmp_path))
     [array] = cloud.submit(folder, 4, SubmitOptions())
     lines = "101|0|101|COMPLETED|0|n1|0|x\n101|1|102|FAILED|768|n1|0|x\n101|2|103|RUNNING|0|n1|0|x\n"
-    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: queue.Answer(dict(queue.parse_squeue(lines)), "off"))
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(dict(queue.parse_squeue(lines)), "off"))
 
     answer = cloud.status(folder)
 
