@@ -201,6 +201,7 @@ class Sweep:
             sizing: learn time and memory from trials that finished; nothing else is started then.
             supervisor: as for :meth:`run`.
             dry_run: only decide.
+            options: as for :meth:`run`.
 
         Raises: as :meth:`run`.
         """

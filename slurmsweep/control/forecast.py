@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 #: run of the real wandb adds about 15.
 _INODES_PER_TRIAL = 6
 
-#: Folder of the sweep, sweep.json, journal, parents of trials and jobs.
-_INODES_PER_SWEEP = 5
+#: Folder of the sweep, sweep.json, journal, parents of trials and jobs; a submission and its folder.
+_INODES_PER_SWEEP = 7
 
 #: A claim and an outcome in the journal.
 _JOURNAL_BYTES_PER_TRIAL = 800

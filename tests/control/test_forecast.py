@@ -7,7 +7,7 @@ import json
 import pytest
 
 from slurmsweep.backends.base import JobRequest, JobSource, StartEstimate
-from slurmsweep.backends.slurm import executor, limits, queue
+from slurmsweep.backends.slurm import commands, executor, limits
 from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.control.forecast import forecast
@@ -57,10 +57,10 @@ def test_where_no_place_says_a_time_the_default_counts(slurmsweep, write_sweep):
 
 
 def test_arrays_are_those_that_slurm_allows(monkeypatch):
-    monkeypatch.setattr(queue, "available", lambda: False)
+    monkeypatch.setattr(commands, "available", lambda: False)
     assert SlurmBackend().estimate(request(5000)).arrays == (5000,)
 
-    monkeypatch.setattr(queue, "available", lambda: True)
+    monkeypatch.setattr(commands, "available", lambda: True)
     monkeypatch.setattr(executor, "earliest_start", lambda request: (None, None))
     monkeypatch.setattr(limits, "max_array_size", lambda: 2001)
     assert SlurmBackend().estimate(request(5000)).arrays == (2001, 2001, 998)

@@ -200,7 +200,7 @@ def test_of_another_clusters_job_nothing_is_concluded_whatever_its_id_is_here(ma
         return answer("30|N/A|30|COMPLETED|0|n2|0|x\n31|N/A|31|RUNNING|0|n2|0|x")
 
     monkeypatch.setattr(queue, "ask", ask)
-    monkeypatch.setattr("slurmsweep.control.snapshot.site_name", lambda: "lab")
+    monkeypatch.setattr(cluster, "site_name", lambda: "lab")
 
     seen = look(Session(store)).seen
 

@@ -30,7 +30,6 @@ from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.replay import Reading, SweepView
 from slurmsweep.state.store import Claim
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
 from slurmsweep.state.tail import AttemptId
@@ -51,7 +50,7 @@ def _some_slurm(monkeypatch):
     monkeypatch.setattr(limits, "room", lambda options: Room())
     monkeypatch.setattr(limits, "free_in_cluster", lambda: 0)
     monkeypatch.setattr(queue, "find_by_name", lambda name: [])
-    monkeypatch.setattr(queue, "cancel", lambda jobs: None)
+    monkeypatch.setattr(queue, "cancel", lambda jobs, **_: None)
 
 
 @pytest.fixture

@@ -13,14 +13,13 @@ import pytest
 from supervising import submit_minded
 
 from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitOptions, WakeupJob, When
-from slurmsweep.backends.slurm import executor, job_restarts, limits, partitions, queue, wakeup
-from slurmsweep.backends.slurm.job_restarts import parse_incarnations
+from slurmsweep.backends.slurm import commands, executor, job_restarts, limits, partitions, queue, wakeup
+from slurmsweep.backends.slurm.job_restarts import parse_restarts
 from slurmsweep.backends.slurm.limits import Room
 from slurmsweep.control import observe as observing
 from slurmsweep.control.batch import JobBatch
 from slurmsweep.control.change_jobs import change_waiting
-from slurmsweep.control.decide import Plan, decide
-from slurmsweep.control.events import ignore
+from slurmsweep.control.decide import decide
 from slurmsweep.control.session import Session
 from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, SubmissionRefusedError
 from slurmsweep.state.lifecycle import SweepState, TrialState
@@ -102,7 +101,7 @@ def slurm(monkeypatch):
     played = PlayedSlurm()
     monkeypatch.setattr(executor, "submit", played.submit)
     monkeypatch.setattr(queue, "ask", played.ask)
-    monkeypatch.setattr(queue, "available", lambda: True)
+    monkeypatch.setattr(commands, "available", lambda: True)
     monkeypatch.setattr(queue, "cancel", played.cancel)
     monkeypatch.setattr(partitions, "answer", lambda *argv: "n1|main*|1-00:00:00|16000\nn2|main*|1-00:00:00|16000\n")
     monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
@@ -110,7 +109,7 @@ def slurm(monkeypatch):
     monkeypatch.setattr(wakeup, "submit", played.submit_alarm)
     monkeypatch.setattr(wakeup, "find", played.find)
     monkeypatch.setattr(wakeup, "change_job", played.change_job)
-    monkeypatch.setattr(job_restarts, "count_incarnations", lambda jobs: JobRestarts({"NODE_FAIL": 2}, "used"))
+    monkeypatch.setattr(job_restarts, "count_restarts", lambda jobs: JobRestarts({"NODE_FAIL": 2}, "used"))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     return played
 
@@ -409,7 +408,7 @@ def test_nobody_left_is_shown(slurm, make_store):
 def test_what_did_not_complete_is_counted_by_slurms_word():
     text = "19_0|NODE_FAIL\n19_0|COMPLETED\n19_1|PREEMPTED\n19_2|CANCELLED by 0\n19_3|RUNNING\n19_4|PREEMPTED\n"
 
-    assert parse_incarnations(text) == {"PREEMPTED": 2, "NODE_FAIL": 1, "CANCELLED": 1}
+    assert parse_restarts(text) == {"PREEMPTED": 2, "NODE_FAIL": 1, "CANCELLED": 1}
 
 
 def test_a_trial_is_given_up_after_some_attempts_and_the_report_says_so(slurm, make_store):

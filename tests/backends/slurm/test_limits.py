@@ -6,7 +6,7 @@ import pytest
 from submitting import send, submit
 
 from slurmsweep.backends.base import SubmitOptions, Submitted
-from slurmsweep.backends.slurm import limits
+from slurmsweep.backends.slurm import executor, limits, queue
 from slurmsweep.backends.slurm.limits import Room, parse_room
 from slurmsweep.backends.slurm.refusals import explain
 from slurmsweep.control.batch import JobBatch
@@ -217,7 +217,7 @@ def test_a_submission_that_slurm_does_not_know_at_two_looks_was_never_taken(make
         looks.append(name)
         return ["77"] if name.endswith("2") and len(looks) > 2 else []
 
-    monkeypatch.setattr(submitting.queue, "find_by_name", find)
+    monkeypatch.setattr(queue, "find_by_name", find)
 
     recover_submissions(Session(store), sleep=looks.append)
 
