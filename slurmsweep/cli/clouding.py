@@ -6,8 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm import executor
 from slurmsweep.backends.wandb_hosted import submit as cloud
+from slurmsweep.backends.wandb_hosted.backend import DEFAULT_WIDTH, SUPPORTED_AGENTS, HostedBackend
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder, parse
 from slurmsweep.cli.reading import note, print_json
 from slurmsweep.cli.starting import wishes_of
@@ -30,7 +30,8 @@ def submit(args: argparse.Namespace) -> int:
     wishes = wishes_of(args)
     _refuse_what_only_we_know(args, folder, wishes.options or {})
     if args.dry_run:
-        print(executor.render(cloud.array_request(folder, args.count, wishes)))
+        backend = HostedBackend()
+        print(backend.preview(backend.request(cloud.source_of(folder), args.count, wishes)))
         return 0
     start.choose_backend("slurm")
     _say_width(folder, args.width, args.count)
@@ -70,19 +71,19 @@ def _folder(args: argparse.Namespace) -> HostedFolder:
 
 def _say_width(folder: HostedFolder, asked: int | None, count: int) -> None:
     """Say how many agents will run at a time, and what W&B supports."""
-    width = asked or cloud.DEFAULT_WIDTH
+    width = asked or DEFAULT_WIDTH
     if asked is None and count > width:
-        note(f"{width} jobs at a time, because W&B supports about {cloud.SUPPORTED_AGENTS} agents (--width changes it)")
+        note(f"{width} jobs at a time, because W&B supports about {SUPPORTED_AGENTS} agents (--width changes it)")
     try:
         others = cloud.status(folder)
     except NotFoundError:
         others = None
     busy = min(others.alive, sum(s.width for s in others.submissions)) if others else 0
     total = busy + min(width, count)
-    if total > cloud.SUPPORTED_AGENTS:
+    if total > SUPPORTED_AGENTS:
         because = f", with {busy} of earlier submissions" if busy else ""
         note(
-            f"warning: up to {total} agents at a time{because}; W&B supports about {cloud.SUPPORTED_AGENTS} and "
+            f"warning: up to {total} agents at a time{because}; W&B supports about {SUPPORTED_AGENTS} and "
             "answers more with errors (429)"
         )
 
