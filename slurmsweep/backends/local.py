@@ -1,29 +1,31 @@
-"""Processes of this machine behind the interface of all backends: the same single-count agents as on Slurm."""
+"""The local backend: the same single-count agents as on Slurm, as processes of this machine."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.backends.base import (
     Ability,
-    Account,
     Answer,
     Asked,
     Backend,
     Capacity,
+    JobRef,
     JobRequest,
     JobRestarts,
+    JobStatus,
     StartEstimate,
+    SubmitOptions,
     SubmitResult,
-    Submitted,
 )
 from slurmsweep.errors import StateError, UsageError
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
-    from slurmsweep.backends.base import JobRef, JobSource, Options, SubmitOptions
+    from slurmsweep.backends.base import Account, JobSource, Options, Submitted
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
 
@@ -42,12 +44,21 @@ _PROGRESS_PERIOD = 0.5
 #: What ends this command: a closed terminal and a plain kill are as good as Ctrl-C.
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
+#: In the environment: how many trials run at a time where the command line does not say.
+_WIDTH = "SLURMSWEEP_JOBS"
+
+#: Begin the names of options that limit a trial or give it parts of a machine.
+_LIMITS = ("t", "time", "mem", "c", "cpus", "gpus", "gres", "G")
+
 _Crew = dict[int, "subprocess.Popen[str]"]
 """Agents at work, by pid."""
 
 
 class LocalBackend(Backend):
-    """Agents as children of the process that waits for them: they end with it, and nothing limits them."""
+    """Agents that this command starts, waits for, and takes with it when it ends.
+
+    Nothing runs before :meth:`wait` is called: :meth:`send` only remembers the request.
+    """
 
     name: ClassVar[str] = "local"
     abilities: ClassVar[frozenset[Ability]] = frozenset()
@@ -56,65 +67,81 @@ class LocalBackend(Backend):
         self._requests: dict[str, JobRequest] = {}
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Say which wishes are ignored: nothing is asked for here."""
-        del source
-        ignored = [f"--{name}" for name in wish.options or {}] + (["--template"] if wish.template != "array" else [])
-        if not ignored:
-            return ()
-        return (f"the local backend runs trials as processes without limits: {', '.join(ignored)} is ignored",)
+        """Return a notice about each kind of option that means nothing here."""
+        del source  # its options are for Slurm, and say so
+        _width(wish)
+        options = [f"--{name.lstrip('-').replace('_', '-')}" for name in wish.options or {}]
+        limits = [name for name in options if name[2:].partition("-")[0] in _LIMITS]
+        others = [name for name in options if name not in limits]
+        others += ["--template"] if wish.template != SubmitOptions().template else []
+        notices = []
+        if limits:
+            notices.append(f"the local backend does not limit trials: {_are_ignored(limits)}")
+        if others:
+            notices.append(f"the local backend submits nothing to Slurm: {_are_ignored(others)}")
+        return tuple(notices)
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
-        """Return none: a process is given what the machine has."""
+        """Return no options: no option changes how an agent runs here."""
         del wish, source
         return {}
 
     def request(
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
     ) -> JobRequest:
-        """Return a request for so many agents, ``wish.width`` at a time."""
-        name = f"{source.name}-{secrets.token_hex(4)}"
-        width = wish.width or _default_width()
-        return JobRequest(name, trials, trials, None, width, {}, "", "", source, attempt_ids)
+        """Return the request for that many agents. Raises UsageError where they are to run certain attempts."""
+        if attempt_ids:
+            self.require(Ability.ASSIGN, "different time or memory for each trial")
+        return JobRequest(
+            name=f"{source.name}-{secrets.token_hex(4)}",
+            tasks=trials,
+            trials=trials,
+            agents=None,
+            width=_width(wish),
+            options={},
+            template="",
+            body=shlex.join(_command(source.argument)),
+            source=source,
+        )
 
     def preview(self, request: JobRequest) -> str:
-        """Return the command that is run for each trial."""
-        words = ["slurmsweep", "agent", "--count", "1", request.source.argument]
-        return f"{request.tasks} times, {request.width} at a time: {' '.join(words)}\n"
+        """Return the command of each agent."""
+        return request.body
 
     def estimate(self, request: JobRequest) -> StartEstimate:
-        """Return that all agents are of one piece."""
+        """Return that all agents are one submission, which starts at once."""
         return StartEstimate((request.tasks,))
 
     def submit(
         self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
     ) -> SubmitResult:
-        """Submit all at once: there is no limit."""
+        """Submit everything at once: there is no limit."""
         del was_refused
-        array = part(0, request.trials)
-        return SubmitResult((array,) if array else ())
+        submitted = part(0, request.trials)
+        return SubmitResult((submitted,) if submitted else ())
 
     def send(self, request: JobRequest) -> str:
-        """Remember the request: :meth:`wait` runs its agents."""
-        job = f"local-{os.getpid()}-{len(self._requests)}"
+        """Remember the request for :meth:`wait`; return an id that is unique on this machine."""
+        job = f"local-{os.getpid()}-{secrets.token_hex(2)}"
         self._requests[job] = request
         return job
 
     def find(self, name: str) -> str:
-        """Return nothing: a request that is not answered does not exist here."""
-        del name
-        return ""
+        """Return the id of the remembered request with that name; empty where there is none."""
+        return next((job for job, request in self._requests.items() if request.name == name), "")
 
     def cluster(self) -> str:
-        """Return nothing: processes have no cluster."""
+        """Return an empty name: there is no cluster."""
         return ""
 
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
-        """Return nothing: a process is looked for by its owner (:func:`slurmsweep.agents.identity.lives_here`)."""
-        del jobs, wanted
-        return Answer({}, "not needed")
+        """Return the requests that wait for :meth:`wait`, each as one job."""
+        asked = {*jobs, *(ref.job for ref in wanted)} & self._requests.keys()
+        waits = JobStatus("PENDING", True, None, "", None, "", self.name, waits=True)
+        return Answer({JobRef(job): waits for job in asked}, "not needed")
 
     def capacity(self, options: Options) -> Capacity:
-        """Return that nothing is limited."""
+        """Return no limits: an agent may take the whole machine."""
         del options
         return Capacity()
 
@@ -125,56 +152,70 @@ class LocalBackend(Backend):
 
     def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
         """Return that there is no accounting."""
-        del jobs
-        return {}, "off"
+        return {}, "off" if jobs else "not needed"
 
     def restarts(self, jobs: Collection[str]) -> JobRestarts:
-        """Return that there is no accounting."""
+        """Return that no start is known beside those in the journal."""
         del jobs
         return JobRestarts()
 
-    def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
-        """Do nothing: agents that run are told by their process ids, and none waits."""
-        del targets, only_waiting
-
     def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
-        """Run the agents of the requests, so many at a time, until they have ended.
+        """Run the agents of remembered requests until all have ended; forget the requests.
 
         Ctrl-C (or SIGTERM, SIGHUP) is passed to the trials, which get their grace; a second one terminates, a third
         kills. The sweep can go on later from where it was.
+
+        Raises:
+            StateError: an agent could not work at all; the others were allowed to end.
+            KeyboardInterrupt: after the trials have ended.
         """
-        del target
-        for job in jobs:
-            request = self._requests.pop(job)
-            _run_agents(request.source.argument, request.tasks, request.width or 1, refresh)
+        del target  # every agent ends by itself
+        for request in [self._requests.pop(job) for job in jobs if job in self._requests]:
+            _run(_command(request.source.argument), request.tasks, request.width or 1, refresh)
+
+    def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
+        """Forget requests that were not run."""
+        del only_waiting
+        for job in targets:
+            self._requests.pop(job, None)
 
 
-def _default_width() -> int:
-    """Return how many trials run at a time where no option says it: one, which may want the whole machine.
-
-    Raises:
-        UsageError: ``SLURMSWEEP_JOBS`` is not a number.
-    """
-    text = os.environ.get("SLURMSWEEP_JOBS") or "1"
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"SLURMSWEEP_JOBS={text}: write how many trials run at a time, 1 or more")
+def _width(wish: SubmitOptions) -> int:
+    """Return how many trials run at a time: one by default, because a script may want the whole machine."""
+    text = os.environ.get(_WIDTH) or "1"
+    if wish.width is not None:
+        return wish.width
+    if not text.isdecimal() or not int(text):
+        raise UsageError(f"{_WIDTH}={text}: write how many trials run at a time, 1 or more")
     return int(text)
 
 
-def _run_agents(folder: str, count: int, jobs: int, refresh: Callable[[], SweepView]) -> None:
-    """Run ``count`` single-count agents, ``jobs`` at a time. Raises as :meth:`LocalBackend.wait`."""
+def _are_ignored(options: Sequence[str]) -> str:
+    return f"{', '.join(options)} {'is' if len(options) == 1 else 'are'} ignored"
+
+
+def _command(folder: str) -> list[str]:
+    return [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", folder]
+
+
+def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], SweepView]) -> None:
+    """Run ``count`` agents, ``width`` at a time. Raises as :meth:`LocalBackend.wait`."""
     crew: _Crew = {}
     shown = time.monotonic()
-    waiting = deque(range(count))
     with _ending_as_interrupt():
         try:
-            while waiting or crew:
-                _fill(crew, waiting, jobs, folder)
+            while count or crew:
+                while count and len(crew) < width:
+                    count -= 1
+                    agent = _start(command)
+                    crew[agent.pid] = agent
                 time.sleep(_PERIOD)
                 if time.monotonic() - shown >= _PROGRESS_PERIOD:
                     shown = time.monotonic()
                     refresh()
-                _collect(crew, refresh)
+                for agent in [a for a in crew.values() if a.poll() is not None]:
+                    del crew[agent.pid]
+                    _check(agent, refresh)
         except StateError:
             _wait(crew)
             raise
@@ -185,42 +226,38 @@ def _run_agents(folder: str, count: int, jobs: int, refresh: Callable[[], SweepV
             refresh()
 
 
-def _fill(crew: _Crew, waiting: deque[int], jobs: int, folder: str) -> None:
-    while waiting and len(crew) < jobs:
-        waiting.popleft()
-        agent = subprocess.Popen(
-            [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", folder],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-        )
-        crew[agent.pid] = agent
+def _start(command: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
+    )
 
 
-def _collect(crew: _Crew, refresh: Callable[[], SweepView]) -> None:
-    """Take note of agents that have ended. Raises StateError for one that ended badly without recording a trial.
+def _check(agent: subprocess.Popen[str], refresh: Callable[[], SweepView]) -> None:
+    """Raise StateError where an agent ended badly without recording a trial.
 
     One that was killed while it ran a trial has lost that trial, and nothing else: the others go on.
     """
-    for agent in [a for a in crew.values() if a.poll() is not None]:
-        del crew[agent.pid]
-        said = _last_words(agent)
-        if agent.returncode and not _has_a_trial(refresh(), agent.pid, was_killed=agent.returncode < 0):
-            raise StateError(said or f"an agent ended with {agent.returncode} and said nothing")
-
-
-def _last_words(agent: subprocess.Popen[str]) -> str:
     with agent:
-        text = agent.stderr.read() if agent.stderr else ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("slurmsweep: ") if lines else ""
+        lines = [line for line in agent.stderr or () if line.strip()]
+    if agent.returncode and not _has_a_trial(refresh(), agent.pid, was_killed=agent.returncode < 0):
+        words = lines[-1].strip().removeprefix("slurmsweep: ") if lines else ""
+        raise StateError(words or f"an agent ended with {agent.returncode} and said nothing")
 
 
 def _has_a_trial(view: SweepView, pid: int, *, was_killed: bool) -> bool:
-    """Return whether an agent recorded a trial's end; one that was killed need only have claimed it."""
-    attempts = (a for trial in view.trials.values() for a in trial.attempts.values())
+    """Return whether that agent recorded a trial's end; one that was killed need only have claimed a trial.
+
+    Unsettled trials and then the newest are looked at first, because going over a large sweep makes an object of each.
+    """
+    end = view.head.next_trial
+    numbers = chain(range(end - 1, -1, -1), (number for number in view.trials if number >= end))
+    trials = chain(view.trials.unsettled(), (view.trials[number] for number in numbers if number in view.trials))
+    attempts = chain.from_iterable(trial.attempts.values() for trial in trials)
     return any(a.owner and a.owner.pid == pid and (a.outcome or was_killed) for a in attempts)
 
 

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends import registry
-from slurmsweep.backends.slurm import executor
 from slurmsweep.backends.wandb_hosted import submit as hosted
+from slurmsweep.backends.wandb_hosted.backend import DEFAULT_WIDTH, SUPPORTED_AGENTS, HostedBackend
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.control.auto_resources import AUTO
@@ -48,7 +48,8 @@ def submit(  # noqa: PLR0913 - what the command line says
     if words:
         raise UsageError(f"{sweep}: {' and '.join(words)} is for sweeps of slurmsweep's own, not for W&B's")
     if dry_run:
-        print_text(executor.render(hosted.job_request(folder, count, options)))
+        backend = HostedBackend()
+        print_text(backend.preview(backend.request(hosted.source_of(folder), count, options)))
         return 0
     registry.choose("slurm")
     _note_width(folder, options.width, count)
@@ -80,20 +81,18 @@ def status(sweep: HostedSweep, *, as_json: bool) -> int:
 
 def _note_width(folder: HostedFolder, asked: int | None, count: int) -> None:
     """Print how many agents will run at a time where that is not as asked, or more than W&B supports."""
-    width = asked or hosted.DEFAULT_WIDTH
+    width = asked or DEFAULT_WIDTH
     if asked is None and count > width:
-        note(
-            f"{width} jobs at a time, because W&B supports about {hosted.SUPPORTED_AGENTS} agents (--width changes it)"
-        )
+        note(f"{width} jobs at a time, because W&B supports about {SUPPORTED_AGENTS} agents (--width changes it)")
     try:
         others = hosted.status(folder)
         busy = min(others.alive, sum(submission.width for submission in others.submissions))
     except NotFoundError:
         busy = 0
     total = busy + min(width, count)
-    if total > hosted.SUPPORTED_AGENTS:
+    if total > SUPPORTED_AGENTS:
         because = f", with {busy} of earlier submissions" if busy else ""
         note(
-            f"warning: up to {total} agents at a time{because}; W&B supports about {hosted.SUPPORTED_AGENTS} and "
+            f"warning: up to {total} agents at a time{because}; W&B supports about {SUPPORTED_AGENTS} and "
             "answers more with errors (429)"
         )

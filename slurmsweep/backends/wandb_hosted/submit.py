@@ -1,29 +1,22 @@
-"""Hand agents of a sweep that W&B holds to Slurm, few enough at a time for W&B, and say what Slurm makes of them."""
+"""Hand agents of a sweep that W&B holds to Slurm, remember each array, and say what Slurm makes of them."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.base import JobRef, JobSource
-from slurmsweep.backends.slurm import executor, limits, queue
-from slurmsweep.backends.slurm.backend import SlurmBackend
+from slurmsweep.backends.base import JobRef, JobSource, Submitted
+from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder, HostedSubmission
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from slurmsweep.backends.base import JobRequest, SubmitOptions
-
-#: Jobs at a time where nobody says: below the about 20 parallel agents that W&B supports for a sweep, with room for
-#: somebody's laptop.
-DEFAULT_WIDTH = 16
-SUPPORTED_AGENTS = 20
+    from slurmsweep.backends.base import SubmitOptions
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class HostedStatus:
     Attributes:
         submissions: the oldest first.
         words: number of jobs by Slurm's word; ``unknown`` for those that Slurm does not know any more.
-        alive: those that wait or run.
+        alive: number of jobs that wait or run.
     """
 
     submissions: Sequence[HostedSubmission]
@@ -41,7 +34,7 @@ class HostedStatus:
     alive: int
 
     def to_json(self) -> dict[str, Any]:
-        """The part of a status document that is not the sweep's name."""
+        """Return the part of a status document that is not the sweep's name."""
         rows = [
             {"name": s.name, "job": s.job, "tasks": s.tasks, "width": s.width, "submitted": s.submitted}
             for s in self.submissions
@@ -49,34 +42,49 @@ class HostedStatus:
         return {"jobs": self.words, "alive": self.alive, "submissions": rows}
 
 
+def source_of(folder: HostedFolder) -> JobSource:
+    """Return what jobs for the sweep are made from: their script is given W&B's name of the sweep."""
+    sweep = folder.sweep
+    return JobSource(f"slurmsweep-cloud-{sweep.sweep_id[:30]}", str(sweep), folder.jobs, os.getcwd())
+
+
 def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[HostedSubmission]:
     """Submit ``count`` jobs that run one trial each, at most ``wishes.width`` of them at a time.
 
-    Where MaxArraySize makes more than one array of them, each waits for the one before.
+    Each array is remembered before Slurm is asked for it. Arrays whose submission was never answered are looked for by
+    their names first.
 
     Raises:
         UsageError: an option or the template is wrong; nothing was submitted.
         SchedulerError: Slurm refused or could not be asked; what was submitted before stays, and is remembered.
     """
-    request = job_request(folder, count, wishes)
-    sizes = limits.split(count, limits.max_array_size())
+    backend, source = HostedBackend(), source_of(folder)
+    request = backend.request(source, count, wishes)
     folder.make()
-    _recover(folder)
+    for earlier in folder.submissions():
+        if earlier.job is None and (found := backend.find(earlier.name)):
+            folder.note_job(earlier, found)
     submitted: list[HostedSubmission] = []
-    for tasks in sizes:
-        options = dict(request.options)
-        if submitted:
-            before = f"afterany:{submitted[-1].job}"
-            options["dependency"] = ",".join(str(part) for part in (options.get("dependency"), before) if part)
-        part = replace(request, name=f"{request.source.name}-{secrets.token_hex(4)}", tasks=tasks, options=options)
-        submitted.append(_submit_array(folder, part))
+
+    def part(_first: int, trials: int) -> Submitted:
+        array = backend.request(source, trials, wishes)
+        width = min(array.width or trials, trials)
+        submission = HostedSubmission(array.name, str(folder.sweep), trials, width, None, round(time.time(), 3))
+        folder.note(submission)
+        try:
+            job = backend.send(array)
+        except SubmissionUnknownError:
+            job = backend.find(array.name)
+            if not job:
+                raise
+        except SlurmsweepError:
+            folder.forget(submission)
+            raise
+        submitted.append(folder.note_job(submission, job))
+        return Submitted(job, trials, trials)
+
+    backend.submit(request, part)
     return submitted
-
-
-def job_request(folder: HostedFolder, tasks: int, wish: SubmitOptions) -> JobRequest:
-    """Return what would be handed to Slurm: the usual template, given W&B's name of the sweep. Raises UsageError."""
-    source = JobSource(f"slurmsweep-cloud-{folder.sweep.sweep_id[:30]}", str(folder.sweep), folder.jobs, os.getcwd())
-    return SlurmBackend().request(source, tasks, replace(wish, width=wish.width or DEFAULT_WIDTH))
 
 
 def status(folder: HostedFolder) -> HostedStatus:
@@ -86,48 +94,16 @@ def status(folder: HostedFolder) -> HostedStatus:
         NotFoundError: nothing was submitted.
         SchedulerUnavailableError: Slurm did not answer.
     """
-    submissions = folder.submissions()
+    submissions, backend = folder.submissions(), HostedBackend()
     if not submissions:
         raise NotFoundError(
             f"nothing was submitted for {folder.sweep} from here: there is nothing of it in {folder.path}; set "
             "WANDB_DIR to the folder where it was submitted"
         )
-    jobs = {submission.name: _job_of(submission) for submission in submissions}
+    jobs = {s.name: s.job or backend.find(s.name) for s in submissions}
     wanted = [JobRef(job, task) for s in submissions if (job := jobs[s.name]) for task in range(s.tasks)]
-    tasks = queue.ask([], wanted).tasks if wanted else {}
+    tasks = backend.poll([], wanted).tasks if wanted else {}
     words = Counter(tasks[ref].word if ref in tasks else "unknown" for ref in wanted)
-    words["unknown"] += sum(s.tasks for s in submissions if jobs[s.name] is None)
+    words["unknown"] += sum(s.tasks for s in submissions if not jobs[s.name])
     alive = sum(1 for ref in wanted if ref in tasks and tasks[ref].alive)
     return HostedStatus(submissions, {word: n for word, n in sorted(words.items()) if n}, alive)
-
-
-def _job_of(submission: HostedSubmission) -> str | None:
-    """Its id; where Slurm never answered, as it is found by name."""
-    if submission.job is not None:
-        return submission.job
-    return next(iter(queue.find_by_name(submission.name)), None)
-
-
-def _submit_array(folder: HostedFolder, request: JobRequest) -> HostedSubmission:
-    width = min(request.width or request.tasks, request.tasks)
-    submission = HostedSubmission(request.name, str(folder.sweep), request.tasks, width, None, round(time.time(), 3))
-    folder.note(submission)
-    try:
-        job = executor.submit(request)
-    except SubmissionUnknownError:
-        found = queue.find_by_name(request.name)
-        if not found:
-            raise
-        job = found[0]
-    except SlurmsweepError:
-        folder.forget(submission)
-        raise
-    return folder.note_job(submission, job)
-
-
-def _recover(folder: HostedFolder) -> None:
-    """Look for arrays whose submission was never answered, by their unique names, and remember what is found."""
-    for submission in folder.submissions():
-        job = _job_of(submission)
-        if submission.job is None and job is not None:
-            folder.note_job(submission, job)
