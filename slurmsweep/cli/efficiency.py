@@ -34,7 +34,7 @@ def efficiency(args: argparse.Namespace) -> int:
 
     store = SweepStore.open(args.sweep)
     _, snapshot = open_view(args.sweep)
-    jobs = {s.job for s in snapshot.view.submissions.values() if s.job}
+    jobs = set(snapshot.view.job_ids())
     accounts, word = accounting.accounts(jobs)
     ledger = Ledger(snapshot.view, snapshot.ended, accounts)
     document = _document(store, ledger, _bounds(store)) | {"accounting": word}

@@ -87,7 +87,7 @@ def _carry_out(store: SweepStore, wave: Wave, wishes: SubmitOptions, handing: Ha
 def _wait(store: SweepStore, wave: Wave, jobs: list[str], before: SweepView) -> None:
     """Wait for what was submitted; or, where others' jobs are to be learnt from, for these."""
     trials = sum(len(group.attempt_ids) for group in wave.groups) or wave.live
-    waited_for = jobs or [s.job for s in before.submissions.values() if s.job]
+    waited_for = jobs or before.job_ids()
     try:
         with progress(trials, before) as show:
             start.wait_for_jobs(Follower(store), waited_for, trials, show, before)

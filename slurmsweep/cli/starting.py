@@ -31,7 +31,6 @@ from slurmsweep.report.progress import progress
 from slurmsweep.report.summary import status_document
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
-from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.view_cache import Follower
 from slurmsweep.sweepfile import yaml12
 
@@ -207,9 +206,7 @@ def _take_up_again(store: SweepStore, backend: Backend) -> Handing:
     if backend is Backend.LOCAL:
         give_back(store, _was_cut_off, why="run")
         return Handing()
-    again = [
-        AttemptId(trial.number, trial.newest + 1) for trial in may_run_again(store.replay()) if _was_cut_off(trial)
-    ]
+    again = [trial.next_attempt for trial in may_run_again(store.replay()) if _was_cut_off(trial)]
     return Handing(again=tuple(again), takes_up=True, command="run")
 
 

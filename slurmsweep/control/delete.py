@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.replay import DELETED
-from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.tail import AttemptId
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def chosen_slots(store: SweepStore, view: SweepView, choice: Choice) -> list[Att
         _refuse(store, view, number)
     by_state = {number for state in choice.states for number in view.trials.in_state(state)}
     numbers = sorted(n for n in choice.trials | by_state if view.trials[n].state is not TrialState.PENDING)
-    return [AttemptId(number, view.trials[number].newest + 1) for number in numbers]
+    return [view.trials[number].next_attempt for number in numbers]
 
 
 def delete(store: SweepStore, choice: Choice) -> list[AttemptId]:

@@ -87,14 +87,14 @@ def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str) -> l
         if view.word is not None:
             transaction.order(SweepState.RUNNING)
         chosen = [trial for trial in may_run_again(view) if wanted(trial)]
-        attempt_ids = [AttemptId(trial.number, trial.newest + 1) for trial in chosen]
+        attempt_ids = [trial.next_attempt for trial in chosen]
         transaction.retry(attempt_ids, {t.number: t.state for t in chosen}, why)
     return attempt_ids
 
 
 def may_run_again(view: SweepView) -> list[Trial]:
     """Trials that ended and did not finish, by number."""
-    states = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
+    states = [state for state in TrialState if state.can_retry]
     return [view.trials[number] for number in sorted(n for state in states for n in view.trials.in_state(state))]
 
 

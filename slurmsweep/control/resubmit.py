@@ -102,7 +102,7 @@ def errands_of(plan: RetryPlan, wishes: SubmitOptions) -> tuple[list[JobBatch], 
 def give_back_only(store: SweepStore, attempt_ids: Collection[AttemptId]) -> list[AttemptId]:
     """Let these attempts be claimed, as far as their trials are still as the plan saw them."""
     wanted = set(attempt_ids)
-    return give_back(store, lambda trial: AttemptId(trial.number, trial.newest + 1) in wanted, why="resubmit")
+    return give_back(store, lambda trial: trial.next_attempt in wanted, why="resubmit")
 
 
 def _learnt(store: SweepStore, snapshot: Snapshot, plan: RetryPlan, wishes: SubmitOptions, wish: Learn) -> RetryPlan:

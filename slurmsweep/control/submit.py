@@ -304,9 +304,7 @@ def _record_refusal(store: SweepStore, name: str) -> None:
 def may_be_given_back(view: SweepView, attempt_id: AttemptId) -> bool:
     """Whether the trial ended, did not finish, and that is its next attempt."""
     trial = view.trials.get(attempt_id.trial)
-    if trial is None or trial.newest + 1 != attempt_id.attempt:
-        return False
-    return trial.state.has_ended() and trial.state is not TrialState.FINISHED
+    return trial is not None and trial.next_attempt == attempt_id and trial.state.can_retry
 
 
 def _recover(store: SweepStore, name: str, tasks: int) -> str:

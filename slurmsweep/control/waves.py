@@ -63,7 +63,7 @@ def gather(  # noqa: PLR0913, PLR0917 - all that there is to know
     given_back = [attempt_id for attempt_id in again if may_be_given_back(view, attempt_id)]
     wanted = agents_wanted(store, view, count) + (len(given_back) if count is None else 0)
     open_slots = list(islice(chain(given_back, _open(store, view, wanted, snapshot.unclaimed)), wanted))
-    jobs = {s.job for s in view.submissions.values() if s.job}
+    jobs = set(view.job_ids())
     accounts = accounting.accounts(jobs)[0] if wish.mem else {}
     ended, begun = (
         _worth_looking_at(view, snapshot),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
 
 from slurmsweep.errors import NotFoundError, StateUnreadableError
-from slurmsweep.state.plainfile import reading
+from slurmsweep.state.files import reading
 
 #: At most this many trials share a parent folder: folders with 100,000 entries are slow on parallel filesystems.
 TRIALS_PER_SHARD = 1000

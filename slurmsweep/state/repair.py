@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from slurmsweep.state import files as durable
+from slurmsweep.state import files
 from slurmsweep.state.check import attempt_folders
 from slurmsweep.state.journal import Line, encode, header, whole_records
 from slurmsweep.state.lifecycle import TrialState
@@ -77,17 +77,17 @@ def rebuild(store: SweepStore) -> Rebuilt:
         LockTimeoutError: agents held the lock for too long; nothing was changed.
     """
     exists = os.path.isfile(store.journal.path)
-    with store.journal.locked_whatever_is_in_it() if exists else nullcontext():
+    with store.journal.held() if exists else nullcontext():
         records = whole_records(store.journal.path, store.manifest.sweep_id) if exists else []
         journal = _NewJournal(store.manifest.sweep_id)
         view = _keep(journal, records)
         done = _add_from_folders(store, journal, view)
         new = f"{store.journal.path}.rebuilt"
-        durable.replace(new, bytes(journal.data), store.access)
+        files.replace(new, bytes(journal.data), store.access)
         kept = _free_name(store.journal.path) if exists else None
         if kept:
-            durable.move(store.journal.path, kept)
-        durable.move(new, store.journal.path)
+            files.move(store.journal.path, kept)
+        files.move(new, store.journal.path)
     return replace(done, records=len(records), kept=kept)
 
 

@@ -114,6 +114,10 @@ class SweepView:
         """The attempt of that slot, known from now on."""
         return self.trial(attempt_id.trial).attempts.setdefault(attempt_id.attempt, Attempt(attempt_id.attempt))
 
+    def job_ids(self) -> list[str]:
+        """Return the jobs of submissions that a scheduler took, the oldest first."""
+        return [submission.job for submission in self.submissions.values() if submission.job]
+
     def counts(self) -> dict[TrialState, int]:
         """Trials by state, those with records only."""
         return self.trials.counts()

@@ -13,16 +13,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnwritableError
-from slurmsweep.state import files as durable
-from slurmsweep.state import manifest
+from slurmsweep.state import files, manifest
 from slurmsweep.state import paths as layout
-from slurmsweep.state import permissions as guard
-from slurmsweep.state.journal import LOCK_TIMEOUT, Journal, header
+from slurmsweep.state.files import read_plain_file, reading
+from slurmsweep.state.journal import Journal, header
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.lock import LOCK_TIMEOUT
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.paths import Layout
-from slurmsweep.state.plainfile import read_plain_file, reading
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.transaction import Transaction
 
@@ -80,7 +79,7 @@ class SweepStore:
         self.layout = place
         self.manifest = what
         self.journal = Journal(place.journal)
-        self.access = durable.SHARED if what.shared else durable.PRIVATE
+        self.access = files.SHARED if what.shared else files.PRIVATE
         self._lock_timeout = lock_timeout
 
     @classmethod
@@ -96,9 +95,9 @@ class SweepStore:
         place, access = store.layout, store.access
         for folder in (os.path.dirname(place.folder), place.folder):
             _make_top_folder(folder, access)
-        durable.ensure_folder(place.trials, access)
-        durable.ensure_folder(place.jobs, access)
-        durable.write_once(place.journal, header(what.sweep_id), access)
+        files.ensure_folder(place.trials, access)
+        files.ensure_folder(place.jobs, access)
+        files.write_once(place.journal, header(what.sweep_id), access)
         if what.function:
             what.function.write(place, access)
         manifest.write(place, what, access)
@@ -113,7 +112,7 @@ class SweepStore:
             StateUnreadableError: it is damaged, of a newer version, or writable by everybody.
         """
         place = layout.find(name)
-        guard.refuse_open_folder(place.folder)
+        files.refuse_open_folder(place.folder)
         return cls(place, _with_function(place, manifest.read(place)))
 
     @classmethod
@@ -124,7 +123,7 @@ class SweepStore:
             StateUnreadableError: also where the sweep is another user's and not shared.
         """
         store = cls.open(name)
-        guard.refuse_strangers_sweep(store.layout.folder, shared=store.manifest.shared)
+        files.refuse_strangers_sweep(store.layout.folder, shared=store.manifest.shared)
         return store
 
     @contextmanager
@@ -203,7 +202,7 @@ class SweepStore:
             with self.transaction() as transaction:
                 _end_current(transaction, trial, ended)
             return None
-        claim = Claim(AttemptId(trial.number, trial.newest + 1), _new_token(), owner)
+        claim = Claim(trial.next_attempt, _new_token(), owner)
         with self.transaction() as transaction:
             if transaction.head.word is SweepState.CANCELED or not self._make_attempt(claim):
                 return None
@@ -259,7 +258,7 @@ class SweepStore:
         cached where, and no content has to be read to know who. A maker that wakes up later finds the name taken.
         """
         try:
-            durable.make_folder(self._owner_path(attempt_id), self.access)
+            files.make_folder(self._owner_path(attempt_id), self.access)
         except FileExistsError:
             return _is_folder(self._owner_path(attempt_id))
         return True
@@ -279,7 +278,7 @@ class SweepStore:
     def _write_outcome(self, claim: Claim, outcome: Outcome) -> None:
         document = (json.dumps({"token": claim.token, **outcome.to_json()}) + "\n").encode()
         path = self._outcome_path(claim.attempt_id)
-        durable.despite_stale_view(lambda: durable.replace(path, document, self.access))
+        files.despite_stale_view(lambda: files.replace(path, document, self.access))
 
     def _owner_path(self, attempt_id: AttemptId) -> str:
         return self.layout.owner(attempt_id)
@@ -340,9 +339,9 @@ class SweepStore:
         attempt_id = claim.attempt_id
         document = _owner_document(claim)
         try:
-            durable.despite_stale_view(lambda: self._make_folder(attempt_id))
-            durable.despite_stale_view(
-                lambda: durable.write_whole_unless_folder(self._owner_path(attempt_id), document, self.access)
+            files.despite_stale_view(lambda: self._make_folder(attempt_id))
+            files.despite_stale_view(
+                lambda: files.write_whole_unless_folder(self._owner_path(attempt_id), document, self.access)
             )
         except FileExistsError:
             return False  # somebody else's folder; or ours, voided while this process was stopped in between
@@ -353,14 +352,14 @@ class SweepStore:
 
     def _make_folder(self, attempt_id: AttemptId) -> None:
         if attempt_id.attempt == 1:
-            durable.ensure_folders(self.layout.trial(attempt_id.trial), self.access)
-        durable.make_folder(self.layout.attempt(attempt_id), self.access)
+            files.ensure_folders(self.layout.trial(attempt_id.trial), self.access)
+        files.make_folder(self.layout.attempt(attempt_id), self.access)
 
     def _unmake_attempt(self, attempt_id: AttemptId) -> None:
         """Take back what only this process has seen, so that a full disk costs no trial."""
         with suppress(StateUnwritableError):
-            durable.remove_file(self._owner_path(attempt_id))
-        durable.remove_empty_folder(self.layout.attempt(attempt_id))
+            files.remove_file(self._owner_path(attempt_id))
+        files.remove_empty_folder(self.layout.attempt(attempt_id))
 
     def _record_claim(self, transaction: Transaction, claim: Claim) -> None:
         transaction.claim(claim.attempt_id, claim.token, claim.owner)
@@ -395,12 +394,12 @@ def _with_function(place: Layout, what: Manifest) -> Manifest:
     return what.calling(Function.from_file(place, content))
 
 
-def _make_top_folder(path: str, access: durable.Access) -> None:
+def _make_top_folder(path: str, access: files.Access) -> None:
     """Make a folder for whoever ``access`` means; one that is there already stays as it is."""
     if not os.path.isdir(path):
-        durable.ensure_folders(path, access)
-        if access is durable.SHARED:
-            durable.give_to_group_of_parent(path)
+        files.ensure_folders(path, access)
+        if access is files.SHARED:
+            files.give_to_group_of_parent(path)
 
 
 def _is_folder(path: str) -> bool:

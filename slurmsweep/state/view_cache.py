@@ -18,7 +18,7 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnwritableError
-from slurmsweep.state import files as durable
+from slurmsweep.state import files
 from slurmsweep.state.journal import Line
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
@@ -79,7 +79,7 @@ def _save(store: SweepStore, reading: Reading) -> None:
         "columns": zlib.crc32(columns),
         **_fold_to_json(reading.view),
     }
-    durable.replace(store.layout.cache, json.dumps(document).encode() + b"\n" + columns, store.access, sync=False)
+    files.replace(store.layout.cache, json.dumps(document).encode() + b"\n" + columns, store.access, sync=False)
 
 
 def _load(store: SweepStore) -> Reading | None:

@@ -16,7 +16,6 @@ from slurmsweep.control.start import JOURNAL_PERIOD
 from slurmsweep.control.submit import job_options, send_all
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
-from slurmsweep.state.tail import AttemptId
 from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.supervisor_files import PreviousSettings
+    from slurmsweep.state.tail import AttemptId
     from slurmsweep.state.trial import Trial
     from slurmsweep.state.view_cache import Follower
 
@@ -67,7 +67,7 @@ def _begin(store: SweepStore, settings: SupervisorSettings) -> tuple[WakeupJobs,
 
 def _taken(store: SweepStore) -> set[str]:
     """Arrays that Slurm took so far."""
-    return {s.job for s in store.replay().submissions.values() if s.job}
+    return set(store.replay().job_ids())
 
 
 def _undo(store: SweepStore, watch: WakeupJobs, before: PreviousSettings) -> None:
@@ -124,7 +124,7 @@ def leave_to_supervisor(store: SweepStore, settings: SupervisorSettings, attempt
     most = rules.max_attempts or math.inf
 
     def is_left_out(trial: Trial) -> bool:
-        attempt_id = AttemptId(trial.number, trial.newest + 1)
+        attempt_id = trial.next_attempt
         return attempt_id in wanted and (trial.cause in rules.spared or attempt_id.attempt > most)
 
     if attempt_ids:

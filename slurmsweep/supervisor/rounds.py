@@ -260,7 +260,7 @@ def _came_to_nothing(snapshot: Snapshot) -> bool:
     """Whether the newest arrays all ended before any of their jobs got to a trial: others would end like them."""
     if snapshot.jobs:
         return False
-    newest = [s.job for s in snapshot.view.submissions.values() if s.job][-_FRUITLESS:]
+    newest = snapshot.view.job_ids()[-_FRUITLESS:]
     return len(newest) == _FRUITLESS and not any(True for _ in snapshot.view.trials.of_jobs(set(newest)))
 
 
@@ -306,7 +306,7 @@ def _arrange_the_next(
 
 def _write_report(store: SweepStore, this: Round) -> None:
     view = store.replay()
-    known = count_incarnations({s.job for s in view.submissions.values() if s.job})
+    known = count_incarnations(set(view.job_ids()))
     document = ending_document(
         SweepSummary(store.layout, store.manifest, view, {}),
         accounting=known.accounting,
