@@ -25,6 +25,7 @@ from slurmsweep.errors import (
 from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.records import SubmitRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -255,15 +256,17 @@ def _announce(transaction: Transaction, view: SweepView | None, request: ArrayRe
     if resumes:
         transaction.order(SweepState.RUNNING)
     transaction.submit(
-        request.name,
-        request.tasks,
-        None,
-        {"time": executor.DEFAULT_TIME, **request.options},
-        normal_template_name(errand.wishes.template),
-        errand.wishes.options,
-        request.agents or 1,
-        resumes,
-        site_name(),
+        SubmitRecord(
+            request.name,
+            request.tasks,
+            None,
+            asked={"time": executor.DEFAULT_TIME, **request.options},
+            template=normal_template_name(errand.wishes.template),
+            wishes=errand.wishes.options,
+            agents=request.agents,
+            resumes=resumes,
+            cluster=site_name(),
+        )
     )
     if view and errand.again:
         before = {attempt_id.trial: view.trials[attempt_id.trial].state for attempt_id in errand.again}
@@ -273,7 +276,7 @@ def _announce(transaction: Transaction, view: SweepView | None, request: ArrayRe
 def _record_job(store: SweepStore, request: ArrayRequest, errand: JobBatch, job: str) -> None:
     """Slurm took the array. Trials that were given back for it, and for no certain element, anybody may take now."""
     with store.transaction() as transaction:
-        transaction.submit(request.name, request.tasks, job)
+        transaction.submit(SubmitRecord(request.name, request.tasks, job))
         if errand.again and not errand.attempt_ids:
             view = store.replay()
             left = [
@@ -296,9 +299,9 @@ def _record_refusal(store: SweepStore, name: str) -> None:
         transaction.withdrawn(
             [trial.current.outcome.state for trial in promised if trial.current and trial.current.outcome]
         )
-        transaction.submit(name, known.tasks, "")
+        transaction.submit(SubmitRecord(name, known.tasks, ""))
         if known.resumes and view.word is None and view.word_sequence < known.sequence:
-            transaction.order(SweepState(known.resumes))
+            transaction.order(known.resumes)
 
 
 def may_be_given_back(view: SweepView, attempt_id: AttemptId) -> bool:
@@ -312,5 +315,5 @@ def _recover(store: SweepStore, name: str, tasks: int) -> str:
     found = queue.find_by_name(name)
     if found:
         with store.transaction() as transaction:
-            transaction.submit(name, tasks, found[0])
+            transaction.submit(SubmitRecord(name, tasks, found[0]))
     return found[0] if found else ""

@@ -6,10 +6,18 @@ Keeping the head in step with the records is this module's business and nobody e
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.records import (
+    ClaimRecord,
+    EndRecord,
+    HeadRecord,
+    OrderRecord,
+    RetryRecord,
+    VoidRecord,
+)
 from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, JournalTail, RetryPage
 
 if TYPE_CHECKING:
@@ -18,12 +26,10 @@ if TYPE_CHECKING:
     from slurmsweep.state.journal import Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
+    from slurmsweep.state.records import AnyRecord, SubmitRecord
 
 #: Slots in one retry record, so that the record is read back by one request of 4 KiB.
 _SLOTS_PER_RECORD = 150
-
-#: Characters of a submission's options that one record keeps, of the 16 KiB it may have.
-_LONGEST_OPTION, _LONGEST_OPTIONS = 500, 4000
 
 
 class Appender(Protocol):
@@ -59,15 +65,11 @@ class Transaction:
         """The attempt of ``slot`` has a maker."""
         before = TrialState.PENDING if attempt_id.attempt > 1 else None
         self.head = self.head.without(attempt_id).moved(before, TrialState.RUNNING)
-        self._queue(
-            "claim", t=attempt_id.trial, a=attempt_id.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3)
-        )
+        self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3)))
 
     def adopt(self, attempt_id: AttemptId, token: str, owner: Owner, outcome: Outcome) -> None:
         """The trial of ``slot`` was run in another sweep. The next new trial stays the same: claims pass the folder."""
-        self._queue(
-            "claim", t=attempt_id.trial, a=attempt_id.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3)
-        )
+        self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3)))
         self.end(attempt_id, token, outcome, before=None)
 
     def end(
@@ -75,7 +77,7 @@ class Transaction:
     ) -> None:
         """The attempt of ``slot`` has ended; ``before`` is what its trial was until now."""
         self.head = self.head.moved(before, outcome.state)
-        self._queue("end", t=attempt_id.trial, a=attempt_id.attempt, k=token, out=outcome.to_json())
+        self._queue(EndRecord(attempt_id, token, outcome))
 
     def void(self, attempt_id: AttemptId, before: TrialState | None) -> None:
         """The attempt of ``slot`` was never started and never will be: its trial may be claimed again, as the next one.
@@ -85,7 +87,7 @@ class Transaction:
         again = [AttemptId(attempt_id.trial, attempt_id.attempt + 1)]
         full = self.head.room() == 0
         self.head = self.head.moved(before, TrialState.PENDING).with_queue(again)
-        self._queue("void", t=attempt_id.trial, a=attempt_id.attempt)
+        self._queue(VoidRecord(attempt_id))
         if full:
             self._retry(again, "never started")
 
@@ -108,55 +110,29 @@ class Transaction:
             for attempt_id in batch:
                 self.head = self.head.moved(before[attempt_id.trial], TrialState.PENDING)
             if assigned or array:
-                condition = {"for": array} if array else {}
-                self._queue(
-                    "retry", t=[[attempt_id.trial, attempt_id.attempt] for attempt_id in batch], why=why, **condition
-                )
+                self._queue(RetryRecord(tuple(batch), why, array))
             else:
                 self._retry(batch, why)
 
     def waiting_in(self, more: RetryPage) -> tuple[list[AttemptId], RetryPage | None]:
         """The next retries that had no room in the head, and where those after them wait. One read of 4 KiB."""
         record = self._journal.record_at(more.offset)
-        if record is None or record["op"] != "retry":
-            return [], None  # a writer's stale view: the fold finds what was lost by it
-        attempt_ids = [AttemptId(*pair) for pair in record["t"]]
+        if record is None or record["op"] != RetryRecord.op:
+            return [], None  # a writer's stale view: replay finds what was lost by it
+        retry = RetryRecord.from_json(record)
         after = more.first + QUEUE_LIMIT
-        if after < len(attempt_ids):
-            return attempt_ids[more.first : after], RetryPage(more.offset, after)
-        return attempt_ids[more.first :], RetryPage(*record["more"]) if "more" in record else None
+        if after < len(retry.attempt_ids):
+            return list(retry.attempt_ids[more.first : after]), RetryPage(more.offset, after)
+        return list(retry.attempt_ids[more.first :]), retry.more
 
     def exhausted(self, offset: int) -> None:
         """A fold of everything before ``offset`` found nothing that waits: who looks next looks from there on."""
         self.head = self.head._replace(exhausted=max(self.head.exhausted, offset))
-        self._queue("exhausted")
+        self._queue(HeadRecord("exhausted"))
 
-    def submit(  # noqa: PLR0913, PLR0917 - the fields of one record
-        self,
-        name: str,
-        tasks: int,
-        job: str | None,
-        asked: Mapping[str, str | bool] | None = None,
-        template: str | None = None,
-        wishes: Mapping[str, str | bool] | None = None,
-        agents: int = 1,
-        resumes: SweepState | None = None,
-        cluster: str = "",
-    ) -> None:
-        """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
-
-        The first of its records says what is asked for (:class:`~slurmsweep.state.replay.Submission`): who submits its
-        trials again has to know; and how many agents each of its elements runs side by side. Options that would make
-        the record too long are left out. ``resumes`` is what the sweep was before it ran again for this array.
-        """
-        said: dict[str, Any] = {}
-        if asked is not None:
-            said = {"asked": _short(asked), "template": template, "wishes": _short(wishes or {})}
-        if agents != 1:
-            said["agents"] = agents
-        said |= {"resumes": resumes.value} if resumes else {}
-        said |= {"cluster": cluster} if cluster else {}
-        self._queue("submit", name=name, tasks=tasks, job=job, **said)
+    def submit(self, record: SubmitRecord) -> None:
+        """Queue what has become of a submission."""
+        self._queue(record)
 
     def withdrawn(self, states: Iterable[TrialState]) -> None:
         """Trials given back for an array which Slurm refused are again what they were: with the record that says so."""
@@ -166,12 +142,12 @@ class Transaction:
     def order(self, word: SweepState) -> None:
         """A person paused, resumed (running), stopped (finished) or canceled the sweep."""
         self.head = self.head._replace(word=None if word is SweepState.RUNNING else word)
-        self._queue("sweep", state=word.value)
+        self._queue(OrderRecord(word))
 
     def correct(self, next_trial: int, counts: dict[TrialState, int]) -> None:
         """The whole sweep was counted: what the head says from now on."""
         self.head = self.head._replace(next_trial=next_trial, counts=counts)
-        self._queue("counted")
+        self._queue(HeadRecord("counted"))
 
     def commit(self) -> None:
         """Put the queued records on disk: one write, one fsync. Raises StateUnwritableError."""
@@ -189,24 +165,11 @@ class Transaction:
         room = self.head.room()
         below = self.head.more
         self.head = self.head.with_queue(batch)
-        fields: dict[str, Any] = {"t": [[attempt_id.trial, attempt_id.attempt] for attempt_id in batch], "why": why}
         if len(batch) > room:
-            fields |= {} if below is None else {"more": [below.offset, below.first]}
             self.head = self.head._replace(more=RetryPage(self._journal.end + sum(map(len, self._lines)), room))
-        self._queue("retry", **fields)
+        self._queue(RetryRecord(tuple(batch), why, more=below if len(batch) > room else None))
 
-    def _queue(self, op: str, **fields: Any) -> None:
+    def _queue(self, record: AnyRecord) -> None:
         self.head = self.head._replace(sequence=self.head.sequence + 1)
-        self._last = {"op": op, **fields, "h": self.head.to_json()}
+        self._last = {"op": record.op, **record.to_json(), "h": self.head.to_json()}
         self._lines.append(encode(self._last))
-
-
-def _short(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that fit."""
-    kept: dict[str, Any] = {}
-    room = _LONGEST_OPTIONS
-    for name, value in options.items():
-        length = len(name) + len(str(value))
-        if len(str(value)) <= _LONGEST_OPTION and length <= room:
-            kept[name], room = value, room - length
-    return kept

@@ -14,7 +14,7 @@ import json
 import os
 import zlib
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnwritableError
@@ -24,6 +24,7 @@ from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.replay import Reading, Submission, SweepView
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, Trial
 from slurmsweep.state.trial_index import TrialIndex
 from slurmsweep.state.trials import Trials
@@ -31,7 +32,7 @@ from slurmsweep.state.trials import Trials
 if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 4"
+_FORMAT = "slurmsweep fold 5"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20
@@ -109,7 +110,7 @@ def _identity(path: str, offset: int) -> list[int]:
 def _fold_to_json(view: SweepView) -> dict[str, Any]:
     return {
         "trials": [_trial_to_json(trial) for trial in view.trials.unsettled()],
-        "submissions": [astuple(submission) for submission in view.submissions.values()],
+        "submissions": [asdict(submission) for submission in view.submissions.values()],
         "latest": view.latest,
         "word": view.word.value if view.word else None,
         "word_sequence": view.word_sequence,
@@ -120,7 +121,10 @@ def _fold_to_json(view: SweepView) -> dict[str, Any]:
 
 def _fold_from_json(document: dict[str, Any], settled: TrialIndex) -> SweepView:
     unsettled = [_trial_from_json(data) for data in document["trials"]]
-    submissions = [Submission(*fields) for fields in document["submissions"]]
+    submissions = [Submission(**fields) for fields in document["submissions"]]
+    for submission in submissions:
+        submission.again = [AttemptId(*pair) for pair in submission.again]
+        submission.resumes = SweepState(submission.resumes) if submission.resumes else None
     return SweepView(
         trials=Trials(settled, {trial.number: trial for trial in unsettled}),
         submissions={submission.name: submission for submission in submissions},

@@ -18,6 +18,7 @@ from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 LIMITS = Bounds(60, None, 24 * 60, 16000, 60)
@@ -26,8 +27,10 @@ LIMITS = Bounds(60, None, 24 * 60, 16000, 60)
 def submit(store, job, tasks, *, time=None, mem=None, cpus=None):
     options = {"time": time and f"{time:g}", "mem": mem and f"{mem:g}M", "cpus-per-task": cpus and str(cpus)}
     with store.transaction() as transaction:
-        transaction.submit(f"n{job}", tasks, None, {name: value for name, value in options.items() if value}, "array")
-        transaction.submit(f"n{job}", tasks, job)
+        transaction.submit(
+            SubmitRecord(f"n{job}", tasks, None, {name: value for name, value in options.items() if value}, "array")
+        )
+        transaction.submit(SubmitRecord(f"n{job}", tasks, job))
 
 
 def run(store, job, task, *, restart=0, attempt_id=None, seat=None, **outcome):

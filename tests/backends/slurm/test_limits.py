@@ -12,6 +12,7 @@ from slurmsweep.backends.slurm.refusals import explain
 from slurmsweep.control import submit as submitting
 from slurmsweep.control.submit import JobBatch, recover_submissions, send, submit
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 #: ``scontrol -o show assoc_mgr users=ann flags=assoc,qos`` of Slurm 22.05, without the fields on TRES.
@@ -208,8 +209,8 @@ def test_other_refusals_are_not_tried_smaller(slurm_with, make_store):
 def test_a_submission_that_slurm_does_not_know_at_two_looks_was_never_taken(make_store, monkeypatch):
     store = make_store(3)
     with store.transaction() as transaction:
-        transaction.submit("slurmsweep-abcd1234-1", 3, None)
-        transaction.submit("slurmsweep-abcd1234-2", 3, None)
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 3, None))
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 3, None))
     looks = []
 
     def find(name):

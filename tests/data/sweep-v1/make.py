@@ -17,6 +17,7 @@ from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.config import check
@@ -49,10 +50,10 @@ def main(target: Path) -> None:
 
 def happen(store: SweepStore) -> None:
     with store.transaction() as transaction:
-        transaction.submit("slurmsweep-v1v1v1v1-aa", 4, None)
-        transaction.submit("slurmsweep-v1v1v1v1-aa", 4, "17")
-        transaction.submit("slurmsweep-v1v1v1v1-bb", 9, "")
-        transaction.submit("slurmsweep-v1v1v1v1-cc", 2, None)
+        transaction.submit(SubmitRecord("slurmsweep-v1v1v1v1-aa", 4, None))
+        transaction.submit(SubmitRecord("slurmsweep-v1v1v1v1-aa", 4, "17"))
+        transaction.submit(SubmitRecord("slurmsweep-v1v1v1v1-bb", 9, ""))
+        transaction.submit(SubmitRecord("slurmsweep-v1v1v1v1-cc", 2, None))
     store.finish(
         store.claim(job(0)),
         Outcome(
