@@ -56,14 +56,11 @@ def delete(store: SweepStore, choice: Choice) -> list[AttemptId]:
 
     The sweep's own state stays: one that was stopped has to be resumed, as in W&B. Raises as :func:`chosen_slots`.
     """
-    with store.transaction() as transaction:
-        view = store.replay()
-        attempt_ids = chosen_slots(store, view, choice)
-        transaction.retry(
-            attempt_ids,
-            {attempt_id.trial: view.trials[attempt_id.trial].state for attempt_id in attempt_ids},
-            why=DELETED,
-        )
+    reading = store.reading()
+    reading.refresh()
+    with store.transaction(reading) as transaction:
+        attempt_ids = chosen_slots(store, reading.view, choice)
+        transaction.retry(attempt_ids, why=DELETED)
     return attempt_ids
 
 

@@ -56,18 +56,19 @@ def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) ->
         SchedulerUnavailableError: no end was recorded: no answer is not "no job".
         StateError: the journal could not be locked, read or written.
     """
-    with store.transaction() as transaction:
-        voided = _close_holes(store, transaction, store.replay())
-    view = store.replay()
+    reading = store.reading()
+    reading.refresh()
+    with store.transaction(reading) as transaction:
+        voided = _close_holes(store, transaction, reading.view)
+    view = reading.refresh()
     snapshot = look(store, view, doubtful_jobs(view))
     first = snapshot.seen
     ends, snapshot = _certain(store, snapshot, sleep)
     certain = with_last_metric(store, ends)
-    better = reasons(store.replay(), snapshot.answer)
-    with store.transaction() as transaction:
-        view = store.replay()
-        ended = _record_ends(transaction, view, certain)
-        explained = _record_reasons(transaction, view, better)
+    better = reasons(reading.refresh(), snapshot.answer)
+    with store.transaction(reading) as transaction:
+        ended = _record_ends(transaction, reading.view, certain)
+        explained = _record_reasons(transaction, reading.view, better)
     unknown = {attempt_id: seen.note for attempt_id, seen in first.items() if not seen.witnessed}
     return ReconcileResult(tuple(ended), tuple(voided), unknown, tuple(explained), snapshot)
 
@@ -82,13 +83,14 @@ def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str) -> l
         wanted: asked about each, under the lock.
         why: for the record.
     """
-    with store.transaction() as transaction:
-        view = store.replay()
-        if view.word is not None:
+    reading = store.reading()
+    reading.refresh()
+    with store.transaction(reading) as transaction:
+        if reading.view.word is not None:
             transaction.order(SweepState.RUNNING)
-        chosen = [trial for trial in may_run_again(view) if wanted(trial)]
+        chosen = [trial for trial in may_run_again(reading.view) if wanted(trial)]
         attempt_ids = [trial.next_attempt for trial in chosen]
-        transaction.retry(attempt_ids, {t.number: t.state for t in chosen}, why)
+        transaction.retry(attempt_ids, why)
     return attempt_ids
 
 
@@ -123,7 +125,6 @@ def _record_ends(transaction: Transaction, view: SweepView, certain: dict[Attemp
     for attempt_id, seen in certain.items():
         if attempt_id in running and seen.outcome:
             transaction.end(attempt_id, running[attempt_id].token, seen.outcome)
-            view.attempt(attempt_id).outcome = seen.outcome
             ended.append(attempt_id)
     return ended
 
@@ -135,7 +136,7 @@ def _record_reasons(transaction: Transaction, view: SweepView, better: dict[Atte
         trial = view.trials[attempt_id.trial]
         current = trial.current
         if current and current.number == attempt_id.attempt and trial.state.has_ended():
-            transaction.end(attempt_id, current.token, outcome, before=trial.state)
+            transaction.end(attempt_id, current.token, outcome)
             explained.append(attempt_id)
     return explained
 
@@ -146,8 +147,8 @@ def _close_holes(store: SweepStore, transaction: Transaction, view: SweepView) -
     made = [attempt_id for attempt_id in passed_over + waiting if store.is_made(attempt_id)] + _made_ahead(store, view)
     for attempt_id in passed_over:
         if attempt_id not in made:
-            transaction.retry([attempt_id], {attempt_id.trial: None}, why="passed over")
-    return [attempt_id for attempt_id in made if _close(store, transaction, attempt_id, counted=attempt_id in waiting)]
+            transaction.retry([attempt_id], why="passed over")
+    return [attempt_id for attempt_id in made if _close(store, transaction, attempt_id)]
 
 
 def _made_ahead(store: SweepStore, view: SweepView) -> list[AttemptId]:
@@ -161,12 +162,12 @@ def _made_ahead(store: SweepStore, view: SweepView) -> list[AttemptId]:
     return made
 
 
-def _close(store: SweepStore, transaction: Transaction, attempt_id: AttemptId, *, counted: bool) -> bool:
+def _close(store: SweepStore, transaction: Transaction, attempt_id: AttemptId) -> bool:
     """Void an attempt without an owner and give its trial back; one with an owner gets the claim it lacks."""
     if not store.void(attempt_id):
         owner = store.read_owner(attempt_id)
         if owner is not None:
             transaction.claim(attempt_id, *owner)
         return False
-    transaction.void(attempt_id, TrialState.PENDING if counted else None)
+    transaction.void(attempt_id)
     return True

@@ -24,7 +24,7 @@ from slurmsweep.errors import (
 )
 from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
-from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.records import SubmitRecord
 
 if TYPE_CHECKING:
@@ -225,8 +225,9 @@ def _submit_array(store: SweepStore, errand: JobBatch, template: Template, *, ta
     refused the array takes it back by that, and who is killed in between leaves an array without an answer, which
     :func:`recover_submissions` asks for.
     """
-    with store.transaction() as transaction:
-        view = store.replay() if errand.again or takes_up else None
+    reading = store.reading() if errand.again or takes_up else None
+    with store.transaction(reading) as transaction:
+        view = reading.view if reading else None
         if view:
             errand = errand.as_far_as(view)
         is_ordered = bool(view and view.word and not takes_up)
@@ -269,20 +270,20 @@ def _announce(transaction: Transaction, view: SweepView | None, request: ArrayRe
         )
     )
     if view and errand.again:
-        before = {attempt_id.trial: view.trials[attempt_id.trial].state for attempt_id in errand.again}
-        transaction.retry(list(errand.again), before, _AGAIN, array=request.name)
+        transaction.retry(errand.again, _AGAIN, array=request.name)
 
 
 def _record_job(store: SweepStore, request: ArrayRequest, errand: JobBatch, job: str) -> None:
     """Slurm took the array. Trials that were given back for it, and for no certain element, anybody may take now."""
-    with store.transaction() as transaction:
+    reading = store.reading() if errand.again and not errand.attempt_ids else None
+    with store.transaction(reading) as transaction:
         transaction.submit(SubmitRecord(request.name, request.tasks, job))
-        if errand.again and not errand.attempt_ids:
-            view = store.replay()
+        if reading:
+            view = reading.view
             left = [
                 attempt_id for attempt_id in errand.again if view.trials[attempt_id.trial].newest < attempt_id.attempt
             ]
-            transaction.retry(left, {attempt_id.trial: TrialState.PENDING for attempt_id in left}, _AGAIN)
+            transaction.retry(left, _AGAIN)
 
 
 def _record_refusal(store: SweepStore, name: str) -> None:
@@ -290,15 +291,12 @@ def _record_refusal(store: SweepStore, name: str) -> None:
 
     Trials that somebody claimed meanwhile go on, and an order that was given since then stands.
     """
-    with store.transaction() as transaction:
-        view = store.replay()
+    reading = store.reading()
+    with store.transaction(reading) as transaction:
+        view = reading.view
         known = view.submissions[name]
         if known.job is not None:  # its submitter got an answer after all
             return
-        promised = [view.trials[number] for number, attempt in known.again if view.trials[number].newest < attempt]
-        transaction.withdrawn(
-            [trial.current.outcome.state for trial in promised if trial.current and trial.current.outcome]
-        )
         transaction.submit(SubmitRecord(name, known.tasks, ""))
         if known.resumes and view.word is None and view.word_sequence < known.sequence:
             transaction.order(known.resumes)

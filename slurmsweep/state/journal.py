@@ -159,6 +159,12 @@ class Journal(LockedFile):
         with self.held(timeout) as (descriptor, size):
             yield LockedJournal(self.path, descriptor, size)
 
+    def identity(self) -> tuple[tuple[int, int], int]:
+        """Return which file the journal is, and its size in bytes. Raises StateUnreadableError."""
+        with self._open_to_read() as file:
+            status = os.fstat(file.fileno())
+        return (status.st_dev, status.st_ino), status.st_size
+
     def lines(self, offset: int = 0, number: int = 0) -> Iterator[Line]:
         """Every line from ``offset`` on, damaged ones too; an unfinished last line is left out. Takes no lock.
 

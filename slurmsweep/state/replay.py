@@ -138,23 +138,41 @@ class SweepView:
 
 
 class Reading:
-    """A fold, and how far in the journal it goes.
+    """A view that is brought up to date by reading only what was added to the journal.
 
     Args:
-        view: of the lines so far.
-        offset: of the next line.
-        number: of lines so far.
+        journal: to read.
+        view: of the lines before ``offset``.
+        offset: where the next line begins.
+        number: how many lines come before it.
+
+    Attributes:
+        view: as of the last :meth:`refresh`. Another object where the journal was replaced.
+        bytes_read: since this reading was made.
     """
 
-    def __init__(self, view: SweepView, offset: int = 0, number: int = 0) -> None:
-        self.view, self.offset, self.number = view, offset, number
+    def __init__(self, journal: Journal, view: SweepView | None = None, offset: int = 0, number: int = 0) -> None:
+        self._journal = journal
+        self._file: tuple[int, int] | None = None
+        self.view = view or SweepView()
+        self.offset, self.number = offset, number
+        self.bytes_read = 0
 
-    def read_on(self, journal: Journal) -> Reading:
-        """Take in what was added; itself, for chaining. Raises StateUnreadableError."""
-        for line in journal.lines(self.offset, self.number):
+    def refresh(self) -> SweepView:
+        """Take in what was added; all of it where the file is another one or is shorter than it was.
+
+        Raises:
+            StateUnreadableError: the journal is missing, is not ours, or cannot be read.
+        """
+        file, size = self._journal.identity()
+        if (self._file is not None and file != self._file) or size < self.offset:
+            self.view, self.offset, self.number = SweepView(), 0, 0
+        self._file = file
+        for line in self._journal.lines(self.offset, self.number):
             self.view.add([line])
+            self.bytes_read += line.end - self.offset
             self.offset, self.number = line.end, line.number
-        return self
+        return self.view
 
 
 def _claim(state: SweepView, record: ClaimRecord, _: int) -> None:

@@ -127,16 +127,27 @@ class SweepStore:
         return store
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Hold the lock; what was queued is on disk at the end, or nothing is if the body raises."""
+    def transaction(self, reading: Reading | None = None) -> Iterator[Transaction]:
+        """Hold the lock; what was queued is on disk at the end, or nothing is if the body raises.
+
+        Args:
+            reading: of the journal; brought up to date under the lock, so that ``reading.view`` is the state that the
+                records are added to. Refresh it before too: then little is left to read while others wait.
+        """
         with self.journal.locked(self._lock_timeout) as journal:
-            transaction = Transaction(journal)
+            transaction = Transaction(journal, reading.refresh() if reading else None)
             yield transaction
             transaction.commit()
 
+    def reading(self, offset: int = 0) -> Reading:
+        """Return a reading of the journal from ``offset`` on; nothing is read before its first refresh."""
+        from slurmsweep.state.replay import Reading  # an agent that finds a trial reads no more than the head
+
+        return Reading(self.journal, offset=offset)
+
     def replay(self) -> SweepView:
-        """The state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
-        return self._read_from(0).view
+        """Return the state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
+        return self.reading().refresh()
 
     def claim(self, owner: Owner) -> Claim | NothingLeft:
         """Take the next trial: one given back first, else the next new one.
@@ -154,8 +165,8 @@ class SweepStore:
         result, exhausted = self._claim(owner, waiting=[])
         if isinstance(result, Claim) or result.is_ordered:
             return result
-        reading = self._read_from(exhausted)
-        waiting = reading.view.waiting()
+        reading = self.reading(exhausted)
+        waiting = reading.refresh().waiting()
         if waiting:
             return self._claim(owner, waiting)[0]
         if reading.offset - exhausted > _WORTH_A_RECORD:
@@ -187,35 +198,37 @@ class SweepStore:
         recorded when it was asked to make way (``terminated``) does not end the trial: the job was put back to go on.
         So it does while the sweep is paused or stopped, which leaves trials that run alone.
         """
-        of_job = self.replay().trials.of_jobs({owner.job}) if owner.job else ()
+        reading = self.reading()
+        of_job = reading.refresh().trials.of_jobs({owner.job}) if owner.job else ()
         held = [trial for trial in of_job if _is_held_by_earlier(trial, owner)]
         for trial in held:  # several where a job runs several agents: each goes on with one
-            claim = self._continue(trial, owner)
+            claim = self._continue(reading, trial, owner)
             if claim is not None:
                 return claim
         return None
 
-    def _continue(self, trial: Trial, owner: Owner) -> Claim | None:
+    def _continue(self, reading: Reading, trial: Trial, owner: Owner) -> Claim | None:
         """The next attempt of one trial; None where it is over, somebody else has made it, or the sweep is canceled."""
         ended = self._unrecorded_end(trial)
         if ended and ended.state is TrialState.FINISHED:
-            with self.transaction() as transaction:
+            with self.transaction(reading) as transaction:
                 _end_current(transaction, trial, ended)
             return None
         claim = Claim(trial.next_attempt, _new_token(), owner)
-        with self.transaction() as transaction:
+        with self.transaction(reading) as transaction:
             if transaction.head.word is SweepState.CANCELED or not self._make_attempt(claim):
                 return None
             if trial.state is not TrialState.PENDING:
-                before = _end_current(transaction, trial, ended) if ended else trial.state
-                transaction.retry([claim.attempt_id], {trial.number: before}, why="requeued", assigned=True)
+                if ended:
+                    _end_current(transaction, trial, ended)
+                transaction.retry([claim.attempt_id], why="requeued", assigned=True)
             self._record_claim(transaction, claim)
         return claim
 
     def give_up(self, claim: Claim) -> None:
         """Give back an attempt whose command was never started: its trial may be claimed again, as the next attempt."""
         with self.transaction() as transaction:
-            transaction.void(claim.attempt_id, TrialState.RUNNING)
+            transaction.void(claim.attempt_id)
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
         """Record how the attempt ended: in its folder, then in the journal (which the folders can rebuild).
@@ -319,15 +332,6 @@ class SweepStore:
             head = head.without(attempt_id)
             yield attempt_id, head
 
-    def _read_from(self, offset: int) -> Reading:
-        """Fold the records from ``offset`` on."""
-        from slurmsweep.state.replay import (  # an agent that finds a trial reads no more than the head
-            Reading,
-            SweepView,
-        )
-
-        return Reading(SweepView(), offset).read_on(self.journal)
-
     def _record_exhausted(self, offset: int) -> None:
         """Spare the next agents the reading; of many that find out together one says so."""
         with self.transaction() as transaction:
@@ -420,12 +424,11 @@ def _owner_document(claim: Claim) -> bytes:
     return (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
 
 
-def _end_current(transaction: Transaction, trial: Trial, outcome: Outcome) -> TrialState:
-    """Record the end of the trial's newest attempt; the state that is the trial's then."""
+def _end_current(transaction: Transaction, trial: Trial, outcome: Outcome) -> None:
+    """Record the end of the newest attempt of a trial."""
     current = trial.current
     if current is not None:
-        transaction.end(AttemptId(trial.number, current.number), current.token, outcome, before=trial.state)
-    return outcome.state
+        transaction.end(AttemptId(trial.number, current.number), current.token, outcome)
 
 
 def _requeued(said: Outcome | None) -> Outcome | None:

@@ -6,6 +6,7 @@ Keeping the head in step with the records is this module's business and nobody e
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from slurmsweep.state.journal import encode
@@ -21,12 +22,13 @@ from slurmsweep.state.records import (
 from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, JournalTail, RetryPage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Sequence
 
     from slurmsweep.state.journal import Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.records import AnyRecord, SubmitRecord
+    from slurmsweep.state.replay import SweepView
 
 #: Slots in one retry record, so that the record is read back by one request of 4 KiB.
 _SLOTS_PER_RECORD = 150
@@ -51,66 +53,64 @@ class Appender(Protocol):
 class Transaction:
     """Records to append, and the head that goes with them.
 
+    The head counts trials by state, so each record is told what its trial was before: as the view says, where there is
+    one; else as it must have been. An agent claims a retry that was pending or a new trial, and ends what ran.
+
+    Args:
+        journal: whose lock is held.
+        view: the state after all records of the journal. Records that are queued here are not taken in.
+
     Attributes:
         head: as it will stand after the records queued so far.
     """
 
-    def __init__(self, journal: Appender) -> None:
+    def __init__(self, journal: Appender, view: SweepView | None = None) -> None:
         self._journal = journal
+        self._view = view
         self._lines: list[bytes] = []
         self._last: Record = {}
+        self._states: dict[int, TrialState] = {}  # of trials that records in the queue change
         self.head = JournalTail.from_json(journal.last.get("h", {}))
 
     def claim(self, attempt_id: AttemptId, token: str, owner: Owner) -> None:
-        """The attempt of ``slot`` has a maker."""
-        before = TrialState.PENDING if attempt_id.attempt > 1 else None
-        self.head = self.head.without(attempt_id).moved(before, TrialState.RUNNING)
+        """Queue that an attempt has a maker."""
+        self.head = self.head.without(attempt_id)
+        self._move(attempt_id.trial, TrialState.PENDING if attempt_id.attempt > 1 else None, TrialState.RUNNING)
         self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3)))
 
     def adopt(self, attempt_id: AttemptId, token: str, owner: Owner, outcome: Outcome) -> None:
-        """The trial of ``slot`` was run in another sweep. The next new trial stays the same: claims pass the folder."""
+        """Queue that a trial was run in another sweep. The next new trial stays the same: claims pass the folder."""
         self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3)))
-        self.end(attempt_id, token, outcome, before=None)
-
-    def end(
-        self, attempt_id: AttemptId, token: str | None, outcome: Outcome, before: TrialState | None = TrialState.RUNNING
-    ) -> None:
-        """The attempt of ``slot`` has ended; ``before`` is what its trial was until now."""
-        self.head = self.head.moved(before, outcome.state)
+        self._move(attempt_id.trial, None, outcome.state)
         self._queue(EndRecord(attempt_id, token, outcome))
 
-    def void(self, attempt_id: AttemptId, before: TrialState | None) -> None:
-        """The attempt of ``slot`` was never started and never will be: its trial may be claimed again, as the next one.
+    def end(self, attempt_id: AttemptId, token: str | None, outcome: Outcome) -> None:
+        """Queue that the newest attempt of a trial has ended."""
+        self._move(attempt_id.trial, TrialState.RUNNING, outcome.state)
+        self._queue(EndRecord(attempt_id, token, outcome))
 
-        One record says both, because of two the second may be torn off.
-        """
+    def void(self, attempt_id: AttemptId) -> None:
+        """Queue that an attempt was never started and never will be: its trial may be claimed again."""
         again = [AttemptId(attempt_id.trial, attempt_id.attempt + 1)]
         full = self.head.room() == 0
-        self.head = self.head.moved(before, TrialState.PENDING).with_queue(again)
+        self._move(attempt_id.trial, TrialState.RUNNING, TrialState.PENDING)
+        self.head = self.head.with_queue(again)
         self._queue(VoidRecord(attempt_id))
         if full:
             self._retry(again, "never started")
 
-    def retry(
-        self,
-        attempt_ids: list[AttemptId],
-        before: Mapping[int, TrialState | None],
-        why: str,
-        *,
-        assigned: bool = False,
-        array: str = "",
-    ) -> None:
-        """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now.
+    def retry(self, attempt_ids: Sequence[AttemptId], why: str, *, assigned: bool = False, array: str = "") -> None:
+        """Queue that these attempts may be claimed.
 
-        With ``assigned`` each gets a job of its own: the head does not offer them to others, who find them only when
-        nothing else is left. With ``array``, the name of one, that is so until Slurm refuses it.
+        With ``assigned`` each gets a job of its own: the head does not offer them to other agents, which find them only
+        when nothing else is left. With ``array``, the name of a submission, that is so until it is refused.
         """
         for start in range(0, len(attempt_ids), _SLOTS_PER_RECORD):
-            batch = attempt_ids[start : start + _SLOTS_PER_RECORD]
+            batch = tuple(attempt_ids[start : start + _SLOTS_PER_RECORD])
             for attempt_id in batch:
-                self.head = self.head.moved(before[attempt_id.trial], TrialState.PENDING)
+                self._move(attempt_id.trial, None, TrialState.PENDING)
             if assigned or array:
-                self._queue(RetryRecord(tuple(batch), why, array))
+                self._queue(RetryRecord(batch, why, array))
             else:
                 self._retry(batch, why)
 
@@ -131,13 +131,14 @@ class Transaction:
         self._queue(HeadRecord("exhausted"))
 
     def submit(self, record: SubmitRecord) -> None:
-        """Queue what has become of a submission."""
+        """Queue what has become of a submission; trials given back for one that was refused are what they were."""
+        known = self._view.submissions.get(record.name) if self._view else None
+        if known and self._view and record.job == "":
+            for number, _ in known.again:
+                trial = self._view.trials[number]
+                others = {name: attempt for name, attempt in trial.promised.items() if name != record.name}
+                self._move(number, None, replace(trial, promised=others).state)
         self._queue(record)
-
-    def withdrawn(self, states: Iterable[TrialState]) -> None:
-        """Trials given back for an array which Slurm refused are again what they were: with the record that says so."""
-        for state in states:
-            self.head = self.head.moved(TrialState.PENDING, state)
 
     def order(self, word: SweepState) -> None:
         """A person paused, resumed (running), stopped (finished) or canceled the sweep."""
@@ -160,7 +161,7 @@ class Transaction:
         """Whether readers may see what was committed last, even if putting it on disk failed afterwards."""
         return bool(self._journal.last.get("h", {}).get("s") == self.head.sequence)
 
-    def _retry(self, batch: list[AttemptId], why: str) -> None:
+    def _retry(self, batch: Sequence[AttemptId], why: str) -> None:
         """One retry record. What has no room in the head stays in it, on top of what waits in earlier ones."""
         room = self.head.room()
         below = self.head.more
@@ -168,6 +169,14 @@ class Transaction:
         if len(batch) > room:
             self.head = self.head._replace(more=RetryPage(self._journal.end + sum(map(len, self._lines)), room))
         self._queue(RetryRecord(tuple(batch), why, more=below if len(batch) > room else None))
+
+    def _move(self, number: int, implied: TrialState | None, after: TrialState) -> None:
+        """Count a trial as ``after``; without a view it was ``implied`` before (None: no record spoke of it)."""
+        before = self._states.get(number, implied)
+        if self._view and number not in self._states:
+            before = self._view.trials[number].state if number in self._view.trials else None
+        self.head = self.head.moved(before, after)
+        self._states[number] = after
 
     def _queue(self, record: AnyRecord) -> None:
         self.head = self.head._replace(sequence=self.head.sequence + 1)

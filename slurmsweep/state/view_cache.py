@@ -46,7 +46,7 @@ class Follower:
 
     def __init__(self, store: SweepStore) -> None:
         self._store = store
-        self._reading = _load(store) or Reading(SweepView())
+        self._reading = _load(store) or store.reading()
         self._kept = self._reading.offset
 
     @property
@@ -56,8 +56,9 @@ class Follower:
 
     def refresh(self) -> SweepView:
         """Take in what was added, and keep it for the next process where it is much. Raises StateUnreadableError."""
-        reading = self._reading.read_on(self._store.journal)
-        if reading.offset - self._kept >= _WORTH_KEEPING:
+        reading = self._reading
+        reading.refresh()
+        if abs(reading.offset - self._kept) >= _WORTH_KEEPING:  # shorter where the journal was replaced
             self._kept = reading.offset
             with suppress(StateUnwritableError, OSError):  # a colleague's sweep, a full disk: then without
                 _save(self._store, reading)
@@ -96,7 +97,7 @@ def _load(store: SweepStore) -> Reading | None:
         view = _fold_from_json(document, TrialIndex.load(document["settled"], columns))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Reading(view, document["offset"], document["number"])
+    return Reading(store.journal, view, document["offset"], document["number"])
 
 
 def _identity(path: str, offset: int) -> list[int]:

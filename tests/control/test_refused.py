@@ -25,7 +25,6 @@ from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.replay import Reading, SweepView
 from slurmsweep.state.store import Claim
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
 from slurmsweep.state.tail import AttemptId
@@ -272,11 +271,13 @@ def test_a_kept_fold_knows_what_hangs_on_an_answer(store, monkeypatch):
     answer(monkeypatch, SubmissionUnknownError("Socket timed out on send/recv operation"))
     with pytest.raises(SubmissionUnknownError):
         send_all(store, [ERRANDS["for certain trials"]])
-    foldcache._save(store, Reading(SweepView()).read_on(store.journal))
+    reading = store.reading()
+    reading.refresh()
+    foldcache._save(store, reading)
 
     kept = foldcache._load(store)
 
     assert kept.view.waiting() == list(AGAIN)
     recover_submissions(store, sleep=lambda seconds: None)
-    after = kept.read_on(store.journal).view
+    after = kept.refresh()
     assert (after.waiting(), {n: str(t.state) for n, t in after.trials.items()}) == ([], before)

@@ -151,8 +151,8 @@ def test_a_row_that_accounting_has_half_written_does_not_hide_what_was_asked(sto
 def test_accounting_of_a_requeued_job_is_of_its_last_start_only(store):
     submit(store, "9", 1, time=30.0)
     run(store, "9", 0, seconds=50.0, state=TrialState.PREEMPTED, cause="requeued")
-    with store.transaction() as transaction:
-        transaction.retry([AttemptId(0, 2)], {0: TrialState.PREEMPTED}, "requeued")
+    with store.transaction(store.reading()) as transaction:
+        transaction.retry([AttemptId(0, 2)], "requeued")
     run(store, "9", 0, restart=1, attempt_id=AttemptId(0, 2), seconds=70.0)
 
     usages = Ledger(store.replay(), {}, {JobRef("9", 0): Account(30, None, 1, 75, 40.0, 60.0)}).of(0)

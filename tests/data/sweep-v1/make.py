@@ -75,8 +75,8 @@ def happen(store: SweepStore) -> None:
         file.write(b'77777777 {"op":"claim","t":5')  # torn, and sealed by the next writer
     durable.ensure_folders(store.layout.attempt((5, 1)))
     store.void(AttemptId(5, 1))
-    with store.transaction() as transaction:
-        transaction.void(AttemptId(5, 1), None)
+    with store.transaction(store.reading()) as transaction:
+        transaction.void(AttemptId(5, 1))
     store.adopt({10: Outcome(TrialState.FINISHED, exit_code=0, metric=0.125, origin="prior000/3")}, LOCAL)
     give_back(store, lambda trial: trial.number == 1, why="resubmit")
     store.finish(
