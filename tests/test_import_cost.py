@@ -42,7 +42,7 @@ AN_AGENT = {
     "agents.": "agent attempt child environment identity params_file requeue signals",
     "cli.": "commands commands.agent main output quick",
     "search.": "axes flat grid numbers",
-    "state.": "assignment files permissions tail journal paths lifecycle manifest outcome owner plainfile store transaction",
+    "state.": "assignment files lock tail journal paths lifecycle manifest outcome owner records store transaction",
     "sweepfile.": "command config extensions findings plain secrets sections space",
 }
 #: And to run one of a random search.

@@ -17,6 +17,7 @@ from slurmsweep.control.reconcile import give_back, record_refusal
 from slurmsweep.errors import JobLimitError, SchedulerError, StateError, StateUnwritableError, SubmissionUnknownError
 from slurmsweep.state.assignment import to_text
 from slurmsweep.state.lifecycle import SweepState
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.submissions import SubmissionDocument
 
 if TYPE_CHECKING:
@@ -96,13 +97,14 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
         if not batch.trials or (view.word and not reopen):
             return None
         request = _request(session, batch)
+        document = _document(session, request, batch)
         if resumes:
             transaction.order(SweepState.RUNNING)
         if is_kept:
-            transaction.announce(_document(session, request, batch), resumes)
+            transaction.submit(_announcement(request, document, resumes))
         transaction.retry(list(batch.again), _AGAIN, array=request.name if is_kept else "")
     try:
-        session.submissions.write(_document(session, request, batch))
+        session.submissions.write(document)
         job = session.backend.send(request)
     except SubmissionUnknownError:
         job = session.backend.find(request.name)
@@ -114,18 +116,32 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
                 record_refusal(session, request.name)
         raise
     if is_kept:
-        _record_answer(session, request, batch, job)
+        _record_answer(session, document, batch, job)
     return Submitted(job, request.tasks, batch.trials, request.agents or 1)
 
 
-def _record_answer(session: Session, request: JobRequest, batch: JobBatch, job: str) -> None:
+def _record_answer(session: Session, document: SubmissionDocument, batch: JobBatch, job: str) -> None:
     """Record the array; trials that were given back for it, and for no certain job, any agent may take now."""
     with session.transaction() as transaction:
-        transaction.submitted(request.name, request.tasks, job)
+        transaction.submit(SubmitRecord(document.name, document.tasks, job))
         if batch.again and not batch.attempt_ids:
             trials = session.view.trials
             transaction.retry([a for a in batch.again if trials[a.trial].newest < a.attempt], _AGAIN)
-    session.submissions.note_job(request.name, job)
+    session.submissions.note_job(document, job)
+
+
+def _announcement(request: JobRequest, document: SubmissionDocument, resumes: SweepState | None) -> SubmitRecord:
+    return SubmitRecord(
+        document.name,
+        document.tasks,
+        job=None,
+        asked=request.options,
+        template=document.template,
+        wishes=document.wishes,
+        agents=document.agents,
+        resumes=resumes,
+        cluster=document.cluster,
+    )
 
 
 def _document(session: Session, request: JobRequest, batch: JobBatch) -> SubmissionDocument:

@@ -53,7 +53,7 @@ class JobBatch:
 def may_be_given_back(view: SweepView, attempt_id: AttemptId) -> bool:
     """Return whether the trial ended, did not finish, and that is its next attempt."""
     trial = view.trials.get(attempt_id.trial)
-    return trial is not None and trial.next_attempt == attempt_id and trial.state.can_retry()
+    return trial is not None and trial.next_attempt == attempt_id and trial.state.can_retry
 
 
 def with_resources(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.replay import DELETED
+from slurmsweep.state.records import DELETED
 
 if TYPE_CHECKING:
     from slurmsweep.control.session import Session

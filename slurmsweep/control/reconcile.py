@@ -15,6 +15,7 @@ from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.snapshot import Observation, Snapshot, look, renewed, running_attempts
 from slurmsweep.metrics.objective_values import measure_ended
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -101,9 +102,8 @@ def recover_submissions(session: Session, sleep: Callable[[float], None] = time.
 def record_job(session: Session, name: str, tasks: int, job: str) -> None:
     """Record that the scheduler took the jobs of that name."""
     with session.transaction() as transaction:
-        transaction.submitted(name, tasks, job)
-    if not session.is_rehearsal:
-        session.submissions.note_job(name, job)
+        transaction.submit(SubmitRecord(name, tasks, job))
+    _note_answer(session, name, job)
 
 
 def record_refusal(session: Session, name: str) -> None:
@@ -116,11 +116,17 @@ def record_refusal(session: Session, name: str) -> None:
         known = view.submissions[name]
         if known.job is not None:  # its submitter got an answer after all
             return
-        transaction.submitted(name, known.tasks, "")
+        transaction.submit(SubmitRecord(name, known.tasks, ""))
         if known.resumes and view.word is None and view.word_sequence < known.sequence:
             transaction.order(SweepState(known.resumes))
-    if not session.is_rehearsal:
-        session.submissions.note_job(name, "")
+    _note_answer(session, name, "")
+
+
+def _note_answer(session: Session, name: str, job: str) -> None:
+    """Write the answer into the submission's document too, if it has one."""
+    document = None if session.is_rehearsal else session.submissions.read(name)
+    if document is not None:
+        session.submissions.note_job(document, job)
 
 
 def give_back(session: Session, wanted: Callable[[Trial], bool], why: str) -> list[AttemptId]:
@@ -145,7 +151,7 @@ def give_back(session: Session, wanted: Callable[[Trial], bool], why: str) -> li
 def may_run_again(session: Session) -> list[Trial]:
     """Return the trials that ended and did not finish, by number."""
     trials = session.view.trials
-    states = [state for state in TrialState if state.can_retry()]
+    states = [state for state in TrialState if state.can_retry]
     return [trials[number] for number in sorted(n for state in states for n in trials.in_state(state))]
 
 

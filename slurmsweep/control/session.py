@@ -38,10 +38,13 @@ class Session:
     #: Whether changes stay in memory, as in :class:`Rehearsal`.
     is_rehearsal = False
 
-    def __init__(self, store: SweepStore, backend: str = "auto", reading: Reading | None = None) -> None:
+    def __init__(
+        self, store: SweepStore, backend: str = "auto", reading: Reading | view_cache.Follower | None = None
+    ) -> None:
         self.store = store
         self._wanted = backend
         self._reading = reading or store.reading()
+        self._was_read = False
 
     @classmethod
     def open(cls, name: str) -> Session:
@@ -62,16 +65,17 @@ class Session:
     @classmethod
     def planned(cls, store: SweepStore, backend: str = "auto") -> Session:
         """Return the session of a sweep that is not on disk: for what a command would do with it."""
-        return cls(store, backend, _NoJournal())
+        return cls(store, backend, _NoJournal(store.journal))
 
     @property
     def view(self) -> SweepView:
         """The state of the sweep as of the last :meth:`refresh`; the first look reads the journal."""
-        return self._reading.view if self._reading.offset else self.refresh()
+        return self._reading.view if self._was_read else self.refresh()
 
     def refresh(self) -> SweepView:
         """Read what was added to the journal. Raises StateUnreadableError."""
-        return self._reading.refresh().view
+        self._was_read = True
+        return self._reading.refresh()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -80,6 +84,8 @@ class Session:
         Raises:
             LockTimeoutError, StateUnreadableError, StateUnwritableError: nothing was changed.
         """
+        if not isinstance(self._reading, Reading):  # changes rest on the journal and not on a kept view
+            self._reading = self.store.reading()
         self.refresh()
         with self.store.transaction(self._reading) as transaction:
             yield transaction
@@ -113,9 +119,9 @@ class Session:
 
         Submissions from before there were documents went to Slurm: only its arrays are in the journal.
         """
-        known = self.submissions.newest()
-        if known is not None:
-            return known.backend
+        known = self.submissions.all()
+        if known:
+            return known[-1].backend
         return registry.scheduler().name if self.view.submissions else ""
 
     @property
@@ -156,9 +162,9 @@ class Rehearsal(Session):
 class _NoJournal(Reading):
     """The reading of a sweep that is not on disk: nothing has happened."""
 
-    def refresh(self) -> _NoJournal:
-        """Return itself: there is nothing to read."""
-        return self
+    def refresh(self) -> SweepView:
+        """Return the view: there is nothing to read."""
+        return self.view
 
 
 class _Memory:

@@ -26,13 +26,14 @@ class TrialState(str, Enum):
     PREEMPTED = "preempted"
     """Slurm took its node for somebody else, or requeued its job."""
 
-    def can_retry(self) -> bool:
-        """Return whether a trial in this state has ended and did not finish."""
-        return self.has_ended() and self is not TrialState.FINISHED
-
     def has_ended(self) -> bool:
         """Whether nothing more happens to the trial unless somebody asks for another attempt."""
         return self not in (TrialState.PENDING, TrialState.RUNNING)
+
+    @property
+    def can_retry(self) -> bool:
+        """Whether another attempt of the trial may be asked for: it has ended and did not finish."""
+        return self.has_ended() and self is not TrialState.FINISHED
 
     def __str__(self) -> str:
         """The bare word, for tables and messages."""

@@ -10,6 +10,7 @@
       trials/<shard>/<number>/         a trial: WANDB_DIR and checkpoint folder, kept over attempts
       trials/<shard>/<number>/<a>/     an attempt: whoever makes it runs it
       jobs/                            sbatch scripts as submitted, and job output
+      submissions/<name>.json          what a scheduler was asked for, written before it is asked
       mend/                            sweeps that mend themselves only: what was asked for, and one file a round
       report.txt, report.json          what happened, once such a sweep has ended
       code/                            only where scripts log their code: an archive for each version of it
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
 
 from slurmsweep.errors import NotFoundError, StateUnreadableError
-from slurmsweep.state.plainfile import reading
+from slurmsweep.state.files import reading
 
 #: At most this many trials share a parent folder: folders with 100,000 entries are slow on parallel filesystems.
 TRIALS_PER_SHARD = 1000
@@ -85,7 +86,7 @@ class Layout(NamedTuple):
 
     @property
     def submissions(self) -> str:
-        """A document for each submission."""
+        """What schedulers were asked for: a document for each submission."""
         return os.path.join(self.folder, "submissions")
 
     @property

@@ -1,8 +1,7 @@
-"""Submissions as documents: what was asked of a scheduler, written down before it is asked.
+"""Submissions as documents: what a scheduler was asked for, a file each, written before it is asked.
 
-::
-
-    <sweep folder>/submissions/<name>.json
+The journal names a submission and says what became of it; its document has all options, and which attempt each element
+of the array is for. Sweeps that W&B hosts have these documents and no journal.
 """
 
 from __future__ import annotations
@@ -14,33 +13,35 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
-from slurmsweep.state.plainfile import read_plain_file, reading
+from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from slurmsweep.state.files import Access
-    from slurmsweep.state.tail import AttemptId
 
 
 @dataclass(frozen=True)
 class SubmissionDocument:
-    """One request to a scheduler.
+    """One array, or one set of agents, that a backend was asked to start.
 
     Attributes:
-        name: of the jobs, unique to this request.
-        backend: where they run.
-        sweep: its id, or W&B's full name of it.
-        tasks: number of jobs.
-        trials: that they run in all.
-        agents: that each job runs side by side.
-        width: jobs at a time; None for no limit of ours.
-        options: all options, merged.
+        name: unique to the submission; on Slurm the job's name.
+        backend: name of the backend that was asked.
+        sweep: id of the sweep; ``entity/project/sweep`` of one that W&B hosts.
+        tasks: number of array elements.
+        trials: number of trials that the submission is for.
+        agents: that each element runs side by side.
+        width: elements at a time; None for no limit.
+        options: all options of the submission, by long name.
         wishes: those of the options that stood on the command line.
-        template: of the batch script.
-        attempts: what each job is for, as :func:`.assignment.to_text`; empty for the next trial there is.
-        retried: next attempts of trials that ended, which run again with these jobs.
-        job: id of the array; empty where the scheduler refused it; None while it has not said.
-        cluster: the scheduler's name of itself.
-        submitted: seconds since 1970.
+        template: of the batch script; empty where there is none.
+        attempts: which attempt each element is for (:func:`slurmsweep.state.assignment.to_text`); empty where elements
+            take the next trial there is.
+        retried: attempts that may be claimed because of this submission.
+        job: id of the array; empty where it was refused; None while there is no answer.
+        cluster: Slurm's name of itself; empty where that is not known.
+        submitted: wall-clock time, seconds since the epoch.
     """
 
     name: str
@@ -50,8 +51,8 @@ class SubmissionDocument:
     trials: int
     agents: int = 1
     width: int | None = None
-    options: dict[str, str | bool] = field(default_factory=dict)
-    wishes: dict[str, str | bool] = field(default_factory=dict)
+    options: Mapping[str, str | bool] = field(default_factory=dict)
+    wishes: Mapping[str, str | bool] = field(default_factory=dict)
     template: str = ""
     attempts: str = ""
     retried: tuple[AttemptId, ...] = ()
@@ -59,49 +60,88 @@ class SubmissionDocument:
     cluster: str = ""
     submitted: float = 0.0
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SubmissionDocument:
+        """Return the submission that a document names.
+
+        Documents of hosted sweeps once had ``name``, ``sweep``, ``tasks``, ``width``, ``job`` and ``submitted`` only.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is no such document.
+        """
+        return cls(
+            name=str(data["name"]),
+            backend=str(data.get("backend", "wandb")),
+            sweep=str(data["sweep"]),
+            tasks=int(data["tasks"]),
+            trials=int(data.get("trials", data["tasks"])),
+            agents=int(data.get("agents", 1)),
+            width=None if data["width"] is None else int(data["width"]),
+            options=dict(data.get("options", {})),
+            wishes=dict(data.get("wishes", {})),
+            template=str(data.get("template", "")),
+            attempts=str(data.get("attempts", "")),
+            retried=tuple(AttemptId(int(trial), int(attempt)) for trial, attempt in data.get("retried", ())),
+            job=None if data["job"] is None else str(data["job"]),
+            cluster=str(data.get("cluster", "")),
+            submitted=float(data["submitted"]),
+        )
+
 
 class SubmissionFiles:
-    """The documents of one sweep."""
+    """The documents of one sweep.
 
-    def __init__(self, folder: str, access: Access) -> None:
+    Args:
+        folder: that holds them, ``<name>.json``; made with the first.
+        access: who may use them.
+    """
+
+    def __init__(self, folder: str, access: Access = files.PRIVATE) -> None:
         self._folder, self._access = folder, access
 
     def write(self, document: SubmissionDocument) -> None:
-        """Write a document, durably. Raises StateUnwritableError."""
+        """Keep a document, durably, in the place of an older one of that name. Raises StateUnwritableError."""
         files.ensure_folder(self._folder, self._access)
         files.replace(self._path(document.name), json.dumps(asdict(document), indent=1).encode() + b"\n", self._access)
 
-    def note_job(self, name: str, job: str) -> None:
-        """Write down what the scheduler answered; nothing where there is no document. Raises StateError."""
-        known = self.read(name)
-        if known is not None:
-            self.write(replace(known, job=job))
+    def note_job(self, document: SubmissionDocument, job: str) -> SubmissionDocument:
+        """Keep the answer of the scheduler: the id of the array, empty for a refusal. Raises StateUnwritableError."""
+        answered = replace(document, job=job)
+        self.write(answered)
+        return answered
+
+    def forget(self, name: str) -> None:
+        """Remove a document, if it is there. Raises StateUnwritableError."""
+        files.remove_file(self._path(name))
 
     def read(self, name: str) -> SubmissionDocument | None:
-        """Return a document; None where there is none. Raises StateUnreadableError."""
-        data = read_plain_file(self._path(name))
-        if data is None:
+        """Return the document of that name; None where there is none. Raises StateUnreadableError."""
+        path = self._path(name)
+        content = files.read_plain_file(path)
+        if content is None:
             return None
         try:
-            document: dict[str, Any] = json.loads(data)
-            known = {key: document[key] for key in SubmissionDocument.__dataclass_fields__ if key in document}
-            return SubmissionDocument(**known)
+            return SubmissionDocument.from_json(json.loads(content))
         except (ValueError, TypeError, KeyError) as error:
-            raise StateUnreadableError(f"{self._path(name)} is damaged ({error})") from error
+            raise StateUnreadableError(
+                f"{path} is damaged ({error}): it named an array of jobs; remove it if squeue knows none of that name"
+            ) from error
 
     def all(self) -> list[SubmissionDocument]:
         """Return all documents, the oldest first. Raises StateUnreadableError."""
         try:
-            with reading(self._folder):
+            with files.reading(self._folder):
                 names = os.listdir(self._folder)
         except FileNotFoundError:
             return []
         found = [self.read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
-        return sorted((one for one in found if one), key=lambda one: (one.submitted, one.name))
-
-    def newest(self) -> SubmissionDocument | None:
-        """Return the newest document; None where there is none. Raises StateUnreadableError."""
-        return next(reversed(self.all()), None)
+        return sorted(filter(None, found), key=_age)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, f"{name}.json")
+
+
+def _age(document: SubmissionDocument) -> tuple[float, bool, int, str, str]:
+    """Sort the oldest first; of those of one moment, by the scheduler's number, a document without one last."""
+    job = document.job or ""
+    return document.submitted, not job, len(job), job, document.name

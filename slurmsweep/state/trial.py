@@ -96,7 +96,7 @@ class Trial:
 
     @property
     def next_attempt(self) -> AttemptId:
-        """The id of the attempt after the newest."""
+        """The first attempt of which no record speaks."""
         return AttemptId(self.number, self.newest + 1)
 
     @property

@@ -24,7 +24,7 @@ from filelock import lock_descriptor
 from slurmsweep.errors import LockTimeoutError, UsageError
 from slurmsweep.metrics.reported import run_entries, runs_elsewhere
 from slurmsweep.state import files as durable
-from slurmsweep.state.plainfile import reading
+from slurmsweep.state.files import reading
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sync.run_copy import bring_home, copy_run, forget, is_synced
 

@@ -17,6 +17,7 @@ from slurmsweep.control.reconcile import give_back, reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.store import Claim, SweepStore
 
 
@@ -45,8 +46,8 @@ def submit(store, said: str, workers: int) -> None:
             count += 1
             name = f"array-{os.getpid()}-{count}"
             with store.transaction() as transaction:
-                transaction.submit(name, 1, None)
-                transaction.submit(name, 1, "")  # as if Slurm had refused: there is none to ask here
+                transaction.submit(SubmitRecord(name, 1, None))
+                transaction.submit(SubmitRecord(name, 1, ""))  # as if Slurm had refused: there is none to ask here
             crew.add(start_worker(store, said))
         crew -= ended(crew)
         time.sleep(0.05)

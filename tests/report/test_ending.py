@@ -13,6 +13,7 @@ from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 
 
 @pytest.fixture
@@ -36,8 +37,8 @@ def store(make_store):
         ],
     )
     with store.transaction() as transaction:
-        transaction.submit("slurmsweep-abcd1234-1", 5, "70")
-        transaction.submit("slurmsweep-abcd1234-2", 2, "")
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 5, "70"))
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 2, ""))
     return store
 
 

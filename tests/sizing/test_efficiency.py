@@ -9,7 +9,7 @@ import pytest
 from slurmsweep.backends.slurm.accounting import Account
 from slurmsweep.backends.slurm.queue import JobRef
 from slurmsweep.backends.slurm.resources import Asked, asked
-from slurmsweep.cli.commands.efficiency import efficiency_document
+from slurmsweep.cli.efficiency import _document
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.sizing.efficiency import Advice, measure
 from slurmsweep.sizing.usage import Ledger
@@ -18,6 +18,7 @@ from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 LIMITS = Bounds(60, None, 24 * 60, 16000, 60)
@@ -26,8 +27,10 @@ LIMITS = Bounds(60, None, 24 * 60, 16000, 60)
 def submit(store, job, tasks, *, time=None, mem=None, cpus=None):
     options = {"time": time and f"{time:g}", "mem": mem and f"{mem:g}M", "cpus-per-task": cpus and str(cpus)}
     with store.transaction() as transaction:
-        transaction.submit(f"n{job}", tasks, None, {name: value for name, value in options.items() if value}, "array")
-        transaction.submit(f"n{job}", tasks, job)
+        transaction.submit(
+            SubmitRecord(f"n{job}", tasks, None, {name: value for name, value in options.items() if value}, "array")
+        )
+        transaction.submit(SubmitRecord(f"n{job}", tasks, job))
 
 
 def run(store, job, task, *, restart=0, attempt_id=None, seat=None, **outcome):
@@ -118,7 +121,7 @@ def test_limits_that_differ_show_what_they_saved(store):
     for number in range(8):
         run(store, "7" if number < 4 else "8", number % 4, seconds=600.0)
 
-    document = efficiency_document(store, Ledger(store.replay(), {}, {}), LIMITS)
+    document = _document(store, Ledger(store.replay(), {}, {}), LIMITS)
 
     assert document["saved_hours"] == 3.0
     assert one_line(document) == (
@@ -148,8 +151,8 @@ def test_a_row_that_accounting_has_half_written_does_not_hide_what_was_asked(sto
 def test_accounting_of_a_requeued_job_is_of_its_last_start_only(store):
     submit(store, "9", 1, time=30.0)
     run(store, "9", 0, seconds=50.0, state=TrialState.PREEMPTED, cause="requeued")
-    with store.transaction() as transaction:
-        transaction.retry([AttemptId(0, 2)], "requeued", before={0: TrialState.PREEMPTED})
+    with store.transaction(store.reading()) as transaction:
+        transaction.retry([AttemptId(0, 2)], "requeued")
     run(store, "9", 0, restart=1, attempt_id=AttemptId(0, 2), seconds=70.0)
 
     usages = Ledger(store.replay(), {}, {JobRef("9", 0): Account(30, None, 1, 75, 40.0, 60.0)}).of(0)
@@ -275,7 +278,7 @@ def test_text_and_table_are_of_the_same_numbers(store):
     submit(store, "7", 1, time=60.0, mem=1024.0, cpus=2)
     run(store, "7", 0, seconds=600.0, cpu_seconds=300.0, max_rss_mb=512.0)
     ledger = Ledger(store.replay(), {}, {})
-    document = efficiency_document(store, ledger, LIMITS) | {"accounting": "off"}
+    document = _document(store, ledger, LIMITS) | {"accounting": "off"}
 
     lines = [line.split("  ") for line in efficiency_text(document).splitlines()]
     cells = {line[0]: [cell.strip() for cell in line[1:] if cell.strip()] for line in lines}

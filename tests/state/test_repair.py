@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.control.reconcile import give_back, reconcile
-from slurmsweep.control.session import Session
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files as durable
 from slurmsweep.state.check import check
@@ -16,6 +15,7 @@ from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.repair import rebuild
 from slurmsweep.state.store import Claim
 from slurmsweep.state.tail import AttemptId
@@ -31,12 +31,12 @@ def eventful(make_store):
     store = make_store(6)
     for outcome in (FINISHED, FAILED):
         store.finish(store.claim(OWNER), outcome)
-    give_back(Session(store), lambda trial: True, why="test")
+    give_back(store, lambda trial: True, why="test")
     for outcome in (FINISHED, FAILED):
         store.finish(store.claim(OWNER), outcome)
     store.claim(OWNER)
     durable.ensure_folders(store.layout.attempt((4, 1)))
-    reconcile(Session(store), sleep=lambda seconds: None)
+    reconcile(store, sleep=lambda seconds: None)
     return store
 
 
@@ -72,7 +72,7 @@ def test_the_rebuilt_journal_says_the_same(eventful, damage):
 def test_orders_arrays_and_retries_of_readable_records_are_kept(eventful):
     give_back(eventful, lambda trial: trial.number == 2, why="test")
     with eventful.transaction() as transaction:
-        transaction.submit("slurmsweep-abcd1234-1", 6, "7")
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 6, "7"))
         transaction.order(SweepState.CANCELED)
     path = Path(eventful.journal.path)
     lines = path.read_bytes().splitlines(keepends=True)

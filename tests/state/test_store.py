@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.control.reconcile import give_back, reconcile
-from slurmsweep.control.session import Session
 from slurmsweep.errors import NotFoundError, StateUnwritableError
 from slurmsweep.state import files as durable
 from slurmsweep.state.check import check
@@ -76,7 +75,7 @@ def test_eight_processes_claim_every_trial_exactly_once(make_store):
 
 def test_with_the_lock_switched_off_still_no_trial_is_run_twice(make_store):
     store = make_store(120)
-    unlocked = "import slurmsweep.state.journal as j; j.lock_descriptor = lambda fd, blocking: True\n" + CLAIM_ALL
+    unlocked = "import slurmsweep.state.lock as j; j.lock_descriptor = lambda fd, blocking: True\n" + CLAIM_ALL
     workers = [
         subprocess.Popen([sys.executable, "-c", unlocked, store.layout.folder], stdout=subprocess.PIPE, text=True)
         for _ in range(6)
@@ -91,7 +90,7 @@ def test_a_trial_given_back_is_claimed_before_new_ones_as_the_next_attempt(make_
     run_trial(store, FAILED)
     run_trial(store)
 
-    assert give_back(Session(store), lambda trial: True, why="test") == [AttemptId(0, 2)]
+    assert give_back(store, lambda trial: True, why="test") == [AttemptId(0, 2)]
     assert states(store) == {0: "pending", 1: "finished"}
     assert run_trial(store) == AttemptId(0, 2)
     assert run_trial(store) == AttemptId(2, 1)
@@ -102,7 +101,7 @@ def test_finished_trials_are_never_given_back(make_store):
     store = make_store(2)
     run_trial(store)
 
-    assert give_back(Session(store), lambda trial: True, why="test") == []
+    assert give_back(store, lambda trial: True, why="test") == []
 
 
 def test_more_retries_than_the_head_holds_are_all_claimed(make_store):
@@ -110,7 +109,7 @@ def test_more_retries_than_the_head_holds_are_all_claimed(make_store):
     store = make_store(many)
     for _ in range(many):
         run_trial(store, FAILED)
-    assert len(give_back(Session(store), lambda trial: True, why="test")) == many
+    assert len(give_back(store, lambda trial: True, why="test")) == many
 
     again = [run_trial(store) for _ in range(many)]
 
@@ -153,7 +152,7 @@ def test_killed_between_folder_and_record_the_trial_is_run_as_the_next_attempt(m
 
     assert run_trial(store) == AttemptId(1, 1)
     assert [finding.subject for finding in check(store).findings] == ["trial 0 attempt 1"]
-    assert reconcile(Session(store)).voided == (AttemptId(0, 1),)
+    assert reconcile(store).voided == (AttemptId(0, 1),)
     assert run_trial(store) == AttemptId(0, 2)
     assert not check(store).findings
 
@@ -171,7 +170,7 @@ def test_a_maker_that_was_voided_while_it_slept_takes_another_trial(make_store, 
     monkeypatch.setattr(durable, "make_folder", make_and_sleep)
 
     assert run_trial(store) == AttemptId(1, 1)
-    reconcile(Session(store))
+    reconcile(store)
     assert run_trial(store) == AttemptId(0, 2)
     assert not check(store).findings
 
@@ -199,7 +198,7 @@ def test_killed_between_owner_and_record_the_claim_is_recorded_for_it(make_store
     lines = Path(store.journal.path).read_bytes().splitlines(keepends=True)
     Path(store.journal.path).write_bytes(b"".join(lines[:-1]) + encode({"op": "note", "h": {"s": 1, "n": 1}}))
 
-    assert reconcile(Session(store)).voided == ()
+    assert reconcile(store).voided == ()
 
     assert store.replay().trials[0].attempts[1].token == claim.token
     assert not check(store).findings
@@ -240,7 +239,7 @@ def test_a_requeued_job_goes_on_although_its_trial_was_recorded_as_terminated(ma
 def test_a_requeued_job_whose_trial_was_given_to_another_leaves_it_alone(make_store):
     store = make_store(5)
     store.finish(store.claim(Owner("n1", 10, 1, "b", job="7", task=3)), FAILED)
-    give_back(Session(store), lambda trial: True, why="test")
+    give_back(store, lambda trial: True, why="test")
     assert store.claim(OWNER).attempt_id == AttemptId(0, 2)
 
     assert store.continue_after_requeue(Owner("n2", 11, 1, "b", job="7", task=3, restart=1)) is None
@@ -291,7 +290,7 @@ def test_an_outcome_in_the_folder_reaches_the_journal_by_reconcile(make_store, m
         store.finish(claim, FINISHED)
     assert states(store) == {0: "running"}
 
-    reconcile(Session(store))
+    reconcile(store)
 
     assert states(store) == {0: "finished"}
     assert not check(store).findings
@@ -364,3 +363,49 @@ def test_folders_and_files_are_for_their_owner_only(make_store):
     }
     assert modes == {0o700}
     assert {os.stat(p).st_mode & 0o777 for p in (store.layout.manifest, store.layout.journal)} == {0o600}
+
+
+def test_a_reading_reads_each_byte_once(make_store):
+    store = make_store(5)
+    reading = store.reading()
+    for _ in range(3):
+        store.finish(store.claim(OWNER), FINISHED)
+        reading.refresh()
+        reading.refresh()
+
+    assert reading.bytes_read == os.path.getsize(store.journal.path)
+    assert dict(reading.view.trials) == dict(store.replay().trials)
+
+
+@pytest.mark.parametrize("how", ["replaced", "cut"])
+def test_a_reading_of_a_journal_that_was_replaced_or_cut_starts_again(make_store, how):
+    store = make_store(5)
+    for _ in range(3):
+        store.finish(store.claim(OWNER), FINISHED)
+    reading = store.reading()
+    reading.refresh()
+    content = Path(store.journal.path).read_bytes()
+    first = content.index(b"\n", content.index(b'"op":"end"')) + 1
+    if how == "replaced":
+        Path(store.journal.path).rename(f"{store.journal.path}.old-1")
+        Path(store.journal.path).write_bytes(content + content[first:])
+    else:
+        os.truncate(store.journal.path, first)
+
+    assert dict(reading.refresh().trials) == dict(store.replay().trials)
+    assert len(reading.view.trials) == (3 if how == "replaced" else 1)
+
+
+def test_a_transaction_sees_what_was_written_until_it_has_the_lock(make_store):
+    store = make_store(5)
+    reading = store.reading()
+    reading.refresh()
+    claim = store.claim(OWNER)
+
+    with store.transaction(reading) as transaction:
+        assert reading.view.trials[0].state is TrialState.RUNNING
+        transaction.end(claim.attempt_id, claim.token, Outcome(TrialState.FAILED, "exit 1"))
+        transaction.retry([AttemptId(0, 2)], "test")
+        assert reading.view.trials[0].state is TrialState.RUNNING  # records are not taken in before they are on disk
+
+    assert store.replay().head.counts == {TrialState.PENDING: 1} == reading.refresh().counts()

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.control.reconcile import give_back
-from slurmsweep.control.session import Session
 from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.repair import rebuild
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.view_cache import Follower
@@ -33,13 +33,13 @@ def eventful(make_store):
     store = make_store(20)
     for outcome in (FINISHED, FAILED, FAILED, FINISHED):
         store.finish(store.claim(OWNER), outcome)
-    give_back(Session(store), lambda trial: trial.number == 1, why="test")
+    give_back(store, lambda trial: trial.number == 1, why="test")
     store.finish(store.claim(OWNER), FINISHED)
     store.give_up(store.claim(OWNER))
     store.claim(OWNER)
     with store.transaction() as transaction:
-        transaction.submit("slurmsweep-abcd1234-1", 20, "7")
-        transaction.submit("slurmsweep-abcd1234-2", 20, None)
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 20, "7"))
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 20, None))
         transaction.order(SweepState.PAUSED)
     return store
 

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _policy(args: argparse.Namespace) -> RetryPolicy:
     """Return which trials run again, and with what. Raises UsageError."""
-    if not all(state.can_retry() for state in args.state):
+    if not all(state.can_retry for state in args.state):
         raise UsageError(
             "--state: resubmit is for trials that ended and did not finish: crashed, failed, killed, preempted"
         )

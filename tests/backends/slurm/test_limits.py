@@ -13,6 +13,7 @@ from slurmsweep.control.batch import JobBatch
 from slurmsweep.control.reconcile import recover_submissions
 from slurmsweep.control.session import Session
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 #: ``scontrol -o show assoc_mgr users=ann flags=assoc,qos`` of Slurm 22.05, without the fields on TRES.
@@ -209,8 +210,8 @@ def test_other_refusals_are_not_tried_smaller(slurm_with, make_store):
 def test_a_submission_that_slurm_does_not_know_at_two_looks_was_never_taken(make_store, monkeypatch):
     store = make_store(3)
     with store.transaction() as transaction:
-        transaction.submit("slurmsweep-abcd1234-1", 3, None)
-        transaction.submit("slurmsweep-abcd1234-2", 3, None)
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 3, None))
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 3, None))
     looks = []
 
     def find(name):
