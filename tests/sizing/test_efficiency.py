@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from slurmsweep.cli.efficiency import _document
 
 from slurmsweep.backends.slurm.accounting import Account
 from slurmsweep.backends.slurm.queue import JobRef
 from slurmsweep.backends.slurm.resources import Asked, asked
-from slurmsweep.cli.efficiency import _document
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.sizing.efficiency import Advice, measure
 from slurmsweep.sizing.usage import Ledger
