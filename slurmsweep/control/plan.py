@@ -67,8 +67,9 @@ def plan_sweep(
 
 def _planned_trial(draft: Draft, layout: Layout, number: int) -> dict[str, Any]:
     called = draft.function.called_by(draft.config) if draft.function else draft.config
-    config = called._replace(program=called.program or "<program>")
-    params = search.parameters(config, number, NO_ID)
+    program = called.program or "<program>"
+    params = search.parameters(called, number, NO_ID)
     json_file = layout.args_json(AttemptId(number, 1))
-    argv = command.build_argv(config, params, environ=without_secrets(os.environ), json_file=json_file)
+    environ = without_secrets(os.environ)
+    argv = command.build_argv(called.command, program, params, environ=environ, json_file=json_file)
     return {"number": number, "params": params, "argv": argv}
