@@ -1,4 +1,4 @@
-"""Whether a script said that it is about to be cut off (``mark_preempting``): asked of those that did not finish."""
+"""Read whether a script said that it is about to be cut off (``mark_preempting``): asked if it did not finish."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _ROW = b'{"_preempting"'
 
 
 def said_preempting(layout: Layout, attempt_id: AttemptId) -> bool:
-    """Whether the attempt's script said so, by the native client or by the real wandb.
+    """Return whether the attempt's script called ``mark_preempting``, of the native client or of the real wandb.
+
+    Reads everything that was logged.
 
     Raises:
         OSError: a file that is there cannot be read.
