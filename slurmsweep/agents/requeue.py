@@ -1,19 +1,19 @@
-"""Puts this job back into Slurm's queue: the one question that a compute node asks of Slurm.
+"""Put this job back into Slurm's queue: the only request that a compute node sends to Slurm.
 
-All others are asked by slurm/ on the login node. This one is not: only the job itself knows, at this moment, that its
-time is up and its trial has saved what it needs.
+All others are sent by backends/slurm/ on the login node. Only the job itself knows at this moment that its time is up
+and that its trial has saved its state.
 """
 
 from __future__ import annotations
 
 import subprocess
 
-#: Seconds. Slurm's clients give up after MessageTimeout (10 s by default); the job has its warning's rest at most.
+#: Seconds. Slurm's clients give up after MessageTimeout (10 s by default); the job's time limit is near.
 _TIMEOUT = 15
 
 
 def requeue(job: str) -> str:
-    """Ask Slurm to start the job again; what it said against that, empty where it agreed. It then ends this process.
+    """Ask Slurm to start the job again; return its objection, empty if it agreed. Slurm then ends this process.
 
     Args:
         job: ``123_4`` or ``123``. Never ``$SLURM_JOB_ID``: one element of each array has the array's own id, by which

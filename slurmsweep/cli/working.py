@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def agent(args: argparse.Namespace) -> int:
     """Claim and run trials, side by side in several processes where that was asked for; the trial's exit code."""
     if args.seats:
-        from slurmsweep.agents.packed import run_seats
+        from slurmsweep.agents.packed import run_packed
 
-        return run_seats(args.seats, os.environ, lambda environ: _run(args, environ))
+        return run_packed(args.seats, os.environ, lambda environ: _run(args, environ))
     return _run(args, os.environ)
 
 

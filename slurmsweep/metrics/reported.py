@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.metrics.run_file import RecordReader, RunFile, take
+from slurmsweep.metrics.run_file import RecordReader, RunFile, is_marked_preempting, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +25,9 @@ RUN_FOLDERS = ("offline-run-", "run-")
 
 #: The keys that ``define_metric(summary=...)`` makes.
 _SUMMARY_KEYS = ("last", "mean", "min", "max", "first")
+
+#: How the native client's row of ``mark_preempting`` begins.
+_PREEMPTING_ROW = b'{"_preempting"'
 
 
 class MetricReading(NamedTuple):
@@ -98,6 +101,22 @@ class MetricsFollower:
         if self._native is None and os.path.isfile(path):
             self._native = _NativeSource(path, self._goals)
         return self._native.read() if self._native else {}
+
+
+def said_preempting(layout: Layout, attempt_id: AttemptId) -> bool:
+    """Return whether the attempt's script called ``mark_preempting``: it is about to be cut off.
+
+    Reads everything that was logged, with the native client and with the real wandb.
+
+    Raises:
+        OSError: a file that is there cannot be read.
+    """
+    history = layout.history(attempt_id)
+    if os.path.isfile(history):
+        with open(history, "rb") as file:
+            if any(line.startswith(_PREEMPTING_ROW) for line in file):
+                return True
+    return any(is_marked_preempting(path) for path in run_files(layout, attempt_id))
 
 
 def run_files(layout: Layout, attempt_id: AttemptId) -> list[str]:
