@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from slurmsweep.agents import child, identity, requeue, signals
+from slurmsweep.agents import child, identity, signals
 from slurmsweep.agents.attempt import prepare, run_attempt
 from slurmsweep.errors import StateError
 from slurmsweep.state import files
@@ -30,6 +31,9 @@ _SHORTEST_SPREAD, _LONGEST_SPREAD = 0.01, 5.0
 
 #: Seconds between tries to record an outcome: a full disk or a restarting file server passes, a lost result does not.
 _RECORD_AGAIN = (1, 2, 5, 10, 20, 40, 60, 60, 60)
+
+#: Seconds for `scontrol requeue`: Slurm's clients give up after MessageTimeout (10 s by default), and the end is near.
+_REQUEUE_TIMEOUT = 15
 
 
 def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
@@ -124,9 +128,30 @@ def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str]
     if owner.restart >= bound:
         say(f"started again {owner.restart} times, as often as it may: `slurmsweep resubmit` goes on")
         return
-    problem = requeue.requeue(owner.job_name)
+    problem = _requeue(owner.job_name)
     if problem:
         say(f"cannot be started again by itself ({problem}): `slurmsweep resubmit` goes on")
+
+
+def _requeue(job: str) -> str:
+    """Ask Slurm to start this job again; return its objection, empty if it agreed. Slurm then ends this process.
+
+    This is the only request that a compute node sends to Slurm: no other process knows at this moment that the job's
+    time is up and that its trial has saved its state.
+
+    Args:
+        job: ``123_4`` or ``123``. Never ``$SLURM_JOB_ID``: one element of each array has the array's own id, by which
+            all of its elements would be put back.
+    """
+    try:
+        done = subprocess.run(
+            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=_REQUEUE_TIMEOUT, check=False
+        )
+    except FileNotFoundError:
+        return "there is no scontrol on this node"
+    except subprocess.TimeoutExpired:
+        return f"scontrol did not answer within {_REQUEUE_TIMEOUT} s"
+    return done.stderr.strip() if done.returncode else ""
 
 
 @contextmanager
