@@ -53,7 +53,7 @@ def pending_stop() -> signal.Signals | None:
 
 
 class SigtermOrigin:
-    """Tell a SIGTERM that Slurm sent to the whole job from one that was sent to this process alone.
+    """The origin of each SIGTERM: sent by Slurm to every process of the job, or sent to this process alone.
 
     Slurm sends SIGCONT and then SIGTERM to every process when it ends a job (scancel, preemption, requeue, time limit).
     Make it directly after the start of the process that may have got them, too.

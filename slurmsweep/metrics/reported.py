@@ -73,11 +73,17 @@ class MetricsFollower:
         Raises:
             OSError: a file that is there cannot be read.
         """
-        native = self._read_native()
+        history = self._layout.history(self._attempt_id)
+        if self._native is None and os.path.isfile(history):
+            self._native = _NativeSource(history, self._goals)
+        native = self._native.read() if self._native else {}
         found = {name: reading for name, reading in native.items() if reading.steps}
         if len(found) == len(self._goals):
             return found
-        files = _runs_inside(self._layout, self._attempt_id) or self._runs_outside()
+        files = _runs_inside(self._layout, self._attempt_id)
+        if not files:
+            self._external = self._external or external_runs(self._layout, self._attempt_id)
+            files = self._external.files()
         for path in reversed(files):
             source = self._runs.setdefault(path, _RunSource(path, self._goals))
             readings = source.read().items()
@@ -91,16 +97,6 @@ class MetricsFollower:
     def unseen(self) -> list[str]:
         """Places where wandb said that it writes runs, of those that :meth:`read` could not see."""
         return self._external.unseen if self._external else []
-
-    def _runs_outside(self) -> list[str]:
-        self._external = self._external or external_runs(self._layout, self._attempt_id)
-        return self._external.files()
-
-    def _read_native(self) -> dict[str, MetricReading]:
-        path = self._layout.history(self._attempt_id)
-        if self._native is None and os.path.isfile(path):
-            self._native = _NativeSource(path, self._goals)
-        return self._native.read() if self._native else {}
 
 
 def said_preempting(layout: Layout, attempt_id: AttemptId) -> bool:
