@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> int:
     """Claim and run trials, with ``--seats`` in several processes; return the exit code of the trial."""
     sweep, count, function = args.sweep, args.count, args.function
     if args.seats:
-        from slurmsweep.agents.packed import run_seats
+        from slurmsweep.agents.packed import run_packed
 
-        return run_seats(args.seats, os.environ, lambda environ: _run(sweep, count, function, environ))
+        return run_packed(args.seats, os.environ, lambda environ: _run(sweep, count, function, environ))
     return _run(sweep, count, function, os.environ)
 
 
