@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.events import Tell
     from slurmsweep.control.orders import Ordered
     from slurmsweep.control.reconcile import ReconcileResult
-    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.supervisor_files import SupervisorSettings
     from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
 
@@ -134,7 +134,7 @@ class Sweep:
         *,
         count: int | None = None,
         wait: bool = True,
-        sizing: Learn | None = None,
+        sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
         dry_run: bool = False,
         **options: str,
@@ -165,7 +165,7 @@ class Sweep:
         *,
         count: int | None = None,
         wait: bool = False,
-        sizing: Learn | None = None,
+        sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
         dry_run: bool = False,
         **options: str,
@@ -187,7 +187,7 @@ class Sweep:
         wish: SubmitOptions | None = None,
         *,
         wait: bool | None = None,
-        sizing: Learn | None = None,
+        sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
         dry_run: bool = False,
         **options: str,

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.sizing.usage import Ledger
-    from slurmsweep.sizing.walltime import Bounds, Learn
+    from slurmsweep.sizing.walltime import AutoSizing, Bounds
     from slurmsweep.state.supervisor_files import SupervisorSettings
 
 #: Rows of the table that a run ends with.
 _RESULT_ROWS = 20
 
 
-def wish_of(args: argparse.Namespace, canaries: int | None = None) -> tuple[SubmitOptions, Learn | None]:
+def wish_of(args: argparse.Namespace, canaries: int | None = None) -> tuple[SubmitOptions, AutoSizing | None]:
     """Return what jobs ask for, and what is learnt in its place. Raises UsageError."""
     width = args.width or getattr(args, "jobs", None)
     return what_to_learn(SubmitOptions(args.template, dict(args.resources + args.sbatch), width), canaries)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.retry_policy import EndedTrial
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.sizing.usage import Ledger
-    from slurmsweep.sizing.walltime import Bounds, Learn, SizingInput, Wave
+    from slurmsweep.sizing.walltime import AutoSizing, Bounds, SizingInput, Wave
     from slurmsweep.state.replay import SweepView
 
 #: Trials that ended and are looked at to size others: evenly from all that ended in the same way.
@@ -54,7 +54,7 @@ class Policy:
     count: int | None = None
     all_open: bool = True
     retry: RetryPolicy | None = None
-    sizing: Learn | None = None
+    sizing: AutoSizing | None = None
     reopen: bool = False
     goal: int | None = None
     give_up_on_fruitless: bool = False
@@ -204,12 +204,12 @@ def _sizes_retries(policy: Policy) -> bool:
     return policy.judges_ends and not policy.all_open
 
 
-def _sized(situation: Situation, plan: RetryPlan, sizing: Learn) -> RetryPlan:
+def _sized(situation: Situation, plan: RetryPlan, sizing: AutoSizing) -> RetryPlan:
     """Return the plan with the time and memory that finished trials have shown. Raises UsageError for none."""
-    from slurmsweep.sizing.walltime import as_learnt  # most commands learn nothing
+    from slurmsweep.sizing.walltime import wave_of_all  # most commands learn nothing
 
     again = plan.attempt_ids
-    wave = as_learnt(_sizing_input(situation, again, len(again)), sizing)
+    wave = wave_of_all(_sizing_input(situation, again, len(again)), sizing)
     if not wave.groups:
         raise UsageError(
             f"--time auto: {'; '.join(wave.reasons)}. Say --time, or leave it out: what ran out of time gets "
@@ -265,9 +265,9 @@ def _trials_wanted(situation: Situation, policy: Policy, shared: int) -> int:
 
 def _in_waves(situation: Situation, policy: Policy, plan: Plan, shared: Sequence[AttemptId]) -> Plan:
     """Let a few trials go first, or the rest with what these showed; they come after the batches of ``plan``."""
-    from slurmsweep.sizing.walltime import Learn, Step, next_wave
+    from slurmsweep.sizing.walltime import AutoSizing, Step, next_wave
 
-    wave = next_wave(_sizing_input(situation, shared, policy.count), policy.sizing or Learn())
+    wave = next_wave(_sizing_input(situation, shared, policy.count), policy.sizing or AutoSizing())
     again, trials, batches = set(shared), sum(len(group.attempt_ids) for group in wave.groups), list(plan.batches)
     for group in wave.groups:
         size = len(group.attempt_ids)

@@ -120,12 +120,12 @@ def mend(
 
 def policy_of(settings: SupervisorSettings) -> Policy:
     """Return what a round wants of the sweep."""
-    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.sizing.walltime import AutoSizing
 
     return Policy(
         wish=wish_of(settings),
         retry=retry_policy_of(settings),
-        sizing=Learn(**settings.learn) if settings.learn else None,
+        sizing=AutoSizing(**settings.learn) if settings.learn else None,
         goal=settings.goal or 0,
         give_up_on_fruitless=True,
     )
