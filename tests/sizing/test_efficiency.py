@@ -8,6 +8,8 @@ import pytest
 
 from slurmsweep.backends.base import Account, Asked, JobRef
 from slurmsweep.backends.slurm.resources import asked
+from slurmsweep.cli.launching import efficiency_document
+from slurmsweep.control.session import Session
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.sizing.efficiency import Advice, measure
 from slurmsweep.sizing.usage import Ledger
