@@ -320,6 +320,16 @@ class Sweep:
 
     def _wait(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> None:
         """Wait for what was submitted; where others' jobs are to be learnt from, for these."""
+        try:
+            self._wait_patiently(plan, done, watch, before)
+        except KeyboardInterrupt:
+            if Ability.OUTLIVE in self.session.backend.abilities:
+                self.tell(Noticed(f"not waiting any longer; the jobs go on: `slurmsweep status {self.id}`"))
+            else:
+                self.tell(Noticed(f"stopped; `slurmsweep run {self.id}` goes on where it was"))
+            raise
+
+    def _wait_patiently(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> None:
         session = self.session
         if watch:
             from slurmsweep.supervisor.enable import wait_until_over

@@ -177,7 +177,7 @@ def decide(situation: Situation, policy: Policy) -> Plan:
         )
     common = [JobBatch(policy.wish, total, again=tuple(shared))] if total else []
     batches = (*own, *common)
-    others = 0 if policy.all_open or policy.count is not None else situation.open or 0
+    others = situation.open or 0 if policy.sizing and _sizes_retries(policy) else 0
     return replace(plan, batches=batches, nothing="" if batches else _why_nothing(situation), others_open=others)
 
 
