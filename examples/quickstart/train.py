@@ -18,7 +18,7 @@ Flower = tuple[list[float], int]
 
 
 def load_flowers() -> list[Flower]:
-    """Return 150 flowers: four measurements scaled to mean 0 and deviation 1, a 1 for the bias, and a species 0 to 2."""
+    """Return 150 flowers: four measurements scaled to mean 0 and deviation 1, a 1 for the bias, and species 0 to 2."""
     rows = list(csv.reader(Path(__file__).with_name("iris.csv").open()))[1:]
     species = sorted({row[-1] for row in rows})
     columns = [[float(value) for value in column] for column in list(zip(*rows, strict=True))[:-1]]
