@@ -286,5 +286,5 @@ def test_a_kept_fold_knows_what_hangs_on_an_answer(store, monkeypatch):
 
     assert kept.view.waiting() == list(AGAIN)
     recover_submissions(Session(store), sleep=lambda seconds: None)
-    after = kept.refresh().view
+    after = kept.refresh()
     assert (after.waiting(), {n: str(t.state) for n, t in after.trials.items()}) == ([], before)
