@@ -139,6 +139,12 @@ class FakeBackend(Backend):
     def options(self, wish, source):
         return {"time": resources.DEFAULT_TIME, **resources.merge({}, source.options, wish.options or {})}
 
+    def long_name(self, option):
+        return resources.normal_name(option)
+
+    def normalized(self, options):
+        return resources.merge({}, {}, options)
+
     def request(self, source, trials, wish, attempt_ids=()):
         if attempt_ids:
             self.require(Ability.ASSIGN, "a certain attempt")
@@ -234,8 +240,7 @@ class FakeBackend(Backend):
         del jobs
         return JobRestarts(dict(self.ends), self.accounting)
 
-    def wait(self, jobs, trials, refresh):
-        target = _ended(refresh()) + trials
+    def wait(self, jobs, target, refresh):
         while self.meanwhile and _ended(refresh()) < target and any(s.alive for s in self.poll(jobs).tasks.values()):
             self.meanwhile.pop(0)()
         refresh()
@@ -267,7 +272,7 @@ class FakeBackend(Backend):
 
     def assignments(self, options, width):
         self.require(Ability.CHANGE, "set")
-        return changes.assignments(resources.merge({}, {}, options), width)
+        return changes.assignments(options, width)
 
     def change(self, job, tasks, words):
         self.require(Ability.CHANGE, "set")

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     Options = Mapping[str, str | bool]
 
 
+#: The cause of a job that was preempted so soon after its start that nothing else is known of it.
+CUT_SHORT = "cut short"
+
+
+def is_elsewhere(cluster: str | None, here: str) -> bool:
+    """Return whether a recorded cluster is another one than this; an unknown name counts as this one's."""
+    return bool(cluster and here and cluster.lower() != here.lower())
+
+
 class Ability(Enum):
     """What a backend can do beyond running jobs; the value completes the sentence "this backend can ..."."""
 
@@ -345,7 +354,6 @@ class Backend(ABC):
 
         Raises:
             UsageError: an option or the template is wrong.
-            SchedulerUnavailableError: the backend is not there on this machine.
         """
 
     @abstractmethod
@@ -355,6 +363,14 @@ class Backend(ABC):
         Raises:
             UsageError: one of them is wrong.
         """
+
+    def long_name(self, option: str) -> str:
+        """Return the long name of an option of jobs (``partition`` for ``p``)."""
+        return option
+
+    def normalized(self, options: Options) -> Options:
+        """Return options by their long names. Raises UsageError for one that is none, or is set by slurmsweep."""
+        return options
 
     @abstractmethod
     def request(
@@ -455,12 +471,12 @@ class Backend(ABC):
         """Return how starts of these jobs ended that did not complete. Never raises."""
 
     @abstractmethod
-    def wait(self, jobs: Sequence[str], trials: int, refresh: Callable[[], SweepView]) -> None:
-        """Wait until that many more trials have ended, or until none of the jobs is left.
+    def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
+        """Wait until so many trials of the sweep have ended in all, or until none of the jobs is left.
 
         Args:
             jobs: ids that :meth:`send` returned.
-            trials: how many ends to wait for, counted from the first call of ``refresh``.
+            target: number of ended trials, of any state, to wait for.
             refresh: reads the journal on, shows progress, returns the view.
 
         Raises:

@@ -161,7 +161,7 @@ class LocalBackend(Backend):
         del jobs
         return JobRestarts()
 
-    def wait(self, jobs: Sequence[str], trials: int, refresh: Callable[[], SweepView]) -> None:
+    def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
         """Run the agents of remembered requests until all have ended; forget the requests.
 
         Ctrl-C (or SIGTERM, SIGHUP) is passed to the trials, which get their grace; a second one terminates, a third
@@ -171,7 +171,7 @@ class LocalBackend(Backend):
             StateError: an agent could not work at all; the others were allowed to end.
             KeyboardInterrupt: after the trials have ended.
         """
-        del trials  # every agent ends by itself
+        del target  # every agent ends by itself
         for request in [self._requests.pop(job) for job in jobs if job in self._requests]:
             _run(_command(request.source.argument), request.tasks, request.width or 1, refresh)
 

@@ -17,12 +17,13 @@ AUTO = "auto"
 WORDS = (AUTO, "local", "slurm")
 
 
-def choose(word: str, remembered: str = "") -> Backend:
+def choose(word: str, remembered: str = "", *, rehearsal: bool = False) -> Backend:
     """Return the backend of that word.
 
     Args:
         word: one of :data:`WORDS`.
         remembered: what ``auto`` means, if the sweep was submitted before; else it is Slurm where ``sbatch`` is found.
+        rehearsal: nothing will be submitted, so that the scheduler need not be there.
 
     Raises:
         UsageError: there is no such backend.
@@ -36,7 +37,8 @@ def choose(word: str, remembered: str = "") -> Backend:
         return LocalBackend()
     if word != "slurm":
         raise UsageError(f"there is no backend {word!r}: choose one of {', '.join(WORDS)}")
-    commands.require_sbatch()
+    if not rehearsal:
+        commands.require_sbatch()
     return scheduler()
 
 

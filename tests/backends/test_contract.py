@@ -196,7 +196,6 @@ def test_a_slurm_that_is_not_there_is_no_empty_queue(source, tmp_path, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path))
     backend = SlurmBackend()
     asks = (
-        lambda: backend.check(SubmitOptions(), source),
         lambda: backend.poll(["1"]),
         lambda: backend.find("x"),
         lambda: backend.capacity({}),

@@ -49,10 +49,9 @@ class SlurmBackend(Backend):
     # Before anything is submitted
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Refuse wrong options, and a machine without sbatch. Slurm ignores no wish, so there are no notices."""
+        """Refuse wrong options. Slurm ignores no wish, so there are no notices."""
         from slurmsweep.backends.slurm.template import agents_of, load_template
 
-        commands.require_sbatch()
         template = load_template(wish.template)
         agents_of(template)
         _merged(template, source, wish)
@@ -63,6 +62,14 @@ class SlurmBackend(Backend):
         from slurmsweep.backends.slurm.template import load_template
 
         return _merged(load_template(wish.template), source, wish)
+
+    def long_name(self, option: str) -> str:
+        """Return the long name of an sbatch option."""
+        return resources.normal_name(option)
+
+    def normalized(self, options: Options) -> Options:
+        """Return sbatch options by their long names. Raises UsageError for one that is none, or that we set."""
+        return resources.merge({}, {}, options)
 
     def request(
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
@@ -171,13 +178,12 @@ class SlurmBackend(Backend):
 
         return count_restarts(jobs)
 
-    def wait(self, jobs: Sequence[str], trials: int, refresh: Callable[[], SweepView]) -> None:
+    def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
         """Wait for ends in the journal; ask squeue only where no trial has ended for 15 s. Args as the base's.
 
         Ctrl-C ends the waiting, not the jobs.
         """
-        ended = _ended(refresh())
-        target, next_question = ended + trials, time.monotonic() + SQUEUE_PERIOD
+        ended, next_question = _ended(refresh()), time.monotonic() + SQUEUE_PERIOD
         while ended < target:
             time.sleep(JOURNAL_PERIOD)
             before, ended = ended, _ended(refresh())
@@ -211,7 +217,7 @@ class SlurmBackend(Backend):
         """Return ``TimeLimit=45`` and so on, for ``scontrol update``; ``width`` 0 is no limit."""
         from slurmsweep.backends.slurm import changes
 
-        return changes.assignments(resources.merge({}, {}, options), width)
+        return changes.assignments(options, width)
 
     def change(self, job: str, tasks: Iterable[int], words: list[str]) -> list[str]:
         """Change elements of an array by one scontrol call; return what Slurm has against it."""

@@ -26,7 +26,7 @@ class HostedBackend(SlurmBackend):
     The source's argument is W&B's name of the sweep. There is no journal: W&B decides which trial an agent runs.
     """
 
-    name: ClassVar[str] = "wandb_hosted"
+    name: ClassVar[str] = "wandb"
     abilities: ClassVar[frozenset[Ability]] = frozenset({Ability.OUTLIVE, Ability.LIMIT, Ability.HOLD, Ability.CHANGE})
 
     _previous = ""  # array of the submission under way; the next one waits for its end
