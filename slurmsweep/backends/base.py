@@ -431,9 +431,9 @@ class Backend(ABC):
 
     # Looking
 
-    @abstractmethod
     def cluster(self) -> str:
         """Return the scheduler's name of itself, which job ids belong to; empty where there is none. Never raises."""
+        return ""
 
     @abstractmethod
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
@@ -447,28 +447,31 @@ class Backend(ABC):
             SchedulerUnavailableError: the scheduler did not answer.
         """
 
-    @abstractmethod
     def capacity(self, options: Options) -> Capacity:
-        """Return what a job with these options gets at most.
+        """Return what a job with these options gets at most; by default no limit is known.
 
         Raises:
             SchedulerUnavailableError: the scheduler did not answer.
         """
+        del options
+        return Capacity()
 
-    @abstractmethod
     def asked(self, options: Options) -> Asked:
-        """Return what a job with these options asks for. Asks nothing."""
+        """Return what a job with these options asks for; by default nothing. Does not ask the scheduler."""
+        del options
+        return Asked()
 
-    @abstractmethod
     def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
         """Return what accounting knows of jobs, and what became of the question (as :attr:`Answer.accounting`).
 
-        Never raises: accounting that is off or does not answer is an answer.
+        Never raises: accounting that is off, as it is by default, or does not answer is an answer.
         """
+        return {}, "off" if jobs else "not needed"
 
-    @abstractmethod
     def restarts(self, jobs: Collection[str]) -> JobRestarts:
-        """Return how starts of these jobs ended that did not complete. Never raises."""
+        """Return how starts of these jobs ended that did not complete; none are known by default. Never raises."""
+        del jobs
+        return JobRestarts()
 
     @abstractmethod
     def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.backends.base import Ability, SubmitResult
+from slurmsweep.backends.slurm import limits
 from slurmsweep.backends.slurm.backend import SlurmBackend
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ class HostedBackend(SlurmBackend):
         self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
     ) -> SubmitResult:
         """Split a request by MaxArraySize alone; each array waits for the one before. Raises as the base's."""
-        from slurmsweep.backends.slurm import limits
-
         del was_refused
         arrays: list[Submitted] = []
         self._previous, first = "", 0
