@@ -36,7 +36,7 @@ def is_elsewhere(cluster: str | None, here: str) -> bool:
 
 
 class Ability(Enum):
-    """What a backend can do beyond running jobs; the value completes the sentence "this backend can ..."."""
+    """One thing that a backend can do beyond running jobs; the value completes the sentence "this backend can ..."."""
 
     OUTLIVE = "run jobs that go on when the command that submitted them has ended"
     LIMIT = "give each job its own time and memory"
@@ -98,13 +98,14 @@ class Answer(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether accounting should have been able to tell, and did not: nothing follows from its silence."""
+        """Return whether accounting was asked and failed: nothing follows from its silence then."""
         return self.accounting not in ("used", "not needed", "off")
 
     def lags(self, ref: JobRef) -> bool:
-        """Whether accounting knows the array of an element, and not yet its elements: then its silence says nothing.
+        """Return whether accounting knows the array of an element, and not yet its elements.
 
-        For some seconds one element stands there as a job of its own, under the array's id.
+        For some seconds one element stands there as a job of its own, under the array's id. Accounting's silence about
+        the others says nothing then.
         """
         return ref.task is not None and ref not in self.tasks and JobRef(ref.job) in self.tasks
 

@@ -15,7 +15,14 @@ from slurmsweep.backends.local import LocalBackend
 from slurmsweep.backends.slurm import backend as slurm_backend
 from slurmsweep.backends.slurm import cluster, template
 from slurmsweep.backends.slurm.backend import SlurmBackend
-from slurmsweep.errors import SchedulerUnavailableError, UsageError
+from slurmsweep.backends.wandb_hosted.backend import HostedBackend
+from slurmsweep.errors import (
+    JobLimitError,
+    SchedulerUnavailableError,
+    SubmissionRefusedError,
+    SubmissionUnknownError,
+    UsageError,
+)
 from slurmsweep.state.tail import AttemptId
 
 
@@ -31,11 +38,11 @@ def on_slurm(tmp_path, monkeypatch):
         function.cache_clear()
 
 
-@pytest.fixture(params=["fake", "local", "slurm"])
+@pytest.fixture(params=[FakeBackend, LocalBackend, SlurmBackend, HostedBackend], ids=lambda kind: kind.name)
 def backend(request):
-    if request.param == "slurm":
+    if issubclass(request.param, SlurmBackend):
         request.getfixturevalue("on_slurm")
-    return {"fake": FakeBackend, "local": LocalBackend, "slurm": SlurmBackend}[request.param]()
+    return request.param()
 
 
 @pytest.fixture
@@ -300,3 +307,42 @@ def test_a_backend_that_is_none_is_wrong_usage():
     with pytest.raises(UsageError, match="choose one of auto, local, slurm"):
         registry.choose("pbs")
     assert registry.scheduler().name == "slurm"
+
+
+def test_the_fake_has_a_schedulers_troubles(source):
+    backend = FakeBackend(unanswered=1, silent=0, room=5)
+    request, small = backend.request(source, 3, SubmitOptions()), backend.request(source, 2, SubmitOptions())
+
+    with pytest.raises(SubmissionUnknownError):
+        backend.send(request)
+    assert backend.find(request.name) in backend.arrays
+    with pytest.raises(JobLimitError):
+        backend.send(backend.request(source, 3, SubmitOptions()))
+    backend.lost = 1
+    with pytest.raises(SubmissionUnknownError):
+        backend.send(small)
+    assert backend.find(small.name) == ""
+    backend.refusal = "no such partition"
+    with pytest.raises(SubmissionRefusedError, match="no such partition"):
+        backend.send(small)
+    backend.silent = 1
+    with pytest.raises(SchedulerUnavailableError):
+        backend.poll(backend.arrays)
+
+
+def test_jobs_of_the_fake_run_end_and_are_forgotten(source):
+    backend = FakeBackend()
+    job, _ = sent(backend, source)
+
+    backend.start(job)
+    backend.end(job, "TIMEOUT", [1])
+    backend.end(job, "FAILED", [2], code=3)
+    backend.cancel([job], only_waiting=True)
+
+    assert {ref.task: (s.word, s.alive, s.cause) for ref, s in backend.poll([job]).tasks.items()} == {
+        0: ("RUNNING", True, ""),
+        1: ("TIMEOUT", False, "timeout"),
+        2: ("FAILED", False, "exit 3"),
+    }
+    backend.forget(job)
+    assert backend.poll([job], [JobRef(job, 0)]).accounting == "off"

@@ -1,4 +1,4 @@
-"""What Slurm's accounting knows of jobs: what they asked for and what they used."""
+"""Read from Slurm's accounting what jobs asked for and what they used."""
 
 from __future__ import annotations
 

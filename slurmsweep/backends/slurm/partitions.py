@@ -1,4 +1,4 @@
-"""What partitions give a job at most: the longest time, the largest memory of a node."""
+"""Ask what partitions give a job at most: the longest time, the largest memory of a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cluster is like: its version, whether it answers, keeps accounts, and what it allows."""
+"""Describe a cluster: its version, whether it answers and keeps accounts, and its limits."""
 
 from __future__ import annotations
 

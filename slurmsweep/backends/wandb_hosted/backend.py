@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from slurmsweep.backends.base import Ability, SubmitResult
+from slurmsweep.backends.base import Ability, Backend, SubmitResult
 from slurmsweep.backends.slurm import limits
 from slurmsweep.backends.slurm.backend import SlurmBackend
 
@@ -29,6 +29,9 @@ class HostedBackend(SlurmBackend):
 
     name: ClassVar[str] = "wandb"
     abilities: ClassVar[frozenset[Ability]] = frozenset({Ability.OUTLIVE, Ability.LIMIT, Ability.HOLD, Ability.CHANGE})
+
+    # a supervisor reads the journal, which such a sweep does not have
+    submit_later, find_later, move_later = Backend.submit_later, Backend.find_later, Backend.move_later
 
     _previous = ""  # array of the submission under way; the next one waits for its end
 
