@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import signal
 import subprocess
@@ -89,7 +88,7 @@ class LocalBackend(Backend):
         if attempt_ids:
             self.require(Ability.ASSIGN, "different time or memory for each trial")
         return JobRequest(
-            name=f"{source.name}-{secrets.token_hex(4)}",
+            name=f"{source.name}-{os.urandom(4).hex()}",
             tasks=trials,
             trials=trials,
             agents=None,
@@ -118,7 +117,7 @@ class LocalBackend(Backend):
 
     def send(self, request: JobRequest) -> str:
         """Remember the request for :meth:`wait`; return an id that is unique on this machine."""
-        job = f"local-{os.getpid()}-{secrets.token_hex(2)}"
+        job = f"local-{os.getpid()}-{os.urandom(2).hex()}"
         self._requests[job] = request
         return job
 

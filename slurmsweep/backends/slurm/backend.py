@@ -6,7 +6,7 @@ load them.
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -92,7 +92,7 @@ class SlurmBackend(Backend):
         template = load_template(wish.template)
         agents = agents_of(template)
         return JobRequest(
-            name=f"{source.name}-{secrets.token_hex(4)}",
+            name=f"{source.name}-{os.urandom(4).hex()}",
             tasks=-(-trials // (agents or 1)),
             trials=trials,
             agents=agents,
