@@ -1,15 +1,17 @@
-"""What an agent adds to a trial: beside the bare script and beside ``wandb agent`` in one run, as ratios and as counts.
+"""Measure what an agent adds to a trial: beside the bare script and beside ``wandb agent``, as ratios and as counts.
 
-    python benchmarks/agent_overhead.py [REPEATS [REPEATS_OF_WANDB]]
+    python benchmarks/agent_overhead.py [REPEATS [REPEATS_OF_WANDB [OTHER_CHECKOUT]]]
 
-W&B's agent talks to a fake of its server on this machine, so that no network is in its time; it takes about 11 seconds
-a trial. Counts system calls by strace where that is installed.
+With another checkout of this project its agent is measured in the same turns, as for
+``docs/decisions/0025-start-up-measured.md``. W&B's agent talks to a fake of its server on this machine, so that no
+network is in its time; it takes about 11 seconds a trial. Counts system calls by strace where that is installed.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from fake_wandb import FakeWandb
 
+ROOT = Path(__file__).parents[1]
 SCRIPT = "print('trained')\n"
 SWEEP = "program: train.py\nmethod: grid\nparameters: {x: {min: 1, max: 1000}}\n"
 BARE = [sys.executable, "train.py", "--x=1"]
@@ -35,29 +38,42 @@ AGENT = [sys.executable, "-m", "slurmsweep", "agent", "--count", "1"]
 WANDB_AGENT = [sys.executable, "-m", "wandb", "agent", "--count", "1", "--forward-signals", "ent/proj/wbyz9876"]
 
 
-def seconds_of(command: list[str], folder: Path, environ: Mapping[str, str] | None = None) -> float:
-    start = time.perf_counter()
+def cost_of(command: list[str], folder: Path, environ: Mapping[str, str] | None = None) -> tuple[float, float]:
+    """Return the seconds that a command takes, and the CPU seconds (user and system) of all of its processes."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=folder, env={**os.environ, **(environ or {})}, check=True, capture_output=True)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - start, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def compare(folder: Path, sweep: str, repeats: int, wandb_repeats: int) -> None:
+def compare(folder: Path, sweep: str, repeats: int, wandb_repeats: int, other: str | None) -> None:
     """Print what each of the agents adds to the bare script, all measured in turn, so that all meet the same load."""
-    bare, agent, wandb = [], [], []
+    bare, agent, beside, wandb = [], [], [], []
     with serving([{"x": 1}] * wandb_repeats) as fake:
         for turn in range(repeats):
-            bare.append(seconds_of(BARE, folder))
-            agent.append(seconds_of([*AGENT, sweep], folder))
+            bare.append(cost_of(BARE, folder))
+            agent.append(cost_of([*AGENT, sweep], folder))
+            if other:
+                beside.append(cost_of([*AGENT, sweep], folder, {"PYTHONPATH": other}))
             if turn < wandb_repeats:
-                wandb.append(seconds_of(WANDB_AGENT, folder, environ_of(fake, folder)))
+                wandb.append(cost_of(WANDB_AGENT, folder, environ_of(fake, folder)))
     assert len(fake.runs) == wandb_repeats, "wandb agent did not run a trial each time"
-    script = statistics.median(bare)
-    added = statistics.median(agent) - script
+    script, script_cpu = medians(bare)
+    wall, cpu = medians(agent)
+    added = wall - script
     print(f"agent around a trivial script / the bare script: {added / script + 1:.1f} times (median of {repeats} each)")
+    print(f"CPU time: bare script {1000 * script_cpu:.0f} ms, agent around it {1000 * cpu:.0f} ms")
+    if beside:
+        other_wall, other_cpu = medians(beside)
+        print(f"this agent / the one in {other}: wall time {wall / other_wall:.2f}, CPU time {cpu / other_cpu:.2f}")
     if wandb:
-        more = statistics.median(wandb) - script
+        more = medians(wandb)[0] - script
         print(f"wandb agent around it / the bare script: {more / script + 1:.1f} times (median of {wandb_repeats})")
         print(f"wall time added by wandb agent / wall time added by slurmsweep's: {more / added:.0f} times")
+
+
+def medians(costs: list[tuple[float, float]]) -> tuple[float, float]:
+    return statistics.median(wall for wall, _ in costs), statistics.median(cpu for _, cpu in costs)
 
 
 def environ_of(fake: FakeWandb, folder: Path) -> dict[str, str]:
@@ -87,11 +103,14 @@ def file_calls(command: list[str], folder: Path, sweep: str) -> Counter[str]:
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     wandb_repeats = min(repeats, int(sys.argv[2]) if len(sys.argv) > 2 else 3)
+    other = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else None
     os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+    for checkout in filter(None, [ROOT, other]):  # else an agent may compile its modules each time
+        subprocess.run([sys.executable, "-m", "compileall", "-q", os.path.join(checkout, "slurmsweep")], check=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sweep = make_sweep(folder)
-        compare(folder, sweep, repeats, wandb_repeats)
+        compare(folder, sweep, repeats, wandb_repeats, other)
         modules = subprocess.run(
             [sys.executable, "-X", "importtime", "-m", "slurmsweep", "agent", sweep],
             cwd=folder,

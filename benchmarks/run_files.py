@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import wandb
 
-from slurmsweep.metrics import run_file as wandb_file
+from slurmsweep.metrics import run_file
 from slurmsweep.metrics.reported import MetricsFollower
 from slurmsweep.state.paths import Layout
 from slurmsweep.state.tail import AttemptId
@@ -71,7 +71,7 @@ def compare(steps: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         layout, file = make_run(Path(name), steps)
         size = file.stat().st_size
-        ours, theirs = wandb_file.read(str(file)), inspect(file)
+        ours, theirs = run_file.read(str(file)), inspect(file)
         flat = {key: value for key, value in ours.summary.items() if not key.startswith("_")}
         disagree = [key for key, value in flat.items() if not _same(_reach(theirs["summary"], key), value)]
         whole = seconds(lambda: MetricsFollower(layout, AttemptId(0, 1), {"loss": "minimize"}).read(), repeats)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slurmsweep.api.create_sweep import sweep
     from slurmsweep.api.function_agent import agent
+    from slurmsweep.api.sweep import Sweep
     from slurmsweep.api.wandb_api import Api
 
 #: ``config``, ``run`` and ``summary`` are those of the current run, so they are looked up when they are used.
@@ -22,6 +23,7 @@ __all__ = [
     "Run",
     "Settings",
     "Summary",
+    "Sweep",
     "UsageError",
     "agent",
     "alert",
@@ -50,6 +52,7 @@ __all__ = [
 _OF_SWEEPS = {
     "Api": "slurmsweep.api.wandb_api",
     "agent": "slurmsweep.api.function_agent",
+    "Sweep": "slurmsweep.api.sweep",
     "sweep": "slurmsweep.api.create_sweep",
 }
 

@@ -10,23 +10,23 @@ from typing import NoReturn
 
 from slurmsweep.cli.main import main
 
-#: New objects after which Python looks for garbage; its own 700 looks a hundred times while modules are loaded, which
-#: stay. No command loads half as many, and in a long one garbage in circles waits for some 10 MB to come together.
-_LOOK_FOR_GARBAGE_AFTER = 100_000
+#: New objects after which Python looks for garbage. With its own 700 it looks a hundred times while modules are loaded,
+#: and they stay. No command loads half as many; a long one collects some 10 MB of garbage between two looks.
+_GARBAGE_THRESHOLD = 100_000
 
 
 def run() -> NoReturn:
-    """Run the command line and end the process.
+    """Run the command line and end the process, without the interpreter's own clean-up.
 
-    Without taking the interpreter apart, which costs an agent as much CPU time as the start of Python: the kernel takes
-    the memory back as it is, and nothing of ours is left for the end. Not where wandb was loaded: it has things to do
-    then.
+    Both measures save CPU time of every agent: ``docs/decisions/0025-start-up-measured.md``. The clean-up would free
+    objects one by one that the kernel takes back as a whole; no command leaves anything to be done at exit. Where wandb
+    was loaded Python ends as usual, because wandb has work to do then.
     """
-    gc.set_threshold(_LOOK_FOR_GARBAGE_AFTER)
+    gc.set_threshold(_GARBAGE_THRESHOLD)
     code = main()
     if "wandb" in sys.modules:
         sys.exit(code)
-    with suppress(OSError):  # said to nobody: what the command did is done
+    with suppress(OSError):  # the reader of the output is gone: the command has done its work
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)

@@ -6,19 +6,24 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from slurmsweep.cli.main import main
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile.config import check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TextIO
 
 # Nothing is timed in tests: a busy machine is no failure. The same examples in every run, so that a failure is of the
 # change that was made; `--hypothesis-profile=explore` tries others, and many of them.
@@ -27,6 +32,17 @@ settings.register_profile("explore", settings.get_profile("slurmsweep"), derando
 settings.load_profile("slurmsweep")
 
 REPOSITORY = Path(__file__).parent.parent
+
+#: Commands that only read, and commands that change the sweep alone: fixtures run them in the process of the tests,
+#: where they cost a hundredth of the CPU time. Others start trials, are sent signals, or load what a user wrote.
+READING = ("status", "trials", "logs", "best", "check", "ls", "efficiency", "plan", "templates")
+CHANGING = ("create", "pause", "resume", "stop", "cancel", "delete", "set", "reconcile", "submit")
+
+#: Options with which even these load a user's module, or wait for jobs.
+_OWN_PROCESS = ("--function", "--wait")
+
+#: Variables that Python itself reads when it starts.
+_OF_PYTHON = ("PYTHON", "LC_", "LANG", "TZ")
 
 
 @pytest.fixture(autouse=True)
@@ -71,10 +87,20 @@ def make_store(tmp_path: Path) -> Callable[..., SweepStore]:
 
 @pytest.fixture
 def slurmsweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line in a process of its own; its current folder is the test's."""
+    """Run the command line; its current folder is the test's. READING and CHANGING commands get no process."""
 
     def run(*argv: str, cwd: Path = tmp_path, **environ: str) -> subprocess.CompletedProcess[str]:
         return _command_line(argv, cwd, os.environ | environ)
+
+    return run
+
+
+@pytest.fixture
+def slurmsweep_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a process of its own, for what only a process has: its end, permissions, modules."""
+
+    def run(*argv: str, cwd: Path = tmp_path, **environ: str) -> subprocess.CompletedProcess[str]:
+        return _own_process(argv, cwd, os.environ | environ)
 
     return run
 
@@ -123,6 +149,18 @@ def slurmsweep_in() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def _command_line(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    changed = {name for name, value in environ.items() if os.environ.get(name) != value}
+    own = (
+        not argv
+        or argv[0] not in (*READING, *CHANGING)
+        or any(word in _OWN_PROCESS for word in argv)
+        or any(name.startswith(_OF_PYTHON) for name in changed)
+        or threading.active_count() > 1  # the current folder is one for all threads
+    )
+    return _own_process(argv, folder, environ) if own else _in_process(argv, folder, environ)
+
+
+def _own_process(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "slurmsweep", *argv],
         cwd=folder,
@@ -133,6 +171,63 @@ def _command_line(argv: Sequence[str], folder: Path, environ: Mapping[str, str])
         timeout=240,
         check=False,
     )
+
+
+def _in_process(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """The same without a process; what the command line does not handle is raised here."""
+    with _stream(1) as out, _stream(2) as err:
+        with _surroundings(folder, environ), redirect_stdout(out), redirect_stderr(err):
+            try:
+                code = main([str(word) for word in argv])
+            except SystemExit as end:  # argparse
+                code = end.code
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read())
+    return subprocess.CompletedProcess([sys.executable, "-m", "slurmsweep", *argv], code, *texts)
+
+
+@contextmanager
+def _stream(descriptor: int) -> Iterator[TextIO]:
+    """A file in place of that descriptor, which programs that the command starts write to as well."""
+    kept = os.dup(descriptor)
+    try:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+            os.dup2(file.fileno(), descriptor)
+            yield file
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+
+
+@contextmanager
+def _surroundings(folder: Path, environ: Mapping[str, str]) -> Iterator[None]:
+    """The current folder, the environment and the empty stdin of a process, until the end of the block."""
+    before, variables, stdin = os.getcwd(), dict(os.environ), sys.stdin
+    _forget()
+    with open(os.devnull, encoding="utf-8") as nothing:
+        try:
+            os.chdir(folder)
+            os.environ.clear()
+            os.environ.update(environ)
+            sys.stdin = nothing
+            yield
+        finally:
+            sys.stdin = stdin
+            os.environ.clear()
+            os.environ.update(variables)
+            os.chdir(before)
+            _forget()
+
+
+def _forget() -> None:
+    """Empty what the package looks up once per process, such as the name of the cluster."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("slurmsweep."):
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
 
 
 @pytest.fixture

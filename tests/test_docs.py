@@ -12,7 +12,21 @@ import pytest
 from slurmsweep.cli.parser import build_parser
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("benchmarks/*.md")]
+)
+
+#: Pages that are being rewritten: house rules are not held on them yet.
+UNFINISHED = {ROOT / "docs" / "architecture.md"}
+FINISHED = [page for page in PAGES if page not in UNFINISHED]
+
+LONGEST_LINE = 120
+LONGEST_README = 120
+
+#: Words that name no actor, and how many lines may have one, in all of these places together.
+VAGUE = re.compile(r"\b(somebody|nobody|whoever|anybody)\b", re.IGNORECASE)
+MOST_VAGUE_LINES = 5
+PLAIN_PLACES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "job_templates", "examples")
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -44,11 +58,14 @@ def test_links_lead_somewhere(page):
 def test_commands_in_examples_parse(page):
     lines = re.findall(r"^ {4}(?:\$ )?slurmsweep (.+?)(?: +#.*)?$", page.read_text(), re.MULTILINE)
     for line in [line for line in lines if "---" not in line]:  # a drawing is no command
-        assert build_parser().parse_args(line.split()).handler, line
+        assert build_parser().parse_args(line.split()).command, line
 
 
 def test_scripts_in_the_readme_exist():
-    for name in re.findall(r"^ {4}(scripts/\w+)", (ROOT / "README.md").read_text(), re.MULTILINE):
+    names = set(re.findall(r"scripts/\w+", (ROOT / "README.md").read_text()))
+
+    assert names >= {"scripts/quickstart", "scripts/test", "scripts/faults"}
+    for name in names:
         assert subprocess.run(["bash", "-n", ROOT / name], check=False).returncode == 0, name
 
 
@@ -64,3 +81,35 @@ def test_every_exit_code_is_documented():
         if isinstance(value, type) and issubclass(value, errors.SlurmsweepError)
     ]
     assert {kind.exit_code for kind in kinds} | {0, 130} == documented
+
+
+@pytest.mark.parametrize("page", FINISHED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_line_of_a_page_is_too_long(page):
+    lines = enumerate(page.read_text().splitlines(), start=1)
+
+    assert [number for number, line in lines if len(line) > LONGEST_LINE] == []
+
+
+def test_the_readme_is_read_in_five_minutes():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= LONGEST_README
+
+
+def test_sentences_name_who_acts():
+    files = [path for place in PLAIN_PLACES for path in (ROOT / place, *(ROOT / place).rglob("*")) if path.is_file()]
+    texts = [path for path in files if path not in UNFINISHED and path.suffix in {".md", ".py", ".sbatch", ".yaml"}]
+    vague = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in texts
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if VAGUE.search(line)
+    ]
+
+    assert len(vague) <= MOST_VAGUE_LINES, vague
+
+
+@pytest.mark.parametrize("page", FINISHED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page):
+    """Look at paths in backticks that have a folder in them, from the repository's root or from the package."""
+    named = set(re.findall(r"`((?:[a-z_]+/)+[\w.-]+\.(?:py|sbatch|md))\b", page.read_text()))
+
+    assert [name for name in named if not (ROOT / name).exists() and not (ROOT / "slurmsweep" / name).exists()] == []

@@ -6,8 +6,8 @@ from __future__ import annotations
 WAIT_UNTIL_WRITTEN = """
 def wait_until_written(rows, *summary):
     import glob, os, time
-    from slurmsweep.metrics import run_file as wandb_file
+    from slurmsweep.metrics import run_file
     [file] = glob.glob(os.path.join(os.environ["WANDB_DIR"], "wandb", "offline-run-*", "*.wandb"))
-    while len((run := wandb_file.read(file)).history) < rows or not set(summary) <= set(run.summary):
+    while len((run := run_file.read(file)).history) < rows or not set(summary) <= set(run.summary):
         time.sleep(0.02)
 """

@@ -1,4 +1,4 @@
-"""A support vector machine on scikit-learn's handwritten digits: reads W&B-style arguments, logs one number."""
+"""A support vector machine on scikit-learn's handwritten digits: reads W&B-style arguments, logs two numbers."""
 
 from __future__ import annotations
 

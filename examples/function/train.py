@@ -14,7 +14,7 @@ import slurmsweep
 
 
 def train() -> None:
-    """One trial: the parameters are in the run's configuration."""
+    """Run one trial; its parameters are in the run's configuration."""
     config = slurmsweep.init().config
     x, y, vx, vy = -1.2, 1.0, 0.0, 0.0
     for step in range(config.steps):
@@ -29,7 +29,7 @@ def train() -> None:
 
 
 def main() -> None:
-    """Make the sweep, run all of its trials here, and show the best."""
+    """Create the sweep, run all its trials in this process, and show the best."""
     sweep_id = slurmsweep.sweep(yaml.safe_load(Path(__file__).with_name("sweep.yaml").read_text()))
     slurmsweep.agent(sweep_id, function=train)
     sweep = slurmsweep.Api().sweep(sweep_id)

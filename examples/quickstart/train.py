@@ -1,4 +1,4 @@
-"""Softmax regression on Fisher's irises (1936), with nothing but the standard library.
+"""Softmax regression on Fisher's irises (1936), with the standard library only.
 
 Run it alone:          python train.py --lr=0.1
 Run all combinations:  slurmsweep run sweep.yaml
@@ -18,7 +18,7 @@ Flower = tuple[list[float], int]
 
 
 def load_flowers() -> list[Flower]:
-    """150 flowers: four measurements scaled to mean 0 and deviation 1, a 1 for the bias, and the species 0, 1 or 2."""
+    """Return 150 flowers: four measurements (mean 0, deviation 1), a 1 for the bias, and a species 0 to 2."""
     rows = list(csv.reader(Path(__file__).with_name("iris.csv").open()))[1:]
     species = sorted({row[-1] for row in rows})
     columns = [[float(value) for value in column] for column in list(zip(*rows, strict=True))[:-1]]
@@ -39,7 +39,7 @@ def softmax(weights: list[list[float]], features: list[float]) -> list[float]:
 
 
 def train_epoch(weights: list[list[float]], flowers: list[Flower], lr: float, l2: float) -> float:
-    """One pass of stochastic gradient descent; the mean loss."""
+    """Make one pass of stochastic gradient descent; return the mean loss."""
     loss = 0.0
     for features, label in flowers:
         probabilities = softmax(weights, features)

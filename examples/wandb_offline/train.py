@@ -1,4 +1,4 @@
-"""A script as W&B's documentation writes them. Nothing in it knows of slurmsweep, and it needs no internet."""
+"""A script as in W&B's documentation. It does not mention slurmsweep, and it needs no internet."""
 
 import math
 

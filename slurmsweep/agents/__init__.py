@@ -1,1 +1,1 @@
-"""Claim trials, run them and record their ends: what runs on a compute node."""
+"""Claim trials, run them and record their outcomes: the processes on compute nodes."""

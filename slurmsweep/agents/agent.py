@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from slurmsweep.agents import child, identity, requeue
-from slurmsweep.agents import signals as stopping
+from slurmsweep.agents import child, identity, signals
 from slurmsweep.agents.attempt import prepare, run_attempt
 from slurmsweep.errors import StateError
-from slurmsweep.state import files as durable
+from slurmsweep.state import files
 from slurmsweep.state.assignment import SEAT, NoSlotError, assigned
 from slurmsweep.state.store import Claim, NothingLeft
 
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import SweepStore
 
-#: Seconds: what a job under the journal's lock takes from the others, and the bounds of what is waited for that.
+#: Seconds: how long one job holds the journal's lock, and the bounds of the time over which waiting jobs spread.
 _SECONDS_A_JOB = 0.002
 _SHORTEST_SPREAD, _LONGEST_SPREAD = 0.01, 5.0
 
-#: Seconds between tries to record an outcome: a full disk or a restarting file server passes, a result is precious.
+#: Seconds between tries to record an outcome: a full disk or a restarting file server passes, a lost result does not.
 _RECORD_AGAIN = (1, 2, 5, 10, 20, 40, 60, 60, 60)
+
+#: Seconds for `scontrol requeue`: Slurm's clients give up after MessageTimeout (10 s by default), and the end is near.
+_REQUEUE_TIMEOUT = 15
 
 
 def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
@@ -40,7 +43,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
         store: of the sweep.
         count: 1 makes the walltime of a job predictable.
         environ: this process's environment.
-        say: takes lines for people.
+        say: takes lines for the job's output.
 
     Returns:
         The exit code: of the first trial that did not end with 0 (128 + n for signal n); 0 when all finished or there
@@ -49,17 +52,17 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
     Raises:
         StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
         UsageError: the batch script names no trial for this job, though it does for others, or sets a variable of ours
-            to what it cannot mean.
+            to a wrong value.
     """
-    stopping.stop_signal(environ)  # what is wrong with the template is said before a trial is taken
-    bound = stopping.requeue_bound(environ)
+    signals.stop_signal(environ)  # a mistake in the template is reported before a trial is taken
+    bound = signals.requeue_bound(environ)
     owner = introduce(store, environ)
     child.adopt_orphans()
     code = 0
     with child.signals_blocked():
         for _ in range(count):
             stop = child.pending_stop()
-            if stop is not None and stopping.asks_to_stop(stop):
+            if stop is not None and signals.asks_to_stop(stop):
                 return code or 128 + stop
             claim = next_claim(store, owner, environ)
             if isinstance(claim, NothingLeft):
@@ -76,13 +79,13 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
 
 
 def introduce(store: SweepStore, environ: Mapping[str, str]) -> Owner:
-    """The owner of this process's claims; the journal is told how many others may want its lock at the same time."""
+    """Return the owner of this process's claims; set the lock's back-off from the size of the array."""
     store.journal.first_wait = _first_wait(environ)
     return identity.this_process(environ)
 
 
 def _first_wait(environ: Mapping[str, str]) -> float:
-    """Seconds over which the jobs of a large array spread when they find the journal's lock held.
+    """Return the seconds over which the jobs of a large array spread when they find the journal's lock held.
 
     A job that finds it free does not wait. Of thousands that start in the same second nearly all find it held; they
     then come back over about the time that serving all of them takes, and not all within the next 10 ms.
@@ -92,7 +95,7 @@ def _first_wait(environ: Mapping[str, str]) -> float:
 
 
 def next_claim(store: SweepStore, owner: Owner, environ: Mapping[str, str]) -> Claim | NothingLeft:
-    """The trial this process is to run: the one its requeued job holds, else the one assigned to it, else the next."""
+    """Claim a trial: the one that this requeued job holds, else the one assigned to this job, else the next one."""
     if owner.restart:
         held = store.continue_after_requeue(owner)
         if held is not None:
@@ -107,7 +110,7 @@ def next_claim(store: SweepStore, owner: Owner, environ: Mapping[str, str]) -> C
 def _run_claim(
     store: SweepStore, claim: Claim, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> tuple[Outcome, bool]:
-    """How the trial ended, and whether the agent was asked to stop."""
+    """Run the trial; return its outcome, and whether the agent was asked to stop."""
     name = f"trial {claim.attempt_id.trial}, attempt {claim.attempt_id.attempt}"
     with given_back_on_failure(store, claim):
         prepared = prepare(store, claim.attempt_id, environ)
@@ -119,15 +122,36 @@ def _run_claim(
 
 
 def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str], None]) -> None:
-    """Put a job out of time back into the queue, up to its template's bound: it goes on with its trial."""
+    """Put a job that ran out of time back into the queue, up to its template's bound, to go on with its trial."""
     if outcome.cause != "timeout" or not bound or not owner.job_name:
         return
     if owner.restart >= bound:
         say(f"started again {owner.restart} times, as often as it may: `slurmsweep resubmit` goes on")
         return
-    problem = requeue.requeue(owner.job_name)
+    problem = _requeue(owner.job_name)
     if problem:
         say(f"cannot be started again by itself ({problem}): `slurmsweep resubmit` goes on")
+
+
+def _requeue(job: str) -> str:
+    """Ask Slurm to start this job again; return its objection, empty if it agreed. Slurm then ends this process.
+
+    This is the only request that a compute node sends to Slurm: no other process knows at this moment that the job's
+    time is up and that its trial has saved its state.
+
+    Args:
+        job: ``123_4`` or ``123``. Never ``$SLURM_JOB_ID``: one element of each array has the array's own id, by which
+            all of its elements would be put back.
+    """
+    try:
+        done = subprocess.run(
+            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=_REQUEUE_TIMEOUT, check=False
+        )
+    except FileNotFoundError:
+        return "there is no scontrol on this node"
+    except subprocess.TimeoutExpired:
+        return f"scontrol did not answer within {_REQUEUE_TIMEOUT} s"
+    return done.stderr.strip() if done.returncode else ""
 
 
 @contextmanager
@@ -136,40 +160,32 @@ def given_back_on_failure(store: SweepStore, claim: Claim) -> Iterator[None]:
     try:
         yield
     except StateError:
-        with suppress(StateError):  # then resubmit finds it: running, by a process that is gone
+        with suppress(StateError):  # then resubmit finds the trial: running, by a process that is gone
             store.give_up(claim)
         raise
 
 
 def record(store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
-    """Record the outcome, patiently; where it cannot be done, print it so that nothing is lost, and raise."""
-    for delay in _RECORD_AGAIN:
-        problem = _try_to_record(store, claim, outcome)
-        if problem is None:
+    """Record the outcome, with several tries; print it if all of them fail, so that nothing is lost, and raise."""
+    for delay in (*_RECORD_AGAIN, None):
+        try:
+            store.finish(claim, outcome)
+        except StateError as error:  # noqa: PERF203 - the loop is for the errors
+            if delay is None:
+                document = {"trial": claim.attempt_id.trial, "attempt": claim.attempt_id.attempt, **outcome.to_json()}
+                say(f"outcome not recorded: {json.dumps(document)}")
+                raise
+            say(f"{error}; trying again in {delay} s")
+            time.sleep(delay)
+        else:
             return
-        say(f"{problem}; trying again in {delay} s")
-        time.sleep(delay)
-    problem = _try_to_record(store, claim, outcome)
-    if problem is not None:
-        document = {"trial": claim.attempt_id.trial, "attempt": claim.attempt_id.attempt, **outcome.to_json()}
-        say(f"outcome not recorded: {json.dumps(document)}")
-        raise problem
-
-
-def _try_to_record(store: SweepStore, claim: Claim, outcome: Outcome) -> StateError | None:
-    """What kept the outcome from being recorded; None when it is."""
-    try:
-        store.finish(claim, outcome)
-    except StateError as error:
-        return error
-    return None
 
 
 def remove_own_job_output(environ: Mapping[str, str]) -> None:
-    """Remove this array task's output file: after a clean end it says nothing that the trial's log does not.
+    """Remove this array task's output file: after a clean end all that is in it is in the trial's log, too.
 
-    Only a file that Slurm named after this very task (``%A_%a``) and that is this process's standard output. Where
-    agents share it, the batch script removes it when all have ended.
+    Only a file that Slurm named after this very task (``%A_%a``) and that is this process's standard output. A file
+    that several agents share is removed by their first process when all have ended.
     """
     task = f"{environ.get('SLURM_ARRAY_JOB_ID')}_{environ.get('SLURM_ARRAY_TASK_ID')}"
     if (
@@ -180,4 +196,4 @@ def remove_own_job_output(environ: Mapping[str, str]) -> None:
         return
     path = os.readlink(f"/proc/self/fd/{sys.stdout.fileno()}")
     if task in os.path.basename(path):
-        durable.remove_file(path)
+        files.remove_file(path)

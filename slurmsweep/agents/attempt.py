@@ -1,4 +1,4 @@
-"""One attempt: write what the command needs, run it, and say how it ended."""
+"""Run one attempt: write what the command needs, run it, and return how it ended."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ import resource
 import signal
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
-from slurmsweep.agents import params_file
-from slurmsweep.agents import signals as stopping
+from slurmsweep.agents import params_file, signals
 from slurmsweep.agents.child import Child
 from slurmsweep.agents.environment import child_environment
 from slurmsweep.errors import StateUnwritableError, UsageError
-from slurmsweep.state import files as durable
+from slurmsweep.state import files
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.sweepfile import command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from slurmsweep.metrics.objective_values import Measured
     from slurmsweep.state.store import SweepStore
@@ -34,7 +32,7 @@ _CANNOT_RUN, _NOT_FOUND = 126, 127
 #: Words put before the trial's command, quoted as in a shell: set by job templates.
 WRAP = "SLURMSWEEP_WRAP"
 
-#: Begins a line in a trial's log that is no complaint: what its command said last is above it.
+#: Begins a line in a trial's log that is no error: the last lines of its command are above it.
 NOTE = "slurmsweep: note: "
 
 #: Seconds between two kills of a command that does not die, for example because a file server does not answer it.
@@ -47,9 +45,9 @@ class CommandEnd(NamedTuple):
     Attributes:
         status: exit code, or minus the number of the signal that ended it.
         stop: the signal by which the agent was asked to stop; None where the command ended by itself.
-        seconds: that it ran.
+        seconds: how long the command ran.
         cpu_seconds: of all its processes that were waited for.
-        max_rss_mb: memory of the largest of them, in MiB.
+        max_rss_mb: memory of the largest of these processes, in MiB.
     """
 
     status: int
@@ -63,7 +61,7 @@ class Prepared(NamedTuple):
     """A command ready to be started.
 
     Attributes:
-        argv: empty where it cannot be made; the log says why.
+        argv: empty where it cannot be built; the log says why.
         environ: its environment.
         log: descriptor of the attempt's log.
     """
@@ -74,7 +72,7 @@ class Prepared(NamedTuple):
 
 
 def run_attempt(store: SweepStore, attempt_id: AttemptId, prepared: Prepared) -> tuple[Outcome, CommandEnd]:
-    """Run a prepared command to its end; nothing of it is left running afterwards.
+    """Run a prepared command to its end; none of its processes is left running afterwards.
 
     A command that cannot be started is a failed trial (exit code 127 or 126, as in a shell), and its log says why.
     """
@@ -83,14 +81,18 @@ def run_attempt(store: SweepStore, attempt_id: AttemptId, prepared: Prepared) ->
 
 
 def conclude(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: int) -> Outcome:
-    """The outcome of an attempt that has ended, with the metric it left. Closes its log."""
+    """Return the outcome of an attempt that has ended, with the metric it logged. Closes the attempt's log.
+
+    Removes the parameters file of a finished trial that did not use wandb: its number and sweep.json give them again.
+    """
     try:
-        outcome = _outcome(ended, _measure(store, attempt_id, log), partial(_said_preempting, store, attempt_id))
+        outcome = _outcome(store, attempt_id, ended, _measure(store, attempt_id, log))
     finally:
-        with suppress(OSError):  # a full file server tells it this late; the log is shorter, the outcome stands
+        with suppress(OSError):  # a full file server reports it this late: the log is shorter, the outcome stands
             os.close(log)
-    with suppress(StateUnwritableError):  # a file too many is nothing beside an outcome to record
-        _drop_params_file(store, attempt_id, outcome)
+    if outcome.exit_code == 0 and not os.path.isdir(os.path.join(store.layout.trial(attempt_id.trial), "wandb")):
+        with suppress(StateUnwritableError):  # the outcome matters more than one file too many
+            files.remove_file(store.layout.params(attempt_id))
     return outcome
 
 
@@ -103,11 +105,12 @@ def prepare(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str]
     config = store.manifest.config
     params = search.parameters(config, attempt_id.trial, store.manifest.sweep_id)
     json_file = store.layout.args_json(attempt_id)
-    if command.needs_json_file(config):
-        durable.write_new(json_file, command.json_text(params).encode(), store.access)
+    if command.needs_json_file(config.command):
+        files.write_new(json_file, command.json_text(params).encode(), store.access)
     seen, log = furnish(store, attempt_id, params, environ)
     try:
-        argv = [*_wrap(environ), *command.build_argv(config, params, environ=environ, json_file=json_file)]
+        argv = command.build_argv(config.command, config.program, params, environ=environ, json_file=json_file)
+        argv = [*_wrap(environ), *argv]
     except UsageError as error:
         _say(log, str(error))
         argv = []
@@ -117,26 +120,23 @@ def prepare(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str]
 def furnish(
     store: SweepStore, attempt_id: AttemptId, params: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[dict[str, str], int]:
-    """Write the parameters file and open the log: the environment of the attempt, and the log's descriptor.
+    """Write the parameters file and open the log; return the attempt's environment and the log's descriptor.
 
     Raises:
         StateUnwritableError: one of them could not be written.
     """
     layout = store.layout
-    durable.write_new(
-        layout.params(attempt_id),
-        params_file.render(params).encode("utf-8", "surrogatepass"),
-        store.access,
-    )
-    log = durable.open_log(layout.log(attempt_id), store.access)
+    text = params_file.render(params).encode("utf-8", "surrogatepass")
+    files.write_new(layout.params(attempt_id), text, store.access)
+    log = files.open_log(layout.log(attempt_id), store.access)
     return child_environment(environ, store.manifest.config, layout, attempt_id), log
 
 
 def _wrap(environ: Mapping[str, str]) -> list[str]:
-    """What a job template puts before the trial's command: ``srun``, ``apptainer exec image``. No shell reads it.
+    """Return the words that a job template puts before the command: ``srun``, ``apptainer exec image``.
 
     Raises:
-        UsageError: it is not quoted as a shell wants it.
+        UsageError: they are not quoted as in a shell (no shell reads them).
     """
     text = environ.get(WRAP)
     if not text:
@@ -167,47 +167,39 @@ def _run(prepared: Prepared, workdir: str) -> CommandEnd:
 
 
 def _cpu_seconds() -> float:
-    """Of all children that this process has waited for so far, and theirs (getrusage(2))."""
+    """Return the CPU seconds of all children that this process has waited for so far, and of theirs (getrusage(2))."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def attend(child: Child, environ: Mapping[str, str]) -> signal.Signals | None:
-    """Wait for the child's end, passing signals on; the first one that asked to stop.
+    """Wait for the child's end and pass signals on; return the first one that asked to stop.
 
-    The second request terminates the whole group, the third kills it; so does the end of the grace.
+    The second request terminates the command, the third kills its whole group; so does the end of the grace.
     """
     stop: signal.Signals | None = None
-    requests = 0
+    is_terminated = False
     deadline: float | None = None
     while child.exit_status() is None:
         number = child.wait(None if deadline is None else max(_SHORTEST_WAIT, deadline - time.monotonic()))
         if number is None:
             if deadline is not None and time.monotonic() >= deadline:
                 child.kill_group()
-            continue
-        if not stopping.asks_to_stop(number):
+        elif not signals.asks_to_stop(number):
             child.send(number)
-            continue
-        requests += 1
-        if requests == 1:
-            stop = number
-            deadline = time.monotonic() + stopping.grace(number, environ)
-        _ask_to_stop(child, number, requests, environ)
+        elif stop is None:
+            stop, deadline = number, time.monotonic() + signals.grace(number, environ)
+            child.send(signals.signal_for_command(number, environ))
+        elif not is_terminated:
+            is_terminated = True
+            child.send(signal.SIGTERM)
+        else:
+            child.kill_group()
     return stop
 
 
-def _ask_to_stop(child: Child, number: signal.Signals, requests: int, environ: Mapping[str, str]) -> None:
-    if requests == 1:
-        child.send(stopping.signal_for_command(number, environ))
-    elif requests == 2:
-        child.send(signal.SIGTERM)
-    else:
-        child.kill_group()
-
-
 def _measure(store: SweepStore, attempt_id: AttemptId, log: int) -> Measured | None:
-    """What the command left of the sweep's metrics; where that is less than the sweep asks for the log says why."""
+    """Return the numbers that the sweep asks for; write into the log why some of them have no value."""
     config = store.manifest.config
     if config.metric is None and not config.extensions.pareto:
         return None
@@ -216,25 +208,23 @@ def _measure(store: SweepStore, attempt_id: AttemptId, log: int) -> Measured | N
     measured = measure_ended(config, store.layout, attempt_id)
     with suppress(OSError):  # on a full disk the outcome matters more
         for reason in measured.reasons:
-            durable.write_all(log, f"{NOTE}{reason}\n".encode("utf-8", "backslashreplace"))
+            files.write_all(log, f"{NOTE}{reason}\n".encode("utf-8", "backslashreplace"))
     return measured
 
 
-def _said_preempting(store: SweepStore, attempt_id: AttemptId) -> bool:
-    from slurmsweep.metrics.preempting import said_preempting  # few trials get here
+def _outcome(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, measured: Measured | None) -> Outcome:
+    def is_preempting() -> bool:
+        from slurmsweep.metrics.reported import said_preempting  # few trials get here
 
-    try:
-        return said_preempting(store.layout, attempt_id)
-    except OSError:
-        return False  # as for one that did not say it
+        with suppress(OSError):  # files that cannot be read are as of a script that did not say it
+            return said_preempting(store.layout, attempt_id)
+        return False
 
-
-def _outcome(ended: CommandEnd, measured: Measured | None, said_preempting: Callable[[], bool]) -> Outcome:
-    state, cause = stopping.verdict(ended.status, ended.stop, said_preempting)
+    state, cause = signals.verdict(ended.status, ended.stop, is_preempting)
     return Outcome(
         state=state,
         cause=cause,
-        exit_code=stopping.exit_code(ended.status),
+        exit_code=signals.exit_code(ended.status),
         metric=measured.metric.value if measured else None,
         metrics=measured.metrics if measured else None,
         no_metric=(measured.why or None) if measured else None,
@@ -245,12 +235,5 @@ def _outcome(ended: CommandEnd, measured: Measured | None, said_preempting: Call
     )
 
 
-def _drop_params_file(store: SweepStore, attempt_id: AttemptId, outcome: Outcome) -> None:
-    """Remove the parameters file of a finished trial that did not use wandb: number and sweep.json give them again."""
-    used_by_wandb = os.path.isdir(os.path.join(store.layout.trial(attempt_id.trial), "wandb"))
-    if outcome.exit_code == 0 and not used_by_wandb:
-        durable.remove_file(store.layout.params(attempt_id))
-
-
 def _say(log: int, message: str) -> None:
-    durable.write_all(log, f"slurmsweep: {message}\n".encode())
+    files.write_all(log, f"slurmsweep: {message}\n".encode())

@@ -1,9 +1,9 @@
-"""Calls one function, named by its import path, as the whole of a trial's process.
+"""Call one function, named by its import path, as the whole of a trial's process.
 
 A program of its own (``call_function.py package.module:train``), run by its path with the interpreter of the trial,
-which need not have slurmsweep: standard library only. The current folder is the first place where the module is looked
-for, as for a script in it. What cannot be called is said in one line, with exit code 2; whatever the function raises
-ends the process as it would end a script.
+which need not have slurmsweep: standard library only. The module is first looked for in the current folder, as for a
+script in it. If there is nothing to call, the program says so in one line and ends with exit code 2; an exception of
+the function ends the process as it would end a script.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import importlib
 import os
 import sys
 
-#: As for wrong usage: the trial's function is not there.
+#: Exit code of wrong usage: the trial's function is not there.
 _USAGE = 2
 
 
 def main(argv: list[str]) -> int:
-    """Import the module, call the function without arguments; its return value means nothing."""
+    """Import the module and call the function without arguments; its return value is ignored."""
     module, colon, name = argv[0].partition(":") if len(argv) == 1 else ("", "", "")
     if not (module and colon and name):
         return _fail(f"name one function as package.module:function, not {' '.join(argv)!r}")
-    _look_here_first()
+    # the current folder replaces this script's, whose modules would hide others of the same names
+    here = os.path.dirname(os.path.realpath(__file__))
+    sys.path[:] = [os.getcwd(), *(entry for entry in sys.path if os.path.realpath(entry or ".") != here)]
     sys.argv = argv  # as a script sees its own name, and no arguments: the parameters are in the run's configuration
     try:
         found = importlib.import_module(module)
@@ -39,15 +41,9 @@ def main(argv: list[str]) -> int:
     result = function()
     if hasattr(result, "__await__"):
         if hasattr(result, "close"):
-            result.close()  # else Python warns of what the next line says
+            result.close()  # else Python warns, too
         return _fail(f"{argv[0]} is asynchronous, and nothing of it has run: name a function that runs it")
     return 0
-
-
-def _look_here_first() -> None:
-    """Put the current folder where Python has put this script's, whose modules would hide others of the same names."""
-    here = os.path.dirname(os.path.realpath(__file__))
-    sys.path[:] = [os.getcwd(), *(entry for entry in sys.path if os.path.realpath(entry or ".") != here)]
 
 
 def _fail(message: str) -> int:

@@ -1,7 +1,7 @@
-"""A trial's command as a process: start it, pass signals on, wait, leave nothing behind.
+"""Run a trial's command as a process: start it, pass signals on, wait, leave nothing behind.
 
 The agent has one thread and takes its signals by waiting for them (``sigtimedwait``), so that no signal is lost between
-two instructions and no handler runs in the middle of another thing. They are blocked before the trial is claimed.
+two instructions and no handler interrupts other work. They are blocked before the trial is claimed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: What an agent passes on to its command. SIGUSR1 is Slurm's warning before the time limit (``--signal=B:USR1@N``).
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
-#: And what it takes besides: ends of its children, and what tells whom Slurm meant by a SIGTERM (:class:`Told`).
+#: The signals an agent waits for: also ends of its children, and SIGCONT for :class:`SigtermOrigin`.
 WAITED_FOR = frozenset({*FORWARDED, signal.SIGCHLD, signal.SIGCONT})
 
 #: The program by which Slurm starts and signals the processes of a job.
@@ -36,7 +36,7 @@ _LEFTOVER_GRACE = 2.0
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Keep the signals an agent waits for from interrupting it; what came meanwhile is delivered afterwards."""
+    """Block the signals that an agent waits for; those that came meanwhile are delivered afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
     try:
         yield
@@ -45,7 +45,7 @@ def signals_blocked() -> Iterator[None]:
 
 
 def pending_stop() -> signal.Signals | None:
-    """A signal that came while signals were blocked and that asks the agent to stop; taken, so it is seen once."""
+    """Take and return a signal that came while signals were blocked; None where none did."""
     with suppress(BlockingIOError):
         info = signal.sigtimedwait(FORWARDED, 0)
         return signal.Signals(info.si_signo) if info else None
@@ -53,24 +53,24 @@ def pending_stop() -> signal.Signals | None:
 
 
 class SigtermOrigin:
-    """Tells the SIGTERMs that Slurm sent to every process of the job from those that only this process was sent.
+    """The origin of each SIGTERM: sent by Slurm to every process of the job, or sent to this process alone.
 
     Slurm sends SIGCONT and then SIGTERM to every process when it ends a job (scancel, preemption, requeue, time limit).
-    Made when the process is there that may have heard them too.
+    Make it directly after the start of the process that may have got them, too.
     """
 
     def __init__(self) -> None:
         self._continued_by: int | None = None
-        # one that came before that process was there: it went to every process there was, and this was none of them
+        # a SIGTERM from before the start of the other process did not reach that process
         self._is_older_term = signal.SIGTERM in signal.sigpending()
 
     def continued(self, sender: int) -> None:
-        """A SIGCONT was taken."""
+        """Note that a SIGCONT was taken."""
         self._continued_by = sender
 
     def was_for_all(self, sender: int) -> bool:
-        """Whether the SIGTERM just taken went from Slurm to every process of the job."""
-        waiting = signal.sigtimedwait((signal.SIGCONT,), 0)  # of two that wait SIGTERM is taken first, the lower number
+        """Return whether the SIGTERM just taken went from Slurm to every process of the job."""
+        waiting = signal.sigtimedwait((signal.SIGCONT,), 0)  # if both wait, SIGTERM is taken first: the lower number
         continued_by = waiting.si_pid if waiting else self._continued_by
         self._continued_by = None
         is_older, self._is_older_term = self._is_older_term, False
@@ -80,13 +80,13 @@ class SigtermOrigin:
 class Child:
     """A running command, leader of its own process group.
 
-    Dies with its agent even if that is killed by SIGKILL (``PR_SET_PDEATHSIG``), so that a trial given back is not
-    still running somewhere. Limit: this reaches the command itself, not processes it started that moved to a session
-    of their own; those are found and ended when the agent sees the command's end.
+    The command dies with its agent even if the agent is killed by SIGKILL (``PR_SET_PDEATHSIG``), so that a trial given
+    back is not still running somewhere. Limit: this reaches the command itself, not processes of the command in
+    sessions of their own; those are ended when the agent sees the command's end.
 
-    Is told to stop once: when Slurm ends a job (scancel, preemption, requeue, time limit) it sends SIGCONT and then
-    SIGTERM to every process of it, so the command has heard it already, and a second SIGTERM might come in the middle
-    of the checkpoint that it saves upon the first. ``docs/decisions/0016-told-once.md`` has what was seen.
+    The command gets one SIGTERM: when Slurm ends a job it sends SIGTERM to every process itself, and a second one might
+    interrupt the checkpoint that the command saves upon the first. ``docs/decisions/0016-told-once.md`` has the
+    observations.
 
     Raises:
         OSError: the command cannot be started.
@@ -103,18 +103,18 @@ class Child:
             stderr=output,
             preexec_fn=_in_child(os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
-        self._told = SigtermOrigin()
+        self._sigterm_origin = SigtermOrigin()
         self._has_heard_term = False
 
     @property
     def pid(self) -> int:
-        """Of the command, and of its process group."""
+        """The id of the command, and of its process group."""
         return self._process.pid
 
     def wait(self, timeout: float | None = None) -> signal.Signals | None:
-        """Sleep until a signal for the agent comes, the child ends, or ``timeout`` is over; the signal, else None.
+        """Sleep until a signal for the agent comes, the child ends, or ``timeout`` is over; return the signal or None.
 
-        None says only that it is time to look again.
+        After None, look at :meth:`exit_status`: the child may run or not.
         """
         if self.exit_status() is not None:
             return None
@@ -122,18 +122,18 @@ class Child:
         if info is None or info.si_signo == signal.SIGCHLD:
             return None
         if info.si_signo == signal.SIGCONT:
-            self._told.continued(info.si_pid)
+            self._sigterm_origin.continued(info.si_pid)
             return None
         number = signal.Signals(info.si_signo)
-        self._has_heard_term = number is signal.SIGTERM and self._told.was_for_all(info.si_pid)
+        self._has_heard_term = number is signal.SIGTERM and self._sigterm_origin.was_for_all(info.si_pid)
         return number
 
     def exit_status(self) -> int | None:
-        """None while it runs; then its exit code, or minus the number of the signal that ended it."""
+        """Return None while the command runs, then its exit code, or minus the number of the signal that ended it."""
         return self._process.poll()
 
     def send(self, number: signal.Signals) -> None:
-        """Signal the command alone: wandb's own helper process would lose what it has not written.
+        """Signal the command alone: wandb's own helper process would lose its unwritten data.
 
         A SIGTERM that the command has got from Slurm itself is not sent again.
         """
@@ -143,12 +143,12 @@ class Child:
             self._process.send_signal(number)
 
     def kill_group(self) -> None:
-        """SIGKILL for the command and everything in its process group."""
+        """Send SIGKILL to the command and everything in its process group."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def end_leftovers(self) -> None:
-        """End what the command left running: its process group, and descendants in sessions of their own."""
+        """End the processes that the command left running: its process group, and descendants in other sessions."""
         leftovers = _end_all(self.pid, signal.SIGTERM)
         deadline = time.monotonic() + _LEFTOVER_GRACE
         while leftovers and time.monotonic() < deadline:
@@ -160,7 +160,7 @@ class Child:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of processes whose own parent ends, so that none escapes :meth:`Child.end_leftovers`."""
+    """Become the parent of processes whose own parent ends, so that :meth:`Child.end_leftovers` finds all of them."""
     _prctl()(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -171,23 +171,23 @@ def _prctl() -> Callable[..., int]:
 
 
 def _in_child(agent: int) -> Callable[[], None]:
-    """What the new process does before it becomes the command. Prepared here: after fork as little as possible runs."""
+    """Return what the new process runs before the command: prepared here, because little may run after a fork."""
     prctl = _prctl()
 
     def prepare() -> None:
         os.setpgid(0, 0)
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != agent:
-            os._exit(127)  # the agent was killed before the line above took hold
+            os._exit(127)  # the agent was killed before the line above took effect
         for number in FORWARDED:
-            signal.signal(number, signal.SIG_DFL)  # what a shell in the background ignores, the command must hear
+            signal.signal(number, signal.SIG_DFL)  # a shell may ignore some in the background, the command must not
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     return prepare
 
 
 def _end_all(group: int, number: signal.Signals) -> list[int]:
-    """Signal a process group and every descendant; the descendants that were there."""
+    """Signal a process group and every descendant; return the descendants that were there."""
     with suppress(ProcessLookupError):
         os.killpg(group, number)
     left = _descendants()
@@ -198,31 +198,25 @@ def _end_all(group: int, number: signal.Signals) -> list[int]:
 
 
 def _descendants() -> list[int]:
-    """Children of this process that live, and theirs; those that have ended are reaped."""
+    """Return the living children of this process, and theirs; reap those that have ended."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
     found: list[int] = []
     waiting = [os.getpid()]
     while waiting:
-        children = _children(waiting.pop())
-        found += children
-        waiting += children
+        pid = waiting.pop()
+        with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            children = [int(word) for word in file.read().split()]
+            found += children
+            waiting += children
     return found
 
 
 def _program(pid: int) -> str:
-    """Name of the program a process runs; empty where it is gone, or in another container."""
+    """Return the name of the program a process runs; empty where it is gone, or in another container."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             return file.read().strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(word) for word in file.read().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []

@@ -1,4 +1,4 @@
-"""The environment of a trial's command: W&B's names, so that an unmodified script finds what a W&B agent gives it.
+"""Make the environment of a trial's command: with W&B's names, so that an unmodified script runs as under W&B's agent.
 
 Source: ``wandb.wandb_agent.Agent._command_run`` (names), ``wandb.sdk.wandb_settings`` (meanings).
 """
@@ -24,25 +24,25 @@ _ONLINE = ("online", "shared")
 def child_environment(
     environ: Mapping[str, str], config: SweepConfig, layout: Layout, attempt_id: AttemptId
 ) -> dict[str, str]:
-    """The variables a trial's command sees.
+    """Return the environment variables of a trial's command.
 
-    What the user has set wins where W&B lets it (``WANDB_MODE``, ``WANDB_PROJECT``, ...); what says which trial this is
-    is always ours. An inherited ``WANDB_SERVICE`` would make wandb talk to another run's process, so it goes; so do
-    empty W&B variables, some of which wandb takes for wrong values.
+    The user's values win where W&B lets them (``WANDB_MODE``, ``WANDB_PROJECT``, ...); the variables that name the
+    trial are always ours. An inherited ``WANDB_SERVICE`` would make wandb talk to another run's process, so it is
+    removed; so are empty W&B variables, some of which wandb takes for wrong values.
     """
     inherited = {
-        name: value for name, value in environ.items() if name != "WANDB_SERVICE" and _says_something(name, value)
+        name: value
+        for name, value in environ.items()
+        if name != "WANDB_SERVICE" and (value or not name.startswith("WANDB_"))
     }
-    seen = (
-        _defaults(config, layout, attempt_id) | inherited | _trial(layout, attempt_id) | {"PATH": _search_path(environ)}
-    )
+    # This interpreter's folder is at the end of the search path, so that an environment the user activated stays first:
+    # W&B's ${interpreter} is the word `python`, which a Debian machine does not have outside a virtual environment.
+    folders = (environ.get("PATH", os.defpath), os.path.dirname(sys.executable))
+    path = {"PATH": os.pathsep.join(folder for folder in folders if folder)}
+    seen = _defaults(config, layout, attempt_id) | inherited | _trial(layout, attempt_id) | path
     if seen["WANDB_MODE"] in _ONLINE:
         del seen["WANDB_SWEEP_ID"]  # W&B's server refuses runs of a sweep that it does not know
     return seen
-
-
-def _says_something(name: str, value: str) -> bool:
-    return bool(value) or not name.startswith("WANDB_")
 
 
 def _defaults(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> dict[str, str]:
@@ -50,12 +50,12 @@ def _defaults(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> dic
     return {
         "WANDB_MODE": "offline",
         "WANDB_RESUME": "allow",
-        # W&B's server does not know the sweep; by this its runs are found together all the same
+        # W&B's server does not know the sweep: the group keeps its runs together
         "WANDB_RUN_GROUP": f"sweep-{layout.sweep_id}",
-        # artifacts are staged here until `sync`, so not on the node and not in the home folder; nothing is made before
+        # artifacts are staged here until `sync`: not on the node, and not in the home folder
         "WANDB_DATA_DIR": layout.runs(attempt_id.trial),
         "WANDB_CACHE_DIR": layout.wandb_cache(os.getuid()),
-        # without it nothing of a killed run would be on disk: by default wandb writes after 15 s or 32 KiB
+        # by default wandb writes after 15 s or 32 KiB: of a killed run nothing would be on disk
         "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",
         **{name: value for name, value in named.items() if value},
     }
@@ -73,12 +73,3 @@ def _trial(layout: Layout, attempt_id: AttemptId) -> dict[str, str]:
         "SLURMSWEEP_ATTEMPT_DIR": layout.attempt(attempt_id),
         "SLURMSWEEP_CHECKPOINT_DIR": layout.trial(attempt_id.trial),
     }
-
-
-def _search_path(environ: Mapping[str, str]) -> str:
-    """``PATH``, with this interpreter's folder at its end.
-
-    W&B's ``${interpreter}`` is the word ``python``, which a Debian machine does not have outside a virtual
-    environment. At the end, so that an environment the user activated stays first.
-    """
-    return os.pathsep.join(part for part in (environ.get("PATH", os.defpath), os.path.dirname(sys.executable)) if part)

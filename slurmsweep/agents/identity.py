@@ -1,11 +1,11 @@
-"""Who this process is, for the claim's owner; and whether a process of this host still lives."""
+"""Identify this process as the owner of claims, and see whether a process of this host still lives."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from slurmsweep.state import assignment
+from slurmsweep.state.assignment import SEAT
 from slurmsweep.state.owner import Owner
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def this_process(environ: Mapping[str, str]) -> Owner:
-    """The owner that this process is, with what Slurm says of its job (sbatch(1), output environment variables)."""
+    """Return this process as an owner, with its job's data from Slurm (sbatch(1), output environment variables)."""
     array = environ.get("SLURM_ARRAY_JOB_ID")
     task = environ.get("SLURM_ARRAY_TASK_ID")
-    seat = environ.get(assignment.SEAT)
+    packed_number = environ.get(SEAT)
     return Owner(
         host=os.uname().nodename,
         pid=os.getpid(),
@@ -32,14 +32,14 @@ def this_process(environ: Mapping[str, str]) -> Owner:
         job=array or environ.get("SLURM_JOB_ID"),
         task=int(task) if array and task else None,
         restart=int(environ.get("SLURM_RESTART_COUNT") or 0),
-        seat=int(seat) if seat else None,
+        seat=int(packed_number) if packed_number else None,
     )
 
 
 def lives_here(owner: Owner) -> bool | None:
-    """Whether the owner's process lives; None where it is another machine's, or in another container.
+    """Return whether the owner's process lives; None if it is on another machine, or in another container.
 
-    A pid alone proves nothing: it may have been given to another process, so its start time is compared too.
+    The start time is compared, too: the pid may have been given to another process.
     """
     if owner.host != os.uname().nodename:
         return None
@@ -49,7 +49,7 @@ def lives_here(owner: Owner) -> bool | None:
 
 
 def process_start(pid: int) -> int | None:
-    """Start time in clock ticks since boot of a process that runs; None where there is none, or only its zombie."""
+    """Return the start time of a running process, in clock ticks since boot; None if it is gone, or a zombie."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
@@ -62,11 +62,11 @@ def _pid_space() -> str:
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
-        return ""  # no such thing here: then there is one space only
+        return ""  # a kernel without pid namespaces has one only
 
 
 def boot_id() -> str:
-    """The kernel's random id of this boot; empty where there is no such file."""
+    """Return the kernel's random id of this boot; empty where there is no such file."""
     try:
         with open(_BOOT_ID, encoding="ascii") as file:
             return file.read().strip()

@@ -1,7 +1,7 @@
-"""The parameters file that wandb reads (``WANDB_SWEEP_PARAM_PATH``), written without a YAML library.
+"""Write the parameters file that wandb reads (``WANDB_SWEEP_PARAM_PATH``), without a YAML library.
 
-Shape: ``wandb.sdk.lib.config_util.save_config_file_from_dict``. Each value is written so that YAML 1.1 (wandb), and
-JSON but for the non-finite numbers (the native client), read back exactly what was put in.
+Shape: ``wandb.sdk.lib.config_util.save_config_file_from_dict``. Each value is written so that it is read back exactly
+as YAML 1.1 (by wandb) and, except for non-finite numbers, as JSON (by the native client).
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ if TYPE_CHECKING:
 #: long as half the start of Python, and few values need it.
 _MUST_ESCAPE = "[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 
-#: What YAML 1.1 takes for a boolean or for nothing, in any case.
+#: Words that YAML 1.1 takes for a boolean or for null, in upper or lower case.
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 def render(params: Mapping[str, Any]) -> str:
-    """The text of the file."""
-    entries = [f"{_key(name)}:\n  value: {_flow(value)}\n" for name, value in params.items()]
+    """Return the text of the file."""
+    entries = []
+    for name, value in params.items():
+        # names have letters, digits, `_`, `.` and `-` only (sweepfile/): no other text can be mistaken
+        key = _string(name) if name.lower() in _WORDS else name
+        entries.append(f"{key}:\n  value: {_flow(value)}\n")
     return "wandb_version: 1" + ("\n\n" + "".join(entries) if entries else "")
 
 
-def _key(name: str) -> str:
-    """A parameter's name: letters, digits, ``_``, ``.`` and ``-`` (``sweepfile``), so only words can be mistaken."""
-    return _string(name) if name.lower() in _WORDS else name
-
-
 def _flow(value: Any) -> str:
-    """A value in the form that YAML 1.1 and JSON share."""
+    """Write a value in the form that YAML 1.1 and JSON share."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_string(str(key))}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -47,7 +46,7 @@ def _flow(value: Any) -> str:
 
 
 def _float(value: float) -> str:
-    """``1.0e-05``: without the dot YAML 1.1 would read a string."""
+    """Write ``1.0e-05``: without the dot YAML 1.1 would read a string."""
     if math.isnan(value):
         return ".nan"
     if math.isinf(value):

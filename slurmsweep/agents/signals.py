@@ -1,4 +1,4 @@
-"""How a running command is asked to stop, and what its end then means: decisions only, no processes.
+"""Decide how a running command is asked to stop, and what its end then means. No processes here.
 
 Source of the three steps: ``wandb.wandb_agent`` (TerminationTier): pass the signal on, then terminate, then kill.
 """
@@ -20,7 +20,7 @@ _KILL_DELAY = 30.0
 #: Signals by which a template may ask a command to stop: those a script can handle and usually does.
 _AUDIBLE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
-#: What being asked to stop by a signal says of the trial.
+#: State and cause of a trial whose agent was asked to stop by a signal.
 _MEANINGS = {
     signal.SIGUSR1: (TrialState.CRASHED, "timeout"),
     signal.SIGINT: (TrialState.KILLED, "interrupted"),
@@ -31,23 +31,23 @@ _MEANINGS = {
 
 
 def asks_to_stop(number: signal.Signals) -> bool:
-    """Whether the agent takes the signal as the order to end its trial; others are passed on and change nothing."""
+    """Return whether the signal orders the agent to end its trial; others are only passed on."""
     return number in _MEANINGS
 
 
 def signal_for_command(number: signal.Signals, environ: Mapping[str, str]) -> signal.Signals:
-    """What the command hears when Slurm warns or ends the job: SIGTERM, or what the job template chose.
+    """Return the signal for the command when Slurm warns or ends the job: SIGTERM, or the job template's choice.
 
-    Slurm's warning is not passed on as it is: by default SIGUSR1 would end the command without a word.
+    Slurm's warning is not passed on as it is: by default SIGUSR1 ends a command, and it saves nothing.
 
     Raises:
-        UsageError: the template chose none that a command can hear.
+        UsageError: a command cannot handle the signal that the template chose.
     """
     return stop_signal(environ) if number in (signal.SIGUSR1, signal.SIGTERM) else number
 
 
 def stop_signal(environ: Mapping[str, str]) -> signal.Signals:
-    """``SLURMSWEEP_STOP_SIGNAL``: ``TERM``, ``SIGUSR2``, ...; SIGTERM where it is not set. Raises UsageError."""
+    """Return ``SLURMSWEEP_STOP_SIGNAL`` (``TERM``, ``SIGUSR2``, ...); SIGTERM if it is not set. Raises UsageError."""
     name = environ.get("SLURMSWEEP_STOP_SIGNAL") or "TERM"
     known = {number.name: number for number in _AUDIBLE}
     number = known.get("SIG" + name.upper().removeprefix("SIG"))
@@ -58,7 +58,7 @@ def stop_signal(environ: Mapping[str, str]) -> signal.Signals:
 
 
 def requeue_bound(environ: Mapping[str, str]) -> int:
-    """``SLURMSWEEP_REQUEUE``: how often a job out of time starts again by itself; 0 where it is not set.
+    """Return ``SLURMSWEEP_REQUEUE``: how often a job out of time starts again by itself; 0 where it is not set.
 
     Raises:
         UsageError: it is not a number.
@@ -70,10 +70,10 @@ def requeue_bound(environ: Mapping[str, str]) -> int:
 
 
 def grace(number: signal.Signals, environ: Mapping[str, str]) -> float:
-    """Seconds the command has to end by itself.
+    """Return the seconds that the command has to end by itself.
 
-    After Slurm's warning as long as the submission left it (``SLURMSWEEP_WARNING_SECONDS``), less a margin to record
-    the outcome in.
+    After Slurm's warning they are those between warning and time limit (``SLURMSWEEP_WARNING_SECONDS``), less a margin
+    in which the outcome is recorded.
     """
     delay = float(environ.get("WANDB_AGENT_KILL_DELAY") or _KILL_DELAY)
     warned = environ.get("SLURMSWEEP_WARNING_SECONDS")
@@ -83,9 +83,9 @@ def grace(number: signal.Signals, environ: Mapping[str, str]) -> float:
 
 
 def verdict(status: int, stop: signal.Signals | None, said_preempting: Callable[[], bool]) -> tuple[TrialState, str]:
-    """State and cause of a command that ended with ``status`` (minus n for signal n), asked to stop by ``stop``.
+    """Return state and cause of a command that ended with ``status`` (minus n for signal n); ``stop`` asked it to.
 
-    ``said_preempting`` tells whether the script said that it is about to be cut off: asked where nothing else is known.
+    ``said_preempting`` returns whether the script called ``mark_preempting``: called only if nothing else is known.
 
     Exit code 0 is finished even after a request to stop, as for W&B: a script that only saved a checkpoint should exit
     with 128 + the signal's number.
@@ -102,5 +102,5 @@ def verdict(status: int, stop: signal.Signals | None, said_preempting: Callable[
 
 
 def exit_code(status: int) -> int:
-    """The exit code that says the same: 128 + n for signal n, as shells do, so that Slurm's state tells the truth."""
+    """Return the exit code for a status: 128 + n for signal n, as shells do, so that Slurm's state is right."""
     return 128 - status if status < 0 else status

@@ -11,7 +11,7 @@ import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from slurmsweep.agents import signals as stopping
+from slurmsweep.agents import signals
 from slurmsweep.agents.attempt import CommandEnd
 from slurmsweep.api import console
 from slurmsweep.api.interrupts import Terminated
@@ -43,7 +43,7 @@ def call(function: Callable[[], object], environ: Mapping[str, str], log: int, i
         started, cpu_before = time.monotonic(), _cpu_seconds()
         status, stop = _status(function, log, interrupts)
         seconds, cpu_seconds = time.monotonic() - started, _cpu_seconds() - cpu_before
-        _end_runs(stopping.exit_code(status), log)
+        _end_runs(signals.exit_code(status), log)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return CommandEnd(status, stop, seconds, cpu_seconds, memory)
 
@@ -71,7 +71,7 @@ def _status(function: Callable[[], object], log: int, interrupts: Interrupts) ->
 
 def _said_to_stop(code: int) -> signal.Signals | None:
     """The signal that an exit code of 128 + n names, where it is one that asks to stop."""
-    numbers = [number for number in signal.Signals if code == 128 + number and stopping.asks_to_stop(number)]
+    numbers = [number for number in signal.Signals if code == 128 + number and signals.asks_to_stop(number)]
     return numbers[0] if numbers else None
 
 

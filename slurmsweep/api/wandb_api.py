@@ -11,11 +11,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.api.naming import sweep_name
-from slurmsweep.control.snapshot import look_without_slurm
+from slurmsweep.control.session import Session
+from slurmsweep.control.snapshot import look_without_scheduler
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.metrics.summaries import read_summary
 from slurmsweep.report.summary import SweepSummary, TrialRow
-from slurmsweep.state import view_cache as foldcache
+from slurmsweep.state import view_cache
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.command import lookup
@@ -145,10 +146,10 @@ class ApiSweep:
     def load(self, force: bool = True) -> None:  # noqa: FBT001, FBT002 - wandb's signature
         """Look again. Asks the journal and the trials' folders, and not Slurm."""
         del force
-        view = foldcache.read(self.store)
-        self._view = SweepSummary(
-            self.store.layout, self.store.manifest, view, look_without_slurm(self.store, view).ended
-        )
+        session = Session(self.store, reading=view_cache.Follower(self.store))
+        session.refresh()
+        seen = look_without_scheduler(session)
+        self._view = SweepSummary(self.store.layout, self.store.manifest, seen.view, seen.ended)
         self.__dict__.pop("runs", None)
 
     @property

@@ -24,7 +24,6 @@ from slurmsweep.backends.base import (
     SubmitResult,
 )
 from slurmsweep.errors import StateError, UsageError
-from slurmsweep.state.view_cache import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import JobSource, Options, Submitted
     from slurmsweep.state.replay import SweepView
-    from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
 
 #: Seconds between two looks at the agents, and between two at the journal: counting many trials takes its time.
@@ -150,18 +148,6 @@ class LocalBackend(Backend):
         del only_waiting
         for job in targets:
             self._requests.pop(job, None)
-
-
-def run_local(store: SweepStore, count: int, jobs: int, progress: Callable[[SweepView], None]) -> None:
-    """Run ``count`` single-count agents, ``jobs`` at a time, until they have ended. Raises as LocalBackend.wait."""
-    follower = Follower(store)
-
-    def refresh() -> SweepView:
-        view = follower.refresh()
-        progress(view)
-        return view
-
-    _run(_command(store.layout.folder), count, jobs, refresh)
 
 
 def _width(wish: SubmitOptions) -> int:

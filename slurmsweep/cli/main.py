@@ -7,12 +7,13 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from slurmsweep.cli.output import note, print_text
 from slurmsweep.cli.quick import agent_arguments
 from slurmsweep.errors import SlurmsweepError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import SimpleNamespace
 
 #: 128 + SIGINT, 128 + SIGPIPE: as shells report commands that these signals ended.
@@ -34,7 +35,7 @@ def _parse_and_run(words: Sequence[str]) -> int:
     if args.version:
         from slurmsweep.version import __version__
 
-        print(f"slurmsweep {__version__}")
+        print_text(f"slurmsweep {__version__}")
         return 0
     if args.command is None:
         parser.print_help(sys.stderr)
@@ -44,30 +45,19 @@ def _parse_and_run(words: Sequence[str]) -> int:
 
 def _run(args: argparse.Namespace | SimpleNamespace) -> int:
     try:
-        code = _handler(args.handler)(args)
+        code: int = import_module(f"slurmsweep.cli.commands.{args.command}").run(args)
         sys.stdout.flush()
     except SlurmsweepError as error:
-        from slurmsweep.report.terminal import printable_lines
-
-        print(f"slurmsweep: {printable_lines(str(error))}", file=sys.stderr)
+        note(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("slurmsweep: interrupted", file=sys.stderr)
+        note("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
         # the interpreter would complain once more when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     return code
-
-
-def _handler(name: str) -> Callable[[argparse.Namespace | SimpleNamespace], int]:
-    """The function of ``module:function``, imported when it is called for."""
-    module, _, function = name.partition(":")
-    handler: Callable[[argparse.Namespace | SimpleNamespace], int] = getattr(
-        import_module(f"slurmsweep.cli.{module}"), function
-    )
-    return handler
 
 
 if __name__ == "__main__":

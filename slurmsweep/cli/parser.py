@@ -1,15 +1,9 @@
-"""The whole command line, put together."""
+"""The parser of the whole command line, or of the one command that was named."""
 
 from __future__ import annotations
 
 import argparse
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from slurmsweep.cli.arguments.common import Commands
 
 _EPILOG = """\
 exit codes: 0 done; 1 the work failed (a trial failed, check found damage); 2 wrong usage or a wrong sweep file;
@@ -17,13 +11,16 @@ exit codes: 0 done; 1 the work failed (a trial failed, check found damage); 2 wr
 An agent exits with its trial's code.
 """
 
-
-#: Modules of ``cli.arguments``, in the order of the help.
-_GROUPS = ("starting", "working", "steering", "tending", "reading", "measuring", "syncing")
+#: Modules of :mod:`slurmsweep.cli.commands`, in the order of the help.
+COMMANDS = (
+    *("run", "plan", "create", "submit", "agent", "reconcile", "resubmit"),
+    *("pause", "resume", "stop", "cancel", "delete", "set", "mend"),
+    *("status", "trials", "logs", "best", "check", "doctor", "templates", "ls", "efficiency", "sync"),
+)
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The command line: all of it, or of the commands only ``command``, which need not wait for all others' tables."""
+    """Return the parser of all commands; of ``command`` only where there is one of that name, which loads no other."""
     parser = argparse.ArgumentParser(
         prog="slurmsweep",
         description="W&B sweep files on a plain Slurm cluster: no server, no internet, no trial lost, none run twice.",
@@ -32,18 +29,9 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for add in _chosen(command):
-        add(commands)
+    parsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name in [command] if command in COMMANDS else COMMANDS:
+        module = import_module(f"slurmsweep.cli.commands.{name}")
+        text = module.HELP[0].upper() + module.HELP[1:] + "."
+        module.add_arguments(parsers.add_parser(name, help=module.HELP, description=text, allow_abbrev=False))
     return parser
-
-
-def _chosen(command: str) -> list[Callable[[Commands], None]]:
-    """What adds the command of that name; where there is none, what adds each that there is."""
-    found: list[Callable[[Commands], None]] = []
-    for group in _GROUPS:
-        of_group = import_module(f"slurmsweep.cli.arguments.{group}").COMMANDS
-        if command in of_group:
-            return [of_group[command]]
-        found += of_group.values()
-    return found

@@ -6,23 +6,22 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.local import run_local
-from slurmsweep.control import create as creating
-from slurmsweep.control import start
+from slurmsweep.control.apply import apply
+from slurmsweep.control.create import create
+from slurmsweep.control.decide import Policy, decide
+from slurmsweep.control.events import ignore
+from slurmsweep.control.observe import observe
+from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look
-from slurmsweep.control.start import Backend
-from slurmsweep.control.submit import submit
+from slurmsweep.control.wait import wait_for_jobs
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
-from slurmsweep.state.view_cache import Follower
 from slurmsweep.sweepfile.config import SweepConfig
 
 if TYPE_CHECKING:
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.create import Draft
     from slurmsweep.state.outcome import Outcome
-    from slurmsweep.state.replay import SweepView
-    from slurmsweep.state.store import SweepStore
 
 
 @dataclass(frozen=True)
@@ -55,33 +54,27 @@ class CanaryUsage:
         return asdict(self)
 
 
-def run_canary(draft: Draft, backend: Backend, wishes: SubmitOptions) -> CanaryUsage:
+def run_canary(draft: Draft, backend: str, wish: SubmitOptions) -> CanaryUsage:
     """Run the first trial of a draft as a sweep of its own, and wait for it.
 
     Raises:
         SweepFileError: the draft cannot be run.
-        SchedulerError: Slurm refused, or could not be asked.
+        SchedulerError: the scheduler refused, or could not be asked.
         StateError: its files could not be written.
     """
-    store = creating.create(draft._replace(config=_of_one_trial(draft.config)))
-    if backend is Backend.LOCAL:
-        run_local(store, 1, 1, _silently)
-    else:
-        jobs = [array.job for array in submit(store, 1, wishes).arrays]
-        start.wait_for_jobs(Follower(store), jobs, 1, _silently)
-    return _used(store)
+    session = Session(create(draft._replace(config=_of_one_trial(draft.config))), backend)
+    plan = decide(observe(session, Policy(wish, count=1), ignore), Policy(wish, count=1))
+    result = apply(session, plan, ignore)
+    wait_for_jobs(session, [array.job for array in result.arrays], result.trials, 0, ignore)
+    return _used(session)
 
 
 def _of_one_trial(config: SweepConfig) -> SweepConfig:
     return SweepConfig.from_json(config.to_json() | {"run_cap": 1})
 
 
-def _silently(view: SweepView) -> None:
-    """One trial needs no progress bar."""
-
-
-def _used(store: SweepStore) -> CanaryUsage:
-    outcome = _outcome(store)
+def _used(session: Session) -> CanaryUsage:
+    outcome, store = _outcome(session), session.store
     log = store.layout.log(AttemptId(0, 1))
     return CanaryUsage(
         sweep=store.manifest.sweep_id,
@@ -96,9 +89,10 @@ def _used(store: SweepStore) -> CanaryUsage:
     )
 
 
-def _outcome(store: SweepStore) -> Outcome | None:
-    """Of the canary's newest attempt, recorded or observed."""
-    snapshot = look(store)
+def _outcome(session: Session) -> Outcome | None:
+    """Return the outcome of the canary's newest attempt, recorded or observed."""
+    session.refresh()
+    snapshot = look(session)
     trial = snapshot.view.trials.get(0)
     recorded = trial.current.outcome if trial and trial.current else None
     return recorded or next(iter(snapshot.ended.values()), None)

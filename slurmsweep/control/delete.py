@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.replay import DELETED
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.records import DELETED
 
 if TYPE_CHECKING:
-    from slurmsweep.state.replay import SweepView
-    from slurmsweep.state.store import SweepStore
+    from slurmsweep.control.session import Session
+    from slurmsweep.state.tail import AttemptId
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class Choice:
     states: frozenset[TrialState] = frozenset()
 
 
-def chosen_slots(store: SweepStore, view: SweepView, choice: Choice) -> list[AttemptId]:
-    """The next attempts of the trials that are meant, by number. Trials that wait for an attempt already are left out.
+def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:
+    """Return the next attempts of the trials that are meant, by number; trials that wait already are left out.
 
     Raises:
         UsageError: nothing was chosen, or a trial that runs.
@@ -45,34 +44,30 @@ def chosen_slots(store: SweepStore, view: SweepView, choice: Choice) -> list[Att
     if running:
         raise UsageError(f"--state {next(iter(running))}: only trials that ended can be deleted")
     for number in sorted(choice.trials):
-        _refuse(store, view, number)
-    by_state = {number for state in choice.states for number in view.trials.in_state(state)}
-    numbers = sorted(n for n in choice.trials | by_state if view.trials[n].state is not TrialState.PENDING)
-    return [AttemptId(number, view.trials[number].newest + 1) for number in numbers]
+        _refuse(session, number)
+    trials = session.view.trials
+    by_state = {number for state in choice.states for number in trials.in_state(state)}
+    numbers = sorted(n for n in choice.trials | by_state if trials[n].state is not TrialState.PENDING)
+    return [trials[number].next_attempt for number in numbers]
 
 
-def delete(store: SweepStore, choice: Choice) -> list[AttemptId]:
-    """Let the points of these trials be run again, also of finished ones; the attempts that may be claimed now.
+def delete(session: Session, choice: Choice) -> list[AttemptId]:
+    """Let the points of these trials be run again, also of finished ones; return the attempts that may be claimed now.
 
-    The sweep's own state stays: one that was stopped has to be resumed, as in W&B. Raises as :func:`chosen_slots`.
+    The sweep's own state stays: one that was stopped has to be resumed, as in W&B. Raises as :func:`chosen_attempts`.
     """
-    with store.transaction() as transaction:
-        view = store.replay()
-        attempt_ids = chosen_slots(store, view, choice)
-        transaction.retry(
-            attempt_ids,
-            {attempt_id.trial: view.trials[attempt_id.trial].state for attempt_id in attempt_ids},
-            why=DELETED,
-        )
+    with session.transaction() as transaction:
+        attempt_ids = chosen_attempts(session, choice)
+        transaction.retry(attempt_ids, DELETED)
     return attempt_ids
 
 
-def _refuse(store: SweepStore, view: SweepView, number: int) -> None:
-    """A trial that cannot be taken back."""
-    sweep, total = store.manifest.sweep_id, store.manifest.trials
+def _refuse(session: Session, number: int) -> None:
+    """Raise for a trial that cannot be taken back."""
+    sweep, total = session.store.manifest.sweep_id, session.store.manifest.trials
     if total is not None and number >= total:
         raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
-    trial = view.trials.get(number)
+    trial = session.view.trials.get(number)
     if trial is None:
         raise NotFoundError(f"trial {number} of sweep {sweep} was never run: there is nothing to delete")
     if trial.state is TrialState.RUNNING:

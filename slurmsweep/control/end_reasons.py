@@ -1,17 +1,14 @@
-"""Why Slurm ended what an agent only saw being ended: a SIGTERM may be a time limit, a preemption, or a scancel.
+"""Why a scheduler ended what an agent only saw being ended: a SIGTERM may be a time limit, a preemption, or a scancel.
 
-Agents record what they see, at once; Slurm's accounting knows the reason, seconds later. The agent's word on what the
-trial did (exit code, metric, seconds) stays; Slurm's on why it had to stop is put in the place of the cause.
+Agents record what they see, at once; the scheduler's accounting knows the reason, seconds later. The agent's word on
+what the trial did (exit code, metric, seconds) stays; the scheduler's reason replaces the cause.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import JobRef
-from slurmsweep.backends.slurm import queue
-from slurmsweep.backends.slurm.cluster import is_elsewhere
-from slurmsweep.backends.slurm.jobstates import CUT_SHORT
+from slurmsweep.backends.base import CUT_SHORT, JobRef, is_elsewhere
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
@@ -21,49 +18,32 @@ if TYPE_CHECKING:
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Attempt
 
-#: What an agent calls ends that may be Slurm's doing. SIGKILL is how the kernel ends what needs too much memory.
+#: What an agent calls ends that the scheduler may have caused. SIGKILL is how the kernel ends what needs too much
+#: memory.
 _DOUBTFUL = ("terminated", "hangup", "signal 9", "signal 15")
 
-#: Slurm's reasons that say more than these.
+#: The scheduler's reasons that say more than these.
 _TELLING = ("timeout", "oom", "node_fail", "preempted", "cancelled", CUT_SHORT)
 
 
 def doubtful_jobs(view: SweepView) -> set[JobRef]:
-    """Whose ends their agents could not explain."""
-    return set(_refs(_doubtful(view)).values())
+    """Return the jobs whose ends their agents could not explain."""
+    return {_job(attempt) for attempt in _doubtful(view).values()}
 
 
-def _refs(doubtful: dict[AttemptId, Attempt]) -> dict[AttemptId, JobRef]:
-    return {
-        attempt_id: JobRef(a.owner.job, a.owner.task) for attempt_id, a in doubtful.items() if a.owner and a.owner.job
-    }
-
-
-def reasons(view: SweepView, answer: Answer | None = None) -> dict[AttemptId, Outcome]:
-    """Better words for recorded ends, where Slurm has some.
-
-    Args:
-        view: the journal's state.
-        answer: of Slurm about :func:`doubtful_jobs`; where it is not given one squeue and at most one sacct call are
-            made, and none without doubt.
-
-    Raises:
-        SchedulerUnavailableError: Slurm could not be asked.
-    """
-    doubtful = _doubtful(view)
-    if not doubtful:
-        return {}
-    refs = _refs(doubtful)
-    answer = queue.ask((), set(refs.values())) if answer is None else answer
-    here = {s: r for s, r in refs.items() if not is_elsewhere(_cluster(doubtful[s]), answer.cluster)}
-    better = {
-        attempt_id: _refined(doubtful[attempt_id].outcome, answer.tasks.get(ref)) for attempt_id, ref in here.items()
-    }
-    return {attempt_id: outcome for attempt_id, outcome in better.items() if outcome}
+def reasons(view: SweepView, answer: Answer) -> dict[AttemptId, Outcome]:
+    """Return better outcomes for recorded ends, where the scheduler's answer about :func:`doubtful_jobs` has some."""
+    better = {}
+    for attempt_id, attempt in _doubtful(view).items():
+        is_here = attempt.owner and not is_elsewhere(attempt.owner.cluster, answer.cluster)
+        outcome = _refined(attempt.outcome, answer.tasks.get(_job(attempt))) if is_here else None
+        if outcome:
+            better[attempt_id] = outcome
+    return better
 
 
 def _doubtful(view: SweepView) -> dict[AttemptId, Attempt]:
-    """Newest attempts that ended inside Slurm in a way that agents cannot explain."""
+    """Return the newest attempts that ended inside a job in a way that agents cannot explain."""
     found = {}
     for state in (TrialState.KILLED, TrialState.CRASHED):
         for number in view.trials.in_state(state):
@@ -73,8 +53,9 @@ def _doubtful(view: SweepView) -> dict[AttemptId, Attempt]:
     return found
 
 
-def _cluster(attempt: Attempt) -> str | None:
-    return attempt.owner.cluster if attempt.owner else None
+def _job(attempt: Attempt) -> JobRef:
+    owner = attempt.owner
+    return JobRef(owner.job or "", owner.task) if owner else JobRef("")
 
 
 def _is_doubtful(attempt: Attempt) -> bool:
@@ -82,8 +63,8 @@ def _is_doubtful(attempt: Attempt) -> bool:
     return bool(owner and owner.job and outcome and outcome.by == "agent" and outcome.cause in _DOUBTFUL)
 
 
-def _refined(said: Outcome | None, report: JobStatus | None) -> Outcome | None:
-    """The outcome with Slurm's reason; None where Slurm has no other, or the job is not over."""
-    if said is None or report is None or report.alive or report.state is None or report.cause not in _TELLING:
+def _refined(said: Outcome | None, status: JobStatus | None) -> Outcome | None:
+    """Return the outcome with the scheduler's reason; None where it has no other, or the job is not over."""
+    if said is None or status is None or status.alive or status.state is None or status.cause not in _TELLING:
         return None
-    return said._replace(state=report.state, cause=report.cause, by="slurm")
+    return said._replace(state=status.state, cause=status.cause, by="slurm")

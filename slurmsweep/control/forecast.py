@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.slurm import commands, executor, limits
-from slurmsweep.backends.slurm.resources import DEFAULT_TIME, cpu_count, minutes
 from slurmsweep.state.paths import TRIALS_PER_SHARD
 
 if TYPE_CHECKING:
-    from slurmsweep.backends.base import JobRequest
+    from slurmsweep.backends.base import Asked, JobRequest, StartEstimate
 
 #: Files and folders of a finished trial: two folders, owner, log, outcome, history (tests hold the number). An offline
 #: run of the real wandb adds about 15.
 _INODES_PER_TRIAL = 6
 
-#: Folder of the sweep, sweep.json, journal, parents of trials and jobs.
-_INODES_PER_SWEEP = 5
+#: Folder of the sweep, sweep.json, journal, parents of trials and jobs; a submission and its folder.
+_INODES_PER_SWEEP = 7
 
 #: A claim and an outcome in the journal.
 _JOURNAL_BYTES_PER_TRIAL = 800
@@ -52,49 +50,15 @@ class Forecast:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class SlurmsWord:
-    """What Slurm says to a request before it is made.
-
-    Attributes:
-        max_array_size: elements an array may have; None where nobody was asked.
-        earliest_start: as :class:`Forecast`.
-        refusal: as :class:`Forecast`.
-    """
-
-    max_array_size: int | None = None
-    earliest_start: str | None = None
-    refusal: str | None = None
-
-
-def ask_slurm(request: JobRequest) -> SlurmsWord:
-    """Two questions, where there is a Slurm; submits nothing.
-
-    Raises:
-        SchedulerUnavailableError: the controller does not answer.
-    """
-    if not commands.available():
-        return SlurmsWord()
-    start, refusal = executor.earliest_start(request)
-    return SlurmsWord(limits.max_array_size(), start, refusal)
-
-
-def forecast(request: JobRequest, word: SlurmsWord, trials: int | None = None) -> Forecast:
-    """Arithmetic over what is asked for and what Slurm said; ``trials`` where they are not as many as the jobs."""
-    trials = request.tasks if trials is None else trials
+def forecast(request: JobRequest, asked: Asked, estimate: StartEstimate) -> Forecast:
+    """Return the arithmetic over what is asked for, what a job asks for, and what the scheduler said."""
+    hours = None if asked.time is None else round(request.tasks * (asked.cpus or 1) * asked.time / 60, 3)
     return Forecast(
-        trials=trials,
-        arrays=tuple(limits.split(request.tasks, word.max_array_size or request.tasks)),
-        core_hours=_core_hours(request),
-        inodes=_INODES_PER_SWEEP + _INODES_PER_TRIAL * trials + -(-trials // TRIALS_PER_SHARD),
-        journal_bytes=_JOURNAL_BYTES_PER_TRIAL * trials,
-        earliest_start=word.earliest_start,
-        refusal=word.refusal,
+        trials=request.trials,
+        arrays=estimate.arrays,
+        core_hours=hours,
+        inodes=_INODES_PER_SWEEP + _INODES_PER_TRIAL * request.trials + -(-request.trials // TRIALS_PER_SHARD),
+        journal_bytes=_JOURNAL_BYTES_PER_TRIAL * request.trials,
+        earliest_start=estimate.earliest_start,
+        refusal=estimate.refusal,
     )
-
-
-def _core_hours(request: JobRequest) -> float | None:
-    limit = minutes(str(request.options.get("time", DEFAULT_TIME)))
-    if limit is None:
-        return None
-    return round(request.tasks * (cpu_count(request.options) or 1) * limit / 60, 3)

@@ -12,7 +12,6 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from slurmsweep.control.snapshot import Observation
     from slurmsweep.report.summary import SweepSummary, TrialRow
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.store import SweepStore
@@ -24,19 +23,6 @@ def measured_on_disk(config: SweepConfig, layout: Layout, attempt_id: AttemptId)
     with suppress(OSError):
         return measure(config, layout, attempt_id)
     return Measured()
-
-
-def with_last_metric(store: SweepStore, seen: dict[AttemptId, Observation]) -> dict[AttemptId, Observation]:
-    """The same observations; ends that nobody but a witness tells of get the metrics that their script left."""
-    return {attempt_id: _with_metric(store, attempt_id, one) for attempt_id, one in seen.items()}
-
-
-def _with_metric(store: SweepStore, attempt_id: AttemptId, seen: Observation) -> Observation:
-    if seen.outcome is None or seen.outcome.metric is not None or seen.outcome.by == "agent":
-        return seen
-    measured = measure_ended(store.manifest.config, store.layout, attempt_id)
-    left = seen.outcome._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
-    return seen._replace(outcome=left)
 
 
 def with_metric_so_far(store: SweepStore, summary: SweepSummary, trials: Iterable[TrialRow]) -> list[TrialRow]:

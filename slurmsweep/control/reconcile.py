@@ -1,172 +1,233 @@
-"""Bring the journal up to what is known: record ends nobody recorded, close what was left half-made, give back.
+"""Bring the journal up to what is known: record ends, close what was left half-made, find unanswered submissions.
 
-The only functions that write what an observation says. Each writes under the lock, after looking at the journal again.
+These are facts, so every command that changes a sweep records them first. Each function writes under the lock, after
+the session's view was read on; in a rehearsal the same records stay in memory.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import is_elsewhere
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
-from slurmsweep.control.live_metrics import with_last_metric
-from slurmsweep.control.snapshot import Observation, Snapshot, look, running_attempts
+from slurmsweep.control.snapshot import Observation, Snapshot, look, renewed, running_attempts
+from slurmsweep.metrics.objective_values import measure_ended
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from slurmsweep.state.outcome import Outcome
-    from slurmsweep.state.replay import SweepView
-    from slurmsweep.state.store import SweepStore
+    from slurmsweep.control.session import Session
+    from slurmsweep.state.replay import Submission
     from slurmsweep.state.transaction import Transaction
     from slurmsweep.state.trial import Trial
 
-#: Seconds between two looks at what is not final: longer than sacct lags behind squeue.
+#: Seconds between two looks at what is not final: longer than accounting lags behind the queue.
 SECOND_LOOK = 2.0
+
+#: Seconds between two looks for jobs whose submission was not answered: a hung controller shows them two later.
+_SECOND_SEARCH = 3.0
 
 
 @dataclass(frozen=True)
 class ReconcileResult:
-    """What a reconciliation wrote, and what it could not know.
+    """What a reconciliation recorded, and what it could not know.
 
     Attributes:
         ended: attempts whose end was recorded.
-        explained: recorded ends whose reason Slurm told now.
-        snapshot: the last look at the sweep, before anything of this was written.
         voided: attempts that were made but never started; their trials may be claimed again.
-        unknown: attempts of which nobody could tell, with the reason.
+        unknown: attempts of which no witness could tell, with the reason.
+        explained: recorded ends whose reason the scheduler told now.
+        snapshot: of the sweep, after all of this was recorded.
     """
 
     ended: tuple[AttemptId, ...]
     voided: tuple[AttemptId, ...]
     unknown: dict[AttemptId, str]
-    explained: tuple[AttemptId, ...] = ()
-    snapshot: Snapshot | None = None
+    explained: tuple[AttemptId, ...]
+    snapshot: Snapshot
 
 
-def reconcile(store: SweepStore, sleep: Callable[[float], None] = time.sleep) -> ReconcileResult:
+def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> ReconcileResult:
     """Record every end that witnesses agree on: what is final at once, anything else when it is seen twice.
 
-    What a maker left without a record comes first: it may turn out to be a claim whose process is gone.
+    What a maker left without a record comes first: it may turn out to be a claim whose process is gone. One question to
+    the queue and at most one to accounting; twice that where something has to be seen twice.
 
     Raises:
         SchedulerUnavailableError: no end was recorded: no answer is not "no job".
         StateError: the journal could not be locked, read or written.
     """
-    with store.transaction() as transaction:
-        voided = _close_holes(store, transaction, store.replay())
-    view = store.replay()
-    snapshot = look(store, view, doubtful_jobs(view))
-    first = snapshot.seen
-    ends, snapshot = _certain(store, snapshot, sleep)
-    certain = with_last_metric(store, ends)
-    better = reasons(store.replay(), snapshot.answer)
-    with store.transaction() as transaction:
-        view = store.replay()
-        ended = _record_ends(transaction, view, certain)
-        explained = _record_reasons(transaction, view, better)
-    unknown = {attempt_id: seen.note for attempt_id, seen in first.items() if not seen.witnessed}
-    return ReconcileResult(tuple(ended), tuple(voided), unknown, tuple(explained), snapshot)
-
-
-def give_back(store: SweepStore, wanted: Callable[[Trial], bool], why: str) -> list[AttemptId]:
-    """Let every ended, not finished trial that is ``wanted`` be claimed again; a paused or ended sweep runs again.
-
-    For agents that start anyway; trials for which Slurm is asked are given back with their jobs (:mod:`.submit`).
-
-    Args:
-        store: of the sweep.
-        wanted: asked about each, under the lock.
-        why: for the record.
-    """
-    with store.transaction() as transaction:
-        view = store.replay()
-        if view.word is not None:
-            transaction.order(SweepState.RUNNING)
-        chosen = [trial for trial in may_run_again(view) if wanted(trial)]
-        attempt_ids = [AttemptId(trial.number, trial.newest + 1) for trial in chosen]
-        transaction.retry(attempt_ids, {t.number: t.state for t in chosen}, why)
-    return attempt_ids
-
-
-def may_run_again(view: SweepView) -> list[Trial]:
-    """Trials that ended and did not finish, by number."""
-    states = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
-    return [view.trials[number] for number in sorted(n for state in states for n in view.trials.in_state(state))]
-
-
-def _certain(
-    store: SweepStore, first: Snapshot, sleep: Callable[[float], None]
-) -> tuple[dict[AttemptId, Observation], Snapshot]:
-    """The observations of ends that are final, or that a second look confirms; and the last look."""
+    session.refresh()
+    voided = _close_holes(session)
+    snapshot = first = look(session, doubtful_jobs(session.view))
     doubtful = {attempt_id for attempt_id, seen in first.seen.items() if seen.outcome and not seen.final}
-    if not doubtful:
-        return {attempt_id: seen for attempt_id, seen in first.seen.items() if seen.outcome}, first
-    sleep(SECOND_LOOK)
-    view = store.replay()
-    second = look(store, view, doubtful_jobs(view))
-    ends = {
-        attempt_id: seen
-        for attempt_id, seen in second.seen.items()
+    if doubtful:
+        sleep(SECOND_LOOK)
+        session.refresh()
+        snapshot = look(session, doubtful_jobs(session.view))
+    certain = {
+        attempt_id: _with_last_metric(session, attempt_id, seen)
+        for attempt_id, seen in snapshot.seen.items()
         if seen.outcome and (seen.final or attempt_id in doubtful)
     }
-    return ends, second
+    ended, explained = _record(session, certain, snapshot)
+    unknown = {attempt_id: seen.note for attempt_id, seen in first.seen.items() if not seen.witnessed}
+    return ReconcileResult(ended, voided, unknown, explained, renewed(snapshot, session.view))
 
 
-def _record_ends(transaction: Transaction, view: SweepView, certain: dict[AttemptId, Observation]) -> list[AttemptId]:
-    """Record the ends of attempts that the journal, looked at under the lock, still shows as running."""
-    running = running_attempts(view)
-    ended = []
-    for attempt_id, seen in certain.items():
-        if attempt_id in running and seen.outcome:
-            transaction.end(attempt_id, running[attempt_id].token, seen.outcome)
-            view.attempt(attempt_id).outcome = seen.outcome
-            ended.append(attempt_id)
-    return ended
+def recover_submissions(session: Session, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Look for jobs whose submission was never answered, by their unique names, and record what is found.
+
+    What the scheduler does not know at two looks was never taken: a controller that hung while it was asked shows the
+    jobs seconds after it answers again. Submissions to other clusters are left alone: they are not found here.
+
+    Raises:
+        SchedulerUnavailableError: the scheduler could not be asked: nothing is known.
+    """
+    missing = [s for s in session.refresh().submissions.values() if s.job is None]
+    here = session.scheduler.cluster() if missing else ""
+    missing = [s for s in missing if not is_elsewhere(s.cluster, here) and not _found(session, s)]
+    if missing:
+        sleep(_SECOND_SEARCH)
+    for submission in missing:
+        if not _found(session, submission):
+            record_refusal(session, submission.name)
 
 
-def _record_reasons(transaction: Transaction, view: SweepView, better: dict[AttemptId, Outcome]) -> list[AttemptId]:
-    """Record why Slurm ended trials, as far as these ends are still what the journal shows of them."""
-    explained = []
-    for attempt_id, outcome in better.items():
-        trial = view.trials[attempt_id.trial]
-        current = trial.current
-        if current and current.number == attempt_id.attempt and trial.state.has_ended():
-            transaction.end(attempt_id, current.token, outcome, before=trial.state)
-            explained.append(attempt_id)
-    return explained
+def record_job(session: Session, name: str, tasks: int, job: str) -> None:
+    """Record that the scheduler took the jobs of that name."""
+    with session.transaction() as transaction:
+        transaction.submit(SubmitRecord(name, tasks, job))
+    _note_answer(session, name, job)
 
 
-def _close_holes(store: SweepStore, transaction: Transaction, view: SweepView) -> list[AttemptId]:
+def record_refusal(session: Session, name: str) -> None:
+    """Record that the scheduler has no such jobs and never will: the sweep is what it was before they were announced.
+
+    Trials that an agent claimed meanwhile go on, and an order that was given since then stands.
+    """
+    with session.transaction() as transaction:
+        view = session.view
+        known = view.submissions[name]
+        if known.job is not None:  # its submitter got an answer after all
+            return
+        transaction.submit(SubmitRecord(name, known.tasks, ""))
+        if known.resumes and view.word is None and view.word_sequence < known.sequence:
+            transaction.order(SweepState(known.resumes))
+    _note_answer(session, name, "")
+
+
+def _note_answer(session: Session, name: str, job: str) -> None:
+    """Write the answer into the submission's document too, if it has one."""
+    document = None if session.is_rehearsal else session.submissions.read(name)
+    if document is not None:
+        session.submissions.note_job(document, job)
+
+
+def give_back(session: Session, wanted: Callable[[Trial], bool], why: str) -> list[AttemptId]:
+    """Let every ended, not finished trial that is ``wanted`` be claimed again; a paused or ended sweep runs again.
+
+    For agents that start anyway; trials for which a scheduler is asked are given back with their jobs
+    (:mod:`.apply`).
+
+    Args:
+        session: of the sweep.
+        wanted: asked about each trial, under the lock.
+        why: for the record.
+    """
+    with session.transaction() as transaction:
+        if session.view.word is not None:
+            transaction.order(SweepState.RUNNING)
+        again = [trial.next_attempt for trial in may_run_again(session) if wanted(trial)]
+        transaction.retry(again, why)
+    return again
+
+
+def may_run_again(session: Session) -> list[Trial]:
+    """Return the trials that ended and did not finish, by number."""
+    trials = session.view.trials
+    states = [state for state in TrialState if state.can_retry]
+    return [trials[number] for number in sorted(n for state in states for n in trials.in_state(state))]
+
+
+def _found(session: Session, submission: Submission) -> bool:
+    job = session.scheduler.find(submission.name)
+    if job:
+        record_job(session, submission.name, submission.tasks, job)
+    return bool(job)
+
+
+def _with_last_metric(session: Session, attempt_id: AttemptId, seen: Observation) -> Observation:
+    """Return the observation; an end that only a witness tells of gets the metrics that the script left."""
+    outcome = seen.outcome
+    if outcome is None or outcome.metric is not None or outcome.by == "agent":
+        return seen
+    measured = measure_ended(session.store.manifest.config, session.store.layout, attempt_id)
+    left = outcome._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
+    return replace(seen, outcome=left)
+
+
+def _record(
+    session: Session, certain: dict[AttemptId, Observation], snapshot: Snapshot
+) -> tuple[tuple[AttemptId, ...], tuple[AttemptId, ...]]:
+    """Record ends of attempts that still run, and better reasons of ends that still stand, under the lock."""
+    better = reasons(session.view, snapshot.answer)
+    if not certain and not better:
+        return (), ()
+    ended, explained = [], []
+    with session.transaction() as transaction:
+        running = running_attempts(session.view)
+        for attempt_id, seen in certain.items():
+            if attempt_id in running and seen.outcome:
+                transaction.end(attempt_id, running[attempt_id].token, seen.outcome)
+                ended.append(attempt_id)
+        for attempt_id, outcome in better.items():
+            trial = session.view.trials[attempt_id.trial]
+            current = trial.current
+            if current and current.number == attempt_id.attempt and trial.state.has_ended():
+                transaction.end(attempt_id, current.token, outcome)
+                explained.append(attempt_id)
+    return tuple(ended), tuple(explained)
+
+
+def _close_holes(session: Session) -> tuple[AttemptId, ...]:
     """Settle attempts with a folder and no claim: their makers died between the two, or sleep and must not go on."""
-    passed_over, waiting = view.passed_over(), view.waiting()
-    made = [attempt_id for attempt_id in passed_over + waiting if store.is_made(attempt_id)] + _made_ahead(store, view)
-    for attempt_id in passed_over:
-        if attempt_id not in made:
-            transaction.retry([attempt_id], {attempt_id.trial: None}, why="passed over")
-    return [attempt_id for attempt_id in made if _close(store, transaction, attempt_id, counted=attempt_id in waiting)]
+    if not _holes(session):
+        return ()
+    with session.transaction() as transaction:
+        made, passed_over = _made_without_claim(session), session.view.passed_over()
+        transaction.retry([attempt_id for attempt_id in passed_over if attempt_id not in made], why="passed over")
+        return tuple(attempt_id for attempt_id in made if _close(session, transaction, attempt_id))
 
 
-def _made_ahead(store: SweepStore, view: SweepView) -> list[AttemptId]:
-    """Attempts that were made where the next new trial would be: their makers died before any record went past them."""
-    made = []
-    attempt_id = AttemptId(view.head.next_trial, 1)
-    while store.is_made(attempt_id):
-        if attempt_id.trial not in view.trials:
-            made.append(attempt_id)
-        attempt_id = AttemptId(attempt_id.trial + 1, 1)
+def _holes(session: Session) -> bool:
+    """Return whether any attempt was made without a claim, or passed over: without that the lock is not needed."""
+    return bool(session.view.passed_over() or _made_without_claim(session))
+
+
+def _made_without_claim(session: Session) -> list[AttemptId]:
+    """Return attempts with a folder and no record, also where the next new trials would be."""
+    view, store = session.view, session.store
+    made = [attempt_id for attempt_id in (*view.passed_over(), *view.waiting()) if store.is_made(attempt_id)]
+    ahead = AttemptId(view.head.next_trial, 1)
+    while store.is_made(ahead):
+        if ahead.trial not in view.trials:
+            made.append(ahead)
+        ahead = AttemptId(ahead.trial + 1, 1)
     return made
 
 
-def _close(store: SweepStore, transaction: Transaction, attempt_id: AttemptId, *, counted: bool) -> bool:
+def _close(session: Session, transaction: Transaction, attempt_id: AttemptId) -> bool:
     """Void an attempt without an owner and give its trial back; one with an owner gets the claim it lacks."""
-    if not store.void(attempt_id):
-        owner = store.read_owner(attempt_id)
-        if owner is not None:
-            transaction.claim(attempt_id, *owner)
-        return False
-    transaction.void(attempt_id, TrialState.PENDING if counted else None)
-    return True
+    if session.void(attempt_id):
+        transaction.void(attempt_id)
+        return True
+    owner = session.store.read_owner(attempt_id)
+    if owner is not None:
+        transaction.claim(attempt_id, *owner)
+    return False

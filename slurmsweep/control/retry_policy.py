@@ -40,6 +40,8 @@ class RetryPolicy:
         mem_factor: times the memory, likewise.
         spared: causes of ends that somebody wanted: such trials are left out, without a word.
         force: also those that fail alike, and those that had all the partition gives.
+        plain: with what is asked anyway, however they ended.
+        only: certain next attempts; None for all.
     """
 
     states: frozenset[TrialState] = frozenset()
@@ -50,6 +52,8 @@ class RetryPolicy:
     mem_factor: float = 2.0
     spared: frozenset[str] = frozenset()
     force: bool = False
+    plain: bool = False
+    only: frozenset[AttemptId] | None = None
 
     @property
     def is_selective(self) -> bool:
@@ -63,6 +67,7 @@ class RetryPolicy:
             and (not self.causes or ended.cause in self.causes)
             and (self.trials is None or ended.number in self.trials)
             and ended.cause not in self.spared
+            and (self.only is None or ended.attempt_id in self.only)
         )
 
 
@@ -183,29 +188,30 @@ class RetryPlan:
 
 
 def decide(
-    ended: Iterable[EndedTrial], rules: RetryPolicy, bounds: Bounds, *, asks: frozenset[str] = frozenset()
+    ended: Iterable[EndedTrial], policy: RetryPolicy, bounds: Bounds | None, *, asks: frozenset[str] = frozenset()
 ) -> RetryPlan:
-    """Which trials are run again, and with what.
+    """Decide which trials run again, and with what.
 
     Args:
         ended: trials that ended and did not finish.
-        rules: what deserves it.
-        bounds: what is asked anyway, and what the partition gives at most.
+        policy: which of them deserve it.
+        bounds: what is asked anyway, and what the partition gives at most; None where jobs are given no limits.
         asks: of ``time`` and ``mem``, what a person said for this time: that stands.
     """
-    chosen = [trial for trial in ended if rules.chooses(trial)]
-    alike = {} if rules.force else shared({t.number: t.complaint for t in chosen}, ALIKE)
+    chosen = [trial for trial in ended if policy.chooses(trial)]
+    judges = not (policy.force or policy.plain)
+    alike = shared({t.number: t.complaint for t in chosen}, ALIKE) if judges else {}
     groups: defaultdict[ResourceOverride, list[AttemptId]] = defaultdict(list)
     whys, left = {}, {}
     for trial in chosen:
-        refusal = _refusal(trial, rules, alike) or ("" if rules.force else _beyond(trial, bounds, asks))
+        refusal = _refusal(trial, policy, alike) or (_beyond(trial, bounds, asks) if judges and bounds else "")
         if refusal:
             left[trial.number] = refusal
             continue
-        given = _given(trial, rules, bounds, asks)
+        given = ResourceOverride() if policy.plain or bounds is None else _given(trial, policy, bounds, asks)
         groups[given].append(trial.attempt_id)
         whys[trial.number] = " ".join(word for word in (trial.cause or str(trial.state), str(given)) if word)
-    return RetryPlan(_ordered(groups), whys, left, (), _remarks(alike), rules.is_selective)
+    return RetryPlan(_ordered(groups), whys, left, (), _remarks(alike), policy.is_selective)
 
 
 def _ordered(groups: Mapping[ResourceOverride, list[AttemptId]]) -> dict[ResourceOverride, tuple[AttemptId, ...]]:
@@ -236,10 +242,10 @@ def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
     return tuple(suspects), f"staying away from {', '.join(suspects)}" if suspects else ""
 
 
-def _refusal(trial: EndedTrial, rules: RetryPolicy, alike: dict[int, str]) -> str:
+def _refusal(trial: EndedTrial, policy: RetryPolicy, alike: dict[int, str]) -> str:
     if trial.goes_on:
         return "its job waits in Slurm, and goes on with it"
-    if rules.max_attempts is not None and trial.next > rules.max_attempts:
+    if policy.max_attempts is not None and trial.next > policy.max_attempts:
         return f"given up after {trial.next - 1} attempts"
     if trial.number in alike:
         return f"fails as others do: {alike[trial.number]}"
@@ -267,31 +273,31 @@ def _cut_off_at(trial: EndedTrial) -> ResourceOverride:
     )
 
 
-def _given(trial: EndedTrial, rules: RetryPolicy, bounds: Bounds, asks: frozenset[str]) -> ResourceOverride:
-    minutes = None if "time" in asks else _minutes(trial, rules, bounds)
-    mib = None if "mem" in asks else _mib(trial, rules, bounds)
+def _given(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds, asks: frozenset[str]) -> ResourceOverride:
+    minutes = None if "time" in asks else _minutes(trial, policy, bounds)
+    mib = None if "mem" in asks else _mib(trial, policy, bounds)
     return ResourceOverride(minutes, mib)
 
 
-def _minutes(trial: EndedTrial, rules: RetryPolicy, bounds: Bounds) -> int | None:
+def _minutes(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | None:
     """At least what it had before; more where that was too little; None where that is what is asked anyway."""
     if bounds.minutes is None:
         return None
     had = [usage.asked_minutes for usage in trial.usages if usage.asked_minutes]
     need = max([*had, bounds.minutes])
     if trial.usages and trial.usages[-1].is_timeout:
-        need = max(need, rules.time_factor * (trial.usages[-1].asked_minutes or bounds.minutes))
+        need = max(need, policy.time_factor * (trial.usages[-1].asked_minutes or bounds.minutes))
     need = min(need, bounds.most_minutes or need)
     return math.ceil(need) if need > bounds.minutes else None
 
 
-def _mib(trial: EndedTrial, rules: RetryPolicy, bounds: Bounds) -> int | None:
+def _mib(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | None:
     """Likewise. What it used counts where nobody knows what it had."""
     had = [usage.asked_mib for usage in trial.usages if usage.asked_mib]
     need = max([*had, bounds.mib or 0.0])
     if trial.usages and trial.usages[-1].is_out_of_memory:
         newest = trial.usages[-1]
-        need = max(need, rules.mem_factor * (newest.asked_mib or bounds.mib or newest.max_rss_mib or 0.0))
+        need = max(need, policy.mem_factor * (newest.asked_mib or bounds.mib or newest.max_rss_mib or 0.0))
     need = min(need, bounds.most_mib or need)
     return math.ceil(need) if need > (bounds.mib or 0.0) else None
 

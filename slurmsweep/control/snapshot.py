@@ -1,45 +1,46 @@
-"""What has become of attempts whose end nobody recorded: gather every witness, decide, change nothing.
+"""What has become of attempts whose end is not recorded: gather every witness, judge, change nothing.
 
-Witnesses, in this order: the outcome in the attempt's folder (the agent's own word), the process on this machine,
-Slurm. Silence is not a witness: where nobody can tell, the attempt counts as running.
+Witnesses, in this order: the outcome in the attempt's folder (the agent's own word), the process on this machine, the
+scheduler. Silence is not a witness: where no witness can tell, the attempt counts as running.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter, defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here
-from slurmsweep.backends.base import Answer, JobRef
-from slurmsweep.backends.slurm import queue
-from slurmsweep.backends.slurm.cluster import is_elsewhere, site_name
+from slurmsweep.backends.base import Answer, JobRef, is_elsewhere
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable
 
     from slurmsweep.backends.base import JobStatus
+    from slurmsweep.control.session import Session
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.replay import SweepView
-    from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Attempt
-
 
 _NOT_ASKED = Answer({}, "not needed")
 
 
-class Observation(NamedTuple):
+@dataclass(frozen=True)
+class Observation:
     """What witnesses say of one attempt without a recorded end.
 
     Attributes:
-        outcome: how it ended; None while it runs, or while nobody can tell.
+        outcome: how it ended; None while it runs, or while no witness can tell.
         final: the witness will not say anything else later. What is not final must be seen twice before it is recorded.
-        note: for people: who said so, or who could.
-        witnessed: False where nobody who can tell could be asked.
+        note: for people: which witness said so, or which one could.
+        witnessed: False where no witness that can tell could be asked.
     """
 
     outcome: Outcome | None
@@ -48,90 +49,120 @@ class Observation(NamedTuple):
     witnessed: bool = True
 
 
-class Snapshot(NamedTuple):
+@dataclass(frozen=True)
+class Snapshot:
     """A sweep as it is now: the journal, and what witnesses add to it.
 
     Attributes:
         view: the journal's state.
         seen: an observation for each attempt that the journal shows as running.
-        jobs: the sweep's live jobs in Slurm, by Slurm's word in lower case: ``{"pending": 3, "running": 2}``.
-        queued: trials that live jobs will take which have not claimed any yet.
-        unclaimed: those jobs.
-        waiting: live jobs that have not started, or were put back to start again.
-        answer: what Slurm said.
+        answer: of the scheduler about the sweep's jobs.
+        elsewhere: other clusters to which jobs were submitted: only there they can be asked.
     """
 
     view: SweepView
-    seen: dict[AttemptId, Observation]
-    jobs: dict[str, int]
-    queued: int
-    unclaimed: frozenset[JobRef] = frozenset()
-    waiting: frozenset[JobRef] = frozenset()
+    seen: dict[AttemptId, Observation] = field(default_factory=dict)
     answer: Answer = _NOT_ASKED
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def alive(self) -> dict[JobRef, JobStatus]:
         """The live jobs."""
-        return {ref: report for ref, report in self.answer.tasks.items() if report.alive}
+        return {ref: status for ref, status in self.answer.tasks.items() if status.alive}
 
-    def renewed(self, view: SweepView) -> Snapshot:
-        """The same answer of Slurm's, with what the journal says by now of the jobs in it."""
-        return _snapshot(view, self.seen, self.answer)
+    @property
+    def jobs(self) -> dict[str, int]:
+        """Number of live jobs by the scheduler's word in lower case: ``{"pending": 3, "running": 2}``."""
+        return dict(Counter(status.word.lower() for status in self.alive.values()))
+
+    @property
+    def waiting(self) -> frozenset[JobRef]:
+        """Live jobs that have not started, or were put back to start again."""
+        return frozenset(ref for ref, status in self.alive.items() if status.waits)
+
+    @cached_property
+    def unclaimed(self) -> frozenset[JobRef]:
+        """Live jobs that have not claimed a trial yet."""
+        alive = self.alive
+        return frozenset(alive.keys() - claiming_jobs(self.view, {ref.job for ref in alive}))
+
+    @property
+    def queued(self) -> int:
+        """Number of trials that live jobs will claim and have not claimed yet."""
+        agents = {submission.job: submission.agents for submission in self.view.submissions.values()}
+        return sum(agents.get(ref.job, 1) for ref in self.unclaimed)
 
     @property
     def ended(self) -> dict[AttemptId, Outcome]:
         """Ends that witnesses know and the journal does not."""
         return {attempt_id: seen.outcome for attempt_id, seen in self.seen.items() if seen.outcome}
 
+    def arrays(self, *, only_waiting: bool = False) -> tuple[str, ...]:
+        """Return the ids of arrays (or plain jobs) with live elements, or with elements that wait."""
+        return tuple(sorted({ref.job for ref, s in self.alive.items() if s.waits or not only_waiting}, key=int))
 
-def look(store: SweepStore, view: SweepView | None = None, also: Collection[JobRef] = ()) -> Snapshot:
-    """Look at a sweep: one pass over the journal, at most one squeue and one sacct call. Writes nothing.
+    def tasks_in(self, job: str, *, waiting: bool) -> list[int]:
+        """Return the indexes of an array's live elements that wait, or of those that run."""
+        return [r.task for r, s in self.alive.items() if r.job == job and r.task is not None and s.waits == waiting]
+
+
+def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
+    """Look at a sweep as of its last refresh: at most one question to the queue and one to accounting. Writes nothing.
 
     Args:
-        store: of the sweep.
-        view: its journal's state where somebody has read it already.
-        also: jobs that are over, whose end is to be in the answer, too.
+        session: of the sweep.
+        also: jobs that are over, whose end is to be in the answer too.
 
     Raises:
-        SchedulerUnavailableError: there are jobs that only Slurm can tell of, and it could not be asked.
+        SchedulerUnavailableError: there are jobs that only the scheduler can tell of, and it could not be asked.
     """
-    view = store.replay() if view is None else view
+    view = session.view
     running = running_attempts(view)
-    owners = [a.owner for a in running.values() if a.owner and a.owner.job]
-    recorded = {owner.cluster for owner in owners} | {s.cluster for s in view.submissions.values() if s.job}
-    here = site_name() if any(recorded) else ""
+    owners = [attempt.owner for attempt in running.values() if attempt.owner and attempt.owner.job]
+    jobs, elsewhere, here = _jobs_here(session, owners)
     wanted = {JobRef(owner.job or "", owner.task) for owner in owners if not is_elsewhere(owner.cluster, here)}
-    jobs = _submitted(store, view, here)
-    answer = queue.ask(jobs, {*wanted, *also}) if jobs or wanted or also else _NOT_ASKED
+    every_end_known = view.counts().get(TrialState.FINISHED, 0) == session.store.manifest.trials
+    asked = set() if every_end_known else jobs
+    answer = session.scheduler.poll(asked, {*wanted, *also}) if asked or wanted or also else _NOT_ASKED
     answer = answer._replace(cluster=here)
-    # After Slurm, because an agent writes its outcome before its job ends: the other way round a trial that ends in
-    # between would look lost.
-    said = {attempt_id: store.read_outcome(attempt_id) for attempt_id in running}
+    # After the scheduler, because an agent writes its outcome before its job ends: the other way round a trial that
+    # ends in between would look lost.
+    said = {attempt_id: session.store.read_outcome(attempt_id) for attempt_id in running}
     seen = {
-        attempt_id: _from_agent(word) if (word := said[attempt_id]) else judge(a, answer)
-        for attempt_id, a in running.items()
+        a: _from_agent(outcome) if (outcome := said[a]) else judge(attempt, answer) for a, attempt in running.items()
     }
-    return _snapshot(view, seen, answer)
+    return Snapshot(view, seen, answer, elsewhere)
 
 
-def _snapshot(view: SweepView, seen: dict[AttemptId, Observation], answer: Answer) -> Snapshot:
-    alive = {ref: report for ref, report in answer.tasks.items() if report.alive}
-    words = dict(Counter(report.word.lower() for report in alive.values()))
-    agents = {submission.job: submission.agents for submission in view.submissions.values()}
-    unclaimed = frozenset(alive.keys() - _claiming(view, {ref.job for ref in alive}))
-    queued = sum(agents.get(ref.job, 1) for ref in unclaimed)
-    waiting = frozenset(ref for ref, report in alive.items() if report.waits)
-    return Snapshot(view, seen, words, queued, unclaimed, waiting, answer)
+def look_at_jobs(session: Session) -> Snapshot:
+    """Ask the scheduler about the sweep's live jobs, whatever became of its trials: one question.
+
+    Jobs of another cluster are left out: here their ids belong to other jobs, or to none.
+
+    Raises:
+        SchedulerUnavailableError: the scheduler could not be asked.
+    """
+    owners = [a.owner for a in running_attempts(session.view).values() if a.owner and a.owner.job]
+    jobs, elsewhere, _ = _jobs_here(session, owners)
+    jobs |= {owner.job or "" for owner in owners if owner.cluster not in elsewhere}
+    return Snapshot(session.view, {}, session.scheduler.poll(jobs) if jobs else _NOT_ASKED, elsewhere)
 
 
-def look_without_slurm(store: SweepStore, view: SweepView) -> Snapshot:
-    """What the journal and the folders alone say."""
-    said = {attempt_id: store.read_outcome(attempt_id) for attempt_id in running_attempts(view)}
-    return Snapshot(view, {attempt_id: _from_agent(outcome) for attempt_id, outcome in said.items() if outcome}, {}, 0)
+def look_without_scheduler(session: Session) -> Snapshot:
+    """Return what the journal and the folders alone say."""
+    said = {attempt_id: session.store.read_outcome(attempt_id) for attempt_id in running_attempts(session.view)}
+    return Snapshot(session.view, {attempt_id: _from_agent(outcome) for attempt_id, outcome in said.items() if outcome})
+
+
+def renewed(snapshot: Snapshot, view: SweepView) -> Snapshot:
+    """Return the same answers of witnesses with what the journal says by now."""
+    running = running_attempts(view)
+    seen = {attempt_id: observation for attempt_id, observation in snapshot.seen.items() if attempt_id in running}
+    return replace(snapshot, view=view, seen=seen)
 
 
 def running_attempts(view: SweepView) -> dict[AttemptId, Attempt]:
-    """The newest attempts without a recorded end."""
+    """Return the newest attempts without a recorded end."""
     found = {}
     for trial in view.trials.unsettled():
         current = trial.current
@@ -140,30 +171,40 @@ def running_attempts(view: SweepView) -> dict[AttemptId, Attempt]:
     return found
 
 
-def stray_output(store: SweepStore, view: SweepView) -> list[str]:
-    """Output files of jobs that ended without ever claiming a trial: they say why, and nothing else does."""
-    try:
-        with os.scandir(store.layout.jobs) as entries:
-            files = [entry for entry in entries if entry.name.endswith(".out") and entry.stat().st_size]
-    except FileNotFoundError:
-        return []  # the folder, or a file of a job that ended cleanly at this moment
-    said = {file.name.removesuffix(".out"): file.path for file in files}
-    claiming = {str(ref) for ref in _claiming(view, {name.partition("_")[0] for name in said})}
+def claiming_jobs(view: SweepView, jobs: set[str]) -> set[JobRef]:
+    """Return those of the jobs (array elements) that have claimed a trial."""
+    owners = (a.owner for trial in view.trials.of_jobs(jobs) for a in trial.attempts.values())
+    return {JobRef(owner.job, owner.task) for owner in owners if owner and owner.job}
+
+
+def stray_output(session: Session) -> list[str]:
+    """Return output files of jobs that ended without claiming a trial: they say why, and nothing else does."""
+    said = dict(_output_files(session.store.layout.jobs))
+    claiming = {str(ref) for ref in claiming_jobs(session.view, {name.partition("_")[0] for name in said})}
     return sorted(path for name, path in said.items() if name not in claiming)
 
 
-def _submitted(store: SweepStore, view: SweepView, here: str) -> set[str]:
-    """Arrays of this cluster that may still hold jobs of the sweep; none where every trial has ended well."""
-    finished = view.counts().get(TrialState.FINISHED, 0)
-    if finished == store.manifest.trials:
-        return set()
-    return {s.job for s in view.submissions.values() if s.job and not is_elsewhere(s.cluster, here)}
+def _output_files(folder: str) -> Iterable[tuple[str, str]]:
+    """Yield job name and path of output files with content; a job that ends cleanly removes its file meanwhile."""
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        with suppress(FileNotFoundError):
+            if entry.name.endswith(".out") and entry.stat().st_size:
+                yield entry.name.removesuffix(".out"), entry.path
 
 
-def _claiming(view: SweepView, jobs: set[str]) -> set[JobRef]:
-    """Those of the jobs (array tasks) that have claimed a trial."""
-    owners = (a.owner for trial in view.trials.of_jobs(jobs) for a in trial.attempts.values())
-    return {JobRef(owner.job, owner.task) for owner in owners if owner and owner.job}
+def _jobs_here(session: Session, owners: Collection[Owner]) -> tuple[set[str], tuple[str, ...], str]:
+    """Return jobs that were submitted to this cluster, the names of other clusters, and this one's name."""
+    submissions = [submission for submission in session.view.submissions.values() if submission.job]
+    clusters = {submission.cluster for submission in submissions} | {owner.cluster or "" for owner in owners}
+    here = session.scheduler.cluster() if any(clusters) else ""
+    by_cluster: defaultdict[bool, set[str]] = defaultdict(set)
+    for submission in submissions:
+        by_cluster[is_elsewhere(submission.cluster, here)].add(submission.job or "")
+    return by_cluster[False], tuple(sorted(name for name in clusters if is_elsewhere(name, here))), here
 
 
 def judge(attempt: Attempt, answer: Answer) -> Observation:
@@ -175,9 +216,9 @@ def judge(attempt: Attempt, answer: Answer) -> Observation:
     if lives:
         return Observation(None, final=False, note=f"process {owner.pid} on this machine")
     if owner.job is not None:
-        return _from_slurm(owner, answer, process_is_gone=lives is False)
+        return _from_scheduler(owner, answer, process_is_gone=lives is False)
     if lives is False:
-        return Observation(_vanished("lost"), final=True, note=f"process {owner.pid} is gone")
+        return Observation(_vanished(), final=True, note=f"process {owner.pid} is gone")
     return Observation(None, final=False, note=f"only {owner.host} can tell: ask there", witnessed=False)
 
 
@@ -185,46 +226,43 @@ def _from_agent(outcome: Outcome) -> Observation:
     return Observation(outcome, final=True, note="its folder says so")
 
 
-def _from_slurm(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Observation:
+def _from_scheduler(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Observation:
     silence = _says_nothing(owner, answer)
     if silence:
         return Observation(None, final=False, note=silence, witnessed=False)
-    report = _report(owner, answer.tasks)
-    if report is None:
+    status = answer.tasks.get(JobRef(owner.job or "", owner.task))
+    if status is None:
         note = f"Slurm does not know job {owner.job_name} any more"
-        return Observation(_vanished("lost"), final=process_is_gone, note=note)
-    note = f"{report.source} says {report.word}"
-    if report.alive:
-        # A job between its processes' end and its own: the process is a witness, but Slurm's cause is still to come.
-        # One that waits was put back, and goes on with its trial when it starts.
-        ending = process_is_gone and not report.waits
-        return Observation(_vanished("lost") if ending else None, final=False, note=note)
-    if report.state is None or report.state is TrialState.FINISHED:
-        return Observation(_vanished("lost"), final=True, note=f"{note}, but no outcome was written")
-    if owner.seat is not None and report.state is TrialState.FAILED:  # the exit code may be another seat's
-        return Observation(_vanished("lost"), final=True, note=f"{note}, which several agents share")
-    outcome = Outcome(report.state, report.cause, report.exit_code or None, ended=_now(), by="reconcile")
+        return Observation(_vanished(), final=process_is_gone, note=note)
+    note = f"{status.source} says {status.word}"
+    if status.alive:
+        # A job between its processes' end and its own: the process is a witness, but the scheduler's cause is still to
+        # come. A job that waits was put back, and goes on with its trial when it starts.
+        ending = process_is_gone and not status.waits
+        return Observation(_vanished() if ending else None, final=False, note=note)
+    if status.state is None or status.state is TrialState.FINISHED:
+        return Observation(_vanished(), final=True, note=f"{note}, but no outcome was written")
+    if owner.seat is not None and status.state is TrialState.FAILED:  # the exit code may be another seat's
+        return Observation(_vanished(), final=True, note=f"{note}, which several agents share")
+    outcome = Outcome(status.state, status.cause, status.exit_code or None, ended=_now(), by="reconcile")
     return Observation(outcome, final=True, note=note)
 
 
 def _says_nothing(owner: Owner, answer: Answer) -> str:
-    """Why nothing follows from an answer about a job; empty where something does."""
+    """Return why nothing follows from an answer about a job; empty where something does."""
+    ref = JobRef(owner.job or "", owner.task)
     if is_elsewhere(owner.cluster, answer.cluster):
         return f"job {owner.job_name} is of cluster {owner.cluster}, and this is {answer.cluster}: ask there"
-    if answer.lags(JobRef(owner.job or "", owner.task)):
+    if answer.lags(ref):
         return f"accounting knows array {owner.job}, and not yet its element {owner.task}"
-    if answer.failed and _report(owner, answer.tasks) is None:
+    if answer.failed and ref not in answer.tasks:
         unknown = f"squeue does not know job {owner.job_name} any more"
         return f"{unknown}, and accounting did not answer: {answer.accounting}"
     return ""
 
 
-def _report(owner: Owner, tasks: Mapping[JobRef, JobStatus]) -> JobStatus | None:
-    return tasks.get(JobRef(owner.job or "", owner.task))
-
-
-def _vanished(cause: str) -> Outcome:
-    return Outcome(TrialState.CRASHED, cause, ended=_now(), by="reconcile")
+def _vanished() -> Outcome:
+    return Outcome(TrialState.CRASHED, "lost", ended=_now(), by="reconcile")
 
 
 def _now() -> float:

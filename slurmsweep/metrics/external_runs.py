@@ -1,8 +1,8 @@
-"""Runs of the real wandb that lie outside of the trial's folder, because the script names another (``dir=``).
+"""Find runs of the real wandb outside of the trial's folder: the script chose another folder (``dir=``).
 
-wandb says in the trial's log where its run is: when it begins (0.22 and 0.31 do, 0.18 does not), and when it ends. What
-it says is relative where ``dir=`` is, to the folder in which the script was when it called ``init``, and that folder is
-written nowhere. It is looked for where scripts go: see :func:`_bases`.
+wandb writes into the trial's log where its run is: when it begins (0.22 and 0.31 do, 0.18 does not), and when it ends.
+With a relative ``dir=`` that path is relative to the folder in which the script was when it called ``init``, and that
+folder is written nowhere. It is searched for where scripts go: see :func:`_bases`.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.tail import AttemptId
 
-#: Bytes that one look reads of a log at most; the next one goes on from there.
+#: Bytes of a log that one call reads at most; the next call goes on from there.
 AT_ONCE = 1 << 20
 
-#: Bytes that are asked for at a time.
+#: Bytes that are read at a time.
 _PIECE = 256 << 10
 
-#: A longer line (a progress bar's) is none of wandb's, whose longest holds a path.
+#: wandb's longest line holds a path: a longer line (a progress bar's) is not wandb's.
 _LONGEST_LINE = 8 << 10
 
-#: wandb colours its last words also where they go to a file.
+#: wandb colours its last lines even in a file.
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
-#: How far down, and among how many folders of how many entries each, a relative folder is looked for.
+#: Bounds of the search for a relative folder: levels, folders, and entries read of each folder.
 _DEPTH, _FOLDERS, _ENTRIES = 3, 1000, 1000
 
 
-class RunsElsewhere:
-    """Follows a trial's log for the runs that wandb says it writes; each byte of the log is read once.
+class ExternalRuns:
+    """Follower of a trial's log that finds the runs which wandb says it writes; each byte of the log is read once.
 
-    Limits: wandb says nothing where it is told to be silent, or where its output does not go to the trial's log; one
-    look reads 1 MiB. A log that was truncated, or that another file has taken the place of, is read from its start.
+    Limits: there is nothing to find if wandb is told to be silent, or if its output does not go to the trial's log; one
+    call reads 1 MiB. A log that was truncated or replaced by another file is read from its start.
     """
 
     def __init__(self, layout: Layout, attempt_id: AttemptId) -> None:
@@ -60,7 +60,7 @@ class RunsElsewhere:
         self._found: dict[str, str | None] = {}
 
     def files(self) -> list[str]:
-        """The run files known of so far, those that can be seen from here, in the order in which wandb said so.
+        """Return the run files found so far that can be seen from here, in the order in which wandb named them.
 
         Raises:
             OSError: the log is there and cannot be read.
@@ -75,7 +75,7 @@ class RunsElsewhere:
 
     @property
     def unseen(self) -> list[str]:
-        """Where wandb said its runs are, of those that cannot be seen from here."""
+        """Places where wandb said that it writes runs, of those that cannot be seen from here."""
         return [said for said, folder in self._found.items() if folder is None]
 
     def _read_on(self) -> None:
@@ -91,28 +91,24 @@ class RunsElsewhere:
                 self._take(piece)
 
     def _take(self, piece: bytes) -> None:
-        """What was added to the log: whole lines are looked at, the rest is kept until its end is there."""
+        """Search the whole lines of what was added to the log; keep the rest until its end is there."""
         whole, newline, rest = piece.rpartition(b"\n")
         if newline:
             lines = self._torn + whole
             if self._is_within_long_line:
                 lines = lines.partition(b"\n")[2]
             if self._needle in lines:
-                self._look_at(lines.decode("utf-8", "surrogateescape"))
+                for line in lines.decode("utf-8", "surrogateescape").split("\n"):
+                    if said := self._said.search(_ESCAPES.sub("", line)):
+                        self._found.setdefault(said[1], None)
             self._torn, self._is_within_long_line = rest, False
         else:
             self._torn += rest
         if len(self._torn) > _LONGEST_LINE:
             self._torn, self._is_within_long_line = b"", True
 
-    def _look_at(self, lines: str) -> None:
-        for line in lines.split("\n"):
-            said = self._said.search(_ESCAPES.sub("", line))
-            if said:
-                self._found.setdefault(said[1], None)
-
     def _resolved(self, said: str) -> str | None:
-        """The absolute path of a run's folder; None while it is not there."""
+        """Return the absolute path of a run's folder; None while it is not there."""
         if os.path.isabs(said):
             return said if os.path.isdir(said) else None
         folders = (os.path.normpath(os.path.join(base, said)) for base in _bases(self._layout, self._path))
@@ -120,11 +116,11 @@ class RunsElsewhere:
 
 
 def _bases(layout: Layout, log: str) -> Iterator[str]:
-    """Folders that a script may be in when it calls ``init``, likely ones first.
+    """Yield folders in which a script may be when it calls ``init``, likely ones first.
 
-    The one its command starts in; its program's own; the attempt's and the trial's, of which the environment tells it;
-    then folders below the first, level by level and a bounded number, as for ``chdir`` into a folder of results. The
-    run's name holds its id and its second, so that one found is the right one.
+    The one its command starts in; its program's own; the attempt's and the trial's, which are in its environment; then
+    folders below the first, level by level and a bounded number, as for ``chdir`` into a folder of results. The run's
+    name holds its id and its second, so that a folder of that name is the right one.
     """
     from slurmsweep.state.store import SweepStore  # few trials get here
 
@@ -141,7 +137,7 @@ def _bases(layout: Layout, log: str) -> Iterator[str]:
 
 
 def _below(top: str) -> Iterator[str]:
-    """Folders below ``top``, upper levels first; not hidden ones, and none of wandb's."""
+    """Yield folders below ``top``, upper levels first; without hidden ones and wandb's own."""
     waiting = deque([(top, 0)])
     count = 0
     while waiting:

@@ -1,11 +1,12 @@
-"""What a sweep wants to know of an attempt: its metric, logged or computed, and the numbers of its Pareto view."""
+"""Measure an attempt: the sweep's metric, logged or computed, the numbers of its Pareto view, and why some lack."""
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.metrics.reported import MetricReading, MetricsFollower
+from slurmsweep.metrics.reported import MetricReading, MetricsFollower, reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.expression import Expression
     from slurmsweep.sweepfile.sections import Objective
 
+#: Characters of :attr:`Measured.why`: it stands in a record of the journal, and in a line on a terminal.
+_LONGEST = 200
+
+#: In it: how many of the logged names are listed, and characters of a value.
+_NAMED, _SHOWN = 4, 30
+
 
 class Measured(NamedTuple):
-    """What is known of an attempt.
+    """The numbers of an attempt that its sweep asks for.
 
     Attributes:
-        metric: of the sweep's metric. A computed one was logged as often as the part of it that was logged least.
+        metric: of the sweep's metric. A computed one has the steps of that part of it which was logged least.
         metrics: by name, those of the Pareto view that have a value; None where none has, or the sweep has no such
             view.
         reasons: why computed numbers have no value, a sentence each.
@@ -35,21 +42,22 @@ class Measured(NamedTuple):
 
 
 class Measuring:
-    """Follows what a sweep wants to know of one attempt; may be asked often, as :class:`MetricsFollower`.
+    """Follower of the numbers of one attempt that its sweep asks for; a :meth:`read` costs as :class:`MetricsFollower`.
 
     A name in an expression is always what the script logged, also where it is the metric's own.
     """
 
     def __init__(self, config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> None:
-        self._layout, self._slot = layout, attempt_id
+        self._layout, self._attempt_id = layout, attempt_id
         self._metric = config.metric.objective if config.metric else None
         self._pareto = config.extensions.pareto
         self._objectives = {objective.name: objective for objective in (*self._pareto, self._metric) if objective}
-        self._expressions = {
-            name: _parsed(objective.expression)
-            for name, objective in self._objectives.items()
-            if objective.expression is not None
-        }
+        texts = {name: one.expression for name, one in self._objectives.items() if one.expression is not None}
+        self._expressions: dict[str, Expression] = {}
+        if texts:
+            from slurmsweep.sweepfile.expression import parse  # an agent loads it only where there is one
+
+            self._expressions = {name: parse(text) for name, text in texts.items()}
         goals = {name: one.goal for name, one in self._objectives.items() if one.expression is None}
         for name, expression in self._expressions.items():
             goals = dict.fromkeys(expression.names, self._objectives[name].goal) | goals
@@ -57,49 +65,77 @@ class Measuring:
         self._logged: dict[str, MetricReading] = {}
 
     def read(self) -> Measured:
-        """All of it so far. Raises OSError where a file that is there cannot be read."""
+        """Return the numbers so far. Raises OSError where a file that is there cannot be read."""
         if not self._objectives:
             return Measured()
-        logged = self._logged = self._follower.read()
+        self._logged = self._follower.read()
         reasons: list[str] = []
-        found = {name: self._reading(one, logged, reasons) for name, one in self._objectives.items()}
+        found = {name: self._reading(one, reasons) for name, one in self._objectives.items()}
         values = {one.name: value for one in self._pareto if (value := found[one.name].value) is not None}
         metric = found[self._metric.name] if self._metric else MetricReading()
         return Measured(metric, values or None, tuple(reasons))
 
     def why(self) -> str:
-        """Why numbers had no value at the last :meth:`read`, as far as what the script left can tell; else empty.
+        """Return why numbers had no value at the last :meth:`read`, as far as the logged values tell; else empty.
 
         For attempts that have ended: it reads everything that was logged. Raises OSError as :meth:`read`.
         """
-        logged = self._logged
-        lacking = [one for one in self._objectives.values() if self._reading(one, logged, []).value is None]
+        lacking = [one for one in self._objectives.values() if self._reading(one, []).value is None]
         if not lacking:
             return ""
-        from slurmsweep.metrics.unmeasured import Explained  # only where something is wrong
+        from slurmsweep.metrics.summaries import read_summary  # only where something is wrong
 
-        explained = Explained(self._layout, self._slot, logged, self._follower.unseen)
-        metric = self._metric.name if self._metric else None
-        lacking.sort(key=lambda one: one.name != metric)
-        return explained.text([(one, self._expressions.get(one.name), one.name == metric) for one in lacking])
+        summary = read_summary(self._layout, self._attempt_id)
+        if not summary and not any(reading.steps for reading in self._logged.values()):
+            return self._why_nothing()[:_LONGEST]
+        said, are_absent = [], False
+        for one in sorted(lacking, key=lambda one: one is not self._metric):
+            words, is_absent = self._why_no_value(one, summary)
+            said.append(words if one is self._metric or one.expression is None else f"{one.name}: {words}")
+            are_absent = are_absent or is_absent
+        return ("; ".join(dict.fromkeys(said)) + (_logged_names(summary) if are_absent else ""))[:_LONGEST]
 
-    def _reading(self, one: Objective, logged: Mapping[str, MetricReading], reasons: list[str]) -> MetricReading:
+    def _reading(self, one: Objective, reasons: list[str]) -> MetricReading:
+        """Return the state of one number; where a computed one has no value, add a sentence to ``reasons``."""
         if one.expression is None:
-            return logged[one.name]
-        reading, reason = computed(self._expressions[one.name], logged)
+            return self._logged[one.name]
+        expression = self._expressions[one.name]
+        reading, reason = _computed(expression, self._logged)
         if reason:
-            hint = _hint(one.expression, self._expressions[one.name], logged)
+            hint = _backtick_hint(one.expression, expression, self._logged)
             reasons.append(f"{one.name} has no value: {reason}{hint}")
         return reading
 
+    def _why_nothing(self) -> str:
+        """Return why nothing was logged at all."""
+        if any(reading.source == "wandb" for reading in self._logged.values()):
+            return "its wandb run is empty: it ended before wandb wrote"
+        unseen = self._follower.unseen
+        if unseen:
+            remedy = "another machine's disk?" if os.path.isabs(unseen[0]) else "give dir= an absolute path"
+            return f"its wandb run is not seen from here: {remedy} (wandb said {unseen[0]})"
+        return "nothing logged with wandb or slurmsweep"
+
+    def _why_no_value(self, one: Objective, summary: dict[str, Any]) -> tuple[str, bool]:
+        """Return why this number has no value, and whether a name of it was never logged."""
+        names = [one.name]
+        if one.expression is not None:
+            names = [name for name in self._expressions[one.name].names if self._logged[name].value is None]
+            if not names:
+                return _computed(self._expressions[one.name], self._logged)[1], False
+        never = [name for name in names if not self._logged[name].steps and reach(summary, name) is None]
+        words = [f"{' and '.join(never)} {'was' if len(never) == 1 else 'were'} never logged"] if never else []
+        words += [_about_last_value(name, reach(summary, name)) for name in names if name not in never]
+        return ", ".join(words), bool(never)
+
 
 def measure(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> Measured:
-    """What is known of an attempt now. Raises as :meth:`Measuring.read`."""
+    """Return the numbers of an attempt now. Raises as :meth:`Measuring.read`."""
     return Measuring(config, layout, attempt_id).read()
 
 
 def measure_ended(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> Measured:
-    """What is known of an attempt that has ended, and why it is not all. Never raises for files: that is a reason."""
+    """Return the numbers of an attempt that has ended, and why some are missing: also where files cannot be read."""
     measured = Measured()
     try:
         measuring = Measuring(config, layout, attempt_id)
@@ -110,14 +146,8 @@ def measure_ended(config: SweepConfig, layout: Layout, attempt_id: AttemptId) ->
         return measured._replace(reasons=(*measured.reasons, why), why=why)
 
 
-def _parsed(text: str) -> Expression:
-    from slurmsweep.sweepfile.expression import parse  # only where there is one: every module is a cost at each start
-
-    return parse(text)
-
-
-def computed(expression: Expression, logged: Mapping[str, MetricReading]) -> tuple[MetricReading, str]:
-    """An expression's value, and why there is none."""
+def _computed(expression: Expression, logged: Mapping[str, MetricReading]) -> tuple[MetricReading, str]:
+    """Return an expression's value, and why it has none."""
     from slurmsweep.sweepfile.expression import NoValueError
 
     parts = {name: logged[name] for name in expression.names}
@@ -132,20 +162,33 @@ def computed(expression: Expression, logged: Mapping[str, MetricReading]) -> tup
 
 
 def _missing(parts: Mapping[str, MetricReading]) -> str:
+    """Return why parts of an expression have no value."""
     absent = [name for name, part in parts.items() if part.value is None and not part.steps]
     ended = [name for name, part in parts.items() if part.value is None and part.steps]
-    said = [
-        f"no finite number was logged as {' or '.join(absent)}" if absent else "",
-        f"the last value of {' and of '.join(ended)} is not a finite number" if ended else "",
-    ]
-    return "; ".join(part for part in said if part)
+    said = [f"no finite number was logged as {' or '.join(absent)}"] if absent else []
+    said += [f"the last value of {' and of '.join(ended)} is not a finite number"] if ended else []
+    return "; ".join(said)
 
 
-def _hint(text: str, expression: Expression, logged: Mapping[str, MetricReading]) -> str:
-    """For a name with a slash or a hyphen in it, which without backticks is a division or a difference."""
+def _backtick_hint(text: str, expression: Expression, logged: Mapping[str, MetricReading]) -> str:
+    """Return a hint where a name that was never logged stands beside a slash or a hyphen, which may be part of it."""
     for name in expression.names:
         if logged[name].value is None and not logged[name].steps:
             whole = re.search(rf"(?<![`\w.]){re.escape(name)}[/-]\w+|\w+[/-]{re.escape(name)}(?![`\w.])", text)
             if whole:
                 return f" (is {whole[0]} one name? Then write `{whole[0]}`, in backticks)"
     return ""
+
+
+def _about_last_value(name: str, value: Any) -> str:
+    if value is None:
+        return f"the last value of {name} is not a finite number"
+    text = repr(value)
+    return f"the last value of {name} is {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}"
+
+
+def _logged_names(summary: dict[str, Any]) -> str:
+    """Return the names that were logged instead, in brackets: often the name is spelt otherwise."""
+    names = sorted(name for name in summary if not name.startswith("_"))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f" (logged: {', '.join(names[:_NAMED])}{more})" if names else ""

@@ -1,4 +1,4 @@
-"""The fields of a protobuf message, without a protobuf library: what reading a wandb run file needs, and no more.
+"""Fields of protobuf messages, read and written without a protobuf library: as much as wandb run files need.
 
 Format: https://protobuf.dev/programming-guides/encoding/
 """
@@ -18,7 +18,7 @@ _MORE = 0x80
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Number, integer, and content of each field, in the order of the message.
+    """Yield number, integer, and content of each field, in the order of the message.
 
     The integer is a varint's, 0 for others; the content is that of strings, messages and fixed-width numbers.
 
@@ -30,7 +30,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def raw_fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Number, content, and all bytes (tag and length included) of each field. Raises as :func:`fields`."""
+    """Yield number, content, and all bytes (tag and length included) of each field. Raises as :func:`fields`."""
     begin = 0
     for number, _, start, end in spans(message):
         yield number, message[start:end], message[begin:end]
@@ -38,9 +38,9 @@ def raw_fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def spans(message: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Number and integer of each field, and where its content starts and ends (of a varint: both where it ends).
+    """Yield number and integer of each field, and where its content starts and ends (for a varint, both are its end).
 
-    For long messages of which little is wanted: nothing is copied. Raises as :func:`fields`.
+    For long messages of which little is needed: nothing is copied. Raises as :func:`fields`.
     """
     position, size = 0, len(message)
     while position < size:
@@ -64,17 +64,17 @@ def spans(message: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def bytes_field(number: int, content: bytes) -> bytes:
-    """A string or message as a field."""
+    """Encode a string or message as a field."""
     return _to_varint(number << 3 | _BYTES) + _to_varint(len(content)) + content
 
 
 def integer_field(number: int, value: int) -> bytes:
-    """A number, or 1 for true, as a field."""
+    """Encode a number, or 1 for true, as a field."""
     return _to_varint(number << 3 | _VARINT) + _to_varint(value)
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:
-    """The number that begins there, and where it ends."""
+    """Return the varint that begins at ``position``, and the position after it."""
     value = message[position]
     position += 1
     if value < _MORE:

@@ -1,6 +1,6 @@
-"""The values of metrics, from what the training script left: the native client's history, or a wandb run.
+"""Read the values of metrics that a training script logged: with the native client, or with the real wandb.
 
-Read while the script runs and after it ended or died: what was written counts.
+:class:`MetricsFollower` reads them while the script runs, and after it ended or died: what was written counts.
 """
 
 from __future__ import annotations
@@ -8,31 +8,34 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.metrics.run_file import RecordReader, RunFile, take
+from slurmsweep.metrics.run_file import RecordReader, RunFile, is_marked_preempting, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from slurmsweep.metrics.external_runs import RunsElsewhere
+    from slurmsweep.metrics.external_runs import ExternalRuns
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.tail import AttemptId
 
 #: How wandb begins the names of run folders: offline and online.
 RUN_FOLDERS = ("offline-run-", "run-")
 
+#: The keys that ``define_metric(summary=...)`` makes.
+_SUMMARY_KEYS = ("last", "mean", "min", "max", "first")
 
-#: What ``define_metric(summary=...)`` makes keys of.
-_SUMMARY_WORDS = ("last", "mean", "min", "max", "first")
+#: How the native client's row of ``mark_preempting`` begins.
+_PREEMPTING_ROW = b'{"_preempting"'
 
 
 class MetricReading(NamedTuple):
-    """What is known of a metric.
+    """The state of one metric of one attempt.
 
     Attributes:
-        value: the summary's: last logged, or as ``define_metric(summary=...)`` says; None where that is no finite
-            number: a run that ended in NaN has no value, however good it was before.
+        value: the last logged value, or the one that ``define_metric(summary=...)`` selects; None where that is no
+            finite number: a run that ended in NaN has no value, however good it was before.
         steps: how often a finite number was logged.
         source: ``native``, ``wandb``, or None where the script logged nothing.
     """
@@ -43,33 +46,44 @@ class MetricReading(NamedTuple):
 
 
 class MetricsFollower:
-    """Follows metrics of one attempt. Reads only what is new since the last time, so it may be asked often.
+    """Follower of metrics of one attempt, for one reading or for many while the script runs.
+
+    Costs of a :meth:`read`: where the native client logs, one file is opened and only what was added is parsed. Where
+    wandb logs, also the trial's run folders are listed, and the last block of its run file (32 KiB) is read again. Only
+    where there is no run at all yet, the new part of the trial's log is searched for one. Memory does not grow with the
+    number of steps.
 
     Args:
         layout: of the sweep.
         attempt_id: trial and attempt.
-        goals: by name as logged (dots reach into nested values), ``minimize`` or ``maximize``: which of several
-            summaries (``summary="min,max"``) counts.
+        goals: ``minimize`` or ``maximize`` by name as logged (dots reach into nested values): it decides which of
+            several summaries (``summary="min,max"``) counts.
     """
 
     def __init__(self, layout: Layout, attempt_id: AttemptId, goals: Mapping[str, str]) -> None:
-        self._layout, self._slot = layout, attempt_id
+        self._layout, self._attempt_id = layout, attempt_id
         self._goals = goals
         self._native: _NativeSource | None = None
         self._runs: dict[str, _RunSource] = {}
-        self._elsewhere: RunsElsewhere | None = None
+        self._external: ExternalRuns | None = None
 
     def read(self) -> dict[str, MetricReading]:
-        """Each metric so far: the native client's where it logged it, else that of the newest wandb run that did.
+        """Return each metric so far: from the native client if it logged it, else from the newest wandb run that did.
 
         Raises:
             OSError: a file that is there cannot be read.
         """
-        native = self._read_native()
+        history = self._layout.history(self._attempt_id)
+        if self._native is None and os.path.isfile(history):
+            self._native = _NativeSource(history, self._goals)
+        native = self._native.read() if self._native else {}
         found = {name: reading for name, reading in native.items() if reading.steps}
         if len(found) == len(self._goals):
             return found
-        files = _runs_inside(self._layout, self._slot) or self._runs_elsewhere()
+        files = _runs_inside(self._layout, self._attempt_id)
+        if not files:
+            self._external = self._external or external_runs(self._layout, self._attempt_id)
+            files = self._external.files()
         for path in reversed(files):
             source = self._runs.setdefault(path, _RunSource(path, self._goals))
             readings = source.read().items()
@@ -81,54 +95,39 @@ class MetricsFollower:
 
     @property
     def unseen(self) -> list[str]:
-        """Where wandb said its runs are, of those that :meth:`read` could not see."""
-        return self._elsewhere.unseen if self._elsewhere else []
+        """Places where wandb said that it writes runs, of those that :meth:`read` could not see."""
+        return self._external.unseen if self._external else []
 
-    def _runs_elsewhere(self) -> list[str]:
-        self._elsewhere = self._elsewhere or runs_elsewhere(self._layout, self._slot)
-        return self._elsewhere.files()
 
-    def _read_native(self) -> dict[str, MetricReading]:
-        path = self._layout.history(self._slot)
-        if self._native is None and os.path.isfile(path):
-            self._native = _NativeSource(path, self._goals)
-        return self._native.read() if self._native else {}
+def said_preempting(layout: Layout, attempt_id: AttemptId) -> bool:
+    """Return whether the attempt's script called ``mark_preempting``: it is about to be cut off.
+
+    Reads everything that was logged, with the native client and with the real wandb.
+
+    Raises:
+        OSError: a file that is there cannot be read.
+    """
+    history = layout.history(attempt_id)
+    if os.path.isfile(history):
+        with open(history, "rb") as file:
+            if any(line.startswith(_PREEMPTING_ROW) for line in file):
+                return True
+    return any(is_marked_preempting(path) for path in run_files(layout, attempt_id))
 
 
 def run_files(layout: Layout, attempt_id: AttemptId) -> list[str]:
-    """The wandb run files of a trial's newest attempt, oldest first.
+    """Return the wandb run files of a trial's newest attempt, oldest first.
 
     All attempts of a trial share its folder and one run id; those of this attempt were last written after its owner
     file was made. Both times are of one filesystem, and of one machine where that gives them. A first attempt has no
-    earlier one to be told from. Where there are none in the folder they are those that wandb said, in the trial's log,
-    it writes elsewhere.
+    earlier one to be told from. If the folder has none, they are those that wandb, in the trial's log, says it writes
+    elsewhere.
     """
-    return _runs_inside(layout, attempt_id) or runs_elsewhere(layout, attempt_id).files()
-
-
-def _runs_inside(layout: Layout, attempt_id: AttemptId) -> list[str]:
-    since = _made(layout.owner(attempt_id)) if attempt_id.attempt > 1 else 0
-    found = [(entry.stat().st_mtime_ns, entry.path) for entry in run_entries(layout, attempt_id.trial)]
-    return [path for written, path in sorted(found) if written >= since]
-
-
-def runs_elsewhere(layout: Layout, attempt_id: AttemptId) -> RunsElsewhere:
-    """Follows what wandb says in the log of an attempt of runs outside of the trial's folder."""
-    from slurmsweep.metrics.external_runs import RunsElsewhere  # for the few scripts that choose another folder
-
-    return RunsElsewhere(layout, attempt_id)
-
-
-def _made(path: str) -> int:
-    """When a file was written, in ns; 0 where there is none."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except FileNotFoundError:
-        return 0
+    return _runs_inside(layout, attempt_id) or external_runs(layout, attempt_id).files()
 
 
 def run_entries(layout: Layout, trial: int, kinds: tuple[str, ...] = RUN_FOLDERS) -> Iterator[os.DirEntry[str]]:
-    """The run files of all attempts of a trial, in no order, whose folders' names begin with one of ``kinds``."""
+    """Yield the run files of all attempts of a trial, in no order, whose folders' names begin with one of ``kinds``."""
     runs = layout.runs(trial)
     try:
         names = os.listdir(runs)
@@ -140,8 +139,25 @@ def run_entries(layout: Layout, trial: int, kinds: tuple[str, ...] = RUN_FOLDERS
                 yield from (entry for entry in entries if entry.name.endswith(".wandb") and entry.is_file())
 
 
+def external_runs(layout: Layout, attempt_id: AttemptId) -> ExternalRuns:
+    """Return a follower of the runs outside of the trial's folder that wandb names in the log of an attempt."""
+    from slurmsweep.metrics.external_runs import ExternalRuns  # for the few scripts that choose another folder
+
+    return ExternalRuns(layout, attempt_id)
+
+
+def _runs_inside(layout: Layout, attempt_id: AttemptId) -> list[str]:
+    """Return the run files in the trial's folder that were written by this attempt, oldest first."""
+    since = 0
+    if attempt_id.attempt > 1:
+        with suppress(FileNotFoundError):
+            since = os.stat(layout.owner(attempt_id)).st_mtime_ns
+    found = [(entry.stat().st_mtime_ns, entry.path) for entry in run_entries(layout, attempt_id.trial)]
+    return [path for written, path in sorted(found) if written >= since]
+
+
 class _Series:
-    """What has been logged under a name, and what the summary says of it."""
+    """The logged values of one name, and how a summary of them is read."""
 
     def __init__(self, name: str, goal: str) -> None:
         self.name = name
@@ -153,24 +169,22 @@ class _Series:
         value = reach(row, self.name)
         if value is not None:
             self._last = value
-            self._steps += number(value) is not None
+        if number(value) is not None:
+            self._steps += 1
 
     def reading(self, summary: dict[str, Any], source: str) -> MetricReading:
-        """A run that was cut off may have no summary: then the last value counts."""
-        said = reach(summary, self.name)
-        value = self._last if said is None else self._chosen(said)
+        """Return the state of the metric by this summary; the last value where it has none (the run was cut off)."""
+        value = reach(summary, self.name)
+        if value is None:
+            value = self._last
+        elif isinstance(value, dict):  # {"min": 0.1}, or several of which the goal decides
+            keys = ("best", "max" if self._goal == "maximize" else "min", *_SUMMARY_KEYS)
+            value = next((value[key] for key in keys if key in value), None)
         return MetricReading(number(value), self._steps, source)
-
-    def _chosen(self, said: Any) -> Any:
-        """A summary's value: of ``{"min": 0.1}`` the only one there is, of several the one that fits the goal."""
-        if not isinstance(said, dict):
-            return said
-        words = ("best", "max" if self._goal == "maximize" else "min", *_SUMMARY_WORDS)
-        return next((said[word] for word in words if word in said), None)
 
 
 class _NativeSource:
-    """The history file of the native client, read on from where it was read to."""
+    """The history file of the native client; each byte is read once."""
 
     def __init__(self, path: str, goals: Mapping[str, str]) -> None:
         self._path = path
@@ -189,7 +203,7 @@ class _NativeSource:
         return {series.name: series.reading(self._summary, "native") for series in self._series}
 
     def _new_rows(self) -> Iterator[dict[str, Any]]:
-        """Whole lines; the last one of a script that was killed while writing it has no end."""
+        """Yield whole lines; the last one of a script that was killed while writing it has no end."""
         with open(self._path, "rb") as file:
             file.seek(self._offset)
             for line in file:
@@ -202,7 +216,7 @@ class _NativeSource:
 
 
 def history_row(line: bytes) -> dict[str, Any] | None:
-    """A line of the native client's history; None for one that is torn, also where another process wrote on from it."""
+    """Decode a line of the native client's history; None if it is torn, also if another process wrote on from it."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -211,18 +225,18 @@ def history_row(line: bytes) -> dict[str, Any] | None:
 
 
 class _RunSource:
-    """A wandb run file, read on from where it was read to."""
+    """A wandb run file; each complete block is read once."""
 
     def __init__(self, path: str, goals: Mapping[str, str]) -> None:
         self._records = RecordReader(path)
-        # of a metric's key, of a mapping around it, and of keys inside it
-        self._about = sorted({name.partition(".")[0] for name in goals})
+        # the first part of a dotted name is in the metric's own key, in that of a mapping around it, and in keys inside
+        self._keys = sorted({name.partition(".")[0] for name in goals})
         self._series = [_Series(name, goal) for name, goal in goals.items()]
         self._run = RunFile()
 
     def read(self) -> dict[str, MetricReading]:
         for record in self._records.new():
-            take(record, self._run, self._about)
+            take(record, self._run, self._keys)
             for row in self._run.history:
                 for series in self._series:
                     series.log(row)
@@ -231,7 +245,7 @@ class _RunSource:
 
 
 def number(value: Any) -> float | None:
-    """The value as a metric: a finite number and no boolean, as W&B counts; else None."""
+    """Return the value as a metric: a finite number and no boolean, as W&B counts; else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -241,7 +255,7 @@ def number(value: Any) -> float | None:
 
 
 def reach(row: dict[str, Any], name: str) -> Any:
-    """The value under a name, or under a dotted path of nested mappings; else what is inside it, as a mapping."""
+    """Return the value under a name, or under a dotted path of nested mappings; else what is inside, as a mapping."""
     if name in row:
         return row[name]
     first, dot, rest = name.partition(".")

@@ -1,4 +1,4 @@
-"""Reads the file of a wandb run (``run-<id>.wandb``): history, summary, exit code. Standard library only.
+"""Read the file of a wandb run (``run-<id>.wandb``): history, summary, exit code. Standard library only.
 
 The agent's Python need not have wandb installed (the training script's may be another), so the format is read by hand
 instead of asking ``wandb-core leet inspect``: ``docs/decisions/0006-own-reader-of-run-files.md``.
@@ -35,7 +35,7 @@ _ITEM, _REMOVED, _KEY, _NESTED_KEY, _VALUE_JSON, _EXIT_CODE = 1, 2, 1, 2, 16, 1
 
 @dataclass
 class RunFile:
-    """What a run file says so far.
+    """The content of a run file, as far as it has been read.
 
     Attributes:
         history: one dictionary per logged step, nested keys joined by dots.
@@ -49,10 +49,11 @@ class RunFile:
 
 
 class RecordReader:
-    """Reads the records of a run file piece by piece, while it is being written.
+    """Reader of the records of a run file, piece by piece, while it is being written.
 
     A record whose last bytes are not there yet is left for the next call; a damaged frame in a block that is complete
-    costs the rest of that block, as for LevelDB. Memory is one block and one record.
+    costs the rest of that block, as for LevelDB. A call opens the file once, reads what was added since the last call,
+    and reads the begun block (at most 32 KiB) again. Memory is one block and one record.
     """
 
     def __init__(self, path: str) -> None:
@@ -61,7 +62,7 @@ class RecordReader:
         self._parts: bytes | None = None
 
     def new(self) -> Iterator[bytes]:
-        """The records that have become whole since the last call. Raises OSError."""
+        """Yield the records that have become whole since the last call. Raises OSError."""
         with open(self._path, "rb") as file:
             while True:
                 start = self._offset - self._offset % _BLOCK
@@ -72,7 +73,7 @@ class RecordReader:
                     return
 
     def _in_block(self, start: int, block: bytes) -> Iterator[bytes]:
-        """Records that end in this block; moves on to the next one where this one is read to its end."""
+        """Yield the records that end in this block; move on to the next block where this one is read to its end."""
         complete = len(block) == _BLOCK
         position = self._offset - start
         while _BLOCK - position >= _FRAME_HEADER:
@@ -91,7 +92,7 @@ class RecordReader:
         self._offset = start + _BLOCK
 
     def _put_together(self, kind: int, content: bytes) -> bytes | None:
-        """A whole record, if this frame ends one."""
+        """Return the whole record if this frame ends one."""
         if kind == _FULL:
             self._parts = None
             return content
@@ -106,7 +107,7 @@ class RecordReader:
 
 
 def _sound_frame(block: bytes, position: int) -> tuple[int, bytes] | None:
-    """Type and content of the frame at ``position``; None where there is none that its checksum agrees with."""
+    """Return type and content of the frame at ``position``; None if there is none, or its checksum is wrong."""
     end = position + _FRAME_HEADER + int.from_bytes(block[position + 4 : position + 6], "little")
     if position + _FRAME_HEADER > len(block) or end > len(block):
         return None
@@ -119,7 +120,7 @@ def _sound_frame(block: bytes, position: int) -> tuple[int, bytes] | None:
 
 
 def log_bytes(records: Iterable[bytes]) -> Iterator[bytes]:
-    """A run file that holds these records, in pieces."""
+    """Yield a run file that holds these records, in pieces."""
     yield HEADER
     offset = len(HEADER)
     for record in records:
@@ -131,16 +132,16 @@ def log_bytes(records: Iterable[bytes]) -> Iterator[bytes]:
                 offset += left
                 left = _BLOCK
             content, rest = rest[: left - _FRAME_HEADER], rest[left - _FRAME_HEADER :]
-            kind = {(True, True): _FULL, (True, False): _FIRST, (False, False): _MIDDLE, (False, True): _LAST}
-            checked = bytes([kind[first, not rest]]) + content
-            frame = zlib.crc32(checked).to_bytes(4, "little") + len(content).to_bytes(2, "little") + checked
-            yield frame
-            offset += len(frame)
+            opening, following = (_FIRST, _MIDDLE) if rest else (_FULL, _LAST)
+            kind = opening if first else following
+            checked = bytes([kind]) + content
+            yield zlib.crc32(checked).to_bytes(4, "little") + len(content).to_bytes(2, "little") + checked
+            offset += _FRAME_HEADER + len(content)
             first = False
 
 
 def read(path: str) -> RunFile:
-    """Everything whole in the file; never raises for content. Raises OSError."""
+    """Return everything that is whole in the file. Never raises for its content. Raises OSError."""
     run = RunFile()
     for record in RecordReader(path).new():
         take(record, run)
@@ -148,47 +149,41 @@ def read(path: str) -> RunFile:
 
 
 def is_marked_preempting(path: str) -> bool:
-    """Whether the run called ``mark_preempting``; never raises for content. Raises OSError."""
-    return any(_is_preempting(record) for record in RecordReader(path).new())
-
-
-def _is_preempting(record: bytes) -> bool:
-    with suppress(IndexError, ValueError):  # a record of another shape says nothing to us
-        return any(number == _RECORD_PREEMPTING for number, _, _ in fields(record))
+    """Return whether the run called ``mark_preempting``. Never raises for the file's content. Raises OSError."""
+    for record in RecordReader(path).new():
+        with suppress(IndexError, ValueError):  # a record of another shape holds nothing that is known here
+            if any(number == _RECORD_PREEMPTING for number, *_ in spans(record)):
+                return True
     return False
 
 
-def take(record: bytes, run: RunFile, about: Sequence[str] = ("",)) -> None:
-    """Add what a record says to ``run``. Never raises for content.
+def take(record: bytes, run: RunFile, keys: Sequence[str] = ()) -> None:
+    """Add the content of a record to ``run``. Never raises for the content.
 
     Args:
         record: of a run file.
         run: takes history, summary and exit code.
-        about: only keys that hold one of these texts. Nearly all of the work is in keys nobody asked for.
+        keys: only items that contain one of these texts are read, all if there are none. Decoding the values of other
+            keys would be nearly all of the work.
     """
-    needles = [text.encode() for text in about]
-    # a record of a kind, or from a version, that has another shape says nothing to us
+    needles = [key.encode() for key in keys]
+    # a record of another kind or version may have another shape: it holds nothing that is known here
     with suppress(IndexError, ValueError, RecursionError):
         for number, _, content in fields(record):
             if number == _RECORD_EXIT:
                 codes = [integer for inner, integer, _ in fields(content) if inner == _EXIT_CODE]
                 run.exit_code = codes[-1] if codes else 0
-            elif not any(needle in content for needle in needles):
+            elif needles and not any(needle in content for needle in needles):
                 continue
             elif number == _RECORD_HISTORY:
-                run.history.append(_row(content, needles))
+                run.history.append(dict(_item(item) for kind, item in _wanted(content, needles) if kind == _ITEM))
             elif number == _RECORD_SUMMARY:
                 _update(run.summary, content, needles)
 
 
-def _row(message: bytes, needles: Sequence[bytes]) -> dict[str, Any]:
-    """Keys and values of a HistoryRecord, of items that hold one of the needles."""
-    return dict(_item(item) for number, item in _holding(message, needles) if number == _ITEM)
-
-
 def _update(summary: dict[str, Any], message: bytes, needles: Sequence[bytes]) -> None:
-    """Take over what a SummaryRecord sets and takes away."""
-    for number, item in _holding(message, needles):
+    """Apply the keys that a SummaryRecord sets and removes."""
+    for number, item in _wanted(message, needles):
         if number == _ITEM:
             key, value = _item(item)
             summary[key] = value
@@ -196,15 +191,15 @@ def _update(summary: dict[str, Any], message: bytes, needles: Sequence[bytes]) -
             summary.pop(_joined_key(list(fields(item))), None)
 
 
-def _holding(message: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Number and content of the fields that hold one of the needles."""
+def _wanted(message: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield number and content of the fields that contain one of the needles; of all fields if there are no needles."""
     for number, _, start, end in spans(message):
-        if any(message.find(needle, start, end) >= 0 for needle in needles):
+        if not needles or any(message.find(needle, start, end) >= 0 for needle in needles):
             yield number, message[start:end]
 
 
 def _item(message: bytes) -> tuple[str, Any]:
-    """Key and value of a HistoryItem or SummaryItem."""
+    """Return key and value of a HistoryItem or SummaryItem."""
     parts = list(fields(message))
     text = next((content for number, _, content in parts if number == _VALUE_JSON), b"null")
     return _joined_key(parts), json.loads(text)

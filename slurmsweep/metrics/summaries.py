@@ -1,12 +1,12 @@
-"""The whole summary that a training script left: of the native client's history, or of a wandb run file."""
+"""Read the whole summary that a training script left: in the native client's history, or in a wandb run file."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.metrics import reported as metrics
-from slurmsweep.metrics import run_file as wandb_file
+from slurmsweep.metrics import run_file
+from slurmsweep.metrics.reported import history_row, run_files
 
 if TYPE_CHECKING:
     from slurmsweep.state.paths import Layout
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def read_summary(layout: Layout, attempt_id: AttemptId) -> dict[str, Any]:
-    """The final values of an attempt by name, nested ones joined by dots; so far, where it runs or was cut off.
+    """Return the final values of an attempt by name, nested names joined by dots; while it runs, the values so far.
 
-    The native client's where it logged anything, else those of the newest wandb run.
+    They are the native client's if it logged anything, else those of the newest wandb run. Reads everything that was
+    logged, so it is for attempts that have ended, or for one look at one attempt.
 
     Raises:
         OSError: a file that is there cannot be read.
@@ -25,10 +26,10 @@ def read_summary(layout: Layout, attempt_id: AttemptId) -> dict[str, Any]:
     native = _native(path) if os.path.isfile(path) else {}
     if native:
         return native
-    files = metrics.run_files(layout, attempt_id)
+    files = run_files(layout, attempt_id)
     if not files:
         return {}
-    run = wandb_file.read(files[-1])
+    run = run_file.read(files[-1])
     logged: dict[str, Any] = {}
     for row in run.history:
         logged |= row
@@ -36,12 +37,12 @@ def read_summary(layout: Layout, attempt_id: AttemptId) -> dict[str, Any]:
 
 
 def _native(path: str) -> dict[str, Any]:
-    """What the history's summary says, else the last value of each name."""
+    """Return the summary in the history, else the last value of each name."""
     logged: dict[str, Any] = {}
     said: dict[str, Any] | None = None
     with open(path, "rb") as file:
         for line in file:
-            row = metrics.history_row(line)
+            row = history_row(line)
             if row is not None:
                 said = row["_summary"] if isinstance(row.get("_summary"), dict) else said
                 logged |= {name: value for name, value in row.items() if name != "_summary"}

@@ -14,7 +14,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 #: In the batch script of such an array.
 VARIABLE = "SLURMSWEEP_SLOTS"
@@ -37,10 +37,19 @@ _PART = re.compile(r"(\d+)(?:-(\d+))?(?::(\d+))?")
 _IN_SCRIPT = re.compile(rf"^export {VARIABLE}=(\S+)$", re.MULTILINE)
 
 
+def ranges(numbers: Iterable[int]) -> list[str]:
+    """Return ``["0-3", "5"]`` for 0, 1, 2, 3 and 5; numbers that do not ascend by one begin a new range."""
+    runs = (list(run) for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]))
+    return [str(run[0][1]) if len(run) == 1 else f"{run[0][1]}-{run[-1][1]}" for run in runs]
+
+
 def to_text(attempt_ids: Sequence[AttemptId]) -> str:
-    """Runs of consecutive trials are written as ranges."""
-    runs = groupby(enumerate(attempt_ids), key=lambda pair: (pair[1].trial - pair[0], pair[1].attempt))
-    return ",".join(_run([attempt_id for _, attempt_id in run]) for _, run in runs)
+    """Write attempts as text, runs of consecutive trials as ranges."""
+    parts: list[str] = []
+    for attempt, same in groupby(attempt_ids, key=lambda attempt_id: attempt_id.attempt):
+        suffix = "" if attempt == 1 else f":{attempt}"
+        parts += [part + suffix for part in ranges(attempt_id.trial for attempt_id in same)]
+    return ",".join(parts)
 
 
 def assigned(environ: Mapping[str, str]) -> AttemptId | None:
@@ -59,7 +68,7 @@ def assigned(environ: Mapping[str, str]) -> AttemptId | None:
         raise NoSlotError(f"this array has more seats than its {environ[TRIALS]} trials")
     if not text:
         return None
-    for position, attempt_id in enumerate(_slots(text)):
+    for position, attempt_id in enumerate(attempts_in(text)):
         if position == wanted:
             return attempt_id
     if seat > 1:
@@ -70,7 +79,7 @@ def assigned(environ: Mapping[str, str]) -> AttemptId | None:
 def slots_of(script: str) -> list[AttemptId]:
     """What a batch script as submitted names for each element of its array; empty where it names none."""
     found = _IN_SCRIPT.search(script)
-    return list(_slots(found[1])) if found else []
+    return list(attempts_in(found[1])) if found else []
 
 
 def _seat(environ: Mapping[str, str]) -> tuple[int, int]:
@@ -84,13 +93,8 @@ def _seat(environ: Mapping[str, str]) -> tuple[int, int]:
     return int(agents), int(seat)
 
 
-def _run(attempt_ids: Sequence[AttemptId]) -> str:
-    first, last = attempt_ids[0], attempt_ids[-1]
-    trials = str(first.trial) if len(attempt_ids) == 1 else f"{first.trial}-{last.trial}"
-    return trials if first.attempt == 1 else f"{trials}:{first.attempt}"
-
-
-def _slots(text: str) -> Iterator[AttemptId]:
+def attempts_in(text: str) -> Iterator[AttemptId]:
+    """Yield the attempts that such a text names, in order. Raises UsageError."""
     for part in text.split(","):
         found = _PART.fullmatch(part)
         if found is None:

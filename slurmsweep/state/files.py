@@ -1,18 +1,24 @@
-"""The only place that changes bytes on disk. Each function says what is guaranteed once it has returned.
+"""The only place that changes bytes on disk; and who may. Each function says what is guaranteed once it has returned.
 
-Failures become :class:`~slurmsweep.errors.StateUnwritableError` with the advice that fits the error number. An existing
-file is the one failure that callers decide upon, so :class:`FileExistsError` passes through.
+Failures to write become :class:`~slurmsweep.errors.StateUnwritableError` with the advice that fits the error number;
+an existing file is the one failure that callers decide upon, so :class:`FileExistsError` passes through. Failures to
+read become :class:`~slurmsweep.errors.StateUnreadableError`; a missing file passes through.
+
+Folders that any user could have changed are refused, and sweeps of strangers are not run. That is against accidents and
+against other users of the machine: members of a group that shares a sweep can do anything to it, and so can a process
+with the same user id.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.errors import StateUnwritableError
+from slurmsweep.errors import StateUnreadableError, StateUnwritableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +56,8 @@ _ADVICE = {
     errno.ELOOP: "a symbolic link stands where the sweep's own file should be: nothing was written through it",
 }
 
+#: The user that a file server or a container shows where it knows no better one.
+_NOBODY = 65534
 
 #: Seconds between tries where this machine's view of the filesystem may be behind.
 _VIEW_LAGS = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
@@ -80,21 +88,15 @@ def despite_stale_view(action: Callable[[], None]) -> None:
         FileExistsError, StateUnwritableError: as ``action`` does, the second after the last try.
     """
     for delay in _VIEW_LAGS:
-        if _is_done(action):
+        try:
+            action()
+        except StateUnwritableError as error:
+            if getattr(error.__cause__, "errno", None) not in (errno.ENOENT, errno.ESTALE):
+                raise
+        else:
             return
         time.sleep(delay)
     action()
-
-
-def _is_done(action: Callable[[], None]) -> bool:
-    """False where the action failed in a way that a stale view explains."""
-    try:
-        action()
-    except StateUnwritableError as error:
-        if getattr(error.__cause__, "errno", None) not in (errno.ENOENT, errno.ESTALE):
-            raise
-        return False
-    return True
 
 
 def make_folder(path: str, access: Access = PRIVATE) -> None:
@@ -317,3 +319,81 @@ def _write_beside(path: str, data: bytes, access: Access, *, sync: bool) -> str:
         finally:
             os.close(descriptor)
     return temporary
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn an operating-system error on ``path`` into a StateUnreadableError; a missing file passes through."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StateUnreadableError(f"cannot read {path}: {error.strerror}; nothing was changed") from error
+
+
+def read_plain_file(path: str) -> bytes | None:
+    """The whole content of a small file; None where there is none. A symbolic link is not followed.
+
+    Raises:
+        StateUnreadableError: it is not a plain file, or may not or cannot be read.
+    """
+    try:
+        with reading(path):
+            return _read_whole(path)
+    except FileNotFoundError:
+        return None
+
+
+def _read_whole(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StateUnreadableError(f"{path} is not a plain file")
+        data = os.read(descriptor, status.st_size + 1)
+        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size)):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
+
+
+def refuse_open_folder(folder: str) -> None:
+    """Refuse a sweep that everybody can write to: its commands could be anybody's.
+
+    Raises:
+        StateUnreadableError: the folder is writable by all users.
+    """
+    with reading(folder):
+        mode = os.stat(folder).st_mode
+    if mode & stat.S_IWOTH:
+        raise StateUnreadableError(
+            f"{folder} is writable by everybody, so its contents may be anybody's: `chmod -R o-w {folder}` if you know "
+            "that they are yours"
+        )
+
+
+def refuse_strangers_sweep(folder: str, *, shared: bool) -> None:
+    """Refuse to run, as this user, what another user keeps for themselves.
+
+    Raises:
+        StateUnreadableError: the folder is another user's, and the sweep was not created with ``--shared``.
+    """
+    with reading(folder):
+        owner = os.stat(folder).st_uid
+    if shared or owner in (os.geteuid(), 0, _NOBODY):
+        return
+    raise StateUnreadableError(
+        f"{folder} belongs to {_user_name(owner)}: its commands are not run as you. To share a sweep with a group, "
+        "create it with `slurmsweep create --shared`"
+    )
+
+
+def _user_name(user: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"

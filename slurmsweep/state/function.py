@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError, UsageError
-from slurmsweep.state import files as durable
+from slurmsweep.state import files
 from slurmsweep.sweepfile.function import ImportPath
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class Function(NamedTuple):
             "file": self.file,
         }
 
-    def write(self, layout: Layout, access: durable.Access = durable.PRIVATE) -> None:
+    def write(self, layout: Layout, access: files.Access = files.PRIVATE) -> None:
         """Write ``function.json``, whole or not at all. Raises FileExistsError, StateUnwritableError."""
-        durable.write_once(layout.function, (json.dumps(self.to_json(), indent=1) + "\n").encode(), access)
+        files.write_once(layout.function, (json.dumps(self.to_json(), indent=1) + "\n").encode(), access)
 
     @classmethod
     def from_file(cls, layout: Layout, content: bytes) -> Function:

@@ -3,27 +3,22 @@
 A line is ``crc32(8 hex) SP json LF``; the JSON is ASCII with sorted keys and without NaN, at most 16 KiB. A record
 counts once its LF is there. The first line names format and version.
 
-The lock is the operating system's, on the journal's own descriptor: taking it makes a network filesystem look at the
-file again, it leaves no file behind, and it is gone with its holder. It orders writers; **nothing relies on it for
-correctness** (docs/decisions/0001): who runs an attempt is decided by its folder, and the fold needs no order.
+The lock (:mod:`slurmsweep.state.lock`) orders writers; **nothing relies on it for correctness**
+(docs/decisions/0001): which process runs an attempt is decided by the attempt's folder, and replay needs no order.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
-import time
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from filelock import lock_descriptor
-
-from slurmsweep.errors import LockTimeoutError, StateUnreadableError
-from slurmsweep.state import files as durable
-from slurmsweep.state.plainfile import reading
+from slurmsweep.errors import StateUnreadableError
+from slurmsweep.state import files
+from slurmsweep.state.files import reading
+from slurmsweep.state.lock import LOCK_TIMEOUT, LockedFile, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,17 +39,8 @@ TAIL = 4096
 #: byte.
 SEAL = b"~\n"
 
-#: Seconds. Long enough for thousands of jobs that start together, short enough that a job does not wait for ever.
-LOCK_TIMEOUT = 600.0
-_FIRST_WAIT = 0.01
-_LONGEST_FIRST_WAIT = 0.25
-_LONGEST_WAIT_OF_ALL = 5.0
-
 #: ``json.loads`` without the guess at an encoding and the look for white space, a third of its time: there is none.
 _parse = json.JSONDecoder().raw_decode
-
-#: A file server that restarts answers these for a while.
-_PASSING_ERRORS = frozenset({errno.ENOLCK, errno.ESTALE, errno.EIO})
 
 
 def encode(record: Record) -> bytes:
@@ -129,12 +115,12 @@ class LockedJournal:
         """
         line = (SEAL if self._torn else b"") + data
         self._torn = True  # until every byte is there
-        with durable.writing(self._path):
-            durable.write_all(self._descriptor, line)
+        with files.writing(self._path):
+            files.write_all(self._descriptor, line)
         self._torn = False
         self._size += len(line)
         self.last = last
-        with durable.writing(self._path):
+        with files.writing(self._path):
             os.fsync(self._descriptor)
 
     def record_at(self, offset: int) -> Record | None:
@@ -161,44 +147,23 @@ class LockedJournal:
             tail = self._read(window, max(0, self._size - window))
 
 
-class Journal:
-    """A sweep's journal on disk.
-
-    Args:
-        path: of the file; it must exist, made by :func:`create`.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.tries = 0
-        """How often the lock was asked for so far: what waiting costs the file server."""
-        self.first_wait = _FIRST_WAIT
-        """Seconds within which the second try falls. Who knows to be one of thousands sets it higher."""
+class Journal(LockedFile):
+    """A sweep's journal on disk."""
 
     @contextmanager
     def locked(self, timeout: float = LOCK_TIMEOUT) -> Iterator[LockedJournal]:
         """Hold the lock. Other processes wait, so no scheduler is asked and no search is done inside.
 
-        Waiting is by full-jitter back-off, so that thousands of jobs neither march in step nor hammer the file server.
-
-        Raises:
-            LockTimeoutError: others held it for ``timeout`` seconds.
-            StateUnreadableError: the file is missing, not a plain file, or not permitted.
+        Raises as :meth:`held`, and StateUnreadableError where not one whole record is in the file.
         """
-        descriptor, size = self._acquire(timeout)
-        try:
+        with self.held(timeout) as (descriptor, size):
             yield LockedJournal(self.path, descriptor, size)
-        finally:
-            _let_go(descriptor)  # of the lock, too
 
-    @contextmanager
-    def locked_whatever_is_in_it(self, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
-        """Hold the lock of a file that may be damaged beyond reading. Raises as :meth:`locked`."""
-        descriptor, _ = self._acquire(timeout)
-        try:
-            yield
-        finally:
-            _let_go(descriptor)
+    def identity(self) -> tuple[tuple[int, int], int]:
+        """Return which file the journal is, and its size in bytes. Raises StateUnreadableError."""
+        with self._open_to_read() as file:
+            status = os.fstat(file.fileno())
+        return (status.st_dev, status.st_ino), status.st_size
 
     def lines(self, offset: int = 0, number: int = 0) -> Iterator[Line]:
         """Every line from ``offset`` on, damaged ones too; an unfinished last line is left out. Takes no lock.
@@ -223,124 +188,7 @@ class Journal:
         try:
             return os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         except OSError as error:
-            raise _unreadable(self.path, error) from error
-
-    def _acquire(self, timeout: float) -> tuple[int, int]:
-        """A descriptor that holds the lock of the file that is the journal now, and the file's size."""
-        started = time.monotonic()
-        longest = self.first_wait
-        while True:
-            descriptor = self._open()
-            try:
-                size = self._wait_for_lock(descriptor, started, timeout, longest)
-            except BaseException:
-                _let_go(descriptor)
-                raise
-            if size is not None:
-                return descriptor, size
-            _let_go(descriptor)
-            longest = _LONGEST_FIRST_WAIT
-            self._wait(started, timeout, longest)
-
-    def _wait_for_lock(self, descriptor: int, started: float, timeout: float, longest: float) -> int | None:
-        """The file's size once its lock is held; None where another file has to be opened.
-
-        That is: the file server is out of order for a while, or a repair replaced the file while this process waited.
-        """
-        while True:
-            self.tries += 1
-            try:
-                if self._try_lock(descriptor):
-                    return self._size_if_current(descriptor)
-            except OSError as error:
-                if error.errno in _PASSING_ERRORS:
-                    return None
-                raise _unreadable(self.path, error) from error
-            self._wait(started, timeout, longest)
-            longest = min(longest * 1.6, max(self.first_wait, _longest_wait(time.monotonic() - started)))
-
-    def _wait(self, started: float, timeout: float, longest: float) -> None:
-        if time.monotonic() - started >= timeout:
-            raise LockTimeoutError(
-                f"{self.path}: other processes held its lock for {timeout:.0f} s; nothing was changed. "
-                "If none of them lives, a file server may hold a dead lock: see docs/failure.md",
-            )
-        import random  # who finds the lock free needs none
-
-        time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
-
-    def _try_lock(self, descriptor: int) -> bool:
-        """Whether the lock is held now. Raises OSError where the file server is out of order."""
-        try:
-            return lock_descriptor(descriptor, blocking=False)
-        except OSError as error:
-            if error.errno in _PASSING_ERRORS:
-                raise
-            raise StateUnreadableError(
-                f"{self.path}: this filesystem does not lock files ({error.strerror}): put the sweep on another one by "
-                "WANDB_DIR; nothing was changed",
-            ) from error
-
-    def _size_if_current(self, descriptor: int) -> int | None:
-        """Size of the open file; None where it is not the journal any more.
-
-        Raises:
-            StateUnreadableError: what stands in the journal's place is not a plain file.
-            OSError: the file server is out of order.
-        """
-        here = os.fstat(descriptor)
-        if not stat.S_ISREG(here.st_mode):
-            raise StateUnreadableError(f"{self.path} is not a plain file: it is not this sweep's journal")
-        try:
-            there = os.stat(self.path, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        return here.st_size if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) else None
-
-    def _open(self) -> int:
-        # O_NOFOLLOW and O_NONBLOCK: a link or a pipe put in the journal's place must neither be followed nor wait for
-        # ever
-        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        try:
-            return os.open(self.path, flags)
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
-
-
-def _let_go(descriptor: int) -> None:
-    """Close the journal. What was to be on disk has been fsynced, so an error that comes this late changes nothing."""
-    with suppress(OSError):  # close(2): the descriptor is closed all the same
-        os.close(descriptor)
-
-
-def _longest_wait(waited: float) -> float:
-    """The longest pause between two tries, in seconds: who has waited long asks less often.
-
-    Thousands of jobs behind one lock then cost the file server a few hundred tries a second and not thousands.
-    """
-    return min(_LONGEST_WAIT_OF_ALL, max(_LONGEST_FIRST_WAIT, waited / 8))
-
-
-def _try_lock(descriptor: int) -> bool | None:
-    """True: held now. False: somebody else holds it. None: the file server is out of order, open the file again."""
-    try:
-        return lock_descriptor(descriptor, blocking=False)
-    except OSError as error:
-        if error.errno in _PASSING_ERRORS:
-            return None
-        _let_go(descriptor)
-        raise StateUnreadableError(
-            f"this filesystem does not lock files ({error.strerror}): put the sweep on another one by WANDB_DIR",
-        ) from error
-
-
-def _unreadable(path: str, error: OSError) -> StateUnreadableError:
-    hints = {
-        errno.ENOENT: "it is missing; `slurmsweep check` says what can be recovered",
-        errno.EACCES: "you may not open it: ask the sweep's owner",
-        errno.ELOOP: "a symbolic link stands in its place: it was not followed",
-    }
-    return StateUnreadableError(f"{path}: {hints.get(error.errno or 0, error.strerror)}")
+            raise unreadable(self.path, error) from error
 
 
 def whole_records(path: str, sweep_id: str) -> list[Record]:

@@ -30,6 +30,11 @@ class TrialState(str, Enum):
         """Whether nothing more happens to the trial unless somebody asks for another attempt."""
         return self not in (TrialState.PENDING, TrialState.RUNNING)
 
+    @property
+    def can_retry(self) -> bool:
+        """Whether another attempt of the trial may be asked for: it has ended and did not finish."""
+        return self.has_ended() and self is not TrialState.FINISHED
+
     def __str__(self) -> str:
         """The bare word, for tables and messages."""
         return self.value

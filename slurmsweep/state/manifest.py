@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError
-from slurmsweep.state import files as durable
-from slurmsweep.state.plainfile import read_plain_file
+from slurmsweep.state import files
+from slurmsweep.state.files import read_plain_file
 from slurmsweep.sweepfile.command import needs_program
 from slurmsweep.sweepfile.config import SweepConfig
 
@@ -81,9 +81,9 @@ class Manifest(NamedTuple):
         }
 
 
-def write(layout: Layout, manifest: Manifest, access: durable.Access = durable.PRIVATE) -> None:
+def write(layout: Layout, manifest: Manifest, access: files.Access = files.PRIVATE) -> None:
     """Write ``sweep.json``, whole or not at all. Raises FileExistsError, StateUnwritableError."""
-    durable.write_once(layout.manifest, (json.dumps(manifest.to_json(), indent=1) + "\n").encode(), access)
+    files.write_once(layout.manifest, (json.dumps(manifest.to_json(), indent=1) + "\n").encode(), access)
 
 
 def read(layout: Layout) -> Manifest:

@@ -10,6 +10,7 @@
       trials/<shard>/<number>/         a trial: WANDB_DIR and checkpoint folder, kept over attempts
       trials/<shard>/<number>/<a>/     an attempt: whoever makes it runs it
       jobs/                            sbatch scripts as submitted, and job output
+      submissions/<name>.json          what a scheduler was asked for, written before it is asked
       mend/                            sweeps that mend themselves only: what was asked for, and one file a round
       report.txt, report.json          what happened, once such a sweep has ended
       code/                            only where scripts log their code: an archive for each version of it
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
 
 from slurmsweep.errors import NotFoundError, StateUnreadableError
-from slurmsweep.state.plainfile import reading
+from slurmsweep.state.files import reading
 
 #: At most this many trials share a parent folder: folders with 100,000 entries are slow on parallel filesystems.
 TRIALS_PER_SHARD = 1000
@@ -82,6 +83,11 @@ class Layout(NamedTuple):
     def jobs(self) -> str:
         """Submitted scripts and job output."""
         return os.path.join(self.folder, "jobs")
+
+    @property
+    def submissions(self) -> str:
+        """What schedulers were asked for: a document for each submission."""
+        return os.path.join(self.folder, "submissions")
 
     @property
     def mend(self) -> str:
@@ -169,6 +175,10 @@ class Layout(NamedTuple):
     def args_json(self, attempt_id: AttemptId) -> str:
         """The file that ``${args_json_file}`` names."""
         return os.path.join(self.attempt(attempt_id), "args.json")
+
+
+#: In the place of a sweep's id, where the sweep is only planned.
+NO_ID = "xxxxxxxx"
 
 
 def root_folder() -> str:

@@ -13,10 +13,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from slurmsweep.state import files as durable
+from slurmsweep.state import files
 from slurmsweep.state.check import attempt_folders
 from slurmsweep.state.journal import Line, encode, header, whole_records
-from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.replay import SweepView
 from slurmsweep.state.transaction import Transaction
 
@@ -77,17 +76,17 @@ def rebuild(store: SweepStore) -> Rebuilt:
         LockTimeoutError: agents held the lock for too long; nothing was changed.
     """
     exists = os.path.isfile(store.journal.path)
-    with store.journal.locked_whatever_is_in_it() if exists else nullcontext():
+    with store.journal.held() if exists else nullcontext():
         records = whole_records(store.journal.path, store.manifest.sweep_id) if exists else []
         journal = _NewJournal(store.manifest.sweep_id)
         view = _keep(journal, records)
         done = _add_from_folders(store, journal, view)
         new = f"{store.journal.path}.rebuilt"
-        durable.replace(new, bytes(journal.data), store.access)
+        files.replace(new, bytes(journal.data), store.access)
         kept = _free_name(store.journal.path) if exists else None
         if kept:
-            durable.move(store.journal.path, kept)
-        durable.move(new, store.journal.path)
+            files.move(store.journal.path, kept)
+        files.move(new, store.journal.path)
     return replace(done, records=len(records), kept=kept)
 
 
@@ -112,10 +111,10 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
         owner, outcome = store.read_owner(attempt_id), store.read_outcome(attempt_id)
         trial, attempt = view.trial(attempt_id.trial), view.attempt(attempt_id)
         if trial.allowed < attempt_id.attempt:
-            transaction.retry([attempt_id], {attempt_id.trial: None}, why="rebuilt")
+            transaction.retry([attempt_id], why="rebuilt")
             trial.allowed = attempt_id.attempt
         if owner is None and not attempt.void:  # never started, and never will be
-            transaction.void(attempt_id, None)
+            transaction.void(attempt_id)
             attempt.void, trial.allowed, voided = True, attempt_id.attempt + 1, voided + 1
         elif owner is not None and attempt.token is None:
             transaction.claim(attempt_id, *owner)
@@ -124,7 +123,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
             transaction.end(attempt_id, owner[0], outcome)
             attempt.outcome, outcomes = outcome, outcomes + 1
     waiting = view.waiting()
-    transaction.retry(waiting, {attempt_id.trial: TrialState.PENDING for attempt_id in waiting}, why="rebuilt")
+    transaction.retry(waiting, why="rebuilt")
     transaction.correct(_next_trial(view), view.counts())
     transaction.commit()
     return Rebuilt(0, claims, outcomes, voided, None)

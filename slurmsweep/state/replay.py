@@ -11,21 +11,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.state.lifecycle import SweepState, TrialState
-from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import (
+    DELETED,
+    ClaimRecord,
+    EndRecord,
+    OrderRecord,
+    RetryRecord,
+    SubmitRecord,
+    VoidRecord,
+)
 from slurmsweep.state.tail import AttemptId, JournalTail
 from slurmsweep.state.trial import Attempt
 from slurmsweep.state.trials import Trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from slurmsweep.state.journal import Journal, Line, Record
+    from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.trial import Trial
-
-
-#: Why a retry was allowed, where a person took the earlier attempts back.
-DELETED = "deleted"
 
 
 @dataclass(slots=True)
@@ -53,8 +57,8 @@ class Submission:
     template: str | None = None
     wishes: dict[str, str | bool] = field(default_factory=dict)
     agents: int = 1
-    again: list[tuple[int, int]] = field(default_factory=list)
-    resumes: str | None = None
+    again: list[AttemptId] = field(default_factory=list)
+    resumes: SweepState | None = None
     sequence: int = -1
     cluster: str = ""
 
@@ -94,10 +98,11 @@ class SweepView:
 
     def apply(self, record: Record) -> None:
         """Take one record in. A kind that a newer version invented changes nothing here."""
-        change = _CHANGES.get(record["op"])
-        if change is not None:
-            change(self, record)
         head = record.get("h")
+        known = _CHANGES.get(record["op"])
+        if known is not None:
+            kind, change = known
+            change(self, kind.from_json(record), (head or {}).get("s", -1))
         if head is not None:
             self.latest = head
 
@@ -114,6 +119,10 @@ class SweepView:
         """The attempt of that slot, known from now on."""
         return self.trial(attempt_id.trial).attempts.setdefault(attempt_id.attempt, Attempt(attempt_id.attempt))
 
+    def job_ids(self) -> list[str]:
+        """Return the jobs of submissions that a scheduler took, the oldest first."""
+        return [submission.job for submission in self.submissions.values() if submission.job]
+
     def counts(self) -> dict[TrialState, int]:
         """Trials by state, those with records only."""
         return self.trials.counts()
@@ -129,86 +138,97 @@ class SweepView:
 
 
 class Reading:
-    """A fold, and how far in the journal it goes.
+    """A view that is brought up to date by reading only what was added to the journal.
 
     Args:
-        view: of the lines so far.
-        offset: of the next line.
-        number: of lines so far.
+        journal: to read.
+        view: of the lines before ``offset``.
+        offset: where the next line begins.
+        number: how many lines come before it.
+
+    Attributes:
+        view: as of the last :meth:`refresh`. Another object where the journal was replaced.
+        bytes_read: since this reading was made.
     """
 
-    def __init__(self, view: SweepView, offset: int = 0, number: int = 0) -> None:
-        self.view, self.offset, self.number = view, offset, number
+    def __init__(self, journal: Journal, view: SweepView | None = None, offset: int = 0, number: int = 0) -> None:
+        self._journal = journal
+        self._file: tuple[int, int] | None = None
+        self.view = view or SweepView()
+        self.offset, self.number = offset, number
+        self.bytes_read = 0
 
-    def read_on(self, journal: Journal) -> Reading:
-        """Take in what was added; itself, for chaining. Raises StateUnreadableError."""
-        for line in journal.lines(self.offset, self.number):
+    def refresh(self) -> SweepView:
+        """Take in what was added; all of it where the file is another one or is shorter than it was.
+
+        Raises:
+            StateUnreadableError: the journal is missing, is not ours, or cannot be read.
+        """
+        file, size = self._journal.identity()
+        if (self._file is not None and file != self._file) or size < self.offset:
+            self.view, self.offset, self.number = SweepView(), 0, 0
+        self._file = file
+        for line in self._journal.lines(self.offset, self.number):
             self.view.add([line])
+            self.bytes_read += line.end - self.offset
             self.offset, self.number = line.end, line.number
-        return self
+        return self.view
 
 
-def _claim(state: SweepView, record: Record) -> None:
-    attempt = state.attempt(AttemptId(record["t"], record["a"]))
-    if attempt.token not in (None, record["k"]):
-        _keep_rival(attempt, record["k"])
+def _claim(state: SweepView, record: ClaimRecord, _: int) -> None:
+    attempt = state.attempt(record.attempt_id)
+    if attempt.token not in (None, record.token):
+        if record.token not in attempt.rivals:
+            attempt.rivals.append(record.token)
         return
-    attempt.token = record["k"]
-    attempt.owner = Owner.from_json(record["o"])
-    attempt.claimed = record.get("at")
+    attempt.token, attempt.owner, attempt.claimed = record.token, record.owner, record.at
 
 
-def _keep_rival(attempt: Attempt, token: str) -> None:
-    if token not in attempt.rivals:
-        attempt.rivals.append(token)
-
-
-def _end(state: SweepView, record: Record) -> None:
-    attempt = state.attempt(AttemptId(record["t"], record["a"]))
-    outcome = Outcome.from_json(record["out"])
-    if attempt.outcome is None or _weight(outcome) > _weight(attempt.outcome):
-        attempt.outcome = outcome
-    state.trials.settle(record["t"])
+def _end(state: SweepView, record: EndRecord, _: int) -> None:
+    attempt = state.attempt(record.attempt_id)
+    if attempt.outcome is None or _weight(record.outcome) > _weight(attempt.outcome):
+        attempt.outcome = record.outcome
+    state.trials.settle(record.attempt_id.trial)
 
 
 def _weight(outcome: Outcome) -> tuple[int, float]:
-    """What is finished stays finished; else why Slurm ended it, over what the agent saw, over what others were asked.
+    """Sort outcomes of one attempt: the heaviest stands, and of equal ones the first.
 
-    Of equals the later word stands.
+    What is finished stays finished; else why Slurm ended it, over what the agent saw, over what others were asked.
     """
     if outcome.by == "agent":
         return (3 if outcome.state is TrialState.FINISHED else 1), outcome.ended or 0.0
     return (2 if outcome.by == "slurm" else 0), outcome.ended or 0.0
 
 
-def _void(state: SweepView, record: Record) -> None:
-    state.attempt(AttemptId(record["t"], record["a"])).void = True
-    trial = state.trial(record["t"])
-    trial.allowed = max(trial.allowed, record["a"] + 1)
+def _void(state: SweepView, record: VoidRecord, _: int) -> None:
+    state.attempt(record.attempt_id).void = True
+    trial = state.trial(record.attempt_id.trial)
+    trial.allowed = max(trial.allowed, record.attempt_id.attempt + 1)
 
 
-def _retry(state: SweepView, record: Record) -> None:
-    if record.get("for"):
-        _promise(state, record["for"], [tuple(pair) for pair in record["t"]])
+def _retry(state: SweepView, record: RetryRecord, _: int) -> None:
+    if record.array:
+        _reserve(state, record.array, record.attempt_ids)
         return
-    for number, attempt in record["t"]:
+    for number, attempt in record.attempt_ids:
         trial = state.trial(number)
         trial.allowed = max(trial.allowed, attempt)
-        if record.get("why") == DELETED:
+        if record.why == DELETED:
             trial.deleted = max(trial.deleted, attempt - 1)
 
 
-def _promise(state: SweepView, name: str, attempt_ids: list[tuple[int, int]]) -> None:
-    """What is given back for an array, as long as Slurm has not refused that."""
+def _reserve(state: SweepView, name: str, attempt_ids: Sequence[AttemptId]) -> None:
+    """Take in what is given back for an array, as long as Slurm has not refused that."""
     known = state.submissions.setdefault(name, Submission(name, 0))
     known.again += attempt_ids
     for number, attempt in attempt_ids:
-        # known to whoever reads the end of the journal alone: else the trial would look as if it had never begun
+        # known to a reader of the end of the journal alone: else the trial would look as if it had never begun
         state.attempt(AttemptId(number, attempt - 1))
-    _keep_promise(state, known, attempt_ids)
+    _keep_reserved(state, known, attempt_ids)
 
 
-def _keep_promise(state: SweepView, known: Submission, attempt_ids: list[tuple[int, int]]) -> None:
+def _keep_reserved(state: SweepView, known: Submission, attempt_ids: Sequence[AttemptId]) -> None:
     for number, attempt in attempt_ids:
         promised = state.trial(number).promised
         if known.job == "":
@@ -218,34 +238,32 @@ def _keep_promise(state: SweepView, known: Submission, attempt_ids: list[tuple[i
             promised[known.name] = attempt
 
 
-def _submit(state: SweepView, record: Record) -> None:
-    known = state.submissions.setdefault(record["name"], Submission(record["name"], record["tasks"]))
-    known.tasks = record["tasks"]
-    known.agents = record.get("agents", known.agents)
-    known.cluster = record.get("cluster", known.cluster)
-    if record.get("job") is not None:
-        known.job = record["job"]
-        _keep_promise(state, known, known.again)
+def _submit(state: SweepView, record: SubmitRecord, sequence: int) -> None:
+    known = state.submissions.setdefault(record.name, Submission(record.name, record.tasks))
+    known.tasks = record.tasks
+    known.agents = record.agents or known.agents
+    known.cluster = record.cluster or known.cluster
+    if record.job is not None:
+        known.job = record.job
+        _keep_reserved(state, known, known.again)
     else:
-        known.resumes, known.sequence = record.get("resumes"), record.get("h", {}).get("s", -1)
-    if record.get("asked") is not None:
-        known.asked, known.template = record["asked"], record.get("template")
-        known.wishes = record.get("wishes", {})
+        known.resumes, known.sequence = record.resumes, sequence
+    if record.asked is not None:
+        known.asked, known.template, known.wishes = dict(record.asked), record.template, dict(record.wishes or {})
 
 
-def _order(state: SweepView, record: Record) -> None:
-    sequence = record["h"]["s"]
+def _order(state: SweepView, record: OrderRecord, sequence: int) -> None:
     if sequence > state.word_sequence:
         state.word_sequence = sequence
-        word = SweepState(record["state"])
-        state.word = None if word is SweepState.RUNNING else word
+        state.word = None if record.state is SweepState.RUNNING else record.state
 
 
-_CHANGES: dict[str, Callable[[SweepView, dict[str, Any]], None]] = {
-    "claim": _claim,
-    "end": _end,
-    "void": _void,
-    "retry": _retry,
-    "submit": _submit,
-    "sweep": _order,
+#: By kind of record: its class, and what it changes, given its sequence number.
+_CHANGES: dict[str, tuple[Any, Callable[[SweepView, Any, int], None]]] = {
+    ClaimRecord.op: (ClaimRecord, _claim),
+    EndRecord.op: (EndRecord, _end),
+    VoidRecord.op: (VoidRecord, _void),
+    RetryRecord.op: (RetryRecord, _retry),
+    SubmitRecord.op: (SubmitRecord, _submit),
+    OrderRecord.op: (OrderRecord, _order),
 }

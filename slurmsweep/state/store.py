@@ -13,16 +13,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnwritableError
-from slurmsweep.state import files as durable
-from slurmsweep.state import manifest
+from slurmsweep.state import files, manifest
 from slurmsweep.state import paths as layout
-from slurmsweep.state import permissions as guard
-from slurmsweep.state.journal import LOCK_TIMEOUT, Journal, header
+from slurmsweep.state.files import read_plain_file, reading
+from slurmsweep.state.journal import Journal, header
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.lock import LOCK_TIMEOUT
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.paths import Layout
-from slurmsweep.state.plainfile import read_plain_file, reading
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.transaction import Transaction
 
@@ -80,7 +79,7 @@ class SweepStore:
         self.layout = place
         self.manifest = what
         self.journal = Journal(place.journal)
-        self.access = durable.SHARED if what.shared else durable.PRIVATE
+        self.access = files.SHARED if what.shared else files.PRIVATE
         self._lock_timeout = lock_timeout
 
     @classmethod
@@ -96,9 +95,9 @@ class SweepStore:
         place, access = store.layout, store.access
         for folder in (os.path.dirname(place.folder), place.folder):
             _make_top_folder(folder, access)
-        durable.ensure_folder(place.trials, access)
-        durable.ensure_folder(place.jobs, access)
-        durable.write_once(place.journal, header(what.sweep_id), access)
+        files.ensure_folder(place.trials, access)
+        files.ensure_folder(place.jobs, access)
+        files.write_once(place.journal, header(what.sweep_id), access)
         if what.function:
             what.function.write(place, access)
         manifest.write(place, what, access)
@@ -113,7 +112,7 @@ class SweepStore:
             StateUnreadableError: it is damaged, of a newer version, or writable by everybody.
         """
         place = layout.find(name)
-        guard.refuse_open_folder(place.folder)
+        files.refuse_open_folder(place.folder)
         return cls(place, _with_function(place, manifest.read(place)))
 
     @classmethod
@@ -124,20 +123,31 @@ class SweepStore:
             StateUnreadableError: also where the sweep is another user's and not shared.
         """
         store = cls.open(name)
-        guard.refuse_strangers_sweep(store.layout.folder, shared=store.manifest.shared)
+        files.refuse_strangers_sweep(store.layout.folder, shared=store.manifest.shared)
         return store
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Hold the lock; what was queued is on disk at the end, or nothing is if the body raises."""
+    def transaction(self, reading: Reading | None = None) -> Iterator[Transaction]:
+        """Hold the lock; what was queued is on disk at the end, or nothing is if the body raises.
+
+        Args:
+            reading: of the journal; brought up to date under the lock, so that ``reading.view`` is the state that the
+                records are added to. Refresh it before too: then little is left to read while others wait.
+        """
         with self.journal.locked(self._lock_timeout) as journal:
-            transaction = Transaction(journal)
+            transaction = Transaction(journal, reading.refresh() if reading else None)
             yield transaction
             transaction.commit()
 
+    def reading(self, offset: int = 0) -> Reading:
+        """Return a reading of the journal from ``offset`` on; nothing is read before its first refresh."""
+        from slurmsweep.state.replay import Reading  # an agent that finds a trial reads no more than the head
+
+        return Reading(self.journal, offset=offset)
+
     def replay(self) -> SweepView:
-        """The state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
-        return self._read_from(0).view
+        """Return the state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
+        return self.reading().refresh()
 
     def claim(self, owner: Owner) -> Claim | NothingLeft:
         """Take the next trial: one given back first, else the next new one.
@@ -155,8 +165,8 @@ class SweepStore:
         result, exhausted = self._claim(owner, waiting=[])
         if isinstance(result, Claim) or result.is_ordered:
             return result
-        reading = self._read_from(exhausted)
-        waiting = reading.view.waiting()
+        reading = self.reading(exhausted)
+        waiting = reading.refresh().waiting()
         if waiting:
             return self._claim(owner, waiting)[0]
         if reading.offset - exhausted > _WORTH_A_RECORD:
@@ -188,35 +198,37 @@ class SweepStore:
         recorded when it was asked to make way (``terminated``) does not end the trial: the job was put back to go on.
         So it does while the sweep is paused or stopped, which leaves trials that run alone.
         """
-        of_job = self.replay().trials.of_jobs({owner.job}) if owner.job else ()
+        reading = self.reading()
+        of_job = reading.refresh().trials.of_jobs({owner.job}) if owner.job else ()
         held = [trial for trial in of_job if _is_held_by_earlier(trial, owner)]
         for trial in held:  # several where a job runs several agents: each goes on with one
-            claim = self._continue(trial, owner)
+            claim = self._continue(reading, trial, owner)
             if claim is not None:
                 return claim
         return None
 
-    def _continue(self, trial: Trial, owner: Owner) -> Claim | None:
+    def _continue(self, reading: Reading, trial: Trial, owner: Owner) -> Claim | None:
         """The next attempt of one trial; None where it is over, somebody else has made it, or the sweep is canceled."""
         ended = self._unrecorded_end(trial)
         if ended and ended.state is TrialState.FINISHED:
-            with self.transaction() as transaction:
+            with self.transaction(reading) as transaction:
                 _end_current(transaction, trial, ended)
             return None
-        claim = Claim(AttemptId(trial.number, trial.newest + 1), _new_token(), owner)
-        with self.transaction() as transaction:
+        claim = Claim(trial.next_attempt, _new_token(), owner)
+        with self.transaction(reading) as transaction:
             if transaction.head.word is SweepState.CANCELED or not self._make_attempt(claim):
                 return None
             if trial.state is not TrialState.PENDING:
-                before = _end_current(transaction, trial, ended) if ended else trial.state
-                transaction.retry([claim.attempt_id], {trial.number: before}, why="requeued", assigned=True)
+                if ended:
+                    _end_current(transaction, trial, ended)
+                transaction.retry([claim.attempt_id], why="requeued", assigned=True)
             self._record_claim(transaction, claim)
         return claim
 
     def give_up(self, claim: Claim) -> None:
         """Give back an attempt whose command was never started: its trial may be claimed again, as the next attempt."""
         with self.transaction() as transaction:
-            transaction.void(claim.attempt_id, TrialState.RUNNING)
+            transaction.void(claim.attempt_id)
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
         """Record how the attempt ended: in its folder, then in the journal (which the folders can rebuild).
@@ -259,7 +271,7 @@ class SweepStore:
         cached where, and no content has to be read to know who. A maker that wakes up later finds the name taken.
         """
         try:
-            durable.make_folder(self._owner_path(attempt_id), self.access)
+            files.make_folder(self._owner_path(attempt_id), self.access)
         except FileExistsError:
             return _is_folder(self._owner_path(attempt_id))
         return True
@@ -279,7 +291,7 @@ class SweepStore:
     def _write_outcome(self, claim: Claim, outcome: Outcome) -> None:
         document = (json.dumps({"token": claim.token, **outcome.to_json()}) + "\n").encode()
         path = self._outcome_path(claim.attempt_id)
-        durable.despite_stale_view(lambda: durable.replace(path, document, self.access))
+        files.despite_stale_view(lambda: files.replace(path, document, self.access))
 
     def _owner_path(self, attempt_id: AttemptId) -> str:
         return self.layout.owner(attempt_id)
@@ -320,15 +332,6 @@ class SweepStore:
             head = head.without(attempt_id)
             yield attempt_id, head
 
-    def _read_from(self, offset: int) -> Reading:
-        """Fold the records from ``offset`` on."""
-        from slurmsweep.state.replay import (  # an agent that finds a trial reads no more than the head
-            Reading,
-            SweepView,
-        )
-
-        return Reading(SweepView(), offset).read_on(self.journal)
-
     def _record_exhausted(self, offset: int) -> None:
         """Spare the next agents the reading; of many that find out together one says so."""
         with self.transaction() as transaction:
@@ -340,9 +343,9 @@ class SweepStore:
         attempt_id = claim.attempt_id
         document = _owner_document(claim)
         try:
-            durable.despite_stale_view(lambda: self._make_folder(attempt_id))
-            durable.despite_stale_view(
-                lambda: durable.write_whole_unless_folder(self._owner_path(attempt_id), document, self.access)
+            files.despite_stale_view(lambda: self._make_folder(attempt_id))
+            files.despite_stale_view(
+                lambda: files.write_whole_unless_folder(self._owner_path(attempt_id), document, self.access)
             )
         except FileExistsError:
             return False  # somebody else's folder; or ours, voided while this process was stopped in between
@@ -353,14 +356,14 @@ class SweepStore:
 
     def _make_folder(self, attempt_id: AttemptId) -> None:
         if attempt_id.attempt == 1:
-            durable.ensure_folders(self.layout.trial(attempt_id.trial), self.access)
-        durable.make_folder(self.layout.attempt(attempt_id), self.access)
+            files.ensure_folders(self.layout.trial(attempt_id.trial), self.access)
+        files.make_folder(self.layout.attempt(attempt_id), self.access)
 
     def _unmake_attempt(self, attempt_id: AttemptId) -> None:
         """Take back what only this process has seen, so that a full disk costs no trial."""
         with suppress(StateUnwritableError):
-            durable.remove_file(self._owner_path(attempt_id))
-        durable.remove_empty_folder(self.layout.attempt(attempt_id))
+            files.remove_file(self._owner_path(attempt_id))
+        files.remove_empty_folder(self.layout.attempt(attempt_id))
 
     def _record_claim(self, transaction: Transaction, claim: Claim) -> None:
         transaction.claim(claim.attempt_id, claim.token, claim.owner)
@@ -395,12 +398,12 @@ def _with_function(place: Layout, what: Manifest) -> Manifest:
     return what.calling(Function.from_file(place, content))
 
 
-def _make_top_folder(path: str, access: durable.Access) -> None:
+def _make_top_folder(path: str, access: files.Access) -> None:
     """Make a folder for whoever ``access`` means; one that is there already stays as it is."""
     if not os.path.isdir(path):
-        durable.ensure_folders(path, access)
-        if access is durable.SHARED:
-            durable.give_to_group_of_parent(path)
+        files.ensure_folders(path, access)
+        if access is files.SHARED:
+            files.give_to_group_of_parent(path)
 
 
 def _is_folder(path: str) -> bool:
@@ -421,12 +424,11 @@ def _owner_document(claim: Claim) -> bytes:
     return (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
 
 
-def _end_current(transaction: Transaction, trial: Trial, outcome: Outcome) -> TrialState:
-    """Record the end of the trial's newest attempt; the state that is the trial's then."""
+def _end_current(transaction: Transaction, trial: Trial, outcome: Outcome) -> None:
+    """Record the end of the newest attempt of a trial."""
     current = trial.current
     if current is not None:
-        transaction.end(AttemptId(trial.number, current.number), current.token, outcome, before=trial.state)
-    return outcome.state
+        transaction.end(AttemptId(trial.number, current.number), current.token, outcome)
 
 
 def _requeued(said: Outcome | None) -> Outcome | None:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnreadableError
-from slurmsweep.state import files as durable
+from slurmsweep.state import files
+from slurmsweep.state.files import read_plain_file, reading
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.plainfile import read_plain_file, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class SupervisorSettings:
         supervisor: sbatch options of the supervisor's own job.
         every: minutes after which a round is held although no array has ended.
         rules: what is run again: the fields of the resubmission's rules that were given.
-        learn: what is learnt instead of asked (the fields of :class:`slurmsweep.sizing.walltime.Learn`); empty for
+        learn: what is learnt instead of asked (the fields of :class:`slurmsweep.sizing.walltime.AutoSizing`); empty for
             nothing.
     """
 
@@ -105,25 +105,25 @@ class SupervisorFiles:
 
     def ask_for(self, settings: SupervisorSettings) -> PreviousSettings:
         """From now on the sweep mends itself so; what there was before. Raises StateError."""
-        durable.ensure_folder(self._place.mend, self._access)
+        files.ensure_folder(self._place.mend, self._access)
         reports = (self._place.report_text, self._place.report_json)
         before = PreviousSettings({path: read_plain_file(path) for path in (self._place.mend_settings, *reports)})
         self.change(settings)
         for report in reports:
-            durable.remove_file(report)  # it will not be the last word
+            files.remove_file(report)  # it will not be the last word
         return before
 
     def undo(self, before: PreviousSettings) -> None:
         """What was asked for last was refused. Raises StateUnwritableError."""
         for path, content in before.files.items():
             if content is None:
-                durable.remove_file(path)
+                files.remove_file(path)
             else:
-                durable.replace(path, content, self._access)
+                files.replace(path, content, self._access)
 
     def change(self, settings: SupervisorSettings) -> None:
         """Whatever is submitted later is submitted so. Raises StateUnwritableError."""
-        durable.replace(self._place.mend_settings, _bytes(asdict(settings)), self._access)
+        files.replace(self._place.mend_settings, _bytes(asdict(settings)), self._access)
 
     def take_round(self, me: Owner, lives: Callable[[Owner], bool]) -> int | Owner:
         """The number of the round that this process alone holds from now on; or who holds one at this moment.
@@ -138,7 +138,7 @@ class SupervisorFiles:
         Raises:
             StateError: the files could not be read or written.
         """
-        durable.ensure_folder(self._place.mend, self._access)
+        files.ensure_folder(self._place.mend, self._access)
         newest = self._newest()
         last = self.last()
         if newest and not (last and last.number >= newest):
@@ -147,7 +147,7 @@ class SupervisorFiles:
             if not holder.same_job(me) and lives(holder):
                 return holder
         try:
-            durable.write_once(self._place.mend_round(newest + 1), _bytes(me.to_json()), self._access)
+            files.write_once(self._place.mend_round(newest + 1), _bytes(me.to_json()), self._access)
         except FileExistsError:
             return Owner.from_json(_read(self._place.mend_round(newest + 1)) or {})
         return newest + 1
@@ -163,12 +163,12 @@ class SupervisorFiles:
 
     def end_round(self, what: LastRound) -> None:
         """Say what came of it. Raises StateUnwritableError."""
-        durable.replace(self._place.mend_last, _bytes(asdict(what)), self._access)
+        files.replace(self._place.mend_last, _bytes(asdict(what)), self._access)
 
     def write_report(self, text: str, document: dict[str, Any]) -> None:
         """What happened, for people and for programs. Raises StateUnwritableError."""
-        durable.replace(self._place.report_json, _bytes(document), self._access)
-        durable.replace(self._place.report_text, (text + "\n").encode("utf-8", "surrogateescape"), self._access)
+        files.replace(self._place.report_json, _bytes(document), self._access)
+        files.replace(self._place.report_text, (text + "\n").encode("utf-8", "surrogateescape"), self._access)
 
     def has_report(self) -> bool:
         """Whether the sweep's end was written."""

@@ -6,24 +6,32 @@ Keeping the head in step with the records is this module's business and nobody e
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.records import (
+    ClaimRecord,
+    EndRecord,
+    HeadRecord,
+    OrderRecord,
+    RetryRecord,
+    VoidRecord,
+)
 from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, JournalTail, RetryPage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Sequence
 
     from slurmsweep.state.journal import Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
+    from slurmsweep.state.records import AnyRecord, SubmitRecord
+    from slurmsweep.state.replay import SweepView
 
 #: Slots in one retry record, so that the record is read back by one request of 4 KiB.
 _SLOTS_PER_RECORD = 150
-
-#: Characters of a submission's options that one record keeps, of the 16 KiB it may have.
-_LONGEST_OPTION, _LONGEST_OPTIONS = 500, 4000
 
 
 class Appender(Protocol):
@@ -45,133 +53,102 @@ class Appender(Protocol):
 class Transaction:
     """Records to append, and the head that goes with them.
 
+    The head counts trials by state, so each record is told what its trial was before: as the view says, where there is
+    one; else as it must have been. An agent claims a retry that was pending or a new trial, and ends what ran.
+
+    Args:
+        journal: whose lock is held.
+        view: the state after all records of the journal. Records that are queued here are not taken in.
+
     Attributes:
         head: as it will stand after the records queued so far.
     """
 
-    def __init__(self, journal: Appender) -> None:
+    def __init__(self, journal: Appender, view: SweepView | None = None) -> None:
         self._journal = journal
+        self._view = view
         self._lines: list[bytes] = []
         self._last: Record = {}
+        self._states: dict[int, TrialState] = {}  # of trials that records in the queue change
         self.head = JournalTail.from_json(journal.last.get("h", {}))
 
     def claim(self, attempt_id: AttemptId, token: str, owner: Owner) -> None:
-        """The attempt of ``slot`` has a maker."""
-        before = TrialState.PENDING if attempt_id.attempt > 1 else None
-        self.head = self.head.without(attempt_id).moved(before, TrialState.RUNNING)
-        self._queue(
-            "claim", t=attempt_id.trial, a=attempt_id.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3)
-        )
+        """Queue that an attempt has a maker."""
+        self.head = self.head.without(attempt_id)
+        self._move(attempt_id.trial, TrialState.PENDING if attempt_id.attempt > 1 else None, TrialState.RUNNING)
+        self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3)))
 
     def adopt(self, attempt_id: AttemptId, token: str, owner: Owner, outcome: Outcome) -> None:
-        """The trial of ``slot`` was run in another sweep. The next new trial stays the same: claims pass the folder."""
-        self._queue(
-            "claim", t=attempt_id.trial, a=attempt_id.attempt, k=token, o=owner.to_json(), at=round(time.time(), 3)
-        )
-        self.end(attempt_id, token, outcome, before=None)
+        """Queue that a trial was run in another sweep. The next new trial stays the same: claims pass the folder."""
+        self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3)))
+        self._move(attempt_id.trial, None, outcome.state)
+        self._queue(EndRecord(attempt_id, token, outcome))
 
-    def end(
-        self, attempt_id: AttemptId, token: str | None, outcome: Outcome, before: TrialState | None = TrialState.RUNNING
-    ) -> None:
-        """The attempt of ``slot`` has ended; ``before`` is what its trial was until now."""
-        self.head = self.head.moved(before, outcome.state)
-        self._queue("end", t=attempt_id.trial, a=attempt_id.attempt, k=token, out=outcome.to_json())
+    def end(self, attempt_id: AttemptId, token: str | None, outcome: Outcome) -> None:
+        """Queue that the newest attempt of a trial has ended."""
+        self._move(attempt_id.trial, TrialState.RUNNING, outcome.state)
+        self._queue(EndRecord(attempt_id, token, outcome))
 
-    def void(self, attempt_id: AttemptId, before: TrialState | None) -> None:
-        """The attempt of ``slot`` was never started and never will be: its trial may be claimed again, as the next one.
-
-        One record says both, because of two the second may be torn off.
-        """
+    def void(self, attempt_id: AttemptId) -> None:
+        """Queue that an attempt was never started and never will be: its trial may be claimed again."""
         again = [AttemptId(attempt_id.trial, attempt_id.attempt + 1)]
         full = self.head.room() == 0
-        self.head = self.head.moved(before, TrialState.PENDING).with_queue(again)
-        self._queue("void", t=attempt_id.trial, a=attempt_id.attempt)
+        self._move(attempt_id.trial, TrialState.RUNNING, TrialState.PENDING)
+        self.head = self.head.with_queue(again)
+        self._queue(VoidRecord(attempt_id))
         if full:
             self._retry(again, "never started")
 
-    def retry(
-        self,
-        attempt_ids: list[AttemptId],
-        before: Mapping[int, TrialState | None],
-        why: str,
-        *,
-        assigned: bool = False,
-        array: str = "",
-    ) -> None:
-        """Each of ``slots`` may be claimed; ``before`` has the state of each trial until now.
+    def retry(self, attempt_ids: Sequence[AttemptId], why: str, *, assigned: bool = False, array: str = "") -> None:
+        """Queue that these attempts may be claimed.
 
-        With ``assigned`` each gets a job of its own: the head does not offer them to others, who find them only when
-        nothing else is left. With ``array``, the name of one, that is so until Slurm refuses it.
+        With ``assigned`` each gets a job of its own: the head does not offer them to other agents, which find them only
+        when nothing else is left. With ``array``, the name of a submission, that is so until it is refused.
         """
         for start in range(0, len(attempt_ids), _SLOTS_PER_RECORD):
-            batch = attempt_ids[start : start + _SLOTS_PER_RECORD]
+            batch = tuple(attempt_ids[start : start + _SLOTS_PER_RECORD])
             for attempt_id in batch:
-                self.head = self.head.moved(before[attempt_id.trial], TrialState.PENDING)
+                self._move(attempt_id.trial, None, TrialState.PENDING)
             if assigned or array:
-                condition = {"for": array} if array else {}
-                self._queue(
-                    "retry", t=[[attempt_id.trial, attempt_id.attempt] for attempt_id in batch], why=why, **condition
-                )
+                self._queue(RetryRecord(batch, why, array))
             else:
                 self._retry(batch, why)
 
     def waiting_in(self, more: RetryPage) -> tuple[list[AttemptId], RetryPage | None]:
         """The next retries that had no room in the head, and where those after them wait. One read of 4 KiB."""
         record = self._journal.record_at(more.offset)
-        if record is None or record["op"] != "retry":
-            return [], None  # a writer's stale view: the fold finds what was lost by it
-        attempt_ids = [AttemptId(*pair) for pair in record["t"]]
+        if record is None or record["op"] != RetryRecord.op:
+            return [], None  # a writer's stale view: replay finds what was lost by it
+        retry = RetryRecord.from_json(record)
         after = more.first + QUEUE_LIMIT
-        if after < len(attempt_ids):
-            return attempt_ids[more.first : after], RetryPage(more.offset, after)
-        return attempt_ids[more.first :], RetryPage(*record["more"]) if "more" in record else None
+        if after < len(retry.attempt_ids):
+            return list(retry.attempt_ids[more.first : after]), RetryPage(more.offset, after)
+        return list(retry.attempt_ids[more.first :]), retry.more
 
     def exhausted(self, offset: int) -> None:
         """A fold of everything before ``offset`` found nothing that waits: who looks next looks from there on."""
         self.head = self.head._replace(exhausted=max(self.head.exhausted, offset))
-        self._queue("exhausted")
+        self._queue(HeadRecord("exhausted"))
 
-    def submit(  # noqa: PLR0913, PLR0917 - the fields of one record
-        self,
-        name: str,
-        tasks: int,
-        job: str | None,
-        asked: Mapping[str, str | bool] | None = None,
-        template: str | None = None,
-        wishes: Mapping[str, str | bool] | None = None,
-        agents: int = 1,
-        resumes: SweepState | None = None,
-        cluster: str = "",
-    ) -> None:
-        """An array named ``name`` is about to be handed to Slurm (None), was taken as ``job``, or refused (empty).
-
-        The first of its records says what is asked for (:class:`~slurmsweep.state.replay.Submission`): who submits its
-        trials again has to know; and how many agents each of its elements runs side by side. Options that would make
-        the record too long are left out. ``resumes`` is what the sweep was before it ran again for this array.
-        """
-        said: dict[str, Any] = {}
-        if asked is not None:
-            said = {"asked": _short(asked), "template": template, "wishes": _short(wishes or {})}
-        if agents != 1:
-            said["agents"] = agents
-        said |= {"resumes": resumes.value} if resumes else {}
-        said |= {"cluster": cluster} if cluster else {}
-        self._queue("submit", name=name, tasks=tasks, job=job, **said)
-
-    def withdrawn(self, states: Iterable[TrialState]) -> None:
-        """Trials given back for an array which Slurm refused are again what they were: with the record that says so."""
-        for state in states:
-            self.head = self.head.moved(TrialState.PENDING, state)
+    def submit(self, record: SubmitRecord) -> None:
+        """Queue what has become of a submission; trials given back for one that was refused are what they were."""
+        known = self._view.submissions.get(record.name) if self._view else None
+        if known and self._view and record.job == "":
+            for number, _ in known.again:
+                trial = self._view.trials[number]
+                others = {name: attempt for name, attempt in trial.promised.items() if name != record.name}
+                self._move(number, None, replace(trial, promised=others).state)
+        self._queue(record)
 
     def order(self, word: SweepState) -> None:
         """A person paused, resumed (running), stopped (finished) or canceled the sweep."""
         self.head = self.head._replace(word=None if word is SweepState.RUNNING else word)
-        self._queue("sweep", state=word.value)
+        self._queue(OrderRecord(word))
 
     def correct(self, next_trial: int, counts: dict[TrialState, int]) -> None:
         """The whole sweep was counted: what the head says from now on."""
         self.head = self.head._replace(next_trial=next_trial, counts=counts)
-        self._queue("counted")
+        self._queue(HeadRecord("counted"))
 
     def commit(self) -> None:
         """Put the queued records on disk: one write, one fsync. Raises StateUnwritableError."""
@@ -184,29 +161,24 @@ class Transaction:
         """Whether readers may see what was committed last, even if putting it on disk failed afterwards."""
         return bool(self._journal.last.get("h", {}).get("s") == self.head.sequence)
 
-    def _retry(self, batch: list[AttemptId], why: str) -> None:
+    def _retry(self, batch: Sequence[AttemptId], why: str) -> None:
         """One retry record. What has no room in the head stays in it, on top of what waits in earlier ones."""
         room = self.head.room()
         below = self.head.more
         self.head = self.head.with_queue(batch)
-        fields: dict[str, Any] = {"t": [[attempt_id.trial, attempt_id.attempt] for attempt_id in batch], "why": why}
         if len(batch) > room:
-            fields |= {} if below is None else {"more": [below.offset, below.first]}
             self.head = self.head._replace(more=RetryPage(self._journal.end + sum(map(len, self._lines)), room))
-        self._queue("retry", **fields)
+        self._queue(RetryRecord(tuple(batch), why, more=below if len(batch) > room else None))
 
-    def _queue(self, op: str, **fields: Any) -> None:
+    def _move(self, number: int, implied: TrialState | None, after: TrialState) -> None:
+        """Count a trial as ``after``; without a view it was ``implied`` before (None: no record spoke of it)."""
+        before = self._states.get(number, implied)
+        if self._view and number not in self._states:
+            before = self._view.trials[number].state if number in self._view.trials else None
+        self.head = self.head.moved(before, after)
+        self._states[number] = after
+
+    def _queue(self, record: AnyRecord) -> None:
         self.head = self.head._replace(sequence=self.head.sequence + 1)
-        self._last = {"op": op, **fields, "h": self.head.to_json()}
+        self._last = {"op": record.op, **record.to_json(), "h": self.head.to_json()}
         self._lines.append(encode(self._last))
-
-
-def _short(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that fit."""
-    kept: dict[str, Any] = {}
-    room = _LONGEST_OPTIONS
-    for name, value in options.items():
-        length = len(name) + len(str(value))
-        if len(str(value)) <= _LONGEST_OPTION and length <= room:
-            kept[name], room = value, room - length
-    return kept

@@ -95,6 +95,11 @@ class Trial:
         return max(self.attempts, default=0)
 
     @property
+    def next_attempt(self) -> AttemptId:
+        """The first attempt of which no record speaks."""
+        return AttemptId(self.number, self.newest + 1)
+
+    @property
     def state(self) -> TrialState:
         """Pending while an allowed attempt waits for its claim; else the word of the newest attempt."""
         current = self.current

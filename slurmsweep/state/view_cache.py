@@ -14,16 +14,17 @@ import json
 import os
 import zlib
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnwritableError
-from slurmsweep.state import files as durable
+from slurmsweep.state import files
 from slurmsweep.state.journal import Line
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.replay import Reading, Submission, SweepView
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, Trial
 from slurmsweep.state.trial_index import TrialIndex
 from slurmsweep.state.trials import Trials
@@ -31,7 +32,7 @@ from slurmsweep.state.trials import Trials
 if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 4"
+_FORMAT = "slurmsweep fold 5"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20
@@ -45,7 +46,7 @@ class Follower:
 
     def __init__(self, store: SweepStore) -> None:
         self._store = store
-        self._reading = _load(store) or Reading(SweepView())
+        self._reading = _load(store) or store.reading()
         self._kept = self._reading.offset
 
     @property
@@ -55,8 +56,9 @@ class Follower:
 
     def refresh(self) -> SweepView:
         """Take in what was added, and keep it for the next process where it is much. Raises StateUnreadableError."""
-        reading = self._reading.read_on(self._store.journal)
-        if reading.offset - self._kept >= _WORTH_KEEPING:
+        reading = self._reading
+        reading.refresh()
+        if abs(reading.offset - self._kept) >= _WORTH_KEEPING:  # shorter where the journal was replaced
             self._kept = reading.offset
             with suppress(StateUnwritableError, OSError):  # a colleague's sweep, a full disk: then without
                 _save(self._store, reading)
@@ -79,7 +81,7 @@ def _save(store: SweepStore, reading: Reading) -> None:
         "columns": zlib.crc32(columns),
         **_fold_to_json(reading.view),
     }
-    durable.replace(store.layout.cache, json.dumps(document).encode() + b"\n" + columns, store.access, sync=False)
+    files.replace(store.layout.cache, json.dumps(document).encode() + b"\n" + columns, store.access, sync=False)
 
 
 def _load(store: SweepStore) -> Reading | None:
@@ -95,7 +97,7 @@ def _load(store: SweepStore) -> Reading | None:
         view = _fold_from_json(document, TrialIndex.load(document["settled"], columns))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Reading(view, document["offset"], document["number"])
+    return Reading(store.journal, view, document["offset"], document["number"])
 
 
 def _identity(path: str, offset: int) -> list[int]:
@@ -109,7 +111,7 @@ def _identity(path: str, offset: int) -> list[int]:
 def _fold_to_json(view: SweepView) -> dict[str, Any]:
     return {
         "trials": [_trial_to_json(trial) for trial in view.trials.unsettled()],
-        "submissions": [astuple(submission) for submission in view.submissions.values()],
+        "submissions": [asdict(submission) for submission in view.submissions.values()],
         "latest": view.latest,
         "word": view.word.value if view.word else None,
         "word_sequence": view.word_sequence,
@@ -120,7 +122,10 @@ def _fold_to_json(view: SweepView) -> dict[str, Any]:
 
 def _fold_from_json(document: dict[str, Any], settled: TrialIndex) -> SweepView:
     unsettled = [_trial_from_json(data) for data in document["trials"]]
-    submissions = [Submission(*fields) for fields in document["submissions"]]
+    submissions = [Submission(**fields) for fields in document["submissions"]]
+    for submission in submissions:
+        submission.again = [AttemptId(*pair) for pair in submission.again]
+        submission.resumes = SweepState(submission.resumes) if submission.resumes else None
     return SweepView(
         trials=Trials(settled, {trial.number: trial for trial in unsettled}),
         submissions={submission.name: submission for submission in submissions},

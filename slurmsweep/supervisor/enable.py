@@ -1,4 +1,4 @@
-"""Ask for a sweep to be looked after: what people do; the rounds themselves are :mod:`.rounds`."""
+"""Give a sweep a supervisor: what commands do; the supervisor's rounds are :mod:`.rounds`."""
 
 from __future__ import annotations
 
@@ -7,170 +7,156 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import SubmitOptions, SubmitResult
-from slurmsweep.control.array_tasks import live_elements
+from slurmsweep.backends.base import JobSource, SubmitResult
+from slurmsweep.control.apply import apply
 from slurmsweep.control.reconcile import give_back
 from slurmsweep.control.retry_policy import RetryPolicy
-from slurmsweep.control.start import JOURNAL_PERIOD
-from slurmsweep.control.submit import job_options, send_all
+from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
-from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
-from slurmsweep.state.tail import AttemptId
-from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
+from slurmsweep.state.supervisor_files import SupervisorFiles
+from slurmsweep.supervisor.wakeup_jobs import WakeupJobs, wish_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
 
-    from slurmsweep.backends.base import Submitted
-    from slurmsweep.control.submit import JobBatch
+    from slurmsweep.control.decide import Plan
+    from slurmsweep.control.events import Tell
+    from slurmsweep.control.session import Session
     from slurmsweep.state.replay import SweepView
-    from slurmsweep.state.store import SweepStore
-    from slurmsweep.state.supervisor_files import PreviousSettings
+    from slurmsweep.state.supervisor_files import PreviousSettings, SupervisorSettings
+    from slurmsweep.state.tail import AttemptId
     from slurmsweep.state.trial import Trial
-    from slurmsweep.state.view_cache import Follower
 
 #: Minutes until the next round where trials wait for room: jobs of others end at any time.
 SOON = 10
 
-#: Attempts of a trial at most, unless somebody says otherwise.
+#: Attempts of a trial at most, unless the settings say otherwise.
 _MOST_ATTEMPTS = 3
 
 #: Causes of ends that a person, or the search, wanted.
 _ON_PURPOSE = frozenset({"cancelled", "interrupted", "early_terminate"})
 
-#: Seconds between two squeue calls of a command that waits for the end.
+#: Seconds between two looks at the journal, and between two questions to the scheduler, of a command that waits.
+_JOURNAL_PERIOD = 1.0
 _ASK_PERIOD = 60.0
 
 
-def begin(store: SweepStore, settings: SupervisorSettings) -> WakeupJobs:
-    """From now on the sweep mends itself: the clock waits in Slurm when this returns.
+def begin(session: Session, settings: SupervisorSettings) -> tuple[WakeupJobs, PreviousSettings]:
+    """Give the sweep a supervisor from now on: the clock waits in the scheduler when this returns.
+
+    Returns:
+        The jobs that wake the supervisor, and what the sweep had before.
 
     Raises:
-        UsageError: an option of the supervisor's is wrong; nothing was changed.
-        SubmissionRefusedError: Slurm refused the supervisor; nothing was changed.
-        SchedulerError: Slurm could not be asked.
+        UsageError: an option of the supervisor or of its jobs is wrong; nothing was changed.
+        SubmissionRefusedError: the scheduler refused the supervisor; nothing was changed.
+        SchedulerError: the scheduler could not be asked.
     """
-    return _begin(store, settings)[0]
-
-
-def _begin(store: SweepStore, settings: SupervisorSettings) -> tuple[WakeupJobs, PreviousSettings]:
-    watch, files = alarms_of(store, settings, None), SupervisorFiles(store.layout, store.access)
+    watch, files = WakeupJobs(session, settings), _files(session)
+    session.scheduler.options(wish_of(settings), JobSource.of(session.store))
+    session.scheduler.normalized(settings.supervisor)
     before = files.ask_for(settings)
     try:
         watch.watch_over_me()
     except SubmissionRefusedError:
-        _undo(store, watch, before)
+        _undo(session, watch, before)
         raise
     return watch, before
 
 
-def _taken(store: SweepStore) -> set[str]:
-    """Arrays that Slurm took so far."""
-    return {s.job for s in store.replay().submissions.values() if s.job}
-
-
-def _undo(store: SweepStore, watch: WakeupJobs, before: PreviousSettings) -> None:
-    """Nobody looks after the sweep who did not before."""
+def _undo(session: Session, watch: WakeupJobs, before: PreviousSettings) -> None:
+    """Restore the previous settings; cancel the supervisor if there was none."""
     if not before.mended_itself:
         watch.stop()
-    SupervisorFiles(store.layout, store.access).undo(before)
+    _files(session).undo(before)
 
 
 @contextmanager
-def minded(store: SweepStore, settings: SupervisorSettings) -> Iterator[WakeupJobs]:
-    """Submit something with somebody to look after it: the clock waits in Slurm before the first array does.
+def supervised(session: Session, settings: SupervisorSettings) -> Iterator[WakeupJobs]:
+    """Submit jobs in the body with a supervisor: the clock waits in the scheduler before the first array does.
+
+    Where the scheduler refused everything, the supervisor is what it was before.
 
     Raises:
-        UsageError, SchedulerError: as :func:`begin` and the body do; where Slurm refused everything, all is as it was.
+        UsageError, SchedulerError: as :func:`begin` and the body do.
     """
-    watch, before = _begin(store, settings)
-    arrays = _taken(store)
+    watch, before = begin(session, settings)
+    arrays = session.refresh().job_ids()
     try:
         yield watch
     except SubmissionRefusedError:
-        if _taken(store) == arrays:
-            _undo(store, watch, before)
+        if session.refresh().job_ids() == arrays:
+            _undo(session, watch, before)
         raise
-    watch.wake_after(live_elements(store.replay()).arrays)
+    session.refresh()
+    watch.wake_after(look_at_jobs(session).arrays())
 
 
-def submit_minded(
-    store: SweepStore,
-    settings: SupervisorSettings,
-    errands: Sequence[JobBatch],
-    *,
-    takes_up: bool = False,
-    tell: Callable[[Submitted], None] | None = None,
+def submit_supervised(
+    session: Session, settings: SupervisorSettings, plan: Plan, tell: Tell
 ) -> tuple[SubmitResult, WakeupJobs]:
-    """Submit jobs and look after them; what finds no room is left to the supervisor.
+    """Apply a plan with a supervisor; what finds no room is left to it.
 
-    Args as :func:`slurmsweep.control.submit.send_all`; raises as :func:`minded`.
+    Args as :func:`slurmsweep.control.apply.apply`; raises as :func:`supervised`.
     """
-    with minded(store, settings) as watch:
+    with supervised(session, settings) as watch:
         try:
-            handed = send_all(store, errands, takes_up=takes_up, tell=tell)
+            result = apply(session, plan, tell)
         except JobLimitError as error:
-            handed = SubmitResult((), sum(errand.trials for errand in errands), str(error))
-    if handed.kept_back:
-        leave_to_supervisor(store, settings, [attempt_id for errand in errands for attempt_id in errand.again])
-        watch.wake_after(live_elements(store.replay()).arrays, min(SOON, settings.every))
-    return handed, watch
+            result = SubmitResult((), plan.trials, str(error))
+    if result.kept_back or (plan.wave and plan.wave.left):
+        leave_to_supervisor(session, settings, plan.retry.attempt_ids)
+    if result.kept_back:
+        watch.wake_after(look_at_jobs(session).arrays(), min(SOON, settings.every))
+    return result, watch
 
 
-def leave_to_supervisor(store: SweepStore, settings: SupervisorSettings, attempt_ids: Collection[AttemptId]) -> None:
-    """Give back for good what a person wanted to be run again, is without a job, and no round would run again."""
-    wanted, rules = set(attempt_ids), rules_of(settings)
-    most = rules.max_attempts or math.inf
+def leave_to_supervisor(session: Session, settings: SupervisorSettings, wanted: Collection[AttemptId]) -> None:
+    """Give back for good what a person wanted to run again, is without a job, and no round would run again."""
+    policy = retry_policy_of(settings)
+    most = policy.max_attempts or math.inf
 
     def is_left_out(trial: Trial) -> bool:
-        attempt_id = AttemptId(trial.number, trial.newest + 1)
-        return attempt_id in wanted and (trial.cause in rules.spared or attempt_id.attempt > most)
+        again = trial.next_attempt
+        return again in wanted and (trial.cause in policy.spared or again.attempt > most)
 
-    if attempt_ids:
-        give_back(store, is_left_out, why="resubmit")
+    if wanted:
+        give_back(session, is_left_out, why="resubmit")
 
 
-def take_up(store: SweepStore) -> bool:
-    """After a pause, or an end that was no end: a round within a minute; False where the sweep does not mend itself."""
-    settings = SupervisorFiles(store.layout, store.access).settings()
+def resume_supervision(session: Session) -> bool:
+    """Schedule a round within a minute after the sweep was resumed; return False where it has no supervisor."""
+    settings = _files(session).settings()
     if settings is None:
         return False
-    begin(store, settings).wake_after(live_elements(store.replay()).arrays, 1)
+    watch, _ = begin(session, settings)
+    watch.wake_after(look_at_jobs(session).arrays(), 1)
     return True
 
 
-def wait_until_over(
-    store: SweepStore, follower: Follower, watch: WakeupJobs, show: Callable[[SweepView], None]
-) -> bool:
-    """Wait for the sweep's end; False where nobody looks after it any more. Costs one squeue a minute.
+def wait_until_over(session: Session, watch: WakeupJobs, refresh: Callable[[], SweepView]) -> bool:
+    """Wait for the sweep's end; return False where no supervisor is left. One question to the scheduler a minute.
 
     Raises:
-        SchedulerUnavailableError: Slurm did not answer; the jobs go on.
+        SchedulerUnavailableError: the scheduler did not answer; the jobs go on.
     """
-    files = SupervisorFiles(store.layout, store.access)
+    files = _files(session)
     next_question = time.monotonic() + _ASK_PERIOD
     while not files.has_report():
-        time.sleep(JOURNAL_PERIOD)
-        show(follower.refresh())
+        time.sleep(_JOURNAL_PERIOD)
+        refresh()
         if time.monotonic() >= next_question:
             next_question = time.monotonic() + _ASK_PERIOD
             if not watch.alive() and not files.has_report():
                 return False
-    show(follower.refresh())
+    refresh()
     return True
 
 
-def rules_of(settings: SupervisorSettings) -> RetryPolicy:
-    """What deserves another attempt; what a person ended stays ended."""
+def retry_policy_of(settings: SupervisorSettings) -> RetryPolicy:
+    """Return what deserves another attempt; what a person ended stays ended."""
     return RetryPolicy(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules}, spared=_ON_PURPOSE)
 
 
-def alarms_of(store: SweepStore, settings: SupervisorSettings, me: str | None) -> WakeupJobs:
-    """The two jobs that wake its supervisor; ``me`` is the job this runs in, if it is one. Raises UsageError."""
-    options = job_options(wishes_of(settings), store.manifest.config)
-    return WakeupJobs(store, settings, options, me)
-
-
-def wishes_of(settings: SupervisorSettings) -> SubmitOptions:
-    """What later jobs ask for."""
-    return SubmitOptions(settings.template, settings.options, settings.width)
+def _files(session: Session) -> SupervisorFiles:
+    return SupervisorFiles(session.store.layout, session.store.access)

@@ -1,7 +1,8 @@
-"""A sweep that mends itself: rounds of reconcile, run again what deserves it, submit what waits; no daemon.
+"""Rounds of a sweep with a supervisor: record ends, run again what deserves it, submit what waits; no daemon.
 
-A round is what ``slurmsweep mend`` does, run by a tiny supervisor job that waits in Slurm (:mod:`.alarms`), or by a
-person. Whatever kills it, another one follows; two at once cost jobs that find nothing to do, and no trial.
+A round is what ``slurmsweep mend`` does: run by a tiny job that waits in the scheduler (:mod:`.wakeup_jobs`), or by a
+person. A round that is killed is followed by another one; two at once cost jobs that find nothing to do, and no
+trial. What a round does is the same observe, decide and apply as any command's, under the supervisor's policy.
 """
 
 from __future__ import annotations
@@ -12,16 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here, this_process
-from slurmsweep.backends.base import JobRef, SubmitResult
-from slurmsweep.backends.slurm import queue
-from slurmsweep.backends.slurm.job_restarts import count_restarts
-from slurmsweep.control.array_tasks import live_elements
-from slurmsweep.control.reconcile import reconcile
-from slurmsweep.control.resubmit import errands_of, plan_resubmission
-from slurmsweep.control.snapshot import look
-from slurmsweep.control.start import unclaimed
-from slurmsweep.control.submit import JobBatch, recover_submissions, send_all
-from slurmsweep.control.waves import carry_out, gather
+from slurmsweep.backends.base import JobRef
+from slurmsweep.control.apply import apply
+from slurmsweep.control.decide import Policy, decide
+from slurmsweep.control.events import ArraySubmitted, JobsReleased, Reconciled
+from slurmsweep.control.observe import observe
+from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.errors import (
     JobLimitError,
     SchedulerUnavailableError,
@@ -31,24 +28,19 @@ from slurmsweep.errors import (
 )
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.summary import SweepSummary
-from slurmsweep.sizing.walltime import Learn, Step, next_wave
 from slurmsweep.state.lifecycle import SweepState, TrialState
-from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles, SupervisorSettings
-from slurmsweep.supervisor import wakeup_jobs as alarms
-from slurmsweep.supervisor.enable import SOON, alarms_of, rules_of, wishes_of
+from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
+from slurmsweep.supervisor.enable import SOON, retry_policy_of
+from slurmsweep.supervisor.wakeup_jobs import WakeupJobs, explain_refusal, wish_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from slurmsweep.backends.base import Submitted
-    from slurmsweep.control.snapshot import Snapshot
+    from slurmsweep.control.decide import Situation
+    from slurmsweep.control.events import Event
+    from slurmsweep.control.session import Session
     from slurmsweep.state.owner import Owner
-    from slurmsweep.state.store import SweepStore
-    from slurmsweep.state.tail import AttemptId
-    from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
-
-#: Arrays one after the other whose jobs end before they get to a trial (a module that does not load, say).
-_FRUITLESS = 2
+    from slurmsweep.state.supervisor_files import SupervisorSettings
 
 #: Seconds between tries while the controller does not answer: it restarts in less.
 _AGAIN = (5, 15, 30, 60, 120)
@@ -62,9 +54,9 @@ class Round:
         number: 1..
         said: lines for people.
         notes: for the report, of this round and those before.
-        kept_back: jobs for which Slurm had no room.
+        kept_back: trials for which the scheduler had no room.
         is_over: nothing is left to do.
-        arrays: that Slurm took.
+        arrays: ids of arrays that the scheduler took.
     """
 
     number: int
@@ -74,41 +66,47 @@ class Round:
     is_over: bool = False
     arrays: list[str] = field(default_factory=list)
 
-    def submitted(self, array: Submitted) -> None:
-        """Slurm took it."""
-        self.arrays.append(array.job)
-        self.said.append(f"submitted job {array.job}: {array.trials} trials")
+    def happened(self, event: Event) -> None:
+        """Take note of what was done."""
+        if isinstance(event, ArraySubmitted):
+            self.arrays.append(event.array.job)
+            self.said.append(f"submitted job {event.array.job}: {event.array.trials} trials")
+        elif isinstance(event, Reconciled) and (event.result.ended or event.result.voided):
+            ended, voided = len(event.result.ended), len(event.result.voided)
+            self.said.append(f"ends recorded: {ended}; attempts that never started: {voided}")
+        elif isinstance(event, JobsReleased):
+            self.said.append(f"released after a failed launch: jobs {', '.join(event.jobs)}")
 
     def remark(self, line: str) -> None:
-        """Something that the report will say, too."""
+        """Take note of something that the report will say, too."""
         self.said.append(line)
         if line not in self.notes:
             self.notes.append(line)
 
 
 def mend(
-    store: SweepStore,
+    session: Session,
     settings: SupervisorSettings,
     say: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> LastRound | None:
-    """One round; None where somebody else is at it.
+    """Hold one round; return None where another process holds one at this moment.
 
     Raises:
-        SchedulerError: Slurm could not be asked for minutes, or refused; the clock brings the next round.
+        SchedulerError: the scheduler could not be asked for minutes, or refused; the clock brings the next round.
         StateError: the sweep's state could not be read or written; likewise.
     """
-    files = SupervisorFiles(store.layout, store.access)
+    files = SupervisorFiles(session.store.layout, session.store.access)
     me = this_process(os.environ)
-    number = files.take_round(me, _lives)
+    number = files.take_round(me, lambda holder: _lives(session, holder))
     if not isinstance(number, int):
         say(f"{number.job_name or number.pid} on {number.node or number.host} is at it: nothing to do here")
         return None
-    watch = alarms_of(store, settings, me.job)
+    watch = WakeupJobs(session, settings, me.job)
     last = files.last()
     this = Round(number, notes=list(last.notes) if last else [])
     try:
-        _patiently(lambda: _hold_round(store, settings, watch, this), this, sleep)
+        _patiently(lambda: _hold_round(session, settings, watch, this), this, sleep)
     except SlurmsweepError as error:
         _after_trouble(files, watch, this, error)
         raise
@@ -120,37 +118,43 @@ def mend(
     return last
 
 
-def _lives(holder: Owner) -> bool:
-    """Whether who holds a round is still at it. Raises SchedulerUnavailableError."""
+def policy_of(settings: SupervisorSettings) -> Policy:
+    """Return what a round wants of the sweep."""
+    from slurmsweep.sizing.walltime import AutoSizing
+
+    return Policy(
+        wish=wish_of(settings),
+        retry=retry_policy_of(settings),
+        sizing=AutoSizing(**settings.learn) if settings.learn else None,
+        goal=settings.goal or 0,
+        give_up_on_fruitless=True,
+    )
+
+
+def _lives(session: Session, holder: Owner) -> bool:
+    """Return whether the process that holds a round is still at it. Raises SchedulerUnavailableError."""
     here = lives_here(holder)
     if here is not None or holder.job is None:
         return bool(here)
-    report = queue.ask([holder.job]).tasks.get(JobRef(holder.job))
-    return bool(report and report.alive and not report.waits)
+    status = session.scheduler.poll([holder.job]).tasks.get(JobRef(holder.job))
+    return bool(status and status.alive and not status.waits)
 
 
 def _patiently(action: Callable[[], None], this: Round, sleep: Callable[[float], None]) -> None:
     """Do it again while the controller does not answer: every step of a round may be done twice."""
     for delay in _AGAIN:
-        problem = _unanswered(action)
-        if problem is None:
+        try:
+            action()
+        except (SchedulerUnavailableError, SubmissionUnknownError) as error:  # noqa: PERF203 - five tries
+            this.said.append(f"{error}; trying again in {delay} s")
+            sleep(delay)
+        else:
             return
-        this.said.append(f"{problem}; trying again in {delay} s")
-        sleep(delay)
     action()
 
 
-def _unanswered(action: Callable[[], None]) -> SlurmsweepError | None:
-    """What the controller did not answer; None where it did."""
-    try:
-        action()
-    except (SchedulerUnavailableError, SubmissionUnknownError) as error:
-        return error
-    return None
-
-
 def _after_trouble(files: SupervisorFiles, watch: WakeupJobs, this: Round, error: SlurmsweepError) -> None:
-    """Leave word of it, and no round right behind this one."""
+    """Leave word of the trouble, and no round right behind this one."""
     try:
         watch.leave_to_the_clock()
     except SlurmsweepError as second:
@@ -158,133 +162,44 @@ def _after_trouble(files: SupervisorFiles, watch: WakeupJobs, this: Round, error
     files.end_round(LastRound(this.number, said=tuple(this.said), trouble=str(error), notes=tuple(this.notes)))
 
 
-def _hold_round(store: SweepStore, settings: SupervisorSettings, watch: WakeupJobs, this: Round) -> None:
-    _be_watched_over(store, watch, this)
-    recover_submissions(store)
-    settled = reconcile(store)
-    snapshot = settled.snapshot or look(store)
-    if settled.ended or settled.voided:
-        this.said.append(f"ends recorded: {len(settled.ended)}; attempts that never started: {len(settled.voided)}")
-    if store.replay().word is None:
-        _release_failed_launches(snapshot, this)
-        again = _run_again(store, settings, snapshot, this)
-        _submit_open(store, settings, snapshot, again, this)
-    _arrange_the_next(store, settings, watch, snapshot, this)
-
-
-def _be_watched_over(store: SweepStore, watch: WakeupJobs, this: Round) -> None:
+def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJobs, this: Round) -> None:
     try:
         watch.watch_over_me()
     except JobLimitError as error:
         this.said.append(f"no room for the next supervisor yet: {error}")
     except SubmissionRefusedError as error:
-        raise alarms.explain_refusal(error, store.manifest.sweep_id) from error
+        raise explain_refusal(error, session.store.manifest.sweep_id) from error
+    situation = observe(session, policy_of(settings), this.happened)
+    _submit(session, settings, situation, this)
+    _arrange_the_next(session, settings, watch, situation, this)
 
 
-def _run_again(
-    store: SweepStore, settings: SupervisorSettings, snapshot: Snapshot, this: Round
-) -> tuple[AttemptId, ...]:
-    """Run again what ended and lacked time or memory, within bounds; the attempts that go with whatever is open."""
-    plan = plan_resubmission(store, rules_of(settings), wishes_of(settings), snapshot=snapshot)
-    for remark in (*plan.remarks, *plan.left_words()):
+def _submit(session: Session, settings: SupervisorSettings, situation: Situation, this: Round) -> None:
+    """Run again what lacked time or memory, within bounds, and submit what waits; without room the next round does."""
+    plan = decide(situation, policy_of(settings))
+    for remark in (*plan.retry.remarks, *plan.retry.left_words(), *plan.remarks):
         this.remark(remark)
-    if plan.attempt_ids:
-        this.said.append(
-            f"to be run again: trials {', '.join(str(attempt_id.trial) for attempt_id in plan.attempt_ids)}"
-        )
-    own, others = errands_of(plan, wishes_of(settings))
-    _send(store, own, this)
-    return others
-
-
-def _send(store: SweepStore, errands: Sequence[JobBatch], this: Round) -> None:
-    """What finds no room stays what it is, and the next round finds it."""
+    if plan.retry.attempt_ids:
+        numbers = ", ".join(str(attempt_id.trial) for attempt_id in plan.retry.attempt_ids)
+        this.said.append(f"to be run again: trials {numbers}")
+    this.said += plan.wave.reasons if plan.wave else ()
     try:
-        handed = send_all(store, errands, tell=this.submitted)
+        result = apply(session, plan, this.happened)
+        kept_back, why = result.kept_back, result.why
     except JobLimitError as error:
-        handed = SubmitResult((), sum(errand.trials for errand in errands), str(error))
-    if handed.kept_back:
-        this.kept_back += handed.kept_back
-        this.said.append(f"{handed.kept_back} trials wait without a job: {handed.why}")
-
-
-def _submit_open(
-    store: SweepStore, settings: SupervisorSettings, snapshot: Snapshot, again: tuple[AttemptId, ...], this: Round
-) -> None:
-    """One job for each trial that nobody has claimed and no job waits for, and for each that is run again.
-
-    Slurm is asked again where something was submitted since: its jobs count as well.
-    """
-    snapshot = look(store) if this.arrays else snapshot.renewed(store.replay())
-    wanted = max(0, _open_trials(store, settings, snapshot)) + len(again)
-    if wanted <= 0 or snapshot.view.word is not None:  # ordered since the round began
-        return
-    if _came_to_nothing(snapshot):
-        this.remark(
-            f"no more jobs for {wanted} trials: the last {_FRUITLESS} arrays ended without claiming one; their output "
-            f"in {store.layout.jobs} says why"
-        )
-        return
-    if not settings.learn:
-        _send(store, [JobBatch(wishes_of(settings), wanted, again=again)], this)
-        return
-    try:
-        _submit_wave(store, settings, snapshot, wanted, again, this)
-    except JobLimitError as error:
-        this.kept_back += wanted
-        this.said.append(f"{wanted} trials wait without a job: {error}")
-
-
-def _submit_wave(  # noqa: PLR0913, PLR0917 - a round, and what is known of it
-    store: SweepStore,
-    settings: SupervisorSettings,
-    snapshot: Snapshot,
-    wanted: int,
-    again: tuple[AttemptId, ...],
-    this: Round,
-) -> None:
-    """The next wave, with the time and memory that were learnt so far."""
-    wish = Learn(**settings.learn)
-    count = wanted if store.manifest.trials is None else None
-    wave = next_wave(gather(store, snapshot, wishes_of(settings), wish, count, again), wish)
-    this.said += wave.reasons
-    for _, array in carry_out(store, wave, wishes_of(settings), again):
-        this.submitted(array)
-    if wave.step is Step.STUCK:
-        this.remark(f"{wanted} trials were not submitted: {'; '.join(wave.reasons)}")
-
-
-def _came_to_nothing(snapshot: Snapshot) -> bool:
-    """Whether the newest arrays all ended before any of their jobs got to a trial: others would end like them."""
-    if snapshot.jobs:
-        return False
-    newest = [s.job for s in snapshot.view.submissions.values() if s.job][-_FRUITLESS:]
-    return len(newest) == _FRUITLESS and not any(True for _ in snapshot.view.trials.of_jobs(set(newest)))
-
-
-def _open_trials(store: SweepStore, settings: SupervisorSettings, snapshot: Snapshot) -> int:
-    open_trials = unclaimed(store, snapshot.view)
-    if open_trials is None:
-        claimed = len(snapshot.view.trials)
-        open_trials = max(0, (settings.goal or 0) - claimed) + len(snapshot.view.waiting())
-    return open_trials - snapshot.queued
-
-
-def _release_failed_launches(snapshot: Snapshot, this: Round) -> None:
-    """Let start again what Slurm holds because a node could not start it: otherwise it waits for ever."""
-    failed = queue.failed_launches(snapshot.alive)
-    if failed:
-        queue.release([str(ref) for ref in failed])
-        this.said.append(f"released after a failed launch: jobs {', '.join(map(str, failed))}")
+        kept_back, why = plan.trials, str(error)
+    if kept_back:
+        this.kept_back += kept_back
+        this.said.append(f"{kept_back} trials wait without a job: {why}")
 
 
 def _arrange_the_next(
-    store: SweepStore, settings: SupervisorSettings, watch: WakeupJobs, snapshot: Snapshot, this: Round
+    session: Session, settings: SupervisorSettings, watch: WakeupJobs, situation: Situation, this: Round
 ) -> None:
-    """Who ends next wakes the next round. Before the mending ends Slurm is asked once more whether nothing is left."""
-    view = store.replay()
-    known = {*this.arrays, *(ref.job for ref in snapshot.alive)}
-    arrays = tuple(sorted(known, key=int)) or live_elements(view).arrays
+    """Schedule the next round, or write the report if nothing is left: the scheduler is asked once more before that."""
+    view = session.refresh()
+    known = {*this.arrays, *(ref.job for ref in situation.snapshot.alive)}
+    arrays = tuple(sorted(known, key=int)) or look_at_jobs(session).arrays()
     if arrays or this.kept_back:
         minutes = min(SOON, settings.every) if this.kept_back else settings.every
         watch.wake_after(arrays, minutes)
@@ -295,16 +210,16 @@ def _arrange_the_next(
         this.said.append("the sweep is paused: looked at again by the clock")
     elif view.counts().get(TrialState.RUNNING):
         watch.wake_after(())
-        this.said.append("trials run of which nobody can tell here: looked at again by the clock")
+        this.said.append("trials run whose state cannot be told here: looked at again by the clock")
     else:
-        _write_report(store, this)
+        _write_report(session, this)
         this.is_over = True
         watch.stop()
 
 
-def _write_report(store: SweepStore, this: Round) -> None:
-    view = store.replay()
-    known = count_restarts({s.job for s in view.submissions.values() if s.job})
+def _write_report(session: Session, this: Round) -> None:
+    store, view = session.store, session.view
+    known = session.scheduler.restarts(view.job_ids())
     document = ending_document(
         SweepSummary(store.layout, store.manifest, view, {}),
         accounting=known.accounting,

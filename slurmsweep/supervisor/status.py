@@ -1,23 +1,25 @@
-"""See who looks after a sweep that mends itself, without what it takes to submit anything."""
+"""Report whether a supervisor is queued, without importing what submits jobs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
 
 if TYPE_CHECKING:
-    from slurmsweep.state.store import SweepStore
+    from slurmsweep.control.session import Session
 
 
-class SupervisorStatus(NamedTuple):
-    """Who looks after a sweep.
+@dataclass(frozen=True)
+class SupervisorStatus:
+    """The supervisor of a sweep.
 
     Attributes:
-        rounds: that came to an end.
+        rounds: how many rounds came to an end.
         is_over: nothing was left to do.
-        supervisors: ids of its jobs in Slurm; None where Slurm could not be asked.
+        supervisors: ids of its jobs in the scheduler; None where the scheduler could not be asked.
         trouble: what kept the last round from its work.
         report: path of the report; None before the end.
     """
@@ -29,20 +31,20 @@ class SupervisorStatus(NamedTuple):
     report: str | None
 
 
-def attendance(store: SweepStore) -> SupervisorStatus | None:
-    """Who looks after a sweep that mends itself; None where it does not. One squeue call, unless it is over."""
-    files = SupervisorFiles(store.layout, store.access)
+def supervisor_status(session: Session) -> SupervisorStatus | None:
+    """Return the state of the sweep's supervisor; None where it has none. One question, unless the sweep is over."""
+    layout = session.store.layout
+    files = SupervisorFiles(layout, session.store.access)
     settings = files.settings()
     if settings is None:
         return None
     last = files.last() or LastRound(0)
-    report = store.layout.report_text if files.has_report() else None
-    if report:
-        return SupervisorStatus(last.number, True, (), last.trouble, report)
+    if files.has_report():
+        return SupervisorStatus(last.number, True, (), last.trouble, layout.report_text)
     from slurmsweep.supervisor.wakeup_jobs import WakeupJobs  # of most sweeps there is nothing to ask
 
     try:
-        alive: tuple[str, ...] | None = tuple(a.job for a in WakeupJobs(store, settings, {}).alive())
+        alive: tuple[str, ...] | None = tuple(job.job for job in WakeupJobs(session, settings).alive())
     except SchedulerUnavailableError:
         alive = None
     return SupervisorStatus(last.number, False, alive, last.trouble, None)

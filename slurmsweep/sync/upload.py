@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from filelock import lock_descriptor
 
 from slurmsweep.errors import LockTimeoutError, UsageError
-from slurmsweep.metrics.reported import run_entries, runs_elsewhere
+from slurmsweep.metrics.reported import external_runs, run_entries
 from slurmsweep.state import files as durable
-from slurmsweep.state.plainfile import reading
+from slurmsweep.state.files import reading
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sync.run_copy import bring_home, copy_run, forget, is_synced
 
@@ -152,9 +152,7 @@ def find(
 def _runs_elsewhere(layout: Layout, trial: Trial) -> list[str]:
     """The offline runs that a script keeps outside of the sweep's folder (``dir=``): of all attempts, oldest first."""
     attempts = [AttemptId(trial.number, attempt.number) for attempt in trial.attempts.values()]
-    files = dict.fromkeys(
-        path for attempt_id in sorted(attempts) for path in runs_elsewhere(layout, attempt_id).files()
-    )
+    files = dict.fromkeys(path for attempt_id in sorted(attempts) for path in external_runs(layout, attempt_id).files())
     named = [(os.path.basename(os.path.dirname(path)), path) for path in files]
     return [path for name, path in sorted(named) if name.startswith(_OFFLINE)]  # by the time in its name
 

@@ -11,6 +11,7 @@ import pytest
 
 from slurmsweep.control.failure_signature import complaint
 from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.view_cache import Follower
 
@@ -104,7 +105,7 @@ def test_a_killed_trial_has_the_value_of_what_it_logged_last(slurmsweep, write_s
         os.kill(agent.pid, signal.SIGKILL)
     agent.wait(timeout=120)
     [seen] = documents(slurmsweep, "trials", sweep)
-    reconcile(store, sleep=lambda _: None)
+    reconcile(Session(store), sleep=lambda _: None)
 
     assert (seen["state"], seen["metric"], seen["metrics"]) == ("crashed", 13.0, {"total": 13.0, "acc": 0.5})
     outcome = store.replay().trials[0].current.outcome

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.store import SweepStore
@@ -115,7 +116,7 @@ def test_the_trial_of_a_killed_agent_says_which_part_was_not_logged_yet(slurmswe
     agent.send_signal(signal.SIGKILL)
     agent.wait(timeout=120)
     assert no_metric() == ("crashed", "b was never logged (logged: a)")  # not recorded yet
-    reconcile(store, sleep=lambda _: None)
+    reconcile(Session(store), sleep=lambda _: None)
 
     assert no_metric() == ("crashed", "b was never logged (logged: a)")
     assert store.replay().trials[0].current.outcome.no_metric == "b was never logged (logged: a)"

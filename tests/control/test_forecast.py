@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from slurmsweep.backends.base import JobRequest, JobSource
+from slurmsweep.backends.base import JobRequest, JobSource, StartEstimate
+from slurmsweep.backends.slurm import commands, executor, limits
+from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.backends.slurm.resources import minutes
-from slurmsweep.control.forecast import SlurmsWord, forecast
+from slurmsweep.control.forecast import forecast
 
 
 def request(tasks, **options) -> JobRequest:
@@ -40,16 +42,28 @@ def test_slurms_forms_of_time_are_minutes(text, value):
         ({"time": "60", "ntasks": "2", "cpus_per_task": "3"}, 144.0),
         ({"time": "60", "nodes": "2", "ntasks_per_node": "4"}, 192.0),
         ({"time": "INFINITE"}, None),
-        ({}, 24.0),
     ],
 )
 def test_core_hours_are_trials_times_cpus_times_time(options, hours):
-    assert forecast(request(24, **options), SlurmsWord()).core_hours == hours
+    asked = SlurmBackend().asked({name.replace("_", "-"): value for name, value in options.items()})
+
+    assert forecast(request(24, **options), asked, StartEstimate((24,))).core_hours == hours
 
 
-def test_arrays_are_those_that_slurm_allows():
-    assert forecast(request(5000), SlurmsWord(max_array_size=2001)).arrays == (2001, 2001, 998)
-    assert forecast(request(5000), SlurmsWord()).arrays == (5000,)
+def test_where_no_place_says_a_time_the_default_counts(slurmsweep, write_sweep):
+    file = write_sweep("pass", "  x: {min: 1, max: 24}")
+
+    assert json.loads(slurmsweep("plan", str(file), "--json").stdout)["forecast"]["core_hours"] == 24.0
+
+
+def test_arrays_are_those_that_slurm_allows(monkeypatch):
+    monkeypatch.setattr(commands, "available", lambda: False)
+    assert SlurmBackend().estimate(request(5000)).arrays == (5000,)
+
+    monkeypatch.setattr(commands, "available", lambda: True)
+    monkeypatch.setattr(executor, "earliest_start", lambda request: (None, None))
+    monkeypatch.setattr(limits, "max_array_size", lambda: 2001)
+    assert SlurmBackend().estimate(request(5000)).arrays == (2001, 2001, 998)
 
 
 def test_the_estimate_of_files_is_what_a_sweep_makes(slurmsweep, write_sweep, tmp_path):

@@ -7,11 +7,11 @@ import os
 import pytest
 
 from slurmsweep.agents.identity import this_process
-from slurmsweep.backends.base import Answer, JobRef
 from slurmsweep.backends.slurm import cluster, queue
-from slurmsweep.backends.slurm.queue import parse_sacct, parse_squeue
+from slurmsweep.backends.slurm.queue import Answer, JobRef, parse_sacct, parse_squeue
 from slurmsweep.control import reconcile as reconciling
 from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import judge, look
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state.lifecycle import TrialState
@@ -69,7 +69,7 @@ def test_a_job_that_waits_will_run_as_many_trials_as_it_has_agents(make_store, m
     waiting = answer("7|0|7|PENDING|0||0|a\n7|1|9|PENDING|0||0|a\n8|0|8|PENDING|0||0|b\n")
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: waiting)
 
-    assert look(store).queued == 9
+    assert look(Session(store)).queued == 9
 
 
 def test_a_job_nobody_knows_any_more_must_be_missed_twice():
@@ -116,11 +116,11 @@ def test_what_is_not_final_is_looked_at_twice_before_it_is_recorded(make_store, 
     answers = [answer(), answer("7|3|9|RUNNING|0|n1|0|x\n")]
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: answers.pop(0))
 
-    assert reconcile(store, sleep=lambda seconds: None).ended == ()
+    assert reconcile(Session(store), sleep=lambda seconds: None).ended == ()
     assert store.replay().trials[0].state is TrialState.RUNNING
 
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: answer())
-    assert len(reconcile(store, sleep=lambda seconds: None).ended) == 1
+    assert len(reconcile(Session(store), sleep=lambda seconds: None).ended) == 1
     assert store.replay().trials[0].state is TrialState.CRASHED
 
 
@@ -135,7 +135,7 @@ def test_no_answer_records_nothing(make_store, monkeypatch):
     monkeypatch.setattr(queue, "ask", no_answer)
 
     with pytest.raises(SchedulerUnavailableError):
-        reconciling.reconcile(store)
+        reconciling.reconcile(Session(store))
     assert os.path.getsize(store.journal.path) == before
 
 
@@ -151,7 +151,7 @@ def test_an_end_that_was_recorded_meanwhile_stands(make_store, monkeypatch):
         return answer(sacct="7_3|NODE_FAIL|0:0|n1|None")
 
     monkeypatch.setattr(queue, "ask", ask)
-    reconcile(store, sleep=lambda seconds: None)
+    reconcile(Session(store), sleep=lambda seconds: None)
 
     assert store.replay().trials[0].state is TrialState.FINISHED
 
@@ -168,7 +168,7 @@ def test_a_trial_that_ends_while_slurm_is_asked_is_not_taken_for_lost(make_store
 
     monkeypatch.setattr(queue, "ask", ask)
 
-    assert [outcome.state for outcome in look(store).ended.values()] == [TrialState.FINISHED]
+    assert [outcome.state for outcome in look(Session(store)).ended.values()] == [TrialState.FINISHED]
 
 
 def test_queued_jobs_are_those_that_claimed_nothing(make_store, monkeypatch):
@@ -179,7 +179,7 @@ def test_queued_jobs_are_those_that_claimed_nothing(make_store, monkeypatch):
     lines = "7|3|9|RUNNING|0|n1|0|x\n7|4|9|PENDING|0||0|x\n7|5|9|PENDING|0||0|x\n"
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: answer(lines))
 
-    snapshot = look(store)
+    snapshot = look(Session(store))
 
     assert snapshot.queued == 2
     assert snapshot.jobs == {"running": 1, "pending": 2}
@@ -200,9 +200,9 @@ def test_of_another_clusters_job_nothing_is_concluded_whatever_its_id_is_here(ma
         return answer("30|N/A|30|COMPLETED|0|n2|0|x\n31|N/A|31|RUNNING|0|n2|0|x")
 
     monkeypatch.setattr(queue, "ask", ask)
-    monkeypatch.setattr("slurmsweep.control.snapshot.site_name", lambda: "lab")
+    monkeypatch.setattr(cluster, "site_name", lambda: "lab")
 
-    seen = look(store).seen
+    seen = look(Session(store)).seen
 
     assert asked == [({"31"}, {JobRef("31")})]
     assert (seen[AttemptId(0, 1)].outcome, seen[AttemptId(0, 1)].witnessed) == (None, False)

@@ -6,8 +6,11 @@ import json
 
 import pytest
 
+from slurmsweep.backends.base import Answer
+from slurmsweep.backends.slurm import queue
 from slurmsweep.control import orders
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
@@ -22,7 +25,7 @@ def test_a_paused_sweep_starts_nothing_and_a_running_trial_finishes(make_store):
     store = make_store(3)
     running = store.claim(HERE)
 
-    orders.pause(store)
+    orders.pause(Session(store))
 
     refused = store.claim(HERE)
     assert (isinstance(refused, NothingLeft), refused.reason) == (True, "the sweep is paused")
@@ -33,9 +36,9 @@ def test_a_paused_sweep_starts_nothing_and_a_running_trial_finishes(make_store):
 def test_resume_takes_it_up_and_says_what_has_no_job(make_store):
     store = make_store(3)
     store.claim(HERE)
-    orders.pause(store)
+    orders.pause(Session(store))
 
-    ordered = orders.resume(store)
+    ordered = orders.resume(Session(store))
 
     assert (ordered.state, ordered.without_job) == (SweepState.RUNNING, 2)
     assert store.claim(ME).attempt_id.trial == 1
@@ -44,20 +47,20 @@ def test_resume_takes_it_up_and_says_what_has_no_job(make_store):
 @pytest.mark.parametrize("order", [orders.stop, orders.cancel])
 def test_an_ended_sweep_cannot_be_paused_but_resumed(make_store, order):
     store = make_store(2)
-    order(store)
+    order(Session(store))
 
     with pytest.raises(UsageError, match="nothing to pause"):
-        orders.pause(store)
-    orders.resume(store)
+        orders.pause(Session(store))
+    orders.resume(Session(store))
     assert store.claim(ME).attempt_id.trial == 0
 
 
 def test_stopping_twice_is_said(make_store):
     store = make_store(2)
-    orders.stop(store)
+    orders.stop(Session(store))
 
     with pytest.raises(UsageError, match="is finished already"):
-        orders.stop(store)
+        orders.stop(Session(store))
 
 
 @pytest.mark.parametrize(("order", "goes_on"), [(orders.stop, True), (orders.cancel, False)])
@@ -66,8 +69,8 @@ def test_a_requeued_job_goes_on_with_a_trial_that_ran_unless_the_sweep_is_cancel
 ):
     store = make_store(2)
     store.claim(ME)
-    monkeypatch.setattr(orders.queue, "ask", lambda jobs: orders.queue.Answer({}, "not needed"))
-    order(store)
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer({}, "not needed"))
+    order(Session(store))
 
     again = store.continue_after_requeue(Owner("far", 2, 1, "b", cluster="lab", job="7", task=3, restart=1))
 
@@ -77,9 +80,9 @@ def test_a_requeued_job_goes_on_with_a_trial_that_ran_unless_the_sweep_is_cancel
 def test_giving_trials_back_takes_up_a_stopped_sweep(make_store):
     store = make_store(1)
     store.finish(store.claim(ME), Outcome(TrialState.FAILED, "exit 1", exit_code=1))
-    orders.stop(store)
+    orders.stop(Session(store))
 
-    give_back(store, lambda trial: True, why="test")
+    give_back(Session(store), lambda trial: True, why="test")
 
     assert store.claim(ME).attempt_id.attempt == 2
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.backends.base import Answer
-from slurmsweep.backends.slurm.queue import parse_sacct, parse_squeue
+from slurmsweep.backends.slurm.queue import Answer, parse_sacct, parse_squeue
 from slurmsweep.control.snapshot import judge
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.trial import Attempt

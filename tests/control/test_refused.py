@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from submitting import send_all
+from supervising import submit_minded
 
 from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.backends.slurm import limits, queue
+from slurmsweep.backends.slurm import executor, limits, queue, wakeup
 from slurmsweep.backends.slurm.limits import Room
-from slurmsweep.control import submit as submitting
-from slurmsweep.control.submit import JobBatch, recover_submissions, send_all
+from slurmsweep.control.batch import JobBatch
+from slurmsweep.control.reconcile import recover_submissions
+from slurmsweep.control.session import Session
 from slurmsweep.errors import (
     JobLimitError,
     SchedulerUnavailableError,
@@ -25,11 +30,9 @@ from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.replay import Reading, SweepView
 from slurmsweep.state.store import Claim
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
 from slurmsweep.state.tail import AttemptId
-from slurmsweep.supervisor.enable import submit_minded
 
 ME = Owner("here", 1, 1, "b")
 
@@ -47,7 +50,7 @@ def _some_slurm(monkeypatch):
     monkeypatch.setattr(limits, "room", lambda options: Room())
     monkeypatch.setattr(limits, "free_in_cluster", lambda: 0)
     monkeypatch.setattr(queue, "find_by_name", lambda name: [])
-    monkeypatch.setattr(queue, "cancel", lambda jobs: None)
+    monkeypatch.setattr(queue, "cancel", lambda jobs, **_: None)
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def answer(monkeypatch, what):
             raise what
         return what
 
-    monkeypatch.setattr(submitting.executor, "submit", submit)
+    monkeypatch.setattr(executor, "submit", submit)
 
 
 def told(store) -> tuple:
@@ -98,7 +101,7 @@ def test_a_refusal_leaves_the_sweep_as_it_was(store, monkeypatch, refusal, word,
     answer(monkeypatch, refusal)
 
     with pytest.raises(type(refusal)):
-        send_all(store, [ERRANDS[errand]], takes_up=True)
+        send_all(store, [ERRANDS[errand]], reopen=True)
 
     assert told(store) == before
     assert before[4:] == (True, ())
@@ -115,7 +118,7 @@ def test_what_slurm_takes_is_run_again_and_the_sweep_runs(store, monkeypatch, er
         transaction.order(SweepState.FINISHED)
     answer(monkeypatch, "7")
 
-    handed = send_all(store, [ERRANDS[errand]], takes_up=True)
+    handed = send_all(store, [ERRANDS[errand]], reopen=True)
 
     assert [array.job for array in handed.arrays] == ["7"]
     assert (store.replay().word, store.replay().waiting()) == (None, list(AGAIN))
@@ -143,11 +146,11 @@ def test_without_an_answer_they_wait_until_slurm_is_asked_again(store, monkeypat
     before = told(store)
     answer(monkeypatch, SubmissionUnknownError("Socket timed out on send/recv operation"))
     with pytest.raises(SubmissionUnknownError):
-        send_all(store, [ERRANDS[errand]], takes_up=True)
+        send_all(store, [ERRANDS[errand]], reopen=True)
     assert (store.replay().word, store.replay().waiting()) == (None, list(AGAIN))
 
     monkeypatch.setattr(queue, "find_by_name", lambda name: ["7"] if is_there else [])
-    recover_submissions(store, sleep=lambda seconds: None)
+    recover_submissions(Session(store), sleep=lambda seconds: None)
 
     assert [s.job for s in store.replay().submissions.values()] == (["7"] if is_there else [""])
     if is_there:
@@ -159,24 +162,29 @@ def test_without_an_answer_they_wait_until_slurm_is_asked_again(store, monkeypat
 KILLED = """
 import os, signal, sys
 from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.control import submit
-from slurmsweep.backends.slurm import limits
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.backends.slurm import executor, limits
+from slurmsweep.control.batch import JobBatch
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
+from submitting import send_all
 limits.max_array_size, limits.room = lambda: 1000, lambda options: limits.Room()
-submit.executor.submit = lambda request: os.kill(os.getpid(), signal.SIGKILL)
+executor.submit = lambda request: os.kill(os.getpid(), signal.SIGKILL)
 again = (AttemptId(1, 2), AttemptId(2, 2))
-submit.send_all(SweepStore.open(sys.argv[1]), [submit.JobBatch(SubmitOptions(), 2, again, again)], takes_up=True)
+send_all(SweepStore.open(sys.argv[1]), [JobBatch(SubmitOptions(), 2, again, again)], reopen=True)
 """
 
 
 def test_who_is_killed_before_sbatch_is_asked_leaves_what_the_next_command_puts_right(store):
     before = told(store)
-    done = subprocess.run([sys.executable, "-c", KILLED, store.layout.folder], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, store.layout.folder],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        check=False,
+    )
     assert done.returncode == -signal.SIGKILL
     assert store.replay().waiting() == list(AGAIN)
 
-    recover_submissions(store, sleep=lambda seconds: None)
+    recover_submissions(Session(store), sleep=lambda seconds: None)
 
     assert told(store) == before
 
@@ -186,7 +194,7 @@ def test_who_took_a_trial_before_the_refusal_runs_it(store, monkeypatch):
         assert store.claim_attempt(ME, AttemptId(1, 2))
         raise SubmissionRefusedError("Invalid qos specification")
 
-    monkeypatch.setattr(submitting.executor, "submit", submit)
+    monkeypatch.setattr(executor, "submit", submit)
 
     with pytest.raises(SubmissionRefusedError):
         send_all(store, [ERRANDS["for certain trials"]])
@@ -204,10 +212,10 @@ def test_an_order_given_before_the_refusal_stands(store, monkeypatch):
             transaction.order(SweepState.CANCELED)
         raise SubmissionRefusedError("Invalid qos specification")
 
-    monkeypatch.setattr(submitting.executor, "submit", submit)
+    monkeypatch.setattr(executor, "submit", submit)
 
     with pytest.raises(SubmissionRefusedError):
-        send_all(store, [ERRANDS["for certain trials"]], takes_up=True)
+        send_all(store, [ERRANDS["for certain trials"]], reopen=True)
 
     assert store.replay().word is SweepState.CANCELED
 
@@ -216,11 +224,11 @@ def test_what_a_limit_leaves_no_room_for_stays_what_it_was(store, monkeypatch):
     def submit(request):
         if request.tasks > 1:
             raise JobLimitError("AssocMaxSubmitJobLimit")
-        monkeypatch.setattr(submitting.executor, "submit", lambda request: pytest.fail("asked once more"))
+        monkeypatch.setattr(executor, "submit", lambda request: pytest.fail("asked once more"))
         monkeypatch.setattr(limits, "room", lambda options: Room(0, "full"))
         return "7"
 
-    monkeypatch.setattr(submitting.executor, "submit", submit)
+    monkeypatch.setattr(executor, "submit", submit)
 
     handed = send_all(store, [ERRANDS["for certain trials"], JobBatch(SubmitOptions(), 1)])
 
@@ -241,8 +249,8 @@ def test_a_refused_sweep_does_not_mend_itself_and_keeps_its_report(store, monkey
     files = SupervisorFiles(store.layout, store.access)
     files.ask_for(SupervisorSettings(every=7))
     files.write_report("the end", {})
-    monkeypatch.setattr("slurmsweep.supervisor.wakeup_jobs.alarms.find", lambda names: [])
-    monkeypatch.setattr("slurmsweep.supervisor.wakeup_jobs.alarms.submit", lambda *args: "5")
+    monkeypatch.setattr(wakeup, "find", lambda names: [])
+    monkeypatch.setattr(wakeup, "submit", lambda *args: "5")
     answer(monkeypatch, SubmissionRefusedError("Invalid qos specification"))
 
     with pytest.raises(SubmissionRefusedError):
@@ -254,8 +262,8 @@ def test_a_refused_sweep_does_not_mend_itself_and_keeps_its_report(store, monkey
 
 def test_what_no_round_would_run_again_is_given_back_for_good_where_there_is_no_room(store, monkeypatch):
     store.finish(store.claim(ME), Outcome(TrialState.KILLED, "cancelled", ended=1.0))
-    monkeypatch.setattr("slurmsweep.supervisor.wakeup_jobs.alarms.find", lambda names: [])
-    monkeypatch.setattr("slurmsweep.supervisor.wakeup_jobs.alarms.submit", lambda *args: "5")
+    monkeypatch.setattr(wakeup, "find", lambda names: [])
+    monkeypatch.setattr(wakeup, "submit", lambda *args: "5")
     answer(monkeypatch, JobLimitError("AssocMaxSubmitJobLimit"))
     again = (AttemptId(1, 2), AttemptId(3, 2))
 
@@ -272,11 +280,11 @@ def test_a_kept_fold_knows_what_hangs_on_an_answer(store, monkeypatch):
     answer(monkeypatch, SubmissionUnknownError("Socket timed out on send/recv operation"))
     with pytest.raises(SubmissionUnknownError):
         send_all(store, [ERRANDS["for certain trials"]])
-    foldcache._save(store, Reading(SweepView()).read_on(store.journal))
+    foldcache._save(store, store.reading().refresh())
 
     kept = foldcache._load(store)
 
     assert kept.view.waiting() == list(AGAIN)
-    recover_submissions(store, sleep=lambda seconds: None)
-    after = kept.read_on(store.journal).view
+    recover_submissions(Session(store), sleep=lambda seconds: None)
+    after = kept.refresh().view
     assert (after.waiting(), {n: str(t.state) for n, t in after.trials.items()}) == ([], before)

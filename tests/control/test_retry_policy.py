@@ -6,10 +6,9 @@ import json
 
 import pytest
 
-from slurmsweep.backends.base import Answer
 from slurmsweep.backends.slurm import queue
-from slurmsweep.backends.slurm.queue import parse_sacct, parse_squeue
-from slurmsweep.control.end_reasons import reasons
+from slurmsweep.backends.slurm.queue import Answer, parse_sacct, parse_squeue
+from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.failure_signature import complaint
 from slurmsweep.control.retry_policy import EndedTrial, Node, ResourceOverride, RetryPolicy, avoid, decide, with_learnt
 from slurmsweep.control.snapshot import judge
@@ -163,6 +162,11 @@ def test_equal_mistakes_complain_equally(text, expected):
 OWNER = Owner("far", 10, 1, "b", node="n1", cluster="lab", job="7", task=3)
 
 
+def explained(store):
+    view = store.replay()
+    return reasons(view, queue.ask((), doubtful_jobs(view)))
+
+
 def stopped(make_store, cause):
     store = make_store(2)
     claim = store.claim(OWNER)
@@ -184,7 +188,7 @@ def test_slurm_tells_why_an_agent_was_told_to_stop(make_store, monkeypatch, sacc
     store = stopped(make_store, "terminated")
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(dict(parse_sacct(sacct)), "used"))
 
-    [(attempt_id, better)] = reasons(store.replay()).items()
+    [(attempt_id, better)] = explained(store).items()
 
     assert attempt_id == AttemptId(0, 1)
     assert (better.state, better.cause, better.by, better.metric, better.exit_code) == (state, cause, "slurm", 0.5, 143)
@@ -197,7 +201,7 @@ def test_what_slurm_does_not_explain_stays_as_the_agent_said(make_store, monkeyp
     store = stopped(make_store, "terminated")
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(dict(parse_sacct(answer)), "used"))
 
-    assert reasons(store.replay()) == {}
+    assert explained(store) == {}
 
 
 def test_a_job_that_was_put_back_is_not_explained_yet(make_store, monkeypatch):
@@ -206,11 +210,11 @@ def test_a_job_that_was_put_back_is_not_explained_yet(make_store, monkeypatch):
     tasks = {**dict(parse_sacct("7_3|PREEMPTED|0:0|n1|None")), **dict(parse_squeue("7|3|9|PENDING|0||1|x\n"))}
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(tasks, "used"))
 
-    assert reasons(store.replay()) == {}
+    assert explained(store) == {}
 
 
 def test_an_end_that_needs_no_reason_asks_nobody(make_store):
-    assert reasons(stopped(make_store, "interrupted").replay()) == {}
+    assert explained(stopped(make_store, "interrupted")) == {}
 
 
 def test_nothing_is_concluded_from_accounting_that_does_not_answer():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.errors import StateUnreadableError
-from slurmsweep.state import permissions as guard
+from slurmsweep.state import files as guard
 from slurmsweep.state.store import SweepStore
 
 SECRET = "sesame-0123456789"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from submitting import on_slurm
 
 from slurmsweep.backends.base import Answer
-from slurmsweep.control import start
+from slurmsweep.backends.slurm import backend, queue
+from slurmsweep.control.events import ignore
+from slurmsweep.control.wait import wait_for_jobs
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.view_cache import Follower
 
 
 class Clock:
@@ -32,11 +34,11 @@ def asked(monkeypatch):
     """When Slurm was asked; it has nothing left of the jobs."""
     times = []
 
-    def ask(_jobs):
-        times.append(start.time.monotonic())
+    def ask(_jobs, _wanted=()):
+        times.append(backend.time.monotonic())
         return Answer({}, "not needed")
 
-    monkeypatch.setattr(start.queue, "ask", ask)
+    monkeypatch.setattr(queue, "ask", ask)
     return times
 
 
@@ -44,10 +46,10 @@ def wait(store, monkeypatch, busy, count):
     def end_one(task):
         store.finish(store.claim(Owner("host", 1, 1, "boot", job="7", task=task)), Outcome(TrialState.FINISHED))
 
-    monkeypatch.setattr(start, "time", Clock(busy, end_one))
-    follower = Follower(store)
-    start.wait_for_jobs(follower, ["7"], count, lambda _: None)
-    return follower.view.counts().get(TrialState.FINISHED, 0)
+    monkeypatch.setattr(backend, "time", Clock(busy, end_one))
+    session = on_slurm(store)
+    wait_for_jobs(session, ["7"], count, 0, ignore)
+    return session.view.counts().get(TrialState.FINISHED, 0)
 
 
 def test_while_trials_end_slurm_is_not_asked(make_store, monkeypatch, asked):
@@ -55,4 +57,4 @@ def test_while_trials_end_slurm_is_not_asked(make_store, monkeypatch, asked):
 
 
 def test_jobs_that_vanished_are_missed_15_seconds_after_the_last_end(make_store, monkeypatch, asked):
-    assert (wait(make_store(40), monkeypatch, busy=20, count=40), asked) == (20, [20 + start.SQUEUE_PERIOD])
+    assert (wait(make_store(40), monkeypatch, busy=20, count=40), asked) == (20, [20 + backend.SQUEUE_PERIOD])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import pytest
+from submitting import on_slurm
 
-from slurmsweep.backends.base import JobRef, SubmitOptions
+from slurmsweep.backends.base import Answer, JobRef, JobStatus, SubmitOptions
+from slurmsweep.control.batch import with_resources
+from slurmsweep.control.decide import Policy, open_attempts, worth_looking_at
+from slurmsweep.control.observe import _reserved, situation_of
 from slurmsweep.control.reconcile import give_back
-from slurmsweep.control.snapshot import look
-from slurmsweep.control.waves import _open, _with, _worth_looking_at
-from slurmsweep.sizing.walltime import Group
+from slurmsweep.control.session import Session
+from slurmsweep.control.snapshot import Snapshot, look
 from slurmsweep.state.assignment import slots_of
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
@@ -22,7 +26,12 @@ SCRIPT = "#!/bin/bash\nset -- /sweep\nexport SLURMSWEEP_SLOTS={}\n\nexec slurmsw
 
 
 def open_slots(store, unclaimed=(), wanted=100):
-    return list(islice(_open(store, store.replay(), wanted, unclaimed), wanted))
+    session = on_slurm(store)
+    waiting = JobStatus("PENDING", True, None, "", None, "", "squeue", waits=True)
+    snapshot = Snapshot(session.refresh(), {}, Answer(dict.fromkeys(unclaimed, waiting), "not needed"))
+    reserved, unreserved = _reserved(session, snapshot)
+    situation = replace(situation_of(session, Policy(), snapshot), reserved=reserved, unreserved=unreserved)
+    return list(islice(open_attempts(situation, wanted), wanted))
 
 
 def script(store, job, attempt_ids):
@@ -55,7 +64,7 @@ def test_retries_come_first_and_claimed_trials_not_at_all(make_store):
     store = make_store(5)
     claims = [store.claim(ME) for _ in range(3)]
     store.finish(claims[1], Outcome(TrialState.CRASHED, "timeout", ended=1.0))
-    give_back(store, lambda trial: True, why="test")
+    give_back(Session(store), lambda trial: True, why="test")
 
     assert open_slots(store) == [AttemptId(1, 2), AttemptId(3, 1), AttemptId(4, 1)]
 
@@ -77,9 +86,9 @@ def test_what_ended_is_looked_at_evenly(make_store):
         state = TrialState.FINISHED if number % 2 else TrialState.FAILED
         store.finish(store.claim(ME), Outcome(state, ended=1.0))
 
-    snapshot = look(store)
+    snapshot = look(Session(store))
 
-    assert _worth_looking_at(snapshot.view, snapshot) == list(range(20))
+    assert worth_looking_at(snapshot) == list(range(20))
 
 
 def test_a_script_that_names_no_trials_names_none():
@@ -90,8 +99,8 @@ def test_a_script_that_names_no_trials_names_none():
 def test_a_width_is_shared_by_groups_and_memory_stands_alone():
     wishes = SubmitOptions(options={"mem-per-cpu": "1G", "partition": "long"}, width=10)
 
-    big = _with(wishes, Group((AttemptId(0, 1),), 30, 512), share=0.75)
-    small = _with(wishes, Group((AttemptId(1, 1),)), share=0.01)
+    big = with_resources(wishes, 30, 512, share=0.75)
+    small = with_resources(wishes, None, None, share=0.01)
 
     assert big.options == {"partition": "long", "time": "30", "mem": "512M", "mem-per-cpu": False, "mem-per-gpu": False}
     assert (big.width, small.width) == (7, 1)

@@ -14,8 +14,10 @@ from faults.promise import FINISHED
 
 from slurmsweep.agents.identity import this_process
 from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.store import Claim, SweepStore
 
 
@@ -44,8 +46,8 @@ def submit(store, said: str, workers: int) -> None:
             count += 1
             name = f"array-{os.getpid()}-{count}"
             with store.transaction() as transaction:
-                transaction.submit(name, 1, None)
-                transaction.submit(name, 1, "")  # as if Slurm had refused: there is none to ask here
+                transaction.submit(SubmitRecord(name, 1, None))
+                transaction.submit(SubmitRecord(name, 1, ""))  # as if Slurm had refused: there is none to ask here
             crew.add(start_worker(store, said))
         crew -= ended(crew)
         time.sleep(0.05)
@@ -79,8 +81,8 @@ def work(store, said: str) -> None:
 
 def mend(store) -> None:
     while not is_done(store):
-        reconcile(store, sleep=lambda seconds: None)
-        give_back(store, lambda trial: True, why="chaos")
+        reconcile(Session(store), sleep=lambda seconds: None)
+        give_back(Session(store), lambda trial: True, why="chaos")
         time.sleep(0.2)
 
 

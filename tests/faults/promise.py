@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from slurmsweep.agents.identity import this_process
 from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
@@ -61,8 +62,8 @@ def finished(said) -> list[int]:
 
 def go_on(store) -> None:
     """What a person would do: bring the journal up to date, and let what is not finished be run again."""
-    reconcile(store, sleep=lambda seconds: None)
-    give_back(store, lambda trial: True, why="test")
+    reconcile(Session(store), sleep=lambda seconds: None)
+    give_back(Session(store), lambda trial: True, why="test")
 
 
 def run_to_the_end(store) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.metrics import external_runs as elsewhere
-from slurmsweep.metrics.external_runs import RunsElsewhere
+from slurmsweep.metrics import external_runs
+from slurmsweep.metrics.external_runs import ExternalRuns
 from slurmsweep.metrics.reported import MetricReading, MetricsFollower
 from slurmsweep.metrics.run_file import HEADER
 from slurmsweep.state.tail import AttemptId
@@ -59,14 +59,14 @@ def test_a_run_is_found_by_what_wandb_says(layout, log, tmp_path, line):
     log("one\n" + line.format(f"{tmp_path}/a [b] c/wandb/{NAME}") + "\ntwo\n")
     path = make_run(tmp_path / "a [b] c" / "wandb", NAME + ("-1" if "{}-1" in line else ""))
 
-    assert RunsElsewhere(layout, SLOT).files() == [path]
+    assert ExternalRuns(layout, SLOT).files() == [path]
 
 
 def test_the_run_of_another_trial_is_not_taken(layout, log, tmp_path):
     log(f"wandb: Run data is saved locally in {tmp_path}/wandb/{NAME}1\n")
     make_run(tmp_path / "wandb", NAME + "1")
 
-    assert RunsElsewhere(layout, SLOT).files() == []
+    assert ExternalRuns(layout, SLOT).files() == []
 
 
 @pytest.mark.parametrize("where", [".", "sub", "sub/2026-01-01/12-00-00", "trial", "attempt"])
@@ -74,7 +74,7 @@ def test_a_relative_folder_is_found_from_where_the_script_may_have_been(layout, 
     base = {"trial": Path(layout.trial(0)), "attempt": Path(layout.attempt((0, 1)))}.get(where, tmp_path / where)
     path = make_run(base / "mine" / "wandb")
     log(f"wandb: Run data is saved locally in mine/wandb/{NAME}\n")
-    runs = RunsElsewhere(layout, SLOT)
+    runs = ExternalRuns(layout, SLOT)
 
     assert runs.files() == [path]
     assert runs.unseen == []
@@ -82,7 +82,7 @@ def test_a_relative_folder_is_found_from_where_the_script_may_have_been(layout, 
 
 def test_a_folder_that_cannot_be_seen_from_here_is_named_until_it_can(layout, log, tmp_path):
     log(f"wandb: Run data is saved locally in ../mine/wandb/{NAME}\n")
-    runs = RunsElsewhere(layout, SLOT)
+    runs = ExternalRuns(layout, SLOT)
     assert (runs.files(), runs.unseen) == ([], [f"../mine/wandb/{NAME}"])
 
     (tmp_path / "sub" / "deep").mkdir(parents=True)
@@ -92,10 +92,10 @@ def test_a_folder_that_cannot_be_seen_from_here_is_named_until_it_can(layout, lo
 
 
 def test_a_search_below_the_folder_of_the_command_is_bounded(layout, log, tmp_path, monkeypatch):
-    monkeypatch.setattr(elsewhere, "_FOLDERS", 5)
+    monkeypatch.setattr(external_runs, "_FOLDERS", 5)
     for number in range(20):
         (tmp_path / f"results-{number}").mkdir()
-    looked_at = list(elsewhere._below(str(tmp_path)))
+    looked_at = list(external_runs._below(str(tmp_path)))
 
     assert len(looked_at) == 5
     assert all(Path(folder).name.startswith("results-") for folder in looked_at)  # and not wandb's own
@@ -127,7 +127,7 @@ def bytes_read(monkeypatch):
     def counting(*args):
         return Counting(builtins.open(*args))
 
-    monkeypatch.setattr(elsewhere, "open", counting, raising=False)
+    monkeypatch.setattr(external_runs, "open", counting, raising=False)
     return counts
 
 
@@ -141,12 +141,12 @@ def test_looks_at_a_log_that_grows_read_each_byte_of_it_once(layout, log, bytes_
 
 
 def test_one_look_reads_a_bounded_part_and_the_next_one_goes_on(layout, log, bytes_read, monkeypatch, tmp_path):
-    monkeypatch.setattr(elsewhere, "AT_ONCE", 30_000)
-    monkeypatch.setattr(elsewhere, "_PIECE", 7_000)
+    monkeypatch.setattr(external_runs, "AT_ONCE", 30_000)
+    monkeypatch.setattr(external_runs, "_PIECE", 7_000)
     log("x" * 99 + "\n")
     log(("y" * 99 + "\n") * 500 + f"wandb: Run data is saved locally in {tmp_path}/wandb/{NAME}\n")
     path = make_run(tmp_path / "wandb")
-    runs = RunsElsewhere(layout, SLOT)
+    runs = ExternalRuns(layout, SLOT)
 
     assert (runs.files(), sum(bytes_read)) == ([], 30_000)
     assert (runs.files(), sum(bytes_read)) == ([path], os.path.getsize(layout.log((0, 1))))
@@ -156,7 +156,7 @@ def test_one_look_reads_a_bounded_part_and_the_next_one_goes_on(layout, log, byt
 def test_a_line_that_is_torn_between_two_looks_is_read_whole(layout, log, tmp_path, cut):
     line = f"before\nwandb: Run data is saved locally in {tmp_path}/wandb/{NAME}\n"
     path = make_run(tmp_path / "wandb")
-    runs = RunsElsewhere(layout, SLOT)
+    runs = ExternalRuns(layout, SLOT)
     log(line[:cut])
     assert runs.files() == []
     log(line[cut:-1])
@@ -169,11 +169,11 @@ def test_a_line_that_is_torn_between_two_looks_is_read_whole(layout, log, tmp_pa
 def test_a_line_without_an_end_costs_no_memory_and_hides_nothing_after_it(layout, log, tmp_path):
     path = make_run(tmp_path / "wandb")
     line = f"wandb: Run data is saved locally in {tmp_path}/wandb/{NAME}\n"
-    runs = RunsElsewhere(layout, SLOT)
+    runs = ExternalRuns(layout, SLOT)
     for _ in range(30):
         log("\r" + "#" * 20_000)
         assert runs.files() == []
-        assert len(runs._torn) <= elsewhere._LONGEST_LINE
+        assert len(runs._torn) <= external_runs._LONGEST_LINE
     log(line)
     assert runs.files() == []  # the end of the long one
     log(line)
@@ -184,7 +184,7 @@ def test_a_line_without_an_end_costs_no_memory_and_hides_nothing_after_it(layout
 @pytest.mark.parametrize("how", ["truncated", "replaced"])
 def test_a_log_that_begins_anew_is_read_from_its_start(layout, log, tmp_path, how):
     path = make_run(tmp_path / "wandb")
-    runs = RunsElsewhere(layout, SLOT)
+    runs = ExternalRuns(layout, SLOT)
     log("x" * 500 + "\nand a torn li")
     assert runs.files() == []
     if how == "truncated":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from written import WAIT_UNTIL_WRITTEN
 
-from slurmsweep.metrics import run_file as wandb_file
+from slurmsweep.metrics import run_file
 from slurmsweep.metrics.protobuf import bytes_field
 from slurmsweep.metrics.reported import MetricReading, MetricsFollower, run_files
 from slurmsweep.state.paths import Layout
@@ -91,7 +91,7 @@ def place(layout, data: bytes, name: str = "offline-run-20260101_000000-abcd1234
 
 
 def test_a_run_of_the_real_wandb_is_read_whole(offline_run):
-    run = wandb_file.read(str(offline_run))
+    run = run_file.read(str(offline_run))
 
     assert run.exit_code == 0
     assert [row["loss"] for row in run.history] == [1 / (step + 1) for step in range(200)]
@@ -101,7 +101,7 @@ def test_a_run_of_the_real_wandb_is_read_whole(offline_run):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_runs_of_all_versions_are_read_whole(version):
-    run = wandb_file.read(str(RUNS / f"{version}.wandb"))
+    run = run_file.read(str(RUNS / f"{version}.wandb"))
 
     assert run.exit_code == 0
     assert [row["loss"] for row in run.history] == [1 / (step + 1) for step in range(8)]
@@ -150,7 +150,7 @@ def test_a_file_cut_anywhere_gives_what_is_whole(offline_run, tmp_path):
     lengths = []
     for end in [*range(200), *range(200, len(data), 4999)]:
         cut.write_bytes(data[:end])
-        lengths.append(len(wandb_file.read(str(cut)).history))
+        lengths.append(len(run_file.read(str(cut)).history))
 
     assert lengths == sorted(lengths)
     assert lengths[0] == 0
@@ -177,8 +177,8 @@ def test_a_follower_reads_no_byte_twice_but_the_block_at_the_end(layout, offline
     follower = Follower(layout, FIRST, "loss")
     follower.read()
     reads = []
-    frame = wandb_file._sound_frame
-    monkeypatch.setattr(wandb_file, "_sound_frame", lambda *args: reads.append(frame(*args)) or frame(*args))
+    frame = run_file._sound_frame
+    monkeypatch.setattr(run_file, "_sound_frame", lambda *args: reads.append(frame(*args)) or frame(*args))
 
     assert follower.read() == MetricReading(1 / 200, 200, "wandb")
     assert [read for read in reads if read] == []
@@ -207,7 +207,7 @@ def test_a_damaged_block_that_is_not_full_yet_waits_for_its_rest(layout, offline
 
 
 def test_records_written_again_are_the_same_file(offline_run, tmp_path):
-    again = b"".join(wandb_file.log_bytes(wandb_file.RecordReader(str(offline_run)).new()))
+    again = b"".join(run_file.log_bytes(run_file.RecordReader(str(offline_run)).new()))
 
     assert again == offline_run.read_bytes()
 
@@ -216,9 +216,9 @@ def test_records_written_again_are_the_same_file(offline_run, tmp_path):
 def test_records_of_any_size_are_written_and_read(tmp_path, size):
     records = [b"a" * size, b"b", b"c" * (32768 - 100), b"", b"d" * 40000]
     file = tmp_path / "any.wandb"
-    file.write_bytes(b"".join(wandb_file.log_bytes(records)))
+    file.write_bytes(b"".join(run_file.log_bytes(records)))
 
-    assert list(wandb_file.RecordReader(str(file)).new()) == records
+    assert list(run_file.RecordReader(str(file)).new()) == records
 
 
 @pytest.mark.parametrize(
@@ -230,16 +230,16 @@ def test_a_file_of_something_else_says_nothing(tmp_path, garbage):
     file = tmp_path / "odd.wandb"
     file.write_bytes(garbage)
 
-    assert wandb_file.read(str(file)) == wandb_file.RunFile()
+    assert run_file.read(str(file)) == run_file.RunFile()
 
 
 def test_records_of_something_else_say_nothing(tmp_path):
     item = bytes_field(1, b"abc") + bytes_field(16, b'{"a":' * 100_000)
     odd = [b"\x12\xff", random.Random(1).randbytes(50), bytes_field(2, bytes_field(1, item))]
     file = tmp_path / "odd.wandb"
-    file.write_bytes(b"".join(wandb_file.log_bytes(odd)))
+    file.write_bytes(b"".join(run_file.log_bytes(odd)))
 
-    assert wandb_file.read(str(file)).history == []
+    assert run_file.read(str(file)).history == []
 
 
 def test_a_value_taken_out_of_the_summary_leaves_the_last_one_logged(layout):
@@ -252,9 +252,9 @@ def test_a_value_taken_out_of_the_summary_leaves_the_last_one_logged(layout):
         history,
         bytes_field(3, bytes_field(2, item(b"loss"))),
     ]
-    file = place(layout, b"".join(wandb_file.log_bytes(records)))
+    file = place(layout, b"".join(run_file.log_bytes(records)))
 
-    assert wandb_file.read(str(file)).history == [{"loss": 2}]
+    assert run_file.read(str(file)).history == [{"loss": 2}]
     assert read_metric(layout, FIRST, "loss") == MetricReading(2.0, 1, "wandb")
 
 
@@ -263,7 +263,7 @@ def test_a_killed_run_leaves_its_last_value(layout, tmp_path):
 
     file = run_wandb(tmp_path, script)
 
-    assert wandb_file.read(str(file)).exit_code is None
+    assert run_file.read(str(file)).exit_code is None
     place(layout, file.read_bytes())
     assert read_metric(layout, FIRST, "loss") == MetricReading(1 / 200, 200, "wandb")
     assert read_metric(layout, FIRST, "lowest").value == 0.0

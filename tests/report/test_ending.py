@@ -7,11 +7,13 @@ import json
 import pytest
 
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.session import Session
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def store(make_store):
         Outcome(TrialState.FAILED, "exit 3", exit_code=3, ended=1040.0),
     ]
     _run(store, ends)
-    give_back(store, lambda trial: trial.number in (2, 3), why="test")
+    give_back(Session(store), lambda trial: trial.number in (2, 3), why="test")
     _run(
         store,
         [
@@ -35,8 +37,8 @@ def store(make_store):
         ],
     )
     with store.transaction() as transaction:
-        transaction.submit("slurmsweep-abcd1234-1", 5, "70")
-        transaction.submit("slurmsweep-abcd1234-2", 2, "")
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 5, "70"))
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 2, ""))
     return store
 
 
@@ -115,3 +117,20 @@ def test_what_a_cause_does_to_a_terminal_is_not_done(make_store):
     _run(store, [Outcome(TrialState.FAILED, "exit \x1b[31m", exit_code=1, ended=1000.0)])
 
     assert "\x1b" not in ending_text(document_of(store))
+
+
+def test_the_first_claim_and_the_last_end_are_found_without_an_object_for_every_trial(store, monkeypatch):
+    trials = store.replay().trials
+    ends = [a for trial in trials.values() for a in trial.attempts.values()]
+    times = [t for a in ends for t in (a.claimed, a.outcome.ended) if t]
+    monkeypatch.setattr(type(trials.settled), "get", None)
+
+    assert len(trials.settled) > 0
+    assert trials.times() == (min(times), max(times))
+
+
+def test_a_sweep_without_a_claim_has_no_first_one(make_store):
+    document = document_of(make_store(2))
+
+    assert (document["first_claim"], document["last_end"]) == (None, None)
+    assert "  from " not in ending_text(document)

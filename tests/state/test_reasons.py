@@ -45,8 +45,8 @@ def test_a_reason_in_the_journal_is_no_damage_and_a_repair_keeps_it(make_store):
     store = make_store(2)
     claim = store.claim(JOB)
     store.finish(claim, TOLD)
-    with store.transaction() as transaction:
-        transaction.end(claim.attempt_id, claim.token, PREEMPTED, before=TrialState.KILLED)
+    with store.transaction(store.reading()) as transaction:
+        transaction.end(claim.attempt_id, claim.token, PREEMPTED)
 
     assert not check(store).findings
     assert store.replay().head.counts == {TrialState.PREEMPTED: 1}
@@ -89,9 +89,9 @@ def test_an_assigned_retry_is_not_offered_to_others_before_nothing_else_is_left(
     store = make_store(3)
     for pid in (10, 11):
         store.finish(store.claim(JOB._replace(task=pid)), MISSED)
-    with store.transaction() as transaction:
-        transaction.retry([AttemptId(0, 2)], {0: TrialState.CRASHED}, "test", assigned=True)
-        transaction.retry([AttemptId(1, 2)], {1: TrialState.CRASHED}, "test")
+    with store.transaction(store.reading()) as transaction:
+        transaction.retry([AttemptId(0, 2)], "test", assigned=True)
+        transaction.retry([AttemptId(1, 2)], "test")
 
     taken = [store.claim(JOB._replace(task=task)).attempt_id for task in (20, 21, 22)]
 

@@ -15,6 +15,7 @@ from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.repair import rebuild
 from slurmsweep.state.store import Claim
 from slurmsweep.state.tail import AttemptId
@@ -71,7 +72,7 @@ def test_the_rebuilt_journal_says_the_same(eventful, damage):
 def test_orders_arrays_and_retries_of_readable_records_are_kept(eventful):
     give_back(eventful, lambda trial: trial.number == 2, why="test")
     with eventful.transaction() as transaction:
-        transaction.submit("slurmsweep-abcd1234-1", 6, "7")
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 6, "7"))
         transaction.order(SweepState.CANCELED)
     path = Path(eventful.journal.path)
     lines = path.read_bytes().splitlines(keepends=True)

@@ -75,7 +75,7 @@ def test_eight_processes_claim_every_trial_exactly_once(make_store):
 
 def test_with_the_lock_switched_off_still_no_trial_is_run_twice(make_store):
     store = make_store(120)
-    unlocked = "import slurmsweep.state.journal as j; j.lock_descriptor = lambda fd, blocking: True\n" + CLAIM_ALL
+    unlocked = "import slurmsweep.state.lock as j; j.lock_descriptor = lambda fd, blocking: True\n" + CLAIM_ALL
     workers = [
         subprocess.Popen([sys.executable, "-c", unlocked, store.layout.folder], stdout=subprocess.PIPE, text=True)
         for _ in range(6)
@@ -363,3 +363,49 @@ def test_folders_and_files_are_for_their_owner_only(make_store):
     }
     assert modes == {0o700}
     assert {os.stat(p).st_mode & 0o777 for p in (store.layout.manifest, store.layout.journal)} == {0o600}
+
+
+def test_a_reading_reads_each_byte_once(make_store):
+    store = make_store(5)
+    reading = store.reading()
+    for _ in range(3):
+        store.finish(store.claim(OWNER), FINISHED)
+        reading.refresh()
+        reading.refresh()
+
+    assert reading.bytes_read == os.path.getsize(store.journal.path)
+    assert dict(reading.view.trials) == dict(store.replay().trials)
+
+
+@pytest.mark.parametrize("how", ["replaced", "cut"])
+def test_a_reading_of_a_journal_that_was_replaced_or_cut_starts_again(make_store, how):
+    store = make_store(5)
+    for _ in range(3):
+        store.finish(store.claim(OWNER), FINISHED)
+    reading = store.reading()
+    reading.refresh()
+    content = Path(store.journal.path).read_bytes()
+    first = content.index(b"\n", content.index(b'"op":"end"')) + 1
+    if how == "replaced":
+        Path(store.journal.path).rename(f"{store.journal.path}.old-1")
+        Path(store.journal.path).write_bytes(content + content[first:])
+    else:
+        os.truncate(store.journal.path, first)
+
+    assert dict(reading.refresh().trials) == dict(store.replay().trials)
+    assert len(reading.view.trials) == (3 if how == "replaced" else 1)
+
+
+def test_a_transaction_sees_what_was_written_until_it_has_the_lock(make_store):
+    store = make_store(5)
+    reading = store.reading()
+    reading.refresh()
+    claim = store.claim(OWNER)
+
+    with store.transaction(reading) as transaction:
+        assert reading.view.trials[0].state is TrialState.RUNNING
+        transaction.end(claim.attempt_id, claim.token, Outcome(TrialState.FAILED, "exit 1"))
+        transaction.retry([AttemptId(0, 2)], "test")
+        assert reading.view.trials[0].state is TrialState.RUNNING  # records are not taken in before they are on disk
+
+    assert store.replay().head.counts == {TrialState.PENDING: 1} == reading.refresh().counts()

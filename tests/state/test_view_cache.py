@@ -12,6 +12,7 @@ from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.repair import rebuild
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.view_cache import Follower
@@ -37,8 +38,8 @@ def eventful(make_store):
     store.give_up(store.claim(OWNER))
     store.claim(OWNER)
     with store.transaction() as transaction:
-        transaction.submit("slurmsweep-abcd1234-1", 20, "7")
-        transaction.submit("slurmsweep-abcd1234-2", 20, None)
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 20, "7"))
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 20, None))
         transaction.order(SweepState.PAUSED)
     return store
 

@@ -10,25 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from supervising import submit_minded
 
 from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitOptions, WakeupJob, When
-from slurmsweep.backends.slurm import limits, partitions, queue
+from slurmsweep.backends.slurm import commands, executor, job_restarts, limits, partitions, queue, wakeup
 from slurmsweep.backends.slurm.job_restarts import parse_restarts
 from slurmsweep.backends.slurm.limits import Room
-from slurmsweep.control import array_tasks as elements
-from slurmsweep.control import snapshot
-from slurmsweep.control import submit as submitting
+from slurmsweep.control import observe as observing
+from slurmsweep.control.batch import JobBatch
 from slurmsweep.control.change_jobs import change_waiting
-from slurmsweep.control.submit import JobBatch
+from slurmsweep.control.decide import decide
+from slurmsweep.control.session import Session
 from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, SubmissionRefusedError
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
-from slurmsweep.supervisor import rounds
-from slurmsweep.supervisor import wakeup_jobs as alarming
-from slurmsweep.supervisor.enable import begin, submit_minded
-from slurmsweep.supervisor.status import attendance
+from slurmsweep.supervisor import enable, rounds
+from slurmsweep.supervisor.status import supervisor_status
 
 ME = "900"
 
@@ -100,17 +99,17 @@ class PlayedSlurm:
 @pytest.fixture
 def slurm(monkeypatch):
     played = PlayedSlurm()
-    monkeypatch.setattr(submitting.executor, "submit", played.submit)
-    for module in (queue, snapshot.queue, elements.queue):
-        monkeypatch.setattr(module, "ask", played.ask)
+    monkeypatch.setattr(executor, "submit", played.submit)
+    monkeypatch.setattr(queue, "ask", played.ask)
+    monkeypatch.setattr(commands, "available", lambda: True)
     monkeypatch.setattr(queue, "cancel", played.cancel)
     monkeypatch.setattr(partitions, "answer", lambda *argv: "n1|main*|1-00:00:00|16000\nn2|main*|1-00:00:00|16000\n")
     monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
     monkeypatch.setattr(limits, "room", lambda options: Room())
-    monkeypatch.setattr(alarming.alarms, "submit", played.submit_alarm)
-    monkeypatch.setattr(alarming.alarms, "find", played.find)
-    monkeypatch.setattr(alarming.changes, "change_job", played.change_job)
-    monkeypatch.setattr(rounds, "count_restarts", lambda jobs: JobRestarts({"NODE_FAIL": 2}, "used"))
+    monkeypatch.setattr(wakeup, "submit", played.submit_alarm)
+    monkeypatch.setattr(wakeup, "find", played.find)
+    monkeypatch.setattr(wakeup, "change_job", played.change_job)
+    monkeypatch.setattr(job_restarts, "count_restarts", lambda jobs: JobRestarts({"NODE_FAIL": 2}, "used"))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     return played
 
@@ -128,9 +127,15 @@ def run_trials(store, job, states):
         store.finish(claim, Outcome(state, cause, exit_code=int(bool(cause)) * 3))
 
 
+def begin(store, settings):
+    enable.begin(Session(store), settings)
+
+
 def held(store, slurm, **kwargs):
     said: list[str] = []
-    last = rounds.mend(store, SupervisorFiles(store.layout, store.access).settings(), said.append, sleep=said.append)
+    last = rounds.mend(
+        Session(store), SupervisorFiles(store.layout, store.access).settings(), said.append, sleep=said.append
+    )
     return last, said
 
 
@@ -150,7 +155,7 @@ def test_a_refused_submission_leaves_no_supervisor_behind(slurm, make_store, mon
     def refuse(request):
         raise SubmissionRefusedError("Invalid qos specification")
 
-    monkeypatch.setattr(submitting.executor, "submit", refuse)
+    monkeypatch.setattr(executor, "submit", refuse)
 
     with pytest.raises(SubmissionRefusedError, match="qos"):
         submit_minded(store, SupervisorSettings(), [JobBatch(SubmitOptions(), 4)])
@@ -215,7 +220,7 @@ def test_at_the_end_there_is_a_report_and_no_supervisor(slurm, make_store, monke
     document = json.loads(Path(store.layout.report_json).read_text())
     assert (document["counts"], document["slurm_says"]) == ({"finished": 2}, {"NODE_FAIL": 2})
     assert "2 finished" in Path(store.layout.report_text).read_text()
-    assert attendance(store).is_over
+    assert supervisor_status(Session(store)).is_over
 
 
 def test_a_paused_sweep_is_left_alone_and_looked_at_again(slurm, make_store, monkeypatch):
@@ -250,7 +255,7 @@ def test_while_a_supervisor_works_the_next_one_waits_for_its_end(slurm, make_sto
     begin(store, SupervisorSettings())
     as_supervisor(monkeypatch, slurm)
     seen = []
-    monkeypatch.setattr(rounds, "recover_submissions", lambda store: seen.append(slurm.waiting()))
+    monkeypatch.setattr(observing, "recover_submissions", lambda session: seen.append(slurm.waiting()))
 
     held(store, slurm)
 
@@ -268,7 +273,7 @@ def test_what_a_node_could_not_start_is_released(slurm, make_store, monkeypatch)
 
     _, said = held(store, slurm)
 
-    assert released == [[str(ref)]]
+    assert released == [(str(ref),)]
     assert f"released after a failed launch: jobs {ref}" in said
 
 
@@ -288,8 +293,8 @@ def test_a_round_asks_for_the_jobs_once(slurm, make_store, monkeypatch):
         return count
 
     monkeypatch.setattr(queue, "ask", counting("jobs", slurm.ask))
-    monkeypatch.setattr(alarming.alarms, "find", counting("names", slurm.find))
-    monkeypatch.setattr(alarming.changes, "change_job", counting("changed", slurm.change_job))
+    monkeypatch.setattr(wakeup, "find", counting("names", slurm.find))
+    monkeypatch.setattr(wakeup, "change_job", counting("changed", slurm.change_job))
 
     held(store, slurm)
 
@@ -343,13 +348,13 @@ def test_trouble_is_left_to_the_clock_and_shown(slurm, make_store, monkeypatch):
     def refuse(request):
         raise SubmissionRefusedError("Invalid account")
 
-    monkeypatch.setattr(submitting.executor, "submit", refuse)
+    monkeypatch.setattr(executor, "submit", refuse)
 
     with pytest.raises(SubmissionRefusedError):
         held(store, slurm)
 
     assert slurm.waiting() == {"clock": When(seconds=3600)}
-    assert attendance(store).trouble == "Invalid account"
+    assert supervisor_status(Session(store)).trouble == "Invalid account"
 
 
 def test_a_node_that_may_not_submit_is_said_so(slurm, make_store):
@@ -381,9 +386,9 @@ def test_what_is_set_holds_for_what_the_supervisor_submits_later(slurm, make_sto
     store = make_store(2)
     begin(store, SupervisorSettings(options={"time": "10", "p": "main"}, width=4))
     asked = []
-    monkeypatch.setattr(submitting.executor, "submit", lambda request: asked.append(request) or slurm.submit(request))
+    monkeypatch.setattr(executor, "submit", lambda request: asked.append(request) or slurm.submit(request))
 
-    assert change_waiting(store, {"time": "45", "partition": "long"}, 0) == []
+    assert change_waiting(Session(store), {"time": "45", "partition": "long"}, 0) == []
     held(store, slurm)
 
     assert (asked[0].options["time"], asked[0].options["partition"], asked[0].width) == ("45", "long", None)
@@ -392,12 +397,12 @@ def test_what_is_set_holds_for_what_the_supervisor_submits_later(slurm, make_sto
 def test_nobody_left_is_shown(slurm, make_store):
     store = make_store(2)
     begin(store, SupervisorSettings())
-    assert attendance(store).supervisors == ("101", "102")
+    assert supervisor_status(Session(store)).supervisors == ("101", "102")
 
     slurm.alarms.clear()
 
-    assert attendance(store).supervisors == ()
-    assert not attendance(store).is_over
+    assert supervisor_status(Session(store)).supervisors == ()
+    assert not supervisor_status(Session(store)).is_over
 
 
 def test_what_did_not_complete_is_counted_by_slurms_word():
@@ -437,11 +442,12 @@ def test_an_order_given_while_a_round_is_held_is_not_undone(slurm, make_store, m
     run_trials(store, slurm.arrays[0][0], [TrialState.FAILED])
     slurm.end(slurm.arrays[0][0])
 
-    def stop(snapshot, this):
+    def stop(situation, policy):
         with store.transaction() as transaction:
             transaction.order(SweepState.FINISHED)
+        return decide(situation, policy)
 
-    monkeypatch.setattr(rounds, "_release_failed_launches", stop)
+    monkeypatch.setattr(rounds, "decide", stop)
 
     held(store, slurm)
 
@@ -456,11 +462,12 @@ def test_a_pause_ordered_while_a_round_is_held_does_not_end_the_mending(slurm, m
     slurm.end(slurm.arrays[0][0])
     as_supervisor(monkeypatch, slurm)
 
-    def pause(snapshot, this):
+    def pause(situation, policy):
         with store.transaction() as transaction:
             transaction.order(SweepState.PAUSED)
+        return decide(situation, policy)
 
-    monkeypatch.setattr(rounds, "_release_failed_launches", pause)
+    monkeypatch.setattr(rounds, "decide", pause)
 
     last, said = held(store, slurm)
 

@@ -18,6 +18,7 @@ import yaml
 from written import WAIT_UNTIL_WRITTEN
 
 from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.metrics.reported import MetricReading, MetricsFollower
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
@@ -109,7 +110,7 @@ def test_cause_metric_and_log_are_there_when(kind, end, write_sweep, slurmsweep,
     assert "step 2" in log
     assert ("ValueError: by hand" in log) == (end == "the script fails")
 
-    reconcile(store, sleep=lambda _: None)
+    reconcile(Session(store), sleep=lambda _: None)
     outcome = store.replay().trials[0].current.outcome
     assert (outcome.state, outcome.cause, outcome.metric) == (state, cause, EXPECTED[kind])
     assert outcome.by == ("reconcile" if end == "the agent is killed" else "agent")

@@ -9,6 +9,7 @@ import pytest
 from wandb_real.server import WandbServer
 
 from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.state.store import SweepStore
 
 #: What the script does before ``init``, what it gives as ``dir=``, and where its run is then.
@@ -56,7 +57,7 @@ def test_its_metric_is_read_while_it_runs_and_after_its_agent_was_killed_and_it_
     assert (running["state"], running["metric"]) == ("running", 1.0)
     agent.send_signal(signal.SIGKILL)
     agent.wait(timeout=120)
-    reconcile(store, sleep=lambda _: None)
+    reconcile(Session(store), sleep=lambda _: None)
 
     ended = trial(slurmsweep, sweep)
     assert (ended["state"], ended["cause"], ended["metric"]) == ("crashed", "lost", 1.0)

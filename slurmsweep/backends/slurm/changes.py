@@ -8,6 +8,7 @@ from slurmsweep.backends.slurm.commands import call
 from slurmsweep.backends.slurm.refusals import advice
 from slurmsweep.backends.slurm.resources import mebibytes
 from slurmsweep.errors import UsageError
+from slurmsweep.state import assignment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,14 +74,8 @@ def change_job(job: str, words: list[str]) -> bool:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """``0-3,5`` for 0, 1, 2, 3 and 5."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+    """Return ``0-3,5`` for 0, 1, 2, 3 and 5."""
+    return ",".join(assignment.ranges(sorted(set(numbers))))
 
 
 def _explained(line: str) -> str:

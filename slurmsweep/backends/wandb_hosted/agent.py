@@ -7,8 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from slurmsweep.agents import child
-from slurmsweep.agents import signals as stopping
+from slurmsweep.agents import child, signals
 from slurmsweep.agents.attempt import attend
 from slurmsweep.errors import UsageError
 
@@ -33,7 +32,7 @@ _SHIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent_shim.py"
 def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
     """Run ``wandb agent --count`` for a sweep of W&B's own; nothing of it is left running afterwards.
 
-    Slurm's warning becomes SIGTERM for the run, which has the same time to end as other trials (:mod:`.stopping`).
+    Slurm's warning becomes SIGTERM for the run, which has as much time to end as other trials (``agents/signals.py``).
 
     Returns:
         The exit code: of the first run that did not end with 0 (128 + n for signal n); 0 where all ended well or W&B
@@ -110,7 +109,7 @@ def _stop_within(seconds: float) -> signal.Signals | None:
 
 
 def _only_stop(number: signal.Signals | None) -> signal.Signals | None:
-    return number if number is not None and stopping.asks_to_stop(number) else None
+    return number if number is not None and signals.asks_to_stop(number) else None
 
 
 def _run(argv: list[str], environ: Mapping[str, str]) -> int:
@@ -121,4 +120,4 @@ def _run(argv: list[str], environ: Mapping[str, str]) -> int:
     attend(agent, environ)
     agent.end_leftovers()
     status = agent.exit_status()
-    return 1 if status is None else stopping.exit_code(status)
+    return 1 if status is None else signals.exit_code(status)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnreadableError, UsageError
 from slurmsweep.state import files as durable
+from slurmsweep.state.files import read_plain_file, reading
 from slurmsweep.state.paths import root_folder
-from slurmsweep.state.plainfile import read_plain_file, reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from submitting import send, submit
 
 from slurmsweep.backends.base import SubmitOptions, Submitted
-from slurmsweep.backends.slurm import limits
+from slurmsweep.backends.slurm import executor, limits, queue
 from slurmsweep.backends.slurm.limits import Room, parse_room
 from slurmsweep.backends.slurm.refusals import explain
-from slurmsweep.control import submit as submitting
-from slurmsweep.control.submit import JobBatch, recover_submissions, send, submit
+from slurmsweep.control.batch import JobBatch
+from slurmsweep.control.reconcile import recover_submissions
+from slurmsweep.control.session import Session
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 #: ``scontrol -o show assoc_mgr users=ann flags=assoc,qos`` of Slurm 22.05, without the fields on TRES.
@@ -87,7 +90,7 @@ def slurm_with(monkeypatch):
         def asked_for_limits() -> None:
             fake.questions += 1
 
-        monkeypatch.setattr(submitting.executor, "submit", fake.submit)
+        monkeypatch.setattr(executor, "submit", fake.submit)
         monkeypatch.setattr(limits, "max_array_size", lambda: 40)
         monkeypatch.setattr(limits, "room", lambda options: asked_for_limits() or known or Room())
         monkeypatch.setattr(limits, "free_in_cluster", lambda: free)
@@ -207,17 +210,17 @@ def test_other_refusals_are_not_tried_smaller(slurm_with, make_store):
 def test_a_submission_that_slurm_does_not_know_at_two_looks_was_never_taken(make_store, monkeypatch):
     store = make_store(3)
     with store.transaction() as transaction:
-        transaction.submit("slurmsweep-abcd1234-1", 3, None)
-        transaction.submit("slurmsweep-abcd1234-2", 3, None)
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 3, None))
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 3, None))
     looks = []
 
     def find(name):
         looks.append(name)
         return ["77"] if name.endswith("2") and len(looks) > 2 else []
 
-    monkeypatch.setattr(submitting.queue, "find_by_name", find)
+    monkeypatch.setattr(queue, "find_by_name", find)
 
-    recover_submissions(store, sleep=looks.append)
+    recover_submissions(Session(store), sleep=looks.append)
 
     assert {s.name[-1]: s.job for s in store.replay().submissions.values()} == {"1": "", "2": "77"}
     assert looks == [
@@ -227,7 +230,7 @@ def test_a_submission_that_slurm_does_not_know_at_two_looks_was_never_taken(make
         "slurmsweep-abcd1234-1",
         "slurmsweep-abcd1234-2",
     ]
-    recover_submissions(store, sleep=looks.append)
+    recover_submissions(Session(store), sleep=looks.append)
     assert len(looks) == 5
 
 

@@ -6,11 +6,11 @@ import os
 import shlex
 
 import pytest
+from submitting import submit
 
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.slurm import cluster
 from slurmsweep.backends.slurm.refusals import explain
-from slurmsweep.control.submit import submit
 from slurmsweep.errors import SchedulerError, SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError
 from slurmsweep.state.check import check
 

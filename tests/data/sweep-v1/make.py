@@ -12,11 +12,13 @@ import tempfile
 from pathlib import Path
 
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.session import Session
 from slurmsweep.state import files as durable
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.config import check
@@ -49,10 +51,10 @@ def main(target: Path) -> None:
 
 def happen(store: SweepStore) -> None:
     with store.transaction() as transaction:
-        transaction.submit("slurmsweep-v1v1v1v1-aa", 4, None)
-        transaction.submit("slurmsweep-v1v1v1v1-aa", 4, "17")
-        transaction.submit("slurmsweep-v1v1v1v1-bb", 9, "")
-        transaction.submit("slurmsweep-v1v1v1v1-cc", 2, None)
+        transaction.submit(SubmitRecord("slurmsweep-v1v1v1v1-aa", 4, None))
+        transaction.submit(SubmitRecord("slurmsweep-v1v1v1v1-aa", 4, "17"))
+        transaction.submit(SubmitRecord("slurmsweep-v1v1v1v1-bb", 9, ""))
+        transaction.submit(SubmitRecord("slurmsweep-v1v1v1v1-cc", 2, None))
     store.finish(
         store.claim(job(0)),
         Outcome(
@@ -74,10 +76,10 @@ def happen(store: SweepStore) -> None:
         file.write(b'77777777 {"op":"claim","t":5')  # torn, and sealed by the next writer
     durable.ensure_folders(store.layout.attempt((5, 1)))
     store.void(AttemptId(5, 1))
-    with store.transaction() as transaction:
-        transaction.void(AttemptId(5, 1), None)
+    with store.transaction(store.reading()) as transaction:
+        transaction.void(AttemptId(5, 1))
     store.adopt({10: Outcome(TrialState.FINISHED, exit_code=0, metric=0.125, origin="prior000/3")}, LOCAL)
-    give_back(store, lambda trial: trial.number == 1, why="resubmit")
+    give_back(Session(store), lambda trial: trial.number == 1, why="resubmit")
     store.finish(
         store.claim(LOCAL), Outcome(TrialState.CRASHED, "oom", exit_code=137, by="reconcile", ended=1764000013.0)
     )

@@ -1,0 +1,380 @@
+"""A sweep from Python: the commands as calls. The command line calls these, too, and prints what they tell.
+
+::
+
+    sweep = slurmsweep.Sweep("abcd1234")
+    sweep.submit(count=20, time="30", mem="4G")
+    sweep.wait()
+    sweep.resubmit()
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.backends.base import Ability, JobSource, SubmitOptions, SubmitResult
+from slurmsweep.control import orders
+from slurmsweep.control.apply import apply
+from slurmsweep.control.decide import Plan, Policy, decide
+from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack, ignore
+from slurmsweep.control.observe import observe
+from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.retry_policy import RetryPolicy
+from slurmsweep.control.session import Session
+from slurmsweep.control.snapshot import look_at_jobs
+from slurmsweep.control.wait import ProgressReader, ended_trials, wait_for_jobs
+from slurmsweep.errors import UsageError
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    from slurmsweep.control.batch import JobBatch
+    from slurmsweep.control.create import Draft
+    from slurmsweep.control.decide import Situation
+    from slurmsweep.control.events import Tell
+    from slurmsweep.control.orders import Ordered
+    from slurmsweep.control.reconcile import ReconcileResult
+    from slurmsweep.sizing.walltime import AutoSizing
+    from slurmsweep.state.supervisor_files import SupervisorSettings
+    from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
+
+#: What ``run`` runs again without being asked: trials that were cut off. One that failed waits for ``resubmit``.
+CUT_OFF = frozenset({TrialState.CRASHED, TrialState.KILLED, TrialState.PREEMPTED})
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """What a call that starts trials did.
+
+    Attributes:
+        plan: the last decision; of a rehearsal the only one.
+        submitted: what the scheduler took, and what a limit kept back.
+        expected: number of finished trials where all that was started finishes.
+        is_stuck: trials ended and none finished, so that the rest was not submitted.
+        has_supervisor: a supervisor runs again and submits what is left.
+        waited: the trials that were started have ended.
+    """
+
+    plan: Plan
+    submitted: SubmitResult = field(default_factory=SubmitResult)
+    expected: int = 0
+    is_stuck: bool = False
+    has_supervisor: bool = False
+    waited: bool = False
+
+
+class Sweep:
+    """One sweep, to start, follow and order its trials.
+
+    Args:
+        name: id of a sweep below ``WANDB_DIR`` (or the current folder), or the path of its folder.
+        backend: where trials run: ``auto`` for the backend that the sweep was started on, else Slurm where there is
+            one, else processes of this machine; or ``slurm``, ``local``.
+        function: import path of what trials call, for a sweep without a program.
+        tell: takes an event for each thing that is done (:mod:`slurmsweep.control.events`).
+        keep: a named function is that of all the sweep's trials from now on.
+
+    Raises:
+        NotFoundError: there is no such sweep.
+        StateUnreadableError: it is damaged, of a newer version, or another user's.
+        UsageError: it has no program, and no function is named.
+    """
+
+    def __init__(
+        self,
+        name: str | SweepStore,
+        *,
+        backend: str = "auto",
+        function: str | None = None,
+        tell: Tell = ignore,
+        keep: bool = True,
+    ) -> None:
+        store = SweepStore.open_to_run(name) if isinstance(name, str) else name
+        if function or not store.manifest.can_run:
+            from slurmsweep.control.function import ready_to_run
+
+            store = ready_to_run(store, function, keep=keep)
+        self.session = Session(store, backend)
+        self.tell = tell
+
+    @classmethod
+    def create(cls, draft: Draft, *, backend: str = "auto", shared: bool = False, tell: Tell = ignore) -> Sweep:
+        """Make a sweep of a checked sweep file (:func:`slurmsweep.control.create.read_draft`).
+
+        Raises:
+            SweepFileError: its trials could not be run.
+            StateUnwritableError: there is no new sweep.
+        """
+        from slurmsweep.control.create import create
+
+        store = create(draft, shared=shared)
+        tell(Noticed(f"sweep {store.manifest.sweep_id} in {store.layout.folder}"))
+        return cls(store, backend=backend, tell=tell)
+
+    @classmethod
+    def planned(cls, draft: Draft, *, backend: str = "auto", tell: Tell = ignore) -> Sweep:
+        """Return what a draft would be as a sweep, without writing anything: to check options, and to rehearse."""
+        from slurmsweep.control.create import manifest_of
+        from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
+
+        store = SweepStore(Layout(sweep_folder(root_folder(), NO_ID)), manifest_of(draft, NO_ID))
+        sweep = cls.__new__(cls)
+        sweep.session, sweep.tell = Session.planned(store, backend), tell
+        return sweep
+
+    @property
+    def id(self) -> str:
+        """The sweep's id."""
+        return self.session.store.manifest.sweep_id
+
+    def run(
+        self,
+        wish: SubmitOptions | None = None,
+        *,
+        count: int | None = None,
+        wait: bool = True,
+        sizing: AutoSizing | None = None,
+        supervisor: SupervisorSettings | None = None,
+        dry_run: bool = False,
+        **options: str,
+    ) -> LaunchResult:
+        """Start all trials that are open, and those again that were cut off; lift a pause or an end.
+
+        Args:
+            wish: what the jobs ask for.
+            count: trials to start at most; needed where the search has no end.
+            wait: return when they have ended.
+            sizing: learn time and memory from a few trials that go first.
+            supervisor: run again and submit later what is left (``--mend``).
+            dry_run: only decide.
+            options: of the jobs, in the place of ``wish``: ``time="30"``, ``mem="4G"``, ``cpus_per_task="4"``.
+
+        Raises:
+            UsageError: an option is wrong, or the backend cannot do what was asked for.
+            SchedulerError: the scheduler refused, or could not be asked; what was submitted before stays.
+            StateError: the sweep's files could not be locked, read or written.
+        """
+        retry = RetryPolicy(states=CUT_OFF, plain=True)
+        policy = Policy(_wish(wish, options), count, retry=retry, sizing=sizing, reopen=True)
+        return self._launch(policy, "run", wait=wait, supervisor=supervisor, dry_run=dry_run)
+
+    def submit(
+        self,
+        wish: SubmitOptions | None = None,
+        *,
+        count: int | None = None,
+        wait: bool = False,
+        sizing: AutoSizing | None = None,
+        supervisor: SupervisorSettings | None = None,
+        dry_run: bool = False,
+        **options: str,
+    ) -> LaunchResult:
+        """Submit jobs for trials that are open; nothing runs again. Args and errors as :meth:`run`.
+
+        Raises:
+            UsageError: also where the sweep was paused or has ended.
+        """
+        word = self.session.refresh().word
+        if word is not None and not dry_run:
+            raise UsageError(f"sweep {self.id} is {word}: `slurmsweep resume {self.id}` takes it up again")
+        policy = Policy(_wish(wish, options), count, sizing=sizing)
+        return self._launch(policy, "submit", wait=wait, supervisor=supervisor, dry_run=dry_run)
+
+    def resubmit(
+        self,
+        retry: RetryPolicy | None = None,
+        wish: SubmitOptions | None = None,
+        *,
+        wait: bool | None = None,
+        sizing: AutoSizing | None = None,
+        supervisor: SupervisorSettings | None = None,
+        dry_run: bool = False,
+        **options: str,
+    ) -> LaunchResult:
+        """Run again what ended and did not finish, each with what it lacked; and what is open, unless some were chosen.
+
+        Args:
+            retry: which of them, and with what.
+            wish: what the jobs ask for otherwise.
+            wait: return when they have ended; None to wait only where jobs do not outlive this process.
+            sizing: learn time and memory from trials that finished; nothing else is started then.
+            supervisor: as for :meth:`run`.
+            dry_run: only decide.
+            options: as for :meth:`run`.
+
+        Raises: as :meth:`run`.
+        """
+        retry = retry or RetryPolicy()
+        all_open = not (retry.is_selective or self.session.is_endless or sizing)
+        policy = Policy(_wish(wish, options), all_open=all_open, retry=retry, sizing=sizing, reopen=True)
+        waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
+        return self._launch(policy, "resubmit", wait=waits, supervisor=supervisor, dry_run=dry_run)
+
+    def preview(self, batch: JobBatch) -> str:
+        """Return the batch script of a planned batch, as it would be submitted; its name has a token made for each."""
+        backend, source = self.session.backend, JobSource.of(self.session.store)
+        return backend.preview(backend.request(source, batch.trials, batch.wish, batch.attempt_ids))
+
+    def wait(self) -> None:
+        """Wait until none of the sweep's jobs is left. Raises SchedulerUnavailableError."""
+        live = look_at_jobs(self._refreshed())
+        trials = sum(live.jobs.values())
+        if trials:
+            wait_for_jobs(self.session, live.arrays(), trials, ended_trials(self.session.view), self.tell)
+
+    def reconcile(self, *, dry_run: bool = False) -> ReconcileResult:
+        """Record the ends that no agent lived to record, and why the scheduler ended what it ended.
+
+        Raises as :func:`slurmsweep.control.reconcile.reconcile`.
+        """
+        return reconcile(self.session.rehearsal() if dry_run else self.session)
+
+    def pause(self) -> Ordered:
+        """Start no new trials for now. Raises as :func:`slurmsweep.control.orders.pause`."""
+        return orders.pause(self.session)
+
+    def resume(self) -> Ordered:
+        """Start new trials again. Raises as :func:`slurmsweep.control.orders.resume`."""
+        return orders.resume(self.session)
+
+    def stop(self) -> Ordered:
+        """Start no new trials; running ones finish. Raises as :func:`slurmsweep.control.orders.stop`."""
+        return orders.stop(self.session)
+
+    def cancel(self) -> Ordered:
+        """End the sweep and its running trials. Raises as :func:`slurmsweep.control.orders.cancel`."""
+        return orders.cancel(self.session)
+
+    def status(self) -> dict[str, Any]:
+        """Return the document of ``status --json``. Raises SchedulerUnavailableError."""
+        from slurmsweep.control.snapshot import look
+        from slurmsweep.report.summary import SweepSummary, status_document
+
+        snapshot = look(self._refreshed())
+        store = self.session.store
+        return status_document(SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended), snapshot.jobs)
+
+    def _refreshed(self) -> Session:
+        self.session.refresh()
+        return self.session
+
+    def check(self, wish: SubmitOptions, *, wait: bool, supervise: bool) -> None:
+        """Refuse what the backend cannot do, and tell what it ignores, before anything is written.
+
+        Raises:
+            UsageError: an option is wrong, or needs an ability that the backend does not have.
+        """
+        backend = self.session.backend
+        if not wait:
+            backend.require(Ability.OUTLIVE, "--no-wait")
+        if supervise:
+            backend.require(Ability.WAKE, "--mend")
+        for notice in backend.check(wish, JobSource.of(self.session.store)):
+            self.tell(Noticed(notice))
+
+    def _launch(
+        self, policy: Policy, command: str, *, wait: bool, supervisor: SupervisorSettings | None, dry_run: bool
+    ) -> LaunchResult:
+        """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
+        self.check(policy.wish, wait=wait or dry_run, supervise=supervisor is not None)
+        session = self.session.rehearsal() if dry_run else self.session
+        total, finished = SubmitResult(), None
+        while True:
+            situation = observe(session, policy, self.tell)
+            plan = decide(situation, policy)
+            self.tell(Planned(plan, is_rehearsal=dry_run))
+            if dry_run:
+                return LaunchResult(plan)
+            counts, before = session.view.counts(), ended_trials(session.view)
+            finished = counts.get(TrialState.FINISHED, 0) if finished is None else finished
+            done, watch = self._apply(policy, plan, situation, supervisor, command)
+            total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
+            if wait:
+                self._wait(plan, done, watch, before)
+            if not wait or watch or not _has_next_wave(plan) or total.trials == policy.count:
+                break
+            policy = _next_wave(policy, plan, done)
+        kept_back = total.kept_back if watch else 0
+        expected = finished + total.trials + kept_back
+        return LaunchResult(plan, total, expected, _is_stuck(plan), watch is not None, waited=wait)
+
+    def _apply(
+        self, policy: Policy, plan: Plan, situation: Situation, supervisor: SupervisorSettings | None, command: str
+    ) -> tuple[SubmitResult, WakeupJobs | None]:
+        """Do what was planned, with a supervisor where one was asked for."""
+        if supervisor is None:
+            done, watch = apply(self.session, plan, self.tell), None
+        else:
+            from slurmsweep.supervisor.enable import submit_supervised
+
+            settings = replace(
+                supervisor,
+                goal=_goal(policy, plan, situation),
+                learn=asdict(policy.sizing) if policy.sizing else {},
+            )
+            done, watch = submit_supervised(self.session, settings, plan, self.tell)
+        if done.kept_back:
+            self.tell(TrialsKeptBack(done.kept_back, done.why, "" if watch else command))
+        return done, watch
+
+    def _wait(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> None:
+        """Wait for what was submitted; where others' jobs are to be learnt from, for these."""
+        try:
+            self._wait_patiently(plan, done, watch, before)
+        except KeyboardInterrupt:
+            if Ability.OUTLIVE in self.session.backend.abilities:
+                self.tell(Noticed(f"not waiting any longer; the jobs go on: `slurmsweep status {self.id}`"))
+            else:
+                self.tell(Noticed(f"stopped; `slurmsweep run {self.id}` goes on where it was"))
+            raise
+
+    def _wait_patiently(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> None:
+        session = self.session
+        if watch:
+            from slurmsweep.supervisor.enable import wait_until_over
+
+            reader = ProgressReader(session, done.trials + done.kept_back, before, self.tell)
+            if not wait_until_over(session, watch, reader.refresh):
+                self.tell(Noticed(f"no supervisor job is queued any more: `slurmsweep mend {self.id}` starts one"))
+            return
+        jobs, trials = [array.job for array in done.arrays], done.trials
+        if not jobs and plan.wave:
+            jobs, trials = sorted(session.view.job_ids()), plan.wave.live
+        if jobs:
+            wait_for_jobs(session, jobs, trials, before, self.tell)
+
+
+def _wish(wish: SubmitOptions | None, options: dict[str, str]) -> SubmitOptions:
+    """Return what jobs ask for, with options that were given by name, which win."""
+    wish = wish or SubmitOptions()
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    return replace(wish, options={**(wish.options or {}), **named}) if named else wish
+
+
+def _goal(policy: Policy, plan: Plan, situation: Situation) -> int | None:
+    """Return the number of trials in all after this submission, where the search itself has no end."""
+    if situation.trials is not None:
+        return None
+    new = plan.trials - sum(len(batch.again) for batch in plan.batches) if plan.wave is None else policy.count or 0
+    return len(situation.view.trials) + situation.snapshot.queued + new
+
+
+def _has_next_wave(plan: Plan) -> bool:
+    """Return whether trials are left that are sized by those that run now."""
+    if plan.wave is None:
+        return False
+    from slurmsweep.sizing.walltime import Step
+
+    return plan.wave.step in (Step.CANARIES, Step.WAIT)
+
+
+def _is_stuck(plan: Plan) -> bool:
+    """Return whether trials ended and none finished, so that the rest was not submitted."""
+    return plan.wave is not None and plan.wave.step.name == "STUCK"
+
+
+def _next_wave(policy: Policy, plan: Plan, done: SubmitResult) -> Policy:
+    """Return the policy of the next wave: for what is left, and for no trial that ended since the first."""
+    retry = replace(policy.retry, only=frozenset(plan.retry.attempt_ids)) if policy.retry else None
+    return replace(policy, count=None if policy.count is None else policy.count - done.trials, retry=retry)

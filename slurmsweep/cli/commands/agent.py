@@ -1,0 +1,57 @@
+"""The ``agent`` command: what each job runs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from slurmsweep.agents.agent import run_agent
+from slurmsweep.cli.output import note
+from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+HELP = "claim trials and run them: what each job runs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``agent``."""
+    from slurmsweep.cli import options  # loads argparse, which agents in jobs do without
+
+    options.add(parser, "sweep")
+    parser.add_argument(
+        "--count", type=options.natural, default=1, metavar="N", help="trials to run, one after the other (default 1)"
+    )
+    parser.add_argument("--seats", type=options.natural, metavar="K", help="so many agents side by side (default: one)")
+    options.add(parser, "--function")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Claim and run trials, with ``--seats`` in several processes; return the exit code of the trial."""
+    sweep, count, function = args.sweep, args.count, args.function
+    if args.seats:
+        from slurmsweep.agents.packed import run_packed
+
+        return run_packed(args.seats, os.environ, lambda environ: _run(sweep, count, function, environ))
+    return _run(sweep, count, function, os.environ)
+
+
+def _run(sweep: str, count: int, function: str | None, environ: Mapping[str, str]) -> int:
+    """Run one agent: of slurmsweep, or of W&B where W&B hosts the sweep."""
+    if sweep.count("/") == 2:  # the path of a sweep in a job script is absolute, and has more
+        from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
+
+        if is_meant(sweep):
+            from slurmsweep.backends.wandb_hosted.agent import run_cloud_agent
+            from slurmsweep.cli.options import refuse_function
+
+            refuse_function(function)
+            return run_cloud_agent(parse(sweep, environ), count, environ, note)
+    store = SweepStore.open_to_run(sweep)
+    if function or not store.manifest.can_run:
+        from slurmsweep.control.function import ready_to_run
+
+        store = ready_to_run(store, function)
+    return run_agent(store, count, environ, note)

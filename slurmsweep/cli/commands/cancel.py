@@ -1,0 +1,24 @@
+"""The ``cancel`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import print_order
+from slurmsweep.control import orders
+from slurmsweep.control.session import Session
+
+HELP = "end a sweep: nothing new starts, running trials are killed"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cancel``."""
+    options.add(parser, "sweep", "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Cancel a sweep; return the exit code."""
+    ordered = orders.cancel(Session.open_to_run(args.sweep))
+    print_order(args.sweep, ordered, "told to end", as_json=args.json)
+    return 0

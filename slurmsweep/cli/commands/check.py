@@ -1,0 +1,54 @@
+"""The ``check`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.errors import StateUnreadableError
+from slurmsweep.state.check import check
+from slurmsweep.state.store import SweepStore
+
+HELP = "prove that no trial is lost or doubled; exit code 1 otherwise"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``check``."""
+    options.add(parser, "sweep")
+    parser.add_argument(
+        "--repair", action="store_true", help="rebuild the journal from the trials' folders, if anything is wrong"
+    )
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prove that journal and folders agree, or make them; return the exit code, 1 where they do not."""
+    store = SweepStore.open(args.sweep)
+    if args.repair and _needs_repair(store):
+        from slurmsweep.state.repair import rebuild
+
+        done = rebuild(store)
+        note(
+            f"journal rebuilt: {done.records} records kept; from the trials' folders {done.claims} claims and "
+            f"{done.outcomes} outcomes, and {done.voided} attempts that were never started"
+        )
+        if done.kept:
+            note(f"the old one is {done.kept}")
+    report = check(store)
+    if args.json:
+        findings = [vars(finding) for finding in report.findings]
+        print_json({"ok": not findings, "trials": report.trials, "attempts": report.attempts, "findings": findings})
+    elif report.findings:
+        print_text("\n".join(str(finding) for finding in report.findings))
+    else:
+        print_text(f"{report.trials} trials, {report.attempts} attempts: every trial once, none lost, none doubled")
+    return 1 if report.findings else 0
+
+
+def _needs_repair(store: SweepStore) -> bool:
+    """Return whether anything is wrong; a journal that cannot be read at all is."""
+    try:
+        return bool(check(store).findings)
+    except StateUnreadableError:
+        return True

@@ -1,0 +1,95 @@
+"""The ``create`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+from typing import Any
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_text
+from slurmsweep.cli.sweeps import create_sweep, read_draft, summarize
+from slurmsweep.control.prior import adopt, best_trials, narrowed
+from slurmsweep.control.session import Session
+from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.state.store import SweepStore
+
+HELP = "create a sweep and print its id; nothing is run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``create``."""
+    parser.add_argument("file", metavar="FILE", nargs="?", help="sweep file")
+    parser.add_argument(
+        "--prior", metavar="SWEEP", help="a grid whose points were run there already does not run them again"
+    )
+    parser.add_argument(
+        "--from", dest="origin", metavar="SWEEP", help="print a new sweep file around chosen trials of that sweep"
+    )
+    parser.add_argument(
+        "--update", metavar="SWEEP", help="refused, as W&B does once a run started: says how to go on instead"
+    )
+    parser.add_argument(
+        "--trials", type=options.numbers, metavar="LIST", help="with --prior or --from: only these, such as 0,3,7-12"
+    )
+    parser.add_argument(
+        "--shared", action="store_true", help="for the group of the folder: its members run and change the sweep too"
+    )
+    parser.add_argument("--top", type=options.natural, metavar="N", help="with --from: the N best trials")
+    options.add(parser, "--function", "--strict")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Create a sweep, its id alone on stdout; with ``--from`` print a sweep file instead. Return the exit code."""
+    if args.update:
+        raise UsageError(
+            f"the configuration of sweep {args.update} never changes once it is made; make a new sweep that keeps what "
+            f"finished: slurmsweep create {args.file or 'FILE'} --prior {args.update}",
+        )
+    if args.origin:
+        if args.file or args.prior or (args.top is None) == (args.trials is None):
+            raise UsageError("--from SWEEP stands without a sweep file, and with one of --trials LIST and --top N")
+        from slurmsweep.sweepfile import yaml12
+
+        print_text(yaml12.dump(_around_chosen(args.origin, args.trials, args.top)), end="")
+        return 0
+    if not args.file:
+        raise UsageError("create: name a sweep file, or a sweep by --from")
+    if args.top or (args.trials and not args.prior):
+        raise UsageError(
+            "--trials and --top choose trials of another sweep: name it by --from, or --trials' by --prior"
+        )
+    prior = SweepStore.open(args.prior) if args.prior else None
+    store = create_sweep(read_draft(args.file, args.function, strict=args.strict), shared=args.shared)
+    if args.shared:
+        _note_closed_folders(store.layout.folder)
+    if prior:
+        known = adopt(store, prior, args.trials)
+        beyond = f"; {known.elsewhere} finished trials have points this grid does not have" if known.elsewhere else ""
+        note(f"points known from sweep {args.prior} that will not be run again: {known.adopted}{beyond}")
+    print_text(store.manifest.sweep_id)
+    return 0
+
+
+def _note_closed_folders(folder: str) -> None:
+    """Print which folders above a shared sweep keep its group out."""
+    above = os.path.dirname(folder)
+    while above != os.path.dirname(above):
+        if not os.stat(above).st_mode & (stat.S_IXGRP | stat.S_IXOTH):
+            note(f"the group cannot reach the sweep: `chmod g+x {above}`")
+        above = os.path.dirname(above)
+
+
+def _around_chosen(origin: str, trials: list[int] | None, top: int | None) -> dict[str, Any]:
+    """Return the content of a new sweep file around chosen, or the ``top`` best, trials of a sweep."""
+    session = Session.open(origin)
+    store = session.store
+    if top is not None:
+        summary, _ = summarize(session)
+        trials = best_trials(store.manifest.config, [row.number for row in summary.ranked(top)], top)
+    total = store.manifest.trials
+    unknown = [number for number in trials or () if total is not None and number >= total]
+    if unknown:
+        raise NotFoundError(f"sweep {origin} has trials 0 to {(total or 1) - 1}: there is no trial {unknown[0]}")
+    return narrowed(store, trials or [])

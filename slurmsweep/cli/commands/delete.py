@@ -1,0 +1,38 @@
+"""The ``delete`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json
+from slurmsweep.control import delete
+from slurmsweep.control.session import Session
+
+HELP = "take trials back so that their points are run again, also finished ones; nothing is removed"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``delete``."""
+    options.add(parser, "sweep")
+    parser.add_argument("--trials", type=options.numbers, metavar="LIST", help="these, such as 0,3,7-12")
+    options.add_states(parser, "all that ended in this state (repeatable)")
+    parser.add_argument("--dry-run", action="store_true", help="say which; write nothing")
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Let the points of chosen trials be run again; return the exit code."""
+    session = Session.open_to_run(args.sweep)
+    choice = delete.Choice(frozenset(args.trials or ()), frozenset(args.state))
+    attempt_ids = delete.chosen_attempts(session, choice) if args.dry_run else delete.delete(session, choice)
+    if args.json:
+        print_json([{"trial": attempt_id.trial, "attempt": attempt_id.attempt} for attempt_id in attempt_ids])
+    elif not attempt_ids:
+        note("no trial to delete")
+    else:
+        verb = "would be deleted" if args.dry_run else "deleted, so that their points are run again"
+        note(f"trials {', '.join(str(attempt_id.trial) for attempt_id in attempt_ids)}: {verb}")
+        if not args.dry_run:
+            note(f"`slurmsweep resume {args.sweep}` where the sweep was stopped, then `slurmsweep run {args.sweep}`")
+    return 0

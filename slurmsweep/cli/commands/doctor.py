@@ -1,0 +1,62 @@
+"""The ``doctor`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from slurmsweep.backends.slurm.site import look_around
+from slurmsweep.cli import options
+from slurmsweep.cli.output import print_json, print_text
+from slurmsweep.doctor import checks
+from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnwritableError
+from slurmsweep.report.tables import findings_table
+from slurmsweep.state.filesystem import Fitness
+from slurmsweep.state.paths import root_folder
+
+HELP = "try whether a folder is fit for sweeps, and this cluster too"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``doctor``."""
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="default: WANDB_DIR, or the current folder")
+    parser.add_argument(
+        "--nodes", type=options.natural, default=1, metavar="N", help="try it between N nodes of the cluster, in a job"
+    )
+    parser.add_argument(
+        "--patience", type=options.natural, default=300, metavar="SECONDS", help="to wait for that job (default 300)"
+    )
+    options.add(parser, "--json")
+    options.add_resources(parser.add_argument_group("Slurm", "of the job that tries it between nodes"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show each finding: good, warn or bad, why, and what to do. Return the exit code, 1 where one is bad."""
+    folder = os.path.abspath(args.folder or root_folder())
+    if not os.path.isdir(folder):
+        raise NotFoundError(f"{folder} is not a folder: make it, or name another one")
+    site = look_around()
+    findings = [
+        *checks.look_at_folder(folder, cluster="sbatch" not in site.missing),
+        *_try_out(folder, args.nodes, dict(args.resources), args.patience),
+        *checks.judge_site(site),
+    ]
+    rows = [finding.to_json() for finding in findings]
+    if args.json:
+        print_json(rows)
+    else:
+        print_text(findings_table(rows))
+    return 1 if any(finding.fitness is Fitness.BAD for finding in findings) else 0
+
+
+def _try_out(folder: str, nodes: int, resources: dict[str, str], patience: float) -> list[checks.CheckResult]:
+    """Judge what processes see of the folder, here or on nodes; where that cannot be tried, that is the finding."""
+    try:
+        if nodes == 1:
+            return checks.judge_trial(checks.try_out_here(folder))
+        return checks.judge_trial(checks.try_out_on_nodes(folder, nodes, resources, patience))
+    except StateUnwritableError as error:
+        return [checks.CheckResult(Fitness.BAD, "tried", str(error))]
+    except SchedulerUnavailableError as error:
+        advice = "see `sinfo`; --partition and --patience may help"
+        return [checks.CheckResult(Fitness.BAD, "tried", str(error), advice)]

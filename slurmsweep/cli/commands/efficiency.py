@@ -1,0 +1,63 @@
+"""The ``efficiency`` command."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import suppress
+from itertools import islice
+
+from slurmsweep.backends.base import Ability, SubmitOptions
+from slurmsweep.cli import options
+from slurmsweep.cli.launching import efficiency_document
+from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.sweeps import summarize
+from slurmsweep.control.observe import bounds_of
+from slurmsweep.control.session import Session
+from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.report.efficiency import attempts_table, efficiency_text
+from slurmsweep.sizing.usage import Ledger
+from slurmsweep.sizing.walltime import Bounds
+
+HELP = "show what was asked beside what was used, and what to ask instead"
+
+#: Attempts shown for people where no limit is given.
+_TABLE_LIMIT = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``efficiency``."""
+    options.add(parser, "sweep")
+    parser.add_argument("--trials", action="store_true", help="each attempt too")
+    parser.add_argument(
+        "--limit", type=options.natural, metavar="N", help="with --trials: at most N (default 100; all with --json)"
+    )
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show what was asked beside what was used, and advice; return the exit code."""
+    session = Session.open(args.sweep)
+    _, snapshot = summarize(session)
+    accounts, answer = session.scheduler.accounts(snapshot.view.job_ids())
+    ledger = Ledger(snapshot.view, snapshot.ended, accounts, session.scheduler.asked)
+    document = efficiency_document(session, ledger, _bounds(session)) | {"accounting": answer}
+    own = (usage for usages in ledger.all() for usage in usages if usage.origin is None)
+    limit = args.limit or (None if args.json else _TABLE_LIMIT)
+    rows = [usage._asdict() | {"state": usage.state.value} for usage in islice(own, limit)] if args.trials else []
+    if args.json:
+        print_json(document | ({"attempts_of_trials": rows} if args.trials else {}))
+        return 0
+    if rows:
+        print_text(attempts_table(rows), end="\n\n")
+    print_text(efficiency_text(document))
+    if args.trials and len(rows) < document["attempts"]:
+        note(f"the first {len(rows)} of {document['attempts']} attempts; --limit shows more")
+    return 0
+
+
+def _bounds(session: Session) -> Bounds:
+    """Return the limits of the partition that the sweep file names, else of the default; none without Slurm."""
+    with suppress(SchedulerUnavailableError):
+        if Ability.LIMIT in session.backend.abilities:
+            return bounds_of(session, SubmitOptions())
+    return Bounds(None, None, None, None, warning=60)

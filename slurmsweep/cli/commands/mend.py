@@ -1,0 +1,47 @@
+"""The ``mend`` command: what a supervisor's job runs, and what a person may."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json
+from slurmsweep.control.function import ready_to_run
+from slurmsweep.control.session import Session
+from slurmsweep.state.store import SweepStore
+from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
+
+HELP = "look after a sweep once: record ends, run again what deserves it, submit what waits; then by itself"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mend``."""
+    options.add(parser, "sweep")
+    options.add(parser.add_argument_group("mending"), "--mend-every", "--mend-sbatch")
+    options.add(parser, "--json")
+    options.add_slurm(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Hold one round of the supervisor; the next ones come by themselves. Return the exit code."""
+    from slurmsweep.supervisor.rounds import mend  # loads submitit
+
+    store = ready_to_run(SweepStore.open_to_run(args.sweep), None)
+    files = SupervisorFiles(store.layout, store.access)
+    before = files.settings()
+    settings = replace(
+        options.supervisor_settings(args.mend_every, args.mend_sbatch),
+        template=args.template,
+        options=dict(args.resources + args.sbatch),
+        width=args.width,
+        goal=before.goal if before else None,
+    )
+    if before and settings == SupervisorSettings(goal=before.goal):
+        settings = before  # the command line asks for nothing
+    else:
+        files.ask_for(settings)
+    last = mend(Session(store), settings, note)
+    if args.json:
+        print_json(asdict(last) if last else None)
+    return 0

@@ -1,0 +1,24 @@
+"""The ``pause`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import print_order
+from slurmsweep.control import orders
+from slurmsweep.control.session import Session
+
+HELP = "start no new trials for now: running ones go on, waiting jobs are held"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``pause``."""
+    options.add(parser, "sweep", "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pause a sweep; return the exit code."""
+    ordered = orders.pause(Session.open_to_run(args.sweep))
+    print_order(args.sweep, ordered, "held", as_json=args.json)
+    return 0

@@ -1,0 +1,53 @@
+"""The ``plan`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.sweeps import read_draft
+from slurmsweep.control.auto_resources import what_to_learn
+from slurmsweep.report.plan import plan_text
+from slurmsweep.search import run_count
+
+HELP = "show what would happen: points, commands, batch script; writes nothing"
+
+#: Trials in a plan for people, and in a JSON document, where no limit is given.
+_PLAN_LIMIT = 10
+_JSON_LIMIT = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``plan``."""
+    parser.add_argument("file", metavar="FILE", help="sweep file")
+    parser.add_argument(
+        "--limit", type=options.natural, metavar="N", help="show at most N trials (default 10; with --json 1000)"
+    )
+    parser.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
+    parser.add_argument(
+        "--backend", choices=("auto", "local", "slurm"), default="auto", help="of the canary (default auto)"
+    )
+    options.add(parser, "--count", "--function", "--strict", "--json")
+    options.add_slurm(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show what would happen, and with ``--canary`` try it; return the exit code, 1 where the canary failed."""
+    from slurmsweep.control.canary import run_canary  # both load submitit
+    from slurmsweep.control.plan import plan_sweep
+
+    draft = read_draft(args.file, args.function, strict=args.strict)
+    wanted, learn = what_to_learn(SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width))
+    if learn:
+        note("what is auto is learnt from trials that go first: the plan shows what these are given")
+    limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
+    document = plan_sweep(draft, wanted, args.count, limit, note)
+    if args.canary:
+        document["canary"] = run_canary(draft, args.backend, wanted).to_json()
+    if args.json:
+        print_json(document)
+    else:
+        print_text(plan_text(document))
+    return int(args.canary and document["canary"]["state"] != "finished")

@@ -1,0 +1,95 @@
+"""The ``resubmit`` command."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json
+from slurmsweep.control.retry_policy import RetryPolicy
+from slurmsweep.errors import UsageError
+
+HELP = "run again exactly what is not finished: crashed, failed, killed, preempted"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``resubmit``."""
+    options.add(parser, "sweep", "--backend", "--jobs")
+    parser.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="wait until they have ended (default: on the local backend)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be run again, with what, and why; write nothing"
+    )
+    options.add(parser, "--function")
+    _add_policy(parser.add_argument_group("Which trials, and with what"))
+    options.add(parser, "--json")
+    options.add_mend(parser)
+    options.add_slurm(parser)
+
+
+def _add_policy(group: argparse._ArgumentGroup) -> None:
+    options.add_states(group, "only those in this state (repeatable)")
+    group.add_argument(
+        "--cause",
+        action="append",
+        default=[],
+        metavar="CAUSE",
+        help="only those that ended so: timeout, oom, 'exit 3' (repeatable)",
+    )
+    group.add_argument("--trials", type=options.numbers, metavar="LIST", help="only these, such as 0,3,7-12")
+    group.add_argument(
+        "--max-attempts", type=options.natural, metavar="N", help="not those that had N attempts already"
+    )
+    for name, resource in (("time", "time"), ("mem", "memory")):
+        text = f"times the {resource}, for trials out of it (default 2)"
+        group.add_argument(f"--{name}-factor", type=options.factor, default=2.0, metavar="X", help=text)
+    group.add_argument(
+        "--force", action="store_true", help="also trials that fail alike, and those that had all a partition gives"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run again what did not finish, each trial with what it lacked; return the exit code."""
+    from slurmsweep.api.sweep import Sweep
+    from slurmsweep.cli import launching
+    from slurmsweep.cli.events import EventPrinter
+
+    policy = _policy(args)
+    wish, sizing = launching.wish_of(args)
+    supervisor = launching.supervisor_of(
+        args, wish, {name: getattr(args, name) for name in ("max_attempts", "time_factor", "mem_factor")}
+    )
+    with closing(EventPrinter(args.sweep)) as events:
+        sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=not args.dry_run)
+        result = sweep.resubmit(
+            policy, wish, wait=args.wait, sizing=sizing, supervisor=supervisor, dry_run=args.dry_run
+        )
+    if not args.dry_run:
+        return launching.finish(sweep, result, events, waited=result.waited, as_json=args.json)
+    if not result.plan.retry.groups:
+        note("nothing to run again")
+    if args.json:
+        print_json(result.plan.to_json())
+    return 0
+
+
+def _policy(args: argparse.Namespace) -> RetryPolicy:
+    """Return which trials run again, and with what. Raises UsageError."""
+    if not all(state.can_retry for state in args.state):
+        raise UsageError(
+            "--state: resubmit is for trials that ended and did not finish: crashed, failed, killed, preempted"
+        )
+    return RetryPolicy(
+        states=frozenset(args.state),
+        causes=frozenset(args.cause),
+        trials=None if args.trials is None else frozenset(args.trials),
+        max_attempts=args.max_attempts,
+        force=args.force,
+        time_factor=args.time_factor,
+        mem_factor=args.mem_factor,
+    )

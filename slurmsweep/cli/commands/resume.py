@@ -1,0 +1,31 @@
+"""The ``resume`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_order
+from slurmsweep.control import orders
+from slurmsweep.control.session import Session
+
+HELP = "start new trials again after pause, stop or cancel; held jobs are released"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``resume``."""
+    options.add(parser, "sweep", "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Resume a sweep, and its supervisor; return the exit code."""
+    from slurmsweep.supervisor.enable import resume_supervision  # loads submitit
+
+    session = Session.open_to_run(args.sweep)
+    ordered = orders.resume(session)
+    print_order(args.sweep, ordered, "released", as_json=args.json)
+    if resume_supervision(session):
+        note("the sweep mends itself: its supervisor looks at it within a minute")
+    elif ordered.without_job:
+        note(f"{ordered.without_job} trials are open and no job waits for them: `slurmsweep run {args.sweep}`")
+    return 0

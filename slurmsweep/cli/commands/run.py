@@ -1,0 +1,66 @@
+"""The ``run`` command: create a sweep, or go on with one, run it and show what came out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from slurmsweep.cli import launching, options
+from slurmsweep.cli.events import EventPrinter
+
+if TYPE_CHECKING:
+    from slurmsweep.api.sweep import Sweep
+    from slurmsweep.backends.base import SubmitOptions
+
+HELP = "create a sweep, run it and follow it; with a sweep's id, go on with it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``run``."""
+    parser.add_argument("file", metavar="FILE|SWEEP", help="sweep file, or a sweep to go on with")
+    options.add(parser, "--backend", "--jobs", "--count", "--function", "--strict")
+    parser.add_argument(
+        "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
+    )
+    options.add(parser, "--dry-run", "--json")
+    options.add_mend(parser)
+    options.add_slurm(parser)
+    options.add(parser, "--canaries")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Create a sweep, or open it, and start what is open; return the exit code."""
+    wish, sizing = launching.wish_of(args, args.canaries)
+    supervisor = launching.supervisor_of(args, wish)
+    with closing(EventPrinter()) as events:
+        sweep = _sweep(args, wish, events)
+        events.sweep = sweep.id
+        result = sweep.run(
+            wish, count=args.count, wait=args.wait, sizing=sizing, supervisor=supervisor, dry_run=args.dry_run
+        )
+    if args.dry_run:
+        return launching.show_plan(sweep, result, as_json=args.json)
+    return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json)
+
+
+def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) -> Sweep:
+    """Return the sweep that is named, or a new one of the sweep file, which is checked before anything is written."""
+    from slurmsweep.api.sweep import Sweep
+
+    if not _is_file(args.file):
+        return Sweep(args.file, backend=args.backend, function=args.function, tell=events)
+    from slurmsweep.cli.sweeps import read_draft
+
+    draft = read_draft(args.file, args.function, strict=args.strict)
+    planned = Sweep.planned(draft, backend=args.backend, tell=events)
+    if args.dry_run:
+        return planned
+    planned.check(wish, wait=args.wait, supervise=args.mend)
+    return Sweep.create(draft, backend=args.backend, tell=events)
+
+
+def _is_file(text: str) -> bool:
+    """Return whether the argument names a sweep file, and not a sweep."""
+    return os.path.isfile(text) or text.endswith((".yaml", ".yml", ".json"))

@@ -1,0 +1,49 @@
+"""The ``set`` command."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json
+from slurmsweep.control.change_jobs import change_waiting
+from slurmsweep.control.session import Session
+from slurmsweep.errors import SchedulerError
+
+HELP = "change what waits in Slurm: width, time, partition, nice and so on"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``set``."""
+    options.add(parser, "sweep")
+    parser.add_argument("--width", type=options.number, metavar="N", help="jobs of an array at a time; 0 for no limit")
+    options.add_resource(parser, "nice", "lower the priority of what waits", metavar="N")
+    parser.add_argument(
+        "--running",
+        action="store_true",
+        help="with --time: also for trials that run (less time, or as an operator more)",
+    )
+    group = parser.add_argument_group("Slurm")
+    options.add_resources(group)
+    options.add_sbatch(group, "any other option (repeatable)")
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Change what waits in Slurm; return the exit code, 4 where Slurm refused all of it."""
+    session = Session.open_to_run(args.sweep)
+    arrays = change_waiting(session, dict(args.resources + args.sbatch), args.width, running=args.running)
+    if args.json:
+        print_json([asdict(array) for array in arrays])
+    elif not arrays:
+        note(f"no job of sweep {args.sweep} waits in Slurm: nothing to change")
+    else:
+        for array in arrays:
+            counts = {"waiting": array.waiting, "running": array.running}
+            trials = " and ".join(f"{n} {word}" for word, n in counts.items() if n) + " trials"
+            problems = "; ".join(array.problems)
+            note(
+                f"job {array.job}: " + (f"not all of {trials} changed: {problems}" if problems else f"changed {trials}")
+            )
+    return SchedulerError.exit_code if arrays and all(array.problems for array in arrays) else 0

@@ -1,0 +1,60 @@
+"""The ``status`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
+from slurmsweep.cli import options
+from slurmsweep.cli.output import print_json, print_text
+from slurmsweep.cli.sweeps import note_stray_output, summarize
+from slurmsweep.control.session import Session
+from slurmsweep.report import tables
+from slurmsweep.report.summary import status_document
+from slurmsweep.supervisor.status import supervisor_status
+
+if TYPE_CHECKING:
+    from slurmsweep.supervisor.status import SupervisorStatus
+
+HELP = "show state, counts and the best trial of a sweep"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``status``."""
+    options.add(parser, "sweep", "--json")
+    options.add_hosted(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show a sweep as it is now; of one that W&B hosts, what Slurm says of its jobs. Return the exit code."""
+    if is_meant(args.sweep, args.entity, args.project):
+        from slurmsweep.cli import hosted  # loads submitit
+
+        return hosted.status(parse(args.sweep, os.environ, args.entity, args.project), as_json=args.json)
+    session = Session.open(args.sweep)
+    summary, snapshot = summarize(session)
+    supervisor = supervisor_status(session)
+    if args.json:
+        print_json(status_document(summary, snapshot.jobs) | {"mending": asdict(supervisor) if supervisor else None})
+        return 0
+    print_text(tables.status_text(summary, snapshot.jobs))
+    if supervisor:
+        print_text(f"  mending {_supervisor_text(supervisor, args.sweep)}")
+    note_stray_output(session)
+    return 0
+
+
+def _supervisor_text(status: SupervisorStatus, sweep: str) -> str:
+    """Return the state of the supervisor, and what to do where none is queued."""
+    rounds = f"{status.rounds} rounds"
+    trouble = f"; the last round had trouble: {status.trouble}" if status.trouble else ""
+    if status.is_over:
+        return f"done after {rounds}: {status.report}{trouble}"
+    if status.supervisors is None:
+        return f"{rounds} so far; Slurm could not be asked for its supervisor{trouble}"
+    if not status.supervisors:
+        return f"{rounds}, and NO supervisor is left: `slurmsweep mend {sweep}` starts it again{trouble}"
+    return f"{rounds} so far, supervised by job {' and '.join(status.supervisors)}{trouble}"

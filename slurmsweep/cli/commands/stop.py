@@ -1,0 +1,24 @@
+"""The ``stop`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import print_order
+from slurmsweep.control import orders
+from slurmsweep.control.session import Session
+
+HELP = "start no new trials: running ones finish, waiting jobs are cancelled"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``stop``."""
+    options.add(parser, "sweep", "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stop a sweep; return the exit code."""
+    ordered = orders.stop(Session.open_to_run(args.sweep))
+    print_order(args.sweep, ordered, "waiting part cancelled", as_json=args.json)
+    return 0

@@ -1,0 +1,55 @@
+"""The ``submit`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import closing
+
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
+from slurmsweep.cli import options
+
+HELP = "submit single-count agents to Slurm, one array of jobs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``submit``."""
+    options.add(parser, "sweep", "--count", "--function")
+    parser.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
+    parser.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
+    options.add(parser, "--json")
+    options.add_mend(parser)
+    options.add_hosted(parser)
+    options.add_slurm(parser)
+    options.add(parser, "--canaries")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Submit agents of a sweep, ours or one that W&B hosts; return the exit code."""
+    if is_meant(args.sweep, args.entity, args.project):
+        from slurmsweep.cli import hosted  # loads submitit
+
+        options.refuse_function(args.function)
+        jobs = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width)
+        refused = {"--wait": args.wait, "--mend": args.mend, "--canaries": args.canaries}
+        sweep = parse(args.sweep, os.environ, args.entity, args.project)
+        return hosted.submit(sweep, args.count, jobs, refused, dry_run=args.dry_run, as_json=args.json)
+    return _submit(args)
+
+
+def _submit(args: argparse.Namespace) -> int:
+    from slurmsweep.api.sweep import Sweep
+    from slurmsweep.cli import launching
+    from slurmsweep.cli.events import EventPrinter
+
+    wish, sizing = launching.wish_of(args, args.canaries)
+    supervisor = launching.supervisor_of(args, wish)
+    with closing(EventPrinter(args.sweep)) as events:
+        sweep = Sweep(args.sweep, backend="slurm", function=args.function, tell=events, keep=not args.dry_run)
+        result = sweep.submit(
+            wish, count=args.count, wait=args.wait, sizing=sizing, supervisor=supervisor, dry_run=args.dry_run
+        )
+    if args.dry_run:
+        return launching.show_plan(sweep, result, as_json=args.json)
+    return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json)

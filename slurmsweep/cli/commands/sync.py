@@ -1,0 +1,82 @@
+"""The ``sync`` command."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json, print_text, steps
+from slurmsweep.state import view_cache
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.store import SweepStore
+from slurmsweep.sync.upload import Result, find, upload
+
+if TYPE_CHECKING:
+    from slurmsweep.sync.upload import Found
+
+HELP = "upload the offline wandb runs of finished trials, from a node with internet"
+
+#: Failures that are shown one by one.
+_MOST_FAILURES = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``sync``."""
+    options.add(parser, "sweep")
+    options.add_states(parser, "trials in this state instead of finished ones (repeatable)")
+    parser.add_argument("--trials", type=options.numbers, metavar="LIST", help="only these, such as 0,3,7-12")
+    parser.add_argument("--project", metavar="X", help="of the runs at W&B (default: the one they were logged with)")
+    parser.add_argument(
+        "--entity", metavar="X", help="of the runs at W&B (default: the one they were logged with, or yours)"
+    )
+    parser.add_argument("--jobs", type=options.natural, default=4, metavar="N", help="trials at a time (default 4)")
+    parser.add_argument("--include-synced", action="store_true", help="also what was uploaded before")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded; upload nothing")
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Upload offline runs; return the exit code, 1 where one could not be uploaded."""
+    store = SweepStore.open_to_run(args.sweep)
+    states = set(args.state) or {TrialState.FINISHED}
+    found = find(store, view_cache.read(store), states, args.trials, again=args.include_synced)
+    result = Result()
+    if found.uploads and not args.dry_run:
+        names = {"--project": args.project, "--entity": args.entity}
+        flags = [part for name, value in names.items() if value for part in (name, value)]
+        with steps(len(found.uploads), "trials") as show:
+            result = upload(store, found.uploads, flags, args.jobs, show)
+    rest = f"{found.synced} were uploaded before, {found.without} have no offline wandb run"
+    if args.json:
+        print_json(_document(found, result))
+    elif args.dry_run:
+        for one in found.uploads:
+            print_text(f"trial {one.trial}: " + ", ".join(one.run_files))
+        print_text(f"would upload the runs of {len(found.uploads)} trials; {rest}")
+    else:
+        print_text(f"uploaded the runs of {len(result.done)} trials; {rest}")
+        _note_others(result)
+    return 1 if result.failed else 0
+
+
+def _note_others(result: Result) -> None:
+    if result.empty:
+        note(f"{len(result.empty)} trials were killed before wandb had written anything: nothing to upload of them")
+    for trial, reason in sorted(result.failed.items())[:_MOST_FAILURES]:
+        note(f"trial {trial}: {reason}")
+    if result.failed:
+        untried = f", {len(result.untried)} were not tried after that" if result.untried else ""
+        note(f"{len(result.failed)} trials could not be uploaded{untried}; the same command goes on with them")
+
+
+def _document(found: Found, result: Result) -> dict[str, Any]:
+    return {
+        "to_upload": [{"trial": one.trial, "runs": list(one.run_files)} for one in found.uploads],
+        "uploaded": sorted(result.done),
+        "empty": sorted(result.empty),
+        "failed": [{"trial": trial, "reason": reason} for trial, reason in sorted(result.failed.items())],
+        "not_tried": result.untried,
+        "uploaded_before": found.synced,
+        "without_run": found.without,
+    }

@@ -1,0 +1,47 @@
+"""The ``templates`` command."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.backends.slurm.template import builtin_templates, load_template
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.report.terminal import printable
+
+if TYPE_CHECKING:
+    from slurmsweep.backends.slurm.template import Template
+
+HELP = "list the job templates, or check one and print it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``templates``."""
+    parser.add_argument("template", nargs="?", metavar="NAME|PATH", help="of a built-in template, or of your own")
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the built-in templates, or check and print one; return the exit code."""
+    if args.template is None:
+        known = [load_template(name) for name in builtin_templates()]
+        if args.json:
+            print_json([_row(template) for template in known])
+            return 0
+        width = max(len(template.name) for template in known)
+        for template in known:
+            print_text(f"{template.name:{width}}  {printable(template.description)}")
+            print_text(f"{'':{width}}  {template.path}")
+        return 0
+    template = load_template(args.template)
+    if args.json:
+        print_json({**_row(template), "options": template.options, "text": template.text})
+    else:
+        print_text(template.text.rstrip("\n"))
+        note(f"no mistake found in {template.path}")
+    return 0
+
+
+def _row(template: Template) -> dict[str, Any]:
+    return {"name": template.name, "path": template.path, "description": template.description}

@@ -1,0 +1,130 @@
+"""Print what a use case tells: notes on stderr as things happen, progress while a command waits."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import singledispatchmethod
+from typing import TYPE_CHECKING
+
+from slurmsweep.cli.output import note, steps
+from slurmsweep.cli.sweeps import note_unknown
+from slurmsweep.control.events import (
+    ArraySubmitted,
+    JobsReleased,
+    Noticed,
+    Planned,
+    Progress,
+    Reconciled,
+    TrialsKeptBack,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slurmsweep.backends.base import Submitted
+    from slurmsweep.control.events import Event
+    from slurmsweep.control.retry_policy import RetryPlan
+
+
+class EventPrinter:
+    """Takes the events of one command and prints them. Close it at the command's end.
+
+    Attributes:
+        submitted: arrays that the scheduler took, each with the minutes and MiB that were learnt for its trials.
+        reasons: why waves of trials were made as they were.
+    """
+
+    def __init__(self, sweep: str = "") -> None:
+        self.sweep = sweep
+        self.submitted: list[ArraySubmitted] = []
+        self.reasons: list[str] = []
+        self._stack = ExitStack()
+        self._show: Callable[[int, str], None] | None = None
+        self._total = -1
+
+    def close(self) -> None:
+        """End the progress bar, if one is shown."""
+        self._stack.close()
+        self._show = None
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        if not isinstance(event, Progress):
+            self.close()
+        self._print(event)
+
+    @singledispatchmethod
+    def _print(self, event: Event) -> None:
+        """Print nothing for an event that has no words."""
+
+    @_print.register
+    def _(self, event: Noticed) -> None:
+        note(event.text)
+
+    @_print.register
+    def _(self, event: Reconciled) -> None:
+        note_unknown(event.result.unknown)
+
+    @_print.register
+    def _(self, event: Planned) -> None:
+        plan = event.plan
+        _note_retries(plan.retry, is_rehearsal=event.is_rehearsal)
+        for line in plan.remarks:
+            note(line)
+        if plan.wave:
+            self.reasons += plan.wave.reasons
+            for line in plan.wave.reasons:
+                note(line)
+        elif plan.nothing:
+            note(f"nothing to start: {plan.nothing}")
+        if plan.others_open:
+            note(f"{plan.others_open} trials wait for a first attempt: `slurmsweep submit {self.sweep}` starts them")
+
+    @_print.register
+    def _(self, event: ArraySubmitted) -> None:
+        self.submitted.append(event)
+        given = [f"{event.minutes} min" if event.minutes else "", f"{event.mib} MiB" if event.mib else ""]
+        named = " and ".join(part for part in given if part)
+        note(f"submitted job {event.array.job}: {array_words(event.array)}" + (f", {named} each" if named else ""))
+
+    @_print.register
+    def _(self, event: JobsReleased) -> None:
+        note(f"released after a failed launch: jobs {', '.join(event.jobs)}")
+
+    @_print.register
+    def _(self, event: TrialsKeptBack) -> None:
+        later = (
+            f"`slurmsweep {event.command} {self.sweep}` submits them"
+            if event.command
+            else "the supervisor submits them"
+        )
+        note(f"{event.trials} trials wait without a job: {event.why}. Nothing is lost: {later} when there is room")
+
+    @_print.register
+    def _(self, event: Progress) -> None:
+        if self._show is None or self._total != event.total:
+            self.close()
+            self._show, self._total = self._stack.enter_context(steps(event.total, "trials")), event.total
+        words = ", ".join(f"{n} {state}" for state, n in sorted(event.counts.items())) or "waiting"
+        self._show(event.ended, words)
+
+
+def array_words(array: Submitted) -> str:
+    """Return ``12 trials``, or ``3 jobs with up to 4 trials each``."""
+    return f"{array.tasks} jobs with up to {array.agents} trials each" if array.agents > 1 else f"{array.tasks} trials"
+
+
+def _note_retries(plan: RetryPlan, *, is_rehearsal: bool) -> None:
+    """Print which trials run again, with what and why, and which do not."""
+    verb = "would be run again" if is_rehearsal else "to be run again"
+    for given, attempt_ids in plan.groups.items():
+        causes = sorted({plan.whys[attempt_id.trial].partition(" with ")[0] for attempt_id in attempt_ids})
+        beside = f", {given}" if str(given) else ""
+        note(f"{verb}: trials {_numbers([a.trial for a in attempt_ids])} ({', '.join(causes)}){beside}")
+    for line in (*plan.left_words(), *plan.remarks):
+        note(line)
+
+
+def _numbers(numbers: list[int], most: int = 20) -> str:
+    shown = ", ".join(str(number) for number in numbers[:most])
+    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"

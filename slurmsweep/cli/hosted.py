@@ -1,0 +1,98 @@
+"""Commands on sweeps that W&B hosts: submit, status. Only the agents in the jobs ask W&B itself."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from slurmsweep.backends import registry
+from slurmsweep.backends.wandb_hosted import submit as hosted
+from slurmsweep.backends.wandb_hosted.backend import DEFAULT_WIDTH, SUPPORTED_AGENTS, HostedBackend
+from slurmsweep.backends.wandb_hosted.folder import HostedFolder
+from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.control.auto_resources import AUTO
+from slurmsweep.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.backends.wandb_hosted.folder import HostedSweep
+
+
+def submit(  # noqa: PLR0913 - what the command line says
+    sweep: HostedSweep,
+    count: int | None,
+    options: SubmitOptions,
+    refused: Mapping[str, object],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Submit jobs that each run W&B's agent for one trial; return the exit code.
+
+    Args:
+        sweep: that W&B hosts.
+        count: number of jobs.
+        options: of the jobs.
+        refused: options that need the journal, which such a sweep does not have, and their values.
+        dry_run: print the batch script instead.
+        as_json: print a document.
+    """
+    folder = HostedFolder(sweep)
+    if count is None:
+        raise UsageError(f"{sweep}: only W&B knows how many trials are left; say how many jobs by --count")
+    words = [word for word, value in refused.items() if value]
+    given = options.options or {}
+    words += [f"--{name} auto" for name in ("time", "mem") if str(given.get(name, "")).lower() == AUTO]
+    if words:
+        raise UsageError(f"{sweep}: {' and '.join(words)} is for sweeps of slurmsweep's own, not for W&B's")
+    if dry_run:
+        backend = HostedBackend()
+        print_text(backend.preview(backend.request(hosted.source_of(folder), count, options)))
+        return 0
+    registry.choose("slurm")
+    _note_width(folder, options.width, count)
+    submitted = hosted.submit(folder, count, options)
+    for array in submitted:
+        note(f"submitted job {array.job}: {array.tasks} agents of W&B's sweep {sweep}, {array.width} at a time")
+    note(f"their output, with what the runs print: {folder.jobs}")
+    if as_json:
+        print_json([{"job": array.job, "name": array.name, "tasks": array.tasks} for array in submitted])
+    return 0
+
+
+def status(sweep: HostedSweep, *, as_json: bool) -> int:
+    """Show what Slurm says of the jobs; return the exit code."""
+    folder = HostedFolder(sweep)
+    answer = hosted.status(folder)
+    if as_json:
+        print_json({"sweep": str(sweep), **answer.to_json(), "output": folder.jobs})
+        return 0
+    words = ", ".join(f"{n} {word}" for word, n in answer.words.items())
+    lines = [f"{sweep}, a sweep of W&B's own", f"jobs: {words}"]
+    for submission in answer.submissions:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(submission.submitted))
+        job = submission.job or f"(unanswered: {submission.name})"
+        lines.append(f"  {job}: {submission.tasks} jobs, {submission.width} at a time, submitted {when}")
+    print_text("\n".join([*lines, f"output: {folder.jobs}"]))
+    return 0
+
+
+def _note_width(folder: HostedFolder, asked: int | None, count: int) -> None:
+    """Print how many agents will run at a time where that is not as asked, or more than W&B supports."""
+    width = asked or DEFAULT_WIDTH
+    if asked is None and count > width:
+        note(f"{width} jobs at a time, because W&B supports about {SUPPORTED_AGENTS} agents (--width changes it)")
+    try:
+        others = hosted.status(folder)
+        busy = min(others.alive, sum(submission.width for submission in others.submissions))
+    except NotFoundError:
+        busy = 0
+    total = busy + min(width, count)
+    if total > SUPPORTED_AGENTS:
+        because = f", with {busy} of earlier submissions" if busy else ""
+        note(
+            f"warning: up to {total} agents at a time{because}; W&B supports about {SUPPORTED_AGENTS} and "
+            "answers more with errors (429)"
+        )

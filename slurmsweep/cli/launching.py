@@ -1,0 +1,156 @@
+"""What the commands that start trials share: their options as values, and how their results are shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.sweeps import note_stray_output, summarize
+from slurmsweep.control.auto_resources import what_to_learn
+from slurmsweep.report import tables
+from slurmsweep.report.summary import status_document
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from slurmsweep.api.sweep import LaunchResult, Sweep
+    from slurmsweep.cli.events import EventPrinter
+    from slurmsweep.control.session import Session
+    from slurmsweep.control.snapshot import Snapshot
+    from slurmsweep.sizing.usage import Ledger
+    from slurmsweep.sizing.walltime import AutoSizing, Bounds
+    from slurmsweep.state.supervisor_files import SupervisorSettings
+
+#: Rows of the table that a run ends with.
+_RESULT_ROWS = 20
+
+
+def wish_of(args: argparse.Namespace, canaries: int | None = None) -> tuple[SubmitOptions, AutoSizing | None]:
+    """Return what jobs ask for, and what is learnt in its place. Raises UsageError."""
+    width = args.width or getattr(args, "jobs", None)
+    return what_to_learn(SubmitOptions(args.template, dict(args.resources + args.sbatch), width), canaries)
+
+
+def supervisor_of(
+    args: argparse.Namespace, wish: SubmitOptions, rules: Mapping[str, float | None] | None = None
+) -> SupervisorSettings | None:
+    """Return how the sweep is to be supervised; None where no supervisor was asked for. Raises UsageError."""
+    settings = options.supervisor_settings(args.mend_every, args.mend_sbatch, **(rules or {}))
+    if not args.mend:
+        return None
+    named = {name: str(value) for name, value in (wish.options or {}).items()}
+    return replace(settings, template=wish.template, options=named, width=wish.width)
+
+
+def finish(sweep: Sweep, result: LaunchResult, events: EventPrinter, *, waited: bool, as_json: bool) -> int:
+    """Print what came of a launch; return the exit code: 1 where a trial that was waited for did not finish."""
+    if result.has_supervisor:
+        note(f"the sweep mends itself: `slurmsweep status {sweep.id}` shows how it goes, and the end is in report.txt")
+    _note_next_wave(sweep, result)
+    if waited:
+        return _show_result(sweep, result.expected, as_json=as_json) or int(result.is_stuck)
+    if as_json:
+        print_json(_document(sweep, result, events))
+    return int(result.is_stuck)
+
+
+def _note_next_wave(sweep: Sweep, result: LaunchResult) -> None:
+    """Say which command submits the trials of a later wave."""
+    wave = result.plan.wave
+    if result.is_stuck:
+        note(f"`slurmsweep trials {sweep.id}` shows why; `slurmsweep resubmit {sweep.id}` runs them again once mended")
+    elif wave and wave.left and wave.step.name in ("CANARIES", "WAIT"):
+        again = "the supervisor" if result.has_supervisor else "the same command again"
+        note(f"{wave.left} trials are left: when these have ended, {again} submits them with what was learnt")
+
+
+def _document(sweep: Sweep, result: LaunchResult, events: EventPrinter) -> dict[str, Any]:
+    """Return the document of a command that does not wait for the end."""
+    wave, submitted = result.plan.wave, result.submitted
+    arrays: list[dict[str, Any]] = [
+        {"job": e.array.job, "jobs": e.array.tasks, "trials": e.array.trials}
+        | ({"minutes": e.minutes, "mib": e.mib} if wave else {})
+        for e in events.submitted
+    ]
+    learnt = {"step": wave.step.name.lower(), "left": wave.left, "reasons": events.reasons} if wave else {}
+    return {
+        "sweep": sweep.id,
+        "folder": sweep.session.store.layout.folder,
+        "trials": submitted.trials,
+        "arrays": arrays,
+        "kept_back": submitted.kept_back,
+        "why": submitted.why,
+        "mends_itself": result.has_supervisor,
+        **learnt,
+    }
+
+
+def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
+    """Print the table of results and the best trial; return 1 unless as many trials finished as were expected."""
+    from slurmsweep.control.live_metrics import with_metric_so_far
+
+    session = sweep.session
+    summary, snapshot = summarize(session)
+    if as_json:
+        print_json(status_document(summary, snapshot.jobs))
+    else:
+        shown = summary.ranked(_RESULT_ROWS) or with_metric_so_far(
+            session.store, summary, summary.trials(limit=_RESULT_ROWS)
+        )
+        print_text(tables.trials_table(shown, summary.manifest.config))
+        print_text(tables.status_text(summary, snapshot.jobs))
+    note_stray_output(session)
+    if snapshot.view.submissions:
+        _note_efficiency(session, snapshot)
+    counts = summary.counts()
+    if counts[TrialState.FINISHED] >= expected:
+        return 0
+    unfinished = {state: n for state, n in counts.items() if n and state is not TrialState.FINISHED}
+    words = ", ".join(f"{n} {state}" for state, n in unfinished.items())
+    note(f"{words}: `slurmsweep trials {sweep.id}` shows why, `slurmsweep resubmit {sweep.id}` runs them again")
+    return 1
+
+
+def _note_efficiency(session: Session, snapshot: Snapshot) -> None:
+    """Print one line about a run on Slurm that has ended, from what agents recorded: accounting would lag."""
+    from slurmsweep.report.efficiency import one_line
+    from slurmsweep.sizing.usage import Ledger
+    from slurmsweep.sizing.walltime import Bounds
+
+    ledger = Ledger(snapshot.view, snapshot.ended, {}, session.scheduler.asked)
+    line = one_line(efficiency_document(session, ledger, Bounds(None, None, None, None, warning=60)))
+    if line:
+        note(f"{line}: `slurmsweep efficiency {session.store.manifest.sweep_id}`")
+
+
+def efficiency_document(session: Session, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:
+    """Return the document of ``efficiency --json``, without accounting's answer and single attempts."""
+    from slurmsweep import search
+    from slurmsweep.sizing.efficiency import measure
+
+    manifest = session.store.manifest
+    config, sweep_id = manifest.config, manifest.sweep_id
+    found = measure(ledger.all(), lambda number: search.parameters(config, number, sweep_id), bounds)
+    resources = {"time": found.time, "cpu": found.cpu, "memory": found.memory}
+    return {
+        "id": sweep_id,
+        **found._asdict(),
+        **{name: {**resource._asdict(), "share": resource.share} for name, resource in resources.items()},
+        "advice": [advice._asdict() for advice in found.advice],
+    }
+
+
+def show_plan(sweep: Sweep, result: LaunchResult, *, as_json: bool) -> int:
+    """Print the plan that the same command would apply without ``--dry-run``: its batch scripts, or a document."""
+    scripts = [sweep.preview(batch) for batch in result.plan.batches]
+    if as_json:
+        document = {"sweep": sweep.id, "trials": result.plan.trials, "sbatch": scripts[0] if scripts else None}
+        print_json(document | result.plan.to_json() | {"scripts": scripts})
+    else:
+        print_text("\n".join(scripts), end="")
+    return 0

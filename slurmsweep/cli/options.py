@@ -1,0 +1,215 @@
+"""Arguments that several commands take, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import UsageError
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slurmsweep.state.supervisor_files import SupervisorSettings
+
+#: Options of sbatch that have their own flags; any other goes through --sbatch NAME=VALUE.
+_RESOURCES = {
+    "partition": "partition (queue)",
+    "time": "time limit of one trial: minutes, or Slurm's forms (1:30:00, 2-0); run, plan, submit, resubmit: or auto",
+    "cpus-per-task": "CPUs of one trial",
+    "mem": "memory of one trial, such as 4G; run, plan, submit, resubmit: or auto",
+    "gres": "generic resources, such as gpu:1",
+    "account": "account to charge",
+    "qos": "quality of service",
+    "constraint": "features a node must have",
+    "exclude": "nodes to stay away from",
+}
+
+
+def natural(text: str) -> int:
+    """Return a whole number, 1 or more."""
+    return _whole(text, 1)
+
+
+def number(text: str) -> int:
+    """Return a whole number, 0 or more."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {least} or more")
+    return value
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers of ``0,3,7-12``, in order, each once."""
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        chosen.update(range(number(first), number(last or first) + 1))
+    if not chosen:
+        raise argparse.ArgumentTypeError(f"{text!r} names no number; write a list such as 0,3,7-12")
+    return sorted(chosen)
+
+
+def factor(text: str) -> float:
+    """Return a factor of a resource, 1 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value >= 1:
+        raise argparse.ArgumentTypeError(f"{text}: less than before would end the trials again; use 1 or more")
+    return value
+
+
+def trial_state(text: str) -> TrialState:
+    """Return the trial state of that name."""
+    try:
+        return TrialState(text)
+    except ValueError:
+        known = ", ".join(sorted(state.value for state in TrialState))
+        raise argparse.ArgumentTypeError(f"{text!r} is not a state of trials: there are {known}") from None
+
+
+def name_value(text: str) -> tuple[str, str]:
+    """Return the name and the value of ``NAME=VALUE``; the value of a flag, ``NAME``, is empty."""
+    name, _, value = text.partition("=")
+    if not name.strip("-"):
+        raise argparse.ArgumentTypeError(f"{text!r}: write NAME=VALUE, such as nice=100")
+    return name.lstrip("-"), value
+
+
+_SHARED: dict[str, dict[str, Any]] = {
+    "sweep": {"metavar": "SWEEP", "help": "id of a sweep below WANDB_DIR (or here), or the path of its folder"},
+    "--dry-run": {"action": "store_true", "help": "say what would be done, and do nothing"},
+    "--json": {"action": "store_true", "help": "one JSON document on stdout"},
+    "--count": {"type": natural, "metavar": "N", "help": "trials to run (default: all that are not claimed yet)"},
+    "--function": {
+        "metavar": "MODULE:NAME",
+        "help": "trials call this Python function (its import path, such as package.module:train) and run no program; "
+        "kept with the sweep",
+    },
+    "--strict": {"action": "store_true", "help": "what is only warned of is an error"},
+    "--backend": {
+        "choices": ("auto", "local", "slurm"),
+        "default": "auto",
+        "help": "default auto: where the sweep was started; for a new one Slurm where sbatch is found",
+    },
+    "--jobs": {"type": natural, "metavar": "N", "help": "local backend: trials at a time (default 1)"},
+    "--canaries": {
+        "type": natural,
+        "metavar": "N",
+        "help": "with --time auto or --mem auto: trials to learn from before the rest (default 5 %%, within 5 and 20)",
+    },
+    "--mend-every": {
+        "type": natural,
+        "default": 60,
+        "metavar": "MINUTES",
+        "help": "look at the sweep at least so often (default 60; always when an array has ended)",
+    },
+    "--mend-sbatch": {
+        "type": name_value,
+        "action": "append",
+        "default": [],
+        "metavar": "NAME=VALUE",
+        "help": "sbatch option of the supervisor's job, such as partition=short (repeatable)",
+    },
+}
+
+
+def add(parser: argparse._ActionsContainer, *names: str) -> None:
+    """Add arguments that several commands share, in this order."""
+    for name in names:
+        parser.add_argument(name, **_SHARED[name])
+
+
+def add_states(parser: argparse._ActionsContainer, text: str) -> None:
+    """Add the option that chooses trials by state; none where it is not given."""
+    parser.add_argument("--state", type=trial_state, action="append", default=[], metavar="STATE", help=text)
+
+
+def add_resources(group: argparse._ActionsContainer) -> None:
+    """Add a flag for each common sbatch option; ``resources`` are the pairs of name and value that were given."""
+    for name, text in _RESOURCES.items():
+        add_resource(group, name, text)
+
+
+def add_resource(group: argparse._ActionsContainer, name: str, text: str, metavar: str = "X") -> None:
+    """Add one flag whose name and value become a pair in ``resources``."""
+    group.add_argument(
+        f"--{name}",
+        dest="resources",
+        action="append",
+        default=[],
+        type=lambda value: (name, value),
+        metavar=metavar,
+        help=text,
+    )
+
+
+def add_slurm(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked of Slurm: template, width, resources."""
+    group = parser.add_argument_group(
+        "Slurm", "these win over the sweep file's slurm: section, which wins over the template"
+    )
+    group.add_argument("--template", default="array", metavar="NAME|PATH", help="job template (default array)")
+    group.add_argument("--width", type=natural, metavar="N", help="jobs at a time")
+    add_resources(group)
+    add_sbatch(group, "any other sbatch option (repeatable)")
+
+
+def add_sbatch(group: argparse._ActionsContainer, text: str) -> None:
+    """Add the option for all sbatch options without a flag; they win over ``resources``."""
+    group.add_argument("--sbatch", type=name_value, action="append", default=[], metavar="NAME=VALUE", help=text)
+
+
+def add_hosted(parser: argparse.ArgumentParser) -> None:
+    """Add what makes a short name the name of a sweep that W&B hosts."""
+    group = parser.add_argument_group(
+        "sweeps of W&B's own",
+        "SWEEP is entity/project/sweep, or shorter with these; WANDB_ENTITY and WANDB_PROJECT give what still lacks",
+    )
+    group.add_argument("--entity", metavar="NAME", help="W&B's user or team")
+    group.add_argument("--project", metavar="NAME", help="W&B's project")
+
+
+def refuse_function(function: str | None) -> None:
+    """Raise UsageError where a function is named for a sweep that W&B hosts: its agents run the sweep's command."""
+    if function:
+        raise UsageError("--function is for sweeps made here: the agents of a sweep of W&B's own run its command")
+
+
+def add_mend(parser: argparse.ArgumentParser) -> None:
+    """Add whether, and how, a supervisor job looks after the sweep from now on."""
+    group = parser.add_argument_group("mending", "a tiny job in Slurm looks after the sweep until its end; no daemon")
+    group.add_argument(
+        "--mend", action="store_true", help="run again by itself what deserves it, submit what limits keep back, report"
+    )
+    add(group, "--mend-every", "--mend-sbatch")
+
+
+def supervisor_settings(every: int, options: Iterable[tuple[str, str]], **rules: float | None) -> SupervisorSettings:
+    """Return how the sweep is to be supervised, without what later jobs ask for.
+
+    Args:
+        every: minutes between two rounds at most.
+        options: sbatch options of the supervisor's job.
+        rules: of the retry policy; None for its own.
+
+    Raises:
+        UsageError: sbatch has no such option, or slurmsweep sets it itself.
+    """
+    from slurmsweep.backends.slurm.resources import merge
+    from slurmsweep.state.supervisor_files import SupervisorSettings
+
+    supervisor = dict(options)
+    merge({}, {}, supervisor)
+    given = {name: value for name, value in rules.items() if value is not None}
+    return SupervisorSettings(supervisor=supervisor, every=every, rules=given)

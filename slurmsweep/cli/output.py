@@ -1,0 +1,123 @@
+"""All that commands print: documents, tables and logs on stdout; notes and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from slurmsweep.control.orders import Ordered
+    from slurmsweep.state.replay import SweepView
+
+#: Seconds between two lines of progress where there is no terminal.
+_LINE_PERIOD = 10.0
+
+
+def note(message: str) -> None:
+    """Print a line for people on stderr, without what a terminal would act upon."""
+    if not message.isprintable():
+        from slurmsweep.report.terminal import printable_lines  # agents say nothing that needs it
+
+        message = printable_lines(message)
+    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)
+
+
+def print_json(document: Any) -> None:
+    """Print one document on stdout. NaN and infinity, which JSON does not have, are written as Python writes them."""
+    print(json.dumps(document, indent=1))
+
+
+def print_text(text: str, end: str = "\n") -> None:
+    """Print tables and other text, which is safe for a terminal already, on stdout."""
+    print(text, end=end)
+
+
+def print_log(path: str) -> None:
+    """Print a log as it is; on a terminal without what a terminal would act upon, except colours."""
+    if sys.stdout.isatty():
+        from slurmsweep.report.terminal import printable_log
+
+        with open(path, encoding="utf-8", errors="replace", newline="") as text:
+            for line in text:
+                sys.stdout.write(printable_log(line))
+        return
+    sys.stdout.flush()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 16):
+            sys.stdout.buffer.write(block)
+
+
+def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> None:
+    """Print what became of an order, such as ``pause``; ``verb`` is what was done with jobs and processes."""
+    if as_json:
+        print_json(vars(ordered))
+        return
+    told = [f"job {job}" for job in ordered.jobs] + [f"process {pid}" for pid in ordered.processes]
+    note(f"sweep {sweep} is {ordered.state}" + (f"; {verb}: {', '.join(told)}" if told else ""))
+    for host in ordered.elsewhere:
+        note(f"an agent on {host} cannot be ended from here: run the same command there")
+    for cluster in ordered.clusters:
+        note(f"arrays were submitted on cluster {cluster}, too, which cannot be told from here: run the command there")
+
+
+@contextmanager
+def progress(total: int, start: SweepView) -> Iterator[Callable[[SweepView], None]]:
+    """Show how many of ``total`` trials have ended since ``start``; yields the function that takes the newest state."""
+    before = _ended(start)
+    with steps(total, "trials") as show:
+        yield lambda view: show(
+            _ended(view) - before, ", ".join(f"{n} {state}" for state, n in sorted(view.counts().items())) or "waiting"
+        )
+
+
+@contextmanager
+def steps(total: int, noun: str) -> Iterator[Callable[[int, str], None]]:
+    """Show how many of ``total`` things are done: a bar on a terminal, else a line now and then.
+
+    Yields the function that takes that number, and words to show beside it.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(total, noun)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("starting", total=total)
+        yield lambda done, words: bar.update(task, completed=done, description=words)
+
+
+def _lines(total: int, noun: str) -> Callable[[int, str], None]:
+    shown = 0
+    last = time.monotonic()
+
+    def show(done: int, words: str) -> None:
+        nonlocal shown, last
+        if done != shown and (done == total or time.monotonic() - last >= _LINE_PERIOD):
+            shown, last = done, time.monotonic()
+            print(f"{done}/{total} {noun}: {words}", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _ended(view: SweepView) -> int:
+    return sum(n for state, n in view.counts().items() if state.has_ended())

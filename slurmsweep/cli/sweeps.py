@@ -1,0 +1,69 @@
+"""Sweeps as commands open them: read a sweep file, look at a sweep; what is odd goes to stderr."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurmsweep.cli.output import note
+from slurmsweep.control.snapshot import Snapshot, look, look_without_scheduler, stray_output
+from slurmsweep.errors import SchedulerUnavailableError, SweepFileError
+from slurmsweep.report.summary import SweepSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slurmsweep.control.create import Draft
+    from slurmsweep.control.session import Session
+    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.tail import AttemptId
+
+
+def summarize(session: Session) -> tuple[SweepSummary, Snapshot]:
+    """Return a sweep as it is now; where the scheduler cannot be asked, as its journal says, with a note."""
+    session.refresh()
+    try:
+        snapshot = look(session)
+    except SchedulerUnavailableError as error:
+        note(f"{error}; trials that run or ended unseen are shown as the journal last knew them")
+        snapshot = look_without_scheduler(session)
+    store = session.store
+    return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended), snapshot
+
+
+def note_stray_output(session: Session) -> None:
+    """Print where jobs that ended without a trial left their output."""
+    stray = stray_output(session)
+    if stray:
+        note(f"{len(stray)} jobs ended, or run, without a trial; the last one's output is in {stray[-1]}")
+
+
+def note_unknown(unknown: Mapping[AttemptId, str]) -> None:
+    """Print the attempts whose end could not be told, each with the reason."""
+    for attempt_id, reason in unknown.items():
+        note(f"trial {attempt_id.trial}, attempt {attempt_id.attempt}: left alone, it may be running ({reason})")
+
+
+def read_draft(source: str, function: str | None = None, *, strict: bool) -> Draft:
+    """Read a sweep file for its program or a ``function``; print its warnings.
+
+    Raises:
+        SweepFileError: it breaks rules, or with ``strict`` has warnings.
+        UsageError: there is no such function.
+    """
+    from slurmsweep.control import create  # loads yaml, which commands on a sweep do not need
+
+    draft = create.read_draft(source, function)
+    if strict and draft.warnings:
+        raise SweepFileError(source, list(draft.warnings))
+    for warning in draft.warnings:
+        note(f"{source}: {warning}")
+    return draft
+
+
+def create_sweep(draft: Draft, *, shared: bool = False) -> SweepStore:
+    """Create a sweep and print where it is. Raises SweepFileError, StateUnwritableError."""
+    from slurmsweep.control import create  # as above
+
+    store = create.create(draft, shared=shared)
+    note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
+    return store

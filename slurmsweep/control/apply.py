@@ -1,0 +1,164 @@
+"""Do what was planned: give trials back, submit jobs, and leave on disk what the next command has to know.
+
+An array is announced in the journal and written down as a document before the scheduler is asked for it; its answer is
+recorded after. A process that is killed in between leaves an array without an answer, which the next command looks for
+by its name (:func:`slurmsweep.control.reconcile.recover_submissions`).
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from slurmsweep.backends.base import Ability, JobSource, SubmitResult, Submitted
+from slurmsweep.control.events import ArraySubmitted, JobsReleased
+from slurmsweep.control.reconcile import give_back, record_refusal
+from slurmsweep.errors import JobLimitError, SchedulerError, StateError, StateUnwritableError, SubmissionUnknownError
+from slurmsweep.state.assignment import to_text
+from slurmsweep.state.lifecycle import SweepState
+from slurmsweep.state.records import SubmitRecord
+from slurmsweep.state.submissions import SubmissionDocument
+
+if TYPE_CHECKING:
+    from slurmsweep.backends.base import JobRequest
+    from slurmsweep.control.batch import JobBatch
+    from slurmsweep.control.decide import Plan
+    from slurmsweep.control.events import Tell
+    from slurmsweep.control.session import Session
+
+#: Why trials may be claimed again, in the journal.
+_AGAIN = "resubmit"
+
+
+def apply(session: Session, plan: Plan, tell: Tell) -> SubmitResult:
+    """Do what the plan says, in its order. Where there is no room for a batch, it and those after it are kept back.
+
+    Args:
+        session: of the sweep that the plan was made for.
+        plan: of :func:`slurmsweep.control.decide.decide`.
+        tell: called with an event for each thing that was done.
+
+    Raises:
+        UsageError: an option or the template is wrong; nothing was submitted.
+        JobLimitError: there is no room for a single job.
+        SchedulerError: the scheduler refused or did not answer; arrays submitted before stay, and are in the journal.
+        StateError: the journal or a document could not be written.
+    """
+    if plan.release:
+        session.backend.release(plan.release)
+        tell(JobsReleased(plan.release))
+    if plan.reopen and not plan.batches:
+        give_back(session, lambda _: False, why="run")  # jobs that wait already find the sweep running
+    arrays: list[Submitted] = []
+    for place, batch in enumerate(plan.batches):
+        try:
+            result = submit_batch(session, batch, reopen=plan.reopen, tell=tell)
+        except JobLimitError as error:
+            if not arrays:
+                raise
+            result = SubmitResult((), batch.trials, str(error))
+        arrays += result.arrays
+        if result.kept_back:
+            later = sum(other.trials for other in plan.batches[place + 1 :])
+            return SubmitResult(tuple(arrays), result.kept_back + later, result.why)
+    return SubmitResult(tuple(arrays))
+
+
+def submit_batch(session: Session, batch: JobBatch, *, reopen: bool, tell: Tell) -> SubmitResult:
+    """Submit the jobs of one batch: as many as the scheduler's limits leave room for. Raises as :func:`apply`."""
+    request = _request(session, batch)
+    was_refused = any(submission.job == "" for submission in session.view.submissions.values())
+
+    def part(start: int, trials: int) -> Submitted | None:
+        array = _submit_array(session, batch.part(start, start + trials), reopen=reopen)
+        if array and Ability.OUTLIVE in session.backend.abilities:
+            tell(ArraySubmitted(array, batch.minutes, batch.mib))
+        return array
+
+    return session.backend.submit(request, part, was_refused=was_refused)
+
+
+def _request(session: Session, batch: JobBatch) -> JobRequest:
+    return session.backend.request(JobSource.of(session.store), batch.trials, batch.wish, batch.attempt_ids)
+
+
+def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitted | None:
+    """Announce an array, ask for it, and record the answer; return None where nothing was left to submit.
+
+    What is given back with the array, and that the sweep runs again, hangs on the announced name: whoever records that
+    the scheduler refused the array takes it back by that.
+    """
+    is_kept = Ability.OUTLIVE in session.backend.abilities
+    with session.transaction() as transaction:
+        view = session.view
+        batch = batch.as_far_as(view)
+        resumes = view.word if reopen else None
+        if not batch.trials or (view.word and not reopen):
+            return None
+        request = _request(session, batch)
+        document = _document(session, request, batch)
+        if resumes:
+            transaction.order(SweepState.RUNNING)
+        if is_kept:
+            transaction.submit(_announcement(request, document, resumes))
+        transaction.retry(list(batch.again), _AGAIN, array=request.name if is_kept else "")
+    try:
+        session.submissions.write(document)
+        job = session.backend.send(request)
+    except SubmissionUnknownError:
+        job = session.backend.find(request.name)
+        if not job:
+            raise
+    except (SchedulerError, StateUnwritableError):  # the script or the document: nothing was submitted
+        if is_kept:
+            with suppress(StateError):
+                record_refusal(session, request.name)
+        raise
+    if is_kept:
+        _record_answer(session, document, batch, job)
+    return Submitted(job, request.tasks, batch.trials, request.agents or 1)
+
+
+def _record_answer(session: Session, document: SubmissionDocument, batch: JobBatch, job: str) -> None:
+    """Record the array; trials that were given back for it, and for no certain job, any agent may take now."""
+    with session.transaction() as transaction:
+        transaction.submit(SubmitRecord(document.name, document.tasks, job))
+        if batch.again and not batch.attempt_ids:
+            trials = session.view.trials
+            transaction.retry([a for a in batch.again if trials[a.trial].newest < a.attempt], _AGAIN)
+    session.submissions.note_job(document, job)
+
+
+def _announcement(request: JobRequest, document: SubmissionDocument, resumes: SweepState | None) -> SubmitRecord:
+    return SubmitRecord(
+        document.name,
+        document.tasks,
+        job=None,
+        asked=request.options,
+        template=document.template,
+        wishes=document.wishes,
+        agents=document.agents,
+        resumes=resumes,
+        cluster=document.cluster,
+    )
+
+
+def _document(session: Session, request: JobRequest, batch: JobBatch) -> SubmissionDocument:
+    return SubmissionDocument(
+        name=request.name,
+        backend=session.backend.name,
+        sweep=session.store.manifest.sweep_id,
+        tasks=request.tasks,
+        trials=batch.trials,
+        agents=request.agents or 1,
+        width=request.width,
+        options=dict(request.options),
+        wishes=dict(batch.wish.options or {}),
+        template=request.template,
+        attempts=to_text(batch.attempt_ids),
+        retried=tuple(batch.again),
+        job=None,
+        cluster=session.backend.cluster(),
+        submitted=round(time.time(), 3),
+    )

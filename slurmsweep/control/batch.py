@@ -1,0 +1,75 @@
+"""Jobs that ask for the same: what they are for, and what they are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.tail import AttemptId
+
+
+@dataclass(frozen=True)
+class JobBatch:
+    """Jobs that ask for the same.
+
+    Attributes:
+        wish: what they ask for.
+        trials: how many trials they run in all.
+        attempt_ids: what each of them is for; empty where each takes the next trial there is.
+        again: next attempts of trials that ended: they may be claimed from the moment the scheduler is asked for the
+            jobs, and where it refuses these the trials are what they were.
+        minutes, mib: of the wish, what was learnt for each trial; None where nothing was.
+    """
+
+    wish: SubmitOptions
+    trials: int
+    attempt_ids: tuple[AttemptId, ...] = ()
+    again: tuple[AttemptId, ...] = ()
+    minutes: int | None = None
+    mib: int | None = None
+
+    def part(self, start: int, stop: int) -> JobBatch:
+        """Return the batch of some of its trials."""
+        attempt_ids, stop = self.attempt_ids[start:stop], min(stop, self.trials)
+        again = tuple(a for a in attempt_ids if a in set(self.again)) if self.attempt_ids else self.again[start:stop]
+        return replace(self, trials=stop - start, attempt_ids=attempt_ids, again=again)
+
+    def as_far_as(self, view: SweepView) -> JobBatch:
+        """Return the batch without attempts that were claimed or given back since it was planned."""
+        gone = {attempt_id for attempt_id in self.again if not may_be_given_back(view, attempt_id)}
+        return replace(
+            self,
+            trials=self.trials - len(gone),
+            attempt_ids=tuple(attempt_id for attempt_id in self.attempt_ids if attempt_id not in gone),
+            again=tuple(attempt_id for attempt_id in self.again if attempt_id not in gone),
+        )
+
+
+def may_be_given_back(view: SweepView, attempt_id: AttemptId) -> bool:
+    """Return whether the trial ended, did not finish, and that is its next attempt."""
+    trial = view.trials.get(attempt_id.trial)
+    return trial is not None and trial.next_attempt == attempt_id and trial.state.can_retry
+
+
+def with_resources(
+    wish: SubmitOptions, minutes: int | None, mib: int | None, avoided: Sequence[str] = (), share: float = 1.0
+) -> SubmitOptions:
+    """Return the wish with other time and memory, nodes to stay away from, and a share of its width.
+
+    A width is shared by the batches of a wave, by their sizes, each at least 1: Slurm has no limit over several arrays.
+    """
+    options = dict(wish.options or {})
+    if minutes is not None:
+        options["time"] = str(minutes)
+    if mib is not None:
+        options |= {"mem": f"{mib}M", "mem-per-cpu": False, "mem-per-gpu": False}  # sbatch takes one of the three
+    if avoided:
+        named = options.get("exclude")
+        options["exclude"] = ",".join([*([str(named)] if named else []), *avoided])
+    width = None if wish.width is None else max(1, int(wish.width * share))
+    return replace(wish, options=options, width=width)

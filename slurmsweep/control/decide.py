@@ -1,0 +1,358 @@
+"""Decide what to do with a sweep: situation and policy to plan. Pure: it asks nothing and writes nothing.
+
+``run``, ``submit``, ``resubmit`` and a supervisor's round are policies over this one decision; what they have found is
+gathered in :mod:`.observe`, and what they decide is done by :mod:`.apply`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.backends.base import Ability, SubmitOptions
+from slurmsweep.control import retry_policy
+from slurmsweep.control.batch import JobBatch, may_be_given_back, with_resources
+from slurmsweep.control.retry_policy import Node, ResourceOverride, RetryPlan, RetryPolicy
+from slurmsweep.errors import UsageError
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.tail import AttemptId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from slurmsweep.control.retry_policy import EndedTrial
+    from slurmsweep.control.snapshot import Snapshot
+    from slurmsweep.sizing.usage import Ledger
+    from slurmsweep.sizing.walltime import AutoSizing, Bounds, SizingInput, Wave
+    from slurmsweep.state.replay import SweepView
+
+#: Trials that ended and are looked at to size others: evenly from all that ended in the same way.
+MOST_HISTORY = 500
+
+#: Arrays one after the other whose jobs end before they claim a trial: others would end like them (a missing module).
+_FRUITLESS = 2
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a command wants of a sweep.
+
+    Attributes:
+        wish: what new jobs ask for.
+        count: trials to start, retries included; None for all retries, and with ``all_open`` every open trial.
+        all_open: without a ``count`` start the trials, too, that no agent has claimed and no job waits for.
+        retry: which trials that ended run again; None for none.
+        sizing: learn the time and memory of jobs in the place of asking for those of ``wish``; None for no learning.
+        reopen: a paused or ended sweep runs again.
+        goal: number of trials in all where the search has no end; None for no such bound.
+        give_up_on_fruitless: submit nothing after arrays whose jobs all ended without claiming a trial.
+    """
+
+    wish: SubmitOptions = field(default_factory=SubmitOptions)
+    count: int | None = None
+    all_open: bool = True
+    retry: RetryPolicy | None = None
+    sizing: AutoSizing | None = None
+    reopen: bool = False
+    goal: int | None = None
+    give_up_on_fruitless: bool = False
+
+    @property
+    def judges_ends(self) -> bool:
+        """Whether it matters how the trials ended that run again."""
+        return self.retry is not None and not self.retry.plain
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that a decision rests on.
+
+    Attributes:
+        snapshot: of the sweep: its view, and what witnesses say.
+        method: of the search.
+        trials: of the search in all; None where it has no end.
+        open: trials that no agent has claimed, new ones and retries; None where the search has no end.
+        abilities: of the backend that runs the next jobs.
+        ended: trials that ended and did not finish.
+        bounds: what jobs ask for and get at most; None where the policy does not need it.
+        nodes: how many nodes the cluster has; 0 where that is not known.
+        ledger: what trials used.
+        reserved: attempts that waiting jobs were made for.
+        unreserved: trials that waiting jobs take, whichever is next.
+        point: parameters of a trial by its number.
+        held: jobs that wait for ever because a node failed to start them.
+        asked_for: of ``time`` and ``mem``, what the wish says for this time: that stands.
+    """
+
+    snapshot: Snapshot
+    method: str
+    trials: int | None
+    open: int | None
+    abilities: frozenset[Ability]
+    ended: tuple[EndedTrial, ...] = ()
+    bounds: Bounds | None = None
+    nodes: int = 0
+    ledger: Ledger | None = None
+    reserved: frozenset[AttemptId] = frozenset()
+    unreserved: int = 0
+    point: Callable[[int], Mapping[str, Any]] = lambda _: {}
+    held: tuple[str, ...] = ()
+    asked_for: frozenset[str] = frozenset()
+
+    @property
+    def view(self) -> SweepView:
+        """The journal's state."""
+        return self.snapshot.view
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, in the order in which :mod:`.apply` does it.
+
+    Attributes:
+        release: jobs to release, because a node failed to start them.
+        reopen: a paused or ended sweep runs again: with the first jobs, or by itself where there are none.
+        batches: jobs to submit, in the order in which they take what room there is.
+        retry: which trials run again and which do not, with reasons.
+        wave: what was decided about learning time and memory; None without learning.
+        nothing: why no job is started; empty where some are.
+        remarks: lines for people.
+        others_open: trials that wait for a first attempt, which this policy does not start.
+    """
+
+    release: tuple[str, ...] = ()
+    reopen: bool = False
+    batches: tuple[JobBatch, ...] = ()
+    retry: RetryPlan = field(default_factory=RetryPlan)
+    wave: Wave | None = None
+    nothing: str = ""
+    remarks: tuple[str, ...] = ()
+    others_open: int = 0
+
+    @property
+    def trials(self) -> int:
+        """Number of trials that the batches run."""
+        return sum(batch.trials for batch in self.batches)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as a document: the one of ``--dry-run --json``."""
+        batches = [
+            {
+                "trials": batch.trials,
+                "attempts": [list(attempt_id) for attempt_id in batch.attempt_ids],
+                "retried": [attempt_id.trial for attempt_id in batch.again],
+                "options": dict(batch.wish.options or {}),
+                "width": batch.wish.width,
+                "template": batch.wish.template,
+            }
+            for batch in self.batches
+        ]
+        waves = {"step": self.wave.step.name.lower(), "left": self.wave.left} if self.wave else {}
+        rest = {"reopens": self.reopen, "release": list(self.release), "nothing": self.nothing}
+        return {"batches": batches, **self.retry.to_json(), **waves, **rest}
+
+
+def decide(situation: Situation, policy: Policy) -> Plan:
+    """Decide what to do now.
+
+    Raises:
+        UsageError: the search has no end and nothing says how many trials; or nothing could be learnt yet.
+    """
+    retry = _retries(situation, policy)
+    plan = Plan(release=situation.held, retry=retry, reopen=policy.reopen and bool(situation.view.word))
+    if situation.view.word is not None and not policy.reopen:
+        return replace(plan, nothing=f"the sweep is {situation.view.word}")
+    own, shared = _batches(situation, policy, retry)
+    total = _trials_wanted(situation, policy, len(shared))
+    shared = shared[:total]
+    if policy.give_up_on_fruitless and total and (newest := _fruitless(situation.snapshot)):
+        remark = f"no more jobs for {total} trials: the last {newest} arrays ended without claiming one; {_OUTPUT}"
+        return replace(plan, batches=tuple(own), remarks=(remark,))
+    if policy.sizing and total and not _sizes_retries(policy):
+        plan = replace(plan, batches=tuple(own))
+        return _in_waves(
+            situation, replace(policy, count=total if situation.trials is None else policy.count), plan, shared
+        )
+    common = [JobBatch(policy.wish, total, again=tuple(shared))] if total else []
+    batches = (*own, *common)
+    others = situation.open or 0 if policy.sizing and _sizes_retries(policy) else 0
+    return replace(plan, batches=batches, nothing="" if batches else _why_nothing(situation), others_open=others)
+
+
+#: Where jobs say why they ended without a trial.
+_OUTPUT = "their output in the sweep's folder jobs/ says why"
+
+
+def _retries(situation: Situation, policy: Policy) -> RetryPlan:
+    """Decide which trials run again, and with what."""
+    if policy.retry is None:
+        return RetryPlan()
+    limits = Ability.LIMIT in situation.abilities
+    plan = retry_policy.decide(situation.ended, policy.retry, situation.bounds, asks=situation.asked_for)
+    if not limits or not plan.groups or policy.retry.plain:
+        return plan
+    if policy.sizing and _sizes_retries(policy):
+        plan = _sized(situation, plan, policy.sizing)
+    avoided, remark = retry_policy.avoid(_nodes(situation.view, plan), situation.nodes)
+    return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
+
+
+def _sizes_retries(policy: Policy) -> bool:
+    """Return whether what is learnt is for the trials that run again, and for no other."""
+    return policy.judges_ends and not policy.all_open
+
+
+def _sized(situation: Situation, plan: RetryPlan, sizing: AutoSizing) -> RetryPlan:
+    """Return the plan with the time and memory that finished trials have shown. Raises UsageError for none."""
+    from slurmsweep.sizing.walltime import wave_of_all  # most commands learn nothing
+
+    again = plan.attempt_ids
+    wave = wave_of_all(_sizing_input(situation, again, len(again)), sizing)
+    if not wave.groups:
+        raise UsageError(
+            f"--time auto: {'; '.join(wave.reasons)}. Say --time, or leave it out: what ran out of time gets "
+            "--time-factor times as much"
+        )
+    learnt = {
+        attempt_id.trial: ResourceOverride(group.minutes, group.mib)
+        for group in wave.groups
+        for attempt_id in group.attempt_ids
+    }
+    return retry_policy.with_learnt(plan, learnt, wave.reasons)
+
+
+def _batches(situation: Situation, policy: Policy, plan: RetryPlan) -> tuple[list[JobBatch], list[AttemptId]]:
+    """Return jobs for retries that need their own, and the attempts that go with whatever else is submitted."""
+    if Ability.ASSIGN not in situation.abilities:
+        return [], plan.attempt_ids
+    own: list[JobBatch] = []
+    shared: list[AttemptId] = []
+    for given, attempt_ids in plan.groups.items():
+        if given == ResourceOverride() and not plan.assigned and not plan.avoided:
+            shared += attempt_ids
+        else:
+            wish = with_resources(policy.wish, given.minutes, given.mib, plan.avoided)
+            own.append(JobBatch(wish, len(attempt_ids), attempt_ids, attempt_ids))
+    return own, shared
+
+
+def _trials_wanted(situation: Situation, policy: Policy, shared: int) -> int:
+    """Return how many trials the jobs run that get no resources of their own.
+
+    Raises:
+        UsageError: the search has no end, and neither a count nor a goal says how many.
+    """
+    queued = situation.snapshot.queued
+    if policy.count is not None:
+        wanted = policy.count
+    elif not policy.all_open:
+        wanted = shared
+    elif situation.open is not None:
+        wanted = max(0, situation.open - queued) + shared
+    elif policy.goal is not None:
+        left = max(0, policy.goal - len(situation.view.trials)) + len(situation.view.waiting())
+        wanted = max(0, left - queued) + shared
+    else:
+        raise UsageError(
+            f"a {situation.method} search has no end: say how many trials by --count, or run_cap in the sweep file"
+        )
+    if Ability.OUTLIVE in situation.abilities or situation.open is None:
+        return wanted
+    return min(wanted, situation.open + shared)  # an agent beyond these would only start to say that nothing is left
+
+
+def _in_waves(situation: Situation, policy: Policy, plan: Plan, shared: Sequence[AttemptId]) -> Plan:
+    """Let a few trials go first, or the rest with what these showed; they come after the batches of ``plan``."""
+    from slurmsweep.sizing.walltime import AutoSizing, Step, next_wave
+
+    wave = next_wave(_sizing_input(situation, shared, policy.count), policy.sizing or AutoSizing())
+    again, trials, batches = set(shared), sum(len(group.attempt_ids) for group in wave.groups), list(plan.batches)
+    for group in wave.groups:
+        size = len(group.attempt_ids)
+        wish = with_resources(policy.wish, group.minutes, group.mib, (), share=size / trials)
+        retried = tuple(attempt_id for attempt_id in group.attempt_ids if attempt_id in again)
+        batches.append(JobBatch(wish, size, group.attempt_ids, retried, group.minutes, group.mib))
+    stuck = wave.step is Step.STUCK and policy.give_up_on_fruitless
+    remarks = (f"{wave.left} trials were not submitted: {'; '.join(wave.reasons)}",) if stuck else ()
+    return replace(plan, batches=tuple(batches), wave=wave, remarks=remarks)
+
+
+def _sizing_input(situation: Situation, again: Sequence[AttemptId], count: int | None) -> SizingInput:
+    """Return what sizing rests on: trials that are open, and what others used.
+
+    Args:
+        situation: of the sweep.
+        again: next attempts of trials that ended, which are open as well.
+        count: open trials to consider; None for all.
+    """
+    from slurmsweep.sizing.walltime import Bounds, SizingInput
+
+    view, ledger = situation.view, situation.ledger
+    given_back = [attempt_id for attempt_id in again if may_be_given_back(view, attempt_id)]
+    wanted = count if count is not None else (situation.open or 0) + len(given_back)
+    open_ids = list(islice(chain(given_back, open_attempts(situation, wanted)), wanted))
+    usages = ledger.of if ledger else lambda _: []
+    return SizingInput(
+        point=situation.point,
+        open=open_ids,
+        live=sum(situation.snapshot.jobs.values()),
+        history=[used for number in worth_looking_at(situation.snapshot) if (used := usages(number))],
+        own={attempt_id.trial: usages(attempt_id.trial) for attempt_id in open_ids if attempt_id.attempt > 1},
+        bounds=situation.bounds or Bounds(None, None, None, None, 0.0),
+    )
+
+
+def open_attempts(situation: Situation, wanted: int) -> Iterator[AttemptId]:
+    """Yield attempts that no agent claimed and no waiting job is for: retries first, then new trials, by number.
+
+    Args:
+        situation: of the sweep.
+        wanted: how many are needed, where the search has no end.
+    """
+    view, end = situation.view, situation.trials
+    if end is None:  # as many are free below it
+        end = view.head.next_trial + wanted + situation.unreserved + len(situation.reserved) + len(view.trials)
+    first = (AttemptId(number, 1) for number in view.trials.unknown_below(end))
+    free = (a for part in (view.waiting(), first) for a in part if a not in situation.reserved)
+    # a job that was submitted for no certain trial takes the next one there is
+    return islice(free, situation.unreserved, None)
+
+
+def worth_looking_at(snapshot: Snapshot) -> list[int]:
+    """Return trials that ended, evenly from those that finished, crashed and failed, and those with unrecorded ends."""
+    states = (TrialState.FINISHED, TrialState.CRASHED, TrialState.FAILED, TrialState.PENDING)
+    chosen = {attempt_id.trial for attempt_id in snapshot.ended}
+    for state in states:
+        numbers = list(snapshot.view.trials.in_state(state))
+        step = max(1, -(-len(numbers) // MOST_HISTORY))
+        chosen.update(numbers[::step])
+    return sorted(number for number in chosen if number in snapshot.view.trials)
+
+
+def _fruitless(snapshot: Snapshot) -> int:
+    """Return how many arrays in a row ended before any of their jobs claimed a trial; 0 for few, or while jobs live."""
+    newest = [s.job for s in snapshot.view.submissions.values() if s.job][-_FRUITLESS:]
+    if snapshot.alive or len(newest) < _FRUITLESS or any(True for _ in snapshot.view.trials.of_jobs(set(newest))):
+        return 0
+    return len(newest)
+
+
+def _why_nothing(situation: Situation) -> str:
+    queued = situation.snapshot.queued
+    return f"{queued} jobs wait in Slurm" if queued else "every trial has been claimed"
+
+
+def _nodes(view: SweepView, plan: RetryPlan) -> dict[str, Node]:
+    """Return what trials met on each node on which a trial ended that runs again."""
+    failures: Counter[str] = Counter()
+    bad: defaultdict[str, set[int]] = defaultdict(set)
+    for attempt_id in plan.attempt_ids:
+        for attempt in view.trials[attempt_id.trial].attempts.values():
+            node = attempt.owner.node if attempt.owner else None
+            if node and attempt.outcome and attempt.outcome.state is not TrialState.FINISHED:
+                failures[node] += int(attempt.outcome.cause == "node_fail")
+                bad[node].add(attempt_id.trial)
+    good = view.trials.nodes_of_finished() if bad else Counter()
+    return {node: Node(failures[node], len(numbers), good[node]) for node, numbers in bad.items()}

@@ -1,0 +1,101 @@
+"""What a use case did, as values: the command line prints them, and a live view can follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slurmsweep.backends.base import Submitted
+    from slurmsweep.control.decide import Plan
+    from slurmsweep.control.reconcile import ReconcileResult
+    from slurmsweep.state.lifecycle import TrialState
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Something a person should know, in one line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """The journal was brought up to what witnesses know."""
+
+    result: ReconcileResult
+
+
+@dataclass(frozen=True)
+class Planned:
+    """It was decided what to do next.
+
+    Attributes:
+        plan: the decision.
+        is_rehearsal: nothing of it will be done.
+    """
+
+    plan: Plan
+    is_rehearsal: bool = False
+
+
+@dataclass(frozen=True)
+class ArraySubmitted:
+    """The scheduler took an array.
+
+    Attributes:
+        array: its id and size.
+        minutes, mib: time and memory that were learnt for each of its trials; None where nothing was learnt.
+    """
+
+    array: Submitted
+    minutes: int | None = None
+    mib: int | None = None
+
+
+@dataclass(frozen=True)
+class JobsReleased:
+    """Jobs may start again that the scheduler held because a node failed to start them."""
+
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrialsKeptBack:
+    """A limit left no room for some trials.
+
+    Attributes:
+        trials: how many.
+        why: the limit, in words.
+        command: the command that submits them later; empty where the supervisor does.
+    """
+
+    trials: int
+    why: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Trials have ended while a command waits.
+
+    Attributes:
+        ended: how many since it began to wait.
+        total: how many it waits for.
+        counts: of all trials with records, by state.
+    """
+
+    ended: int
+    total: int
+    counts: Mapping[TrialState, int]
+
+
+Event = Noticed | Reconciled | Planned | ArraySubmitted | JobsReleased | TrialsKeptBack | Progress
+Tell = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Take an event and do nothing with it."""

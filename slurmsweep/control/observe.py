@@ -1,0 +1,193 @@
+"""Observe a sweep: record what is certain, then gather all that a decision rests on.
+
+A command observes once: one reading of the journal, one question to the queue, at most one to accounting and one to the
+scheduler for its limits, each only where the policy needs the answer.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from slurmsweep import search
+from slurmsweep.backends.base import Ability, Capacity, JobSource
+from slurmsweep.control.decide import Policy, Situation, worth_looking_at
+from slurmsweep.control.events import Reconciled
+from slurmsweep.control.failure_signature import complaint, last_words
+from slurmsweep.control.reconcile import may_run_again, reconcile, recover_submissions
+from slurmsweep.control.retry_policy import EndedTrial
+from slurmsweep.state.assignment import attempts_in, slots_of
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.tail import AttemptId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slurmsweep.backends.base import Account, JobRef, SubmitOptions
+    from slurmsweep.control.events import Tell
+    from slurmsweep.control.session import Session
+    from slurmsweep.control.snapshot import Snapshot
+    from slurmsweep.sizing.usage import Ledger, Usage
+    from slurmsweep.sizing.walltime import Bounds
+    from slurmsweep.state.trial import Trial
+
+#: Logs of failed trials that are read to see whether they fail alike.
+_MOST_LOGS = 200
+
+
+def observe(session: Session, policy: Policy, tell: Tell) -> Situation:
+    """Record what became of the sweep, and gather what ``policy`` needs to decide.
+
+    Args:
+        session: of the sweep; of a rehearsal nothing is written.
+        policy: of the command.
+        tell: takes what was recorded.
+
+    Raises:
+        UsageError: an option of the policy is wrong.
+        SchedulerUnavailableError: the scheduler did not answer.
+        StateError: the journal could not be locked, read or written.
+    """
+    recover_submissions(session)
+    result = reconcile(session)
+    tell(Reconciled(result))
+    return situation_of(session, policy, result.snapshot)
+
+
+def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situation:
+    """Gather what ``policy`` needs beside a snapshot that was just made. Raises as :func:`observe`."""
+    config, sweep_id = session.store.manifest.config, session.store.manifest.sweep_id
+    backend = session.backend
+    again = may_run_again(session) if policy.retry else []
+    judged = again if policy.judges_ends else []
+    limits = Ability.LIMIT in backend.abilities
+    learns = policy.sizing is not None and limits
+    ledger = _ledger(session, policy, snapshot, judged) if judged or learns else None
+    capacity, bounds = _bounds(session, policy.wish) if (judged or learns) and limits else (Capacity(), None)
+    reserved, unreserved = _reserved(session, snapshot) if learns else (frozenset(), 0)
+    return Situation(
+        snapshot=snapshot,
+        method=config.method,
+        trials=session.store.manifest.trials,
+        open=session.open_trials(),
+        abilities=backend.abilities,
+        ended=tuple(_ended(session, policy, snapshot, again, ledger)),
+        bounds=bounds,
+        nodes=capacity.nodes,
+        ledger=ledger,
+        reserved=reserved,
+        unreserved=unreserved,
+        point=lambda number: search.parameters(config, number, sweep_id),
+        held=tuple(str(ref) for ref in session.scheduler.failed_launches(snapshot.answer)) if snapshot.alive else (),
+        asked_for=frozenset(backend.long_name(name) for name in policy.wish.options or {}) & {"time", "mem"},
+    )
+
+
+def bounds_of(session: Session, wish: SubmitOptions) -> Bounds:
+    """Return what jobs ask for without learning, and what the cluster gives at most. Raises as :func:`observe`."""
+    return _bounds(session, wish)[1]
+
+
+def _bounds(session: Session, wish: SubmitOptions) -> tuple[Capacity, Bounds]:
+    from slurmsweep.sizing.walltime import Bounds  # most commands ask for what they want
+
+    backend = session.backend
+    options = backend.options(wish, JobSource.of(session.store))
+    capacity, each = backend.capacity(options), backend.asked(options)
+    return capacity, Bounds(each.time, each.mem, capacity.minutes, capacity.mib, capacity.warning)
+
+
+def _ledger(session: Session, policy: Policy, snapshot: Snapshot, judged: list[Trial]) -> Ledger:
+    """Return what trials used: those that are judged, and those that others are sized by.
+
+    Accounting is asked where memory is learnt; else only about jobs that were submitted by hand and cut off.
+    """
+    from slurmsweep.sizing.usage import Ledger
+
+    view = snapshot.view
+    numbers = {trial.number for trial in judged}
+    if policy.sizing:
+        numbers |= {*worth_looking_at(snapshot), *(attempt_id.trial for attempt_id in view.waiting())}
+    among = sorted(numbers)
+    make = partial(Ledger, view, snapshot.ended, asked=session.scheduler.asked, among=among)
+    if policy.sizing and policy.sizing.mem:
+        return make(accounts=session.scheduler.accounts(view.job_ids())[0])
+    ledger = make(accounts={})
+    unknown = {job for trial in judged if (used := ledger.of(trial.number)) and (job := _job_without_limits(used[-1]))}
+    accounts: Mapping[JobRef, Account] = session.scheduler.accounts(unknown)[0] if unknown else {}
+    return make(accounts=accounts) if accounts else ledger
+
+
+def _job_without_limits(usage: Usage) -> str | None:
+    """Return the array of an attempt that was cut off, where the journal does not say what it had."""
+    cut_off = (usage.is_timeout and usage.asked_minutes is None) or (usage.is_out_of_memory and not usage.asked_mib)
+    return usage.job.partition("_")[0] if usage.job and cut_off else None
+
+
+def _ended(
+    session: Session, policy: Policy, snapshot: Snapshot, trials: list[Trial], ledger: Ledger | None
+) -> list[EndedTrial]:
+    """Return the trials that may run again, with what a retry policy looks at."""
+    failed = [trial for trial in trials if trial.state is TrialState.FAILED][-_MOST_LOGS:]
+    signatures = {trial.number: _signature(session, trial) for trial in failed} if policy.judges_ends else {}
+    return [
+        EndedTrial(
+            trial.number,
+            trial.state,
+            trial.cause,
+            trial.next_attempt.attempt,
+            ledger.of(trial.number) if ledger and policy.judges_ends else (),
+            signatures.get(trial.number, ""),
+            goes_on=_waits_to_go_on(trial, snapshot),
+        )
+        for trial in trials
+    ]
+
+
+def _waits_to_go_on(trial: Trial, snapshot: Snapshot) -> bool:
+    owner = trial.current.owner if trial.current else None
+    return bool(owner and owner.job and (owner.job, owner.task) in snapshot.waiting)
+
+
+def _signature(session: Session, trial: Trial) -> str:
+    """Return what a failed trial's log ends with; empty where the program was changed since: it may be mended."""
+    current = trial.current
+    if current is None or current.outcome is None:
+        return ""
+    path = session.store.manifest.script
+    if path and os.path.isfile(path) and os.stat(path).st_mtime > (current.outcome.ended or 0.0):
+        return ""
+    return complaint(last_words(session.store.layout.log(AttemptId(trial.number, current.number))))
+
+
+def _reserved(session: Session, snapshot: Snapshot) -> tuple[frozenset[AttemptId], int]:
+    """Return the attempts that waiting jobs are for, and the number of jobs that are for no certain one.
+
+    The submission's document says it. Of sweeps from before there were documents the batch script says it; where that
+    is gone, a job counts as for no certain attempt.
+    """
+    named: dict[str, list[AttemptId]] = {}
+    reserved: set[AttemptId] = set()
+    unreserved = 0
+    for ref in snapshot.unclaimed:
+        if ref.job not in named:
+            named[ref.job] = _attempts_of(session, ref.job)
+        attempt_ids = named[ref.job]
+        if ref.task is not None and ref.task < len(attempt_ids):
+            reserved.add(attempt_ids[ref.task])
+        else:
+            unreserved += 1
+    return frozenset(reserved), unreserved
+
+
+def _attempts_of(session: Session, job: str) -> list[AttemptId]:
+    name = next((s.name for s in session.view.submissions.values() if s.job == job), "")
+    document = session.submissions.read(name) if name else None
+    if document is not None:
+        return list(attempts_in(document.attempts)) if document.attempts else []
+    try:
+        with open(os.path.join(session.store.layout.jobs, f"{job}_submission.sh"), encoding="utf-8") as file:
+            return slots_of(file.read())
+    except (FileNotFoundError, UnicodeDecodeError):
+        return []

@@ -1,0 +1,75 @@
+"""What a sweep file would become: points, commands, batch script, cost. Writes nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep import search
+from slurmsweep.backends import registry
+from slurmsweep.backends.base import JobSource, StartEstimate
+from slurmsweep.control.create import manifest_of
+from slurmsweep.control.forecast import forecast
+from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
+from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
+from slurmsweep.sweepfile import command
+from slurmsweep.sweepfile.config import AVAILABLE
+from slurmsweep.sweepfile.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.control.create import Draft
+
+
+def plan_sweep(
+    draft: Draft, options: SubmitOptions, count: int | None, limit: int, note: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the document of ``plan --json``, without a canary.
+
+    Args:
+        draft: the sweep file.
+        options: of the jobs, without ``auto``.
+        count: trials to run; None for all, and one where the search has no end.
+        limit: trials that are shown at most.
+        note: takes a line for people where Slurm does not answer; the plan does without it then.
+
+    Raises:
+        UsageError: an option is wrong.
+    """
+    total = search.run_count(draft.config)
+    trials = count or total or 1
+    layout = Layout(sweep_folder(root_folder(), NO_ID))
+    source, slurm = JobSource.of(SweepStore(layout, manifest_of(draft, NO_ID))), registry.scheduler()
+    request = slurm.request(source, trials, options)
+    try:
+        estimate = slurm.estimate(request)
+    except SchedulerUnavailableError as error:
+        note(f"{error}; the plan does without it")
+        estimate = StartEstimate((request.tasks,))
+    expected = forecast(request, slurm.asked(request.options), estimate)
+    # the points of a search by other methods depend on results
+    shown = min(n for n in (limit, total, count) if n is not None) if draft.config.method in AVAILABLE else 0
+    return {
+        "method": draft.config.method,
+        "expected_run_count": total,
+        "workdir": draft.workdir,
+        "trials": [_planned_trial(draft, layout, number) for number in range(shown)],
+        "sbatch": slurm.preview(replace(request, tasks=expected.arrays[0])),
+        "forecast": expected.to_json(),
+        "warnings": [str(warning) for warning in draft.warnings],
+    }
+
+
+def _planned_trial(draft: Draft, layout: Layout, number: int) -> dict[str, Any]:
+    called = draft.function.called_by(draft.config) if draft.function else draft.config
+    program = called.program or "<program>"
+    params = search.parameters(called, number, NO_ID)
+    json_file = layout.args_json(AttemptId(number, 1))
+    environ = without_secrets(os.environ)
+    argv = command.build_argv(called.command, program, params, environ=environ, json_file=json_file)
+    return {"number": number, "params": params, "argv": argv}

@@ -1,0 +1,58 @@
+"""The document of ``plan`` as lines for people."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.report.terminal import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def plan_text(document: Mapping[str, Any]) -> str:
+    """Return points, commands, cost, batch script, and the use of a canary where one has run."""
+    total, method = document["expected_run_count"], document["method"]
+    lines = [f"{method} search, " + (f"{total} trials" if total is not None else "no end: give --count")]
+    lines.append(f"commands run in {document['workdir']}")
+    lines += [f"  {row['number']:>4}  {printable(shlex.join(row['argv']))}" for row in document["trials"]]
+    if total is None or len(document["trials"]) < total:
+        lines.append("  ...")
+    if method == "random":
+        lines.append("(random values: the sweep's id, once it has one, decides others)")
+    lines += ["", *_forecast_lines(document["forecast"]), "", "batch script:", document["sbatch"]]
+    if "canary" in document:
+        lines += _canary_lines(document["canary"], document["forecast"]["trials"])
+    return "\n".join(lines)
+
+
+def _forecast_lines(expected: Mapping[str, Any]) -> list[str]:
+    arrays, hours = expected["arrays"], expected["core_hours"]
+    cost = f"at most {hours:g} core-hours" if hours is not None else "without a time limit"
+    files = f"about {expected['inodes']} files and folders (15 more a trial with the real wandb)"
+    lines = [
+        f"{sum(arrays)} jobs in {len(arrays)} array{'s' if len(arrays) > 1 else ''}, {cost}",
+        f"{files}, {expected['journal_bytes'] / 1e6:.1f} MB of journal; logs: as much as the script prints",
+    ]
+    if expected["earliest_start"]:
+        lines.append(f"one such job would start at {expected['earliest_start']} at the earliest, says Slurm now")
+    if expected["refusal"]:
+        lines.append(expected["refusal"])
+    return lines
+
+
+def _canary_lines(used: Mapping[str, Any], trials: int) -> list[str]:
+    """Return what the canary used, and what that means for all trials."""
+    cause = f" ({used['cause']})" if used["cause"] else ""
+    lines = [f"canary: {used['state']}{cause}, log in {used['log']}"]
+    seconds, memory = used["seconds"], used["max_rss_mb"]
+    if seconds is not None:
+        peak = f", {memory:.0f} MiB" if memory is not None else ""
+        lines += [
+            f"  it took {seconds:g} s{peak}, printed {used['log_bytes']} bytes and made {used['files']} files",
+            f"  {trials} like it: {trials * seconds / 3600:.3g} hours one after the other",
+        ]
+    if used["state"] == "finished":
+        lines.append(f"  a grid keeps its point by: slurmsweep create FILE --prior {used['sweep']}")
+    return lines

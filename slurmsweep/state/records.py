@@ -1,0 +1,215 @@
+"""What a record of the journal says, a class for each kind, from and to the JSON on disk.
+
+Beside its own fields a record on disk has ``op``, its kind, and ``h``, the head (:mod:`slurmsweep.state.tail`). A
+version that writes a new kind or a new field has to suit older readers: they pass over kinds that they do not know, and
+fields too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from slurmsweep.state.lifecycle import SweepState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.tail import AttemptId, RetryPage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Why a retry was allowed, where a person took the earlier attempts back.
+DELETED = "deleted"
+
+#: Bytes of JSON that the options of a submission may take: with all the rest, the record keeps within 16 KiB.
+_MOST_OPTIONS = 12 * 1024
+
+
+@dataclass(frozen=True)
+class ClaimRecord:
+    """The folder of an attempt has a maker.
+
+    Attributes:
+        attempt_id: which attempt.
+        token: random word, in the owner file too.
+        owner: the maker.
+        at: wall-clock time; None where the record does not say.
+    """
+
+    op: ClassVar = "claim"
+    attempt_id: AttemptId
+    token: str
+    owner: Owner
+    at: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the record."""
+        return {**_attempt_to_json(self.attempt_id), "k": self.token, "o": self.owner.to_json(), "at": self.at}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ClaimRecord:
+        """Return the record that these fields are of. Raises KeyError."""
+        return cls(AttemptId(data["t"], data["a"]), data["k"], Owner.from_json(data["o"]), data.get("at"))
+
+
+@dataclass(frozen=True)
+class EndRecord:
+    """An attempt has ended.
+
+    Attributes:
+        attempt_id: which attempt.
+        token: of its claim; None where that is not known.
+        outcome: how it ended.
+    """
+
+    op: ClassVar = "end"
+    attempt_id: AttemptId
+    token: str | None
+    outcome: Outcome
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the record."""
+        return {**_attempt_to_json(self.attempt_id), "k": self.token, "out": self.outcome.to_json()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> EndRecord:
+        """Return the record that these fields are of. Raises KeyError, ValueError."""
+        return cls(AttemptId(data["t"], data["a"]), data["k"], Outcome.from_json(data["out"]))
+
+
+@dataclass(frozen=True)
+class VoidRecord:
+    """An attempt was never started and never will be: its trial may be claimed again, as the next attempt.
+
+    One record says both, because of two records the second may be torn off.
+    """
+
+    op: ClassVar = "void"
+    attempt_id: AttemptId
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the record."""
+        return _attempt_to_json(self.attempt_id)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> VoidRecord:
+        """Return the record that these fields are of. Raises KeyError."""
+        return cls(AttemptId(data["t"], data["a"]))
+
+
+@dataclass(frozen=True)
+class RetryRecord:
+    """Further attempts of trials may be claimed.
+
+    Attributes:
+        attempt_ids: which attempts.
+        why: for people; :data:`DELETED` where a person took the earlier attempts back.
+        array: name of the submission that they are for, which Slurm may refuse; empty where there is none.
+        more: where further retries wait that had no room in the head; None for nowhere.
+    """
+
+    op: ClassVar = "retry"
+    attempt_ids: tuple[AttemptId, ...]
+    why: str
+    array: str = ""
+    more: RetryPage | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the record."""
+        data: dict[str, Any] = {"t": [list(attempt_id) for attempt_id in self.attempt_ids], "why": self.why}
+        data |= {"for": self.array} if self.array else {}
+        return data | ({"more": list(self.more)} if self.more else {})
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RetryRecord:
+        """Return the record that these fields are of. Raises KeyError."""
+        attempt_ids = tuple(AttemptId(*pair) for pair in data["t"])
+        more = RetryPage(*data["more"]) if "more" in data else None
+        return cls(attempt_ids, data.get("why", ""), data.get("for", ""), more)
+
+
+@dataclass(frozen=True)
+class SubmitRecord:
+    """An array is about to be handed to a scheduler, was taken, or was refused.
+
+    The first record of a submission says what is asked for, where all of that fits in a record; the document of the
+    submission (:mod:`slurmsweep.state.submissions`) says it in any case.
+
+    Attributes:
+        name: of the submission, unique to it.
+        tasks: number of array elements.
+        job: id of the array; empty where it was refused; None while there is no answer.
+        asked: all options it is submitted with, by long name; None where the record does not say.
+        template: of its batch script; None where the record does not say.
+        wishes: those of the options that stood on the command line; None where the record does not say.
+        agents: that each element runs side by side; None where the record does not say, which means 1.
+        resumes: what the sweep was until it ran again for this array; None where it ran.
+        cluster: Slurm's name of itself; empty where the record does not say.
+    """
+
+    op: ClassVar = "submit"
+    name: str
+    tasks: int
+    job: str | None
+    asked: Mapping[str, str | bool] | None = None
+    template: str | None = None
+    wishes: Mapping[str, str | bool] | None = None
+    agents: int | None = None
+    resumes: SweepState | None = None
+    cluster: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the record; none of the options where they are too long for a record."""
+        data: dict[str, Any] = {"name": self.name, "tasks": self.tasks, "job": self.job}
+        if self.asked is not None:
+            options = {"asked": dict(self.asked), "template": self.template, "wishes": dict(self.wishes or {})}
+            data |= options if len(json.dumps(options)) <= _MOST_OPTIONS else {}
+        data |= {"agents": self.agents} if self.agents not in (None, 1) else {}
+        data |= {"resumes": self.resumes.value} if self.resumes else {}
+        return data | ({"cluster": self.cluster} if self.cluster else {})
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SubmitRecord:
+        """Return the record that these fields are of. Raises KeyError, ValueError."""
+        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        return cls(**known | {"resumes": SweepState(data["resumes"]) if data.get("resumes") else None})
+
+
+@dataclass(frozen=True)
+class OrderRecord:
+    """A person paused, resumed (running), stopped (finished) or canceled the sweep."""
+
+    op: ClassVar = "sweep"
+    state: SweepState
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the record."""
+        return {"state": self.state.value}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> OrderRecord:
+        """Return the record that these fields are of. Raises KeyError, ValueError."""
+        return cls(SweepState(data["state"]))
+
+
+@dataclass(frozen=True)
+class HeadRecord:
+    """A record that says nothing but its head.
+
+    Attributes:
+        op: ``exhausted``: an agent read everything and found nothing that waits. ``counted``: all trials were counted.
+    """
+
+    op: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return no fields."""
+        return {}
+
+
+AnyRecord = ClaimRecord | EndRecord | VoidRecord | RetryRecord | SubmitRecord | OrderRecord | HeadRecord
+
+
+def _attempt_to_json(attempt_id: AttemptId) -> dict[str, Any]:
+    return {"t": attempt_id.trial, "a": attempt_id.attempt}

@@ -1,0 +1,147 @@
+"""Submissions as documents: what a scheduler was asked for, a file each, written before it is asked.
+
+The journal names a submission and says what became of it; its document has all options, and which attempt each element
+of the array is for. Sweeps that W&B hosts have these documents and no journal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import StateUnreadableError
+from slurmsweep.state import files
+from slurmsweep.state.tail import AttemptId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slurmsweep.state.files import Access
+
+
+@dataclass(frozen=True)
+class SubmissionDocument:
+    """One array, or one set of agents, that a backend was asked to start.
+
+    Attributes:
+        name: unique to the submission; on Slurm the job's name.
+        backend: name of the backend that was asked.
+        sweep: id of the sweep; ``entity/project/sweep`` of one that W&B hosts.
+        tasks: number of array elements.
+        trials: number of trials that the submission is for.
+        agents: that each element runs side by side.
+        width: elements at a time; None for no limit.
+        options: all options of the submission, by long name.
+        wishes: those of the options that stood on the command line.
+        template: of the batch script; empty where there is none.
+        attempts: which attempt each element is for (:func:`slurmsweep.state.assignment.to_text`); empty where elements
+            take the next trial there is.
+        retried: attempts that may be claimed because of this submission.
+        job: id of the array; empty where it was refused; None while there is no answer.
+        cluster: Slurm's name of itself; empty where that is not known.
+        submitted: wall-clock time, seconds since the epoch.
+    """
+
+    name: str
+    backend: str
+    sweep: str
+    tasks: int
+    trials: int
+    agents: int = 1
+    width: int | None = None
+    options: Mapping[str, str | bool] = field(default_factory=dict)
+    wishes: Mapping[str, str | bool] = field(default_factory=dict)
+    template: str = ""
+    attempts: str = ""
+    retried: tuple[AttemptId, ...] = ()
+    job: str | None = None
+    cluster: str = ""
+    submitted: float = 0.0
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SubmissionDocument:
+        """Return the submission that a document names.
+
+        Documents of hosted sweeps once had ``name``, ``sweep``, ``tasks``, ``width``, ``job`` and ``submitted`` only.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is no such document.
+        """
+        return cls(
+            name=str(data["name"]),
+            backend=str(data.get("backend", "wandb")),
+            sweep=str(data["sweep"]),
+            tasks=int(data["tasks"]),
+            trials=int(data.get("trials", data["tasks"])),
+            agents=int(data.get("agents", 1)),
+            width=None if data["width"] is None else int(data["width"]),
+            options=dict(data.get("options", {})),
+            wishes=dict(data.get("wishes", {})),
+            template=str(data.get("template", "")),
+            attempts=str(data.get("attempts", "")),
+            retried=tuple(AttemptId(int(trial), int(attempt)) for trial, attempt in data.get("retried", ())),
+            job=None if data["job"] is None else str(data["job"]),
+            cluster=str(data.get("cluster", "")),
+            submitted=float(data["submitted"]),
+        )
+
+
+class SubmissionFiles:
+    """The documents of one sweep.
+
+    Args:
+        folder: that holds them, ``<name>.json``; made with the first.
+        access: who may use them.
+    """
+
+    def __init__(self, folder: str, access: Access = files.PRIVATE) -> None:
+        self._folder, self._access = folder, access
+
+    def write(self, document: SubmissionDocument) -> None:
+        """Keep a document, durably, in the place of an older one of that name. Raises StateUnwritableError."""
+        files.ensure_folder(self._folder, self._access)
+        files.replace(self._path(document.name), json.dumps(asdict(document), indent=1).encode() + b"\n", self._access)
+
+    def note_job(self, document: SubmissionDocument, job: str) -> SubmissionDocument:
+        """Keep the answer of the scheduler: the id of the array, empty for a refusal. Raises StateUnwritableError."""
+        answered = replace(document, job=job)
+        self.write(answered)
+        return answered
+
+    def forget(self, name: str) -> None:
+        """Remove a document, if it is there. Raises StateUnwritableError."""
+        files.remove_file(self._path(name))
+
+    def read(self, name: str) -> SubmissionDocument | None:
+        """Return the document of that name; None where there is none. Raises StateUnreadableError."""
+        path = self._path(name)
+        content = files.read_plain_file(path)
+        if content is None:
+            return None
+        try:
+            return SubmissionDocument.from_json(json.loads(content))
+        except (ValueError, TypeError, KeyError) as error:
+            raise StateUnreadableError(
+                f"{path} is damaged ({error}): it named an array of jobs; remove it if squeue knows none of that name"
+            ) from error
+
+    def all(self) -> list[SubmissionDocument]:
+        """Return all documents, the oldest first. Raises StateUnreadableError."""
+        try:
+            with files.reading(self._folder):
+                names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        found = [self.read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
+        return sorted(filter(None, found), key=_age)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, f"{name}.json")
+
+
+def _age(document: SubmissionDocument) -> tuple[float, bool, int, str, str]:
+    """Sort the oldest first; of those of one moment, by the scheduler's number, a document without one last."""
+    job = document.job or ""
+    return document.submitted, not job, len(job), job, document.name

@@ -1,0 +1,28 @@
+"""Supervised submissions as commands make them, for tests that play the scheduler's programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from submitting import on_slurm
+
+from slurmsweep.control.decide import Plan
+from slurmsweep.control.events import ignore
+from slurmsweep.control.retry_policy import ResourceOverride, RetryPlan
+from slurmsweep.supervisor.enable import submit_supervised
+
+if TYPE_CHECKING:
+    from slurmsweep.backends.base import SubmitResult
+    from slurmsweep.control.batch import JobBatch
+    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.supervisor_files import SupervisorSettings
+    from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
+
+
+def submit_minded(
+    store: SweepStore, settings: SupervisorSettings, batches: list[JobBatch]
+) -> tuple[SubmitResult, WakeupJobs]:
+    """Submit batches with a supervisor."""
+    again = tuple(attempt_id for batch in batches for attempt_id in batch.again)
+    retry = RetryPlan({ResourceOverride(): again}) if again else RetryPlan()
+    return submit_supervised(on_slurm(store), settings, Plan(batches=tuple(batches), retry=retry), ignore)
