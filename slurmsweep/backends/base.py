@@ -36,7 +36,7 @@ def is_elsewhere(cluster: str | None, here: str) -> bool:
 
 
 class Ability(Enum):
-    """What a backend can do beyond running jobs; the value completes the sentence "this backend can ..."."""
+    """One thing that a backend can do beyond running jobs; the value completes the sentence "this backend can ..."."""
 
     OUTLIVE = "run jobs that go on when the command that submitted them has ended"
     LIMIT = "give each job its own time and memory"
@@ -98,13 +98,14 @@ class Answer(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether accounting should have been able to tell, and did not: nothing follows from its silence."""
+        """Return whether accounting was asked and failed: nothing follows from its silence then."""
         return self.accounting not in ("used", "not needed", "off")
 
     def lags(self, ref: JobRef) -> bool:
-        """Whether accounting knows the array of an element, and not yet its elements: then its silence says nothing.
+        """Return whether accounting knows the array of an element, and not yet its elements.
 
-        For some seconds one element stands there as a job of its own, under the array's id.
+        For some seconds one element stands there as a job of its own, under the array's id. Accounting's silence about
+        the others says nothing then.
         """
         return ref.task is not None and ref not in self.tasks and JobRef(ref.job) in self.tasks
 
@@ -354,7 +355,6 @@ class Backend(ABC):
 
         Raises:
             UsageError: an option or the template is wrong.
-            SchedulerUnavailableError: the backend is not there on this machine.
         """
 
     @abstractmethod
@@ -432,9 +432,9 @@ class Backend(ABC):
 
     # Looking
 
-    @abstractmethod
     def cluster(self) -> str:
         """Return the scheduler's name of itself, which job ids belong to; empty where there is none. Never raises."""
+        return ""
 
     @abstractmethod
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
@@ -448,28 +448,31 @@ class Backend(ABC):
             SchedulerUnavailableError: the scheduler did not answer.
         """
 
-    @abstractmethod
     def capacity(self, options: Options) -> Capacity:
-        """Return what a job with these options gets at most.
+        """Return what a job with these options gets at most; by default no limit is known.
 
         Raises:
             SchedulerUnavailableError: the scheduler did not answer.
         """
+        del options
+        return Capacity()
 
-    @abstractmethod
     def asked(self, options: Options) -> Asked:
-        """Return what a job with these options asks for. Asks nothing."""
+        """Return what a job with these options asks for; by default nothing. Does not ask the scheduler."""
+        del options
+        return Asked()
 
-    @abstractmethod
     def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
         """Return what accounting knows of jobs, and what became of the question (as :attr:`Answer.accounting`).
 
-        Never raises: accounting that is off or does not answer is an answer.
+        Never raises: accounting that is off, as it is by default, or does not answer is an answer.
         """
+        return {}, "off" if jobs else "not needed"
 
-    @abstractmethod
     def restarts(self, jobs: Collection[str]) -> JobRestarts:
-        """Return how starts of these jobs ended that did not complete. Never raises."""
+        """Return how starts of these jobs ended that did not complete; none are known by default. Never raises."""
+        del jobs
+        return JobRestarts()
 
     @abstractmethod
     def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:

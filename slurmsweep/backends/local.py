@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import signal
 import subprocess
@@ -16,12 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 from slurmsweep.backends.base import (
     Ability,
     Answer,
-    Asked,
     Backend,
-    Capacity,
     JobRef,
     JobRequest,
-    JobRestarts,
     JobStatus,
     StartEstimate,
     SubmitOptions,
@@ -30,10 +26,10 @@ from slurmsweep.backends.base import (
 from slurmsweep.errors import StateError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from types import FrameType
 
-    from slurmsweep.backends.base import Account, JobSource, Options, Submitted
+    from slurmsweep.backends.base import JobSource, Options, Submitted
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
 
@@ -49,9 +45,6 @@ _WIDTH = "SLURMSWEEP_JOBS"
 
 #: Begin the names of options that limit a trial or give it parts of a machine.
 _LIMITS = ("t", "time", "mem", "c", "cpus", "gpus", "gres", "G")
-
-_Crew = dict[int, "subprocess.Popen[str]"]
-"""Agents at work, by pid."""
 
 
 class LocalBackend(Backend):
@@ -74,12 +67,12 @@ class LocalBackend(Backend):
         limits = [name for name in options if name[2:].partition("-")[0] in _LIMITS]
         others = [name for name in options if name not in limits]
         others += ["--template"] if wish.template != SubmitOptions().template else []
-        notices = []
-        if limits:
-            notices.append(f"the local backend does not limit trials: {_are_ignored(limits)}")
-        if others:
-            notices.append(f"the local backend submits nothing to Slurm: {_are_ignored(others)}")
-        return tuple(notices)
+        kinds = (("does not limit trials", limits), ("submits nothing to Slurm", others))
+        return tuple(
+            f"the local backend {what}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} ignored"
+            for what, names in kinds
+            if names
+        )
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
         """Return no options: no option changes how an agent runs here."""
@@ -93,7 +86,7 @@ class LocalBackend(Backend):
         if attempt_ids:
             self.require(Ability.ASSIGN, "different time or memory for each trial")
         return JobRequest(
-            name=f"{source.name}-{secrets.token_hex(4)}",
+            name=f"{source.name}-{os.urandom(4).hex()}",
             tasks=trials,
             trials=trials,
             agents=None,
@@ -122,7 +115,7 @@ class LocalBackend(Backend):
 
     def send(self, request: JobRequest) -> str:
         """Remember the request for :meth:`wait`; return an id that is unique on this machine."""
-        job = f"local-{os.getpid()}-{secrets.token_hex(2)}"
+        job = f"local-{os.getpid()}-{os.urandom(2).hex()}"
         self._requests[job] = request
         return job
 
@@ -130,34 +123,11 @@ class LocalBackend(Backend):
         """Return the id of the remembered request with that name; empty where there is none."""
         return next((job for job, request in self._requests.items() if request.name == name), "")
 
-    def cluster(self) -> str:
-        """Return an empty name: there is no cluster."""
-        return ""
-
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
         """Return the requests that wait for :meth:`wait`, each as one job."""
         asked = {*jobs, *(ref.job for ref in wanted)} & self._requests.keys()
         waits = JobStatus("PENDING", True, None, "", None, "", self.name, waits=True)
         return Answer({JobRef(job): waits for job in asked}, "not needed")
-
-    def capacity(self, options: Options) -> Capacity:
-        """Return no limits: an agent may take the whole machine."""
-        del options
-        return Capacity()
-
-    def asked(self, options: Options) -> Asked:
-        """Return that nothing is asked for."""
-        del options
-        return Asked()
-
-    def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
-        """Return that there is no accounting."""
-        return {}, "off" if jobs else "not needed"
-
-    def restarts(self, jobs: Collection[str]) -> JobRestarts:
-        """Return that no start is known beside those in the journal."""
-        del jobs
-        return JobRestarts()
 
     def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
         """Run the agents of remembered requests until all have ended; forget the requests.
@@ -190,17 +160,13 @@ def _width(wish: SubmitOptions) -> int:
     return int(text)
 
 
-def _are_ignored(options: Sequence[str]) -> str:
-    return f"{', '.join(options)} {'is' if len(options) == 1 else 'are'} ignored"
-
-
 def _command(folder: str) -> list[str]:
     return [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", folder]
 
 
 def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], SweepView]) -> None:
     """Run ``count`` agents, ``width`` at a time. Raises as :meth:`LocalBackend.wait`."""
-    crew: _Crew = {}
+    crew: dict[int, subprocess.Popen[str]] = {}  # agents at work, by pid
     shown = time.monotonic()
     with _ending_as_interrupt():
         try:
@@ -261,7 +227,7 @@ def _has_a_trial(view: SweepView, pid: int, *, was_killed: bool) -> bool:
     return any(a.owner and a.owner.pid == pid and (a.outcome or was_killed) for a in attempts)
 
 
-def _stop(crew: _Crew) -> None:
+def _stop(crew: dict[int, subprocess.Popen[str]]) -> None:
     """Ask every agent to stop and wait; each further Ctrl-C asks again, which makes the agents less patient."""
     while crew:
         for agent in crew.values():
@@ -270,7 +236,7 @@ def _stop(crew: _Crew) -> None:
             _wait(crew)
 
 
-def _wait(crew: _Crew) -> None:
+def _wait(crew: dict[int, subprocess.Popen[str]]) -> None:
     for agent in list(crew.values()):
         agent.communicate()
         del crew[agent.pid]

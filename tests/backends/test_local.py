@@ -11,6 +11,12 @@ import time
 
 import pytest
 
+from slurmsweep.backends import local
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.trial_index import TrialIndex
+
 COUNTING = "import os, sys\nopen('ran', 'a').write(sys.argv[1] + '\\n')\n"
 
 
@@ -217,3 +223,17 @@ def test_a_sweep_file_elsewhere_finds_the_program_beside_it(slurmsweep, write_sw
 
     assert done.returncode == 0, done.stderr
     assert len(ran()) == 3
+
+
+def test_a_failed_agents_trial_is_found_without_going_over_all(make_store, monkeypatch):
+    store, looked_up = make_store(40), []
+    for pid in range(100, 130):
+        failed = Outcome(TrialState.FAILED, "exit 1", exit_code=1)
+        store.finish(store.claim(Owner("here", pid, 1, "boot")), failed)
+    view, get = store.replay(), TrialIndex.get
+    monkeypatch.setattr(TrialIndex, "get", lambda self, number: looked_up.append(number) or get(self, number))
+
+    assert local._has_a_trial(view, 129, was_killed=False)
+    assert looked_up == [29]
+    assert local._has_a_trial(view, 100, was_killed=False)
+    assert not local._has_a_trial(view, 99, was_killed=False)

@@ -1,4 +1,4 @@
-"""What Slurm's accounting knows of jobs: what was asked for and what was used. One sacct call for all of them."""
+"""Read from Slurm's accounting what jobs asked for and what they used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def accounts(jobs: Collection[str]) -> tuple[dict[JobRef, Account], str]:
 
 
 def parse_accounts(text: str) -> dict[JobRef, Account]:
-    """Lines of jobs, each followed by those of its steps, which carry the memory.
+    """Return accounts from the lines of jobs, each followed by those of its steps, which carry the memory.
 
     ``19_7|COMPLETED|5|512M|1|12||00:03.456`` and ``19_7.batch|COMPLETED|||1|12|35.20M|00:03.456``. Elements that never
     started (``19_[3-5]``) are left out.
@@ -41,14 +41,12 @@ def parse_accounts(text: str) -> dict[JobRef, Account]:
         if len(fields) < 8:
             continue
         job, _, step = fields[0].partition(".")
-        ref = _ref(job)
-        if ref is None:
-            continue
-        if step:
-            if ref in found:
-                found[ref] = _with_step(found[ref], fields[6])
-        else:
+        name, underscore, index = job.partition("_")
+        ref = JobRef(name, int(index)) if index.isdecimal() else JobRef(name)
+        if not step and bool(underscore) == index.isdecimal():
             found[ref] = _account(fields)
+        elif ref in found and (size := mebibytes(fields[6])) is not None:
+            found[ref] = found[ref]._replace(max_rss=max(size, found[ref].max_rss or 0.0))
     return found
 
 
@@ -65,13 +63,8 @@ def _account(fields: list[str]) -> Account:
     )
 
 
-def _with_step(account: Account, rss: str) -> Account:
-    size = mebibytes(rss)
-    return account if size is None else account._replace(max_rss=max(size, account.max_rss or 0.0))
-
-
 def _requested(text: str, cpus: int) -> float | None:
-    """``512M``; before 21.08 ``64Mc`` for each CPU and ``512Mn`` for each node."""
+    """Return MiB in all of ``512M``, or of ``64Mc`` for each CPU and ``512Mn`` for each node as before 21.08."""
     size = mebibytes(text.rstrip("cn"))
     return size * cpus if size is not None and text.endswith("c") else size
 
@@ -82,10 +75,3 @@ def _seconds(text: str) -> float | None:
         return None
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-
-
-def _ref(job: str) -> JobRef | None:
-    name, underscore, index = job.partition("_")
-    if not underscore:
-        return JobRef(name)
-    return JobRef(name, int(index)) if index.isdecimal() else None

@@ -1,18 +1,30 @@
 """Slurm as a backend: each method asks the module that knows how.
 
-Modules that only a submission needs (submitit above all) are imported by the methods that need them, so that a command
-which only looks at jobs does not load them.
+Submitit and templates are imported by the methods that need them, so that a command which only looks at jobs does not
+load them.
 """
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.backends.base import Ability, Asked, Backend, Capacity, JobRequest, StartEstimate
-from slurmsweep.backends.slurm import cluster, commands, queue, resources
+from slurmsweep.backends.slurm import (
+    accounting,
+    changes,
+    cluster,
+    commands,
+    fit_limits,
+    job_restarts,
+    limits,
+    partitions,
+    queue,
+    resources,
+    wakeup,
+)
 from slurmsweep.state.assignment import MAX_SLOTS
 
 if TYPE_CHECKING:
@@ -80,7 +92,7 @@ class SlurmBackend(Backend):
         template = load_template(wish.template)
         agents = agents_of(template)
         return JobRequest(
-            name=f"{source.name}-{secrets.token_hex(4)}",
+            name=f"{source.name}-{os.urandom(4).hex()}",
             tasks=-(-trials // (agents or 1)),
             trials=trials,
             agents=agents,
@@ -106,7 +118,7 @@ class SlurmBackend(Backend):
         """
         if not commands.available():
             return StartEstimate((request.tasks,))
-        from slurmsweep.backends.slurm import executor, limits
+        from slurmsweep.backends.slurm import executor
 
         start, refusal = executor.earliest_start(request)
         return StartEstimate(tuple(limits.split(request.tasks, limits.max_array_size())), start, refusal)
@@ -117,9 +129,6 @@ class SlurmBackend(Backend):
         self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
     ) -> SubmitResult:
         """Split a request by MaxArraySize and by the limits on a user's jobs. Args and errors as the base's."""
-        from slurmsweep.backends.slurm import limits
-        from slurmsweep.backends.slurm.fit_limits import hand_over
-
         agents = request.agents or 1
         largest = limits.max_array_size()
         if request.attempt_ids:  # they stand in the batch script, as one variable
@@ -129,7 +138,7 @@ class SlurmBackend(Backend):
             first = start * agents
             return part(first, min(tasks * agents, request.trials - first))
 
-        result = hand_over(request.tasks, largest, request.options, jobs, was_refused=was_refused)
+        result = fit_limits.hand_over(request.tasks, largest, request.options, jobs, was_refused=was_refused)
         # counted in trials: the last of several packed jobs may not be full
         return replace(result, kept_back=max(0, request.trials - result.trials)) if result.kept_back else result
 
@@ -155,8 +164,6 @@ class SlurmBackend(Backend):
 
     def capacity(self, options: Options) -> Capacity:
         """Return what the partitions that the options name give at most, by one sinfo call."""
-        from slurmsweep.backends.slurm import partitions
-
         survey = partitions.survey()
         wanted = options.get("partition")
         most = survey.most(wanted if isinstance(wanted, str) else None)
@@ -168,15 +175,11 @@ class SlurmBackend(Backend):
 
     def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
         """Return what sacct knows of jobs, and what became of the question."""
-        from slurmsweep.backends.slurm import accounting
-
         return accounting.accounts(jobs)
 
     def restarts(self, jobs: Collection[str]) -> JobRestarts:
         """Return how starts of these jobs ended that did not complete, by one sacct call."""
-        from slurmsweep.backends.slurm.job_restarts import count_restarts
-
-        return count_restarts(jobs)
+        return job_restarts.count_restarts(jobs)
 
     def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
         """Wait for ends in the journal; ask squeue only where no trial has ended for 15 s. Args as the base's.
@@ -215,34 +218,24 @@ class SlurmBackend(Backend):
 
     def assignments(self, options: Options, width: int | None) -> list[str]:
         """Return ``TimeLimit=45`` and so on, for ``scontrol update``; ``width`` 0 is no limit."""
-        from slurmsweep.backends.slurm import changes
-
         return changes.assignments(options, width)
 
     def change(self, job: str, tasks: Iterable[int], words: list[str]) -> list[str]:
         """Change elements of an array by one scontrol call; return what Slurm has against it."""
-        from slurmsweep.backends.slurm import changes
-
         return changes.change(job, tasks, words)
 
     # Waking a supervisor
 
     def submit_later(self, name: str, body: str, options: Options, when: When) -> str:
         """Submit a plain job with ``--begin`` and ``--dependency``; return its id."""
-        from slurmsweep.backends.slurm import wakeup
-
         return wakeup.submit(name, body, options, when)
 
     def find_later(self, names: Collection[str]) -> list[WakeupJob]:
         """Return live jobs with one of these names, by one squeue call."""
-        from slurmsweep.backends.slurm import wakeup
-
         return wakeup.find(names)
 
     def move_later(self, job: str, when: When) -> bool:
         """Change when a waiting job starts, by one scontrol call."""
-        from slurmsweep.backends.slurm import wakeup
-
         return wakeup.move(job, when)
 
 

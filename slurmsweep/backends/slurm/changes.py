@@ -1,4 +1,4 @@
-"""Changes jobs that Slurm has already: one ``scontrol update`` for the elements of an array that are named."""
+"""Change jobs that wait in Slurm: one ``scontrol update`` for some elements of an array."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ _NAMES = {
     "partition": "Partition", "priority": "Priority", "qos": "QOS", "reservation": "ReservationName",
     "switches": "Switches", "time": "TimeLimit", "time-min": "TimeMin", "wckey": "WCKey",
 }  # fmt: skip
-_WIDTH = "ArrayTaskThrottle"
 
 #: scontrol takes MiB without a unit.
 _IN_MEBIBYTES = ("mem", "mem-per-cpu")
@@ -31,26 +30,32 @@ _CHANGED = "No error"
 
 
 def assignments(options: Mapping[str, str | bool], width: int | None) -> list[str]:
-    """``TimeLimit=45`` and so on for sbatch options by long name, and a new width (0 for none).
+    """Return ``TimeLimit=45`` and so on for sbatch options by long name, and for a new width (0 for no limit).
 
     Raises:
-        UsageError: an option is fixed once a job is submitted, or a value is none.
+        UsageError: an option is fixed once a job is submitted, or a memory is not one.
     """
-    words = [f"{_WIDTH}={width}"] if width is not None else []
+    words = [f"ArrayTaskThrottle={width}"] if width is not None else []
     for option, value in options.items():
         if option not in _NAMES:
             raise UsageError(
                 f"--{option} cannot be changed on jobs that are submitted; what can be: --width, "
                 f"{', '.join(f'--{name}' for name in sorted(_NAMES))}"
             )
-        words.append(f"{_NAMES[option]}={_mebibytes(option, value) if option in _IN_MEBIBYTES else value}")
+        if option in _IN_MEBIBYTES:
+            memory = mebibytes(str(value))
+            if memory is None:
+                raise UsageError(f"--{option} {value}: write memory as 512M or 4G")
+            words.append(f"{_NAMES[option]}={max(1, round(memory))}")
+        else:
+            words.append(f"{_NAMES[option]}={value}")
     return words
 
 
 def change(job: str, elements: Iterable[int], words: list[str]) -> list[str]:
-    """Change elements of an array; what Slurm has against it, in words, empty where it did as it was told.
+    """Change elements of an array; return what Slurm has against it, in words; empty where Slurm did all of it.
 
-    An element that started or ended since it was looked at is no problem: it is left as it is.
+    An element that started or ended since it was looked at stays as it is, and that is not a problem.
 
     Raises:
         SchedulerUnavailableError: scontrol could not be run.
@@ -64,7 +69,7 @@ def change(job: str, elements: Iterable[int], words: list[str]) -> list[str]:
 
 
 def change_job(job: str, words: list[str]) -> bool:
-    """Change a plain job that waits; False where it does not wait any more, or may not be changed."""
+    """Change a plain job that waits; return False where it does not wait any more, or may not be changed."""
     return call("scontrol", "update", f"jobid={job}", *words).returncode == 0
 
 
@@ -78,10 +83,3 @@ def _explained(line: str) -> str:
         return f"{line} (more time for what runs, a higher priority and a negative --nice only an operator may give)"
     hint = advice(line)
     return f"{line} ({hint})" if hint else line
-
-
-def _mebibytes(option: str, value: str | bool) -> int:  # noqa: FBT001 - the value of an option
-    found = mebibytes(str(value))
-    if found is None:
-        raise UsageError(f"--{option} {value}: write memory as 512M or 4G")
-    return max(1, round(found))

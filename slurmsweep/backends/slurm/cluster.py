@@ -1,4 +1,4 @@
-"""Which cluster this is, and its configuration: job ids mean something together with Slurm's name of itself alone."""
+"""The name of this cluster, without which job ids mean nothing, and its configuration."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNOREC
 
 @lru_cache(maxsize=1)
 def site_name() -> str:
-    """The cluster that Slurm's programs ask here; empty where nobody says. Looked up once per process.
+    """Return the cluster that Slurm's programs ask here; empty where it is not known. Looked up once per process.
 
-    Read where they read it (SLURM_CLUSTERS, the file of SLURM_CONF), so that it costs the controller nothing; asked of
-    the controller (two RPCs) only where no file names it. Never raises.
+    Read where Slurm's programs read it (SLURM_CLUSTERS, the file of SLURM_CONF), so that it costs the controller
+    nothing; asked of the controller (two RPCs) only where no file names it. Never raises.
     """
     chosen = os.environ.get("SLURM_CLUSTERS")
     if chosen:
@@ -39,11 +39,11 @@ def site_name() -> str:
 
 
 def configuration() -> str:
-    """Slurm's configuration, a ``Name=Value`` a line; what stands at its default may be left out.
+    """Return Slurm's configuration, a ``Name=Value`` a line; a value at its default may be left out.
 
-    Of the file that Slurm's own programs read, so that it costs the controller nothing. Asked of the controller (two
-    RPCs, once per process) where there is no such file, where it includes others, and where SLURM_CLUSTERS chooses
-    another cluster. What was written there and not yet taken over by the controller is believed all the same.
+    From the file that Slurm's own programs read, so that it costs the controller nothing. The controller is asked (two
+    RPCs, once per process) where there is no such file, where the file includes others, and where SLURM_CLUSTERS
+    chooses another cluster. A change of the file counts at once, also before the controller reads it.
 
     Raises:
         SchedulerUnavailableError: the controller was asked and did not answer.
@@ -54,18 +54,18 @@ def configuration() -> str:
 
 @lru_cache(maxsize=1)
 def asked_configuration() -> str:
-    """All of it, as the controller has it, with defaults. Raises SchedulerUnavailableError."""
+    """Return the whole configuration, with defaults, from the controller. Raises SchedulerUnavailableError."""
     return answer("scontrol", "show", "config")
 
 
 def parse_cluster_name(text: str) -> str:
-    """From slurm.conf or ``scontrol show config``; empty where it is not there. Slurm takes names in lower case."""
+    """Return ClusterName of slurm.conf or ``scontrol show config``, in lower case as Slurm takes it; empty without."""
     found = _NAME.search(text)
     return found[1].lower() if found else ""
 
 
 def is_elsewhere(cluster: str | None, here: str) -> bool:
-    """Whether a recorded cluster is another one; unknown names are taken for this one's."""
+    """Return whether a recorded cluster is another one than this; an unknown name counts as this one's."""
     return bool(cluster and here and cluster.lower() != here.lower())
 
 
@@ -79,7 +79,7 @@ def _places() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _file(places: tuple[str, ...]) -> str:
-    """The first of the files that names a cluster; empty where none does."""
+    """Return the text of the first file that names a cluster; empty where none does."""
     for path in places:
         try:
             with open(path, encoding="utf-8", errors="replace") as file:

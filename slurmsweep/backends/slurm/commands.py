@@ -1,23 +1,19 @@
-"""Runs Slurm's own programs: argument lists, a time limit, and errors that say what did not answer."""
+"""Run Slurm's own programs: argument lists, a time limit, and errors that say what did not answer."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SchedulerUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: Seconds. Slurm's own clients give up after MessageTimeout (10 s by default) or a few times that.
 _TIMEOUT = 60
 
 
 def available() -> bool:
-    """Whether ``sbatch`` is found on this machine."""
+    """Return whether ``sbatch`` is found on this machine."""
     return installed("sbatch")
 
 
@@ -30,20 +26,23 @@ def require_sbatch() -> None:
 
 
 def installed(program: str) -> bool:
-    """Whether a program is found on this machine."""
+    """Return whether a program is found on this machine."""
     return shutil.which(program) is not None
 
 
 def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a program of Slurm's with ``text`` as its input and return what it said, whatever its exit code.
+    """Run one of Slurm's programs with ``text`` as its input; return what it printed, whatever its exit code.
 
     Raises:
-        SchedulerUnavailableError: it is not installed, or did not answer.
+        SchedulerUnavailableError: the program is not installed, or did not answer in time.
     """
+    # English words, and none of a user's own formats
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
+    environ |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
     try:
         return subprocess.run(
             argv,
-            env=_environment(os.environ),
+            env=environ,
             input=text,
             capture_output=True,
             text=True,
@@ -56,10 +55,14 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
         raise SchedulerUnavailableError(f"{argv[0]} did not answer within {_TIMEOUT} s") from error
 
 
-def answer(*argv: str) -> str:
-    """Standard output of a program of Slurm's. Raises SchedulerUnavailableError with its own words where it fails."""
+def answer(*argv: str, harmless: str = "") -> str:
+    """Return the standard output of one of Slurm's programs.
+
+    Raises:
+        SchedulerUnavailableError: it failed, with its own words, unless ``harmless`` is among them.
+    """
     done = call(*argv)
-    if done.returncode != 0:
+    if done.returncode != 0 and not (harmless and harmless in done.stderr):
         raise SchedulerUnavailableError(f"{argv[0]}: {first_line(done.stderr) or f'exit code {done.returncode}'}")
     return done.stdout
 
@@ -82,21 +85,14 @@ def sacct(*options: str) -> tuple[str, str]:
 
 
 def as_outside_of_jobs(*variables: str) -> list[str]:
-    """What stands before sbatch: without ``variables``, and without what a surrounding job has set.
+    """Return what stands before sbatch to run it without ``variables``, and without those of a surrounding job.
 
-    sbatch would take that for wishes about the new job.
+    sbatch would take these for options of the new job.
     """
     inherited = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]
     return ["env", *(word for name in (*inherited, *variables) for word in ("-u", name)), "LC_ALL=C"]
 
 
 def first_line(text: str) -> str:
-    """The first line that says something."""
+    """Return the first line that is not blank, stripped; empty where there is none."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """English words, and none of a user's own formats."""
-    unset = ("SQUEUE_", "SACCT_")
-    kept = {name: value for name, value in environ.items() if not name.startswith(unset)}
-    return kept | {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}

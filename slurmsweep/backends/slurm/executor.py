@@ -1,4 +1,4 @@
-"""Hands arrays to Slurm through submitit: its header and its sbatch call, our command in the place of its pickle.
+"""Hand arrays to Slurm through submitit: its header and its sbatch call, with our command instead of its pickle.
 
 The only importer of submitit. Two of its names are private (``_submit_command``, ``_make_submission_file_text``): used
 here and nowhere else, pinned below version 2, and held by a contract test.
@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
@@ -30,14 +30,28 @@ if TYPE_CHECKING:
 
 
 def render(request: JobRequest) -> str:
-    """The batch script as it would be submitted. Needs no Slurm."""
+    """Return the batch script as it would be submitted. Needs no Slurm."""
+    folder, width = request.source.jobs_dir, min(request.width or request.tasks, request.tasks)
+    options = {"time": DEFAULT_TIME, "signal": WARNING_SIGNAL, "nodes": "1", **request.options}
+    options |= {
+        "array": f"0-{request.tasks - 1}" + (f"%{width}" if request.width else ""),
+        "output": os.path.join(folder.replace("%", "%%"), "%A_%a.out"),  # a percent sign begins a field (sbatch(1))
+        "chdir": request.source.workdir,
+    }
+    # submitit writes additional parameters as they are
     return _make_sbatch_string(
-        command=_command(request), folder=request.source.jobs_dir, use_srun=False, **_parameters(request)
+        command=_command(request),
+        folder=folder,
+        job_name=request.name,
+        stderr_to_stdout=True,
+        use_srun=False,
+        wckey=None,  # type: ignore[arg-type] # left out, which submitit's signature does not know
+        additional_parameters=options,
     )
 
 
 def submit(request: JobRequest) -> str:
-    """Submit the array by one sbatch call; its id.
+    """Submit the array by one sbatch call; return its id.
 
     Raises:
         SubmissionRefusedError: Slurm said no; the message says which option to change.
@@ -58,7 +72,9 @@ def submit(request: JobRequest) -> str:
 
 
 def earliest_start(request: JobRequest) -> tuple[str | None, str | None]:
-    """When such a job would start now, and what Slurm has against it, by ``sbatch --test-only``: nothing is submitted.
+    """Return when such a job would start now, and what Slurm has against it, by ``sbatch --test-only``.
+
+    Nothing is submitted.
 
     Raises:
         SchedulerUnavailableError: the controller did not answer.
@@ -84,7 +100,7 @@ class _ArrayExecutor(SlurmExecutor):
 
     @classmethod
     def affinity(cls) -> int:
-        """The request was checked for sbatch; submitit would ask for srun, which we do not use."""
+        """Return the best score: there is an sbatch, and submitit would look for srun, which we do not use."""
         return 2
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:  # noqa: ARG002 - submitit's signature
@@ -92,58 +108,27 @@ class _ArrayExecutor(SlurmExecutor):
         return render(self._request)
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        """Without what a surrounding job has set: it would be taken for wishes about the new one."""
         ours = (assignment.VARIABLE, assignment.SEAT, assignment.TRIALS)
         return [*commands.as_outside_of_jobs(*ours), "sbatch", str(submission_file_path)]
 
     def remove_hidden_file(self) -> None:
         """Remove submitit's hidden link to the script, or the hidden script itself where sbatch failed.
 
-        This submission's own and no other: somebody else may be submitting to the same sweep at this moment.
+        Other hidden files stay: another process may be submitting to the same sweep at this moment.
         """
         if self._hidden is not None:
             self._hidden.unlink(missing_ok=True)
 
 
-def _parameters(request: JobRequest) -> dict[str, Any]:
-    """Submitit's own parameters where it has them; everything else as additional ones, which it writes as they are."""
-    width = min(request.width or request.tasks, request.tasks)
-    forced = {
-        "array": f"0-{request.tasks - 1}" + (f"%{width}" if request.width else ""),
-        "output": os.path.join(_escaped(request.source.jobs_dir), "%A_%a.out"),
-        "chdir": request.source.workdir,
-    }
-    defaults = {"time": DEFAULT_TIME, "signal": WARNING_SIGNAL, "nodes": "1"}
-    return {
-        "job_name": request.name,
-        "stderr_to_stdout": True,
-        "wckey": None,
-        "additional_parameters": {**defaults, **request.options, **forced},
-    }
-
-
-def _escaped(folder: str) -> str:
-    """A folder as sbatch's output pattern takes it: a percent sign begins a field there (sbatch(1))."""
-    return folder.replace("%", "%%")
-
-
 def _command(request: JobRequest) -> str:
-    """The script's body: what the agent needs to know, then the template's own text."""
+    """Return the script's body: variables that agents need, then the template's own text."""
     warning = warning_seconds(request.options)
-    lines = [
-        f"set -- {shlex.quote(request.source.argument)}",
-        f"export SLURMSWEEP_PYTHON={shlex.quote(sys.executable)}",
-        *([f"export SLURMSWEEP_WARNING_SECONDS={warning}"] if warning else []),
-        *([f"export {assignment.VARIABLE}={assignment.to_text(request.attempt_ids)}"] if request.attempt_ids else []),
-        *_seats(request),
-        "",
-        request.body,
-    ]
-    return "\n".join(lines)
-
-
-def _seats(request: JobRequest) -> list[str]:
-    """What agents side by side need to know."""
-    if request.agents is None:
-        return []
-    return [f"export {assignment.AGENTS}={request.agents}", f"export {assignment.TRIALS}={request.trials}"]
+    variables = {
+        "SLURMSWEEP_PYTHON": shlex.quote(sys.executable),
+        "SLURMSWEEP_WARNING_SECONDS": str(warning or ""),
+        assignment.VARIABLE: assignment.to_text(request.attempt_ids),
+        assignment.AGENTS: str(request.agents or ""),
+        assignment.TRIALS: str(request.trials) if request.agents else "",
+    }
+    exports = [f"export {name}={value}" for name, value in variables.items() if value]
+    return "\n".join([f"set -- {shlex.quote(request.source.argument)}", *exports, "", request.body])

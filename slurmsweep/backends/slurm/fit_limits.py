@@ -1,4 +1,4 @@
-"""How much of what is wanted Slurm takes: arrays under its limits on their size and on the number of jobs."""
+"""Submit as many jobs as Slurm takes: arrays under its limits on their size and on the number of jobs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def hand_over(
     *,
     was_refused: bool,
 ) -> SubmitResult:
-    """Submit ``count`` jobs in arrays of at most ``largest``: all that fits.
+    """Submit ``count`` jobs in arrays of at most ``largest``: all that fit.
 
-    Mostly all fits, so Slurm is asked for limits only where it has refused something of this sweep, or more than one
-    array is wanted.
+    Mostly all fit, so Slurm is asked for limits only where it refused an array of this sweep before, or where more than
+    one array is wanted.
 
     Args:
         count: 1 or more.
-        largest: array that Slurm takes here.
+        largest: size of an array that Slurm takes here.
         options: of the jobs.
-        part: submits so many from a position on; None where there was nothing left to submit. Raises JobLimitError
-            where Slurm does not take them.
-        was_refused: an array of this sweep, before.
+        part: submits the jobs from a position on, so many; returns None where there was nothing left to submit. Raises
+            JobLimitError where Slurm does not take them.
+        was_refused: Slurm refused an array of this sweep before.
     """
     if count > largest or was_refused:
         return _hand_over_parts(count, largest, options, part)
@@ -51,10 +51,10 @@ def _hand_over_parts(
     part: Callable[[int, int], Submitted | None],
     refusal: JobLimitError | None = None,
 ) -> SubmitResult:
-    """Submit what limits leave room for. Arguments as :func:`hand_over`, and Slurm's answer to all at once.
+    """Submit as many jobs as limits leave room for. Args as :func:`hand_over`, and the refusal of all at once.
 
-    An array counts all its elements and is taken whole or not at all, so what no limit that can be read leaves room for
-    is halved until it fits: log2(count) refusals find the limit to the job.
+    Slurm takes an array whole or not at all. So where a limit cannot be read, what is left is halved until it fits:
+    log2(count) refusals find the limit to the job.
     """
     room = limits.room(options)
     if room.jobs == 0:
@@ -67,7 +67,10 @@ def _hand_over_parts(
     arrays: list[Submitted] = []
     done = 0
     while done < fits:
-        tasks = _worth_trying(fits - done, largest, refusal)
+        left = fits - done
+        if refusal and not refusal.cluster_is_full:  # all that is known is that more do not fit
+            left = (left + 1) // 2
+        tasks = min(largest, left)
         try:
             array = part(done, tasks)
             arrays += [array] if array else []
@@ -80,15 +83,10 @@ def _hand_over_parts(
     return SubmitResult(tuple(arrays), count - done, why)
 
 
-def _worth_trying(left: int, largest: int, refusal: JobLimitError | None) -> int:
-    """Of so many that may fit, how many to ask for at once: half, where all that is known is that more do not fit."""
-    return min(largest, left if refusal is None or refusal.cluster_is_full else (left + 1) // 2)
-
-
 def _may_still_fit(refused: int, error: JobLimitError, *, is_first: bool) -> int:
-    """Upper bound of what a limit still leaves room for, after it refused that many.
+    """Return an upper bound of the jobs that a limit leaves room for, after Slurm refused so many.
 
-    Each question to a full cluster takes two minutes, so it gets one more, well within what it should take.
+    A full cluster takes two minutes to refuse, so it is asked once more, for well below what it should take.
     """
     if not error.cluster_is_full:
         return refused - 1

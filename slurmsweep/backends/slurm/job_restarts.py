@@ -1,4 +1,4 @@
-"""How jobs ended that did not complete, every incarnation of them: what only Slurm's accounting keeps."""
+"""How starts of jobs ended that did not complete: only Slurm's accounting keeps those of requeued jobs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def count_restarts(jobs: Collection[str]) -> JobRestarts:
 
 
 def parse_restarts(text: str) -> dict[str, int]:
-    """Lines of ``sacct -X -D -P`` such as ``19_7|NODE_FAIL``."""
+    """Return the number of starts by word, from lines of ``sacct -X -D -P`` such as ``19_7|NODE_FAIL``."""
     words = [base_word(line.rpartition("|")[2]) for line in text.splitlines() if "|" in line]
     return dict(Counter(word for word in words if word != "COMPLETED" and not meaning(word).alive).most_common())

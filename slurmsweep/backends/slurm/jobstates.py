@@ -1,4 +1,4 @@
-"""What Slurm's words for a job mean for a trial: one total table. An unknown word raises and never has a default.
+"""The meaning of Slurm's words for a job: one total table. An unknown word raises and never has a default.
 
 Source: https://slurm.schedmd.com/squeue.html#SECTION_JOB-STATE-CODES and https://slurm.schedmd.com/sacct.html (22.05
 to 25.05).
@@ -13,13 +13,13 @@ from slurmsweep.state.lifecycle import TrialState
 
 
 class Meaning(NamedTuple):
-    """What a word says of a job.
+    """The meaning of one word for a job and its trial.
 
     Attributes:
-        alive: the job runs, waits, or will run again: nothing is over.
-        waits: it has not started, or was put back to start again.
-        state: of its trial once it is over; None while it is alive.
+        alive: the job runs, waits, or will run again.
+        state: of the trial once the job is over; None while the job is alive.
         cause: beside the state; empty where the exit code tells more.
+        waits: the job has not started, or was put back to start again.
     """
 
     alive: bool
@@ -86,10 +86,10 @@ _NOT_THE_LIMIT = 90.0
 
 
 def meaning(word: str) -> Meaning:
-    """What a word of squeue or sacct means; ``CANCELLED by 1000`` and ``COMPLETED+`` too.
+    """Return what a word of squeue or sacct means; ``CANCELLED by 1000`` and ``COMPLETED+`` are known too.
 
     Raises:
-        SchedulerError: this Slurm says something we do not know, so nothing is concluded from it.
+        SchedulerError: the word is not in the table, so nothing is concluded from it.
     """
     known = _TABLE.get(base_word(word))
     if known is None:
@@ -100,20 +100,20 @@ def meaning(word: str) -> Meaning:
 
 
 def base_word(word: str) -> str:
-    """``CANCELLED`` of ``CANCELLED by 1000``."""
+    """Return ``CANCELLED`` of ``CANCELLED by 1000``."""
     return word.split(" ", 1)[0].rstrip("+") if word else word
 
 
 def outcome(
     word: str, exit_code: int | None, signal: int | None, left: float | None = None
 ) -> tuple[TrialState | None, str]:
-    """State and cause of a trial whose job ended with that word and exit status.
+    """Return state and cause of a trial whose job ended with that word and exit status.
 
     Args:
         word: of squeue or sacct.
         exit_code: of the batch script.
         signal: that ended it.
-        left: seconds of its time limit that it did not use; None where that is not known.
+        left: seconds of its time limit that the job did not use; None where that is not known.
     """
     said = meaning(word)
     if base_word(word) == "TIMEOUT" and left is not None and left > _NOT_THE_LIMIT:

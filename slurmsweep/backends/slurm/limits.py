@@ -1,6 +1,6 @@
 """Slurm's limits on what one submission may hold, and on how many jobs a user may have: read where that costs one call.
 
-What cannot be read beforehand (a limit of a QOS nobody named, of a partition's QOS, of a site's own plugin) is
+What cannot be read beforehand (a limit of a QOS that no option names, of a partition's QOS, of a site's own plugin) is
 understood from sbatch's refusal: :mod:`slurmsweep.backends.slurm.refusals`.
 """
 
@@ -23,7 +23,7 @@ _DEFAULT_MAX_ARRAY_SIZE = 1001
 
 _ARRAY_SIZE = re.compile(r"^\s*MaxArraySize\s*=\s*(\d+)", re.MULTILINE | re.IGNORECASE)
 
-#: Limits count at all; ``all`` and numbers are ways of saying so in the file (slurm.conf(5), AccountingStorageEnforce).
+#: Limits are enforced; ``all`` and numbers include that (slurm.conf(5), AccountingStorageEnforce).
 _ENFORCED = re.compile(r"^\s*AccountingStorageEnforce\s*=.*(limits|safe|all|\d)", re.MULTILINE | re.IGNORECASE)
 
 #: A limit and, in brackets, what is used of it (``MaxSubmitJobs=50(7)``); ``N`` and nothing mean no limit.
@@ -31,7 +31,7 @@ _USED = re.compile(r"(\d+)\((\d+)\)")
 
 
 class Room(NamedTuple):
-    """How many more jobs Slurm would take from this user now, as far as one question tells.
+    """How many more jobs Slurm takes from this user now, as far as one question tells.
 
     Attributes:
         jobs: None where no limit was found.
@@ -43,7 +43,7 @@ class Room(NamedTuple):
 
 
 def max_array_size() -> int:
-    """How many elements an array may have here: indexes 0 to that, less one.
+    """Return how many elements an array may have on this cluster.
 
     Raises:
         SchedulerUnavailableError: the controller had to be asked and did not answer.
@@ -52,9 +52,9 @@ def max_array_size() -> int:
 
 
 def room(options: Mapping[str, str | bool]) -> Room:
-    """How many more jobs with these sbatch options Slurm would take from this user now.
+    """Return how many more jobs with these sbatch options Slurm takes from this user now.
 
-    One scontrol call, and that only where the cluster enforces limits at all.
+    One scontrol call, and only where the cluster enforces limits at all.
 
     Raises:
         SchedulerUnavailableError: the controller did not answer.
@@ -69,9 +69,9 @@ def room(options: Mapping[str, str | bool]) -> Room:
 
 
 def free_in_cluster() -> int | None:
-    """Jobs that a full cluster would still take, as the controller counted half a minute ago; None where nobody knows.
+    """Return how many jobs a full cluster still takes, as the controller counted half a minute ago; None if unknown.
 
-    An upper bound: jobs that ended minutes ago are kept, and count too.
+    The number is an upper bound: the controller keeps jobs that ended minutes ago, and they count too.
     """
     largest = re.search(r"^MaxJobCount\s*=\s*(\d+)", asked_configuration(), re.MULTILINE)
     try:
@@ -82,18 +82,18 @@ def free_in_cluster() -> int | None:
 
 
 def parse_max_array_size(text: str) -> int:
-    """From a line such as ``MaxArraySize            = 10001``."""
+    """Return MaxArraySize from a line such as ``MaxArraySize            = 10001``."""
     found = _ARRAY_SIZE.search(text)
     return int(found[1]) if found else _DEFAULT_MAX_ARRAY_SIZE
 
 
 def parse_room(text: str, account: str | None, qos: str | None, uid: int) -> Room:
-    """From ``scontrol -o show assoc_mgr``: the smallest room that the user's association, accounts and QOS leave.
+    """Return the smallest room that the user's association, accounts and QOS leave.
 
     Args:
-        text: one line a record; limits carry what is used of them.
+        text: of ``scontrol -o show assoc_mgr``, a line for each record; a limit stands with what is used of it.
         account: that jobs are charged to; None for the user's default.
-        qos: that they ask for; None where they leave it to Slurm, and so to its refusal.
+        qos: that jobs ask for; None where they leave it to Slurm, whose refusal then tells the limit.
         uid: of the user.
     """
     lines = text.splitlines()
@@ -102,13 +102,13 @@ def parse_room(text: str, account: str | None, qos: str | None, uid: int) -> Roo
 
 
 def split(count: int, size: int) -> list[int]:
-    """Sizes of the arrays that hold ``count`` jobs, none larger than ``size``, as few as possible."""
+    """Return the sizes of as few arrays as possible that hold ``count`` jobs, none larger than ``size``."""
     full, rest = divmod(count, size)
     return [size] * full + ([rest] if rest else [])
 
 
 def _of_associations(lines: list[str], account: str | None) -> Iterator[Room]:
-    """Limits of the user's own association, and of the accounts above it."""
+    """Yield the room that the user's own association leaves, and the accounts above it."""
     records = [_fields(line) for line in lines if line.startswith("ClusterName=")]
     own = [r for r in records if r.get("UserName")]
     mine = next((r for r in own if (r["Account"] == account if account else r.get("DefAssoc") == "Yes")), None)
@@ -124,7 +124,7 @@ def _of_associations(lines: list[str], account: str | None) -> Iterator[Room]:
 
 
 def _of_qos(lines: list[str], qos: str, uid: int) -> Iterator[Room]:
-    """Limits of a QOS, and what it grants each user; nobody's are listed before somebody used it."""
+    """Yield the room in a QOS, and in what it grants each user, which is listed once the user has had a job in it."""
     for line in lines:
         if line.startswith(f"QOS={qos}("):
             limits, _, users = line.partition(" User Limits=")

@@ -1,4 +1,4 @@
-"""What a partition gives at most: the longest time, the largest memory of a node."""
+"""Ask what partitions give a job at most: the longest time, the largest memory of a node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slurmsweep.backends.slurm.resources import minutes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: A line a node and partition: the node; then the partition (the default one with a star), its limit, the node's MiB.
+#: Of each node in each partition: node, partition (the default one with a star), time limit, MiB of the node.
 _FORMAT = "%N|%P|%l|%m"
 
 
@@ -37,31 +37,30 @@ class Survey:
     """What sinfo says of the cluster.
 
     Attributes:
-        partitions: one of each kind of node that a partition has.
-        nodes: how many the cluster has.
+        partitions: an entry for each kind of node in each partition.
+        nodes: number of nodes in the cluster.
     """
 
     partitions: tuple[Partition, ...] = ()
     nodes: int = 0
 
     def most(self, wanted: str | None) -> Partition:
-        """What one of the wanted partitions (comma-separated; None: the default one) gives at most.
+        """Return what each of the wanted partitions (comma-separated; None for the default one) gives.
 
-        Slurm starts such a job in one of them: what is in the limits of all of them can start in any, so the least
-        stands.
+        Slurm starts a job in one of them. A job within the limits of all of them can start in any.
         """
         return choose(list(self.partitions), wanted)
 
 
 def survey() -> Survey:
-    """Partitions and nodes, by one sinfo call. Raises SchedulerUnavailableError: sinfo did not answer."""
+    """Return partitions and nodes, by one sinfo call. Raises SchedulerUnavailableError."""
     lines = [line.strip() for line in answer("sinfo", "-h", "-N", "-o", _FORMAT).splitlines() if "|" in line]
     kinds = dict.fromkeys(line.partition("|")[2] for line in lines)
     return Survey(tuple(parse_sinfo("\n".join(kinds))), len({line.partition("|")[0] for line in lines}))
 
 
 def choose(partitions: list[Partition], wanted: str | None) -> Partition:
-    """The limits that hold in each of the wanted partitions; none known for names nobody has."""
+    """Return the limits that hold in each of the wanted partitions; no limits for names that do not exist."""
     names = set(wanted.split(",")) if wanted else {p.name for p in partitions if p.is_default}
     chosen = [p for p in partitions if p.name in names]
     if not chosen:
@@ -72,7 +71,7 @@ def choose(partitions: list[Partition], wanted: str | None) -> Partition:
 
 
 def parse_sinfo(text: str) -> Iterator[Partition]:
-    """Lines such as ``main*|1-00:00:00|16000`` and ``long|infinite|16000+``, several of one partition."""
+    """Yield an entry for each line, such as ``main*|1-00:00:00|16000`` or ``long|infinite|16000+``."""
     for line in text.splitlines():
         fields = line.strip().split("|")
         if len(fields) == 3 and fields[2].rstrip("+").isdecimal():

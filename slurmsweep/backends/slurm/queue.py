@@ -1,6 +1,6 @@
-"""Asks Slurm about jobs and tells it to cancel them: the only caller of squeue, sacct and scancel.
+"""Ask Slurm about jobs, and hold, release and cancel them.
 
-"It did not answer" raises and is never taken for "there is no such job".
+"Slurm did not answer" raises and is never taken for "there is no such job".
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
 
 
 def find_by_name(name: str) -> list[str]:
-    """Ids of jobs of that name, from squeue, else from sacct where there is accounting.
+    """Return the ids of jobs with that name, from squeue, else from sacct where there is accounting.
 
     Raises:
         SchedulerUnavailableError: squeue did not answer.
@@ -82,18 +82,19 @@ def hold(jobs: Sequence[str]) -> None:
 
 
 def release(jobs: Sequence[str]) -> None:
-    """Let what was held start. Raises as :func:`hold`."""
+    """Let held jobs start. Raises as :func:`hold`."""
     _scontrol("release", jobs)
 
 
 def _scontrol(verb: str, jobs: Sequence[str]) -> None:
-    """An array that has nothing waiting any more is no error: its last elements started, or ended, in between."""
     if not jobs:
         return
     done = call("scontrol", verb, ",".join(jobs))
-    said = [line for line in done.stderr.splitlines() if not any(word in line for word in _NOTHING_WAITS)]
-    if done.returncode != 0 and any(line.strip() for line in said):
-        raise SchedulerUnavailableError(f"scontrol {verb}: {first_line(chr(10).join(said))}")
+    # an array of which nothing waits any more is no error: its last jobs started, or ended, in between
+    problems = [line for line in done.stderr.splitlines() if not any(word in line for word in _NOTHING_WAITS)]
+    problem = first_line("\n".join(problems))
+    if done.returncode != 0 and problem:
+        raise SchedulerUnavailableError(f"scontrol {verb}: {problem}")
 
 
 def failed_launches(tasks: Mapping[JobRef, JobStatus]) -> list[JobRef]:
@@ -105,37 +106,32 @@ def cancel(targets: Sequence[str], *, only_waiting: bool = False) -> None:
     """Cancel jobs: ``123`` (all of an array) or ``123_4``. One that is over already is no error.
 
     Args:
-        targets: none is no error.
-        only_waiting: leave alone what runs.
+        targets: may be empty.
+        only_waiting: leave running jobs alone.
 
     Raises:
         SchedulerUnavailableError: scancel failed; the message has its words.
     """
-    if not targets:
-        return
-    done = call("scancel", *(["--state=PENDING"] if only_waiting else []), *targets)
-    if done.returncode != 0 and "Invalid job id" not in done.stderr:
-        raise SchedulerUnavailableError(f"scancel: {first_line(done.stderr)}")
+    if targets:
+        answer("scancel", *(["--state=PENDING"] if only_waiting else []), *targets, harmless="Invalid job id")
 
 
 def _squeue(ids: Sequence[str]) -> str:
-    """What squeue says of jobs of any state.
+    """Return what squeue says of jobs of any state.
 
-    A forgotten id among others is passed over; a single forgotten id is refused with exit code 1 (22.05), which says
-    that there is no such job and not that squeue failed.
+    squeue passes over a forgotten id among others. A single forgotten id it refuses with exit code 1 (22.05), which
+    means that there is no such job and not that squeue failed.
     """
     text = []
     for start in range(0, len(ids), _IDS_PER_CALL):
         some = ids[start : start + _IDS_PER_CALL]
-        done = call("squeue", "-h", "-a", "-r", "-t", "all", "-j", ",".join(some), "-O", _SQUEUE_FORMAT)
-        if done.returncode != 0 and "Invalid job id specified" not in done.stderr:
-            raise SchedulerUnavailableError(f"squeue: {first_line(done.stderr) or f'exit code {done.returncode}'}")
-        text.append(done.stdout)
+        program = ("squeue", "-h", "-a", "-r", "-t", "all", "-j", ",".join(some), "-O", _SQUEUE_FORMAT)
+        text.append(answer(*program, harmless="Invalid job id specified"))
     return "".join(text)
 
 
 def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
-    """Lines of squeue in our format.
+    """Yield each job and its status from lines of squeue in our format.
 
     ``19|7|26|FAILED|0:9|n1|0|slurmsweep-ab12cd34-1f`` (an element), ``30|N/A|30|RUNNING|0:0|n2|0|name`` (a plain job).
     """
@@ -146,14 +142,14 @@ def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         array, index, job, word, status, node = fields[:6]
         reason, limit, used = [*fields[8:], "", "", ""][:3]
         ref = JobRef(array, int(index)) if index.isdecimal() else JobRef(job)
-        yield ref, _report(word, status, node, "squeue", _left(limit, used))._replace(reason=reason)
+        yield ref, _status(word, status, node, "squeue", _left(limit, used))._replace(reason=reason)
 
 
 def parse_sacct(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
-    """Lines of ``sacct -X -P``.
+    """Yield each job and its status from lines of ``sacct -X -P``.
 
-    ``19_7|FAILED|9:0|n1|None``, ``12|CANCELLED by 0|0:0|n2|None``, and ``1206_[0-9]|CANCELLED by 0|0:0|None
-    assigned|None`` for elements that never started, which are spelt out.
+    ``19_7|FAILED|9:0|n1|None``, ``12|CANCELLED by 0|0:0|n2|None``. Elements that never started stand in one line,
+    ``1206_[0-9]|CANCELLED by 0|0:0|None assigned|None``; each is yielded.
     """
     for line in text.splitlines():
         fields = line.split("|")
@@ -162,13 +158,13 @@ def parse_sacct(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         name, word, status, node = fields[:4]
         limit, used = [*fields[5:], "", ""][:2]
         left = int(limit) * 60 - int(used) if limit.isdecimal() and used.isdecimal() else None
-        report = _report(word, status, "" if node == "None assigned" else node, "sacct", left)
+        known = _status(word, status, "" if node == "None assigned" else node, "sacct", left)
         for ref in _refs(name):
-            yield ref, report
+            yield ref, known
 
 
 def _refs(name: str) -> Iterator[JobRef]:
-    """The jobs behind ``12``, ``19_7`` or ``19_[0-3,5%2]``."""
+    """Yield the jobs that ``12``, ``19_7`` or ``19_[0-3,5%2]`` names."""
     job, underscore, index = name.partition("_")
     if not underscore:
         yield JobRef(job)
@@ -180,7 +176,7 @@ def _refs(name: str) -> Iterator[JobRef]:
             yield from (JobRef(job, n) for n in range(int(first), int(stop[0] if stop else first) + 1))
 
 
-def _report(word: str, status: str, node: str, source: str, left: float | None) -> JobStatus:
+def _status(word: str, status: str, node: str, source: str, left: float | None) -> JobStatus:
     said = meaning(word)
     if said.alive:
         return JobStatus(base_word(word), True, None, "", None, node, source, said.waits)
@@ -190,7 +186,7 @@ def _report(word: str, status: str, node: str, source: str, left: float | None) 
 
 
 def _left(limit: str, used: str) -> float | None:
-    """Seconds between ``10:00`` that a job may run and ``0:35`` that it ran; None where one of them is no time."""
+    """Return the seconds between ``10:00`` that a job may run and ``0:35`` that it ran; None where one is no time."""
     try:
         most, so_far = minutes(limit), minutes(used)
     except ValueError:
@@ -199,7 +195,7 @@ def _left(limit: str, used: str) -> float | None:
 
 
 def _exit_status(text: str) -> tuple[int, int]:
-    """Exit code and signal of ``3:0`` (sacct) or of a raw wait status (squeue: 768 is exit code 3)."""
+    """Return exit code and signal of ``3:0`` (sacct) or of a raw wait status (squeue: 768 is exit code 3)."""
     code, colon, signal = text.partition(":")
     if colon:
         return int(code or 0), int(signal or 0)

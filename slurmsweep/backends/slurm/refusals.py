@@ -1,4 +1,4 @@
-"""What sbatch says when it refuses, and which option to change. One row a text; texts as Slurm 22.05 prints them."""
+"""Texts with which sbatch refuses, and which option to change after each; as Slurm 22.05 prints them."""
 
 from __future__ import annotations
 
@@ -57,8 +57,10 @@ _ADVICE = (
 
 
 def explain(text: str) -> SchedulerError:
-    """The error that fits what sbatch said."""
-    said = _words(text)
+    """Return the error that fits what sbatch said."""
+    # what sbatch itself printed, without its name in front and without submitit's frame around it
+    lines = [re.sub(r"^sbatch: (error: )?", "", line.strip()) for line in text.splitlines() if "sbatch: " in line]
+    said = "; ".join(dict.fromkeys(lines)) or first_line(text)
     if "timed out on send/recv" in text:
         return SubmissionUnknownError(
             f"the controller took the request and did not answer ({said}): the jobs may exist all the same. "
@@ -73,11 +75,5 @@ def explain(text: str) -> SchedulerError:
 
 
 def advice(text: str) -> str:
-    """Which option to change after these words of Slurm's; empty where they say nothing known."""
+    """Return which option to change after these words of Slurm's; empty for unknown words."""
     return next((advice for part, advice in _ADVICE if part.lower() in text.lower()), "")
-
-
-def _words(text: str) -> str:
-    """What sbatch itself printed, without its name in front and without submitit's frame around it."""
-    lines = [re.sub(r"^sbatch: (error: )?", "", line.strip()) for line in text.splitlines() if "sbatch: " in line]
-    return "; ".join(dict.fromkeys(lines)) or first_line(text)

@@ -75,11 +75,11 @@ _MEMORIES = ("mem", "mem-per-cpu", "mem-per-gpu")
 def merge(
     template: Mapping[str, Any], sweep_file: Mapping[str, Any], command_line: Mapping[str, Any]
 ) -> dict[str, Value]:
-    """Options by long name, the later place wins.
+    """Return options by long name; the later place wins.
 
     Raises:
-        UsageError: a name that sbatch does not have or slurmsweep sets itself, a control character, a time that is
-            none.
+        UsageError: sbatch does not have an option, or slurmsweep sets it; a value holds a control character; a time or
+            a memory is not one; ``export`` gives a secret.
     """
     merged: dict[str, Value] = {}
     for source, options in (
@@ -96,7 +96,7 @@ def merge(
 
 
 def minutes(time: str) -> float | None:
-    """Minutes of one of Slurm's forms of time (sbatch(1), --time); None where it has no limit."""
+    """Return the minutes of one of Slurm's forms of time (sbatch(1), --time); None for no limit."""
     if time.upper() in ("UNLIMITED", "INFINITE"):
         return None
     days, dash, rest = time.rpartition("-")
@@ -110,7 +110,7 @@ def minutes(time: str) -> float | None:
 
 
 def mebibytes(text: str) -> float | None:
-    """MiB of one of Slurm's forms of memory (sbatch(1), --mem: ``4G``, ``512``, ``512M``); None for all of a node."""
+    """Return the MiB of one of Slurm's forms of memory (sbatch(1), --mem: ``4G``, ``512``); None for all of a node."""
     found = _MEMORY.fullmatch(text.strip())
     if not found or not float(found[1]):
         return None
@@ -118,10 +118,15 @@ def mebibytes(text: str) -> float | None:
 
 
 def asked(options: Mapping[str, Any]) -> Asked:
-    """What merged options ask for, as far as they say it: memory for a GPU, and whole nodes, are not worked out."""
-    cpus = cpu_count(options)
-    limit = options.get("time")
-    return Asked(minutes(str(limit)) if limit else None, _memory(options, cpus or 1), cpus)
+    """Return what merged options ask for, as far as they say it. Memory for a GPU and whole nodes are left out."""
+    cpus, limit, memory = cpu_count(options), options.get("time"), None
+    if "mem" in options:
+        per_node = mebibytes(str(options["mem"]))
+        memory = per_node and per_node * (_count(options, "nodes") or 1)
+    elif "mem-per-cpu" in options:
+        per_cpu = mebibytes(str(options["mem-per-cpu"]))
+        memory = per_cpu and per_cpu * (cpus or 1)
+    return Asked(minutes(str(limit)) if limit else None, memory, cpus)
 
 
 def warning_seconds(options: Mapping[str, Any]) -> int:
@@ -131,29 +136,21 @@ def warning_seconds(options: Mapping[str, Any]) -> int:
 
 
 def cpu_count(options: Mapping[str, Any]) -> int | None:
-    """CPUs of one job: tasks times CPUs of each; None where the options say neither."""
+    """Return the number of CPUs of one job, tasks times CPUs of each; None where the options say neither."""
     if not any(name in options for name in ("ntasks", "nodes", "ntasks-per-node", "cpus-per-task")):
         return None
     tasks = _count(options, "ntasks") or (_count(options, "nodes") or 1) * (_count(options, "ntasks-per-node") or 1)
     return tasks * (_count(options, "cpus-per-task") or 1)
 
 
-def _memory(options: Mapping[str, Any], cpus: int) -> float | None:
-    if "mem" in options:
-        per_node = mebibytes(str(options["mem"]))
-        return per_node and per_node * (_count(options, "nodes") or 1)
-    per_cpu = mebibytes(str(options["mem-per-cpu"])) if "mem-per-cpu" in options else None
-    return per_cpu and per_cpu * cpus
-
-
 def _count(options: Mapping[str, Any], option: str) -> int:
-    """The value of an option; 0 where it is not given, or is none; of a range the first."""
+    """Return the number that is an option's value, of a range the first; 0 where there is none."""
     text = str(options.get(option, "")).partition("-")[0]
     return int(text) if text.isdecimal() else 0
 
 
 def normal_name(key: str) -> str:
-    """The long name: ``cpus-per-task`` of ``cpus_per_task``, ``--cpus-per-task`` or ``c``."""
+    """Return the long name, ``cpus-per-task`` for ``cpus_per_task``, ``--cpus-per-task`` and ``c``."""
     key = key.lstrip("-").replace("_", "-")
     return _ALIASES.get(key, key)
 
@@ -167,7 +164,7 @@ def _name(key: str, source: str) -> str:
 
         close = get_close_matches(name, KNOWN, n=1)
         hint = f"did you mean {close[0]}?" if close else "see `man sbatch`"
-        raise UsageError(f"{source}: {_quoted(key)} is not an option of sbatch; {hint}")
+        raise UsageError(f"{source}: {key!a} is not an option of sbatch; {hint}")
     return name
 
 
@@ -177,18 +174,18 @@ def _value(name: str, value: Any, source: str) -> Value:
     text = str(value).strip() if name == "time" else str(value)
     # a newline would end the #SBATCH line, and what follows would be run
     if not text.isprintable():
-        raise UsageError(f"{source}: {name} holds a control character ({_quoted(text)}); remove it")
+        raise UsageError(f"{source}: {name} holds a control character ({text!a}); remove it")
     if name == "export":
         _refuse_secrets(text, source)
     if name == "time" and not _TIME.fullmatch(text):
-        raise UsageError(f"{source}: time {_quoted(text)} is not a time; write minutes, 1:30:00 or 2-0")
+        raise UsageError(f"{source}: time {text!a} is not a time; write minutes, 1:30:00 or 2-0")
     if name in _MEMORIES and not _MEMORY.fullmatch(text):
-        raise UsageError(f"{source}: {name} {_quoted(text)} is not a memory; write MiB, or 4G")
+        raise UsageError(f"{source}: {name} {text!a} is not a memory; write MiB, or 4G")
     return text or True
 
 
 def _refuse_secrets(export: str, source: str) -> None:
-    """What stands in ``export`` stands in the batch script, which others may read."""
+    # what stands in ``export`` stands in the batch script, which others may read
     for item in export.split(","):
         variable, equals, _ = item.partition("=")
         if equals and is_secret(variable.strip()):
@@ -196,7 +193,3 @@ def _refuse_secrets(export: str, source: str) -> None:
                 f"{source}: export gives the value of {variable.strip()}, which would stand in the batch script; set "
                 "it in your shell before you submit, and jobs inherit it"
             )
-
-
-def _quoted(text: str) -> str:
-    return ascii(text)

@@ -1,4 +1,4 @@
-"""What a cluster is like: its version, whether it answers, keeps accounts, and what it allows."""
+"""Describe a cluster: its version, whether it answers and keeps accounts, and its limits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Site:
     Attributes:
         missing: programs that are not installed here.
         version: of Slurm.
-        silent: why the controller did not answer; empty where it did.
+        silent: why the controller did not answer; empty where the controller answered.
         max_array_size: elements of an array.
-        max_job_count: jobs the controller keeps, of all users; None where it does not say.
+        max_job_count: number of jobs that the controller keeps, of all users; None where it does not say.
         accounting: ``on``, or why nothing is known of jobs that ended a while ago.
-        submit_limit: jobs this user may have submitted at a time; None where none is set or nobody says.
+        submit_limit: number of jobs that this user may have at a time; None where no limit is set or known.
     """
 
     missing: tuple[str, ...]
@@ -35,31 +35,32 @@ class Site:
 
 
 def look_around() -> Site:
-    """Ask the cluster about itself: one scontrol, one sacct and one sacctmgr call. Never raises for a silent one."""
+    """Ask the cluster about itself: one scontrol, one sacct and one sacctmgr call. Never raises."""
     missing = tuple(name for name in ("sbatch", "squeue", "scontrol", "scancel", "sacct") if not installed(name))
     try:
         config, silent = answer("scontrol", "show", "config"), ""
     except SchedulerUnavailableError as error:
         config, silent = "", str(error)
+    count = parse_setting(config, "MaxJobCount")
     return Site(
         missing=missing,
         version=parse_setting(config, "SLURM_VERSION") or "",
         silent=silent,
         max_array_size=parse_max_array_size(config),
-        max_job_count=_number(parse_setting(config, "MaxJobCount")),
+        max_job_count=int(count) if count and count.isdecimal() else None,
         accounting=_accounting(silent),
         submit_limit=None if silent else _submit_limit(),
     )
 
 
 def parse_setting(config: str, name: str) -> str | None:
-    """A value of ``scontrol show config``; None where it is not there, or not set."""
+    """Return a value of ``scontrol show config``; None where it is not there, or not set."""
     found = re.search(rf"^{name}\s*=\s*(.*?)\s*$", config, re.MULTILINE)
     return found[1] if found and found[1] not in ("(null)", "") else None
 
 
 def parse_submit_limits(text: str) -> int | None:
-    """The smallest of the MaxSubmitJobs of a user's associations, from ``sacctmgr -nP``."""
+    """Return the smallest MaxSubmitJobs of a user's associations, from ``sacctmgr -nP``; None without any."""
     numbers = [int(line.strip("|")) for line in text.splitlines() if line.strip("|").isdecimal()]
     return min(numbers, default=None)
 
@@ -77,7 +78,3 @@ def _submit_limit() -> int | None:
     user = f"user={os.environ.get('USER') or os.geteuid()}"
     done = call("sacctmgr", "-n", "-P", "show", "assoc", user, "format=MaxSubmitJobs")
     return parse_submit_limits(done.stdout) if done.returncode == 0 else None
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None

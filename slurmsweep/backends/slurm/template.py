@@ -36,14 +36,14 @@ class Template(NamedTuple):
     """A batch script in two parts.
 
     Attributes:
-        name: as it was asked for.
+        name: or path by which the template was asked for.
         path: of the file.
-        options: of its ``#SBATCH`` lines by long name; flags are True. What slurmsweep sets itself is left out, so
-            that the same file works by hand.
+        options: of its ``#SBATCH`` lines by long name; flags are True. Options that slurmsweep sets itself are left
+            out, so that the same file works by hand.
         body: everything else, without the first line.
         text: the whole file.
-        agents: that it runs side by side in one job, unless SLURMSWEEP_AGENTS says another number; None where it runs
-            one, whatever that says.
+        agents: number of agents that one job runs side by side, unless SLURMSWEEP_AGENTS gives another; None where it
+            runs one, whatever SLURMSWEEP_AGENTS says.
     """
 
     name: str
@@ -55,14 +55,14 @@ class Template(NamedTuple):
 
     @property
     def description(self) -> str:
-        """The first sentence of the comment that the file begins with; empty where it has none."""
+        """The first sentence of the comment at the start of the file; empty where there is none."""
         comment = takewhile(lambda line: line.startswith("#"), self.text.splitlines()[1:])
         words = " ".join(line.strip("# ") for line in comment if not line.startswith("#SBATCH"))
         return words.split(". ")[0].strip().removesuffix(".")
 
 
 def builtin_templates() -> list[str]:
-    """Names of the templates that come with slurmsweep."""
+    """Return the names of the templates that come with slurmsweep."""
     return sorted(path.stem for place in _PLACES if place.is_dir() for path in place.glob(f"*{_SUFFIX}"))
 
 
@@ -70,7 +70,7 @@ def load_template(name_or_path: str) -> Template:
     """Read a template: a built-in one by name, any other by its path.
 
     Raises:
-        UsageError: there is none, or it has a mistake that Slurm would punish silently or late.
+        UsageError: there is no such template, or it has a mistake that Slurm would show late or not at all.
     """
     path = _find(name_or_path)
     try:
@@ -104,7 +104,7 @@ def agents_of(template: Template) -> int | None:
 
 
 def normal_template_name(name_or_path: str) -> str:
-    """A name that means the same from any folder."""
+    """Return a name that means the same template from any folder."""
     return os.path.abspath(name_or_path) if _is_path(name_or_path) else name_or_path
 
 
@@ -152,7 +152,7 @@ def _check(path: Path, text: str, lines: list[str]) -> None:
 
 
 def _is_nearly_sbatch(line: str) -> bool:
-    """Whether a comment was meant as an option. ``# sbatch --array=0-3 this.sbatch`` says how to use the file."""
+    """Return whether a comment was meant as an option; ``# sbatch --array=0-3 this.sbatch`` was not."""
     found = _NEARLY_SBATCH.match(line)
     if found is None or line.startswith("#SBATCH"):
         return False
@@ -165,7 +165,7 @@ def _is_nearly_sbatch(line: str) -> bool:
 
 
 def _commands(lines: list[str]) -> list[tuple[int, str]]:
-    """The commands of a script with the number of their first line; continued lines are joined, comments left out."""
+    """Return a script's commands with the number of their first line; continued lines are joined, comments left out."""
     found: list[tuple[int, str]] = []
     continued = False
     for number, line in enumerate(lines, 1):
@@ -180,7 +180,7 @@ def _commands(lines: list[str]) -> list[tuple[int, str]]:
 
 
 def _check_agent(path: Path, commands: list[tuple[int, str]], signal: str) -> None:
-    """That the agent gets the sweep, and hears what Slurm says to the batch script alone."""
+    """Raise UsageError unless the agent gets the sweep, and the signal that Slurm sends to the batch script alone."""
     commands = [(number, command.strip()) for number, command in commands if not command.strip().startswith(_SPEAKS)]
     agents = [(number, command) for number, command in commands if _AGENT.search(command)]
     using = [command for _, command in commands if _SWEEP.search(command)]
@@ -213,7 +213,7 @@ def _options(path: Path, header: list[str]) -> dict[str, str | bool]:
 
 
 def _pairs(words: list[str]) -> dict[str, str | bool]:
-    """``--mem=4G``, ``--mem 4G``, ``-c4``, ``-c 4`` and flags."""
+    """Return the options in ``--mem=4G``, ``--mem 4G``, ``-c4``, ``-c 4`` and flags, by long name."""
     found: dict[str, str | bool] = {}
     name = ""
     for word in words:
@@ -221,14 +221,9 @@ def _pairs(words: list[str]) -> dict[str, str | bool]:
             key, equals, value = word.partition("=")
             name = normal_name(key)
             found[name] = value if equals else True
-        elif word.startswith("-") and not name_takes(found, name):
+        elif word.startswith("-") and not (name == "nice" and found[name] is True):  # --nice -5
             name = normal_name(word[1:2])
             found[name] = word[2:] or True
         elif name:
             found[name] = word
     return found
-
-
-def name_takes(found: dict[str, str | bool], name: str) -> bool:
-    """Whether the option read last still waits for a value that may begin with a dash, as ``--nice -5`` does."""
-    return name == "nice" and found.get(name) is True

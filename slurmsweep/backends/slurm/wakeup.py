@@ -1,4 +1,4 @@
-"""Plain jobs that start later, when others have ended or at a time: found by name, moved, cancelled."""
+"""Plain jobs that start at a time or when other jobs have ended; they are found by name."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state import assignment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from slurmsweep.backends.base import When
 
 
 def submit(name: str, body: str, options: Mapping[str, str | bool], when: When) -> str:
-    """Submit a plain job that runs ``body``; its id.
+    """Submit a plain job that runs ``body``; return its id.
 
     Raises:
         SubmissionRefusedError: Slurm said no; the message says which option to change.
-        SubmissionUnknownError: it did not answer in time: the job may exist, and will be found by its name.
+        SubmissionUnknownError: Slurm did not answer in time: the job may exist, and can be found by its name.
         SchedulerUnavailableError: there is no sbatch here, or no controller.
     """
     if not available():
@@ -58,16 +58,11 @@ def _begin(when: When) -> str:
 
 
 def find(names: Collection[str]) -> list[WakeupJob]:
-    """Live jobs of these names, the oldest first. Raises SchedulerUnavailableError."""
+    """Return live jobs with one of these names, the oldest first. Raises SchedulerUnavailableError."""
     text = answer("squeue", "-h", "-a", f"--name={','.join(names)}", "-O", "JobID:|,State:|,Name:200")
-    return sorted(_alarms(text), key=lambda alarm: int(alarm.job))
-
-
-def _alarms(text: str) -> Iterable[WakeupJob]:
-    """Lines such as ``45|PENDING|slurmsweep-abcd1234-mend``."""
-    for line in text.splitlines():
+    found = []
+    for line in text.splitlines():  # such as ``45|PENDING|slurmsweep-abcd1234-mend``
         fields = [part.strip() for part in line.split("|")]
-        if len(fields) == 3 and fields[0].isdecimal():
-            said = meaning(fields[1])
-            if said.alive:
-                yield WakeupJob(fields[0], fields[2], said.waits)
+        if len(fields) == 3 and fields[0].isdecimal() and meaning(fields[1]).alive:
+            found.append(WakeupJob(fields[0], fields[2], meaning(fields[1]).waits))
+    return sorted(found, key=lambda job: int(job.job))

@@ -1,4 +1,4 @@
-"""The agent of a sweep that W&B's server holds: runs the real ``wandb agent`` and passes on how its run ended."""
+"""Run the real ``wandb agent`` for a sweep that W&B's server holds, and pass on how its run ended."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], 
     Slurm's warning becomes SIGTERM for the run, which has as much time to end as other trials (``agents/signals.py``).
 
     Returns:
-        The exit code: of the first run that did not end with 0 (128 + n for signal n); 0 when all ended well or W&B had
-        nothing left; the agent's own where it never got to a run; 127 where there is no wandb here.
+        The exit code: of the first run that did not end with 0 (128 + n for signal n); 0 where all ended well or W&B
+        had nothing left; the agent's own where it never got to a run; 127 where there is no wandb on this node.
 
     Raises:
         UsageError: ``SLURMSWEEP_STAGGER`` is not a number.
@@ -61,22 +61,26 @@ def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], 
 
 
 def find_python(environ: Mapping[str, str]) -> str | None:
-    """The interpreter that has wandb: that of the ``wandb`` program on the PATH, else our own; None where neither has.
+    """Return the interpreter that has wandb: of the ``wandb`` program on the PATH, else our own; None without wandb.
 
-    The PATH comes first, because it is what ``wandb agent`` in the job script would have been.
+    The PATH comes first, because ``wandb agent`` in the job script would be found there.
     """
     import shutil
+    from importlib.util import find_spec
 
     program = shutil.which("wandb", path=environ.get("PATH"))
-    named = _interpreter_of(program) if program else None
-    return named or (sys.executable if _is_installed_here() else None)
+    if program and (named := _interpreter_of(program)):
+        return named
+    found = find_spec("wandb")
+    # not merely a folder of that name in the current one, which is where wandb keeps its runs
+    return sys.executable if found and found.origin else None
 
 
 def stagger(environ: Mapping[str, str]) -> float:
-    """Seconds this array element waits before its first request: the same for the same index, 0 outside an array.
+    """Return how many seconds this array element waits before its first request; 0 outside an array.
 
-    ``SLURMSWEEP_STAGGER`` is the most any of them waits (default: two seconds for each job, at most 30).
-    Raises UsageError where it is not a number.
+    The same index waits the same time. ``SLURMSWEEP_STAGGER`` is the longest time (by default two seconds for each job,
+    at most 30). Raises UsageError where it is not a number.
     """
     index, wish = environ.get("SLURM_ARRAY_TASK_ID"), environ.get("SLURMSWEEP_STAGGER")
     tasks = int(environ.get("SLURM_ARRAY_TASK_COUNT") or 1)
@@ -88,7 +92,7 @@ def stagger(environ: Mapping[str, str]) -> float:
 
 
 def _interpreter_of(program: str) -> str | None:
-    """What the first line of a Python program names; None where that is not a Python that is there."""
+    """Return the interpreter in the first line of a program; None where that is not a Python on this machine."""
     with open(program, "rb") as file:
         line = file.readline(1024).decode("utf-8", "replace").strip()
     interpreter = line[2:].strip() if line.startswith("#!") else ""
@@ -96,16 +100,8 @@ def _interpreter_of(program: str) -> str | None:
     return interpreter if is_python and os.access(interpreter, os.X_OK) else None
 
 
-def _is_installed_here() -> bool:
-    """Not merely a folder of that name in the current one, which is where wandb keeps its runs."""
-    from importlib.util import find_spec
-
-    found = find_spec("wandb")
-    return found is not None and found.origin is not None
-
-
 def _stop_within(seconds: float) -> signal.Signals | None:
-    """Sleep; the signal that asked to stop meanwhile, or before."""
+    """Sleep; return the signal that asked to stop meanwhile, or before."""
     if not seconds:
         return _only_stop(child.pending_stop())
     info = signal.sigtimedwait(child.FORWARDED, seconds)

@@ -1,12 +1,12 @@
-"""Starts the real ``wandb agent`` in this process and ends with the exit code of the run it started.
+"""Run the real ``wandb agent`` in this process and end with the exit code of the run that it started.
 
-A program of its own, run by its path with the interpreter that has wandb, which need not have slurmsweep: it imports
-the standard library and wandb only. Arguments are those of ``wandb agent``.
+This file is a program of its own, run by its path with the interpreter that has wandb and that may not have slurmsweep:
+it imports the standard library and wandb only. Its arguments are those of ``wandb agent``.
 
-W&B's agent ends with 0 whatever became of its run, and as the parent of the run's process it alone is told the exit
-code. So ``wandb.wandb_agent.AgentProcess`` (one run's process) is replaced by a subclass that is remembered; asked
-afterwards, it still knows. Nothing else of wandb is touched. Limit: the class's name and its methods ``poll`` and
-``wait`` are not documented by W&B; ``tests/agent/test_cloud_agent.py`` holds them for the installed version.
+W&B's agent ends with 0 whatever became of its run, and only the agent, as the parent of the run's process, is told the
+exit code. So ``wandb.wandb_agent.AgentProcess`` (one run's process) is replaced by a subclass whose instances are kept
+and asked afterwards. Nothing else of wandb is touched. Limit: W&B does not document the class's name and its methods
+``poll`` and ``wait``; ``tests/backends/wandb_hosted/test_hosted_agent.py`` holds them for the installed version.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 #: Exit codes of a shell for a command that cannot be run, or is not there.
@@ -24,10 +25,10 @@ _REAP = 10
 
 
 def main(argv: list[str]) -> int:
-    """Run ``wandb agent`` with these arguments; the run's exit code, 128 + n where signal n ended it.
+    """Run ``wandb agent`` with these arguments; return the run's exit code, 128 + n where signal n ended it.
 
-    With several runs the first that is not 0 counts. Where there was no run: what the agent says itself, with a line
-    on stderr for people.
+    Of several runs the first code that is not 0 counts. Without a run it is the agent's own code, and a line on stderr
+    says so.
     """
     _forget_own_folder()
     try:
@@ -35,8 +36,7 @@ def main(argv: list[str]) -> int:
         from wandb.cli import cli
     except ImportError as error:
         return _fail(f"wandb cannot be imported by {sys.executable}: {error}", _NOT_FOUND)
-    lacking = _what_is_lacking(wandb_agent, cli)
-    if lacking:
+    if lacking := _what_is_lacking(wandb_agent, cli):
         return _fail(lacking, _CANNOT_RUN)
     processes: list[Any] = []
     problems: list[int] = []
@@ -55,13 +55,13 @@ def main(argv: list[str]) -> int:
 
 
 def _forget_own_folder() -> None:
-    """Python puts the script's folder first on the path: slurmsweep's modules would hide others of the same names."""
+    """Take this file's folder, which Python puts first, off the path: its modules would hide others of their names."""
     here = os.path.dirname(os.path.realpath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or ".") != here]
 
 
 def _what_is_lacking(wandb_agent: Any, cli: Any) -> str:
-    """What this wandb does not have and is needed; empty where all is there."""
+    """Return what this wandb lacks; empty where it has all that is needed."""
     import wandb
 
     version = f"wandb {getattr(wandb, '__version__', '?')}"
@@ -74,10 +74,10 @@ def _what_is_lacking(wandb_agent: Any, cli: Any) -> str:
 
 
 def _remembering(original: Any, processes: list[Any], problems: list[int]) -> Any:
-    """``AgentProcess``, its instances noted in ``processes``.
+    """Return ``AgentProcess`` as a class that adds its instances to ``processes``.
 
-    One that cannot be started is noted in ``problems`` and ends the agent: by itself it would ask W&B for the next run,
-    and use up the whole sweep on a command that is not there.
+    The exit code of a process that cannot be started goes to ``problems`` and ends the agent, which would otherwise ask
+    W&B for run after run and use up the whole sweep on a command that is not there.
     """
 
     class Remembered(original):  # type: ignore[misc]
@@ -94,7 +94,7 @@ def _remembering(original: Any, processes: list[Any], problems: list[int]) -> An
 
 
 def _run_cli(cli: Any, argv: list[str]) -> int:
-    """``wandb agent``'s own exit code. What it raises is printed as Python would, after the run's code is safe."""
+    """Return ``wandb agent``'s own exit code. What it raises is printed as Python would."""
     try:
         cli.cli(args=["agent", *argv], prog_name="wandb")
     except SystemExit as error:
@@ -106,26 +106,16 @@ def _run_cli(cli: Any, argv: list[str]) -> int:
 
 
 def _exit_code(process: Any) -> int:
-    """128 + n where signal n ended the run; a run that still runs, because its agent broke off, is ended."""
+    """Return a run's exit code, 128 + n where signal n ended it; end a run that its agent left running."""
+    for end in (process.terminate, process.kill):
+        if process.poll() is None:
+            end()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_REAP)
     status = process.poll()
-    if status is None:
-        process.terminate()
-        status = _wait(process)
-    if status is None:
-        process.kill()
-        status = _wait(process)
     if status is None:
         return 1
     return 128 - status if status < 0 else int(status)
-
-
-def _wait(process: Any) -> int | None:
-    try:
-        process.wait(timeout=_REAP)
-    except subprocess.TimeoutExpired:
-        return None
-    status: int | None = process.poll()
-    return status
 
 
 def _fail(message: str, code: int) -> int:

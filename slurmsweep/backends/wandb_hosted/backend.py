@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from slurmsweep.backends.base import Ability, SubmitResult
+from slurmsweep.backends.base import Ability, Backend, SubmitResult
+from slurmsweep.backends.slurm import limits
 from slurmsweep.backends.slurm.backend import SlurmBackend
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ class HostedBackend(SlurmBackend):
     The source's argument is W&B's name of the sweep. There is no journal: W&B decides which trial an agent runs.
     """
 
-    name: ClassVar[str] = "wandb_hosted"
+    name: ClassVar[str] = "wandb"
     abilities: ClassVar[frozenset[Ability]] = frozenset({Ability.OUTLIVE, Ability.LIMIT, Ability.HOLD, Ability.CHANGE})
+
+    # a supervisor reads the journal, which such a sweep does not have
+    submit_later, find_later, move_later = Backend.submit_later, Backend.find_later, Backend.move_later
 
     _previous = ""  # array of the submission under way; the next one waits for its end
 
@@ -44,8 +48,6 @@ class HostedBackend(SlurmBackend):
         self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
     ) -> SubmitResult:
         """Split a request by MaxArraySize alone; each array waits for the one before. Raises as the base's."""
-        from slurmsweep.backends.slurm import limits
-
         del was_refused
         arrays: list[Submitted] = []
         self._previous, first = "", 0

@@ -6,7 +6,7 @@
       submissions/<name>.json          one array: made before Slurm is asked for it, with its job id once that is known
       jobs/                            batch scripts as submitted, and job output, which holds what the runs print
 
-The sweep itself is W&B's business: nothing of its runs is kept here.
+W&B's server has the sweep: nothing of its runs is kept here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class HostedSweep:
     sweep_id: str
 
     def __str__(self) -> str:
-        """``entity/project/sweep``, as ``wandb agent`` takes it."""
+        """Return ``entity/project/sweep``, as ``wandb agent`` takes it."""
         return f"{self.entity}/{self.project}/{self.sweep_id}"
 
 
@@ -58,11 +58,11 @@ class HostedSubmission:
     """One array of agents for such a sweep.
 
     Attributes:
-        name: the job's, unique to this submission.
+        name: of the jobs, unique to this submission.
         sweep: full name of the sweep.
         tasks: number of elements.
         width: elements at a time.
-        job: id of the array; None while Slurm has not said.
+        job: id of the array; None while Slurm has not answered.
         submitted: seconds since 1970.
     """
 
@@ -75,26 +75,27 @@ class HostedSubmission:
 
 
 def is_meant(name: str, entity: str | None = None, project: str | None = None) -> bool:
-    """Whether a person means a sweep of W&B's and not one of ours.
+    """Return whether a name means a sweep of W&B's and not one of ours.
 
-    ``entity/project/sweep`` does, unless there is such a path; so does whatever comes with ``--entity`` or
-    ``--project``. Nothing in the environment makes a name W&B's: a local id with a typing mistake must not start jobs.
+    ``entity/project/sweep`` does, unless there is such a path; so does any name with ``--entity`` or ``--project``. The
+    environment does not make a name W&B's: a local id with a typing mistake must not start jobs.
     """
     if entity is not None or project is not None:
         return True
     if name.count("/") != 2 or name[0] in "/~" or any(part in (".", "..") for part in name.split("/")):
         return False  # a path, and no name of W&B's
-    return not _names_our_folder(name) and not os.path.exists(name)
+    # ``scratch/wandb/sweep-abcd1234`` is a path, also where that folder does not exist (any more)
+    return not os.path.basename(name).startswith("sweep-") and not os.path.exists(name)
 
 
 def parse(name: str, environ: Mapping[str, str], entity: str | None = None, project: str | None = None) -> HostedSweep:
-    """The sweep of that name: ``sweep``, ``project/sweep`` or ``entity/project/sweep``, as W&B's agent takes it.
+    """Return the sweep that ``sweep``, ``project/sweep`` or ``entity/project/sweep`` names, as W&B's agent takes it.
 
     What the name lacks comes from ``entity`` and ``project``, then from WANDB_ENTITY and WANDB_PROJECT.
     Source: ``wandb.sdk.launch.sweeps.utils.parse_sweep_id``.
 
     Raises:
-        UsageError: it has more parts, a part is missing everywhere, or is none that W&B has.
+        UsageError: the name has more parts, or a part is missing everywhere or not allowed by W&B.
     """
     parts = name.split("/")
     if len(parts) > 3:
@@ -115,7 +116,7 @@ def parse(name: str, environ: Mapping[str, str], entity: str | None = None, proj
 
 
 class HostedFolder:
-    """What was submitted for one such sweep from below one root folder."""
+    """The documents of what was submitted for one hosted sweep from below one root folder."""
 
     def __init__(self, sweep: HostedSweep, root: str | None = None) -> None:
         self.sweep = sweep
@@ -123,33 +124,33 @@ class HostedFolder:
 
     @property
     def jobs(self) -> str:
-        """Batch scripts and job output."""
+        """Folder of batch scripts and job output."""
         return os.path.join(self.path, "jobs")
 
     def make(self) -> None:
-        """Make the folders that are missing. Raises StateUnwritableError."""
+        """Make missing folders. Raises StateUnwritableError."""
         durable.ensure_folders(self.jobs)
         durable.ensure_folder(self._submissions)
 
     def note(self, submission: HostedSubmission) -> None:
-        """Remember a submission, durably. Raises StateUnwritableError."""
+        """Keep a submission, durably. Raises StateUnwritableError."""
         durable.replace(self._file(submission), json.dumps(asdict(submission), indent=1).encode() + b"\n")
 
     def note_job(self, submission: HostedSubmission, job: str) -> HostedSubmission:
-        """Remember the id that Slurm gave it. Raises StateUnwritableError."""
+        """Keep the id that Slurm gave a submission; return the submission with it. Raises StateUnwritableError."""
         known = replace(submission, job=job)
         self.note(known)
         return known
 
     def forget(self, submission: HostedSubmission) -> None:
-        """Slurm refused it: nothing was submitted."""
+        """Remove a submission that Slurm refused."""
         durable.remove_file(self._file(submission))
 
     def submissions(self) -> list[HostedSubmission]:
-        """All of this sweep, the oldest first; another project's sweep of the same id is none.
+        """Return all submissions of this sweep, the oldest first; those of another project's sweep are left out.
 
         Raises:
-            StateUnreadableError: a file there is not ours, or cannot be read.
+            StateUnreadableError: a document is damaged, or cannot be read.
         """
         try:
             with reading(self._submissions):
@@ -169,14 +170,9 @@ class HostedFolder:
 
 
 def _age(submission: HostedSubmission) -> tuple[float, bool, int, str, str]:
-    """Sorts the oldest first; of those made within one millisecond, by Slurm's number, one that has none (yet) last."""
+    """Sort the oldest first; of those of one millisecond, by Slurm's number, a submission without one last."""
     number = submission.job or ""
     return submission.submitted, not number, len(number), number, submission.name
-
-
-def _names_our_folder(name: str) -> bool:
-    """``scratch/wandb/sweep-abcd1234`` that is not there (any more) is a path all the same."""
-    return os.path.basename(name).startswith("sweep-")
 
 
 def _check(name: str, word: str, value: str, rule: re.Pattern[str]) -> None:
