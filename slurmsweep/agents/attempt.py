@@ -103,11 +103,12 @@ def prepare(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str]
     config = store.manifest.config
     params = search.parameters(config, attempt_id.trial, store.manifest.sweep_id)
     json_file = store.layout.args_json(attempt_id)
-    if command.needs_json_file(config):
+    if command.needs_json_file(config.command):
         durable.write_new(json_file, command.json_text(params).encode(), store.access)
     seen, log = furnish(store, attempt_id, params, environ)
     try:
-        argv = [*_wrap(environ), *command.build_argv(config, params, environ=environ, json_file=json_file)]
+        argv = command.build_argv(config.command, config.program, params, environ=environ, json_file=json_file)
+        argv = [*_wrap(environ), *argv]
     except UsageError as error:
         _say(log, str(error))
         argv = []

@@ -88,10 +88,11 @@ def _planned(draft: Draft, limit: int) -> list[dict[str, Any]]:
 
 def _planned_trial(draft: Draft, number: int) -> dict[str, Any]:
     called = draft.function.called_by(draft.config) if draft.function else draft.config
-    config = called._replace(program=called.program or "<program>")
-    params = search.parameters(config, number, _NO_ID)
+    program = called.program or "<program>"
+    params = search.parameters(called, number, _NO_ID)
     json_file = Layout(sweep_folder(root_folder(), _NO_ID)).args_json(AttemptId(number, 1))
-    argv = command.build_argv(config, params, environ=without_secrets(os.environ), json_file=json_file)
+    environ = without_secrets(os.environ)
+    argv = command.build_argv(called.command, program, params, environ=environ, json_file=json_file)
     return {"number": number, "params": params, "argv": argv}
 
 

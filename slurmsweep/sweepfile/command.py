@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
@@ -17,8 +18,10 @@ from slurmsweep.sweepfile.findings import nearest
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.findings import Findings, Path
+
+#: Elements as the sweep file has them; None for W&B's default command.
+Command = tuple[Any, ...] | None
 
 DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
 
@@ -26,14 +29,12 @@ _MACRO = re.compile(r"\$\{([^{}]*)\}")
 _ENVVAR = re.compile(r"\$\{envvar:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-def _flags_only_when_true(params: Mapping[str, Any]) -> list[str]:
-    return [f"--{k}" if v is True else f"--{k}={v}" for k, v in params.items() if v is not False]
-
-
 #: Macros that stand for the parameters.
 _ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "args": lambda params: [f"--{k}={v}" for k, v in params.items()],
-    "args_no_boolean_flags": _flags_only_when_true,
+    "args_no_boolean_flags": lambda params: [
+        f"--{k}" if v is True else f"--{k}={v}" for k, v in params.items() if v is not False
+    ],
     "args_no_hyphens": lambda params: [f"{k}={v}" for k, v in params.items()],
     "args_no_equals": lambda params: [item for k, v in params.items() for item in (f"--{k}", f"{v}")],
     "args_append_hydra": lambda params: [f"+{k}={v}" for k, v in params.items()],
@@ -52,18 +53,19 @@ def json_text(params: Mapping[str, Any]) -> str:
     return json.dumps(params)
 
 
-def needs_json_file(config: SweepConfig) -> bool:
+def needs_json_file(command: Command) -> bool:
     """Whether the command asks for the file of ``${args_json_file}``."""
-    return "${args_json_file}" in (config.command or ())
+    return "${args_json_file}" in (command or DEFAULT)
 
 
-def needs_program(command: tuple[Any, ...] | None) -> bool:
+def needs_program(command: Command) -> bool:
     """Whether a command (None for W&B's default) names the sweep file's ``program``."""
     return "${program}" in (command or DEFAULT)
 
 
 def build_argv(
-    config: SweepConfig,
+    command: Command,
+    program: str | None,
     params: Mapping[str, Any],
     *,
     environ: Mapping[str, str],
@@ -76,7 +78,8 @@ def build_argv(
     ``1e-05``, ``{'lr': 0.001}`` for a nested parameter.
 
     Args:
-        config: checked.
+        command: checked.
+        program: what ``${program}`` gives.
         params: the point, top-level names in W&B's order.
         environ: where ``${envvar:NAME}`` is looked up.
         json_file: path that ``${args_json_file}`` gives; the caller writes the file.
@@ -85,61 +88,51 @@ def build_argv(
     Raises:
         UsageError: an environment variable of the command is not set, or it needs a program and there is none.
     """
-    if needs_program(config.command) and config.program is None:
+    if needs_program(command) and program is None:
         raise UsageError("the command needs ${program}, but the sweep file has no program: name the training script")
-    whole = _whole_elements(config, json_file, windows=windows)
+    fixed = {
+        "env": [] if windows else ["/usr/bin/env"],
+        "interpreter": ["python"],
+        "program": [program or ""],
+        "args_json_file": [json_file],
+    }
     argv: list[str] = []
-    for element in config.command or DEFAULT:
-        argv += _expand(str(element), whole, params, environ)
+    for element in map(str, command or DEFAULT):
+        macro = _MACRO.fullmatch(element)
+        name = macro[1] if macro else ""
+        if name in _ARGUMENTS:
+            argv += _ARGUMENTS[name](params)
+        elif name in fixed:
+            argv += fixed[name]
+        else:
+            argv.append(_MACRO.sub(partial(_inside, element=element, params=params, environ=environ), element))
     return argv
 
 
-def _whole_elements(config: SweepConfig, json_file: str, *, windows: bool) -> dict[str, list[str]]:
-    """What macros give that stand alone and do not depend on parameters."""
-    return {
-        "env": [] if windows else ["/usr/bin/env"],
-        "interpreter": ["python"],
-        "program": [config.program or ""],
-        "args_json_file": [json_file],
-    }
-
-
-def _expand(
-    element: str, whole: Mapping[str, list[str]], params: Mapping[str, Any], environ: Mapping[str, str]
-) -> list[str]:
-    macro = _MACRO.fullmatch(element)
-    name = macro[1] if macro else ""
-    if name in _ARGUMENTS:
-        return _ARGUMENTS[name](params)
-    if name in whole:
-        return whole[name]
-    return [_MACRO.sub(lambda found: _inside(found, element, params, environ), element)]
-
-
 def _inside(found: re.Match[str], element: str, params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """The text of a macro that may stand inside an element: an environment variable, or a parameter's value."""
+    """Return the text of a macro inside an element: an environment variable, or a parameter's value.
+
+    A macro that is neither stays as it is written.
+    """
     variable = _ENVVAR.fullmatch(found[0])
-    if variable:
-        if variable[1] not in environ:
-            raise UsageError(
-                f"command element {element!r}: the environment variable {variable[1]} is not set: export it first"
-            )
-        return environ[variable[1]]
-    value = lookup(params, found[1])
-    return found[0] if value is _ABSENT else f"{value}"
+    if not variable:
+        return f"{lookup(params, found[1], default=found[0])}"
+    if variable[1] not in environ:
+        raise UsageError(
+            f"command element {element!r}: the environment variable {variable[1]} is not set: export it first"
+        )
+    return environ[variable[1]]
 
 
-_ABSENT = object()
+def lookup(params: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    """Return the value of a parameter by its name, or of a nested one by its dotted path.
 
-
-def lookup(params: Mapping[str, Any], name: str) -> Any:
-    """The value of a parameter by its name, or of a nested one by its dotted path; a marker where there is none."""
+    A name that contains dots itself comes before a nested one.
+    """
     if name in params:
         return params[name]
     first, dot, rest = name.partition(".")
-    if dot and isinstance(params.get(first), dict):
-        return lookup(params[first], rest)
-    return _ABSENT
+    return lookup(params[first], rest, default) if dot and isinstance(params.get(first), dict) else default
 
 
 def check_command(command: Any, names: Collection[str], path: Path, findings: Findings) -> None:

@@ -81,7 +81,7 @@ def test_forms_are_inferred_as_wandb_infers_them(vector):
 def test_commands_are_rendered_as_wandb_renders_them(vector):
     config = check(sweep(**({"command": vector["command"]} if vector["command"] else {})), "test").config
 
-    argv = build_argv(config, vector["args"], environ=vector["env"], json_file="config.json")
+    argv = build_argv(config.command, config.program, vector["args"], environ=vector["env"], json_file="config.json")
 
     assert argv == [element.replace("train.py", "t.py") for element in vector["expect"]["argv"]]
 
@@ -185,9 +185,8 @@ def test_merge_keys_and_small_aliases_work():
 
 def argv_of(command, params, forms=None) -> list[str]:
     parameters = {name: {"value": value} for name, value in params.items()} | (forms or {})
-    return build_argv(
-        check(sweep(parameters, command=command), "test").config, params, environ={}, json_file="/a/b.json"
-    )
+    config = check(sweep(parameters, command=command), "test").config
+    return build_argv(config.command, config.program, params, environ={}, json_file="/a/b.json")
 
 
 def test_a_parameters_name_gives_its_value_alone_and_inside():
@@ -217,9 +216,9 @@ def test_shell_text_may_have_variables_of_its_own():
 def test_the_file_of_args_json_file_is_asked_for_only_where_it_is_used():
     with_file = check(sweep(command=["python", "${program}", "${args_json_file}"]), "test").config
 
-    assert needs_json_file(with_file)
-    assert not needs_json_file(check(sweep(), "test").config)
-    assert build_argv(with_file, {"x": 1}, environ={}, json_file="/f")[2] == "/f"
+    assert needs_json_file(with_file.command)
+    assert not needs_json_file(check(sweep(), "test").config.command)
+    assert build_argv(with_file.command, with_file.program, {"x": 1}, environ={}, json_file="/f")[2] == "/f"
     assert json_text({"x": 1, "y": "é"}) == '{"x": 1, "y": "\\u00e9"}'
 
 
