@@ -21,19 +21,19 @@ from slurmsweep.sweepfile.sections import (
     check_foreign,
     computed_section,
     names_metric,
+    read_count,
     read_early_terminate,
     read_metric,
     read_slurm,
-    whole,
 )
 from slurmsweep.sweepfile.space import (
     KEYS,
     Categorical,
     Constant,
     Continuous,
-    IntUniform,
     Nested,
     Parameter,
+    leaves,
     read_parameters,
 )
 
@@ -134,7 +134,6 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
     _check_keys(data, findings)
     texts = {key: _text(data, key, findings) for key in _TEXTS}
     parameters = _parameters(data, findings)
-    _warn_of_secrets(parameters, findings)
     metric = _metric(data, findings)
     config = SweepConfig(
         method=_method(data, findings),
@@ -143,12 +142,15 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
         command=_command(data, parameters, findings),
         metric=metric,
         early_terminate=_early_terminate(data, findings),
-        run_cap=_run_cap(data, findings),
+        run_cap=None if data.get("run_cap") is None else read_count(data["run_cap"], ("run_cap",), findings),
         slurm=read_slurm(data.get("slurm"), findings),
         extensions=read_extensions(data.get("slurmsweep"), str(data.get("method")), parameters, metric, findings),
         **texts,
     )
-    _check_together(config, findings)
+    if config.method == "grid":
+        _check_grid(parameters, ("parameters",), findings)
+    elif config.method == "bayes":
+        _check_bayes(config, findings)
     return config
 
 
@@ -170,13 +172,11 @@ def _report_unknown(key: str, value: Any, findings: Findings) -> None:
     if close:
         findings.error((key,), f"{key!r} is not a key of a sweep file", f"did you mean {close!r}?")
         return
-    is_parameter = isinstance(value, dict) and bool(value) and set(value) <= set(KEYS)
-    if is_parameter:
+    hint = "remove it"
+    if value and isinstance(value, dict) and value.keys() <= set(KEYS):
         hint = "it looks like a parameter: move it below parameters"
     elif key in KEYS:
         hint = "it looks like a part of a parameter: move it there"
-    else:
-        hint = "remove it"
     findings.warn((key,), f"{key!r} is not a key of a sweep file: ignored", hint)
 
 
@@ -193,17 +193,14 @@ def _method(data: dict[str, Any], findings: Findings) -> str:
 
 
 def _parameters(data: dict[str, Any], findings: Findings) -> dict[str, Parameter]:
-    if "parameters" in data:
-        return read_parameters(data["parameters"], ("parameters",), findings) if data["parameters"] is not None else {}
-    findings.error(("parameters",), "is missing", "write what to search, such as {lr: {values: [0.1, 0.01]}}")
-    return {}
-
-
-def _warn_of_secrets(parameters: dict[str, Parameter], findings: Findings) -> None:
-    for name in parameters:
-        if is_secret(name):
-            hint = f"leave it out and export it, or name it in the command as ${{envvar:{name}}}"
-            findings.warn(("parameters", name), "looks like a secret: it will stand in sweep.json and in tables", hint)
+    path: Path = ("parameters",)
+    if "parameters" not in data:
+        findings.error(path, "is missing", "write what to search, such as {lr: {values: [0.1, 0.01]}}")
+    parameters = {} if data.get("parameters") is None else read_parameters(data["parameters"], path, findings)
+    for name in filter(is_secret, parameters):
+        hint = f"leave it out and export it, or name it in the command as ${{envvar:{name}}}"
+        findings.warn((*path, name), "looks like a secret: it will stand in sweep.json and in tables", hint)
+    return parameters
 
 
 def _metric(data: dict[str, Any], findings: Findings) -> Metric | None:
@@ -224,14 +221,6 @@ def _text(data: dict[str, Any], key: str, findings: Findings) -> str | None:
     return None
 
 
-def _run_cap(data: dict[str, Any], findings: Findings) -> int | None:
-    value = data.get("run_cap")
-    number = whole(value)
-    if value is not None and (number is None or number < 1):
-        findings.error(("run_cap",), f"{value!r} is not a whole number greater than 0"[:200])
-    return number
-
-
 def _command(data: dict[str, Any], parameters: dict[str, Parameter], findings: Findings) -> tuple[Any, ...] | None:
     command = data.get("command")
     if command is not None:
@@ -250,43 +239,24 @@ def _paths(parameters: dict[str, Parameter], prefix: str = "") -> Iterator[str]:
 
 
 def _early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTerminate | None:
+    path: Path = ("early_terminate",)
     if data.get("early_terminate") is None:
         return None
     if not names_metric(data):
-        findings.error(
-            ("early_terminate",), "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}"
-        )
-    findings.warn(
-        ("early_terminate",), "is not acted upon yet in this version of slurmsweep: every trial runs to its end"
-    )
+        findings.error(path, "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}")
+    findings.warn(path, "is not acted upon yet in this version of slurmsweep: every trial runs to its end")
     return read_early_terminate(data["early_terminate"], findings)
-
-
-def _check_together(config: SweepConfig, findings: Findings) -> None:
-    """What depends on more than one key."""
-    if config.method == "grid":
-        _check_grid(config.parameters, ("parameters",), findings)
-    if config.method == "bayes":
-        _check_bayes(config, findings)
 
 
 def _check_bayes(config: SweepConfig, findings: Findings) -> None:
     """``sweeps/bayes_search.py``; there both are found out at the first run."""
     if not names_metric(config.document):
-        findings.error(
-            ("metric",), "is missing: bayes needs to know what to optimise", "add {name: ..., goal: minimize}"
-        )
-    if config.parameters and not _is_searchable(config.parameters):
+        problem = "is missing: bayes needs to know what to optimise"
+        findings.error(("metric",), problem, "add {name: ..., goal: minimize}")
+    if config.parameters and all(isinstance(parameter, Constant) for _, parameter in leaves(config.parameters)):
         problem = "are all constant: bayes needs at least one parameter to search"
         findings.error(("parameters",), problem, "give one of them values, or min and max")
     findings.warn(("method",), "bayes points are not proposed yet in this version of slurmsweep: its trials cannot run")
-
-
-def _is_searchable(parameters: dict[str, Parameter]) -> bool:
-    return any(
-        _is_searchable(p.parameters) if isinstance(p, Nested) else not isinstance(p, Constant)
-        for p in parameters.values()
-    )
 
 
 def _check_grid(parameters: dict[str, Parameter], path: Path, findings: Findings) -> None:
@@ -298,10 +268,6 @@ def _check_grid(parameters: dict[str, Parameter], path: Path, findings: Findings
         elif isinstance(parameter, Categorical) and parameter.probabilities:
             hint = "remove them, or use method: random"
             findings.error(here, "a grid takes every value, so probabilities mean nothing", hint)
-        elif not isinstance(parameter, (Constant, Categorical, IntUniform)) and not _is_stepped(parameter):
+        elif isinstance(parameter, Continuous) and (parameter.kind != "uniform" or parameter.q is None):
             hint = "use values, or q_uniform, or method: random"
             findings.error(here, "a grid cannot list the values of this distribution", hint)
-
-
-def _is_stepped(parameter: Parameter) -> bool:
-    return isinstance(parameter, Continuous) and parameter.kind == "uniform" and parameter.q is not None

@@ -52,7 +52,9 @@ FUNCTIONS: dict[str, tuple[Callable[..., float], int, int | None]] = {
     "sqrt": (math.sqrt, 1, 1),
 }
 
-_BINARY: dict[type[ast.operator], Callable[[float, float], Any]] = {
+_OPERATIONS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -61,7 +63,7 @@ _BINARY: dict[type[ast.operator], Callable[[float, float], Any]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-_UNARY: dict[type[ast.unaryop], Callable[[float], float]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+
 _COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -162,17 +164,17 @@ def _without_backticks(text: str) -> tuple[dict[int, str], str]:
             if len(piece) == 2:
                 faults.append(Fault(start + 1, "the name in backticks is empty", _BACKTICKS_HINT))
         else:
-            odd = {character: piece.index(character) for character in piece if not _has_meaning(character)}
-            faults += [_odd(character, start + at) for character, at in odd.items()]
+            odd = [
+                character
+                for character in dict.fromkeys(piece)
+                if not (character in _SYMBOLS or character.isspace() or f"_{character}".isidentifier())
+            ]
+            faults += [_odd(character, start + piece.index(character)) for character in odd]
             pieces[number] = re.sub(r"\s", " ", piece)
         start += len(piece)
     if faults:
         raise ExpressionError(faults)
     return quoted, "".join(pieces)
-
-
-def _has_meaning(character: str) -> bool:
-    return character in _SYMBOLS or character.isspace() or f"_{character}".isidentifier()
 
 
 def _odd(character: str, index: int) -> Fault:
@@ -215,22 +217,16 @@ class _Reader:
         """The function that computes a number."""
         self._depth += 1
         try:
-            return self._number(node)
+            if self._depth > DEEPEST:
+                return self._too_deep(node)
+            return _READERS.get(type(node), _Reader._no_number)(self, node)
         finally:
             self._depth -= 1
 
-    def _number(self, node: ast.expr) -> Number:
-        if self._depth > DEEPEST:
-            return self._too_deep(node)
-        return _READERS.get(type(node), _Reader._no_number)(self, node)
-
-    def _unary(self, node: ast.UnaryOp) -> Number:
-        operation = _UNARY.get(type(node.op))
-        return self._computed(node, operation, [node.operand]) if operation else self._no_number(node)
-
-    def _binary(self, node: ast.BinOp) -> Number:
-        operation = _BINARY.get(type(node.op))
-        return self._computed(node, operation, [node.left, node.right]) if operation else self._no_number(node)
+    def _operation(self, node: ast.UnaryOp | ast.BinOp) -> Number:
+        operation = _OPERATIONS.get(type(node.op))
+        parts = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
+        return self._computed(node, operation, parts) if operation else self._no_number(node)
 
     def _no_number(self, node: ast.expr) -> Number:
         if isinstance(node, (ast.Compare, ast.BoolOp, ast.UnaryOp)):
@@ -355,8 +351,8 @@ _READERS: dict[type[ast.expr], Callable[[_Reader, Any], Number]] = {
     ast.Constant: _Reader._constant,  # noqa: SLF001 - the same module
     ast.Name: _Reader._metric,  # noqa: SLF001
     ast.Attribute: _Reader._metric,  # noqa: SLF001
-    ast.UnaryOp: _Reader._unary,  # noqa: SLF001
-    ast.BinOp: _Reader._binary,  # noqa: SLF001
+    ast.UnaryOp: _Reader._operation,  # noqa: SLF001
+    ast.BinOp: _Reader._operation,  # noqa: SLF001
     ast.Call: _Reader._call,  # noqa: SLF001
     ast.IfExp: _Reader._choice,  # noqa: SLF001
 }

@@ -9,16 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import suggest
-from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested, Parameter
+from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Names, Parameter, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from slurmsweep.sweepfile.findings import Findings, Path
     from slurmsweep.sweepfile.sections import Metric, Objective
-
-#: Names of a parameter from the outermost mapping inwards.
-Names = tuple[str, ...]
 
 #: One rule: the parameters it speaks of, each with the values that together are left out.
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
@@ -57,32 +52,18 @@ def read_extensions(
     for key in value:
         if key not in _KEYS:
             findings.error((*path, key), f"{key!r} is not an extension of slurmsweep", suggest(key, _KEYS))
-    known = {".".join(names): (names, parameter) for names, parameter in _all(parameters)}
-    return Extensions(
-        _read_order(value, method, findings),
-        _read_linked(value.get("linked"), known, findings),
-        _read_exclude(value.get("exclude"), known, findings),
-        _read_pareto(value.get("pareto"), metric, findings),
-    )
+    known = {".".join(names): (names, parameter) for names, parameter in leaves(parameters)}
+    order = _read_order(value, method, findings)
+    linked = _read_linked(value.get("linked"), known, findings)
+    exclude = _read_exclude(value.get("exclude"), known, findings)
+    if value.get("pareto") is None:
+        return Extensions(order, linked, exclude)
+    from slurmsweep.sweepfile.objectives import read_pareto  # every agent reads a sweep file, few have such a key
 
-
-def _read_pareto(value: Any, metric: Metric | None, findings: Findings) -> tuple[Objective, ...]:
-    if value is None:
-        return ()
-    from slurmsweep.sweepfile.objectives import read_pareto
-
-    return read_pareto(value, metric, findings)
+    return Extensions(order, linked, exclude, read_pareto(value["pareto"], metric, findings))
 
 
 _Known = dict[str, tuple[Names, Parameter]]
-
-
-def _all(parameters: dict[str, Parameter], prefix: Names = ()) -> Iterator[tuple[Names, Parameter]]:
-    for name, parameter in parameters.items():
-        if isinstance(parameter, Nested):
-            yield from _all(parameter.parameters, (*prefix, name))
-        else:
-            yield (*prefix, name), parameter
 
 
 def _read_order(section: dict[str, Any], method: str, findings: Findings) -> str:
@@ -117,9 +98,8 @@ def _read_group(group: list[Any], path: Path, known: _Known, findings: Findings)
             return ()
         parameter = known[name][1]
         if not isinstance(parameter, Categorical) or parameter.probabilities:
-            findings.error(
-                path, f"{name} has no list of values", "linked parameters have `values`, without probabilities"
-            )
+            hint = "linked parameters have `values`, without probabilities"
+            findings.error(path, f"{name} has no list of values", hint)
             return ()
         counts[name] = len(parameter.values)
     if len(set(counts.values())) > 1:
@@ -156,7 +136,7 @@ def _read_rule(rule: dict[str, Any], path: Path, known: _Known, findings: Findin
 def _check_excluded(value: Any, parameter: Parameter, path: Path, findings: Findings) -> None:
     """A rule that never applies is a slip: the value must be one the parameter can have."""
     if isinstance(parameter, IntUniform):
-        is_there = isinstance(value, int) and not isinstance(value, bool) and parameter.low <= value <= parameter.high
+        is_there = type(value) is int and parameter.low <= value <= parameter.high
     elif isinstance(parameter, Categorical):
         is_there = any(value == known and type(value) is type(known) for known in parameter.values)
     elif isinstance(parameter, Constant):

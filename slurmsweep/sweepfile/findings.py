@@ -33,13 +33,9 @@ class Findings:
         self.warnings.append(self._make(path, problem, hint))
 
     def _make(self, path: Path, problem: str, hint: str) -> Violation:
-        return Violation(".".join(map(str, path)), problem, hint, self._line(path))
-
-    def _line(self, path: Path) -> int | None:
-        for end in range(len(path), 0, -1):
-            if path[:end] in self._lines:
-                return self._lines[path[:end]]
-        return None
+        known = (path[:end] for end in range(len(path), 0, -1) if path[:end] in self._lines)
+        line = next((self._lines[here] for here in known), None)
+        return Violation(".".join(map(str, path)), problem, hint, line)
 
 
 def suggest(word: object, known: Iterable[str]) -> str:

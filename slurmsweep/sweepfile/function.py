@@ -34,8 +34,9 @@ class ImportPath(NamedTuple):
     def parse(cls, text: str) -> ImportPath:
         """The path that ``text`` is. Raises UsageError where it is none, with what was probably meant."""
         module, colon, name = text.partition(":")
-        is_file = module.endswith(".py")
-        if colon and not is_file and all(_NAMES.fullmatch(part) and not _has_keyword(part) for part in (module, name)):
+        parts = (module, name)
+        has_keyword = any(iskeyword(word) for part in parts for word in part.split("."))
+        if colon and not module.endswith(".py") and not has_keyword and all(map(_NAMES.fullmatch, parts)):
             return cls(module, name)
         hint = _guess(text)
         raise UsageError(
@@ -46,10 +47,6 @@ class ImportPath(NamedTuple):
     def command(self) -> tuple[str, ...]:
         """What to write for ``command:`` in a sweep file to the same effect."""
         return ("${env}", "${interpreter}", _CALLER, str(self))
-
-
-def _has_keyword(dotted: str) -> bool:
-    return any(iskeyword(part) for part in dotted.split("."))
 
 
 def _guess(text: str) -> str:

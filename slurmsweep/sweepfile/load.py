@@ -13,11 +13,11 @@ def load(path: str) -> Checked:
     Raises:
         SweepFileError: it cannot be read, is not YAML, or breaks rules; all violations at once.
     """
-    data, lines = yaml12.load(_decode(_read(path), path), path)
+    data, lines = yaml12.load(_read(path), path)
     return check(data, path, lines)
 
 
-def _read(path: str) -> bytes:
+def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
             # one byte more than allowed: a pipe has no size to ask for
@@ -33,10 +33,6 @@ def _read(path: str) -> bytes:
     if len(content) > yaml12.MAX_BYTES:
         hint = "a sweep file describes, it does not list"
         raise _unreadable(path, f"is larger than {yaml12.MAX_BYTES >> 20} MiB", hint)
-    return content
-
-
-def _decode(content: bytes, path: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

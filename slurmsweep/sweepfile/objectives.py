@@ -51,8 +51,6 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
 def read_pareto(value: Any, metric: Metric | None, findings: Findings) -> tuple[Objective, ...]:
     """The ``slurmsweep.pareto`` section; what is wrong with it goes to ``findings``."""
     path: Path = ("slurmsweep", "pareto")
-    if value is None:
-        return ()
     if isinstance(value, dict):
         entries = [((*path, name), {"name": name, "goal": goal}) for name, goal in value.items()]
     elif isinstance(value, list) and all(isinstance(entry, dict) for entry in value):

@@ -41,10 +41,11 @@ def plain(value: Any, path: Path, findings: Findings, depth: int = 0) -> Any:
 def _plain_mapping(value: dict[Any, Any], path: Path, findings: Findings, depth: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, item in value.items():
-        name = _key(key)
-        if name is None:
+        if not isinstance(key, (str, bool, int, float, type(None))):
             findings.error(path, f"has the key {key!r}, which JSON cannot hold"[:200], "keys are text")
-        elif name in result:
+            continue
+        name = str(key) if isinstance(key, str) else json.dumps(key)
+        if name in result:
             findings.error((*path, name), "this key is there twice", f"JSON writes {key!r} as {name!r}")
         else:
             result[name] = plain(item, (*path, name), findings, depth + 1)
@@ -70,10 +71,9 @@ def _has_nul(value: Any) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-def _key(key: Any) -> str | None:
-    if isinstance(key, str):
-        return str(key)
-    return json.dumps(key) if key is None or isinstance(key, (bool, int, float)) else None
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number: bool is none, though Python derives it from int."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def packed(value: Any) -> Any:

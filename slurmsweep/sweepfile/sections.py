@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import suggest
+from slurmsweep.sweepfile.plain import is_number
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
@@ -102,7 +103,7 @@ def read_metric(value: Any, findings: Findings) -> Metric | None:
         problem = "is missing" if "name" not in value else f"must be text, not {name!r}"[:200]
         findings.error((*path, "name"), problem, "name what the script logs")
     target = value.get("target")
-    if "target" in value and not _is_number(target):
+    if "target" in value and not is_number(target):
         findings.error((*path, "target"), f"{target!r} is not a number"[:200])
     words = {key: value[key] for key in _METRIC_WORDS if key in value}
     return Metric(str(name), target=target, **words)
@@ -110,12 +111,10 @@ def read_metric(value: Any, findings: Findings) -> Metric | None:
 
 def _check_words(section: dict[str, Any], path: Path, findings: Findings) -> None:
     for key, words in _METRIC_WORDS.items():
-        if key not in section or section[key] in words:
-            continue
-        hint = (
-            'write "false", in quotes' if section[key] is False and "false" in words else suggest(section[key], words)
-        )
-        findings.error((*path, key), f"{section[key]!r} is not one of {', '.join(words)}"[:200], hint)
+        word = section.get(key, words[0])
+        if word not in words:
+            hint = 'write "false", in quotes' if word is False and "false" in words else suggest(word, words)
+            findings.error((*path, key), f"{word!r} is not one of {', '.join(words)}"[:200], hint)
 
 
 def read_early_terminate(value: Any, findings: Findings) -> EarlyTerminate | None:
@@ -126,9 +125,10 @@ def read_early_terminate(value: Any, findings: Findings) -> EarlyTerminate | Non
         return None
     before = len(findings.violations)
     _check_keys(value, path, ("type", "min_iter", "max_iter", "s", "eta", "strict"), findings)
-    numbers = {key: _whole(value, key, path, findings) for key in ("min_iter", "max_iter", "s")}
+    keys = [key for key in ("min_iter", "max_iter", "s") if key in value]
+    numbers = {key: read_count(value[key], (*path, key), findings) for key in keys}
     eta = value.get("eta", 3.0)
-    if not _is_number(eta) or not eta > 1:
+    if not is_number(eta) or not eta > 1:
         findings.error((*path, "eta"), f"{eta!r} is not a number greater than 1"[:200])
     strict = value.get("strict", True)
     if not isinstance(strict, bool):
@@ -140,14 +140,12 @@ def read_early_terminate(value: Any, findings: Findings) -> EarlyTerminate | Non
     return section
 
 
-def _whole(section: dict[str, Any], key: str, path: Path, findings: Findings) -> int | None:
-    if key not in section:
-        return None
-    number = whole(section[key])
-    if number is None or number < 1:
-        findings.error((*path, key), f"{section[key]!r} is not a whole number greater than 0"[:200])
-        return None
-    return number
+def read_count(value: Any, path: Path, findings: Findings) -> int | None:
+    """Return a whole number greater than 0, 2 and 2.0 alike (JSON schema's integer); None where the value is wrong."""
+    if is_number(value) and value >= 1 and (isinstance(value, int) or value.is_integer()):
+        return int(value)
+    findings.error(path, f"{value!r} is not a whole number greater than 0"[:200])
+    return None
 
 
 def _check_bands(section: EarlyTerminate, path: Path, findings: Findings) -> None:
@@ -183,21 +181,12 @@ def check_foreign(key: str, value: Any, data: dict[str, Any], findings: Findings
         _check_scheduler(value, data, findings)
     elif key == "kind" and value != "sweep":
         findings.error((key,), f"{value!r} is not a sweep"[:200], "write kind: sweep, or remove it")
-    elif key == "controller":
-        _check_controller(value, findings)
+    elif key == "controller" and not (isinstance(value, dict) and value.get("type") in ("local", "cloud")):
+        findings.error((key,), "must be a mapping with type: local or cloud", "it has no effect here: remove it")
     elif key in ("job", "image_uri", "apiVersion") and not isinstance(value, str):
         findings.error((key,), f"must be text, not {value!r}"[:200], "it has no effect here: remove it")
     else:
         findings.warn((key,), "has no effect here", "it tells W&B's own services what to do")
-
-
-def _check_controller(value: Any, findings: Findings) -> None:
-    if isinstance(value, dict) and value.get("type") in ("local", "cloud"):
-        findings.warn(("controller",), "has no effect here", "it tells W&B's own services what to do")
-    else:
-        findings.error(
-            ("controller",), "must be a mapping with type: local or cloud", "it has no effect here: remove it"
-        )
 
 
 def _check_scheduler(value: Any, data: dict[str, Any], findings: Findings) -> None:
@@ -216,14 +205,3 @@ def _check_keys(section: dict[str, Any], path: Path, known: tuple[str, ...], fin
     for key in section:
         if key not in known:
             findings.error((*path, key), f"{key!r} is not a key of {path[-1]}", suggest(key, known))
-
-
-def whole(value: Any) -> int | None:
-    """The integer a value is, 2 and 2.0 alike (JSON schema's integer); None where it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return int(value) if isinstance(value, int) or value.is_integer() else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -10,8 +10,11 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import nearest, suggest
+from slurmsweep.sweepfile.plain import is_number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from slurmsweep.sweepfile.findings import Findings, Path
 
 #: W&B's pattern for names of parameters, nested ones too.
@@ -63,6 +66,9 @@ class Nested(NamedTuple):
 
 Parameter = Constant | Categorical | IntUniform | Continuous | Nested
 
+#: Names of a parameter from the outermost mapping inwards.
+Names = tuple[str, ...]
+
 #: The two numbers of each continuous distribution, with their defaults; None where there is none.
 _NUMBERS: dict[str, tuple[tuple[str, float | None], tuple[str, float | None]]] = {
     "uniform": (("min", None), ("max", None)),
@@ -92,6 +98,15 @@ _FARTHEST = 9.0
 
 #: Every key a parameter may have in one form or another.
 KEYS = ("value", "values", "min", "max", "distribution", "probabilities", "mu", "sigma", "q", "a", "b", "parameters")
+
+
+def leaves(parameters: dict[str, Parameter], prefix: Names = ()) -> Iterator[tuple[Names, Parameter]]:
+    """Yield every parameter that has values of its own, nested ones too, in the order of the file."""
+    for name, parameter in parameters.items():
+        if isinstance(parameter, Nested):
+            yield from leaves(parameter.parameters, (*prefix, name))
+        else:
+            yield (*prefix, name), parameter
 
 
 def read_parameters(data: Any, path: Path, findings: Findings) -> dict[str, Parameter]:
@@ -149,35 +164,28 @@ def _distribution(form: dict[str, Any], path: Path, findings: Findings) -> str |
     if "values" in form:
         return "categorical_w_probabilities" if "probabilities" in form else "categorical"
     if "min" in form and "max" in form:
-        return "int_uniform" if _is_int(form["min"]) and _is_int(form["max"]) else "uniform"
+        return "int_uniform" if type(form["min"]) is type(form["max"]) is int else "uniform"
     _explain_formless(form, path, findings)
     return None
 
 
 def _explain_formless(form: dict[str, Any], path: Path, findings: Findings) -> None:
-    half = {"min": "max", "max": "min"}
+    other = {"min": "max", "max": "min"}
+    key, close = next(((key, close) for key in form if (close := nearest(key, KEYS))), ("", None))
     if not form:
         findings.error(path, "is empty", "it needs value, values, or min and max")
-        return
-    for key in form:
-        if key in half:
-            findings.error(path, f"has {key} but no {half[key]}", f"add {half[key]}")
-            return
-        if key in KEYS:
-            findings.error(
-                path, f"has {key}, which needs a distribution", f"add distribution: one of {', '.join(DISTRIBUTIONS)}"
-            )
-            return
-        close = nearest(key, KEYS)
-        if close:
-            findings.error((*path, key), f"{key!r} is not a key of a parameter", f"did you mean {close!r}?")
-            return
-    if all(isinstance(value, dict) for value in form.values()):
+    elif key in other:
+        findings.error(path, f"has {key} but no {other[key]}", f"add {other[key]}")
+    elif key in KEYS:
+        hint = f"add distribution: one of {', '.join(DISTRIBUTIONS)}"
+        findings.error(path, f"has {key}, which needs a distribution", hint)
+    elif close:
+        findings.error((*path, key), f"{key!r} is not a key of a parameter", f"did you mean {close!r}?")
+    elif all(isinstance(value, dict) for value in form.values()):
         findings.error(path, "holds parameters of its own", "nest them below a `parameters:` key")
-        return
-    findings.error(
-        path, f"says nothing about values: {', '.join(map(str, form))}", "it needs value, values, or min and max"
-    )
+    else:
+        problem = f"says nothing about values: {', '.join(map(str, form))}"
+        findings.error(path, problem, "it needs value, values, or min and max")
 
 
 def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> bool:
@@ -208,7 +216,11 @@ def _read_discrete(form: dict[str, Any], distribution: str, path: Path, findings
     if distribution == "constant":
         return Constant(form["value"])
     if distribution == "int_uniform":
-        return _read_int_uniform(form, path, findings)
+        for key in ("min", "max"):
+            if type(form[key]) is not int:
+                findings.error((*path, key), f"{form[key]!r} is not an integer", "int_uniform has integer bounds")
+                return None
+        return IntUniform(form["min"], form["max"]) if _is_ordered(form["min"], form["max"], path, findings) else None
     values = form["values"]
     if not isinstance(values, list) or not values:
         findings.error((*path, "values"), "must be a list of at least one value", "write [a, b, c], or use value")
@@ -218,17 +230,9 @@ def _read_discrete(form: dict[str, Any], distribution: str, path: Path, findings
     return _read_weighted(values, form["probabilities"], path, findings)
 
 
-def _read_int_uniform(form: dict[str, Any], path: Path, findings: Findings) -> IntUniform | None:
-    for key in ("min", "max"):
-        if not _is_int(form[key]):
-            findings.error((*path, key), f"{form[key]!r} is not an integer", "int_uniform has integer bounds")
-            return None
-    return IntUniform(form["min"], form["max"]) if _is_ordered(form["min"], form["max"], path, findings) else None
-
-
 def _read_weighted(values: list[Any], weights: Any, path: Path, findings: Findings) -> Categorical | None:
     here = (*path, "probabilities")
-    if not isinstance(weights, list) or not all(_is_number(w) and w >= 0 for w in weights):
+    if not isinstance(weights, list) or not all(is_number(w) and w >= 0 for w in weights):
         findings.error(here, "must be a list of numbers, none below 0")
         return None
     if len(weights) != len(values):
@@ -267,7 +271,7 @@ def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findin
 
 
 def _check_number(key: str, value: Any, kind: str, path: Path, findings: Findings) -> None:
-    if not _is_number(value) or not math.isfinite(value):
+    if not is_number(value) or not math.isfinite(value):
         hint = "write it without quotes" if isinstance(value, str) else ""
         findings.error(path, f"{value!r} is not a number", hint)
     elif (key in ("q", "a", "b") or (key == "min" and kind.endswith("_values"))) and value <= 0:
@@ -297,11 +301,3 @@ def _is_ordered(low: float, high: float, path: Path, findings: Findings) -> bool
     hint = f"for one value write {{value: {low}}}" if low == high else "swap them?"
     findings.error(path, f"min {low} is not less than max {high}", hint)
     return False
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

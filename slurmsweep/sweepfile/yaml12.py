@@ -85,8 +85,10 @@ def load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
     try:
         return _load(_without_json_tabs(text), source)
     except ReaderError as error:
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        problem = f"not YAML: the character U+{code:04X} is not allowed"
         line = text.count("\n", 0, error.position) + 1
-        raise SweepFileError(source, [_unprintable(error.character, line)]) from error
+        raise SweepFileError(source, [Violation("", problem, "write it as an escape in quotes", line)]) from error
     except yaml.MarkedYAMLError as error:
         raise SweepFileError(source, [_violation(error)]) from error
     except RecursionError as error:
@@ -140,13 +142,6 @@ def _violation(error: yaml.MarkedYAMLError) -> Violation:
     told = ", ".join(part for part in (error.context, error.problem) if part)
     hint = "one sweep to a file" if "single document" in told else ""
     return Violation("", f"not YAML: {told}{column}", hint, line=line)
-
-
-def _unprintable(character: Any, line: int) -> Violation:
-    code = character if isinstance(character, int) else ord(character)
-    return Violation(
-        "", f"not YAML: the character U+{code:04X} is not allowed", "write it as an escape in quotes", line
-    )
 
 
 def _refuse_bombs(root: yaml.Node, source: str) -> None:
