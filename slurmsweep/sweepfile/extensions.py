@@ -93,8 +93,8 @@ def _read_linked(value: Any, known: _Known, findings: Findings) -> tuple[tuple[N
 def _read_group(group: list[Any], path: Path, known: _Known, findings: Findings) -> tuple[Names, ...]:
     counts = {}
     for name in group:
-        if name not in known:
-            findings.error(path, f"{name!r} is not a parameter", suggest(name, known))
+        if not isinstance(name, str) or name not in known:
+            findings.error(path, f"{name!r} is not a parameter"[:200], suggest(name, known))
             return ()
         parameter = known[name][1]
         if not isinstance(parameter, Categorical) or parameter.probabilities:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ def _has_nul(value: Any) -> bool:
 def is_number(value: Any) -> bool:
     """Return whether a value is a number: bool is none, though Python derives it from int."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_finite(value: Any) -> bool:
+    """Return whether a value is a number that a float can hold: no NaN, no infinity, no integer beyond all floats."""
+    return is_number(value) and abs(value) <= sys.float_info.max
 
 
 def packed(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import suggest
-from slurmsweep.sweepfile.plain import is_number
+from slurmsweep.sweepfile.plain import is_finite, is_number
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
@@ -128,7 +128,7 @@ def read_early_terminate(value: Any, findings: Findings) -> EarlyTerminate | Non
     keys = [key for key in ("min_iter", "max_iter", "s") if key in value]
     numbers = {key: read_count(value[key], (*path, key), findings) for key in keys}
     eta = value.get("eta", 3.0)
-    if not is_number(eta) or not eta > 1:
+    if not is_finite(eta) or not eta > 1:
         findings.error((*path, "eta"), f"{eta!r} is not a number greater than 1"[:200])
     strict = value.get("strict", True)
     if not isinstance(strict, bool):

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import nearest, suggest
-from slurmsweep.sweepfile.plain import is_number
+from slurmsweep.sweepfile.plain import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -232,17 +232,18 @@ def _read_discrete(form: dict[str, Any], distribution: str, path: Path, findings
 
 def _read_weighted(values: list[Any], weights: Any, path: Path, findings: Findings) -> Categorical | None:
     here = (*path, "probabilities")
-    if not isinstance(weights, list) or not all(is_number(w) and w >= 0 for w in weights):
+    if not isinstance(weights, list) or not all(is_finite(w) and w >= 0 for w in weights):
         findings.error(here, "must be a list of numbers, none below 0")
         return None
     if len(weights) != len(values):
         findings.error(here, f"{len(weights)} probabilities for {len(values)} values", "give one for each value")
         return None
-    # the tolerance of numpy.isclose, which W&B asks: 1e-8 and a part of 1e-5; never true of NaN
-    if not abs(sum(weights) - 1.0) <= 1.001e-5:
-        findings.error(here, f"sum to {sum(weights):g}", "they must sum to 1")
+    probabilities = tuple(map(float, weights))
+    # the tolerance of numpy.isclose, which W&B uses: 1e-8 and a part of 1e-5
+    if abs(sum(probabilities) - 1.0) > 1.001e-5:
+        findings.error(here, f"sum to {sum(probabilities):g}", "they must sum to 1")
         return None
-    return Categorical(tuple(values), tuple(map(float, weights)))
+    return Categorical(tuple(values), probabilities)
 
 
 def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> Continuous | None:
@@ -271,9 +272,9 @@ def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findin
 
 
 def _check_number(key: str, value: Any, kind: str, path: Path, findings: Findings) -> None:
-    if not is_number(value) or not math.isfinite(value):
+    if not is_finite(value):
         hint = "write it without quotes" if isinstance(value, str) else ""
-        findings.error(path, f"{value!r} is not a number", hint)
+        findings.error(path, f"{value!r} is not a number"[:200], hint)
     elif (key in ("q", "a", "b") or (key == "min" and kind.endswith("_values"))) and value <= 0:
         findings.error(path, f"{value:g} is not greater than 0")
     elif key == "sigma" and value < 0:

@@ -239,3 +239,21 @@ def test_a_million_values_are_checked_at_once():
     config = check(sweep({"x": {"values": list(range(1_000_000))}}, method="grid"), "test").config
 
     assert len(config.parameters["x"].values) == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"parameters": {"x": {"min": 0, "max": 10**400, "distribution": "uniform"}}}, "parameters.x.max"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": [10**400, 1]}}}, "parameters.x.probabilities"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 3, "s": 1, "eta": 10**400}}, "early_terminate.eta"),
+        ({"slurmsweep": {"linked": [[["x"], {"y": 1}]]}}, "slurmsweep.linked.0"),
+    ],
+)
+def test_a_number_beyond_all_floats_or_a_nested_name_is_a_violation(change, path):
+    document = sweep(**({"method": "random", "metric": {"name": "loss"}} | change))
+
+    with pytest.raises(SweepFileError) as error:
+        check(document, "test")
+
+    assert path in [violation.path for violation in error.value.violations]
