@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.search.flat import Path, flatten
-from slurmsweep.search.numbers import multiple
+from slurmsweep.search.flat import flatten
+from slurmsweep.search.numbers import ceil_div, multiple
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slurmsweep.sweepfile.extensions import Extensions
-    from slurmsweep.sweepfile.space import Parameter
+    from slurmsweep.sweepfile.space import Names, Parameter
 
 Values = tuple[Any, ...]
 
@@ -31,7 +31,7 @@ class Axis(NamedTuple):
         find: the position of values; None where they are not on the axis.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[Names, ...]
     size: int
     values: Callable[[int], Values]
     find: Callable[[Values], int | None]
@@ -41,15 +41,19 @@ def axes_of(parameters: dict[str, Parameter], extensions: Extensions) -> tuple[A
     """All axes in W&B's order; a group of linked parameters stands where the first of its names would."""
     found = dict(flatten(parameters))
     group_of = {path: group for group in extensions.linked for path in group}
-    axes: dict[tuple[Path, ...], Axis] = {}
+    axes: dict[tuple[Names, ...], Axis] = {}
     for path, parameter in found.items():
         paths = tuple(sorted(group_of.get(path, (path,))))
         if paths not in axes:
-            axes[paths] = _axis(path, parameter) if len(paths) == 1 else _linked(paths, found)
+            if len(paths) == 1:
+                axes[paths] = _axis(path, parameter)
+            else:
+                columns = [linked.values for one in paths if isinstance(linked := found[one], Categorical)]
+                axes[paths] = _listed(paths, list(zip(*columns, strict=True)))
     return tuple(axes.values())
 
 
-def _axis(path: Path, parameter: Parameter) -> Axis:
+def _axis(path: Names, parameter: Parameter) -> Axis:
     if isinstance(parameter, Constant):
         return _listed((path,), [(parameter.value,)])
     if isinstance(parameter, Categorical):
@@ -61,12 +65,7 @@ def _axis(path: Path, parameter: Parameter) -> Axis:
     raise TypeError(f"{'.'.join(path)}: {parameter} has no list of values")  # config.check refused it
 
 
-def _linked(paths: tuple[Path, ...], found: dict[Path, Parameter]) -> Axis:
-    columns = [parameter.values for path in paths if isinstance(parameter := found[path], Categorical)]
-    return _listed(paths, list(zip(*columns, strict=True)))
-
-
-def _listed(paths: tuple[Path, ...], rows: Sequence[Values]) -> Axis:
+def _listed(paths: tuple[Names, ...], rows: Sequence[Values]) -> Axis:
     """Rows in the order given, each once: at its first place, in its last form. W&B makes [1.0] of [1, 1.0]."""
     by_identity = {tuple(map(identity, row)): row for row in rows}
     distinct = tuple(by_identity.values())
@@ -74,7 +73,7 @@ def _listed(paths: tuple[Path, ...], rows: Sequence[Values]) -> Axis:
     return Axis(paths, len(distinct), distinct.__getitem__, lambda row: position.get(tuple(map(identity, row))))
 
 
-def _stepped(path: Path, low: float, q: float, count: int) -> Axis:
+def _stepped(path: Names, low: float, q: float, count: int) -> Axis:
     """``low``, ``low + q``, ... : integers where both are, else floats without the noise of additions."""
 
     def values(index: int) -> Values:
@@ -96,7 +95,7 @@ def _step_count(low: float, high: float, q: float) -> int:
     ``high`` is left out, except where numpy's own rounding lets it in: 1 to 1.3 by 0.1 has four values there, and here.
     """
     if isinstance(low, int) and isinstance(high, int) and isinstance(q, int):
-        return -(-(high - low) // q)
+        return ceil_div(high - low, q)
     return math.ceil((high - low) / q)
 
 

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.sweepfile.space import Nested
+from slurmsweep.sweepfile.space import Names, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from slurmsweep.sweepfile.space import Parameter
-
-Path = tuple[str, ...]
 
 #: Between the names of a nested path in W&B (``sweeps.params``): ``a-x`` sorts before ``a`` followed by this.
 _DELIMITER = ".wbnest[599c28ca25da]."
 
 
-def flatten(parameters: dict[str, Parameter], prefix: Path = ()) -> Iterator[tuple[Path, Parameter]]:
-    """Every parameter that has values, names sorted by code point at each level of nesting."""
-    for name in sorted(parameters):
-        parameter = parameters[name]
-        if isinstance(parameter, Nested):
-            yield from flatten(parameter.parameters, (*prefix, name))
-        else:
-            yield (*prefix, name), parameter
+def flatten(parameters: dict[str, Parameter]) -> list[tuple[Names, Parameter]]:
+    """Return every parameter that has values, names sorted by code point at each level of nesting."""
+    return sorted(leaves(parameters), key=lambda leaf: leaf[0])
 
 
-def unflatten(values: Iterable[tuple[Path, Any]]) -> dict[str, Any]:
+def unflatten(values: Iterable[tuple[Names, Any]]) -> dict[str, Any]:
     """One dictionary again: flat names first, then the nested ones, sorted as W&B writes their paths."""
     pairs = sorted(values, key=lambda pair: (len(pair[0]) > 1, _DELIMITER.join(pair[0])))
     result: dict[str, Any] = {}

@@ -7,21 +7,22 @@ matters of the values chosen so far is only which rules they still meet.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.search.axes import Axis, axes_of, identity
-from slurmsweep.search.flat import Path, unflatten
+from slurmsweep.search.flat import unflatten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.extensions import Exclusion
+    from slurmsweep.sweepfile.space import Names
 
 #: Rules that all values chosen so far meet, by their number.
-RetryPolicy = frozenset[int]
+Rules = frozenset[int]
 
 
 class Grid:
@@ -34,9 +35,9 @@ class Grid:
 
     def __init__(self, axes: tuple[Axis, ...], exclude: tuple[Exclusion, ...]) -> None:
         self._axes = axes
-        self._all_rules: RetryPolicy = frozenset(range(len(exclude)))
+        self._all_rules: Rules = frozenset(range(len(exclude)))
         self._met = [_positions_met(axis, exclude) for axis in axes]
-        self._counts: dict[tuple[int, RetryPolicy], int] = {}
+        self._counts: dict[tuple[int, Rules], int] = {}
 
     def size(self) -> int:
         """Number of points."""
@@ -47,7 +48,7 @@ class Grid:
         if not 0 <= number < self.size():
             raise ValueError(f"this grid has {self.size()} points, and none with the number {number}")
         rules = self._all_rules
-        chosen: list[tuple[Path, Any]] = []
+        chosen: list[tuple[Names, Any]] = []
         for depth, axis in enumerate(self._axes):
             position, number, rules = self._descend(depth, rules, number)
             chosen += zip(axis.paths, axis.values(position), strict=True)
@@ -61,11 +62,12 @@ class Grid:
             position = axis.find(values)
             if position is None:
                 return None
-            number += self._before(depth, rules, position)
+            for first, last, met in self._runs(depth, rules):
+                number += max(0, min(last, position) - first) * self._count(depth + 1, met)
             rules = self._still_met(depth, rules, position)
         return None if rules else number
 
-    def _count(self, depth: int, rules: RetryPolicy) -> int:
+    def _count(self, depth: int, rules: Rules) -> int:
         """Points of the axes from ``depth`` on, where the values before them meet ``rules``."""
         if depth == len(self._axes):
             return 0 if rules else 1
@@ -77,7 +79,7 @@ class Grid:
             self._counts[key] = ordinary + counted
         return self._counts[key]
 
-    def _descend(self, depth: int, rules: RetryPolicy, number: int) -> tuple[int, int, RetryPolicy]:
+    def _descend(self, depth: int, rules: Rules, number: int) -> tuple[int, int, Rules]:
         """Position on the axis, the number among the points behind it, and the rules still met."""
         for first, last, met in self._runs(depth, rules):
             each = self._count(depth + 1, met)
@@ -87,12 +89,7 @@ class Grid:
             number -= behind
         raise AssertionError("a number below the count is always found")
 
-    def _before(self, depth: int, rules: RetryPolicy, position: int) -> int:
-        """Points whose position on the axis is before ``position``."""
-        runs = self._runs(depth, rules)
-        return sum(max(0, min(last, position) - first) * self._count(depth + 1, met) for first, last, met in runs)
-
-    def _runs(self, depth: int, rules: RetryPolicy) -> Iterator[tuple[int, int, RetryPolicy]]:
+    def _runs(self, depth: int, rules: Rules) -> Iterator[tuple[int, int, Rules]]:
         """The axis in runs of positions with the same rules still met: ``first`` to ``last``, less one."""
         ordinary = self._unmet(depth, rules)
         edges = [-1, *self._special(depth, rules), self._axes[depth].size]
@@ -101,16 +98,16 @@ class Grid:
             if here < self._axes[depth].size:
                 yield here, here + 1, self._still_met(depth, rules, here)
 
-    def _special(self, depth: int, rules: RetryPolicy) -> list[int]:
+    def _special(self, depth: int, rules: Rules) -> list[int]:
         """Positions that meet a rule which speaks of this axis, sorted."""
         met = self._met[depth]
         return sorted({position for rule in rules if rule in met for position in met[rule]})
 
-    def _unmet(self, depth: int, rules: RetryPolicy) -> RetryPolicy:
+    def _unmet(self, depth: int, rules: Rules) -> Rules:
         """Rules met by every other position: those that do not speak of this axis."""
         return frozenset(rule for rule in rules if rule not in self._met[depth])
 
-    def _still_met(self, depth: int, rules: RetryPolicy, position: int) -> RetryPolicy:
+    def _still_met(self, depth: int, rules: Rules, position: int) -> Rules:
         met = self._met[depth]
         return frozenset(rule for rule in rules if rule not in met or position in met[rule])
 
@@ -125,7 +122,7 @@ def _positions_met(axis: Axis, exclude: tuple[Exclusion, ...]) -> dict[int, froz
     return met
 
 
-def _matching(axis: Axis, wanted: dict[Path, dict[Any, Any]]) -> Iterator[int]:
+def _matching(axis: Axis, wanted: dict[Names, dict[Any, Any]]) -> Iterator[int]:
     if len(axis.paths) == 1:  # it may have a billion positions: look the values up
         found = (axis.find((value,)) for value in wanted[axis.paths[0]].values())
         yield from (position for position in found if position is not None)
@@ -136,32 +133,25 @@ def _matching(axis: Axis, wanted: dict[Path, dict[Any, Any]]) -> Iterator[int]:
             yield position
 
 
-def _reach(point: dict[str, Any], path: Path) -> Any:
+def _reach(point: dict[str, Any], path: Names) -> Any:
     value: Any = point
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
-class _Same:
-    """A key for the cache that means this very object: its content may be a million values, and is never changed."""
-
-    def __init__(self, config: SweepConfig) -> None:
-        self.config = config
-
-    def __hash__(self) -> int:
-        return id(self.config)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.config is self.config
-
-
-@lru_cache(maxsize=8)
-def _grid(key: _Same) -> Grid:
-    extensions = key.config.extensions
-    return Grid(axes_of(key.config.parameters, extensions), extensions.exclude)
+#: The latest configurations with their grids.
+_GRIDS: deque[tuple[SweepConfig, Grid]] = deque(maxlen=8)
 
 
 def grid_of(config: SweepConfig) -> Grid:
-    """The grid of a configuration, made once."""
-    return _grid(_Same(config))
+    """Return the grid of a configuration; each of the latest eight configurations has it made once.
+
+    The same configuration means the same object: to compare two by content could mean a million values.
+    """
+    for known, grid in list(_GRIDS):
+        if known is config:
+            return grid
+    grid = Grid(axes_of(config.parameters, config.extensions), config.extensions.exclude)
+    _GRIDS.append((config, grid))
+    return grid

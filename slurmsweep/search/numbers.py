@@ -12,6 +12,11 @@ from decimal import Context, Decimal
 _EXACT = Context(prec=50)
 
 
+def ceil_div(a: int, b: int) -> int:
+    """Return the quotient rounded up, exactly: ``a`` may be beyond all floats."""
+    return -(-a // b)
+
+
 def multiple(count: int, q: float, offset: float = 0) -> float:
     """``offset + count * q`` as a person would write it: 1.3 and not 1.3000000000000003."""
     return float(_EXACT.add(Decimal(repr(offset)), _EXACT.multiply(Decimal(count), Decimal(repr(q)))))

@@ -15,7 +15,10 @@ def shuffled(number: int, size: int, seed: str) -> int:
     """The number at place ``number`` of the shuffled order; 0 <= number < size. A bijection for each seed."""
     half = _half_bits(size)
     while True:
-        number = _permute(number, half, seed, range(_ROUNDS))
+        left, right = number >> half, number & ((1 << half) - 1)
+        for turn in range(_ROUNDS):
+            left, right = right, left ^ _mix(right, turn, half, seed)
+        number = left << half | right
         if number < size:
             return number
 
@@ -24,7 +27,10 @@ def unshuffled(number: int, size: int, seed: str) -> int:
     """The place of ``number`` in the shuffled order: the inverse of :func:`shuffled`."""
     half = _half_bits(size)
     while True:
-        number = _unpermute(number, half, seed)
+        left, right = number >> half, number & ((1 << half) - 1)
+        for turn in reversed(range(_ROUNDS)):
+            left, right = right ^ _mix(left, turn, half, seed), left
+        number = left << half | right
         if number < size:
             return number
 
@@ -32,20 +38,6 @@ def unshuffled(number: int, size: int, seed: str) -> int:
 def _half_bits(size: int) -> int:
     """Half of the bits that hold every number below ``size``, at least 1."""
     return max(1, ((size - 1).bit_length() + 1) // 2)
-
-
-def _permute(number: int, half: int, seed: str, rounds: range) -> int:
-    left, right = number >> half, number & ((1 << half) - 1)
-    for turn in rounds:
-        left, right = right, left ^ _mix(right, turn, half, seed)
-    return left << half | right
-
-
-def _unpermute(number: int, half: int, seed: str) -> int:
-    left, right = number >> half, number & ((1 << half) - 1)
-    for turn in reversed(range(_ROUNDS)):
-        left, right = right ^ _mix(left, turn, half, seed), left
-    return left << half | right
 
 
 def _mix(value: int, turn: int, half: int, seed: str) -> int:

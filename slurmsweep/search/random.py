@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import UsageError
 from slurmsweep.search.axes import identity
 from slurmsweep.search.beta import beta_quantile
-from slurmsweep.search.flat import Path, flatten, unflatten
-from slurmsweep.search.numbers import exp, log, multiple
+from slurmsweep.search.flat import flatten, unflatten
+from slurmsweep.search.numbers import ceil_div, exp, log, multiple
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.extensions import Exclusion
-    from slurmsweep.sweepfile.space import Continuous, Parameter
+    from slurmsweep.sweepfile.space import Continuous, Names, Parameter
 
 #: Draws for one trial before exclusions are said to leave nothing.
 _MOST_DRAWS = 1000
@@ -47,18 +47,20 @@ def point(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
     raise UsageError(f"trial {number}: {_MOST_DRAWS} points in a row were excluded; exclude less")
 
 
-def _draw(config: SweepConfig, number: int, seed: str) -> dict[Path, Any]:
+def _draw(config: SweepConfig, number: int, seed: str) -> dict[Names, Any]:
     """Every parameter's value; those that are linked share one uniform number, so the same position is drawn."""
     leader = {path: group[0] for group in config.extensions.linked for path in group}
-    flat = flatten(config.parameters)
-    return {path: quantile(p, uniform(seed, number, leader.get(path, path))) for path, p in flat}
+    return {
+        path: quantile(parameter, uniform(seed, number, leader.get(path, path)))
+        for path, parameter in flatten(config.parameters)
+    }
 
 
-def _meets(drawn: dict[Path, Any], rule: Exclusion) -> bool:
+def _meets(drawn: dict[Names, Any], rule: Exclusion) -> bool:
     return all(any(identity(drawn[path]) == identity(value) for value in values) for path, values in rule)
 
 
-def uniform(seed: str, number: int, path: Path) -> float:
+def uniform(seed: str, number: int, path: Names) -> float:
     """A number of (0, 1), never one of its ends: 52 bits of a hash, in the middle of their cell."""
     digest = hashlib.blake2b(json.dumps([seed, number, path]).encode(), digest_size=8).digest()
     return ((int.from_bytes(digest, "big") >> 12) + 0.5) / 2**52
@@ -102,37 +104,16 @@ def _index(count: int, x: float) -> int:
     """``scipy.stats.randint(0, count).ppf(x)`` for x > 0, its correction of rounding included; the first for x = 0."""
     if count > _FLOAT_INTEGERS:
         numerator, denominator = x.as_integer_ratio()
-        index = -(-numerator * count // denominator) - 1
+        index = ceil_div(numerator * count, denominator) - 1
     else:
         index = math.ceil(x * count) - 1
-        index -= index > 0 and index / count >= x
+        if index > 0 and index / count >= x:
+            index -= 1
     return min(count - 1, max(0, index))
 
 
-def _uniform(p: Continuous, x: float) -> float:
-    return p.first + x * (p.second - p.first)
-
-
-def _log_uniform(p: Continuous, x: float) -> float:
-    return exp(_uniform(p, x))
-
-
-def _log_uniform_values(p: Continuous, x: float) -> float:
-    low, high = log(p.first), log(p.second)
-    return exp(low + x * (high - low))
-
-
-def _inv_log_uniform(p: Continuous, x: float) -> float:
-    return exp(-(p.first + (1 - x) * (p.second - p.first)))
-
-
-def _inv_log_uniform_values(p: Continuous, x: float) -> float:
-    low, high = -log(p.second), -log(p.first)
-    return exp(-(low + (1 - x) * (high - low)))
-
-
-def _normal(p: Continuous, x: float) -> float:
-    return p.first + p.second * _standard(x)
+def _between(low: float, high: float, x: float) -> float:
+    return low + x * (high - low)
 
 
 def _log_normal(p: Continuous, x: float) -> float:
@@ -143,6 +124,7 @@ def _log_normal(p: Continuous, x: float) -> float:
 
 
 def _standard(x: float) -> float:
+    """Return the quantile of the normal distribution with mean 0 and standard deviation 1."""
     from statistics import NormalDist  # a heavy module, for one family of distributions
 
     if x <= 0:
@@ -150,17 +132,13 @@ def _standard(x: float) -> float:
     return math.inf if x >= 1 else NormalDist().inv_cdf(x)
 
 
-def _beta(p: Continuous, x: float) -> float:
-    return beta_quantile(x, p.first, p.second)
-
-
 _QUANTILES: dict[str, Callable[[Continuous, float], float]] = {
-    "uniform": _uniform,
-    "log_uniform": _log_uniform,
-    "log_uniform_values": _log_uniform_values,
-    "inv_log_uniform": _inv_log_uniform,
-    "inv_log_uniform_values": _inv_log_uniform_values,
-    "normal": _normal,
+    "uniform": lambda p, x: _between(p.first, p.second, x),
+    "log_uniform": lambda p, x: exp(_between(p.first, p.second, x)),
+    "log_uniform_values": lambda p, x: exp(_between(log(p.first), log(p.second), x)),
+    "inv_log_uniform": lambda p, x: exp(-_between(p.first, p.second, 1 - x)),
+    "inv_log_uniform_values": lambda p, x: exp(-_between(-log(p.second), -log(p.first), 1 - x)),
+    "normal": lambda p, x: p.first + p.second * _standard(x),
     "log_normal": _log_normal,
-    "beta": _beta,
+    "beta": lambda p, x: beta_quantile(x, p.first, p.second),
 }
