@@ -5,6 +5,7 @@ Source of the rules: the summaries that wandb 0.31.0 makes offline of the same c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -138,14 +139,14 @@ class Aggregates:
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             _put(self._summary, where, self._combined(name, word, before, value, goal))
 
-    def _combined(self, name: str, word: str, before: float | None, value: float, goal: str | None) -> float:
+    def _combined(self, name: str, word: str, before: Any, value: float, goal: str | None) -> Any:
         if word == "mean":
             count = self._counts[name] = self._counts.get(name, 0) + 1
             return value if before is None else before + (value - before) / count
         if before is None:
             return value
-        if value != value or before != before:  # noqa: PLR0124 - NaN: a run that diverged has no best, as for wandb
-            return float("nan")
+        if any(isinstance(number, float) and math.isnan(number) for number in (before, value)):
+            return math.nan  # a run that diverged has no best, as for wandb
         largest = word == "max" or (word == "best" and goal == "maximize")
         return max(before, value) if largest else min(before, value)
 

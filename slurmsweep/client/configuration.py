@@ -99,7 +99,7 @@ class Config:
             warn(f"Config item '{name}' was locked by 'sweep' (ignored update).")
             del given[name]
         for name, value in given.items():
-            if not allow_val_change and name in self._items and _differs(self._items[name], value):
+            if not allow_val_change and name in self._items and _differ(self._items[name], value):
                 raise UsageError(
                     f'Attempted to change value of key "{name}" from {self._items[name]} to {value}\n'
                     "If you really want to do this, pass allow_val_change=True to config.update()"
@@ -175,8 +175,8 @@ def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {str(name): item["value"] for name, item in loaded.items()}
 
 
-def _differs(one: Any, other: Any) -> bool:
-    """Whether two values differ; those that cannot say (arrays) do."""
+def _differ(one: Any, other: Any) -> bool:
+    """Return whether two values differ; two that cannot be compared as a whole (arrays) do."""
     try:
         return bool(one != other)
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import shutil
@@ -10,6 +9,7 @@ import tempfile
 import zipfile
 from fnmatch import fnmatch
 from functools import partial
+from glob import glob as paths_matching
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.client.folders import make_like_parent
@@ -45,7 +45,8 @@ def keep_code(
     if not contents:
         return None
     folder = os.path.join(home, "code")
-    path = os.path.join(folder, f"{_safe(name or os.path.basename(root))}-{_digest(contents)}.zip")
+    shown = "".join(c if c.isalnum() or c in "-_." else "-" for c in name or os.path.basename(root)).strip(".")
+    path = os.path.join(folder, f"{shown or 'code'}-{_digest(contents)}.zip")
     if not os.path.exists(path):
         make_like_parent(folder)
         _write_archive(path, contents)
@@ -62,7 +63,7 @@ def targets(pattern: str, base_path: str | os.PathLike[str] | None, folder: str,
         base = os.path.abspath(base_path)
     else:
         base = os.path.dirname(os.path.dirname(absolute)) if os.path.isabs(pattern) else os.getcwd()
-    found = _matches(absolute) if glob else [absolute]
+    found = paths_matching(absolute, recursive=True) if glob else [absolute]
     return {path: _target(path, base, folder) for path in sorted(found) if os.path.isfile(path)}
 
 
@@ -72,10 +73,6 @@ def copy_changed(copies: Mapping[str, str]) -> None:
         if _is_newer(source, copy):
             make_like_parent(os.path.dirname(copy))
             _replace(copy, partial(shutil.copy2, source))
-
-
-def _matches(pattern: str) -> list[str]:
-    return glob.glob(pattern, recursive=True)
 
 
 def _target(path: str, base: str, folder: str) -> str:
@@ -97,17 +94,15 @@ def _is_newer(source: str, copy: str) -> bool:
 def _code_files(root: str, include: Chooser | None, exclude: Chooser | None) -> Iterator[str]:
     includes, excludes = _asked(include, root), _asked(exclude, root)
     for folder, inner, names in os.walk(root):
-        inner[:] = sorted(one for one in inner if not _is_no_code(root, folder, one))
+        mine = _NOT_CODE if folder == root else ()
+        inner[:] = sorted(
+            name for name in inner if name not in mine and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+        )
         for name in sorted(names):
             path = os.path.join(folder, name)
             chosen = includes(path) if includes else any(fnmatch(name, pattern) for pattern in _CODE)
             if chosen and not (excludes and excludes(path)) and os.path.isfile(path):
                 yield path
-
-
-def _is_no_code(root: str, folder: str, name: str) -> bool:
-    made_by_us = folder == root and name in _NOT_CODE
-    return made_by_us or os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
 
 
 def _asked(chooser: Chooser | None, root: str) -> Callable[[str], Any] | None:
@@ -131,10 +126,6 @@ def _digest(contents: Mapping[str, bytes]) -> str:
     for name, data in sorted(contents.items()):
         digest.update(f"{len(name)} {name} {len(data)}\n".encode("utf-8", "surrogateescape") + data)
     return digest.hexdigest()[:16]
-
-
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".") or "code"
 
 
 def _write_archive(path: str, contents: Mapping[str, bytes]) -> None:

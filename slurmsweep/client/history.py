@@ -46,7 +46,9 @@ class History:
             return
         if os.stat(folder).st_mode & stat.S_IWGRP:  # a sweep that a group shares
             os.fchmod(self._file, 0o660)
-        self._torn = _ends_torn(self._file)
+        size = os.fstat(self._file).st_size
+        #: Whether an earlier process was killed in the middle of a line, or this one wrote a part of a line.
+        self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row, by one system call: a killed script leaves at most its last line torn."""
@@ -66,7 +68,8 @@ class History:
     def close(self) -> None:
         """Give the file free for another run of this process; later rows are not kept."""
         if self._file is not None and os.getpid() == self._pid:
-            _unlock(self._file)  # a forked process that still lives would hold it else
+            with suppress(OSError):  # the descriptor is closed next in any case
+                fcntl.flock(self._file, fcntl.LOCK_UN)  # else a forked process that still lives would hold the lock
             os.close(self._file)
         self._file = None
 
@@ -91,14 +94,3 @@ def _locked(file: int) -> bool:
     except OSError as error:
         return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
     return True
-
-
-def _unlock(file: int) -> None:
-    with suppress(OSError):  # closing it is all there is left to do
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _ends_torn(file: int) -> bool:
-    """Whether an earlier process was killed in the middle of a line."""
-    size = os.fstat(file).st_size
-    return size > 0 and os.pread(file, 1, size - 1) != b"\n"

@@ -32,6 +32,18 @@ class Settings:
         self.__dict__.update(named)
 
 
+#: The environment variable of each part of an identity.
+_VARIABLES = {
+    "project": "WANDB_PROJECT",
+    "entity": "WANDB_ENTITY",
+    "id": "WANDB_RUN_ID",
+    "name": "WANDB_NAME",
+    "notes": "WANDB_NOTES",
+    "tags": "WANDB_TAGS",
+    "group": "WANDB_RUN_GROUP",
+    "job_type": "WANDB_JOB_TYPE",
+}
+
 #: The run of this process; None before :func:`init` and after :func:`finish`.
 _current: Run | None = None
 
@@ -185,18 +197,6 @@ def _identity(**said: Any) -> Identity:
         sweep_id=sweep,
         resumed=int(environ.get("SLURMSWEEP_ATTEMPT") or 1) > 1,
     )
-
-
-_VARIABLES = {
-    "project": "WANDB_PROJECT",
-    "entity": "WANDB_ENTITY",
-    "id": "WANDB_RUN_ID",
-    "name": "WANDB_NAME",
-    "notes": "WANDB_NOTES",
-    "tags": "WANDB_TAGS",
-    "group": "WANDB_RUN_GROUP",
-    "job_type": "WANDB_JOB_TYPE",
-}
 
 
 def _place(identity: Identity, folder: str | os.PathLike[str] | None, mode: str | None) -> Place:

@@ -104,7 +104,7 @@ class Run:
         self._aggregates = Aggregates(self.summary, self._definitions)
         self._last_of: dict[str, Any] = {}
         self._saved: dict[str, str] = {}
-        self._warned: set[str] = set()
+        self._warned_of_watch = False
         self._writes = rank() == 0 and not place.disabled
         self._history = History(self._made()) if self._writes and place.keeps_history else None
         self._ended = False
@@ -158,8 +158,14 @@ class Run:
             raise TypeError("log takes a dictionary whose keys are texts")
         with self._lock:
             self._refuse_if_ended("log")
-            if step is not None and not self._go_to(operator.index(step)):
-                return
+            if step is not None:
+                wanted = operator.index(step)
+                if wanted < self.step:
+                    warn(f"step {wanted} is less than the current step {self.step}: ignored")
+                    return
+                if wanted > self.step:
+                    self._write_step()
+                    self.step = wanted
             self._waiting.update((name, plain(value)) for name, value in data.items())
             if commit or (commit is None and step is None):
                 self._write_step()
@@ -282,7 +288,9 @@ class Run:
 
     def watch(self, *models: Any, **named: Any) -> None:
         """Gradients and parameters are not recorded: accepted, with a warning, so that scripts run unchanged."""
-        self._warn_once("watch: gradients and parameters of models are not recorded; the real wandb does that, offline")
+        if not self._warned_of_watch:
+            self._warned_of_watch = True
+            warn("watch: gradients and parameters of models are not recorded; the real wandb does that, offline")
 
     def unwatch(self, *models: Any) -> None:
         """See :meth:`watch`."""
@@ -313,16 +321,6 @@ class Run:
     def _refuse_if_ended(self, call: str) -> None:
         if self._ended:
             raise UsageError(f"Run ({self.id}) is finished. The call to `{call}` will be ignored.")
-
-    def _go_to(self, step: int) -> bool:
-        """Move to a step, later than or the same as the current one; False where it is earlier."""
-        if step < self.step:
-            warn(f"step {step} is less than the current step {self.step}: ignored")
-            return False
-        if step > self.step:
-            self._write_step()
-            self.step = step
-        return True
 
     def _write_step(self) -> None:
         if not self._waiting:
@@ -360,11 +358,6 @@ class Run:
         """The run's folder, made where it is not there."""
         make_like_parent(self._place.folder)
         return self._place.folder
-
-    def _warn_once(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            warn(message)
 
 
 def _exit_code(error: BaseException | None) -> int:
