@@ -1,6 +1,6 @@
-"""What a run's summary keeps of what was logged: the last value, or what ``define_metric`` asked for.
+"""The summary of a run: the last value of each metric, or the aggregates that ``define_metric`` asked for.
 
-Source of the rules: the summaries that wandb 0.31.0 makes offline of the same calls; ``tests/client`` asks both.
+The rules are those of wandb 0.31.0: ``tests/client`` compares the summaries that both make from the same calls.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _WORDS = ("min", "max", "mean", "last", "first", "best", "none", "copy")
 
-#: Words that make no key of their own.
+#: Words without a key of their own in the summary.
 _PLAIN = ("none", "copy")
 
 #: Names of a value from the outermost mapping inwards.
@@ -24,7 +24,7 @@ Path = tuple[str, ...]
 
 
 class Summary(dict[str, Any]):
-    """Final values of a run, as items or attributes: the last logged, or as defined, or what the script sets."""
+    """The final values of a run as items or attributes: the last, or as defined, or as the script sets them."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -41,14 +41,14 @@ class Summary(dict[str, Any]):
 
 @dataclass
 class MetricDefinition:
-    """What :meth:`Run.define_metric` said of one name, or of all names with a beginning.
+    """The definition of one metric, or of all metrics with a prefix.
 
     Attributes:
-        name: as logged, with dots into mappings; ``loss*`` for all names that begin so.
-        step_metric: the metric this one is drawn over; None for the step.
-        step_sync: whether the step metric's last value is logged along.
-        words: what the summary keeps; the last value where there is none.
-        goal: minimize or maximize: what ``best`` means.
+        name: the name as logged, with dots into mappings; ``loss*`` for all names with that prefix.
+        step_metric: the metric on the x axis; None for the step.
+        step_sync: whether the last value of the step metric is logged together with this metric.
+        words: the aggregates in the summary; empty for the last value.
+        goal: minimize or maximize, for the aggregate ``best``.
     """
 
     name: str
@@ -59,9 +59,9 @@ class MetricDefinition:
 
 
 class Definitions:
-    """All metrics that were defined. A name comes before a beginning, and a longer beginning before a shorter.
+    """All definitions of metrics. A full name comes before a prefix, and a longer prefix before a shorter one.
 
-    Which of several beginnings counts is left to chance by wandb 0.31.0.
+    wandb 0.31.0 chooses one of several prefixes at random.
     """
 
     def __init__(self) -> None:
@@ -70,10 +70,10 @@ class Definitions:
         self._found: dict[str, MetricDefinition | None] = {}
 
     def add(self, metric: MetricDefinition, *, overwrite: bool) -> MetricDefinition:
-        """Define a metric; of one that is defined already the words are added to, unless it is to be overwritten.
+        """Define a metric; words are added to an earlier definition, unless ``overwrite`` is set.
 
         Raises:
-            UsageError: a star elsewhere than at the end, or an unknown word or goal.
+            UsageError: a star before the end of the name, or an unknown word or goal.
         """
         _check(metric)
         self._found.clear()
@@ -89,7 +89,7 @@ class Definitions:
         return known
 
     def of(self, name: str) -> MetricDefinition | None:
-        """What was said of a name; None where nothing was."""
+        """Return the definition of a name; None if there is none."""
         if name not in self._found:
             fitting = [stem for stem in self._beginnings if name.startswith(stem[:-1])]
             longest = self._beginnings[max(fitting, key=len)] if fitting else None
@@ -101,7 +101,7 @@ class Definitions:
 
 
 class Aggregates:
-    """Brings a summary up to date, a logged row at a time. Keeps one number a mean, nothing a row."""
+    """Updates a summary with each logged row. It keeps one number for each mean and no rows."""
 
     def __init__(self, summary: Summary, definitions: Definitions) -> None:
         self._summary = summary
@@ -109,7 +109,7 @@ class Aggregates:
         self._counts: dict[str, int] = {}
 
     def take(self, row: Mapping[str, Any]) -> None:
-        """Take over what was logged in a step."""
+        """Update the summary with the values of one step."""
         for name, value in row.items():
             if isinstance(value, dict) or self._definitions:
                 for path, leaf in _leaves((name,), value):
@@ -164,7 +164,7 @@ def _check(metric: MetricDefinition) -> None:
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    """Values that are no mappings, with their names."""
+    """Yield all values inside nested mappings with their names; an empty mapping counts as a value."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _leaves((*path, name), inner)
