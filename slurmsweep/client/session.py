@@ -183,10 +183,14 @@ def _identity(**given: Any) -> Identity:
             warn(f"Ignoring {word} {given[word]!r} when running a sweep.")
             given[word] = None
     found = {word: given[word] or environ.get(variable) for word, variable in _VARIABLES.items()}
-    made = found["id"] or _new_id()
+    run_id = found["id"]
+    if not run_id:
+        import secrets  # only scripts outside of a sweep need it
+
+        run_id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))
     return Identity(
-        id=made,
-        name=found["name"] or made,
+        id=run_id,
+        name=found["name"] or run_id,
         project=found["project"],
         entity=found["entity"],
         group=found["group"] or "",
@@ -210,9 +214,3 @@ def _place(identity: Identity, folder: str | os.PathLike[str] | None, mode: str 
     begun = time.strftime("%Y%m%d_%H%M%S")
     made = os.path.join(os.path.abspath(named or os.getcwd()), "wandb", f"native-run-{begun}-{identity.id}")
     return Place(made, None, keeps_history=bool(named), disabled=disabled)
-
-
-def _new_id() -> str:
-    import secrets
-
-    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))

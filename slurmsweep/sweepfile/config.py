@@ -38,7 +38,7 @@ from slurmsweep.sweepfile.space import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 #: The methods of W&B.
 METHODS = ("grid", "random", "bayes")
@@ -222,18 +222,13 @@ def _text(data: dict[str, Any], key: str, findings: Findings) -> str | None:
 def _command(data: dict[str, Any], parameters: dict[str, Parameter], findings: Findings) -> tuple[Any, ...] | None:
     command = data.get("command")
     if command is not None:
-        check_command(command, set(_paths(parameters)), ("command",), findings)
+        paths = [path for path, _ in leaves(parameters)]
+        names = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
+        check_command(command, names, ("command",), findings)
     elements = tuple(command) if isinstance(command, list) and command else None
     if needs_program(elements) and not data.get("program"):
         findings.warn(("program",), "is missing: the command cannot be run", "name the training script")
     return elements
-
-
-def _paths(parameters: dict[str, Parameter], prefix: str = "") -> Iterator[str]:
-    for name, parameter in parameters.items():
-        yield prefix + name
-        if isinstance(parameter, Nested):
-            yield from _paths(parameter.parameters, f"{prefix}{name}.")
 
 
 def _check_bayes(config: SweepConfig, findings: Findings) -> None:

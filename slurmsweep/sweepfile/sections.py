@@ -89,15 +89,15 @@ def read_metric(value: Any, findings: Findings) -> Metric | None:
     """Return the ``metric`` section; mistakes are added to ``findings``."""
     path: Path = ("metric",)
     if not isinstance(value, dict):
-        hint = (
-            f"write {{name: {value}, goal: minimize}}"
-            if isinstance(value, str)
-            else "write {name: loss, goal: minimize}"
-        )
+        hint = f"write {{name: {value if isinstance(value, str) else 'loss'}, goal: minimize}}"
         findings.error(path, f"must be a mapping, not {value!r}"[:200], hint)
         return None
     _check_keys(value, path, ("name", "target", *_METRIC_WORDS), findings)
-    _check_words(value, path, findings)
+    for key, words in _METRIC_WORDS.items():
+        word = value.get(key, words[0])
+        if word not in words:
+            hint = 'write "false", in quotes' if word is False and "false" in words else suggest(word, words)
+            findings.error((*path, key), f"{word!r} is not one of {', '.join(words)}"[:200], hint)
     name = value.get("name")
     if not isinstance(name, str) or not name:
         problem = "is missing" if "name" not in value else f"must be text, not {name!r}"[:200]
@@ -105,16 +105,7 @@ def read_metric(value: Any, findings: Findings) -> Metric | None:
     target = value.get("target")
     if "target" in value and not is_number(target):
         findings.error((*path, "target"), f"{target!r} is not a number"[:200])
-    words = {key: value[key] for key in _METRIC_WORDS if key in value}
-    return Metric(str(name), target=target, **words)
-
-
-def _check_words(section: dict[str, Any], path: Path, findings: Findings) -> None:
-    for key, words in _METRIC_WORDS.items():
-        word = section.get(key, words[0])
-        if word not in words:
-            hint = 'write "false", in quotes' if word is False and "false" in words else suggest(word, words)
-            findings.error((*path, key), f"{word!r} is not one of {', '.join(words)}"[:200], hint)
+    return Metric(str(name), target=target, **{key: value[key] for key in _METRIC_WORDS if key in value})
 
 
 def read_early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTerminate | None:

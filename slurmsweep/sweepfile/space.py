@@ -133,21 +133,17 @@ def read_parameter(form: Any, path: Path, findings: Findings) -> Parameter | Non
         findings.error(path, f"a parameter is a mapping, not {form!r}"[:200], hint)
         return None
     if "parameters" in form:
-        return _read_nested(form, path, findings)
+        others = sorted(str(key) for key in form if key != "parameters")
+        if not others:
+            return Nested(read_parameters(form["parameters"], (*path, "parameters"), findings))
+        findings.error(path, f"`parameters` stands alone, not beside {', '.join(others)}", "move the other keys out")
+        return None
     distribution = _distribution(form, path, findings)
     if distribution is None or not _has_right_keys(form, distribution, path, findings):
         return None
     if distribution in _DISCRETE_KEYS:
         return _read_discrete(form, distribution, path, findings)
     return _read_continuous(form, distribution, path, findings)
-
-
-def _read_nested(form: dict[str, Any], path: Path, findings: Findings) -> Nested | None:
-    others = sorted(str(key) for key in form if key != "parameters")
-    if others:
-        findings.error(path, f"`parameters` stands alone, not beside {', '.join(others)}", "move the other keys out")
-        return None
-    return Nested(read_parameters(form["parameters"], (*path, "parameters"), findings))
 
 
 def _distribution(form: dict[str, Any], path: Path, findings: Findings) -> str | None:
