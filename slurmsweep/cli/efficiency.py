@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
 from slurmsweep.backends.slurm import queue
+from slurmsweep.backends.slurm.resources import asked
 from slurmsweep.cli.reading import note, open_view, print_json
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
@@ -36,7 +37,7 @@ def efficiency(args: argparse.Namespace) -> int:
     _, snapshot = open_view(args.sweep)
     jobs = {s.job for s in snapshot.view.submissions.values() if s.job}
     accounts, word = accounting.accounts(jobs)
-    ledger = Ledger(snapshot.view, snapshot.ended, accounts)
+    ledger = Ledger(snapshot.view, snapshot.ended, accounts, asked)
     document = _document(store, ledger, _bounds(store)) | {"accounting": word}
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
     rows = list(map(_attempt, islice(_attempts(ledger), limit))) if args.trials else []
@@ -54,7 +55,7 @@ def efficiency(args: argparse.Namespace) -> int:
 
 def note_efficiency(store: SweepStore, snapshot: Snapshot) -> None:
     """One line about a run on Slurm that has ended, from what agents recorded: accounting would lag."""
-    usages = Ledger(snapshot.view, snapshot.ended, {}).all()
+    usages = Ledger(snapshot.view, snapshot.ended, {}, asked).all()
     line = one_line(_efficiency(measure(usages)))
     if line:
         note(f"{line}: `slurmsweep efficiency {store.manifest.sweep_id}`")

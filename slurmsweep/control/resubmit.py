@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends.slurm import accounting, partitions
 from slurmsweep.backends.slurm.queue import JobRef
-from slurmsweep.backends.slurm.resources import normal_name
+from slurmsweep.backends.slurm.resources import asked, normal_name
 from slurmsweep.control.failure_signature import complaint, last_words
 from slurmsweep.control.reconcile import give_back, may_run_again
 from slurmsweep.control.retry_policy import (
@@ -137,10 +137,10 @@ def _with(wishes: SubmitOptions, given: ResourceOverride, avoided: Collection[st
 def _gather(
     store: SweepStore, view: SweepView, trials: list[Trial], waiting: Collection[JobRef]
 ) -> Iterable[EndedTrial]:
-    ledger = Ledger(view, {}, {}, among=[trial.number for trial in trials])
+    ledger = Ledger(view, {}, {}, asked, among=[trial.number for trial in trials])
     by_hand = {job for trial in trials for usage in ledger.of(trial.number) if (job := _unknown_job(usage))}
     if by_hand:
-        ledger = Ledger(view, {}, accounting.accounts(by_hand)[0], among=[trial.number for trial in trials])
+        ledger = Ledger(view, {}, accounting.accounts(by_hand)[0], asked, among=[trial.number for trial in trials])
     failed = [trial for trial in trials if trial.state is TrialState.FAILED][-_MOST_LOGS:]
     complaints = {trial.number: _complaint(store, trial) for trial in failed}
     for trial in trials:

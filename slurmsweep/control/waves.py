@@ -69,7 +69,7 @@ def gather(  # noqa: PLR0913, PLR0917 - all that there is to know
         _worth_looking_at(view, snapshot),
         [attempt_id.trial for attempt_id in open_slots if attempt_id.attempt > 1],
     )
-    ledger = Ledger(view, snapshot.ended, accounts, among=[n for n in {*ended, *begun} if n in view.trials])
+    ledger = Ledger(view, snapshot.ended, accounts, asked, among=[n for n in {*ended, *begun} if n in view.trials])
     return SizingInput(
         point=lambda number: search.parameters(config, number, store.manifest.sweep_id),
         open=open_slots,

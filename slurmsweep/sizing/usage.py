@@ -6,15 +6,14 @@ from collections import Counter, defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.backends.slurm.queue import JobRef
-from slurmsweep.backends.slurm.resources import Asked, asked
+from slurmsweep.backends.base import Asked, JobRef
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from slurmsweep.backends.slurm.accounting import Account
+    from slurmsweep.backends.base import Account, Options
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Attempt, JobSpan, Trial
@@ -92,6 +91,7 @@ class Ledger:
         view: the journal's state.
         ended: ends that witnesses know and the journal does not.
         accounts: what accounting knows.
+        asked: tells what a job with the options of a submission asks for: that of the backend.
         among: numbers of the trials that may be asked about; None for all, which costs a pass over them. Of jobs that
             ran several trials, only those among these are seen.
     """
@@ -101,6 +101,7 @@ class Ledger:
         view: SweepView,
         ended: Mapping[AttemptId, Outcome],
         accounts: Mapping[JobRef, Account],
+        asked: Callable[[Options], Asked],
         among: Iterable[int] | None = None,
     ) -> None:
         self._fold = view

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import Account, JobRef
 from slurmsweep.backends.slurm.commands import call, first_line, installed
-from slurmsweep.backends.slurm.queue import JobRef
 from slurmsweep.backends.slurm.resources import mebibytes
 
 if TYPE_CHECKING:
@@ -16,26 +16,6 @@ _FIELDS = "JobID,State,TimelimitRaw,ReqMem,AllocCPUS,ElapsedRaw,MaxRSS,TotalCPU"
 
 #: ``[days-[hours:]]minutes:seconds`` (sacct(1), TotalCPU)
 _CPU_TIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
-
-
-class Account(NamedTuple):
-    """One job as it is accounted for.
-
-    Attributes:
-        minutes: time limit; None for none.
-        mem: MiB it asked for, in all; None where that is all of a node.
-        cpus: it was given.
-        elapsed: seconds it ran.
-        max_rss: MiB of its largest step, sampled (short peaks may be missed); None where nothing was sampled.
-        cpu_seconds: user and system time.
-    """
-
-    minutes: float | None
-    mem: float | None
-    cpus: int
-    elapsed: float
-    max_rss: float | None
-    cpu_seconds: float | None
 
 
 def accounts(jobs: Collection[str]) -> tuple[dict[JobRef, Account], str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from slurmsweep.backends.base import JobRef
 from slurmsweep.backends.slurm.cluster import site_name
 from slurmsweep.backends.slurm.commands import answer, available, call, first_line, installed
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
@@ -45,17 +46,6 @@ _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "s
 
 #: Job ids in one call: command lines have an end.
 _IDS_PER_CALL = 1000
-
-
-class JobRef(NamedTuple):
-    """One job: an element of an array by the array's id and its index, or a plain job (index None)."""
-
-    job: str
-    task: int | None = None
-
-    def __str__(self) -> str:
-        """``123_4`` or ``123``, as Slurm writes it."""
-        return self.job if self.task is None else f"{self.job}_{self.task}"
 
 
 class JobStatus(NamedTuple):

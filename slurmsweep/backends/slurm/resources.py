@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.base import Asked
 from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.secrets import is_secret
 
@@ -107,20 +108,6 @@ def mebibytes(text: str) -> float | None:
     if not found or not float(found[1]):
         return None
     return float(found[1]) * 1024.0 ** (_UNITS.index((found[2] or "M").upper()) - 1)
-
-
-class Asked(NamedTuple):
-    """What one job asks for.
-
-    Attributes:
-        time: minutes; None without a limit, or where nobody said.
-        mem: MiB, in all; None for the cluster's default, or all of a node.
-        cpus: in all; None where nobody said.
-    """
-
-    time: float | None = None
-    mem: float | None = None
-    cpus: int | None = None
 
 
 def asked(options: Mapping[str, Any]) -> Asked:
