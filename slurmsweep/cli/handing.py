@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from slurmsweep.backends.slurm.fit_limits import Submitted
     from slurmsweep.cli.learning import WaveResult
     from slurmsweep.control.submit import JobBatch
-    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.supervisor_files import SupervisorSettings
@@ -46,7 +46,7 @@ class Handing(NamedTuple):
     again: tuple[AttemptId, ...] = ()
     takes_up: bool = False
     command: str = "submit"
-    learn: Learn | None = None
+    learn: AutoSizing | None = None
 
 
 def submit_and_say(
@@ -85,7 +85,7 @@ def submit_and_say(
 def submit_waves_and_say(  # noqa: PLR0913, PLR0917 - what a command line says
     store: SweepStore,
     wishes: SubmitOptions,
-    wish: Learn,
+    wish: AutoSizing,
     args: argparse.Namespace,
     handing: Handing,
     follower: Follower,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.backends.slurm.fit_limits import Submitted
     from slurmsweep.cli.handing import Handing
-    from slurmsweep.sizing.walltime import Group, Learn, Wave
+    from slurmsweep.sizing.walltime import AutoSizing, Group, Wave
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
 
@@ -40,7 +40,7 @@ class WaveResult:
 def submit_in_waves(  # noqa: PLR0913 - what a command line says
     store: SweepStore,
     wishes: SubmitOptions,
-    wish: Learn,
+    wish: AutoSizing,
     count: int | None,
     handing: Handing,
     *,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.retry_policy import RetryPlan
-    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.tail import AttemptId
 
@@ -97,7 +97,7 @@ def _run_here(store: SweepStore, plan: RetryPlan, wishes: SubmitOptions, args: a
 
 
 def _submit(
-    store: SweepStore, plan: RetryPlan, wishes: SubmitOptions, wish: Learn | None, args: argparse.Namespace
+    store: SweepStore, plan: RetryPlan, wishes: SubmitOptions, wish: AutoSizing | None, args: argparse.Namespace
 ) -> int:
     own, again = errands_of(plan, wishes)
     handing = Handing(tuple(own), again, takes_up=bool(plan.groups), command="resubmit", learn=wish)

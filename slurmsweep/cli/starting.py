@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import argparse
 
     from slurmsweep.control.create import Draft
-    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
@@ -278,7 +278,7 @@ def _with_agents(handing: Handing, wishes: SubmitOptions, wanted: int) -> Handin
 
 
 def _start_in_waves(
-    store: SweepStore, wishes: SubmitOptions, wish: Learn, args: argparse.Namespace, handing: Handing
+    store: SweepStore, wishes: SubmitOptions, wish: AutoSizing, args: argparse.Namespace, handing: Handing
 ) -> int:
     """The same where time or memory is learnt on the way."""
     before, follower = store.replay().counts().get(TrialState.FINISHED, 0), Follower(store)

@@ -10,13 +10,13 @@ from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
     from slurmsweep.backends.base import SubmitOptions
-    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.sizing.walltime import AutoSizing
 
 #: What stands for "learn it" in the place of a time or a memory.
 AUTO = "auto"
 
 
-def what_to_learn(wishes: SubmitOptions, canaries: int | None = None) -> tuple[SubmitOptions, Learn | None]:
+def what_to_learn(wishes: SubmitOptions, canaries: int | None = None) -> tuple[SubmitOptions, AutoSizing | None]:
     """The wishes without ``auto``, and what that asks to learn; None where nothing is ``auto``.
 
     Raises:
@@ -28,7 +28,7 @@ def what_to_learn(wishes: SubmitOptions, canaries: int | None = None) -> tuple[S
         if canaries is not None:
             raise UsageError("--canaries stands with --time auto or --mem auto: say what to learn from them")
         return wishes, None
-    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.sizing.walltime import AutoSizing
 
     kept = {name: value for name, value in options.items() if normal_name(name) not in learnt}
-    return replace(wishes, options=kept), Learn("time" in learnt, "mem" in learnt, canaries)
+    return replace(wishes, options=kept), AutoSizing("time" in learnt, "mem" in learnt, canaries)

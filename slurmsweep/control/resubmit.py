@@ -27,7 +27,7 @@ from slurmsweep.control.submit import JobBatch
 from slurmsweep.control.waves import bounds_of, gather
 from slurmsweep.errors import UsageError
 from slurmsweep.sizing.usage import Ledger
-from slurmsweep.sizing.walltime import Bounds, as_learnt
+from slurmsweep.sizing.walltime import Bounds, wave_of_all
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.sizing.usage import Usage
-    from slurmsweep.sizing.walltime import Learn
+    from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Trial
@@ -51,7 +51,7 @@ def plan_resubmission(
     store: SweepStore,
     rules: RetryPolicy,
     wishes: SubmitOptions | None,
-    wish: Learn | None = None,
+    wish: AutoSizing | None = None,
     snapshot: Snapshot | None = None,
 ) -> RetryPlan:
     """What would be run again, and why. Writes nothing; :func:`slurmsweep.control.reconcile.reconcile` comes before.
@@ -105,10 +105,12 @@ def give_back_only(store: SweepStore, attempt_ids: Collection[AttemptId]) -> lis
     return give_back(store, lambda trial: AttemptId(trial.number, trial.newest + 1) in wanted, why="resubmit")
 
 
-def _learnt(store: SweepStore, snapshot: Snapshot, plan: RetryPlan, wishes: SubmitOptions, wish: Learn) -> RetryPlan:
+def _learnt(
+    store: SweepStore, snapshot: Snapshot, plan: RetryPlan, wishes: SubmitOptions, wish: AutoSizing
+) -> RetryPlan:
     """The plan with what trials that finished have shown. Raises UsageError where that is nothing."""
     attempt_ids = plan.attempt_ids
-    wave = as_learnt(gather(store, snapshot, wishes, wish, len(attempt_ids), attempt_ids), wish)
+    wave = wave_of_all(gather(store, snapshot, wishes, wish, len(attempt_ids), attempt_ids), wish)
     if not wave.groups:
         raise UsageError(
             f"--time auto: {'; '.join(wave.reasons)}. Say --time, or leave it out: what ran out of time gets "

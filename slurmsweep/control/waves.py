@@ -17,7 +17,7 @@ from slurmsweep.backends.slurm.resources import asked
 from slurmsweep.control.start import agents_wanted
 from slurmsweep.control.submit import JobBatch, job_options, may_be_given_back, send
 from slurmsweep.sizing.usage import Ledger
-from slurmsweep.sizing.walltime import Bounds, Learn, SizingInput
+from slurmsweep.sizing.walltime import AutoSizing, Bounds, SizingInput
 from slurmsweep.state.assignment import slots_of
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
@@ -41,7 +41,7 @@ def gather(  # noqa: PLR0913, PLR0917 - all that there is to know
     store: SweepStore,
     snapshot: Snapshot,
     wishes: SubmitOptions,
-    wish: Learn,
+    wish: AutoSizing,
     count: int | None = None,
     again: Sequence[AttemptId] = (),
 ) -> SizingInput:

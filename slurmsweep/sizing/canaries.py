@@ -1,4 +1,9 @@
-"""Which trials go first, so that few of them show what all will need: spread over the values of every parameter."""
+"""Choose which trials go first, so that few of them show what all others will need.
+
+Each parameter is cut into at most five levels. Canaries are taken one by one; the next one is the trial whose levels,
+and then whose pairs of levels, occur least among those already taken. So each level of each parameter occurs about
+equally often, and two parameters do not rise together, which would hide which of them costs the time.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +15,25 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.sizing.estimate import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-#: Canaries where nobody said: a share of the trials, within bounds.
+#: Number of canaries unless the user gives one: this share of the trials, within bounds.
 _SHARE = 0.05
 _FEWEST = 5
 _MOST = 20
 
-#: Levels that a parameter's values are taken as: each value its own where it has no more, else fifths.
+#: Number of levels of a numeric parameter: a level for each value where it has no more, else fifths by rank.
 _LEVELS = 5
 
-#: Parameters that are looked at in pairs; of more, those that come first.
+#: Number of parameters that are looked at: the first ones.
 _MOST_PARAMETERS = 12
 
-_Levels = tuple[int, ...]
+#: One or two parameters, by their place in the point, each with a level.
 _Places = tuple[tuple[int, int], ...]
 
 
 def canaries_wanted(trials: int, points: Sequence[Mapping[str, Any]]) -> int:
-    """How many where nobody said: 5 % of the trials, two for each level of a parameter, within 5 and 20.
+    """Return how many canaries to run: 5 % of the trials, two for each level of a parameter, within 5 and 20.
 
     Never more than half of the trials: with so few there is nothing to save.
     """
@@ -36,45 +41,39 @@ def canaries_wanted(trials: int, points: Sequence[Mapping[str, Any]]) -> int:
     return max(1, min(max(round(_SHARE * trials), 2 * levels, _FEWEST), _MOST, trials // 2))
 
 
-def spread(points: Sequence[Mapping[str, Any]], count: int) -> list[int]:
-    """Indexes of ``count`` points, chosen so that each level of each parameter is seen as evenly as possible.
+def choose_canaries(points: Sequence[Mapping[str, Any]], count: int) -> list[int]:
+    """Return the indexes of ``count`` points that show each level of each parameter about equally often.
 
-    Among equally good ones those at the ends of numeric parameters go first: what takes longest is usually there.
+    Among equally good points those at the ends of numeric parameters go first: the longest trials are usually there.
 
     Args:
         points: as drawn, nested or flat.
-        count: at most as many as there are points.
+        count: all points are taken where it is not smaller than their number.
     """
     columns = _levels(points)
     rows = list(zip(*columns, strict=True)) if columns else [()] * len(points)
-    alone, pairs = Counter[_Places](), Counter[_Places]()
+    singles, pairs = Counter[_Places](), Counter[_Places]()
+
+    def cost(index: int) -> tuple[int, int, int]:
+        """Return how often the point's levels, and its pairs of levels, were taken; then how far inside they lie."""
+        levels = list(enumerate(rows[index]))
+        inside = sum(min(level, _LEVELS - 1 - level) for _, level in levels if level < _LEVELS)
+        seen = sum(singles[place] for place in combinations(levels, 1))
+        return seen, sum(pairs[place] for place in combinations(levels, 2)), inside
+
     left = list(range(len(points)))
     chosen: list[int] = []
     while left and len(chosen) < count:
-        best = min(left, key=lambda index: _cost(rows[index], alone, pairs))
+        best = min(left, key=cost)
         left.remove(best)
         chosen.append(best)
-        alone.update(_places(rows[best], 1))
-        pairs.update(_places(rows[best], 2))
+        singles.update(combinations(enumerate(rows[best]), 1))
+        pairs.update(combinations(enumerate(rows[best]), 2))
     return sorted(chosen)
 
 
-def _cost(levels: _Levels, alone: Counter[_Places], pairs: Counter[_Places]) -> tuple[int, int, int]:
-    """How often its levels were seen; how often two of them together; then how far from an end they lie.
-
-    Without the second, two parameters would go up together, and nobody could tell which of them it is.
-    """
-    inside = sum(min(level, _LEVELS - 1 - level) for level in levels if level < _LEVELS)
-    return sum(alone[p] for p in _places(levels, 1)), sum(pairs[p] for p in _places(levels, 2)), inside
-
-
-def _places(levels: _Levels, size: int) -> Iterator[_Places]:
-    """One or two parameters, with their levels."""
-    return combinations(enumerate(levels), size)
-
-
 def _levels(points: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """For each parameter that varies, the level of each point."""
+    """Return the level of each point, by parameter; parameters with one value are left out."""
     rows = [flat(point) for point in points]
     columns = ([row.get(name) for row in rows] for name in (rows[0] if rows else ()))
     varied = (values for values in columns if len(set(map(repr, values))) > 1)
@@ -82,7 +81,10 @@ def _levels(points: Sequence[Mapping[str, Any]]) -> list[list[int]]:
 
 
 def _levels_of(values: Sequence[Any]) -> list[int]:
-    """Numbers by rank: 0 the least, 4 the largest; each value of another kind its own level, in order of appearance."""
+    """Return the levels of one parameter.
+
+    Numbers by rank, 0 the smallest and 4 the largest; else a level of its own, 5 or more, for each value.
+    """
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         distinct = sorted(set(values))
         if len(distinct) <= _LEVELS:

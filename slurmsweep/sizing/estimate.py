@@ -1,18 +1,20 @@
-"""What trials will need, learnt from those that ended: a centre by the parameters, a quantile, a margin.
+"""Estimate what trials need from those that have ended: a centre by their parameters, a quantile, a margin.
 
-Pure functions over numbers, for seconds and for MiB alike. The model is kept so simple that one line explains it:
+Pure functions over numbers, for seconds and for MiB alike. The model is so simple that one line explains it:
 
-- The centre is one number, or depends on one or two parameters: a value for each of their values (a model's size), a
+- The *centre* is one number, or depends on one or two parameters: a value for each of their values (a model's size), a
   line (epochs: so much to start, so much for each), or a power (width: four times as much for twice as wide). A
-  parameter is taken only where it predicts trials it has not seen at least twice as well as doing without it.
-- How far trials lie above their centre is measured on trials that were left out of the fit; the 0.95 quantile of
-  that, counted as in conformal prediction (of fewer than 19 trials it is the largest), times a margin that shrinks
-  as trials add up.
+  parameter is used only where it predicts trials left out of the fit at least twice as well as no parameter does.
+- The *quantile* says how far trials lie above their centre, again measured on trials left out of the fit: the 0.95
+  quantile, counted as in conformal prediction (of fewer than 19 trials it is the largest).
+- The *margin* multiplies this, and shrinks as more trials end.
 - A trial that was cut off (out of time, out of memory) is a lower bound: it counts as 1.5 times what it had, or as
-  much as trials like it take, whichever is more.
+  much as the centre of the others says for it, whichever is more.
 
-What this cannot know: trials that none of those that ended resembles, and machines that differ. Some trials will be
-cut off; they are cheap next to asking the longest time for all.
+The fit works with logarithms, so that errors are relative and centres of two parameters add up.
+
+Limits: trials that resemble none of those that ended, and machines that differ, are not foreseen. Some trials will be
+cut off; that is cheap next to asking for the longest time for all.
 """
 
 from __future__ import annotations
@@ -21,53 +23,61 @@ import math
 import random
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-#: Of new trials that shall need no more than the estimate (before the margin).
+    #: The logarithm of what trials need, by the value of one parameter; defined for values that no trial had, too.
+    Curve = Callable[[Any], float]
+
+    #: Makes a curve from values and logarithms, one a trial; None where they do not allow it.
+    Fit = Callable[[Sequence[Any], Sequence[float]], Curve | None]
+
+#: Share of new trials that need no more than the estimate (before the margin).
 QUANTILE = 0.95
 
 #: What a trial that was cut off is taken to need, times what it had.
-BEYOND = 1.5
+CUT_OFF_FACTOR = 1.5
 
-#: Trials that must have ended before a parameter may explain anything.
+#: Number of trials that must have ended before parameters are looked at.
 _ENOUGH = 4
 
-#: Parameters that may explain it together.
+#: Number of parameters that explain the need together, at most.
 _MOST_TERMS = 2
 
-#: Share of the squared error that parameters must take away, on trials they have not seen; and a second one of what
-#: the first leaves.
+#: Share of the squared error, on trials left out of the fit, that parameters must remove; and the share of the rest
+#: that a second parameter must remove.
 _TELLING = 0.5
 _TELLING_MORE = 0.3
 
-#: Rounds in which two curves are fitted to what the other leaves.
+#: Number of rounds in which each of two curves is fitted to what the other one leaves.
 _ROUNDS = 3
 
-#: A spread (standard deviation of the logarithm) that needs no explanation: ten per cent.
+#: Standard deviation of the logarithms that needs no explanation: ten per cent.
 _NARROW = 0.1
 
 #: Two curves that differ less than by this (in the logarithm) are equally good.
 _NEGLIGIBLE = 0.02
 
-#: A value for each value of a parameter must be better than a curve by this much: curves reach values nobody tried.
+#: A value for each value of a parameter must be better than a curve by this factor: curves hold for new values, too.
 _PREFER_CURVES = 1.25
 
-#: Numbers beyond this are names: their squares would overflow.
+#: Numbers beyond this are taken for names: their squares would overflow.
 _LARGEST = 1e12
 
-#: Logarithms that an estimate stays within.
+#: Logarithms of estimates stay within this.
 _RANGE = 60.0
 
-#: More trials than this teach nothing further; as many are taken evenly.
+#: Number of trials of which more would teach nothing further.
 _MOST_SAMPLES = 400
 
-#: Each trial is left out once where there are as few as this; else an eighth of them at a time.
+#: Up to so many trials, each is left out of the fit once; else an eighth of them at a time.
 _EACH_ALONE = 24
 _FOLDS = 8
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class Sample:
 
     Attributes:
         params: its point, flat (:func:`flat`).
-        value: what it took, above 0.
+        value: what it needed, above 0: seconds or MiB.
         is_bound: it was cut off: it needs more than ``value``.
     """
 
@@ -85,39 +95,32 @@ class Sample:
     is_bound: bool = False
 
 
-class Curve(Protocol):
-    """A parameter's value to the logarithm of what trials with it take."""
-
-    def __call__(self, value: Any) -> float:
-        """Also of values that no trial had."""
-
-
 @dataclass(frozen=True)
 class Term:
-    """One parameter that explains something.
+    """One parameter that explains part of the need.
 
     Attributes:
         name: of the parameter.
-        fit: makes the curve from values and logarithms; None where it cannot.
+        fit: makes the curve from other trials.
         curve: fitted.
     """
 
     name: str
-    fit: Callable[[Sequence[Any], Sequence[float]], Curve | None]
+    fit: Fit
     curve: Curve
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is known of all trials from those that ended.
+    """What trials need, as far as those that ended show it.
 
     Attributes:
-        base: logarithm, of all trials alike; 0 where terms say it.
-        terms: parameters that explain it, the most telling first.
+        base: logarithm of what all trials need alike; 0 where terms say it.
+        terms: parameters that explain the need, the most telling first.
         spread: logarithm of how far above its centre a trial may lie.
-        margin: 1.1 or more.
-        samples: trials it was learnt from.
-        bounds: of these, cut off.
+        margin: factor, 1.1 or more.
+        samples: number of trials the estimate rests on.
+        bounds: how many of them were cut off.
     """
 
     base: float
@@ -128,61 +131,69 @@ class Estimate:
     bounds: int
 
     def of(self, params: Mapping[str, Any]) -> float:
-        """What a trial at this (flat) point should be given."""
+        """Return what a trial at this (flat) point should be given: seconds or MiB, as the samples were."""
         log = _centre(self.base, self.terms, params) + self.spread
         return math.exp(min(max(log, -_RANGE), _RANGE)) * self.margin
 
     def explained(self, what: str) -> str:
-        """``time by epochs: 0.95 quantile of 8 trials x 1.4``."""
+        """Return the estimate in words: ``time by epochs: 0.95 quantile of 8 trials x 1.4``."""
         by = " and ".join(term.name for term in self.terms)
         cut = f" ({self.bounds} of them cut off)" if self.bounds else ""
-        return (
-            f"{what}{f' by {by}' if by else ''}: {QUANTILE} quantile of {self.samples} trials{cut} x {self.margin:.2g}"
-        )
+        named = f"{what} by {by}" if by else what
+        return f"{named}: {QUANTILE} quantile of {self.samples} trials{cut} x {self.margin:.2g}"
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters by dotted names."""
+    """Return nested parameters by dotted names."""
     found: dict[str, Any] = {}
     for name, value in params.items():
         found.update(flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
     return found
 
 
+def evenly(items: Sequence[T], most: int) -> Sequence[T]:
+    """Return at most so many of the items, evenly chosen, in their order."""
+    return items if len(items) <= most else [items[place * len(items) // most] for place in range(most)]
+
+
 def margin(samples: int) -> float:
-    """1.1 for very many trials, 1.4 for ten, 2.1 for one."""
+    """Return the factor for an estimate from so many trials: 1.1 for very many, 1.4 for ten, 2.1 for one."""
     return 1.1 + 1 / math.sqrt(samples)
 
 
-def learn(samples: Sequence[Sample]) -> Estimate:
-    """The estimate from at least one trial that ended. Raises ValueError for none."""
+def fit_estimate(samples: Sequence[Sample]) -> Estimate:
+    """Return the estimate from one or more trials that ended. Raises ValueError for none.
+
+    Trials that were cut off come second: what trials like them need follows from those that were not.
+    """
     if not samples:
         raise ValueError("nothing to learn from")
-    chosen = _evenly(samples, _MOST_SAMPLES)
-    whole = [sample for sample in chosen if not sample.is_bound]
-    first = _learn([(s.params, s.value) for s in whole]) if whole else None
-    estimate = first if first and len(whole) == len(chosen) else _learn([(s.params, _full(s, first)) for s in chosen])
     bounds = sum(sample.is_bound for sample in samples)
-    return Estimate(
-        estimate.base, estimate.terms, estimate.spread, margin(len(samples) - bounds or 1), len(samples), bounds
-    )
+    chosen = evenly(samples, _MOST_SAMPLES)
+    ended = [sample for sample in chosen if not sample.is_bound]
+    found = _fit([(sample.params, sample.value) for sample in ended]) if ended else None
+    if found is None or len(ended) < len(chosen):
+        found = _fit([(sample.params, _needed(sample, found)) for sample in chosen])
+    return replace(found, margin=margin(len(samples) - bounds or 1), samples=len(samples), bounds=bounds)
 
 
-def _full(sample: Sample, like: Estimate | None) -> float:
-    """What the trial is taken to need: what it took, or beyond that where it was cut off."""
+def _needed(sample: Sample, like: Estimate | None) -> float:
+    """Return what a trial is taken to need: what it took, or more than that where it was cut off."""
     if not sample.is_bound:
         return sample.value
     usual = math.exp(min(_centre(like.base, like.terms, sample.params), _RANGE)) if like else 0.0
-    return max(BEYOND * sample.value, usual)
+    return max(CUT_OFF_FACTOR * sample.value, usual)
 
 
-def _learn(rows: Sequence[tuple[Mapping[str, Any], float]]) -> Estimate:
+def _fit(rows: Sequence[tuple[Mapping[str, Any], float]]) -> Estimate:
+    """Return the estimate from points and what trials at them need, without its margin."""
     points = [params for params, _ in rows]
     logs = [math.log(max(value, 1e-3)) for _, value in rows]
     terms = _explain(points, logs)
     base = 0.0 if terms else _mean(logs)
-    above = _left_out(terms, points, logs) if terms else [log - base for log in logs]
-    return Estimate(base, terms, _quantile(above), 1.0, len(rows), 0)
+    above = sorted(_left_out(terms, points, logs) if terms else [log - base for log in logs])
+    rank = math.ceil(QUANTILE * (len(above) + 1))  # a further trial stays below with that probability
+    return Estimate(base, terms, above[min(rank, len(above)) - 1], 1.0, len(rows), 0)
 
 
 def _centre(base: float, terms: Iterable[Term], params: Mapping[str, Any]) -> float:
@@ -190,7 +201,7 @@ def _centre(base: float, terms: Iterable[Term], params: Mapping[str, Any]) -> fl
 
 
 def _explain(points: Sequence[Mapping[str, Any]], logs: Sequence[float]) -> tuple[Term, ...]:
-    """As many parameters, the most telling first, as together predict twice as well as doing without; else none."""
+    """Return the parameters that together predict twice as well as none does, the most telling first; else none."""
     if len(points) < _ENOUGH or _deviation(logs) <= _NARROW:
         return ()
     without = _error(_fit_level, [None] * len(logs), logs)
@@ -204,23 +215,23 @@ def _explain(points: Sequence[Mapping[str, Any]], logs: Sequence[float]) -> tupl
 
 
 def _candidates(points: Sequence[Mapping[str, Any]], logs: Sequence[float]) -> Iterator[tuple[Term, ...]]:
-    """The best parameter alone; then with the one that best explains what it left."""
+    """Yield the best parameter alone; then with the one that best explains what it leaves."""
     columns = {name: [point.get(name) for point in points] for name in points[0]}
     varied = {name: values for name, values in columns.items() if len(set(map(repr, values))) > 1}
     terms: tuple[Term, ...] = ()
     rest = list(logs)
     while varied and len(terms) < _MOST_TERMS and _deviation(rest) > _NARROW:
-        best = min((_term(name, values, rest) for name, values in varied.items()), key=lambda found: found[0])
-        if best[1] is None:
+        _, best = min((_term(name, values, rest) for name, values in varied.items()), key=lambda found: found[0])
+        if best is None:
             return
-        del varied[best[1].name]
-        terms = _refit((*terms, best[1]), points, logs)
+        del varied[best.name]
+        terms = _refit((*terms, best), points, logs)
         yield terms
         rest = [log - _centre(0.0, terms, point) for log, point in zip(logs, points, strict=True)]
 
 
 def _term(name: str, values: Sequence[Any], logs: Sequence[float]) -> tuple[float, Term | None]:
-    """The best curve over one parameter, with its error on trials it has not seen."""
+    """Return the best curve over one parameter, with its error on trials left out of the fit."""
     errors = {fit: _error(fit, values, logs) + len(logs) * _NEGLIGIBLE**2 for fit in _FITS}
     errors[_fit_values] *= _PREFER_CURVES
     best = min(errors, key=lambda fit: errors[fit])
@@ -228,10 +239,8 @@ def _term(name: str, values: Sequence[Any], logs: Sequence[float]) -> tuple[floa
     return errors[best], Term(name, best, curve) if curve else None
 
 
-def _error(
-    fit: Callable[[Sequence[Any], Sequence[float]], Curve | None], values: Sequence[Any], logs: Sequence[float]
-) -> float:
-    """Sum of squared errors on trials that were left out of the fit; infinite where it cannot be made."""
+def _error(fit: Fit, values: Sequence[Any], logs: Sequence[float]) -> float:
+    """Return the sum of squared errors on trials left out of the fit; infinite where there is no fit."""
     total = 0.0
     for kept, left in _folds(len(logs)):
         curve = fit([values[i] for i in kept], [logs[i] for i in kept])
@@ -242,96 +251,48 @@ def _error(
 
 
 def _left_out(terms: Sequence[Term], points: Sequence[Mapping[str, Any]], logs: Sequence[float]) -> list[float]:
-    """How far each trial lies above the centre that is fitted without it, by the same parameters."""
+    """Return how far each trial lies above the centre that is fitted without it, by the same parameters."""
     above = []
     for kept, left in _folds(len(logs)):
-        curves = _refit(terms, [points[i] for i in kept], [logs[i] for i in kept])
-        above += [logs[i] - _centre(0.0, curves, points[i]) for i in left]
+        refitted = _refit(terms, [points[i] for i in kept], [logs[i] for i in kept])
+        above += [logs[i] - _centre(0.0, refitted, points[i]) for i in left]
     return above
 
 
 def _refit(terms: Sequence[Term], points: Sequence[Mapping[str, Any]], logs: Sequence[float]) -> tuple[Term, ...]:
-    """The same parameters and kinds of curve, fitted to these trials: each in turn to what the others leave."""
-    fitted = [Term(term.name, term.fit, _Level(0.0)) for term in terms]
+    """Return the same parameters and kinds of curve, each in turn fitted to what the others leave of these trials."""
+    fitted = [replace(term, curve=lambda _: 0.0) for term in terms]
     for _ in range(_ROUNDS if len(terms) > 1 else 1):
         for place, term in enumerate(terms):
             others = fitted[:place] + fitted[place + 1 :]
             rest = [log - _centre(0.0, others, point) for log, point in zip(logs, points, strict=True)]
             curve = term.fit([point.get(term.name) for point in points], rest) or term.curve
-            fitted[place] = Term(term.name, term.fit, curve)
+            fitted[place] = replace(term, curve=curve)
     return tuple(fitted)
 
 
 def _folds(count: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Which trials are kept and which left out, each left out once. Shuffled: a grid's order is periodic."""
+    """Yield which trials are kept and which left out, each left out once. Shuffled: a grid's order is periodic."""
     order = list(range(count))
     random.Random(count).shuffle(order)  # noqa: S311 - the same every time, on purpose
     folds = count if count <= _EACH_ALONE else _FOLDS
-    for view in range(folds):
-        left = order[view::folds]
+    for first in range(folds):
+        left = order[first::folds]
         yield sorted(set(order) - set(left)), left
 
 
-@dataclass(frozen=True)
-class _Level:
-    """The same whatever the value."""
-
-    log: float
-
-    def __call__(self, value: Any) -> float:  # noqa: ARG002 - a curve's signature
-        return self.log
-
-
-@dataclass(frozen=True)
-class _Values:
-    """One number for each value; between two of them, and beyond, the larger neighbour's; else the largest."""
-
-    logs: Mapping[str, float]
-    numbers: tuple[tuple[float, float], ...]
-
-    def __call__(self, value: Any) -> float:
-        known = self.logs.get(repr(value))
-        if known is not None:
-            return known
-        if self.numbers and _is_number(value):
-            place = bisect_left(self.numbers, (value, -math.inf))
-            return max(log for _, log in self.numbers[max(0, place - 1) : place + 1])
-        return max(self.logs.values())
-
-
-@dataclass(frozen=True)
-class _Line:
-    """``start + slope * value``; the most that was seen for what is no number."""
-
-    start: float
-    slope: float
-    most: float
-
-    def __call__(self, value: Any) -> float:
-        return math.log(max(self.start + self.slope * value, 1e-3)) if _is_number(value) else self.most
-
-
-@dataclass(frozen=True)
-class _Power:
-    """``factor * value ** power``, for values not below the least; the most that was seen for what is no number."""
-
-    log_factor: float
-    power: float
-    least: float
-    most: float
-
-    def __call__(self, value: Any) -> float:
-        if not _is_number(value):
-            return self.most
-        return self.log_factor + self.power * math.log(max(value, self.least))
-
-
 def _fit_level(values: Sequence[Any], logs: Sequence[float]) -> Curve:  # noqa: ARG001 - a fit's signature
-    return _Level(_mean(logs))
+    """Fit one number for all values."""
+    level = _mean(logs)
+    return lambda _: level
 
 
 def _fit_values(values: Sequence[Any], logs: Sequence[float]) -> Curve | None:
-    """Two trials or more for each value on average. A value that one trial had does not go below the mean of all."""
+    """Fit one number for each value; None with fewer than two trials a value on average.
+
+    A value that only one trial had does not go below the mean of all. An unknown number gets the larger one of its
+    neighbours, any other unknown value the largest of all.
+    """
     groups = defaultdict(list)
     for value, log in zip(values, logs, strict=True):
         groups[repr(value)].append(log)
@@ -339,35 +300,57 @@ def _fit_values(values: Sequence[Any], logs: Sequence[float]) -> Curve | None:
         return None
     overall = _mean(logs)
     centres = {key: _mean(own) if len(own) > 1 else max(own[0], overall) for key, own in groups.items()}
-    numeric = all(map(_is_number, values))
-    return _Values(centres, tuple(sorted({(v, centres[repr(v)]) for v in values})) if numeric else ())
+    numbers = sorted({(value, centres[repr(value)]) for value in values}) if all(map(_is_number, values)) else []
+
+    def curve(value: Any) -> float:
+        known = centres.get(repr(value))
+        if known is not None:
+            return known
+        if numbers and _is_number(value):
+            place = bisect_left(numbers, (value, -math.inf))
+            return max(log for _, log in numbers[max(0, place - 1) : place + 1])
+        return max(centres.values())
+
+    return curve
 
 
 def _fit_line(values: Sequence[Any], logs: Sequence[float]) -> Curve | None:
-    """Least squares of the relative error; from 0 on where it would begin below: nothing takes less than no time."""
+    """Fit ``start + slope * value`` by least squares of the relative error; None for values that are no numbers.
+
+    Neither may be below 0, as nothing takes less than no time: a line that would begin below 0 begins at 0.
+    """
     if not all(map(_is_number, values)):
         return None
     taken = [math.exp(log) for log in logs]
-    weights = [t**-2 for t in taken]
-    fitted = _least_squares(values, taken, weights)
+    fitted = _least_squares(values, taken, [t**-2 for t in taken])
     if fitted and fitted[0] < 0 and min(values) > 0:
         ratios = [value / t for value, t in zip(values, taken, strict=True)]
         fitted = 0.0, math.fsum(ratios) / math.fsum(ratio**2 for ratio in ratios)
-    return _Line(*fitted, most=max(logs)) if fitted and min(fitted) >= 0 else None
+    if not fitted or min(fitted) < 0:
+        return None
+    (start, slope), most = fitted, max(logs)
+    return lambda value: math.log(max(start + slope * value, 1e-3)) if _is_number(value) else most
 
 
 def _fit_power(values: Sequence[Any], logs: Sequence[float]) -> Curve | None:
+    """Fit ``factor * value ** power``; None for values that are not numbers above 0.
+
+    The curve is flat below the smallest value, so that it holds for 0 and less, too.
+    """
     if not all(_is_number(value) and value > 0 for value in values):
         return None
-    fitted = _least_squares([math.log(v) for v in values], logs, [1.0] * len(logs))
-    return _Power(*fitted, least=min(values), most=max(logs)) if fitted else None
+    fitted = _least_squares([math.log(value) for value in values], logs, [1.0] * len(logs))
+    if not fitted:
+        return None
+    (log_factor, power), least, most = fitted, min(values), max(logs)
+    return lambda value: log_factor + power * math.log(max(value, least)) if _is_number(value) else most
 
 
 _FITS = (_fit_line, _fit_power, _fit_values)
 
 
 def _least_squares(xs: Sequence[float], ys: Sequence[float], weights: Sequence[float]) -> tuple[float, float] | None:
-    """Intercept and slope; None where all ``xs`` are the same."""
+    """Return intercept and slope; None where all ``xs`` are the same."""
     total = sum(weights)
     x0 = sum(w * x for w, x in zip(weights, xs, strict=True)) / total
     y0 = sum(w * y for w, y in zip(weights, ys, strict=True)) / total
@@ -376,12 +359,6 @@ def _least_squares(xs: Sequence[float], ys: Sequence[float], weights: Sequence[f
         return None
     slope = sum(w * (x - x0) * (y - y0) for w, x, y in zip(weights, xs, ys, strict=True)) / width
     return y0 - slope * x0, slope
-
-
-def _quantile(values: Sequence[float]) -> float:
-    """The value that a further one stays below with probability QUANTILE; the largest where there are too few."""
-    rank = math.ceil(QUANTILE * (len(values) + 1))
-    return sorted(values)[min(rank, len(values)) - 1]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -394,11 +371,5 @@ def _deviation(values: Sequence[float]) -> float:
 
 
 def _is_number(value: Any) -> bool:
+    """Return whether a value is a number to calculate with; NaN and very large ones are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
-
-
-def _evenly(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
-    """At most so many, evenly from all."""
-    if len(samples) <= most:
-        return samples
-    return [samples[place * len(samples) // most] for place in range(most)]

@@ -1,26 +1,31 @@
-"""Trials of different needs in few groups, each asking what its neediest needs: the grouping that wastes least."""
+"""Put trials of different needs into few groups, so that as little as possible is asked for in vain.
+
+All trials of a group ask for what the neediest of them needs. Where the groups end is found by dynamic programming
+over the sorted needs; a further group is made only where it saves a tenth of all that is asked.
+"""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-#: What a further group must save of all that is asked: an array more is a call more, and a line more to look at.
+#: Share of all that is asked that a further group must save: each group is one more array to submit and to look at.
 _WORTH_A_GROUP = 0.1
 
-#: Distinct needs that are told apart.
+#: Number of distinct needs that are told apart.
 _FINEST = 100
 
 
-def bounds(needs: Mapping[int, int], most: int) -> list[int]:
-    """What the groups ask, ascending; the last one is the largest need.
+def group_limits(needs: Mapping[int, int], most: int) -> list[int]:
+    """Return what each group asks for, ascending; the last one is the largest need.
 
     Args:
         needs: number of trials by need.
-        most: groups at most.
+        most: number of groups at most.
     """
     steps = _coarse(needs)
     found = [steps[-1][0]]
@@ -32,28 +37,30 @@ def bounds(needs: Mapping[int, int], most: int) -> list[int]:
     return found
 
 
-def group_of(need: int, limits: Sequence[int]) -> int:
-    """What a trial of that need is given: the least of ``limits`` that covers it."""
+def limit_for(need: int, limits: Sequence[int]) -> int:
+    """Return the least of the ascending ``limits`` that covers a need; the largest of them if none does."""
     return limits[min(bisect_left(limits, need), len(limits) - 1)]
 
 
 def _coarse(needs: Mapping[int, int]) -> list[tuple[int, int]]:
-    """Needs and how many have them, ascending; at most _FINEST, each then the largest of those it stands for."""
+    """Return needs with their numbers of trials, ascending; neighbours beyond _FINEST count as the largest of them."""
     ordered = sorted(needs.items())
-    width = -(-len(ordered) // _FINEST)
+    width = math.ceil(len(ordered) / _FINEST)
     chunks = (ordered[start : start + width] for start in range(0, len(ordered), width))
     return [(chunk[-1][0], sum(count for _, count in chunk)) for chunk in chunks]
 
 
 def _asked(steps: Iterable[tuple[int, int]], limits: Sequence[int]) -> int:
-    return sum(count * group_of(need, limits) for need, count in steps)
+    """Return the sum of what all trials ask for."""
+    return sum(count * limit_for(need, limits) for need, count in steps)
 
 
 def _best_split(steps: Sequence[tuple[int, int]], groups: int) -> list[int]:
-    """Dynamic programming over where the groups end: the least that is asked for the first n steps by k groups."""
+    """Return the limits of ``groups`` groups that ask for the least in all."""
     before = [0]
     for _, count in steps:
         before.append(before[-1] + count)
+    # best[n - 1]: the least that the first n steps can ask for in k groups, and where these end; k grows by one a turn
     best: list[tuple[int, tuple[int, ...]]] = [(steps[n - 1][0] * before[n], (n,)) for n in range(1, len(steps) + 1)]
     for _ in range(groups - 1):
         best = [

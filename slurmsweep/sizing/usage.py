@@ -1,4 +1,4 @@
-"""What attempts asked for and what they used: from what agents recorded, and from accounting where there is some."""
+"""What attempts asked for and what they used: from what agents recorded, and from accounting where there is any."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from slurmsweep.backends.base import Account, Options
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.replay import SweepView
-    from slurmsweep.state.trial import Attempt, JobSpan, Trial
+    from slurmsweep.state.trial import Attempt, JobSpan
 
 
 class Usage(NamedTuple):
     """One attempt that ended.
 
     Attributes:
-        trial, attempt: which.
+        trial, attempt: which one.
         state, cause: how it ended.
-        job: ``123_4``; None outside Slurm.
-        asked_minutes, asked_mib, asked_cpus: of its job, or its share where a job ran several; None where nobody knows.
-        seconds: that the command ran; None where nobody saw its end.
+        job: ``123_4``; None for a local process.
+        asked_minutes, asked_mib, asked_cpus: of its job, or its share where a job ran several trials; None where
+            neither the submission nor accounting says it.
+        seconds: that the command ran; None where no agent saw its end.
         held_seconds: that its job ran, where accounting knows; else the command's.
         cpu_seconds: used; of the whole job where accounting knows.
         max_rss_mib: the most that was seen: of the largest process by its agent, of the job by accounting (sampled).
@@ -52,47 +53,44 @@ class Usage(NamedTuple):
 
     @property
     def is_timeout(self) -> bool:
-        """It was cut off by its time limit."""
+        """Return whether its time limit cut it off."""
         return self.state is TrialState.CRASHED and self.cause == "timeout"
 
     @property
     def is_out_of_memory(self) -> bool:
-        """It was cut off because it needed more memory."""
+        """Return whether it was cut off because it needed more memory."""
         return self.state is TrialState.CRASHED and self.cause == "oom"
 
     @property
     def least_seconds(self) -> float | None:
-        """What it needed at least, where it was cut off by its time limit."""
-        known = [value for value in (self.seconds, self._limit()) if value is not None]
-        return max(known) if self.is_timeout and known else None
+        """Seconds it needs at least, where its time limit cut it off: what it ran, else its limit."""
+        if not self.is_timeout:
+            return None
+        limit = None if self.asked_minutes is None else self.asked_minutes * 60
+        return limit if self.seconds is None else self.seconds
 
     @property
     def least_mib(self) -> float | None:
-        """What it needed at least, where it ran out of memory."""
-        known = [value for value in (self.max_rss_mib, self.asked_mib) if value is not None]
-        return max(known) if self.is_out_of_memory and known else None
-
-    def _limit(self) -> float | None:
-        """Seconds of its limit, where no agent was left to say how long it ran."""
-        return None if self.seconds is not None or self.asked_minutes is None else self.asked_minutes * 60
+        """MiB it needs at least, where it ran out of memory."""
+        return _largest(self.max_rss_mib, self.asked_mib) if self.is_out_of_memory else None
 
 
 class _Share(NamedTuple):
-    """What falls to one of several attempts of a job: of its time (one after the other), of its width (at once)."""
+    """The part of a job that falls to one of several attempts: of its time (in turn), of its width (at once)."""
 
     time: float = 1.0
     width: float = 1.0
 
 
 class Ledger:
-    """Usages of a sweep's trials, looked up one at a time: a million of them are never held together.
+    """Usages of a sweep's trials, looked up one trial at a time: a million of them are never held together.
 
     Args:
         view: the journal's state.
         ended: ends that witnesses know and the journal does not.
-        accounts: what accounting knows.
+        accounts: what accounting knows, by job.
         asked: tells what a job with the options of a submission asks for: that of the backend.
-        among: numbers of the trials that may be asked about; None for all, which costs a pass over them. Of jobs that
+        among: numbers of the trials that may be looked up; None for all, which costs a pass over them. Of jobs that
             ran several trials, only those among these are seen.
     """
 
@@ -104,34 +102,32 @@ class Ledger:
         asked: Callable[[Options], Asked],
         among: Iterable[int] | None = None,
     ) -> None:
-        self._fold = view
+        self._view = view
         self._ended = ended
         self._accounts = accounts
         self._submitted = {s.job: asked(s.asked or {}) for s in view.submissions.values() if s.job}
         self._shares: dict[AttemptId, _Share] = {}
         self._last: set[AttemptId] = set()
-        known = view.trials.stays() if among is None else (s for number in among for s in view.trials[number].stays())
-        for stays in _by_job(known):
-            self._shares.update(_shares(stays))
-            self._last.add(stays[-1].attempt_id)
+        by_job: defaultdict[JobRef, list[JobSpan]] = defaultdict(list)
+        for span in view.trials.stays() if among is None else (s for n in among for s in view.trials[n].stays()):
+            by_job[JobRef(span.job, span.task)].append(span)
+        for spans in by_job.values():
+            spans.sort(key=lambda span: (span.restart, span.begun, span.attempt_id))
+            self._shares.update(_shares(spans))
+            self._last.add(spans[-1].attempt_id)
 
     def all(self) -> Iterator[list[Usage]]:
-        """Of each trial with an attempt that ended, by number."""
-        for number in self._fold.trials:
-            usages = self.of(number)
-            if usages:
-                yield usages
+        """Yield the usages of each trial with an attempt that ended, by number of the trial."""
+        return (usages for number in self._view.trials if (usages := self.of(number)))
 
     def of(self, number: int) -> list[Usage]:
-        """Of the attempts of one trial that ended, oldest first."""
-        trial = self._fold.trials.get(number)
-        if trial is None:
-            return []
-        attempts = [trial.attempts[attempt] for attempt in sorted(trial.attempts)]
-        return [usage for attempt in attempts if (usage := self._usage(trial, attempt))]
+        """Return the usages of a trial's attempts that ended, oldest first; none for a trial without a record."""
+        trial = self._view.trials.get(number)
+        attempts = [trial.attempts[attempt] for attempt in sorted(trial.attempts)] if trial else []
+        return [usage for attempt in attempts if (usage := self._usage(number, attempt))]
 
-    def _usage(self, trial: Trial, attempt: Attempt) -> Usage | None:
-        attempt_id = AttemptId(trial.number, attempt.number)
+    def _usage(self, number: int, attempt: Attempt) -> Usage | None:
+        attempt_id = AttemptId(number, attempt.number)
         outcome = attempt.outcome or self._ended.get(attempt_id)
         if outcome is None or attempt.void:
             return None
@@ -143,14 +139,14 @@ class Ledger:
         wanted = self._asked(job, account)
         share = self._shares.get(attempt_id, _Share())
         return Usage(
-            trial=attempt_id.trial,
-            attempt=attempt_id.attempt,
+            trial=number,
+            attempt=attempt.number,
             state=outcome.state,
             cause=outcome.cause,
             job=owner.job_name if owner and job else None,
-            asked_minutes=_times(wanted.time, share.time),
-            asked_mib=_times(wanted.mem, share.width),
-            asked_cpus=_times(wanted.cpus, share.width),
+            asked_minutes=_part(wanted.time, share.time),
+            asked_mib=_part(wanted.mem, share.width),
+            asked_cpus=_part(wanted.cpus, share.width),
             seconds=own.elapsed if own and outcome.seconds is None else outcome.seconds,
             held_seconds=_largest(outcome.seconds, own.elapsed if own else None),
             cpu_seconds=_largest(outcome.cpu_seconds, own.cpu_seconds if own else None),
@@ -160,7 +156,7 @@ class Ledger:
         )
 
     def _asked(self, job: str | None, account: Account | None) -> Asked:
-        """Accounting knows jobs that were submitted by hand, and what was changed while they waited.
+        """Return what a job asks for: by accounting, which knows jobs submitted by hand and later changes.
 
         A row that slurmdbd has only half written (``||16?|``) leaves what the submission asked for.
         """
@@ -170,39 +166,30 @@ class Ledger:
         return Asked(account.minutes, account.mem, account.cpus)
 
 
-def _by_job(stays: Iterable[JobSpan]) -> Iterator[list[JobSpan]]:
-    """For each job, the attempts it made, in their order; of one that was requeued, those of each start apart."""
-    found: defaultdict[tuple[str, int | None], list[JobSpan]] = defaultdict(list)
-    for stay in stays:
-        found[stay.job, stay.task].append(stay)
-    for same in found.values():
-        same.sort(key=lambda stay: (stay.restart, stay.begun, stay.attempt_id))
-        yield same
+def _shares(spans: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
+    """Yield the shares of attempts in one job, sorted by its starts; none for an attempt that had a start alone."""
+    for _, group in groupby(spans, key=lambda span: span.restart):
+        together = list(group)
+        if len(together) > 1:
+            in_seats = all(span.seat is not None for span in together)
+            yield from _shares_by_seat(together) if in_seats else _shares_by_clock(together)
 
 
-def _shares(stays: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
-    """Of attempts that had a start of a job for themselves nothing is said: they share with nobody."""
-    for _, group in groupby(stays, key=lambda stay: stay.restart):
-        same = list(group)
-        if len(same) > 1:
-            yield from _by_seats(same) if all(stay.seat is not None for stay in same) else _by_clock(same)
+def _shares_by_seat(spans: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
+    """Divide the job's width among its seats; each has the whole time, for its attempts one after the other."""
+    attempts = Counter(span.seat for span in spans)
+    for span in spans:
+        yield span.attempt_id, _Share(time=1 / attempts[span.seat], width=1 / len(attempts))
 
 
-def _by_seats(stays: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
-    """Seats have the job's width among them and its whole time each, for the attempts of each one after the other."""
-    attempts = Counter(stay.seat for stay in stays)
-    for stay in stays:
-        yield stay.attempt_id, _Share(time=1 / attempts[stay.seat], width=1 / len(attempts))
+def _shares_by_clock(spans: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
+    """Divide the job's width by the largest number of attempts that ran at once: those of no seat."""
+    together = max(sum(other.begun <= span.begun < other.ended for other in spans) for span in spans) or 1
+    for span in spans:
+        yield span.attempt_id, _Share(time=together / len(spans), width=1 / together)
 
 
-def _by_clock(stays: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
-    """Where nobody had a seat, as many were side by side as there were at once."""
-    together = max(sum(other.begun <= stay.begun < other.ended for other in stays) for stay in stays) or 1
-    for stay in stays:
-        yield stay.attempt_id, _Share(time=together / len(stays), width=1 / together)
-
-
-def _times(value: float | None, share: float) -> float | None:
+def _part(value: float | None, share: float) -> float | None:
     return None if value is None else value if share == 1 else value * share
 
 

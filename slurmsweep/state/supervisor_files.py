@@ -34,7 +34,7 @@ class SupervisorSettings:
         supervisor: sbatch options of the supervisor's own job.
         every: minutes after which a round is held although no array has ended.
         rules: what is run again: the fields of the resubmission's rules that were given.
-        learn: what is learnt instead of asked (the fields of :class:`slurmsweep.sizing.walltime.Learn`); empty for
+        learn: what is learnt instead of asked (the fields of :class:`slurmsweep.sizing.walltime.AutoSizing`); empty for
             nothing.
     """
 

@@ -33,7 +33,7 @@ from slurmsweep.errors import (
 )
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.summary import SweepSummary
-from slurmsweep.sizing.walltime import Learn, Step, next_wave
+from slurmsweep.sizing.walltime import AutoSizing, Step, next_wave
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles, SupervisorSettings
 from slurmsweep.supervisor import wakeup_jobs as alarms
@@ -246,7 +246,7 @@ def _submit_wave(  # noqa: PLR0913, PLR0917 - a round, and what is known of it
     this: Round,
 ) -> None:
     """The next wave, with the time and memory that were learnt so far."""
-    wish = Learn(**settings.learn)
+    wish = AutoSizing(**settings.learn)
     count = wanted if store.manifest.trials is None else None
     wave = next_wave(gather(store, snapshot, wishes_of(settings), wish, count, again), wish)
     this.said += wave.reasons

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmsweep.sizing.canaries import canaries_wanted, spread
-from slurmsweep.sizing.estimate import BEYOND, Sample, flat, learn, margin
+from slurmsweep.sizing.canaries import canaries_wanted, choose_canaries
+from slurmsweep.sizing.estimate import CUT_OFF_FACTOR, Sample, fit_estimate, flat, margin
 
 SIZES = {"s": 60, "m": 300, "l": 1800}
 
@@ -60,8 +60,8 @@ def simulate(name, canaries=None, sweeps=12, trials=200):
         rng = random.Random(seed)
         points = [draw(rng) for _ in range(trials)]
         seconds = [take(point, rng) for point in points]
-        first = spread(points, canaries or canaries_wanted(trials, points))
-        estimate = learn([Sample(flat(points[i]), seconds[i]) for i in first])
+        first = choose_canaries(points, canaries or canaries_wanted(trials, points))
+        estimate = fit_estimate([Sample(flat(points[i]), seconds[i]) for i in first])
         others = [i for i in range(trials) if i not in first]
         given_each = [estimate.of(flat(points[i])) for i in others]
         cut += sum(given < seconds[i] for given, i in zip(given_each, others, strict=True))
@@ -106,7 +106,7 @@ def samples_of(seconds, **params):
 def test_one_line_says_what_explains_the_time():
     epochs = [1, 10, 100, 1, 10, 100, 1, 10]
 
-    estimate = learn(samples_of([10 * e for e in epochs], epochs=epochs, lr=[0.1] * 8))
+    estimate = fit_estimate(samples_of([10 * e for e in epochs], epochs=epochs, lr=[0.1] * 8))
 
     assert estimate.explained("time") == "time by epochs: 0.95 quantile of 8 trials x 1.5"
     assert estimate.of({"epochs": 50, "lr": 0.1}) == pytest.approx(500 * margin(8))
@@ -116,7 +116,7 @@ def test_one_line_says_what_explains_the_time():
 def test_values_without_an_order_have_a_number_each_and_an_unknown_one_the_largest():
     models = ["s", "m", "l"] * 4
 
-    estimate = learn(samples_of([{"s": 10, "m": 20, "l": 90}[m] for m in models], model=models))
+    estimate = fit_estimate(samples_of([{"s": 10, "m": 20, "l": 90}[m] for m in models], model=models))
 
     assert [term.name for term in estimate.terms] == ["model"]
     assert estimate.of({"model": "s"}) == pytest.approx(10 * margin(12))
@@ -127,7 +127,9 @@ def test_two_parameters_together():
     cells = [(m, e) for m in ("s", "l") for e in (1, 10, 100) for _ in range(2)]
     seconds = [{"s": 1, "l": 7}[m] * e for m, e in cells]
 
-    estimate = learn(samples_of(seconds, model=[m for m, _ in cells], epochs=[e for _, e in cells], lr=list(range(12))))
+    estimate = fit_estimate(
+        samples_of(seconds, model=[m for m, _ in cells], epochs=[e for _, e in cells], lr=list(range(12)))
+    )
 
     assert {term.name for term in estimate.terms} == {"model", "epochs"}
     assert estimate.of({"model": "l", "epochs": 50}) == pytest.approx(350 * margin(12), rel=0.01)
@@ -137,7 +139,7 @@ def test_a_parameter_that_explains_nothing_is_not_named():
     rng = random.Random(3)
     seconds = [noisy(100, rng, 0.5) for _ in range(30)]
 
-    estimate = learn(samples_of(seconds, lr=[rng.random() for _ in seconds], opt=["a", "b"] * 15))
+    estimate = fit_estimate(samples_of(seconds, lr=[rng.random() for _ in seconds], opt=["a", "b"] * 15))
 
     assert estimate.terms == ()
     assert estimate.explained("time") == "time: 0.95 quantile of 30 trials x 1.3"
@@ -147,9 +149,9 @@ def test_a_parameter_that_explains_nothing_is_not_named():
 def test_a_trial_that_ran_out_of_time_raises_the_estimate_and_is_named():
     finished = samples_of([100.0, 110.0, 90.0, 105.0], lr=[1, 2, 3, 4])
 
-    estimate = learn([*finished, Sample({"lr": 5}, 600.0, is_bound=True)])
+    estimate = fit_estimate([*finished, Sample({"lr": 5}, 600.0, is_bound=True)])
 
-    assert estimate.of({"lr": 6}) >= BEYOND * 600
+    assert estimate.of({"lr": 6}) >= CUT_OFF_FACTOR * 600
     assert estimate.explained("time") == "time: 0.95 quantile of 5 trials (1 of them cut off) x 1.6"
 
 
@@ -157,7 +159,7 @@ def test_a_bound_at_one_value_does_not_raise_the_others():
     epochs = [1, 10, 20, 1, 10, 20, 1, 10, 20]
     finished = samples_of([10.0 * e for e in epochs], epochs=epochs)
 
-    estimate = learn([*finished, *[Sample({"epochs": 100}, 600.0, is_bound=True)] * 2])
+    estimate = fit_estimate([*finished, *[Sample({"epochs": 100}, 600.0, is_bound=True)] * 2])
 
     assert estimate.of({"epochs": 100}) >= 900
     assert estimate.of({"epochs": 1}) <= 40
@@ -168,18 +170,18 @@ positive = st.floats(0.01, 1e6)
 
 @given(st.lists(positive, min_size=1, max_size=18))
 def test_of_few_trials_alike_the_estimate_is_the_longest_times_the_margin(seconds):
-    estimate = learn([Sample({}, value) for value in seconds])
+    estimate = fit_estimate([Sample({}, value) for value in seconds])
 
     assert estimate.of({}) == pytest.approx(max(seconds) * margin(len(seconds)), rel=1e-6)
 
 
 @given(st.lists(positive, min_size=1, max_size=18), positive)
 def test_a_bound_is_never_taken_for_an_end(seconds, bound):
-    as_bound = learn([*(Sample({}, s) for s in seconds), Sample({}, bound, is_bound=True)])
-    as_end = learn([*(Sample({}, s) for s in seconds), Sample({}, bound)])
+    as_bound = fit_estimate([*(Sample({}, s) for s in seconds), Sample({}, bound, is_bound=True)])
+    as_end = fit_estimate([*(Sample({}, s) for s in seconds), Sample({}, bound)])
 
     assert as_bound.of({}) >= as_end.of({}) * 0.999
-    assert as_bound.of({}) >= BEYOND * bound * 0.999
+    assert as_bound.of({}) >= CUT_OFF_FACTOR * bound * 0.999
 
 
 values = st.one_of(st.integers(-5, 100), st.floats(allow_nan=True), st.text(max_size=3), st.booleans(), st.none())
@@ -187,7 +189,7 @@ values = st.one_of(st.integers(-5, 100), st.floats(allow_nan=True), st.text(max_
 
 @given(st.lists(st.tuples(values, values, positive, st.booleans()), min_size=1, max_size=30), values)
 def test_any_parameters_give_a_finite_estimate_above_zero(rows, other):
-    estimate = learn([Sample({"a": a, "b": b}, value, bound) for a, b, value, bound in rows])
+    estimate = fit_estimate([Sample({"a": a, "b": b}, value, bound) for a, b, value, bound in rows])
 
     for point in [{"a": a, "b": b} for a, b, _, _ in rows] + [{"a": other, "b": other}]:
         assert 0 < estimate.of(point) < math.inf
@@ -200,4 +202,4 @@ def test_the_margin_shrinks_as_trials_add_up(count):
 
 def test_nothing_to_learn_from_is_said():
     with pytest.raises(ValueError, match="nothing to learn"):
-        learn([])
+        fit_estimate([])

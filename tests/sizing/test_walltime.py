@@ -12,28 +12,28 @@ from hypothesis import strategies as st
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.errors import UsageError
-from slurmsweep.sizing.canaries import canaries_wanted, spread
-from slurmsweep.sizing.grouping import bounds, group_of
+from slurmsweep.sizing.canaries import canaries_wanted, choose_canaries
+from slurmsweep.sizing.grouping import group_limits, limit_for
 from slurmsweep.sizing.usage import Usage
 from slurmsweep.sizing.walltime import (
     LEAST_MIB,
     LEAST_MINUTES,
+    AutoSizing,
     Bounds,
-    Learn,
     SizingInput,
     Step,
-    as_learnt,
     mib_for,
     minutes_for,
     next_wave,
     time_samples,
+    wave_of_all,
 )
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
 LIMITS = Bounds(minutes=60, mib=None, most_minutes=24 * 60, most_mib=16000, warning=60)
-TIME = Learn(time=True)
-BOTH = Learn(time=True, mem=True)
+TIME = AutoSizing(time=True)
+BOTH = AutoSizing(time=True, mem=True)
 EPOCHS = (1, 10, 100)
 
 
@@ -72,8 +72,8 @@ def test_with_nothing_known_a_few_trials_go_first_with_what_was_asked():
 
 
 def test_a_person_says_how_many_canaries():
-    assert len(submitted(next_wave(known(range(24)), Learn(time=True, canaries=3)))) == 3
-    assert submitted(next_wave(known(range(2)), Learn(time=True, canaries=30))) == [0, 1]
+    assert len(submitted(next_wave(known(range(24)), AutoSizing(time=True, canaries=3)))) == 3
+    assert submitted(next_wave(known(range(2)), AutoSizing(time=True, canaries=30))) == [0, 1]
 
 
 def test_while_canaries_run_nothing_is_submitted():
@@ -167,13 +167,13 @@ def test_memory_is_learnt_beside_time():
 
 
 def test_memory_alone_leaves_the_time_as_it_was_asked():
-    wave = next_wave(known(range(10, 24), [ended(n, mib=100) for n in range(10)]), Learn(mem=True))
+    wave = next_wave(known(range(10, 24), [ended(n, mib=100) for n in range(10)]), AutoSizing(mem=True))
 
     assert [(group.minutes, group.mib) for group in wave.groups] == [(None, 256)]
 
 
 def test_memory_that_nobody_recorded_is_said():
-    wave = next_wave(known(range(10, 24), map(ended, range(10))), Learn(mem=True))
+    wave = next_wave(known(range(10, 24), map(ended, range(10))), AutoSizing(mem=True))
 
     assert [(group.minutes, group.mib) for group in wave.groups] == [(None, None)]
     assert "was not recorded" in wave.reasons[0]
@@ -204,7 +204,7 @@ def test_without_a_parameter_that_explains_it_no_point_is_computed():
     alike = [[ended(n, 100.0)] for n in range(10)]
     state = SizingInput(counting, [AttemptId(n, 1) for n in range(10, 100_000)], 0, alike, {}, LIMITS)
 
-    wave = next_wave(state, Learn(time=True, canaries=5))
+    wave = next_wave(state, AutoSizing(time=True, canaries=5))
 
     assert len(submitted(wave)) == 99_990
     assert len(computed) <= 1_100
@@ -232,34 +232,34 @@ needs = st.dictionaries(st.integers(1, 2000), st.integers(1, 500), min_size=1, m
 
 @given(needs, st.integers(1, 6))
 def test_groups_cover_every_need_and_are_few(counted, most):
-    limits = bounds(counted, most)
+    limits = group_limits(counted, most)
 
     assert limits == sorted(set(limits))
     assert len(limits) <= most
     assert limits[-1] == max(counted)
-    assert all(group_of(need, limits) >= need for need in counted)
+    assert all(limit_for(need, limits) >= need for need in counted)
 
 
 @given(st.dictionaries(st.integers(1, 30), st.integers(1, 20), min_size=1, max_size=7))
 def test_two_groups_waste_as_little_as_any_two(counted):
-    limits = bounds(counted, 2)
+    limits = group_limits(counted, 2)
 
     def asked(limits):
-        return sum(n * group_of(need, limits) for need, n in counted.items())
+        return sum(n * limit_for(need, limits) for need, n in counted.items())
 
     best = min(asked(sorted({need, max(counted)})) for need in counted)
     assert asked(limits) == best or asked(limits) - best < 0.1 * asked([max(counted)])
 
 
 def test_needs_that_hardly_differ_are_one_group():
-    assert bounds({30: 100, 31: 100, 32: 100}, 6) == [32]
-    assert bounds({5: 10, 60: 10, 600: 2}, 6) == [5, 60, 600]
+    assert group_limits({30: 100, 31: 100, 32: 100}, 6) == [32]
+    assert group_limits({5: 10, 60: 10, 600: 2}, 6) == [5, 60, 600]
 
 
 def test_canaries_see_each_value_and_each_pair_evenly():
     points = [{"a": a, "b": {"c": c}} for a in (1, 2, 3) for c in "xyz" for _ in range(20)]
 
-    chosen = [points[index] for index in spread(points, 9)]
+    chosen = [points[index] for index in choose_canaries(points, 9)]
 
     assert set(Counter(p["a"] for p in chosen).values()) == set(Counter(p["b"]["c"] for p in chosen).values()) == {3}
     assert len({(p["a"], p["b"]["c"]) for p in chosen}) >= 7
@@ -268,7 +268,7 @@ def test_canaries_see_each_value_and_each_pair_evenly():
 def test_canaries_of_a_random_search_reach_both_ends():
     points = [{"epochs": number} for number in range(1, 1001)]
 
-    chosen = sorted(points[index]["epochs"] for index in spread(points, 2))
+    chosen = sorted(points[index]["epochs"] for index in choose_canaries(points, 2))
 
     assert chosen[0] <= 200
     assert chosen[1] > 800
@@ -284,11 +284,11 @@ def test_how_many_canaries_go_first(trials, wanted):
 def test_what_is_run_again_waits_for_no_canaries_and_says_so_where_nothing_is_known():
     open_trials = range(12, 18)
 
-    wave = as_learnt(known(open_trials, [ended(n) for n in range(9)], live=5), Learn(time=True))
+    wave = wave_of_all(known(open_trials, [ended(n) for n in range(9)], live=5), AutoSizing(time=True))
 
     assert (wave.step, submitted(wave)) == (Step.REST, list(open_trials))
     for history, says in (([], "no trial has ended"), ([timed_out(0)], "of 1 trials that ended none finished")):
-        nothing = as_learnt(known(open_trials, history), Learn(time=True))
+        nothing = wave_of_all(known(open_trials, history), AutoSizing(time=True))
         assert (nothing.groups, says in nothing.reasons[0]) == ((), True)
 
 
@@ -298,7 +298,7 @@ def test_auto_is_taken_out_of_what_is_asked_of_slurm():
     rest, learn = what_to_learn(wishes, canaries=7)
 
     assert rest.options == {"mem": "4G", "partition": "long"}
-    assert learn == Learn(time=True, mem=False, canaries=7)
+    assert learn == AutoSizing(time=True, mem=False, canaries=7)
     assert what_to_learn(SubmitOptions(options={"time": "30"})) == (SubmitOptions(options={"time": "30"}), None)
 
 
