@@ -200,7 +200,11 @@ def _wait(
     store: SweepStore, follower: Follower, handed: SubmitResult, watch: WakeupJobs | None, before: SweepView
 ) -> None:
     try:
-        with progress(handed.trials + handed.kept_back, before) as show:
+        with progress(handed.trials + handed.kept_back, before.counts()) as show_counts:
+
+            def show(view: SweepView) -> None:
+                show_counts(view.counts())
+
             if watch is None:
                 start.wait_for_jobs(follower, [array.job for array in handed.arrays], handed.trials, show, before)
             else:

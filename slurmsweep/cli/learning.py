@@ -89,8 +89,9 @@ def _wait(store: SweepStore, wave: Wave, jobs: list[str], before: SweepView) -> 
     trials = sum(len(group.attempt_ids) for group in wave.groups) or wave.live
     waited_for = jobs or [s.job for s in before.submissions.values() if s.job]
     try:
-        with progress(trials, before) as show:
-            start.wait_for_jobs(Follower(store), waited_for, trials, show, before)
+        with progress(trials, before.counts()) as show:
+            seen = Follower(store)
+            start.wait_for_jobs(seen, waited_for, trials, lambda view: show(view.counts()), before)
     except KeyboardInterrupt:
         note("not waiting any longer; the jobs go on. Give the same command again to go on from here")
         raise

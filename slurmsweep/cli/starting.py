@@ -294,8 +294,8 @@ def _run_here(store: SweepStore, wanted: int, jobs: int) -> None:
     from slurmsweep.backends.local import run_local
 
     try:
-        with progress(wanted, store.replay()) as show:
-            run_local(store, wanted, jobs, show)
+        with progress(wanted, store.replay().counts()) as show:
+            run_local(store, wanted, jobs, lambda view: show(view.counts()))
     except KeyboardInterrupt:
         note(f"stopped; `slurmsweep run {store.manifest.sweep_id}` goes on where it was")
         raise

@@ -1,1 +1,1 @@
-"""State to what people look at: tables, JSON documents, progress."""
+"""Turn state into what people look at: tables, JSON documents, progress."""

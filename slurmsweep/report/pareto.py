@@ -1,7 +1,8 @@
-"""Which points no other one dominates: what there is to choose among when several numbers count."""
+"""Find the points that no other one dominates: the choice that is left when several numbers count."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,10 +13,12 @@ K = TypeVar("K")
 
 
 def non_dominated(points: Mapping[K, Sequence[float]]) -> list[K]:
-    """The keys of the points that no other one dominates: is at most as large in each number, and smaller in one.
+    """Return the keys of the points that no other one dominates.
+
+    One point dominates another if it is at most as large in each number, and smaller in one.
 
     Equal points do not dominate each other: all of them are in, or none. Points with a NaN are compared with nothing,
-    and are never in.
+    and are left out.
 
     O(n log n) comparisons for n points: they are sorted, and each is looked up by bisection among those before it.
     With three numbers the list that is looked into may become as long as the front; keeping it sorted then also moves
@@ -29,7 +32,7 @@ def non_dominated(points: Mapping[K, Sequence[float]]) -> list[K]:
     """
     keys: dict[tuple[float, ...], list[K]] = {}
     for key, point in points.items():
-        if all(number == number for number in point):  # noqa: PLR0124 - not for NaN
+        if not any(map(math.isnan, point)):
             keys.setdefault(tuple(point), []).append(key)
     lengths = {len(point) for point in keys}
     if len(lengths) > 1 or not lengths <= {1, 2, 3}:
@@ -44,14 +47,14 @@ def non_dominated(points: Mapping[K, Sequence[float]]) -> list[K]:
 
 
 class _Stairs:
-    """Non-dominated pairs of those that were added: firsts ascend strictly while seconds descend strictly."""
+    """The non-dominated pairs of those added so far: firsts ascend strictly while seconds descend strictly."""
 
     def __init__(self) -> None:
         self._firsts: list[float] = []
         self._seconds: list[float] = []
 
     def add(self, first: float, second: float) -> bool:
-        """Take a pair in; False where one that is here is at most as large in both."""
+        """Add a pair; return False, and change nothing, if a pair that is here is at most as large in both."""
         below = bisect_right(self._firsts, first)
         if below and self._seconds[below - 1] <= second:
             return False

@@ -1,4 +1,4 @@
-"""Progress while a command waits: a bar on a terminal, a line now and then elsewhere. On stderr, never on stdout."""
+"""Show progress while a command waits: a bar on a terminal, else a line now and then. On stderr, never on stdout."""
 
 from __future__ import annotations
 
@@ -8,50 +8,33 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from slurmsweep.state.lifecycle import TrialState
-    from slurmsweep.state.replay import SweepView
+
+    Counts = Mapping[TrialState, int]
 
 #: Seconds between two lines where there is no terminal.
 _LINE_PERIOD = 10.0
 
 
 @contextmanager
-def progress(total: int, start: SweepView) -> Iterator[Callable[[SweepView], None]]:
-    """Show how many of ``total`` trials have ended since ``start``; yields the function that takes the newest state."""
-    before = _ended(start.counts())
-    if sys.stderr.isatty():
-        with _bar(total, before) as show:
-            yield show
-    else:
-        yield _lines(total, before)
+def progress(total: int, start: Counts) -> Iterator[Callable[[Counts], None]]:
+    """Show how many of ``total`` trials have ended since the counts ``start``; yield what takes the newest counts."""
+    before = _ended(start)
+    with steps(total, "trials") as show:
+        yield lambda counts: show(
+            _ended(counts) - before, ", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "waiting"
+        )
 
 
 @contextmanager
 def steps(total: int, noun: str) -> Iterator[Callable[[int, str], None]]:
-    """Show how many of ``total`` things are done; yields the function that takes that number, and words beside it."""
-    if sys.stderr.isatty():
-        with _any_bar(total) as show:
-            yield show
-    else:
-        yield _any_lines(total, noun)
-
-
-@contextmanager
-def _bar(total: int, before: int) -> Iterator[Callable[[SweepView], None]]:
-    with _any_bar(total) as update:
-
-        def show(view: SweepView) -> None:
-            counts = view.counts()
-            update(_ended(counts) - before, _words(counts))
-
-        yield show
-
-
-@contextmanager
-def _any_bar(total: int) -> Iterator[Callable[[int, str], None]]:
-    from rich.console import Console
+    """Show how many of ``total`` things are done; yield what takes that number, and words to show beside it."""
+    if not sys.stderr.isatty():
+        yield _lines(total, noun)
+        return
+    from rich.console import Console  # most commands show no bar
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -73,33 +56,18 @@ def _any_bar(total: int) -> Iterator[Callable[[int, str], None]]:
         yield lambda done, words: bar.update(task, completed=done, description=words)
 
 
-def _lines(total: int, before: int) -> Callable[[SweepView], None]:
-    update = _any_lines(total, "trials")
+def _lines(total: int, noun: str) -> Callable[[int, str], None]:
+    shown = 0
+    last = time.monotonic()
 
-    def show(view: SweepView) -> None:
-        counts = view.counts()
-        update(_ended(counts) - before, _words(counts))
+    def show(done: int, words: str) -> None:
+        nonlocal shown, last
+        if done != shown and (done == total or time.monotonic() - last >= _LINE_PERIOD):
+            shown, last = done, time.monotonic()
+            print(f"{done}/{total} {noun}: {words}", file=sys.stderr, flush=True)
 
     return show
 
 
-def _any_lines(total: int, noun: str) -> Callable[[int, str], None]:
-    said = 0
-    last = time.monotonic()
-
-    def update(done: int, words: str) -> None:
-        nonlocal said, last
-        due = done == total or time.monotonic() - last >= _LINE_PERIOD
-        if done != said and due:
-            said, last = done, time.monotonic()
-            print(f"{done}/{total} {noun}: {words}", file=sys.stderr, flush=True)
-
-    return update
-
-
-def _words(counts: dict[TrialState, int]) -> str:
-    return ", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "waiting"
-
-
-def _ended(counts: dict[TrialState, int]) -> int:
+def _ended(counts: Counts) -> int:
     return sum(n for state, n in counts.items() if state.has_ended())

@@ -1,4 +1,4 @@
-"""State to rows: what a person or a program is shown of a sweep, before it becomes a table or JSON."""
+"""Turn state into rows: what a person or a program is shown of a sweep, before it becomes a table or JSON."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from slurmsweep.state.trial import Attempt
 
 
-#: Trials of which the Pareto front is taken at once.
+#: Number of trials of which the Pareto front is taken at once.
 _WEIGHED_AT_ONCE = 65536
 
-#: Trials named of those that lack a number.
+#: Number of trials that are named for each reason why a number is missing.
 _NAMED = 6
 
 
@@ -34,14 +34,14 @@ class TrialRow(NamedTuple):
     """One trial as it is shown; the keys of ``trials --json``.
 
     Attributes:
-        number: 0.. in the sweep.
+        number: of the trial, 0.. in the sweep.
         state: of the newest attempt, or pending.
         cause: beside the state; empty for a trial that runs or finished.
         attempt: number of the newest attempt; 0 before the first.
         params: the point.
         metric: final value of the sweep's metric, of a trial that runs the one so far; None where there is none.
-        metrics: those of the sweep's Pareto view, by name; None where there are none.
-        job: ``123_4``; None outside Slurm.
+        metrics: final values of the metrics in the sweep's Pareto view, by name; None where there are none.
+        job: ``123_4``; None for a local process.
         node: machine of the newest attempt.
         started: wall-clock time of the claim, seconds since the epoch.
         seconds: that the command ran.
@@ -72,7 +72,7 @@ class TrialRow(NamedTuple):
     no_metric: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The document of one trial."""
+        """Return the document of one trial."""
         return self._asdict() | {"state": self.state.value}
 
 
@@ -80,7 +80,7 @@ class Front(NamedTuple):
     """Finished trials that no other one beats in all of two or three metrics.
 
     Attributes:
-        trials: of which none is as good as another in each metric and better in one; equal ones are all here.
+        trials: those that no other one equals in each metric and beats in one; equal ones are all here.
         left_out: how many finished trials lack one of the metrics, and so cannot be weighed.
     """
 
@@ -103,13 +103,13 @@ class Unmeasured(NamedTuple):
 
 
 class SweepSummary(NamedTuple):
-    """A sweep as it is shown.
+    """One sweep as it is shown.
 
     Attributes:
         layout: where its files are.
         manifest: its configuration.
         view: the journal's state.
-        ended: ends that the journal does not have yet but witnesses know: shown, not written.
+        ended: ends that the journal does not have yet, and that witnesses know: shown, not written.
     """
 
     layout: Layout
@@ -118,7 +118,7 @@ class SweepSummary(NamedTuple):
     ended: Mapping[AttemptId, Outcome]
 
     def trials(self, limit: int | None = None, states: Collection[TrialState] = ()) -> Iterator[TrialRow]:
-        """Trials by number: all of a finite sweep; those that were ever claimed otherwise.
+        """Yield trials by number: all of a finite sweep; those that were ever claimed of an endless one.
 
         Args:
             limit: at most so many.
@@ -128,7 +128,7 @@ class SweepSummary(NamedTuple):
             yield self.trial(number)
 
     def trial(self, number: int) -> TrialRow:
-        """One trial, known to the journal or not."""
+        """Return one trial, whether the journal knows it or not."""
         trial = self.view.trials.get(number) or Trial(number)
         current = trial.current
         params = search.parameters(self.manifest.config, number, self.manifest.sweep_id)
@@ -138,7 +138,7 @@ class SweepSummary(NamedTuple):
         return self._attempted(trial, current, outcome, params)
 
     def counts(self) -> dict[TrialState, int]:
-        """Trials by state, pending ones too where their number is known."""
+        """Return the number of trials by state; of pending ones where the search has an end."""
         counts = dict.fromkeys(TrialState, 0) | self.view.counts()
         for trial in self.view.trials.unsettled():  # no other runs
             counts[trial.state] -= 1
@@ -148,7 +148,7 @@ class SweepSummary(NamedTuple):
         return counts
 
     def state(self) -> SweepState:
-        """What a person ordered; else pending before the first claim, finished when every trial has ended."""
+        """Return what a person ordered; else pending before the first claim, finished when every trial has ended."""
         if self.view.word is not None:
             return self.view.word
         counts = self.counts()
@@ -159,7 +159,7 @@ class SweepSummary(NamedTuple):
         return SweepState.RUNNING if open_trials or endless else SweepState.FINISHED
 
     def best(self) -> TrialRow | None:
-        """The finished trial with the best metric; None without a metric, or before the first value."""
+        """Return the finished trial with the best metric; None without a metric, or before the first value."""
         metric = self.manifest.config.metric
         if metric is None:
             return None
@@ -170,7 +170,7 @@ class SweepSummary(NamedTuple):
         return min(candidates, key=_ranking(largest=largest), default=None)
 
     def ranked(self, most: int | None = None) -> list[TrialRow]:
-        """Finished trials with a value of the metric, best first; the ``most`` best of them."""
+        """Return finished trials with a value of the metric, best first; at most ``most`` of them."""
         metric = self.manifest.config.metric
         if metric is None:
             return []
@@ -180,7 +180,7 @@ class SweepSummary(NamedTuple):
         return sorted(map(self.trial, sorted(numbers)), key=_ranking(largest=largest))[:most]
 
     def front(self) -> Front:
-        """The finished trials that no other one beats in the sweep's Pareto view; empty where it has none.
+        """Return the finished trials that no other one beats in the sweep's Pareto view; empty where it has none.
 
         The one that is best in the first metric comes first.
         """
@@ -201,7 +201,7 @@ class SweepSummary(NamedTuple):
         return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - count)
 
     def unmeasured(self, *, of_metric: bool = False) -> list[Unmeasured]:
-        """Finished trials that lack a number the sweep asks for, by reason, the most frequent first.
+        """Return finished trials that lack a number the sweep asks for, by reason, the most frequent first.
 
         Args:
             of_metric: only those without the sweep's metric itself.
@@ -222,7 +222,7 @@ class SweepSummary(NamedTuple):
         return self.view.trials if self.manifest.trials is None else range(self.manifest.trials)
 
     def _numbers_in(self, states: Collection[TrialState]) -> Iterable[int]:
-        """Without making an object of every trial of a large sweep."""
+        """Return the numbers of trials in some states, without an object for every trial of a large sweep."""
         trials = self.view.trials
         found: list[Iterable[int]] = [trials.settled.numbers_in(state) for state in states]
         found.append([trial.number for trial in trials.unsettled() if self._state(trial) in states])
@@ -261,13 +261,13 @@ class SweepSummary(NamedTuple):
 
 
 def _final_metric(trial: Trial) -> float | None:
-    """The metric of a trial that finished."""
+    """Return the metric of a trial that finished; None for any other."""
     outcome = trial.current.outcome if trial.current else None
     return outcome.metric if outcome and trial.state is TrialState.FINISHED else None
 
 
 def _final_point(trial: Trial, names: Sequence[str]) -> tuple[float, ...] | None:
-    """Those metrics of a trial that finished; None unless it has all of them."""
+    """Return these metrics of a trial that finished; None unless it has all of them."""
     outcome = trial.current.outcome if trial.current else None
     if not names or outcome is None or trial.state is not TrialState.FINISHED:
         return None
@@ -276,13 +276,13 @@ def _final_point(trial: Trial, names: Sequence[str]) -> tuple[float, ...] | None
 
 
 def _ranking(*, largest: bool) -> Callable[[TrialRow], float]:
-    """The key that sorts views best first; equal ones stay by number."""
+    """Return the key that sorts trials best first; equal ones stay by number."""
     sign = -1 if largest else 1
     return lambda summary: sign * (summary.metric or 0.0)
 
 
 def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str, Any]:
-    """What ``status --json`` prints."""
+    """Return what ``status --json`` prints."""
     best = summary.best()
     return {
         "id": summary.manifest.sweep_id,

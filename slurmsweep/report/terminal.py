@@ -1,4 +1,4 @@
-"""What may reach a terminal: values, causes and logs can hold sequences that it would act upon."""
+"""Make text safe for a terminal: values, causes and logs can hold sequences that a terminal would act upon."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _LAYOUT = "\n\r\t"
 
 
 def printable(text: str) -> str:
-    """One line without anything a terminal would act upon: control characters are shown as Python escapes them."""
+    """Return one line in which control characters are shown as Python escapes them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def printable_lines(text: str) -> str:
-    """The same of several lines."""
+    """Return several lines, each as :func:`printable` returns it."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def printable_log(text: str) -> str:
-    """A log with its colours, tabs and carriage returns, and nothing else that a terminal would act upon."""
+    """Return a log with its colours, tabs and carriage returns, and nothing else that a terminal would act upon."""
     kept = []
     position = 0
     for colour in _COLOUR.finditer(text):

@@ -181,6 +181,12 @@ class TrialIndex:
                     job, None if task == _NO_TASK else task, restart, seat, begun, ended, AttemptId(number, 1)
                 )
 
+    def times(self) -> tuple[float, float] | None:
+        """Return the first and the last time of any claim or end; None without one. Makes no objects of trials."""
+        rows = zip(*(self._columns[name] for name in ("code", "claimed", "ended")), strict=True)
+        times = array("d", (t for code, *both in rows if code for t in both if t > 0))  # a missing one is NaN
+        return (min(times), max(times)) if times else None
+
     def best(self, *, largest: bool) -> int | None:
         """The finished trial with the smallest or largest metric; the first of equal ones."""
         finished = _CODE[TrialState.FINISHED]

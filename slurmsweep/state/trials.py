@@ -95,6 +95,13 @@ class Trials(Mapping[int, Trial]):
                 nodes[owner.node] += 1
         return nodes
 
+    def times(self) -> tuple[float, float] | None:
+        """Return the first and the last time of any claim or end, seconds since the epoch; None without one."""
+        attempts = (attempt for trial in self._objects.values() for attempt in trial.attempts.values())
+        named = (t for a in attempts for t in (a.claimed, a.outcome.ended if a.outcome else None) if t)
+        times = [*(self._settled.times() or ()), *named]
+        return (min(times), max(times)) if times else None
+
     def unknown_below(self, end: int) -> Iterator[int]:
         """Numbers below ``end`` of which no record speaks, ascending."""
         return (number for number in self._settled.absent_below(end) if number not in self._objects)

@@ -115,3 +115,20 @@ def test_what_a_cause_does_to_a_terminal_is_not_done(make_store):
     _run(store, [Outcome(TrialState.FAILED, "exit \x1b[31m", exit_code=1, ended=1000.0)])
 
     assert "\x1b" not in ending_text(document_of(store))
+
+
+def test_the_first_claim_and_the_last_end_are_found_without_an_object_for_every_trial(store, monkeypatch):
+    trials = store.replay().trials
+    ends = [a for trial in trials.values() for a in trial.attempts.values()]
+    times = [t for a in ends for t in (a.claimed, a.outcome.ended) if t]
+    monkeypatch.setattr(type(trials.settled), "get", None)
+
+    assert len(trials.settled) > 0
+    assert trials.times() == (min(times), max(times))
+
+
+def test_a_sweep_without_a_claim_has_no_first_one(make_store):
+    document = document_of(make_store(2))
+
+    assert (document["first_claim"], document["last_end"]) == (None, None)
+    assert "  from " not in ending_text(document)
