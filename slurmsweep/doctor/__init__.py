@@ -1,1 +1,1 @@
-"""Whether a folder is fit for sweeps, and a cluster for slurmsweep."""
+"""Find out whether a folder is fit for sweeps, and a cluster for slurmsweep."""

@@ -1,4 +1,7 @@
-"""Is this folder fit for sweeps, and this cluster for slurmsweep? Looks, and tries what can be tried."""
+"""Judge whether a folder is fit for sweeps, and a cluster for slurmsweep: look, and try what can be tried.
+
+What is asked and tried is apart from what is thought of it: the ``judge_*`` functions are pure.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +28,17 @@ if TYPE_CHECKING:
     from slurmsweep.backends.slurm.site import Site
 
 _GIB = 1 << 30
-#: Free bytes and files below which a sweep of a thousand trials may not fit, and below which hardly any does.
+#: Free bytes and files below which a sweep of a thousand trials may not fit, and below which hardly any sweep fits.
 _TIGHT_BYTES, _NO_BYTES = 10 * _GIB, _GIB // 4
 _TIGHT_FILES, _NO_FILES = 100_000, 5_000
 
-#: Seconds: a view of the filesystem older than this is a surprise, even for NFS (nfs(5), acregmin 3, acdirmin 30).
+#: Seconds: an older view of the filesystem is a surprise, even for NFS (nfs(5), acregmin 3, acdirmin 30).
 _SLOW_VIEW = 5.0
+
+#: Seconds by which the clocks of two nodes may differ.
 _CLOCK_APART = 5.0
 
-#: One process a node; its number is the task's.
+#: One process a node; its number is that of Slurm's task.
 _NODE_SCRIPT = """\
 #!/bin/bash
 exec srun bash -c '"$1" -m slurmsweep.doctor.probe "$2" "$SLURM_PROCID" "$3"' probe {python} {folder} {count}
@@ -45,7 +50,7 @@ _LOCAL_PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the doctor's.
+    """One line of the doctor's report.
 
     Attributes:
         fitness: good, warn or bad.
@@ -60,12 +65,12 @@ class CheckResult:
     advice: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """The document of one line."""
+        """Return the document of one line."""
         return {"fitness": self.fitness.value, "subject": self.subject, "why": self.why, "advice": self.advice}
 
 
 def look_at_folder(folder: str, *, cluster: bool) -> list[CheckResult]:
-    """What the mount table and the filesystem say of an existing folder."""
+    """Judge an existing folder by the mount table and its filesystem; ``cluster``: several nodes will use it."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         mount = filesystem.mount_of(os.path.realpath(folder), file.read())
     findings = []
@@ -73,7 +78,7 @@ def look_at_folder(folder: str, *, cluster: bool) -> list[CheckResult]:
         said = filesystem.opinion(mount, cluster=cluster)
         findings.append(CheckResult(said.fitness, "filesystem", said.why, said.advice))
     if os.stat(folder).st_mode & 0o002:
-        why = f"{folder} is writable by everybody: others could put their own sweep there"
+        why = f"{folder} is writable by all users: others could put their own sweep there"
         findings.append(CheckResult(Fitness.WARN, "permissions", why, f"chmod o-w {folder}"))
     status = os.statvfs(folder)
     return [*findings, _judge_bytes(status.f_bavail * status.f_frsize), _judge_files(status.f_files, status.f_favail)]
@@ -84,9 +89,8 @@ def _judge_bytes(free: int) -> CheckResult:
     if free < _NO_BYTES:
         return CheckResult(Fitness.BAD, "space", why, "free some, or choose another folder by WANDB_DIR")
     if free < _TIGHT_BYTES:
-        return CheckResult(
-            Fitness.WARN, "space", why, "checkpoints and logs may fill it: see `plan` for what a sweep needs"
-        )
+        advice = "checkpoints and logs may fill it: see `plan` for what a sweep needs"
+        return CheckResult(Fitness.WARN, "space", why, advice)
     return CheckResult(Fitness.GOOD, "space", why)
 
 
@@ -102,24 +106,19 @@ def _judge_files(total: int, free: int) -> CheckResult:
 
 
 def judge_site(seen: Site) -> list[CheckResult]:
-    """What to think of a cluster."""
+    """Judge a cluster by what its own programs say."""
     if "sbatch" in seen.missing:
         why = "there is no sbatch here: sweeps run on this machine alone"
         return [CheckResult(Fitness.WARN, "slurm", why, "for a cluster, run this on its login node")]
-    findings = [_judge_controller(seen)]
-    return findings if seen.silent else [*findings, _judge_accounting(seen), _judge_limits(seen)]
-
-
-def _judge_controller(seen: Site) -> CheckResult:
     if seen.silent:
-        return CheckResult(
-            Fitness.BAD, "slurm", seen.silent, "ask the administrators: is slurmctld up, is slurm.conf here?"
-        )
+        advice = "ask the administrators: is slurmctld up, is slurm.conf here?"
+        return [CheckResult(Fitness.BAD, "slurm", seen.silent, advice)]
     if seen.missing:
-        return CheckResult(
-            Fitness.BAD, "slurm", f"not installed: {', '.join(seen.missing)}", "install Slurm's client programs"
-        )
-    return CheckResult(Fitness.GOOD, "slurm", f"version {seen.version}, the controller answers")
+        why = f"not installed: {', '.join(seen.missing)}"
+        slurm = CheckResult(Fitness.BAD, "slurm", why, "install Slurm's client programs")
+    else:
+        slurm = CheckResult(Fitness.GOOD, "slurm", f"version {seen.version}, the controller answers")
+    return [slurm, _judge_accounting(seen), _judge_limits(seen)]
 
 
 def _judge_accounting(seen: Site) -> CheckResult:
@@ -139,11 +138,12 @@ def _judge_limits(seen: Site) -> CheckResult:
 
 
 def try_out_here(folder: str) -> list[dict[str, Any]]:
-    """Let two processes of this machine try the folder; what each saw. Raises StateUnwritableError."""
+    """Let two processes of this machine try the folder; return what each saw. Raises StateUnwritableError."""
     place = _probe_folder(folder)
+    command = [sys.executable, "-m", "slurmsweep.doctor.probe", place]
     try:
-        crowd = [subprocess.Popen(_probe_command(place, number, 2)) for number in range(2)]
-        for process in crowd:
+        processes = [subprocess.Popen([*command, str(number), "2"]) for number in range(2)]
+        for process in processes:
             process.wait(_LOCAL_PATIENCE)
         return _collect(place, 2)
     finally:
@@ -151,13 +151,13 @@ def try_out_here(folder: str) -> list[dict[str, Any]]:
 
 
 def try_out_on_nodes(folder: str, nodes: int, options: Mapping[str, str], patience: float) -> list[dict[str, Any]]:
-    """Let one process on each of ``nodes`` nodes try the folder, in a job of their own.
+    """Let one process on each of ``nodes`` nodes try the folder, in a job of their own; return what each saw.
 
     Args:
         folder: to try; the nodes must see it.
-        nodes: how many.
+        nodes: number of nodes.
         options: of sbatch, such as the partition.
-        patience: seconds to wait for the job to start and end; it is cancelled then.
+        patience: seconds to wait for the job to start and end; then it is cancelled.
 
     Raises:
         SchedulerUnavailableError: Slurm refused the job, or it did not run in time.
@@ -165,11 +165,14 @@ def try_out_on_nodes(folder: str, nodes: int, options: Mapping[str, str], patien
     """
     place = _probe_folder(folder)
     script = _NODE_SCRIPT.format(python=shlex.quote(sys.executable), folder=shlex.quote(place), count=nodes)
-    flags = [f"--{name}={value}" for name, value in options.items()]
     layout = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--time=5", f"--output={place}/out"]
+    flags = [*layout, *(f"--{name}={value}" for name, value in options.items())]
     job = ""
     try:
-        job = _sbatch([*layout, *flags], script)
+        done = commands.call("sbatch", "--parsable", *flags, text=script)
+        if done.returncode:
+            raise SchedulerUnavailableError(f"sbatch: {commands.first_line(done.stderr)}")
+        job = done.stdout.strip().partition(";")[0]
         return _wait_for_nodes(place, nodes, job, patience)
     finally:
         if job:
@@ -177,30 +180,23 @@ def try_out_on_nodes(folder: str, nodes: int, options: Mapping[str, str], patien
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _sbatch(flags: list[str], script: str) -> str:
-    done = commands.call("sbatch", "--parsable", *flags, text=script)
-    if done.returncode:
-        raise SchedulerUnavailableError(f"sbatch: {commands.first_line(done.stderr)}")
-    return done.stdout.strip().partition(";")[0]
-
-
 def _wait_for_nodes(place: str, nodes: int, job: str, patience: float) -> list[dict[str, Any]]:
+    """Return what each process saw, as soon as all have left it; raises as :func:`try_out_on_nodes`."""
     deadline = time.monotonic() + patience
     while len(seen := _collect(place, nodes)) < nodes:
         state = commands.call("squeue", "-h", "-j", job, "-O", "State:20,Reason:60").stdout.split()
         if not state and len(seen := _collect(place, nodes)) < nodes:
-            said = commands.first_line(_read(f"{place}/out")) or "it said nothing: do the nodes see the folder?"
+            said = commands.first_line(_read(f"{place}/out")) or "it printed nothing: do the nodes see the folder?"
             raise SchedulerUnavailableError(f"job {job} on {nodes} nodes ended without a result: {said}")
         if time.monotonic() > deadline:
-            raise SchedulerUnavailableError(
-                f"job {job} on {nodes} nodes is {' '.join(state).lower()} after {patience:.0f} s"
-            )
+            said = " ".join(state).lower()
+            raise SchedulerUnavailableError(f"job {job} on {nodes} nodes is {said} after {patience:.0f} s")
         time.sleep(1.0)
     return seen
 
 
 def judge_trial(seen: list[dict[str, Any]]) -> list[CheckResult]:
-    """What to think of what the processes saw."""
+    """Judge a folder by what the processes saw that tried it."""
     broken = [f"{one['host']}: {one['error']}" for one in seen if "error" in one]
     if broken:
         advice = "they must see each other's files within seconds: is it the same filesystem on all of them?"
@@ -222,18 +218,16 @@ def _judge_mkdir(seen: list[dict[str, Any]], where: str) -> CheckResult:
     why = f"{ROUNDS} folders, {shares} made by {where}"
     if made == ROUNDS:
         return CheckResult(Fitness.GOOD, "mkdir", f"{why}: each has one maker")
-    return CheckResult(
-        Fitness.BAD, "mkdir", f"{why}: not each has one maker", "trials would be run twice here: do not use it"
-    )
+    advice = "trials would be run twice here: do not use it"
+    return CheckResult(Fitness.BAD, "mkdir", f"{why}: not each has one maker", advice)
 
 
 def _judge_lock(seen: list[dict[str, Any]], where: str) -> CheckResult:
     errors = {one["lock_error"] for one in seen} - {None}
     intruders = sum(one["intruders"] for one in seen)
     if errors:
-        return CheckResult(
-            Fitness.BAD, "lock", f"files cannot be locked: {errors.pop()}", "choose another folder by WANDB_DIR"
-        )
+        why = f"files cannot be locked: {errors.pop()}"
+        return CheckResult(Fitness.BAD, "lock", why, "choose another folder by WANDB_DIR")
     if intruders:
         why = f"held by two at once {intruders} times, by {where}"
         advice = "no trial is run twice (folders decide), but records may be lost until `check --repair`"
@@ -262,9 +256,11 @@ def _judge_clock(first: dict[str, Any], hosts: list[str]) -> list[CheckResult]:
 
 
 def _judge_programs(seen: list[dict[str, Any]]) -> list[CheckResult]:
+    first: dict[str, dict[str, Any]] = {}
+    for one in seen:
+        first.setdefault(one["host"], one)
     findings = []
-    for host in sorted({one["host"] for one in seen}):
-        one = next(one for one in seen if one["host"] == host)
+    for host, one in sorted(first.items()):
         findings.append(CheckResult(Fitness.GOOD, f"python on {host}", one["python"]))
         if one["wandb"]:
             findings.append(CheckResult(Fitness.GOOD, f"wandb on {host}", one["wandb"]))
@@ -283,17 +279,12 @@ def _probe_folder(folder: str) -> str:
     try:
         return tempfile.mkdtemp(prefix=".slurmsweep-doctor-", dir=folder)
     except OSError as error:
-        raise StateUnwritableError(
-            f"cannot write {folder}: {error.strerror}; choose another folder by WANDB_DIR"
-        ) from error
-
-
-def _probe_command(place: str, number: int, count: int) -> list[str]:
-    return [sys.executable, "-m", "slurmsweep.doctor.probe", place, str(number), str(count)]
+        why = f"cannot write {folder}: {error.strerror}; choose another folder by WANDB_DIR"
+        raise StateUnwritableError(why) from error
 
 
 def _collect(place: str, count: int) -> list[dict[str, Any]]:
-    """What was seen so far, by number."""
+    """Return what processes have left so far, by their numbers."""
     texts = [_read(f"{place}/seen-{number}.json") for number in range(count)]
     return [json.loads(text) for text in texts if text]
 
