@@ -59,7 +59,10 @@ def copied_to(log: int) -> Iterator[None]:
         for stream, copier in copying.items():
             copier.log = None
             if stream.__dict__.get("write") is copier:
-                _put_back(stream, copier)
+                del stream.write
+                if stream.write != copier.write:  # it was not the class's own method, but wandb's, for example
+                    stream.write = copier.write
+                del _copiers[stream]
 
 
 def report(text: str, log: int) -> None:
@@ -80,13 +83,6 @@ def append(log: int, text: str) -> None:
 def note(message: str) -> None:
     """Print a line of slurmsweep's own on ``sys.stderr``, outside of any trial."""
     print(f"slurmsweep: {message}", file=sys.stderr, flush=True)
-
-
-def _put_back(stream: Any, copier: _Copier) -> None:
-    del stream.write
-    if stream.write != copier.write:  # what stood there was not the class's own method: wandb's, for example
-        stream.write = copier.write
-    del _copiers[stream]
 
 
 def _copier(stream: Any) -> _Copier | None:
