@@ -58,7 +58,8 @@ def ending_document(
         slurm_says: number of jobs that did not complete, by the words of Slurm's accounting.
     """
     trials = summary.view.trials
-    unfinished = _unfinished(summary)
+    states = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
+    unfinished = sorted(number for state in states for number in trials.in_state(state))
     ends = _ends(summary, unfinished)
     causes = Counter(end.cause for end in ends)
     counts = summary.counts()
@@ -127,12 +128,6 @@ def ending_text(document: Mapping[str, Any]) -> str:
         best = document["best"]
         lines.append(f"best: {best['metric']:g} in trial {best['number']}: {params_text(best['params'])}")
     return "\n".join(lines)
-
-
-def _unfinished(summary: SweepSummary) -> list[int]:
-    """Return the numbers of trials that ended and did not finish."""
-    ended = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
-    return sorted(number for state in ended for number in summary.view.trials.in_state(state))
 
 
 def _ends(summary: SweepSummary, unfinished: Sequence[int]) -> list[_End]:
