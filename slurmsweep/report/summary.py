@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heapq import merge
-from itertools import chain, islice
+from itertools import islice
 from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.outcome import Outcome
@@ -140,9 +140,9 @@ class SweepSummary(NamedTuple):
     def counts(self) -> dict[TrialState, int]:
         """Trials by state, pending ones too where their number is known."""
         counts = dict.fromkeys(TrialState, 0) | self.view.counts()
-        for trial in self.view.trials.unsettled():  # no other runs
-            counts[trial.state] -= 1
-            counts[self._state(trial)] += 1
+        for state in self._seen_to_end().values():
+            counts[TrialState.RUNNING] -= 1
+            counts[state] += 1
         if self.manifest.trials is not None:
             counts[TrialState.PENDING] += max(0, self.manifest.trials - len(self.view.trials))
         return counts
@@ -163,21 +163,15 @@ class SweepSummary(NamedTuple):
         metric = self.manifest.config.metric
         if metric is None:
             return None
-        largest = metric.goal == "maximize"
-        settled = self.view.trials.settled.best(largest=largest)
-        numbers = [t.number for t in self.view.trials.unsettled() if _final_metric(t) is not None]
-        candidates = [self.trial(n) for n in sorted(numbers if settled is None else [*numbers, settled])]
-        return min(candidates, key=_ranking(largest=largest), default=None)
+        number = self.view.trials.best(largest=metric.goal == "maximize")
+        return None if number is None else self.trial(number)
 
     def ranked(self, most: int | None = None) -> list[TrialRow]:
         """Finished trials with a value of the metric, best first; the ``most`` best of them."""
         metric = self.manifest.config.metric
         if metric is None:
             return []
-        largest = metric.goal == "maximize"
-        numbers = self.view.trials.settled.ranked(largest=largest, most=most)
-        numbers += [trial.number for trial in self.view.trials.unsettled() if _final_metric(trial) is not None]
-        return sorted(map(self.trial, sorted(numbers)), key=_ranking(largest=largest))[:most]
+        return [self.trial(n) for n in self.view.trials.ranked(largest=metric.goal == "maximize", most=most)]
 
     def front(self) -> Front:
         """The finished trials that no other one beats in the sweep's Pareto view; empty where it has none.
@@ -187,13 +181,10 @@ class SweepSummary(NamedTuple):
         objectives = self.manifest.config.extensions.pareto
         names = [objective.name for objective in objectives]
         signs = [-1.0 if objective.goal == "maximize" else 1.0 for objective in objectives]
-        unsettled = ((t.number, _final_point(t, names)) for t in self.view.trials.unsettled())
         left: dict[int, tuple[float, ...]] = {}
         count, bound = 0, _WEIGHED_AT_ONCE
-        for number, point in chain(self.view.trials.settled.points(names), unsettled):
-            if point is not None:
-                left[number] = tuple(map(mul, signs, point))
-                count += 1
+        for count, (number, point) in enumerate(self.view.trials.points(names), 1):  # noqa: B007 - used below
+            left[number] = tuple(map(mul, signs, point))
             if len(left) >= bound:  # a million trials need not be in memory: what is beaten once stays so
                 left = {number: left[number] for number in non_dominated(left)}
                 bound = 2 * len(left) + _WEIGHED_AT_ONCE
@@ -207,15 +198,9 @@ class SweepSummary(NamedTuple):
             of_metric: only those without the sweep's metric itself.
         """
         found: dict[str, list[int]] = {}
-        for number, why in self.view.trials.settled.unmeasured(of_metric=of_metric):
+        for number, why in self.view.trials.unmeasured(of_metric=of_metric):
             found.setdefault(why, []).append(number)
-        for trial in self.view.trials.unsettled():
-            outcome = trial.current.outcome if trial.current else None
-            if outcome is None or trial.state is not TrialState.FINISHED or (of_metric and outcome.metric is not None):
-                continue
-            if outcome.no_metric:
-                found.setdefault(outcome.no_metric, []).append(trial.number)
-        rows = [Unmeasured(why, len(numbers), tuple(sorted(numbers)[:_NAMED])) for why, numbers in found.items()]
+        rows = [Unmeasured(why, len(numbers), tuple(numbers[:_NAMED])) for why, numbers in found.items()]
         return sorted(rows, key=lambda row: (-row.trials, row.first))
 
     def _numbers(self) -> Iterable[int]:
@@ -223,25 +208,29 @@ class SweepSummary(NamedTuple):
 
     def _numbers_in(self, states: Collection[TrialState]) -> Iterable[int]:
         """Without making an object of every trial of a large sweep."""
-        trials = self.view.trials
-        found: list[Iterable[int]] = [trials.settled.numbers_in(state) for state in states]
-        found.append([trial.number for trial in trials.unsettled() if self._state(trial) in states])
+        trials, seen = self.view.trials, self._seen_to_end()
+        found: list[Iterable[int]] = [trials.in_state(state) for state in states]
+        found = [(number for number in merge(*found) if number not in seen)]
+        found.append(sorted(number for number, state in seen.items() if state in states))
         if TrialState.PENDING in states and self.manifest.trials is not None:
             found.append(trials.unknown_below(self.manifest.trials))
         return merge(*found)
 
-    def _state(self, trial: Trial) -> TrialState:
-        current = trial.current
-        if trial.state is TrialState.RUNNING and current:
-            seen = self.ended.get(AttemptId(trial.number, current.number))
-            return seen.state if seen else trial.state
-        return trial.state
+    def _seen_to_end(self) -> dict[int, TrialState]:
+        """Return the trials that run as far as the journal knows and that witnesses saw end, with what they are."""
+        seen = {}
+        for attempt_id, outcome in self.ended.items():
+            trial = self.view.trials.get(attempt_id.trial)
+            runs = trial is not None and trial.state is TrialState.RUNNING
+            if trial and runs and trial.current and trial.current.number == attempt_id.attempt:
+                seen[trial.number] = outcome.state
+        return seen
 
     def _attempted(self, trial: Trial, current: Attempt, outcome: Outcome | None, params: dict[str, Any]) -> TrialRow:
         owner = current.owner
         return TrialRow(
             number=trial.number,
-            state=self._state(trial),
+            state=outcome.state if trial.state is TrialState.RUNNING and outcome else trial.state,
             cause=outcome.cause if outcome else "",
             attempt=current.number,
             params=params,
@@ -258,27 +247,6 @@ class SweepSummary(NamedTuple):
             origin=outcome.origin if outcome else None,
             no_metric=outcome.no_metric if outcome else None,
         )
-
-
-def _final_metric(trial: Trial) -> float | None:
-    """The metric of a trial that finished."""
-    outcome = trial.current.outcome if trial.current else None
-    return outcome.metric if outcome and trial.state is TrialState.FINISHED else None
-
-
-def _final_point(trial: Trial, names: Sequence[str]) -> tuple[float, ...] | None:
-    """Those metrics of a trial that finished; None unless it has all of them."""
-    outcome = trial.current.outcome if trial.current else None
-    if not names or outcome is None or trial.state is not TrialState.FINISHED:
-        return None
-    metrics = outcome.metrics or {}
-    return tuple(metrics[name] for name in names) if all(name in metrics for name in names) else None
-
-
-def _ranking(*, largest: bool) -> Callable[[TrialRow], float]:
-    """The key that sorts views best first; equal ones stay by number."""
-    sign = -1 if largest else 1
-    return lambda summary: sign * (summary.metric or 0.0)
 
 
 def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class Ledger:
         self._submitted = {s.job: asked(s.asked or {}) for s in view.submissions.values() if s.job}
         self._shares: dict[AttemptId, _Share] = {}
         self._last: set[AttemptId] = set()
-        known = view.trials.stays() if among is None else (s for number in among for s in view.trials[number].stays())
+        known = view.trials.spans() if among is None else (s for number in among for s in view.trials[number].spans())
         for stays in _by_job(known):
             self._shares.update(_shares(stays))
             self._last.add(stays[-1].attempt_id)
