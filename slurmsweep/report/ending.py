@@ -65,7 +65,7 @@ def ending_document(
     counts = summary.counts()
     best = summary.best()
     first, last = trials.times() or (None, None)
-    started = [sum(1 for a in trial.attempts.values() if a.token and not a.void) for trial in trials.unsettled()]
+    started = [sum(1 for a in trial.attempts.values() if a.token and not a.void) for trial in trials.stories()]
     return {
         "sweep": summary.manifest.sweep_id,
         "name": summary.manifest.config.name,
@@ -134,7 +134,7 @@ def _ends(summary: SweepSummary, unfinished: Sequence[int]) -> list[_End]:
     """Return the attempts that did not finish, by number: also those of trials that finished at a later attempt."""
     trials = summary.view.trials
     found = []
-    for number in sorted({trial.number for trial in trials.unsettled()}.union(unfinished)):
+    for number in sorted({trial.number for trial in trials.stories()}.union(unfinished)):
         for _, attempt in sorted(trials[number].attempts.items()):
             outcome, owner = attempt.outcome, attempt.owner
             if outcome and outcome.state is not TrialState.FINISHED:

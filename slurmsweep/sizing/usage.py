@@ -109,7 +109,7 @@ class Ledger:
         self._shares: dict[AttemptId, _Share] = {}
         self._last: set[AttemptId] = set()
         by_job: defaultdict[JobRef, list[JobSpan]] = defaultdict(list)
-        for span in view.trials.stays() if among is None else (s for n in among for s in view.trials[n].stays()):
+        for span in view.trials.spans() if among is None else (s for n in among for s in view.trials[n].spans()):
             by_job[JobRef(span.job, span.task)].append(span)
         for spans in by_job.values():
             spans.sort(key=lambda span: (span.restart, span.begun, span.attempt_id))
