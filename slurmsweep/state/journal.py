@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zlib
 from contextlib import contextmanager
+from json.scanner import make_scanner
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from slurmsweep.errors import StateUnreadableError
@@ -35,15 +37,15 @@ MAX_RECORD = 16 * 1024
 TAIL = 4096
 
 #: Read at once by those that read all.
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 
 #: Ends a line that a dying writer left open. A bare LF could make a record valid that its writer never saw
 #: acknowledged, and whose trial somebody else was given since: one cut point per record, found by cutting at every
 #: byte.
 SEAL = b"~\n"
 
-#: ``json.loads`` without the guess at an encoding and the look for white space, a third of its time: there is none.
-_parse = json.JSONDecoder().raw_decode
+#: ``json.loads`` without the guess at an encoding and the look for white space, half of its time: there is none.
+_parse = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]  # typeshed has the wrong class
 
 
 def encode(record: Record) -> bytes:
@@ -56,13 +58,13 @@ def encode(record: Record) -> bytes:
 
 def decode(line: bytes) -> Record | None:
     """The record of a line without its LF; None where the line is damaged."""
-    checksum, _, text = line.partition(b" ")
-    if len(checksum) != 8 or checksum != b"%08x" % zlib.crc32(text):
+    text = line[9:]
+    if line[:9] != b"%08x " % zlib.crc32(text):
         return None
     try:
         json_text = text.decode()
-        record, end = _parse(json_text)
-    except ValueError:
+        record, end = _parse(json_text, 0)
+    except (ValueError, StopIteration):
         return None
     return record if isinstance(record, dict) and end == len(json_text) else None
 
@@ -152,12 +154,13 @@ class Journal(LockedFile):
         with reading(self.path), self._open_to_read() as file:
             yield file
 
-    def blocks(self, file: BinaryIO, offset: int = 0) -> Iterator[list[bytes]]:
+    def blocks(self, file: BinaryIO, offset: int = 0, end: int = sys.maxsize) -> Iterator[list[bytes]]:
         """Yield the lines from ``offset`` on, without their LF, many at a time; an unfinished last line is left out.
 
         Args:
             file: the open journal.
             offset: where a line begins. At 0 the first line is checked.
+            end: where to stop: after a line.
 
         Raises:
             StateUnreadableError: it is no journal, or a newer slurmsweep's.
@@ -167,10 +170,29 @@ class Journal(LockedFile):
             _refuse_newer(self.path, decode(file.readline(MAX_RECORD).rstrip(b"\n")))
             file.seek(0)
         rest = b""
-        while block := file.read(_BLOCK):
+        while block := file.read(min(_BLOCK, end - file.tell())):
             *lines, rest = (rest + block).split(b"\n")
             if lines:
                 yield lines
+
+    def lines_with(self, file: BinaryIO, word: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield offset and text of the lines that contain ``word``, from the end of the file backwards.
+
+        Much faster than decoding each line.
+        """
+        start, rest = file.seek(0, os.SEEK_END), b""
+        while start:
+            size = min(_BLOCK, start)
+            start = file.seek(start - size)
+            data = file.read(size) + rest
+            whole = data.find(b"\n") + 1 if start else 0  # a line that begins before is met with the next block
+            end = len(data) if whole or not start else 0
+            while (found := data.rfind(word, whole, end)) >= 0:
+                begin, end = data.rfind(b"\n", 0, found) + 1, data.find(b"\n", found)
+                if end >= 0:  # else it is not finished yet
+                    yield start + begin, data[begin:end]
+                end = begin
+            rest = data[:whole] if whole or not start else data
 
     def _open_to_read(self) -> BinaryIO:
         try:

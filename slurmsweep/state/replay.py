@@ -7,6 +7,7 @@ client wrote late cannot undo anything.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,11 @@ from slurmsweep.state.trial import Attempt
 from slurmsweep.state.trial_index import TrialIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from slurmsweep.state.journal import Journal, Record
     from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.owner import Owner
     from slurmsweep.state.trial import Trial
 
 #: How a line ends that a dying writer left open, and the next one closed.
@@ -191,6 +193,28 @@ class Reading:
                 self.bytes_read += size
                 self.offset, self.number = self.offset + size, self.number + len(lines)
         return self.view
+
+
+def trials_of_job(journal: Journal, owner: Owner) -> Iterator[tuple[Reading, Trial]]:
+    """Yield the trials that incarnations of a Slurm job claimed, the newest claim first; each with a reading.
+
+    Reads the journal from its end: the view of the reading has what was recorded since that claim, and no more. The
+    rest of the journal is searched for the number of the job and not decoded.
+    """
+    seen = set()
+    with journal.opened() as file:
+        known = file.seek(0, os.SEEK_END)
+        reading = Reading(journal, SweepView(), known)
+        for offset, line in journal.lines_with(file, b'"job":' + json.dumps(owner.job).encode()):
+            record = decode(line) or {}
+            if record.get("op") != ClaimRecord.op or not (claim := ClaimRecord.from_json(record)).owner.same_job(owner):
+                continue
+            for lines in journal.blocks(file, offset, known):
+                reading.view.take_in(lines)
+            known = offset
+            if claim.attempt_id.trial not in seen:
+                seen.add(claim.attempt_id.trial)
+                yield reading, reading.view.trials[claim.attempt_id.trial]
 
 
 def _claim(state: SweepView, record: ClaimRecord, _: int) -> None:

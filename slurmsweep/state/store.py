@@ -198,14 +198,11 @@ class SweepStore:
         recorded when it was asked to make way (``terminated``) does not end the trial: the job was put back to go on.
         So it does while the sweep is paused or stopped, which leaves trials that run alone.
         """
-        reading = self.reading()
-        of_job = reading.refresh().trials.of_jobs({owner.job}) if owner.job else ()
-        held = [trial for trial in of_job if _is_held_by_earlier(trial, owner)]
-        for trial in held:  # several where a job runs several agents: each goes on with one
-            claim = self._continue(reading, trial, owner)
-            if claim is not None:
-                return claim
-        return None
+        from slurmsweep.state.replay import trials_of_job  # few agents are of a requeued job
+
+        held = (of_job for of_job in trials_of_job(self.journal, owner) if _is_held_by_earlier(of_job[1], owner))
+        claims = (self._continue(reading, trial, owner) for reading, trial in held) if owner.job else ()
+        return next(filter(None, claims), None)
 
     def _continue(self, reading: Reading, trial: Trial, owner: Owner) -> Claim | None:
         """The next attempt of one trial; None where it is over, somebody else has made it, or the sweep is canceled."""

@@ -54,6 +54,7 @@ _COLUMNS = {
     "max_rss_mb": "d",
     "ended": "d",
 }
+_OF_CLAIMS = ("code", "place", "job", "pid", "start", "task", "restart", "token", "claimed")
 _NUMBERS = ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended")
 _METRICS = "metrics."
 _NO_TASK = -1
@@ -64,7 +65,7 @@ _MOST_METRICS = 8
 #: A trial this far ahead of the others, such as one adopted from another sweep, would leave columns of nothing.
 _LARGEST_GAP = 4096
 
-_TOKEN = re.compile("[0-9a-f]{16}")
+_is_token = re.compile("[0-9a-f]{16}").fullmatch
 _LARGEST = 2**31
 
 T = TypeVar("T")
@@ -80,12 +81,17 @@ class TrialIndex(Mapping[int, Trial]):
     """
 
     def __init__(self) -> None:
-        self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in _COLUMNS.items()}
+        self._use({name: array(kind) for name, kind in _COLUMNS.items()})
         self._places = _Table[_Place]()
         self._jobs = _Table["str | None"]()
         self._hows = _Table[_How]()
         self._stories: dict[int, Trial] = {}
         self._opened: set[int] = set()  # stories whose row, if they have one, may be out of date
+
+    def _use(self, columns: dict[str, array[Any]]) -> None:
+        self._columns = columns
+        self._of_claims = [columns[name] for name in _OF_CLAIMS]
+        self._of_ends = [(name, columns[name]) for name in _NUMBERS]
 
     # trials ---------------------------------------------------------------------------------------------------------
 
@@ -130,50 +136,53 @@ class TrialIndex(Mapping[int, Trial]):
 
         Makes no object: replay of a large journal is mostly this and :meth:`take_end`.
         """
-        number, owner, token = record["t"], record["o"], record["k"]
-        columns, codes = self._columns, self._columns["code"]
+        number, get, token = record["t"], record["o"].get, record["k"]
+        codes, places, jobs, pids, starts, tasks, restarts, tokens, claims = self._of_claims
         try:
-            if record["a"] != 1 or number in self._stories or not _TOKEN.fullmatch(token):
+            if record["a"] != 1 or number in self._stories or not _is_token(token):
                 return False
-            if (number < len(codes) and codes[number]) or number < 0 or not self._make_row(number):
+            if number >= len(codes):
+                if not self._make_row(number):
+                    return False
+            elif number < 0 or codes[number]:
                 return False
-            get = owner.get
             pid, start, restart, task = get("pid", 0), get("start", 0), get("restart", 0), get("task")
-            if max(pid, start, restart) >= _LARGEST:
+            if pid >= _LARGEST or start >= _LARGEST or restart >= _LARGEST:
                 return False
-            place = get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster"), get("seat")
-            columns["place"][number] = self._places.index(place)
-            columns["job"][number] = self._jobs.index(get("job"))
-            columns["pid"][number] = pid
-            columns["start"][number] = start
-            columns["restart"][number] = restart
-            columns["task"][number] = _NO_TASK if task is None else task
-            columns["token"][number] = int(token, 16)
-            columns["claimed"][number] = _number(record.get("at"))
-        except (TypeError, AttributeError, OverflowError):
+            places[number] = self._places.index(
+                (get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster"), get("seat"))
+            )
+            jobs[number] = self._jobs.index(get("job"))
+            pids[number], starts[number], restarts[number] = pid, start, restart
+            tasks[number] = _NO_TASK if task is None else task
+            tokens[number] = int(token, 16)
+            claims[number] = _number(record.get("at"))
+        except (TypeError, OverflowError):
             return False
         codes[number] = _RUNNING
         return True
 
     def take_end(self, record: Record) -> bool:
         """Store the end of a trial whose row is its whole story; return False, and do nothing, for any other."""
-        number, out = record["t"], record["out"]
-        columns = self._columns
+        number, get, codes = record["t"], record["out"].get, self._of_claims[0]
         try:
-            if record["a"] != 1 or number in self._stories or not 0 <= number < len(columns["code"]):
+            if record["a"] != 1 or number in self._stories or not 0 <= number < len(codes) or codes[number] != _RUNNING:
                 return False
-            if columns["code"][number] != _RUNNING or not self._make_metrics(out.get("metrics")):
+            further = get("metrics")
+            if further is not None and not self._make_metrics(further):
                 return False
-            get = out.get
+            code = _CODE_OF_END.get(get("state"))
+            if code is None:
+                return False
             how = get("cause", ""), get("exit_code"), get("origin"), get("by", "agent"), get("no_metric")
-            columns["how"][number] = self._hows.index(how)
-            for name in _NUMBERS:
-                columns[name][number] = _number(get(name))
-            for name, value in (get("metrics") or {}).items():
-                columns[_METRICS + name][number] = value
-            columns["code"][number] = _CODE_OF_END[out["state"]]
-        except (TypeError, AttributeError, OverflowError, KeyError):
+            self._columns["how"][number] = self._hows.index(how)
+            for name, column in self._of_ends:
+                column[number] = get(name, math.nan)
+            for name, value in further.items() if further else ():
+                self._columns[_METRICS + name][number] = value
+        except TypeError:
             return False
+        codes[number] = code
         return True
 
     # questions ------------------------------------------------------------------------------------------------------
@@ -278,7 +287,7 @@ class TrialIndex(Mapping[int, Trial]):
         if described["byteorder"] != sys.byteorder:
             raise ValueError("the columns are of another byte order")
         index = cls()
-        index._columns = {name: array(_COLUMNS.get(name, "d")) for name in described["columns"]}
+        index._use({name: array(_COLUMNS.get(name, "d")) for name in described["columns"]})
         rows, start = described["rows"], 0
         for column in index._columns.values():
             end = start + rows * column.itemsize
@@ -435,7 +444,7 @@ def _is_plain(trial: Trial) -> bool:
     if attempt is None or attempt.owner is None or attempt.token is None or attempt.void or attempt.rivals:
         return False
     owner, outcome = attempt.owner, attempt.outcome
-    if not _TOKEN.fullmatch(attempt.token) or max(owner.pid, owner.start, owner.restart) >= _LARGEST:
+    if not _is_token(attempt.token) or max(owner.pid, owner.start, owner.restart) >= _LARGEST:
         return False
     return outcome is None or outcome.state.has_ended()
 

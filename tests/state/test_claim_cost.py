@@ -12,6 +12,7 @@ from faults import tracer
 from faults.promise import one_trial
 
 from slurmsweep.state.journal import encode
+from slurmsweep.state.owner import Owner
 from slurmsweep.state.store import SweepStore
 
 #: The whole of a claim in a fresh process, imports excluded: bytes asked from the system, by its own account.
@@ -79,3 +80,30 @@ def test_a_million_trials_cost_no_more_requests_than_a_thousand(make_store, tmp_
     large = half_done(make_store(1_000_000, tmp_path / "large"), 500_000)
 
     assert requests(small) == requests(large)
+
+
+@pytest.mark.parametrize("before", [0, 20_000])
+def test_a_requeued_job_decodes_what_was_recorded_since_its_claim_and_no_more(make_store, monkeypatch, before):
+    store = half_done(make_store(100_000), before) if before else make_store(100_000)
+    job = Owner("n", 1, 1, "b", job="7", task=3)
+    held = store.claim(job)
+    store.claim(job._replace(task=4))
+    for _ in range(20):
+        store.claim(job._replace(job="77"))
+    decoded = 0
+    blocks = store.journal.blocks
+
+    def counting(*where):
+        nonlocal decoded
+        for lines in blocks(*where):
+            decoded += len(lines)
+            yield lines
+
+    monkeypatch.setattr(store.journal, "blocks", counting)
+
+    claim = store.continue_after_requeue(job._replace(restart=1))
+
+    assert claim.attempt_id == (held.attempt_id.trial, 2)
+    assert decoded == 22
+    assert store.continue_after_requeue(job._replace(job="8", restart=1)) is None
+    assert decoded == 22

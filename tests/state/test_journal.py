@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.errors import LockTimeoutError, StateUnreadableError
+from slurmsweep.state import journal as journals
 from slurmsweep.state.journal import MAX_RECORD, SEAL, Journal, decode, encode, header
 from slurmsweep.state.replay import Reading
 
@@ -159,3 +160,18 @@ def test_several_records_go_to_disk_in_one_write(tmp_path):
         assert locked.last == {"t": 2}
 
     assert [r.get("t") for r in records_of(journal)] == [None, 1, 2]
+
+
+@pytest.mark.parametrize("block", [7, 64, 1000, 1 << 18])
+@pytest.mark.parametrize("tail", [b"", b"unfinished with word"])
+def test_lines_with_a_word_are_found_from_the_end_whatever_is_read_at_once(tmp_path, monkeypatch, block, tail):
+    monkeypatch.setattr(journals, "_BLOCK", block)
+    lines = [b"x" * (n % 90) + (b"word" if n % 7 == 0 else b"") + b"y" * (n % 11) for n in range(200)]
+    path = tmp_path / "journal.log"
+    path.write_bytes(b"\n".join(lines) + b"\n" + tail)
+
+    with open(path, "rb") as file:
+        found = list(Journal(str(path)).lines_with(file, b"word"))
+
+    offsets = [sum(len(line) + 1 for line in lines[:n]) for n in range(200)]
+    assert found == [(offsets[n], lines[n]) for n in range(199, -1, -1) if b"word" in lines[n]]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from slurmsweep.state.journal import SEAL, decode, encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.replay import SweepView
 from slurmsweep.state.tail import AttemptId
@@ -151,3 +155,61 @@ def test_the_end_of_a_journal_alone_shows_what_was_given_back_and_nothing_that_w
 
     assert folded(*given).waiting() == [AttemptId(0, 2)]
     assert folded(*given, array("a", "")).waiting() == []
+
+
+tokens = st.sampled_from(["0123456789abcdef", "fedcba9876543210", "k"])
+trial_numbers = st.sampled_from([0, 1, 2, 3, 9, 5000])
+attempt_numbers = st.sampled_from([1, 1, 1, 2])
+numbers = st.none() | st.floats(0, 9) | st.integers(0, 9)
+owners = st.fixed_dictionaries(
+    {"host": st.sampled_from(["a", "b"]), "pid": st.sampled_from([1, 2, 2**40]), "start": st.just(5), "boot": st.just("x")},
+    optional={"job": st.sampled_from(["7", "8"]), "task": st.integers(0, 3), "restart": st.integers(0, 2), "node": st.just("n")},
+)  # fmt: skip
+outcomes = st.fixed_dictionaries(
+    {"state": st.sampled_from(["finished", "failed", "crashed"]), "by": st.sampled_from(["agent", "slurm", "reconcile"])},
+    optional={
+        "cause": st.sampled_from(["exit 1", "oom"]), "metric": numbers, "ended": numbers, "seconds": numbers,
+        "metrics": st.dictionaries(st.sampled_from("ab"), numbers), "no_metric": st.sampled_from(["", "why"]),
+        "exit_code": st.integers(0, 2), "invented_later": st.just([1]),
+    },
+)  # fmt: skip
+records = st.one_of(
+    st.fixed_dictionaries(
+        {"op": st.just("claim"), "t": trial_numbers, "a": attempt_numbers, "k": tokens, "o": owners},
+        optional={"at": numbers},
+    ),
+    st.fixed_dictionaries(
+        {"op": st.just("end"), "t": trial_numbers, "a": attempt_numbers, "k": tokens, "out": outcomes}
+    ),
+    st.fixed_dictionaries({"op": st.just("void"), "t": trial_numbers, "a": attempt_numbers}),
+    st.builds(lambda t, a: retry((t, a + 1)), trial_numbers, attempt_numbers),
+    st.builds(lambda t, a: promise("a", (t, a + 1)), trial_numbers, attempt_numbers),
+    st.sampled_from([array("a"), array("a", "7"), array("a", "")]),
+)
+damage = st.sampled_from(
+    [b"", b"junk", b"\0" * 9, SEAL.rstrip(b"\n"), encode(claim(0))[:-5], encode(claim(0))[:-5] + b"~"]
+)
+journals = st.lists(records.map(lambda record: encode({**record, "h": {"s": 1, "n": 3}})[:-1]) | damage, max_size=30)
+
+
+def told(view: SweepView) -> tuple:
+    index = view.trials
+    return (
+        dict(index), index.counts(), {s: list(index.in_state(s)) for s in TrialState}, index.ranked(largest=True),
+        list(index.points(["a"])), list(index.unmeasured(of_metric=False)), Counter(index.spans()), view.waiting(),
+        view.submissions, view.latest, view.sealed, view.damaged,
+    )  # fmt: skip
+
+
+@given(journals, st.booleans())
+def test_plain_claims_and_ends_written_as_rows_are_what_their_records_say(lines, asked_in_between):
+    quick, slow = SweepView(), SweepView()
+    slow.trials.take_claim = slow.trials.take_end = lambda record: False
+    slow.take_in(lines)
+    for number, line in enumerate(lines, 1):
+        quick.take_in([line], number)
+        if asked_in_between:
+            quick.counts()
+
+    assert told(quick) == told(slow)
+    assert sum(line.endswith(b"~") and decode(line) is None for line in lines) == quick.sealed
