@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.state.assignment import NoSlotError, assigned, to_text
 from slurmsweep.state.check import check
@@ -109,7 +110,7 @@ def test_a_retry_is_claimed_by_its_slot_once(make_store):
     store = make_store(2)
     for outcome in (FAILED, FINISHED):
         store.finish(store.claim(ME), outcome)
-    [attempt_id] = give_back(store, lambda trial: True, why="test")
+    [attempt_id] = give_back(Session(store), lambda trial: True, why="test")
 
     claim = store.claim_attempt(ME, attempt_id)
 
@@ -144,7 +145,7 @@ def test_trials_claimed_ahead_are_no_holes_for_a_reconciliation(make_store):
     store = make_store(5)
     store.finish(store.claim_attempt(ME, AttemptId(3, 1)), FINISHED)
 
-    done = reconcile(store, sleep=lambda seconds: None)
+    done = reconcile(Session(store), sleep=lambda seconds: None)
 
     assert (done.ended, done.voided) == ((), ())
     assert store.replay().waiting() == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files as durable
 from slurmsweep.state.check import check
@@ -31,12 +32,12 @@ def eventful(make_store):
     store = make_store(6)
     for outcome in (FINISHED, FAILED):
         store.finish(store.claim(OWNER), outcome)
-    give_back(store, lambda trial: True, why="test")
+    give_back(Session(store), lambda trial: True, why="test")
     for outcome in (FINISHED, FAILED):
         store.finish(store.claim(OWNER), outcome)
     store.claim(OWNER)
     durable.ensure_folders(store.layout.attempt((4, 1)))
-    reconcile(store, sleep=lambda seconds: None)
+    reconcile(Session(store), sleep=lambda seconds: None)
     return store
 
 
@@ -70,7 +71,7 @@ def test_the_rebuilt_journal_says_the_same(eventful, damage):
 
 
 def test_orders_arrays_and_retries_of_readable_records_are_kept(eventful):
-    give_back(eventful, lambda trial: trial.number == 2, why="test")
+    give_back(Session(eventful), lambda trial: trial.number == 2, why="test")
     with eventful.transaction() as transaction:
         transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 6, "7"))
         transaction.order(SweepState.CANCELED)
@@ -102,7 +103,7 @@ def test_the_journal_of_another_sweep_or_version_is_left_alone(eventful, field):
 def test_work_goes_on_with_the_rebuilt_journal(eventful):
     Path(eventful.journal.path).unlink()
     rebuild(eventful)
-    give_back(eventful, lambda trial: True, why="test")
+    give_back(Session(eventful), lambda trial: True, why="test")
 
     attempt_ids = []
     while isinstance(claim := eventful.claim(OWNER), Claim):

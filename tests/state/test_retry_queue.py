@@ -7,6 +7,7 @@ import os
 import pytest
 
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.session import Session
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
@@ -53,7 +54,7 @@ def run_all(store, outcome) -> list[AttemptId]:
 def test_more_retries_than_the_head_holds_are_claimed_without_a_fold(make_store, folds, failures):
     store = make_store(failures)
     run_all(store, FAILED)
-    give_back(store, lambda trial: True, why="test")
+    give_back(Session(store), lambda trial: True, why="test")
     folds.clear()
 
     again = []
@@ -70,10 +71,10 @@ def test_more_retries_than_the_head_holds_are_claimed_without_a_fold(make_store,
 def test_retries_given_back_in_two_goes_all_wait(make_store, folds):
     store = make_store(400)
     run_all(store, FAILED)
-    give_back(store, lambda trial: trial.number % 2 == 0, why="even")
+    give_back(Session(store), lambda trial: trial.number % 2 == 0, why="even")
     for _ in range(10):
         store.finish(store.claim(OWNER), FINISHED)
-    give_back(store, lambda trial: trial.number % 2 == 1, why="odd")
+    give_back(Session(store), lambda trial: trial.number % 2 == 1, why="odd")
     folds.clear()
 
     assert len([store.finish(store.claim(OWNER), FINISHED) for _ in range(390)]) == 390
@@ -85,7 +86,7 @@ def test_a_pointer_that_points_nowhere_costs_a_fold_and_no_trial(make_store):
     """As a writer with a stale view could leave one."""
     store = make_store(200)
     run_all(store, FAILED)
-    give_back(store, lambda trial: True, why="test")
+    give_back(Session(store), lambda trial: True, why="test")
     with store.journal.locked() as journal:
         head = dict(journal.last["h"], m=[17, 0])
         record = {"op": "note", "h": head}
@@ -113,7 +114,7 @@ def test_what_is_given_back_later_is_found_all_the_same(make_store, monkeypatch)
     monkeypatch.setattr("slurmsweep.state.store._WORTH_A_RECORD", 1000)
     store = make_store(30)
     run_all(store, FAILED)
-    give_back(store, lambda trial: trial.number == 7, why="test")
+    give_back(Session(store), lambda trial: trial.number == 7, why="test")
     with store.journal.locked() as journal:
         head = {key: value for key, value in journal.last["h"].items() if key != "q"}
         record = {"op": "note", "h": head}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.session import Session
 from slurmsweep.errors import NotFoundError, StateUnwritableError
 from slurmsweep.state import files as durable
 from slurmsweep.state.check import check
@@ -90,7 +91,7 @@ def test_a_trial_given_back_is_claimed_before_new_ones_as_the_next_attempt(make_
     run_trial(store, FAILED)
     run_trial(store)
 
-    assert give_back(store, lambda trial: True, why="test") == [AttemptId(0, 2)]
+    assert give_back(Session(store), lambda trial: True, why="test") == [AttemptId(0, 2)]
     assert states(store) == {0: "pending", 1: "finished"}
     assert run_trial(store) == AttemptId(0, 2)
     assert run_trial(store) == AttemptId(2, 1)
@@ -101,7 +102,7 @@ def test_finished_trials_are_never_given_back(make_store):
     store = make_store(2)
     run_trial(store)
 
-    assert give_back(store, lambda trial: True, why="test") == []
+    assert give_back(Session(store), lambda trial: True, why="test") == []
 
 
 def test_more_retries_than_the_head_holds_are_all_claimed(make_store):
@@ -109,7 +110,7 @@ def test_more_retries_than_the_head_holds_are_all_claimed(make_store):
     store = make_store(many)
     for _ in range(many):
         run_trial(store, FAILED)
-    assert len(give_back(store, lambda trial: True, why="test")) == many
+    assert len(give_back(Session(store), lambda trial: True, why="test")) == many
 
     again = [run_trial(store) for _ in range(many)]
 
@@ -152,7 +153,7 @@ def test_killed_between_folder_and_record_the_trial_is_run_as_the_next_attempt(m
 
     assert run_trial(store) == AttemptId(1, 1)
     assert [finding.subject for finding in check(store).findings] == ["trial 0 attempt 1"]
-    assert reconcile(store).voided == (AttemptId(0, 1),)
+    assert reconcile(Session(store)).voided == (AttemptId(0, 1),)
     assert run_trial(store) == AttemptId(0, 2)
     assert not check(store).findings
 
@@ -170,7 +171,7 @@ def test_a_maker_that_was_voided_while_it_slept_takes_another_trial(make_store, 
     monkeypatch.setattr(durable, "make_folder", make_and_sleep)
 
     assert run_trial(store) == AttemptId(1, 1)
-    reconcile(store)
+    reconcile(Session(store))
     assert run_trial(store) == AttemptId(0, 2)
     assert not check(store).findings
 
@@ -198,7 +199,7 @@ def test_killed_between_owner_and_record_the_claim_is_recorded_for_it(make_store
     lines = Path(store.journal.path).read_bytes().splitlines(keepends=True)
     Path(store.journal.path).write_bytes(b"".join(lines[:-1]) + encode({"op": "note", "h": {"s": 1, "n": 1}}))
 
-    assert reconcile(store).voided == ()
+    assert reconcile(Session(store)).voided == ()
 
     assert store.replay().trials[0].attempts[1].token == claim.token
     assert not check(store).findings
@@ -239,7 +240,7 @@ def test_a_requeued_job_goes_on_although_its_trial_was_recorded_as_terminated(ma
 def test_a_requeued_job_whose_trial_was_given_to_another_leaves_it_alone(make_store):
     store = make_store(5)
     store.finish(store.claim(Owner("n1", 10, 1, "b", job="7", task=3)), FAILED)
-    give_back(store, lambda trial: True, why="test")
+    give_back(Session(store), lambda trial: True, why="test")
     assert store.claim(OWNER).attempt_id == AttemptId(0, 2)
 
     assert store.continue_after_requeue(Owner("n2", 11, 1, "b", job="7", task=3, restart=1)) is None
@@ -290,7 +291,7 @@ def test_an_outcome_in_the_folder_reaches_the_journal_by_reconcile(make_store, m
         store.finish(claim, FINISHED)
     assert states(store) == {0: "running"}
 
-    reconcile(store)
+    reconcile(Session(store))
 
     assert states(store) == {0: "finished"}
     assert not check(store).findings

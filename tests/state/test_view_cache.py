@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.session import Session
 from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
@@ -33,7 +34,7 @@ def eventful(make_store):
     store = make_store(20)
     for outcome in (FINISHED, FAILED, FAILED, FINISHED):
         store.finish(store.claim(OWNER), outcome)
-    give_back(store, lambda trial: trial.number == 1, why="test")
+    give_back(Session(store), lambda trial: trial.number == 1, why="test")
     store.finish(store.claim(OWNER), FINISHED)
     store.give_up(store.claim(OWNER))
     store.claim(OWNER)
