@@ -28,17 +28,17 @@ def _no_fsync(monkeypatch):
 
 @pytest.fixture
 def folds(monkeypatch):
-    """Offsets at which somebody began to read lines of a journal."""
+    """Offsets at which lines of a journal were read from."""
     from slurmsweep.state.journal import Journal
 
     begun = []
-    lines = Journal.lines
+    blocks = Journal.blocks
 
-    def counting(self, offset=0, number=0):
+    def counting(self, file, offset=0, *end):
         begun.append(offset)
-        return lines(self, offset, number)
+        return blocks(self, file, offset, *end)
 
-    monkeypatch.setattr(Journal, "lines", counting)
+    monkeypatch.setattr(Journal, "blocks", counting)
     return begun
 
 
