@@ -95,19 +95,19 @@ def agents(benches: dict[str, Bench], repeats: int) -> None:
 
 
 def sweeps_in_slurm(benches: dict[str, Bench], trials: int) -> None:
-    """A whole sweep of each checkout on the cluster, one after the other."""
-    costs, spent = {name: Costs() for name in benches}, {}
-    for name, bench in benches.items():
-        folder = bench.folder / name
+    """Two whole sweeps of each checkout on the cluster: this, the other, the other, this."""
+    costs, spent = {name: Costs() for name in benches}, {name: Counter[str]() for name in benches}
+    for turn, name in enumerate([*benches, *reversed(benches)]):
+        bench, folder = benches[name], benches[name].folder / f"turn-{turn}"
         sweep = make_sweep(bench, folder, trials)
         before = rpcs()
         argv = [bench.python, "-m", "slurmsweep", "run", sweep, "--backend", "slurm", "--time", "5", "--wait"]
         take(bench, costs[name], argv, folder)
         time.sleep(3)  # the last jobs' completions
         counts = rpcs() - before
-        spent[name] = Counter({kind: n for kind, n in counts.items() if not kind.startswith(HOUSEKEEPING)})
-    show(f"slurmsweep run of {trials} trivial trials", costs)
-    show_counts("RPCs", spent)
+        spent[name] += Counter({kind: n for kind, n in counts.items() if not kind.startswith(HOUSEKEEPING)})
+    show(f"slurmsweep run of {trials} trivial trials, twice", costs)
+    show_counts("RPCs of both", spent)
 
 
 def show(title: str, costs: dict[str, Costs]) -> None:

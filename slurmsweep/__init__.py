@@ -1,7 +1,7 @@
 """W&B sweep files on a plain Slurm cluster, without a server and without internet.
 
-For training scripts: ``import slurmsweep`` (or ``import slurmsweep as wandb``) gives what sweeps use of wandb. The
-rest is the ``slurmsweep`` command.
+A training script says ``import slurmsweep`` (or ``import slurmsweep as wandb``) for the part of wandb that sweeps use.
+Another program creates, runs and reads sweeps by ``sweep``, ``agent`` and ``Api``; people use the command line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from slurmsweep.api.sweep import Sweep
     from slurmsweep.api.wandb_api import Api
 
-#: ``config``, ``run`` and ``summary`` are those of the current run, so they are looked up when they are used.
+#: All public names, sorted. ``config``, ``run`` and ``summary`` belong to the current run: looked up at each use.
 __all__ = [
     "AlertLevel",
     "Api",
@@ -48,8 +48,8 @@ __all__ = [
     "watch",
 ]
 
-#: What sweeps are made, run and looked at with from Python: not for training scripts, which do not load it.
-_OF_SWEEPS = {
+#: The names for programs that create, run and read sweeps, each with its module. Training scripts do not load them.
+_API = {
     "Api": "slurmsweep.api.wandb_api",
     "agent": "slurmsweep.api.function_agent",
     "Sweep": "slurmsweep.api.sweep",
@@ -58,16 +58,16 @@ _OF_SWEEPS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Look names up where they are when they are used: the command line imports this module too, without them."""
+    """Import a public name from its module when it is used, because the command line imports this package, too."""
     if name == "__version__":
         from slurmsweep.version import __version__
 
         return __version__
-    if name in _OF_SWEEPS:
+    if name in _API:
         from importlib import import_module
 
-        return getattr(import_module(_OF_SWEEPS[name]), name)
-    if name in __all__ or name[:1].isupper():  # of wandb's Image, Table, ... the client knows what to say
+        return getattr(import_module(_API[name]), name)
+    if name in __all__ or name[:1].isupper():  # the client explains why Image, Table, ... of wandb are missing
         from slurmsweep import client
 
         return getattr(client, name)

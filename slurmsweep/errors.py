@@ -1,19 +1,19 @@
-"""The exceptions slurmsweep raises on purpose, each with the exit code of its kind.
+"""The exceptions that slurmsweep raises on purpose, each with the exit code of its kind.
 
 ::
 
     SlurmsweepError                 1
-    |- UsageError                   2   wrong options, or options that contradict each other
-    |  `- SweepFileError            2   a sweep file that breaks rules; carries all violations
+    |- UsageError                   2   wrong or contradictory options
+    |  `- SweepFileError            2   a sweep file breaks rules; holds all violations
     |- NotFoundError                3   no such sweep, no such trial
     |- SchedulerError               4
-    |  |- SchedulerUnavailableError 4   it could not be asked: nothing is known
-    |  |- SubmissionRefusedError    4   it said no: nothing was submitted
-    |  |  `- JobLimitError          4   because of how many jobs there are: fewer, or the same later, it would take
-    |  `- SubmissionUnknownError    4   it did not answer in time: the job may exist all the same
+    |  |- SchedulerUnavailableError 4   Slurm gave no answer: nothing is known about any job
+    |  |- SubmissionRefusedError    4   Slurm refused: nothing was submitted
+    |  |  `- JobLimitError          4   Slurm refused because of the number of jobs: try fewer, or try later
+    |  `- SubmissionUnknownError    4   no answer in time: the job may exist
     `- StateError                   5
-       |- LockTimeoutError          5   somebody else held the journal's lock for too long
-       |- StateUnreadableError      5   damaged, of a newer format, not ours, or not permitted
+       |- LockTimeoutError          5   another process held a lock for too long
+       |- StateUnreadableError      5   damaged, of a newer format, of another owner, or not permitted
        `- StateUnwritableError      5   disk full, read-only, over quota, not permitted
 
 A message says what is wrong, where, and what would be right. ``cli.main`` is the only place that turns an exception
@@ -26,25 +26,28 @@ from typing import ClassVar, NamedTuple
 
 
 class SlurmsweepError(Exception):
-    """Base of all errors meant for the user: its text is printed as it is, without a traceback."""
+    """Base of all errors meant for the user; exit code 1. The text is printed as it is, without a traceback."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(SlurmsweepError):
-    """The command was asked for something it cannot mean."""
+    """Raised for a command or call that has no meaning; exit code 2.
+
+    Example: ``method bayes: its points depend on results, and this version cannot propose them: use random``.
+    """
 
     exit_code: ClassVar[int] = 2
 
 
 class Violation(NamedTuple):
-    """One thing wrong with (or worth knowing about) a sweep file.
+    """One mistake in a sweep file, or one warning about it.
 
     Attributes:
         path: the key path, ``parameters.lr.min``; empty for the file as a whole.
         problem: what is wrong.
         hint: what would be right; may be empty.
-        line: 1-based line in the file, where YAML can tell.
+        line: the 1-based line in the file; None if it is not known.
     """
 
     path: str
@@ -53,17 +56,20 @@ class Violation(NamedTuple):
     line: int | None = None
 
     def __str__(self) -> str:
-        """One line: ``line 7, parameters.lr.min: problem (hint)``."""
+        """Return one line: ``line 7, parameters.lr.min: problem (hint)``."""
         where = ", ".join(part for part in (f"line {self.line}" if self.line else "", self.path) if part)
         return (f"{where}: " if where else "") + self.problem + (f" ({self.hint})" if self.hint else "")
 
 
 class SweepFileError(UsageError):
-    """A sweep file that breaks rules of the sweep language.
+    """Raised for a sweep file that breaks rules of the sweep language; exit code 2.
+
+    Example: ``sweep.yaml: 1 thing wrong in this sweep file``, and below it ``- line 3, method: 'gird' is not a method
+    (did you mean 'grid'?)``.
 
     Attributes:
-        source: the file's name as the user gave it.
-        violations: every violation found, in the order of the file where that is known.
+        source: the name of the file as the user gave it.
+        violations: every violation, in the order of the file if lines are known.
     """
 
     def __init__(self, source: str, violations: list[Violation]) -> None:
@@ -72,38 +78,49 @@ class SweepFileError(UsageError):
         self.violations = violations
 
     def __str__(self) -> str:
-        """The file, then one line a violation."""
+        """Return the name of the file, then one line for each violation."""
         count = len(self.violations)
         head = f"{self.source}: {count} thing{'s' if count > 1 else ''} wrong in this sweep file"
         return "\n".join([head, *(f"  - {violation}" for violation in self.violations)])
 
 
 class NotFoundError(SlurmsweepError):
-    """There is no such sweep or trial."""
+    """Raised if there is no such sweep, trial, log or folder; exit code 3.
+
+    Example: ``sweep abcd1234 has trials 0 to 9: there is no trial 12``.
+    """
 
     exit_code: ClassVar[int] = 3
 
 
 class SchedulerError(SlurmsweepError):
-    """Slurm could not be asked, or refused."""
+    """Base of the errors of Slurm's programs, for callers that treat them alike; exit code 4."""
 
     exit_code: ClassVar[int] = 4
 
 
 class SchedulerUnavailableError(SchedulerError):
-    """Slurm's programs are absent, or its controller did not answer: nothing follows about any job."""
+    """Raised if a program of Slurm is missing, fails or does not answer; exit code 4. Nothing follows about any job.
+
+    Example: ``squeue did not answer within 60 s``.
+    """
 
 
 class SubmissionRefusedError(SchedulerError):
-    """Slurm refused a job: nothing was submitted."""
+    """Raised if Slurm refuses a job, so that nothing was submitted; exit code 4.
+
+    Example: ``Slurm refused the jobs: invalid partition specified: gpus; ...``.
+    """
 
 
 class JobLimitError(SubmissionRefusedError):
-    """Slurm refused an array for its number of jobs: a smaller one, or the same later, it would take.
+    """Raised if Slurm refuses an array for its number of jobs; exit code 4. A smaller array, or a later try, may work.
+
+    Example: ``Slurm takes no more jobs now: ...; submit later``.
 
     Attributes:
-        cluster_is_full: it is the cluster that holds no more (MaxJobCount), and not this user who may not have more:
-            sbatch then waits for two minutes before it says so.
+        cluster_is_full: True if the whole cluster holds no more jobs (MaxJobCount), for which sbatch waits two minutes
+            before it refuses; False for a limit of the user, an account or a QOS.
     """
 
     def __init__(self, message: str, *, cluster_is_full: bool = False) -> None:
@@ -112,22 +129,34 @@ class JobLimitError(SubmissionRefusedError):
 
 
 class SubmissionUnknownError(SchedulerError):
-    """Slurm did not answer a submission in time: the job may exist all the same; look for its name."""
+    """Raised if Slurm does not answer a submission in time; exit code 4. The jobs may exist: look for their name.
+
+    Example: ``the controller took the request and did not answer (...): the jobs may exist all the same``.
+    """
 
 
 class StateError(SlurmsweepError):
-    """The sweep's state could not be locked, read or written."""
+    """Base of the errors of files and locks of a sweep; exit code 5."""
 
     exit_code: ClassVar[int] = 5
 
 
 class LockTimeoutError(StateError):
-    """The journal's lock was held by others for longer than the timeout."""
+    """Raised if other processes hold a lock for longer than the timeout; exit code 5.
+
+    Example: ``another `slurmsweep sync` of this sweep is at work: wait for its end; nothing was done``.
+    """
 
 
 class StateUnreadableError(StateError):
-    """A file of the sweep is damaged, of a newer format, of a foreign owner, or may not be read."""
+    """Raised for a file of the sweep that is damaged, of a newer format, or may not be read; exit code 5.
+
+    Example: a journal with a damaged line in its middle, which ``slurmsweep check --repair`` rebuilds.
+    """
 
 
 class StateUnwritableError(StateError):
-    """A file of the sweep could not be written: what was there before is unchanged."""
+    """Raised for a file of the sweep that could not be written; exit code 5. Its earlier content is unchanged.
+
+    Example: ``cannot write /scratch/wandb: No space left on device; choose another folder by WANDB_DIR``.
+    """

@@ -1,4 +1,4 @@
-"""The version of slurmsweep: the one place, which the package's metadata is made from."""
+"""The version of slurmsweep, which the metadata of the package is made from."""
 
 from __future__ import annotations
 

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "slurmsweep"
+
+#: Of all functions, the most that may be private helpers with one caller, in per cent: reading them means hopping.
+#: Lower it whenever the share fell; 20 is the goal.
+MOST_ONE_CALLER_HELPERS = 33.0
+
+#: Groups of modules that import each other through imports inside functions. To be emptied, never to be added to.
+CIRCLES_LEFT: list[set[str]] = [
+    {f"slurmsweep.cli.{name}" for name in ("clouding", "efficiency", "handing", "learning", "reading", "starting")},
+    {"slurmsweep.metrics.objective_values", "slurmsweep.metrics.unmeasured"},
+]
+
+#: Names of classes that mean two things. To be emptied, never to be added to.
+NAMES_LEFT = {
+    "Account",
+    "Answer",
+    "Asked",
+    "Backend",
+    "JobRef",
+    "JobRestarts",
+    "JobStatus",
+    "SubmitResult",
+    "Submitted",
+    "WakeupJob",
+    "When",
+}
+
+#: Where argparse's result is read outside the command line: training scripts hand theirs over as a configuration.
+MAY_READ_A_NAMESPACE = {"client/configuration.py", "client/session.py", "client/values.py"}
 
 #: Calls that change what is on disk. Reading is everybody's business, writing is state/files.py's, except:
 WRITING = re.compile(
@@ -53,3 +84,57 @@ def test_no_shell_is_ever_used():
     ]
 
     assert found == []
+
+
+@pytest.fixture(scope="module")
+def house():
+    """The module that counts, and the package's syntax trees."""
+    spec = importlib.util.spec_from_file_location("house", PACKAGE.parent / "benchmarks" / "house.py")
+    module = sys.modules["house"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module, module.Package(PACKAGE.parent)
+
+
+def test_no_module_imports_itself_through_others(house):
+    module, package = house
+
+    assert module.circles(module.imports(package, inside_functions=False)) == []
+
+
+def test_no_circle_hides_behind_imports_inside_functions(house):
+    module, package = house
+
+    circles = module.circles(module.imports(package, inside_functions=True))
+
+    assert [circle for circle in circles if not any(set(circle) <= known for known in CIRCLES_LEFT)] == []
+
+
+def test_no_import_inside_a_function_points_up(house):
+    module, package = house
+    imports = module.imports(package, inside_functions=True)
+    layers = {name: package.layer(name) for name in imports}
+
+    pairs = [(a, b) for a, found in imports.items() for b in found if None not in (layers[a], layers[b])]
+
+    assert [(a, b) for a, b in pairs if layers[b] < layers[a]] == []
+
+
+def test_a_class_name_means_one_thing(house):
+    _, package = house
+    names = Counter(name for _, name in package.classes)
+
+    assert {name for name, times in names.items() if times > 1} - NAMES_LEFT == set()
+
+
+def test_few_functions_are_private_helpers_with_one_caller(house):
+    module, package = house
+
+    share = 100 * len(module.one_caller_helpers(package)) / len(module.code_lines(package))
+
+    assert share <= MOST_ONE_CALLER_HELPERS
+
+
+def test_only_the_command_line_knows_argparse_results():
+    found = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if "Namespace" in path.read_text()}
+
+    assert {name for name in found if not name.startswith("cli/")} - MAY_READ_A_NAMESPACE == set()

@@ -1,9 +1,9 @@
-"""What a function prints goes to the terminal, and into its trial's log as well.
+"""Copy what a function prints to its trial's log; it goes to the terminal, too.
 
-Guaranteed for all that is written to the objects ``sys.stdout`` and ``sys.stderr`` of this process (print, warnings,
-loggers that hold them, tracebacks): it is in the log when the write returns, also if the process is killed then. Not
-for what bypasses them: ``sys.stdout.buffer``, processes that the function starts, libraries that write to descriptor 1
-or 2 themselves. That goes to the terminal alone. A trial that runs a program has all of it in its log.
+Guarantee: text written to the objects ``sys.stdout`` and ``sys.stderr`` of this process (by print, warnings, loggers
+that hold them, tracebacks) is in the log when the write returns, even if the process is killed then. Limit: output that
+bypasses them goes to the terminal alone: ``sys.stdout.buffer``, processes that the function starts, libraries that
+write to descriptor 1 or 2 themselves. A trial that runs a program has all output in its log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Copier:
-    """Stands in the place of a stream's ``write``."""
+    """A replacement of a stream's ``write``; it copies to ``log``, a descriptor, or does not while that is None."""
 
     def __init__(self, write: Any) -> None:
         self.write = write
@@ -33,8 +33,8 @@ class _Copier:
         return written
 
 
-#: Of streams whose ``write`` was replaced. wandb does the same when it is imported and cannot be undone: where it came
-#: later, it holds ours, which then stays and does nothing until the next trial.
+#: Copiers by stream. wandb, too, replaces ``write`` when it is imported, which cannot be undone: if it came later, it
+#: holds the copier, which then stays, and does nothing until the next trial.
 _copiers: WeakKeyDictionary[Any, _Copier] = WeakKeyDictionary()
 
 
@@ -42,7 +42,7 @@ _copiers: WeakKeyDictionary[Any, _Copier] = WeakKeyDictionary()
 def copied_to(log: int) -> Iterator[None]:
     """Copy what is written to ``sys.stdout`` and ``sys.stderr`` to the log of that descriptor.
 
-    A stream that cannot be copied is said so in the log, once.
+    The log says so of a stream that cannot be copied.
     """
     streams: list[Any] = [stream for stream in dict.fromkeys((sys.stdout, sys.stderr)) if stream is not None]
     copying = {}
@@ -59,11 +59,14 @@ def copied_to(log: int) -> Iterator[None]:
         for stream, copier in copying.items():
             copier.log = None
             if stream.__dict__.get("write") is copier:
-                _put_back(stream, copier)
+                del stream.write
+                if stream.write != copier.write:  # it was not the class's own method, but wandb's, for example
+                    stream.write = copier.write
+                del _copiers[stream]
 
 
 def report(text: str, log: int) -> None:
-    """Write lines of ours to ``sys.stderr`` and to the log, each once."""
+    """Write lines of slurmsweep's own to ``sys.stderr`` and to the log, each once."""
     copier = _copiers.get(sys.stderr) if sys.stderr is not None else None
     if copier is None or copier.log is None:
         append(log, text)
@@ -72,20 +75,18 @@ def report(text: str, log: int) -> None:
 
 
 def append(log: int, text: str) -> None:
-    """Write text to a log. A log that cannot be written is no reason to end what prints."""
+    """Write text to a log; a log that cannot be written must not end the function that prints."""
     with suppress(OSError):
         durable.write_all(log, text.encode("utf-8", "backslashreplace"))
 
 
-def _put_back(stream: Any, copier: _Copier) -> None:
-    del stream.write
-    if stream.write != copier.write:  # what stood there was not the class's own method: wandb's, for example
-        stream.write = copier.write
-    del _copiers[stream]
+def note(message: str) -> None:
+    """Print a line of slurmsweep's own on ``sys.stderr``, outside of any trial."""
+    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)
 
 
 def _copier(stream: Any) -> _Copier | None:
-    """What copies a stream, put there now unless it is there; None for streams that let nobody do so."""
+    """Return the copier of a stream, made now if there is none; None for streams whose ``write`` cannot be replaced."""
     with suppress(TypeError, AttributeError):
         known = _copiers.get(stream)
         if known is not None:

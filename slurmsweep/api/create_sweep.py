@@ -1,10 +1,13 @@
-"""``slurmsweep.sweep``: a sweep from a configuration in Python. Drop-in for ``wandb.sweep``."""
+"""``slurmsweep.sweep``: create a sweep from a configuration in Python. Drop-in for ``wandb.sweep``.
+
+Source of the signature and of what is printed: ``wandb.sdk.wandb_sweep.sweep`` (0.31.0).
+"""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.api.console import note
 from slurmsweep.control.create import create, draft_of
 from slurmsweep.control.prior import adopt
 from slurmsweep.errors import UsageError
@@ -13,7 +16,7 @@ from slurmsweep.state.store import SweepStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-#: Stands in messages where a sweep file's name would.
+#: Stands in messages in the place of a sweep file's name.
 _SOURCE = "the configuration given to sweep()"
 
 
@@ -23,22 +26,22 @@ def sweep(
     project: str | None = None,
     prior_runs: Sequence[str] | None = None,
 ) -> str:
-    """Create a sweep, as ``slurmsweep create`` does from a file; its id.
+    """Create a sweep, as ``slurmsweep create`` does from a file; return its id.
 
     It may lack a program: then its trials are run by :func:`slurmsweep.agent` with a function, or by
     ``--function package.module:train`` on the command line. Prints ``Create sweep with ID: ...`` as wandb does.
 
     Args:
         sweep: the content of a sweep file, or a function that returns it.
-        entity: for the runs of wandb; wins over the configuration's.
+        entity: of the runs of wandb; wins over the configuration's.
         project: likewise.
         prior_runs: run ids (``<sweep>-<trial>``) of one other sweep, whose points a grid does not run again.
 
     Raises:
-        SweepFileError: it breaks rules; every violation at once, each with its key path.
-        UsageError: ``prior_runs`` are none, or the search is no grid.
+        SweepFileError: the configuration breaks rules; every violation at once, each with its key path.
+        UsageError: ``prior_runs`` are no run ids of one sweep, or the search is no grid.
         NotFoundError: there is no such prior sweep, or a trial of it did not finish.
-        StateUnwritableError: there is no new sweep.
+        StateUnwritableError: no sweep was created.
     """
     content = sweep() if callable(sweep) else sweep
     named = {key: value for key, value in (("entity", entity), ("project", project)) if value}
@@ -47,17 +50,17 @@ def sweep(
     if prior and draft.config.method != "grid":
         raise UsageError(f"prior_runs: a {draft.config.method} search draws new points; only a grid has the same again")
     for warning in draft.warnings:
-        _say(f"{_SOURCE}: {warning}")
+        note(f"{_SOURCE}: {warning}")
     store = create(draft, needs_program=False)
     if prior:
         adopt(store, *prior)
     print("Create sweep with ID:", store.manifest.sweep_id)
-    _say(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
+    note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     return store.manifest.sweep_id
 
 
 def _prior(runs: Sequence[str] | None) -> tuple[SweepStore, list[int]] | None:
-    """The sweep that run ids are of, and the numbers of its trials."""
+    """Return the sweep of run ids, and the numbers of their trials; None for no ids."""
     if not runs:
         return None
     if isinstance(runs, str):
@@ -70,7 +73,3 @@ def _prior(runs: Sequence[str] | None) -> tuple[SweepStore, list[int]] | None:
     if len(names) > 1:
         raise UsageError(f"prior_runs: name runs of one sweep, not of {', '.join(sorted(names))}")
     return SweepStore.open(names.pop()), sorted({int(number) for _, _, number in pairs})
-
-
-def _say(message: str) -> None:
-    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)

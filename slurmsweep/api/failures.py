@@ -1,4 +1,4 @@
-"""When an agent gives a function up: W&B's rules, which spare the rest of the sweep from a function that cannot work.
+"""Decide when an agent gives up a function: W&B's rules, which spare the other trials from one that cannot work.
 
 Source: ``wandb.agents.pyagent.Agent._handle_errored_run`` (0.31.0).
 """
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: So many failures within so many seconds of the agent's start.
+#: The agent stops after so many failures within so many seconds of its start.
 _FLAPPING_FAILURES = 3
 _FLAPPING_SECONDS = 60.0
 
-#: More failures than this, and nothing else since the start.
+#: The agent stops after more failures than this, if no trial has succeeded.
 _INITIAL_FAILURES = 5
 
 
@@ -27,8 +27,8 @@ class Failures:
     Attributes:
         environ: ``WANDB_AGENT_DISABLE_FLAPPING=true`` turns the first rule off; ``WANDB_AGENT_MAX_INITIAL_FAILURES``
             changes the bound of the second.
-        most_in_a_row: so many failures one after the other are too many; None for no such bound.
-        clock: gives seconds.
+        most_in_a_row: the agent stops after so many failures in a row; None for no such bound.
+        clock: returns seconds.
     """
 
     environ: Mapping[str, str]
@@ -39,11 +39,11 @@ class Failures:
     _in_a_row: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        """The agent starts now."""
+        """Note that the agent starts now."""
         self._started = self.clock()
 
     def count(self, *, failed: bool) -> str | None:
-        """Take note of a trial's end; why the agent is to stop, None where it goes on."""
+        """Count a trial that ended; return why the agent is to stop, or None if it goes on."""
         self._trials += 1
         if not failed:
             self._in_a_row = 0
@@ -52,25 +52,20 @@ class Failures:
         self._in_a_row += 1
         if self.most_in_a_row is not None and self._in_a_row >= self.most_in_a_row:
             return f"{self._in_a_row} trials failed one after the other"
-        if self._is_flapping():
+        is_early = self.clock() - self._started < _FLAPPING_SECONDS
+        may_flap = self.environ.get("WANDB_AGENT_DISABLE_FLAPPING", "").lower() == "true"
+        if is_early and not may_flap and self._failed >= _FLAPPING_FAILURES:
             return (
                 f"{self._failed} trials failed in the first {_FLAPPING_SECONDS:.0f} seconds "
                 "(WANDB_AGENT_DISABLE_FLAPPING=true goes on all the same)"
             )
-        if self._failed == self._trials and self._failed > self._most_initial():
+        try:
+            most_initial = int(self.environ.get("WANDB_AGENT_MAX_INITIAL_FAILURES", ""))
+        except ValueError:
+            most_initial = _INITIAL_FAILURES
+        if self._failed == self._trials and self._failed > most_initial:
             return (
                 f"the first {self._failed} trials all failed "
-                f"(WANDB_AGENT_MAX_INITIAL_FAILURES={self._most_initial()} is how many may)"
+                f"(WANDB_AGENT_MAX_INITIAL_FAILURES={most_initial} is how many may)"
             )
         return None
-
-    def _is_flapping(self) -> bool:
-        is_off = self.environ.get("WANDB_AGENT_DISABLE_FLAPPING", "").lower() == "true"
-        is_early = self.clock() - self._started < _FLAPPING_SECONDS
-        return not is_off and is_early and self._failed >= _FLAPPING_FAILURES
-
-    def _most_initial(self) -> int:
-        try:
-            return int(self.environ.get("WANDB_AGENT_MAX_INITIAL_FAILURES", ""))
-        except ValueError:
-            return _INITIAL_FAILURES

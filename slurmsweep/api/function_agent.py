@@ -1,4 +1,7 @@
-"""``slurmsweep.agent``: run trials of a sweep by a function in this process. Drop-in for ``wandb.agent``."""
+"""``slurmsweep.agent``: run trials of a sweep by a function in this process. Drop-in for ``wandb.agent``.
+
+Source of the signature: ``wandb.wandb_agent.agent`` (0.31.0).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING
 from slurmsweep import search
 from slurmsweep.agents import agent as claiming
 from slurmsweep.agents.attempt import conclude, furnish
+from slurmsweep.api.console import note
 from slurmsweep.api.failures import Failures
 from slurmsweep.api.function_trial import call
 from slurmsweep.api.interrupts import Interrupts
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.state.outcome import Outcome
 
-#: One agent a process: the environment, which says which trial it is, is the process's.
+#: One agent a process: the environment names the trial, and a process has one environment.
 _at_work = threading.Lock()
 
 
@@ -43,27 +47,27 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
 ) -> None:
     """Run trials of a sweep, one after the other, until there are no more or ``count`` have run.
 
-    Each is claimed, recorded and found again like that of any other agent. The function sees the environment that a
-    script would see, so ``init()`` of this package or of wandb gives the trial's parameters. An exception fails the
-    trial, its traceback is in the log, and the agent goes on, unless W&B's rules say that the function cannot work
-    (:mod:`slurmsweep.api.failures`). Ctrl-C ends the agent, the trial is recorded as killed; so does SIGTERM,
-    which then ends the program, too (SystemExit).
+    Trials are claimed and recorded as by any other agent. The function sees the environment that a script would see,
+    so ``init()`` of this package or of wandb gives the trial's parameters. An exception fails the trial, its traceback
+    is in the log, and the agent goes on, unless W&B's rules say that the function cannot work
+    (:mod:`slurmsweep.api.failures`). Ctrl-C ends the agent, and the trial is recorded as killed; so does SIGTERM, which
+    then ends the program, too (SystemExit).
 
     Args:
         sweep_id: ``id``, ``project/id``, ``entity/project/id`` or the sweep's folder.
         function: called without arguments in this process and thread; None runs the sweep's program, each trial as a
             process.
-        entity: that the runs of wandb are for; the sweep itself is found by its id.
+        entity: of the runs of wandb; the sweep itself is found by its id.
         project: likewise.
-        count: at most so many trials; None for all there are.
+        count: number of trials at most; None for all there are.
         forward_signals: accepted; there is no other process to forward to, and programs are always told.
-        term_timeout: seconds that a program has to end when it is asked to; means nothing to a function.
-        max_consecutive_failed_runs: stop after so many failures in a row.
+        term_timeout: seconds that a program has to end when it is asked to; ignored for a function.
+        max_consecutive_failed_runs: stop after so many failures in a row; None for no such bound.
 
     Raises:
         NotFoundError: there is no such sweep.
         UsageError: an argument is wrong, or an agent is at work in this process already.
-        StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
+        StateError: a trial could not be claimed, or its outcome not recorded (then the outcome was printed).
     """
     del forward_signals
     _check_number("count", count)
@@ -104,17 +108,18 @@ def _run_function(
         for _ in itertools.count() if count is None else range(count):
             claim = claiming.next_claim(store, owner, environ)
             if isinstance(claim, NothingLeft):
-                _say(f"nothing left to do: {claim.reason}")
+                note(f"nothing left to do: {claim.reason}")
                 return
             outcome, stop = _run_claim(store, claim, function, environ, interrupts)
             stop = stop or interrupts.pending
             if stop is not None:
-                _say(f"no further trials: {stop.name} asked to stop")
-                _end_if_terminated(stop)
+                note(f"no further trials: {stop.name} asked to stop")
+                if stop is not signal.SIGINT:  # Ctrl-C is for the agent, as in wandb; any other for the whole program
+                    sys.exit(128 + stop)
                 return
             reason = failures.count(failed=outcome.state is TrialState.FAILED)
             if reason:
-                _say(f"no further trials: {reason}")
+                note(f"no further trials: {reason}")
                 return
 
 
@@ -125,44 +130,32 @@ def _run_claim(
     environ: Mapping[str, str],
     interrupts: Interrupts,
 ) -> tuple[Outcome, signal.Signals | None]:
+    """Run one claimed trial; return its outcome, and the signal that stopped it."""
     attempt_id = claim.attempt_id
     name = f"trial {attempt_id.trial}, attempt {attempt_id.attempt}"
     with claiming.given_back_on_failure(store, claim):
         params = search.parameters(store.manifest.config, attempt_id.trial, store.manifest.sweep_id)
         seen, log = furnish(store, attempt_id, params, environ)
-    _say(f"{name}: started, log in {store.layout.log(attempt_id)}")
+    note(f"{name}: started, log in {store.layout.log(attempt_id)}")
     ended = call(function, seen, log, interrupts)
     outcome = conclude(store, attempt_id, ended, log)
-    claiming.record(store, claim, outcome, _say)
-    _say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
+    claiming.record(store, claim, outcome, note)
+    note(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop
 
 
-def _end_if_terminated(stop: signal.Signals) -> None:
-    """Ctrl-C is for the agent, as in wandb; any other signal is for the whole program, which ends as it asked."""
-    if stop is not signal.SIGINT:
-        sys.exit(128 + stop)
-
-
 def _run_program(store: SweepStore, count: int | None, environ: Mapping[str, str], term_timeout: int | None) -> None:
-    """The same agent as on the command line, as a process: it takes signals by waiting, and ends all its descendants.
+    """Run the agent of the command line as a process: it can wait for signals, and end all descendants of a trial.
 
-    Ctrl-C reaches this process alone, which passes it on: once asks the trial to stop, twice terminates, thrice kills.
+    Ctrl-C reaches this process alone, which passes it on: the first asks the trial to stop, the second terminates it,
+    the third kills it.
     """
     if term_timeout is not None:
         environ = {**environ, "WANDB_AGENT_KILL_DELAY": str(term_timeout)}
     command = [sys.executable, "-m", "slurmsweep", "agent", "--count", str(count or sys.maxsize), store.layout.folder]
     with subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         while process.returncode is None:
-            _wait_or_interrupt(process)
-
-
-def _wait_or_interrupt(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait()
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-
-
-def _say(message: str) -> None:
-    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)
+            try:
+                process.wait()
+            except KeyboardInterrupt:  # noqa: PERF203 - the waiting goes on after each
+                process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM reach the function, and nothing between a claim and its record."""
+"""Let Ctrl-C and SIGTERM interrupt the function, and nothing between a claim and its record."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class Terminated(BaseException):
-    """SIGTERM came: as KeyboardInterrupt is for SIGINT, so that it passes ``except Exception`` of the function."""
+    """SIGTERM came. Like KeyboardInterrupt it is not caught by an ``except Exception`` of the function."""
 
 
 class Interrupts:
-    """Puts SIGINT and SIGTERM off while an agent claims and records; a second one is not put off.
+    """A context that puts off SIGINT and SIGTERM while an agent claims and records; a second one is not put off.
 
-    In the function SIGINT does what it did before, and SIGTERM raises :class:`Terminated`. A SIGTERM that somebody else
-    handles is left alone, and so is all outside of the main thread, which alone hears signals.
+    In the function SIGINT does what it did before, and SIGTERM raises :class:`Terminated`. A SIGTERM that the program
+    handles itself is left alone. Does nothing outside of the main thread, which alone receives signals.
 
     Attributes:
-        pending: the signal that came while it was put off; None where none did.
+        pending: the signal that came while it was put off; None without one.
     """
 
     def __init__(self) -> None:
@@ -44,10 +44,10 @@ class Interrupts:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """In the body the signals are heard; one that was put off comes first thing.
+        """Let signals through in the body; one that was put off comes first.
 
         Raises:
-            KeyboardInterrupt, Terminated: it was put off, or comes in the body.
+            KeyboardInterrupt, Terminated: a signal was put off, or comes in the body.
         """
         try:
             for number, handler in self._others.items():
@@ -61,9 +61,9 @@ class Interrupts:
                 self._put_off(number)
 
     def _put_off(self, number: signal.Signals) -> None:
-        """Remember whose business the signal is: before the agent, or since the function made it its own."""
+        """Remember the handler from before the agent, or the one that the function has set since."""
         before = signal.signal(number, self._note)
-        if before != self._note:  # else one of the signals came before this one was let through
+        if before != self._note:  # else a signal came before this one was let through
             self._others[number] = signal.SIG_DFL if before is _terminate else before
 
     def _note(self, number: int, _frame: FrameType | None) -> None:

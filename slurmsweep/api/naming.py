@@ -1,4 +1,4 @@
-"""Which sweep a Python program means."""
+"""Read the names of sweeps that a Python program gives."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from slurmsweep.errors import UsageError
 
 
 def sweep_name(path: object) -> str:
-    """An id or a folder, as the command line takes it, of ``id``, ``project/id``, ``entity/project/id`` or a folder.
+    """Return the id or folder in ``id``, ``project/id``, ``entity/project/id`` or a folder.
 
-    Entity and project say where W&B keeps a sweep; ours are found by id alone. Source:
+    Entity and project say where W&B keeps a sweep; slurmsweep finds its own by id alone. Source:
     ``wandb.sdk.launch.sweeps.utils.parse_sweep_id``.
 
     Raises:
-        UsageError: it is no text, or has no id at its end.
+        UsageError: the path is no text, or has no id at its end.
     """
     if not isinstance(path, str) or not path:
         raise UsageError(f"{path!r} is not a sweep: give the id that sweep() returned, as text")

@@ -1,15 +1,17 @@
-"""``slurmsweep.Api``: look at a sweep from Python, as ``wandb.Api`` does for W&B's. Reads only.
+"""``slurmsweep.Api``: look at sweeps from Python, as ``wandb.Api`` does at W&B's. Reads only.
 
 Source of the names and their meanings: ``wandb.apis.public.sweeps.Sweep`` and ``runs.Run`` (0.31.0).
 """
 
 from __future__ import annotations
 
-import sys
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.api.console import note
 from slurmsweep.api.naming import sweep_name
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_without_scheduler
@@ -24,39 +26,34 @@ from slurmsweep.sweepfile.command import lookup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Columns of a run by which runs may be sorted, beside its summary and configuration.
-_COLUMNS: dict[str, Callable[[ApiRun], Any]] = {
-    "created_at": lambda run: run.created_at,
-    "createdAt": lambda run: run.created_at,
-    "name": lambda run: run.name,
-    "state": lambda run: run.state,
-}
+#: Columns by which runs may be sorted, beside their summary and configuration, with our names for them.
+_COLUMNS = {"created_at": "created_at", "createdAt": "created_at", "name": "name", "state": "state"}
 
 
 class Api:
-    """The sweeps below ``$WANDB_DIR``, or here.
+    """The sweeps below ``$WANDB_DIR``, or below the current folder.
 
     Args:
-        overrides: accepted, like whatever else ``wandb.Api`` takes: there is no server to talk to.
+        overrides: accepted and ignored, like all that ``wandb.Api`` takes: there is no server to talk to.
     """
 
     def __init__(self, overrides: dict[str, Any] | None = None, **_: Any) -> None:
         self._overrides = overrides or {}
 
     def sweep(self, path: str = "") -> ApiSweep:
-        """The sweep named by ``id``, ``project/id``, ``entity/project/id`` or its folder.
+        """Return the sweep named by ``id``, ``project/id``, ``entity/project/id`` or its folder.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is no such sweep.
             StateUnreadableError: it cannot be read.
         """
         return ApiSweep(SweepStore.open(sweep_name(path)))
 
     def run(self, path: str = "") -> ApiRun:
-        """The run named by its id ``<sweep>-<trial>``, entity and project before it or not.
+        """Return the run of an id ``<sweep>-<trial>``, with or without entity and project before it.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is no such run.
         """
         name, _, number = sweep_name(path).rpartition("-")
         if not number.isdecimal():
@@ -70,11 +67,11 @@ class Api:
 
 @dataclass(frozen=True)
 class ApiRun:
-    """A trial that was run at least once, as it was when the sweep was looked at.
+    """A trial that was run at least once, as it was when its sweep was loaded.
 
     Attributes:
-        sweep: that it is of.
-        trial: what the command line shows of it.
+        sweep: the sweep.
+        trial: what the command line shows of the trial.
     """
 
     sweep: ApiSweep
@@ -82,37 +79,37 @@ class ApiRun:
 
     @property
     def id(self) -> str:
-        """``<sweep>-<trial>``: the id that its wandb run has."""
+        """``<sweep>-<trial>``: the id of its wandb run, too."""
         return self.sweep.store.layout.run_id(self.trial.number)
 
     @property
     def name(self) -> str:
-        """The same; names that a script gives its wandb run are not read."""
+        """The id; names that a script gives its wandb run are not read."""
         return self.id
 
     @property
     def number(self) -> int:
-        """Of the trial, 0.. in the sweep."""
+        """Number of the trial, 0.. in the sweep."""
         return self.trial.number
 
     @property
     def state(self) -> str:
-        """``running``, ``finished``, ``failed``, ``crashed``, ``killed``, ``preempted``; ``pending`` to run again."""
+        """``running``, ``finished``, ``failed``, ``crashed``, ``killed``, ``preempted``; ``pending`` before a retry."""
         return self.trial.state.value
 
     @property
     def config(self) -> dict[str, Any]:
-        """The swept parameters. Limit: not what else the script put into its configuration."""
+        """The swept parameters, without what the script added to its configuration."""
         return dict(self.trial.params)
 
     @property
     def metric(self) -> float | None:
-        """Final value of the sweep's metric."""
+        """Final value of the sweep's metric; None without one."""
         return self.trial.metric
 
     @property
     def created_at(self) -> float | None:
-        """When its newest attempt began, seconds since the epoch."""
+        """Begin of its newest attempt, seconds since the epoch."""
         return self.trial.started
 
     @cached_property
@@ -122,16 +119,16 @@ class ApiRun:
 
     @property
     def summary_metrics(self) -> dict[str, Any]:
-        """The same: wandb has both names."""
+        """The summary: wandb has both names."""
         return self.summary
 
     def __repr__(self) -> str:
-        """Id and state, as wandb shows it."""
+        """Return id and state, as wandb shows them."""
         return f"<Run {self.id} ({self.state})>"
 
 
 class ApiSweep:
-    """A sweep as it was when it was looked at; :meth:`load` looks again.
+    """A sweep as it was when it was loaded; :meth:`load` loads it again.
 
     Attributes:
         store: its files.
@@ -144,7 +141,7 @@ class ApiSweep:
         self.load()
 
     def load(self, force: bool = True) -> None:  # noqa: FBT001, FBT002 - wandb's signature
-        """Look again. Asks the journal and the trials' folders, and not Slurm."""
+        """Read the journal and the trials' folders again; does not ask Slurm."""
         del force
         session = Session(self.store, reading=view_cache.Follower(self.store))
         session.refresh()
@@ -154,7 +151,7 @@ class ApiSweep:
 
     @property
     def name(self) -> str:
-        """As the configuration says, else the id."""
+        """Name in the configuration, else the id."""
         return self.store.manifest.config.name or self.id
 
     @property
@@ -164,22 +161,22 @@ class ApiSweep:
 
     @property
     def entity(self) -> str | None:
-        """As the configuration says."""
+        """Entity in the configuration."""
         return self.store.manifest.config.entity
 
     @property
     def project(self) -> str | None:
-        """As the configuration says."""
+        """Project in the configuration."""
         return self.store.manifest.config.project
 
     @property
     def state(self) -> str:
-        """``PENDING``, ``RUNNING``, ``PAUSED``, ``FINISHED`` or ``CANCELED``, in capitals as wandb has it."""
+        """``PENDING``, ``RUNNING``, ``PAUSED``, ``FINISHED`` or ``CANCELED``, in capitals as in wandb."""
         return self._view.state().value.upper()
 
     @property
     def expected_run_count(self) -> int | None:
-        """Points of a grid, or ``run_cap``, the smaller of the two; None where the search has no end."""
+        """Points of a grid, or ``run_cap`` if that is smaller; None where the search has no end."""
         return self.store.manifest.trials
 
     @cached_property
@@ -190,14 +187,14 @@ class ApiSweep:
 
     @property
     def order(self) -> str | None:
-        """``+summary_metrics.loss`` where the metric is to be small, ``-`` where large; None without a metric."""
+        """``+summary_metrics.loss`` to minimize, ``-summary_metrics.acc`` to maximize; None without a metric."""
         metric = self.store.manifest.config.metric
         return None if metric is None else f"{'-' if metric.goal == 'maximize' else '+'}summary_metrics.{metric.name}"
 
     def best_run(self, order: str | None = None) -> ApiRun | None:
-        """The best run by the sweep's metric, or the first by ``order``; None where there is none.
+        """Return the best run by the sweep's metric, or the first by ``order``; None if there is none.
 
-        By the metric only runs that finished count, and those whose metric is a number. Without a metric and an order
+        By the metric only runs count that finished and whose metric is a number. Without a metric and an order it is
         the run that was started last, with a warning, as in wandb.
 
         Args:
@@ -211,33 +208,38 @@ class ApiSweep:
             best = self._view.best()
             return ApiRun(self, best) if best else None
         if order is None:
-            print("slurmsweep: no order and no metric: the run that was started last", file=sys.stderr)
+            note("no order and no metric: the run that was started last")
         return self._first(order or "-created_at")
 
     def _first(self, order: str) -> ApiRun | None:
         sign = order[0] if order[:1] in ("+", "-") else ""
-        value = _column(order.removeprefix(sign))
-        known = [(value(run), run) for run in self.runs]
-        by_time = value in (_COLUMNS["created_at"], _COLUMNS["createdAt"])
-        comparable = [(key, run) for key, run in known if isinstance(key, (int, float, str)) and key == key]  # noqa: PLR0124 - not NaN
-        kinds = {isinstance(key, str) for key, _ in comparable}
+        key = order.removeprefix(sign)
+        value = _column(key)
+        known = ((value(run), run) for run in self.runs)
+        comparable = [(found, run) for found, run in known if _is_comparable(found)]
+        kinds = {isinstance(found, str) for found, _ in comparable}
         if not comparable:
             return None
         if len(kinds) > 1:
             raise UsageError(f"order={order!r}: some runs have text there and some a number")
         choose = min if sign == "+" else max
-        # runs that began within one millisecond have one time: their numbers say which began first
+        by_time = _COLUMNS.get(key) == "created_at"  # runs of one millisecond have one time: their numbers decide
         return choose(comparable, key=lambda pair: (pair[0], pair[1].trial.number if by_time else 0))[1]
 
     def __repr__(self) -> str:
-        """Id and state, as wandb shows it."""
+        """Return id and state, as wandb shows them."""
         return f"<Sweep {self.id} ({self.state})>"
 
 
+def _is_comparable(value: object) -> bool:
+    """Return whether a value can be sorted: text, or a number that is not NaN."""
+    return isinstance(value, (int, str)) or (isinstance(value, float) and not math.isnan(value))
+
+
 def _column(key: str) -> Callable[[ApiRun], Any]:
-    """What runs are sorted by (``wandb.apis.public.query_generator.QueryGenerator.format_order_key``)."""
+    """Return what finds the value to sort by (``wandb.apis.public.query_generator``, ``format_order_key``)."""
     if key in _COLUMNS:
-        return _COLUMNS[key]
+        return attrgetter(_COLUMNS[key])
     kind, dot, name = key.partition(".")
     if dot and kind == "config":
         return lambda run: lookup(run.config, name)

@@ -1,7 +1,7 @@
-"""The training script's side: ``import slurmsweep`` instead of ``import wandb``, for what sweeps use of it.
+"""The side of the training script: ``import slurmsweep`` instead of ``import wandb``, for the calls that sweeps use.
 
-Standard library only, and nothing of slurmsweep but the errors, so that importing it costs a script nothing. With no
-sweep around it the script runs all the same: the configuration is what ``init`` was given.
+It needs the standard library and ``slurmsweep.errors`` only, so that importing it costs a script nothing. Without a
+sweep the script runs, too, with the configuration that ``init`` was given.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: wandb's name for it.
 Error = SlurmsweepError
 
-#: Names of wandb that keep pictures, tables and files on a server, which there is none of.
+#: Names of wandb for pictures, tables and files on a server; there is no server here.
 _MEDIA = (
     "Artifact", "Audio", "Graph", "Histogram", "Html", "Image", "Molecule", "Object3D", "Plotly", "Table", "Video",
     "link_artifact", "link_model", "log_artifact", "log_model", "plot", "restore", "use_artifact", "use_model",
@@ -45,51 +45,51 @@ class AlertLevel:
 
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-    """Log values of one step of the current run: :meth:`Run.log`."""
+    """Log values of one step of the current run, see :meth:`Run.log`."""
     current().log(data, step, commit)
 
 
 def define_metric(name: str, step_metric: str | MetricDefinition | None = None, **named: Any) -> MetricDefinition:
-    """Choose what the summary keeps: :meth:`Run.define_metric`."""
+    """Choose what the summary keeps of a metric, see :meth:`Run.define_metric`."""
     return current().define_metric(name, step_metric, **named)
 
 
 def log_code(root: str | None = ".", name: str | None = None, **choosers: Any) -> str | None:
-    """Keep the code as it is now: :meth:`Run.log_code`."""
+    """Archive the code as it is now, see :meth:`Run.log_code`."""
     return current().log_code(root, name, **choosers)
 
 
 def save(glob_str: str | os.PathLike[str], base_path: str | os.PathLike[str] | None = None, **named: Any) -> list[str]:
-    """Copy files into the run's folder: :meth:`Run.save`."""
+    """Copy files into the folder of the run, see :meth:`Run.save`."""
     return current().save(glob_str, base_path, **named)
 
 
 def alert(title: str, text: str = "", level: Any = None, wait_duration: Any = None) -> None:
-    """Say something that a person should see: :meth:`Run.alert`."""
+    """Print a message that the user should see, see :meth:`Run.alert`."""
     current().alert(title, text, level, wait_duration)
 
 
 def watch(*models: Any, **named: Any) -> None:
-    """Not recorded here: :meth:`Run.watch`."""
+    """Warn that gradients are not recorded, see :meth:`Run.watch`."""
     current().watch(*models, **named)
 
 
 def unwatch(*models: Any) -> None:
-    """See :func:`watch`."""
+    """Do nothing, because :func:`watch` records nothing."""
 
 
 def mark_preempting() -> None:
-    """Say that the run is about to be cut off: :meth:`Run.mark_preempting`."""
+    """Record that the run will be preempted, see :meth:`Run.mark_preempting`."""
     current().mark_preempting()
 
 
 def login(*_: Any, **__: Any) -> bool:
-    """True: there is nothing to log in to. Accepted so that scripts run unchanged."""
+    """Return True: there is no server to log in to. Accepted so that scripts run unchanged."""
     return True
 
 
 def setup(settings: Any = None) -> None:
-    """Nothing to set up. Accepted so that scripts run unchanged."""
+    """Do nothing: there is nothing to set up. Accepted so that scripts run unchanged."""
 
 
 def teardown(exit_code: int | None = None) -> None:
@@ -113,7 +113,7 @@ def termerror(string: str, newline: bool = True, repeat: bool = True) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """``config``, ``summary`` and ``run`` are those of the current run."""
+    """Return ``config``, ``summary`` and ``run`` of the current run when they are used."""
     if name == "run":
         return active()
     if name in ("config", "summary"):

@@ -1,10 +1,11 @@
-"""What a run's summary keeps of what was logged: the last value, or what ``define_metric`` asked for.
+"""The summary of a run: the last value of each metric, or the aggregates that ``define_metric`` asked for.
 
-Source of the rules: the summaries that wandb 0.31.0 makes offline of the same calls; ``tests/client`` asks both.
+The rules are those of wandb 0.31.0: ``tests/client`` compares the summaries that both make from the same calls.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 _WORDS = ("min", "max", "mean", "last", "first", "best", "none", "copy")
 
-#: Words that make no key of their own.
+#: Words without a key of their own in the summary.
 _PLAIN = ("none", "copy")
 
 #: Names of a value from the outermost mapping inwards.
@@ -23,7 +24,7 @@ Path = tuple[str, ...]
 
 
 class Summary(dict[str, Any]):
-    """Final values of a run, as items or attributes: the last logged, or as defined, or what the script sets."""
+    """The final values of a run as items or attributes: the last, or as defined, or as the script sets them."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -40,14 +41,14 @@ class Summary(dict[str, Any]):
 
 @dataclass
 class MetricDefinition:
-    """What :meth:`Run.define_metric` said of one name, or of all names with a beginning.
+    """The definition of one metric, or of all metrics with a prefix.
 
     Attributes:
-        name: as logged, with dots into mappings; ``loss*`` for all names that begin so.
-        step_metric: the metric this one is drawn over; None for the step.
-        step_sync: whether the step metric's last value is logged along.
-        words: what the summary keeps; the last value where there is none.
-        goal: minimize or maximize: what ``best`` means.
+        name: the name as logged, with dots into mappings; ``loss*`` for all names with that prefix.
+        step_metric: the metric on the x axis; None for the step.
+        step_sync: whether the last value of the step metric is logged together with this metric.
+        words: the aggregates in the summary; empty for the last value.
+        goal: minimize or maximize, for the aggregate ``best``.
     """
 
     name: str
@@ -58,9 +59,9 @@ class MetricDefinition:
 
 
 class Definitions:
-    """All metrics that were defined. A name comes before a beginning, and a longer beginning before a shorter.
+    """All definitions of metrics. A full name comes before a prefix, and a longer prefix before a shorter one.
 
-    Which of several beginnings counts is left to chance by wandb 0.31.0.
+    wandb 0.31.0 chooses one of several prefixes at random.
     """
 
     def __init__(self) -> None:
@@ -69,10 +70,10 @@ class Definitions:
         self._found: dict[str, MetricDefinition | None] = {}
 
     def add(self, metric: MetricDefinition, *, overwrite: bool) -> MetricDefinition:
-        """Define a metric; of one that is defined already the words are added to, unless it is to be overwritten.
+        """Define a metric; words are added to an earlier definition, unless ``overwrite`` is set.
 
         Raises:
-            UsageError: a star elsewhere than at the end, or an unknown word or goal.
+            UsageError: a star before the end of the name, or an unknown word or goal.
         """
         _check(metric)
         self._found.clear()
@@ -88,7 +89,7 @@ class Definitions:
         return known
 
     def of(self, name: str) -> MetricDefinition | None:
-        """What was said of a name; None where nothing was."""
+        """Return the definition of a name; None if there is none."""
         if name not in self._found:
             fitting = [stem for stem in self._beginnings if name.startswith(stem[:-1])]
             longest = self._beginnings[max(fitting, key=len)] if fitting else None
@@ -100,7 +101,7 @@ class Definitions:
 
 
 class Aggregates:
-    """Brings a summary up to date, a logged row at a time. Keeps one number a mean, nothing a row."""
+    """Updates a summary with each logged row. It keeps one number for each mean and no rows."""
 
     def __init__(self, summary: Summary, definitions: Definitions) -> None:
         self._summary = summary
@@ -108,7 +109,7 @@ class Aggregates:
         self._counts: dict[str, int] = {}
 
     def take(self, row: Mapping[str, Any]) -> None:
-        """Take over what was logged in a step."""
+        """Update the summary with the values of one step."""
         for name, value in row.items():
             if isinstance(value, dict) or self._definitions:
                 for path, leaf in _leaves((name,), value):
@@ -138,14 +139,14 @@ class Aggregates:
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             _put(self._summary, where, self._combined(name, word, before, value, goal))
 
-    def _combined(self, name: str, word: str, before: float | None, value: float, goal: str | None) -> float:
+    def _combined(self, name: str, word: str, before: Any, value: float, goal: str | None) -> Any:
         if word == "mean":
             count = self._counts[name] = self._counts.get(name, 0) + 1
             return value if before is None else before + (value - before) / count
         if before is None:
             return value
-        if value != value or before != before:  # noqa: PLR0124 - NaN: a run that diverged has no best, as for wandb
-            return float("nan")
+        if any(isinstance(number, float) and math.isnan(number) for number in (before, value)):
+            return math.nan  # a run that diverged has no best, as for wandb
         largest = word == "max" or (word == "best" and goal == "maximize")
         return max(before, value) if largest else min(before, value)
 
@@ -163,7 +164,7 @@ def _check(metric: MetricDefinition) -> None:
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    """Values that are no mappings, with their names."""
+    """Yield all values inside nested mappings with their names; an empty mapping counts as a value."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _leaves((*path, name), inner)

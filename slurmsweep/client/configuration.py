@@ -1,4 +1,4 @@
-"""A run's configuration: swept values, locked, over the script's defaults."""
+"""The configuration of a run: locked values of the sweep, and defaults of the script below them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from slurmsweep.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-#: In the current folder: defaults of a script, as wandb reads them.
+#: The file with defaults of the script that wandb reads in the current folder.
 _DEFAULTS_FILE = "config-defaults.yaml"
 
 
 class Config:
-    """A run's configuration: attributes or items. Swept values are locked, as in wandb (``wandb_config.Config``).
+    """The configuration of a run as attributes or items, with the rules of wandb (``wandb_config.Config``).
 
-    A locked value cannot be changed: the change is ignored with a warning. Any other value can be set once; to change
-    it takes ``update(..., allow_val_change=True)``, else UsageError, as in wandb.
+    Values of the sweep are locked: a change is ignored with a warning. Any other value can be set once; to change it
+    needs ``update(..., allow_val_change=True)``, else UsageError is raised.
     """
 
     def __init__(self, swept: Mapping[str, Any] | None = None, defaults: Mapping[str, Any] | None = None) -> None:
@@ -56,7 +56,7 @@ class Config:
     def __repr__(self) -> str:
         return repr(self._items)
 
-    # pickle and copy look for these before there are any items, and would ask __getattr__ for ever
+    # pickle and copy look for these methods before the items exist; __getattr__ would then call itself for ever
     def __getstate__(self) -> dict[str, Any]:
         return {"items": self._items, "swept": self._swept}
 
@@ -65,41 +65,41 @@ class Config:
         object.__setattr__(self, "_swept", state["swept"])
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value, or ``default``."""
+        """Return the value of a name, or ``default``."""
         return self._items.get(name, default)
 
     def keys(self) -> Any:
-        """Names, so that ``dict(config)`` and ``**config`` work."""
+        """Return the names, so that ``dict(config)`` and ``**config`` work."""
         return self._items.keys()
 
     def values(self) -> Any:
-        """Values, in the order of the names."""
+        """Return the values in the order of the names."""
         return self._items.values()
 
     def items(self) -> Any:
-        """Names and values."""
+        """Return names and values."""
         return self._items.items()
 
     def as_dict(self) -> dict[str, Any]:
-        """A copy."""
+        """Return a copy as a dictionary."""
         return dict(self._items)
 
     def update(self, values: Any, allow_val_change: bool | None = None) -> None:
-        """Set several values; swept ones are ignored with a warning.
+        """Set several values; a name of the sweep is ignored with a warning.
 
         Args:
             values: a mapping, an ``argparse.Namespace``, or the path of a YAML file as for :func:`init`.
-            allow_val_change: allow another value for a name that has one.
+            allow_val_change: whether a name may get another value.
 
         Raises:
-            UsageError: a value would change; nothing was set.
+            UsageError: a value would change; then nothing is set.
         """
         given = read_values(values)
         for name in [name for name in given if name in self._swept]:
             warn(f"Config item '{name}' was locked by 'sweep' (ignored update).")
             del given[name]
         for name, value in given.items():
-            if not allow_val_change and name in self._items and _differs(self._items[name], value):
+            if not allow_val_change and name in self._items and _differ(self._items[name], value):
                 raise UsageError(
                     f'Attempted to change value of key "{name}" from {self._items[name]} to {value}\n'
                     "If you really want to do this, pass allow_val_change=True to config.update()"
@@ -107,13 +107,13 @@ class Config:
         self._items.update(given)
 
     def setdefaults(self, values: Any) -> None:
-        """Set those values whose names are not there yet."""
+        """Set the values whose names do not exist yet."""
         for name, value in read_values(values).items():
             self._items.setdefault(name, value)
 
 
 def merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` first, then what only ``defaults`` has; mappings in both are merged in the same way."""
+    """Return ``values`` with the names that only ``defaults`` has; mappings in both are merged in the same way."""
     both = dict(values)
     for name, default in defaults.items():
         if name not in both:
@@ -126,12 +126,12 @@ def merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 def read_values(
     values: Any, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
 ) -> dict[str, Any]:
-    """Names and values of what a script gives as configuration.
+    """Return the names and values of a configuration that a script gives.
 
     Args:
-        values: a mapping; an ``argparse.Namespace`` or the like; the path of a YAML file (``name: {value: ...}``).
+        values: a mapping, an ``argparse.Namespace`` or the like, or the path of a YAML file (``name: {value: ...}``).
         exclude: names that are left out.
-        include: the only names that are taken.
+        include: the only names that are used.
 
     Raises:
         UsageError: the file cannot be read, or both ``exclude`` and ``include`` are given.
@@ -144,10 +144,10 @@ def read_values(
 
 
 def default_values() -> dict[str, Any]:
-    """What ``config-defaults.yaml`` of the current folder says, and over it the files ``WANDB_CONFIG_PATHS`` names.
+    """Return the values of ``config-defaults.yaml`` in the current folder, and of ``WANDB_CONFIG_PATHS`` above them.
 
     Raises:
-        UsageError: one of them cannot be read.
+        UsageError: a file cannot be read.
     """
     named = [path for path in os.environ.get("WANDB_CONFIG_PATHS", "").split(",") if path]
     found = [_DEFAULTS_FILE] if os.path.isfile(_DEFAULTS_FILE) else []
@@ -158,8 +158,8 @@ def default_values() -> dict[str, Any]:
 
 
 def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A file of ``name: {value: ...}``, as ``wandb.sdk.lib.config_util.dict_from_config_file`` reads it."""
-    import yaml  # only the few scripts that keep their defaults in a file pay for it
+    """Read a file of ``name: {value: ...}`` as ``wandb.sdk.lib.config_util.dict_from_config_file`` does."""
+    import yaml  # only the few scripts with defaults in a file load it
 
     try:
         with open(path, encoding="utf-8") as file:
@@ -175,8 +175,8 @@ def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {str(name): item["value"] for name, item in loaded.items()}
 
 
-def _differs(one: Any, other: Any) -> bool:
-    """Whether two values differ; those that cannot say (arrays) do."""
+def _differ(one: Any, other: Any) -> bool:
+    """Return whether two values differ; two that cannot be compared as a whole (arrays) do."""
     try:
         return bool(one != other)
     except ValueError:

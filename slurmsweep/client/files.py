@@ -1,8 +1,7 @@
-"""Files that a run keeps: its code, and what the script saves."""
+"""Files that a run keeps: its code, and the files that the script saves."""
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import shutil
@@ -10,6 +9,7 @@ import tempfile
 import zipfile
 from fnmatch import fnmatch
 from functools import partial
+from glob import glob as paths_matching
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.client.folders import make_like_parent
@@ -17,35 +17,36 @@ from slurmsweep.client.folders import make_like_parent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    #: Whether a file is meant: by its path, or by its path and the root.
+    #: Tells whether a file is chosen, by its path, or by its path and the root.
     Chooser = Callable[..., Any]
 
-#: What is code where the script does not say, as for wandb (``wandb_run._is_py_requirements_or_dockerfile``).
+#: Names of code by default, as for wandb (``wandb_run._is_py_requirements_or_dockerfile``).
 _CODE = ("*.py", "requirements*.txt", "Dockerfile*")
 
-#: Folders in the root that hold what ran and not what was written.
+#: Folders in the root that hold results of runs and no code.
 _NOT_CODE = ("wandb", ".wandb")
 
-#: The earliest that a zip archive can say: an archive depends on what it holds, not on when it was made.
+#: The earliest time in a zip archive: so equal content gives equal archives at any time.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def keep_code(
     root: str, home: str, name: str | None, include: Chooser | None = None, exclude: Chooser | None = None
 ) -> str | None:
-    """Archive the code below ``root`` as ``<home>/code/<name>-<digest>.zip``, unless that is there already.
+    """Archive the code below ``root`` as ``<home>/code/<name>-<digest>.zip``, unless that file exists.
 
-    Any number of processes may do so at once: the file appears whole, and whoever comes later finds it.
+    Any number of processes may call this at once: the file appears whole, and later processes use it.
 
     Returns:
-        The archive's path; None where there is no code.
+        The path of the archive; None if there is no code.
     """
     root = os.path.abspath(root)
     contents = {os.path.relpath(path, root): _read(path) for path in _code_files(root, include, exclude)}
     if not contents:
         return None
     folder = os.path.join(home, "code")
-    path = os.path.join(folder, f"{_safe(name or os.path.basename(root))}-{_digest(contents)}.zip")
+    shown = "".join(c if c.isalnum() or c in "-_." else "-" for c in name or os.path.basename(root)).strip(".")
+    path = os.path.join(folder, f"{shown or 'code'}-{_digest(contents)}.zip")
     if not os.path.exists(path):
         make_like_parent(folder)
         _write_archive(path, contents)
@@ -53,29 +54,25 @@ def keep_code(
 
 
 def targets(pattern: str, base_path: str | os.PathLike[str] | None, folder: str, *, glob: bool) -> dict[str, str]:
-    """Files that match, and where in ``folder`` their copies belong: their structure below the base is kept.
+    """Return the files that match, each with the place of its copy in ``folder``, by the rules of ``wandb.Run.save``.
 
-    Source: ``wandb.Run.save``. Files that are in ``folder`` already stay where they are.
+    The structure below the base is kept. A file that is in ``folder`` already stays where it is.
     """
     absolute = os.path.abspath(pattern)
     if base_path is not None:
         base = os.path.abspath(base_path)
     else:
         base = os.path.dirname(os.path.dirname(absolute)) if os.path.isabs(pattern) else os.getcwd()
-    found = _matches(absolute) if glob else [absolute]
+    found = paths_matching(absolute, recursive=True) if glob else [absolute]
     return {path: _target(path, base, folder) for path in sorted(found) if os.path.isfile(path)}
 
 
 def copy_changed(copies: Mapping[str, str]) -> None:
-    """Copy each file to its place, unless that has the same size and time. A file that is gone keeps its older copy."""
+    """Copy each file to its place, unless size and time are equal there; a removed file keeps its earlier copy."""
     for source, copy in copies.items():
         if _is_newer(source, copy):
             make_like_parent(os.path.dirname(copy))
             _replace(copy, partial(shutil.copy2, source))
-
-
-def _matches(pattern: str) -> list[str]:
-    return glob.glob(pattern, recursive=True)
 
 
 def _target(path: str, base: str, folder: str) -> str:
@@ -97,7 +94,10 @@ def _is_newer(source: str, copy: str) -> bool:
 def _code_files(root: str, include: Chooser | None, exclude: Chooser | None) -> Iterator[str]:
     includes, excludes = _asked(include, root), _asked(exclude, root)
     for folder, inner, names in os.walk(root):
-        inner[:] = sorted(one for one in inner if not _is_no_code(root, folder, one))
+        mine = _NOT_CODE if folder == root else ()
+        inner[:] = sorted(
+            name for name in inner if name not in mine and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+        )
         for name in sorted(names):
             path = os.path.join(folder, name)
             chosen = includes(path) if includes else any(fnmatch(name, pattern) for pattern in _CODE)
@@ -105,13 +105,8 @@ def _code_files(root: str, include: Chooser | None, exclude: Chooser | None) -> 
                 yield path
 
 
-def _is_no_code(root: str, folder: str, name: str) -> bool:
-    made_by_us = folder == root and name in _NOT_CODE
-    return made_by_us or os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
-
-
 def _asked(chooser: Chooser | None, root: str) -> Callable[[str], Any] | None:
-    """The script's function of a path; wandb also takes those of path and root."""
+    """Return the script's function as one of a path only; wandb also accepts a function of path and root."""
     if chooser is None:
         return None
     import inspect
@@ -133,10 +128,6 @@ def _digest(contents: Mapping[str, bytes]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".") or "code"
-
-
 def _write_archive(path: str, contents: Mapping[str, bytes]) -> None:
     def fill(temporary: str) -> None:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -147,7 +138,7 @@ def _write_archive(path: str, contents: Mapping[str, bytes]) -> None:
 
 
 def _replace(path: str, fill: Callable[[str], Any]) -> None:
-    """Make a file appear whole: readers see the earlier one, or none, until then."""
+    """Make a file appear whole: until then readers see the earlier file, or none."""
     folder = os.path.dirname(path)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
     os.close(handle)

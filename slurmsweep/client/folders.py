@@ -1,4 +1,4 @@
-"""Folders that a run makes: as open, or as closed, as those around them."""
+"""Folders of a run, with the permissions of their parent folders."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import stat
 
 
 def make_like_parent(folder: str) -> None:
-    """Make a folder, and those around it that are missing, with the permissions of what is there.
+    """Make a folder and its missing parents with the permissions of the nearest existing parent.
 
-    So what is made in a sweep that a group shares is shared, too. One that is there already stays as it is.
+    So folders in a sweep that a group shares are shared, too. An existing folder is not changed.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: a folder cannot be made.
     """
     if os.path.isdir(folder):
         return

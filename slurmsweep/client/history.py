@@ -1,4 +1,4 @@
-"""What a run logs, on disk: one JSON object a line, by one process of the trial."""
+"""The history of a run on disk: one JSON object per line, written by one process of the trial."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from slurmsweep.client.values import warn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: ``state/paths.py`` knows the name too.
+#: ``state/paths.py`` repeats the name, because the client imports nothing from there.
 NAME = "history.jsonl"
 
 
 class History:
-    """Appends rows to a history file.
+    """An append-only file of rows.
 
-    A row is on disk, for whoever reads the file, when :meth:`write` returns, also if the script is killed then; after
-    a crash of the machine the last seconds may be missing. A row that could not be written (disk full, over quota) is
-    lost with one warning: no training stops for it.
+    Guarantee: every reader of the file sees a row when :meth:`write` returns, also if the script is killed then. Limit:
+    after a crash of the machine the last seconds may be missing. A row that cannot be written (disk full, over quota)
+    is lost with one warning, so that no training stops for it.
 
-    One process writes: the others of a trial log nothing. Told by rank (torchrun, srun, MPI), else by a lock (flock) on
-    the file; where the filesystem has no such locks, every process without a rank writes.
+    One process of a trial writes: the one with rank 0 (torchrun, srun, MPI), and among processes without a rank the one
+    that locks the file (flock). On a filesystem without such locks every process without a rank writes.
 
     Args:
-        folder: that holds, or gets, the file.
+        folder: the existing folder of the file.
     """
 
     def __init__(self, folder: str) -> None:
@@ -46,10 +46,12 @@ class History:
             return
         if os.stat(folder).st_mode & stat.S_IWGRP:  # a sweep that a group shares
             os.fchmod(self._file, 0o660)
-        self._torn = _ends_torn(self._file)
+        size = os.fstat(self._file).st_size
+        #: Whether an earlier process was killed in the middle of a line, or this one wrote a part of a line.
+        self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append a row, by one system call: a killed script leaves at most its last line torn."""
+        """Append a row by one system call: a killed script leaves at most its last line incomplete."""
         if self._file is None:
             return
         if os.getpid() != self._pid:
@@ -64,9 +66,10 @@ class History:
             self._warn_once(f"{self._path} cannot be written ({error.strerror}): logged values are lost")
 
     def close(self) -> None:
-        """Give the file free for another run of this process; later rows are not kept."""
+        """Release the file for another run of this process; later rows are not kept."""
         if self._file is not None and os.getpid() == self._pid:
-            _unlock(self._file)  # a forked process that still lives would hold it else
+            with suppress(OSError):  # the descriptor is closed next in any case
+                fcntl.flock(self._file, fcntl.LOCK_UN)  # else a forked process that still lives would hold the lock
             os.close(self._file)
         self._file = None
 
@@ -77,7 +80,7 @@ class History:
 
 
 def rank() -> int:
-    """Of this process among those of its trial (torchrun, srun, MPI); 0 where there is one."""
+    """Return the rank of this process among those of its trial (torchrun, srun, MPI); 0 for a single process."""
     for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
         if os.environ.get(name, "").isdecimal():
             return int(os.environ[name])
@@ -85,20 +88,9 @@ def rank() -> int:
 
 
 def _locked(file: int) -> bool:
-    """Whether this process now has the file for itself, or nobody can have it so."""
+    """Lock the file; return False if another process holds it, and True also if the filesystem has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
     return True
-
-
-def _unlock(file: int) -> None:
-    with suppress(OSError):  # closing it is all there is left to do
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _ends_torn(file: int) -> bool:
-    """Whether an earlier process was killed in the middle of a line."""
-    size = os.fstat(file).st_size
-    return size > 0 and os.pread(file, 1, size - 1) != b"\n"

@@ -1,4 +1,4 @@
-"""The swept values of this trial, from the file that the agent wrote."""
+"""The parameters of this trial, from the file that the agent wrote."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from slurmsweep.errors import UsageError
 
-#: A string, or a non-finite number outside of strings, in the value of a parameters file.
+#: A string, or a non-finite number outside of strings, in a parameters file.
 _NON_FINITE = re.compile(r'"(?:[^"\\]|\\.)*"|-?\.(?:nan|inf)')
 _WORDS = {".nan": "NaN", ".inf": "Infinity", "-.inf": "-Infinity"}
 
 
 def swept_parameters() -> dict[str, Any]:
-    """The parameters the agent wrote for this trial; none outside a sweep.
+    """Return the parameters that the agent wrote for this trial; none outside a sweep.
 
     Raises:
-        UsageError: their file cannot be read.
+        UsageError: the file cannot be read.
     """
     path = os.environ.get("WANDB_SWEEP_PARAM_PATH")
     if not path:
@@ -31,7 +31,7 @@ def swept_parameters() -> dict[str, Any]:
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
-    """Names and values of a parameters file as the agent writes it. Raises ValueError for another shape."""
+    """Return the names and values of a parameters file as the agent writes it. Raises ValueError for another form."""
     params = {}
     name = None
     for line in text.split("\n"):

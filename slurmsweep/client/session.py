@@ -1,4 +1,4 @@
-"""The run of this process: one at a time, begun by ``init``, ended by ``finish`` or with the script."""
+"""The run of this process: one at a time, from ``init`` to ``finish`` or the end of the script."""
 
 from __future__ import annotations
 
@@ -23,14 +23,26 @@ _FINISHES_PREVIOUS = (True, "finish_previous")
 
 
 class Settings:
-    """Settings for :func:`init`, by the names of its arguments; ``run_id`` and the like are ``id`` and the like.
+    """Settings for :func:`init` by wandb's names: those of its arguments, but ``run_id`` for ``id``, and so on.
 
-    Others that wandb knows are accepted and have no effect: there is no server to set.
+    Other settings of wandb are accepted and have no effect, because there is no server.
     """
 
     def __init__(self, **named: Any) -> None:
         self.__dict__.update(named)
 
+
+#: The environment variable of each part of an identity.
+_VARIABLES = {
+    "project": "WANDB_PROJECT",
+    "entity": "WANDB_ENTITY",
+    "id": "WANDB_RUN_ID",
+    "name": "WANDB_NAME",
+    "notes": "WANDB_NOTES",
+    "tags": "WANDB_TAGS",
+    "group": "WANDB_RUN_GROUP",
+    "job_type": "WANDB_JOB_TYPE",
+}
 
 #: The run of this process; None before :func:`init` and after :func:`finish`.
 _current: Run | None = None
@@ -63,61 +75,60 @@ def init(
     settings: Settings | Mapping[str, Any] | None = None,
     anonymous: Any = None,
 ) -> Run:
-    """Begin the run: configuration from the sweep, defaults from ``config``. Drop-in for ``wandb.init`` in sweeps.
+    """Begin the run of this process; a drop-in for ``wandb.init`` in sweeps.
 
-    Swept values come before ``config``, and that before ``config-defaults.yaml``; mappings are merged. In a sweep the
-    id, project and entity are the sweep's. Where the script or ``WANDB_DIR`` names no folder and there is no sweep,
-    nothing is written.
+    Parameters of the sweep override ``config``, which overrides ``config-defaults.yaml``; mappings are merged. In a
+    sweep the id, project and entity are those of the sweep. Outside a sweep nothing is written, unless the script or
+    ``WANDB_DIR`` names a folder.
 
     Args:
-        entity: kept for the run.
-        project: likewise.
-        dir: outside a sweep: the run's folder is made in ``wandb`` in it, as by ``WANDB_DIR``.
-        id: of the run, outside a sweep.
-        name: of the run, for people.
-        notes: likewise.
-        tags: likewise.
+        entity: the entity of the run.
+        project: the project of the run.
+        dir: outside a sweep: the folder for ``wandb/<run>``, as ``WANDB_DIR``.
+        id: the id of the run outside a sweep.
+        name: the name shown to users.
+        notes: the notes of the run.
+        tags: the tags of the run.
         config: defaults: a mapping, an ``argparse.Namespace``, or the path of a YAML file (``name: {value: ...}``).
         config_exclude_keys: names of ``config`` that are left out.
-        config_include_keys: the only names of ``config`` that are taken.
-        allow_val_change: has no effect here; see :meth:`Config.update`.
-        group: kept for the run.
-        job_type: likewise.
-        mode: ``disabled``: nothing is written, also in a sweep. The others are all offline.
-        force: has no effect here.
-        reinit: what happens to a run that is not finished: it is returned (default, as in wandb), or with True or
-            ``finish_previous`` finished first.
-        resume: has no effect: a later attempt of a trial has the same id; its history is its own.
-        resume_from: has no effect here.
-        fork_from: likewise.
-        save_code: likewise; see :func:`log_code`.
-        tensorboard: likewise.
-        sync_tensorboard: likewise.
-        monitor_gym: likewise.
-        settings: the same by the names that W&B's settings have; an argument comes first.
-        anonymous: has no effect here.
+        config_include_keys: the only names of ``config`` that are used.
+        allow_val_change: no effect here; see :meth:`Config.update`.
+        group: the group of the run.
+        job_type: the job type of the run.
+        mode: ``disabled`` writes nothing, also in a sweep; all other modes are offline.
+        force: no effect here.
+        reinit: by default an unfinished run is returned, as in wandb; True or ``finish_previous`` finishes it first.
+        resume: no effect here: all attempts of a trial have the same id, and each has its own history.
+        resume_from: no effect here.
+        fork_from: no effect here.
+        save_code: no effect here; see :func:`log_code`.
+        tensorboard: no effect here.
+        sync_tensorboard: no effect here.
+        monitor_gym: no effect here.
+        settings: the same arguments by the names of W&B's settings; an argument overrides its setting.
+        anonymous: no effect here.
 
     Raises:
-        UsageError: the parameters of the sweep or a file of defaults cannot be read, or an argument cannot be meant.
+        UsageError: the parameters of the sweep or a file of defaults cannot be read, or an argument is not valid.
     """
     global _current
     previous = _previous(reinit)
     if previous is not None:
         warn("init() was called while a run is active: it is returned. reinit='finish_previous' makes a new one.")
         return previous
-    said = dict(settings if isinstance(settings, dict) else vars(settings)) if settings is not None else {}
+    more = dict(settings if isinstance(settings, dict) else vars(settings)) if settings is not None else {}
     given = read_values(config, config_exclude_keys, config_include_keys)
     identity = _identity(
-        entity=entity or said.get("entity"),
-        project=project or said.get("project"),
-        id=id or said.get("run_id"),
-        name=name or said.get("run_name"),
-        notes=notes or said.get("run_notes"),
-        tags=tags or said.get("run_tags"),
-        group=group or said.get("run_group"),
-        job_type=job_type or said.get("run_job_type"),
+        entity=entity or more.get("entity"),
+        project=project or more.get("project"),
+        id=id or more.get("run_id"),
+        name=name or more.get("run_name"),
+        notes=notes or more.get("run_notes"),
+        tags=tags or more.get("run_tags"),
+        group=group or more.get("run_group"),
+        job_type=job_type or more.get("run_job_type"),
     )
-    place = _place(identity, dir or said.get("root_dir"), mode or said.get("mode"))
+    place = _place(identity, dir or more.get("root_dir"), mode or more.get("mode"))
     _current = Run(Config(swept_parameters(), merged(default_values(), given)), identity, place, _forget)
     return _current
 
@@ -129,19 +140,19 @@ def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
 
 
 def current() -> Run:
-    """The run of this process. Raises UsageError before :func:`init`."""
+    """Return the run of this process. Raises UsageError before :func:`init`."""
     if _current is None:
         raise UsageError("call slurmsweep.init() first")
     return _current
 
 
 def active() -> Run | None:
-    """The run of this process, if there is one."""
+    """Return the run of this process, or None."""
     return _current
 
 
 def _previous(reinit: bool | str | None) -> Run | None:
-    """The run that ``init`` returns instead of a new one; one that is to be finished is."""
+    """Return the unfinished run that ``init`` returns instead of a new one, or None after finishing it on request."""
     if reinit == "create_new":
         raise UsageError("init(reinit='create_new'): a trial has one run at a time; use 'finish_previous'")
     if reinit not in _REINIT:
@@ -159,23 +170,27 @@ def _forget(run: Run) -> None:
 
 @atexit.register
 def _finish_at_exit() -> None:
-    """With exit code 1 where an exception ended the script; one that ``sys.exit`` gave cannot be known here."""
+    """Finish the run, with exit code 1 after an exception; the code of ``sys.exit`` cannot be known here."""
     finish(1 if getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1") else None)
 
 
-def _identity(**said: Any) -> Identity:
-    """What the sweep's environment says comes before the script, except for the name; warnings in wandb's words."""
+def _identity(**given: Any) -> Identity:
+    """Return the identity of a run; project, entity and id of a sweep override the script's, with wandb's warnings."""
     environ = os.environ
     sweep = environ.get("WANDB_SWEEP_ID")
     for word in ("project", "entity", "id"):
-        if sweep and said[word] and said[word] != environ.get(_VARIABLES[word]):
-            warn(f"Ignoring {word} {said[word]!r} when running a sweep.")
-            said[word] = None
-    found = {word: said[word] or environ.get(variable) for word, variable in _VARIABLES.items()}
-    made = found["id"] or _new_id()
+        if sweep and given[word] and given[word] != environ.get(_VARIABLES[word]):
+            warn(f"Ignoring {word} {given[word]!r} when running a sweep.")
+            given[word] = None
+    found = {word: given[word] or environ.get(variable) for word, variable in _VARIABLES.items()}
+    run_id = found["id"]
+    if not run_id:
+        import secrets  # only scripts outside of a sweep need it
+
+        run_id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))
     return Identity(
-        id=made,
-        name=found["name"] or made,
+        id=run_id,
+        name=found["name"] or run_id,
         project=found["project"],
         entity=found["entity"],
         group=found["group"] or "",
@@ -185,18 +200,6 @@ def _identity(**said: Any) -> Identity:
         sweep_id=sweep,
         resumed=int(environ.get("SLURMSWEEP_ATTEMPT") or 1) > 1,
     )
-
-
-_VARIABLES = {
-    "project": "WANDB_PROJECT",
-    "entity": "WANDB_ENTITY",
-    "id": "WANDB_RUN_ID",
-    "name": "WANDB_NAME",
-    "notes": "WANDB_NOTES",
-    "tags": "WANDB_TAGS",
-    "group": "WANDB_RUN_GROUP",
-    "job_type": "WANDB_JOB_TYPE",
-}
 
 
 def _place(identity: Identity, folder: str | os.PathLike[str] | None, mode: str | None) -> Place:
@@ -211,9 +214,3 @@ def _place(identity: Identity, folder: str | os.PathLike[str] | None, mode: str 
     begun = time.strftime("%Y%m%d_%H%M%S")
     made = os.path.join(os.path.abspath(named or os.getcwd()), "wandb", f"native-run-{begun}-{identity.id}")
     return Place(made, None, keeps_history=bool(named), disabled=disabled)
-
-
-def _new_id() -> str:
-    import secrets
-
-    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))

@@ -1,4 +1,4 @@
-"""One run: what a training script logs, keeps, and says of itself."""
+"""The run object of a training script, with the methods of ``wandb.Run`` that sweeps use."""
 
 from __future__ import annotations
 
@@ -26,17 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is called. The sweep's environment comes before what the script says, as for wandb.
+    """The names of a run; those of the sweep override those of the script, as in wandb.
 
     Attributes:
-        id: ``<sweep>-<trial>``, the same over the attempts of a trial; outside a sweep what ``init`` was given, or new.
-        name: shown to people; the id where none was given.
-        project: None where none was given.
-        entity: likewise.
-        group: empty where none was given.
-        job_type: likewise.
-        tags: likewise.
-        notes: None where none were given.
+        id: ``<sweep>-<trial>`` for all attempts of a trial; outside a sweep as given to ``init``, or a new one.
+        name: the name shown to users; the id if none was given.
+        project, entity, notes: None if not given.
+        group, job_type, tags: empty if not given.
         sweep_id: None outside a sweep.
         resumed: whether this is a later attempt of its trial.
     """
@@ -55,13 +51,13 @@ class Identity:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run keeps what it keeps.
+    """The folders of a run.
 
     Attributes:
-        folder: the attempt's folder in a sweep; outside one made when something is first kept.
-        sweep: the sweep's folder; None outside a sweep.
-        keeps_history: whether there is a history: in a sweep, and where the script or ``WANDB_DIR`` names a folder.
-        disabled: nothing at all is kept (``mode="disabled"``).
+        folder: in a sweep the folder of the attempt; outside a sweep a folder that is made when it is first needed.
+        sweep: the folder of the sweep; None outside a sweep.
+        keeps_history: whether a history is written: in a sweep, or if the script or ``WANDB_DIR`` names a folder.
+        disabled: whether nothing is written at all (``mode="disabled"``).
     """
 
     folder: str
@@ -71,13 +67,13 @@ class Place:
 
 
 class Run:
-    """One run. Usable as a context manager; made by :func:`init`. Its methods may be called from several threads.
+    """A run, made by :func:`init`; also a context manager. Several threads may call its methods.
 
     Attributes:
-        id, name, project, entity, group, job_type, tags, notes, sweep_id, resumed: as of an :class:`Identity`.
+        id, name, project, entity, group, job_type, tags, notes, sweep_id, resumed: see :class:`Identity`.
         config: see :class:`Config`.
         summary: see :class:`Summary`.
-        step: of the values that are logged next.
+        step: the step of the values that are logged next.
         start_time: seconds since 1970.
     """
 
@@ -104,7 +100,7 @@ class Run:
         self._aggregates = Aggregates(self.summary, self._definitions)
         self._last_of: dict[str, Any] = {}
         self._saved: dict[str, str] = {}
-        self._warned: set[str] = set()
+        self._warned_of_watch = False
         self._writes = rank() == 0 and not place.disabled
         self._history = History(self._made()) if self._writes and place.keeps_history else None
         self._ended = False
@@ -120,36 +116,36 @@ class Run:
 
     @property
     def disabled(self) -> bool:
-        """Whether nothing is kept (``mode="disabled"``)."""
+        """Return whether nothing is kept (``mode="disabled"``)."""
         return self._place.disabled
 
     @property
     def offline(self) -> bool:
-        """True: there is no server."""
+        """Return True: there is no server."""
         return True
 
     @property
     def url(self) -> None:
-        """None: there is no server."""
+        """Return None: there is no server."""
         return
 
     @property
     def dir(self) -> str:
-        """An existing folder for files of the run: ``files`` in the attempt's folder."""
+        """Return an existing folder for files of the run: ``files`` in the folder of the attempt."""
         folder = os.path.join(self._place.folder, "files")
         make_like_parent(folder)
         return folder
 
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-        """Log values of one step; on disk for whoever reads the file when this returns, also if the script is killed.
+        """Log values of one step. When the step is complete, readers of the file see it, also if the script is killed.
 
         Args:
-            data: by name; nested dictionaries are allowed.
-            step: of the values; smaller than the current one: ignored with a warning, as in wandb.
-            commit: False keeps the step open for further values; by default True, or with ``step`` False.
+            data: values by name; nested dictionaries are allowed.
+            step: the step of the values; an earlier step is ignored with a warning, as in wandb.
+            commit: False keeps the step open for further values; the default is True, and with ``step`` False.
 
         Raises:
-            TypeError: ``data`` is no mapping with names that are texts, or ``step`` no integer.
+            TypeError: ``data`` is no mapping with texts as names, or ``step`` is no integer.
             UsageError: the run is finished.
         """
         if not isinstance(data, Mapping):
@@ -158,8 +154,14 @@ class Run:
             raise TypeError("log takes a dictionary whose keys are texts")
         with self._lock:
             self._refuse_if_ended("log")
-            if step is not None and not self._go_to(operator.index(step)):
-                return
+            if step is not None:
+                wanted = operator.index(step)
+                if wanted < self.step:
+                    warn(f"step {wanted} is less than the current step {self.step}: ignored")
+                    return
+                if wanted > self.step:
+                    self._write_step()
+                    self.step = wanted
             self._waiting.update((name, plain(value)) for name, value in data.items())
             if commit or (commit is None and step is None):
                 self._write_step()
@@ -174,23 +176,23 @@ class Run:
         overwrite: bool | None = None,
         goal: str | None = None,
     ) -> MetricDefinition:
-        """Choose what the summary keeps of a metric, and over what it is drawn, as ``wandb.Run.define_metric``.
+        """Choose what the summary keeps of a metric, and its x axis, as ``wandb.Run.define_metric``.
 
-        With words the summary has a mapping of them: ``{"loss": {"min": 0.1, "max": 2.0}}``.
+        Several aggregates give a mapping in the summary: ``{"loss": {"min": 0.1, "max": 2.0}}``.
 
         Args:
-            name: as logged, with dots into mappings; a star at its end means all names that begin so.
-            step_metric: another metric, whose last value is logged along with this one.
-            step_sync: False: it is not.
-            hidden: has no effect here.
+            name: the name as logged, with dots into mappings; a star at its end stands for all names with that prefix.
+            step_metric: another metric, whose last value is logged together with this one.
+            step_sync: False switches that off.
+            hidden: no effect here.
             summary: one or several of min, max, mean, last, first, best, none (not kept) and copy (the plain last
-                value, the default), with commas between.
-            overwrite: forget what was defined before of the same name.
-            goal: minimize (default) or maximize: what ``best`` means.
+                value, the default), separated by commas.
+            overwrite: replace an earlier definition of the same name.
+            goal: minimize (default) or maximize, for ``best``.
 
         Raises:
             TypeError: the name is no text.
-            UsageError: one of them cannot be meant.
+            UsageError: an argument is not valid.
         """
         over = step_metric.name if isinstance(step_metric, MetricDefinition) else step_metric
         words = [word.strip().lower() for word in summary.split(",")] if summary else []
@@ -207,18 +209,18 @@ class Run:
         include_fn: Chooser | None = None,
         exclude_fn: Chooser | None = None,
     ) -> str | None:
-        """Keep the code as it is now: one archive, shared by all trials of the sweep that ran the same code.
+        """Archive the code as it is now, once for all trials of the sweep that ran the same code.
 
         Args:
-            root: of the code: a folder, absolute or from the current one.
-            name: of the archive; part of the file's name.
-            include_fn: whether a file belongs to it, by path, or by path and root; by default ``*.py``,
-                ``requirements*.txt`` and ``Dockerfile*``.
-            exclude_fn: whether one does not. Folders ``wandb`` and ``.wandb`` in the root and virtual environments
-                never do.
+            root: the folder of the code, absolute or relative to the current folder.
+            name: a part of the name of the archive.
+            include_fn: tells whether a file is code, by its path, or by path and root; by default ``*.py``,
+                ``requirements*.txt`` and ``Dockerfile*`` are.
+            exclude_fn: tells whether a file is left out. Folders ``wandb`` and ``.wandb`` in the root and virtual
+                environments always are.
 
         Returns:
-            The archive's path; None where no file belongs to it, or this process keeps nothing.
+            The path of the archive; None if no file is code, or this process keeps nothing.
 
         Raises:
             UsageError: the run is finished.
@@ -246,17 +248,17 @@ class Run:
         policy: str = "live",
         glob: bool = True,
     ) -> list[str]:
-        """Copy files into the run's folder, now, and again when the run ends where they changed.
+        """Copy files into the folder of the run now, and changed files again when the run ends.
 
         Args:
-            glob_str: the files: a path or pattern, absolute or from the current folder.
-            base_path: the folder whose inner structure is kept; by default the current one, of an absolute pattern the
-                folder above the files' own.
+            glob_str: a path or pattern, absolute or relative to the current folder.
+            base_path: the folder whose inner structure is kept; by default the current folder, and for an absolute
+                pattern the parent of the files' folder.
             policy: ``live`` and ``end`` copy again at the end, ``now`` does not.
-            glob: False takes ``glob_str`` as it stands.
+            glob: False takes ``glob_str`` literally.
 
         Returns:
-            Paths of the copies; none where nothing matched, or this process keeps nothing.
+            The paths of the copies; empty if nothing matched, or this process keeps nothing.
 
         Raises:
             UsageError: the run is finished, or there is no such policy.
@@ -275,28 +277,30 @@ class Run:
         return list(copies.values())
 
     def alert(self, title: str, text: str = "", level: Any = None, wait_duration: Any = None) -> None:
-        """Say something that a person should see: it is in the trial's log, marked, and in the history."""
+        """Print a message for the user into the log of the trial, marked as ALERT, and record it in the history."""
         level = getattr(level, "value", level) or "INFO"
         print(f"slurmsweep: ALERT {level} {title}: {text}", file=sys.stderr)
         self._write({"_alert": {"title": str(title), "text": str(text), "level": str(level)}})
 
     def watch(self, *models: Any, **named: Any) -> None:
-        """Gradients and parameters are not recorded: accepted, with a warning, so that scripts run unchanged."""
-        self._warn_once("watch: gradients and parameters of models are not recorded; the real wandb does that, offline")
+        """Warn that gradients and parameters are not recorded. Accepted so that scripts run unchanged."""
+        if not self._warned_of_watch:
+            self._warned_of_watch = True
+            warn("watch: gradients and parameters of models are not recorded; the real wandb does that, offline")
 
     def unwatch(self, *models: Any) -> None:
-        """See :meth:`watch`."""
+        """Do nothing, because :meth:`watch` records nothing."""
 
     def mark_preempting(self) -> None:
-        """Say that the run is about to be cut off: ended with an exit code that is not 0, it counts as preempted."""
+        """Record that the run will be preempted: with an exit code other than 0 the trial then counts as preempted."""
         self._write({"_preempting": True})
 
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
-        """Write what is left and the summary. Calling it twice is harmless; at the script's end it is called anyway.
+        """Write the open step and the summary. A second call has no effect; the end of the script calls it, too.
 
         Args:
-            exit_code: kept with the summary; the trial's own is that of its process.
-            quiet: has no effect here.
+            exit_code: recorded with the summary; the trial's own exit code is that of its process.
+            quiet: no effect here.
         """
         with self._lock:
             if self._ended:
@@ -305,24 +309,14 @@ class Run:
             self._ended = True
         self._copy(self._saved)
         if self._history is not None:
-            said = {"_summary": plain(self.summary)} | ({} if exit_code is None else {"_exit_code": exit_code})
-            self._write(said)
+            last = {"_summary": plain(self.summary)} | ({} if exit_code is None else {"_exit_code": exit_code})
+            self._history.write(last)
             self._history.close()
         self._ended_with(self)
 
     def _refuse_if_ended(self, call: str) -> None:
         if self._ended:
             raise UsageError(f"Run ({self.id}) is finished. The call to `{call}` will be ignored.")
-
-    def _go_to(self, step: int) -> bool:
-        """Move to a step, later than or the same as the current one; False where it is earlier."""
-        if step < self.step:
-            warn(f"step {step} is less than the current step {self.step}: ignored")
-            return False
-        if step > self.step:
-            self._write_step()
-            self.step = step
-        return True
 
     def _write_step(self) -> None:
         if not self._waiting:
@@ -337,7 +331,7 @@ class Run:
         self.step += 1
 
     def _add_step_metrics(self, row: dict[str, Any]) -> None:
-        """Log the last value of what other metrics are drawn over, where it was logged before."""
+        """Add the last values of step metrics to a row of other metrics, if they were logged before."""
         metrics = [self._definitions.of(name) for name in row]
         wanted = {metric.step_metric for metric in metrics if metric and metric.step_metric and metric.step_sync}
         self._last_of.update(row)
@@ -357,18 +351,13 @@ class Run:
                 warn(f"save: files could not be copied: {error}")
 
     def _made(self) -> str:
-        """The run's folder, made where it is not there."""
+        """Return the folder of the run; make it if it does not exist."""
         make_like_parent(self._place.folder)
         return self._place.folder
 
-    def _warn_once(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            warn(message)
-
 
 def _exit_code(error: BaseException | None) -> int:
-    """What a script ends with that this exception leaves."""
+    """Return the exit code of a script that ends with this exception."""
     if error is None:
         return 0
     code = error.code if isinstance(error, SystemExit) else 1
@@ -376,5 +365,5 @@ def _exit_code(error: BaseException | None) -> int:
 
 
 def split_tags(tags: str | Sequence[str] | None) -> tuple[str, ...]:
-    """``WANDB_TAGS`` has commas, a script gives a sequence, or one text."""
+    """Return tags from a text with commas, such as ``WANDB_TAGS``, or from a sequence."""
     return tuple(tag.strip() for tag in tags.split(",") if tag.strip()) if isinstance(tags, str) else tuple(tags or ())

@@ -1,4 +1,4 @@
-"""Values as JSON can keep them, and warnings: what every part of the client needs."""
+"""Conversion of values for JSON, and warnings, for all parts of the client."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can keep it: numpy scalars and tensors of one element by ``item()``, the rest by its text.
+    """Return a value that JSON can hold: numpy scalars and tensors of one element by ``item()``, others as text.
 
-    NaN and infinity are written as Python's json does, ``NaN`` and ``Infinity``, which its reader takes back.
+    NaN and infinity stay: Python's json writes ``NaN`` and ``Infinity``, and reads them, too.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -31,12 +31,12 @@ def plain(value: Any) -> Any:
 
 
 def as_mapping(values: Any) -> Mapping[str, Any]:
-    """A mapping, or the attributes of an ``argparse.Namespace`` and the like; keys lose dashes, as in wandb."""
+    """Return a mapping, or the attributes of an ``argparse.Namespace`` and the like; keys lose dashes, as in wandb."""
     given = dict(values) if hasattr(values, "keys") else dict(vars(values))
     return {str(name).strip("-"): value for name, value in given.items()}
 
 
 def warn(message: str) -> None:
-    """One line on stderr, as wandb's ``termwarn``; none with ``WANDB_SILENT``."""
+    """Print a warning on stderr as wandb's ``termwarn``, unless ``WANDB_SILENT`` is set."""
     if os.environ.get("WANDB_SILENT", "").lower() not in ("true", "1"):
         print(f"slurmsweep: WARNING {message}", file=sys.stderr)

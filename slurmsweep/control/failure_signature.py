@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
-from typing import TYPE_CHECKING
 
 from slurmsweep.agents.attempt import NOTE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: Bytes of the end of a log that are looked at.
 _TAIL = 8192
@@ -47,12 +42,3 @@ def complaint(text: str) -> str:
         return error
     path, number, _ = frames[-1].groups()
     return f"{os.path.basename(path)}, line {number}: {error}"
-
-
-def shared(complaints: Mapping[int, str], least: int) -> dict[int, str]:
-    """The complaints, by trial, that at least so many trials have in common."""
-    trials = defaultdict(list)
-    for number, text in complaints.items():
-        if text:
-            trials[text].append(number)
-    return {number: text for text, numbers in trials.items() if len(numbers) >= least for number in numbers}

@@ -14,7 +14,6 @@ from slurmsweep import search
 from slurmsweep.backends.base import Ability, Capacity, JobSource
 from slurmsweep.control.decide import Policy, Situation, worth_looking_at
 from slurmsweep.control.events import Reconciled
-from slurmsweep.control.failure_signature import complaint, last_words
 from slurmsweep.control.reconcile import may_run_again, reconcile, recover_submissions
 from slurmsweep.control.retry_policy import EndedTrial
 from slurmsweep.state.assignment import attempts_in, slots_of
@@ -158,6 +157,8 @@ def _signature(session: Session, trial: Trial) -> str:
     path = session.store.manifest.script
     if path and os.path.isfile(path) and os.stat(path).st_mtime > (current.outcome.ended or 0.0):
         return ""
+    from slurmsweep.control.failure_signature import complaint, last_words  # loads what runs a command
+
     return complaint(last_words(session.store.layout.log(AttemptId(trial.number, current.number))))
 
 

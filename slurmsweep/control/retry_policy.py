@@ -7,7 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.control.failure_signature import shared
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -200,7 +199,7 @@ def decide(
     """
     chosen = [trial for trial in ended if policy.chooses(trial)]
     judges = not (policy.force or policy.plain)
-    alike = shared({t.number: t.complaint for t in chosen}, ALIKE) if judges else {}
+    alike = _alike(chosen) if judges else {}
     groups: defaultdict[ResourceOverride, list[AttemptId]] = defaultdict(list)
     whys, left = {}, {}
     for trial in chosen:
@@ -212,6 +211,15 @@ def decide(
         groups[given].append(trial.attempt_id)
         whys[trial.number] = " ".join(word for word in (trial.cause or str(trial.state), str(given)) if word)
     return RetryPlan(_ordered(groups), whys, left, (), _remarks(alike), policy.is_selective)
+
+
+def _alike(trials: Iterable[EndedTrial]) -> dict[int, str]:
+    """Return the failure signatures, by trial, that at least three trials have in common."""
+    sharing = defaultdict(list)
+    for trial in trials:
+        if trial.complaint:
+            sharing[trial.complaint].append(trial.number)
+    return {number: text for text, numbers in sharing.items() if len(numbers) >= ALIKE for number in numbers}
 
 
 def _ordered(groups: Mapping[ResourceOverride, list[AttemptId]]) -> dict[ResourceOverride, tuple[AttemptId, ...]]:

@@ -58,13 +58,14 @@ def ending_document(
         slurm_says: number of jobs that did not complete, by the words of Slurm's accounting.
     """
     trials = summary.view.trials
-    unfinished = _unfinished(summary)
+    states = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
+    unfinished = sorted(number for state in states for number in trials.in_state(state))
     ends = _ends(summary, unfinished)
     causes = Counter(end.cause for end in ends)
     counts = summary.counts()
     best = summary.best()
     first, last = trials.times() or (None, None)
-    started = [sum(1 for a in trial.attempts.values() if a.token and not a.void) for trial in trials.unsettled()]
+    started = [sum(1 for a in trial.attempts.values() if a.token and not a.void) for trial in trials.stories()]
     return {
         "sweep": summary.manifest.sweep_id,
         "name": summary.manifest.config.name,
@@ -129,17 +130,11 @@ def ending_text(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _unfinished(summary: SweepSummary) -> list[int]:
-    """Return the numbers of trials that ended and did not finish."""
-    ended = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
-    return sorted(number for state in ended for number in summary.view.trials.in_state(state))
-
-
 def _ends(summary: SweepSummary, unfinished: Sequence[int]) -> list[_End]:
     """Return the attempts that did not finish, by number: also those of trials that finished at a later attempt."""
     trials = summary.view.trials
     found = []
-    for number in sorted({trial.number for trial in trials.unsettled()}.union(unfinished)):
+    for number in sorted({trial.number for trial in trials.stories()}.union(unfinished)):
         for _, attempt in sorted(trials[number].attempts.items()):
             outcome, owner = attempt.outcome, attempt.owner
             if outcome and outcome.state is not TrialState.FINISHED:

@@ -1,9 +1,9 @@
-"""Turn state into rows: what a person or a program is shown of a sweep, before it becomes a table or JSON."""
+"""State to rows: what a person or a program is shown of a sweep, before it becomes a table or JSON."""
 
 from __future__ import annotations
 
 from heapq import merge
-from itertools import chain, islice
+from itertools import islice
 from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.outcome import Outcome
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from slurmsweep.state.trial import Attempt
 
 
-#: Number of trials of which the Pareto front is taken at once.
+#: Trials of which the Pareto front is taken at once.
 _WEIGHED_AT_ONCE = 65536
 
-#: Number of trials that are named for each reason why a number is missing.
+#: Trials named of those that lack a number.
 _NAMED = 6
 
 
@@ -34,14 +34,14 @@ class TrialRow(NamedTuple):
     """One trial as it is shown; the keys of ``trials --json``.
 
     Attributes:
-        number: of the trial, 0.. in the sweep.
+        number: 0.. in the sweep.
         state: of the newest attempt, or pending.
         cause: beside the state; empty for a trial that runs or finished.
         attempt: number of the newest attempt; 0 before the first.
         params: the point.
         metric: final value of the sweep's metric, of a trial that runs the one so far; None where there is none.
-        metrics: final values of the metrics in the sweep's Pareto view, by name; None where there are none.
-        job: ``123_4``; None for a local process.
+        metrics: those of the sweep's Pareto view, by name; None where there are none.
+        job: ``123_4``; None outside Slurm.
         node: machine of the newest attempt.
         started: wall-clock time of the claim, seconds since the epoch.
         seconds: that the command ran.
@@ -72,7 +72,7 @@ class TrialRow(NamedTuple):
     no_metric: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the document of one trial."""
+        """The document of one trial."""
         return self._asdict() | {"state": self.state.value}
 
 
@@ -80,7 +80,7 @@ class Front(NamedTuple):
     """Finished trials that no other one beats in all of two or three metrics.
 
     Attributes:
-        trials: those that no other one equals in each metric and beats in one; equal ones are all here.
+        trials: of which none is as good as another in each metric and better in one; equal ones are all here.
         left_out: how many finished trials lack one of the metrics, and so cannot be weighed.
     """
 
@@ -103,13 +103,13 @@ class Unmeasured(NamedTuple):
 
 
 class SweepSummary(NamedTuple):
-    """One sweep as it is shown.
+    """A sweep as it is shown.
 
     Attributes:
         layout: where its files are.
         manifest: its configuration.
         view: the journal's state.
-        ended: ends that the journal does not have yet, and that witnesses know: shown, not written.
+        ended: ends that the journal does not have yet but witnesses know: shown, not written.
     """
 
     layout: Layout
@@ -118,7 +118,7 @@ class SweepSummary(NamedTuple):
     ended: Mapping[AttemptId, Outcome]
 
     def trials(self, limit: int | None = None, states: Collection[TrialState] = ()) -> Iterator[TrialRow]:
-        """Yield trials by number: all of a finite sweep; those that were ever claimed of an endless one.
+        """Trials by number: all of a finite sweep; those that were ever claimed otherwise.
 
         Args:
             limit: at most so many.
@@ -128,7 +128,7 @@ class SweepSummary(NamedTuple):
             yield self.trial(number)
 
     def trial(self, number: int) -> TrialRow:
-        """Return one trial, whether the journal knows it or not."""
+        """One trial, known to the journal or not."""
         trial = self.view.trials.get(number) or Trial(number)
         current = trial.current
         params = search.parameters(self.manifest.config, number, self.manifest.sweep_id)
@@ -138,17 +138,17 @@ class SweepSummary(NamedTuple):
         return self._attempted(trial, current, outcome, params)
 
     def counts(self) -> dict[TrialState, int]:
-        """Return the number of trials by state; of pending ones where the search has an end."""
+        """Trials by state, pending ones too where their number is known."""
         counts = dict.fromkeys(TrialState, 0) | self.view.counts()
-        for trial in self.view.trials.unsettled():  # no other runs
-            counts[trial.state] -= 1
-            counts[self._state(trial)] += 1
+        for state in self._seen_to_end().values():
+            counts[TrialState.RUNNING] -= 1
+            counts[state] += 1
         if self.manifest.trials is not None:
             counts[TrialState.PENDING] += max(0, self.manifest.trials - len(self.view.trials))
         return counts
 
     def state(self) -> SweepState:
-        """Return what a person ordered; else pending before the first claim, finished when every trial has ended."""
+        """What a person ordered; else pending before the first claim, finished when every trial has ended."""
         if self.view.word is not None:
             return self.view.word
         counts = self.counts()
@@ -159,41 +159,32 @@ class SweepSummary(NamedTuple):
         return SweepState.RUNNING if open_trials or endless else SweepState.FINISHED
 
     def best(self) -> TrialRow | None:
-        """Return the finished trial with the best metric; None without a metric, or before the first value."""
+        """The finished trial with the best metric; None without a metric, or before the first value."""
         metric = self.manifest.config.metric
         if metric is None:
             return None
-        largest = metric.goal == "maximize"
-        settled = self.view.trials.settled.best(largest=largest)
-        numbers = [t.number for t in self.view.trials.unsettled() if _final_metric(t) is not None]
-        candidates = [self.trial(n) for n in sorted(numbers if settled is None else [*numbers, settled])]
-        return min(candidates, key=_ranking(largest=largest), default=None)
+        number = self.view.trials.best(largest=metric.goal == "maximize")
+        return None if number is None else self.trial(number)
 
     def ranked(self, most: int | None = None) -> list[TrialRow]:
-        """Return finished trials with a value of the metric, best first; at most ``most`` of them."""
+        """Finished trials with a value of the metric, best first; the ``most`` best of them."""
         metric = self.manifest.config.metric
         if metric is None:
             return []
-        largest = metric.goal == "maximize"
-        numbers = self.view.trials.settled.ranked(largest=largest, most=most)
-        numbers += [trial.number for trial in self.view.trials.unsettled() if _final_metric(trial) is not None]
-        return sorted(map(self.trial, sorted(numbers)), key=_ranking(largest=largest))[:most]
+        return [self.trial(n) for n in self.view.trials.ranked(largest=metric.goal == "maximize", most=most)]
 
     def front(self) -> Front:
-        """Return the finished trials that no other one beats in the sweep's Pareto view; empty where it has none.
+        """The finished trials that no other one beats in the sweep's Pareto view; empty where it has none.
 
         The one that is best in the first metric comes first.
         """
         objectives = self.manifest.config.extensions.pareto
         names = [objective.name for objective in objectives]
         signs = [-1.0 if objective.goal == "maximize" else 1.0 for objective in objectives]
-        unsettled = ((t.number, _final_point(t, names)) for t in self.view.trials.unsettled())
         left: dict[int, tuple[float, ...]] = {}
         count, bound = 0, _WEIGHED_AT_ONCE
-        for number, point in chain(self.view.trials.settled.points(names), unsettled):
-            if point is not None:
-                left[number] = tuple(map(mul, signs, point))
-                count += 1
+        for count, (number, point) in enumerate(self.view.trials.points(names), 1):  # noqa: B007 - used below
+            left[number] = tuple(map(mul, signs, point))
             if len(left) >= bound:  # a million trials need not be in memory: what is beaten once stays so
                 left = {number: left[number] for number in non_dominated(left)}
                 bound = 2 * len(left) + _WEIGHED_AT_ONCE
@@ -201,47 +192,45 @@ class SweepSummary(NamedTuple):
         return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - count)
 
     def unmeasured(self, *, of_metric: bool = False) -> list[Unmeasured]:
-        """Return finished trials that lack a number the sweep asks for, by reason, the most frequent first.
+        """Finished trials that lack a number the sweep asks for, by reason, the most frequent first.
 
         Args:
             of_metric: only those without the sweep's metric itself.
         """
         found: dict[str, list[int]] = {}
-        for number, why in self.view.trials.settled.unmeasured(of_metric=of_metric):
+        for number, why in self.view.trials.unmeasured(of_metric=of_metric):
             found.setdefault(why, []).append(number)
-        for trial in self.view.trials.unsettled():
-            outcome = trial.current.outcome if trial.current else None
-            if outcome is None or trial.state is not TrialState.FINISHED or (of_metric and outcome.metric is not None):
-                continue
-            if outcome.no_metric:
-                found.setdefault(outcome.no_metric, []).append(trial.number)
-        rows = [Unmeasured(why, len(numbers), tuple(sorted(numbers)[:_NAMED])) for why, numbers in found.items()]
+        rows = [Unmeasured(why, len(numbers), tuple(numbers[:_NAMED])) for why, numbers in found.items()]
         return sorted(rows, key=lambda row: (-row.trials, row.first))
 
     def _numbers(self) -> Iterable[int]:
         return self.view.trials if self.manifest.trials is None else range(self.manifest.trials)
 
     def _numbers_in(self, states: Collection[TrialState]) -> Iterable[int]:
-        """Return the numbers of trials in some states, without an object for every trial of a large sweep."""
-        trials = self.view.trials
-        found: list[Iterable[int]] = [trials.settled.numbers_in(state) for state in states]
-        found.append([trial.number for trial in trials.unsettled() if self._state(trial) in states])
+        """Without making an object of every trial of a large sweep."""
+        trials, seen = self.view.trials, self._seen_to_end()
+        found: list[Iterable[int]] = [trials.in_state(state) for state in states]
+        found = [(number for number in merge(*found) if number not in seen)]
+        found.append(sorted(number for number, state in seen.items() if state in states))
         if TrialState.PENDING in states and self.manifest.trials is not None:
             found.append(trials.unknown_below(self.manifest.trials))
         return merge(*found)
 
-    def _state(self, trial: Trial) -> TrialState:
-        current = trial.current
-        if trial.state is TrialState.RUNNING and current:
-            seen = self.ended.get(AttemptId(trial.number, current.number))
-            return seen.state if seen else trial.state
-        return trial.state
+    def _seen_to_end(self) -> dict[int, TrialState]:
+        """Return the trials that run as far as the journal knows and that witnesses saw end, with what they are."""
+        seen = {}
+        for attempt_id, outcome in self.ended.items():
+            trial = self.view.trials.get(attempt_id.trial)
+            runs = trial is not None and trial.state is TrialState.RUNNING
+            if trial and runs and trial.current and trial.current.number == attempt_id.attempt:
+                seen[trial.number] = outcome.state
+        return seen
 
     def _attempted(self, trial: Trial, current: Attempt, outcome: Outcome | None, params: dict[str, Any]) -> TrialRow:
         owner = current.owner
         return TrialRow(
             number=trial.number,
-            state=self._state(trial),
+            state=outcome.state if trial.state is TrialState.RUNNING and outcome else trial.state,
             cause=outcome.cause if outcome else "",
             attempt=current.number,
             params=params,
@@ -260,29 +249,8 @@ class SweepSummary(NamedTuple):
         )
 
 
-def _final_metric(trial: Trial) -> float | None:
-    """Return the metric of a trial that finished; None for any other."""
-    outcome = trial.current.outcome if trial.current else None
-    return outcome.metric if outcome and trial.state is TrialState.FINISHED else None
-
-
-def _final_point(trial: Trial, names: Sequence[str]) -> tuple[float, ...] | None:
-    """Return these metrics of a trial that finished; None unless it has all of them."""
-    outcome = trial.current.outcome if trial.current else None
-    if not names or outcome is None or trial.state is not TrialState.FINISHED:
-        return None
-    metrics = outcome.metrics or {}
-    return tuple(metrics[name] for name in names) if all(name in metrics for name in names) else None
-
-
-def _ranking(*, largest: bool) -> Callable[[TrialRow], float]:
-    """Return the key that sorts trials best first; equal ones stay by number."""
-    sign = -1 if largest else 1
-    return lambda summary: sign * (summary.metric or 0.0)
-
-
 def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str, Any]:
-    """Return what ``status --json`` prints."""
+    """What ``status --json`` prints."""
     best = summary.best()
     return {
         "id": summary.manifest.sweep_id,

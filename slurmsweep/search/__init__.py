@@ -1,7 +1,7 @@
-"""Which point comes next: pure functions of configuration, number and seed. No I/O, no state, no global generator.
+"""Compute the points of a search: pure functions of configuration, number and seed, without a global generator.
 
-A point of a grid or random search is a function of the trial's number, so nothing is stored ahead and any machine
-computes the same.
+A point of a grid or random search depends on the trial's number only, so nothing is stored ahead, and every machine
+computes the same point.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["number_of", "parameters", "run_count"]
 
 
 def run_count(config: SweepConfig) -> int | None:
-    """W&B's *Est. Runs*: the number of trials a sweep has; None for a search without an end and without ``run_cap``."""
+    """Return the number of trials of a sweep (W&B's *Est. Runs*); None for an endless search without ``run_cap``."""
     if config.method != "grid":
         return config.run_cap
     points = grid_of(config).size()
@@ -26,16 +26,16 @@ def run_count(config: SweepConfig) -> int | None:
 
 
 def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
-    """The point of a trial, in the order W&B emits: flat names sorted, then nested ones.
+    """Return the point of a trial in W&B's order: flat names sorted, then nested names.
 
     Args:
-        config: checked; its method is grid or random.
-        number: 0.. ; below :func:`run_count` for a grid.
-        seed: any text; the sweep's id. A grid in W&B's order does not use it.
+        config: a configuration whose method is grid or random.
+        number: the number of the trial, from 0; for a grid below :func:`run_count`.
+        seed: any text, usually the sweep's id. A grid in W&B's order does not use it.
 
     Raises:
-        UsageError: the method is bayes; or exclusions leave nothing to draw.
-        ValueError: a grid has no point of that number.
+        UsageError: the method is bayes, or the exclusions leave nothing to draw.
+        ValueError: the grid has no point of that number.
     """
     if config.method == "grid":
         grid = grid_of(config)
@@ -54,7 +54,7 @@ def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
 
 
 def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:
-    """The trial that has this point; None where the search is no grid, or the point not on it."""
+    """Return the number of the trial with this point; None if the search is no grid, or the point is not on it."""
     if config.method != "grid":
         return None
     grid = grid_of(config)

@@ -1,6 +1,6 @@
-"""The axes of a grid: the values of a parameter, or of several that move together, by index and back.
+"""The axes of a grid: values of one parameter, or of several linked parameters, by their position and back.
 
-No lists where arithmetic will do: an axis may have 10^18 values.
+Ranges are computed and not listed, because an axis may have 10^18 values.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Axis(NamedTuple):
     """One dimension of a grid.
 
     Attributes:
-        paths: of its parameters: one, or those that are linked.
-        size: number of positions.
-        values: the values at a position, one for each path.
-        find: the position of values; None where they are not on the axis.
+        paths: the path of its parameter, or the paths of linked parameters.
+        size: the number of positions.
+        values: returns the values at a position, one for each path.
+        find: returns the position of values; None if they are not on the axis.
     """
 
     paths: tuple[Names, ...]
@@ -38,7 +38,7 @@ class Axis(NamedTuple):
 
 
 def axes_of(parameters: dict[str, Parameter], extensions: Extensions) -> tuple[Axis, ...]:
-    """All axes in W&B's order; a group of linked parameters stands where the first of its names would."""
+    """Return all axes in W&B's order; a group of linked parameters takes the place of its first name."""
     found = dict(flatten(parameters))
     group_of = {path: group for group in extensions.linked for path in group}
     axes: dict[tuple[Names, ...], Axis] = {}
@@ -66,7 +66,7 @@ def _axis(path: Names, parameter: Parameter) -> Axis:
 
 
 def _listed(paths: tuple[Names, ...], rows: Sequence[Values]) -> Axis:
-    """Rows in the order given, each once: at its first place, in its last form. W&B makes [1.0] of [1, 1.0]."""
+    """Return an axis of rows, each once: at its first place, in its last form. W&B makes [1.0] of [1, 1.0]."""
     by_identity = {tuple(map(identity, row)): row for row in rows}
     distinct = tuple(by_identity.values())
     position = {key: index for index, key in enumerate(by_identity)}
@@ -74,7 +74,7 @@ def _listed(paths: tuple[Names, ...], rows: Sequence[Values]) -> Axis:
 
 
 def _stepped(path: Names, low: float, q: float, count: int) -> Axis:
-    """``low``, ``low + q``, ... : integers where both are, else floats without the noise of additions."""
+    """Return the axis ``low``, ``low + q``, ...: integers if both are, else floats without rounding noise."""
 
     def values(index: int) -> Values:
         return (low + index * q if isinstance(low, int) and isinstance(q, int) else multiple(index, q, low),)
@@ -90,9 +90,9 @@ def _stepped(path: Names, low: float, q: float, count: int) -> Axis:
 
 
 def _step_count(low: float, high: float, q: float) -> int:
-    """As many as ``numpy.arange(low, high, q)`` has.
+    """Return the length of ``numpy.arange(low, high, q)``.
 
-    ``high`` is left out, except where numpy's own rounding lets it in: 1 to 1.3 by 0.1 has four values there, and here.
+    ``high`` is not a value, unless numpy's own rounding includes it: 1 to 1.3 by 0.1 has four values in both.
     """
     if isinstance(low, int) and isinstance(high, int) and isinstance(q, int):
         return ceil_div(high - low, q)
@@ -100,7 +100,10 @@ def _step_count(low: float, high: float, q: float) -> int:
 
 
 def identity(value: Any) -> Any:
-    """What W&B's hash of a value tells apart: 1 and True and "1", but not 1 and 1.0, nor orders of keys."""
+    """Return a key that is equal for values with the same W&B hash.
+
+    1, True and "1" differ; 1 and 1.0 do not, nor do mappings with another order of keys.
+    """
     if isinstance(value, float) and value.is_integer():
         return ("int", int(value))
     return _exact(value)

@@ -1,4 +1,4 @@
-"""Nested parameters as a flat list and back, in W&B's order: names sorted at each level (``sweeps``, ``_unnest``)."""
+"""Flatten nested parameters and nest them again, names sorted at each level as in W&B (``sweeps``, ``_unnest``)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
     from slurmsweep.sweepfile.space import Parameter
 
-#: Between the names of a nested path in W&B (``sweeps.params``): ``a-x`` sorts before ``a`` followed by this.
+#: W&B's delimiter of nested names (``sweeps.params``); it decides their order: ``a-x`` sorts before ``a`` with it.
 _DELIMITER = ".wbnest[599c28ca25da]."
 
 
 def flatten(parameters: dict[str, Parameter]) -> list[tuple[Names, Parameter]]:
-    """Return every parameter that has values, names sorted by code point at each level of nesting."""
+    """Return every parameter that holds values, with names sorted by code point at each level of nesting."""
     return sorted(leaves(parameters), key=lambda leaf: leaf[0])
 
 
 def unflatten(values: Iterable[tuple[Names, Any]]) -> dict[str, Any]:
-    """One dictionary again: flat names first, then the nested ones, sorted as W&B writes their paths."""
+    """Return one nested dictionary: flat names first, then nested names, sorted by W&B's form of their paths."""
     pairs = sorted(values, key=lambda pair: (len(pair[0]) > 1, _DELIMITER.join(pair[0])))
     result: dict[str, Any] = {}
     for path, value in pairs:

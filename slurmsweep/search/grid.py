@@ -1,8 +1,8 @@
-"""Grid search: the number of a trial to its point and back, by arithmetic, in W&B's order (``sweeps/grid_search.py``).
+"""Convert the number of a trial of a grid to its point and back, in W&B's order (``sweeps/grid_search.py``).
 
-Names sorted by code point at each level of nesting, the last one varies fastest. The product is never made: ten million
-points cost nothing, with exclusions too. Points that are left out are counted, not listed: from some axis on, what
-matters of the values chosen so far is only which rules they still meet.
+Names are sorted by code point at each level of nesting, and the last varies fastest. The product is never listed: ten
+million points cost nothing, also with exclusions. Excluded points are counted and not listed: for the remaining axes
+only those rules matter that all values chosen so far meet.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.extensions import Exclusion
     from slurmsweep.sweepfile.space import Names
 
-#: Rules that all values chosen so far meet, by their number.
+#: The numbers of the rules that all values chosen so far meet.
 Rules = frozenset[int]
 
 
 class Grid:
-    """The points of a grid, numbered.
+    """The numbered points of a grid.
 
     Args:
-        axes: slowest first.
-        exclude: rules of what is left out.
+        axes: the axes, the slowest first.
+        exclude: the rules for points that are left out.
     """
 
     def __init__(self, axes: tuple[Axis, ...], exclude: tuple[Exclusion, ...]) -> None:
@@ -40,11 +40,11 @@ class Grid:
         self._counts: dict[tuple[int, Rules], int] = {}
 
     def size(self) -> int:
-        """Number of points."""
+        """Return the number of points."""
         return self._count(0, self._all_rules)
 
     def point(self, number: int) -> dict[str, Any]:
-        """The point of that number. Raises ValueError unless 0 <= number < :meth:`size`."""
+        """Return the point of that number. Raises ValueError unless 0 <= number < :meth:`size`."""
         if not 0 <= number < self.size():
             raise ValueError(f"this grid has {self.size()} points, and none with the number {number}")
         rules = self._all_rules
@@ -55,7 +55,7 @@ class Grid:
         return unflatten(chosen)
 
     def number(self, point: dict[str, Any]) -> int | None:
-        """The number of a point; None where it is not on the grid, or left out."""
+        """Return the number of a point; None if the point is not on the grid, or excluded."""
         rules, number = self._all_rules, 0
         for depth, axis in enumerate(self._axes):
             values = tuple(_reach(point, path) for path in axis.paths)
@@ -68,7 +68,7 @@ class Grid:
         return None if rules else number
 
     def _count(self, depth: int, rules: Rules) -> int:
-        """Points of the axes from ``depth`` on, where the values before them meet ``rules``."""
+        """Return the number of points of the axes from ``depth`` on, if the values before them meet ``rules``."""
         if depth == len(self._axes):
             return 0 if rules else 1
         key = depth, rules
@@ -80,7 +80,7 @@ class Grid:
         return self._counts[key]
 
     def _descend(self, depth: int, rules: Rules, number: int) -> tuple[int, int, Rules]:
-        """Position on the axis, the number among the points behind it, and the rules still met."""
+        """Return the position on the axis, the number among the points behind it, and the rules that it still meets."""
         for first, last, met in self._runs(depth, rules):
             each = self._count(depth + 1, met)
             behind = (last - first) * each
@@ -90,7 +90,7 @@ class Grid:
         raise AssertionError("a number below the count is always found")
 
     def _runs(self, depth: int, rules: Rules) -> Iterator[tuple[int, int, Rules]]:
-        """The axis in runs of positions with the same rules still met: ``first`` to ``last``, less one."""
+        """Yield runs of positions, from ``first`` to before ``last``, with the rules that they still meet."""
         ordinary = self._unmet(depth, rules)
         edges = [-1, *self._special(depth, rules), self._axes[depth].size]
         for before, here in pairwise(edges):
@@ -99,12 +99,12 @@ class Grid:
                 yield here, here + 1, self._still_met(depth, rules, here)
 
     def _special(self, depth: int, rules: Rules) -> list[int]:
-        """Positions that meet a rule which speaks of this axis, sorted."""
+        """Return the sorted positions that meet a rule about this axis."""
         met = self._met[depth]
         return sorted({position for rule in rules if rule in met for position in met[rule]})
 
     def _unmet(self, depth: int, rules: Rules) -> Rules:
-        """Rules met by every other position: those that do not speak of this axis."""
+        """Return the rules that every other position meets: those that are not about this axis."""
         return frozenset(rule for rule in rules if rule not in self._met[depth])
 
     def _still_met(self, depth: int, rules: Rules, position: int) -> Rules:
@@ -113,7 +113,7 @@ class Grid:
 
 
 def _positions_met(axis: Axis, exclude: tuple[Exclusion, ...]) -> dict[int, frozenset[int]]:
-    """For each rule that speaks of the axis, the positions that meet it."""
+    """Return the positions that meet each rule about the axis, by the number of the rule."""
     met = {}
     for number, rule in enumerate(exclude):
         wanted = {path: {identity(value): value for value in values} for path, values in rule if path in axis.paths}
@@ -145,9 +145,9 @@ _GRIDS: deque[tuple[SweepConfig, Grid]] = deque(maxlen=8)
 
 
 def grid_of(config: SweepConfig) -> Grid:
-    """Return the grid of a configuration; each of the latest eight configurations has it made once.
+    """Return the grid of a configuration; for the latest eight configurations it is made once.
 
-    The same configuration means the same object: to compare two by content could mean a million values.
+    A configuration is found by identity, because a comparison of contents could mean a million values.
     """
     for known, grid in list(_GRIDS):
         if known is config:

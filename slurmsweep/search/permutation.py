@@ -1,7 +1,7 @@
-"""A shuffled order of the numbers below n, without a list of them: each number's place is computed.
+"""Shuffle the numbers below n without a list of them: each place is computed.
 
-A Feistel network permutes the numbers of a power of four; those beyond n are permuted again until one below n comes
-(cycle walking), which is the case at once for at least every fourth. Same seed, same order, on any machine.
+A Feistel network permutes the numbers below a power of four. A result of n or more is permuted again until it is below
+n (cycle walking); at least one in four is at once. The same seed gives the same order on every machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _ROUNDS = 6
 
 
 def shuffled(number: int, size: int, seed: str) -> int:
-    """The number at place ``number`` of the shuffled order; 0 <= number < size. A bijection for each seed."""
+    """Return the number at place ``number`` of the shuffled order; 0 <= number < size. A bijection for each seed."""
     half = _half_bits(size)
     while True:
         left, right = number >> half, number & ((1 << half) - 1)
@@ -24,7 +24,7 @@ def shuffled(number: int, size: int, seed: str) -> int:
 
 
 def unshuffled(number: int, size: int, seed: str) -> int:
-    """The place of ``number`` in the shuffled order: the inverse of :func:`shuffled`."""
+    """Return the place of ``number`` in the shuffled order: the inverse of :func:`shuffled`."""
     half = _half_bits(size)
     while True:
         left, right = number >> half, number & ((1 << half) - 1)
@@ -36,7 +36,7 @@ def unshuffled(number: int, size: int, seed: str) -> int:
 
 
 def _half_bits(size: int) -> int:
-    """Half of the bits that hold every number below ``size``, at least 1."""
+    """Return half of the bits that hold every number below ``size``, at least 1."""
     return max(1, ((size - 1).bit_length() + 1) // 2)
 
 

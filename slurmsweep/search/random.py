@@ -1,7 +1,7 @@
-"""Random search: every parameter of every trial has its own uniform number, from seed, trial and name alone.
+"""Random search: each parameter of each trial has a uniform number that depends on seed, trial and name only.
 
-So a point can be computed in any order, on any machine, by any version of Python, and one more parameter does not
-change the others. The quantile functions are W&B's (``sweeps/params.py`` 0.3.0), with the standard library only.
+So points can be computed in any order, on any machine, by any version of Python, and a new parameter does not change
+the others. The quantile functions are W&B's (``sweeps/params.py`` 0.3.0), written with the standard library.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.extensions import Exclusion
     from slurmsweep.sweepfile.space import Continuous, Names, Parameter
 
-#: Draws for one trial before exclusions are said to leave nothing.
+#: The most draws for one trial; then the exclusions leave nothing to draw.
 _MOST_DRAWS = 1000
 
-#: Above this many values a float cannot tell them apart, and exact integers are used.
+#: The most values that floats can tell apart; exact integers are used for more.
 _FLOAT_INTEGERS = 2**53
 
 
 def point(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
-    """The point of a trial: independent draws, with replacement, as W&B's; what is excluded is drawn again.
+    """Return the point of a trial: independent draws with replacement, as W&B's; an excluded point is drawn again.
 
     Raises:
         UsageError: a thousand draws were all excluded.
@@ -48,7 +48,7 @@ def point(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
 
 
 def _draw(config: SweepConfig, number: int, seed: str) -> dict[Names, Any]:
-    """Every parameter's value; those that are linked share one uniform number, so the same position is drawn."""
+    """Return the value of each parameter; linked parameters share a uniform number, so their positions are equal."""
     leader = {path: group[0] for group in config.extensions.linked for path in group}
     return {
         path: quantile(parameter, uniform(seed, number, leader.get(path, path)))
@@ -61,16 +61,16 @@ def _meets(drawn: dict[Names, Any], rule: Exclusion) -> bool:
 
 
 def uniform(seed: str, number: int, path: Names) -> float:
-    """A number of (0, 1), never one of its ends: 52 bits of a hash, in the middle of their cell."""
+    """Return a number in the open interval (0, 1): 52 bits of a hash, in the middle of their cell."""
     digest = hashlib.blake2b(json.dumps([seed, number, path]).encode(), digest_size=8).digest()
     return ((int.from_bytes(digest, "big") >> 12) + 0.5) / 2**52
 
 
 def quantile(parameter: Parameter, x: float) -> Any:
-    """The value below which a share ``x`` of all draws lies; 0 <= x <= 1.
+    """Return the value below which a share ``x`` of all draws lies; 0 <= x <= 1.
 
-    Guarantee: a number of the kind W&B gives (int for int_uniform and for an integer ``q``, else float). Normal and
-    beta distributions depend on the C library's ``log`` in the last digit; all others are the same everywhere.
+    Guarantee: the same type as in W&B (int for int_uniform and for an integer ``q``, else float). Limit: the last digit
+    of normal and beta distributions depends on the C library's ``log``; all others are the same everywhere.
     """
     if isinstance(parameter, Constant):
         return parameter.value
@@ -85,7 +85,7 @@ def quantile(parameter: Parameter, x: float) -> Any:
 
 
 def _quantised(value: float, q: float) -> float:
-    """The nearest multiple of ``q``, halves to the even one, as ``numpy.round``; it may lie outside the bounds."""
+    """Return the nearest multiple of ``q``, rounding halves to even as ``numpy.round``; it may be out of bounds."""
     if not math.isfinite(value):
         return value
     steps = round(value / q)
@@ -95,13 +95,13 @@ def _quantised(value: float, q: float) -> float:
 def _choice(parameter: Categorical, x: float) -> int:
     if parameter.probabilities is None:
         return _index(len(parameter.values), x)
-    # never one without probability: behind the last step rounding may leave a rest
+    # rounding may leave a rest behind the last step: it must not select a value without probability
     last = max(i for i, weight in enumerate(parameter.probabilities) if weight > 0)
     return min(last, bisect_right(list(accumulate(parameter.probabilities)), x))
 
 
 def _index(count: int, x: float) -> int:
-    """``scipy.stats.randint(0, count).ppf(x)`` for x > 0, its correction of rounding included; the first for x = 0."""
+    """Return ``scipy.stats.randint(0, count).ppf(x)`` with its correction of rounding for x > 0, and 0 for x = 0."""
     if count > _FLOAT_INTEGERS:
         numerator, denominator = x.as_integer_ratio()
         index = ceil_div(numerator * count, denominator) - 1

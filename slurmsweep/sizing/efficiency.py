@@ -14,6 +14,7 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from slurmsweep.sizing.estimate import Sample
     from slurmsweep.sizing.usage import Usage
     from slurmsweep.sizing.walltime import Bounds, Point
 
@@ -128,23 +129,15 @@ class _Sums:
     """What is kept of all attempts: sums in seconds times CPUs, and the numbers that advice looks at."""
 
     def __init__(self) -> None:
-        self.trials = self.attempts = 0
+        self.attempts = 0
         self.minutes, self.cpus, self.mib = _Column(), _Column(), _Column()
         self.asked = self.held = self.used = self.lost = 0.0
         # of trials that finished: seconds, MiB, CPUs used; and seconds of those that had a job for themselves
         self.seconds, self.sizes, self.loads, self.alone = array("d"), array("d"), array("d"), array("d")
         self.out_of_time, self.out_of_memory = array("d"), array("d")
-        self.first: list[Sequence[Usage]] = []
 
-    def add_trial(self, usages: Sequence[Usage]) -> None:
-        self.trials += 1
-        self.attempts += len(usages)
-        if len(self.first) < _MOST_SAMPLES:
-            self.first.append(usages)
-        for usage in usages:
-            self._add(usage)
-
-    def _add(self, usage: Usage) -> None:
+    def add(self, usage: Usage) -> None:
+        self.attempts += 1
         cpus = usage.asked_cpus or 1
         held = usage.held_seconds or 0.0
         load = usage.cpu_seconds / held if usage.cpu_seconds is not None and held >= _TELLING_SECONDS else None
@@ -173,14 +166,26 @@ def measure(trials: Iterable[Sequence[Usage]], point: Point | None = None, bound
         point: returns the parameters of a trial by its number; called for a few of them. None for no advice.
         bounds: of what is advised; None for no advice.
     """
-    sums = _Sums()
+    sums, number = _Sums(), 0
+    first: list[Sequence[Usage]] = []
     for usages in trials:
-        if here := [usage for usage in usages if usage.origin is None]:
-            sums.add_trial(here)
+        here = [usage for usage in usages if usage.origin is None]
+        if not here:
+            continue
+        number += 1
+        if number <= _MOST_SAMPLES:
+            first.append(here)
+        for usage in here:
+            sums.add(usage)
+    advice: list[Advice] = []
+    if point and bounds:
+        advice += _time_advice(sums, bounds)
+        advice += _auto_advice(sums, time_samples(first, point), bounds)
+        advice += [*_memory_advice(sums, bounds), *_cpu_advice(sums), *_job_advice(sums)]
     limits = sums.minutes.asked
     longest = max(limits, default=0.0)
     return Efficiency(
-        trials=sums.trials,
+        trials=number,
         attempts=sums.attempts,
         time=sums.minutes.resource(60),
         cpu=sums.cpus.resource(3600),
@@ -190,7 +195,7 @@ def measure(trials: Iterable[Sequence[Usage]], point: Point | None = None, bound
         used_core_hours=sums.used / 3600,
         lost_core_hours=sums.lost / 3600,
         saved_hours=sum((longest - minutes) * count for minutes, count in limits.items()) / 60,
-        advice=tuple(_advice(sums, point, bounds)) if point and bounds else (),
+        advice=tuple(advice),
     )
 
 
@@ -199,15 +204,6 @@ def _median(values: Iterable[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return (ordered[middle] + ordered[~middle]) / 2
-
-
-def _advice(sums: _Sums, point: Point, bounds: Bounds) -> Iterator[Advice]:
-    yield from _time_advice(sums, bounds)
-    if len(sums.minutes.asked) == 1:
-        yield from _auto_advice(sums, point, bounds)
-    yield from _memory_advice(sums, bounds)
-    yield from _cpu_advice(sums)
-    yield from _job_advice(sums)
 
 
 def _time_advice(sums: _Sums, bounds: Bounds) -> Iterator[Advice]:
@@ -223,10 +219,9 @@ def _time_advice(sums: _Sums, bounds: Bounds) -> Iterator[Advice]:
             yield Advice(f"--time {enough}", why)
 
 
-def _auto_advice(sums: _Sums, point: Point, bounds: Bounds) -> Iterator[Advice]:
+def _auto_advice(sums: _Sums, samples: Sequence[Sample], bounds: Bounds) -> Iterator[Advice]:
     """Where parameters explain the time, a limit for each trial asks for less than any limit for all."""
-    samples = time_samples(sums.first, point)
-    if not samples:
+    if not samples or len(sums.minutes.asked) != 1:
         return
     estimate = fit_estimate(samples)
     limits = [minutes_for(estimate.of(sample.params), bounds) for sample in samples]

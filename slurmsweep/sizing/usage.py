@@ -109,7 +109,7 @@ class Ledger:
         self._shares: dict[AttemptId, _Share] = {}
         self._last: set[AttemptId] = set()
         by_job: defaultdict[JobRef, list[JobSpan]] = defaultdict(list)
-        for span in view.trials.stays() if among is None else (s for n in among for s in view.trials[n].stays()):
+        for span in view.trials.spans() if among is None else (s for n in among for s in view.trials[n].spans()):
             by_job[JobRef(span.job, span.task)].append(span)
         for spans in by_job.values():
             spans.sort(key=lambda span: (span.restart, span.begun, span.attempt_id))
@@ -167,26 +167,23 @@ class Ledger:
 
 
 def _shares(spans: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
-    """Yield the shares of attempts in one job, sorted by its starts; none for an attempt that had a start alone."""
+    """Yield the shares of attempts in one job, sorted by its starts; none for an attempt that had a start alone.
+
+    The job's width is divided among its seats; each has the whole time, for its attempts one after the other. Without
+    seats the width is divided by the largest number of attempts that ran at once.
+    """
     for _, group in groupby(spans, key=lambda span: span.restart):
         together = list(group)
-        if len(together) > 1:
-            in_seats = all(span.seat is not None for span in together)
-            yield from _shares_by_seat(together) if in_seats else _shares_by_clock(together)
-
-
-def _shares_by_seat(spans: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
-    """Divide the job's width among its seats; each has the whole time, for its attempts one after the other."""
-    attempts = Counter(span.seat for span in spans)
-    for span in spans:
-        yield span.attempt_id, _Share(time=1 / attempts[span.seat], width=1 / len(attempts))
-
-
-def _shares_by_clock(spans: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
-    """Divide the job's width by the largest number of attempts that ran at once: those of no seat."""
-    together = max(sum(other.begun <= span.begun < other.ended for other in spans) for span in spans) or 1
-    for span in spans:
-        yield span.attempt_id, _Share(time=together / len(spans), width=1 / together)
+        in_seat = Counter(span.seat for span in together)
+        if len(together) == 1:
+            continue
+        if None not in in_seat:
+            for span in together:
+                yield span.attempt_id, _Share(time=1 / in_seat[span.seat], width=1 / len(in_seat))
+            continue
+        at_once = max(sum(other.begun <= span.begun < other.ended for other in together) for span in together) or 1
+        for span in together:
+            yield span.attempt_id, _Share(time=at_once / len(together), width=1 / at_once)
 
 
 def _part(value: float | None, share: float) -> float | None:

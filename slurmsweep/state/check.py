@@ -91,8 +91,8 @@ def _numbered(folder: str) -> list[int]:
 
 
 def _damage(view: SweepView) -> Iterator[Finding]:
-    for line in view.damaged:
-        yield Finding(f"journal line {line.number}", "not a whole record", "see docs/failure.md, damaged journal")
+    for number in view.damaged:
+        yield Finding(f"journal line {number}", "not a whole record", "see docs/failure.md, damaged journal")
 
 
 def _unknown_folders(view: SweepView, folders: set[AttemptId]) -> Iterator[Finding]:

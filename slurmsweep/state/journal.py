@@ -13,7 +13,7 @@ import json
 import os
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
@@ -33,6 +33,9 @@ MAX_RECORD = 16 * 1024
 
 #: Read from the end to find the last record; several times the size of a usual one.
 TAIL = 4096
+
+#: Read at once by those that read all.
+_BLOCK = 1 << 20
 
 #: Ends a line that a dying writer left open. A bare LF could make a record valid that its writer never saw
 #: acknowledged, and whose trial somebody else was given since: one cut point per record, found by cutting at every
@@ -67,22 +70,6 @@ def decode(line: bytes) -> Record | None:
 def header(sweep_id: str) -> bytes:
     """The first line of a new journal."""
     return encode({"op": "journal", "format": FORMAT, "version": VERSION, "sweep": sweep_id})
-
-
-class Line(NamedTuple):
-    """One line of the journal as a reader met it.
-
-    Attributes:
-        number: 1-based.
-        end: offset of the byte after its LF.
-        record: None where the line is damaged.
-        sealed: the line is what a dying writer left, closed by its successor: harmless, nobody relied on it.
-    """
-
-    number: int
-    end: int
-    record: Record | None
-    sealed: bool = False
 
 
 class LockedJournal:
@@ -159,30 +146,31 @@ class Journal(LockedFile):
         with self.held(timeout) as (descriptor, size):
             yield LockedJournal(self.path, descriptor, size)
 
-    def identity(self) -> tuple[tuple[int, int], int]:
-        """Return which file the journal is, and its size in bytes. Raises StateUnreadableError."""
-        with self._open_to_read() as file:
-            status = os.fstat(file.fileno())
-        return (status.st_dev, status.st_ino), status.st_size
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Open the file to read it; takes no lock. Raises StateUnreadableError."""
+        with reading(self.path), self._open_to_read() as file:
+            yield file
 
-    def lines(self, offset: int = 0, number: int = 0) -> Iterator[Line]:
-        """Every line from ``offset`` on, damaged ones too; an unfinished last line is left out. Takes no lock.
+    def blocks(self, file: BinaryIO, offset: int = 0) -> Iterator[list[bytes]]:
+        """Yield the lines from ``offset`` on, without their LF, many at a time; an unfinished last line is left out.
 
         Args:
-            offset: where a line begins.
-            number: how many lines come before it.
+            file: the open journal.
+            offset: where a line begins. At 0 the first line is checked.
+
+        Raises:
+            StateUnreadableError: it is no journal, or a newer slurmsweep's.
         """
-        with reading(self.path), self._open_to_read() as file:
-            file.seek(offset)
-            for raw in file:
-                if not raw.endswith(b"\n"):
-                    return
-                number += 1
-                record = decode(raw[:-1])
-                if offset == 0:
-                    _refuse_newer(self.path, record)
-                offset += len(raw)
-                yield Line(number, offset, record, sealed=record is None and raw.endswith(SEAL))
+        file.seek(offset)
+        if offset == 0:
+            _refuse_newer(self.path, decode(file.readline(MAX_RECORD).rstrip(b"\n")))
+            file.seek(0)
+        rest = b""
+        while block := file.read(_BLOCK):
+            *lines, rest = (rest + block).split(b"\n")
+            if lines:
+                yield lines
 
     def _open_to_read(self) -> BinaryIO:
         try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.state import files
 from slurmsweep.state.check import attempt_folders
-from slurmsweep.state.journal import Line, encode, header, whole_records
+from slurmsweep.state.journal import encode, header, whole_records
 from slurmsweep.state.replay import SweepView
 from slurmsweep.state.transaction import Transaction
 
@@ -96,9 +96,8 @@ def _keep(journal: _NewJournal, records: list[Record]) -> SweepView:
     for record in records:
         head = {key: value for key, value in record.get("h", {}).items() if key not in ("m", "e")}
         kept = {key: value for key, value in record.items() if key != "more"} | {"h": head}
-        line = encode(kept)
-        journal.append(line, kept)
-        view.add([Line(0, journal.end, kept)])
+        journal.append(encode(kept), kept)
+        view.apply(kept)
     return view
 
 

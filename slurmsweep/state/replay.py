@@ -7,9 +7,11 @@ client wrote late cannot undo anything.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.state.journal import SEAL, decode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.records import (
     DELETED,
@@ -22,14 +24,17 @@ from slurmsweep.state.records import (
 )
 from slurmsweep.state.tail import AttemptId, JournalTail
 from slurmsweep.state.trial import Attempt
-from slurmsweep.state.trials import Trials
+from slurmsweep.state.trial_index import TrialIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from slurmsweep.state.journal import Journal, Line, Record
+    from slurmsweep.state.journal import Journal, Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.trial import Trial
+
+#: How a line ends that a dying writer left open, and the next one closed.
+_SEALED = SEAL.rstrip(b"\n")
 
 
 @dataclass(slots=True)
@@ -72,39 +77,49 @@ class SweepView:
         submissions: by job name, in the order of the journal.
         latest: the head of the newest record, as it stands there.
         word: what a person ordered last.
-        damaged: lines that no reader can read and no writer sealed.
+        damaged: numbers of lines that no reader can read and no writer sealed.
         sealed: number of torn lines their successor closed.
         word_sequence: of the record that ordered ``word``.
     """
 
-    trials: Trials = field(default_factory=Trials)
+    trials: TrialIndex = field(default_factory=TrialIndex)
     submissions: dict[str, Submission] = field(default_factory=dict)
     latest: dict[str, Any] = field(default_factory=dict)
     word: SweepState | None = None
-    damaged: list[Line] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
     sealed: int = 0
     word_sequence: int = -1
 
-    def add(self, lines: Iterable[Line]) -> SweepView:
-        """Take further lines in; itself, for chaining."""
-        for line in lines:
-            if line.record is not None:
-                self.apply(line.record)
-            elif line.sealed:
-                self.sealed += 1
+    def take_in(self, lines: Iterable[bytes], first: int = 1) -> None:
+        """Take in further lines of the journal.
+
+        Args:
+            lines: without their LF.
+            first: number of the first of them, 1 for the first of the journal.
+        """
+        take_claim, take_end = self.trials.take_claim, self.trials.take_end
+        for number, line in enumerate(lines, first):
+            record = decode(line)
+            if record is None:
+                if line.endswith(_SEALED):
+                    self.sealed += 1
+                else:
+                    self.damaged.append(number)
+                continue
+            op = record["op"]
+            if (op == "claim" and take_claim(record)) or (op == "end" and take_end(record)):
+                self.latest = record.get("h") or self.latest
             else:
-                self.damaged.append(line)
-        return self
+                self.apply(record)
 
     def apply(self, record: Record) -> None:
         """Take one record in. A kind that a newer version invented changes nothing here."""
-        head = record.get("h")
+        head = record.get("h") or {}
         known = _CHANGES.get(record["op"])
         if known is not None:
             kind, change = known
-            change(self, kind.from_json(record), (head or {}).get("s", -1))
-        if head is not None:
-            self.latest = head
+            change(self, kind.from_json(record), head.get("s", -1))
+        self.latest = head or self.latest
 
     @property
     def head(self) -> JournalTail:
@@ -129,8 +144,8 @@ class SweepView:
 
     def waiting(self) -> list[AttemptId]:
         """Retries that were allowed and that nobody claimed, by number."""
-        found = (t for t in self.trials.unsettled() if t.open_to > t.newest)
-        return [AttemptId(t.number, t.open_to) for t in found]
+        pending = (self.trials[number] for number in self.trials.in_state(TrialState.PENDING))
+        return [AttemptId(trial.number, trial.open_to) for trial in pending if trial.open_to > trial.newest]
 
     def passed_over(self) -> list[AttemptId]:
         """First attempts of trials below the next new one of which no record speaks: their makers died before it."""
@@ -164,14 +179,17 @@ class Reading:
         Raises:
             StateUnreadableError: the journal is missing, is not ours, or cannot be read.
         """
-        file, size = self._journal.identity()
-        if (self._file is not None and file != self._file) or size < self.offset:
-            self.view, self.offset, self.number = SweepView(), 0, 0
-        self._file = file
-        for line in self._journal.lines(self.offset, self.number):
-            self.view.add([line])
-            self.bytes_read += line.end - self.offset
-            self.offset, self.number = line.end, line.number
+        with self._journal.opened() as file:
+            status = os.fstat(file.fileno())
+            identity = (status.st_dev, status.st_ino)
+            if self._file not in (None, identity) or status.st_size < self.offset:
+                self.view, self.offset, self.number = SweepView(), 0, 0
+            self._file = identity
+            for lines in self._journal.blocks(file, self.offset):
+                self.view.take_in(lines, self.number + 1)
+                size = sum(map(len, lines)) + len(lines)
+                self.bytes_read += size
+                self.offset, self.number = self.offset + size, self.number + len(lines)
         return self.view
 
 
@@ -188,7 +206,6 @@ def _end(state: SweepView, record: EndRecord, _: int) -> None:
     attempt = state.attempt(record.attempt_id)
     if attempt.outcome is None or _weight(record.outcome) > _weight(attempt.outcome):
         attempt.outcome = record.outcome
-    state.trials.settle(record.attempt_id.trial)
 
 
 def _weight(outcome: Outcome) -> tuple[int, float]:
@@ -233,7 +250,6 @@ def _keep_reserved(state: SweepView, known: Submission, attempt_ids: Sequence[At
         promised = state.trial(number).promised
         if known.job == "":
             promised.pop(known.name, None)
-            state.trials.settle(number)
         else:
             promised[known.name] = attempt
 

@@ -107,8 +107,8 @@ class Trial:
             return TrialState.PENDING
         return current.outcome.state if current.outcome else TrialState.RUNNING
 
-    def stays(self) -> Iterator[JobSpan]:
-        """Of its attempts, those that Slurm jobs made."""
+    def spans(self) -> Iterator[JobSpan]:
+        """Yield the spans of its attempts that Slurm jobs made."""
         for attempt in self.attempts.values():
             owner = attempt.owner
             if owner and owner.job:

@@ -1,8 +1,9 @@
-"""Trials that ended at their first attempt, kept as columns: about 80 bytes each instead of a kilobyte of objects.
+"""All trials of a sweep that records speak of, with one row of columns each, and the answer to every question on them.
 
-Nearly every trial of a large sweep is one of these, so a million of them fit where their objects would not, and their
-columns are written to a file and read back as they are. Nothing is lost on the way: :meth:`Settled.get` gives a trial
-equal to the one that was put.
+A row is a summary of a trial: its state, and the newest attempt with its owner and outcome. Nearly every trial of a
+large sweep was claimed once and ended once, or runs. Its row is its whole story: about 100 bytes instead of a kilobyte
+of objects. So a million of them fit in memory, and the columns are written to a file and read back as they are. A trial
+with a longer story is an object beside its row; the row is written anew when the story changes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import re
 import sys
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from heapq import nsmallest
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from slurmsweep.state.lifecycle import TrialState
@@ -23,32 +25,37 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, JobSpan, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-_ENDED = [state for state in TrialState if state.has_ended()]
+    from slurmsweep.state.journal import Record
 
-#: One byte a trial: 0 where it is not here, else the index of its state plus one.
-_CODE = {state: number for number, state in enumerate(_ENDED, 1)}
-_ABSENT = 0
+#: One byte a trial: 0 where no record speaks of it, else its state.
+_CODE = {state: code for code, state in enumerate(TrialState, 1)}
+_STATE = {code: state for state, code in _CODE.items()}
+_ABSENT, _RUNNING, _FINISHED = 0, _CODE[TrialState.RUNNING], _CODE[TrialState.FINISHED]
+_CODE_OF_END = {state.value: code for state, code in _CODE.items() if state.has_ended()}
 
-#: Name and array type of each column; numbers that may be missing are doubles, with NaN for missing.
-_COLUMNS = (
-    ("code", "B"),
-    ("place", "I"),
-    ("job", "I"),
-    ("pid", "q"),
-    ("start", "q"),
-    ("task", "q"),
-    ("restart", "i"),
-    ("token", "Q"),
-    ("claimed", "d"),
-    ("how", "I"),
-    ("metric", "d"),
-    ("seconds", "d"),
-    ("cpu_seconds", "d"),
-    ("max_rss_mb", "d"),
-    ("ended", "d"),
-)
+#: Name and array type of each column; numbers that may be missing are doubles, with NaN for missing. The columns of
+#: further metrics, ``metrics.<name>``, are made when the first trial has such a metric.
+_COLUMNS = {
+    "code": "B",
+    "place": "I",
+    "job": "I",
+    "pid": "q",
+    "start": "q",
+    "task": "q",
+    "restart": "i",
+    "token": "Q",
+    "claimed": "d",
+    "how": "I",
+    "metric": "d",
+    "seconds": "d",
+    "cpu_seconds": "d",
+    "max_rss_mb": "d",
+    "ended": "d",
+}
+_NUMBERS = ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended")
+_METRICS = "metrics."
 _NO_TASK = -1
 
 #: Columns of further metrics there may be; a sweep weighs two or three, and may adopt trials of another one.
@@ -65,79 +72,161 @@ _Place = tuple[str, str, str, "str | None", "str | None", "int | None"]
 _How = tuple[str, "int | None", "str | None", str, "str | None"]
 
 
-class TrialIndex:
-    """Columns, one row a trial number."""
+class TrialIndex(Mapping[int, Trial]):
+    """Trials by number, ascending.
+
+    A trial that is looked up may be a copy: to change one, :meth:`open` it. Going over all trials makes an object of
+    each; the other methods do not.
+    """
 
     def __init__(self) -> None:
-        self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in _COLUMNS}
-        self._metrics: dict[str, array[float]] = {}  # further columns, made when the first trial has such a metric
+        self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in _COLUMNS.items()}
         self._places = _Table[_Place]()
         self._jobs = _Table["str | None"]()
         self._hows = _Table[_How]()
-        self._count = 0
+        self._stories: dict[int, Trial] = {}
+        self._opened: set[int] = set()  # stories whose row, if they have one, may be out of date
+
+    # trials ---------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, number: int) -> Trial:
+        found = self._stories.get(number)
+        if found is None and number not in self:
+            raise KeyError(number)
+        return found or self._from_row(number)
+
+    def __contains__(self, number: object) -> bool:
+        if not isinstance(number, int):
+            return False
+        codes = self._columns["code"]
+        return number in self._stories or (0 <= number < len(codes) and codes[number] != _ABSENT)
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for number, code in self._rows("code") if code)
 
     def __len__(self) -> int:
-        return self._count
+        codes = self._codes()
+        return len(codes) - codes.count(_ABSENT)
 
-    def __contains__(self, number: int) -> bool:
-        codes = self._columns["code"]
-        return 0 <= number < len(codes) and codes[number] != _ABSENT
+    def open(self, number: int) -> Trial:
+        """Return the trial of that number, to be changed at once; a new one where no record spoke of it."""
+        if number not in self._stories:
+            self._stories[number] = self._from_row(number) if number in self else Trial(number)
+        self._opened.add(number)
+        return self._stories[number]
 
-    def put(self, trial: Trial) -> bool:
-        """Take a trial in; False, and nothing done, where its story does not fit the columns."""
-        attempt = trial.attempts.get(1)
-        if attempt is None or attempt.owner is None or attempt.token is None or attempt.outcome is None:
+    def stories(self) -> list[Trial]:
+        """Return the trials that have more to tell than one attempt that runs or ended, by number."""
+        self._write_rows()
+        return [self._stories[number] for number in sorted(self._stories)]
+
+    def unsettled(self) -> list[Trial]:
+        """Return the trials that run, wait, or have more to tell than one attempt and its end, by number."""
+        running = set(self.in_state(TrialState.RUNNING))
+        return [self[number] for number in sorted(running | self._stories.keys())]
+
+    def take_claim(self, record: Record) -> bool:
+        """Store the claim of a new trial as a row; return False, and do nothing, where that is no plain story.
+
+        Makes no object: replay of a large journal is mostly this and :meth:`take_end`.
+        """
+        number, owner, token = record["t"], record["o"], record["k"]
+        columns, codes = self._columns, self._columns["code"]
+        try:
+            if record["a"] != 1 or number in self._stories or not _TOKEN.fullmatch(token):
+                return False
+            if (number < len(codes) and codes[number]) or number < 0 or not self._make_row(number):
+                return False
+            get = owner.get
+            pid, start, restart, task = get("pid", 0), get("start", 0), get("restart", 0), get("task")
+            if max(pid, start, restart) >= _LARGEST:
+                return False
+            place = get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster"), get("seat")
+            columns["place"][number] = self._places.index(place)
+            columns["job"][number] = self._jobs.index(get("job"))
+            columns["pid"][number] = pid
+            columns["start"][number] = start
+            columns["restart"][number] = restart
+            columns["task"][number] = _NO_TASK if task is None else task
+            columns["token"][number] = int(token, 16)
+            columns["claimed"][number] = _number(record.get("at"))
+        except (TypeError, AttributeError, OverflowError):
             return False
-        if not _is_plain(trial, attempt, attempt.owner, attempt.token) or trial.number > self._rows + _LARGEST_GAP:
-            return False
-        metrics = attempt.outcome.metrics
-        if metrics is not None and not self._make_metrics(metrics):
-            return False
-        row = self._row(attempt.owner, attempt.token, attempt.claimed, attempt.outcome)
-        self._make_row(trial.number)
-        for column, value in zip(self._columns.values(), row, strict=True):
-            column[trial.number] = value
-        for name, further in self._metrics.items():
-            further[trial.number] = math.nan if metrics is None else metrics.get(name, math.nan)
-        self._count += 1
+        codes[number] = _RUNNING
         return True
 
-    def take(self, number: int) -> Trial:
-        """Give a trial out: it is not here any more. Raises KeyError."""
-        trial = self.get(number)
-        self._columns["code"][number] = _ABSENT
-        self._count -= 1
-        return trial
+    def take_end(self, record: Record) -> bool:
+        """Store the end of a trial whose row is its whole story; return False, and do nothing, for any other."""
+        number, out = record["t"], record["out"]
+        columns = self._columns
+        try:
+            if record["a"] != 1 or number in self._stories or not 0 <= number < len(columns["code"]):
+                return False
+            if columns["code"][number] != _RUNNING or not self._make_metrics(out.get("metrics")):
+                return False
+            get = out.get
+            how = get("cause", ""), get("exit_code"), get("origin"), get("by", "agent"), get("no_metric")
+            columns["how"][number] = self._hows.index(how)
+            for name in _NUMBERS:
+                columns[name][number] = _number(get(name))
+            for name, value in (get("metrics") or {}).items():
+                columns[_METRICS + name][number] = value
+            columns["code"][number] = _CODE_OF_END[out["state"]]
+        except (TypeError, AttributeError, OverflowError, KeyError):
+            return False
+        return True
 
-    def get(self, number: int) -> Trial:
-        """A copy of a trial. Raises KeyError."""
-        if number not in self:
-            raise KeyError(number)
-        row = {name: column[number] for name, column in self._columns.items()}
-        metrics = {name: m for name, column in self._metrics.items() if not math.isnan(m := column[number])}
-        outcome = self._outcome(row, metrics or None)
-        claimed = _optional(row["claimed"])
-        attempt = Attempt(1, f"{row['token']:016x}", self._owner(row), claimed, outcome)
-        return Trial(number, {1: attempt})
+    # questions ------------------------------------------------------------------------------------------------------
 
-    def numbers(self) -> Iterator[int]:
-        """All, ascending."""
-        return (number for number, code in enumerate(self._columns["code"]) if code)
+    def counts(self) -> dict[TrialState, int]:
+        """Return how many trials are in each state."""
+        codes = self._codes()
+        return {state: n for state, code in _CODE.items() if (n := codes.count(code))}
 
-    def numbers_in(self, state: TrialState) -> Iterator[int]:
-        """Those of one state, ascending: without touching the others."""
-        codes, wanted = self._columns["code"].tobytes(), bytes([_CODE.get(state, 255)])
-        number = codes.find(wanted)
-        while number >= 0:
-            yield number
-            number = codes.find(wanted, number + 1)
+    def in_state(self, state: TrialState) -> Iterator[int]:
+        """Yield the numbers of trials in one state, ascending: without touching the others."""
+        return self._numbers_with(_CODE[state])
 
-    def nodes_of(self, state: TrialState) -> Counter[str]:
-        """How many trials ended in that state on each of Slurm's nodes."""
-        wanted = _CODE.get(state)
-        places = Counter(
-            place for code, place in zip(self._columns["code"], self._columns["place"], strict=True) if code == wanted
-        )
+    def unknown_below(self, end: int) -> Iterator[int]:
+        """Yield the numbers below ``end`` of which no record speaks, ascending: without touching the others."""
+        rows = self._rows_there
+        yield from self._numbers_with(_ABSENT, min(end, rows))
+        yield from (number for number in range(rows, end) if number not in self._stories)
+
+    def of_jobs(self, jobs: Collection[str]) -> Iterator[Trial]:
+        """Yield the trials of which an attempt was made by one of these Slurm jobs, those with longer stories first."""
+        for trial in self.stories():
+            if any(a.owner and a.owner.job in jobs for a in trial.attempts.values()):
+                yield trial
+        indices = {index for index, job in enumerate(self._jobs.items) if job in jobs and job is not None}
+        for number, code, job in self._rows("code", "job") if indices else ():
+            if code and job in indices and number not in self._stories:
+                yield self[number]
+
+    def spans(self) -> Iterator[JobSpan]:
+        """Yield the spans of all attempts that Slurm jobs made."""
+        rows = self._rows("code", "job", "task", "restart", "place", "claimed", "seconds")
+        for number, code, index, task, restart, place, claimed, seconds in rows:
+            job = self._jobs.items[index] if code and number not in self._stories else None
+            if job:
+                begun = _optional(claimed) or 0.0
+                lasted = 0.0 if code == _RUNNING else _optional(seconds) or 0.0
+                seat, element = self._places.items[place][5], None if task == _NO_TASK else task
+                yield JobSpan(job, element, restart, seat, begun, begun + lasted, AttemptId(number, 1))
+        for trial in self.stories():
+            yield from trial.spans()
+
+    def times(self) -> tuple[float, float] | None:
+        """Return the first and the last time of any claim or end, seconds since the epoch; None without one."""
+        of_rows = (time for _, code, *both in self._rows("code", "claimed", "ended") if code for time in both)
+        attempts = [attempt for trial in self.stories() for attempt in trial.attempts.values()]
+        of_stories = (time for a in attempts for time in (a.claimed, a.outcome.ended if a.outcome else None))
+        times = array("d", (time for time in chain(of_rows, of_stories) if time and time > 0))  # a missing one is NaN
+        return (min(times), max(times)) if times else None
+
+    def nodes_of_finished(self) -> Counter[str]:
+        """Return how many trials finished on each of Slurm's nodes."""
+        places = Counter(place for _, code, place in self._rows("code", "place") if code == _FINISHED)
         nodes: Counter[str] = Counter()
         for place, n in places.items():
             node = self._places.items[place][3]
@@ -145,167 +234,182 @@ class TrialIndex:
                 nodes[node] += n
         return nodes
 
-    def counts(self) -> dict[TrialState, int]:
-        """How many of each state."""
-        codes = self._columns["code"].tobytes()
-        return {state: n for state, code in _CODE.items() if (n := codes.count(code))}
-
-    def absent_below(self, end: int) -> Iterator[int]:
-        """Numbers below ``end`` that are not here, ascending: without touching those that are."""
-        codes = self._columns["code"].tobytes()
-        number = codes.find(_ABSENT, 0, end)
-        while number >= 0:
-            yield number
-            number = codes.find(_ABSENT, number + 1, end)
-        yield from range(self._rows, end)
-
-    def of_jobs(self, jobs: Collection[str]) -> Iterator[int]:
-        """Trials whose owner was one of these Slurm jobs."""
-        indices = {index for index, job in enumerate(self._jobs.items) if job in jobs and job is not None}
-        if indices:
-            for number, job in enumerate(self._columns["job"]):
-                if job in indices and self._columns["code"][number]:
-                    yield number
-
-    def stays(self) -> Iterator[JobSpan]:
-        """Of those that Slurm jobs ran; without making objects of them."""
-        names = ("code", "job", "task", "restart", "place", "claimed", "seconds")
-        rows = zip(*(self._columns[name] for name in names), strict=True)
-        for number, (code, index, task, restart, place, claimed, seconds) in enumerate(rows):
-            job = self._jobs.items[index] if code else None
-            if job:
-                begun = _optional(claimed) or 0.0
-                ended = begun + (_optional(seconds) or 0.0)
-                seat = self._places.items[place][5]
-                yield JobSpan(
-                    job, None if task == _NO_TASK else task, restart, seat, begun, ended, AttemptId(number, 1)
-                )
-
-    def times(self) -> tuple[float, float] | None:
-        """Return the first and the last time of any claim or end; None without one. Makes no objects of trials."""
-        rows = zip(*(self._columns[name] for name in ("code", "claimed", "ended")), strict=True)
-        times = array("d", (t for code, *both in rows if code for t in both if t > 0))  # a missing one is NaN
-        return (min(times), max(times)) if times else None
-
     def best(self, *, largest: bool) -> int | None:
-        """The finished trial with the smallest or largest metric; the first of equal ones."""
-        finished = _CODE[TrialState.FINISHED]
-        worst = -math.inf if largest else math.inf
-        codes, metrics = self._columns["code"], self._columns["metric"]
-        values = [m if c == finished and m == m else worst for c, m in zip(codes, metrics)]  # noqa: B905, PLR0124
-        if not values:
-            return None
-        found = max(values) if largest else min(values)
-        number = values.index(found)
-        return number if codes[number] == finished and metrics[number] == found else None
+        """Return the finished trial with the smallest or largest metric, the first of equal ones; None for none."""
+        return next(iter(self.ranked(largest=largest, most=1)), None)
 
     def ranked(self, *, largest: bool, most: int | None = None) -> list[int]:
-        """Finished trials with a metric, best first, equal ones by number; the ``most`` best of them."""
-        finished, sign = _CODE[TrialState.FINISHED], -1 if largest else 1
-        columns = zip(self._columns["code"], self._columns["metric"], count())
-        found = ((sign * m, number) for code, m, number in columns if code == finished and m == m)  # noqa: PLR0124
+        """Return finished trials with a metric, best first, equal ones by number; the ``most`` best of them."""
+        sign = -1 if largest else 1
+        rows = self._rows("code", "metric")
+        found = ((sign * m, number) for number, code, m in rows if code == _FINISHED and m == m)  # noqa: PLR0124
         return [number for _, number in (sorted(found) if most is None else nsmallest(most, found))]
 
     def points(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[float, ...]]]:
-        """Finished trials, ascending, that have all of these of their metrics; with those, in that order."""
-        if not names or any(name not in self._metrics for name in names):
+        """Yield finished trials, ascending, that have all of these of their metrics; with those, in that order."""
+        self._write_rows()
+        columns = [_METRICS + name for name in names]
+        if not columns or any(name not in self._columns for name in columns):
             return
-        finished = _CODE[TrialState.FINISHED]
-        rows = zip(self._columns["code"], *(self._metrics[name] for name in names), strict=True)
-        for number, (code, *values) in enumerate(rows):
-            if code == finished and all(value == value for value in values):  # noqa: PLR0124 - not for NaN
+        for number, code, *values in self._rows("code", *columns):
+            if code == _FINISHED and all(value == value for value in values):  # noqa: PLR0124 - not for NaN
                 yield number, tuple(values)
 
     def unmeasured(self, *, of_metric: bool) -> Iterator[tuple[int, str]]:
-        """Finished trials, ascending, that lack a number the sweep asks for (or its metric), with the reason."""
+        """Yield finished trials, ascending, that lack a number the sweep asks for (or its metric), with the reason."""
+        rows = self._rows("code", "how", "metric")
         reasons = {index: how[-1] for index, how in enumerate(self._hows.items) if how[-1] is not None}
-        if not reasons:
-            return
-        finished = _CODE[TrialState.FINISHED]
-        columns = zip(self._columns["code"], self._columns["how"], self._columns["metric"], strict=True)
-        for number, (code, how, metric) in enumerate(columns):
-            if code == finished and how in reasons and not (of_metric and metric == metric):  # noqa: PLR0124 - no NaN
+        for number, code, how, metric in rows if reasons else ():
+            if code == _FINISHED and how in reasons and not (of_metric and metric == metric):  # noqa: PLR0124 - no NaN
                 yield number, reasons[how]
 
+    # on disk --------------------------------------------------------------------------------------------------------
+
     def dump(self) -> tuple[dict[str, Any], bytes]:
-        """A description for JSON, and the bytes of the columns."""
+        """Return a description for JSON, and the bytes of the columns. Longer stories are not in them."""
+        self._write_rows()
         tables = {"places": self._places.items, "jobs": self._jobs.items, "hows": self._hows.items}
-        described = {"rows": self._rows, "byteorder": sys.byteorder, "metrics": list(self._metrics), **tables}
-        return described, b"".join(column.tobytes() for column in self._all_columns())
+        described = {"rows": self._rows_there, "byteorder": sys.byteorder, "columns": list(self._columns), **tables}
+        return described, b"".join(column.tobytes() for column in self._columns.values())
 
     @classmethod
-    def load(cls, described: dict[str, Any], data: bytes) -> TrialIndex:
-        """What :meth:`dump` gave, here or on such a machine. Anything else: ValueError, KeyError, TypeError."""
+    def load(cls, described: dict[str, Any], data: bytes, stories: Iterable[Trial] = ()) -> TrialIndex:
+        """Return what :meth:`dump` gave, here or on such a machine. Anything else: ValueError, KeyError, TypeError."""
         if described["byteorder"] != sys.byteorder:
             raise ValueError("the columns are of another byte order")
-        settled = cls()
-        settled._metrics = {str(name): array("d") for name in described.get("metrics", ())}
+        index = cls()
+        index._columns = {name: array(_COLUMNS.get(name, "d")) for name in described["columns"]}
         rows, start = described["rows"], 0
-        for column in settled._all_columns():
+        for column in index._columns.values():
             end = start + rows * column.itemsize
             column.frombytes(data[start:end])
             start = end
         if start != len(data):
             raise ValueError(f"{len(data)} bytes of columns instead of {start}")
-        settled._places = _Table(tuple(item) for item in described["places"])
-        settled._jobs = _Table(described["jobs"])
-        settled._hows = _Table(tuple(item) for item in described["hows"])
-        settled._count = rows - settled._columns["code"].tobytes().count(_ABSENT)
-        return settled
+        index._places = _Table(tuple(item) for item in described["places"])
+        index._jobs = _Table(described["jobs"])
+        index._hows = _Table(tuple(item) for item in described["hows"])
+        index._stories = {trial.number: trial for trial in stories}
+        return index
+
+    # rows -----------------------------------------------------------------------------------------------------------
 
     @property
-    def _rows(self) -> int:
+    def _rows_there(self) -> int:
         return len(self._columns["code"])
 
-    def _make_row(self, number: int) -> None:
-        if number >= self._rows:
-            missing = number + 1 - self._rows + self._rows // 16  # some to spare: growing is a copy
-            for column in self._all_columns():
-                column.frombytes(bytes(missing * column.itemsize))
+    def _rows(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Return number and these columns of every row, by number; of trials that are too far ahead for one, too."""
+        self._write_rows()
+        rows = zip(count(), *(self._columns[name] for name in names))
+        far = [(number, self._row(trial)) for number, trial in self._far()]
+        return chain(rows, [(number, *(row.get(name, math.nan) for name in names)) for number, row in far])
 
-    def _make_metrics(self, metrics: Mapping[str, float]) -> bool:
-        """Have a column for each; False where they do not fit columns: none, odd ones, or too many."""
-        new = metrics.keys() - self._metrics.keys()
-        if not metrics or len(self._metrics) + len(new) > _MOST_METRICS or not all(map(_is_finite, metrics.values())):
+    def _codes(self) -> bytes:
+        self._write_rows()
+        return self._columns["code"].tobytes() + bytes(_CODE[trial.state] for _, trial in self._far())
+
+    def _far(self) -> list[tuple[int, Trial]]:
+        """Return the trials that have no row, by number."""
+        rows = self._rows_there
+        return sorted((item for item in self._stories.items() if item[0] >= rows), key=lambda item: item[0])
+
+    def _numbers_with(self, code: int, end: int = sys.maxsize) -> Iterator[int]:
+        codes, wanted, rows = self._codes(), bytes([code]), self._rows_there
+        far = [number for number, _ in self._far()]
+        position = codes.find(wanted, 0, end)
+        while position >= 0:
+            yield position if position < rows else far[position - rows]
+            position = codes.find(wanted, position + 1, end)
+
+    def _make_row(self, number: int) -> bool:
+        """Have a row for a trial; return False where it is too far ahead of the others."""
+        rows = self._rows_there
+        if number > rows + _LARGEST_GAP:
             return False
-        for name in sorted(new):
-            self._metrics[name] = array("d", [math.nan]) * self._rows
+        if number >= rows:
+            missing = number + 1 - rows + rows // 16  # some to spare: growing is a copy
+            for column in self._columns.values():
+                column.frombytes(bytes(missing * column.itemsize))
+            for name in self._columns:
+                if name.startswith(_METRICS):
+                    self._columns[name][rows:] = array("d", [math.nan]) * missing
+            self._opened.update(n for n in self._stories if rows <= n < rows + missing)
         return True
 
-    def _all_columns(self) -> list[array[Any]]:
-        return [*self._columns.values(), *self._metrics.values()]
+    def _make_metrics(self, metrics: Mapping[str, Any] | None) -> bool:
+        """Have a column for each metric; return False where they do not fit columns: none, odd ones, or too many."""
+        if metrics is None:
+            return True
+        new = [name for name in sorted(metrics) if _METRICS + name not in self._columns]
+        if len(self._columns) + len(new) > len(_COLUMNS) + _MOST_METRICS:
+            return False
+        for name in new:
+            self._columns[_METRICS + name] = array("d", [math.nan]) * self._rows_there
+        return bool(metrics) and all(isinstance(m, float) and math.isfinite(m) for m in metrics.values())
 
-    def _row(self, owner: Owner, token: str, claimed: float | None, outcome: Outcome) -> tuple[Any, ...]:
-        """In the order of the columns."""
-        return (
-            _CODE[outcome.state],
-            self._places.index((owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster, owner.seat)),
-            self._jobs.index(owner.job),
-            owner.pid,
-            owner.start,
-            _NO_TASK if owner.task is None else owner.task,
-            owner.restart,
-            int(token, 16),
-            _number(claimed),
-            self._hows.index((outcome.cause, outcome.exit_code, outcome.origin, outcome.by, outcome.no_metric)),
-            _number(outcome.metric),
-            _number(outcome.seconds),
-            _number(outcome.cpu_seconds),
-            _number(outcome.max_rss_mb),
-            _number(outcome.ended),
-        )
+    def _write_rows(self) -> None:
+        """Write the rows of trials that were opened; those whose row is their whole story are objects no more."""
+        opened, self._opened = self._opened, set()
+        for number in sorted(opened):
+            trial = self._stories.get(number)
+            if trial is None:
+                continue
+            outcome = trial.current.outcome if trial.current else None
+            fits = self._make_metrics(outcome.metrics if outcome else None)
+            if self._make_row(number):
+                row = self._row(trial)
+                for name, column in self._columns.items():
+                    column[number] = row.get(name, math.nan)
+                if fits and _is_plain(trial):
+                    del self._stories[number]
+        if self._opened:  # by a row that was made beyond them
+            self._write_rows()
 
-    def _owner(self, row: dict[str, Any]) -> Owner:
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        """Return the values of a trial's row by column: of its newest attempt."""
+        current = trial.current or Attempt(0)
+        owner, outcome = current.owner or Owner("", 0, 0, ""), current.outcome or Outcome(TrialState.RUNNING)
+        numbers = {name: _number(getattr(outcome, name)) for name in _NUMBERS}
+        metrics: Mapping[str, Any] = outcome.metrics or {}
+        further = {_METRICS + name: m for name, m in metrics.items() if isinstance(m, (int, float))}
+        is_plain = _is_plain(trial)
+        return {
+            "code": _CODE[trial.state],
+            "place": self._places.index(
+                (owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster, owner.seat)
+            ),
+            "job": self._jobs.index(owner.job),
+            "pid": owner.pid if is_plain else 0,
+            "start": owner.start if is_plain else 0,
+            "task": _NO_TASK if owner.task is None else owner.task,
+            "restart": owner.restart if is_plain else 0,
+            "token": int(current.token, 16) if is_plain and current.token else 0,
+            "claimed": _number(current.claimed),
+            "how": self._hows.index((outcome.cause, outcome.exit_code, outcome.origin, outcome.by, outcome.no_metric)),
+            **numbers,
+            **further,
+        }
+
+    def _from_row(self, number: int) -> Trial:
+        """Return the trial whose whole story is its row."""
+        row = {name: column[number] for name, column in self._columns.items()}
         host, boot, pid_space, node, cluster, seat = self._places.items[row["place"]]
-        job = self._jobs.items[row["job"]]
-        task = None if row["task"] == _NO_TASK else row["task"]
-        return Owner(host, row["pid"], row["start"], boot, pid_space, node, cluster, job, task, row["restart"], seat)
-
-    def _outcome(self, row: dict[str, Any], metrics: dict[str, float] | None) -> Outcome:
-        cause, exit_code, origin, by, no_metric = self._hows.items[row["how"]]
-        numbers = {name: _optional(row[name]) for name in ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended")}
-        state = _ENDED[row["code"] - 1]
-        return Outcome(state, cause, exit_code, metrics=metrics, origin=origin, by=by, no_metric=no_metric, **numbers)
+        job, task = self._jobs.items[row["job"]], None if row["task"] == _NO_TASK else row["task"]
+        owner = Owner(host, row["pid"], row["start"], boot, pid_space, node, cluster, job, task, row["restart"], seat)
+        outcome = None
+        if row["code"] != _RUNNING:
+            cause, exit_code, origin, by, no_metric = self._hows.items[row["how"]]
+            numbers = {name: _optional(row[name]) for name in _NUMBERS}
+            further = {
+                n.removeprefix(_METRICS): m for n, m in row.items() if n.startswith(_METRICS) and not math.isnan(m)
+            }
+            outcome = Outcome(
+                _STATE[row["code"]], cause, exit_code, metrics=further or None, origin=origin, by=by,
+                no_metric=no_metric, **numbers,
+            )  # fmt: skip
+        attempt = Attempt(1, f"{row['token']:016x}", owner, _optional(row["claimed"]), outcome)
+        return Trial(number, {1: attempt})
 
 
 class _Table(Generic[T]):
@@ -316,22 +420,24 @@ class _Table(Generic[T]):
         self._index = {item: number for number, item in enumerate(self.items)}
 
     def index(self, item: T) -> int:
-        """Of an item, which is taken in where it is new."""
+        """Return the index of an item, which is taken in where it is new."""
         number = self._index.setdefault(item, len(self.items))
         if number == len(self.items):
             self.items.append(item)
         return number
 
 
-def _is_plain(trial: Trial, attempt: Attempt, owner: Owner, token: str) -> bool:
-    """Whether the columns can hold the trial's whole story: one attempt that was claimed and ended, nothing odd."""
-    if len(trial.attempts) != 1 or trial.allowed != 1 or trial.promised or attempt.void or attempt.rivals:
+def _is_plain(trial: Trial) -> bool:
+    """Return whether a row can hold the whole story: one attempt that was claimed, and runs or ended; nothing odd."""
+    if len(trial.attempts) != 1 or trial.allowed != 1 or trial.deleted or trial.promised:
         return False
-    return bool(_TOKEN.fullmatch(token)) and max(owner.pid, owner.start, owner.restart) < _LARGEST
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
+    attempt = trial.attempts.get(1)
+    if attempt is None or attempt.owner is None or attempt.token is None or attempt.void or attempt.rivals:
+        return False
+    owner, outcome = attempt.owner, attempt.outcome
+    if not _TOKEN.fullmatch(attempt.token) or max(owner.pid, owner.start, owner.restart) >= _LARGEST:
+        return False
+    return outcome is None or outcome.state.has_ended()
 
 
 def _number(value: float | None) -> float:

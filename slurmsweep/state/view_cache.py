@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnwritableError
 from slurmsweep.state import files
-from slurmsweep.state.journal import Line
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
@@ -27,7 +26,6 @@ from slurmsweep.state.replay import Reading, Submission, SweepView
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, Trial
 from slurmsweep.state.trial_index import TrialIndex
-from slurmsweep.state.trials import Trials
 
 if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
@@ -71,15 +69,15 @@ def read(store: SweepStore) -> SweepView:
 
 
 def _save(store: SweepStore, reading: Reading) -> None:
-    described, columns = reading.view.trials.settled.dump()
+    described, columns = reading.view.trials.dump()
     document = {
         "format": _FORMAT,
         "journal": _identity(store.journal.path, reading.offset),
         "offset": reading.offset,
         "number": reading.number,
-        "settled": described,
+        "index": described,
         "columns": zlib.crc32(columns),
-        **_fold_to_json(reading.view),
+        **_view_to_json(reading.view),
     }
     files.replace(store.layout.cache, json.dumps(document).encode() + b"\n" + columns, store.access, sync=False)
 
@@ -94,7 +92,7 @@ def _load(store: SweepStore) -> Reading | None:
             return None
         if document["journal"] != _identity(store.journal.path, document["offset"]):
             return None
-        view = _fold_from_json(document, TrialIndex.load(document["settled"], columns))
+        view = _view_from_json(document, columns)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Reading(store.journal, view, document["offset"], document["number"])
@@ -108,32 +106,31 @@ def _identity(path: str, offset: int) -> list[int]:
         return [os.fstat(file.fileno()).st_ino, zlib.crc32(file.read(offset - start))]
 
 
-def _fold_to_json(view: SweepView) -> dict[str, Any]:
+def _view_to_json(view: SweepView) -> dict[str, Any]:
     return {
-        "trials": [_trial_to_json(trial) for trial in view.trials.unsettled()],
+        "trials": [_trial_to_json(trial) for trial in view.trials.stories()],
         "submissions": [asdict(submission) for submission in view.submissions.values()],
         "latest": view.latest,
         "word": view.word.value if view.word else None,
         "word_sequence": view.word_sequence,
         "sealed": view.sealed,
-        "damaged": [[line.number, line.end] for line in view.damaged],
+        "damaged": view.damaged,
     }
 
 
-def _fold_from_json(document: dict[str, Any], settled: TrialIndex) -> SweepView:
-    unsettled = [_trial_from_json(data) for data in document["trials"]]
+def _view_from_json(document: dict[str, Any], columns: bytes) -> SweepView:
     submissions = [Submission(**fields) for fields in document["submissions"]]
     for submission in submissions:
         submission.again = [AttemptId(*pair) for pair in submission.again]
         submission.resumes = SweepState(submission.resumes) if submission.resumes else None
     return SweepView(
-        trials=Trials(settled, {trial.number: trial for trial in unsettled}),
+        trials=TrialIndex.load(document["index"], columns, map(_trial_from_json, document["trials"])),
         submissions={submission.name: submission for submission in submissions},
         latest=document["latest"],
         word=SweepState(document["word"]) if document["word"] else None,
         word_sequence=document["word_sequence"],
         sealed=document["sealed"],
-        damaged=[Line(number, end, None) for number, end in document["damaged"]],
+        damaged=document["damaged"],
     )
 
 

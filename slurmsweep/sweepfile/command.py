@@ -1,6 +1,6 @@
-"""The command of a trial: macros to an argument list. Never a shell string.
+"""Expand the command of a trial: from macros to an argument list, never to a shell string.
 
-Follows ``wandb.wandb_agent.Agent._create_sweep_command`` and
+The rules are those of ``wandb.wandb_agent.Agent._create_sweep_command`` and
 ``wandb.sdk.launch.sweeps.utils.create_sweep_command_args`` (0.31.0), except where docs/wandb-differences.md says
 otherwise.
 """
@@ -40,26 +40,26 @@ _ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "args_append_hydra": lambda params: [f"+{k}={v}" for k, v in params.items()],
     "args_override_hydra": lambda params: [f"++{k}={v}" for k, v in params.items()],
     "args_json": lambda params: [json_text(params)],
-    # an accident of W&B's table of macros: its value is a dictionary, which extends a list by its keys
+    # as W&B's code happens to do: the value is a dictionary, and extending a list by it adds the keys only
     "args_dict": list,
 }
 
-#: Every macro that stands alone in its element.
+#: Macros that must be an element of their own.
 MACROS = ("env", "interpreter", "program", *_ARGUMENTS, "args_json_file")
 
 
 def json_text(params: Mapping[str, Any]) -> str:
-    """What ``${args_json}`` gives, and the content of the file that ``${args_json_file}`` names."""
+    """Return the text of ``${args_json}``, which is also the content of the file that ``${args_json_file}`` names."""
     return json.dumps(params)
 
 
 def needs_json_file(command: Command) -> bool:
-    """Whether the command asks for the file of ``${args_json_file}``."""
+    """Return whether a command uses ``${args_json_file}``, so that the caller must write the file."""
     return "${args_json_file}" in (command or DEFAULT)
 
 
 def needs_program(command: Command) -> bool:
-    """Whether a command (None for W&B's default) names the sweep file's ``program``."""
+    """Return whether a command uses ``${program}``."""
     return "${program}" in (command or DEFAULT)
 
 
@@ -72,21 +72,21 @@ def build_argv(
     json_file: str,
     windows: bool = False,
 ) -> list[str]:
-    """The argument list of one trial.
+    """Return the argument list of one trial.
 
-    Values are written as ``str()`` writes them, without quoting, because no shell will read them: ``True``, ``None``,
+    Values are written as ``str()`` writes them, without quotes, because no shell reads them: ``True``, ``None``,
     ``1e-05``, ``{'lr': 0.001}`` for a nested parameter.
 
     Args:
-        command: checked.
-        program: what ``${program}`` gives.
+        command: a checked command.
+        program: the value of ``${program}``.
         params: the point, top-level names in W&B's order.
-        environ: where ``${envvar:NAME}`` is looked up.
-        json_file: path that ``${args_json_file}`` gives; the caller writes the file.
-        windows: leave ``${env}`` out, which is not there.
+        environ: the variables for ``${envvar:NAME}``.
+        json_file: the value of ``${args_json_file}``; the caller writes the file.
+        windows: omit ``${env}``, because Windows has no ``/usr/bin/env``.
 
     Raises:
-        UsageError: an environment variable of the command is not set, or it needs a program and there is none.
+        UsageError: an environment variable of the command is not set, or the command needs a program and has none.
     """
     if needs_program(command) and program is None:
         raise UsageError("the command needs ${program}, but the sweep file has no program: name the training script")
@@ -112,7 +112,7 @@ def build_argv(
 def _inside(found: re.Match[str], element: str, params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     """Return the text of a macro inside an element: an environment variable, or a parameter's value.
 
-    A macro that is neither stays as it is written.
+    A macro that is neither stays as written.
     """
     variable = _ENVVAR.fullmatch(found[0])
     if not variable:
@@ -127,7 +127,7 @@ def _inside(found: re.Match[str], element: str, params: Mapping[str, Any], envir
 def lookup(params: Mapping[str, Any], name: str, default: Any = None) -> Any:
     """Return the value of a parameter by its name, or of a nested one by its dotted path.
 
-    A name that contains dots itself comes before a nested one.
+    A parameter whose own name contains dots comes first.
     """
     if name in params:
         return params[name]
@@ -136,13 +136,13 @@ def lookup(params: Mapping[str, Any], name: str, default: Any = None) -> Any:
 
 
 def check_command(command: Any, names: Collection[str], path: Path, findings: Findings) -> None:
-    """Say what is wrong with a command: not a list, macros nobody knows, or macros where W&B would drop them.
+    """Report mistakes in a command: not a list, unknown macros, or macros where W&B would not expand them.
 
     Args:
-        command: as it stands in the sweep file.
-        names: of all parameters, nested ones by dotted path.
-        path: key path of the command.
-        findings: takes what is found.
+        command: the value in the sweep file.
+        names: the names of all parameters, dotted paths for nested ones.
+        path: the key path of the command.
+        findings: receives the mistakes.
     """
     if isinstance(command, str):
         findings.error(path, "must be a list, not one string", f"write {json.dumps(_split(command))}")
@@ -156,24 +156,19 @@ def check_command(command: Any, names: Collection[str], path: Path, findings: Fi
         here = (*path, position)
         if isinstance(element, (dict, list)):
             findings.error(here, f"{element!r} is not one element"[:200], "give it quotes, or spread it over several")
-        elif position > 0 and command[position - 1] == "-c":
-            _check_shell_text(str(element), names, here, findings)
         else:
-            _check_element(str(element), names, here, findings)
+            is_shell_text = position > 0 and command[position - 1] == "-c"
+            _check_element(str(element), names, here, findings, is_shell_text=is_shell_text)
 
 
-def _check_element(element: str, names: Collection[str], path: Path, findings: Findings) -> None:
-    for found in _MACRO.finditer(element):
-        _check_macro(found, element, names, path, findings)
-    if "${" in _MACRO.sub("", element):
-        findings.error(path, f"{element!r} has a ${{ without its }}", "close it")
-
-
-def _check_shell_text(text: str, names: Collection[str], path: Path, findings: Findings) -> None:
-    """``bash -c "cd ${HOME} && ..."``: what resembles no macro is the shell's business, not ours."""
+def _check_element(text: str, names: Collection[str], path: Path, findings: Findings, *, is_shell_text: bool) -> None:
+    """Check one element; of ``bash -c "cd ${HOME} && ..."`` only what resembles a macro: the shell expands the rest."""
     for found in _MACRO.finditer(text):
-        if found[0] == text or nearest(found[1], MACROS) or found[1].startswith("envvar:"):
+        is_whole = found[0] == text
+        if not is_shell_text or is_whole or found[1].startswith("envvar:") or nearest(found[1], MACROS):
             _check_macro(found, text, names, path, findings)
+    if not is_shell_text and "${" in _MACRO.sub("", text):
+        findings.error(path, f"{text!r} has a ${{ without its }}", "close it")
 
 
 def _check_macro(found: re.Match[str], element: str, names: Collection[str], path: Path, findings: Findings) -> None:
@@ -189,7 +184,7 @@ def _check_macro(found: re.Match[str], element: str, names: Collection[str], pat
 
 
 def _split(text: str) -> list[str]:
-    """A command line as the list that was meant."""
+    """Split a command line into the list that was probably meant."""
     import shlex
 
     try:

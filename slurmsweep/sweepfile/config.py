@@ -1,7 +1,7 @@
-"""The sweep file's content, checked once and frozen. After this nobody asks again whether it is right.
+"""Check the content of a sweep file once and freeze it: all later code relies on a checked configuration.
 
-Keys and rules follow W&B's schema (``sweeps/config/schema.json`` and ``cfg.py`` 0.3.0). Every violation is an error,
-all at once; what hosted W&B only warns of, and what has a clear meaning, is a warning.
+Keys and rules follow W&B's schema (``sweeps/config/schema.json`` and ``cfg.py`` 0.3.0). All violations are reported
+together as one error. Content with a clear meaning that hosted W&B only warns about is a warning here, too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile.command import check_command, needs_program
 from slurmsweep.sweepfile.extensions import Extensions, read_extensions
-from slurmsweep.sweepfile.findings import Findings, nearest, suggest
+from slurmsweep.sweepfile.findings import Findings, Path, nearest, suggest
 from slurmsweep.sweepfile.plain import packed, plain, unpacked
 from slurmsweep.sweepfile.secrets import is_secret
 from slurmsweep.sweepfile.sections import (
@@ -38,12 +38,11 @@ from slurmsweep.sweepfile.space import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-from slurmsweep.sweepfile.findings import Path
-
-#: W&B's methods, and those of them whose trials this version can run.
+#: The methods of W&B.
 METHODS = ("grid", "random", "bayes")
+#: The methods whose trials this version can run.
 AVAILABLE = ("grid", "random")
 
 _TEXTS = ("program", "name", "description", "project", "entity")
@@ -56,16 +55,16 @@ class SweepConfig(NamedTuple):
 
     Attributes:
         method: grid, random or bayes.
-        parameters: by name, in the order of the file.
-        document: the whole content as JSON keeps it; :meth:`from_json` makes the same configuration of it.
-        program: the script; None where there is none (``build_argv`` needs one if the command names it).
+        parameters: the parameters by name, in the order of the file.
+        document: the whole content as plain JSON values.
+        program: the script; None if the file names none (``build_argv`` needs one if the command uses it).
         command: elements with macros; None for W&B's default.
-        metric: None where none is named. With an expression it is computed of what a trial logs.
-        early_terminate: None where trials run to their end.
-        run_cap: at most this many trials; None for no limit.
-        name, description, project, entity: as given.
-        slurm: sbatch options by name, below the command line's and above the template's.
-        extensions: what the ``slurmsweep:`` key asks for.
+        metric: what the search optimises; None if the file names nothing.
+        early_terminate: the stopping rule; None if trials run to their end.
+        run_cap: the largest number of trials; None for no limit.
+        name, description, project, entity: texts as given.
+        slurm: sbatch options by name. Options of the command line override them; they override the template's.
+        extensions: the content of the ``slurmsweep:`` key.
     """
 
     method: str
@@ -84,18 +83,18 @@ class SweepConfig(NamedTuple):
     extensions: Extensions = Extensions()
 
     def to_json(self) -> dict[str, Any]:
-        """The frozen form for ``sweep.json``: strict JSON. NaN and infinities are ``{"$float": "nan"}`` there."""
+        """Return the content as strict JSON for ``sweep.json``: NaN and infinities become ``{"$float": "nan"}``."""
         frozen: dict[str, Any] = packed(self.document)
         return frozen
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> SweepConfig:
-        """The same configuration again. Needs no YAML. Raises SweepFileError for a document that was tampered with."""
-        return check(unpacked(document), "sweep.json").config
+        """Return the configuration that :meth:`to_json` wrote. Raises SweepFileError if it was changed and is wrong."""
+        return check(unpacked(document), "sweep.json").config  # needs no YAML: compute nodes read it
 
 
 class Checked(NamedTuple):
-    """A configuration, and what is worth knowing about it."""
+    """A checked configuration, and the warnings about it."""
 
     config: SweepConfig
     warnings: list[Violation]
@@ -105,19 +104,18 @@ def check(data: Any, source: str, lines: Mapping[Path, int] | None = None) -> Ch
     """Check the content of a sweep file.
 
     Args:
-        data: as YAML or JSON gave it.
-        source: the file's name, for messages.
-        lines: 1-based line of each key path.
+        data: the value that YAML or JSON gave.
+        source: the name of the file, for messages.
+        lines: the 1-based line of each key path.
 
     Raises:
-        SweepFileError: with every violation.
+        SweepFileError: the content breaks rules; the error holds every violation.
     """
     findings = Findings(lines)
     if not isinstance(data, dict):
         kind = {list: "a list", str: "text", type(None): "nothing"}.get(type(data), f"only {data!r}"[:60])
-        raise SweepFileError(
-            source, [Violation("", f"holds {kind}", "a sweep file is a mapping: method, parameters, ...")]
-        )
+        hint = "a sweep file is a mapping: method, parameters, ..."
+        raise SweepFileError(source, [Violation("", f"holds {kind}", hint)])
     document = plain(data, (), findings)
     _raise_all(source, findings)
     config = _read(document, findings)
@@ -141,7 +139,7 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
         document=data,
         command=_command(data, parameters, findings),
         metric=metric,
-        early_terminate=_early_terminate(data, findings),
+        early_terminate=read_early_terminate(data, findings),
         run_cap=None if data.get("run_cap") is None else read_count(data["run_cap"], ("run_cap",), findings),
         slurm=read_slurm(data.get("slurm"), findings),
         extensions=read_extensions(data.get("slurmsweep"), str(data.get("method")), parameters, metric, findings),
@@ -224,32 +222,17 @@ def _text(data: dict[str, Any], key: str, findings: Findings) -> str | None:
 def _command(data: dict[str, Any], parameters: dict[str, Parameter], findings: Findings) -> tuple[Any, ...] | None:
     command = data.get("command")
     if command is not None:
-        check_command(command, set(_paths(parameters)), ("command",), findings)
+        paths = [path for path, _ in leaves(parameters)]
+        names = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
+        check_command(command, names, ("command",), findings)
     elements = tuple(command) if isinstance(command, list) and command else None
     if needs_program(elements) and not data.get("program"):
         findings.warn(("program",), "is missing: the command cannot be run", "name the training script")
     return elements
 
 
-def _paths(parameters: dict[str, Parameter], prefix: str = "") -> Iterator[str]:
-    for name, parameter in parameters.items():
-        yield prefix + name
-        if isinstance(parameter, Nested):
-            yield from _paths(parameter.parameters, f"{prefix}{name}.")
-
-
-def _early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTerminate | None:
-    path: Path = ("early_terminate",)
-    if data.get("early_terminate") is None:
-        return None
-    if not names_metric(data):
-        findings.error(path, "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}")
-    findings.warn(path, "is not acted upon yet in this version of slurmsweep: every trial runs to its end")
-    return read_early_terminate(data["early_terminate"], findings)
-
-
 def _check_bayes(config: SweepConfig, findings: Findings) -> None:
-    """``sweeps/bayes_search.py``; there both are found out at the first run."""
+    """Refuse a bayes search that W&B's engine (``sweeps/bayes_search.py``) would refuse at the first run."""
     if not names_metric(config.document):
         problem = "is missing: bayes needs to know what to optimise"
         findings.error(("metric",), problem, "add {name: ..., goal: minimize}")
@@ -260,7 +243,7 @@ def _check_bayes(config: SweepConfig, findings: Findings) -> None:
 
 
 def _check_grid(parameters: dict[str, Parameter], path: Path, findings: Findings) -> None:
-    """A grid needs parameters that can be listed; W&B's engine finds out at the first run (``grid_search.py``)."""
+    """Refuse parameters that cannot be listed; W&B's engine (``grid_search.py``) would refuse them at the first run."""
     for name, parameter in parameters.items():
         here = (*path, name)
         if isinstance(parameter, Nested):

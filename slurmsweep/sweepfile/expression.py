@@ -1,10 +1,10 @@
-"""Arithmetic over logged metrics, ``0.3*a + 0.2*b``: read once over Python's grammar, computed without ``eval``.
+"""Compute an expression over logged metrics, ``0.3*a + 0.2*b``: parsed by Python's grammar, computed without ``eval``.
 
-Known are numbers, names, ``+ - * / // % **``, a few functions, and ``x if a < b else y``. Everything is a float, so
-that no power takes long or much memory. What else Python can say is an error when the sweep file is read.
+An expression consists of numbers, names, ``+ - * / // % **``, a few functions, and ``x if a < b else y``. Every number
+is a float, so that no power takes long or much memory. Any other syntax is an error when the sweep file is read.
 
-A name that is one word, or words joined by dots, stands as it is (``loss``, ``val.loss``); any other stands in
-backticks (```val/loss```).
+A name that is one word, or words joined by dots, is written as it is (``loss``, ``val.loss``); any other name is
+written in backticks (```val/loss```).
 """
 
 from __future__ import annotations
@@ -23,20 +23,16 @@ if TYPE_CHECKING:
     Number = Callable[[Mapping[str, float]], float]
     Condition = Callable[[Mapping[str, float]], bool]
 
-#: Characters of an expression, and levels of nesting: more is a mistake, and would end in Python's own limits.
+#: The most characters and levels of nesting; beyond them Python's own limits would end the program.
 LONGEST, DEEPEST = 2000, 100
 
 
 def _nothing(_: Mapping[str, float]) -> float:
-    """What stands for a part that is wrong: nobody computes it."""
+    """Take the place of a wrong part; never called, because an expression with faults is refused."""
     return math.nan
 
 
-def _mean(*values: float) -> float:
-    return math.fsum(values) / len(values)
-
-
-#: Function, and how many arguments it takes: from, to (None: any number).
+#: Each function with the least and the largest number of its arguments (None: no limit).
 FUNCTIONS: dict[str, tuple[Callable[..., float], int, int | None]] = {
     "abs": (abs, 1, 1),
     "ceil": (math.ceil, 1, 1),
@@ -47,7 +43,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., float], int, int | None]] = {
     "log1p": (math.log1p, 1, 1),
     "log2": (math.log2, 1, 1),
     "max": (max, 2, None),
-    "mean": (_mean, 2, None),
+    "mean": (lambda *values: math.fsum(values) / len(values), 2, None),
     "min": (min, 2, None),
     "sqrt": (math.sqrt, 1, 1),
 }
@@ -81,10 +77,10 @@ _SYMBOL_HINTS = {"^": "a power is **", "'": _BACKTICKS_HINT, '"': _BACKTICKS_HIN
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong in an expression.
+    """One mistake in an expression.
 
     Attributes:
-        position: of the character where it begins, from 1.
+        position: the 1-based position of the first wrong character.
         problem: what is wrong.
         hint: what would be right.
     """
@@ -95,10 +91,10 @@ class Fault:
 
 
 class ExpressionError(ValueError):
-    """A text is not an expression.
+    """Raised for a text that is not an expression.
 
     Attributes:
-        faults: all that was found, from left to right.
+        faults: every mistake, from left to right.
     """
 
     def __init__(self, faults: list[Fault]) -> None:
@@ -107,7 +103,7 @@ class ExpressionError(ValueError):
 
 
 class NoValueError(ArithmeticError):
-    """An expression has no finite value for these numbers; the text says why."""
+    """Raised if an expression has no finite value for the given numbers; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -115,26 +111,26 @@ class Expression:
     """A checked expression.
 
     Attributes:
-        names: of the metrics in it, in the order of the text, each once.
+        names: the metrics it uses, each once, in the order of the text.
     """
 
     names: tuple[str, ...]
     _compute: Number
 
     def value(self, values: Mapping[str, float]) -> float:
-        """Compute it.
+        """Compute the expression.
 
         Args:
             values: a finite number for each of :attr:`names`.
 
         Raises:
-            NoValueError: division by zero, overflow, or a function outside of its domain.
+            NoValueError: a division by zero, an overflow, or an argument outside the domain of a function.
         """
         return self._compute(values)
 
 
 def parse(text: str) -> Expression:
-    """Read an expression. Raises ExpressionError with everything that is wrong in it."""
+    """Parse an expression. Raises ExpressionError with every mistake in it."""
     if len(text) > LONGEST:
         raise ExpressionError([Fault(LONGEST + 1, f"has {len(text)} characters, more than {LONGEST}")])
     quoted, plain = _without_backticks(text)
@@ -148,10 +144,10 @@ def parse(text: str) -> Expression:
 
 
 def _without_backticks(text: str) -> tuple[dict[int, str], str]:
-    """Names in backticks by the index of their first character, and a text as long with words in their places.
+    """Replace names in backticks by words of the same length, so that Python can parse the text.
 
-    The text is one line: an expression may be folded over several. Raises ExpressionError for characters without a
-    meaning.
+    Returns the names by the index of their first character, and the text on one line. Raises ExpressionError for
+    characters without a meaning.
     """
     quoted: dict[int, str] = {}
     faults: list[Fault] = []
@@ -184,13 +180,13 @@ def _odd(character: str, index: int) -> Fault:
 
 
 def _tree(text: str, plain: str) -> ast.expr:
-    """Python's tree of the plain text without the space before it. Raises ExpressionError where it has none."""
+    """Return Python's syntax tree of the plain text without leading space. Raises ExpressionError if it has none."""
     if not plain.strip():
         raise ExpressionError([Fault(1, "is empty", "such as 0.3*a + 0.2*b")])
     leading = len(plain) - len(plain.lstrip())
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of numbers that touch a word: `1if`
+            warnings.simplefilter("ignore")  # Python warns of a number that touches a word: `1if`
             return ast.parse(plain[leading:], mode="eval").body
     except SyntaxError as error:
         index = leading + error.offset - 1 if error.offset else len(plain)  # at the end Python says 0
@@ -202,7 +198,7 @@ def _tree(text: str, plain: str) -> ast.expr:
 
 
 class _Reader:
-    """Turns a tree into functions, and collects what is wrong on the way."""
+    """Converts a syntax tree into functions, and collects the mistakes."""
 
     def __init__(self, text: str, plain: str, quoted: Mapping[int, str]) -> None:
         self.faults: list[Fault] = []
@@ -214,7 +210,7 @@ class _Reader:
         self._depth = 0
 
     def number(self, node: ast.expr) -> Number:
-        """The function that computes a number."""
+        """Return the function that computes the number of a node."""
         self._depth += 1
         try:
             if self._depth > DEEPEST:
@@ -271,7 +267,7 @@ class _Reader:
         return self._computed(node, function, node.args, name)
 
     def _computed(self, node: ast.expr, function: Callable[..., Any], parts: list[ast.expr], name: str = "") -> Number:
-        """An operation on numbers; one that fails says where, and with which."""
+        """Return the function for an operation; its error names the position and the numbers."""
         numbers = [self.number(part) for part in parts]
         position = self._start(node) + 1
         what = name or self._source(node)
@@ -291,7 +287,7 @@ class _Reader:
         return lambda values: then(values) if condition(values) else otherwise(values)
 
     def condition(self, node: ast.expr) -> Condition:
-        """The function that says whether something holds."""
+        """Return the function that tells whether the condition of a node holds."""
         self._depth += 1
         try:
             return self._condition(node)
@@ -315,7 +311,7 @@ class _Reader:
         return lambda _: False
 
     def _comparison(self, node: ast.Compare) -> Condition:
-        """``a < b``, or ``a < b < c``."""
+        """Return the function for ``a < b``, or ``a < b < c``."""
         numbers = [self.number(part) for part in (node.left, *node.comparators)]
         compare = [_COMPARISONS[type(op)] for op in node.ops]
 
@@ -336,11 +332,11 @@ class _Reader:
         return _nothing
 
     def _start(self, node: ast.expr) -> int:
-        """Index of a node's first character. Python counts bytes of UTF-8."""
+        """Return the index of a node's first character; Python itself counts bytes of UTF-8."""
         return self._index(node.col_offset)
 
     def _source(self, node: ast.expr) -> str:
-        """A node as it was written."""
+        """Return the text of a node as written."""
         return self._text[self._start(node) : self._index(node.end_col_offset or 0)]
 
     def _index(self, offset: int) -> int:
@@ -357,7 +353,7 @@ _READERS: dict[type[ast.expr], Callable[[_Reader, Any], Number]] = {
     ast.IfExp: _Reader._choice,  # noqa: SLF001
 }
 
-#: What the mathematics of Python raises; a negative number to a fractional power is complex, and no float.
+#: Reasons for the exceptions that Python raises; TypeError: a negative number to a fractional power is complex.
 _WHY: dict[type[Exception], str] = {
     ZeroDivisionError: "division by zero",
     OverflowError: "a number too large",
@@ -367,7 +363,7 @@ _WHY: dict[type[Exception], str] = {
 
 
 def _finite(value: Any) -> float:
-    """A float; raises OverflowError for an infinity, TypeError for a complex number."""
+    """Return a finite float; raise OverflowError for infinity and NaN, TypeError for a complex number."""
     number = float(value)
     if not math.isfinite(number):
         raise OverflowError

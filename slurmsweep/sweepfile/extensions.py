@@ -1,7 +1,7 @@
-"""The ``slurmsweep:`` key of a sweep file: what W&B's users ask for and its language does not have.
+"""The ``slurmsweep:`` key of a sweep file: features that users of W&B ask for and that its language does not have.
 
-A file without the key is a W&B file. With it W&B warns of an unknown key and ignores it: docs/extensions.md shows what
-W&B would then do.
+A file without the key is a W&B file. W&B warns of the unknown key and ignores it; docs/extensions.md shows what W&B
+then does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
     from slurmsweep.sweepfile.sections import Metric, Objective
 
-#: One rule: the parameters it speaks of, each with the values that together are left out.
+#: One rule: some parameters, each with values. A point that has one of the values of each parameter is left out.
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
 
 ORDERS = ("wandb", "shuffled")
@@ -23,14 +23,14 @@ _KEYS = ("order", "linked", "exclude", "metric", "pareto")
 
 
 class Extensions(NamedTuple):
-    """What the ``slurmsweep:`` key asks for.
+    """The content of the ``slurmsweep:`` key.
 
     Attributes:
-        order: ``wandb`` (sorted names, the last varies fastest) or ``shuffled`` (each point once, in an order that the
-            sweep's id decides).
-        linked: groups of parameters that move together instead of as a product.
-        exclude: rules; a point that meets all of one rule is left out.
-        pareto: two or three numbers that trials are weighed by against each other; empty for none.
+        order: ``wandb`` (sorted names, the last varies fastest) or ``shuffled`` (each point once, in an order that
+            depends on the id of the sweep).
+        linked: groups of parameters that change together instead of as a product.
+        exclude: rules for points that are left out.
+        pareto: the two or three numbers of the Pareto view; empty for none.
     """
 
     order: str = "wandb"
@@ -42,7 +42,10 @@ class Extensions(NamedTuple):
 def read_extensions(
     value: Any, method: str, parameters: dict[str, Parameter], metric: Metric | None, findings: Findings
 ) -> Extensions:
-    """The ``slurmsweep`` section but for its ``metric``, which is the sweep's; what is wrong goes to ``findings``."""
+    """Return the ``slurmsweep`` section without its ``metric``, which :func:`objectives.read_computed` reads.
+
+    Mistakes are added to ``findings``.
+    """
     path: Path = ("slurmsweep",)
     if value is None:
         return Extensions()
@@ -134,7 +137,7 @@ def _read_rule(rule: dict[str, Any], path: Path, known: _Known, findings: Findin
 
 
 def _check_excluded(value: Any, parameter: Parameter, path: Path, findings: Findings) -> None:
-    """A rule that never applies is a slip: the value must be one the parameter can have."""
+    """Report a value that its parameter cannot have, because a rule with it would never apply."""
     if isinstance(parameter, IntUniform):
         is_there = type(value) is int and parameter.low <= value <= parameter.high
     elif isinstance(parameter, Categorical):

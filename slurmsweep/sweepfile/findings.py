@@ -1,4 +1,4 @@
-"""Collects what is wrong, and what is worth knowing, while a sweep file is checked: all of it, not the first."""
+"""A collector for all violations and warnings of a sweep file, so that the user sees every mistake at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Findings:
     """Violations and warnings of one sweep file.
 
     Args:
-        lines: 1-based line of each key path, where YAML could tell.
+        lines: the 1-based line of each key path; empty if the content did not come from YAML.
     """
 
     def __init__(self, lines: Mapping[Path, int] | None = None) -> None:
@@ -25,11 +25,11 @@ class Findings:
         self.warnings: list[Violation] = []
 
     def error(self, path: Path, problem: str, hint: str = "") -> None:
-        """Something that must be put right."""
+        """Add a violation: the user must correct the file."""
         self.violations.append(self._make(path, problem, hint))
 
     def warn(self, path: Path, problem: str, hint: str = "") -> None:
-        """Something with a clear meaning that may not be what was meant."""
+        """Add a warning: the content has a clear meaning, but perhaps not the intended one."""
         self.warnings.append(self._make(path, problem, hint))
 
     def _make(self, path: Path, problem: str, hint: str) -> Violation:
@@ -39,13 +39,13 @@ class Findings:
 
 
 def suggest(word: object, known: Iterable[str]) -> str:
-    """``did you mean 'values'?``, or what there is; for hints."""
+    """Return a hint: ``did you mean 'values'?`` for a near miss, else the list of known words."""
     close = nearest(word, known)
     return f"did you mean {close!r}?" if close else f"known are {', '.join(known)}"
 
 
 def nearest(word: object, known: Iterable[str]) -> str | None:
-    """The known word that ``word`` is a near miss of: a slip of the finger, or another case."""
+    """Return the known word closest to ``word`` (a typing mistake, or another case); None if no word is close."""
     from difflib import get_close_matches
 
     folded = {name.lower(): name for name in known}

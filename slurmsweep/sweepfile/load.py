@@ -1,4 +1,4 @@
-"""From a path to a checked configuration. Login node only: it needs YAML."""
+"""Load a checked configuration from a path. For the login node only, because it needs YAML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def load(path: str) -> Checked:
     """Read and check a sweep file, YAML or JSON.
 
     Raises:
-        SweepFileError: it cannot be read, is not YAML, or breaks rules; all violations at once.
+        SweepFileError: the file cannot be read, is not YAML, or breaks rules; the error holds all violations.
     """
     data, lines = yaml12.load(_read(path), path)
     return check(data, path, lines)

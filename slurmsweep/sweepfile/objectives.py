@@ -1,4 +1,4 @@
-"""``metric`` and ``pareto`` below the ``slurmsweep:`` key: several logged numbers as one, or weighed side by side."""
+"""``metric`` and ``pareto`` below the ``slurmsweep:`` key: one number computed from several, or several compared."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from slurmsweep.sweepfile.sections import GOALS, Metric, Objective, computed_sec
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
 
-#: Numbers that a person can weigh against each other.
+#: The least and the largest number of metrics that a person can compare in a Pareto view.
 FEWEST, MOST = 2, 3
 
-#: Characters of a name: all of them stand in one record of the journal.
+#: The most characters of a name: one record of the journal holds all names.
 LONGEST_NAME = 100
 
 _KEYS = ("name", "goal", "expression")
@@ -21,12 +21,12 @@ _PARETO_HINT = "such as {accuracy: maximize, latency: minimize}"
 
 
 def read_computed(data: dict[str, Any], metric: Metric | None, findings: Findings) -> Metric | None:
-    """The sweep's metric, with the expression of ``slurmsweep.metric`` where there is one.
+    """Return the sweep's metric with the expression of ``slurmsweep.metric``, if the file has one.
 
     Args:
-        data: the sweep file.
-        metric: of its own ``metric`` section; None where there is none, or it is wrong.
-        findings: takes what is wrong.
+        data: the content of the sweep file.
+        metric: the metric of W&B's own ``metric`` section; None if the section is missing or wrong.
+        findings: receives the mistakes.
     """
     section = computed_section(data)
     path: Path = ("slurmsweep", "metric")
@@ -41,7 +41,11 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
         findings.error((*path, "expression"), "is missing", "a metric that is logged needs W&B's key only")
     objective = _read_objective(section, path, metric, findings)
     if metric is not None:
-        _check_same(section, metric, path, findings)
+        # W&B reads `metric` only, so both places must agree
+        for key, known in (("name", metric.name), ("goal", metric.goal)):
+            if key in section and section[key] != known:
+                problem = f"{section[key]!r} here, and {known!r} under metric"[:200]
+                findings.error((*path, key), problem, "say the same in both places, or say it once")
         return metric._replace(expression=objective.expression)
     if "name" not in section and "metric" not in data:
         findings.error((*path, "name"), "is missing", "give the computed metric a name, such as total")
@@ -49,7 +53,7 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
 
 
 def read_pareto(value: Any, metric: Metric | None, findings: Findings) -> tuple[Objective, ...]:
-    """The ``slurmsweep.pareto`` section; what is wrong with it goes to ``findings``."""
+    """Return the ``slurmsweep.pareto`` section; mistakes are added to ``findings``."""
     path: Path = ("slurmsweep", "pareto")
     if isinstance(value, dict):
         entries = [((*path, name), {"name": name, "goal": goal}) for name, goal in value.items()]
@@ -88,7 +92,7 @@ def _check_keys(section: dict[str, Any], path: Path, findings: Findings) -> None
 
 
 def _read_objective(section: dict[str, Any], path: Path, metric: Metric | None, findings: Findings) -> Objective:
-    """A name, a goal and an expression, each as far as it is right; the sweep's metric has its goal already."""
+    """Return a name, a goal and an expression, each of them checked; the goal defaults to that of the same metric."""
     name = section.get("name")
     if "name" in section and (not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME):
         findings.error((*path, "name"), f"must be text of at most {LONGEST_NAME} characters, not {name!r}"[:200])
@@ -115,11 +119,3 @@ def _read_expression(section: dict[str, Any], path: Path, findings: Findings) ->
         for fault in error.faults:
             findings.error(here, f"character {fault.position}: {fault.problem}", fault.hint)
     return text
-
-
-def _check_same(section: dict[str, Any], metric: Metric, path: Path, findings: Findings) -> None:
-    """What both places say must agree: W&B reads the one, slurmsweep both."""
-    for key, known in (("name", metric.name), ("goal", metric.goal)):
-        if key in section and section[key] != known:
-            problem = f"{section[key]!r} here, and {known!r} under metric"[:200]
-            findings.error((*path, key), problem, "say the same in both places, or say it once")

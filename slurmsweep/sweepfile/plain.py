@@ -1,4 +1,4 @@
-"""Values as JSON keeps them: what a sweep file's content becomes before anything looks at it, and its frozen form."""
+"""Conversion of a sweep file's content to plain JSON values before it is checked, and to its frozen form and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
 
-#: Deeper nesting is a mistake or an attack, and would end in Python's recursion limit somewhere else.
+#: The deepest nesting; more is a mistake or an attack, and would reach Python's recursion limit elsewhere.
 DEEPEST = 100
 
 _SCALARS = frozenset((str, int, float, bool, type(None)))
@@ -19,11 +19,11 @@ _ESCAPED = re.compile(r"\$+float")
 
 
 def plain(value: Any, path: Path, findings: Findings, depth: int = 0) -> Any:
-    """A copy of ``value`` made of dict, list, str, int, float, bool and None only.
+    """Return a copy of ``value`` made of dict, list, str, int, float, bool and None only.
 
     Keys of mappings become strings as ``json.dumps`` makes them (1 is ``"1"``, true is ``"true"``, null is ``"null"``);
-    tuples become lists; subclasses of numbers (``numpy.float64``) become the number. What JSON cannot hold goes to
-    ``findings``. NaN and the infinities stay: see :func:`packed`.
+    tuples become lists; subclasses of numbers (``numpy.float64``) become plain numbers. Values that JSON cannot hold
+    are reported to ``findings``. NaN and infinities stay as they are, see :func:`packed`.
     """
     if depth > DEEPEST:
         findings.error(path[:3], f"is nested more than {DEEPEST} levels deep")
@@ -31,7 +31,7 @@ def plain(value: Any, path: Path, findings: Findings, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return _plain_mapping(value, path, findings, depth)
     if isinstance(value, (list, tuple)):
-        # a list may have a million entries: only what is not plain yet costs a call
+        # a list may have a million entries: only entries that are not plain yet cost a call
         return [
             item if type(item) in _SCALARS and not _has_nul(item) else plain(item, (*path, i), findings, depth + 1)
             for i, item in enumerate(value)
@@ -73,7 +73,7 @@ def _has_nul(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number: bool is none, though Python derives it from int."""
+    """Return whether a value is an integer or a float; a bool is not, though Python derives it from int."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -83,9 +83,9 @@ def is_finite(value: Any) -> bool:
 
 
 def packed(value: Any) -> Any:
-    """The value with every NaN and infinity as ``{"$float": "nan"}``, so that any reader of JSON takes it.
+    """Return the value with ``{"$float": "nan"}`` for every NaN and infinity, so that any JSON parser accepts it.
 
-    A mapping that looks like one of these by chance gets one more ``$``. :func:`unpacked` gives the value back exactly.
+    A mapping that looks like that by chance gets one more ``$``. :func:`unpacked` returns the value exactly.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": repr(value)}
@@ -97,7 +97,7 @@ def packed(value: Any) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """What :func:`packed` was given."""
+    """Return the value that :func:`packed` was given."""
     if isinstance(value, list):
         return [unpacked(item) for item in value]
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""Which names belong to secrets, and what is shown instead of their values in plans, scripts, records and messages.
+"""Recognise secrets by name, so that plans, scripts, records and messages do not show their values.
 
-By name alone: a secret under an innocent name, or one that a training script prints itself, is not recognised.
+Limit: a secret under an ordinary name, or one that a training script prints itself, is not recognised.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: As environment variables are spelled: a parameter ``max_token`` is none.
+#: In capitals, as environment variables are written: a parameter ``max_token`` is no secret.
 _NAME = re.compile(r"\w*(_KEY|_TOKEN|_SECRET|PASSWORD|PASSWD)\w*")
 
 SHOWN = "***"
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable of that name holds a secret: ``WANDB_API_KEY``, ``HF_TOKEN``, ``DB_PASSWORD``."""
+    """Return whether a variable of that name holds a secret: ``WANDB_API_KEY``, ``HF_TOKEN``, ``DB_PASSWORD``."""
     return bool(_NAME.fullmatch(name))
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """The same variables, ``***`` for the value of a secret: to show commands with."""
+    """Return the variables with ``***`` for the value of each secret, for commands that are shown."""
     return {name: SHOWN if is_secret(name) else value for name, value in environ.items()}

@@ -1,4 +1,4 @@
-"""The sections of a sweep file beside its parameters: metric, early_terminate, slurm, and W&B's own business."""
+"""The sections of a sweep file beside its parameters: metric, early_terminate, slurm, and keys for W&B's services."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ GOALS = ("minimize", "maximize")
 _IMPUTES = ("latest", "best", "worst")
 _METRIC_WORDS = {"goal": GOALS, "impute": _IMPUTES, "impute_while_running": (*_IMPUTES, "false")}
 
-#: Keys that tell W&B's own services what to do. They are checked, and have no effect here.
+#: Keys for W&B's own services. They are checked and have no effect here.
 FOREIGN = ("job", "image_uri", "apiVersion", "kind", "controller", "scheduler")
 
 
 class Objective(NamedTuple):
-    """A number that trials are judged by.
+    """A number by which trials are compared.
 
     Attributes:
-        name: as the script logs it, and dots reach into nested values; a name of its own where it is computed.
+        name: the name under which the script logs it, with dots into nested values; any name if it is computed.
         goal: minimize or maximize.
-        expression: of what the script logs; None where it logs the number itself.
+        expression: how it is computed from logged metrics; None if the script logs the number itself.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Objective(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """What the search optimises.
+    """The objective of the search.
 
     Attributes:
-        name, goal, expression: as of an :class:`Objective`.
-        target: a run that reaches it ends the search; None for none.
-        impute: what a failed trial counts as: latest, best or worst.
-        impute_while_running: what a running trial counts as: latest, best, worst, or the text "false" for not at all.
+        name, goal, expression: see :class:`Objective`.
+        target: a run that reaches this value ends the search; None for none.
+        impute: the value used for a failed trial: latest, best or worst.
+        impute_while_running: the value used for a running trial: latest, best, worst, or the text "false" for none.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Metric(NamedTuple):
 
     @property
     def objective(self) -> Objective:
-        """What trials are judged by, without what the search makes of it."""
+        """Return the part that compares trials, without the settings of the search."""
         return Objective(self.name, self.goal, self.expression)
 
 
@@ -59,12 +59,12 @@ class EarlyTerminate(NamedTuple):
     """Hyperband stopping (``sweeps/hyperband_stopping.py`` 0.3.0).
 
     Attributes:
-        min_iter: first band, in times the metric was logged; None where ``max_iter`` and ``s`` are given alone.
-        max_iter: with ``s`` it wins over ``min_iter``.
-        s: number of bands counted down from ``max_iter``.
-        eta: ratio of bands; about one of ``eta`` trials survives each.
-        strict: compare the value at the band, not the best one up to it. True, as in W&B's code (its documentation says
-            false).
+        min_iter: the first band, as a number of logged values; None if only ``max_iter`` and ``s`` are given.
+        max_iter: the last band; together with ``s`` it overrides ``min_iter``.
+        s: the number of bands counted down from ``max_iter``.
+        eta: the ratio of bands; about one of ``eta`` trials survives each band.
+        strict: compare the value at the band, not the best value up to it. True by default as in W&B's code (its
+            documentation says false).
     """
 
     min_iter: int | None = None
@@ -75,29 +75,29 @@ class EarlyTerminate(NamedTuple):
 
 
 def computed_section(data: dict[str, Any]) -> Any:
-    """``metric`` below the ``slurmsweep:`` key of a sweep file, whatever it is; None where there is none."""
+    """Return ``slurmsweep.metric`` of a sweep file without checking it; None if there is none."""
     ours = data.get("slurmsweep")
     return ours.get("metric") if isinstance(ours, dict) else None
 
 
 def names_metric(data: dict[str, Any]) -> bool:
-    """Whether a sweep file says what trials are judged by: under W&B's key or under ours."""
+    """Return whether a sweep file names a metric, under W&B's key or under ``slurmsweep:``."""
     return "metric" in data or computed_section(data) is not None
 
 
 def read_metric(value: Any, findings: Findings) -> Metric | None:
-    """The ``metric`` section; what is wrong with it goes to ``findings``."""
+    """Return the ``metric`` section; mistakes are added to ``findings``."""
     path: Path = ("metric",)
     if not isinstance(value, dict):
-        hint = (
-            f"write {{name: {value}, goal: minimize}}"
-            if isinstance(value, str)
-            else "write {name: loss, goal: minimize}"
-        )
+        hint = f"write {{name: {value if isinstance(value, str) else 'loss'}, goal: minimize}}"
         findings.error(path, f"must be a mapping, not {value!r}"[:200], hint)
         return None
     _check_keys(value, path, ("name", "target", *_METRIC_WORDS), findings)
-    _check_words(value, path, findings)
+    for key, words in _METRIC_WORDS.items():
+        word = value.get(key, words[0])
+        if word not in words:
+            hint = 'write "false", in quotes' if word is False and "false" in words else suggest(word, words)
+            findings.error((*path, key), f"{word!r} is not one of {', '.join(words)}"[:200], hint)
     name = value.get("name")
     if not isinstance(name, str) or not name:
         problem = "is missing" if "name" not in value else f"must be text, not {name!r}"[:200]
@@ -105,61 +105,57 @@ def read_metric(value: Any, findings: Findings) -> Metric | None:
     target = value.get("target")
     if "target" in value and not is_number(target):
         findings.error((*path, "target"), f"{target!r} is not a number"[:200])
-    words = {key: value[key] for key in _METRIC_WORDS if key in value}
-    return Metric(str(name), target=target, **words)
+    return Metric(str(name), target=target, **{key: value[key] for key in _METRIC_WORDS if key in value})
 
 
-def _check_words(section: dict[str, Any], path: Path, findings: Findings) -> None:
-    for key, words in _METRIC_WORDS.items():
-        word = section.get(key, words[0])
-        if word not in words:
-            hint = 'write "false", in quotes' if word is False and "false" in words else suggest(word, words)
-            findings.error((*path, key), f"{word!r} is not one of {', '.join(words)}"[:200], hint)
-
-
-def read_early_terminate(value: Any, findings: Findings) -> EarlyTerminate | None:
-    """The ``early_terminate`` section; what is wrong with it goes to ``findings``."""
+def read_early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTerminate | None:
+    """Return the ``early_terminate`` section, or None if it is missing or wrong; mistakes are added to ``findings``."""
     path: Path = ("early_terminate",)
-    if not isinstance(value, dict) or value.get("type") != "hyperband":
+    section = data.get("early_terminate")
+    if section is None:
+        return None
+    if not names_metric(data):
+        findings.error(path, "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}")
+    findings.warn(path, "is not acted upon yet in this version of slurmsweep: every trial runs to its end")
+    if not isinstance(section, dict) or section.get("type") != "hyperband":
         findings.error(path, "must be a mapping with type: hyperband", "such as {type: hyperband, min_iter: 3}")
         return None
     before = len(findings.violations)
-    _check_keys(value, path, ("type", "min_iter", "max_iter", "s", "eta", "strict"), findings)
-    keys = [key for key in ("min_iter", "max_iter", "s") if key in value]
-    numbers = {key: read_count(value[key], (*path, key), findings) for key in keys}
-    eta = value.get("eta", 3.0)
+    _check_keys(section, path, ("type", "min_iter", "max_iter", "s", "eta", "strict"), findings)
+    keys = [key for key in ("min_iter", "max_iter", "s") if key in section]
+    numbers = {key: read_count(section[key], (*path, key), findings) for key in keys}
+    eta, strict = section.get("eta", 3.0), section.get("strict", True)
     if not is_finite(eta) or not eta > 1:
         findings.error((*path, "eta"), f"{eta!r} is not a number greater than 1"[:200])
-    strict = value.get("strict", True)
     if not isinstance(strict, bool):
         findings.error((*path, "strict"), f"{strict!r} is neither true nor false"[:200])
     if len(findings.violations) > before:
         return None
-    section = EarlyTerminate(**numbers, eta=eta, strict=strict)
-    _check_bands(section, path, findings)
-    return section
+    bands = EarlyTerminate(**numbers, eta=eta, strict=strict)
+    _check_bands(bands, path, findings)
+    return bands
 
 
 def read_count(value: Any, path: Path, findings: Findings) -> int | None:
-    """Return a whole number greater than 0, 2 and 2.0 alike (JSON schema's integer); None where the value is wrong."""
+    """Return a whole number greater than 0, for 2 and 2.0 alike as in JSON schema; None and a mistake for others."""
     if is_number(value) and value >= 1 and (isinstance(value, int) or value.is_integer()):
         return int(value)
     findings.error(path, f"{value!r} is not a whole number greater than 0"[:200])
     return None
 
 
-def _check_bands(section: EarlyTerminate, path: Path, findings: Findings) -> None:
-    if section.max_iter is None and section.min_iter is None:
+def _check_bands(bands: EarlyTerminate, path: Path, findings: Findings) -> None:
+    if bands.max_iter is None and bands.min_iter is None:
         findings.error(path, "hyperband needs min_iter, or max_iter and s", "add min_iter: 3")
-    elif section.max_iter is not None and section.s is None:
+    elif bands.max_iter is not None and bands.s is None:
         findings.error(path, "max_iter needs s, the number of bands", "add s: 2, or use min_iter alone")
-    elif section.max_iter is not None and section.max_iter < section.eta:
-        problem = f"has no band: max_iter {section.max_iter} is less than eta {section.eta:g}"
+    elif bands.max_iter is not None and bands.max_iter < bands.eta:
+        problem = f"has no band: max_iter {bands.max_iter} is less than eta {bands.eta:g}"
         findings.error(path, problem, "raise max_iter, or lower eta")
 
 
 def read_slurm(value: Any, findings: Findings) -> dict[str, Any]:
-    """The ``slurm`` section: option name to one plain value. Which options there are is ``slurm/``'s knowledge."""
+    """Return the ``slurm`` section: one plain value for each option. ``backends/slurm`` checks the names of options."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -176,7 +172,7 @@ def read_slurm(value: Any, findings: Findings) -> dict[str, Any]:
 
 
 def check_foreign(key: str, value: Any, data: dict[str, Any], findings: Findings) -> None:
-    """A key that is W&B's own business: harmless here, unless it is wrong or changes what the search is."""
+    """Check a key for W&B's own services: an error if it is wrong or would change the search, else a warning."""
     if key == "scheduler":
         _check_scheduler(value, data, findings)
     elif key == "kind" and value != "sweep":

@@ -1,4 +1,4 @@
-"""The parameter space: every form a parameter can have, read from the sweep file once and frozen.
+"""The parameter space: every form of a parameter, read from the sweep file once and frozen.
 
 Forms, defaults and inference follow W&B's schema (``sweeps/config/schema.json`` 0.3.0, ``definitions.parameter``).
 """
@@ -22,13 +22,13 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 class Constant(NamedTuple):
-    """Always the same value, of any type."""
+    """One value of any type, the same in every trial."""
 
     value: Any
 
 
 class Categorical(NamedTuple):
-    """One of ``values``; ``probabilities`` (which sum to 1) or equally likely."""
+    """One of ``values``, drawn by ``probabilities`` (which sum to 1), or each equally likely if that is None."""
 
     values: tuple[Any, ...]
     probabilities: tuple[float, ...] | None = None
@@ -49,7 +49,7 @@ class Continuous(NamedTuple):
             inv_log_uniform_values, normal, log_normal, beta.
         first: min, mu or a.
         second: max, sigma or b.
-        q: values are multiples of it; None for any value.
+        q: the quantum, of which every value is a multiple; None for any value.
     """
 
     kind: str
@@ -69,7 +69,7 @@ Parameter = Constant | Categorical | IntUniform | Continuous | Nested
 #: Names of a parameter from the outermost mapping inwards.
 Names = tuple[str, ...]
 
-#: The two numbers of each continuous distribution, with their defaults; None where there is none.
+#: The two numbers of each continuous distribution with their defaults; None for a number that must be given.
 _NUMBERS: dict[str, tuple[tuple[str, float | None], tuple[str, float | None]]] = {
     "uniform": (("min", None), ("max", None)),
     "log_uniform": (("min", None), ("max", None)),
@@ -90,18 +90,18 @@ _DISCRETE_KEYS = {
     "int_uniform": ("min", "max"),
 }
 
-#: Every word that may stand behind ``distribution:``.
+#: Every value of ``distribution:``.
 DISTRIBUTIONS = (*_DISCRETE_KEYS, *_NUMBERS, *(f"q_{kind}" for kind in _QUANTISED))
 
-#: Normal draws of 53 bits stay within this many standard deviations.
+#: Normal numbers drawn from 53 random bits stay within this many standard deviations.
 _FARTHEST = 9.0
 
-#: Every key a parameter may have in one form or another.
+#: Every key that some form of a parameter has.
 KEYS = ("value", "values", "min", "max", "distribution", "probabilities", "mu", "sigma", "q", "a", "b", "parameters")
 
 
 def leaves(parameters: dict[str, Parameter], prefix: Names = ()) -> Iterator[tuple[Names, Parameter]]:
-    """Yield every parameter that has values of its own, nested ones too, in the order of the file."""
+    """Yield every parameter that holds values, including nested ones, in the order of the file."""
     for name, parameter in parameters.items():
         if isinstance(parameter, Nested):
             yield from leaves(parameter.parameters, (*prefix, name))
@@ -110,11 +110,10 @@ def leaves(parameters: dict[str, Parameter], prefix: Names = ()) -> Iterator[tup
 
 
 def read_parameters(data: Any, path: Path, findings: Findings) -> dict[str, Parameter]:
-    """A mapping of parameters; what is wrong with it goes to ``findings``, nested ones included."""
+    """Return a mapping of parameters; mistakes are added to ``findings``, also those of nested parameters."""
     if not isinstance(data, dict) or not data:
-        findings.error(
-            path, "must be a mapping of at least one parameter", "write `lr: {values: [0.1, 0.01]}` below it"
-        )
+        hint = "write `lr: {values: [0.1, 0.01]}` below it"
+        findings.error(path, "must be a mapping of at least one parameter", hint)
         return {}
     read = {}
     for name, form in data.items():
@@ -128,13 +127,17 @@ def read_parameters(data: Any, path: Path, findings: Findings) -> dict[str, Para
 
 
 def read_parameter(form: Any, path: Path, findings: Findings) -> Parameter | None:
-    """One parameter; None where it is wrong, which ``findings`` then says."""
+    """Return one parameter; None if it is wrong, and ``findings`` then has the mistakes."""
     if not isinstance(form, dict):
         hint = f"write {{values: {form}}}" if isinstance(form, list) else f"write {{value: {form}}}"
         findings.error(path, f"a parameter is a mapping, not {form!r}"[:200], hint)
         return None
     if "parameters" in form:
-        return _read_nested(form, path, findings)
+        others = sorted(str(key) for key in form if key != "parameters")
+        if not others:
+            return Nested(read_parameters(form["parameters"], (*path, "parameters"), findings))
+        findings.error(path, f"`parameters` stands alone, not beside {', '.join(others)}", "move the other keys out")
+        return None
     distribution = _distribution(form, path, findings)
     if distribution is None or not _has_right_keys(form, distribution, path, findings):
         return None
@@ -143,16 +146,8 @@ def read_parameter(form: Any, path: Path, findings: Findings) -> Parameter | Non
     return _read_continuous(form, distribution, path, findings)
 
 
-def _read_nested(form: dict[str, Any], path: Path, findings: Findings) -> Nested | None:
-    others = sorted(str(key) for key in form if key != "parameters")
-    if others:
-        findings.error(path, f"`parameters` stands alone, not beside {', '.join(others)}", "move the other keys out")
-        return None
-    return Nested(read_parameters(form["parameters"], (*path, "parameters"), findings))
-
-
 def _distribution(form: dict[str, Any], path: Path, findings: Findings) -> str | None:
-    """The word given, or what W&B infers; None where neither is to be had."""
+    """Return the distribution that is given, or that W&B infers; None and a mistake if there is neither."""
     word = form.get("distribution")
     if word is not None:
         if word in DISTRIBUTIONS:
@@ -203,7 +198,7 @@ def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, finding
 
 
 def _keys_of(distribution: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Required and optional keys."""
+    """Return the required and the optional keys of a distribution."""
     if distribution in _DISCRETE_KEYS:
         return _DISCRETE_KEYS[distribution], ()
     first, second = _NUMBERS[distribution.removeprefix("q_")]
@@ -260,10 +255,9 @@ def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findin
     first, second = (numbers[name] for name, _ in _NUMBERS[kind])
     if "min" in numbers and not _is_ordered(first, second, path, findings):
         return None
-    if not math.isfinite(_reach(kind, first, second)):
-        findings.error(
-            path, "its values can get too large for a floating-point number", "bring its numbers closer to 0"
-        )
+    if not math.isfinite(_bound(kind, first, second)):
+        problem = "its values can get too large for a floating-point number"
+        findings.error(path, problem, "bring its numbers closer to 0")
         return None
     if distribution in _DEPRECATED:
         hint = f"to give the limits themselves, write distribution: {distribution}_values"
@@ -281,8 +275,8 @@ def _check_number(key: str, value: Any, kind: str, path: Path, findings: Finding
         findings.error(path, f"{value:g} is less than 0")
 
 
-def _reach(kind: str, first: float, second: float) -> float:
-    """No draw is further from 0 than this; infinity where a float would overflow, so that no trial fails on it."""
+def _bound(kind: str, first: float, second: float) -> float:
+    """Return a bound on the absolute value of all draws; infinity if a draw could overflow and so fail a trial."""
     try:
         if kind == "beta":
             return 1.0

@@ -1,56 +1,57 @@
-"""YAML text to plain values and the line of every key, and back: the only place for YAML.
+"""Convert YAML text to plain values and the line of every key, and back: the only home of YAML.
 
-YAML 1.1 as PyYAML reads it, because W&B's client does (``yes`` is true, ``010`` is 8, ``12:30`` is 750), except:
+This is YAML 1.1 as PyYAML reads it, because W&B's client does (``yes`` is true, ``010`` is 8, ``12:30`` is 750),
+except:
 
 - ``1e-5``, ``3e6``, ``1.5e3``, ``-.5`` are floats as in YAML 1.2. PyYAML makes them strings; W&B's client writes them
-  out again without quotes and its server reads them as floats, so a float is what the user of hosted W&B gets.
-- Dates stay strings: they cannot be passed on as JSON.
-- In the ``slurm:`` section, which is ours, ``1:30:00`` and ``0123`` stay as written: Slurm reads them, not YAML.
-- A key given twice is an error. PyYAML silently takes the last.
-- Aliases that expand to far more than what was written are an error (300 bytes can mean five million values).
-- Tags for what JSON cannot hold (``!!set``, ``!!binary``, ``!!omap``) are errors.
+  again without quotes and its server reads floats, so the user of hosted W&B gets a float.
+- Dates stay strings, because JSON has no dates.
+- In the ``slurm:`` section ``1:30:00`` and ``0123`` stay as written, because Slurm reads them and not YAML.
+- A repeated key is an error. PyYAML silently takes the last.
+- Aliases that expand to far more than the written text are an error (300 bytes can mean five million values).
+- Tags for values that JSON cannot hold (``!!set``, ``!!binary``, ``!!omap``) are errors.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from yaml.reader import ReaderError
 
 from slurmsweep.errors import SweepFileError, Violation
 
-Path = tuple[Any, ...]
+if TYPE_CHECKING:
+    from slurmsweep.sweepfile.findings import Path
 
-#: A sweep file larger than this is a mistake; lists of that many values belong into a distribution or a script.
+#: The largest sweep file: a list of so many values belongs in a distribution or a script.
 MAX_BYTES = 1024 * 1024
 
-#: Values after expansion of aliases, as a multiple of what was written; small files may always have this many.
+#: The most values after expansion of aliases, as a multiple of the written ones; and how many are always allowed.
 _MAX_EXPANSION = 20
 _SMALL = 10_000
 
 _TAG = "tag:yaml.org,2002:"
 _NOT_JSON = tuple(f"{_TAG}{kind}" for kind in ("binary", "set", "omap", "pairs"))
 
-#: Numbers that mean the same to YAML and to the person who wrote them.
+#: Numbers that YAML does not change: ``30``, ``-1.5``, but not ``0123`` or ``1:30``.
 _AS_WRITTEN = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2 floats, without dates, and for what JSON can hold."""
+    """PyYAML's safe loader with YAML 1.2 floats, without dates, and only with types of JSON."""
 
 
 def _text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
-    r"""A scalar as text. JSON writes characters above U+FFFF as two escapes, ``\ud83d\ude00``; PyYAML leaves halves."""
+    r"""Return a scalar as text, and join the two escapes that JSON writes above U+FFFF (``\ud83d\ude00``)."""
     value = str(loader.construct_scalar(node))
     try:
         return value.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError as error:
-        raise yaml.constructor.ConstructorError(
-            None, None, "half of a surrogate pair is no character", node.start_mark
-        ) from error
+        problem = "half of a surrogate pair is no character"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -73,14 +74,14 @@ def load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
     """Read one YAML document (JSON is YAML).
 
     Args:
-        text: of the file.
-        source: its name, for messages.
+        text: the content of the file.
+        source: the name of the file, for messages.
 
     Returns:
-        The value, and the 1-based line of each key path, ``("parameters", "lr", "min")``.
+        The value, and the 1-based line of each key path such as ``("parameters", "lr", "min")``.
 
     Raises:
-        SweepFileError: not YAML, more than one document, a key twice, too deep, or an alias bomb.
+        SweepFileError: not YAML, several documents, a repeated key, nesting too deep, or an alias bomb.
     """
     try:
         return _load(_without_json_tabs(text), source)
@@ -98,14 +99,14 @@ def load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever :func:`load` would not read back as text."""
+    """PyYAML's safe dumper that quotes each text that :func:`load` would not read as text."""
 
 
 _Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def dump(document: dict[str, Any]) -> str:
-    """The text of a sweep file with that content; :func:`load` gives the content back."""
+    """Return the text of a sweep file with that content; :func:`load` returns the content."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
@@ -114,8 +115,9 @@ def _load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
     try:
         node = loader.get_single_node()
         if node is None:
-            hint = "a sweep file needs method and parameters"
-            raise SweepFileError(source, [Violation("", "the file is empty", hint)])
+            raise SweepFileError(
+                source, [Violation("", "the file is empty", "a sweep file needs method and parameters")]
+            )
         _refuse_bombs(node, source)
         lines = _lines(node, source)
         _keep_slurm_as_written(node)
@@ -125,7 +127,7 @@ def _load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
 
 
 def _without_json_tabs(text: str) -> str:
-    """JSON may be indented with tabs, which YAML forbids; inside its strings there are none."""
+    """Replace tabs in JSON, which may be indented with them, unlike YAML; its strings contain none."""
     if "\t" not in text or not text.lstrip().startswith("{"):
         return text
     try:
@@ -137,15 +139,14 @@ def _without_json_tabs(text: str) -> str:
 
 def _violation(error: yaml.MarkedYAMLError) -> Violation:
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else None
     column = f" at column {mark.column + 1}" if mark else ""
-    told = ", ".join(part for part in (error.context, error.problem) if part)
-    hint = "one sweep to a file" if "single document" in told else ""
-    return Violation("", f"not YAML: {told}{column}", hint, line=line)
+    said = ", ".join(part for part in (error.context, error.problem) if part)
+    hint = "one sweep to a file" if "single document" in said else ""
+    return Violation("", f"not YAML: {said}{column}", hint, line=mark.line + 1 if mark else None)
 
 
 def _refuse_bombs(root: yaml.Node, source: str) -> None:
-    """Compare the number of values after expansion with the number written, without expanding anything."""
+    """Refuse aliases that expand to far more values than were written; nothing is expanded for that."""
     sizes: dict[int, int] = {}
     expanded = _size(root, sizes)
     if expanded > max(_SMALL, _MAX_EXPANSION * len(sizes)):
@@ -161,7 +162,7 @@ def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
 
 
 def _children(node: yaml.Node) -> list[tuple[Any, yaml.Node]]:
-    """Values below a node, each with its key or position; keys that are not scalars come as values too."""
+    """Return the values below a node, each with its key or position; a key that is no scalar counts as a value."""
     if isinstance(node, yaml.MappingNode):
         keys = [(None, key) for key, _ in node.value if not isinstance(key, yaml.ScalarNode)]
         return [*keys, *((str(key.value), value) for key, value in node.value if isinstance(key, yaml.ScalarNode))]
@@ -169,7 +170,7 @@ def _children(node: yaml.Node) -> list[tuple[Any, yaml.Node]]:
 
 
 def _lines(root: yaml.Node, source: str) -> dict[Path, int]:
-    """The line of every key, and of the entries of ``command``; raises for all keys that stand twice in one mapping."""
+    """Return the line of every key and of each entry of ``command``. Raises SweepFileError for all repeated keys."""
     lines: dict[Path, int] = {}
     twice: list[Violation] = []
     waiting: list[tuple[Path, yaml.Node]] = [((), root)]
@@ -201,7 +202,7 @@ def _note_keys(node: yaml.MappingNode, path: Path, lines: dict[Path, int], twice
 
 
 def _keep_slurm_as_written(root: yaml.Node) -> None:
-    """Numbers of the ``slurm:`` section that YAML would change (``1:30:00`` to 5400) become text."""
+    """Turn numbers of the ``slurm:`` section that YAML would change (``1:30:00`` to 5400) into text."""
     for key, section in _children(root):
         if key != "slurm":
             continue

@@ -1,1 +1,1 @@
-"""Uploading offline runs to W&B, from where there is internet."""
+"""Upload offline runs to W&B, from where there is internet."""

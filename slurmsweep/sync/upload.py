@@ -1,8 +1,8 @@
 """Upload offline runs by the real `wandb sync`, one process a trial, several at a time.
 
 What was uploaded is remembered as wandb does it, by a file ``.synced`` beside the run file: `wandb sync` and `wandb
-clean` see the same. All attempts of a trial share one run id; their files are uploaded in the order in which they were
-begun, as the server would have got them online.
+clean` see the same. All attempts of a trial share one run id; their files are uploaded in the order in which the
+attempts began, as the server would have received them online.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from filelock import lock_descriptor
 
 from slurmsweep.errors import LockTimeoutError, UsageError
 from slurmsweep.metrics.reported import external_runs, run_entries
-from slurmsweep.state import files as durable
+from slurmsweep.state import files
 from slurmsweep.state.files import reading
 from slurmsweep.state.tail import AttemptId
-from slurmsweep.sync.run_copy import bring_home, copy_run, forget, is_synced
+from slurmsweep.sync.run_copy import copy_run, forget, is_synced, mark_synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Trial
 
-#: Seconds between two looks at the processes.
+#: Seconds between two looks at the upload processes.
 _PERIOD = 0.05
 
-#: How wandb begins the names of the folders of runs that can be uploaded.
+#: Names of the folders of runs that can be uploaded begin like this.
 _OFFLINE = ("offline-run-",)
 
-#: So many failures before any success mean that no other will succeed either: no key, no network.
+#: After so many failures without a success no other upload is tried: there is no key, or no network.
 _HOPELESS = 5
 
-#: What wandb must not take from this process's environment: they say which run a script is.
+#: Variables that say which run a script is; `wandb sync` must not take them from this process.
 _OF_A_RUN = (
     "WANDB_DIR",
     "WANDB_MODE",
@@ -58,7 +58,7 @@ _OF_A_RUN = (
     "WANDB_SWEEP_PARAM_PATH",
 )
 
-#: How wandb, click and Python say that something went wrong.
+#: Lines by which wandb, click and Python report an error.
 _ERROR = re.compile(r"\bERROR\b|^Error: |^Traceback |^\w*(Error|Exception): ")
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -66,11 +66,11 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 @dataclass(frozen=True)
 class Upload:
-    """What is to be uploaded of one trial.
+    """The runs of one trial that are to be uploaded.
 
     Attributes:
-        trial: its number.
-        run_files: of its attempts that were not uploaded yet, oldest first.
+        trial: number of the trial.
+        run_files: paths of run files, those of the oldest attempt first.
     """
 
     trial: int
@@ -82,9 +82,9 @@ class Found:
     """What there is to upload.
 
     Attributes:
-        uploads: by number of the trial.
-        synced: trials of which everything was uploaded before.
-        without: trials that have no offline wandb run.
+        uploads: in the order of the trials' numbers.
+        synced: number of trials of which everything was uploaded before.
+        without: number of trials that have no offline wandb run.
     """
 
     uploads: tuple[Upload, ...]
@@ -97,10 +97,10 @@ class Result:
     """What became of the uploads.
 
     Attributes:
-        done: trials of which everything is uploaded now.
-        empty: trials whose run files hold nothing: their scripts were killed before wandb wrote.
-        failed: trials that `wandb sync` did not upload, with what it said.
-        untried: trials left out because nothing had succeeded.
+        done: numbers of trials of which everything is uploaded now.
+        empty: of trials whose run files hold nothing: their scripts were killed before wandb wrote.
+        failed: of trials that `wandb sync` did not upload, with the reason.
+        untried: of trials left out because no upload had succeeded.
     """
 
     done: list[int] = field(default_factory=list)
@@ -117,14 +117,14 @@ def find(
     *,
     again: bool = False,
 ) -> Found:
-    """The offline runs of trials in one of ``states`` (and of these ``numbers``) that were not uploaded.
+    """Return the offline runs of trials in one of ``states`` (and of these ``numbers``) that were not uploaded.
 
     Args:
         store: of the sweep.
         view: its journal's state.
-        states: ones that have ended: a file that still grows would be uploaded in part.
+        states: states that have ended: a file that still grows would be uploaded in part.
         numbers: only these trials; None for all.
-        again: also those that were uploaded before.
+        again: also runs that were uploaded before.
 
     Raises:
         UsageError: a state has not ended.
@@ -140,7 +140,7 @@ def find(
     for trial in sorted(chosen):
         with reading(store.layout.runs(trial)):
             inside = [entry.path for entry in run_entries(store.layout, trial, kinds=_OFFLINE)]
-            runs = sorted(inside) or _runs_elsewhere(store.layout, view.trials[trial])
+            runs = sorted(inside) or _external_runs(store.layout, view.trials[trial])
         left = tuple(run for run in runs if again or not is_synced(run))
         if left:
             uploads.append(Upload(trial, left))
@@ -149,12 +149,12 @@ def find(
     return Found(tuple(uploads), synced, without)
 
 
-def _runs_elsewhere(layout: Layout, trial: Trial) -> list[str]:
-    """The offline runs that a script keeps outside of the sweep's folder (``dir=``): of all attempts, oldest first."""
+def _external_runs(layout: Layout, trial: Trial) -> list[str]:
+    """Return the offline runs that a script keeps outside of the sweep's folder (``dir=``), oldest first."""
     attempts = [AttemptId(trial.number, attempt.number) for attempt in trial.attempts.values()]
-    files = dict.fromkeys(path for attempt_id in sorted(attempts) for path in external_runs(layout, attempt_id).files())
-    named = [(os.path.basename(os.path.dirname(path)), path) for path in files]
-    return [path for name, path in sorted(named) if name.startswith(_OFFLINE)]  # by the time in its name
+    paths = dict.fromkeys(path for attempt_id in sorted(attempts) for path in external_runs(layout, attempt_id).files())
+    named = [(os.path.basename(os.path.dirname(path)), path) for path in paths]
+    return [path for name, path in sorted(named) if name.startswith(_OFFLINE)]  # the name has the time
 
 
 def upload(
@@ -164,18 +164,18 @@ def upload(
     jobs: int,
     show: Callable[[int, str], None],
 ) -> Result:
-    """Upload, ``jobs`` trials at a time; what failed is left for the next call, which goes on where this one stopped.
+    """Upload runs, ``jobs`` trials at a time; the next call goes on where this one stopped, and with what failed.
 
     Args:
         store: of the sweep.
-        uploads: see :func:`find`.
+        uploads: of :func:`find`.
         options: for `wandb sync`.
-        jobs: processes at a time.
-        show: takes how many have ended, and words about them.
+        jobs: number of processes at a time.
+        show: takes how many trials are done, and words about them.
 
     Raises:
         UsageError: there is no wandb.
-        LockTimeoutError: somebody else is uploading runs of this sweep.
+        LockTimeoutError: another process is uploading runs of this sweep.
         StateError: a file of the sweep could not be read or written.
     """
     command = [*wandb_command(), "sync", *options]
@@ -189,7 +189,8 @@ def upload(
                     crew += _started(store, waiting.popleft(), command, lock, result)
                 time.sleep(_PERIOD)
                 _collect(store, crew, result)
-                show(len(result.done) + len(result.empty) + len(result.failed), _words(result))
+                words = f"{len(result.done)} uploaded" + (f", {len(result.failed)} failed" if result.failed else "")
+                show(len(result.done) + len(result.empty) + len(result.failed), words)
                 if len(result.failed) >= _HOPELESS and not result.done:
                     result.untried = [one.trial for one in waiting]
                     waiting.clear()
@@ -201,7 +202,7 @@ def upload(
 
 
 def wandb_command() -> list[str]:
-    """How `wandb` is called here: the one on PATH, else this Python's. Raises UsageError where there is none."""
+    """Return how to call `wandb`: the one on PATH, else this Python's. Raises UsageError if there is none."""
     found = shutil.which("wandb")
     if found:
         return [found]
@@ -219,8 +220,8 @@ class _Process:
 
     Attributes:
         upload: what it uploads.
-        copies: of its run files, by original.
-        folder: where they are, and its output.
+        copies: copies of the run files, by original.
+        folder: of the copies and of its output.
         process: the process.
     """
 
@@ -231,10 +232,15 @@ class _Process:
 
 
 def _started(store: SweepStore, one: Upload, command: list[str], lock: int, result: Result) -> list[_Process]:
-    """The process that uploads one trial; none where that is settled already, which ``result`` then says."""
+    """Start the process that uploads one trial; return none, and note why in ``result``, if there is none to start."""
     folder = os.path.join(store.layout.uploads, str(one.trial))
+    copies = {}
     try:
-        copies = _copies(store, one, folder)
+        files.ensure_folder(folder, store.access)
+        for original in one.run_files:
+            name = os.path.basename(os.path.dirname(original))
+            if copy := copy_run(original, os.path.join(folder, name), store.access):
+                copies[original] = copy
     except OSError as error:
         result.failed[one.trial] = f"cannot be read: {error}"
         return []
@@ -246,11 +252,11 @@ def _started(store: SweepStore, one: Upload, command: list[str], lock: int, resu
 
 
 def _spawn(command: list[str], store: SweepStore, folder: str, lock: int) -> subprocess.Popen[bytes]:
-    """A process in that folder, which takes its output."""
+    """Start a process in a folder, which takes its output, too."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_RUN}
     cache = {"WANDB_CACHE_DIR": store.layout.wandb_cache(os.getuid())}
-    durable.remove_file(_log(folder))
-    output = durable.open_log(_log(folder), store.access)
+    files.remove_file(_log(folder))
+    output = files.open_log(_log(folder), store.access)
     try:
         return subprocess.Popen(
             command,
@@ -265,64 +271,45 @@ def _spawn(command: list[str], store: SweepStore, folder: str, lock: int) -> sub
         os.close(output)
 
 
-def _copies(store: SweepStore, one: Upload, folder: str) -> dict[str, str]:
-    """Copies of its run files below ``folder``, by original; files without a run are left out."""
-    durable.ensure_folder(folder, store.access)
-    copies = {}
-    for original in one.run_files:
-        name = os.path.basename(os.path.dirname(original))
-        copy = copy_run(original, os.path.join(folder, name), store.access)
-        if copy:
-            copies[original] = copy
-    return copies
-
-
 def _collect(store: SweepStore, crew: list[_Process], result: Result) -> None:
-    """Take note of processes that have ended.
-
-    An upload succeeded if `wandb sync` exits with 0, says no error, and marks every file as synced. None of these is
-    enough: 0.31 exits with 0 after a refusal, and 0.22 then marks the file all the same.
-    """
+    """Take processes that have ended out of ``crew``, and note in ``result`` what became of their uploads."""
     for one in [one for one in crew if one.process.poll() is not None]:
         crew.remove(one)
-        lines = _lines(_log(one.folder))
-        wrong = _errors(lines) or one.process.returncode or not all(map(is_synced, one.copies.values()))
-        if wrong:
+        why = _failure(one)
+        if why:
             for copy in one.copies.values():
                 forget(copy)
-            said = next(iter([*_errors(lines)[-1:], *lines[-1:]]), "nothing").removeprefix("wandb: ")
-            words = f"wandb sync ended with {one.process.returncode} and said: {said}"
-            result.failed[one.upload.trial] = f"{words} (all of it: {_log(one.folder)})"
+            result.failed[one.upload.trial] = f"{why} (all of it: {_log(one.folder)})"
             continue
         for original, copy in one.copies.items():
-            bring_home(copy, original, store.access)
+            mark_synced(copy, original, store.access)
         result.done.append(one.upload.trial)
-        durable.remove_tree(one.folder)
+        files.remove_tree(one.folder)
+
+
+def _failure(one: _Process) -> str:
+    """Return why an upload failed; empty if `wandb sync` exits with 0, reports no error and marks every file.
+
+    None of these is enough alone: 0.31 exits with 0 after a refusal, and 0.22 then marks the file all the same.
+    """
+    with open(_log(one.folder), encoding="utf-8", errors="replace") as file:
+        lines = [line for text in file if (line := _ESCAPES.sub("", text).strip())]
+    errors = [line for line in lines if _ERROR.search(line)]
+    if not errors and one.process.returncode == 0 and all(map(is_synced, one.copies.values())):
+        return ""
+    last = next(iter([*errors[-1:], *lines[-1:]]), "nothing").removeprefix("wandb: ")
+    return f"wandb sync ended with {one.process.returncode} and said: {last}"
 
 
 def _log(folder: str) -> str:
     return os.path.join(folder, "output.log")
 
 
-def _lines(log: str) -> list[str]:
-    """What `wandb sync` printed, without colours and empty lines."""
-    with open(log, encoding="utf-8", errors="replace") as file:
-        return [line for text in file if (line := _ESCAPES.sub("", text).strip())]
-
-
-def _errors(lines: list[str]) -> list[str]:
-    return [line for line in lines if _ERROR.search(line)]
-
-
-def _words(result: Result) -> str:
-    return f"{len(result.done)} uploaded" + (f", {len(result.failed)} failed" if result.failed else "")
-
-
 @contextmanager
 def _alone(store: SweepStore) -> Iterator[int]:
-    """Keep others out, who would write the same steps a second time; the descriptor that holds the lock."""
-    durable.ensure_folder(store.layout.uploads, store.access)
-    descriptor = durable.open_log(os.path.join(store.layout.uploads, "lock"), store.access)
+    """Keep out other processes, which would write the same steps again; yield the descriptor that holds the lock."""
+    files.ensure_folder(store.layout.uploads, store.access)
+    descriptor = files.open_log(os.path.join(store.layout.uploads, "lock"), store.access)
     try:
         if not lock_descriptor(descriptor, blocking=False):
             raise LockTimeoutError(

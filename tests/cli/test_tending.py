@@ -51,7 +51,7 @@ def test_mending_is_for_slurm(slurmsweep, sweep, tmp_path, command):
     done = slurmsweep(name, file or sweep, "--backend", "local", "--mend")
 
     assert done.returncode == 2
-    assert "--mend is for Slurm" in done.stderr
+    assert "--mend: the local backend cannot start a supervisor" in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
 
 

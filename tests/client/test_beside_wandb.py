@@ -132,7 +132,7 @@ def test_summaries_are_wandbs(summaries, case):
 
 
 def as_floats(value):
-    """A mean of 3 is 3 here and 3.0 there; NaN is equal to itself as text."""
+    """Return the values with floats for integers: a mean of 3 is 3 in slurmsweep and 3.0 in wandb."""
     if isinstance(value, dict):
         return {key: as_floats(inner) for key, inner in value.items()}
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -18,7 +18,7 @@ MODULES = [pytest.param("import slurmsweep as wandb", id="native"), pytest.param
 
 @pytest.fixture(params=MODULES)
 def wandb(request):
-    """The line by which a script imports wandb."""
+    """Return the line by which a script imports wandb."""
     if request.param == "import wandb":
         pytest.importorskip("wandb")
     return request.param

@@ -17,6 +17,7 @@ from slurmsweep.control.snapshot import judge, look
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt
 
@@ -65,8 +66,8 @@ def test_the_exit_code_of_a_job_with_several_agents_is_nobodys_own():
 def test_a_job_that_waits_will_run_as_many_trials_as_it_has_agents(make_store, monkeypatch):
     store = make_store(9)
     with store.transaction() as transaction:
-        transaction.submit("a", 2, "7", agents=4)
-        transaction.submit("b", 1, "8")
+        transaction.submit(SubmitRecord("a", 2, "7", agents=4))
+        transaction.submit(SubmitRecord("b", 1, "8"))
     waiting = answer("7|0|7|PENDING|0||0|a\n7|1|9|PENDING|0||0|a\n8|0|8|PENDING|0||0|b\n")
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: waiting)
 
@@ -175,7 +176,7 @@ def test_a_trial_that_ends_while_slurm_is_asked_is_not_taken_for_lost(make_store
 def test_queued_jobs_are_those_that_claimed_nothing(make_store, monkeypatch):
     store = make_store(5)
     with store.transaction() as transaction:
-        transaction.submit("name", 3, "7")
+        transaction.submit(SubmitRecord("name", 3, "7"))
     store.claim(JOB)
     lines = "7|3|9|RUNNING|0|n1|0|x\n7|4|9|PENDING|0||0|x\n7|5|9|PENDING|0||0|x\n"
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: answer(lines))
@@ -192,8 +193,8 @@ def test_of_another_clusters_job_nothing_is_concluded_whatever_its_id_is_here(ma
     store.claim(Owner("far", 1, 1, "b", cluster="other", job="30"))
     store.claim(Owner("far", 2, 1, "b", cluster="lab", job="31"))
     with store.transaction() as transaction:
-        transaction.submit("a", 1, "30", cluster="other")
-        transaction.submit("b", 1, "31", cluster="lab")
+        transaction.submit(SubmitRecord("a", 1, "30", cluster="other"))
+        transaction.submit(SubmitRecord("b", 1, "31", cluster="lab"))
     asked = []
 
     def ask(jobs, wanted):

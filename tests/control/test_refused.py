@@ -280,11 +280,13 @@ def test_a_kept_fold_knows_what_hangs_on_an_answer(store, monkeypatch):
     answer(monkeypatch, SubmissionUnknownError("Socket timed out on send/recv operation"))
     with pytest.raises(SubmissionUnknownError):
         send_all(store, [ERRANDS["for certain trials"]])
-    foldcache._save(store, store.reading().refresh())
+    reading = store.reading()
+    reading.refresh()
+    foldcache._save(store, reading)
 
     kept = foldcache._load(store)
 
     assert kept.view.waiting() == list(AGAIN)
     recover_submissions(Session(store), sleep=lambda seconds: None)
-    after = kept.refresh().view
+    after = kept.refresh()
     assert (after.waiting(), {n: str(t.state) for n, t in after.trials.items()}) == ([], before)

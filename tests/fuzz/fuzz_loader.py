@@ -45,7 +45,7 @@ def try_one(data: bytes) -> None:
 
 
 def use(config: SweepConfig) -> None:
-    """What ``plan`` and an agent do with a configuration."""
+    """Use a configuration as ``plan`` and an agent do."""
     total = search.run_count(config)
     for number in {0, (total or 10) - 1} if total != 0 else ():
         try:

@@ -11,6 +11,7 @@ import pytest
 
 from slurmsweep.errors import LockTimeoutError, StateUnreadableError
 from slurmsweep.state.journal import MAX_RECORD, SEAL, Journal, decode, encode, header
+from slurmsweep.state.replay import Reading
 
 
 def journal_with(tmp_path, *records) -> Journal:
@@ -20,7 +21,9 @@ def journal_with(tmp_path, *records) -> Journal:
 
 
 def records_of(journal) -> list:
-    return [line.record for line in journal.lines() if line.record]
+    with journal.opened() as file:
+        lines = [decode(line) for lines in journal.blocks(file) for line in lines]
+    return [record for record in lines if record]
 
 
 def append(journal, record) -> None:
@@ -69,11 +72,12 @@ def test_a_torn_tail_is_sealed_not_cut(tmp_path):
     with open(journal.path, "ab") as file:
         file.write(torn)
 
-    append(journal, {"op": "claim", "t": 6})
+    append(journal, {"op": "claim", "t": 6, "a": 1, "k": "k", "o": {}})
 
     content = Path(journal.path).read_bytes()
     assert torn + SEAL in content
-    assert [line.sealed for line in journal.lines()] == [False, True, False]
+    view = Reading(journal).refresh()
+    assert (view.sealed, view.damaged, list(view.trials)) == (1, [], [6])
 
 
 def test_an_unfinished_last_line_does_not_count_yet(tmp_path):
@@ -98,7 +102,7 @@ def test_a_journal_of_a_newer_format_is_refused_unread(tmp_path):
     path.write_bytes(encode({"op": "journal", "format": "slurmsweep journal", "version": 99, "sweep": "abcd1234"}))
 
     with pytest.raises(StateUnreadableError, match="newer slurmsweep"):
-        list(Journal(str(path)).lines())
+        records_of(Journal(str(path)))
 
 
 def test_a_file_that_is_no_journal_is_refused(tmp_path):
@@ -106,7 +110,7 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path):
     path.write_bytes(b"hello\n")
 
     with pytest.raises(StateUnreadableError, match="not that of a slurmsweep journal"):
-        list(Journal(str(path)).lines())
+        records_of(Journal(str(path)))
 
 
 def test_a_symbolic_link_in_its_place_is_not_followed(tmp_path):

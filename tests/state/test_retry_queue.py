@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from slurmsweep.control.reconcile import give_back
@@ -15,6 +17,12 @@ from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId
 OWNER = Owner("elsewhere", 1, 1, "b")
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)
 FAILED = Outcome(TrialState.FAILED, "exit 3", exit_code=3, ended=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_fsync(monkeypatch):
+    """Nothing is killed here: what thousands of records cost a disk is no part of the question."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurmsweep.state import trial_index
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.trial import Attempt, Trial
 from slurmsweep.state.trial_index import TrialIndex
-from slurmsweep.state.trials import Trials
 
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.none()
 words = st.text(max_size=8)
@@ -61,10 +63,12 @@ trials = st.dictionaries(st.integers(0, 300), attempts, max_size=30).map(
 )
 
 
-def settle(chosen) -> Trials:
-    kept = Trials(unsettled=dict(chosen))
-    for number in chosen:
-        kept.settle(number)
+def settle(chosen) -> TrialIndex:
+    kept = TrialIndex()
+    for number, trial in chosen.items():
+        opened = kept.open(number)
+        for name in Trial.__dataclass_fields__:
+            setattr(opened, name, copy.deepcopy(getattr(trial, name)))
     return kept
 
 
@@ -79,11 +83,12 @@ def test_every_trial_comes_back_as_it_was(chosen):
 
 @given(trials)
 def test_columns_come_back_from_their_bytes(chosen):
-    settled = settle(chosen).settled
+    settled = settle(chosen)
 
-    again = TrialIndex.load(*settled.dump())
+    again = TrialIndex.load(*settled.dump(), settled.stories())
 
-    assert {n: again.get(n) for n in again.numbers()} == {n: settled.get(n) for n in settled.numbers()}
+    assert dict(again) == dict(settled)
+    assert again.counts() == settled.counts()
     assert len(again) == len(settled)
 
 
@@ -97,17 +102,17 @@ def test_questions_are_answered_as_the_objects_would(chosen):
     assert list(kept.unknown_below(310)) == [n for n in range(310) if n not in chosen]
     of_7 = {n for n, trial in chosen.items() if (owner := trial.attempts[1].owner) and owner.job == "7"}
     assert {trial.number for trial in kept.of_jobs({"7"})} == of_7
-    stays = [stay for number in sorted(chosen) for stay in chosen[number].stays()]
-    assert sorted(kept.stays(), key=lambda stay: stay.attempt_id) == stays
+    stays = [stay for number in sorted(chosen) for stay in chosen[number].spans()]
+    assert sorted(kept.spans(), key=lambda stay: stay.attempt_id) == stays
 
 
 @given(trials, st.booleans())
 def test_the_best_is_the_first_of_the_best_finished(chosen, largest):
-    settled = settle(chosen).settled
+    settled = settle(chosen)
     metrics = {
         n: trial.attempts[1].outcome.metric
-        for n in settled.numbers()
-        if (trial := settled.get(n)).state is TrialState.FINISHED and trial.attempts[1].outcome.metric is not None
+        for n in settled
+        if (trial := settled[n]).state is TrialState.FINISHED and trial.attempts[1].outcome.metric is not None
     }
     expected = (max if largest else min)(metrics, key=lambda n: (metrics[n], -n if largest else n), default=None)
 
@@ -119,11 +124,11 @@ def test_the_best_is_the_first_of_the_best_finished(chosen, largest):
 
 @given(trials)
 def test_points_are_those_of_finished_trials_that_have_all_the_metrics(chosen):
-    settled = settle(chosen).settled
+    settled = settle(chosen)
     metrics = {
         n: trial.attempts[1].outcome.metrics or {}
-        for n in settled.numbers()
-        if (trial := settled.get(n)).state is TrialState.FINISHED
+        for n in settled
+        if (trial := settled[n]).state is TrialState.FINISHED
     }
 
     expected = [(n, (m["b"], m["a"])) for n, m in sorted(metrics.items()) if {"a", "b"} <= m.keys()]
@@ -133,11 +138,11 @@ def test_points_are_those_of_finished_trials_that_have_all_the_metrics(chosen):
 
 @given(trials, st.booleans())
 def test_reasons_are_those_of_finished_trials_without_a_number(chosen, of_metric):
-    settled = settle(chosen).settled
+    settled = settle(chosen)
     finished = {
         n: trial.attempts[1].outcome
-        for n in settled.numbers()
-        if (trial := settled.get(n)).state is TrialState.FINISHED and trial.attempts[1].outcome.no_metric is not None
+        for n in settled
+        if (trial := settled[n]).state is TrialState.FINISHED and trial.attempts[1].outcome.no_metric is not None
     }
 
     expected = [(n, o.no_metric) for n, o in sorted(finished.items()) if o.metric is None or not of_metric]
@@ -150,11 +155,11 @@ def a_trial(number, metrics) -> Trial:
 
 
 def test_a_sweep_without_a_pareto_view_has_no_further_columns():
-    without = settle({n: a_trial(n, None) for n in range(10)}).settled
-    weighed = settle({n: a_trial(n, {"a": 1.0, "b": 2.0} if n else None) for n in range(10)}).settled
+    without = settle({n: a_trial(n, None) for n in range(10)})
+    weighed = settle({n: a_trial(n, {"a": 1.0, "b": 2.0} if n else None) for n in range(10)})
 
     rows = without.dump()[0]["rows"]
-    assert without.dump()[0]["metrics"] == []
+    assert [name for name in without.dump()[0]["columns"] if name.startswith("metrics.")] == []
     assert len(weighed.dump()[1]) - len(without.dump()[1]) == rows * 2 * 8
     assert (len(weighed), weighed.get(0).current.outcome.metrics) == (10, None)
 
@@ -163,23 +168,19 @@ def test_a_sweep_without_a_pareto_view_has_no_further_columns():
 def test_metrics_that_fit_no_columns_leave_a_trial_as_it_is(metrics):
     kept = settle({0: a_trial(0, metrics)})
 
-    assert (len(kept.settled), kept[0].current.outcome.metrics) == (0, metrics)
-
-
-def test_columns_of_a_version_without_metrics_are_read():
-    described, data = settle({n: a_trial(n, None) for n in range(3)}).settled.dump()
-    del described["metrics"]
-
-    assert TrialIndex.load(described, data).get(2) == a_trial(2, None)
+    assert (len(kept.stories()), kept[0].current.outcome.metrics) == (1, metrics)
 
 
 def test_a_trial_that_is_opened_again_leaves_the_columns():
     trial = Trial(0, {1: Attempt(1, "0" * 16, Owner("n", 1, 1, "b"), 1.0, Outcome(TrialState.FAILED, "exit 1"))})
     kept = settle({0: trial})
 
+    assert kept.stories() == []
+
     kept.open(0).allowed = 2
 
-    assert (len(kept.settled), kept[0].state, len(kept)) == (0, TrialState.PENDING, 1)
+    assert (len(kept.stories()), kept[0].state, len(kept)) == (1, TrialState.PENDING, 1)
+    assert (kept.counts(), kept.open(0).allowed) == ({TrialState.PENDING: 1}, 2)
 
 
 def test_a_trial_far_ahead_stays_an_object():
@@ -187,4 +188,33 @@ def test_a_trial_far_ahead_stays_an_object():
     owner, outcome = Owner("n", 1, 1, "b"), Outcome(TrialState.FINISHED)
     kept = settle({10**7: Trial(10**7, {1: Attempt(1, "0" * 16, owner, 1.0, outcome)})})
 
-    assert (len(kept.settled), len(kept.unsettled())) == (0, 1)
+    assert (kept.dump()[0]["rows"], len(kept.stories())) == (0, 1)
+    assert (list(kept), len(kept), kept.counts()) == ([10**7], 1, {TrialState.FINISHED: 1})
+
+
+def answers(kept: TrialIndex) -> list:
+    """What an index says to every question."""
+    return [
+        dict(kept), list(kept), len(kept), kept.counts(), [list(kept.in_state(state)) for state in TrialState],
+        list(kept.unknown_below(310)), {trial.number for trial in kept.of_jobs({"7"})}, set(kept.spans()),
+        kept.nodes_of_finished(), kept.ranked(largest=True), kept.ranked(largest=False, most=2), kept.best(largest=False),
+        list(kept.points(["b", "a"])), list(kept.unmeasured(of_metric=False)), list(kept.unmeasured(of_metric=True)),
+    ]  # fmt: skip
+
+
+@given(trials)
+def test_how_far_ahead_trials_are_changes_no_answer(chosen):
+    expected = answers(settle(chosen))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial_index, "_LARGEST_GAP", 3)
+        kept = settle(chosen)
+        found = answers(kept)
+        asked_in_between = TrialIndex()
+        for number, trial in chosen.items():
+            opened = asked_in_between.open(number)
+            opened.attempts = copy.deepcopy(trial.attempts)
+            len(asked_in_between)
+
+    assert found == expected == answers(asked_in_between)
+    again = TrialIndex.load(*kept.dump(), kept.stories())
+    assert answers(again) == expected

@@ -51,16 +51,16 @@ def said(view) -> tuple:
 def lines_read(store, monkeypatch) -> int:
     """How many lines of the journal one look reads."""
     count = 0
-    lines = store.journal.lines
+    blocks = store.journal.blocks
 
     def counting(*where):
         nonlocal count
-        for line in lines(*where):
-            count += 1
-            yield line
+        for lines in blocks(*where):
+            count += len(lines)
+            yield lines
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.journal, "lines", counting)
+        patch.setattr(store.journal, "blocks", counting)
         foldcache.read(store)
     return count
 

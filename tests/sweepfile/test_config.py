@@ -115,7 +115,7 @@ def test_deprecated_distributions_warn_and_keep_their_meaning():
     assert check(data, "test").config.parameters["lr"] == Continuous("log_uniform", -5, 0)
 
 
-def test_a_key_nobody_knows_is_a_warning_and_a_misplaced_parameter_is_named():
+def test_an_unknown_key_is_a_warning_and_a_misplaced_parameter_is_named():
     assert warnings(sweep(zzz=1)) == ["zzz: 'zzz' is not a key of a sweep file: ignored (remove it)"]
     assert "move it below parameters" in warnings(sweep(dropout={"values": [0.1]}))[0]
 

@@ -89,6 +89,7 @@ def sbatch_says(tmp_path, monkeypatch):
             "scontrol": "echo 'MaxArraySize = 1001'",
             "squeue": "true",
             "sacct": "true",
+            "sdiag": "exit 1",  # a real one, where Slurm is installed, looks for its configuration for a minute
         }
         (tmp_path / "bin").mkdir()
         for name, body in programs.items():
