@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Options = Mapping[str, str | bool]
 
 
-#: The cause of a job that was preempted so soon after its start that nothing else is known of it.
+#: The cause of a job that its scheduler ended for time although the job had time left: more time would not help.
 CUT_SHORT = "cut short"
 
 

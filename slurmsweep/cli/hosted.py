@@ -86,7 +86,7 @@ def _note_width(folder: HostedFolder, asked: int | None, count: int) -> None:
         note(f"{width} jobs at a time, because W&B supports about {SUPPORTED_AGENTS} agents (--width changes it)")
     try:
         others = hosted.status(folder)
-        busy = min(others.alive, sum(submission.width for submission in others.submissions))
+        busy = min(others.alive, sum(submission.width or submission.tasks for submission in others.submissions))
     except NotFoundError:
         busy = 0
     total = busy + min(width, count)

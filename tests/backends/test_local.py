@@ -230,8 +230,8 @@ def test_a_failed_agents_trial_is_found_without_going_over_all(make_store, monke
     for pid in range(100, 130):
         failed = Outcome(TrialState.FAILED, "exit 1", exit_code=1)
         store.finish(store.claim(Owner("here", pid, 1, "boot")), failed)
-    view, get = store.replay(), TrialIndex.get
-    monkeypatch.setattr(TrialIndex, "get", lambda self, number: looked_up.append(number) or get(self, number))
+    view, get = store.replay(), TrialIndex.__getitem__
+    monkeypatch.setattr(TrialIndex, "__getitem__", lambda self, number: looked_up.append(number) or get(self, number))
 
     assert local._has_a_trial(view, 129, was_killed=False)
     assert looked_up == [29]

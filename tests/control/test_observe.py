@@ -7,6 +7,7 @@ import os
 import pytest
 
 from slurmsweep.agents.identity import this_process
+from slurmsweep.backends.base import is_elsewhere
 from slurmsweep.backends.slurm import cluster, queue
 from slurmsweep.backends.slurm.queue import Answer, JobRef, parse_sacct, parse_squeue
 from slurmsweep.control import reconcile as reconciling
@@ -270,4 +271,4 @@ def test_the_configuration_is_read_where_slurms_programs_read_it(a_cluster, conf
     [("a", "b", True), ("A", "a", False), ("", "b", False), (None, "b", False), ("a", "", False)],
 )
 def test_unknown_names_are_taken_for_this_clusters(recorded, here, elsewhere):
-    assert cluster.is_elsewhere(recorded, here) is elsewhere
+    assert is_elsewhere(recorded, here) is elsewhere

@@ -64,11 +64,6 @@ def parse_cluster_name(text: str) -> str:
     return found[1].lower() if found else ""
 
 
-def is_elsewhere(cluster: str | None, here: str) -> bool:
-    """Return whether a recorded cluster is another one than this; an unknown name counts as this one's."""
-    return bool(cluster and here and cluster.lower() != here.lower())
-
-
 def _places() -> tuple[str, ...]:
     configured, program = os.environ.get("SLURM_CONF"), shutil.which("scontrol")
     if configured:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from slurmsweep.backends.base import CUT_SHORT
 from slurmsweep.errors import SchedulerError
 from slurmsweep.state.lifecycle import TrialState
 
@@ -77,11 +78,9 @@ _TABLE = {
 
 WORDS = tuple(_TABLE)
 
-#: Slurm's TIMEOUT of a job that had time left: its end was moved. A preempted job's grace is such a new end (22.05
-#: forgets why where the controller restarts meanwhile), and so is the end of a reservation. More time would not help.
-CUT_SHORT = "cut short"
-
-#: Seconds of its limit that a job must have had left for that: Slurm rounds a limit that was moved up to the minute.
+#: Seconds of its limit that a job had left at least where TIMEOUT means that its end was moved. A preempted job's grace
+#: is such a new end (22.05 forgets why where the controller restarts meanwhile), and so is the end of a reservation.
+#: Slurm rounds a limit that was moved up to the minute.
 _NOT_THE_LIMIT = 90.0
 
 

@@ -11,16 +11,14 @@ W&B's server has the sweep: nothing of its runs is kept here.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from slurmsweep.errors import StateUnreadableError, UsageError
-from slurmsweep.state import files as durable
-from slurmsweep.state.files import read_plain_file, reading
+from slurmsweep.errors import UsageError
 from slurmsweep.state.paths import root_folder
+from slurmsweep.state.submissions import SubmissionDocument, SubmissionFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,27 +49,6 @@ class HostedSweep:
     def __str__(self) -> str:
         """Return ``entity/project/sweep``, as ``wandb agent`` takes it."""
         return f"{self.entity}/{self.project}/{self.sweep_id}"
-
-
-@dataclass(frozen=True)
-class HostedSubmission:
-    """One array of agents for such a sweep.
-
-    Attributes:
-        name: of the jobs, unique to this submission.
-        sweep: full name of the sweep.
-        tasks: number of elements.
-        width: elements at a time.
-        job: id of the array; None while Slurm has not answered.
-        submitted: seconds since 1970.
-    """
-
-    name: str
-    sweep: str
-    tasks: int
-    width: int
-    job: str | None
-    submitted: float
 
 
 def is_meant(name: str, entity: str | None = None, project: str | None = None) -> bool:
@@ -116,63 +93,28 @@ def parse(name: str, environ: Mapping[str, str], entity: str | None = None, proj
 
 
 class HostedFolder:
-    """The documents of what was submitted for one hosted sweep from below one root folder."""
+    """The folder of what was submitted for one hosted sweep, below one root folder.
+
+    Attributes:
+        sweep: the sweep.
+        path: of the folder.
+        jobs: folder of batch scripts and job output.
+        files: documents of submissions; another project's sweep of the same id keeps its documents there, too.
+    """
 
     def __init__(self, sweep: HostedSweep, root: str | None = None) -> None:
         self.sweep = sweep
         self.path = os.path.join(root or root_folder(), "wandb", f"cloud-{sweep.sweep_id}")
+        self.jobs = os.path.join(self.path, "jobs")
+        self.files = SubmissionFiles(os.path.join(self.path, "submissions"))
 
-    @property
-    def jobs(self) -> str:
-        """Folder of batch scripts and job output."""
-        return os.path.join(self.path, "jobs")
-
-    def make(self) -> None:
-        """Make missing folders. Raises StateUnwritableError."""
-        durable.ensure_folders(self.jobs)
-        durable.ensure_folder(self._submissions)
-
-    def note(self, submission: HostedSubmission) -> None:
-        """Keep a submission, durably. Raises StateUnwritableError."""
-        durable.replace(self._file(submission), json.dumps(asdict(submission), indent=1).encode() + b"\n")
-
-    def note_job(self, submission: HostedSubmission, job: str) -> HostedSubmission:
-        """Keep the id that Slurm gave a submission; return the submission with it. Raises StateUnwritableError."""
-        known = replace(submission, job=job)
-        self.note(known)
-        return known
-
-    def forget(self, submission: HostedSubmission) -> None:
-        """Remove a submission that Slurm refused."""
-        durable.remove_file(self._file(submission))
-
-    def submissions(self) -> list[HostedSubmission]:
-        """Return all submissions of this sweep, the oldest first; those of another project's sweep are left out.
+    def submissions(self) -> list[SubmissionDocument]:
+        """Return all submissions of this sweep, the oldest first.
 
         Raises:
             StateUnreadableError: a document is damaged, or cannot be read.
         """
-        try:
-            with reading(self._submissions):
-                names = os.listdir(self._submissions)
-        except FileNotFoundError:
-            return []
-        files = [os.path.join(self._submissions, name) for name in names if name.endswith(".json")]
-        found = [submission for file in files if (submission := _read(file)).sweep == str(self.sweep)]
-        return sorted(found, key=_age)
-
-    @property
-    def _submissions(self) -> str:
-        return os.path.join(self.path, "submissions")
-
-    def _file(self, submission: HostedSubmission) -> str:
-        return os.path.join(self._submissions, f"{submission.name}.json")
-
-
-def _age(submission: HostedSubmission) -> tuple[float, bool, int, str, str]:
-    """Sort the oldest first; of those of one millisecond, by Slurm's number, a submission without one last."""
-    number = submission.job or ""
-    return submission.submitted, not number, len(number), number, submission.name
+        return [document for document in self.files.all() if document.sweep == str(self.sweep)]
 
 
 def _check(name: str, word: str, value: str, rule: re.Pattern[str]) -> None:
@@ -182,22 +124,3 @@ def _check(name: str, word: str, value: str, rule: re.Pattern[str]) -> None:
         raise UsageError(f"{name!r} names no {word} of W&B; {_RIGHT}{also}")
     if not rule.fullmatch(value) or not value.isprintable():
         raise UsageError(f"{name!r} is not a sweep of W&B: {value!a} cannot be its {word}; {_RIGHT}")
-
-
-def _read(path: str) -> HostedSubmission:
-    data = read_plain_file(path)
-    try:
-        document: dict[str, Any] = json.loads(data or b"null")
-        job = document["job"]
-        return HostedSubmission(
-            name=str(document["name"]),
-            sweep=str(document["sweep"]),
-            tasks=int(document["tasks"]),
-            width=int(document["width"]),
-            job=None if job is None else str(job),
-            submitted=float(document["submitted"]),
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise StateUnreadableError(
-            f"{path} is damaged ({error}): it named an array of jobs; remove it if squeue knows none of that name"
-        ) from error

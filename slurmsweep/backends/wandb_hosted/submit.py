@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.base import JobRef, JobSource, Submitted
 from slurmsweep.backends.wandb_hosted.backend import HostedBackend
-from slurmsweep.backends.wandb_hosted.folder import HostedFolder, HostedSubmission
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
+from slurmsweep.state import files
+from slurmsweep.state.submissions import SubmissionDocument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.backends.wandb_hosted.folder import HostedFolder
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class HostedStatus:
         alive: number of jobs that wait or run.
     """
 
-    submissions: Sequence[HostedSubmission]
+    submissions: Sequence[SubmissionDocument]
     words: dict[str, int]
     alive: int
 
@@ -48,7 +50,7 @@ def source_of(folder: HostedFolder) -> JobSource:
     return JobSource(f"slurmsweep-cloud-{sweep.sweep_id[:30]}", str(sweep), folder.jobs, os.getcwd())
 
 
-def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[HostedSubmission]:
+def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[SubmissionDocument]:
     """Submit ``count`` jobs that run one trial each, at most ``wishes.width`` of them at a time.
 
     Each array is remembered before Slurm is asked for it. Arrays whose submission was never answered are looked for by
@@ -60,17 +62,27 @@ def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[Host
     """
     backend, source = HostedBackend(), source_of(folder)
     request = backend.request(source, count, wishes)
-    folder.make()
+    files.ensure_folders(folder.jobs)
     for earlier in folder.submissions():
         if earlier.job is None and (found := backend.find(earlier.name)):
-            folder.note_job(earlier, found)
-    submitted: list[HostedSubmission] = []
+            folder.files.note_job(earlier, found)
+    submitted: list[SubmissionDocument] = []
 
     def part(_first: int, trials: int) -> Submitted:
         array = backend.request(source, trials, wishes)
-        width = min(array.width or trials, trials)
-        submission = HostedSubmission(array.name, str(folder.sweep), trials, width, None, round(time.time(), 3))
-        folder.note(submission)
+        document = SubmissionDocument(
+            name=array.name,
+            backend=backend.name,
+            sweep=str(folder.sweep),
+            tasks=array.tasks,
+            trials=trials,
+            width=min(array.width or trials, trials),
+            options=dict(array.options),
+            wishes=dict(wishes.options or {}),
+            template=array.template,
+            submitted=round(time.time(), 3),
+        )
+        folder.files.write(document)
         try:
             job = backend.send(array)
         except SubmissionUnknownError:
@@ -78,9 +90,9 @@ def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[Host
             if not job:
                 raise
         except SlurmsweepError:
-            folder.forget(submission)
+            folder.files.forget(document.name)
             raise
-        submitted.append(folder.note_job(submission, job))
+        submitted.append(folder.files.note_job(document, job))
         return Submitted(job, trials, trials)
 
     backend.submit(request, part)

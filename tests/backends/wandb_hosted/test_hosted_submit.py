@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,7 +189,7 @@ def test_status_counts_slurms_words_and_what_slurm_has_forgotten(slurm, tmp_path
 def test_a_submission_that_was_never_answered_is_looked_for_by_its_name(slurm, tmp_path, monkeypatch):
     folder = HostedFolder(SWEEP, str(tmp_path))
     [array] = cloud.submit(folder, 2, SubmitOptions())
-    folder.note(array.__class__(**{**vars(array), "job": None}))
+    folder.files.write(replace(array, job=None))
     monkeypatch.setattr(queue, "find_by_name", lambda name: ["555"] if name == array.name else [])
 
     cloud.submit(folder, 1, SubmitOptions())
