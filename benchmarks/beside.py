@@ -3,10 +3,10 @@
     python benchmarks/beside.py CHECKOUT [--repeats N]
     SLURM_CONF=... python benchmarks/beside.py CHECKOUT --rpcs [TRIALS]
 
-Of one agent around a trivial script, in turn with the other checkout's: wall time and CPU with all of its children,
-modules imported, system calls on files of the sweep by kind, from claim to outcome (strace). With ``--rpcs``, on a
-cluster where nothing else runs (tests/cluster/up starts one): slurmctld's RPCs, wall time and the submitting process's
-CPU for ``slurmsweep run`` of so many trivial trials (default 200). Other checkouts need a ``.venv`` (scripts/setup).
+Of one agent around a trivial script, in turn with the other checkout's and with the same interpreter: wall time and CPU
+with all of its children, modules imported, system calls on files of the sweep by kind, from claim to outcome (strace).
+With ``--rpcs``, on a cluster where nothing else runs (tests/cluster/up starts one): slurmctld's RPCs, wall time and the
+submitting process's CPU for ``slurmsweep run`` of so many trivial trials (default 200).
 
 The scripts agent_overhead.py and rpcs.py compare one checkout with wandb's agent, sbatch and submitit.
 """

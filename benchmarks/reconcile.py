@@ -1,11 +1,12 @@
 """What commands of the login node cost on a sweep of 100,000 trials that ended, of one checkout beside another.
 
-    python benchmarks/reconcile.py [TRIALS] [--beside CHECKOUT] [--repeats N]
+    python benchmarks/reconcile.py [TRIALS] [--beside CHECKOUT] [--repeats N] [--only COMMAND]
 
 Prints CPU seconds of each command, how many of them its process held the journal's lock, and how many bytes of the
-journal it read, in all and under the lock; with ``--beside``, where another checkout has its ``.venv``, as ratios to
-that one, measured in turn. Each command gets a copy of the sweep of its own. Slurm is a handful of scripts that know
-no job and take every array. CPU is the process's own, start of Python included; bytes are counted by strace.
+journal it read, in all and under the lock; with ``--beside`` the same of another checkout, measured in turn with the
+same interpreter, and the ratios. Each command gets a copy of the sweep of its own. Slurm is a handful of scripts that
+know no job and take every array. CPU is the process's own, start of Python included; bytes are counted by strace. All
+of it takes some ten minutes.
 """
 
 from __future__ import annotations
@@ -80,11 +81,13 @@ class Cost:
 
 
 class Bench:
-    """A checkout with its own interpreter, and a folder for sweeps."""
+    """A checkout, and a folder for sweeps. All checkouts get the interpreter that runs this.
+
+    Of two virtual environments with the same packages one may start a fifth slower than the other.
+    """
 
     def __init__(self, checkout: Path, folder: Path) -> None:
-        own = checkout / ".venv" / "bin" / "python"
-        self.python = str(own) if own.exists() else sys.executable
+        self.python = sys.executable
         programs = folder / "bin"
         path = os.pathsep.join([str(programs), os.path.dirname(self.python), os.environ["PATH"]])
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "SLURM"))}
@@ -183,6 +186,7 @@ def main() -> None:
     parser.add_argument("trials", nargs="?", type=int, default=100_000)
     parser.add_argument("--beside", type=Path, metavar="CHECKOUT")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", metavar="WORD", help="commands that begin with it, such as reconcile")
     args = parser.parse_args()
     counts = shutil.which("strace") is not None
     with tempfile.TemporaryDirectory() as name:
@@ -197,6 +201,8 @@ def main() -> None:
         [journal] = (sweep / "wandb").glob("*/journal.log")
         print(f"{args.trials:,} trials that ended, {journal.stat().st_size / 2**20:.0f} MiB of journal")
         for title, (words, again) in COMMANDS.items():
+            if not title.startswith(args.only):
+                continue
             costs: list[list[Cost]] = [[] for _ in benches]
             for turn in range(args.repeats):
                 for bench, found in list(zip(benches, costs, strict=True))[:: -1 if turn % 2 else 1]:
