@@ -86,8 +86,8 @@ def _request(session: Session, batch: JobBatch) -> JobRequest:
 def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitted | None:
     """Announce an array, ask for it, and record the answer; return None where nothing was left to submit.
 
-    What is given back with the array, and that the sweep runs again, hangs on the announced name: whoever records that
-    the scheduler refused the array takes it back by that.
+    What is given back with the array, and that the sweep runs again, hangs on the announced name: the
+    process that records that the scheduler refused the array takes it back by that.
     """
     is_kept = Ability.OUTLIVE in session.backend.abilities
     with session.transaction() as transaction:

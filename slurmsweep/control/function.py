@@ -34,7 +34,7 @@ def ready_to_run(store: SweepStore, text: str | None, *, keep: bool = True) -> S
 
     Args:
         store: of the sweep.
-        text: import path of a function; None where nobody names one.
+        text: import path of a function; None where none is named.
         keep: it is that of all the sweep's trials from now on.
 
     Raises:
