@@ -40,12 +40,7 @@ def submit(name: str, body: str, options: Mapping[str, str | bool], when: When) 
 
 def move(job: str, when: When) -> bool:
     """Change when a waiting job starts; return False where it does not wait any more, or may not be changed."""
-    return change_job(job, changes_of(when))
-
-
-def changes_of(when: When) -> list[str]:
-    """Return the changes of a waiting job that make it start at another time, as scontrol takes them."""
-    return [f"Dependency={_dependency(when)}", f"StartTime={_begin(when)}"]
+    return change_job(job, [f"Dependency={_dependency(when)}", f"StartTime={_begin(when)}"])
 
 
 def _dependency(when: When) -> str:
