@@ -49,7 +49,7 @@ def take(bench: Bench, costs: Costs, argv: list[str], cwd: Path) -> None:
 
 
 def make_sweep(bench: Bench, folder: Path, trials: int) -> str:
-    """A grid of trivial trials in a folder of its own; the sweep's id."""
+    """Return a grid of trivial trials in a folder of its own; the sweep's id."""
     folder.mkdir()
     (folder / "train.py").write_text("print('trained')\n")
     (folder / "sweep.yaml").write_text(SWEEP.format(trials))

@@ -34,7 +34,7 @@ def journal_lock(path: str, crowd: int) -> int:
 
 
 def file_lock(path: str, _crowd: int) -> int:
-    """A FileLock with its default poll of 50 ms, which counts its own tries."""
+    """Return a FileLock with its default poll of 50 ms, which counts its own tries."""
     lock = FileLock(path + ".lock", fallback_to_soft=False)
     tries = 0
     try_once = lock._acquire

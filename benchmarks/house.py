@@ -128,7 +128,7 @@ class Package:
         return found
 
     def follow(self, thing: Thing | None) -> Thing | None:
-        """The thing itself, past any number of re-exports."""
+        """Return the thing itself, past any number of re-exports."""
         for _ in range(9):
             if thing is None or thing.kind != "from":
                 break
@@ -136,7 +136,7 @@ class Package:
         return thing
 
     def lookup(self, module: str, name: str) -> Thing | None:
-        """The thing of that name in a module's own scope."""
+        """Return the thing of that name in a module's own scope."""
         return self.follow(self.names.get(module, {}).get(name))
 
     def _subclasses(self) -> dict[tuple[str, str], list[Thing]]:
@@ -154,7 +154,7 @@ class Package:
         return found
 
     def member(self, of: Thing, name: str, depth: int = 0) -> Thing | None:
-        """A method of a class, or the class of one of its attributes."""
+        """Return a method of a class, or the class of one of its attributes."""
         node = self.classes.get(of.key)
         if node is None or depth > 6:
             return None
@@ -188,7 +188,7 @@ class Package:
         return None
 
     def annotated(self, module: str, node: ast.expr | None, local: dict[str, Thing]) -> Thing | None:
-        """The package's class that an annotation names; ``many`` for a container of them."""
+        """Return the package's class that an annotation names; ``many`` for a container of them."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node = ast.parse(node.value, mode="eval").body
         if isinstance(node, ast.BinOp):
@@ -208,7 +208,7 @@ class Package:
         return found if found and found.kind == "class" else None
 
     def layer(self, module: str) -> int | None:
-        """The row of the import contract, 0 for the highest; None for a module that has none."""
+        """Return the row of the import contract, 0 for the highest; None for a module that has none."""
         for number, row in enumerate(self._rows):
             if any(module == room or module.startswith(f"{room}.") for room in row):
                 return number
@@ -225,7 +225,7 @@ class Scope:
         self.held: set[str] = set()
 
     def named(self, node: ast.expr) -> Thing | None:
-        """The function, method, class or module that an expression names."""
+        """Return the function, method, class or module that an expression names."""
         package = self.package
         if isinstance(node, ast.Name):
             if node.id in self.types:
@@ -242,7 +242,7 @@ class Scope:
         return found if found and found.kind == "method" else None
 
     def type_of(self, node: ast.expr) -> Thing | None:  # noqa: PLR0911 - one branch a kind of expression
-        """The package's class of an expression's value."""
+        """Return the package's class of an expression's value."""
         if isinstance(node, ast.Name):
             return self.types.get(node.id)
         if isinstance(node, ast.Await | ast.NamedExpr):
@@ -398,7 +398,7 @@ class Walk:
             self._enter_all(called, self._handed_to(node, called, scope))
 
     def _enter_all(self, called: Thing, handed: set[str]) -> None:
-        """The function and, of a method, what subclasses have in its place."""
+        """Return the function and, of a method, what subclasses have in its place."""
         self.enter(called.key, handed)
         if called.kind == "method":
             owner, name = called.name.split(".")
@@ -537,7 +537,7 @@ def imports(package: Package, *, inside_functions: bool, for_types: bool = False
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules each of which imports, through others, all others of the group."""
+    """Return groups of modules each of which imports, through others, all others of the group."""
     reach: dict[str, set[str]] = {}
     for start, first in graph.items():
         seen, waiting = set(), list(first)

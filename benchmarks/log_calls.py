@@ -85,7 +85,7 @@ def end(client: Client) -> float:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all below it. wandb's own is in a session of its own, but a child all the same."""
+    """Return a process and all below it. wandb's own is in a session of its own, but a child all the same."""
     children = Path(f"/proc/{pid}/task").glob("*/children")
     below = [int(child) for file in children for child in file.read_text().split()]
     return [pid, *(one for child in below for one in tree(child))]

@@ -33,7 +33,7 @@ def counted() -> Counter[str]:
 
 
 def slurmsweep(*argv: str) -> str:
-    """The command line as a user runs it."""
+    """Return the command line as a user runs it."""
     done = subprocess.run([sys.executable, "-m", "slurmsweep", *argv], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
@@ -50,7 +50,7 @@ def wait_for(sweep: str, **counts: int) -> None:
 
 
 def let_go(sweep: str) -> None:
-    """The held array starts; the supervisor that waits for its end does not come in between."""
+    """Let the held array start; the supervisor that waits for its end does not come in between."""
     subprocess.run(["scancel", f"--name=slurmsweep-{sweep}-mend"], check=True)
     waiting = subprocess.run(["squeue", "-h", "-t", "PD", "-o", "%F %j"], capture_output=True, text=True, check=True)
     arrays = {line.split()[0] for line in waiting.stdout.splitlines() if sweep in line and "clock" not in line}
@@ -68,7 +68,7 @@ def round_of(sweep: str, what: str) -> Counter[str]:
 
 
 def rounds() -> list[Counter[str]]:
-    """The three rounds, in a folder of their own."""
+    """Return the three rounds, in a folder of their own."""
     with tempfile.TemporaryDirectory(prefix="mend-rpcs-") as folder:
         os.chdir(folder)
         Path("train.py").write_text(SCRIPT)

@@ -95,7 +95,7 @@ class Bench:
         self.environ, self.folder = clean | settings, folder
 
     def call(self, *argv: str, cwd: Path) -> str:
-        """Standard output of a program; ends the benchmark where that fails."""
+        """Return the standard output of a program; ends the benchmark where that fails."""
         done = subprocess.run(argv, cwd=cwd, env=self.environ, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{' '.join(argv[-5:])}: {done.returncode}\n{done.stderr[-2000:]}")
@@ -141,7 +141,7 @@ def bytes_of_journal(trace: str) -> tuple[int, int]:
 
 
 def make(bench: Bench, trials: int) -> Path:
-    """A sweep whose trials ended, but for the last few, by records as agents of arrays of a thousand write them."""
+    """Make a sweep whose trials ended, but the last few, by records as agents of arrays of a thousand write them."""
     root = bench.folder / "made"
     root.mkdir()
     (root / "train.py").write_text("pass\n")
@@ -211,7 +211,7 @@ def main() -> None:
 
 
 def show(title: str, costs: list[list[Cost]]) -> None:
-    """A line a checkout, and the ratios of this one to the other."""
+    """Return a line a checkout, and the ratios of this one to the other."""
     figures = [
         (
             statistics.median(cost.cpu for cost in each),

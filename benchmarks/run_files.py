@@ -39,7 +39,7 @@ INSPECT = [str(CORE), "leet", "inspect", "--no-observability", "--summary", "--j
 
 
 def make_run(folder: Path, steps: int) -> tuple[Layout, Path]:
-    """A sweep's folder with the offline run of one trial."""
+    """Return a sweep's folder with the offline run of one trial."""
     layout = Layout(str(folder / "sweep-abcd1234"))
     Path(layout.attempt((0, 1))).mkdir(parents=True)
     settings = {

@@ -64,7 +64,7 @@ def make(root: Path, trials: int) -> SweepStore:
 
 
 def do_half(store: SweepStore, trials: int) -> None:
-    """Records of the first half of the trials, claimed and ended by many jobs on a few nodes."""
+    """Return records of the first half of the trials, claimed and ended by many jobs on a few nodes."""
     ended: dict[str, int] = {"finished": 0, "failed": 0}
     with open(store.journal.path, "ab") as file:
         for number in range(trials // 2):

@@ -68,13 +68,13 @@ def _environment(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def repository() -> Path:
-    """The checkout."""
+    """Return the checkout."""
     return REPOSITORY
 
 
 @pytest.fixture
 def make_store(tmp_path: Path) -> Callable[..., SweepStore]:
-    """A new sweep with that many grid points; ``trials=None`` is a search without an end."""
+    """Return a new sweep with that many grid points; ``trials=None`` is a search without an end."""
 
     def make(trials: int | None = 24, root: Path = tmp_path, sweep_id: str = "abcd1234") -> SweepStore:
         method = "random" if trials is None else "grid"
@@ -174,7 +174,7 @@ def _own_process(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) 
 
 
 def _in_process(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """The same without a process; what the command line does not handle is raised here."""
+    """Return the same without a process; what the command line does not handle is raised here."""
     with _stream(1) as out, _stream(2) as err:
         with _surroundings(folder, environ), redirect_stdout(out), redirect_stderr(err):
             try:
@@ -190,7 +190,7 @@ def _in_process(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -
 
 @contextmanager
 def _stream(descriptor: int) -> Iterator[TextIO]:
-    """A file in place of that descriptor, which programs that the command starts write to as well."""
+    """Return a file in place of that descriptor, which programs that the command starts write to as well."""
     kept = os.dup(descriptor)
     try:
         with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
@@ -203,7 +203,7 @@ def _stream(descriptor: int) -> Iterator[TextIO]:
 
 @contextmanager
 def _surroundings(folder: Path, environ: Mapping[str, str]) -> Iterator[None]:
-    """The current folder, the environment and the empty stdin of a process, until the end of the block."""
+    """Return the current folder, the environment and the empty stdin of a process, until the end of the block."""
     before, variables, stdin = os.getcwd(), dict(os.environ), sys.stdin
     _forget()
     with open(os.devnull, encoding="utf-8") as nothing:

@@ -53,11 +53,11 @@ class FakeWandb:
         self._lock = threading.Lock()
 
     def environ(self) -> dict[str, str]:
-        """What makes wandb talk to it; its runs stay offline."""
+        """Return what makes wandb talk to it; its runs stay offline."""
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": API_KEY, "WANDB_MODE": "offline"}
 
     def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-        """The data of one GraphQL request."""
+        """Return the data of one GraphQL request."""
         found = re.search(r"(?:query|mutation)\s+(\w+)", query)
         operation = found[1] if found else "?"
         with self._lock:
@@ -101,7 +101,7 @@ class FakeWandb:
 
 @contextmanager
 def serving(points: list[dict[str, Any]], config: str = "method: grid\n") -> Iterator[FakeWandb]:
-    """A server that runs until the end of the block."""
+    """Return a server that runs until the end of the block."""
     fake = FakeWandb(points, config)
 
     class Handler(BaseHTTPRequestHandler):

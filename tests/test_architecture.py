@@ -88,7 +88,7 @@ def test_no_shell_is_ever_used():
 
 @pytest.fixture(scope="module")
 def house():
-    """The module that counts, and the package's syntax trees."""
+    """Return the module that counts, and the package's syntax trees."""
     spec = importlib.util.spec_from_file_location("house", PACKAGE.parent / "benchmarks" / "house.py")
     module = sys.modules["house"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -126,7 +126,7 @@ NOT_OURS_FOR_RUN = {
 
 
 def sbatch_that_takes_everything(folder) -> str:
-    """A PATH on which sbatch says that job 7 was submitted, and scontrol that there is nothing special about Slurm."""
+    """Return a PATH on which sbatch says that job 7 was submitted, and scontrol that there is nothing special about Slurm."""
     for name, words in {"sbatch": "Submitted batch job 7", "scontrol": "MaxArraySize = 1001"}.items():
         (folder / name).write_text(f"#!/bin/sh\necho '{words}'\n")
         (folder / name).chmod(0o755)

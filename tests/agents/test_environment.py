@@ -12,7 +12,7 @@ from slurmsweep.state.tail import AttemptId
 
 @pytest.fixture
 def seen(make_store):
-    """The environment of trial 3, attempt 2, from that of an agent."""
+    """Return the environment of trial 3, attempt 2, from that of an agent."""
     store = make_store()
 
     def seen(**environ) -> dict[str, str]:

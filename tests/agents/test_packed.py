@@ -22,7 +22,7 @@ WAITING = TOGETHER + "\ntime.sleep(300)"
 
 @pytest.fixture
 def sweep(slurmsweep, write_sweep):
-    """A new sweep of three trials with that script."""
+    """Return a new sweep of three trials with that script."""
     return lambda script: slurmsweep("create", str(write_sweep(script))).stdout.strip()
 
 
@@ -32,7 +32,7 @@ def trials(slurmsweep):
 
 
 def three_at_work(name, folder) -> subprocess.Popen:
-    """The first process of three agents, once all their commands run."""
+    """Return the first process of three agents, once all their commands run."""
     command = [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", "--seats", "3", name]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -41,7 +41,7 @@ sys.stdin.read()
 
 @pytest.fixture(params=[1])
 def agent(request, slurmsweep, write_sweep, tmp_path):
-    """An agent whose command waits for so many orders: its process, the command's pid, and the log."""
+    """Return an agent whose command waits for so many orders: its process, the command's pid, and the log."""
     sweep = slurmsweep("create", str(write_sweep(COUNTER, f"  x: {{value: {request.param}}}"))).stdout.strip()
     command = [sys.executable, "-m", "slurmsweep", "agent", sweep]
     log = tmp_path / "wandb" / f"sweep-{sweep}" / "trials" / "0" / "0" / "1" / "output.log"
@@ -71,7 +71,7 @@ def send():
 
 
 def heard(process: subprocess.Popen, log: Path) -> list[str]:
-    """What the command heard until its end, and the agent's."""
+    """Return what the command heard until its end, and the agent's."""
     assert process.wait(timeout=120) == 143
     return log.read_text().splitlines()[-1].split()[1:]
 

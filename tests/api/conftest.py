@@ -33,7 +33,7 @@ def _in_a_folder_of_its_own(monkeypatch, tmp_path):
 
 @pytest.fixture
 def make_sweep() -> Callable[..., str]:
-    """A sweep of a function: a grid over ``x`` with the metric ``loss``; its id."""
+    """Return a sweep of a function: a grid over ``x`` with the metric ``loss``; its id."""
 
     def make(values=(1, 2, 3), prior_runs=None, **more: Any) -> str:
         metric = {"name": "loss", "goal": "minimize"}
@@ -55,7 +55,7 @@ def outcomes() -> Callable[[str], dict[int, tuple[str, str]]]:
 
 @pytest.fixture
 def log_of(tmp_path) -> Callable[..., str]:
-    """The log of a trial's attempt."""
+    """Return the log of a trial's attempt."""
 
     def read(sweep: str, trial: int = 0, attempt: int = 1) -> str:
         folder: Path = tmp_path / "wandb" / f"sweep-{sweep}" / "trials" / "0" / str(trial) / str(attempt)

@@ -46,7 +46,7 @@ SWEEP = "method: grid\nmetric: {name: loss, goal: minimize}\nparameters: {x: {va
 
 @pytest.fixture(autouse=True)
 def _files(tmp_path):
-    """A module, a package, a folder that is none, and a sweep file without a program."""
+    """Return a module, a package, a folder that is none, and a sweep file without a program."""
     (tmp_path / "job.py").write_text(MODULE)
     (tmp_path / "pack" / "inner").mkdir(parents=True)
     (tmp_path / "pack" / "__init__.py").write_text("raise RuntimeError('nothing of it is imported before the job')")

@@ -22,7 +22,7 @@ COUNTING = "import os, sys\nopen('ran', 'a').write(sys.argv[1] + '\\n')\n"
 
 @pytest.fixture
 def ran(tmp_path):
-    """The arguments of every command that ran, in order of start."""
+    """Return the arguments of every command that ran, in order of start."""
     return lambda: (tmp_path / "ran").read_text().split()
 
 

@@ -13,7 +13,7 @@ SWEEP = "program: train.py\nmethod: grid\nparameters:\n  x: {values: [1, 2]}\n"
 
 @pytest.fixture
 def files(tmp_path):
-    """A training script, and a function that writes the sweep file."""
+    """Return a training script, and a function that writes the sweep file."""
     (tmp_path / "train.py").write_text("pass")
 
     def write(text) -> str:
@@ -25,7 +25,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def full_disk(tmp_path):
-    """A filesystem of 256 KiB; yields its folder and a function that fills it and one that makes room."""
+    """Return a filesystem of 256 KiB; yields its folder and a function that fills it and one that makes room."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(

@@ -57,7 +57,7 @@ def has_run(run_in, tmp_path_factory):
 
 @pytest.fixture
 def weighed(has_run, tmp_path):
-    """A copy of that sweep for one test; its id."""
+    """Return a copy of that sweep for one test; its id."""
     folder, sweep = has_run
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return sweep

@@ -39,7 +39,7 @@ TOLD = [
 
 @pytest.fixture
 def sweep(slurmsweep, write_sweep) -> str:
-    """A sweep whose trials have ended; all but the first without a metric."""
+    """Return a sweep whose trials have ended; all but the first without a metric."""
     file = write_sweep(SCRIPT, "  x: {values: [1, 2, 3, 4, 5, 6]}", TOTAL)
     done = slurmsweep("run", str(file), "--backend", "local", "--jobs", "2", "--json")
     assert done.returncode == 1, done.stderr

@@ -141,7 +141,7 @@ def _submit_from_a_shell_that_dies(folder: Path, environ: dict, weekend: Weekend
 
 
 def _let_it_happen(lab: Lab, state: Sweep, weekend: Weekend, say) -> Counter:
-    """The misfortunes, one kind after the other; how many there were."""
+    """Return the misfortunes, one kind after the other; how many there were."""
     happened: Counter = Counter()
     hung = wait_until(lambda: _hung(state, weekend), "the trials that hang")
     jobs = [f"{owner['job']}_{owner['task']}" for _, owner in sorted(hung.items())]
@@ -210,7 +210,7 @@ def _steps(state: Sweep, trial: int) -> int:
 
 
 def _preempt(lab: Lab, state: Sweep, weekend: Weekend, lodging: set[str], happened: Counter, say) -> tuple[str, str]:
-    """An urgent job on a node that is in use, where nothing hangs if there is one; the node, and the job."""
+    """Return an urgent job on a node that is in use, where nothing hangs if there is one; the node, and the job."""
 
     def busiest() -> str:
         everywhere = Counter(owner["node"] for owner in state.running().values())

@@ -33,14 +33,14 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster():
-    """The cluster, with accounting; skips, and says why, where none may be started."""
+    """Return the cluster, with accounting; skips, and says why, where none may be started."""
     with running(LAB) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
 def cluster_without_accounting():
-    """A second cluster beside it, which keeps no accounts and forgets a job two seconds after its end."""
+    """Return a second cluster beside it, which keeps no accounts and forgets a job two seconds after its end."""
     knobs = {
         "SLURMSWEEP_LAB_ACCOUNTING": "0",
         "SLURMSWEEP_LAB_PORTS": str(PORTS + 100),
@@ -53,7 +53,7 @@ def cluster_without_accounting():
 
 @pytest.fixture
 def on_cluster(cluster, slurmsweep):
-    """The command line with the cluster's environment."""
+    """Return the command line with the cluster's environment."""
     return lambda *argv, **environ: slurmsweep(*argv, **cluster.environ, **environ)
 
 
@@ -70,7 +70,7 @@ def slurm(cluster):
 
 @contextmanager
 def running(lab: Path, **knobs: str) -> Iterator[Cluster]:
-    """The cluster of that folder: left alone if it runs already, else started and stopped."""
+    """Return the cluster of that folder: left alone if it runs already, else started and stopped."""
     installed = subprocess.run([HERE / "install"], capture_output=True, text=True, check=False)
     if installed.returncode:
         pytest.skip(installed.stdout.strip())

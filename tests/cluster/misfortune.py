@@ -43,13 +43,13 @@ class Lab:
         self.environ = os.environ | {"SLURM_CONF": str(folder / "etc" / "slurm.conf")}
 
     def run(self, *argv: str, check: bool = True) -> str:
-        """Standard output of one of Slurm's programs."""
+        """Return the standard output of one of Slurm's programs."""
         done = subprocess.run(argv, env=self.environ, capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, f"{argv}: {done.stderr}"
         return done.stdout
 
     def raw_id(self, job: str) -> str:
-        """The job's own id of an array element ``12_3``."""
+        """Return the job's own id of an array element ``12_3``."""
         return re.search(r"JobId=(\d+)", self.run("scontrol", "show", "job", job))[1]
 
     def run_out_of_memory(self, job: str) -> None:
@@ -62,7 +62,7 @@ class Lab:
         self.run("scontrol", "update", f"jobid={job}", f"EndTime=now+{seconds}")
 
     def preempt_on(self, node: str, cpus: int, seconds: int) -> str:
-        """An urgent job takes so many CPUs of a node away from whoever has them; its id."""
+        """Let an urgent job take so many CPUs of a node away from the jobs that have them; return its id."""
         what = ("-p", "urgent", "-w", node, "-n1", f"-c{cpus}", "--mem=100M", "-t", "5", "-o", "/dev/null")
         return self.run("sbatch", "--parsable", *what, "--wrap", f"sleep {seconds}").strip()
 
@@ -74,7 +74,7 @@ class Lab:
         return words != ["PENDING"] if words else "Invalid job id" in done.stderr
 
     def kill_node(self, node: str) -> None:
-        """A node dies: its slurmd, then all that ran on it, by kill -9; and its spool is as empty as after a reboot."""
+        """Kill a node: its slurmd, then all that ran on it, by kill -9; and its spool is as empty as after a reboot."""
         spool = self.folder / "spool" / node
         jobs = {path.name.rpartition("_")[2].partition(".")[0] for path in spool.glob(f"{node}_*.*")}
         pidfile = self.folder / "run" / f"slurmd.{node}.pid"
@@ -86,12 +86,12 @@ class Lab:
         pidfile.unlink(missing_ok=True)
 
     def boot_node(self, node: str) -> None:
-        """It comes back."""
+        """Start the node's slurmd again."""
         (self.folder / "spool" / node).mkdir(parents=True, exist_ok=True)
         subprocess.run(["/usr/sbin/slurmd", "-N", node], env=self.environ, check=True)
 
     def restart_controller(self, seconds: float) -> None:
-        """The controller ends, stays away for a while and comes back."""
+        """End the controller, and start it again after a while."""
         pidfile = self.folder / "run" / "slurmctld.pid"
         pid = int(pidfile.read_text())
         os.kill(pid, signal.SIGTERM)
@@ -159,7 +159,7 @@ def _command_lines() -> Iterator[tuple[int, str]]:
 
 
 def slurmsweep(*argv: str, cwd: Path, environ: dict[str, str], check: bool = True) -> subprocess.CompletedProcess[str]:
-    """The command line as a user runs it."""
+    """Return the command line as a user runs it."""
     command = [sys.executable, "-m", "slurmsweep", *argv]
     done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr

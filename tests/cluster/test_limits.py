@@ -14,7 +14,7 @@ SCRIPT = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.1)\n"
 
 @pytest.fixture
 def tight(slurm):
-    """A QOS that lets a user have ten jobs."""
+    """Return a QOS that lets a user have ten jobs."""
     slurm("sacctmgr", "-iQ", "add", "qos", "tight", "set", "MaxSubmitJobsPerUser=10")
     slurm("sacctmgr", "-iQ", "modify", "user", "root", "set", "qos+=tight")
     yield "tight"

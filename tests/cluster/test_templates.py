@@ -48,7 +48,7 @@ slurmsweep.log({"rank": int(os.environ["RANK"])})
 
 @pytest.fixture
 def on_cluster(cluster, slurmsweep):
-    """The command line with the cluster's environment."""
+    """Return the command line with the cluster's environment."""
     return lambda *argv, **environ: slurmsweep(*argv, **cluster.environ, **environ)
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def wait_until(question: Callable[[], object], what: str = "it", seconds: float = 180.0):
-    """The answer, once there is one."""
+    """Return the answer, once there is one."""
     deadline = time.monotonic() + seconds
     while not (answer := question()):
         assert time.monotonic() < deadline, f"waited in vain for {what}"

@@ -27,7 +27,7 @@ def made(run_in, tmp_path_factory):
 
 @pytest.fixture
 def first(made, tmp_path):
-    """A copy of that sweep for one test, which may be moved as any sweep may; its id."""
+    """Return a copy of that sweep for one test, which may be moved as any sweep may; its id."""
     folder, sweep = made
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return sweep

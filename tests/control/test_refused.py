@@ -63,7 +63,7 @@ def store(make_store):
 
 
 def answer(monkeypatch, what):
-    """What sbatch answers from now on: an id, or an error to raise."""
+    """Return what sbatch answers from now on: an id, or an error to raise."""
 
     def submit(request):
         if isinstance(what, BaseException):

@@ -41,7 +41,7 @@ def size() -> Size:
 
 @pytest.fixture
 def dice() -> random.Random:
-    """The chance of this run: the same for the same seed."""
+    """Return the chance of this run: the same for the same seed."""
     return random.Random(_SEED)
 
 

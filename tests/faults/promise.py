@@ -61,7 +61,7 @@ def finished(said) -> list[int]:
 
 
 def go_on(store) -> None:
-    """What a person would do: bring the journal up to date, and let what is not finished be run again."""
+    """Return what a person would do: bring the journal up to date, and let what is not finished be run again."""
     reconcile(Session(store), sleep=lambda seconds: None)
     give_back(Session(store), lambda trial: True, why="test")
 

@@ -24,7 +24,7 @@ PATIENCE = 0.3
 
 
 def careful_trial(folder, say) -> None:
-    """A trial whose errors are said and not raised; what is not a StateError is a traceback for the user."""
+    """Return a trial whose errors are said and not raised; what is not a StateError is a traceback for the user."""
     try:
         store = SweepStore.open_to_run(folder)
         store = SweepStore(store.layout, store.manifest, lock_timeout=PATIENCE)

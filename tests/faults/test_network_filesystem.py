@@ -28,7 +28,7 @@ CACHED = 2.5
 
 @pytest.fixture(scope="module", params=["lax", "strict"])
 def mounts(request):
-    """The two mount points, and whether they cache; skips, and says why, where none can be had."""
+    """Return the two mount points, and whether they cache; skips, and says why, where none can be had."""
     if request.param == "strict" and os.environ.get("FAULTS") != "long":
         pytest.skip("strict: only in the long form")
     installed = subprocess.run([HERE / "netfs", "install"], capture_output=True, text=True, check=False)

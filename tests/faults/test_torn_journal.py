@@ -42,7 +42,7 @@ def test_a_torn_record_costs_no_trial(make_store, tmp_path, junk, last):
 
 
 def copy_folders(template, store) -> None:
-    """The attempts' folders as they were when the journal was torn."""
+    """Return the attempts' folders as they were when the journal was torn."""
     shutil.rmtree(store.layout.trials)
     shutil.copytree(template.layout.trials, store.layout.trials)
 

@@ -180,7 +180,7 @@ def _call(pid: int) -> tuple[str, str] | None:
 
 
 def _string(pid: int, address: int) -> str:
-    """A string in the child's memory."""
+    """Return a string in the child's memory."""
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         memory.seek(address)
         page = _LONGEST_PATH - address % _LONGEST_PATH

@@ -19,7 +19,7 @@ def layout(tmp_path) -> Layout:
 
 @pytest.fixture
 def history(layout):
-    """Writes rows as the native client does."""
+    """Write rows as the native client does."""
 
     def write(*rows) -> None:
         with open(layout.history((0, 1)), "a") as file:

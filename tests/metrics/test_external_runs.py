@@ -29,7 +29,7 @@ def layout(make_store):
 
 @pytest.fixture
 def log(layout):
-    """Adds to the log of the attempt."""
+    """Add to the log of the attempt."""
 
     def log(text: str) -> None:
         with open(layout.log((0, 1)), "a") as file:
@@ -103,7 +103,7 @@ def test_a_search_below_the_folder_of_the_command_is_bounded(layout, log, tmp_pa
 
 @pytest.fixture
 def bytes_read(monkeypatch):
-    """Counts the bytes that are read of logs."""
+    """Count the bytes that are read of logs."""
     counts = []
 
     class Counting:

@@ -64,7 +64,7 @@ def history(layout) -> Path:
 
 @pytest.fixture(scope="module")
 def offline_run(tmp_path_factory):
-    """The file of a finished offline run of the real wandb, over 32 KiB."""
+    """Return the file of a finished offline run of the real wandb, over 32 KiB."""
     folder = tmp_path_factory.mktemp("run")
     return run_wandb(folder, SCRIPT)
 
@@ -83,7 +83,7 @@ def run_wandb(folder, script, **environ) -> Path:
 
 
 def place(layout, data: bytes, name: str = "offline-run-20260101_000000-abcd1234-0") -> Path:
-    """A run file in the trial's folder."""
+    """Return a run file in the trial's folder."""
     folder = Path(layout.runs(0)) / name
     folder.mkdir(parents=True)
     (folder / "run-abcd1234-0.wandb").write_bytes(data)

@@ -38,7 +38,7 @@ EPOCHS = (1, 10, 100)
 
 
 def point(number):
-    """A grid of 3 epochs times 8 rates; a trial takes 20 s an epoch and 5 MiB."""
+    """Return a grid of 3 epochs times 8 rates; a trial takes 20 s an epoch and 5 MiB."""
     return {"epochs": EPOCHS[number % 3], "lr": number // 3}
 
 

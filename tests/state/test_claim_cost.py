@@ -58,7 +58,7 @@ def whole_trial(folder: str, say) -> None:
 
 
 def requests(store) -> Counter:
-    """Calls on files of the sweep, by kind, that open it, claim and finish: what a file server would see."""
+    """Return calls on files of the sweep, by kind, that open it, claim and finish: what a file server would see."""
     folder = store.layout.folder
     calls = tracer.trace(functools.partial(whole_trial, folder)).calls
     return Counter(name for name, path in calls if path.startswith(folder))

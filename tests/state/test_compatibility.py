@@ -20,7 +20,7 @@ VERSIONS = sorted(path.name for path in DATA.glob("sweep-v*"))
 
 
 def told(version: str):
-    """The question that was asked when the journal was made."""
+    """Return the question that was asked when the journal was made."""
     spec = importlib.util.spec_from_file_location("make", DATA / version / "make.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -29,7 +29,7 @@ def told(version: str):
 
 @pytest.fixture(params=VERSIONS)
 def old(request, tmp_path):
-    """A copy of an old sweep, and what it says."""
+    """Return a copy of an old sweep, and what it says."""
     folder = tmp_path / "wandb" / "sweep-v1v1v1v1"
     folder.mkdir(parents=True)
     for name in ("sweep.json", "journal.log"):

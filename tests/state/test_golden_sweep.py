@@ -35,7 +35,7 @@ INSIDE = {
 
 
 def made():
-    """The module that made the sweep."""
+    """Return the module that made the sweep."""
     spec = importlib.util.spec_from_file_location("make", DATA / "make.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -44,7 +44,7 @@ def made():
 
 @pytest.fixture
 def golden(tmp_path, slurmsweep):
-    """A copy of the sweep, and the command line in the surroundings in which its answers were recorded."""
+    """Return a copy of the sweep, and the command line in the surroundings in which its answers were recorded."""
     make = made()
     for file in (DATA / "files").rglob("*"):
         if file.is_file():

@@ -48,7 +48,7 @@ def _at_a_certain_time(monkeypatch):
 
 
 def lines(queue, **states: TrialState) -> bytes:
-    """What a transaction writes after a record with that head, given a view in which ``t<number>`` is in a state."""
+    """Return what a transaction writes after a record with that head, given a view in which ``t<number>`` is in a state."""
     journal = _NewJournal("abcd1234")
     journal.last = {"h": HEAD.to_json()}
     before = len(journal.data)

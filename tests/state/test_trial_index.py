@@ -193,7 +193,7 @@ def test_a_trial_far_ahead_stays_an_object():
 
 
 def answers(kept: TrialIndex) -> list:
-    """What an index says to every question."""
+    """Return what an index says to every question."""
     return [
         dict(kept), list(kept), len(kept), kept.counts(), [list(kept.in_state(state)) for state in TrialState],
         list(kept.unknown_below(310)), {trial.number for trial in kept.of_jobs({"7"})}, set(kept.spans()),

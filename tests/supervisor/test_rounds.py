@@ -120,7 +120,7 @@ def as_supervisor(monkeypatch, slurm, name="mend"):
 
 
 def run_trials(store, job, states):
-    """The agents of an array, one after the other."""
+    """Return the agents of an array, one after the other."""
     for task, state in enumerate(states):
         claim = store.claim(Owner("n1", 1, 1, "b", node="n1", job=job, task=task))
         cause = "" if state is TrialState.FINISHED else "exit 3"

@@ -44,7 +44,7 @@ class WandbServer:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def rows(self, run: str) -> list[dict[str, Any]]:
-        """What was logged in a run, as the server would show it."""
+        """Return what was logged in a run, as the server would show it."""
         return [row for _, row in sorted(self.history[run].items())]
 
     def answer(self, operation: str, variables: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -131,7 +131,7 @@ class WandbServer:
         return _data(commitArtifact={"artifact": {"id": "a", "digest": "d"}})
 
     def stream(self, run: str, body: dict[str, Any]) -> None:
-        """A piece of a run's files, as file_stream takes it."""
+        """Return a piece of a run's files, as file_stream takes it."""
         part = body.get("files", {}).get("wandb-history.jsonl", {"offset": 0, "content": []})
         for offset, line in enumerate(part["content"], part["offset"]):
             self.history[run][offset] = json.loads(line)

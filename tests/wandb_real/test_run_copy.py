@@ -20,7 +20,7 @@ def records(file) -> list[Record]:
 
 @pytest.fixture(params=["0.18.7", "0.22.3", "0.28.2", "0.31.0"])
 def original(request, tmp_path) -> Path:
-    """A run file as it lies in a trial's folder."""
+    """Return a run file as it lies in a trial's folder."""
     folder = tmp_path / "offline-run-1"
     (folder / "files").mkdir(parents=True)
     (folder / "run-abcd1234-0.wandb").write_bytes((RUNS / f"{request.param}.wandb").read_bytes())

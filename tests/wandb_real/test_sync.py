@@ -74,14 +74,14 @@ def of_two_trials(slurmsweep_in, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def finished(of_two_trials, tmp_path) -> str:
-    """A copy of that sweep for one test; its id."""
+    """Return a copy of that sweep for one test; its id."""
     shutil.copytree(of_two_trials, tmp_path / "wandb" / of_two_trials.name, symlinks=True)
     return of_two_trials.name.removeprefix("sweep-")
 
 
 @pytest.fixture
 def run_one(slurmsweep, write_sweep):
-    """A sweep of one trial around a script, which its agent has run; its id."""
+    """Return a sweep of one trial around a script, which its agent has run; its id."""
 
     def run_one(script) -> str:
         done = slurmsweep("create", str(write_sweep(script, "  x: {value: 1}")))

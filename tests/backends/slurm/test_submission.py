@@ -243,7 +243,7 @@ def test_without_sbatch_the_message_says_what_to_do(tmp_path, monkeypatch):
 
 @pytest.fixture
 def fake_sbatch(tmp_path, monkeypatch):
-    """An sbatch that keeps its environment and script, for what the real one would not show."""
+    """Return an sbatch that keeps its environment and script, for what the real one would not show."""
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "sbatch").write_text(

@@ -103,7 +103,7 @@ def environment(folder: Path, python: str) -> dict[str, str]:
 
 
 def substituted(text: str, folder: Path, python: str, *, back: bool = False) -> str:
-    """A text with :data:`PLACES` in place of the machine's paths; ``back`` the other way round."""
+    """Return a text with :data:`PLACES` in place of the machine's paths; ``back`` the other way round."""
     for place, path in zip(PLACES, (str(folder), python), strict=True):
         text = text.replace(*((place, path) if back else (path, place)))
     return text

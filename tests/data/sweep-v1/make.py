@@ -90,7 +90,7 @@ def happen(store: SweepStore) -> None:
 
 
 def told(store: SweepStore) -> dict:
-    """What every later version must read from it."""
+    """Return what every later version must read from it."""
     view = store.replay()
     return {
         "counts": {state.value: n for state, n in view.counts().items()},
