@@ -316,6 +316,9 @@ class Sweep:
             done, watch = submit_supervised(self.session, settings, plan, self.tell)
         if done.kept_back:
             self.tell(TrialsKeptBack(done.kept_back, done.why, "" if watch else command))
+        if watch:
+            look = f"`slurmsweep status {self.id}` shows how it goes, and the end is in report.txt"
+            self.tell(Noticed(f"the sweep mends itself: {look}"))
         return done, watch
 
     def _wait(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> None:

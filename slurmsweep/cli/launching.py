@@ -49,8 +49,6 @@ def supervisor_of(
 
 def finish(sweep: Sweep, result: LaunchResult, events: EventPrinter, *, waited: bool, as_json: bool) -> int:
     """Print what came of a launch; return the exit code: 1 where a trial that was waited for did not finish."""
-    if result.has_supervisor:
-        note(f"the sweep mends itself: `slurmsweep status {sweep.id}` shows how it goes, and the end is in report.txt")
     _note_next_wave(sweep, result)
     if waited:
         return _show_result(sweep, result.expected, as_json=as_json) or int(result.is_stuck)

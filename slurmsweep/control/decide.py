@@ -170,7 +170,7 @@ def decide(situation: Situation, policy: Policy) -> Plan:
     if policy.give_up_on_fruitless and total and (newest := _fruitless(situation.snapshot)):
         remark = f"no more jobs for {total} trials: the last {newest} arrays ended without claiming one; {_OUTPUT}"
         return replace(plan, batches=tuple(own), remarks=(remark,))
-    if policy.sizing and total and not _sizes_retries(policy):
+    if policy.sizing and not _sizes_retries(policy) and (total or not policy.give_up_on_fruitless):
         plan = replace(plan, batches=tuple(own))
         return _in_waves(
             situation, replace(policy, count=total if situation.trials is None else policy.count), plan, shared

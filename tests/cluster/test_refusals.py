@@ -58,14 +58,14 @@ def test_what_slurm_refuses_leaves_the_sweep_as_it_was(on_cluster, slurm, slurms
     wait_until(lambda: slurm("sacctmgr", "-nP", "show", "assoc", "user=root", "format=qos").count("none-at-all"))
 
     for options, says in REFUSALS.values():
-        refused = on_cluster("resubmit", sweep, *options)
+        refused = on_cluster("resubmit", sweep, "--backend", "slurm", *options)
         assert (refused.returncode, says in refused.stderr) == (4, True), refused.stderr
     for name, *more in (("resubmit", "--trials", "1"), ("resubmit", "--mend"), ("run", "--no-wait")):
-        refused = on_cluster(name, sweep, *more, "--partition", "nope")
+        refused = on_cluster(name, sweep, "--backend", "slurm", *more, "--partition", "nope")
         assert (refused.returncode, "choose another --partition" in refused.stderr) == (4, True), refused.stderr
     assert told() == before
 
-    again = document("resubmit", sweep, "--time", "5")
+    again = document("resubmit", sweep, "--backend", "slurm", "--time", "5")
     assert (again["sweep"], again["trials"], again["kept_back"]) == (sweep, 3, 0)
     assert sum(array["trials"] for array in again["arrays"]) == 3
     wait_until(lambda: counts() == {"finished": 4})
