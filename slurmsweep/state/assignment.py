@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: In the batch script of such an array.
 VARIABLE = "SLURMSWEEP_SLOTS"
 
-#: Of an agent beside others in one job: which it is, from 1 on, of how many.
+#: Which agent this is, from 1 on, and of how many, where one job runs several side by side.
 SEAT, AGENTS = "SLURMSWEEP_SEAT", "SLURMSWEEP_AGENTS"
 
 #: Trials that such an array is for, where they are fewer than it has seats.
@@ -53,7 +53,7 @@ def to_text(attempt_ids: Sequence[AttemptId]) -> str:
 
 
 def assigned(environ: Mapping[str, str]) -> AttemptId | None:
-    """The attempt that this array element, or seat of it, is to run; None where it takes the next one.
+    """Return the attempt that this array element, or seat of it, is to run; None where it takes the next one.
 
     Raises:
         UsageError: a variable is damaged, or names fewer attempts than the array has elements.
@@ -77,13 +77,13 @@ def assigned(environ: Mapping[str, str]) -> AttemptId | None:
 
 
 def slots_of(script: str) -> list[AttemptId]:
-    """What a batch script as submitted names for each element of its array; empty where it names none."""
+    """Return the attempt that a batch script names for each element of its array; empty where it names none."""
     found = _IN_SCRIPT.search(script)
     return list(attempts_in(found[1])) if found else []
 
 
 def _seat(environ: Mapping[str, str]) -> tuple[int, int]:
-    """How many agents the job runs side by side, and which of them this is, from 1 on."""
+    """Return how many agents the job runs side by side, and which of them this is, from 1 on."""
     seat = environ.get(SEAT)
     if not seat:
         return 1, 1

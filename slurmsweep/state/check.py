@@ -44,7 +44,7 @@ class Report:
         findings: empty when all is well.
         trials: trials the journal knows.
         attempts: folders of attempts on disk.
-        records_sealed: torn lines that were closed by the next writer: nobody relied on them.
+        records_sealed: torn lines that were closed by the next writer: no process relied on them.
     """
 
     findings: tuple[Finding, ...]
@@ -74,7 +74,7 @@ def check(store: SweepStore) -> Report:
 
 
 def attempt_folders(store: SweepStore) -> set[AttemptId]:
-    """Every attempt's folder on disk."""
+    """Return the attempts that have a folder on disk."""
     found = set()
     for shard in _numbered(store.layout.trials):
         for trial in _numbered(os.path.join(store.layout.trials, str(shard))):
@@ -106,7 +106,7 @@ def _missing_trials(store: SweepStore, view: SweepView) -> Iterator[Finding]:
     total = store.manifest.trials
     for attempt_id in view.passed_over():
         if not os.path.isdir(store.layout.attempt(AttemptId(attempt_id.trial, 1))):
-            yield Finding(_name(attempt_id), "the journal went past it and nobody claimed it", _RESUBMIT)
+            yield Finding(_name(attempt_id), "the journal went past it and no agent claimed it", _RESUBMIT)
     for number in view.trials:
         if total is not None and number >= total:
             yield Finding(f"trial {number}", f"the sweep has {total} trials only", _REPORT)

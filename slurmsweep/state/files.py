@@ -1,4 +1,4 @@
-"""The only place that changes bytes on disk; and who may. Each function says what is guaranteed once it has returned.
+"""The only place that changes bytes on disk, and checks of owners. Each function says what is guaranteed once it has returned.
 
 Failures to write become :class:`~slurmsweep.errors.StateUnwritableError` with the advice that fits the error number;
 an existing file is the one failure that callers decide upon, so :class:`FileExistsError` passes through. Failures to
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Access(NamedTuple):
-    """Who may use what is made here, whatever the umask says.
+    """The modes of what is made here, whatever the umask says.
 
     Attributes:
         folder: mode of folders.
@@ -36,7 +36,7 @@ class Access(NamedTuple):
     file: int
 
 
-#: Parameters and logs of a sweep are nobody else's business unless the user says so.
+#: For the user alone: parameters and logs of a sweep are private unless the user says otherwise.
 PRIVATE = Access(0o700, 0o600)
 
 #: For the group of the folder; what is made in it belongs to the same group.
@@ -52,7 +52,7 @@ _ADVICE = {
     errno.ESTALE: "the file server lost the file: run the command again",
     errno.EIO: "the filesystem reports an input/output error: run the command again, and tell its administrator",
     errno.ENOTDIR: "a file stands where a folder is needed: choose another folder by WANDB_DIR",
-    errno.ENOENT: "a folder of the sweep is missing: has somebody moved or removed it?",
+    errno.ENOENT: "a folder of the sweep is missing: was it moved or removed?",
     errno.ELOOP: "a symbolic link stands where the sweep's own file should be: nothing was written through it",
 }
 
@@ -105,7 +105,7 @@ def make_folder(path: str, access: Access = PRIVATE) -> None:
     Exclusive on every filesystem: of any number of callers exactly one returns.
 
     Raises:
-        FileExistsError: somebody made it before.
+        FileExistsError: it is there already.
         StateUnwritableError: it could not be made; the parent folder is missing, full, or not writable.
     """
     with writing(path):
@@ -141,7 +141,7 @@ def give_to_group_of_parent(path: str) -> None:
 
 
 def remove_empty_folder(path: str) -> bool:
-    """Remove a folder if nothing is in it; whether it is gone now. Never removes content."""
+    """Remove a folder if nothing is in it; return whether it is gone now. Never removes content."""
     try:
         os.rmdir(path)
     except OSError:
@@ -153,7 +153,7 @@ def write_new(path: str, data: bytes, access: Access = PRIVATE) -> None:
     """Make a file that does not exist yet. Exclusive; not fsynced: a power cut may leave it empty.
 
     Raises:
-        FileExistsError: somebody made it before; theirs is untouched.
+        FileExistsError: it is there already, and is left as it is.
         StateUnwritableError: nothing was made, or only part of the content was written.
     """
     with writing(path):
@@ -191,7 +191,7 @@ def write_once(path: str, data: bytes, access: Access = PRIVATE) -> None:
     Written beside, fsynced, then linked: unlike a rename, a link never replaces what another process made first.
 
     Raises:
-        FileExistsError: somebody made it before; theirs is untouched.
+        FileExistsError: it is there already, and is left as it is.
         StateUnwritableError: nothing was made.
     """
     temporary = _write_beside(path, data, access, sync=True)
@@ -278,7 +278,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def open_log(path: str, access: Access = PRIVATE) -> int:
-    """A descriptor that appends to the log file of an attempt, made if it is not there. Raises StateUnwritableError."""
+    """Open the log file of an attempt to append to it, and make it if it is not there. Raises StateUnwritableError."""
     with writing(path):
         return _create(path, os.O_APPEND, access)
 
@@ -333,7 +333,7 @@ def reading(path: str) -> Iterator[None]:
 
 
 def read_plain_file(path: str) -> bytes | None:
-    """The whole content of a small file; None where there is none. A symbolic link is not followed.
+    """Return the whole content of a small file; None where there is none. A symbolic link is not followed.
 
     Raises:
         StateUnreadableError: it is not a plain file, or may not or cannot be read.
@@ -360,7 +360,7 @@ def _read_whole(path: str) -> bytes:
 
 
 def refuse_open_folder(folder: str) -> None:
-    """Refuse a sweep that everybody can write to: its commands could be anybody's.
+    """Refuse a sweep that every user can write to: its commands could be from any of them.
 
     Raises:
         StateUnreadableError: the folder is writable by all users.
@@ -369,13 +369,13 @@ def refuse_open_folder(folder: str) -> None:
         mode = os.stat(folder).st_mode
     if mode & stat.S_IWOTH:
         raise StateUnreadableError(
-            f"{folder} is writable by everybody, so its contents may be anybody's: `chmod -R o-w {folder}` if you know "
-            "that they are yours"
+            f"{folder} is writable by every user, so any user may have written its contents: `chmod -R o-w {folder}` "
+            "if you know that they are yours"
         )
 
 
 def refuse_strangers_sweep(folder: str, *, shared: bool) -> None:
-    """Refuse to run, as this user, what another user keeps for themselves.
+    """Refuse to run, as this user, the private sweep of another user.
 
     Raises:
         StateUnreadableError: the folder is another user's, and the sweep was not created with ``--shared``.

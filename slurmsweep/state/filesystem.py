@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Fitness(str, Enum):
-    """How fit something is."""
+    """How fit a folder or a property of it is."""
 
     GOOD = "good"
     WARN = "warn"
     BAD = "bad"
 
     def __str__(self) -> str:
-        """The bare word."""
+        """Return the bare word."""
         return self.value
 
 
@@ -45,7 +45,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What is thought of something.
+    """A judgement of one property.
 
     Attributes:
         fitness: good, warn or bad.
@@ -68,7 +68,7 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 def mount_of(path: str, table: str) -> Mount | None:
-    """The mount that holds an absolute path, from the text of ``/proc/self/mountinfo``."""
+    """Return the mount that holds an absolute path, from the text of ``/proc/self/mountinfo``."""
     found = None
     for line in table.splitlines():
         mount = _parse(line)
@@ -78,7 +78,7 @@ def mount_of(path: str, table: str) -> Mount | None:
 
 
 def opinion(mount: Mount, *, cluster: bool) -> Opinion:
-    """What to think of a sweep on such a mount.
+    """Judge a sweep on such a mount.
 
     Args:
         mount: that holds the sweeps.

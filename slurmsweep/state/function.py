@@ -1,6 +1,6 @@
 """``function.json``: the Python function that the trials of a sweep call, where they run no program.
 
-Written once, by whoever first says ``--function``, and read by everybody after that: jobs that wait, ``resubmit``,
+Written once, by the first command with ``--function``, and read by all later ones: jobs that wait, ``resubmit``,
 ``mend``. A sweep has one function as it has one configuration.
 """
 
@@ -22,7 +22,7 @@ _VERSION = 1
 
 
 class Function(NamedTuple):
-    """What the trials of a sweep call.
+    """The function that the trials of a sweep call.
 
     Attributes:
         path: its import path.
@@ -35,11 +35,11 @@ class Function(NamedTuple):
     file: str | None = None
 
     def called_by(self, config: SweepConfig) -> SweepConfig:
-        """The configuration with the call in the place of its command."""
+        """Return the configuration with the call in the place of its command."""
         return config._replace(program=None, command=self.path.command())
 
     def to_json(self) -> dict[str, Any]:
-        """The document in ``function.json``."""
+        """Return the document in ``function.json``."""
         return {
             "format": _FORMAT,
             "version": _VERSION,
@@ -54,7 +54,7 @@ class Function(NamedTuple):
 
     @classmethod
     def from_file(cls, layout: Layout, content: bytes) -> Function:
-        """What a ``function.json`` says. Raises StateUnreadableError where it is damaged, or of a newer format."""
+        """Return what a ``function.json`` says. Raises StateUnreadableError where it is damaged or newer."""
         try:
             data = json.loads(content)
             if data["format"] != _FORMAT or data["version"] > _VERSION:

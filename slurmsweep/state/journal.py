@@ -40,7 +40,7 @@ TAIL = 4096
 _BLOCK = 1 << 18
 
 #: Ends a line that a dying writer left open. A bare LF could make a record valid that its writer never saw
-#: acknowledged, and whose trial somebody else was given since: one cut point per record, found by cutting at every
+#: acknowledged, and whose trial another agent was given since: one cut point per record, found by cutting at every
 #: byte.
 SEAL = b"~\n"
 
@@ -49,7 +49,7 @@ _parse = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]  # typeshed 
 
 
 def encode(record: Record) -> bytes:
-    """The line of a record. Raises ValueError where it is larger than 16 KiB or holds NaN or infinity."""
+    """Return the line of a record. Raises ValueError where it is larger than 16 KiB or holds NaN or infinity."""
     text = json.dumps(record, sort_keys=True, allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode()
     if len(text) > MAX_RECORD:
         raise ValueError(f"a record of {len(text)} bytes is larger than {MAX_RECORD}")
@@ -57,7 +57,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(line: bytes) -> Record | None:
-    """The record of a line without its LF; None where the line is damaged."""
+    """Return the record of a line without its LF; None where the line is damaged."""
     text = line[9:]
     if line[:9] != b"%08x " % zlib.crc32(text):
         return None
@@ -70,7 +70,7 @@ def decode(line: bytes) -> Record | None:
 
 
 def header(sweep_id: str) -> bytes:
-    """The first line of a new journal."""
+    """Return the first line of a new journal."""
     return encode({"op": "journal", "format": FORMAT, "version": VERSION, "sweep": sweep_id})
 
 
@@ -88,7 +88,7 @@ class LockedJournal:
 
     @property
     def end(self) -> int:
-        """Offset of the next record. A hint, as :attr:`last` is: who follows an offset checks what is there."""
+        """Offset of the next record. A hint, as :attr:`last` is: a reader of an offset checks what is there."""
         return self._size + (len(SEAL) if self._torn else 0)
 
     def append(self, data: bytes, last: Record) -> None:
@@ -113,7 +113,7 @@ class LockedJournal:
             os.fsync(self._descriptor)
 
     def record_at(self, offset: int) -> Record | None:
-        """The record that begins at ``offset``; None where none does: offsets in records are hints."""
+        """Return the record that begins at ``offset``; None where none does: offsets in records are hints."""
         line, end, _ = self._read(TAIL, offset).partition(b"\n")
         return decode(line) if end else None
 
@@ -202,7 +202,7 @@ class Journal(LockedFile):
 
 
 def whole_records(path: str, sweep_id: str) -> list[Record]:
-    """Every record that can be read, wherever it stands, whatever is broken around it; the first line's is left out.
+    """Return every record that can be read, whatever is broken around it; that of the first line is left out.
 
     Raises:
         StateUnreadableError: the file is another sweep's, or of a newer version; or it cannot be opened.

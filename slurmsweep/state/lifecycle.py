@@ -14,7 +14,7 @@ class TrialState(str, Enum):
     PENDING = "pending"
     """Not started, or given back to be run again."""
     RUNNING = "running"
-    """Claimed by an attempt whose end nobody has recorded."""
+    """Claimed by an attempt whose end is not recorded."""
     FINISHED = "finished"
     """The command ended with exit code 0. Final: a finished trial is never run again."""
     FAILED = "failed"
@@ -24,10 +24,10 @@ class TrialState(str, Enum):
     KILLED = "killed"
     """Ended on purpose: cancelled, interrupted, or stopped early."""
     PREEMPTED = "preempted"
-    """Slurm took its node for somebody else, or requeued its job."""
+    """Slurm took its node for another job, or requeued its job."""
 
     def has_ended(self) -> bool:
-        """Whether nothing more happens to the trial unless somebody asks for another attempt."""
+        """Return whether nothing more happens to the trial unless another attempt is asked for."""
         return self not in (TrialState.PENDING, TrialState.RUNNING)
 
     @property
@@ -36,7 +36,7 @@ class TrialState(str, Enum):
         return self.has_ended() and self is not TrialState.FINISHED
 
     def __str__(self) -> str:
-        """The bare word, for tables and messages."""
+        """Return the bare word, for tables and messages."""
         return self.value
 
 
@@ -50,5 +50,5 @@ class SweepState(str, Enum):
     CANCELED = "canceled"
 
     def __str__(self) -> str:
-        """The bare word, for tables and messages."""
+        """Return the bare word, for tables and messages."""
         return self.value

@@ -21,7 +21,7 @@ VERSION = 1
 
 
 class Manifest(NamedTuple):
-    """What a sweep is.
+    """The frozen description of a sweep.
 
     Attributes:
         sweep_id: eight of a-z and 0-9; also the seed of random trials.
@@ -59,14 +59,14 @@ class Manifest(NamedTuple):
         return os.path.join(self.workdir, self.config.program) if self.config.program else None
 
     def calling(self, function: Function | None) -> Manifest:
-        """The same sweep, its trials calling ``function``; itself for None."""
+        """Return the same sweep with trials that call ``function``; itself for None."""
         if function is None:
             return self
         config = function.called_by(self.config)
         return self._replace(config=config, workdir=function.folder, function=function)
 
     def to_json(self) -> dict[str, Any]:
-        """The document in ``sweep.json``."""
+        """Return the document in ``sweep.json``."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -87,7 +87,7 @@ def write(layout: Layout, manifest: Manifest, access: files.Access = files.PRIVA
 
 
 def read(layout: Layout) -> Manifest:
-    """The manifest of a sweep.
+    """Return the manifest of a sweep.
 
     Raises:
         StateUnreadableError: damaged, of a newer format, or not permitted.

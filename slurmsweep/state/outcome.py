@@ -17,15 +17,15 @@ class Outcome(NamedTuple):
         state: one that has ended.
         cause: ``exit 3``, ``signal 9``, ``timeout``, ``oom``, ``node_fail``, ``preempted``, ``cancelled``, ``lost``;
             empty for finished.
-        exit_code: what the agent exits with: the command's own, 128 + n for signal n; None where nobody saw it.
+        exit_code: what the agent exits with: the command's own, 128 + n for signal n; None where no process saw it.
         metric: final value of the sweep's metric; None where it was not logged.
-        seconds: that the command ran; None where nobody saw it end.
+        seconds: that the command ran; None where no process saw it end.
         cpu_seconds: user and system time of all its processes that were waited for.
         max_rss_mb: memory of its largest process in MiB; of an agent with several trials, of the largest so far.
         ended: wall-clock time, seconds since the epoch. For people: clocks of two nodes are never compared.
         metrics: final values of the metrics of the sweep's Pareto view, by name, those that were logged; None for none.
         origin: ``<sweep>/<trial>`` where the trial was run, if that was another sweep.
-        by: whose word it is. ``agent``: it saw the end itself. ``slurm``: the agent saw the end, and Slurm told why it
+        by: the witness. ``agent``: it saw the end itself. ``slurm``: the agent saw the end, and Slurm told why it
             was made to stop. ``reconcile``: no agent lived to see it, so Slurm or the operating system was asked.
         no_metric: why the metric, or others of the Pareto view, have no value, in a line; None where all have.
     """
@@ -49,12 +49,12 @@ class Outcome(NamedTuple):
         return self.by in ("agent", "slurm")
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that say something; ``state`` as its word."""
+        """Return the fields that have a value; ``state`` as its word."""
         data = {key: value for key, value in self._asdict().items() if value is not None and value != ""}
         return data | {"state": self.state.value}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Outcome:
-        """The outcome of a record or of an outcome file. Raises KeyError, ValueError where it is not one."""
+        """Return the outcome of a record or of an outcome file. Raises KeyError, ValueError where it is not one."""
         known = {key: data[key] for key in cls._fields if key in data}
         return cls(**known | {"state": TrialState(data["state"])})

@@ -1,4 +1,4 @@
-"""Who runs an attempt: enough to ask Slurm, or the operating system, whether it still lives."""
+"""The process that runs an attempt: enough to ask Slurm, or the operating system, whether it still lives."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class Owner(NamedTuple):
         return f"{self.job}_{self.task}"
 
     def same_job(self, other: Owner) -> bool:
-        """Whether both are incarnations of one agent of one Slurm job (array task)."""
+        """Return whether both are incarnations of one agent of one Slurm job (array task)."""
         mine = (self.cluster, self.job, self.task, self.seat)
         return self.job is not None and mine == (other.cluster, other.job, other.task, other.seat)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that say something."""
+        """Return the fields that have a value."""
         data = {key: value for key, value in self._asdict().items() if value is not None}
         return data if self.restart else {key: value for key, value in data.items() if key != "restart"}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Owner:
-        """The owner of a record; what a newer version added is left out."""
+        """Return the owner of a record; fields that a newer version added are left out."""
         known = {key: data[key] for key in cls._fields if key in data}
         return cls(**{"host": "", "pid": 0, "start": 0, "boot": "", **known})

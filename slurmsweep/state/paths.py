@@ -8,7 +8,7 @@
       journal.log                      what has happened
       fold.cache                       large sweeps only: what the last look at the journal read; may be deleted
       trials/<shard>/<number>/         a trial: WANDB_DIR and checkpoint folder, kept over attempts
-      trials/<shard>/<number>/<a>/     an attempt: whoever makes it runs it
+      trials/<shard>/<number>/<a>/     an attempt: the process that makes it runs it
       jobs/                            sbatch scripts as submitted, and job output
       submissions/<name>.json          what a scheduler was asked for, written before it is asked
       mend/                            sweeps that mend themselves only: what was asked for, and one file a round
@@ -105,11 +105,11 @@ class Layout(NamedTuple):
         return os.path.join(self.mend, "last.json")
 
     def mend_round(self, number: int) -> str:
-        """Made exclusively by whoever mends in that round, 1.., with its name."""
+        """Return the file that the supervisor of that round, 1.., makes exclusively, with its name."""
         return os.path.join(self.mend, f"round-{number}.json")
 
     def mend_log(self, job: str) -> str:
-        """Output of a supervisor; ``%j`` for its job's id."""
+        """Return the file of the output of a supervisor; ``%j`` for the id of its job."""
         return os.path.join(self.jobs, f"mend-{job}.log")
 
     @property
@@ -123,36 +123,36 @@ class Layout(NamedTuple):
         return os.path.join(self.folder, "report.json")
 
     def shard(self, trial: int) -> str:
-        """Parent of the folder of ``trial``."""
+        """Return the parent of the folder of ``trial``."""
         return os.path.join(self.trials, str(trial // TRIALS_PER_SHARD))
 
     def trial(self, trial: int) -> str:
-        """The folder of ``trial``, kept over its attempts."""
+        """Return the folder of ``trial``, kept over its attempts."""
         return os.path.join(self.shard(trial), str(trial))
 
     def attempt(self, attempt_id: AttemptId) -> str:
-        """The folder whose maker runs that attempt."""
+        """Return the folder whose maker runs that attempt."""
         trial, attempt = attempt_id
         return os.path.join(self.trial(trial), str(attempt))
 
     def owner(self, attempt_id: AttemptId) -> str:
-        """Made exclusively, by the agent before its child starts or by whoever voids the attempt."""
+        """Return the name that the agent makes exclusively before its child starts, or a process that voids it."""
         return os.path.join(self.attempt(attempt_id), "owner")
 
     def outcome(self, attempt_id: AttemptId) -> str:
-        """The agent's word on how the attempt ended."""
+        """Return the file in which the agent says how the attempt ended."""
         return os.path.join(self.attempt(attempt_id), "outcome.json")
 
     def log(self, attempt_id: AttemptId) -> str:
-        """Standard output and error of the command."""
+        """Return the file of standard output and error of the command."""
         return os.path.join(self.attempt(attempt_id), "output.log")
 
     def params(self, attempt_id: AttemptId) -> str:
-        """The parameters as wandb reads them (``WANDB_SWEEP_PARAM_PATH``)."""
+        """Return the file of the parameters as wandb reads them (``WANDB_SWEEP_PARAM_PATH``)."""
         return os.path.join(self.attempt(attempt_id), "params.yaml")
 
     def history(self, attempt_id: AttemptId) -> str:
-        """What the native client logged (``client/history.py`` knows the name too: it imports nothing of ours)."""
+        """Return the file of what the native client logged (``client/history.py`` has the name too)."""
         return os.path.join(self.attempt(attempt_id), "history.jsonl")
 
     def run_id(self, trial: int) -> str:
@@ -160,11 +160,11 @@ class Layout(NamedTuple):
         return f"{self.sweep_id}-{trial}"
 
     def runs(self, trial: int) -> str:
-        """Where wandb keeps the runs of all attempts (``WANDB_DIR`` and its own ``wandb``), and staged artifacts."""
+        """Return where wandb keeps the runs of all attempts (``WANDB_DIR`` and ``wandb``), and staged artifacts."""
         return os.path.join(self.trial(trial), "wandb")
 
     def wandb_cache(self, user: int) -> str:
-        """Cache and core logs of wandb: one for all trials that a user (by number) runs."""
+        """Return the folder of cache and core logs of wandb: one for all trials that a user (by number) runs."""
         return os.path.join(self.folder, "wandb-cache", str(user))
 
     @property
@@ -173,7 +173,7 @@ class Layout(NamedTuple):
         return os.path.join(self.folder, "uploads")
 
     def args_json(self, attempt_id: AttemptId) -> str:
-        """The file that ``${args_json_file}`` names."""
+        """Return the file that ``${args_json_file}`` names."""
         return os.path.join(self.attempt(attempt_id), "args.json")
 
 
@@ -182,24 +182,24 @@ NO_ID = "xxxxxxxx"
 
 
 def root_folder() -> str:
-    """Absolute path of the folder that holds ``wandb/``: ``$WANDB_DIR``, else the current folder."""
+    """Return the absolute path of the folder that holds ``wandb/``: ``$WANDB_DIR``, else the current folder."""
     return os.path.abspath(os.environ.get("WANDB_DIR") or os.getcwd())
 
 
 def new_sweep_id() -> str:
-    """Eight random characters, as W&B's sweep ids."""
+    """Make an id: eight random characters, as W&B's sweep ids."""
     import secrets  # agents never make one
 
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
 
 
 def sweep_folder(root: str, sweep_id: str) -> str:
-    """Path of the folder of a sweep below ``root``."""
+    """Return the path of the folder of a sweep below ``root``."""
     return os.path.join(root, "wandb", _PREFIX + sweep_id)
 
 
 def sweep_ids(root: str) -> list[str]:
-    """Ids of the sweeps below ``root``, sorted. A folder without ``sweep.json`` is not a sweep (yet)."""
+    """Return the ids of the sweeps below ``root``, sorted. A folder without ``sweep.json`` is not a sweep (yet)."""
     try:
         names = os.listdir(os.path.join(root, "wandb"))
     except (FileNotFoundError, NotADirectoryError):
@@ -209,7 +209,7 @@ def sweep_ids(root: str) -> list[str]:
 
 
 def find(name: str, root: str | None = None) -> Layout:
-    """The sweep a person means: by its id below ``root`` (default :func:`root_folder`), or by its folder's path.
+    """Find the sweep of that name: its id below ``root`` (default :func:`root_folder`), or the path of its folder.
 
     Raises:
         NotFoundError: there is none; the message says where it was looked for and what is there.
@@ -227,7 +227,7 @@ def find(name: str, root: str | None = None) -> Layout:
 
 
 def _is_there(path: str) -> bool:
-    """Unlike os.path.exists, which says no where it cannot tell."""
+    """Return whether a file is there; unlike os.path.exists, raise where that cannot be told."""
     try:
         with reading(path):
             os.stat(path)

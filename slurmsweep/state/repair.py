@@ -1,7 +1,7 @@
 """Make a journal whole again: every record of the old one that can be read, and what only the attempts' folders know.
 
-Who made an attempt and what it said when it ended is in its folder, so no claim and no outcome is lost whatever
-happened to the journal. What no folder tells is lost only where its own record cannot be read: retries that nobody
+The folder of an attempt has its owner and its outcome, so no claim and no outcome is lost whatever happened to the
+journal. What no folder tells is lost only where its own record cannot be read: retries that no agent has
 claimed yet (the trial shows its last end again, and `resubmit` runs it), ends that Slurm was asked about (it is asked
 again), orders such as cancel, and which arrays were submitted.
 """
@@ -52,11 +52,11 @@ class _NewJournal:
 
     @property
     def end(self) -> int:
-        """Offset of the next record."""
+        """The offset of the next record."""
         return len(self.data)
 
     def record_at(self, offset: int) -> Record | None:
-        """Nothing: nobody claims from a journal that is not there yet."""
+        """Return None: no agent claims from a journal that is not there yet."""
 
     def append(self, data: bytes, last: Record) -> None:
         """Add encoded records after the last."""
@@ -133,7 +133,7 @@ def _head_of(view: SweepView) -> dict[str, object]:
 
 
 def _next_trial(view: SweepView) -> int:
-    """The first number of which nothing is known: trials adopted from another sweep may lie far ahead of it."""
+    """Return the first number of which nothing is known: adopted trials may lie far ahead of it."""
     number = 0
     while number in view.trials:
         number += 1
@@ -141,7 +141,7 @@ def _next_trial(view: SweepView) -> int:
 
 
 def _free_name(path: str) -> str:
-    """A name for the old journal that nothing has yet."""
+    """Return a name for the old journal that no file has yet."""
     number = 1
     while os.path.exists(f"{path}.old-{number}"):
         number += 1

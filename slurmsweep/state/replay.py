@@ -1,6 +1,6 @@
 """Records to state: the only place where a record changes what a trial is.
 
-The fold is the truth, and it needs no order between writers: claims and outcomes are kept by (trial, attempt), and
+The replay is the truth, and it needs no order between writers: claims and outcomes are kept by (trial, attempt), and
 whatever two records could disagree on is decided by what they say, not by which came first. So a record that a slow
 client wrote late cannot undo anything.
 """
@@ -129,11 +129,11 @@ class SweepView:
         return JournalTail.from_json(self.latest)
 
     def trial(self, number: int) -> Trial:
-        """The trial of that number, known from now on, to be changed."""
+        """Return the trial of that number, known from now on, to be changed at once."""
         return self.trials.open(number)
 
     def attempt(self, attempt_id: AttemptId) -> Attempt:
-        """The attempt of that slot, known from now on."""
+        """Return that attempt, known from now on, to be changed at once."""
         return self.trial(attempt_id.trial).attempts.setdefault(attempt_id.attempt, Attempt(attempt_id.attempt))
 
     def job_ids(self) -> list[str]:
@@ -141,16 +141,16 @@ class SweepView:
         return [submission.job for submission in self.submissions.values() if submission.job]
 
     def counts(self) -> dict[TrialState, int]:
-        """Trials by state, those with records only."""
+        """Count trials by state, those with records only."""
         return self.trials.counts()
 
     def waiting(self) -> list[AttemptId]:
-        """Retries that were allowed and that nobody claimed, by number."""
+        """Return the retries that were allowed and are not claimed, by number."""
         pending = (self.trials[number] for number in self.trials.in_state(TrialState.PENDING))
         return [AttemptId(trial.number, trial.open_to) for trial in pending if trial.open_to > trial.newest]
 
     def passed_over(self) -> list[AttemptId]:
-        """First attempts of trials below the next new one of which no record speaks: their makers died before it."""
+        """Return the first attempts of trials below the next new one of which no record speaks."""
         return [AttemptId(number, 1) for number in self.trials.unknown_below(self.head.next_trial)]
 
 

@@ -1,6 +1,6 @@
 """The transactions over a sweep's state: create, claim, finish, give up.
 
-Two things on disk, each with one job: **the attempt's folder decides who runs**, the journal says what has happened.
+Two things on disk, each with one job: **the attempt's folder decides which process runs it**, the journal says what has happened.
 ``docs/decisions/0001-folder-decides.md`` has the measurements behind that.
 """
 
@@ -41,12 +41,12 @@ _WORTH_A_STEP = 64
 
 
 class Claim(NamedTuple):
-    """An attempt whose folder and owner file this process made: nobody else runs it.
+    """An attempt whose folder and owner file this process made: no other process runs it.
 
     Attributes:
         attempt_id: trial and attempt.
         token: 64 random bits, in the claim record and in the owner file.
-        owner: who claimed.
+        owner: the process that claimed it.
     """
 
     attempt_id: AttemptId
@@ -105,19 +105,24 @@ class SweepStore:
 
     @classmethod
     def open(cls, name: str) -> SweepStore:
-        """The sweep of that id or folder, to look at.
+        """Open the sweep of that id or folder, to look at.
 
         Raises:
             NotFoundError: there is none.
-            StateUnreadableError: it is damaged, of a newer version, or writable by everybody.
+            StateUnreadableError: it is damaged, of a newer version, or writable by every user.
         """
         place = layout.find(name)
         files.refuse_open_folder(place.folder)
-        return cls(place, _with_function(place, manifest.read(place)))
+        what, content = manifest.read(place), read_plain_file(place.function)
+        if content is not None:
+            from slurmsweep.state.function import Function  # agents of scripts never need it
+
+            what = what.calling(Function.from_file(place, content))
+        return cls(place, what)
 
     @classmethod
     def open_to_run(cls, name: str) -> SweepStore:
-        """The sweep of that id or folder, to change it or to run its command. Raises as :meth:`open`.
+        """Open the sweep of that id or folder, to change it or to run its command. Raises as :meth:`open`.
 
         Raises:
             StateUnreadableError: also where the sweep is another user's and not shared.
@@ -170,13 +175,15 @@ class SweepStore:
         if waiting:
             return self._claim(owner, waiting)[0]
         if reading.offset - exhausted > _WORTH_A_RECORD:
-            self._record_exhausted(reading.offset)
+            with self.transaction() as transaction:  # of many agents that find out together, one says so
+                if transaction.head.exhausted + _WORTH_A_RECORD < reading.offset:
+                    transaction.exhausted(reading.offset)
         return result
 
     def claim_attempt(self, owner: Owner, attempt_id: AttemptId) -> Claim | NothingLeft:
         """Take that attempt and no other: an array element that was made for a trial, with its time and memory.
 
-        Who assigns an attempt beyond the first has allowed it before (a retry record).
+        An attempt beyond the first was allowed before it was assigned (a retry record).
 
         Raises: as :meth:`claim`.
         """
@@ -192,7 +199,7 @@ class SweepStore:
         )
 
     def continue_after_requeue(self, owner: Owner) -> Claim | None:
-        """The next attempt of the trial that an earlier incarnation of this Slurm job holds; None if it holds none.
+        """Claim the next attempt of the trial that an earlier incarnation of this Slurm job holds; None for none.
 
         Slurm runs one incarnation of a job at a time, so the earlier one is over whatever the journal says; and what it
         recorded when it was asked to make way (``terminated``) does not end the trial: the job was put back to go on.
@@ -205,7 +212,7 @@ class SweepStore:
         return next(filter(None, claims), None)
 
     def _continue(self, reading: Reading, trial: Trial, owner: Owner) -> Claim | None:
-        """The next attempt of one trial; None where it is over, somebody else has made it, or the sweep is canceled."""
+        """Claim the next attempt of one trial; None where it is over, is another agent's, or the sweep is canceled."""
         ended = self._unrecorded_end(trial)
         if ended and ended.state is TrialState.FINISHED:
             with self.transaction(reading) as transaction:
@@ -238,7 +245,7 @@ class SweepStore:
             transaction.end(claim.attempt_id, claim.token, outcome)
 
     def is_made(self, attempt_id: AttemptId) -> bool:
-        """Whether somebody made the attempt's folder."""
+        """Return whether the folder of the attempt is there."""
         return _is_folder(self.layout.attempt(attempt_id))
 
     def adopt(self, outcomes: dict[int, Outcome], owner: Owner) -> None:
@@ -262,42 +269,36 @@ class SweepStore:
                 transaction.adopt(claim.attempt_id, claim.token, owner, outcome)
 
     def void(self, attempt_id: AttemptId) -> bool:
-        """Make sure that nobody runs an attempt of which no owner is known; False where there is one.
+        """Make sure that no agent runs an attempt of which no owner is known; return False where there is one.
 
         Agent and voider make the same name, the agent a file and the voider a folder: exactly one succeeds, whatever is
-        cached where, and no content has to be read to know who. A maker that wakes up later finds the name taken.
+        cached where, and no content has to be read to know which. A maker that wakes up later finds the name taken.
         """
         try:
-            files.make_folder(self._owner_path(attempt_id), self.access)
+            files.make_folder(self.layout.owner(attempt_id), self.access)
         except FileExistsError:
-            return _is_folder(self._owner_path(attempt_id))
+            return _is_folder(self.layout.owner(attempt_id))
         return True
 
     def read_owner(self, attempt_id: AttemptId) -> tuple[str, Owner] | None:
-        """Token and owner that the maker wrote; None where it did not get so far."""
-        if _is_folder(self._owner_path(attempt_id)):
+        """Return token and owner that the maker wrote; None where it did not get so far."""
+        if _is_folder(self.layout.owner(attempt_id)):
             return None
-        document = _read_json(self._owner_path(attempt_id))
+        document = _read_json(self.layout.owner(attempt_id))
         return (document["token"], Owner.from_json(document["owner"])) if document else None
 
     def read_outcome(self, attempt_id: AttemptId) -> Outcome | None:
-        """What the agent wrote in the attempt's folder; None where it wrote nothing."""
-        document = _read_json(self._outcome_path(attempt_id))
+        """Return what the agent wrote in the folder of the attempt; None where it wrote nothing."""
+        document = _read_json(self.layout.outcome(attempt_id))
         return Outcome.from_json(document) if document else None
 
     def _write_outcome(self, claim: Claim, outcome: Outcome) -> None:
         document = (json.dumps({"token": claim.token, **outcome.to_json()}) + "\n").encode()
-        path = self._outcome_path(claim.attempt_id)
+        path = self.layout.outcome(claim.attempt_id)
         files.despite_stale_view(lambda: files.replace(path, document, self.access))
 
-    def _owner_path(self, attempt_id: AttemptId) -> str:
-        return self.layout.owner(attempt_id)
-
-    def _outcome_path(self, attempt_id: AttemptId) -> str:
-        return self.layout.outcome(attempt_id)
-
     def _claim(self, owner: Owner, waiting: list[AttemptId]) -> tuple[Claim | NothingLeft, int]:
-        """A claim, or why there is none; and up to where in the journal it is known that nothing waits."""
+        """Return a claim, or why there is none; and up to where in the journal it is known that nothing waits."""
         with self.transaction() as transaction:
             head = transaction.head.with_queue(waiting)
             if head.word is not None:
@@ -315,7 +316,7 @@ class SweepStore:
     def _candidates(
         self, head: JournalTail, waiting_in: Callable[[RetryPage], tuple[list[AttemptId], RetryPage | None]]
     ) -> Iterator[tuple[AttemptId, JournalTail]]:
-        """What may be claimed, best first, each with the head that is left without it."""
+        """Yield what may be claimed, best first, each with the head that is left without it."""
         while head.queue or head.more:
             if head.more and not head.queue:
                 attempt_ids, more = waiting_in(head.more)
@@ -329,23 +330,17 @@ class SweepStore:
             head = head.without(attempt_id)
             yield attempt_id, head
 
-    def _record_exhausted(self, offset: int) -> None:
-        """Spare the next agents the reading; of many that find out together one says so."""
-        with self.transaction() as transaction:
-            if transaction.head.exhausted + _WORTH_A_RECORD < offset:
-                transaction.exhausted(offset)
-
     def _make_attempt(self, claim: Claim) -> bool:
-        """Whether this process made the attempt's folder, and then the owner file in it: it alone runs the attempt."""
+        """Return whether this process made the folder and then the owner file in it: it alone runs the attempt."""
         attempt_id = claim.attempt_id
-        document = _owner_document(claim)
+        document = (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
         try:
             files.despite_stale_view(lambda: self._make_folder(attempt_id))
             files.despite_stale_view(
-                lambda: files.write_whole_unless_folder(self._owner_path(attempt_id), document, self.access)
+                lambda: files.write_whole_unless_folder(self.layout.owner(attempt_id), document, self.access)
             )
         except FileExistsError:
-            return False  # somebody else's folder; or ours, voided while this process was stopped in between
+            return False  # another agent's folder; or ours, voided while this process was stopped in between
         except StateUnwritableError:
             self._unmake_attempt(attempt_id)
             raise
@@ -359,7 +354,7 @@ class SweepStore:
     def _unmake_attempt(self, attempt_id: AttemptId) -> None:
         """Take back what only this process has seen, so that a full disk costs no trial."""
         with suppress(StateUnwritableError):
-            files.remove_file(self._owner_path(attempt_id))
+            files.remove_file(self.layout.owner(attempt_id))
         files.remove_empty_folder(self.layout.attempt(attempt_id))
 
     def _record_claim(self, transaction: Transaction, claim: Claim) -> None:
@@ -372,10 +367,10 @@ class SweepStore:
             raise
 
     def _unrecorded_end(self, trial: Trial) -> Outcome | None:
-        """What the journal lacks of the end of an earlier incarnation's attempt.
+        """Return what the journal lacks of the end of an attempt of an earlier incarnation.
 
-        Its agent's word, if that was killed before the journal had it, so that what is finished is not run again; or
-        why it was told to stop.
+        That is the outcome in its folder, if the agent was killed before the journal had it, so that a finished trial is
+        not run again; or why it was told to stop.
         """
         earlier = trial.current
         if earlier is None:
@@ -385,18 +380,8 @@ class SweepStore:
         return None if outcome is earlier.outcome else outcome
 
 
-def _with_function(place: Layout, what: Manifest) -> Manifest:
-    """The manifest, its trials calling the function that was named for them, if one was."""
-    content = read_plain_file(place.function)
-    if content is None:
-        return what
-    from slurmsweep.state.function import Function  # agents of scripts never need it
-
-    return what.calling(Function.from_file(place, content))
-
-
 def _make_top_folder(path: str, access: files.Access) -> None:
-    """Make a folder for whoever ``access`` means; one that is there already stays as it is."""
+    """Make a folder for the users that ``access`` means; one that is there already stays as it is."""
     if not os.path.isdir(path):
         files.ensure_folders(path, access)
         if access is files.SHARED:
@@ -404,7 +389,7 @@ def _make_top_folder(path: str, access: files.Access) -> None:
 
 
 def _is_folder(path: str) -> bool:
-    """Unlike os.path.isdir, which says no where it cannot tell. Raises StateUnreadableError."""
+    """Return whether a folder is there; unlike os.path.isdir, raise StateUnreadableError where that cannot be told."""
     try:
         with reading(path):
             return stat.S_ISDIR(os.stat(path).st_mode)
@@ -413,12 +398,8 @@ def _is_folder(path: str) -> bool:
 
 
 def _new_token() -> str:
-    """64 random bits. Not from the module `secrets`, which would cost every agent the import of `random` and `hmac`."""
+    """Make 64 random bits. The module `secrets` would cost every agent the import of `random` and `hmac`."""
     return os.urandom(8).hex()
-
-
-def _owner_document(claim: Claim) -> bytes:
-    return (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
 
 
 def _end_current(transaction: Transaction, trial: Trial, outcome: Outcome) -> None:
@@ -429,7 +410,7 @@ def _end_current(transaction: Transaction, trial: Trial, outcome: Outcome) -> No
 
 
 def _requeued(said: Outcome | None) -> Outcome | None:
-    """The end of an attempt whose job was requeued; None where what its agent said of it stands."""
+    """Return the end of an attempt whose job was requeued; None where the word of its agent stands."""
     if said is None:
         return Outcome(TrialState.PREEMPTED, "requeued", by="reconcile")
     if said.by == "agent" and said.cause == "terminated":  # all that an agent knows of a SIGTERM
@@ -438,7 +419,7 @@ def _requeued(said: Outcome | None) -> Outcome | None:
 
 
 def _is_held_by_earlier(trial: Trial, owner: Owner) -> bool:
-    """Whether the newest attempt is an earlier incarnation's of the same job, and did not finish the trial."""
+    """Return whether the newest attempt is an earlier incarnation's of the same job, and did not finish the trial."""
     current = trial.current
     if current is None or current.owner is None or trial.state is TrialState.FINISHED:
         return False

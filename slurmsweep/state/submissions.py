@@ -93,7 +93,7 @@ class SubmissionFiles:
 
     Args:
         folder: that holds them, ``<name>.json``; made with the first.
-        access: who may use them.
+        access: of the files.
     """
 
     def __init__(self, folder: str, access: Access = files.PRIVATE) -> None:

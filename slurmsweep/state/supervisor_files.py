@@ -1,4 +1,4 @@
-"""What a sweep that mends itself keeps on disk: what was asked for, who mends in which round, what came of the last."""
+"""Files of the supervisor of a sweep: what was asked for, which process held which round, what came of the last."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROUND = re.compile(r"round-(\d+)\.json")
 
 @dataclass(frozen=True)
 class SupervisorSettings:
-    """What was asked for; every round reads it again.
+    """The settings of a supervisor; every round reads them again.
 
     Attributes:
         template: name or path of the job template of what is submitted later.
@@ -50,7 +50,7 @@ class SupervisorSettings:
 
 @dataclass(frozen=True)
 class LastRound:
-    """What came of a round.
+    """The result of a round.
 
     Attributes:
         number: 1..
@@ -69,7 +69,7 @@ class LastRound:
 
 @dataclass(frozen=True)
 class PreviousSettings:
-    """What a sweep had of mending before it was asked for anew.
+    """The settings and reports of a supervisor before it was asked for anew.
 
     Attributes:
         files: content of its settings, which are the first, and its reports, by path; None where there was no file.
@@ -79,7 +79,7 @@ class PreviousSettings:
 
     @property
     def mended_itself(self) -> bool:
-        """Whether it did so before."""
+        """Whether the sweep had a supervisor before."""
         return next(iter(self.files.values())) is not None
 
 
@@ -88,14 +88,14 @@ class SupervisorFiles:
 
     Args:
         place: where they are.
-        access: who may use them.
+        access: of the files.
     """
 
     def __init__(self, place: Layout, access: Access) -> None:
         self._place, self._access = place, access
 
     def settings(self) -> SupervisorSettings | None:
-        """What was asked for; None where the sweep does not mend itself. Raises StateUnreadableError."""
+        """Return what was asked for; None where the sweep has no supervisor. Raises StateUnreadableError."""
         document = _read(self._place.mend_settings)
         if document is None:
             return None
@@ -104,7 +104,7 @@ class SupervisorFiles:
         )
 
     def ask_for(self, settings: SupervisorSettings) -> PreviousSettings:
-        """From now on the sweep mends itself so; what there was before. Raises StateError."""
+        """Enable the supervisor with these settings; return what there was before. Raises StateError."""
         files.ensure_folder(self._place.mend, self._access)
         reports = (self._place.report_text, self._place.report_json)
         before = PreviousSettings({path: read_plain_file(path) for path in (self._place.mend_settings, *reports)})
@@ -114,7 +114,7 @@ class SupervisorFiles:
         return before
 
     def undo(self, before: PreviousSettings) -> None:
-        """What was asked for last was refused. Raises StateUnwritableError."""
+        """Restore what there was before :meth:`ask_for`. Raises StateUnwritableError."""
         for path, content in before.files.items():
             if content is None:
                 files.remove_file(path)
@@ -122,11 +122,11 @@ class SupervisorFiles:
                 files.replace(path, content, self._access)
 
     def change(self, settings: SupervisorSettings) -> None:
-        """Whatever is submitted later is submitted so. Raises StateUnwritableError."""
+        """Change the settings, for all that is submitted later. Raises StateUnwritableError."""
         files.replace(self._place.mend_settings, _bytes(asdict(settings)), self._access)
 
     def take_round(self, me: Owner, lives: Callable[[Owner], bool]) -> int | Owner:
-        """The number of the round that this process alone holds from now on; or who holds one at this moment.
+        """Take the next round for this process alone; return its number, or the owner that holds one now.
 
         Two that find no living holder at the same moment make the same name, and one of them does not get it. A holder
         that cannot be asked counts as gone: a round held twice costs jobs that find nothing to do, and no trial.
@@ -153,7 +153,7 @@ class SupervisorFiles:
         return newest + 1
 
     def last(self) -> LastRound | None:
-        """What came of the last round that came to an end; None before the first. Raises StateUnreadableError."""
+        """Return what came of the last round that ended; None before the first. Raises StateUnreadableError."""
         document = _read(self._place.mend_last)
         if document is None:
             return None
@@ -162,20 +162,20 @@ class SupervisorFiles:
         return LastRound(**{"number": 0, **known, **lines})
 
     def end_round(self, what: LastRound) -> None:
-        """Say what came of it. Raises StateUnwritableError."""
+        """Record what came of a round. Raises StateUnwritableError."""
         files.replace(self._place.mend_last, _bytes(asdict(what)), self._access)
 
     def write_report(self, text: str, document: dict[str, Any]) -> None:
-        """What happened, for people and for programs. Raises StateUnwritableError."""
+        """Write what happened, for people and for programs. Raises StateUnwritableError."""
         files.replace(self._place.report_json, _bytes(document), self._access)
         files.replace(self._place.report_text, (text + "\n").encode("utf-8", "surrogateescape"), self._access)
 
     def has_report(self) -> bool:
-        """Whether the sweep's end was written."""
+        """Return whether the report on the end of the sweep was written."""
         return os.path.isfile(self._place.report_text)
 
     def _newest(self) -> int:
-        """Number of the newest round; 0 before the first."""
+        """Return the number of the newest round; 0 before the first."""
         with reading(self._place.mend):
             names = os.listdir(self._place.mend)
         return max((int(found[1]) for name in names if (found := _ROUND.fullmatch(name))), default=0)

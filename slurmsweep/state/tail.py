@@ -1,7 +1,7 @@
 """The running head that every record carries, so that claims read the end of the journal and not all of it.
 
 **A hint, never the truth**: it was computed by a writer whose view may have been stale. It may name a trial that is
-taken (the attempt's folder says so) and it may have lost a retry (the fold finds it when nothing else is left).
+taken (the attempt's folder says so) and it may have lost a retry (replay finds it when nothing else is left).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RetryPage(NamedTuple):
 
     Attributes:
         offset: of their retry record in the journal.
-        first: index of the first of its slots that is not in the head yet.
+        first: index of the first of its attempts that is not in the head yet.
     """
 
     offset: int
@@ -46,7 +46,7 @@ class JournalTail(NamedTuple):
         queue: retries to claim before new trials, oldest first.
         word: what a person ordered (paused, finished, canceled); None while agents may claim.
         more: where further retries wait; each retry record names the one to look at after it.
-        exhausted: offset in the journal up to which a fold found that nothing waits to be claimed.
+        exhausted: offset in the journal up to which a replay found that nothing waits to be claimed.
     """
 
     sequence: int = 0
@@ -58,7 +58,7 @@ class JournalTail(NamedTuple):
     exhausted: int = 0
 
     def moved(self, before: TrialState | None, after: TrialState) -> JournalTail:
-        """One trial went from ``before`` (None: it was never claimed) to ``after``."""
+        """Return the head after a trial went from ``before`` (None: it was never claimed) to ``after``."""
         counts = dict(self.counts)
         if before is not None:
             counts[before] = max(0, counts.get(before, 0) - 1)
@@ -66,7 +66,7 @@ class JournalTail(NamedTuple):
         return self._replace(counts={state: n for state, n in counts.items() if n})
 
     def without(self, attempt_id: AttemptId) -> JournalTail:
-        """The slot was claimed: by the writer, or by somebody whose folder the writer met.
+        """Return the head after an attempt was claimed: by the writer, or by a process whose folder the writer met.
 
         A trial beyond the next new one (some arrays name theirs) leaves it where it is: claims get there and pass on.
         """
@@ -75,16 +75,16 @@ class JournalTail(NamedTuple):
         return self._replace(queue=queue, next_trial=self.next_trial + is_next)
 
     def room(self) -> int:
-        """How many further retries the head can hold."""
+        """Return how many further retries the head can hold."""
         return QUEUE_LIMIT - len(self.queue)
 
     def with_queue(self, attempt_ids: Sequence[AttemptId]) -> JournalTail:
-        """Further retries wait; those beyond the limit are left out."""
+        """Return the head with further retries that wait; those beyond the limit are left out."""
         queue = self.queue + tuple(s for s in attempt_ids if s not in self.queue)
         return self._replace(queue=queue[:QUEUE_LIMIT])
 
     def to_json(self) -> dict[str, Any]:
-        """Short keys: this is in every record."""
+        """Return the document, with short keys: it is in every record."""
         data: dict[str, Any] = {"s": self.sequence, "n": self.next_trial}
         if self.counts:
             data["c"] = {state.value: n for state, n in self.counts.items()}
@@ -100,7 +100,7 @@ class JournalTail(NamedTuple):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> JournalTail:
-        """The head of a record; the header's absent head is the empty one."""
+        """Return the head of a record; the absent head of the first line is the empty one."""
         return cls(
             sequence=data.get("s", 0),
             next_trial=data.get("n", 0),

@@ -1,6 +1,6 @@
 """Changes of a sweep while its journal is locked: each method queues one record, and all go to disk together.
 
-Keeping the head in step with the records is this module's business and nobody else's.
+Only this module keeps the head in step with the records.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from slurmsweep.state.records import AnyRecord, SubmitRecord
     from slurmsweep.state.replay import SweepView
 
-#: Slots in one retry record, so that the record is read back by one request of 4 KiB.
-_SLOTS_PER_RECORD = 150
+#: Attempts in one retry record, so that the record is read back by one request of 4 KiB.
+_MOST_IN_A_RECORD = 150
 
 
 class Appender(Protocol):
@@ -41,10 +41,10 @@ class Appender(Protocol):
 
     @property
     def end(self) -> int:
-        """Offset of the next record."""
+        """The offset of the next record."""
 
     def record_at(self, offset: int) -> Record | None:
-        """The record that begins there, if one does."""
+        """Return the record that begins there, if one does."""
 
     def append(self, data: bytes, last: Record) -> None:
         """Add encoded records after the last."""
@@ -105,8 +105,8 @@ class Transaction:
         With ``assigned`` each gets a job of its own: the head does not offer them to other agents, which find them only
         when nothing else is left. With ``array``, the name of a submission, that is so until it is refused.
         """
-        for start in range(0, len(attempt_ids), _SLOTS_PER_RECORD):
-            batch = tuple(attempt_ids[start : start + _SLOTS_PER_RECORD])
+        for start in range(0, len(attempt_ids), _MOST_IN_A_RECORD):
+            batch = tuple(attempt_ids[start : start + _MOST_IN_A_RECORD])
             for attempt_id in batch:
                 self._move(attempt_id.trial, None, TrialState.PENDING)
             if assigned or array:
@@ -115,7 +115,7 @@ class Transaction:
                 self._retry(batch, why)
 
     def waiting_in(self, more: RetryPage) -> tuple[list[AttemptId], RetryPage | None]:
-        """The next retries that had no room in the head, and where those after them wait. One read of 4 KiB."""
+        """Return the next retries that had no room in the head, and where those after them wait. One read of 4 KiB."""
         record = self._journal.record_at(more.offset)
         if record is None or record["op"] != RetryRecord.op:
             return [], None  # a writer's stale view: replay finds what was lost by it
@@ -126,7 +126,7 @@ class Transaction:
         return list(retry.attempt_ids[more.first :]), retry.more
 
     def exhausted(self, offset: int) -> None:
-        """A fold of everything before ``offset`` found nothing that waits: who looks next looks from there on."""
+        """Queue that nothing before ``offset`` waits to be claimed: the next agent looks from there on."""
         self.head = self.head._replace(exhausted=max(self.head.exhausted, offset))
         self._queue(HeadRecord("exhausted"))
 
@@ -141,12 +141,12 @@ class Transaction:
         self._queue(record)
 
     def order(self, word: SweepState) -> None:
-        """A person paused, resumed (running), stopped (finished) or canceled the sweep."""
+        """Queue that a person paused, resumed (running), stopped (finished) or canceled the sweep."""
         self.head = self.head._replace(word=None if word is SweepState.RUNNING else word)
         self._queue(OrderRecord(word))
 
     def correct(self, next_trial: int, counts: dict[TrialState, int]) -> None:
-        """The whole sweep was counted: what the head says from now on."""
+        """Queue that the whole sweep was counted, which the head says from now on."""
         self.head = self.head._replace(next_trial=next_trial, counts=counts)
         self._queue(HeadRecord("counted"))
 

@@ -1,4 +1,4 @@
-"""What records tell of one trial."""
+"""One trial and its attempts, as records tell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Attempt:
         token: the claim's random word; None while no claim record was seen.
         owner: of the claim.
         claimed: wall-clock time of the claim.
-        outcome: None while it runs, as far as anybody recorded.
+        outcome: None while no end is recorded.
         void: its maker never started it, and may not any more.
         rivals: tokens of other claims of the same attempt: never seen where ``mkdir`` is exclusive; ``check`` reports
             it.
@@ -46,7 +46,7 @@ class JobSpan(NamedTuple):
         job, task: which job: the array and its index, or a plain one.
         restart: which start of the job.
         seat: which of the agents that it ran side by side; None where it ran one.
-        begun, ended: by the clock of its node; the same where nobody knows how long the command ran.
+        begun, ended: by the clock of its node; the same where it is not known how long the command ran.
         attempt_id: which attempt.
     """
 
@@ -118,6 +118,6 @@ class Trial:
 
     @property
     def cause(self) -> str:
-        """Of the state; for a pending trial, why its last attempt ended."""
+        """The cause beside the state; for a pending trial, why its last attempt ended."""
         current = self.current
         return current.outcome.cause if current and current.outcome else ""

@@ -1,4 +1,4 @@
-"""A fold kept on disk, so that looking at a large sweep reads what is new and not everything.
+"""A view kept on disk, so that looking at a large sweep reads what is new and not everything.
 
 For people's eyes: status, trials, best, logs, watch. **Nothing that claims, records or gives back relies on it**, and
 it may be deleted at any time. It is one file, written whole beside the journal once a megabyte has been read that it
@@ -40,7 +40,7 @@ _WITNESS = 256
 
 
 class Follower:
-    """A fold that is brought up to date by reading only what was added; it begins with the cache, if there is one."""
+    """A reading of the journal that begins with the cache, if there is one, and keeps it up to date."""
 
     def __init__(self, store: SweepStore) -> None:
         self._store = store
@@ -64,7 +64,7 @@ class Follower:
 
 
 def read(store: SweepStore) -> SweepView:
-    """The state after all records, from the cache and what was added since. Raises StateUnreadableError."""
+    """Return the state after all records, from the cache and what was added since. Raises StateUnreadableError."""
     return Follower(store).refresh()
 
 
@@ -83,7 +83,7 @@ def _save(store: SweepStore, reading: Reading) -> None:
 
 
 def _load(store: SweepStore) -> Reading | None:
-    """What the cache says; None where there is none, or it is not of this journal, or damaged."""
+    """Return what the cache says; None where there is none, it is of another journal, or it is damaged."""
     try:
         with open(store.layout.cache, "rb") as file:
             document = json.loads(file.readline())
@@ -99,7 +99,7 @@ def _load(store: SweepStore) -> Reading | None:
 
 
 def _identity(path: str, offset: int) -> list[int]:
-    """Which file it is, and a checksum of what stands before ``offset``."""
+    """Return which file it is, and a checksum of what stands before ``offset``."""
     with open(path, "rb") as file:
         start = max(0, offset - _WITNESS)
         file.seek(start)

@@ -67,7 +67,7 @@ def test_a_sweep_that_everybody_can_write_to_is_refused(slurmsweep, make_store, 
 
     done = slurmsweep(command, store.layout.folder)
 
-    assert (done.returncode, "writable by everybody" in done.stderr) == (5, True)
+    assert (done.returncode, "writable by every user" in done.stderr) == (5, True)
 
 
 def test_a_strangers_sweep_is_not_run_as_this_user(make_store, monkeypatch):

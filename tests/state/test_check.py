@@ -60,7 +60,7 @@ def test_a_trial_that_the_journal_went_past_is_found(make_store):
     store = make_store(3)
     write_line(store, encode({"op": "note", "h": {"s": 1, "n": 1}}))
 
-    assert problems(store) == ["trial 0 attempt 1: the journal went past it and nobody claimed it"]
+    assert problems(store) == ["trial 0 attempt 1: the journal went past it and no agent claimed it"]
 
 
 def test_a_removed_folder_is_found(make_store):
