@@ -67,7 +67,9 @@ def check(store: SweepStore) -> Report:
     """
     folders = attempt_folders(store)
     view = store.replay()
-    findings = [*_damage(view), *_unknown_folders(view, folders), *_missing_trials(store, view)]
+    damage = "not a whole record", "see docs/failure.md, damaged journal"
+    findings = [Finding(f"journal line {number}", *damage) for number in view.damaged]
+    findings += [*_unknown_folders(view, folders), *_missing_trials(store, view)]
     for trial in view.trials.values():
         findings += _trial_findings(store, trial, folders)
     return Report(tuple(findings), len(view.trials), len(folders), view.sealed)
@@ -88,11 +90,6 @@ def _numbered(folder: str) -> list[int]:
         return [int(name) for name in os.listdir(folder) if name.isdecimal()]
     except FileNotFoundError:
         return []
-
-
-def _damage(view: SweepView) -> Iterator[Finding]:
-    for number in view.damaged:
-        yield Finding(f"journal line {number}", "not a whole record", "see docs/failure.md, damaged journal")
 
 
 def _unknown_folders(view: SweepView, folders: set[AttemptId]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The only place that changes bytes on disk, and checks of owners. Each function says what is guaranteed once it has returned.
+"""The only place that changes bytes on disk, and checks of owners. Each function says what holds once it has returned.
 
 Failures to write become :class:`~slurmsweep.errors.StateUnwritableError` with the advice that fits the error number;
 an existing file is the one failure that callers decide upon, so :class:`FileExistsError` passes through. Failures to
@@ -340,23 +340,19 @@ def read_plain_file(path: str) -> bytes | None:
     """
     try:
         with reading(path):
-            return _read_whole(path)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise StateUnreadableError(f"{path} is not a plain file")
+                data = os.read(descriptor, status.st_size + 1)
+                while len(data) < status.st_size and (more := os.read(descriptor, status.st_size)):
+                    data += more
+                return data
+            finally:
+                os.close(descriptor)
     except FileNotFoundError:
         return None
-
-
-def _read_whole(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise StateUnreadableError(f"{path} is not a plain file")
-        data = os.read(descriptor, status.st_size + 1)
-        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size)):
-            data += more
-        return data
-    finally:
-        os.close(descriptor)
 
 
 def refuse_open_folder(folder: str) -> None:

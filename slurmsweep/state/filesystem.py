@@ -72,7 +72,8 @@ def mount_of(path: str, table: str) -> Mount | None:
     found = None
     for line in table.splitlines():
         mount = _parse(line)
-        if mount and _holds(mount.point, path) and (found is None or len(mount.point) >= len(found.point)):
+        holds = mount and (path == mount.point or path.startswith(mount.point.rstrip("/") + "/"))
+        if mount and holds and (found is None or len(mount.point) >= len(found.point)):
             found = mount
     return found
 
@@ -164,7 +165,3 @@ def _parse(line: str) -> Mount | None:
         return None
     point = _ESCAPE.sub(lambda found: chr(int(found[1], 8)), mounted[4])
     return Mount(point, described[0], frozenset(mounted[5].split(",")) | frozenset(described[2].split(",")))
-
-
-def _holds(point: str, path: str) -> bool:
-    return path == point or path.startswith(point.rstrip("/") + "/")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from slurmsweep.state import files
@@ -83,7 +84,8 @@ def rebuild(store: SweepStore) -> Rebuilt:
         done = _add_from_folders(store, journal, view)
         new = f"{store.journal.path}.rebuilt"
         files.replace(new, bytes(journal.data), store.access)
-        kept = _free_name(store.journal.path) if exists else None
+        names = (f"{store.journal.path}.old-{number}" for number in count(1))
+        kept = next(name for name in names if not os.path.exists(name)) if exists else None
         if kept:
             files.move(store.journal.path, kept)
         files.move(new, store.journal.path)
@@ -103,7 +105,7 @@ def _keep(journal: _NewJournal, records: list[Record]) -> SweepView:
 
 def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) -> Rebuilt:
     """Add what only folders know, and a head that fits all of it."""
-    journal.last = {"h": _head_of(view)}
+    journal.last = {"h": view.head._replace(queue=(), more=None, exhausted=0, word=view.word).to_json()}
     transaction = Transaction(journal)
     claims = outcomes = voided = 0
     for attempt_id in sorted(attempt_folders(store), key=lambda s: (s.trial, s.attempt)):
@@ -123,26 +125,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
             attempt.outcome, outcomes = outcome, outcomes + 1
     waiting = view.waiting()
     transaction.retry(waiting, why="rebuilt")
-    transaction.correct(_next_trial(view), view.counts())
+    next_trial = next(number for number in count() if number not in view.trials)  # adopted ones may be far ahead of it
+    transaction.correct(next_trial, view.counts())
     transaction.commit()
     return Rebuilt(0, claims, outcomes, voided, None)
-
-
-def _head_of(view: SweepView) -> dict[str, object]:
-    return view.head._replace(queue=(), more=None, exhausted=0, word=view.word).to_json()
-
-
-def _next_trial(view: SweepView) -> int:
-    """Return the first number of which nothing is known: adopted trials may lie far ahead of it."""
-    number = 0
-    while number in view.trials:
-        number += 1
-    return number
-
-
-def _free_name(path: str) -> str:
-    """Return a name for the old journal that no file has yet."""
-    number = 1
-    while os.path.exists(f"{path}.old-{number}"):
-        number += 1
-    return f"{path}.old-{number}"

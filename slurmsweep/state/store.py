@@ -1,6 +1,7 @@
 """The transactions over a sweep's state: create, claim, finish, give up.
 
-Two things on disk, each with one job: **the attempt's folder decides which process runs it**, the journal says what has happened.
+Two things on disk, each with one job: **the folder of an attempt decides which process runs it**, the
+journal says what has happened.
 ``docs/decisions/0001-folder-decides.md`` has the measurements behind that.
 """
 
@@ -332,24 +333,23 @@ class SweepStore:
 
     def _make_attempt(self, claim: Claim) -> bool:
         """Return whether this process made the folder and then the owner file in it: it alone runs the attempt."""
-        attempt_id = claim.attempt_id
+        attempt_id, path = claim.attempt_id, self.layout.owner(claim.attempt_id)
+
+        def make_folder() -> None:
+            if attempt_id.attempt == 1:
+                files.ensure_folders(self.layout.trial(attempt_id.trial), self.access)
+            files.make_folder(self.layout.attempt(attempt_id), self.access)
+
         document = (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
         try:
-            files.despite_stale_view(lambda: self._make_folder(attempt_id))
-            files.despite_stale_view(
-                lambda: files.write_whole_unless_folder(self.layout.owner(attempt_id), document, self.access)
-            )
+            files.despite_stale_view(make_folder)
+            files.despite_stale_view(lambda: files.write_whole_unless_folder(path, document, self.access))
         except FileExistsError:
             return False  # another agent's folder; or ours, voided while this process was stopped in between
         except StateUnwritableError:
             self._unmake_attempt(attempt_id)
             raise
         return True
-
-    def _make_folder(self, attempt_id: AttemptId) -> None:
-        if attempt_id.attempt == 1:
-            files.ensure_folders(self.layout.trial(attempt_id.trial), self.access)
-        files.make_folder(self.layout.attempt(attempt_id), self.access)
 
     def _unmake_attempt(self, attempt_id: AttemptId) -> None:
         """Take back what only this process has seen, so that a full disk costs no trial."""
@@ -369,8 +369,8 @@ class SweepStore:
     def _unrecorded_end(self, trial: Trial) -> Outcome | None:
         """Return what the journal lacks of the end of an attempt of an earlier incarnation.
 
-        That is the outcome in its folder, if the agent was killed before the journal had it, so that a finished trial is
-        not run again; or why it was told to stop.
+        That is the outcome in its folder, if the agent was killed before the journal had it (what finished is not run
+        again), or why it was told to stop.
         """
         earlier = trial.current
         if earlier is None:

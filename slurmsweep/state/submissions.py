@@ -135,13 +135,11 @@ class SubmissionFiles:
         except FileNotFoundError:
             return []
         found = [self.read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
-        return sorted(filter(None, found), key=_age)
+        # of those of one moment by the number of the scheduler, a document without one last
+        return sorted(
+            filter(None, found),
+            key=lambda one: (one.submitted, not one.job, len(one.job or ""), one.job or "", one.name),
+        )
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, f"{name}.json")
-
-
-def _age(document: SubmissionDocument) -> tuple[float, bool, int, str, str]:
-    """Sort the oldest first; of those of one moment, by the scheduler's number, a document without one last."""
-    job = document.job or ""
-    return document.submitted, not job, len(job), job, document.name

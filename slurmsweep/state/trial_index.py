@@ -382,18 +382,17 @@ class TrialIndex(Mapping[int, Trial]):
         numbers = {name: _number(getattr(outcome, name)) for name in _NUMBERS}
         metrics: Mapping[str, Any] = outcome.metrics or {}
         further = {_METRICS + name: m for name, m in metrics.items() if isinstance(m, (int, float))}
-        is_plain = _is_plain(trial)
+        process = (0, 0, 0, 0)  # told by the story where the row does not tell it all
+        if _is_plain(trial):
+            process = (owner.pid, owner.start, owner.restart, int(current.token or "", 16))
         return {
             "code": _CODE[trial.state],
             "place": self._places.index(
                 (owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster, owner.seat)
             ),
             "job": self._jobs.index(owner.job),
-            "pid": owner.pid if is_plain else 0,
-            "start": owner.start if is_plain else 0,
+            **dict(zip(("pid", "start", "restart", "token"), process, strict=True)),
             "task": _NO_TASK if owner.task is None else owner.task,
-            "restart": owner.restart if is_plain else 0,
-            "token": int(current.token, 16) if is_plain and current.token else 0,
             "claimed": _number(current.claimed),
             "how": self._hows.index((outcome.cause, outcome.exit_code, outcome.origin, outcome.by, outcome.no_metric)),
             **numbers,
