@@ -17,7 +17,7 @@ from slurmsweep.report.pareto import non_dominated
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.trial import Attempt, Trial
+from slurmsweep.state.trial import Attempt
 from slurmsweep.state.trial_index import TrialIndex
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def compare(points: dict[int, tuple[float, ...]], title: str) -> None:
 
 
 def bytes_a_trial(count: int, metrics: dict[str, float] | None) -> float:
-    settled = TrialIndex()
+    index = TrialIndex()
     outcome = Outcome(TrialState.FINISHED, exit_code=0, metric=0.5, metrics=metrics, seconds=61.5, ended=2.5)
     for number in range(count):
         owner = Owner("node", 1000, 5, "boot", "", "n1", "c", str(100 + number // 1000), number % 1000)
-        settled.put(Trial(number, {1: Attempt(1, f"{number:016x}", owner, 1.5, outcome)}))
-    described, columns = settled.dump()
+        index.open(number).attempts[1] = Attempt(1, f"{number:016x}", owner, 1.5, outcome)
+    described, columns = index.dump()
     return len(columns) / described["rows"]
 
 
@@ -80,7 +80,7 @@ def main() -> None:
         compare(cloud(count, dimensions), f"{dimensions} metrics, at random")
         compare(front(count, dimensions), f"{dimensions} metrics, all in the front")
     for metrics in (None, {"a": 1.0, "b": 2.0}, {"a": 1.0, "b": 2.0, "c": 3.0}):
-        print(f"a settled trial with {len(metrics or ())} further metrics: {bytes_a_trial(5000, metrics):.0f} bytes")
+        print(f"a trial with {len(metrics or ())} further metrics: {bytes_a_trial(5000, metrics):.0f} bytes")
 
 
 if __name__ == "__main__":
