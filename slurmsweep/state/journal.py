@@ -186,12 +186,13 @@ class Journal(LockedFile):
             start = file.seek(start - size)
             data = file.read(size) + rest
             whole = data.find(b"\n") + 1 if start else 0  # a line that begins before is met with the next block
-            end = len(data) if whole or not start else 0
-            while (found := data.rfind(word, whole, end)) >= 0:
-                begin, end = data.rfind(b"\n", 0, found) + 1, data.find(b"\n", found)
-                if end >= 0:  # else it is not finished yet
-                    yield start + begin, data[begin:end]
-                end = begin
+            found, end = [], whole if whole or not start else len(data)
+            while (position := data.find(word, end)) >= 0:  # forwards: several times as fast as rfind
+                begin, end = data.rfind(b"\n", 0, position) + 1, data.find(b"\n", position)
+                if end < 0:
+                    break  # the line is not finished yet
+                found.append((start + begin, data[begin:end]))
+            yield from reversed(found)
             rest = data[:whole] if whole or not start else data
 
     def _open_to_read(self) -> BinaryIO:

@@ -137,30 +137,23 @@ def _view_from_json(document: dict[str, Any], columns: bytes) -> SweepView:
 def _trial_to_json(trial: Trial) -> list[Any]:
     attempts = [
         [
-            attempt.number,
-            attempt.token,
-            attempt.owner.to_json() if attempt.owner else None,
-            attempt.claimed,
-            attempt.outcome.to_json() if attempt.outcome else None,
-            attempt.void,
-            attempt.rivals,
+            a.number,
+            a.token,
+            a.owner and a.owner.to_json(),
+            a.claimed,
+            a.outcome and a.outcome.to_json(),
+            a.void,
+            a.rivals,
         ]
-        for attempt in trial.attempts.values()
+        for a in trial.attempts.values()
     ]
     return [trial.number, trial.allowed, trial.deleted, attempts, trial.promised]
 
 
 def _trial_from_json(data: list[Any]) -> Trial:
     number, allowed, deleted, rows, promised = data
-    attempts = {}
-    for count, token, owner, claimed, outcome, void, rivals in rows:
-        attempts[count] = Attempt(
-            count,
-            token,
-            Owner.from_json(owner) if owner else None,
-            claimed,
-            Outcome.from_json(outcome) if outcome else None,
-            void,
-            rivals,
-        )
-    return Trial(number, attempts, allowed, deleted, promised)
+    attempts = [
+        Attempt(n, token, owner and Owner.from_json(owner), claimed, out and Outcome.from_json(out), void, rivals)
+        for n, token, owner, claimed, out, void, rivals in rows
+    ]
+    return Trial(number, {attempt.number: attempt for attempt in attempts}, allowed, deleted, promised)
