@@ -46,7 +46,7 @@ class Forecast:
     refusal: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The document in ``plan --json``."""
+        """Return the document in ``plan --json``."""
         return asdict(self)
 
 

@@ -177,7 +177,7 @@ def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJob
 def _submit(session: Session, settings: SupervisorSettings, situation: Situation, this: Round) -> None:
     """Run again what lacked time or memory, within bounds, and submit what waits; without room the next round does."""
     plan = decide(situation, policy_of(settings))
-    for remark in (*plan.retry.remarks, *plan.retry.left_words(), *plan.remarks):
+    for remark in (*plan.retry.remarks, *plan.retry.left_words()):
         this.remark(remark)
     if plan.retry.attempt_ids:
         numbers = ", ".join(str(attempt_id.trial) for attempt_id in plan.retry.attempt_ids)
@@ -191,6 +191,8 @@ def _submit(session: Session, settings: SupervisorSettings, situation: Situation
     if kept_back:
         this.kept_back += kept_back
         this.said.append(f"{kept_back} trials wait without a job: {why}")
+    for remark in plan.remarks:
+        this.remark(remark)
 
 
 def _arrange_the_next(

@@ -8,15 +8,17 @@ from itertools import islice
 import pytest
 from submitting import on_slurm
 
-from slurmsweep.backends.base import Answer, JobRef, JobStatus, SubmitOptions
+from slurmsweep.backends.base import Answer, Capacity, JobRef, JobStatus, SubmitOptions
 from slurmsweep.control.batch import with_resources
-from slurmsweep.control.decide import Policy, open_attempts, worth_looking_at
+from slurmsweep.control.decide import Plan, Policy, decide, open_attempts, worth_looking_at
 from slurmsweep.control.observe import _reserved, situation_of
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.retry_policy import EndedTrial, RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import Snapshot, look
+from slurmsweep.sizing.walltime import AutoSizing, Step
 from slurmsweep.state.assignment import slots_of
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.tail import AttemptId
@@ -89,6 +91,49 @@ def test_what_ended_is_looked_at_evenly(make_store):
     snapshot = look(Session(store))
 
     assert worth_looking_at(snapshot) == list(range(20))
+
+
+def the_situation(session, **known):
+    return replace(situation_of(session, Policy(), Snapshot(session.refresh())), **known)
+
+
+def test_where_every_trial_waits_for_its_job_the_wave_says_so(make_store):
+    session = on_slurm(make_store(2))
+    status = JobStatus("PENDING", True, None, "", None, "", "squeue", waits=True)
+    queued = Answer({JobRef("7", 0): status, JobRef("7", 1): status}, "not needed")
+    situation = the_situation(session, snapshot=Snapshot(session.view, {}, queued), unreserved=2)
+    policy = Policy(sizing=AutoSizing(time=True))
+
+    plan = decide(situation, policy)
+    assert (plan.batches, plan.wave.step) == ((), Step.NOTHING)
+    assert decide(situation, replace(policy, give_up_on_fruitless=True)).wave is None  # a round has no word on it
+
+
+def test_a_backend_without_limits_learns_nothing(make_store):
+    situation = the_situation(on_slurm(make_store(20)), abilities=frozenset())
+    assert decide(situation, Policy(sizing=AutoSizing(time=True))).trials == 20
+
+
+def test_of_a_paused_sweep_nothing_is_planned_and_nothing_said_of_what_would_run_again(make_store):
+    session = on_slurm(make_store(2))
+    with session.transaction() as transaction:
+        transaction.order(SweepState.PAUSED)
+    ended = (EndedTrial(0, TrialState.CRASHED, "timeout", 2),)
+    situation = the_situation(session, ended=ended, held=("7_1",))
+
+    plan = decide(situation, Policy(retry=RetryPolicy()))
+    assert plan == Plan(nothing="the sweep is paused")
+
+
+def test_a_trial_that_was_killed_is_sized_by_its_own_use(make_store, monkeypatch):
+    session = on_slurm(make_store(2))
+    monkeypatch.setattr(type(session.backend), "capacity", lambda *_: Capacity())
+    claim = session.store.claim(ME)
+    session.store.finish(claim, Outcome(TrialState.KILLED, "cancelled", seconds=50.0))
+    policy = Policy(sizing=AutoSizing(time=True), retry=RetryPolicy(plain=True), reopen=True)
+
+    situation = situation_of(session, policy, Snapshot(session.refresh()))
+    assert [used.seconds for used in situation.ledger.of(0)] == [50.0]
 
 
 def test_a_script_that_names_no_trials_names_none():
