@@ -101,7 +101,8 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
         if resumes:
             transaction.order(SweepState.RUNNING)
         if is_kept:
-            transaction.submit(_announcement(request, document, resumes))
+            asked = (document.options, document.template, document.wishes, document.agents)
+            transaction.submit(SubmitRecord(request.name, request.tasks, None, *asked, resumes, document.cluster))
         transaction.retry(list(batch.again), _AGAIN, array=request.name if is_kept else "")
     try:
         session.submissions.write(document)
@@ -128,20 +129,6 @@ def _record_answer(session: Session, document: SubmissionDocument, batch: JobBat
             trials = session.view.trials
             transaction.retry([a for a in batch.again if trials[a.trial].newest < a.attempt], _AGAIN)
     session.submissions.note_job(document, job)
-
-
-def _announcement(request: JobRequest, document: SubmissionDocument, resumes: SweepState | None) -> SubmitRecord:
-    return SubmitRecord(
-        document.name,
-        document.tasks,
-        job=None,
-        asked=request.options,
-        template=document.template,
-        wishes=document.wishes,
-        agents=document.agents,
-        resumes=resumes,
-        cluster=document.cluster,
-    )
 
 
 def _document(session: Session, request: JobRequest, batch: JobBatch) -> SubmissionDocument:

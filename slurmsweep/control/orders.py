@@ -49,7 +49,7 @@ def pause(session: Session) -> Ordered:
         SchedulerUnavailableError: the order stands, but jobs are not held: those that start find it and end.
         StateError: nothing was ordered.
     """
-    _refuse_ended(session, "there is nothing to pause")
+    _refuse_ended(session, ": there is nothing to pause")
     _order(session, SweepState.PAUSED)
     live = look_at_jobs(session)
     arrays = live.arrays(only_waiting=True)
@@ -83,7 +83,7 @@ def stop(session: Session) -> Ordered:
         SchedulerUnavailableError: the order stands; jobs that start find it and end.
         StateError: nothing was ordered.
     """
-    _refuse_ended(session, "already")
+    _refuse_ended(session, " already")
     _order(session, SweepState.FINISHED)
     live = look_at_jobs(session)
     arrays = live.arrays(only_waiting=True)
@@ -114,8 +114,7 @@ def cancel(session: Session) -> Ordered:
 def _refuse_ended(session: Session, consequence: str) -> None:
     word = session.refresh().word
     if word in (SweepState.FINISHED, SweepState.CANCELED):
-        separator = " " if consequence == "already" else ": "
-        raise UsageError(f"sweep {session.store.manifest.sweep_id} is {word}{separator}{consequence}")
+        raise UsageError(f"sweep {session.store.manifest.sweep_id} is {word}{consequence}")
 
 
 def _order(session: Session, state: SweepState) -> None:

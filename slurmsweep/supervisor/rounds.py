@@ -83,6 +83,11 @@ class Round:
         if line not in self.notes:
             self.notes.append(line)
 
+    def ended(self, trouble: str = "") -> LastRound:
+        """Return what the next round and ``status`` read of this one."""
+        is_over = self.is_over and not trouble
+        return LastRound(self.number, is_over, tuple(self.said), trouble, tuple(self.notes))
+
 
 def mend(
     session: Session,
@@ -108,14 +113,17 @@ def mend(
     try:
         _patiently(lambda: _hold_round(session, settings, watch, this), this, sleep)
     except SlurmsweepError as error:
-        _after_trouble(files, watch, this, error)
+        try:
+            watch.leave_to_the_clock()  # no round right behind this one
+        except SlurmsweepError as second:
+            this.said.append(str(second))
+        files.end_round(this.ended(str(error)))
         raise
     finally:
         for line in this.said:
             say(line)
-    last = LastRound(number, this.is_over, tuple(this.said), notes=tuple(this.notes))
-    files.end_round(last)
-    return last
+    files.end_round(this.ended())
+    return this.ended()
 
 
 def policy_of(settings: SupervisorSettings) -> Policy:
@@ -151,15 +159,6 @@ def _patiently(action: Callable[[], None], this: Round, sleep: Callable[[float],
         else:
             return
     action()
-
-
-def _after_trouble(files: SupervisorFiles, watch: WakeupJobs, this: Round, error: SlurmsweepError) -> None:
-    """Leave word of the trouble, and no round right behind this one."""
-    try:
-        watch.leave_to_the_clock()
-    except SlurmsweepError as second:
-        this.said.append(str(second))
-    files.end_round(LastRound(this.number, said=tuple(this.said), trouble=str(error), notes=tuple(this.notes)))
 
 
 def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJobs, this: Round) -> None:

@@ -113,7 +113,9 @@ class WakeupJobs:
         scheduler.cancel([job.job for job in waiting[1:]])
         self._found[:] = [job for job in self._found if job not in waiting[1:]]
         if not (waiting and scheduler.move_later(waiting[0].job, when)):
-            job = scheduler.submit_later(name, self._body(), self._options(), when)
+            folder = shlex.quote(self.session.store.layout.folder)
+            body = f"exec {shlex.quote(sys.executable)} -m slurmsweep mend {folder}"
+            job = scheduler.submit_later(name, body, self._options(), when)
             self._found[:] = [other for other in self._found if other.name != name]
             self._found.append(WakeupJob(job, name, waits=True))
         self._set_before[name] = when
@@ -123,9 +125,6 @@ class WakeupJobs:
         self._found[:] = [job for job in self._found if job.name not in names]
         for name in names:
             self._set_before.pop(name, None)
-
-    def _body(self) -> str:
-        return f"exec {shlex.quote(sys.executable)} -m slurmsweep mend {shlex.quote(self.session.store.layout.folder)}"
 
     def _options(self) -> Options:
         store, scheduler = self.session.store, self.session.scheduler
