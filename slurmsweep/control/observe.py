@@ -128,6 +128,7 @@ def _ended(
     """Return the trials that may run again, with what a retry policy looks at."""
     failed = [trial for trial in trials if trial.state is TrialState.FAILED][-_MOST_LOGS:]
     signatures = {trial.number: _signature(session, trial) for trial in failed} if policy.judges_ends else {}
+    waiting = snapshot.waiting
     return [
         EndedTrial(
             trial.number,
@@ -136,15 +137,10 @@ def _ended(
             trial.next_attempt.attempt,
             ledger.of(trial.number) if ledger and policy.judges_ends else (),
             signatures.get(trial.number, ""),
-            goes_on=_waits_to_go_on(trial, snapshot),
+            goes_on=bool((owner := trial.current and trial.current.owner) and (owner.job, owner.task) in waiting),
         )
         for trial in trials
     ]
-
-
-def _waits_to_go_on(trial: Trial, snapshot: Snapshot) -> bool:
-    owner = trial.current.owner if trial.current else None
-    return bool(owner and owner.job and (owner.job, owner.task) in snapshot.waiting)
 
 
 def _signature(session: Session, trial: Trial) -> str:
