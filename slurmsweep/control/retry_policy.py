@@ -39,7 +39,7 @@ class RetryPolicy:
         mem_factor: times the memory, likewise.
         spared: causes of ends that were wanted: such trials are left out, without a word.
         force: also those that fail alike, and those that had all the partition gives.
-        plain: with what is asked anyway, however they ended.
+        plain: with what is asked anyway, however they ended, and among the other trials that are started.
         only: certain next attempts; None for all.
     """
 
@@ -216,7 +216,7 @@ def decide(
         f"{len(numbers)} trials fail alike and are not run again: {text}; mend the script, or --force"
         for text, numbers in common.items()
     )
-    return RetryPlan(_ordered(groups), whys, left, (), remarks, policy.is_selective)
+    return RetryPlan(_ordered(groups), whys, left, (), remarks, assigned=policy.is_selective and not policy.plain)
 
 
 def _common_signatures(trials: Iterable[EndedTrial]) -> dict[str, list[int]]:

@@ -8,7 +8,10 @@ from itertools import islice
 import pytest
 from submitting import on_slurm
 
+from slurmsweep.api.sweep import CUT_OFF, LaunchResult, Sweep
 from slurmsweep.backends.base import Answer, Capacity, JobRef, JobStatus, SubmitOptions
+from slurmsweep.cli.events import EventPrinter
+from slurmsweep.cli.launching import finish
 from slurmsweep.control.batch import with_resources
 from slurmsweep.control.decide import Plan, Policy, decide, open_attempts, worth_looking_at
 from slurmsweep.control.observe import _reserved, situation_of
@@ -16,7 +19,7 @@ from slurmsweep.control.reconcile import give_back
 from slurmsweep.control.retry_policy import EndedTrial, RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import Snapshot, look
-from slurmsweep.sizing.walltime import AutoSizing, Step
+from slurmsweep.sizing.walltime import AutoSizing, Step, Wave
 from slurmsweep.state.assignment import slots_of
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
@@ -150,3 +153,23 @@ def test_a_width_is_shared_by_groups_and_memory_stands_alone():
     assert big.options == {"partition": "long", "time": "30", "mem": "512M", "mem-per-cpu": False, "mem-per-gpu": False}
     assert (big.width, small.width) == (7, 1)
     assert small.options == wishes.options
+
+
+@pytest.mark.parametrize(("count", "expected"), [(None, (4, 2)), (1, (1, 1))])
+def test_run_counts_what_it_runs_again_among_its_trials(make_store, count, expected):
+    ended = tuple(EndedTrial(n, TrialState.CRASHED, "lost", 2) for n in (0, 1))
+    situation = the_situation(on_slurm(make_store(4)), ended=ended, open=2)
+    policy = Policy(count=count, retry=RetryPolicy(states=CUT_OFF, plain=True), reopen=True)
+
+    [batch] = decide(situation, policy).batches
+    assert (batch.trials, len(batch.again)) == expected
+    assert batch.attempt_ids == ()  # each job takes the next trial there is
+
+
+@pytest.mark.parametrize(
+    ("count", "again"), [(None, "the same command again"), (20, "the same command with --count 16")]
+)
+def test_the_next_wave_is_asked_for_by_what_is_left_of_the_count(make_store, capsys, count, again):
+    result = LaunchResult(Plan(wave=Wave(Step.CANARIES, left=16)))
+    finish(Sweep(make_store(4)), result, EventPrinter("abcd1234"), waited=False, as_json=False, count=count)
+    assert f"16 trials are left: when these have ended, {again} submits them" in capsys.readouterr().err
