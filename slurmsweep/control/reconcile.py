@@ -19,12 +19,15 @@ from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from slurmsweep.control.session import Session
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.replay import Submission
     from slurmsweep.state.trial import Trial
+
+#: Why trials may be claimed again that jobs were submitted for, in the journal.
+AGAIN = "resubmit"
 
 #: Seconds between two looks at what is not final: longer than accounting lags behind the queue.
 SECOND_LOOK = 2.0
@@ -99,10 +102,12 @@ def recover_submissions(session: Session, sleep: Callable[[float], None] = time.
             record_refusal(session, submission.name)
 
 
-def record_job(session: Session, name: str, tasks: int, job: str) -> None:
-    """Record that the scheduler took the jobs of that name."""
+def record_job(session: Session, name: str, tasks: int, job: str, shared: Sequence[AttemptId] = ()) -> None:
+    """Record that the scheduler took the jobs of that name; any agent may claim ``shared`` attempts now."""
     with session.transaction() as transaction:
         transaction.submit(SubmitRecord(name, tasks, job))
+        trials = session.view.trials
+        transaction.retry([a for a in shared if trials[a.trial].newest < a.attempt], AGAIN)
     _note_answer(session, name, job)
 
 

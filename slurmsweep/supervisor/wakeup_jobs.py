@@ -58,10 +58,10 @@ class WakeupJobs:
         Raises:
             SchedulerError: neither job could be had.
         """
-        others = self._others()
-        self._set(others, self.clock_name, When(seconds=self.settings.every * 60))
+        self._look()
+        self._set(self.clock_name, When(seconds=self.settings.every * 60))
         mine = When((self.me,), _TAKE_OVER) if self.me else When(seconds=self.settings.every * 60)
-        self._set(others, self.wake_name, mine)
+        self._set(self.wake_name, mine)
 
     def wake_after(self, arrays: Sequence[str], minutes: int | None = None) -> None:
         """Let the next round begin when one of these arrays has ended, or after so many minutes.
@@ -69,20 +69,22 @@ class WakeupJobs:
         Raises:
             SchedulerError: neither job could be had, or the scheduler could not be asked.
         """
-        others = self._others()
-        self._set(others, self.clock_name, When(seconds=(minutes or self.settings.every) * 60))
+        self._look()
+        self._set(self.clock_name, When(seconds=(minutes or self.settings.every) * 60))
         if arrays:
-            self._set(others, self.wake_name, When(tuple(arrays)))
+            self._set(self.wake_name, When(tuple(arrays)))
         else:
-            self._cancel(others, self.wake_name)
+            self._cancel(self.wake_name)
 
     def leave_to_the_clock(self) -> None:
         """Start no round right away after trouble: it would meet the same trouble. The clock brings the next one."""
-        self._cancel(self._others(), self.wake_name)
+        self._look()
+        self._cancel(self.wake_name)
 
     def stop(self) -> None:
         """Cancel both jobs: there will be no other round."""
-        self._cancel(self._others(), self.wake_name, self.clock_name)
+        self._look()
+        self._cancel(self.wake_name, self.clock_name)
 
     def alive(self) -> list[WakeupJob]:
         """Return those that wait or run, this process's own job too. Raises SchedulerUnavailableError."""
@@ -98,18 +100,17 @@ class WakeupJobs:
         """Name of the job that waits for a time."""
         return f"slurmsweep-{self.session.store.manifest.sweep_id}-clock"
 
-    def _others(self) -> list[WakeupJob]:
-        """Return those that wait: not this process's own job, and none that has begun."""
+    def _look(self) -> None:
+        """Find those that wait, unless that is known: not this process's own job, and none that has begun."""
         if not self._set_before:
             self._found[:] = [job for job in self.alive() if job.waits and job.job != self.me]
-        return list(self._found)
 
-    def _set(self, others: list[WakeupJob], name: str, when: When) -> None:
+    def _set(self, name: str, when: When) -> None:
         """Let one job of that name wait until ``when``: where two chains of supervisors met, one of them ends here."""
         if self._set_before.get(name) == when:
             return  # but for the seconds since
         scheduler = self.session.scheduler
-        waiting = [job for job in others if job.name == name]
+        waiting = [job for job in self._found if job.name == name]
         scheduler.cancel([job.job for job in waiting[1:]])
         self._found[:] = [job for job in self._found if job not in waiting[1:]]
         if not (waiting and scheduler.move_later(waiting[0].job, when)):
@@ -120,8 +121,8 @@ class WakeupJobs:
             self._found.append(WakeupJob(job, name, waits=True))
         self._set_before[name] = when
 
-    def _cancel(self, others: list[WakeupJob], *names: str) -> None:
-        self.session.scheduler.cancel([job.job for job in others if job.name in names])
+    def _cancel(self, *names: str) -> None:
+        self.session.scheduler.cancel([job.job for job in self._found if job.name in names])
         self._found[:] = [job for job in self._found if job.name not in names]
         for name in names:
             self._set_before.pop(name, None)
