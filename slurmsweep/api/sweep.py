@@ -292,7 +292,7 @@ class Sweep:
             total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
             if wait:
                 self._wait(plan, done, watch, before)
-            if not wait or watch or not _has_next_wave(plan) or total.trials == policy.count:
+            if not wait or watch or not _has_next_wave(plan) or done.trials == policy.count:
                 break
             policy = _next_wave(policy, plan, done)
         kept_back = total.kept_back if watch else 0

@@ -65,11 +65,6 @@ def run_canary(draft: Draft, backend: str, wish: SubmitOptions) -> CanaryUsage:
     session, policy = Session(create(draft._replace(config=config)), backend), Policy(wish, count=1)
     result = apply(session, decide(observe(session, policy, ignore), policy), ignore)
     wait_for_jobs(session, [array.job for array in result.arrays], result.trials, 0, ignore)
-    return _used(session)
-
-
-def _used(session: Session) -> CanaryUsage:
-    """Return what the canary's newest attempt used, by its recorded or observed outcome."""
     session.refresh()
     store, snapshot = session.store, look(session)
     trial = snapshot.view.trials.get(0)
