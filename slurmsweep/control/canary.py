@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CanaryUsage:
-    """What one trial used.
+    """The resources that one trial used.
 
     Attributes:
         sweep: id of the sweep it was run as; its finished point can be kept by ``create FILE --prior``.

@@ -19,7 +19,7 @@ _ON_RUNNING = ("time",)
 
 @dataclass(frozen=True)
 class ArrayChange:
-    """What became of one array.
+    """The changes of one array.
 
     Attributes:
         job: its id.

@@ -37,7 +37,7 @@ _FRUITLESS = 2
 
 @dataclass(frozen=True)
 class Policy:
-    """What a command wants of a sweep.
+    """The aim of a command: which trials start, and with what.
 
     Attributes:
         wish: what new jobs ask for.
@@ -61,12 +61,12 @@ class Policy:
 
     @property
     def judges_ends(self) -> bool:
-        """Whether it matters how the trials ended that run again."""
+        """Return whether it matters how the trials ended that run again."""
         return self.retry is not None and not self.retry.plain
 
     @property
     def sizes_retries(self) -> bool:
-        """Whether what is learnt is for the trials that run again, and for no other."""
+        """Return whether what is learnt is for the trials that run again, and for no other."""
         return self.judges_ends and not self.all_open
 
 
@@ -114,7 +114,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done, in the order in which :mod:`.apply` does it.
+    """A decision, in the order in which :mod:`.apply` carries it out.
 
     Attributes:
         release: jobs to release, because a node failed to start them.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which trials are meant; at least one of the two is given.
+    """The trials that are meant; at least one of the two is given.
 
     Attributes:
         trials: by number.

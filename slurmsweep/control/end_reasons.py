@@ -1,4 +1,4 @@
-"""Why a scheduler ended what an agent only saw being ended: a SIGTERM may be a time limit, a preemption, or a scancel.
+"""Find why a scheduler ended what an agent only saw ending: a SIGTERM may be a time limit, a preemption, or a scancel.
 
 Agents record what they see, at once; the scheduler's accounting knows the reason, seconds later. The agent's word on
 what the trial did (exit code, metric, seconds) stays; the scheduler's reason replaces the cause.

@@ -1,4 +1,4 @@
-"""What failed trials complain of, in a form that is equal for equal mistakes: the innermost line, and the error."""
+"""The signature of a failure, from the end of a log: equal for equal mistakes. The innermost line, and the error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def last_words(path: str) -> str:
         return ""
 
 
-def complaint(text: str) -> str:
+def signature(text: str) -> str:
     """Return ``train.py, line 12: ValueError: # is no size``; the last line of what is no Python traceback."""
     _, found, traceback = _NOTE.sub("", text).rpartition(_TRACEBACK)
     lines = [line for line in traceback.splitlines() if line.strip()]

@@ -151,9 +151,9 @@ def _signature(session: Session, trial: Trial) -> str:
     path = session.store.manifest.script
     if path and os.path.isfile(path) and os.stat(path).st_mtime > (current.outcome.ended or 0.0):
         return ""
-    from slurmsweep.control.failure_signature import complaint, last_words  # loads what runs a command
+    from slurmsweep.control.failure_signature import last_words, signature  # loads what runs a command
 
-    return complaint(last_words(session.store.layout.log(AttemptId(trial.number, current.number))))
+    return signature(last_words(session.store.layout.log(AttemptId(trial.number, current.number))))
 
 
 def _reserved(session: Session, snapshot: Snapshot) -> tuple[frozenset[AttemptId], int]:

@@ -1,4 +1,4 @@
-"""What a person orders of a whole sweep, with W&B's meanings (``wandb sweep --pause``): pause, resume, stop, cancel.
+"""The orders for a whole sweep, with W&B's meanings (``wandb sweep --pause``): pause, resume, stop, cancel.
 
 The order is on disk first, so that no agent slips through; then the scheduler and this machine's agents are told. Each
 function raises StateError where nothing was ordered, and SchedulerUnavailableError where the order stands and the jobs

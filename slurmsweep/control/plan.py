@@ -1,4 +1,4 @@
-"""What a sweep file would become: points, commands, batch script, cost. Writes nothing."""
+"""Plan a sweep file: points, commands, batch script, cost. Writes nothing."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _BOUNDED = ("uniform", "log_uniform_values", "inv_log_uniform_values")
 
 @dataclass(frozen=True)
 class KnownPoints:
-    """What a new sweep took over from another.
+    """The points that a new sweep took over from another.
 
     Attributes:
         adopted: number of points that will not be run again.

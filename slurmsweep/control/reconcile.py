@@ -38,7 +38,7 @@ _SECOND_SEARCH = 3.0
 
 @dataclass(frozen=True)
 class ReconcileResult:
-    """What a reconciliation recorded, and what it could not know.
+    """The facts that a reconciliation recorded, and those that it could not know.
 
     Attributes:
         ended: attempts whose end was recorded.

@@ -28,7 +28,7 @@ _MOST_AVOIDED = 0.25
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """What deserves another attempt.
+    """The rules by which trials deserve another attempt.
 
     Attributes:
         states: of the trials; empty for all that ended and did not finish.
@@ -56,11 +56,11 @@ class RetryPolicy:
 
     @property
     def is_selective(self) -> bool:
-        """Whether some of the trials were chosen."""
+        """Return whether some of the trials were chosen."""
         return bool(self.states or self.causes or self.trials is not None)
 
     def chooses(self, ended: EndedTrial) -> bool:
-        """Whether a trial is among those that were asked for."""
+        """Return whether a trial is among those that were asked for."""
         return (
             (not self.states or ended.state in self.states)
             and (not self.causes or ended.cause in self.causes)
@@ -78,7 +78,7 @@ class EndedTrial:
         number, state, cause: as they are now.
         next: the number of its next attempt.
         usages: of its attempts, oldest first.
-        complaint: what its log ends with, comparable; empty where the script is older than a mended one.
+        signature: of its failure (:mod:`.failure_signature`); empty where the script was changed since.
         goes_on: its job waits in Slurm to start again, and will take it up by itself.
     """
 
@@ -87,7 +87,7 @@ class EndedTrial:
     cause: str
     next: int
     usages: Sequence[Usage] = ()
-    complaint: str = ""
+    signature: str = ""
     goes_on: bool = False
 
     @property
@@ -98,7 +98,7 @@ class EndedTrial:
 
 @dataclass(frozen=True)
 class ResourceOverride:
-    """What the jobs of one group are given beside what is asked anyway.
+    """The resources of one group of jobs that differ from what is asked anyway.
 
     Attributes:
         minutes, mib: None for what is asked anyway.
@@ -116,7 +116,7 @@ class ResourceOverride:
 
 @dataclass(frozen=True)
 class Node:
-    """What trials met on one machine of the cluster.
+    """The ends of trials on one machine of the cluster.
 
     Attributes:
         failures: times it failed under a trial.
@@ -129,13 +129,13 @@ class Node:
     good: int = 0
 
     def is_suspect(self) -> bool:
-        """Whether trials had better go elsewhere."""
+        """Return whether trials had better go elsewhere."""
         return self.failures > 0 or (self.bad >= _BAD_ON_NODE and not self.good)
 
 
 @dataclass(frozen=True)
 class RetryPlan:
-    """What is to be done.
+    """The trials that run again and those that do not.
 
     Attributes:
         groups: attempts by what their jobs are given.
@@ -223,8 +223,8 @@ def _common_signatures(trials: Iterable[EndedTrial]) -> dict[str, list[int]]:
     """Return the failure signatures that at least three trials have in common, each with their numbers."""
     sharing = defaultdict(list)
     for trial in trials:
-        if trial.complaint:
-            sharing[trial.complaint].append(trial.number)
+        if trial.signature:
+            sharing[trial.signature].append(trial.number)
     return {text: numbers for text, numbers in sharing.items() if len(numbers) >= ALIKE}
 
 

@@ -126,7 +126,7 @@ class Session:
 
     @property
     def is_endless(self) -> bool:
-        """Whether the search has no last trial."""
+        """Return whether the search has no last trial."""
         return self.store.manifest.trials is None
 
     def open_trials(self) -> int | None:

@@ -1,4 +1,4 @@
-"""What has become of attempts whose end is not recorded: gather every witness, judge, change nothing.
+"""Find what became of attempts whose end is not recorded: gather every witness, judge, change nothing.
 
 Witnesses, in this order: the outcome in the attempt's folder (the agent's own word), the process on this machine, the
 scheduler. Silence is not a witness: where no witness can tell, the attempt counts as running.
@@ -34,7 +34,7 @@ _NOT_ASKED = Answer({}, "not needed")
 
 @dataclass(frozen=True)
 class Observation:
-    """What witnesses say of one attempt without a recorded end.
+    """The statement of witnesses about one attempt without a recorded end.
 
     Attributes:
         outcome: how it ended; None while it runs, or while no witness can tell.

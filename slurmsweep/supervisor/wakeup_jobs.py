@@ -1,4 +1,4 @@
-"""What wakes the supervisor of a sweep: two tiny jobs that wait in the scheduler, and no daemon anywhere.
+"""The jobs that wake the supervisor of a sweep: two tiny jobs that wait in the scheduler, and no daemon anywhere.
 
 One starts when an array of the sweep has ended, or when the round before it has (also where that round was killed); the
 other one starts by the clock, for whatever does not end. Each is found by its name, so nothing is kept about them.
