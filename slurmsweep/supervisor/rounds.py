@@ -31,7 +31,7 @@ from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
 from slurmsweep.supervisor.enable import SOON, retry_policy_of
-from slurmsweep.supervisor.wakeup_jobs import WakeupJobs, explain_refusal, wish_of
+from slurmsweep.supervisor.wakeup_jobs import WakeupJobs, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +167,11 @@ def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJob
     except JobLimitError as error:
         this.said.append(f"no room for the next supervisor yet: {error}")
     except SubmissionRefusedError as error:
-        raise explain_refusal(error, session.store.manifest.sweep_id) from error
+        raise SubmissionRefusedError(
+            f"the supervisor may not submit jobs from this node: {error}. A sweep mends itself only where compute "
+            "nodes may do so (AllocNodes of the partition); elsewhere run `slurmsweep mend "
+            f"{session.store.manifest.sweep_id}` on a login node at times"
+        ) from error
     situation = observe(session, policy_of(settings), this.happened)
     _submit(session, settings, situation, this)
     _arrange_the_next(session, settings, watch, situation, this)
@@ -179,8 +183,7 @@ def _submit(session: Session, settings: SupervisorSettings, situation: Situation
     for remark in (*plan.retry.remarks, *plan.retry.left_words()):
         this.remark(remark)
     if plan.retry.attempt_ids:
-        numbers = ", ".join(str(attempt_id.trial) for attempt_id in plan.retry.attempt_ids)
-        this.said.append(f"to be run again: trials {numbers}")
+        this.said.append(f"to be run again: trials {', '.join(str(a.trial) for a in plan.retry.attempt_ids)}")
     this.said += plan.wave.reasons if plan.wave else ()
     try:
         result = apply(session, plan, this.happened)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import JobSource, SubmitOptions, WakeupJob, When
-from slurmsweep.errors import SubmissionRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,11 +143,3 @@ class WakeupJobs:
 def wish_of(settings: SupervisorSettings) -> SubmitOptions:
     """Return what jobs ask for that a supervisor submits."""
     return SubmitOptions(settings.template, settings.options, settings.width)
-
-
-def explain_refusal(error: SubmissionRefusedError, sweep: str) -> SubmissionRefusedError:
-    """Return the error with what it means that a supervisor could not submit."""
-    return SubmissionRefusedError(
-        f"the supervisor may not submit jobs from this node: {error}. A sweep mends itself only where compute nodes "
-        f"may do so (AllocNodes of the partition); elsewhere run `slurmsweep mend {sweep}` on a login node at times"
-    )
