@@ -124,11 +124,6 @@ class Session:
             return known[-1].backend
         return registry.scheduler().name if self.view.submissions else ""
 
-    @property
-    def is_endless(self) -> bool:
-        """Return whether the search has no last trial."""
-        return self.store.manifest.trials is None
-
     def open_trials(self) -> int | None:
         """Return how many trials no agent has claimed, new ones and retries; None where the search has no end."""
         if self.store.manifest.trials is None:

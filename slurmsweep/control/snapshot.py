@@ -118,7 +118,7 @@ def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
     """
     view = session.view
     running = running_attempts(view)
-    owners = [attempt.owner for attempt in running.values() if attempt.owner and attempt.owner.job]
+    owners = [a.owner for a in running.values() if a.owner and a.owner.job]
     jobs, elsewhere, here = _jobs_here(session, owners)
     wanted = {JobRef(owner.job or "", owner.task) for owner in owners if not is_elsewhere(owner.cluster, here)}
     every_end_known = view.counts().get(TrialState.FINISHED, 0) == session.store.manifest.trials
