@@ -23,7 +23,7 @@ from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_at_jobs
-from slurmsweep.control.wait import ProgressReader, ended_trials, wait_for_jobs
+from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -206,7 +206,8 @@ class Sweep:
         Raises: as :meth:`run`.
         """
         retry = retry or RetryPolicy()
-        all_open = not (retry.is_selective or self.session.is_endless or sizing)
+        is_endless = self.session.store.manifest.trials is None
+        all_open = not (retry.is_selective or is_endless or sizing)
         policy = Policy(_wish(wish, options), all_open=all_open, retry=retry, sizing=sizing, reopen=True)
         waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
         return self._launch(policy, "resubmit", wait=waits, supervisor=supervisor, dry_run=dry_run)
@@ -292,7 +293,7 @@ class Sweep:
             total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
             if wait:
                 self._wait(plan, done, watch, before)
-            if not wait or watch or not _has_next_wave(plan) or total.trials == policy.count:
+            if not wait or watch or not _has_next_wave(plan) or done.trials == policy.count:
                 break
             policy = _next_wave(policy, plan, done)
         kept_back = total.kept_back if watch else 0
@@ -337,8 +338,8 @@ class Sweep:
         if watch:
             from slurmsweep.supervisor.enable import wait_until_over
 
-            reader = ProgressReader(session, done.trials + done.kept_back, before, self.tell)
-            if not wait_until_over(session, watch, reader.refresh):
+            refresh = progress_reader(session, done.trials + done.kept_back, before, self.tell)
+            if not wait_until_over(session, watch, refresh):
                 self.tell(Noticed(f"no supervisor job is queued any more: `slurmsweep mend {self.id}` starts one"))
             return
         jobs, trials = [array.job for array in done.arrays], done.trials

@@ -47,9 +47,17 @@ def supervisor_of(
     return replace(settings, template=wish.template, options=named, width=wish.width)
 
 
-def finish(sweep: Sweep, result: LaunchResult, events: EventPrinter, *, waited: bool, as_json: bool) -> int:
+def finish(  # noqa: PLR0913 - what a command line says
+    sweep: Sweep,
+    result: LaunchResult,
+    events: EventPrinter,
+    *,
+    waited: bool,
+    as_json: bool,
+    count: int | None = None,
+) -> int:
     """Print what came of a launch; return the exit code: 1 where a trial that was waited for did not finish."""
-    _note_next_wave(sweep, result)
+    _note_next_wave(sweep, result, count)
     if waited:
         return _show_result(sweep, result.expected, as_json=as_json) or int(result.is_stuck)
     if as_json:
@@ -57,13 +65,14 @@ def finish(sweep: Sweep, result: LaunchResult, events: EventPrinter, *, waited: 
     return int(result.is_stuck)
 
 
-def _note_next_wave(sweep: Sweep, result: LaunchResult) -> None:
+def _note_next_wave(sweep: Sweep, result: LaunchResult, count: int | None) -> None:
     """Say which command submits the trials of a later wave."""
     wave = result.plan.wave
     if result.is_stuck:
         note(f"`slurmsweep trials {sweep.id}` shows why; `slurmsweep resubmit {sweep.id}` runs them again once mended")
     elif wave and wave.left and wave.step.name in ("CANARIES", "WAIT"):
-        again = "the supervisor" if result.has_supervisor else "the same command again"
+        again = "the same command again" if count is None else f"the same command with --count {wave.left}"
+        again = "the supervisor" if result.has_supervisor else again
         note(f"{wave.left} trials are left: when these have ended, {again} submits them with what was learnt")
 
 
@@ -120,7 +129,7 @@ def _note_efficiency(session: Session, snapshot: Snapshot) -> None:
     from slurmsweep.sizing.usage import Ledger
     from slurmsweep.sizing.walltime import Bounds
 
-    ledger = Ledger(snapshot.view, snapshot.ended, {}, session.scheduler.asked)
+    ledger = Ledger(snapshot.view, snapshot.ended, {}, session.scheduler.asked, documents=session.submissions)
     line = one_line(efficiency_document(session, ledger, Bounds(None, None, None, None, warning=60)))
     if line:
         note(f"{line}: `slurmsweep efficiency {session.store.manifest.sweep_id}`")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Ability, JobSource, SubmitResult, Submitted
 from slurmsweep.control.events import ArraySubmitted, JobsReleased
-from slurmsweep.control.reconcile import give_back, record_refusal
+from slurmsweep.control.reconcile import AGAIN, give_back, record_job, record_refusal
 from slurmsweep.errors import JobLimitError, SchedulerError, StateError, StateUnwritableError, SubmissionUnknownError
 from slurmsweep.state.assignment import to_text
 from slurmsweep.state.lifecycle import SweepState
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from slurmsweep.control.decide import Plan
     from slurmsweep.control.events import Tell
     from slurmsweep.control.session import Session
-
-#: Why trials may be claimed again, in the journal.
-_AGAIN = "resubmit"
 
 
 def apply(session: Session, plan: Plan, tell: Tell) -> SubmitResult:
@@ -101,8 +98,9 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
         if resumes:
             transaction.order(SweepState.RUNNING)
         if is_kept:
-            transaction.submit(_announcement(request, document, resumes))
-        transaction.retry(list(batch.again), _AGAIN, array=request.name if is_kept else "")
+            asked = (document.options, document.template, document.wishes, document.agents)
+            transaction.submit(SubmitRecord(request.name, request.tasks, None, *asked, resumes, document.cluster))
+        transaction.retry(list(batch.again), AGAIN, array=request.name if is_kept else "")
     try:
         session.submissions.write(document)
         job = session.backend.send(request)
@@ -116,32 +114,8 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
                 record_refusal(session, request.name)
         raise
     if is_kept:
-        _record_answer(session, document, batch, job)
+        record_job(session, request.name, request.tasks, job, () if batch.attempt_ids else batch.again)
     return Submitted(job, request.tasks, batch.trials, request.agents or 1)
-
-
-def _record_answer(session: Session, document: SubmissionDocument, batch: JobBatch, job: str) -> None:
-    """Record the array; trials that were given back for it, and for no certain job, any agent may take now."""
-    with session.transaction() as transaction:
-        transaction.submit(SubmitRecord(document.name, document.tasks, job))
-        if batch.again and not batch.attempt_ids:
-            trials = session.view.trials
-            transaction.retry([a for a in batch.again if trials[a.trial].newest < a.attempt], _AGAIN)
-    session.submissions.note_job(document, job)
-
-
-def _announcement(request: JobRequest, document: SubmissionDocument, resumes: SweepState | None) -> SubmitRecord:
-    return SubmitRecord(
-        document.name,
-        document.tasks,
-        job=None,
-        asked=request.options,
-        template=document.template,
-        wishes=document.wishes,
-        agents=document.agents,
-        resumes=resumes,
-        cluster=document.cluster,
-    )
 
 
 def _document(session: Session, request: JobRequest, batch: JobBatch) -> SubmissionDocument:

@@ -1,4 +1,4 @@
-"""Whether something is to be learnt: most submissions ask for what they want, and load nothing of the learning."""
+"""Tell whether something is to be learnt, without loading what learns: most submissions ask for what they want."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 
-def what_to_learn(wishes: SubmitOptions, canaries: int | None = None) -> tuple[SubmitOptions, AutoSizing | None]:
-    """The wishes without ``auto``, and what that asks to learn; None where nothing is ``auto``.
+def what_to_learn(wish: SubmitOptions, canaries: int | None = None) -> tuple[SubmitOptions, AutoSizing | None]:
+    """Return the wish without ``auto``, and what that asks to learn; None where nothing is ``auto``.
 
     Raises:
         UsageError: ``canaries`` are given, and nothing is to be learnt from them.
     """
-    options = dict(wishes.options or {})
+    options = dict(wish.options or {})
     learnt = {normal_name(name) for name, value in options.items() if str(value).lower() == AUTO} & {"time", "mem"}
     if not learnt:
         if canaries is not None:
             raise UsageError("--canaries stands with --time auto or --mem auto: say what to learn from them")
-        return wishes, None
+        return wish, None
     from slurmsweep.sizing.walltime import AutoSizing
 
     kept = {name: value for name, value in options.items() if normal_name(name) not in learnt}
-    return replace(wishes, options=kept), AutoSizing("time" in learnt, "mem" in learnt, canaries)
+    return replace(wish, options=kept), AutoSizing("time" in learnt, "mem" in learnt, canaries)

@@ -35,19 +35,16 @@ class JobBatch:
 
     def part(self, start: int, stop: int) -> JobBatch:
         """Return the batch of some of its trials."""
-        attempt_ids, stop = self.attempt_ids[start:stop], min(stop, self.trials)
-        again = tuple(a for a in attempt_ids if a in set(self.again)) if self.attempt_ids else self.again[start:stop]
+        attempt_ids, stop, known = self.attempt_ids[start:stop], min(stop, self.trials), set(self.again)
+        again = tuple(a for a in attempt_ids if a in known) if self.attempt_ids else self.again[start:stop]
         return replace(self, trials=stop - start, attempt_ids=attempt_ids, again=again)
 
     def as_far_as(self, view: SweepView) -> JobBatch:
         """Return the batch without attempts that were claimed or given back since it was planned."""
-        gone = {attempt_id for attempt_id in self.again if not may_be_given_back(view, attempt_id)}
-        return replace(
-            self,
-            trials=self.trials - len(gone),
-            attempt_ids=tuple(attempt_id for attempt_id in self.attempt_ids if attempt_id not in gone),
-            again=tuple(attempt_id for attempt_id in self.again if attempt_id not in gone),
-        )
+        gone = {a for a in self.again if not may_be_given_back(view, a)}
+        attempt_ids = tuple(a for a in self.attempt_ids if a not in gone)
+        again = tuple(a for a in self.again if a not in gone)
+        return replace(self, trials=self.trials - len(gone), attempt_ids=attempt_ids, again=again)
 
 
 def may_be_given_back(view: SweepView, attempt_id: AttemptId) -> bool:

@@ -21,12 +21,11 @@ from slurmsweep.sweepfile.config import SweepConfig
 if TYPE_CHECKING:
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.create import Draft
-    from slurmsweep.state.outcome import Outcome
 
 
 @dataclass(frozen=True)
 class CanaryUsage:
-    """What one trial used.
+    """The resources that one trial used.
 
     Attributes:
         sweep: id of the sweep it was run as; its finished point can be kept by ``create FILE --prior``.
@@ -50,7 +49,7 @@ class CanaryUsage:
     log: str
 
     def to_json(self) -> dict[str, Any]:
-        """The document in ``plan --canary --json``."""
+        """Return the document in ``plan --canary --json``."""
         return asdict(self)
 
 
@@ -62,19 +61,15 @@ def run_canary(draft: Draft, backend: str, wish: SubmitOptions) -> CanaryUsage:
         SchedulerError: the scheduler refused, or could not be asked.
         StateError: its files could not be written.
     """
-    session = Session(create(draft._replace(config=_of_one_trial(draft.config))), backend)
-    plan = decide(observe(session, Policy(wish, count=1), ignore), Policy(wish, count=1))
-    result = apply(session, plan, ignore)
+    config = SweepConfig.from_json(draft.config.to_json() | {"run_cap": 1})
+    session, policy = Session(create(draft._replace(config=config)), backend), Policy(wish, count=1)
+    result = apply(session, decide(observe(session, policy, ignore), policy), ignore)
     wait_for_jobs(session, [array.job for array in result.arrays], result.trials, 0, ignore)
-    return _used(session)
-
-
-def _of_one_trial(config: SweepConfig) -> SweepConfig:
-    return SweepConfig.from_json(config.to_json() | {"run_cap": 1})
-
-
-def _used(session: Session) -> CanaryUsage:
-    outcome, store = _outcome(session), session.store
+    session.refresh()
+    store, snapshot = session.store, look(session)
+    trial = snapshot.view.trials.get(0)
+    recorded = trial.current.outcome if trial and trial.current else None
+    outcome = recorded or next(iter(snapshot.ended.values()), None)
     log = store.layout.log(AttemptId(0, 1))
     return CanaryUsage(
         sweep=store.manifest.sweep_id,
@@ -84,19 +79,6 @@ def _used(session: Session) -> CanaryUsage:
         cpu_seconds=outcome.cpu_seconds if outcome else None,
         max_rss_mb=outcome.max_rss_mb if outcome else None,
         log_bytes=os.path.getsize(log) if os.path.isfile(log) else 0,
-        files=_count(store.layout.trial(0)),
+        files=sum(1 + len(files) for _, _, files in os.walk(store.layout.trial(0))),
         log=log,
     )
-
-
-def _outcome(session: Session) -> Outcome | None:
-    """Return the outcome of the canary's newest attempt, recorded or observed."""
-    session.refresh()
-    snapshot = look(session)
-    trial = snapshot.view.trials.get(0)
-    recorded = trial.current.outcome if trial and trial.current else None
-    return recorded or next(iter(snapshot.ended.values()), None)
-
-
-def _count(folder: str) -> int:
-    return sum(1 + len(files) for _, _, files in os.walk(folder))

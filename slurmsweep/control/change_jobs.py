@@ -19,7 +19,7 @@ _ON_RUNNING = ("time",)
 
 @dataclass(frozen=True)
 class ArrayChange:
-    """What became of one array.
+    """The changes of one array.
 
     Attributes:
         job: its id.
@@ -60,7 +60,11 @@ def change_waiting(
     late = backend.assignments({name: checked[name] for name in _ON_RUNNING if name in checked}, None)
     if running and not late:
         raise UsageError("--running changes the time limit of trials that run: give --time too")
-    _remember(session, options, width)
+    files = SupervisorFiles(session.store.layout, session.store.access)
+    if settings := files.settings():
+        given = [*settings.options.items(), *options.items()]
+        named = {backend.long_name(name): str(value) for name, value in given}
+        files.change(replace(settings, options=named, width=settings.width if width is None else width or None))
     live, done = look_at_jobs(session), []
     for job in live.arrays():
         waiting, busy = live.tasks_in(job, waiting=True), live.tasks_in(job, waiting=False) if running else []
@@ -69,14 +73,3 @@ def change_waiting(
         if waiting or busy:
             done.append(ArrayChange(job, len(waiting), len(busy), tuple(problems)))
     return done
-
-
-def _remember(session: Session, options: Options, width: int | None) -> None:
-    """Let the supervisor, if there is one, submit with these values later."""
-    files = SupervisorFiles(session.store.layout, session.store.access)
-    settings = files.settings()
-    if settings is None:
-        return
-    given = [*settings.options.items(), *options.items()]
-    named = {session.scheduler.long_name(name): str(value) for name, value in given}
-    files.change(replace(settings, options=named, width=settings.width if width is None else width or None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
@@ -72,7 +73,7 @@ def draft_of(data: Any, source: str) -> Draft:
 
 
 def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:
-    """The warnings but the one that there is no program: a function needs none."""
+    """Return the warnings but the one that there is no program: a function needs none."""
     return tuple(warning for warning in warnings if warning.path != "program")
 
 
@@ -93,7 +94,7 @@ def create(draft: Draft, *, shared: bool = False, needs_program: bool = True) ->
 
 
 def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
-    """What the draft would be as a sweep with that id."""
+    """Return what the draft would be as a sweep with that id."""
     return Manifest(
         sweep_id=sweep_id,
         config=draft.config,
@@ -106,7 +107,7 @@ def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
 
 
 def _refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
-    """What a plan may still show, and a sweep may not be made of."""
+    """Refuse what a plan may still show and no sweep may be made of."""
     config = draft.config
     violations = []
     if config.method not in AVAILABLE:
@@ -122,7 +123,7 @@ def _refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
 
 
 def _can_be_drawn(config: SweepConfig) -> bool:
-    """Whether a random search has points left to draw: asked here, so that no trial fails on it."""
+    """Return whether a random search has points left to draw: asked here, so that no trial fails on it."""
     try:
         return config.method != "random" or bool(search.parameters(config, 0, "any"))
     except UsageError:
@@ -130,10 +131,13 @@ def _can_be_drawn(config: SweepConfig) -> bool:
 
 
 def _workdir(config: SweepConfig, source: str) -> str:
-    """The current folder, as for W&B's agent; or the sweep file's own folder, where only that has the program."""
+    """Return the current folder, as W&B's agent; or the sweep file's folder, where only that has the program.
+
+    A command such as ``[python, -m, ${program}]`` names a module and no file.
+    """
     here, beside = os.getcwd(), os.path.dirname(os.path.abspath(source))
-    program = config.program
-    if program is None or not _is_used_as_a_file(config):
+    program, elements = config.program, ["", *(config.command or ["${program}"])]
+    if program is None or not any(word == "${program}" and before != "-m" for before, word in pairwise(elements)):
         return here
     for folder in (here, beside):
         if os.path.isfile(os.path.join(folder, program)):
@@ -142,12 +146,3 @@ def _workdir(config: SweepConfig, source: str) -> str:
     problem = f"there is no file {program!r} in {places}"
     hint = "give its path relative to the sweep file, or to the folder you run slurmsweep in"
     raise SweepFileError(source, [Violation("program", problem, hint)])
-
-
-def _is_used_as_a_file(config: SweepConfig) -> bool:
-    """Whether the command runs the program as a file: ``[python, -m, ${program}]`` names a module."""
-    elements = config.command or ["${program}"]
-    return any(
-        element == "${program}" and (position == 0 or elements[position - 1] != "-m")
-        for position, element in enumerate(elements)
-    )

@@ -37,7 +37,7 @@ _FRUITLESS = 2
 
 @dataclass(frozen=True)
 class Policy:
-    """What a command wants of a sweep.
+    """The aim of a command: which trials start, and with what.
 
     Attributes:
         wish: what new jobs ask for.
@@ -61,8 +61,13 @@ class Policy:
 
     @property
     def judges_ends(self) -> bool:
-        """Whether it matters how the trials ended that run again."""
+        """Return whether it matters how the trials ended that run again."""
         return self.retry is not None and not self.retry.plain
+
+    @property
+    def sizes_retries(self) -> bool:
+        """Return whether what is learnt is for the trials that run again, and for no other."""
+        return self.judges_ends and not self.all_open
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done, in the order in which :mod:`.apply` does it.
+    """A decision, in the order in which :mod:`.apply` carries it out.
 
     Attributes:
         release: jobs to release, because a node failed to start them.
@@ -141,8 +146,8 @@ class Plan:
         batches = [
             {
                 "trials": batch.trials,
-                "attempts": [list(attempt_id) for attempt_id in batch.attempt_ids],
-                "retried": [attempt_id.trial for attempt_id in batch.again],
+                "attempts": [list(a) for a in batch.attempt_ids],
+                "retried": [a.trial for a in batch.again],
                 "options": dict(batch.wish.options or {}),
                 "width": batch.wish.width,
                 "template": batch.wish.template,
@@ -160,48 +165,41 @@ def decide(situation: Situation, policy: Policy) -> Plan:
     Raises:
         UsageError: the search has no end and nothing says how many trials; or nothing could be learnt yet.
     """
+    word = situation.view.word
+    if word is not None and not policy.reopen:
+        return Plan(nothing=f"the sweep is {word}")
     retry = _retries(situation, policy)
-    plan = Plan(release=situation.held, retry=retry, reopen=policy.reopen and bool(situation.view.word))
-    if situation.view.word is not None and not policy.reopen:
-        return replace(plan, nothing=f"the sweep is {situation.view.word}")
     own, shared = _batches(situation, policy, retry)
     total = _trials_wanted(situation, policy, len(shared))
     shared = shared[:total]
-    if policy.give_up_on_fruitless and total and (newest := _fruitless(situation.snapshot)):
-        remark = f"no more jobs for {total} trials: the last {newest} arrays ended without claiming one; {_OUTPUT}"
-        return replace(plan, batches=tuple(own), remarks=(remark,))
-    if policy.sizing and not _sizes_retries(policy) and (total or not policy.give_up_on_fruitless):
-        plan = replace(plan, batches=tuple(own))
-        return _in_waves(
-            situation, replace(policy, count=total if situation.trials is None else policy.count), plan, shared
+    plan = Plan(release=situation.held, retry=retry, reopen=word is not None, batches=tuple(own))
+    is_round = policy.give_up_on_fruitless
+    if is_round and total and _came_to_nothing(situation.snapshot):
+        remark = (
+            f"no more jobs for {total} trials: the last {_FRUITLESS} arrays ended without claiming one; "
+            "their output in the sweep's folder jobs/ says why"
         )
-    common = [JobBatch(policy.wish, total, again=tuple(shared))] if total else []
-    batches = (*own, *common)
-    others = situation.open or 0 if policy.sizing and _sizes_retries(policy) else 0
-    return replace(plan, batches=batches, nothing="" if batches else _why_nothing(situation), others_open=others)
-
-
-#: Where jobs say why they ended without a trial.
-_OUTPUT = "their output in the sweep's folder jobs/ says why"
+        return replace(plan, remarks=(remark,))
+    if policy.sizing and not policy.sizes_retries and Ability.LIMIT in situation.abilities and (total or not is_round):
+        return _in_waves(situation, policy, policy.sizing, plan, shared, total)
+    batches = (*own, JobBatch(policy.wish, total, again=tuple(shared))) if total else plan.batches
+    queued = situation.snapshot.queued
+    why = f"{queued} jobs wait in Slurm" if queued else "every trial has been claimed"
+    others = situation.open or 0 if policy.sizing and policy.sizes_retries and not retry.assigned else 0
+    return replace(plan, batches=batches, nothing="" if batches else why, others_open=others)
 
 
 def _retries(situation: Situation, policy: Policy) -> RetryPlan:
     """Decide which trials run again, and with what."""
     if policy.retry is None:
         return RetryPlan()
-    limits = Ability.LIMIT in situation.abilities
     plan = retry_policy.decide(situation.ended, policy.retry, situation.bounds, asks=situation.asked_for)
-    if not limits or not plan.groups or policy.retry.plain:
+    if Ability.LIMIT not in situation.abilities or not plan.groups or policy.retry.plain:
         return plan
-    if policy.sizing and _sizes_retries(policy):
+    if policy.sizing and policy.sizes_retries:
         plan = _sized(situation, plan, policy.sizing)
     avoided, remark = retry_policy.avoid(_nodes(situation.view, plan), situation.nodes)
     return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
-
-
-def _sizes_retries(policy: Policy) -> bool:
-    """Return whether what is learnt is for the trials that run again, and for no other."""
-    return policy.judges_ends and not policy.all_open
 
 
 def _sized(situation: Situation, plan: RetryPlan, sizing: AutoSizing) -> RetryPlan:
@@ -215,11 +213,7 @@ def _sized(situation: Situation, plan: RetryPlan, sizing: AutoSizing) -> RetryPl
             f"--time auto: {'; '.join(wave.reasons)}. Say --time, or leave it out: what ran out of time gets "
             "--time-factor times as much"
         )
-    learnt = {
-        attempt_id.trial: ResourceOverride(group.minutes, group.mib)
-        for group in wave.groups
-        for attempt_id in group.attempt_ids
-    }
+    learnt = {a.trial: ResourceOverride(group.minutes, group.mib) for group in wave.groups for a in group.attempt_ids}
     return retry_policy.with_learnt(plan, learnt, wave.reasons)
 
 
@@ -263,16 +257,18 @@ def _trials_wanted(situation: Situation, policy: Policy, shared: int) -> int:
     return min(wanted, situation.open + shared)  # an agent beyond these would only start to say that nothing is left
 
 
-def _in_waves(situation: Situation, policy: Policy, plan: Plan, shared: Sequence[AttemptId]) -> Plan:
+def _in_waves(  # noqa: PLR0913, PLR0917 - what was decided so far
+    situation: Situation, policy: Policy, sizing: AutoSizing, plan: Plan, shared: Sequence[AttemptId], total: int
+) -> Plan:
     """Let a few trials go first, or the rest with what these showed; they come after the batches of ``plan``."""
-    from slurmsweep.sizing.walltime import AutoSizing, Step, next_wave
+    from slurmsweep.sizing.walltime import Step, next_wave
 
-    wave = next_wave(_sizing_input(situation, shared, policy.count), policy.sizing or AutoSizing())
+    wave = next_wave(_sizing_input(situation, shared, total if situation.trials is None else policy.count), sizing)
     again, trials, batches = set(shared), sum(len(group.attempt_ids) for group in wave.groups), list(plan.batches)
     for group in wave.groups:
         size = len(group.attempt_ids)
-        wish = with_resources(policy.wish, group.minutes, group.mib, (), share=size / trials)
-        retried = tuple(attempt_id for attempt_id in group.attempt_ids if attempt_id in again)
+        wish = with_resources(policy.wish, group.minutes, group.mib, share=size / trials)
+        retried = tuple(a for a in group.attempt_ids if a in again)
         batches.append(JobBatch(wish, size, group.attempt_ids, retried, group.minutes, group.mib))
     stuck = wave.step is Step.STUCK and policy.give_up_on_fruitless
     remarks = (f"{wave.left} trials were not submitted: {'; '.join(wave.reasons)}",) if stuck else ()
@@ -290,7 +286,7 @@ def _sizing_input(situation: Situation, again: Sequence[AttemptId], count: int |
     from slurmsweep.sizing.walltime import Bounds, SizingInput
 
     view, ledger = situation.view, situation.ledger
-    given_back = [attempt_id for attempt_id in again if may_be_given_back(view, attempt_id)]
+    given_back = [a for a in again if may_be_given_back(view, a)]
     wanted = count if count is not None else (situation.open or 0) + len(given_back)
     open_ids = list(islice(chain(given_back, open_attempts(situation, wanted)), wanted))
     usages = ledger.of if ledger else lambda _: []
@@ -299,7 +295,7 @@ def _sizing_input(situation: Situation, again: Sequence[AttemptId], count: int |
         open=open_ids,
         live=sum(situation.snapshot.jobs.values()),
         history=[used for number in worth_looking_at(situation.snapshot) if (used := usages(number))],
-        own={attempt_id.trial: usages(attempt_id.trial) for attempt_id in open_ids if attempt_id.attempt > 1},
+        own={a.trial: usages(a.trial) for a in open_ids if a.attempt > 1},
         bounds=situation.bounds or Bounds(None, None, None, None, 0.0),
     )
 
@@ -331,17 +327,11 @@ def worth_looking_at(snapshot: Snapshot) -> list[int]:
     return sorted(number for number in chosen if number in snapshot.view.trials)
 
 
-def _fruitless(snapshot: Snapshot) -> int:
-    """Return how many arrays in a row ended before any of their jobs claimed a trial; 0 for few, or while jobs live."""
+def _came_to_nothing(snapshot: Snapshot) -> bool:
+    """Return whether the newest arrays all ended before any of their jobs claimed a trial."""
     newest = [s.job for s in snapshot.view.submissions.values() if s.job][-_FRUITLESS:]
-    if snapshot.alive or len(newest) < _FRUITLESS or any(True for _ in snapshot.view.trials.of_jobs(set(newest))):
-        return 0
-    return len(newest)
-
-
-def _why_nothing(situation: Situation) -> str:
-    queued = situation.snapshot.queued
-    return f"{queued} jobs wait in Slurm" if queued else "every trial has been claimed"
+    claimed = any(True for _ in snapshot.view.trials.of_jobs(set(newest)))
+    return len(newest) == _FRUITLESS and not snapshot.alive and not claimed
 
 
 def _nodes(view: SweepView, plan: RetryPlan) -> dict[str, Node]:

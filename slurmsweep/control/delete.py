@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which trials are meant; at least one of the two is given.
+    """The trials that are meant; at least one of the two is given.
 
     Attributes:
         trials: by number.
@@ -43,9 +43,15 @@ def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:
     running = choice.states & {TrialState.RUNNING, TrialState.PENDING}
     if running:
         raise UsageError(f"--state {next(iter(running))}: only trials that ended can be deleted")
+    sweep, total, trials = session.store.manifest.sweep_id, session.store.manifest.trials, session.view.trials
     for number in sorted(choice.trials):
-        _refuse(session, number)
-    trials = session.view.trials
+        if total is not None and number >= total:
+            raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
+        trial = trials.get(number)
+        if trial is None:
+            raise NotFoundError(f"trial {number} of sweep {sweep} was never run: there is nothing to delete")
+        if trial.state is TrialState.RUNNING:
+            raise UsageError(f"trial {number} runs: wait for its end, or `slurmsweep cancel {sweep}`")
     by_state = {number for state in choice.states for number in trials.in_state(state)}
     numbers = sorted(n for n in choice.trials | by_state if trials[n].state is not TrialState.PENDING)
     return [trials[number].next_attempt for number in numbers]
@@ -60,15 +66,3 @@ def delete(session: Session, choice: Choice) -> list[AttemptId]:
         attempt_ids = chosen_attempts(session, choice)
         transaction.retry(attempt_ids, DELETED)
     return attempt_ids
-
-
-def _refuse(session: Session, number: int) -> None:
-    """Raise for a trial that cannot be taken back."""
-    sweep, total = session.store.manifest.sweep_id, session.store.manifest.trials
-    if total is not None and number >= total:
-        raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
-    trial = session.view.trials.get(number)
-    if trial is None:
-        raise NotFoundError(f"trial {number} of sweep {sweep} was never run: there is nothing to delete")
-    if trial.state is TrialState.RUNNING:
-        raise UsageError(f"trial {number} runs: wait for its end, or `slurmsweep cancel {sweep}`")

@@ -1,4 +1,4 @@
-"""Why a scheduler ended what an agent only saw being ended: a SIGTERM may be a time limit, a preemption, or a scancel.
+"""Find why a scheduler ended what an agent only saw ending: a SIGTERM may be a time limit, a preemption, or a scancel.
 
 Agents record what they see, at once; the scheduler's accounting knows the reason, seconds later. The agent's word on
 what the trial did (exit code, metric, seconds) stays; the scheduler's reason replaces the cause.
@@ -13,7 +13,7 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from slurmsweep.backends.base import Answer, JobStatus
+    from slurmsweep.backends.base import Answer
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Attempt
@@ -35,10 +35,11 @@ def reasons(view: SweepView, answer: Answer) -> dict[AttemptId, Outcome]:
     """Return better outcomes for recorded ends, where the scheduler's answer about :func:`doubtful_jobs` has some."""
     better = {}
     for attempt_id, attempt in _doubtful(view).items():
-        is_here = attempt.owner and not is_elsewhere(attempt.owner.cluster, answer.cluster)
-        outcome = _refined(attempt.outcome, answer.tasks.get(_job(attempt))) if is_here else None
-        if outcome:
-            better[attempt_id] = outcome
+        status = answer.tasks.get(_job(attempt))
+        if attempt.outcome is None or attempt.owner is None or is_elsewhere(attempt.owner.cluster, answer.cluster):
+            continue
+        if status and status.state and not status.alive and status.cause in _TELLING:
+            better[attempt_id] = attempt.outcome._replace(state=status.state, cause=status.cause, by="slurm")
     return better
 
 
@@ -48,7 +49,8 @@ def _doubtful(view: SweepView) -> dict[AttemptId, Attempt]:
     for state in (TrialState.KILLED, TrialState.CRASHED):
         for number in view.trials.in_state(state):
             current = view.trials[number].current
-            if current and _is_doubtful(current):
+            owner, outcome = (current.owner, current.outcome) if current else (None, None)
+            if current and owner and owner.job and outcome and outcome.by == "agent" and outcome.cause in _DOUBTFUL:
                 found[AttemptId(number, current.number)] = current
     return found
 
@@ -56,15 +58,3 @@ def _doubtful(view: SweepView) -> dict[AttemptId, Attempt]:
 def _job(attempt: Attempt) -> JobRef:
     owner = attempt.owner
     return JobRef(owner.job or "", owner.task) if owner else JobRef("")
-
-
-def _is_doubtful(attempt: Attempt) -> bool:
-    outcome, owner = attempt.outcome, attempt.owner
-    return bool(owner and owner.job and outcome and outcome.by == "agent" and outcome.cause in _DOUBTFUL)
-
-
-def _refined(said: Outcome | None, status: JobStatus | None) -> Outcome | None:
-    """Return the outcome with the scheduler's reason; None where it has no other, or the job is not over."""
-    if said is None or status is None or status.alive or status.state is None or status.cause not in _TELLING:
-        return None
-    return said._replace(state=status.state, cause=status.cause, by="slurm")

@@ -1,4 +1,4 @@
-"""What a use case did, as values: the command line prints them, and a live view can follow them."""
+"""The events of a use case, as values: the command line prints them, and a live view can follow them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Noticed:
-    """Something a person should know, in one line."""
+    """A line that a person should know."""
 
     text: str
 

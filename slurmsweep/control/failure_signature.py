@@ -1,4 +1,4 @@
-"""What failed trials complain of, in a form that is equal for equal mistakes: the innermost line, and the error."""
+"""The signature of a failure, from the end of a log: equal for equal mistakes. The innermost line, and the error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|'[^']*'|\"
 
 
 def last_words(path: str) -> str:
-    """The end of a log; empty where there is none."""
+    """Return the end of a log; empty where there is none."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
@@ -30,8 +30,8 @@ def last_words(path: str) -> str:
         return ""
 
 
-def complaint(text: str) -> str:
-    """``train.py, line 12: ValueError: # is no size``; of what is no Python traceback the last line; empty for none."""
+def signature(text: str) -> str:
+    """Return ``train.py, line 12: ValueError: # is no size``; the last line of what is no Python traceback."""
     _, found, traceback = _NOTE.sub("", text).rpartition(_TRACEBACK)
     lines = [line for line in traceback.splitlines() if line.strip()]
     if not lines:

@@ -1,4 +1,4 @@
-"""What a sweep would cost: arrays, core-hours, files, bytes; and when Slurm would start it."""
+"""Forecast the cost of a sweep: arrays, core-hours, files, bytes; and when Slurm would start it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JOURNAL_BYTES_PER_TRIAL = 800
 
 @dataclass(frozen=True)
 class Forecast:
-    """What to expect of a number of trials.
+    """The cost of a number of trials.
 
     Attributes:
         trials: how many.
@@ -46,7 +46,7 @@ class Forecast:
     refusal: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The document in ``plan --json``."""
+        """Return the document in ``plan --json``."""
         return asdict(self)
 
 

@@ -30,7 +30,7 @@ _ASK_TIMEOUT = 60
 
 
 def ready_to_run(store: SweepStore, text: str | None, *, keep: bool = True) -> SweepStore:
-    """The sweep with something for its trials to run: what it has, or the function that is named now.
+    """Return the sweep with something for its trials to run: what it has, or the function that is named now.
 
     Args:
         store: of the sweep.
@@ -64,7 +64,7 @@ def ready_to_run(store: SweepStore, text: str | None, *, keep: bool = True) -> S
 
 
 def locate(text: str, folders: Sequence[str]) -> Function:
-    """The function of that import path, to be called in the first of ``folders`` that has its module.
+    """Return the function of that import path, to be called in the first of ``folders`` that has its module.
 
     A module that none of them has, but the interpreter's own path, is called in the first folder.
 
@@ -81,7 +81,10 @@ def locate(text: str, folders: Sequence[str]) -> Function:
             continue
         found = _follow(spec, rest)
         if isinstance(found, ModuleSpec):
-            return Function(path, folder, _checked(path, found))
+            file = found.origin if found.origin and found.origin.endswith(".py") else None
+            if file:
+                _check_name(path, file)
+            return Function(path, folder, file)
         problem = problem or found
         if spec.origin is not None:  # Python looks no further; of mere folders of one name it takes all
             break
@@ -98,7 +101,7 @@ def locate(text: str, folders: Sequence[str]) -> Function:
 
 
 def _follow(spec: ModuleSpec, rest: Sequence[str]) -> ModuleSpec | str:
-    """The module that ``rest`` leads to from a top-level package, or what is not there. Imports nothing."""
+    """Return the module that ``rest`` leads to from a top-level package, or what is not there. Imports nothing."""
     seen = spec.name
     for part in rest:
         if spec.submodule_search_locations is None:
@@ -115,7 +118,7 @@ def _follow(spec: ModuleSpec, rest: Sequence[str]) -> ModuleSpec | str:
 
 
 def _installed(top: str) -> ModuleSpec | None:
-    """Of a top-level package, which is found without importing anything."""
+    """Find a top-level package, without importing anything."""
     try:
         return importlib.util.find_spec(top)
     except (ImportError, ValueError):  # half-imported here, or found by a finder that fails
@@ -123,7 +126,7 @@ def _installed(top: str) -> ModuleSpec | None:
 
 
 def _trials_interpreter_has(top: str, folder: str) -> bool:
-    """Whether ``python`` finds it, which is what trials run with: slurmsweep may be installed apart from it."""
+    """Return whether ``python``, which trials run with, finds a package: slurmsweep may be installed elsewhere."""
     try:
         done = subprocess.run(
             ["/usr/bin/env", "python", "-c", _ASK, top],
@@ -137,16 +140,8 @@ def _trials_interpreter_has(top: str, folder: str) -> bool:
     return done.returncode == 0
 
 
-def _checked(path: ImportPath, spec: ModuleSpec) -> str | None:
-    """The file of the module, where it is Python's text and the name was found in it. Raises UsageError."""
-    if spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    _check_name(path, spec.origin)
-    return spec.origin
-
-
 def _check_name(path: ImportPath, file: str) -> None:
-    """Raises UsageError where the module's text does not bind the name: only where that is certain."""
+    """Raise UsageError where the module's text certainly does not bind the name."""
     try:
         with open(file, "rb") as source:
             tree = ast.parse(source.read(), file)
@@ -154,8 +149,9 @@ def _check_name(path: ImportPath, file: str) -> None:
         return  # the job's interpreter may read what this one cannot
     names = set(_bound(tree.body))
     wanted = path.name.partition(".")[0]
-    if wanted in names or names & {"*", "__getattr__"} or _may_bind_more(tree):
-        return
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    if wanted in names or names & {"*", "__getattr__"} or used & {"globals", "exec", "vars", "setattr"}:
+        return  # it is bound, or the text does not show all that is
     from difflib import get_close_matches  # for mistakes only
 
     close = get_close_matches(wanted, names, n=1)
@@ -164,15 +160,8 @@ def _check_name(path: ImportPath, file: str) -> None:
     )
 
 
-def _may_bind_more(tree: ast.Module) -> bool:
-    """Whether the module makes names in ways that its text does not show."""
-    return any(
-        isinstance(node, ast.Name) and node.id in ("globals", "exec", "vars", "setattr") for node in ast.walk(tree)
-    )
-
-
 def _bound(body: Iterable[ast.AST]) -> Iterator[str]:
-    """Names that statements of a module bind; ``*`` for those of another module."""
+    """Yield names that statements of a module bind; ``*`` for those of another module."""
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name

@@ -19,25 +19,24 @@ if TYPE_CHECKING:
 
 
 def measured_on_disk(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> Measured:
-    """What a script has left so far of a sweep's metrics; nothing where its files cannot be read."""
+    """Return what a script has left so far of a sweep's metrics; nothing where its files cannot be read."""
     with suppress(OSError):
         return measure(config, layout, attempt_id)
     return Measured()
 
 
 def with_metric_so_far(store: SweepStore, summary: SweepSummary, trials: Iterable[TrialRow]) -> list[TrialRow]:
-    """The same trials; those that run, or whose end is not recorded, with the metrics that their script left so far.
+    """Return the same trials; those without a recorded end with the metrics that their script left so far.
 
     Costs a few requests to the file server for each such trial, and none for the others.
     """
-    return [_so_far(store, summary, trial) for trial in trials]
-
-
-def _so_far(store: SweepStore, summary: SweepSummary, trial: TrialRow) -> TrialRow:
-    attempt_id = AttemptId(trial.number, trial.attempt)
-    is_open = trial.state is TrialState.RUNNING or attempt_id in summary.ended
-    if not is_open or trial.metric is not None:
-        return trial
-    look = measured_on_disk if trial.state is TrialState.RUNNING else measure_ended
-    measured = look(store.manifest.config, store.layout, attempt_id)
-    return trial._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
+    rows = []
+    for trial in trials:
+        attempt_id, runs = AttemptId(trial.number, trial.attempt), trial.state is TrialState.RUNNING
+        if trial.metric is None and (runs or attempt_id in summary.ended):
+            read = measured_on_disk if runs else measure_ended
+            found = read(store.manifest.config, store.layout, attempt_id)
+            rows.append(trial._replace(metric=found.metric.value, metrics=found.metrics, no_metric=found.why or None))
+        else:
+            rows.append(trial)
+    return rows

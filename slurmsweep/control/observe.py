@@ -21,9 +21,7 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from slurmsweep.backends.base import Account, JobRef, SubmitOptions
+    from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.events import Tell
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
@@ -62,7 +60,7 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
     judged = again if policy.judges_ends else []
     limits = Ability.LIMIT in backend.abilities
     learns = policy.sizing is not None and limits
-    ledger = _ledger(session, policy, snapshot, judged) if judged or learns else None
+    ledger = _ledger(session, policy, snapshot, again if learns else judged) if judged or learns else None
     capacity, bounds = _bounds(session, policy.wish) if (judged or learns) and limits else (Capacity(), None)
     reserved, unreserved = _reserved(session, snapshot) if learns else (frozenset(), 0)
     return Situation(
@@ -97,29 +95,29 @@ def _bounds(session: Session, wish: SubmitOptions) -> tuple[Capacity, Bounds]:
     return capacity, Bounds(each.time, each.mem, capacity.minutes, capacity.mib, capacity.warning)
 
 
-def _ledger(session: Session, policy: Policy, snapshot: Snapshot, judged: list[Trial]) -> Ledger:
-    """Return what trials used: those that are judged, and those that others are sized by.
+def _ledger(session: Session, policy: Policy, snapshot: Snapshot, again: list[Trial]) -> Ledger:
+    """Return what trials used: those that may run again, and those that others are sized by.
 
     Accounting is asked where memory is learnt; else only about jobs that were submitted by hand and cut off.
     """
     from slurmsweep.sizing.usage import Ledger
 
-    view = snapshot.view
-    numbers = {trial.number for trial in judged}
+    view, scheduler = snapshot.view, session.scheduler
+    numbers = {trial.number for trial in again}
     if policy.sizing:
-        numbers |= {*worth_looking_at(snapshot), *(attempt_id.trial for attempt_id in view.waiting())}
-    among = sorted(numbers)
-    make = partial(Ledger, view, snapshot.ended, asked=session.scheduler.asked, among=among)
+        numbers |= {*worth_looking_at(snapshot), *(a.trial for a in view.waiting())}
+    make = partial(
+        Ledger, view, snapshot.ended, asked=scheduler.asked, among=sorted(numbers), documents=session.submissions
+    )
     if policy.sizing and policy.sizing.mem:
-        return make(accounts=session.scheduler.accounts(view.job_ids())[0])
+        return make(accounts=scheduler.accounts(view.job_ids())[0])
     ledger = make(accounts={})
-    unknown = {job for trial in judged if (used := ledger.of(trial.number)) and (job := _job_without_limits(used[-1]))}
-    accounts: Mapping[JobRef, Account] = session.scheduler.accounts(unknown)[0] if unknown else {}
-    return make(accounts=accounts) if accounts else ledger
+    unknown = {job for trial in again for used in ledger.of(trial.number) if (job := _job_without_limits(used))}
+    return make(accounts=scheduler.accounts(unknown)[0]) if unknown else ledger
 
 
 def _job_without_limits(usage: Usage) -> str | None:
-    """Return the array of an attempt that was cut off, where the journal does not say what it had."""
+    """Return the array of an attempt that was cut off, where neither journal nor document says what it had."""
     cut_off = (usage.is_timeout and usage.asked_minutes is None) or (usage.is_out_of_memory and not usage.asked_mib)
     return usage.job.partition("_")[0] if usage.job and cut_off else None
 
@@ -130,6 +128,7 @@ def _ended(
     """Return the trials that may run again, with what a retry policy looks at."""
     failed = [trial for trial in trials if trial.state is TrialState.FAILED][-_MOST_LOGS:]
     signatures = {trial.number: _signature(session, trial) for trial in failed} if policy.judges_ends else {}
+    waiting = snapshot.waiting
     return [
         EndedTrial(
             trial.number,
@@ -138,15 +137,10 @@ def _ended(
             trial.next_attempt.attempt,
             ledger.of(trial.number) if ledger and policy.judges_ends else (),
             signatures.get(trial.number, ""),
-            goes_on=_waits_to_go_on(trial, snapshot),
+            goes_on=bool((owner := trial.current and trial.current.owner) and (owner.job, owner.task) in waiting),
         )
         for trial in trials
     ]
-
-
-def _waits_to_go_on(trial: Trial, snapshot: Snapshot) -> bool:
-    owner = trial.current.owner if trial.current else None
-    return bool(owner and owner.job and (owner.job, owner.task) in snapshot.waiting)
 
 
 def _signature(session: Session, trial: Trial) -> str:
@@ -157,9 +151,9 @@ def _signature(session: Session, trial: Trial) -> str:
     path = session.store.manifest.script
     if path and os.path.isfile(path) and os.stat(path).st_mtime > (current.outcome.ended or 0.0):
         return ""
-    from slurmsweep.control.failure_signature import complaint, last_words  # loads what runs a command
+    from slurmsweep.control.failure_signature import last_words, signature  # loads what runs a command
 
-    return complaint(last_words(session.store.layout.log(AttemptId(trial.number, current.number))))
+    return signature(last_words(session.store.layout.log(AttemptId(trial.number, current.number))))
 
 
 def _reserved(session: Session, snapshot: Snapshot) -> tuple[frozenset[AttemptId], int]:

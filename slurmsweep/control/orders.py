@@ -1,6 +1,8 @@
-"""What a person orders of a whole sweep, with W&B's meanings (``wandb sweep --pause``): pause, resume, stop, cancel.
+"""The orders for a whole sweep, with W&B's meanings (``wandb sweep --pause``): pause, resume, stop, cancel.
 
-The order is on disk first, so that no agent slips through; then the scheduler and this machine's agents are told.
+The order is on disk first, so that no agent slips through; then the scheduler and this machine's agents are told. Each
+function raises StateError where nothing was ordered, and SchedulerUnavailableError where the order stands and the jobs
+were not told: those that start find it and end.
 """
 
 from __future__ import annotations
@@ -46,10 +48,8 @@ def pause(session: Session) -> Ordered:
 
     Raises:
         UsageError: the sweep was stopped or canceled.
-        SchedulerUnavailableError: the order stands, but jobs are not held: those that start find it and end.
-        StateError: nothing was ordered.
     """
-    _refuse_ended(session, "there is nothing to pause")
+    _refuse_ended(session, ": there is nothing to pause")
     _order(session, SweepState.PAUSED)
     live = look_at_jobs(session)
     arrays = live.arrays(only_waiting=True)
@@ -61,10 +61,6 @@ def resume(session: Session) -> Ordered:
     """Start new trials again, whatever was ordered before; held jobs are released.
 
     Jobs that started during a pause found it and ended, so trials may be without one: the caller says so.
-
-    Raises:
-        SchedulerUnavailableError: the order stands, but held jobs are not released.
-        StateError: nothing was ordered.
     """
     _order(session, SweepState.RUNNING)
     live = look_at_jobs(session)
@@ -80,10 +76,8 @@ def stop(session: Session) -> Ordered:
 
     Raises:
         UsageError: the sweep was stopped or canceled before.
-        SchedulerUnavailableError: the order stands; jobs that start find it and end.
-        StateError: nothing was ordered.
     """
-    _refuse_ended(session, "already")
+    _refuse_ended(session, " already")
     _order(session, SweepState.FINISHED)
     live = look_at_jobs(session)
     arrays = live.arrays(only_waiting=True)
@@ -92,12 +86,7 @@ def stop(session: Session) -> Ordered:
 
 
 def cancel(session: Session) -> Ordered:
-    """Start no new trials, and end the running ones.
-
-    Raises:
-        SchedulerUnavailableError: the order stands, but the jobs were not told.
-        StateError: nothing was ordered.
-    """
+    """Start no new trials, and end the running ones."""
     _order(session, SweepState.CANCELED)
     owners = [attempt.owner for attempt in running_attempts(session.view).values() if attempt.owner]
     local = [owner for owner in owners if owner.job is None]
@@ -114,8 +103,7 @@ def cancel(session: Session) -> Ordered:
 def _refuse_ended(session: Session, consequence: str) -> None:
     word = session.refresh().word
     if word in (SweepState.FINISHED, SweepState.CANCELED):
-        separator = " " if consequence == "already" else ": "
-        raise UsageError(f"sweep {session.store.manifest.sweep_id} is {word}{separator}{consequence}")
+        raise UsageError(f"sweep {session.store.manifest.sweep_id} is {word}{consequence}")
 
 
 def _order(session: Session, state: SweepState) -> None:

@@ -1,4 +1,4 @@
-"""What a sweep file would become: points, commands, batch script, cost. Writes nothing."""
+"""Plan a sweep file: points, commands, batch script, cost. Writes nothing."""
 
 from __future__ import annotations
 
@@ -54,22 +54,19 @@ def plan_sweep(
     expected = forecast(request, slurm.asked(request.options), estimate)
     # the points of a search by other methods depend on results
     shown = min(n for n in (limit, total, count) if n is not None) if draft.config.method in AVAILABLE else 0
+    called = draft.function.called_by(draft.config) if draft.function else draft.config
+    program, environ, rows = called.program or "<program>", without_secrets(os.environ), []
+    for number in range(shown):
+        params = search.parameters(called, number, NO_ID)
+        json_file = layout.args_json(AttemptId(number, 1))
+        argv = command.build_argv(called.command, program, params, environ=environ, json_file=json_file)
+        rows.append({"number": number, "params": params, "argv": argv})
     return {
         "method": draft.config.method,
         "expected_run_count": total,
         "workdir": draft.workdir,
-        "trials": [_planned_trial(draft, layout, number) for number in range(shown)],
+        "trials": rows,
         "sbatch": slurm.preview(replace(request, tasks=expected.arrays[0])),
         "forecast": expected.to_json(),
         "warnings": [str(warning) for warning in draft.warnings],
     }
-
-
-def _planned_trial(draft: Draft, layout: Layout, number: int) -> dict[str, Any]:
-    called = draft.function.called_by(draft.config) if draft.function else draft.config
-    program = called.program or "<program>"
-    params = search.parameters(called, number, NO_ID)
-    json_file = layout.args_json(AttemptId(number, 1))
-    environ = without_secrets(os.environ)
-    argv = command.build_argv(called.command, program, params, environ=environ, json_file=json_file)
-    return {"number": number, "params": params, "argv": argv}

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from slurmsweep.state.store import SweepStore
-    from slurmsweep.state.trial import Attempt, Trial
+    from slurmsweep.state.trial import Attempt
     from slurmsweep.sweepfile.config import SweepConfig
-    from slurmsweep.sweepfile.sections import Objective
     from slurmsweep.sweepfile.space import Parameter
 
 #: Distributions whose bounds can be drawn around chosen values.
@@ -30,7 +29,7 @@ _BOUNDED = ("uniform", "log_uniform_values", "inv_log_uniform_values")
 
 @dataclass(frozen=True)
 class KnownPoints:
-    """What a new sweep took over from another.
+    """The points that a new sweep took over from another.
 
     Attributes:
         adopted: number of points that will not be run again.
@@ -73,7 +72,7 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
 
 
 def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:
-    """The content of a sweep file around the points of ``trials``: their values, or bounds that hold them all.
+    """Return the content of a sweep file around points of ``trials``: their values, or bounds that hold them all.
 
     Lists keep the values that occur; bounds close in on them; what has neither (normal distributions) becomes a list of
     the values drawn.
@@ -90,7 +89,12 @@ def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:
 
 
 def best_trials(config: SweepConfig, ranked: Sequence[int], top: int) -> list[int]:
-    """The numbers of the best trials. Raises UsageError where there is no metric, NotFoundError where none finished."""
+    """Return the numbers of the best trials.
+
+    Raises:
+        UsageError: there is no metric.
+        NotFoundError: none finished.
+    """
     if config.metric is None:
         raise UsageError("--top: the sweep file names no metric, so no trial is best; name trials by --trials")
     if not ranked:
@@ -99,8 +103,9 @@ def best_trials(config: SweepConfig, ranked: Sequence[int], top: int) -> list[in
 
 
 def _finished(prior: SweepStore, trials: Collection[int] | None) -> dict[int, Attempt]:
-    """The attempts that finished, by trial."""
-    known = {number: attempt for number, trial in prior.replay().trials.items() if (attempt := _good_end(trial))}
+    """Return the attempts that finished, by trial."""
+    trials_of = prior.replay().trials
+    known = {n: a for n in sorted(trials_of.in_state(TrialState.FINISHED)) if (a := trials_of[n].current)}
     if trials is None:
         return known
     missing = sorted(set(trials) - known.keys())
@@ -112,11 +117,12 @@ def _finished(prior: SweepStore, trials: Collection[int] | None) -> dict[int, At
 
 
 def _taken_over(store: SweepStore, prior: SweepStore, number: int, attempt: Attempt) -> Outcome:
-    """The end of a trial of ``prior``, with the numbers that ``store`` judges by."""
+    """Return the end of a trial of ``prior``, with the numbers that ``store`` judges by."""
     ended = attempt.outcome or Outcome(TrialState.FINISHED)
     outcome = ended._replace(origin=f"{prior.manifest.sweep_id}/{number}")
     config, before = store.manifest.config, prior.manifest.config
-    same_metric = _judged_by(config) == _judged_by(before)
+    objectives = [c.metric.objective if c.metric else None for c in (config, before)]
+    same_metric = objectives[0] == objectives[1]
     same_view = config.extensions.pareto == before.extensions.pareto
     if same_metric and same_view:
         return outcome
@@ -129,16 +135,8 @@ def _taken_over(store: SweepStore, prior: SweepStore, number: int, attempt: Atte
     return outcome
 
 
-def _judged_by(config: SweepConfig) -> Objective | None:
-    return config.metric.objective if config.metric else None
-
-
-def _good_end(trial: Trial) -> Attempt | None:
-    return trial.current if trial.state is TrialState.FINISHED else None
-
-
 def _place(store: SweepStore, prior: SweepStore, number: int) -> int | None:
-    """The trial of the new sweep with the same point, within its run_cap."""
+    """Return the trial of the new sweep with the same point, within its run_cap."""
     point = search.parameters(prior.manifest.config, number, prior.manifest.sweep_id)
     place = search.number_of(store.manifest.config, point, store.manifest.sweep_id)
     total = store.manifest.trials

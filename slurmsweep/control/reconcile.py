@@ -7,24 +7,27 @@ the session's view was read on; in a rehearsal the same records stay in memory.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import is_elsewhere
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
-from slurmsweep.control.snapshot import Observation, Snapshot, look, renewed, running_attempts
+from slurmsweep.control.snapshot import Snapshot, look, renewed, running_attempts
 from slurmsweep.metrics.objective_values import measure_ended
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from slurmsweep.control.session import Session
+    from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.replay import Submission
-    from slurmsweep.state.transaction import Transaction
     from slurmsweep.state.trial import Trial
+
+#: Why trials may be claimed again that jobs were submitted for, in the journal.
+AGAIN = "resubmit"
 
 #: Seconds between two looks at what is not final: longer than accounting lags behind the queue.
 SECOND_LOOK = 2.0
@@ -35,7 +38,7 @@ _SECOND_SEARCH = 3.0
 
 @dataclass(frozen=True)
 class ReconcileResult:
-    """What a reconciliation recorded, and what it could not know.
+    """The facts that a reconciliation recorded, and those that it could not know.
 
     Attributes:
         ended: attempts whose end was recorded.
@@ -65,18 +68,18 @@ def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> 
     session.refresh()
     voided = _close_holes(session)
     snapshot = first = look(session, doubtful_jobs(session.view))
-    doubtful = {attempt_id for attempt_id, seen in first.seen.items() if seen.outcome and not seen.final}
+    doubtful = {a for a, seen in first.seen.items() if seen.outcome and not seen.final}
     if doubtful:
         sleep(SECOND_LOOK)
         session.refresh()
         snapshot = look(session, doubtful_jobs(session.view))
     certain = {
-        attempt_id: _with_last_metric(session, attempt_id, seen)
-        for attempt_id, seen in snapshot.seen.items()
-        if seen.outcome and (seen.final or attempt_id in doubtful)
+        a: _with_last_metric(session, a, seen.outcome)
+        for a, seen in snapshot.seen.items()
+        if seen.outcome and (seen.final or a in doubtful)
     }
     ended, explained = _record(session, certain, snapshot)
-    unknown = {attempt_id: seen.note for attempt_id, seen in first.seen.items() if not seen.witnessed}
+    unknown = {a: seen.note for a, seen in first.seen.items() if not seen.witnessed}
     return ReconcileResult(ended, voided, unknown, explained, renewed(snapshot, session.view))
 
 
@@ -99,10 +102,12 @@ def recover_submissions(session: Session, sleep: Callable[[float], None] = time.
             record_refusal(session, submission.name)
 
 
-def record_job(session: Session, name: str, tasks: int, job: str) -> None:
-    """Record that the scheduler took the jobs of that name."""
+def record_job(session: Session, name: str, tasks: int, job: str, shared: Sequence[AttemptId] = ()) -> None:
+    """Record that the scheduler took the jobs of that name; any agent may claim ``shared`` attempts now."""
     with session.transaction() as transaction:
         transaction.submit(SubmitRecord(name, tasks, job))
+        trials = session.view.trials
+        transaction.retry([a for a in shared if trials[a.trial].newest < a.attempt], AGAIN)
     _note_answer(session, name, job)
 
 
@@ -162,18 +167,16 @@ def _found(session: Session, submission: Submission) -> bool:
     return bool(job)
 
 
-def _with_last_metric(session: Session, attempt_id: AttemptId, seen: Observation) -> Observation:
-    """Return the observation; an end that only a witness tells of gets the metrics that the script left."""
-    outcome = seen.outcome
-    if outcome is None or outcome.metric is not None or outcome.by == "agent":
-        return seen
+def _with_last_metric(session: Session, attempt_id: AttemptId, outcome: Outcome) -> Outcome:
+    """Return the outcome; one that only a witness tells of gets the metrics that the script left."""
+    if outcome.metric is not None or outcome.by == "agent":
+        return outcome
     measured = measure_ended(session.store.manifest.config, session.store.layout, attempt_id)
-    left = outcome._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
-    return replace(seen, outcome=left)
+    return outcome._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
 
 
 def _record(
-    session: Session, certain: dict[AttemptId, Observation], snapshot: Snapshot
+    session: Session, certain: dict[AttemptId, Outcome], snapshot: Snapshot
 ) -> tuple[tuple[AttemptId, ...], tuple[AttemptId, ...]]:
     """Record ends of attempts that still run, and better reasons of ends that still stand, under the lock."""
     better = reasons(session.view, snapshot.answer)
@@ -182,9 +185,9 @@ def _record(
     ended, explained = [], []
     with session.transaction() as transaction:
         running = running_attempts(session.view)
-        for attempt_id, seen in certain.items():
-            if attempt_id in running and seen.outcome:
-                transaction.end(attempt_id, running[attempt_id].token, seen.outcome)
+        for attempt_id, outcome in certain.items():
+            if attempt_id in running:
+                transaction.end(attempt_id, running[attempt_id].token, outcome)
                 ended.append(attempt_id)
         for attempt_id, outcome in better.items():
             trial = session.view.trials[attempt_id.trial]
@@ -196,38 +199,32 @@ def _record(
 
 
 def _close_holes(session: Session) -> tuple[AttemptId, ...]:
-    """Settle attempts with a folder and no claim: their makers died between the two, or sleep and must not go on."""
-    if not _holes(session):
-        return ()
+    """Settle attempts with a folder and no claim: their makers died between the two, or sleep and must not go on.
+
+    An attempt without an owner is voided and its trial given back; one with an owner gets the claim it lacks.
+    """
+    if not session.view.passed_over() and not _made_without_claim(session):
+        return ()  # the lock is not needed
+    voided = []
     with session.transaction() as transaction:
-        made, passed_over = _made_without_claim(session), session.view.passed_over()
-        transaction.retry([attempt_id for attempt_id in passed_over if attempt_id not in made], why="passed over")
-        return tuple(attempt_id for attempt_id in made if _close(session, transaction, attempt_id))
-
-
-def _holes(session: Session) -> bool:
-    """Return whether any attempt was made without a claim, or passed over: without that the lock is not needed."""
-    return bool(session.view.passed_over() or _made_without_claim(session))
+        made = _made_without_claim(session)
+        transaction.retry([a for a in session.view.passed_over() if a not in made], why="passed over")
+        for attempt_id in made:
+            if session.void(attempt_id):
+                transaction.void(attempt_id)
+                voided.append(attempt_id)
+            elif owner := session.store.read_owner(attempt_id):
+                transaction.claim(attempt_id, *owner)
+    return tuple(voided)
 
 
 def _made_without_claim(session: Session) -> list[AttemptId]:
     """Return attempts with a folder and no record, also where the next new trials would be."""
     view, store = session.view, session.store
-    made = [attempt_id for attempt_id in (*view.passed_over(), *view.waiting()) if store.is_made(attempt_id)]
+    made = [a for a in (*view.passed_over(), *view.waiting()) if store.is_made(a)]
     ahead = AttemptId(view.head.next_trial, 1)
     while store.is_made(ahead):
         if ahead.trial not in view.trials:
             made.append(ahead)
         ahead = AttemptId(ahead.trial + 1, 1)
     return made
-
-
-def _close(session: Session, transaction: Transaction, attempt_id: AttemptId) -> bool:
-    """Void an attempt without an owner and give its trial back; one with an owner gets the claim it lacks."""
-    if session.void(attempt_id):
-        transaction.void(attempt_id)
-        return True
-    owner = session.store.read_owner(attempt_id)
-    if owner is not None:
-        transaction.claim(attempt_id, *owner)
-    return False

@@ -1,4 +1,4 @@
-"""What is run again, with what, and what is not: decided from how trials ended. Pure; gathered in :mod:`.resubmit`."""
+"""Decide which trials run again, and with what, from how they ended. Pure; :mod:`.observe` gathers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_AVOIDED = 0.25
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """What deserves another attempt.
+    """The rules by which trials deserve another attempt.
 
     Attributes:
         states: of the trials; empty for all that ended and did not finish.
@@ -37,9 +37,9 @@ class RetryPolicy:
         max_attempts: a trial with so many has had its chance; None for no bound.
         time_factor: times the time it had, for a trial that ran out of it.
         mem_factor: times the memory, likewise.
-        spared: causes of ends that somebody wanted: such trials are left out, without a word.
+        spared: causes of ends that were wanted: such trials are left out, without a word.
         force: also those that fail alike, and those that had all the partition gives.
-        plain: with what is asked anyway, however they ended.
+        plain: with what is asked anyway, however they ended, and among the other trials that are started.
         only: certain next attempts; None for all.
     """
 
@@ -56,11 +56,11 @@ class RetryPolicy:
 
     @property
     def is_selective(self) -> bool:
-        """Whether some of the trials were chosen."""
+        """Return whether some of the trials were chosen."""
         return bool(self.states or self.causes or self.trials is not None)
 
     def chooses(self, ended: EndedTrial) -> bool:
-        """Whether a trial is among those that were asked for."""
+        """Return whether a trial is among those that were asked for."""
         return (
             (not self.states or ended.state in self.states)
             and (not self.causes or ended.cause in self.causes)
@@ -78,7 +78,7 @@ class EndedTrial:
         number, state, cause: as they are now.
         next: the number of its next attempt.
         usages: of its attempts, oldest first.
-        complaint: what its log ends with, comparable; empty where the script is older than a mended one.
+        signature: of its failure (:mod:`.failure_signature`); empty where the script was changed since.
         goes_on: its job waits in Slurm to start again, and will take it up by itself.
     """
 
@@ -87,7 +87,7 @@ class EndedTrial:
     cause: str
     next: int
     usages: Sequence[Usage] = ()
-    complaint: str = ""
+    signature: str = ""
     goes_on: bool = False
 
     @property
@@ -98,7 +98,7 @@ class EndedTrial:
 
 @dataclass(frozen=True)
 class ResourceOverride:
-    """What the jobs of one group are given beside what is asked anyway.
+    """The resources of one group of jobs that differ from what is asked anyway.
 
     Attributes:
         minutes, mib: None for what is asked anyway.
@@ -116,7 +116,7 @@ class ResourceOverride:
 
 @dataclass(frozen=True)
 class Node:
-    """What trials met on one machine of the cluster.
+    """The ends of trials on one machine of the cluster.
 
     Attributes:
         failures: times it failed under a trial.
@@ -129,13 +129,13 @@ class Node:
     good: int = 0
 
     def is_suspect(self) -> bool:
-        """Whether trials had better go elsewhere."""
+        """Return whether trials had better go elsewhere."""
         return self.failures > 0 or (self.bad >= _BAD_ON_NODE and not self.good)
 
 
 @dataclass(frozen=True)
 class RetryPlan:
-    """What is to be done.
+    """The trials that run again and those that do not.
 
     Attributes:
         groups: attempts by what their jobs are given.
@@ -156,30 +156,28 @@ class RetryPlan:
     @property
     def attempt_ids(self) -> list[AttemptId]:
         """All attempts, by trial."""
-        return sorted(
-            (attempt_id for attempt_ids in self.groups.values() for attempt_id in attempt_ids),
-            key=lambda attempt_id: attempt_id.trial,
-        )
+        return sorted((a for attempt_ids in self.groups.values() for a in attempt_ids), key=lambda a: a.trial)
 
     def left_words(self) -> list[str]:
-        """Why some trials are not run again, a line for each reason."""
+        """Return why some trials are not run again, a line for each reason."""
         by_reason = defaultdict(list)
         for number, why in self.left.items():
             by_reason[why].append(str(number))
         return [f"not run again: trials {', '.join(numbers)} ({why})" for why, numbers in by_reason.items()]
 
     def to_json(self) -> dict[str, Any]:
-        """The document of ``resubmit --dry-run --json``."""
+        """Return the document of ``resubmit --dry-run --json``."""
+        groups = [
+            {
+                "trials": [a.trial for a in attempt_ids],
+                "minutes": given.minutes,
+                "mib": given.mib,
+                "why": {str(a.trial): self.whys[a.trial] for a in attempt_ids},
+            }
+            for given, attempt_ids in self.groups.items()
+        ]
         return {
-            "groups": [
-                {
-                    "trials": [attempt_id.trial for attempt_id in attempt_ids],
-                    "minutes": given.minutes,
-                    "mib": given.mib,
-                    "why": {str(attempt_id.trial): self.whys[attempt_id.trial] for attempt_id in attempt_ids},
-                }
-                for given, attempt_ids in self.groups.items()
-            ],
+            "groups": groups,
             "left": {str(number): why for number, why in self.left.items()},
             "exclude": list(self.avoided),
             "remarks": list(self.remarks),
@@ -199,7 +197,8 @@ def decide(
     """
     chosen = [trial for trial in ended if policy.chooses(trial)]
     judges = not (policy.force or policy.plain)
-    alike = _alike(chosen) if judges else {}
+    common = _common_signatures(chosen) if judges else {}
+    alike = {number: text for text, numbers in common.items() for number in numbers}
     groups: defaultdict[ResourceOverride, list[AttemptId]] = defaultdict(list)
     whys, left = {}, {}
     for trial in chosen:
@@ -207,29 +206,36 @@ def decide(
         if refusal:
             left[trial.number] = refusal
             continue
-        given = ResourceOverride() if policy.plain or bounds is None else _given(trial, policy, bounds, asks)
+        given = ResourceOverride()
+        if bounds and not policy.plain:
+            minutes = None if "time" in asks else _minutes(trial, policy, bounds)
+            given = ResourceOverride(minutes, None if "mem" in asks else _mib(trial, policy, bounds))
         groups[given].append(trial.attempt_id)
-        whys[trial.number] = " ".join(word for word in (trial.cause or str(trial.state), str(given)) if word)
-    return RetryPlan(_ordered(groups), whys, left, (), _remarks(alike), policy.is_selective)
+        whys[trial.number] = f"{trial.cause or trial.state} {given}".strip()
+    remarks = tuple(
+        f"{len(numbers)} trials fail alike and are not run again: {text}; mend the script, or --force"
+        for text, numbers in common.items()
+    )
+    return RetryPlan(_ordered(groups), whys, left, (), remarks, assigned=policy.is_selective and not policy.plain)
 
 
-def _alike(trials: Iterable[EndedTrial]) -> dict[int, str]:
-    """Return the failure signatures, by trial, that at least three trials have in common."""
+def _common_signatures(trials: Iterable[EndedTrial]) -> dict[str, list[int]]:
+    """Return the failure signatures that at least three trials have in common, each with their numbers."""
     sharing = defaultdict(list)
     for trial in trials:
-        if trial.complaint:
-            sharing[trial.complaint].append(trial.number)
-    return {number: text for text, numbers in sharing.items() if len(numbers) >= ALIKE for number in numbers}
+        if trial.signature:
+            sharing[trial.signature].append(trial.number)
+    return {text: numbers for text, numbers in sharing.items() if len(numbers) >= ALIKE}
 
 
 def _ordered(groups: Mapping[ResourceOverride, list[AttemptId]]) -> dict[ResourceOverride, tuple[AttemptId, ...]]:
-    """Those that need least first."""
+    """Return the same groups, those that need least first."""
     ordered = sorted(groups.items(), key=lambda pair: (pair[0].minutes or 0, pair[0].mib or 0))
     return {given: tuple(attempt_ids) for given, attempt_ids in ordered}
 
 
 def with_learnt(plan: RetryPlan, learnt: Mapping[int, ResourceOverride], reasons: Sequence[str]) -> RetryPlan:
-    """The same plan, where what was learnt for a trial stands in the place of what the factors give it."""
+    """Return the same plan, with what was learnt for a trial in the place of what the factors give it."""
     groups: defaultdict[ResourceOverride, list[AttemptId]] = defaultdict(list)
     whys = {}
     for given, attempt_ids in plan.groups.items():
@@ -238,12 +244,12 @@ def with_learnt(plan: RetryPlan, learnt: Mapping[int, ResourceOverride], reasons
             now = ResourceOverride(own.minutes or given.minutes, own.mib or given.mib)
             groups[now].append(attempt_id)
             cause = plan.whys[attempt_id.trial].removesuffix(str(given)).strip()
-            whys[attempt_id.trial] = " ".join(word for word in (cause, str(now)) if word)
+            whys[attempt_id.trial] = f"{cause} {now}".strip()
     return replace(plan, groups=_ordered(groups), whys=whys, remarks=(*plan.remarks, *reasons))
 
 
 def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
-    """Nodes to stay away from, and a remark where they are too many for that to be the reason."""
+    """Return nodes to stay away from, and a remark; no node where they are too many for that to be the reason."""
     suspects = sorted(name for name, node in nodes.items() if node.is_suspect())
     if suspects and len(suspects) > _MOST_AVOIDED * total:
         return (), f"trials went wrong on {len(suspects)} of {total} nodes: none is avoided, it may not be the nodes"
@@ -261,34 +267,21 @@ def _refusal(trial: EndedTrial, policy: RetryPolicy, alike: dict[int, str]) -> s
 
 
 def _beyond(trial: EndedTrial, bounds: Bounds, asks: frozenset[str]) -> str:
-    """Why no job here can give a trial what it lacks."""
-    had = _cut_off_at(trial)
-    if had.minutes and "time" not in asks and bounds.most_minutes and had.minutes >= int(bounds.most_minutes):
-        return f"{had.minutes} min, all that the partition gives, were too little: choose another, or template requeue"
-    if had.mib and "mem" not in asks and bounds.most_mib and had.mib >= int(bounds.most_mib):
-        return f"{had.mib} MiB, all that the partition's nodes have, were too little: choose another --partition"
+    """Return why no job here can give a trial what its newest attempt lacked; empty where one can."""
+    if not trial.usages:
+        return ""
+    newest = trial.usages[-1]
+    minutes = int(newest.asked_minutes or 0) if newest.is_timeout and "time" not in asks else 0
+    if minutes and bounds.most_minutes and minutes >= int(bounds.most_minutes):
+        return f"{minutes} min, all that the partition gives, were too little: choose another, or template requeue"
+    mib = int(newest.asked_mib or 0) if newest.is_out_of_memory and "mem" not in asks else 0
+    if mib and bounds.most_mib and mib >= int(bounds.most_mib):
+        return f"{mib} MiB, all that the partition's nodes have, were too little: choose another --partition"
     return ""
 
 
-def _cut_off_at(trial: EndedTrial) -> ResourceOverride:
-    """What its newest attempt had too little of."""
-    if not trial.usages:
-        return ResourceOverride()
-    newest = trial.usages[-1]
-    return ResourceOverride(
-        int(newest.asked_minutes) if newest.is_timeout and newest.asked_minutes else None,
-        int(newest.asked_mib) if newest.is_out_of_memory and newest.asked_mib else None,
-    )
-
-
-def _given(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds, asks: frozenset[str]) -> ResourceOverride:
-    minutes = None if "time" in asks else _minutes(trial, policy, bounds)
-    mib = None if "mem" in asks else _mib(trial, policy, bounds)
-    return ResourceOverride(minutes, mib)
-
-
 def _minutes(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | None:
-    """At least what it had before; more where that was too little; None where that is what is asked anyway."""
+    """Return at least what a trial had before, more where that was too little; None where that is asked anyway."""
     if bounds.minutes is None:
         return None
     had = [usage.asked_minutes for usage in trial.usages if usage.asked_minutes]
@@ -300,7 +293,7 @@ def _minutes(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | No
 
 
 def _mib(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | None:
-    """Likewise. What it used counts where nobody knows what it had."""
+    """Return likewise its memory. What it used counts where no source says what it had."""
     had = [usage.asked_mib for usage in trial.usages if usage.asked_mib]
     need = max([*had, bounds.mib or 0.0])
     if trial.usages and trial.usages[-1].is_out_of_memory:
@@ -308,13 +301,3 @@ def _mib(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | None:
         need = max(need, policy.mem_factor * (newest.asked_mib or bounds.mib or newest.max_rss_mib or 0.0))
     need = min(need, bounds.most_mib or need)
     return math.ceil(need) if need > (bounds.mib or 0.0) else None
-
-
-def _remarks(alike: dict[int, str]) -> tuple[str, ...]:
-    by_text = defaultdict(list)
-    for number, text in alike.items():
-        by_text[text].append(number)
-    return tuple(
-        f"{len(numbers)} trials fail alike and are not run again: {text}; mend the script, or --force"
-        for text, numbers in by_text.items()
-    )

@@ -58,9 +58,9 @@ class Session:
         return cls(store, reading=view_cache.Follower(store))
 
     @classmethod
-    def open_to_run(cls, name: str, backend: str = "auto") -> Session:
+    def open_to_run(cls, name: str) -> Session:
         """Open the sweep of that id or folder to change it. Raises as :meth:`open`, also for another user's sweep."""
-        return cls(SweepStore.open_to_run(name), backend)
+        return cls(SweepStore.open_to_run(name))
 
     @classmethod
     def planned(cls, store: SweepStore, backend: str = "auto") -> Session:
@@ -123,11 +123,6 @@ class Session:
         if known:
             return known[-1].backend
         return registry.scheduler().name if self.view.submissions else ""
-
-    @property
-    def is_endless(self) -> bool:
-        """Whether the search has no last trial."""
-        return self.store.manifest.trials is None
 
     def open_trials(self) -> int | None:
         """Return how many trials no agent has claimed, new ones and retries; None where the search has no end."""

@@ -1,4 +1,4 @@
-"""What has become of attempts whose end is not recorded: gather every witness, judge, change nothing.
+"""Find what became of attempts whose end is not recorded: gather every witness, judge, change nothing.
 
 Witnesses, in this order: the outcome in the attempt's folder (the agent's own word), the process on this machine, the
 scheduler. Silence is not a witness: where no witness can tell, the attempt counts as running.
@@ -21,7 +21,7 @@ from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from slurmsweep.backends.base import JobStatus
     from slurmsweep.control.session import Session
@@ -34,7 +34,7 @@ _NOT_ASKED = Answer({}, "not needed")
 
 @dataclass(frozen=True)
 class Observation:
-    """What witnesses say of one attempt without a recorded end.
+    """The statement of witnesses about one attempt without a recorded end.
 
     Attributes:
         outcome: how it ended; None while it runs, or while no witness can tell.
@@ -95,7 +95,7 @@ class Snapshot:
     @property
     def ended(self) -> dict[AttemptId, Outcome]:
         """Ends that witnesses know and the journal does not."""
-        return {attempt_id: seen.outcome for attempt_id, seen in self.seen.items() if seen.outcome}
+        return {a: seen.outcome for a, seen in self.seen.items() if seen.outcome}
 
     def arrays(self, *, only_waiting: bool = False) -> tuple[str, ...]:
         """Return the ids of arrays (or plain jobs) with live elements, or with elements that wait."""
@@ -118,7 +118,7 @@ def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
     """
     view = session.view
     running = running_attempts(view)
-    owners = [attempt.owner for attempt in running.values() if attempt.owner and attempt.owner.job]
+    owners = [a.owner for a in running.values() if a.owner and a.owner.job]
     jobs, elsewhere, here = _jobs_here(session, owners)
     wanted = {JobRef(owner.job or "", owner.task) for owner in owners if not is_elsewhere(owner.cluster, here)}
     every_end_known = view.counts().get(TrialState.FINISHED, 0) == session.store.manifest.trials
@@ -127,10 +127,8 @@ def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
     answer = answer._replace(cluster=here)
     # After the scheduler, because an agent writes its outcome before its job ends: the other way round a trial that
     # ends in between would look lost.
-    said = {attempt_id: session.store.read_outcome(attempt_id) for attempt_id in running}
-    seen = {
-        a: _from_agent(outcome) if (outcome := said[a]) else judge(attempt, answer) for a, attempt in running.items()
-    }
+    said = {a: session.store.read_outcome(a) for a in running}
+    seen = {a: _from_agent(end) if (end := said[a]) else judge(running[a], answer) for a in running}
     return Snapshot(view, seen, answer, elsewhere)
 
 
@@ -150,15 +148,14 @@ def look_at_jobs(session: Session) -> Snapshot:
 
 def look_without_scheduler(session: Session) -> Snapshot:
     """Return what the journal and the folders alone say."""
-    said = {attempt_id: session.store.read_outcome(attempt_id) for attempt_id in running_attempts(session.view)}
-    return Snapshot(session.view, {attempt_id: _from_agent(outcome) for attempt_id, outcome in said.items() if outcome})
+    said = {a: session.store.read_outcome(a) for a in running_attempts(session.view)}
+    return Snapshot(session.view, {a: _from_agent(end) for a, end in said.items() if end})
 
 
 def renewed(snapshot: Snapshot, view: SweepView) -> Snapshot:
     """Return the same answers of witnesses with what the journal says by now."""
     running = running_attempts(view)
-    seen = {attempt_id: observation for attempt_id, observation in snapshot.seen.items() if attempt_id in running}
-    return replace(snapshot, view=view, seen=seen)
+    return replace(snapshot, view=view, seen={a: seen for a, seen in snapshot.seen.items() if a in running})
 
 
 def running_attempts(view: SweepView) -> dict[AttemptId, Attempt]:
@@ -179,21 +176,14 @@ def claiming_jobs(view: SweepView, jobs: set[str]) -> set[JobRef]:
 
 def stray_output(session: Session) -> list[str]:
     """Return output files of jobs that ended without claiming a trial: they say why, and nothing else does."""
-    said = dict(_output_files(session.store.layout.jobs))
+    said = {}
+    with suppress(FileNotFoundError):
+        for entry in list(os.scandir(session.store.layout.jobs)):
+            with suppress(FileNotFoundError):  # a job that ends cleanly removes its file meanwhile
+                if entry.name.endswith(".out") and entry.stat().st_size:
+                    said[entry.name.removesuffix(".out")] = entry.path
     claiming = {str(ref) for ref in claiming_jobs(session.view, {name.partition("_")[0] for name in said})}
     return sorted(path for name, path in said.items() if name not in claiming)
-
-
-def _output_files(folder: str) -> Iterable[tuple[str, str]]:
-    """Yield job name and path of output files with content; a job that ends cleanly removes its file meanwhile."""
-    try:
-        entries = list(os.scandir(folder))
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        with suppress(FileNotFoundError):
-            if entry.name.endswith(".out") and entry.stat().st_size:
-                yield entry.name.removesuffix(".out"), entry.path
 
 
 def _jobs_here(session: Session, owners: Collection[Owner]) -> tuple[set[str], tuple[str, ...], str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.control.events import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from slurmsweep.control.events import Tell
     from slurmsweep.control.session import Session
@@ -19,24 +19,18 @@ def ended_trials(view: SweepView) -> int:
     return sum(n for state, n in view.counts().items() if state.has_ended())
 
 
-class ProgressReader:
-    """Reads the journal on and tells how many trials have ended since a command began.
+def progress_reader(session: Session, total: int, before: int, tell: Tell) -> Callable[[], SweepView]:
+    """Return a function that reads the journal on, tells :class:`Progress` since ``before``, and returns the view.
 
-    Args:
-        session: of the sweep.
-        total: trials that the command waits for.
-        before: trials that had ended before it began.
-        tell: takes :class:`~slurmsweep.control.events.Progress`.
+    It raises StateUnreadableError. Args as :func:`wait_for_jobs`, with ``total`` ends to wait for.
     """
 
-    def __init__(self, session: Session, total: int, before: int, tell: Tell) -> None:
-        self._session, self._total, self._before, self._tell = session, total, before, tell
-
-    def refresh(self) -> SweepView:
-        """Read on, tell, return the view. Raises StateUnreadableError."""
-        view = self._session.refresh()
-        self._tell(Progress(ended_trials(view) - self._before, self._total, view.counts()))
+    def refresh() -> SweepView:
+        view = session.refresh()
+        tell(Progress(ended_trials(view) - before, total, view.counts()))
         return view
+
+    return refresh
 
 
 def wait_for_jobs(session: Session, jobs: Sequence[str], trials: int, before: int, tell: Tell) -> None:
@@ -52,6 +46,6 @@ def wait_for_jobs(session: Session, jobs: Sequence[str], trials: int, before: in
     Raises:
         as :meth:`slurmsweep.backends.base.Backend.wait`.
     """
-    reader = ProgressReader(session, trials, before, tell)
-    reader.refresh()
-    session.backend.wait(jobs, before + trials, reader.refresh)
+    refresh = progress_reader(session, trials, before, tell)
+    refresh()
+    session.backend.wait(jobs, before + trials, refresh)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import Account, Options
     from slurmsweep.state.outcome import Outcome
-    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.replay import Submission, SweepView
+    from slurmsweep.state.submissions import SubmissionFiles
     from slurmsweep.state.trial import Attempt, JobSpan
 
 
@@ -90,22 +91,25 @@ class Ledger:
         ended: ends that witnesses know and the journal does not.
         accounts: what accounting knows, by job.
         asked: tells what a job with the options of a submission asks for: that of the backend.
+        documents: of the submissions, for those whose options did not fit in the journal's record.
         among: numbers of the trials that may be looked up; None for all, which costs a pass over them. Of jobs that
             ran several trials, only those among these are seen.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that knows of jobs
         self,
         view: SweepView,
         ended: Mapping[AttemptId, Outcome],
         accounts: Mapping[JobRef, Account],
         asked: Callable[[Options], Asked],
         among: Iterable[int] | None = None,
+        *,
+        documents: SubmissionFiles | None = None,
     ) -> None:
         self._view = view
         self._ended = ended
         self._accounts = accounts
-        self._submitted = {s.job: asked(s.asked or {}) for s in view.submissions.values() if s.job}
+        self._submitted = {s.job: asked(_options(s, documents)) for s in view.submissions.values() if s.job}
         self._shares: dict[AttemptId, _Share] = {}
         self._last: set[AttemptId] = set()
         by_job: defaultdict[JobRef, list[JobSpan]] = defaultdict(list)
@@ -164,6 +168,12 @@ class Ledger:
         if account is None or (wanted and account.minutes is None and account.mem is None):
             return wanted or Asked()
         return Asked(account.minutes, account.mem, account.cpus)
+
+
+def _options(submission: Submission, documents: SubmissionFiles | None) -> Options:
+    """Return all options of a submission: as the journal has them, else as its document has them."""
+    document = documents.read(submission.name) if documents and submission.asked is None else None
+    return document.options if document else submission.asked or {}
 
 
 def _shares(spans: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:

@@ -75,10 +75,7 @@ def _undo(session: Session, watch: WakeupJobs, before: PreviousSettings) -> None
 def supervised(session: Session, settings: SupervisorSettings) -> Iterator[WakeupJobs]:
     """Submit jobs in the body with a supervisor: the clock waits in the scheduler before the first array does.
 
-    Where the scheduler refused everything, the supervisor is what it was before.
-
-    Raises:
-        UsageError, SchedulerError: as :func:`begin` and the body do.
+    Where the scheduler refused everything, the supervisor is what it was before. Raises as :func:`begin` and the body.
     """
     watch, before = begin(session, settings)
     arrays = session.refresh().job_ids()

@@ -31,7 +31,7 @@ from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
 from slurmsweep.supervisor.enable import SOON, retry_policy_of
-from slurmsweep.supervisor.wakeup_jobs import WakeupJobs, explain_refusal, wish_of
+from slurmsweep.supervisor.wakeup_jobs import WakeupJobs, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +83,11 @@ class Round:
         if line not in self.notes:
             self.notes.append(line)
 
+    def ended(self, trouble: str = "") -> LastRound:
+        """Return what the next round and ``status`` read of this one."""
+        is_over = self.is_over and not trouble
+        return LastRound(self.number, is_over, tuple(self.said), trouble, tuple(self.notes))
+
 
 def mend(
     session: Session,
@@ -108,14 +113,17 @@ def mend(
     try:
         _patiently(lambda: _hold_round(session, settings, watch, this), this, sleep)
     except SlurmsweepError as error:
-        _after_trouble(files, watch, this, error)
+        try:
+            watch.leave_to_the_clock()  # no round right behind this one
+        except SlurmsweepError as second:
+            this.said.append(str(second))
+        files.end_round(this.ended(str(error)))
         raise
     finally:
         for line in this.said:
             say(line)
-    last = LastRound(number, this.is_over, tuple(this.said), notes=tuple(this.notes))
-    files.end_round(last)
-    return last
+    files.end_round(this.ended())
+    return this.ended()
 
 
 def policy_of(settings: SupervisorSettings) -> Policy:
@@ -153,22 +161,17 @@ def _patiently(action: Callable[[], None], this: Round, sleep: Callable[[float],
     action()
 
 
-def _after_trouble(files: SupervisorFiles, watch: WakeupJobs, this: Round, error: SlurmsweepError) -> None:
-    """Leave word of the trouble, and no round right behind this one."""
-    try:
-        watch.leave_to_the_clock()
-    except SlurmsweepError as second:
-        this.said.append(str(second))
-    files.end_round(LastRound(this.number, said=tuple(this.said), trouble=str(error), notes=tuple(this.notes)))
-
-
 def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJobs, this: Round) -> None:
     try:
         watch.watch_over_me()
     except JobLimitError as error:
         this.said.append(f"no room for the next supervisor yet: {error}")
     except SubmissionRefusedError as error:
-        raise explain_refusal(error, session.store.manifest.sweep_id) from error
+        raise SubmissionRefusedError(
+            f"the supervisor may not submit jobs from this node: {error}. A sweep mends itself only where compute "
+            "nodes may do so (AllocNodes of the partition); elsewhere run `slurmsweep mend "
+            f"{session.store.manifest.sweep_id}` on a login node at times"
+        ) from error
     situation = observe(session, policy_of(settings), this.happened)
     _submit(session, settings, situation, this)
     _arrange_the_next(session, settings, watch, situation, this)
@@ -177,11 +180,10 @@ def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJob
 def _submit(session: Session, settings: SupervisorSettings, situation: Situation, this: Round) -> None:
     """Run again what lacked time or memory, within bounds, and submit what waits; without room the next round does."""
     plan = decide(situation, policy_of(settings))
-    for remark in (*plan.retry.remarks, *plan.retry.left_words(), *plan.remarks):
+    for remark in (*plan.retry.remarks, *plan.retry.left_words()):
         this.remark(remark)
     if plan.retry.attempt_ids:
-        numbers = ", ".join(str(attempt_id.trial) for attempt_id in plan.retry.attempt_ids)
-        this.said.append(f"to be run again: trials {numbers}")
+        this.said.append(f"to be run again: trials {', '.join(str(a.trial) for a in plan.retry.attempt_ids)}")
     this.said += plan.wave.reasons if plan.wave else ()
     try:
         result = apply(session, plan, this.happened)
@@ -191,6 +193,8 @@ def _submit(session: Session, settings: SupervisorSettings, situation: Situation
     if kept_back:
         this.kept_back += kept_back
         this.said.append(f"{kept_back} trials wait without a job: {why}")
+    for remark in plan.remarks:
+        this.remark(remark)
 
 
 def _arrange_the_next(

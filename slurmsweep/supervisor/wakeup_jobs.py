@@ -1,4 +1,4 @@
-"""What wakes the supervisor of a sweep: two tiny jobs that wait in the scheduler, and no daemon anywhere.
+"""The jobs that wake the supervisor of a sweep: two tiny jobs that wait in the scheduler, and no daemon anywhere.
 
 One starts when an array of the sweep has ended, or when the round before it has (also where that round was killed); the
 other one starts by the clock, for whatever does not end. Each is found by its name, so nothing is kept about them.
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import JobSource, SubmitOptions, WakeupJob, When
-from slurmsweep.errors import SubmissionRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,10 +57,10 @@ class WakeupJobs:
         Raises:
             SchedulerError: neither job could be had.
         """
-        others = self._others()
-        self._set(others, self.clock_name, When(seconds=self.settings.every * 60))
+        self._look()
+        self._set(self.clock_name, When(seconds=self.settings.every * 60))
         mine = When((self.me,), _TAKE_OVER) if self.me else When(seconds=self.settings.every * 60)
-        self._set(others, self.wake_name, mine)
+        self._set(self.wake_name, mine)
 
     def wake_after(self, arrays: Sequence[str], minutes: int | None = None) -> None:
         """Let the next round begin when one of these arrays has ended, or after so many minutes.
@@ -69,20 +68,22 @@ class WakeupJobs:
         Raises:
             SchedulerError: neither job could be had, or the scheduler could not be asked.
         """
-        others = self._others()
-        self._set(others, self.clock_name, When(seconds=(minutes or self.settings.every) * 60))
+        self._look()
+        self._set(self.clock_name, When(seconds=(minutes or self.settings.every) * 60))
         if arrays:
-            self._set(others, self.wake_name, When(tuple(arrays)))
+            self._set(self.wake_name, When(tuple(arrays)))
         else:
-            self._cancel(others, self.wake_name)
+            self._cancel(self.wake_name)
 
     def leave_to_the_clock(self) -> None:
         """Start no round right away after trouble: it would meet the same trouble. The clock brings the next one."""
-        self._cancel(self._others(), self.wake_name)
+        self._look()
+        self._cancel(self.wake_name)
 
     def stop(self) -> None:
         """Cancel both jobs: there will be no other round."""
-        self._cancel(self._others(), self.wake_name, self.clock_name)
+        self._look()
+        self._cancel(self.wake_name, self.clock_name)
 
     def alive(self) -> list[WakeupJob]:
         """Return those that wait or run, this process's own job too. Raises SchedulerUnavailableError."""
@@ -98,34 +99,32 @@ class WakeupJobs:
         """Name of the job that waits for a time."""
         return f"slurmsweep-{self.session.store.manifest.sweep_id}-clock"
 
-    def _others(self) -> list[WakeupJob]:
-        """Return those that wait: not this process's own job, and none that has begun."""
+    def _look(self) -> None:
+        """Find those that wait, unless that is known: not this process's own job, and none that has begun."""
         if not self._set_before:
             self._found[:] = [job for job in self.alive() if job.waits and job.job != self.me]
-        return list(self._found)
 
-    def _set(self, others: list[WakeupJob], name: str, when: When) -> None:
+    def _set(self, name: str, when: When) -> None:
         """Let one job of that name wait until ``when``: where two chains of supervisors met, one of them ends here."""
         if self._set_before.get(name) == when:
             return  # but for the seconds since
         scheduler = self.session.scheduler
-        waiting = [job for job in others if job.name == name]
+        waiting = [job for job in self._found if job.name == name]
         scheduler.cancel([job.job for job in waiting[1:]])
         self._found[:] = [job for job in self._found if job not in waiting[1:]]
         if not (waiting and scheduler.move_later(waiting[0].job, when)):
-            job = scheduler.submit_later(name, self._body(), self._options(), when)
+            folder = shlex.quote(self.session.store.layout.folder)
+            body = f"exec {shlex.quote(sys.executable)} -m slurmsweep mend {folder}"
+            job = scheduler.submit_later(name, body, self._options(), when)
             self._found[:] = [other for other in self._found if other.name != name]
             self._found.append(WakeupJob(job, name, waits=True))
         self._set_before[name] = when
 
-    def _cancel(self, others: list[WakeupJob], *names: str) -> None:
-        self.session.scheduler.cancel([job.job for job in others if job.name in names])
+    def _cancel(self, *names: str) -> None:
+        self.session.scheduler.cancel([job.job for job in self._found if job.name in names])
         self._found[:] = [job for job in self._found if job.name not in names]
         for name in names:
             self._set_before.pop(name, None)
-
-    def _body(self) -> str:
-        return f"exec {shlex.quote(sys.executable)} -m slurmsweep mend {shlex.quote(self.session.store.layout.folder)}"
 
     def _options(self) -> Options:
         store, scheduler = self.session.store, self.session.scheduler
@@ -144,11 +143,3 @@ class WakeupJobs:
 def wish_of(settings: SupervisorSettings) -> SubmitOptions:
     """Return what jobs ask for that a supervisor submits."""
     return SubmitOptions(settings.template, settings.options, settings.width)
-
-
-def explain_refusal(error: SubmissionRefusedError, sweep: str) -> SubmissionRefusedError:
-    """Return the error with what it means that a supervisor could not submit."""
-    return SubmissionRefusedError(
-        f"the supervisor may not submit jobs from this node: {error}. A sweep mends itself only where compute nodes "
-        f"may do so (AllocNodes of the partition); elsewhere run `slurmsweep mend {sweep}` on a login node at times"
-    )

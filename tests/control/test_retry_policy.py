@@ -9,7 +9,7 @@ import pytest
 from slurmsweep.backends.slurm import queue
 from slurmsweep.backends.slurm.queue import Answer, parse_sacct, parse_squeue
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
-from slurmsweep.control.failure_signature import complaint
+from slurmsweep.control.failure_signature import signature
 from slurmsweep.control.retry_policy import EndedTrial, Node, ResourceOverride, RetryPolicy, avoid, decide, with_learnt
 from slurmsweep.control.snapshot import judge
 from slurmsweep.sizing.usage import Usage
@@ -29,9 +29,9 @@ def usage(number, attempt, cause, minutes=60.0, mib=2048.0) -> Usage:
     return Usage(number, attempt, state, cause, f"7_{number}", minutes, mib, 1.0, 50.0, 50.0, 1.0, 900.0)
 
 
-def ended(number, *causes, complaint="", goes_on=False, **asked) -> EndedTrial:
+def ended(number, *causes, signature="", goes_on=False, **asked) -> EndedTrial:
     usages = [usage(number, n, cause, **asked) for n, cause in enumerate(causes, 1)]
-    return EndedTrial(number, usages[-1].state, causes[-1], len(causes) + 1, usages, complaint, goes_on)
+    return EndedTrial(number, usages[-1].state, causes[-1], len(causes) + 1, usages, signature, goes_on)
 
 
 def given(plan) -> dict:
@@ -84,8 +84,8 @@ def test_without_a_known_memory_what_was_used_counts():
 
 
 def test_three_trials_that_fail_alike_stop_and_say_so():
-    trials = [ended(n, "exit 3", complaint="train.py, line 3: KeyError: #") for n in range(3)]
-    trials.append(ended(3, "exit 3", complaint="train.py, line 9: ValueError: #"))
+    trials = [ended(n, "exit 3", signature="train.py, line 3: KeyError: #") for n in range(3)]
+    trials.append(ended(3, "exit 3", signature="train.py, line 9: ValueError: #"))
 
     plan = decide(trials, RetryPolicy(), BOUNDS)
 
@@ -154,7 +154,7 @@ ValueError: 17 is no size
     ],
 )
 def test_equal_mistakes_complain_equally(text, expected):
-    assert complaint(text) == expected
+    assert signature(text) == expected
 
 
 # Why Slurm ended what an agent only saw being ended.

@@ -8,15 +8,20 @@ from itertools import islice
 import pytest
 from submitting import on_slurm
 
-from slurmsweep.backends.base import Answer, JobRef, JobStatus, SubmitOptions
+from slurmsweep.api.sweep import CUT_OFF, LaunchResult, Sweep
+from slurmsweep.backends.base import Answer, Capacity, JobRef, JobStatus, SubmitOptions
+from slurmsweep.cli.events import EventPrinter
+from slurmsweep.cli.launching import finish
 from slurmsweep.control.batch import with_resources
-from slurmsweep.control.decide import Policy, open_attempts, worth_looking_at
+from slurmsweep.control.decide import Plan, Policy, decide, open_attempts, worth_looking_at
 from slurmsweep.control.observe import _reserved, situation_of
 from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.retry_policy import EndedTrial, RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import Snapshot, look
+from slurmsweep.sizing.walltime import AutoSizing, Step, Wave
 from slurmsweep.state.assignment import slots_of
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.tail import AttemptId
@@ -91,6 +96,49 @@ def test_what_ended_is_looked_at_evenly(make_store):
     assert worth_looking_at(snapshot) == list(range(20))
 
 
+def the_situation(session, **known):
+    return replace(situation_of(session, Policy(), Snapshot(session.refresh())), **known)
+
+
+def test_where_every_trial_waits_for_its_job_the_wave_says_so(make_store):
+    session = on_slurm(make_store(2))
+    status = JobStatus("PENDING", True, None, "", None, "", "squeue", waits=True)
+    queued = Answer({JobRef("7", 0): status, JobRef("7", 1): status}, "not needed")
+    situation = the_situation(session, snapshot=Snapshot(session.view, {}, queued), unreserved=2)
+    policy = Policy(sizing=AutoSizing(time=True))
+
+    plan = decide(situation, policy)
+    assert (plan.batches, plan.wave.step) == ((), Step.NOTHING)
+    assert decide(situation, replace(policy, give_up_on_fruitless=True)).wave is None  # a round has no word on it
+
+
+def test_a_backend_without_limits_learns_nothing(make_store):
+    situation = the_situation(on_slurm(make_store(20)), abilities=frozenset())
+    assert decide(situation, Policy(sizing=AutoSizing(time=True))).trials == 20
+
+
+def test_of_a_paused_sweep_nothing_is_planned_and_nothing_said_of_what_would_run_again(make_store):
+    session = on_slurm(make_store(2))
+    with session.transaction() as transaction:
+        transaction.order(SweepState.PAUSED)
+    ended = (EndedTrial(0, TrialState.CRASHED, "timeout", 2),)
+    situation = the_situation(session, ended=ended, held=("7_1",))
+
+    plan = decide(situation, Policy(retry=RetryPolicy()))
+    assert plan == Plan(nothing="the sweep is paused")
+
+
+def test_a_trial_that_was_killed_is_sized_by_its_own_use(make_store, monkeypatch):
+    session = on_slurm(make_store(2))
+    monkeypatch.setattr(type(session.backend), "capacity", lambda *_: Capacity())
+    claim = session.store.claim(ME)
+    session.store.finish(claim, Outcome(TrialState.KILLED, "cancelled", seconds=50.0))
+    policy = Policy(sizing=AutoSizing(time=True), retry=RetryPolicy(plain=True), reopen=True)
+
+    situation = situation_of(session, policy, Snapshot(session.refresh()))
+    assert [used.seconds for used in situation.ledger.of(0)] == [50.0]
+
+
 def test_a_script_that_names_no_trials_names_none():
     assert slots_of(SCRIPT.format("3:2,5-6")) == [AttemptId(3, 2), AttemptId(5, 1), AttemptId(6, 1)]
     assert slots_of("#!/bin/bash\nexec slurmsweep agent\n") == []
@@ -105,3 +153,23 @@ def test_a_width_is_shared_by_groups_and_memory_stands_alone():
     assert big.options == {"partition": "long", "time": "30", "mem": "512M", "mem-per-cpu": False, "mem-per-gpu": False}
     assert (big.width, small.width) == (7, 1)
     assert small.options == wishes.options
+
+
+@pytest.mark.parametrize(("count", "expected"), [(None, (4, 2)), (1, (1, 1))])
+def test_run_counts_what_it_runs_again_among_its_trials(make_store, count, expected):
+    ended = tuple(EndedTrial(n, TrialState.CRASHED, "lost", 2) for n in (0, 1))
+    situation = the_situation(on_slurm(make_store(4)), ended=ended, open=2)
+    policy = Policy(count=count, retry=RetryPolicy(states=CUT_OFF, plain=True), reopen=True)
+
+    [batch] = decide(situation, policy).batches
+    assert (batch.trials, len(batch.again)) == expected
+    assert batch.attempt_ids == ()  # each job takes the next trial there is
+
+
+@pytest.mark.parametrize(
+    ("count", "again"), [(None, "the same command again"), (20, "the same command with --count 16")]
+)
+def test_the_next_wave_is_asked_for_by_what_is_left_of_the_count(make_store, capsys, count, again):
+    result = LaunchResult(Plan(wave=Wave(Step.CANARIES, left=16)))
+    finish(Sweep(make_store(4)), result, EventPrinter("abcd1234"), waited=False, as_json=False, count=count)
+    assert f"16 trials are left: when these have ended, {again} submits them" in capsys.readouterr().err

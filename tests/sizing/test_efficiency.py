@@ -19,6 +19,7 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
+from slurmsweep.state.submissions import SubmissionDocument, SubmissionFiles
 from slurmsweep.state.tail import AttemptId
 
 LIMITS = Bounds(60, None, 24 * 60, 16000, 60)
@@ -48,6 +49,20 @@ def advice_of(store, accounts=None, point=lambda number: {"x": number}):
 @pytest.fixture
 def store(make_store):
     return make_store(8)
+
+
+def test_options_too_long_for_the_journal_are_read_from_the_submissions_document(store):
+    options = {"time": "30", "comment": "x" * 13_000}
+    documents = SubmissionFiles(store.layout.submissions)
+    documents.write(SubmissionDocument("n7", "slurm", "abcd1234", 8, 8, options=options))
+    with store.transaction() as transaction:
+        transaction.submit(SubmitRecord("n7", 8, None, options, "array"))
+        transaction.submit(SubmitRecord("n7", 8, "7"))
+    run(store, "7", 0, seconds=5.0)
+
+    [usage] = Ledger(store.replay(), {}, {}, asked, documents=documents).of(0)
+    assert usage.asked_minutes == 30
+    assert Ledger(store.replay(), {}, {}, asked).of(0)[0].asked_minutes is None
 
 
 def test_what_was_asked_is_in_the_journal_and_its_cache(store):

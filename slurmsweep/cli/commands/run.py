@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.dry_run:
         return launching.show_plan(sweep, result, as_json=args.json)
-    return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json)
+    return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json, count=args.count)
 
 
 def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) -> Sweep:
