@@ -9,7 +9,7 @@ from typing import Any
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.report.summary import SweepSummary
-from slurmsweep.report.tables import sweeps_table
+from slurmsweep.report.tables import whole_table
 from slurmsweep.state import paths, view_cache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(rows)
     elif rows:
-        print_text(sweeps_table(rows))
+        print_text(whole_table(rows))
     else:
         note(f"no sweeps in {os.path.join(root, 'wandb')}")
     return 0
