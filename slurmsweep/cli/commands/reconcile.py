@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(ended: Mapping[AttemptId, Outcome | None], voided: Sequence[AttemptId], *, as_json: bool) -> None:
     if as_json:
-        rows = [{**_place(attempt_id), **(end.to_json() if end else {})} for attempt_id, end in ended.items()]
-        print_json({"ended": rows, "voided": [_place(attempt_id) for attempt_id in voided]})
+        rows = [attempt_id._asdict() | (end.to_json() if end else {}) for attempt_id, end in ended.items()]
+        print_json({"ended": rows, "voided": [attempt_id._asdict() for attempt_id in voided]})
         return
     for attempt_id, end in ended.items():
         if end:
@@ -52,7 +52,3 @@ def _show(ended: Mapping[AttemptId, Outcome | None], voided: Sequence[AttemptId]
         note(f"trial {attempt_id.trial}, attempt {attempt_id.attempt}: was never started, and may be claimed again")
     if not (ended or voided):
         note("the journal knows everything that Slurm and the folders know")
-
-
-def _place(attempt_id: AttemptId) -> dict[str, int]:
-    return {"trial": attempt_id.trial, "attempt": attempt_id.attempt}
