@@ -51,7 +51,7 @@ class Interrupts:
         """
         try:
             for number, handler in self._others.items():
-                signal.signal(number, _terminate if handler is signal.SIG_DFL else handler)
+                signal.signal(number, _raise if handler is signal.SIG_DFL else handler)
             if self.pending is not None:
                 number, self.pending = self.pending, None
                 _raise(number)
@@ -64,17 +64,13 @@ class Interrupts:
         """Remember the handler from before the agent, or the one that the function has set since."""
         before = signal.signal(number, self._note)
         if before != self._note:  # else a signal came before this one was let through
-            self._others[number] = signal.SIG_DFL if before is _terminate else before
+            self._others[number] = signal.SIG_DFL if before is _raise else before
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.pending is not None:
-            _raise(signal.Signals(number))
+            _raise(number)
         self.pending = signal.Signals(number)
 
 
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    _raise(signal.Signals(number))
-
-
-def _raise(number: signal.Signals) -> None:
-    raise KeyboardInterrupt if number is signal.SIGINT else Terminated
+def _raise(number: int, _frame: FrameType | None = None) -> None:
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated

@@ -54,6 +54,7 @@ class LaunchResult:
         is_stuck: trials ended and none finished, so that the rest was not submitted.
         has_supervisor: a supervisor runs again and submits what is left.
         waited: the trials that were started have ended.
+        later: number of trials that a later wave submits, with what those of this one showed.
     """
 
     plan: Plan
@@ -62,13 +63,15 @@ class LaunchResult:
     is_stuck: bool = False
     has_supervisor: bool = False
     waited: bool = False
+    later: int = 0
 
 
 class Sweep:
     """One sweep, to start, follow and order its trials.
 
     Args:
-        name: id of a sweep below ``WANDB_DIR`` (or the current folder), or the path of its folder.
+        name: id of a sweep below ``WANDB_DIR`` (or the current folder), the path of its folder, or a session, by
+            which ``backend``, ``function`` and ``keep`` are decided already.
         backend: where trials run: ``auto`` for the backend that the sweep was started on, else Slurm where there is
             one, else processes of this machine; or ``slurm``, ``local``.
         function: import path of what trials call, for a sweep without a program.
@@ -83,20 +86,23 @@ class Sweep:
 
     def __init__(
         self,
-        name: str | SweepStore,
+        name: str | Session,
         *,
         backend: str = "auto",
         function: str | None = None,
         tell: Tell = ignore,
         keep: bool = True,
     ) -> None:
-        store = SweepStore.open_to_run(name) if isinstance(name, str) else name
+        self.tell = tell
+        if isinstance(name, Session):
+            self.session = name
+            return
+        store = SweepStore.open_to_run(name)
         if function or not store.manifest.can_run:
             from slurmsweep.control.function import ready_to_run
 
             store = ready_to_run(store, function, keep=keep)
         self.session = Session(store, backend)
-        self.tell = tell
 
     @classmethod
     def create(cls, draft: Draft, *, backend: str = "auto", shared: bool = False, tell: Tell = ignore) -> Sweep:
@@ -110,7 +116,7 @@ class Sweep:
 
         store = create(draft, shared=shared)
         tell(Noticed(f"sweep {store.manifest.sweep_id} in {store.layout.folder}"))
-        return cls(store, backend=backend, tell=tell)
+        return cls(Session(store, backend), tell=tell)
 
     @classmethod
     def planned(cls, draft: Draft, *, backend: str = "auto", tell: Tell = ignore) -> Sweep:
@@ -119,9 +125,7 @@ class Sweep:
         from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
 
         store = SweepStore(Layout(sweep_folder(root_folder(), NO_ID)), manifest_of(draft, NO_ID))
-        sweep = cls.__new__(cls)
-        sweep.session, sweep.tell = Session.planned(store, backend), tell
-        return sweep
+        return cls(Session.planned(store, backend), tell=tell)
 
     @property
     def id(self) -> str:
@@ -219,10 +223,10 @@ class Sweep:
 
     def wait(self) -> None:
         """Wait until none of the sweep's jobs is left. Raises SchedulerUnavailableError."""
-        live = look_at_jobs(self._refreshed())
-        trials = sum(live.jobs.values())
-        if trials:
-            wait_for_jobs(self.session, live.arrays(), trials, ended_trials(self.session.view), self.tell)
+        before = ended_trials(self.session.refresh())
+        live = look_at_jobs(self.session)
+        if live.alive:
+            wait_for_jobs(self.session, live.arrays(), len(live.alive), before, self.tell)
 
     def reconcile(self, *, dry_run: bool = False) -> ReconcileResult:
         """Record the ends that no agent lived to record, and why the scheduler ended what it ended.
@@ -252,13 +256,10 @@ class Sweep:
         from slurmsweep.control.snapshot import look
         from slurmsweep.report.summary import SweepSummary, status_document
 
-        snapshot = look(self._refreshed())
         store = self.session.store
-        return status_document(SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended), snapshot.jobs)
-
-    def _refreshed(self) -> Session:
         self.session.refresh()
-        return self.session
+        snapshot = look(self.session)
+        return status_document(SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended), snapshot.jobs)
 
     def check(self, wish: SubmitOptions, *, wait: bool, supervise: bool) -> None:
         """Refuse what the backend cannot do, and tell what it ignores, before anything is written.
@@ -293,12 +294,15 @@ class Sweep:
             total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
             if wait:
                 self._wait(plan, done, watch, before)
-            if not wait or watch or not _has_next_wave(plan) or done.trials == policy.count:
+            step = plan.wave.step.name if plan.wave else ""
+            has_next_wave = step in ("CANARIES", "WAIT")
+            if not wait or watch or not has_next_wave or done.trials == policy.count:
                 break
             policy = _next_wave(policy, plan, done)
         kept_back = total.kept_back if watch else 0
         expected = finished + total.trials + kept_back
-        return LaunchResult(plan, total, expected, _is_stuck(plan), watch is not None, waited=wait)
+        later = plan.wave.left if plan.wave and has_next_wave else 0
+        return LaunchResult(plan, total, expected, step == "STUCK", watch is not None, wait, later)
 
     def _apply(
         self, policy: Policy, plan: Plan, situation: Situation, supervisor: SupervisorSettings | None, command: str
@@ -309,11 +313,8 @@ class Sweep:
         else:
             from slurmsweep.supervisor.enable import submit_supervised
 
-            settings = replace(
-                supervisor,
-                goal=_goal(policy, plan, situation),
-                learn=asdict(policy.sizing) if policy.sizing else {},
-            )
+            learn = asdict(policy.sizing) if policy.sizing else {}
+            settings = replace(supervisor, goal=_goal(policy, plan, situation), learn=learn)
             done, watch = submit_supervised(self.session, settings, plan, self.tell)
         if done.kept_back:
             self.tell(TrialsKeptBack(done.kept_back, done.why, "" if watch else command))
@@ -324,29 +325,24 @@ class Sweep:
 
     def _wait(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> None:
         """Wait for what was submitted; where others' jobs are to be learnt from, for these."""
+        session, jobs, trials = self.session, [array.job for array in done.arrays], done.trials
+        if not jobs and plan.wave:
+            jobs, trials = sorted(session.view.job_ids()), plan.wave.live
         try:
-            self._wait_patiently(plan, done, watch, before)
+            if watch:
+                from slurmsweep.supervisor.enable import wait_until_over
+
+                refresh = progress_reader(session, done.trials + done.kept_back, before, self.tell)
+                if not wait_until_over(session, watch, refresh):
+                    self.tell(Noticed(f"no supervisor job is queued any more: `slurmsweep mend {self.id}` starts one"))
+            elif jobs:
+                wait_for_jobs(session, jobs, trials, before, self.tell)
         except KeyboardInterrupt:
-            if Ability.OUTLIVE in self.session.backend.abilities:
+            if Ability.OUTLIVE in session.backend.abilities:
                 self.tell(Noticed(f"not waiting any longer; the jobs go on: `slurmsweep status {self.id}`"))
             else:
                 self.tell(Noticed(f"stopped; `slurmsweep run {self.id}` goes on where it was"))
             raise
-
-    def _wait_patiently(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> None:
-        session = self.session
-        if watch:
-            from slurmsweep.supervisor.enable import wait_until_over
-
-            refresh = progress_reader(session, done.trials + done.kept_back, before, self.tell)
-            if not wait_until_over(session, watch, refresh):
-                self.tell(Noticed(f"no supervisor job is queued any more: `slurmsweep mend {self.id}` starts one"))
-            return
-        jobs, trials = [array.job for array in done.arrays], done.trials
-        if not jobs and plan.wave:
-            jobs, trials = sorted(session.view.job_ids()), plan.wave.live
-        if jobs:
-            wait_for_jobs(session, jobs, trials, before, self.tell)
 
 
 def _wish(wish: SubmitOptions | None, options: dict[str, str]) -> SubmitOptions:
@@ -362,20 +358,6 @@ def _goal(policy: Policy, plan: Plan, situation: Situation) -> int | None:
         return None
     new = plan.trials - sum(len(batch.again) for batch in plan.batches) if plan.wave is None else policy.count or 0
     return len(situation.view.trials) + situation.snapshot.queued + new
-
-
-def _has_next_wave(plan: Plan) -> bool:
-    """Return whether trials are left that are sized by those that run now."""
-    if plan.wave is None:
-        return False
-    from slurmsweep.sizing.walltime import Step
-
-    return plan.wave.step in (Step.CANARIES, Step.WAIT)
-
-
-def _is_stuck(plan: Plan) -> bool:
-    """Return whether trials ended and none finished, so that the rest was not submitted."""
-    return plan.wave is not None and plan.wave.step.name == "STUCK"
 
 
 def _next_wave(policy: Policy, plan: Plan, done: SubmitResult) -> Policy:

@@ -17,6 +17,7 @@ from slurmsweep.control.events import (
     Reconciled,
     TrialsKeptBack,
 )
+from slurmsweep.report.tables import numbers_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from slurmsweep.backends.base import Submitted
     from slurmsweep.control.events import Event
     from slurmsweep.control.retry_policy import RetryPlan
+
+#: Number of trials named in one line.
+_NAMED = 20
 
 
 class EventPrinter:
@@ -93,12 +97,9 @@ class EventPrinter:
 
     @_print.register
     def _(self, event: TrialsKeptBack) -> None:
-        later = (
-            f"`slurmsweep {event.command} {self.sweep}` submits them"
-            if event.command
-            else "the supervisor submits them"
-        )
-        note(f"{event.trials} trials wait without a job: {event.why}. Nothing is lost: {later} when there is room")
+        later = f"`slurmsweep {event.command} {self.sweep}`" if event.command else "the supervisor"
+        lacking = f"{event.trials} trials wait without a job: {event.why}"
+        note(f"{lacking}. Nothing is lost: {later} submits them when there is room")
 
     @_print.register
     def _(self, event: Progress) -> None:
@@ -120,11 +121,7 @@ def _note_retries(plan: RetryPlan, *, is_rehearsal: bool) -> None:
     for given, attempt_ids in plan.groups.items():
         causes = sorted({plan.whys[attempt_id.trial].partition(" with ")[0] for attempt_id in attempt_ids})
         beside = f", {given}" if str(given) else ""
-        note(f"{verb}: trials {_numbers([a.trial for a in attempt_ids])} ({', '.join(causes)}){beside}")
+        named = numbers_text([attempt_id.trial for attempt_id in attempt_ids], _NAMED)
+        note(f"{verb}: trials {named} ({', '.join(causes)}){beside}")
     for line in (*plan.left_words(), *plan.remarks):
         note(line)
-
-
-def _numbers(numbers: list[int], most: int = 20) -> str:
-    shown = ", ".join(str(number) for number in numbers[:most])
-    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"

@@ -16,35 +16,31 @@ from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from slurmsweep.api.sweep import LaunchResult, Sweep
     from slurmsweep.cli.events import EventPrinter
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.sizing.usage import Ledger
-    from slurmsweep.sizing.walltime import AutoSizing, Bounds
-    from slurmsweep.state.supervisor_files import SupervisorSettings
+    from slurmsweep.sizing.walltime import Bounds
 
 #: Rows of the table that a run ends with.
 _RESULT_ROWS = 20
 
 
-def wish_of(args: argparse.Namespace, canaries: int | None = None) -> tuple[SubmitOptions, AutoSizing | None]:
-    """Return what jobs ask for, and what is learnt in its place. Raises UsageError."""
-    width = args.width or getattr(args, "jobs", None)
-    return what_to_learn(SubmitOptions(args.template, dict(args.resources + args.sbatch), width), canaries)
+def asked_for(args: argparse.Namespace, **rules: float | None) -> dict[str, Any]:
+    """Return the arguments that all calls which start trials share, ``rules`` being the supervisor's retry policy.
 
-
-def supervisor_of(
-    args: argparse.Namespace, wish: SubmitOptions, rules: Mapping[str, float | None] | None = None
-) -> SupervisorSettings | None:
-    """Return how the sweep is to be supervised; None where no supervisor was asked for. Raises UsageError."""
-    settings = options.supervisor_settings(args.mend_every, args.mend_sbatch, **(rules or {}))
-    if not args.mend:
-        return None
+    Raises:
+        UsageError: an option is wrong, or is for what is not learnt.
+    """
+    asked = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width or getattr(args, "jobs", None))
+    wish, sizing = what_to_learn(asked, getattr(args, "canaries", None))
+    supervisor = options.supervisor_settings(args.mend_every, args.mend_sbatch, **rules)
     named = {name: str(value) for name, value in (wish.options or {}).items()}
-    return replace(settings, template=wish.template, options=named, width=wish.width)
+    supervisor = replace(supervisor, template=wish.template, options=named, width=wish.width)
+    kept = supervisor if args.mend else None
+    return {"wish": wish, "sizing": sizing, "supervisor": kept, "wait": args.wait, "dry_run": args.dry_run}
 
 
 def finish(  # noqa: PLR0913 - what a command line says
@@ -57,23 +53,17 @@ def finish(  # noqa: PLR0913 - what a command line says
     count: int | None = None,
 ) -> int:
     """Print what came of a launch; return the exit code: 1 where a trial that was waited for did not finish."""
-    _note_next_wave(sweep, result, count)
+    if result.is_stuck:
+        note(f"`slurmsweep trials {sweep.id}` shows why; `slurmsweep resubmit {sweep.id}` runs them again once mended")
+    elif result.later:
+        again = "the same command again" if count is None else f"the same command with --count {result.later}"
+        again = "the supervisor" if result.has_supervisor else again
+        note(f"{result.later} trials are left: when these have ended, {again} submits them with what was learnt")
     if waited:
         return _show_result(sweep, result.expected, as_json=as_json) or int(result.is_stuck)
     if as_json:
         print_json(_document(sweep, result, events))
     return int(result.is_stuck)
-
-
-def _note_next_wave(sweep: Sweep, result: LaunchResult, count: int | None) -> None:
-    """Say which command submits the trials of a later wave."""
-    wave = result.plan.wave
-    if result.is_stuck:
-        note(f"`slurmsweep trials {sweep.id}` shows why; `slurmsweep resubmit {sweep.id}` runs them again once mended")
-    elif wave and wave.left and wave.step.name in ("CANARIES", "WAIT"):
-        again = "the same command again" if count is None else f"the same command with --count {wave.left}"
-        again = "the supervisor" if result.has_supervisor else again
-        note(f"{wave.left} trials are left: when these have ended, {again} submits them with what was learnt")
 
 
 def _document(sweep: Sweep, result: LaunchResult, events: EventPrinter) -> dict[str, Any]:
@@ -106,9 +96,8 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     if as_json:
         print_json(status_document(summary, snapshot.jobs))
     else:
-        shown = summary.ranked(_RESULT_ROWS) or with_metric_so_far(
-            session.store, summary, summary.trials(limit=_RESULT_ROWS)
-        )
+        some = summary.trials(_RESULT_ROWS)
+        shown = summary.ranked(_RESULT_ROWS) or with_metric_so_far(session.store, summary, some)
         print_text(tables.trials_table(shown, summary.manifest.config))
         print_text(tables.status_text(summary, snapshot.jobs))
     note_stray_output(session)

@@ -21,14 +21,12 @@ _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code. Never raises for a user's mistake, an interrupt, or a reader that went away."""
+    """Run one command; return its exit code, also after a user's mistake, an interrupt, or when a reader went away."""
     words = sys.argv[1:] if argv is None else argv
-    args = agent_arguments(words)
-    return _parse_and_run(words) if args is None else _run(args)
-
-
-def _parse_and_run(words: Sequence[str]) -> int:
-    from slurmsweep.cli.parser import build_parser
+    quick = agent_arguments(words)
+    if quick is not None:
+        return _run(quick)
+    from slurmsweep.cli.parser import build_parser  # loads argparse
 
     parser = build_parser(*words[:1])
     args = parser.parse_args(words)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from slurmsweep.control.orders import Ordered
-    from slurmsweep.state.replay import SweepView
 
 #: Seconds between two lines of progress where there is no terminal.
 _LINE_PERIOD = 10.0
@@ -53,7 +52,7 @@ def print_log(path: str) -> None:
 
 
 def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> None:
-    """Print what became of an order, such as ``pause``; ``verb`` is what was done with jobs and processes."""
+    """Print what became of an order, such as ``pause``; ``verb`` says what was done with jobs and processes."""
     if as_json:
         print_json(vars(ordered))
         return
@@ -66,16 +65,6 @@ def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> No
 
 
 @contextmanager
-def progress(total: int, start: SweepView) -> Iterator[Callable[[SweepView], None]]:
-    """Show how many of ``total`` trials have ended since ``start``; yields the function that takes the newest state."""
-    before = _ended(start)
-    with steps(total, "trials") as show:
-        yield lambda view: show(
-            _ended(view) - before, ", ".join(f"{n} {state}" for state, n in sorted(view.counts().items())) or "waiting"
-        )
-
-
-@contextmanager
 def steps(total: int, noun: str) -> Iterator[Callable[[int, str], None]]:
     """Show how many of ``total`` things are done: a bar on a terminal, else a line now and then.
 
@@ -84,24 +73,13 @@ def steps(total: int, noun: str) -> Iterator[Callable[[int, str], None]]:
     if not sys.stderr.isatty():
         yield _lines(total, noun)
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    words = progress.TextColumn("{task.description}")
+    times = progress.TimeElapsedColumn(), progress.TimeRemainingColumn()
+    columns = progress.BarColumn(), progress.MofNCompleteColumn(), words, *times
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("starting", total=total)
         yield lambda done, words: bar.update(task, completed=done, description=words)
 
@@ -117,7 +95,3 @@ def _lines(total: int, noun: str) -> Callable[[int, str], None]:
             print(f"{done}/{total} {noun}: {words}", file=sys.stderr, flush=True)
 
     return show
-
-
-def _ended(view: SweepView) -> int:
-    return sum(n for state, n in view.counts().items() if state.has_ended())

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from slurmsweep.control.create import Draft
     from slurmsweep.control.session import Session
-    from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
 
 
@@ -58,12 +57,3 @@ def read_draft(source: str, function: str | None = None, *, strict: bool) -> Dra
     for warning in draft.warnings:
         note(f"{source}: {warning}")
     return draft
-
-
-def create_sweep(draft: Draft, *, shared: bool = False) -> SweepStore:
-    """Create a sweep and print where it is. Raises SweepFileError, StateUnwritableError."""
-    from slurmsweep.control import create  # as above
-
-    store = create.create(draft, shared=shared)
-    note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
-    return store

@@ -118,14 +118,11 @@ def judge_site(seen: Site) -> list[CheckResult]:
         slurm = CheckResult(Fitness.BAD, "slurm", why, "install Slurm's client programs")
     else:
         slurm = CheckResult(Fitness.GOOD, "slurm", f"version {seen.version}, the controller answers")
-    return [slurm, _judge_accounting(seen), _judge_limits(seen)]
-
-
-def _judge_accounting(seen: Site) -> CheckResult:
-    if seen.accounting == "on":
-        return CheckResult(Fitness.GOOD, "accounting", "on: why a job ended can be asked later")
     advice = "run `status` or `resubmit` soon after jobs end: Slurm forgets them after MinJobAge"
-    return CheckResult(Fitness.WARN, "accounting", seen.accounting, advice)
+    accounting = CheckResult(Fitness.WARN, "accounting", seen.accounting, advice)
+    if seen.accounting == "on":
+        accounting = CheckResult(Fitness.GOOD, "accounting", "on: why a job ended can be asked later")
+    return [slurm, accounting, _judge_limits(seen)]
 
 
 def _judge_limits(seen: Site) -> CheckResult:

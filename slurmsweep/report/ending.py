@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.summary import Unmeasured
-from slurmsweep.report.tables import params_text, unmeasured_words
+from slurmsweep.report.tables import numbers_text, params_text, unmeasured_words
 from slurmsweep.report.terminal import printable
 from slurmsweep.state.lifecycle import TrialState
 
@@ -154,10 +154,8 @@ def _by_cause(ends: Sequence[_End]) -> list[dict[str, Any]]:
 
 def _end_words(end: Mapping[str, Any]) -> str:
     """Return ``2 crashed, node_fail: trials 3, 7``."""
-    numbers = [str(number) for number in end["trials"]]
-    named = ", ".join(numbers[:_NAMED]) + (f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else "")
     cause = "cause unknown" if end["cause"] == UNKNOWN else printable(end["cause"])
-    return f"{end['attempts']:>4} {end['state']}, {cause}: trials {named}"
+    return f"{end['attempts']:>4} {end['state']}, {cause}: trials {numbers_text(end['trials'], _NAMED)}"
 
 
 def _unknown_words(document: Mapping[str, Any]) -> list[str]:

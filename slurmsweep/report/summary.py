@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep import search
 from slurmsweep.report.pareto import non_dominated
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Trial
 
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from slurmsweep.state.manifest import Manifest
-    from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.replay import SweepView
-    from slurmsweep.state.trial import Attempt
-
 
 #: Trials of which the Pareto front is taken at once.
 _WEIGHED_AT_ONCE = 65536
@@ -72,7 +70,7 @@ class TrialRow(NamedTuple):
     no_metric: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The document of one trial."""
+        """Return the document of one trial."""
         return self._asdict() | {"state": self.state.value}
 
 
@@ -118,27 +116,48 @@ class SweepSummary(NamedTuple):
     ended: Mapping[AttemptId, Outcome]
 
     def trials(self, limit: int | None = None, states: Collection[TrialState] = ()) -> Iterator[TrialRow]:
-        """Trials by number: all of a finite sweep; those that were ever claimed otherwise.
+        """Yield trials by number: all of a finite sweep; those that were ever claimed otherwise.
 
         Args:
             limit: at most so many.
             states: only those in one of these; all where it is empty.
         """
-        for number in islice(self._numbers_in(states) if states else self._numbers(), limit):
+        every = self.view.trials if self.manifest.trials is None else range(self.manifest.trials)
+        for number in islice(self._numbers_in(states) if states else every, limit):
             yield self.trial(number)
 
     def trial(self, number: int) -> TrialRow:
-        """One trial, known to the journal or not."""
+        """Return one trial, known to the journal or not."""
         trial = self.view.trials.get(number) or Trial(number)
         current = trial.current
         params = search.parameters(self.manifest.config, number, self.manifest.sweep_id)
         if current is None:
             return TrialRow(number, trial.state, trial.cause, 0, params)
-        outcome = self.ended.get(AttemptId(number, current.number), current.outcome)
-        return self._attempted(trial, current, outcome, params)
+        attempt_id = AttemptId(number, current.number)
+        known = self.ended.get(attempt_id, current.outcome)
+        outcome, owner = known or Outcome(trial.state), current.owner
+        return TrialRow(
+            number=number,
+            state=outcome.state if trial.state is TrialState.RUNNING else trial.state,
+            cause=outcome.cause,
+            attempt=current.number,
+            params=params,
+            metric=outcome.metric,
+            metrics=outcome.metrics,
+            job=owner.job_name if owner else None,
+            node=(owner.node or owner.host) if owner else None,
+            started=current.claimed,
+            seconds=outcome.seconds,
+            cpu_seconds=outcome.cpu_seconds,
+            max_rss_mb=outcome.max_rss_mb,
+            exit_code=outcome.exit_code,
+            log=self.layout.log(attempt_id),
+            origin=outcome.origin,
+            no_metric=outcome.no_metric,
+        )
 
     def counts(self) -> dict[TrialState, int]:
-        """Trials by state, pending ones too where their number is known."""
+        """Return the number of trials by state, pending ones too where their number is known."""
         counts = dict.fromkeys(TrialState, 0) | self.view.counts()
         for state in self._seen_to_end().values():
             counts[TrialState.RUNNING] -= 1
@@ -148,7 +167,7 @@ class SweepSummary(NamedTuple):
         return counts
 
     def state(self) -> SweepState:
-        """What a person ordered; else pending before the first claim, finished when every trial has ended."""
+        """Return what a person ordered; else pending before the first claim, finished when every trial has ended."""
         if self.view.word is not None:
             return self.view.word
         counts = self.counts()
@@ -159,22 +178,20 @@ class SweepSummary(NamedTuple):
         return SweepState.RUNNING if open_trials or endless else SweepState.FINISHED
 
     def best(self) -> TrialRow | None:
-        """The finished trial with the best metric; None without a metric, or before the first value."""
+        """Return the finished trial with the best metric; None without a metric, or before the first value."""
         metric = self.manifest.config.metric
-        if metric is None:
-            return None
-        number = self.view.trials.best(largest=metric.goal == "maximize")
+        number = self.view.trials.best(largest=metric.goal == "maximize") if metric else None
         return None if number is None else self.trial(number)
 
     def ranked(self, most: int | None = None) -> list[TrialRow]:
-        """Finished trials with a value of the metric, best first; the ``most`` best of them."""
+        """Return the finished trials with a value of the metric, best first; at most ``most`` of them."""
         metric = self.manifest.config.metric
         if metric is None:
             return []
         return [self.trial(n) for n in self.view.trials.ranked(largest=metric.goal == "maximize", most=most)]
 
     def front(self) -> Front:
-        """The finished trials that no other one beats in the sweep's Pareto view; empty where it has none.
+        """Return the finished trials that no other one beats in the sweep's Pareto view; empty where it has none.
 
         The one that is best in the first metric comes first.
         """
@@ -192,7 +209,7 @@ class SweepSummary(NamedTuple):
         return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - count)
 
     def unmeasured(self, *, of_metric: bool = False) -> list[Unmeasured]:
-        """Finished trials that lack a number the sweep asks for, by reason, the most frequent first.
+        """Return finished trials that lack a number the sweep asks for, by reason, the most frequent first.
 
         Args:
             of_metric: only those without the sweep's metric itself.
@@ -203,11 +220,8 @@ class SweepSummary(NamedTuple):
         rows = [Unmeasured(why, len(numbers), tuple(numbers[:_NAMED])) for why, numbers in found.items()]
         return sorted(rows, key=lambda row: (-row.trials, row.first))
 
-    def _numbers(self) -> Iterable[int]:
-        return self.view.trials if self.manifest.trials is None else range(self.manifest.trials)
-
     def _numbers_in(self, states: Collection[TrialState]) -> Iterable[int]:
-        """Without making an object of every trial of a large sweep."""
+        """Return the trials in these states by number, without making an object of every trial of a large sweep."""
         trials, seen = self.view.trials, self._seen_to_end()
         found: list[Iterable[int]] = [trials.in_state(state) for state in states]
         found = [(number for number in merge(*found) if number not in seen)]
@@ -221,36 +235,14 @@ class SweepSummary(NamedTuple):
         seen = {}
         for attempt_id, outcome in self.ended.items():
             trial = self.view.trials.get(attempt_id.trial)
-            runs = trial is not None and trial.state is TrialState.RUNNING
-            if trial and runs and trial.current and trial.current.number == attempt_id.attempt:
-                seen[trial.number] = outcome.state
+            current = trial.current if trial and trial.state is TrialState.RUNNING else None
+            if current and current.number == attempt_id.attempt:
+                seen[attempt_id.trial] = outcome.state
         return seen
-
-    def _attempted(self, trial: Trial, current: Attempt, outcome: Outcome | None, params: dict[str, Any]) -> TrialRow:
-        owner = current.owner
-        return TrialRow(
-            number=trial.number,
-            state=outcome.state if trial.state is TrialState.RUNNING and outcome else trial.state,
-            cause=outcome.cause if outcome else "",
-            attempt=current.number,
-            params=params,
-            metric=outcome.metric if outcome else None,
-            metrics=outcome.metrics if outcome else None,
-            job=owner.job_name if owner else None,
-            node=(owner.node or owner.host) if owner else None,
-            started=current.claimed,
-            seconds=outcome.seconds if outcome else None,
-            cpu_seconds=outcome.cpu_seconds if outcome else None,
-            max_rss_mb=outcome.max_rss_mb if outcome else None,
-            exit_code=outcome.exit_code if outcome else None,
-            log=self.layout.log(AttemptId(trial.number, current.number)),
-            origin=outcome.origin if outcome else None,
-            no_metric=outcome.no_metric if outcome else None,
-        )
 
 
 def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str, Any]:
-    """What ``status --json`` prints."""
+    """Return the document of ``status --json``."""
     best = summary.best()
     return {
         "id": summary.manifest.sweep_id,

@@ -23,7 +23,24 @@ _REASONS = 3
 
 def trials_table(trials: Sequence[TrialRow], config: SweepConfig) -> str:
     """Return one line a trial, with its metrics; columns that are empty for all of them are left out."""
-    return plain_table([_row(trial, config) for trial in trials])
+    return plain_table(
+        [
+            {
+                "trial": trial.number,
+                "state": str(trial.state),
+                "cause": trial.cause or (f"from {trial.origin}" if trial.origin else ""),
+                "attempt": trial.attempt or "",
+                **{_short(name): _cell(value) for name, value in trial.params.items()},
+                **{_short(name): "" if value is None else _cell(value) for name, value in _metrics(trial, config)},
+                "no metric": _short(trial.no_metric or "", _WIDEST_REASON),
+                "job": trial.job,
+                "node": trial.node,
+                "started": time.strftime("%m-%d %H:%M:%S", time.localtime(trial.started)) if trial.started else "",
+                "seconds": trial.seconds,
+            }
+            for trial in trials
+        ]
+    )
 
 
 def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
@@ -61,6 +78,12 @@ def unmeasured_words(rows: Sequence[Unmeasured]) -> list[str]:
     return [*lines, *([f"{rest} more did, for other reasons: `trials` shows each"] if rest else [])]
 
 
+def numbers_text(numbers: Sequence[int], most: int) -> str:
+    """Return ``3, 7, 8 and 12 more``: the first few of the numbers."""
+    shown = ", ".join(map(str, numbers[:most]))
+    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"
+
+
 def findings_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Return one line a finding, and its advice below it."""
     lines = []
@@ -71,16 +94,22 @@ def findings_table(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def sweeps_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return one line a sweep."""
-    return _table(rows)
-
-
 def plain_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of the rows; columns that are empty in all of them are left out."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     telling = [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
-    return _table([{name: row[name] for name in telling} for row in rows])
+    return whole_table([{name: row[name] for name in telling} for row in rows])
+
+
+def whole_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of the rows with all of their columns."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    values = [[row.get(name, "") for name in names] for row in rows]
+    cells = [[printable(value) if isinstance(value, str) else value for value in row] for row in values]
+    from tabulate import tabulate  # many commands print no table
+
+    # parameters are text already: "010" must not be shown as 10
+    return tabulate(cells, headers=[printable(name) for name in names], disable_numparse=True, missingval="")
 
 
 def figure(value: float | None) -> str:
@@ -93,22 +122,6 @@ def figure(value: float | None) -> str:
 def params_text(params: Mapping[str, Any]) -> str:
     """Return ``lr=0.1, opt={'name': 'adam'}``, safe for a terminal."""
     return ", ".join(f"{printable(name)}={printable(str(value))}" for name, value in params.items())
-
-
-def _row(trial: TrialRow, config: SweepConfig) -> dict[str, Any]:
-    return {
-        "trial": trial.number,
-        "state": str(trial.state),
-        "cause": trial.cause or (f"from {trial.origin}" if trial.origin else ""),
-        "attempt": trial.attempt or "",
-        **{_short(name): _cell(value) for name, value in trial.params.items()},
-        **{_short(name): "" if value is None else _cell(value) for name, value in _metrics(trial, config)},
-        "no metric": _short(trial.no_metric or "", _WIDEST_REASON),
-        "job": trial.job,
-        "node": trial.node,
-        "started": time.strftime("%m-%d %H:%M:%S", time.localtime(trial.started)) if trial.started else "",
-        "seconds": trial.seconds,
-    }
 
 
 def _metrics(trial: TrialRow, config: SweepConfig) -> Iterator[tuple[str, float | None]]:
@@ -128,13 +141,3 @@ def _cell(value: Any) -> str:
 def _short(text: str, widest: int = _WIDEST_CELL) -> str:
     text = printable(text)
     return text if len(text) <= widest else text[: widest - 1] + "…"
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    values = [[row.get(name, "") for name in names] for row in rows]
-    cells = [[printable(value) if isinstance(value, str) else value for value in row] for row in values]
-    from tabulate import tabulate  # many commands print no table
-
-    # parameters are text already: "010" must not be shown as 10
-    return tabulate(cells, headers=[printable(name) for name in names], disable_numparse=True, missingval="")

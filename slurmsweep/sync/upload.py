@@ -230,6 +230,19 @@ class _Process:
     folder: str
     process: subprocess.Popen[bytes]
 
+    def failure(self) -> str:
+        """Return why an upload failed; empty if `wandb sync` exits with 0, reports no error and marks every file.
+
+        None of these is enough alone: 0.31 exits with 0 after a refusal, and 0.22 then marks the file all the same.
+        """
+        with open(_log(self.folder), encoding="utf-8", errors="replace") as file:
+            lines = [line for text in file if (line := _ESCAPES.sub("", text).strip())]
+        errors = [line for line in lines if _ERROR.search(line)]
+        if not errors and self.process.returncode == 0 and all(map(is_synced, self.copies.values())):
+            return ""
+        last = next(iter([*errors[-1:], *lines[-1:]]), "nothing").removeprefix("wandb: ")
+        return f"wandb sync ended with {self.process.returncode} and said: {last}"
+
 
 def _started(store: SweepStore, one: Upload, command: list[str], lock: int, result: Result) -> list[_Process]:
     """Start the process that uploads one trial; return none, and note why in ``result``, if there is none to start."""
@@ -275,8 +288,7 @@ def _collect(store: SweepStore, crew: list[_Process], result: Result) -> None:
     """Take processes that have ended out of ``crew``, and note in ``result`` what became of their uploads."""
     for one in [one for one in crew if one.process.poll() is not None]:
         crew.remove(one)
-        why = _failure(one)
-        if why:
+        if why := one.failure():
             for copy in one.copies.values():
                 forget(copy)
             result.failed[one.upload.trial] = f"{why} (all of it: {_log(one.folder)})"
@@ -285,20 +297,6 @@ def _collect(store: SweepStore, crew: list[_Process], result: Result) -> None:
             mark_synced(copy, original, store.access)
         result.done.append(one.upload.trial)
         files.remove_tree(one.folder)
-
-
-def _failure(one: _Process) -> str:
-    """Return why an upload failed; empty if `wandb sync` exits with 0, reports no error and marks every file.
-
-    None of these is enough alone: 0.31 exits with 0 after a refusal, and 0.22 then marks the file all the same.
-    """
-    with open(_log(one.folder), encoding="utf-8", errors="replace") as file:
-        lines = [line for text in file if (line := _ESCAPES.sub("", text).strip())]
-    errors = [line for line in lines if _ERROR.search(line)]
-    if not errors and one.process.returncode == 0 and all(map(is_synced, one.copies.values())):
-        return ""
-    last = next(iter([*errors[-1:], *lines[-1:]]), "nothing").removeprefix("wandb: ")
-    return f"wandb sync ended with {one.process.returncode} and said: {last}"
 
 
 def _log(folder: str) -> str:

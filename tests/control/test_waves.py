@@ -170,6 +170,6 @@ def test_run_counts_what_it_runs_again_among_its_trials(make_store, count, expec
     ("count", "again"), [(None, "the same command again"), (20, "the same command with --count 16")]
 )
 def test_the_next_wave_is_asked_for_by_what_is_left_of_the_count(make_store, capsys, count, again):
-    result = LaunchResult(Plan(wave=Wave(Step.CANARIES, left=16)))
-    finish(Sweep(make_store(4)), result, EventPrinter("abcd1234"), waited=False, as_json=False, count=count)
+    result = LaunchResult(Plan(wave=Wave(Step.CANARIES, left=16)), later=16)
+    finish(Sweep(on_slurm(make_store(4))), result, EventPrinter("abcd1234"), waited=False, as_json=False, count=count)
     assert f"16 trials are left: when these have ended, {again} submits them" in capsys.readouterr().err

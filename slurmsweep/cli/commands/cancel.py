@@ -19,6 +19,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cancel a sweep; return the exit code."""
-    ordered = orders.cancel(Session.open_to_run(args.sweep))
-    print_order(args.sweep, ordered, "told to end", as_json=args.json)
+    print_order(args.sweep, orders.cancel(Session.open_to_run(args.sweep)), "told to end", as_json=args.json)
     return 0

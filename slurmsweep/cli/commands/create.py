@@ -9,7 +9,7 @@ from typing import Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_text
-from slurmsweep.cli.sweeps import create_sweep, read_draft, summarize
+from slurmsweep.cli.sweeps import read_draft, summarize
 from slurmsweep.control.prior import adopt, best_trials, narrowed
 from slurmsweep.control.session import Session
 from slurmsweep.errors import NotFoundError, UsageError
@@ -60,8 +60,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--trials and --top choose trials of another sweep: name it by --from, or --trials' by --prior"
         )
+    from slurmsweep.control.create import create  # loads yaml
+
     prior = SweepStore.open(args.prior) if args.prior else None
-    store = create_sweep(read_draft(args.file, args.function, strict=args.strict), shared=args.shared)
+    store = create(read_draft(args.file, args.function, strict=args.strict), shared=args.shared)
+    note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     if args.shared:
         _note_closed_folders(store.layout.folder)
     if prior:

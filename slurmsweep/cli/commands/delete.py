@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     choice = delete.Choice(frozenset(args.trials or ()), frozenset(args.state))
     attempt_ids = delete.chosen_attempts(session, choice) if args.dry_run else delete.delete(session, choice)
     if args.json:
-        print_json([{"trial": attempt_id.trial, "attempt": attempt_id.attempt} for attempt_id in attempt_ids])
+        print_json([attempt_id._asdict() for attempt_id in attempt_ids])
     elif not attempt_ids:
         note("no trial to delete")
     else:

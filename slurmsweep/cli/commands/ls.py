@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.report.summary import SweepSummary
-from slurmsweep.report.tables import sweeps_table
+from slurmsweep.report.tables import whole_table
 from slurmsweep.state import paths, view_cache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -25,25 +24,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List the sweeps, one row each, without asking Slurm; return the exit code."""
     root = paths.root_folder()
-    rows = [_row(SweepStore.open(sweep_id)) for sweep_id in paths.sweep_ids(root)]
+    rows = []
+    for store in map(SweepStore.open, paths.sweep_ids(root)):
+        manifest = store.manifest
+        summary = SweepSummary(store.layout, manifest, view_cache.read(store), {})
+        rows.append(
+            {
+                "id": manifest.sweep_id,
+                "name": manifest.config.name or "",
+                "state": summary.state().value,
+                "method": manifest.config.method,
+                "trials": manifest.trials if manifest.trials is not None else "",
+                "finished": summary.counts()[TrialState.FINISHED],
+                "source": manifest.source,
+            }
+        )
     if args.json:
         print_json(rows)
     elif rows:
-        print_text(sweeps_table(rows))
+        print_text(whole_table(rows))
     else:
         note(f"no sweeps in {os.path.join(root, 'wandb')}")
     return 0
-
-
-def _row(store: SweepStore) -> dict[str, Any]:
-    manifest = store.manifest
-    summary = SweepSummary(store.layout, manifest, view_cache.read(store), {})
-    return {
-        "id": manifest.sweep_id,
-        "name": manifest.config.name or "",
-        "state": summary.state().value,
-        "method": manifest.config.method,
-        "trials": manifest.trials if manifest.trials is not None else "",
-        "finished": summary.counts()[TrialState.FINISHED],
-        "source": manifest.source,
-    }

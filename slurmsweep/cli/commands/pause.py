@@ -19,6 +19,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pause a sweep; return the exit code."""
-    ordered = orders.pause(Session.open_to_run(args.sweep))
-    print_order(args.sweep, ordered, "held", as_json=args.json)
+    print_order(args.sweep, orders.pause(Session.open_to_run(args.sweep)), "held", as_json=args.json)
     return 0

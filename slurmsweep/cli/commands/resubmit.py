@@ -26,13 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="say what would be run again, with what, and why; write nothing"
     )
     options.add(parser, "--function")
-    _add_policy(parser.add_argument_group("Which trials, and with what"))
-    options.add(parser, "--json")
-    options.add_mend(parser)
-    options.add_slurm(parser)
-
-
-def _add_policy(group: argparse._ArgumentGroup) -> None:
+    group = parser.add_argument_group("Which trials, and with what")
     options.add_states(group, "only those in this state (repeatable)")
     group.add_argument(
         "--cause",
@@ -48,9 +42,11 @@ def _add_policy(group: argparse._ArgumentGroup) -> None:
     for name, resource in (("time", "time"), ("mem", "memory")):
         text = f"times the {resource}, for trials out of it (default 2)"
         group.add_argument(f"--{name}-factor", type=options.factor, default=2.0, metavar="X", help=text)
-    group.add_argument(
-        "--force", action="store_true", help="also trials that fail alike, and those that had all a partition gives"
-    )
+    text = "also trials that fail alike, and those that had all a partition gives"
+    group.add_argument("--force", action="store_true", help=text)
+    options.add(parser, "--json")
+    options.add_mend(parser)
+    options.add_slurm(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,15 +56,11 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.cli.events import EventPrinter
 
     policy = _policy(args)
-    wish, sizing = launching.wish_of(args)
-    supervisor = launching.supervisor_of(
-        args, wish, {name: getattr(args, name) for name in ("max_attempts", "time_factor", "mem_factor")}
-    )
+    rules = {name: getattr(args, name) for name in ("max_attempts", "time_factor", "mem_factor")}
+    asked = launching.asked_for(args, **rules)
     with closing(EventPrinter(args.sweep)) as events:
         sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=not args.dry_run)
-        result = sweep.resubmit(
-            policy, wish, wait=args.wait, sizing=sizing, supervisor=supervisor, dry_run=args.dry_run
-        )
+        result = sweep.resubmit(policy, **asked)
     if not args.dry_run:
         return launching.finish(sweep, result, events, waited=result.waited, as_json=args.json)
     if not result.plan.retry.groups:

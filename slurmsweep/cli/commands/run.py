@@ -32,14 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Create a sweep, or open it, and start what is open; return the exit code."""
-    wish, sizing = launching.wish_of(args, args.canaries)
-    supervisor = launching.supervisor_of(args, wish)
+    asked = launching.asked_for(args)
     with closing(EventPrinter()) as events:
-        sweep = _sweep(args, wish, events)
+        sweep = _sweep(args, asked["wish"], events)
         events.sweep = sweep.id
-        result = sweep.run(
-            wish, count=args.count, wait=args.wait, sizing=sizing, supervisor=supervisor, dry_run=args.dry_run
-        )
+        result = sweep.run(count=args.count, **asked)
     if args.dry_run:
         return launching.show_plan(sweep, result, as_json=args.json)
     return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json, count=args.count)
@@ -49,7 +46,7 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
     """Return the sweep that is named, or a new one of the sweep file, which is checked before anything is written."""
     from slurmsweep.api.sweep import Sweep
 
-    if not _is_file(args.file):
+    if not os.path.isfile(args.file) and not args.file.endswith((".yaml", ".yml", ".json")):
         return Sweep(args.file, backend=args.backend, function=args.function, tell=events)
     from slurmsweep.cli.sweeps import read_draft
 
@@ -59,8 +56,3 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
         return planned
     planned.check(wish, wait=args.wait, supervise=args.mend)
     return Sweep.create(draft, backend=args.backend, tell=events)
-
-
-def _is_file(text: str) -> bool:
-    """Return whether the argument names a sweep file, and not a sweep."""
-    return os.path.isfile(text) or text.endswith((".yaml", ".yml", ".json"))

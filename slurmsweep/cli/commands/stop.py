@@ -19,6 +19,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Stop a sweep; return the exit code."""
-    ordered = orders.stop(Session.open_to_run(args.sweep))
-    print_order(args.sweep, ordered, "waiting part cancelled", as_json=args.json)
+    print_order(args.sweep, orders.stop(Session.open_to_run(args.sweep)), "waiting part cancelled", as_json=args.json)
     return 0

@@ -33,23 +33,16 @@ def run(args: argparse.Namespace) -> int:
         options.refuse_function(args.function)
         jobs = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width)
         refused = {"--wait": args.wait, "--mend": args.mend, "--canaries": args.canaries}
-        sweep = parse(args.sweep, os.environ, args.entity, args.project)
-        return hosted.submit(sweep, args.count, jobs, refused, dry_run=args.dry_run, as_json=args.json)
-    return _submit(args)
-
-
-def _submit(args: argparse.Namespace) -> int:
+        named = parse(args.sweep, os.environ, args.entity, args.project)
+        return hosted.submit(named, args.count, jobs, refused, dry_run=args.dry_run, as_json=args.json)
     from slurmsweep.api.sweep import Sweep
     from slurmsweep.cli import launching
     from slurmsweep.cli.events import EventPrinter
 
-    wish, sizing = launching.wish_of(args, args.canaries)
-    supervisor = launching.supervisor_of(args, wish)
+    asked = launching.asked_for(args)
     with closing(EventPrinter(args.sweep)) as events:
         sweep = Sweep(args.sweep, backend="slurm", function=args.function, tell=events, keep=not args.dry_run)
-        result = sweep.submit(
-            wish, count=args.count, wait=args.wait, sizing=sizing, supervisor=supervisor, dry_run=args.dry_run
-        )
+        result = sweep.submit(count=args.count, **asked)
     if args.dry_run:
         return launching.show_plan(sweep, result, as_json=args.json)
     return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json, count=args.count)

@@ -1,0 +1,119 @@
+"""``slurmsweep.Sweep``: a rehearsal plans what the same call then does, and leaves everything as it was."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from fake_backend import FakeBackend
+
+import slurmsweep
+from slurmsweep.backends import registry
+from slurmsweep.control.create import read_draft
+from slurmsweep.control.events import Planned
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+
+SCRIPT = "import slurmsweep\nrun = slurmsweep.init()\nrun.log({'loss': run.config.x})\n"
+
+
+def tree(folder):
+    """Every file with its bytes, every folder with none."""
+    found = {}
+    for place, folders, files in os.walk(folder):
+        found |= {os.path.join(place, name): None for name in folders}
+        for name in files:
+            with open(os.path.join(place, name), "rb") as file:
+                found[os.path.join(place, name)] = file.read()
+    return found
+
+
+@pytest.fixture
+def scheduler(monkeypatch):
+    """A scheduler in memory, which is the backend of every session."""
+    backend = FakeBackend()
+    monkeypatch.setattr(registry, "choose", lambda *_, **__: backend)
+    monkeypatch.setattr(registry, "scheduler", lambda: backend)
+    return backend
+
+
+@pytest.fixture
+def crashed(make_store):
+    """A sweep of six trials: 0 finished, 1 crashed, 2 failed, and no job is left."""
+    store = make_store(6)
+    for number, (state, cause) in enumerate([("finished", ""), ("crashed", "node_fail"), ("failed", "exit 1")]):
+        claim = store.claim(Owner("elsewhere", number, 1, "b"))
+        store.finish(claim, Outcome(TrialState(state), cause, ended=1.0))
+    return store
+
+
+CALLS = pytest.mark.parametrize(
+    ("call", "planned"),
+    [
+        (lambda sweep, **how: sweep.run(wait=False, **how), 4),
+        # trial 1 was cut off: it is one of the two
+        (lambda sweep, **how: sweep.run(count=2, wait=False, **how), 2),
+        (lambda sweep, **how: sweep.submit(count=2, time="30", **how), 2),
+        (lambda sweep, **how: sweep.submit(**how), 3),
+        (lambda sweep, **how: sweep.resubmit(wait=False, **how), 5),
+    ],
+    ids=["run", "run-two", "submit-two", "submit", "resubmit"],
+)
+
+
+def test_a_local_sweep_runs_to_its_end(write_sweep):
+    draft = read_draft(str(write_sweep(SCRIPT, extra="metric: {name: loss, goal: minimize}")))
+
+    sweep = slurmsweep.Sweep.create(draft, backend="local")
+    result = sweep.run()
+
+    assert (result.waited, result.expected, result.submitted.trials) == (True, 3, 3)
+    status = sweep.status()
+    assert (status["state"], status["counts"]["finished"], status["best"]["metric"]) == ("finished", 3, 1.0)
+    assert slurmsweep.Sweep(sweep.id).status() == status
+
+
+@CALLS
+def test_a_rehearsal_returns_the_plan_and_leaves_every_byte_as_it_was(crashed, scheduler, tmp_path, call, planned):
+    before = tree(tmp_path)
+
+    result = call(slurmsweep.Sweep(crashed.manifest.sweep_id), dry_run=True)
+
+    assert result.plan.trials == planned
+    assert (result.submitted.arrays, result.waited) == ((), False)
+    assert tree(tmp_path) == before
+    assert not scheduler.arrays
+
+
+@CALLS
+def test_what_a_rehearsal_plans_is_what_the_same_call_applies(crashed, scheduler, call, planned):
+    rehearsed = call(slurmsweep.Sweep(crashed.manifest.sweep_id), dry_run=True).plan
+    told = []
+    result = call(slurmsweep.Sweep(crashed.manifest.sweep_id, tell=told.append))
+
+    assert rehearsed.batches
+    assert [event.plan.batches for event in told if isinstance(event, Planned)] == [rehearsed.batches]
+    assert result.plan.batches == rehearsed.batches
+    sent = [(request.trials, request.attempt_ids) for request in scheduler.requests.values()]
+    assert sent == [(batch.trials, batch.attempt_ids) for batch in rehearsed.batches]
+    assert result.submitted.trials == planned
+    assert [array.job for array in result.submitted.arrays] == scheduler.arrays
+
+
+def test_a_rehearsal_of_a_sweep_that_has_jobs_counts_them(crashed, scheduler):
+    sweep = slurmsweep.Sweep(crashed.manifest.sweep_id)
+    sweep.submit(count=2)
+
+    assert sweep.submit(dry_run=True).plan.trials == 1
+    assert len(scheduler.arrays) == 1
+
+
+def test_the_rehearsal_of_a_sweep_file_writes_nothing(write_sweep, slurmsweep, tmp_path):
+    file = str(write_sweep(SCRIPT))
+    before = tree(tmp_path)
+
+    done = slurmsweep("run", file, "--dry-run", "--json", "--backend", "local")
+
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path) == before
