@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 _WORDS = ("min", "max", "mean", "last", "first", "best", "none", "copy")
 
-#: Words without a key of their own in the summary.
-_PLAIN = ("none", "copy")
-
 #: Names of a value from the outermost mapping inwards.
 Path = tuple[str, ...]
 
@@ -121,23 +118,20 @@ class Aggregates:
         name = ".".join(path)
         metric = self._definitions.of(name)
         words = metric.words if metric else []
-        if "none" in words:
-            return
-        keys = [word for word in words if word not in _PLAIN]
-        if not keys:
+        if metric is None or set(words) <= {"copy"}:
             _put(self._summary, path, value)
             return
-        for word in keys:
-            self._take_word(path, name, word, value, metric.goal if metric else None)
-
-    def _take_word(self, path: Path, name: str, word: str, value: Any, goal: str | None) -> None:
-        where = (*path, word)
-        before = _get(self._summary, where)
-        if word in ("first", "last"):
-            if word == "last" or before is None:
+        if "none" in words:
+            return
+        for word in words:
+            if word == "copy":
+                continue
+            where = (*path, word)
+            before = _get(self._summary, where)
+            if word == "last" or (word == "first" and before is None):
                 _put(self._summary, where, value)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            _put(self._summary, where, self._combined(name, word, before, value, goal))
+            elif word != "first" and isinstance(value, (int, float)) and not isinstance(value, bool):
+                _put(self._summary, where, self._combined(name, word, before, value, metric.goal))
 
     def _combined(self, name: str, word: str, before: Any, value: float, goal: str | None) -> Any:
         if word == "mean":

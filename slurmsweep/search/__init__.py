@@ -48,9 +48,8 @@ def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
         from slurmsweep.search import random
 
         return random.point(config, number, seed)
-    raise UsageError(
-        f"method {config.method}: its points depend on results, and this version cannot propose them: use random",
-    )
+    problem = "its points depend on results, and this version cannot propose them: use random"
+    raise UsageError(f"method {config.method}: {problem}")
 
 
 def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:

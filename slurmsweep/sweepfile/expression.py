@@ -72,7 +72,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
 _SYMBOLS = frozenset("+-*/%(),.<>=!")
 _BACKTICKS_HINT = "a name that is not one word stands in backticks: `val/loss`"
 _KNOWN_HINT = "known are numbers, names, + - * / // % **, x if a < b else y, and " + ", ".join(FUNCTIONS)
-_SYMBOL_HINTS = {"^": "a power is **", "'": _BACKTICKS_HINT, '"': _BACKTICKS_HINT, "[": _BACKTICKS_HINT}
+_SYMBOL_HINTS = {"^": "a power is **", **dict.fromkeys("`'\"[", _BACKTICKS_HINT)}
 
 
 @dataclass(frozen=True)
@@ -160,23 +160,16 @@ def _without_backticks(text: str) -> tuple[dict[int, str], str]:
             if len(piece) == 2:
                 faults.append(Fault(start + 1, "the name in backticks is empty", _BACKTICKS_HINT))
         else:
-            odd = [
-                character
-                for character in dict.fromkeys(piece)
-                if not (character in _SYMBOLS or character.isspace() or f"_{character}".isidentifier())
-            ]
-            faults += [_odd(character, start + piece.index(character)) for character in odd]
+            for char in dict.fromkeys(piece):
+                if not (char in _SYMBOLS or char.isspace() or f"_{char}".isidentifier()):
+                    problem = "this backtick has no partner" if char == "`" else f"{char!r} has no meaning here"
+                    hint = _SYMBOL_HINTS.get(char, _KNOWN_HINT)
+                    faults.append(Fault(start + piece.index(char) + 1, problem, hint))
             pieces[number] = re.sub(r"\s", " ", piece)
         start += len(piece)
     if faults:
         raise ExpressionError(faults)
     return quoted, "".join(pieces)
-
-
-def _odd(character: str, index: int) -> Fault:
-    if character == "`":
-        return Fault(index + 1, "this backtick has no partner", _BACKTICKS_HINT)
-    return Fault(index + 1, f"{character!r} has no meaning here", _SYMBOL_HINTS.get(character, _KNOWN_HINT))
 
 
 def _tree(text: str, plain: str) -> ast.expr:
