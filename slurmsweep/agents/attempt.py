@@ -71,15 +71,6 @@ class Prepared(NamedTuple):
     log: int
 
 
-def run_attempt(store: SweepStore, attempt_id: AttemptId, prepared: Prepared) -> tuple[Outcome, CommandEnd]:
-    """Run a prepared command to its end; none of its processes is left running afterwards.
-
-    A command that cannot be started is a failed trial (exit code 127 or 126, as in a shell), and its log says why.
-    """
-    ended = _run(prepared, store.manifest.workdir)
-    return conclude(store, attempt_id, ended, prepared.log), ended
-
-
 def conclude(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: int) -> Outcome:
     """Return the outcome of an attempt that has ended, with the metric it logged. Closes the attempt's log.
 
@@ -122,8 +113,7 @@ def furnish(
 ) -> tuple[dict[str, str], int]:
     """Write the parameters file and open the log; return the attempt's environment and the log's descriptor.
 
-    Raises:
-        StateUnwritableError: one of them could not be written.
+    Raises as :func:`prepare`.
     """
     layout = store.layout
     text = params_file.render(params).encode("utf-8", "surrogatepass")
@@ -149,7 +139,11 @@ def _wrap(environ: Mapping[str, str]) -> list[str]:
         raise UsageError(f"{WRAP} is not quoted as in a shell ({error}): {text}") from error
 
 
-def _run(prepared: Prepared, workdir: str) -> CommandEnd:
+def run_command(prepared: Prepared, workdir: str) -> CommandEnd:
+    """Run a prepared command to its end; none of its processes is left running afterwards.
+
+    A command that cannot be started is a failed trial (exit code 127 or 126, as in a shell), and its log says why.
+    """
     if not prepared.argv:
         return CommandEnd(_NOT_FOUND, None, 0.0)
     try:

@@ -193,26 +193,20 @@ class _NativeSource:
         self._summary: dict[str, Any] = {}
 
     def read(self) -> dict[str, MetricReading]:
-        for row in self._new_rows():
-            said = row.get("_summary")
-            if isinstance(said, dict):
-                self._summary = said
-                continue
-            for series in self._series:
-                series.log(row)
-        return {series.name: series.reading(self._summary, "native") for series in self._series}
-
-    def _new_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield whole lines; the last one of a script that was killed while writing it has no end."""
         with open(self._path, "rb") as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    return
+                    break  # the script is writing it, or was killed while it did
                 self._offset += len(line)
-                row = history_row(line)
-                if row is not None:
-                    yield row
+                row = history_row(line) or {}
+                said = row.get("_summary")
+                if isinstance(said, dict):
+                    self._summary = said
+                    continue
+                for series in self._series:
+                    series.log(row)
+        return {series.name: series.reading(self._summary, "native") for series in self._series}
 
 
 def history_row(line: bytes) -> dict[str, Any] | None:
