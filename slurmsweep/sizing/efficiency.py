@@ -28,8 +28,7 @@ _MOST_SAMPLES = 400
 _TELLING_SECONDS = 10
 
 #: Trials with a job of their own that finish sooner are mostly the start of their jobs; said of so many or more.
-_WORTH_A_JOB_SECONDS = 10
-_MANY = 20
+_WORTH_A_JOB_SECONDS, _MANY = 10, 20
 
 #: CPUs that a trial may use beyond what it is advised to ask for: start-up and output take some.
 _SPARE_LOAD = 0.1
@@ -168,12 +167,9 @@ def measure(trials: Iterable[Sequence[Usage]], point: Point | None = None, bound
     """
     sums, number = _Sums(), 0
     first: list[Sequence[Usage]] = []
-    for usages in trials:
-        here = [usage for usage in usages if usage.origin is None]
-        if not here:
-            continue
-        number += 1
-        if number <= _MOST_SAMPLES:
+    for here in ([usage for usage in usages if usage.origin is None] for usages in trials):
+        number += bool(here)
+        if here and number <= _MOST_SAMPLES:
             first.append(here)
         for usage in here:
             sums.add(usage)
@@ -209,8 +205,9 @@ def _median(values: Iterable[float]) -> float:
 def _time_advice(sums: _Sums, bounds: Bounds) -> Iterator[Advice]:
     asked = sums.minutes.asked
     if sums.out_of_time:
-        why = f"{_attempts(sums.out_of_time)} ran out of time, one after {_time(max(sums.out_of_time))}"
-        yield Advice(f"--time {minutes_for(CUT_OFF_FACTOR * max(sums.out_of_time), bounds)}", why)
+        longest = max(sums.out_of_time)
+        why = f"{_attempts(sums.out_of_time)} ran out of time, one after {_time(longest)}"
+        yield Advice(f"--time {minutes_for(CUT_OFF_FACTOR * longest, bounds)}", why)
     elif sums.seconds:
         longest = max(sums.seconds)
         enough = minutes_for(longest * margin(len(sums.seconds)), bounds)

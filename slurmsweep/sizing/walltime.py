@@ -40,8 +40,7 @@ LEAST_MINUTES = 5
 _AROUND = 60.0
 
 #: MiB beside the command's own, for shell and agent; and what is asked for at least.
-_AROUND_MIB = 64
-LEAST_MIB = 256
+_AROUND_MIB, LEAST_MIB = 64, 256
 
 #: What a second wave of canaries gets, times what the first had, where all trials of the first were cut off.
 _CANARIES_AGAIN = 2.0
@@ -226,14 +225,12 @@ _Need = tuple["int | None", "int | None"]
 
 def _needs(known: SizingInput, time: Estimate | None, memory: Estimate | None) -> list[_Need]:
     """Return minutes and MiB of each open trial. Points are computed only where a need depends on them."""
-    if not any(estimate and estimate.terms for estimate in (time, memory)):
-        alike = _need({}, (), time, memory, known.bounds)
-        again = {number: _need({}, own, time, memory, known.bounds) for number, own in known.own.items()}
-        return [again.get(attempt_id.trial, alike) for attempt_id in known.open]
-    return [
-        _need(flat(known.point(attempt_id.trial)), known.own.get(attempt_id.trial, ()), time, memory, known.bounds)
-        for attempt_id in known.open
-    ]
+    trials, bounds = [attempt_id.trial for attempt_id in known.open], known.bounds
+    if any(estimate and estimate.terms for estimate in (time, memory)):
+        return [_need(flat(known.point(trial)), known.own.get(trial, ()), time, memory, bounds) for trial in trials]
+    alike = _need({}, (), time, memory, bounds)
+    again = {trial: _need({}, own, time, memory, bounds) for trial, own in known.own.items()}
+    return [again.get(trial, alike) for trial in trials]
 
 
 def _need(
