@@ -88,11 +88,7 @@ def conclude(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: i
 
 
 def prepare(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str]) -> Prepared:
-    """Write what the command needs: parameters file, log, environment.
-
-    Raises:
-        StateUnwritableError: the attempt's files could not be written.
-    """
+    """Write what the command needs: parameters file, log, environment. Raises StateUnwritableError."""
     config = store.manifest.config
     params = search.parameters(config, attempt_id.trial, store.manifest.sweep_id)
     json_file = store.layout.args_json(attempt_id)
@@ -111,10 +107,7 @@ def prepare(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str]
 def furnish(
     store: SweepStore, attempt_id: AttemptId, params: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[dict[str, str], int]:
-    """Write the parameters file and open the log; return the attempt's environment and the log's descriptor.
-
-    Raises as :func:`prepare`.
-    """
+    """Write the parameters file and open the log; return the environment and the log's descriptor. Raises as above."""
     layout = store.layout
     text = params_file.render(params).encode("utf-8", "surrogatepass")
     files.write_new(layout.params(attempt_id), text, store.access)
@@ -123,11 +116,7 @@ def furnish(
 
 
 def _wrap(environ: Mapping[str, str]) -> list[str]:
-    """Return the words that a job template puts before the command: ``srun``, ``apptainer exec image``.
-
-    Raises:
-        UsageError: they are not quoted as in a shell (no shell reads them).
-    """
+    """Return the words that a job template puts before the command (``srun``). Raises UsageError for wrong quotes."""
     text = environ.get(WRAP)
     if not text:
         return []

@@ -69,10 +69,17 @@ class Definitions:
     def add(self, metric: MetricDefinition, *, overwrite: bool) -> MetricDefinition:
         """Define a metric; words are added to an earlier definition, unless ``overwrite`` is set.
 
-        Raises:
-            UsageError: a star before the end of the name, or an unknown word or goal.
+        Raises UsageError for a star before the end of the name, or an unknown word or goal.
         """
-        _check(metric)
+        if not metric.name:
+            raise UsageError("define_metric: the name is empty")
+        if "*" in metric.name[:-1]:
+            raise UsageError(f"define_metric({metric.name!r}): a star may stand at the end only")
+        for word in metric.words:
+            if word not in _WORDS:
+                raise UsageError(f"define_metric({metric.name!r}, summary={word!r}): use {', '.join(_WORDS)}")
+        if metric.goal not in (None, "minimize", "maximize"):
+            raise UsageError(f"define_metric({metric.name!r}, goal={metric.goal!r}): use minimize or maximize")
         self._found.clear()
         home = self._beginnings if metric.name.endswith("*") else self._exact
         known = home.get(metric.name)
@@ -143,18 +150,6 @@ class Aggregates:
             return math.nan  # a run that diverged has no best, as for wandb
         largest = word == "max" or (word == "best" and goal == "maximize")
         return max(before, value) if largest else min(before, value)
-
-
-def _check(metric: MetricDefinition) -> None:
-    if not metric.name:
-        raise UsageError("define_metric: the name is empty")
-    if "*" in metric.name[:-1]:
-        raise UsageError(f"define_metric({metric.name!r}): a star may stand at the end only")
-    for word in metric.words:
-        if word not in _WORDS:
-            raise UsageError(f"define_metric({metric.name!r}, summary={word!r}): use {', '.join(_WORDS)}")
-    if metric.goal not in (None, "minimize", "maximize"):
-        raise UsageError(f"define_metric({metric.name!r}, goal={metric.goal!r}): use minimize or maximize")
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:

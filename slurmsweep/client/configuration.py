@@ -37,9 +37,8 @@ class Config:
         try:
             return self._items[name]
         except KeyError:
-            raise AttributeError(
-                f"the configuration has no {name!r}; it has {', '.join(self._items) or 'nothing'}"
-            ) from None
+            known = ", ".join(self._items) or "nothing"
+            raise AttributeError(f"the configuration has no {name!r}; it has {known}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -146,8 +145,7 @@ def read_values(
 def default_values() -> dict[str, Any]:
     """Return the values of ``config-defaults.yaml`` in the current folder, and of ``WANDB_CONFIG_PATHS`` above them.
 
-    Raises:
-        UsageError: a file cannot be read.
+    Raises UsageError if a file cannot be read.
     """
     named = [path for path in os.environ.get("WANDB_CONFIG_PATHS", "").split(",") if path]
     found = [_DEFAULTS_FILE] if os.path.isfile(_DEFAULTS_FILE) else []

@@ -70,8 +70,7 @@ class MetricsFollower:
     def read(self) -> dict[str, MetricReading]:
         """Return each metric so far: from the native client if it logged it, else from the newest wandb run that did.
 
-        Raises:
-            OSError: a file that is there cannot be read.
+        Raises OSError if a file that is there cannot be read.
         """
         history = self._layout.history(self._attempt_id)
         if self._native is None and os.path.isfile(history):
@@ -102,10 +101,7 @@ class MetricsFollower:
 def said_preempting(layout: Layout, attempt_id: AttemptId) -> bool:
     """Return whether the attempt's script called ``mark_preempting``: it is about to be cut off.
 
-    Reads everything that was logged, with the native client and with the real wandb.
-
-    Raises:
-        OSError: a file that is there cannot be read.
+    Reads everything that was logged, with the native client and with the real wandb. Raises OSError.
     """
     history = layout.history(attempt_id)
     if os.path.isfile(history):

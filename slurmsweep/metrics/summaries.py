@@ -17,10 +17,7 @@ def read_summary(layout: Layout, attempt_id: AttemptId) -> dict[str, Any]:
     """Return the final values of an attempt by name, nested names joined by dots; while it runs, the values so far.
 
     They are the native client's if it logged anything, else those of the newest wandb run. Reads everything that was
-    logged, so it is for attempts that have ended, or for one look at one attempt.
-
-    Raises:
-        OSError: a file that is there cannot be read.
+    logged, so it is for attempts that have ended, or for one look at one attempt. Raises OSError.
     """
     path = layout.history(attempt_id)
     native = _native(path) if os.path.isfile(path) else {}

@@ -37,8 +37,7 @@ _FLOAT_INTEGERS = 2**53
 def point(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
     """Return the point of a trial: independent draws with replacement, as W&B's; an excluded point is drawn again.
 
-    Raises:
-        UsageError: a thousand draws were all excluded.
+    Raises UsageError if a thousand draws were all excluded.
     """
     # linked parameters share a uniform number, so their positions are equal
     leader = {path: group[0] for group in config.extensions.linked for path in group}

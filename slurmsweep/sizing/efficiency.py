@@ -35,12 +35,7 @@ _SPARE_LOAD = 0.1
 
 
 class Advice(NamedTuple):
-    """One thing to ask for differently.
-
-    Attributes:
-        option: as it is written on the command line.
-        why: the numbers behind it.
-    """
+    """One thing to ask for differently: an option as written on the command line, and the numbers behind it."""
 
     option: str
     why: str

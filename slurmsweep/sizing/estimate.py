@@ -91,13 +91,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Term:
-    """One parameter that explains part of the need.
-
-    Attributes:
-        name: of the parameter.
-        fit: makes the curve from other trials.
-        curve: fitted.
-    """
+    """One parameter that explains part of the need: its fitted curve, and what fits the curve to other trials."""
 
     name: str
     fit: Fit

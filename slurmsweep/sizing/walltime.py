@@ -118,12 +118,7 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Group:
-    """Trials that ask for the same: one array.
-
-    Attributes:
-        attempt_ids: which attempts, in the order of their numbers.
-        minutes, mib: time limit and memory of each; None for what the options of the submission say.
-    """
+    """Attempts in order that ask for the same: one array. None for what the options of the submission say."""
 
     attempt_ids: tuple[AttemptId, ...]
     minutes: int | None = None
@@ -268,10 +263,9 @@ def time_samples(history: Iterable[Sequence[Usage]], point: Point) -> list[Sampl
     """
 
     def seconds(usages: Sequence[Usage]) -> float | None:
-        if usages[-1].seconds is None:
-            return None
-        cut = [usage for usage in usages[:-1] if usage.is_timeout or usage.state is TrialState.PREEMPTED]
-        return usages[-1].seconds + sum(usage.seconds or 0.0 for usage in cut)
+        *earlier, last = usages
+        cut = [usage for usage in earlier if usage.is_timeout or usage.state is TrialState.PREEMPTED]
+        return None if last.seconds is None else last.seconds + sum(usage.seconds or 0.0 for usage in cut)
 
     return _samples(history, point, seconds, lambda usage: usage.least_seconds)
 
