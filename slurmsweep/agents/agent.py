@@ -37,13 +37,7 @@ _REQUEUE_TIMEOUT = 15
 
 
 def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
-    """Run up to ``count`` trials, one after the other.
-
-    Args:
-        store: of the sweep.
-        count: 1 makes the walltime of a job predictable.
-        environ: this process's environment.
-        say: takes lines for the job's output.
+    """Run up to ``count`` trials, one after the other; 1 makes the walltime of a job predictable.
 
     Returns:
         The exit code: of the first trial that did not end with 0 (128 + n for signal n); 0 when all finished or there
@@ -134,11 +128,8 @@ def _requeue(job: str) -> str:
     """Ask Slurm to start this job again; return its objection, empty if it agreed. Slurm then ends this process.
 
     This is the only request that a compute node sends to Slurm: no other process knows at this moment that the job's
-    time is up and that its trial has saved its state.
-
-    Args:
-        job: ``123_4`` or ``123``. Never ``$SLURM_JOB_ID``: one element of each array has the array's own id, by which
-            all of its elements would be put back.
+    time is up and that its trial has saved its state. ``job`` is ``123_4`` or ``123``, never ``$SLURM_JOB_ID``: one
+    element of each array has the array's own id, by which all of its elements would be put back.
     """
     try:
         done = subprocess.run(

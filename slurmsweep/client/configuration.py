@@ -84,14 +84,9 @@ class Config:
         return dict(self._items)
 
     def update(self, values: Any, allow_val_change: bool | None = None) -> None:
-        """Set several values; a name of the sweep is ignored with a warning.
+        """Set several values, given as for :func:`init`; a name of the sweep is ignored with a warning.
 
-        Args:
-            values: a mapping, an ``argparse.Namespace``, or the path of a YAML file as for :func:`init`.
-            allow_val_change: whether a name may get another value.
-
-        Raises:
-            UsageError: a value would change; then nothing is set.
+        Raises UsageError, and sets nothing, if a value would change without ``allow_val_change``.
         """
         given = read_values(values)
         for name in [name for name in given if name in self._swept]:
@@ -125,15 +120,10 @@ def merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 def read_values(
     values: Any, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
 ) -> dict[str, Any]:
-    """Return the names and values of a configuration that a script gives.
+    """Return the names and values of a configuration that a script gives, without ``exclude``, or only ``include``.
 
-    Args:
-        values: a mapping, an ``argparse.Namespace`` or the like, or the path of a YAML file (``name: {value: ...}``).
-        exclude: names that are left out.
-        include: the only names that are used.
-
-    Raises:
-        UsageError: the file cannot be read, or both ``exclude`` and ``include`` are given.
+    They are in a mapping, an ``argparse.Namespace`` or the like, or the path of a YAML file (``name: {value: ...}``).
+    Raises UsageError if the file cannot be read, or both ``exclude`` and ``include`` are given.
     """
     if exclude and include:
         raise UsageError("give config_exclude_keys or config_include_keys, not both")

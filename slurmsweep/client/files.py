@@ -36,10 +36,8 @@ def keep_code(
 ) -> str | None:
     """Archive the code below ``root`` as ``<home>/code/<name>-<digest>.zip``, unless that file exists.
 
-    Any number of processes may call this at once: the file appears whole, and later processes use it.
-
-    Returns:
-        The path of the archive; None if there is no code.
+    Any number of processes may call this at once: the file appears whole, and later processes use it. Returns the path
+    of the archive; None if there is no code.
     """
     root = os.path.abspath(root)
     contents = {os.path.relpath(path, root): Path(path).read_bytes() for path in _code_files(root, include, exclude)}

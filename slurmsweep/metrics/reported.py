@@ -53,11 +53,8 @@ class MetricsFollower:
     where there is no run at all yet, the new part of the trial's log is searched for one. Memory does not grow with the
     number of steps.
 
-    Args:
-        layout: of the sweep.
-        attempt_id: trial and attempt.
-        goals: ``minimize`` or ``maximize`` by name as logged (dots reach into nested values): it decides which of
-            several summaries (``summary="min,max"``) counts.
+    ``goals`` has ``minimize`` or ``maximize`` by name as logged (dots reach into nested values): it decides which of
+    several summaries (``summary="min,max"``) counts.
     """
 
     def __init__(self, layout: Layout, attempt_id: AttemptId, goals: Mapping[str, str]) -> None:

@@ -148,13 +148,10 @@ def is_marked_preempting(path: str) -> bool:
 
 
 def take(record: bytes, run: RunFile, keys: Sequence[str] = ()) -> None:
-    """Add the content of a record to ``run``. Never raises for the content.
+    """Add history, summary and exit code of a record to ``run``. Never raises for the content.
 
-    Args:
-        record: of a run file.
-        run: takes history, summary and exit code.
-        keys: only items that contain one of these texts are read, all if there are none. Decoding the values of other
-            keys would be nearly all of the work.
+    Only items that contain one of the ``keys`` are read, all if there are none: decoding the values of other keys would
+    be nearly all of the work.
     """
     needles = [key.encode() for key in keys]
     # a record of another kind or version may have another shape: it holds nothing that is known here

@@ -42,10 +42,7 @@ def choose_canaries(points: Sequence[Mapping[str, Any]], count: int) -> list[int
     """Return the indexes of ``count`` points that show each level of each parameter about equally often.
 
     Among equally good points those at the ends of numeric parameters go first: the longest trials are usually there.
-
-    Args:
-        points: as drawn, nested or flat.
-        count: all points are taken where it is not smaller than their number.
+    Points are as drawn, nested or flat; all are taken where ``count`` is not smaller than their number.
     """
     columns = _levels(points)
     rows = list(zip(*columns, strict=True)) if columns else [()] * len(points)

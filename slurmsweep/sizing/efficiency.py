@@ -153,12 +153,9 @@ class _Sums:
 
 
 def measure(trials: Iterable[Sequence[Usage]], point: Point | None = None, bounds: Bounds | None = None) -> Efficiency:
-    """Return what all trials asked for and used, in one pass.
+    """Return what all trials asked for and used, in one pass; usages adopted from other sweeps are passed over.
 
-    Args:
-        trials: usages by trial; those of other sweeps, which were adopted, are passed over.
-        point: returns the parameters of a trial by its number; called for a few of them. None for no advice.
-        bounds: of what is advised; None for no advice.
+    Advice needs ``bounds``, and ``point``: it returns the parameters of a trial by its number, for a few of them.
     """
     sums, number = _Sums(), 0
     first: list[Sequence[Usage]] = []

@@ -76,16 +76,9 @@ def build_argv(
     Values are written as ``str()`` writes them, without quotes, because no shell reads them: ``True``, ``None``,
     ``1e-05``, ``{'lr': 0.001}`` for a nested parameter.
 
-    Args:
-        command: a checked command.
-        program: the value of ``${program}``.
-        params: the point, top-level names in W&B's order.
-        environ: the variables for ``${envvar:NAME}``.
-        json_file: the value of ``${args_json_file}``; the caller writes the file.
-        windows: omit ``${env}``, because Windows has no ``/usr/bin/env``.
-
-    Raises:
-        UsageError: an environment variable of the command is not set, or the command needs a program and has none.
+    The top-level names of ``params`` are in W&B's order. The caller writes ``json_file``, which ``${args_json_file}``
+    names; ``environ`` has the variables for ``${envvar:NAME}``; on ``windows`` there is no ``${env}``. Raises
+    UsageError if one of these variables is not set, or the command needs a program and has none.
     """
     if needs_program(command) and program is None:
         raise UsageError("the command needs ${program}, but the sweep file has no program: name the training script")
@@ -136,11 +129,7 @@ def lookup(params: Mapping[str, Any], name: str, default: Any = None) -> Any:
 def check_command(command: Any, names: Collection[str], path: Path, findings: Findings) -> None:
     """Report mistakes in a command: not a list, unknown macros, or macros where W&B would not expand them.
 
-    Args:
-        command: the value in the sweep file.
-        names: the names of all parameters, dotted paths for nested ones.
-        path: the key path of the command.
-        findings: receives the mistakes.
+    ``names`` are those of all parameters, dotted paths for nested ones.
     """
     if isinstance(command, str):
         findings.error(path, "must be a list, not one string", f"write {json.dumps(_split(command))}")

@@ -83,15 +83,9 @@ class Checked(NamedTuple):
 
 
 def check(data: Any, source: str, lines: Mapping[Path, int] | None = None) -> Checked:
-    """Check the content of a sweep file.
+    """Check the content of a sweep file: the value that YAML or JSON gave, and the 1-based line of each key path.
 
-    Args:
-        data: the value that YAML or JSON gave.
-        source: the name of the file, for messages.
-        lines: the 1-based line of each key path.
-
-    Raises:
-        SweepFileError: the content breaks rules; the error holds every violation.
+    Raises SweepFileError, which names ``source`` and holds every violation.
     """
     findings = Findings(lines)
     if not isinstance(data, dict):

@@ -77,13 +77,7 @@ _SYMBOL_HINTS = {"^": "a power is **", **dict.fromkeys("`'\"[", _BACKTICKS_HINT)
 
 @dataclass(frozen=True)
 class Fault:
-    """One mistake in an expression.
-
-    Attributes:
-        position: the 1-based position of the first wrong character.
-        problem: what is wrong.
-        hint: what would be right.
-    """
+    """One mistake in an expression, at the 1-based position of its first character; the hint says what is right."""
 
     position: int
     problem: str
@@ -118,13 +112,9 @@ class Expression:
     _compute: Number
 
     def value(self, values: Mapping[str, float]) -> float:
-        """Compute the expression.
+        """Compute the expression from a finite number for each of :attr:`names`.
 
-        Args:
-            values: a finite number for each of :attr:`names`.
-
-        Raises:
-            NoValueError: a division by zero, an overflow, or an argument outside the domain of a function.
+        Raises NoValueError: a division by zero, an overflow, or an argument outside the domain of a function.
         """
         return self._compute(values)
 

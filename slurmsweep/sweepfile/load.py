@@ -10,8 +10,7 @@ from slurmsweep.sweepfile.config import Checked, check
 def load(path: str) -> Checked:
     """Read and check a sweep file, YAML or JSON.
 
-    Raises:
-        SweepFileError: the file cannot be read, is not YAML, or breaks rules; the error holds all violations.
+    Raises SweepFileError with all violations: the file cannot be read, is not YAML, or breaks rules.
     """
     try:
         with open(path, "rb") as file:

@@ -23,10 +23,7 @@ _PARETO_HINT = "such as {accuracy: maximize, latency: minimize}"
 def read_computed(data: dict[str, Any], metric: Metric | None, findings: Findings) -> Metric | None:
     """Return the sweep's metric with the expression of ``slurmsweep.metric``, if the file has one.
 
-    Args:
-        data: the content of the sweep file.
-        metric: the metric of W&B's own ``metric`` section; None if the section is missing or wrong.
-        findings: receives the mistakes.
+    ``metric`` is that of W&B's own section; None if the section is missing or wrong.
     """
     section = computed_section(data)
     path: Path = ("slurmsweep", "metric")

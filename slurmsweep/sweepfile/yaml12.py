@@ -71,17 +71,10 @@ _Loader.add_constructor(f"{_TAG}timestamp", _text)
 
 
 def load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
-    """Read one YAML document (JSON is YAML).
+    """Return the value of one YAML document (JSON is YAML), and the 1-based line of each key path.
 
-    Args:
-        text: the content of the file.
-        source: the name of the file, for messages.
-
-    Returns:
-        The value, and the 1-based line of each key path such as ``("parameters", "lr", "min")``.
-
-    Raises:
-        SweepFileError: not YAML, several documents, a repeated key, nesting too deep, or an alias bomb.
+    A path is such as ``("parameters", "lr", "min")``. Raises SweepFileError, which names ``source``: not YAML, several
+    documents, a repeated key, nesting too deep, or an alias bomb.
     """
     try:
         return _load(_without_json_tabs(text), source)
