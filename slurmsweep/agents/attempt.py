@@ -58,13 +58,7 @@ class CommandEnd(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A command ready to be started.
-
-    Attributes:
-        argv: empty where it cannot be built; the log says why.
-        environ: its environment.
-        log: descriptor of the attempt's log.
-    """
+    """A command ready to be started, and the descriptor of its log, which says why where there is no ``argv``."""
 
     argv: list[str]
     environ: dict[str, str]

@@ -71,7 +71,12 @@ def targets(pattern: str, base_path: str | os.PathLike[str] | None, folder: str,
     else:
         base = os.path.dirname(os.path.dirname(absolute)) if os.path.isabs(pattern) else os.getcwd()
     found = paths_matching(absolute, recursive=True) if glob else [absolute]
-    return {path: _target(path, base, folder) for path in sorted(found) if os.path.isfile(path)}
+    places = {}
+    for path in sorted(filter(os.path.isfile, found)):
+        inside = os.path.relpath(path, base)
+        place = os.path.basename(path) if inside.startswith(os.pardir) else inside
+        places[path] = path if path.startswith(folder + os.sep) else os.path.join(folder, place)
+    return places
 
 
 def copy_changed(copies: Mapping[str, str]) -> None:
@@ -80,13 +85,6 @@ def copy_changed(copies: Mapping[str, str]) -> None:
         if _is_newer(source, copy):
             make_like_parent(os.path.dirname(copy))
             _replace(copy, partial(shutil.copy2, source))
-
-
-def _target(path: str, base: str, folder: str) -> str:
-    if path.startswith(folder + os.sep):
-        return path
-    place = os.path.relpath(path, base)
-    return os.path.join(folder, os.path.basename(path) if place.startswith(os.pardir) else place)
 
 
 def _is_newer(source: str, copy: str) -> bool:

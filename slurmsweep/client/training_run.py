@@ -293,9 +293,7 @@ class Run:
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """Write the open step and the summary. A second call has no effect; the end of the script calls it, too.
 
-        Args:
-            exit_code: recorded with the summary; the trial's own exit code is that of its process.
-            quiet: no effect here.
+        The exit code is recorded with the summary; the trial's own is that of its process. ``quiet`` has no effect.
         """
         with self._lock:
             if self._ended:

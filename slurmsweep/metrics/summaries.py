@@ -21,11 +21,9 @@ def read_summary(layout: Layout, attempt_id: AttemptId) -> dict[str, Any]:
     """
     path = layout.history(attempt_id)
     native = _native(path) if os.path.isfile(path) else {}
-    if native:
-        return native
-    files = run_files(layout, attempt_id)
+    files = [] if native else run_files(layout, attempt_id)
     if not files:
-        return {}
+        return native
     run = run_file.read(files[-1])
     logged: dict[str, Any] = {}
     for row in run.history:

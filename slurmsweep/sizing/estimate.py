@@ -76,12 +76,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sample:
-    """One trial that ended.
+    """One trial that ended at a point (:func:`flat`): the seconds or MiB, above 0, that it needed.
 
-    Attributes:
-        params: its point, flat (:func:`flat`).
-        value: what it needed, above 0: seconds or MiB.
-        is_bound: it was cut off: it needs more than ``value``.
+    It needs more than that if it was cut off: ``is_bound``.
     """
 
     params: Mapping[str, Any]

@@ -54,11 +54,9 @@ _POOL = 1000
 
 @dataclass(frozen=True)
 class AutoSizing:
-    """What to size automatically.
+    """What to size automatically, the rest stays as it was asked for; and how many trials go first.
 
-    Attributes:
-        time, mem: which of the two; the other one stays as it was asked for.
-        canaries: number of trials that go first; None for :func:`.canaries.canaries_wanted`.
+    That number is :func:`.canaries.canaries_wanted` for None.
     """
 
     time: bool = False

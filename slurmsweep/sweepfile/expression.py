@@ -85,11 +85,7 @@ class Fault:
 
 
 class ExpressionError(ValueError):
-    """Raised for a text that is not an expression.
-
-    Attributes:
-        faults: every mistake, from left to right.
-    """
+    """Raised for a text that is not an expression; ``faults`` are its mistakes from left to right."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = sorted(faults, key=lambda fault: fault.position)
@@ -102,11 +98,7 @@ class NoValueError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Expression:
-    """A checked expression.
-
-    Attributes:
-        names: the metrics it uses, each once, in the order of the text.
-    """
+    """A checked expression; ``names`` are the metrics it uses, each once, in the order of the text."""
 
     names: tuple[str, ...]
     _compute: Number
@@ -196,9 +188,8 @@ class _Reader:
         """Return the function that computes the number of a node."""
         self._depth += 1
         try:
-            if self._depth > DEEPEST:
-                return self._too_deep(node)
-            return _READERS.get(type(node), _Reader._no_number)(self, node)
+            read = _READERS.get(type(node), _Reader._no_number) if self._depth <= DEEPEST else _Reader._too_deep
+            return read(self, node)
         finally:
             self._depth -= 1
 
@@ -288,21 +279,17 @@ class _Reader:
             part = self.condition(node.operand)
             return lambda values: not part(values)
         elif isinstance(node, ast.Compare) and all(type(op) in _COMPARISONS for op in node.ops):
-            return self._comparison(node)
+            numbers = [self.number(part) for part in (node.left, *node.comparators)]
+            compare = [_COMPARISONS[type(op)] for op in node.ops]
+
+            def holds(values: Mapping[str, float]) -> bool:
+                seen = [number(values) for number in numbers]
+                return all(one(seen[at], seen[at + 1]) for at, one in enumerate(compare))
+
+            return holds
         else:
             self._fault(node, f"{self._source(node)!r} is not a condition"[:200], "compare by < <= > >= == !=")
         return lambda _: False
-
-    def _comparison(self, node: ast.Compare) -> Condition:
-        """Return the function for ``a < b``, or ``a < b < c``."""
-        numbers = [self.number(part) for part in (node.left, *node.comparators)]
-        compare = [_COMPARISONS[type(op)] for op in node.ops]
-
-        def holds(values: Mapping[str, float]) -> bool:
-            seen = [number(values) for number in numbers]
-            return all(one(seen[at], seen[at + 1]) for at, one in enumerate(compare))
-
-        return holds
 
     def _too_deep(self, node: ast.expr) -> Number:
         problem = f"is nested more than {DEEPEST} levels deep"

@@ -248,9 +248,8 @@ def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findin
     if "min" in numbers and not _is_ordered(first, second, path, findings):
         return None
     if not math.isfinite(_bound(kind, first, second)):
-        findings.error(
-            path, "its values can get too large for a floating-point number", "bring its numbers closer to 0"
-        )
+        problem = "its values can get too large for a floating-point number"
+        findings.error(path, problem, "bring its numbers closer to 0")
         return None
     if distribution in _DEPRECATED:
         hint = f"to give the limits themselves, write distribution: {distribution}_values"
