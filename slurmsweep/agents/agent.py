@@ -73,14 +73,19 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
 
 
 def introduce(store: SweepStore, environ: Mapping[str, str]) -> Owner:
-    """Return the owner of this process's claims; set the lock's back-off from the size of the array.
+    """Return the owner of this process's claims; set the lock's back-off from the size of the array."""
+    store.journal.first_wait = first_wait(environ)
+    return identity.this_process(environ)
 
-    A job that finds the journal's lock free does not wait. Of thousands that start in the same second nearly all find
-    it held; they then come back over about the time that serving all takes, and not all within the next 10 ms.
+
+def first_wait(environ: Mapping[str, str]) -> float:
+    """Return the seconds over which the jobs of a large array spread when they find the journal's lock held.
+
+    A job that finds it free does not wait. Of thousands that start in the same second nearly all find it held; they
+    then come back over about the time that serving all of them takes, and not all within the next 10 ms.
     """
     tasks = int(environ.get("SLURM_ARRAY_TASK_COUNT") or 1)
-    store.journal.first_wait = min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, tasks * _SECONDS_A_JOB))
-    return identity.this_process(environ)
+    return min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, tasks * _SECONDS_A_JOB))
 
 
 def next_claim(store: SweepStore, owner: Owner, environ: Mapping[str, str]) -> Claim | NothingLeft:
