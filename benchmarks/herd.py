@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from slurmsweep.agents.agent import _first_wait
+from slurmsweep.agents.agent import first_wait
 from slurmsweep.state.journal import Journal, header
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ HOLD = 0.002
 
 def journal_lock(path: str, crowd: int) -> int:
     journal = Journal(path)
-    journal.first_wait = _first_wait({"SLURM_ARRAY_TASK_COUNT": str(crowd)})
+    journal.first_wait = first_wait({"SLURM_ARRAY_TASK_COUNT": str(crowd)})
     with journal.locked():
         time.sleep(HOLD)
     return journal.tries

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child, identity, signals
-from slurmsweep.agents.attempt import prepare, run_attempt
+from slurmsweep.agents.attempt import conclude, prepare, run_command
 from slurmsweep.errors import StateError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import SEAT, NoSlotError, assigned
@@ -37,13 +37,7 @@ _REQUEUE_TIMEOUT = 15
 
 
 def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
-    """Run up to ``count`` trials, one after the other.
-
-    Args:
-        store: of the sweep.
-        count: 1 makes the walltime of a job predictable.
-        environ: this process's environment.
-        say: takes lines for the job's output.
+    """Run up to ``count`` trials, one after the other; 1 makes the walltime of a job predictable.
 
     Returns:
         The exit code: of the first trial that did not end with 0 (128 + n for signal n); 0 when all finished or there
@@ -80,11 +74,11 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
 
 def introduce(store: SweepStore, environ: Mapping[str, str]) -> Owner:
     """Return the owner of this process's claims; set the lock's back-off from the size of the array."""
-    store.journal.first_wait = _first_wait(environ)
+    store.journal.first_wait = first_wait(environ)
     return identity.this_process(environ)
 
 
-def _first_wait(environ: Mapping[str, str]) -> float:
+def first_wait(environ: Mapping[str, str]) -> float:
     """Return the seconds over which the jobs of a large array spread when they find the journal's lock held.
 
     A job that finds it free does not wait. Of thousands that start in the same second nearly all find it held; they
@@ -111,11 +105,13 @@ def _run_claim(
     store: SweepStore, claim: Claim, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> tuple[Outcome, bool]:
     """Run the trial; return its outcome, and whether the agent was asked to stop."""
-    name = f"trial {claim.attempt_id.trial}, attempt {claim.attempt_id.attempt}"
+    attempt_id = claim.attempt_id
+    name = f"trial {attempt_id.trial}, attempt {attempt_id.attempt}"
     with given_back_on_failure(store, claim):
-        prepared = prepare(store, claim.attempt_id, environ)
-    say(f"{name}: started, log in {store.layout.log(claim.attempt_id)}")
-    outcome, ended = run_attempt(store, claim.attempt_id, prepared)
+        prepared = prepare(store, attempt_id, environ)
+    say(f"{name}: started, log in {store.layout.log(attempt_id)}")
+    ended = run_command(prepared, store.manifest.workdir)
+    outcome = conclude(store, attempt_id, ended, prepared.log)
     record(store, claim, outcome, say)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop is not None
@@ -137,11 +133,8 @@ def _requeue(job: str) -> str:
     """Ask Slurm to start this job again; return its objection, empty if it agreed. Slurm then ends this process.
 
     This is the only request that a compute node sends to Slurm: no other process knows at this moment that the job's
-    time is up and that its trial has saved its state.
-
-    Args:
-        job: ``123_4`` or ``123``. Never ``$SLURM_JOB_ID``: one element of each array has the array's own id, by which
-            all of its elements would be put back.
+    time is up and that its trial has saved its state. ``job`` is ``123_4`` or ``123``, never ``$SLURM_JOB_ID``: one
+    element of each array has the array's own id, by which all of its elements would be put back.
     """
     try:
         done = subprocess.run(
@@ -187,13 +180,10 @@ def remove_own_job_output(environ: Mapping[str, str]) -> None:
     Only a file that Slurm named after this very task (``%A_%a``) and that is this process's standard output. A file
     that several agents share is removed by their first process when all have ended.
     """
-    task = f"{environ.get('SLURM_ARRAY_JOB_ID')}_{environ.get('SLURM_ARRAY_TASK_ID')}"
-    if (
-        SEAT in environ
-        or "SLURM_ARRAY_TASK_ID" not in environ
-        or not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
-    ):
+    output = sys.stdout.fileno()
+    if SEAT in environ or "SLURM_ARRAY_TASK_ID" not in environ or not stat.S_ISREG(os.fstat(output).st_mode):
         return
-    path = os.readlink(f"/proc/self/fd/{sys.stdout.fileno()}")
+    task = f"{environ.get('SLURM_ARRAY_JOB_ID')}_{environ['SLURM_ARRAY_TASK_ID']}"
+    path = os.readlink(f"/proc/self/fd/{output}")
     if task in os.path.basename(path):
         files.remove_file(path)

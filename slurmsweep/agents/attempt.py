@@ -58,26 +58,11 @@ class CommandEnd(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A command ready to be started.
-
-    Attributes:
-        argv: empty where it cannot be built; the log says why.
-        environ: its environment.
-        log: descriptor of the attempt's log.
-    """
+    """A command ready to be started, and the descriptor of its log, which says why where there is no ``argv``."""
 
     argv: list[str]
     environ: dict[str, str]
     log: int
-
-
-def run_attempt(store: SweepStore, attempt_id: AttemptId, prepared: Prepared) -> tuple[Outcome, CommandEnd]:
-    """Run a prepared command to its end; none of its processes is left running afterwards.
-
-    A command that cannot be started is a failed trial (exit code 127 or 126, as in a shell), and its log says why.
-    """
-    ended = _run(prepared, store.manifest.workdir)
-    return conclude(store, attempt_id, ended, prepared.log), ended
 
 
 def conclude(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: int) -> Outcome:
@@ -97,11 +82,7 @@ def conclude(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: i
 
 
 def prepare(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str]) -> Prepared:
-    """Write what the command needs: parameters file, log, environment.
-
-    Raises:
-        StateUnwritableError: the attempt's files could not be written.
-    """
+    """Write what the command needs: parameters file, log, environment. Raises StateUnwritableError."""
     config = store.manifest.config
     params = search.parameters(config, attempt_id.trial, store.manifest.sweep_id)
     json_file = store.layout.args_json(attempt_id)
@@ -120,11 +101,7 @@ def prepare(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str]
 def furnish(
     store: SweepStore, attempt_id: AttemptId, params: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[dict[str, str], int]:
-    """Write the parameters file and open the log; return the attempt's environment and the log's descriptor.
-
-    Raises:
-        StateUnwritableError: one of them could not be written.
-    """
+    """Write the parameters file and open the log; return the environment and the log's descriptor. Raises as above."""
     layout = store.layout
     text = params_file.render(params).encode("utf-8", "surrogatepass")
     files.write_new(layout.params(attempt_id), text, store.access)
@@ -133,11 +110,7 @@ def furnish(
 
 
 def _wrap(environ: Mapping[str, str]) -> list[str]:
-    """Return the words that a job template puts before the command: ``srun``, ``apptainer exec image``.
-
-    Raises:
-        UsageError: they are not quoted as in a shell (no shell reads them).
-    """
+    """Return the words that a job template puts before the command (``srun``). Raises UsageError for wrong quotes."""
     text = environ.get(WRAP)
     if not text:
         return []
@@ -149,7 +122,11 @@ def _wrap(environ: Mapping[str, str]) -> list[str]:
         raise UsageError(f"{WRAP} is not quoted as in a shell ({error}): {text}") from error
 
 
-def _run(prepared: Prepared, workdir: str) -> CommandEnd:
+def run_command(prepared: Prepared, workdir: str) -> CommandEnd:
+    """Run a prepared command to its end; none of its processes is left running afterwards.
+
+    A command that cannot be started is a failed trial (exit code 127 or 126, as in a shell), and its log says why.
+    """
     if not prepared.argv:
         return CommandEnd(_NOT_FOUND, None, 0.0)
     try:

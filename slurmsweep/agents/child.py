@@ -74,7 +74,13 @@ class SigtermOrigin:
         continued_by = waiting.si_pid if waiting else self._continued_by
         self._continued_by = None
         is_older, self._is_older_term = self._is_older_term, False
-        return not is_older and sender == continued_by and _program(sender) == _SLURMS_OWN
+        if is_older or sender != continued_by:
+            return False
+        try:
+            with open(f"/proc/{sender}/comm", encoding="utf-8", errors="replace") as file:
+                return file.read().strip() == _SLURMS_OWN
+        except (FileNotFoundError, ProcessLookupError):  # gone, or in another container
+            return False
 
 
 class Child:
@@ -211,12 +217,3 @@ def _descendants() -> list[int]:
             found += children
             waiting += children
     return found
-
-
-def _program(pid: int) -> str:
-    """Return the name of the program a process runs; empty where it is gone, or in another container."""
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""

@@ -38,16 +38,8 @@ def child_environment(
     # This interpreter's folder is at the end of the search path, so that an environment the user activated stays first:
     # W&B's ${interpreter} is the word `python`, which a Debian machine does not have outside a virtual environment.
     folders = (environ.get("PATH", os.defpath), os.path.dirname(sys.executable))
-    path = {"PATH": os.pathsep.join(folder for folder in folders if folder)}
-    seen = _defaults(config, layout, attempt_id) | inherited | _trial(layout, attempt_id) | path
-    if seen["WANDB_MODE"] in _ONLINE:
-        del seen["WANDB_SWEEP_ID"]  # W&B's server refuses runs of a sweep that it does not know
-    return seen
-
-
-def _defaults(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> dict[str, str]:
     named = {"WANDB_PROJECT": config.project, "WANDB_ENTITY": config.entity}
-    return {
+    seen = {
         "WANDB_MODE": "offline",
         "WANDB_RESUME": "allow",
         # W&B's server does not know the sweep: the group keeps its runs together
@@ -58,11 +50,7 @@ def _defaults(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> dic
         # by default wandb writes after 15 s or 32 KiB: of a killed run nothing would be on disk
         "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",
         **{name: value for name, value in named.items() if value},
-    }
-
-
-def _trial(layout: Layout, attempt_id: AttemptId) -> dict[str, str]:
-    return {
+        **inherited,
         "WANDB_SWEEP_ID": layout.sweep_id,
         "WANDB_RUN_ID": layout.run_id(attempt_id.trial),
         "WANDB_SWEEP_PARAM_PATH": layout.params(attempt_id),
@@ -72,4 +60,8 @@ def _trial(layout: Layout, attempt_id: AttemptId) -> dict[str, str]:
         "SLURMSWEEP_ATTEMPT": str(attempt_id.attempt),
         "SLURMSWEEP_ATTEMPT_DIR": layout.attempt(attempt_id),
         "SLURMSWEEP_CHECKPOINT_DIR": layout.trial(attempt_id.trial),
+        "PATH": os.pathsep.join(folder for folder in folders if folder),
     }
+    if seen["WANDB_MODE"] in _ONLINE:
+        del seen["WANDB_SWEEP_ID"]  # W&B's server refuses runs of a sweep that it does not know
+    return seen

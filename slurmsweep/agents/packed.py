@@ -20,18 +20,12 @@ if TYPE_CHECKING:
 def run_packed(packed: int, environ: Mapping[str, str], run: Callable[[Mapping[str, str]], int]) -> int:
     """Run so many agents, each in a process of its own, and wait for all of them.
 
-    Returns once in each of these processes. A signal for the first process is passed on to all agents: Slurm's warning
-    (``--signal=B:``) reaches the batch script's process alone.
+    Returns once in each of these processes: in that of an agent its exit code, as ``run`` returned it; in the first
+    process that of the first agent that did not end with 0. A signal for the first process is passed on to all agents:
+    Slurm's warning (``--signal=B:``) reaches the batch script's process alone.
 
-    Args:
-        packed: number of agents. The number of each agent is part of the owner of its claims: after a requeue each
-            agent finds its own trial again.
-        environ: of this process.
-        run: runs one agent, with the environment that has its number; returns its exit code.
-
-    Returns:
-        In the process of an agent, its exit code; in the first process, that of the first agent that did not end
-        with 0.
+    The number of each agent is in the environment that ``run`` gets, and part of the owner of its claims: after a
+    requeue each agent finds its own trial again.
     """
     with child.signals_blocked():  # from before the first agent is there, so that no agent misses a signal
         agents = []

@@ -38,10 +38,8 @@ def asks_to_stop(number: signal.Signals) -> bool:
 def signal_for_command(number: signal.Signals, environ: Mapping[str, str]) -> signal.Signals:
     """Return the signal for the command when Slurm warns or ends the job: SIGTERM, or the job template's choice.
 
-    Slurm's warning is not passed on as it is: by default SIGUSR1 ends a command, and it saves nothing.
-
-    Raises:
-        UsageError: a command cannot handle the signal that the template chose.
+    Slurm's warning is not passed on as it is: by default SIGUSR1 ends a command, and it saves nothing. Raises as
+    :func:`stop_signal`.
     """
     return stop_signal(environ) if number in (signal.SIGUSR1, signal.SIGTERM) else number
 
@@ -60,8 +58,7 @@ def stop_signal(environ: Mapping[str, str]) -> signal.Signals:
 def requeue_bound(environ: Mapping[str, str]) -> int:
     """Return ``SLURMSWEEP_REQUEUE``: how often a job out of time starts again by itself; 0 where it is not set.
 
-    Raises:
-        UsageError: it is not a number.
+    Raises UsageError if it is not a number.
     """
     text = environ.get("SLURMSWEEP_REQUEUE") or "0"
     if not text.isdecimal():

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 _WORDS = ("min", "max", "mean", "last", "first", "best", "none", "copy")
 
-#: Words without a key of their own in the summary.
-_PLAIN = ("none", "copy")
-
 #: Names of a value from the outermost mapping inwards.
 Path = tuple[str, ...]
 
@@ -72,10 +69,17 @@ class Definitions:
     def add(self, metric: MetricDefinition, *, overwrite: bool) -> MetricDefinition:
         """Define a metric; words are added to an earlier definition, unless ``overwrite`` is set.
 
-        Raises:
-            UsageError: a star before the end of the name, or an unknown word or goal.
+        Raises UsageError for a star before the end of the name, or an unknown word or goal.
         """
-        _check(metric)
+        if not metric.name:
+            raise UsageError("define_metric: the name is empty")
+        if "*" in metric.name[:-1]:
+            raise UsageError(f"define_metric({metric.name!r}): a star may stand at the end only")
+        for word in metric.words:
+            if word not in _WORDS:
+                raise UsageError(f"define_metric({metric.name!r}, summary={word!r}): use {', '.join(_WORDS)}")
+        if metric.goal not in (None, "minimize", "maximize"):
+            raise UsageError(f"define_metric({metric.name!r}, goal={metric.goal!r}): use minimize or maximize")
         self._found.clear()
         home = self._beginnings if metric.name.endswith("*") else self._exact
         known = home.get(metric.name)
@@ -121,23 +125,20 @@ class Aggregates:
         name = ".".join(path)
         metric = self._definitions.of(name)
         words = metric.words if metric else []
-        if "none" in words:
-            return
-        keys = [word for word in words if word not in _PLAIN]
-        if not keys:
+        if metric is None or set(words) <= {"copy"}:
             _put(self._summary, path, value)
             return
-        for word in keys:
-            self._take_word(path, name, word, value, metric.goal if metric else None)
-
-    def _take_word(self, path: Path, name: str, word: str, value: Any, goal: str | None) -> None:
-        where = (*path, word)
-        before = _get(self._summary, where)
-        if word in ("first", "last"):
-            if word == "last" or before is None:
+        if "none" in words:
+            return
+        for word in words:
+            if word == "copy":
+                continue
+            where = (*path, word)
+            before = _get(self._summary, where)
+            if word == "last" or (word == "first" and before is None):
                 _put(self._summary, where, value)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            _put(self._summary, where, self._combined(name, word, before, value, goal))
+            elif word != "first" and isinstance(value, (int, float)) and not isinstance(value, bool):
+                _put(self._summary, where, self._combined(name, word, before, value, metric.goal))
 
     def _combined(self, name: str, word: str, before: Any, value: float, goal: str | None) -> Any:
         if word == "mean":
@@ -149,18 +150,6 @@ class Aggregates:
             return math.nan  # a run that diverged has no best, as for wandb
         largest = word == "max" or (word == "best" and goal == "maximize")
         return max(before, value) if largest else min(before, value)
-
-
-def _check(metric: MetricDefinition) -> None:
-    if not metric.name:
-        raise UsageError("define_metric: the name is empty")
-    if "*" in metric.name[:-1]:
-        raise UsageError(f"define_metric({metric.name!r}): a star may stand at the end only")
-    for word in metric.words:
-        if word not in _WORDS:
-            raise UsageError(f"define_metric({metric.name!r}, summary={word!r}): use {', '.join(_WORDS)}")
-    if metric.goal not in (None, "minimize", "maximize"):
-        raise UsageError(f"define_metric({metric.name!r}, goal={metric.goal!r}): use minimize or maximize")
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:

@@ -37,9 +37,8 @@ class Config:
         try:
             return self._items[name]
         except KeyError:
-            raise AttributeError(
-                f"the configuration has no {name!r}; it has {', '.join(self._items) or 'nothing'}"
-            ) from None
+            known = ", ".join(self._items) or "nothing"
+            raise AttributeError(f"the configuration has no {name!r}; it has {known}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -85,14 +84,9 @@ class Config:
         return dict(self._items)
 
     def update(self, values: Any, allow_val_change: bool | None = None) -> None:
-        """Set several values; a name of the sweep is ignored with a warning.
+        """Set several values, given as for :func:`init`; a name of the sweep is ignored with a warning.
 
-        Args:
-            values: a mapping, an ``argparse.Namespace``, or the path of a YAML file as for :func:`init`.
-            allow_val_change: whether a name may get another value.
-
-        Raises:
-            UsageError: a value would change; then nothing is set.
+        Raises UsageError, and sets nothing, if a value would change without ``allow_val_change``.
         """
         given = read_values(values)
         for name in [name for name in given if name in self._swept]:
@@ -126,15 +120,10 @@ def merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 def read_values(
     values: Any, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
 ) -> dict[str, Any]:
-    """Return the names and values of a configuration that a script gives.
+    """Return the names and values of a configuration that a script gives, without ``exclude``, or only ``include``.
 
-    Args:
-        values: a mapping, an ``argparse.Namespace`` or the like, or the path of a YAML file (``name: {value: ...}``).
-        exclude: names that are left out.
-        include: the only names that are used.
-
-    Raises:
-        UsageError: the file cannot be read, or both ``exclude`` and ``include`` are given.
+    They are in a mapping, an ``argparse.Namespace`` or the like, or the path of a YAML file (``name: {value: ...}``).
+    Raises UsageError if the file cannot be read, or both ``exclude`` and ``include`` are given.
     """
     if exclude and include:
         raise UsageError("give config_exclude_keys or config_include_keys, not both")
@@ -146,8 +135,7 @@ def read_values(
 def default_values() -> dict[str, Any]:
     """Return the values of ``config-defaults.yaml`` in the current folder, and of ``WANDB_CONFIG_PATHS`` above them.
 
-    Raises:
-        UsageError: a file cannot be read.
+    Raises UsageError if a file cannot be read.
     """
     named = [path for path in os.environ.get("WANDB_CONFIG_PATHS", "").split(",") if path]
     found = [_DEFAULTS_FILE] if os.path.isfile(_DEFAULTS_FILE) else []

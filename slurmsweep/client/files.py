@@ -10,6 +10,7 @@ import zipfile
 from fnmatch import fnmatch
 from functools import partial
 from glob import glob as paths_matching
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.client.folders import make_like_parent
@@ -35,21 +36,27 @@ def keep_code(
 ) -> str | None:
     """Archive the code below ``root`` as ``<home>/code/<name>-<digest>.zip``, unless that file exists.
 
-    Any number of processes may call this at once: the file appears whole, and later processes use it.
-
-    Returns:
-        The path of the archive; None if there is no code.
+    Any number of processes may call this at once: the file appears whole, and later processes use it. Returns the path
+    of the archive; None if there is no code.
     """
     root = os.path.abspath(root)
-    contents = {os.path.relpath(path, root): _read(path) for path in _code_files(root, include, exclude)}
+    contents = {os.path.relpath(path, root): Path(path).read_bytes() for path in _code_files(root, include, exclude)}
     if not contents:
         return None
-    folder = os.path.join(home, "code")
+    digest = hashlib.sha256()
+    for file, data in sorted(contents.items()):
+        digest.update(f"{len(file)} {file} {len(data)}\n".encode("utf-8", "surrogateescape") + data)
     shown = "".join(c if c.isalnum() or c in "-_." else "-" for c in name or os.path.basename(root)).strip(".")
-    path = os.path.join(folder, f"{shown or 'code'}-{_digest(contents)}.zip")
+    path = os.path.join(home, "code", f"{shown or 'code'}-{digest.hexdigest()[:16]}.zip")
+
+    def fill(temporary: str) -> None:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file, data in sorted(contents.items()):
+                archive.writestr(zipfile.ZipInfo(file, _NO_TIME), data, zipfile.ZIP_DEFLATED)
+
     if not os.path.exists(path):
-        make_like_parent(folder)
-        _write_archive(path, contents)
+        make_like_parent(os.path.dirname(path))
+        _replace(path, fill)
     return path
 
 
@@ -64,7 +71,12 @@ def targets(pattern: str, base_path: str | os.PathLike[str] | None, folder: str,
     else:
         base = os.path.dirname(os.path.dirname(absolute)) if os.path.isabs(pattern) else os.getcwd()
     found = paths_matching(absolute, recursive=True) if glob else [absolute]
-    return {path: _target(path, base, folder) for path in sorted(found) if os.path.isfile(path)}
+    places = {}
+    for path in sorted(filter(os.path.isfile, found)):
+        inside = os.path.relpath(path, base)
+        place = os.path.basename(path) if inside.startswith(os.pardir) else inside
+        places[path] = path if path.startswith(folder + os.sep) else os.path.join(folder, place)
+    return places
 
 
 def copy_changed(copies: Mapping[str, str]) -> None:
@@ -73,13 +85,6 @@ def copy_changed(copies: Mapping[str, str]) -> None:
         if _is_newer(source, copy):
             make_like_parent(os.path.dirname(copy))
             _replace(copy, partial(shutil.copy2, source))
-
-
-def _target(path: str, base: str, folder: str) -> str:
-    if path.startswith(folder + os.sep):
-        return path
-    place = os.path.relpath(path, base)
-    return os.path.join(folder, os.path.basename(path) if place.startswith(os.pardir) else place)
 
 
 def _is_newer(source: str, copy: str) -> bool:
@@ -114,27 +119,6 @@ def _asked(chooser: Chooser | None, root: str) -> Callable[[str], Any] | None:
     if len(inspect.signature(chooser).parameters) == 1:
         return chooser
     return lambda path: chooser(path, root)
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _digest(contents: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name, data in sorted(contents.items()):
-        digest.update(f"{len(name)} {name} {len(data)}\n".encode("utf-8", "surrogateescape") + data)
-    return digest.hexdigest()[:16]
-
-
-def _write_archive(path: str, contents: Mapping[str, bytes]) -> None:
-    def fill(temporary: str) -> None:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in sorted(contents.items()):
-                archive.writestr(zipfile.ZipInfo(name, _NO_TIME), data, zipfile.ZIP_DEFLATED)
-
-    _replace(path, fill)
 
 
 def _replace(path: str, fill: Callable[[str], Any]) -> None:

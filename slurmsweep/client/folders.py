@@ -7,12 +7,9 @@ import stat
 
 
 def make_like_parent(folder: str) -> None:
-    """Make a folder and its missing parents with the permissions of the nearest existing parent.
+    """Make a folder and its missing parents with the permissions of the nearest existing parent. Raises OSError.
 
     So folders in a sweep that a group shares are shared, too. An existing folder is not changed.
-
-    Raises:
-        OSError: a folder cannot be made.
     """
     if os.path.isdir(folder):
         return

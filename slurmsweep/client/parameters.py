@@ -15,11 +15,7 @@ _WORDS = {".nan": "NaN", ".inf": "Infinity", "-.inf": "-Infinity"}
 
 
 def swept_parameters() -> dict[str, Any]:
-    """Return the parameters that the agent wrote for this trial; none outside a sweep.
-
-    Raises:
-        UsageError: the file cannot be read.
-    """
+    """Return the parameters that the agent wrote; none outside a sweep. Raises UsageError if they cannot be read."""
     path = os.environ.get("WANDB_SWEEP_PARAM_PATH")
     if not path:
         return {}

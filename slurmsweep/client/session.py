@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _MODES = ("online", "offline", "disabled", "shared", "dryrun")
 _REINIT = (None, True, False, "default", "return_previous", "finish_previous")
-_FINISHES_PREVIOUS = (True, "finish_previous")
 
 
 class Settings:
@@ -112,10 +111,15 @@ def init(
         UsageError: the parameters of the sweep or a file of defaults cannot be read, or an argument is not valid.
     """
     global _current
-    previous = _previous(reinit)
-    if previous is not None:
+    if reinit == "create_new":
+        raise UsageError("init(reinit='create_new'): a trial has one run at a time; use 'finish_previous'")
+    if reinit not in _REINIT:
+        raise UsageError(f"init(reinit={reinit!r}): use True, False, 'return_previous' or 'finish_previous'")
+    if reinit in (True, "finish_previous"):
+        finish()
+    if _current is not None:
         warn("init() was called while a run is active: it is returned. reinit='finish_previous' makes a new one.")
-        return previous
+        return _current
     more = dict(settings if isinstance(settings, dict) else vars(settings)) if settings is not None else {}
     given = read_values(config, config_exclude_keys, config_include_keys)
     identity = _identity(
@@ -148,17 +152,6 @@ def current() -> Run:
 
 def active() -> Run | None:
     """Return the run of this process, or None."""
-    return _current
-
-
-def _previous(reinit: bool | str | None) -> Run | None:
-    """Return the unfinished run that ``init`` returns instead of a new one, or None after finishing it on request."""
-    if reinit == "create_new":
-        raise UsageError("init(reinit='create_new'): a trial has one run at a time; use 'finish_previous'")
-    if reinit not in _REINIT:
-        raise UsageError(f"init(reinit={reinit!r}): use True, False, 'return_previous' or 'finish_previous'")
-    if reinit in _FINISHES_PREVIOUS:
-        finish()
     return _current
 
 

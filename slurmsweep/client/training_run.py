@@ -82,16 +82,10 @@ class Run:
         self.summary = Summary()
         self.step = 0
         self.start_time = time.time()
-        self.id = identity.id
-        self.name = identity.name
-        self.project = identity.project
-        self.entity = identity.entity
-        self.group = identity.group
-        self.job_type = identity.job_type
-        self.tags = identity.tags
-        self.notes = identity.notes
-        self.sweep_id = identity.sweep_id
-        self.resumed = identity.resumed
+        self.id, self.name, self.notes, self.tags = identity.id, identity.name, identity.notes, identity.tags
+        self.project, self.entity = identity.project, identity.entity
+        self.group, self.job_type = identity.group, identity.job_type
+        self.sweep_id, self.resumed = identity.sweep_id, identity.resumed
         self._place = place
         self._ended_with = ended
         self._lock = threading.RLock()
@@ -109,7 +103,8 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None:
-        self.finish(exit_code=_exit_code(value))
+        code = value.code if isinstance(value, SystemExit) else int(value is not None)
+        self.finish(exit_code=code if isinstance(code, int) else int(code is not None))
 
     def __repr__(self) -> str:
         return f"<slurmsweep run {self.id}>"
@@ -298,9 +293,7 @@ class Run:
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """Write the open step and the summary. A second call has no effect; the end of the script calls it, too.
 
-        Args:
-            exit_code: recorded with the summary; the trial's own exit code is that of its process.
-            quiet: no effect here.
+        The exit code is recorded with the summary; the trial's own is that of its process. ``quiet`` has no effect.
         """
         with self._lock:
             if self._ended:
@@ -322,20 +315,16 @@ class Run:
         if not self._waiting:
             return
         row, self._waiting = self._waiting, {}
-        if self._definitions:
-            self._add_step_metrics(row)
+        if self._definitions:  # the last values of step metrics go into rows of other metrics
+            metrics = [metric for name in row if (metric := self._definitions.of(name))]
+            wanted = {metric.step_metric for metric in metrics if metric.step_metric and metric.step_sync}
+            self._last_of.update(row)
+            row.update({name: self._last_of[name] for name in wanted if name in self._last_of})
         self._aggregates.take(row)
         now = time.time()
         clock = {"_step": self.step, "_timestamp": round(now, 3), "_runtime": round(now - self.start_time, 3)}
         self._write(row | clock)
         self.step += 1
-
-    def _add_step_metrics(self, row: dict[str, Any]) -> None:
-        """Add the last values of step metrics to a row of other metrics, if they were logged before."""
-        metrics = [self._definitions.of(name) for name in row]
-        wanted = {metric.step_metric for metric in metrics if metric and metric.step_metric and metric.step_sync}
-        self._last_of.update(row)
-        row.update({name: self._last_of[name] for name in wanted if name in self._last_of})
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self._history is not None:
@@ -354,14 +343,6 @@ class Run:
         """Return the folder of the run; make it if it does not exist."""
         make_like_parent(self._place.folder)
         return self._place.folder
-
-
-def _exit_code(error: BaseException | None) -> int:
-    """Return the exit code of a script that ends with this exception."""
-    if error is None:
-        return 0
-    code = error.code if isinstance(error, SystemExit) else 1
-    return code if isinstance(code, int) else int(code is not None)
 
 
 def split_tags(tags: str | Sequence[str] | None) -> tuple[str, ...]:

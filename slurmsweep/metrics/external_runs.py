@@ -62,14 +62,15 @@ class ExternalRuns:
     def files(self) -> list[str]:
         """Return the run files found so far that can be seen from here, in the order in which wandb named them.
 
-        Raises:
-            OSError: the log is there and cannot be read.
+        Raises OSError if the log is there and cannot be read.
         """
         with suppress(FileNotFoundError):
             self._read_on()
         for said, folder in self._found.items():
             if folder is None:
-                self._found[said] = self._resolved(said)
+                bases = _bases(self._layout, self._path)
+                places = [said] if os.path.isabs(said) else (os.path.normpath(os.path.join(b, said)) for b in bases)
+                self._found[said] = next((place for place in places if os.path.isdir(place)), None)
         folders = dict.fromkeys(folder for folder in self._found.values() if folder)
         return [path for folder in folders for path in sorted(glob(os.path.join(escape(folder), "*.wandb")))]
 
@@ -106,13 +107,6 @@ class ExternalRuns:
             self._torn += rest
         if len(self._torn) > _LONGEST_LINE:
             self._torn, self._is_within_long_line = b"", True
-
-    def _resolved(self, said: str) -> str | None:
-        """Return the absolute path of a run's folder; None while it is not there."""
-        if os.path.isabs(said):
-            return said if os.path.isdir(said) else None
-        folders = (os.path.normpath(os.path.join(base, said)) for base in _bases(self._layout, self._path))
-        return next((folder for folder in folders if os.path.isdir(folder)), None)
 
 
 def _bases(layout: Layout, log: str) -> Iterator[str]:

@@ -88,12 +88,12 @@ class Measuring:
         summary = read_summary(self._layout, self._attempt_id)
         if not summary and not any(reading.steps for reading in self._logged.values()):
             return self._why_nothing()[:_LONGEST]
-        said, are_absent = [], False
+        said, hint = [], ""
         for one in sorted(lacking, key=lambda one: one is not self._metric):
             words, is_absent = self._why_no_value(one, summary)
             said.append(words if one is self._metric or one.expression is None else f"{one.name}: {words}")
-            are_absent = are_absent or is_absent
-        return ("; ".join(dict.fromkeys(said)) + (_logged_names(summary) if are_absent else ""))[:_LONGEST]
+            hint = _logged_names(summary) if is_absent else hint
+        return ("; ".join(dict.fromkeys(said)) + hint)[:_LONGEST]
 
     def _reading(self, one: Objective, reasons: list[str]) -> MetricReading:
         """Return the state of one number; where a computed one has no value, add a sentence to ``reasons``."""
@@ -125,7 +125,12 @@ class Measuring:
                 return _computed(self._expressions[one.name], self._logged)[1], False
         never = [name for name in names if not self._logged[name].steps and reach(summary, name) is None]
         words = [f"{' and '.join(never)} {'was' if len(never) == 1 else 'were'} never logged"] if never else []
-        words += [_about_last_value(name, reach(summary, name)) for name in names if name not in never]
+        for name in names:
+            if name not in never:
+                value = reach(summary, name)
+                text = "not a finite number" if value is None else repr(value)
+                shown = text if value is None or len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+                words.append(f"the last value of {name} is {shown}")
         return ", ".join(words), bool(never)
 
 
@@ -153,21 +158,16 @@ def _computed(expression: Expression, logged: Mapping[str, MetricReading]) -> tu
     parts = {name: logged[name] for name in expression.names}
     values = {name: part.value for name, part in parts.items() if part.value is not None}
     reading = MetricReading(None, min(part.steps for part in parts.values()), next(iter(parts.values())).source)
-    if len(values) < len(parts):
-        return reading, _missing(parts)
-    try:
-        return reading._replace(value=expression.value(values)), ""
-    except NoValueError as error:
-        return reading, str(error)
-
-
-def _missing(parts: Mapping[str, MetricReading]) -> str:
-    """Return why parts of an expression have no value."""
     absent = [name for name, part in parts.items() if part.value is None and not part.steps]
     ended = [name for name, part in parts.items() if part.value is None and part.steps]
     said = [f"no finite number was logged as {' or '.join(absent)}"] if absent else []
     said += [f"the last value of {' and of '.join(ended)} is not a finite number"] if ended else []
-    return "; ".join(said)
+    if said:
+        return reading, "; ".join(said)
+    try:
+        return reading._replace(value=expression.value(values)), ""
+    except NoValueError as error:
+        return reading, str(error)
 
 
 def _backtick_hint(text: str, expression: Expression, logged: Mapping[str, MetricReading]) -> str:
@@ -178,13 +178,6 @@ def _backtick_hint(text: str, expression: Expression, logged: Mapping[str, Metri
             if whole:
                 return f" (is {whole[0]} one name? Then write `{whole[0]}`, in backticks)"
     return ""
-
-
-def _about_last_value(name: str, value: Any) -> str:
-    if value is None:
-        return f"the last value of {name} is not a finite number"
-    text = repr(value)
-    return f"the last value of {name} is {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}"
 
 
 def _logged_names(summary: dict[str, Any]) -> str:

@@ -20,10 +20,8 @@ _MORE = 0x80
 def fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield number, integer, and content of each field, in the order of the message.
 
-    The integer is a varint's, 0 for others; the content is that of strings, messages and fixed-width numbers.
-
-    Raises:
-        IndexError, ValueError: at the point where it is no protobuf message.
+    The integer is a varint's, 0 for others; the content is that of strings, messages and fixed-width numbers. Raises
+    IndexError or ValueError at the point where it is no protobuf message.
     """
     for number, integer, start, end in spans(message):
         yield number, integer, message[start:end]

@@ -53,11 +53,8 @@ class MetricsFollower:
     where there is no run at all yet, the new part of the trial's log is searched for one. Memory does not grow with the
     number of steps.
 
-    Args:
-        layout: of the sweep.
-        attempt_id: trial and attempt.
-        goals: ``minimize`` or ``maximize`` by name as logged (dots reach into nested values): it decides which of
-            several summaries (``summary="min,max"``) counts.
+    ``goals`` has ``minimize`` or ``maximize`` by name as logged (dots reach into nested values): it decides which of
+    several summaries (``summary="min,max"``) counts.
     """
 
     def __init__(self, layout: Layout, attempt_id: AttemptId, goals: Mapping[str, str]) -> None:
@@ -70,8 +67,7 @@ class MetricsFollower:
     def read(self) -> dict[str, MetricReading]:
         """Return each metric so far: from the native client if it logged it, else from the newest wandb run that did.
 
-        Raises:
-            OSError: a file that is there cannot be read.
+        Raises OSError if a file that is there cannot be read.
         """
         history = self._layout.history(self._attempt_id)
         if self._native is None and os.path.isfile(history):
@@ -102,10 +98,7 @@ class MetricsFollower:
 def said_preempting(layout: Layout, attempt_id: AttemptId) -> bool:
     """Return whether the attempt's script called ``mark_preempting``: it is about to be cut off.
 
-    Reads everything that was logged, with the native client and with the real wandb.
-
-    Raises:
-        OSError: a file that is there cannot be read.
+    Reads everything that was logged, with the native client and with the real wandb. Raises OSError.
     """
     history = layout.history(attempt_id)
     if os.path.isfile(history):
@@ -193,26 +186,20 @@ class _NativeSource:
         self._summary: dict[str, Any] = {}
 
     def read(self) -> dict[str, MetricReading]:
-        for row in self._new_rows():
-            said = row.get("_summary")
-            if isinstance(said, dict):
-                self._summary = said
-                continue
-            for series in self._series:
-                series.log(row)
-        return {series.name: series.reading(self._summary, "native") for series in self._series}
-
-    def _new_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield whole lines; the last one of a script that was killed while writing it has no end."""
         with open(self._path, "rb") as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    return
+                    break  # the script is writing it, or was killed while it did
                 self._offset += len(line)
-                row = history_row(line)
-                if row is not None:
-                    yield row
+                row = history_row(line) or {}
+                said = row.get("_summary")
+                if isinstance(said, dict):
+                    self._summary = said
+                    continue
+                for series in self._series:
+                    series.log(row)
+        return {series.name: series.reading(self._summary, "native") for series in self._series}
 
 
 def history_row(line: bytes) -> dict[str, Any] | None:

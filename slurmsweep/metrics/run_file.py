@@ -86,24 +86,14 @@ class RecordReader:
             kind, content = frame
             position += _FRAME_HEADER + len(content)
             self._offset = start + position
-            record = self._put_together(kind, content)
-            if record is not None:
+            if kind in (_FULL, _FIRST):
+                self._parts = content
+            elif self._parts is not None:
+                self._parts += content
+            if kind in (_FULL, _LAST) and self._parts is not None:
+                record, self._parts = self._parts, None
                 yield record
         self._offset = start + _BLOCK
-
-    def _put_together(self, kind: int, content: bytes) -> bytes | None:
-        """Return the whole record if this frame ends one."""
-        if kind == _FULL:
-            self._parts = None
-            return content
-        if kind == _FIRST:
-            self._parts = content
-        elif self._parts is not None:
-            self._parts += content
-            if kind == _LAST:
-                record, self._parts = self._parts, None
-                return record
-        return None
 
 
 def _sound_frame(block: bytes, position: int) -> tuple[int, bytes] | None:
@@ -158,13 +148,10 @@ def is_marked_preempting(path: str) -> bool:
 
 
 def take(record: bytes, run: RunFile, keys: Sequence[str] = ()) -> None:
-    """Add the content of a record to ``run``. Never raises for the content.
+    """Add history, summary and exit code of a record to ``run``. Never raises for the content.
 
-    Args:
-        record: of a run file.
-        run: takes history, summary and exit code.
-        keys: only items that contain one of these texts are read, all if there are none. Decoding the values of other
-            keys would be nearly all of the work.
+    Only items that contain one of the ``keys`` are read, all if there are none: decoding the values of other keys would
+    be nearly all of the work.
     """
     needles = [key.encode() for key in keys]
     # a record of another kind or version may have another shape: it holds nothing that is known here

@@ -17,18 +17,13 @@ def read_summary(layout: Layout, attempt_id: AttemptId) -> dict[str, Any]:
     """Return the final values of an attempt by name, nested names joined by dots; while it runs, the values so far.
 
     They are the native client's if it logged anything, else those of the newest wandb run. Reads everything that was
-    logged, so it is for attempts that have ended, or for one look at one attempt.
-
-    Raises:
-        OSError: a file that is there cannot be read.
+    logged, so it is for attempts that have ended, or for one look at one attempt. Raises OSError.
     """
     path = layout.history(attempt_id)
     native = _native(path) if os.path.isfile(path) else {}
-    if native:
-        return native
-    files = run_files(layout, attempt_id)
+    files = [] if native else run_files(layout, attempt_id)
     if not files:
-        return {}
+        return native
     run = run_file.read(files[-1])
     logged: dict[str, Any] = {}
     for row in run.history:

@@ -28,10 +28,7 @@ def run_count(config: SweepConfig) -> int | None:
 def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
     """Return the point of a trial in W&B's order: flat names sorted, then nested names.
 
-    Args:
-        config: a configuration whose method is grid or random.
-        number: the number of the trial, from 0; for a grid below :func:`run_count`.
-        seed: any text, usually the sweep's id. A grid in W&B's order does not use it.
+    The number of a trial begins at 0; the seed is any text, usually the sweep's id.
 
     Raises:
         UsageError: the method is bayes, or the exclusions leave nothing to draw.
@@ -48,9 +45,8 @@ def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
         from slurmsweep.search import random
 
         return random.point(config, number, seed)
-    raise UsageError(
-        f"method {config.method}: its points depend on results, and this version cannot propose them: use random",
-    )
+    problem = "its points depend on results, and this version cannot propose them: use random"
+    raise UsageError(f"method {config.method}: {problem}")
 
 
 def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:

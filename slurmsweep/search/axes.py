@@ -61,7 +61,12 @@ def _axis(path: Names, parameter: Parameter) -> Axis:
     if isinstance(parameter, IntUniform):
         return _stepped(path, parameter.low, 1, parameter.high - parameter.low + 1)
     if isinstance(parameter, Continuous) and parameter.q is not None:
-        return _stepped(path, parameter.first, parameter.q, _step_count(parameter.first, parameter.second, parameter.q))
+        low, high, q = parameter.first, parameter.second, parameter.q
+        # the length of numpy.arange(low, high, q): `high` is no value, unless numpy's own rounding includes it, as in
+        # 1 to 1.3 by 0.1, which has four values in both
+        if isinstance(low, int) and isinstance(high, int) and isinstance(q, int):
+            return _stepped(path, low, q, ceil_div(high - low, q))
+        return _stepped(path, low, q, math.ceil((high - low) / q))
     raise TypeError(f"{'.'.join(path)}: {parameter} has no list of values")  # config.check refused it
 
 
@@ -87,16 +92,6 @@ def _stepped(path: Names, low: float, q: float, count: int) -> Axis:
         return index if 0 <= index < count and identity(values(index)[0]) == identity(value) else None
 
     return Axis((path,), count, values, find)
-
-
-def _step_count(low: float, high: float, q: float) -> int:
-    """Return the length of ``numpy.arange(low, high, q)``.
-
-    ``high`` is not a value, unless numpy's own rounding includes it: 1 to 1.3 by 0.1 has four values in both.
-    """
-    if isinstance(low, int) and isinstance(high, int) and isinstance(q, int):
-        return ceil_div(high - low, q)
-    return math.ceil((high - low) / q)
 
 
 def identity(value: Any) -> Any:

@@ -37,23 +37,17 @@ _FLOAT_INTEGERS = 2**53
 def point(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
     """Return the point of a trial: independent draws with replacement, as W&B's; an excluded point is drawn again.
 
-    Raises:
-        UsageError: a thousand draws were all excluded.
+    Raises UsageError if a thousand draws were all excluded.
     """
+    # linked parameters share a uniform number, so their positions are equal
+    leader = {path: group[0] for group in config.extensions.linked for path in group}
+    space = flatten(config.parameters)
     for again in range(_MOST_DRAWS):
-        drawn = _draw(config, number, f"{seed}/{again}" if again else seed)
+        key = f"{seed}/{again}" if again else seed
+        drawn = {path: quantile(one, uniform(key, number, leader.get(path, path))) for path, one in space}
         if not any(_meets(drawn, rule) for rule in config.extensions.exclude):
             return unflatten(drawn.items())
     raise UsageError(f"trial {number}: {_MOST_DRAWS} points in a row were excluded; exclude less")
-
-
-def _draw(config: SweepConfig, number: int, seed: str) -> dict[Names, Any]:
-    """Return the value of each parameter; linked parameters share a uniform number, so their positions are equal."""
-    leader = {path: group[0] for group in config.extensions.linked for path in group}
-    return {
-        path: quantile(parameter, uniform(seed, number, leader.get(path, path)))
-        for path, parameter in flatten(config.parameters)
-    }
 
 
 def _meets(drawn: dict[Names, Any], rule: Exclusion) -> bool:

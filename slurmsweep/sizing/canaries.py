@@ -13,20 +13,17 @@ from itertools import combinations, islice
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.sizing.estimate import flat
+from slurmsweep.sweepfile.plain import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: Number of canaries unless the user gives one: this share of the trials, within bounds.
-_SHARE = 0.05
-_FEWEST = 5
-_MOST = 20
+_SHARE, _FEWEST, _MOST = 0.05, 5, 20
 
-#: Number of levels of a numeric parameter: a level for each value where it has no more, else fifths by rank.
-_LEVELS = 5
-
-#: Number of parameters that are looked at: the first ones.
-_MOST_PARAMETERS = 12
+#: Number of levels of a numeric parameter (a level for each value where it has no more, else fifths by rank), and of
+#: parameters that are looked at: the first ones.
+_LEVELS, _MOST_PARAMETERS = 5, 12
 
 #: One or two parameters, by their place in the point, each with a level.
 _Places = tuple[tuple[int, int], ...]
@@ -45,10 +42,7 @@ def choose_canaries(points: Sequence[Mapping[str, Any]], count: int) -> list[int
     """Return the indexes of ``count`` points that show each level of each parameter about equally often.
 
     Among equally good points those at the ends of numeric parameters go first: the longest trials are usually there.
-
-    Args:
-        points: as drawn, nested or flat.
-        count: all points are taken where it is not smaller than their number.
+    Points are as drawn, nested or flat; all are taken where ``count`` is not smaller than their number.
     """
     columns = _levels(points)
     rows = list(zip(*columns, strict=True)) if columns else [()] * len(points)
@@ -85,7 +79,7 @@ def _levels_of(values: Sequence[Any]) -> list[int]:
 
     Numbers by rank, 0 the smallest and 4 the largest; else a level of its own, 5 or more, for each value.
     """
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+    if all(map(is_number, values)):
         distinct = sorted(set(values))
         if len(distinct) <= _LEVELS:
             scale = (_LEVELS - 1) / (len(distinct) - 1)

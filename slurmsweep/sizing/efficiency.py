@@ -28,20 +28,14 @@ _MOST_SAMPLES = 400
 _TELLING_SECONDS = 10
 
 #: Trials with a job of their own that finish sooner are mostly the start of their jobs; said of so many or more.
-_WORTH_A_JOB_SECONDS = 10
-_MANY = 20
+_WORTH_A_JOB_SECONDS, _MANY = 10, 20
 
 #: CPUs that a trial may use beyond what it is advised to ask for: start-up and output take some.
 _SPARE_LOAD = 0.1
 
 
 class Advice(NamedTuple):
-    """One thing to ask for differently.
-
-    Attributes:
-        option: as it is written on the command line.
-        why: the numbers behind it.
-    """
+    """One thing to ask for differently: an option as written on the command line, and the numbers behind it."""
 
     option: str
     why: str
@@ -159,21 +153,15 @@ class _Sums:
 
 
 def measure(trials: Iterable[Sequence[Usage]], point: Point | None = None, bounds: Bounds | None = None) -> Efficiency:
-    """Return what all trials asked for and used, in one pass.
+    """Return what all trials asked for and used, in one pass; usages adopted from other sweeps are passed over.
 
-    Args:
-        trials: usages by trial; those of other sweeps, which were adopted, are passed over.
-        point: returns the parameters of a trial by its number; called for a few of them. None for no advice.
-        bounds: of what is advised; None for no advice.
+    Advice needs ``bounds``, and ``point``: it returns the parameters of a trial by its number, for a few of them.
     """
     sums, number = _Sums(), 0
     first: list[Sequence[Usage]] = []
-    for usages in trials:
-        here = [usage for usage in usages if usage.origin is None]
-        if not here:
-            continue
-        number += 1
-        if number <= _MOST_SAMPLES:
+    for here in ([usage for usage in usages if usage.origin is None] for usages in trials):
+        number += bool(here)
+        if here and number <= _MOST_SAMPLES:
             first.append(here)
         for usage in here:
             sums.add(usage)
@@ -209,8 +197,9 @@ def _median(values: Iterable[float]) -> float:
 def _time_advice(sums: _Sums, bounds: Bounds) -> Iterator[Advice]:
     asked = sums.minutes.asked
     if sums.out_of_time:
-        why = f"{_attempts(sums.out_of_time)} ran out of time, one after {_time(max(sums.out_of_time))}"
-        yield Advice(f"--time {minutes_for(CUT_OFF_FACTOR * max(sums.out_of_time), bounds)}", why)
+        longest = max(sums.out_of_time)
+        why = f"{_attempts(sums.out_of_time)} ran out of time, one after {_time(longest)}"
+        yield Advice(f"--time {minutes_for(CUT_OFF_FACTOR * longest, bounds)}", why)
     elif sums.seconds:
         longest = max(sums.seconds)
         enough = minutes_for(longest * margin(len(sums.seconds)), bounds)

@@ -26,6 +26,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from slurmsweep.sweepfile.plain import is_number
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -41,16 +43,12 @@ QUANTILE = 0.95
 #: What a trial that was cut off is taken to need, times what it had.
 CUT_OFF_FACTOR = 1.5
 
-#: Number of trials that must have ended before parameters are looked at.
-_ENOUGH = 4
-
-#: Number of parameters that explain the need together, at most.
-_MOST_TERMS = 2
+#: Number of trials that must have ended before parameters are looked at; and of parameters that explain them, at most.
+_ENOUGH, _MOST_TERMS = 4, 2
 
 #: Share of the squared error, on trials left out of the fit, that parameters must remove; and the share of the rest
 #: that a second parameter must remove.
-_TELLING = 0.5
-_TELLING_MORE = 0.3
+_TELLING, _TELLING_MORE = 0.5, 0.3
 
 #: Number of rounds in which each of two curves is fitted to what the other one leaves.
 _ROUNDS = 3
@@ -64,30 +62,23 @@ _NEGLIGIBLE = 0.02
 #: A value for each value of a parameter must be better than a curve by this factor: curves hold for new values, too.
 _PREFER_CURVES = 1.25
 
-#: Numbers beyond this are taken for names: their squares would overflow.
-_LARGEST = 1e12
-
-#: Logarithms of estimates stay within this.
-_RANGE = 60.0
+#: Numbers beyond this are taken for names, as their squares would overflow; logarithms of estimates stay within this.
+_LARGEST, _RANGE = 1e12, 60.0
 
 #: Number of trials of which more would teach nothing further.
 _MOST_SAMPLES = 400
 
 #: Up to so many trials, each is left out of the fit once; else an eighth of them at a time.
-_EACH_ALONE = 24
-_FOLDS = 8
+_EACH_ALONE, _FOLDS = 24, 8
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One trial that ended.
+    """One trial that ended at a point (:func:`flat`): the seconds or MiB, above 0, that it needed.
 
-    Attributes:
-        params: its point, flat (:func:`flat`).
-        value: what it needed, above 0: seconds or MiB.
-        is_bound: it was cut off: it needs more than ``value``.
+    It needs more than that if it was cut off: ``is_bound``.
     """
 
     params: Mapping[str, Any]
@@ -97,13 +88,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Term:
-    """One parameter that explains part of the need.
-
-    Attributes:
-        name: of the parameter.
-        fit: makes the curve from other trials.
-        curve: fitted.
-    """
+    """One parameter that explains part of the need: its fitted curve, and what fits the curve to other trials."""
 
     name: str
     fit: Fit
@@ -372,4 +357,4 @@ def _deviation(values: Sequence[float]) -> float:
 
 def _is_number(value: Any) -> bool:
     """Return whether a value is a number to calculate with; NaN and very large ones are not."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    return is_number(value) and abs(value) <= _LARGEST

@@ -21,12 +21,7 @@ _FINEST = 100
 
 
 def group_limits(needs: Mapping[int, int], most: int) -> list[int]:
-    """Return what each group asks for, ascending; the last one is the largest need.
-
-    Args:
-        needs: number of trials by need.
-        most: number of groups at most.
-    """
+    """Return what each of at most so many groups asks for, ascending; ``needs`` has the number of trials by need."""
     steps = _coarse(needs)
     found = [steps[-1][0]]
     for groups in range(2, min(most, len(steps)) + 1):

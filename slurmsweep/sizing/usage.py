@@ -185,15 +185,13 @@ def _shares(spans: Sequence[JobSpan]) -> Iterator[tuple[AttemptId, _Share]]:
     for _, group in groupby(spans, key=lambda span: span.restart):
         together = list(group)
         in_seat = Counter(span.seat for span in together)
-        if len(together) == 1:
-            continue
-        if None not in in_seat:
+        if len(together) > 1 and None not in in_seat:
             for span in together:
                 yield span.attempt_id, _Share(time=1 / in_seat[span.seat], width=1 / len(in_seat))
-            continue
-        at_once = max(sum(other.begun <= span.begun < other.ended for other in together) for span in together) or 1
-        for span in together:
-            yield span.attempt_id, _Share(time=at_once / len(together), width=1 / at_once)
+        elif len(together) > 1:
+            at_once = max(sum(other.begun <= span.begun < other.ended for other in together) for span in together) or 1
+            for span in together:
+                yield span.attempt_id, _Share(time=at_once / len(together), width=1 / at_once)
 
 
 def _part(value: float | None, share: float) -> float | None:

@@ -40,8 +40,7 @@ LEAST_MINUTES = 5
 _AROUND = 60.0
 
 #: MiB beside the command's own, for shell and agent; and what is asked for at least.
-_AROUND_MIB = 64
-LEAST_MIB = 256
+_AROUND_MIB, LEAST_MIB = 64, 256
 
 #: What a second wave of canaries gets, times what the first had, where all trials of the first were cut off.
 _CANARIES_AGAIN = 2.0
@@ -55,11 +54,9 @@ _POOL = 1000
 
 @dataclass(frozen=True)
 class AutoSizing:
-    """What to size automatically.
+    """What to size automatically, the rest stays as it was asked for; and how many trials go first.
 
-    Attributes:
-        time, mem: which of the two; the other one stays as it was asked for.
-        canaries: number of trials that go first; None for :func:`.canaries.canaries_wanted`.
+    That number is :func:`.canaries.canaries_wanted` for None.
     """
 
     time: bool = False
@@ -119,12 +116,7 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Group:
-    """Trials that ask for the same: one array.
-
-    Attributes:
-        attempt_ids: which attempts, in the order of their numbers.
-        minutes, mib: time limit and memory of each; None for what the options of the submission say.
-    """
+    """Attempts in order that ask for the same: one array. None for what the options of the submission say."""
 
     attempt_ids: tuple[AttemptId, ...]
     minutes: int | None = None
@@ -226,14 +218,12 @@ _Need = tuple["int | None", "int | None"]
 
 def _needs(known: SizingInput, time: Estimate | None, memory: Estimate | None) -> list[_Need]:
     """Return minutes and MiB of each open trial. Points are computed only where a need depends on them."""
-    if not any(estimate and estimate.terms for estimate in (time, memory)):
-        alike = _need({}, (), time, memory, known.bounds)
-        again = {number: _need({}, own, time, memory, known.bounds) for number, own in known.own.items()}
-        return [again.get(attempt_id.trial, alike) for attempt_id in known.open]
-    return [
-        _need(flat(known.point(attempt_id.trial)), known.own.get(attempt_id.trial, ()), time, memory, known.bounds)
-        for attempt_id in known.open
-    ]
+    trials, bounds = [attempt_id.trial for attempt_id in known.open], known.bounds
+    if any(estimate and estimate.terms for estimate in (time, memory)):
+        return [_need(flat(known.point(trial)), known.own.get(trial, ()), time, memory, bounds) for trial in trials]
+    alike = _need({}, (), time, memory, bounds)
+    again = {trial: _need({}, own, time, memory, bounds) for trial, own in known.own.items()}
+    return [again.get(trial, alike) for trial in trials]
 
 
 def _need(
@@ -271,10 +261,9 @@ def time_samples(history: Iterable[Sequence[Usage]], point: Point) -> list[Sampl
     """
 
     def seconds(usages: Sequence[Usage]) -> float | None:
-        if usages[-1].seconds is None:
-            return None
-        cut = [usage for usage in usages[:-1] if usage.is_timeout or usage.state is TrialState.PREEMPTED]
-        return usages[-1].seconds + sum(usage.seconds or 0.0 for usage in cut)
+        *earlier, last = usages
+        cut = [usage for usage in earlier if usage.is_timeout or usage.state is TrialState.PREEMPTED]
+        return None if last.seconds is None else last.seconds + sum(usage.seconds or 0.0 for usage in cut)
 
     return _samples(history, point, seconds, lambda usage: usage.least_seconds)
 

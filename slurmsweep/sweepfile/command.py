@@ -28,7 +28,6 @@ DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
 _MACRO = re.compile(r"\$\{([^{}]*)\}")
 _ENVVAR = re.compile(r"\$\{envvar:([A-Za-z_][A-Za-z0-9_]*)\}")
 
-
 #: Macros that stand for the parameters.
 _ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "args": lambda params: [f"--{k}={v}" for k, v in params.items()],
@@ -77,16 +76,9 @@ def build_argv(
     Values are written as ``str()`` writes them, without quotes, because no shell reads them: ``True``, ``None``,
     ``1e-05``, ``{'lr': 0.001}`` for a nested parameter.
 
-    Args:
-        command: a checked command.
-        program: the value of ``${program}``.
-        params: the point, top-level names in W&B's order.
-        environ: the variables for ``${envvar:NAME}``.
-        json_file: the value of ``${args_json_file}``; the caller writes the file.
-        windows: omit ``${env}``, because Windows has no ``/usr/bin/env``.
-
-    Raises:
-        UsageError: an environment variable of the command is not set, or the command needs a program and has none.
+    The top-level names of ``params`` are in W&B's order. The caller writes ``json_file``, which ``${args_json_file}``
+    names; ``environ`` has the variables for ``${envvar:NAME}``; on ``windows`` there is no ``${env}``. Raises
+    UsageError if one of these variables is not set, or the command needs a program and has none.
     """
     if needs_program(command) and program is None:
         raise UsageError("the command needs ${program}, but the sweep file has no program: name the training script")
@@ -118,9 +110,8 @@ def _inside(found: re.Match[str], element: str, params: Mapping[str, Any], envir
     if not variable:
         return f"{lookup(params, found[1], default=found[0])}"
     if variable[1] not in environ:
-        raise UsageError(
-            f"command element {element!r}: the environment variable {variable[1]} is not set: export it first"
-        )
+        problem = f"the environment variable {variable[1]} is not set: export it first"
+        raise UsageError(f"command element {element!r}: {problem}")
     return environ[variable[1]]
 
 
@@ -138,11 +129,7 @@ def lookup(params: Mapping[str, Any], name: str, default: Any = None) -> Any:
 def check_command(command: Any, names: Collection[str], path: Path, findings: Findings) -> None:
     """Report mistakes in a command: not a list, unknown macros, or macros where W&B would not expand them.
 
-    Args:
-        command: the value in the sweep file.
-        names: the names of all parameters, dotted paths for nested ones.
-        path: the key path of the command.
-        findings: receives the mistakes.
+    ``names`` are those of all parameters, dotted paths for nested ones.
     """
     if isinstance(command, str):
         findings.error(path, "must be a list, not one string", f"write {json.dumps(_split(command))}")
@@ -164,23 +151,18 @@ def check_command(command: Any, names: Collection[str], path: Path, findings: Fi
 def _check_element(text: str, names: Collection[str], path: Path, findings: Findings, *, is_shell_text: bool) -> None:
     """Check one element; of ``bash -c "cd ${HOME} && ..."`` only what resembles a macro: the shell expands the rest."""
     for found in _MACRO.finditer(text):
-        is_whole = found[0] == text
-        if not is_shell_text or is_whole or found[1].startswith("envvar:") or nearest(found[1], MACROS):
-            _check_macro(found, text, names, path, findings)
+        macro, name = found[0], found[1]
+        if is_shell_text and macro != text and not name.startswith("envvar:") and not nearest(name, MACROS):
+            continue
+        if name in MACROS and macro != text:
+            hint = f"give it an element of its own: {json.dumps(_split(text))}"
+            findings.error(path, f"{macro} stands inside {text!r}, where W&B would not expand it", hint)
+        elif not _ENVVAR.fullmatch(macro) and name not in (*MACROS, *names):
+            close = nearest(name, (*MACROS, *names))
+            hint = f"did you mean ${{{close}}}?" if close else "for an environment variable write ${envvar:NAME}"
+            findings.error(path, f"{macro} is neither a macro nor a parameter", hint)
     if not is_shell_text and "${" in _MACRO.sub("", text):
         findings.error(path, f"{text!r} has a ${{ without its }}", "close it")
-
-
-def _check_macro(found: re.Match[str], element: str, names: Collection[str], path: Path, findings: Findings) -> None:
-    name = found[1]
-    if name in MACROS:
-        if element != found[0]:
-            hint = f"give it an element of its own: {json.dumps(_split(element))}"
-            findings.error(path, f"{found[0]} stands inside {element!r}, where W&B would not expand it", hint)
-    elif not _ENVVAR.fullmatch(found[0]) and name not in names:
-        close = nearest(name, (*MACROS, *names))
-        hint = f"did you mean ${{{close}}}?" if close else "for an environment variable write ${envvar:NAME}"
-        findings.error(path, f"{found[0]} is neither a macro nor a parameter", hint)
 
 
 def _split(text: str) -> list[str]:

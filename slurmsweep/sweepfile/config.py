@@ -9,36 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import SweepFileError, Violation
+from slurmsweep.sweepfile import sections
 from slurmsweep.sweepfile.command import check_command, needs_program
 from slurmsweep.sweepfile.extensions import Extensions, read_extensions
 from slurmsweep.sweepfile.findings import Findings, Path, nearest, suggest
 from slurmsweep.sweepfile.plain import packed, plain, unpacked
 from slurmsweep.sweepfile.secrets import is_secret
-from slurmsweep.sweepfile.sections import (
-    FOREIGN,
-    EarlyTerminate,
-    Metric,
-    check_foreign,
-    computed_section,
-    names_metric,
-    read_count,
-    read_early_terminate,
-    read_metric,
-    read_slurm,
-)
-from slurmsweep.sweepfile.space import (
-    KEYS,
-    Categorical,
-    Constant,
-    Continuous,
-    Nested,
-    Parameter,
-    leaves,
-    read_parameters,
-)
+from slurmsweep.sweepfile.space import KEYS, Categorical, Constant, Continuous, Nested, leaves, read_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from slurmsweep.sweepfile.sections import EarlyTerminate, Metric
+    from slurmsweep.sweepfile.space import Parameter
 
 #: The methods of W&B.
 METHODS = ("grid", "random", "bayes")
@@ -47,7 +30,7 @@ AVAILABLE = ("grid", "random")
 
 _TEXTS = ("program", "name", "description", "project", "entity")
 _OURS = ("slurm", "slurmsweep")
-_KNOWN = ("method", "parameters", "metric", "command", "run_cap", "early_terminate", *_TEXTS, *_OURS, *FOREIGN)
+_KNOWN = ("method", "parameters", "metric", "command", "run_cap", "early_terminate", *_TEXTS, *_OURS, *sections.FOREIGN)
 
 
 class SweepConfig(NamedTuple):
@@ -84,8 +67,7 @@ class SweepConfig(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Return the content as strict JSON for ``sweep.json``: NaN and infinities become ``{"$float": "nan"}``."""
-        frozen: dict[str, Any] = packed(self.document)
-        return frozen
+        return dict(packed(self.document))
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> SweepConfig:
@@ -101,15 +83,9 @@ class Checked(NamedTuple):
 
 
 def check(data: Any, source: str, lines: Mapping[Path, int] | None = None) -> Checked:
-    """Check the content of a sweep file.
+    """Check the content of a sweep file: the value that YAML or JSON gave, and the 1-based line of each key path.
 
-    Args:
-        data: the value that YAML or JSON gave.
-        source: the name of the file, for messages.
-        lines: the 1-based line of each key path.
-
-    Raises:
-        SweepFileError: the content breaks rules; the error holds every violation.
+    Raises SweepFileError, which names ``source`` and holds every violation.
     """
     findings = Findings(lines)
     if not isinstance(data, dict):
@@ -117,31 +93,31 @@ def check(data: Any, source: str, lines: Mapping[Path, int] | None = None) -> Ch
         hint = "a sweep file is a mapping: method, parameters, ..."
         raise SweepFileError(source, [Violation("", f"holds {kind}", hint)])
     document = plain(data, (), findings)
-    _raise_all(source, findings)
-    config = _read(document, findings)
-    _raise_all(source, findings)
-    return Checked(config, findings.warnings)
-
-
-def _raise_all(source: str, findings: Findings) -> None:
-    if findings.violations:
+    config = None if findings.violations else _read(document, findings)
+    if config is None or findings.violations:
         raise SweepFileError(source, sorted(findings.violations, key=lambda v: v.line or 0))
+    return Checked(config, findings.warnings)
 
 
 def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
     _check_keys(data, findings)
     texts = {key: _text(data, key, findings) for key in _TEXTS}
     parameters = _parameters(data, findings)
-    metric = _metric(data, findings)
+    metric = None if data.get("metric") is None else sections.read_metric(data["metric"], findings)
+    if sections.computed_section(data) is not None:
+        from slurmsweep.sweepfile.objectives import read_computed  # every agent reads a sweep file, few have such a key
+
+        metric = read_computed(data, metric, findings)
+    run_cap = data.get("run_cap")
     config = SweepConfig(
         method=_method(data, findings),
         parameters=parameters,
         document=data,
         command=_command(data, parameters, findings),
         metric=metric,
-        early_terminate=read_early_terminate(data, findings),
-        run_cap=None if data.get("run_cap") is None else read_count(data["run_cap"], ("run_cap",), findings),
-        slurm=read_slurm(data.get("slurm"), findings),
+        early_terminate=sections.read_early_terminate(data, findings),
+        run_cap=None if run_cap is None else sections.read_count(run_cap, ("run_cap",), findings),
+        slurm=sections.read_slurm(data.get("slurm"), findings),
         extensions=read_extensions(data.get("slurmsweep"), str(data.get("method")), parameters, metric, findings),
         **texts,
     )
@@ -156,26 +132,18 @@ def _check_keys(data: dict[str, Any], findings: Findings) -> None:
     for key, value in data.items():
         if value is None and key in _KNOWN and key not in _OURS:
             findings.error((key,), "has no value", "give it one, or remove it")
-        elif key in FOREIGN:
-            check_foreign(key, value, data, findings)
+        elif key in sections.FOREIGN:
+            sections.check_foreign(key, value, data, findings)
         elif key == "metrics":
             hint = "name one metric; docs/extensions.md shows weighted sums and the Pareto view of several"
             findings.error((key,), "several metrics need W&B's method custom, which is not supported here", hint)
+        elif key not in _KNOWN and (close := nearest(key, _KNOWN)):
+            findings.error((key,), f"{key!r} is not a key of a sweep file", f"did you mean {close!r}?")
         elif key not in _KNOWN:
-            _report_unknown(key, value, findings)
-
-
-def _report_unknown(key: str, value: Any, findings: Findings) -> None:
-    close = nearest(key, _KNOWN)
-    if close:
-        findings.error((key,), f"{key!r} is not a key of a sweep file", f"did you mean {close!r}?")
-        return
-    hint = "remove it"
-    if value and isinstance(value, dict) and value.keys() <= set(KEYS):
-        hint = "it looks like a parameter: move it below parameters"
-    elif key in KEYS:
-        hint = "it looks like a part of a parameter: move it there"
-    findings.warn((key,), f"{key!r} is not a key of a sweep file: ignored", hint)
+            hint = "it looks like a part of a parameter: move it there" if key in KEYS else "remove it"
+            if value and isinstance(value, dict) and value.keys() <= set(KEYS):
+                hint = "it looks like a parameter: move it below parameters"
+            findings.warn((key,), f"{key!r} is not a key of a sweep file: ignored", hint)
 
 
 def _method(data: dict[str, Any], findings: Findings) -> str:
@@ -201,15 +169,6 @@ def _parameters(data: dict[str, Any], findings: Findings) -> dict[str, Parameter
     return parameters
 
 
-def _metric(data: dict[str, Any], findings: Findings) -> Metric | None:
-    metric = read_metric(data["metric"], findings) if data.get("metric") is not None else None
-    if computed_section(data) is None:
-        return metric
-    from slurmsweep.sweepfile.objectives import read_computed  # every agent reads a sweep file, few have such a key
-
-    return read_computed(data, metric, findings)
-
-
 def _text(data: dict[str, Any], key: str, findings: Findings) -> str | None:
     value = data.get(key)
     if value is None or isinstance(value, str):
@@ -233,10 +192,10 @@ def _command(data: dict[str, Any], parameters: dict[str, Parameter], findings: F
 
 def _check_bayes(config: SweepConfig, findings: Findings) -> None:
     """Refuse a bayes search that W&B's engine (``sweeps/bayes_search.py``) would refuse at the first run."""
-    if not names_metric(config.document):
+    if not sections.names_metric(config.document):
         problem = "is missing: bayes needs to know what to optimise"
         findings.error(("metric",), problem, "add {name: ..., goal: minimize}")
-    if config.parameters and all(isinstance(parameter, Constant) for _, parameter in leaves(config.parameters)):
+    if config.parameters and all(isinstance(leaf, Constant) for _, leaf in leaves(config.parameters)):
         problem = "are all constant: bayes needs at least one parameter to search"
         findings.error(("parameters",), problem, "give one of them values, or min and max")
     findings.warn(("method",), "bayes points are not proposed yet in this version of slurmsweep: its trials cannot run")

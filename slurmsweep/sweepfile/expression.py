@@ -72,18 +72,12 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
 _SYMBOLS = frozenset("+-*/%(),.<>=!")
 _BACKTICKS_HINT = "a name that is not one word stands in backticks: `val/loss`"
 _KNOWN_HINT = "known are numbers, names, + - * / // % **, x if a < b else y, and " + ", ".join(FUNCTIONS)
-_SYMBOL_HINTS = {"^": "a power is **", "'": _BACKTICKS_HINT, '"': _BACKTICKS_HINT, "[": _BACKTICKS_HINT}
+_SYMBOL_HINTS = {"^": "a power is **", **dict.fromkeys("`'\"[", _BACKTICKS_HINT)}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One mistake in an expression.
-
-    Attributes:
-        position: the 1-based position of the first wrong character.
-        problem: what is wrong.
-        hint: what would be right.
-    """
+    """One mistake in an expression, at the 1-based position of its first character; the hint says what is right."""
 
     position: int
     problem: str
@@ -91,11 +85,7 @@ class Fault:
 
 
 class ExpressionError(ValueError):
-    """Raised for a text that is not an expression.
-
-    Attributes:
-        faults: every mistake, from left to right.
-    """
+    """Raised for a text that is not an expression; ``faults`` are its mistakes from left to right."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = sorted(faults, key=lambda fault: fault.position)
@@ -108,23 +98,15 @@ class NoValueError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Expression:
-    """A checked expression.
-
-    Attributes:
-        names: the metrics it uses, each once, in the order of the text.
-    """
+    """A checked expression; ``names`` are the metrics it uses, each once, in the order of the text."""
 
     names: tuple[str, ...]
     _compute: Number
 
     def value(self, values: Mapping[str, float]) -> float:
-        """Compute the expression.
+        """Compute the expression from a finite number for each of :attr:`names`.
 
-        Args:
-            values: a finite number for each of :attr:`names`.
-
-        Raises:
-            NoValueError: a division by zero, an overflow, or an argument outside the domain of a function.
+        Raises NoValueError: a division by zero, an overflow, or an argument outside the domain of a function.
         """
         return self._compute(values)
 
@@ -160,23 +142,16 @@ def _without_backticks(text: str) -> tuple[dict[int, str], str]:
             if len(piece) == 2:
                 faults.append(Fault(start + 1, "the name in backticks is empty", _BACKTICKS_HINT))
         else:
-            odd = [
-                character
-                for character in dict.fromkeys(piece)
-                if not (character in _SYMBOLS or character.isspace() or f"_{character}".isidentifier())
-            ]
-            faults += [_odd(character, start + piece.index(character)) for character in odd]
+            for char in dict.fromkeys(piece):
+                if not (char in _SYMBOLS or char.isspace() or f"_{char}".isidentifier()):
+                    problem = "this backtick has no partner" if char == "`" else f"{char!r} has no meaning here"
+                    hint = _SYMBOL_HINTS.get(char, _KNOWN_HINT)
+                    faults.append(Fault(start + piece.index(char) + 1, problem, hint))
             pieces[number] = re.sub(r"\s", " ", piece)
         start += len(piece)
     if faults:
         raise ExpressionError(faults)
     return quoted, "".join(pieces)
-
-
-def _odd(character: str, index: int) -> Fault:
-    if character == "`":
-        return Fault(index + 1, "this backtick has no partner", _BACKTICKS_HINT)
-    return Fault(index + 1, f"{character!r} has no meaning here", _SYMBOL_HINTS.get(character, _KNOWN_HINT))
 
 
 def _tree(text: str, plain: str) -> ast.expr:
@@ -213,9 +188,8 @@ class _Reader:
         """Return the function that computes the number of a node."""
         self._depth += 1
         try:
-            if self._depth > DEEPEST:
-                return self._too_deep(node)
-            return _READERS.get(type(node), _Reader._no_number)(self, node)
+            read = _READERS.get(type(node), _Reader._no_number) if self._depth <= DEEPEST else _Reader._too_deep
+            return read(self, node)
         finally:
             self._depth -= 1
 
@@ -305,21 +279,17 @@ class _Reader:
             part = self.condition(node.operand)
             return lambda values: not part(values)
         elif isinstance(node, ast.Compare) and all(type(op) in _COMPARISONS for op in node.ops):
-            return self._comparison(node)
+            numbers = [self.number(part) for part in (node.left, *node.comparators)]
+            compare = [_COMPARISONS[type(op)] for op in node.ops]
+
+            def holds(values: Mapping[str, float]) -> bool:
+                seen = [number(values) for number in numbers]
+                return all(one(seen[at], seen[at + 1]) for at, one in enumerate(compare))
+
+            return holds
         else:
             self._fault(node, f"{self._source(node)!r} is not a condition"[:200], "compare by < <= > >= == !=")
         return lambda _: False
-
-    def _comparison(self, node: ast.Compare) -> Condition:
-        """Return the function for ``a < b``, or ``a < b < c``."""
-        numbers = [self.number(part) for part in (node.left, *node.comparators)]
-        compare = [_COMPARISONS[type(op)] for op in node.ops]
-
-        def holds(values: Mapping[str, float]) -> bool:
-            seen = [number(values) for number in numbers]
-            return all(one(seen[at], seen[at + 1]) for at, one in enumerate(compare))
-
-        return holds
 
     def _too_deep(self, node: ast.expr) -> Number:
         problem = f"is nested more than {DEEPEST} levels deep"

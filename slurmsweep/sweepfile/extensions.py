@@ -56,27 +56,22 @@ def read_extensions(
         if key not in _KEYS:
             findings.error((*path, key), f"{key!r} is not an extension of slurmsweep", suggest(key, _KEYS))
     known = {".".join(names): (names, parameter) for names, parameter in leaves(parameters)}
-    order = _read_order(value, method, findings)
+    order = value.get("order", "wandb")
+    if order not in ORDERS:
+        findings.error((*path, "order"), f"{order!r} is not an order"[:200], suggest(order, ORDERS))
+    elif order != "wandb" and method != "grid":
+        problem = f"a {method} search has no order to shuffle"
+        findings.error((*path, "order"), problem, "remove it, or use method: grid")
     linked = _read_linked(value.get("linked"), known, findings)
     exclude = _read_exclude(value.get("exclude"), known, findings)
     if value.get("pareto") is None:
-        return Extensions(order, linked, exclude)
+        return Extensions(str(order), linked, exclude)
     from slurmsweep.sweepfile.objectives import read_pareto  # every agent reads a sweep file, few have such a key
 
-    return Extensions(order, linked, exclude, read_pareto(value["pareto"], metric, findings))
+    return Extensions(str(order), linked, exclude, read_pareto(value["pareto"], metric, findings))
 
 
 _Known = dict[str, tuple[Names, Parameter]]
-
-
-def _read_order(section: dict[str, Any], method: str, findings: Findings) -> str:
-    order = section.get("order", "wandb")
-    path: Path = ("slurmsweep", "order")
-    if order not in ORDERS:
-        findings.error(path, f"{order!r} is not an order"[:200], suggest(order, ORDERS))
-    elif order != "wandb" and method != "grid":
-        findings.error(path, f"a {method} search has no order to shuffle", "remove it, or use method: grid")
-    return str(order)
 
 
 def _read_linked(value: Any, known: _Known, findings: Findings) -> tuple[tuple[Names, ...], ...]:
@@ -119,21 +114,21 @@ def _read_exclude(value: Any, known: _Known, findings: Findings) -> tuple[Exclus
     if not isinstance(value, list) or not all(isinstance(rule, dict) and rule for rule in value):
         findings.error(path, "must be a list of mappings", "such as [{optimizer: sgd, lr: [0.1, 1.0]}]")
         return ()
-    return tuple(_read_rule(rule, (*path, position), known, findings) for position, rule in enumerate(value))
-
-
-def _read_rule(rule: dict[str, Any], path: Path, known: _Known, findings: Findings) -> Exclusion:
-    read = []
-    for name, wanted in rule.items():
-        if name not in known:
-            findings.error((*path, name), f"{name!r} is not a parameter", suggest(name, known))
-            continue
-        names, parameter = known[name]
-        values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
-        for one in values:
-            _check_excluded(one, parameter, (*path, name), findings)
-        read.append((names, values))
-    return tuple(read)
+    rules: list[Exclusion] = []
+    for position, rule in enumerate(value):
+        read: list[tuple[Names, tuple[Any, ...]]] = []
+        for name, wanted in rule.items():
+            here = (*path, position, name)
+            if name not in known:
+                findings.error(here, f"{name!r} is not a parameter", suggest(name, known))
+                continue
+            names, parameter = known[name]
+            values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
+            for one in values:
+                _check_excluded(one, parameter, here, findings)
+            read.append((names, values))
+        rules.append(tuple(read))
+    return tuple(rules)
 
 
 def _check_excluded(value: Any, parameter: Parameter, path: Path, findings: Findings) -> None:

@@ -16,12 +16,7 @@ _NAMES = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 class ImportPath(NamedTuple):
-    """The place of a function.
-
-    Attributes:
-        module: ``package.module``.
-        name: the name in the module; dots reach into classes.
-    """
+    """The place of a function: ``package.module``, and the name in that module; dots reach into classes."""
 
     module: str
     name: str
@@ -33,10 +28,9 @@ class ImportPath(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> ImportPath:
         """Parse an import path. Raises UsageError with a suggestion if the text is none."""
-        module, colon, name = text.partition(":")
-        parts = (module, name)
-        has_keyword = any(iskeyword(word) for part in parts for word in part.split("."))
-        if colon and not module.endswith(".py") and not has_keyword and all(map(_NAMES.fullmatch, parts)):
+        module, _, name = text.partition(":")
+        has_keyword = any(map(iskeyword, re.split("[.:]", text)))
+        if not module.endswith(".py") and not has_keyword and _NAMES.fullmatch(module) and _NAMES.fullmatch(name):
             return cls(module, name)
         guess = _guess(text)
         problem = f"--function {text!r} is not the import path of a function: write package.module:function"

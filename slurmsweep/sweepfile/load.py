@@ -10,14 +10,8 @@ from slurmsweep.sweepfile.config import Checked, check
 def load(path: str) -> Checked:
     """Read and check a sweep file, YAML or JSON.
 
-    Raises:
-        SweepFileError: the file cannot be read, is not YAML, or breaks rules; the error holds all violations.
+    Raises SweepFileError with all violations: the file cannot be read, is not YAML, or breaks rules.
     """
-    data, lines = yaml12.load(_read(path), path)
-    return check(data, path, lines)
-
-
-def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
             # one byte more than allowed: a pipe has no size to ask for
@@ -34,10 +28,12 @@ def _read(path: str) -> str:
         hint = "a sweep file describes, it does not list"
         raise _unreadable(path, f"is larger than {yaml12.MAX_BYTES >> 20} MiB", hint)
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         problem = f"is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}"
         raise _unreadable(path, problem, "save it as UTF-8") from error
+    data, lines = yaml12.load(text, path)
+    return check(data, path, lines)
 
 
 def _unreadable(path: str, problem: str, hint: str = "") -> SweepFileError:

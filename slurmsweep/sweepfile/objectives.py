@@ -23,10 +23,7 @@ _PARETO_HINT = "such as {accuracy: maximize, latency: minimize}"
 def read_computed(data: dict[str, Any], metric: Metric | None, findings: Findings) -> Metric | None:
     """Return the sweep's metric with the expression of ``slurmsweep.metric``, if the file has one.
 
-    Args:
-        data: the content of the sweep file.
-        metric: the metric of W&B's own ``metric`` section; None if the section is missing or wrong.
-        findings: receives the mistakes.
+    ``metric`` is that of W&B's own section; None if the section is missing or wrong.
     """
     section = computed_section(data)
     path: Path = ("slurmsweep", "metric")
@@ -100,22 +97,16 @@ def _read_objective(section: dict[str, Any], path: Path, metric: Metric | None, 
     goal = section.get("goal", known)
     if goal not in GOALS:
         findings.error((*path, "goal"), f"{goal!r} is not one of {', '.join(GOALS)}"[:200], suggest(goal, GOALS))
-    return Objective(str(name), str(goal), _read_expression(section, path, findings))
-
-
-def _read_expression(section: dict[str, Any], path: Path, findings: Findings) -> str | None:
-    text = section.get("expression")
-    if "expression" not in section:
-        return None
-    here = (*path, "expression")
-    if not isinstance(text, str):
+    text, here = section.get("expression"), (*path, "expression")
+    if "expression" in section and not isinstance(text, str):
         findings.error(here, f"must be text, not {text!r}"[:200], "such as 0.3*a + 0.2*b")
-        return None
-    from slurmsweep.sweepfile.expression import ExpressionError, parse  # an agent loads it only where there is one
+        text = None
+    if text is not None:
+        from slurmsweep.sweepfile.expression import ExpressionError, parse  # an agent loads it only where there is one
 
-    try:
-        parse(text)
-    except ExpressionError as error:
-        for fault in error.faults:
-            findings.error(here, f"character {fault.position}: {fault.problem}", fault.hint)
-    return text
+        try:
+            parse(text)
+        except ExpressionError as error:
+            for fault in error.faults:
+                findings.error(here, f"character {fault.position}: {fault.problem}", fault.hint)
+    return Objective(str(name), str(goal), text)

@@ -62,9 +62,8 @@ def _plain_scalar(value: Any, path: Path, findings: Findings) -> Any:
     for kind in (str, int, float):
         if isinstance(value, kind):
             return kind(value)
-    findings.error(
-        path, f"is a {type(value).__name__}, which JSON cannot hold", "use text, numbers, lists and mappings"
-    )
+    problem = f"is a {type(value).__name__}, which JSON cannot hold"
+    findings.error(path, problem, "use text, numbers, lists and mappings")
     return None
 
 

@@ -165,9 +165,8 @@ def read_slurm(value: Any, findings: Findings) -> dict[str, Any]:
         if not isinstance(item, (str, int, float, bool)):
             findings.error(("slurm", key), "must be one plain value", "such as mem: 4G")
         elif not f"{key}{item}".isprintable():
-            findings.error(
-                ("slurm", repr(key)[1:-1]), "holds a control character, which could end the line of a batch script"
-            )
+            problem = "holds a control character, which could end the line of a batch script"
+            findings.error(("slurm", repr(key)[1:-1]), problem)
     return value
 
 

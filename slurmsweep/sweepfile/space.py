@@ -70,15 +70,16 @@ Parameter = Constant | Categorical | IntUniform | Continuous | Nested
 Names = tuple[str, ...]
 
 #: The two numbers of each continuous distribution with their defaults; None for a number that must be given.
-_NUMBERS: dict[str, tuple[tuple[str, float | None], tuple[str, float | None]]] = {
-    "uniform": (("min", None), ("max", None)),
-    "log_uniform": (("min", None), ("max", None)),
-    "log_uniform_values": (("min", None), ("max", None)),
-    "inv_log_uniform": (("min", None), ("max", None)),
-    "inv_log_uniform_values": (("min", None), ("max", None)),
-    "normal": (("mu", 0.0), ("sigma", 1.0)),
-    "log_normal": (("mu", 0.0), ("sigma", 1.0)),
-    "beta": (("a", 1.0), ("b", 1.0)),
+_BOUNDS: dict[str, float | None] = {"min": None, "max": None}
+_NUMBERS: dict[str, dict[str, float | None]] = {
+    "uniform": _BOUNDS,
+    "log_uniform": _BOUNDS,
+    "log_uniform_values": _BOUNDS,
+    "inv_log_uniform": _BOUNDS,
+    "inv_log_uniform_values": _BOUNDS,
+    "normal": {"mu": 0.0, "sigma": 1.0},
+    "log_normal": {"mu": 0.0, "sigma": 1.0},
+    "beta": {"a": 1.0, "b": 1.0},
 }
 _QUANTISED = ("uniform", "log_uniform", "log_uniform_values", "normal", "log_normal", "beta")
 _DEPRECATED = ("log_uniform", "inv_log_uniform", "q_log_uniform")
@@ -141,9 +142,8 @@ def read_parameter(form: Any, path: Path, findings: Findings) -> Parameter | Non
     distribution = _distribution(form, path, findings)
     if distribution is None or not _has_right_keys(form, distribution, path, findings):
         return None
-    if distribution in _DISCRETE_KEYS:
-        return _read_discrete(form, distribution, path, findings)
-    return _read_continuous(form, distribution, path, findings)
+    read = _read_discrete if distribution in _DISCRETE_KEYS else _read_continuous
+    return read(form, distribution, path, findings)
 
 
 def _distribution(form: dict[str, Any], path: Path, findings: Findings) -> str | None:
@@ -184,7 +184,10 @@ def _explain_formless(form: dict[str, Any], path: Path, findings: Findings) -> N
 
 
 def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> bool:
-    required, optional = _keys_of(distribution)
+    numbers = _NUMBERS.get(distribution.removeprefix("q_"), {})
+    required = _DISCRETE_KEYS.get(distribution) or tuple(key for key, default in numbers.items() if default is None)
+    quantum = ("q",) if distribution.startswith("q_") else ()
+    optional = (*(key for key, default in numbers.items() if default is not None), *quantum)
     before = len(findings.violations)
     for key in form:
         if key not in (*required, *optional, "distribution"):
@@ -195,16 +198,6 @@ def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, finding
         if key not in form:
             findings.error(path, f"a {distribution} parameter needs {key}", f"add {key}")
     return len(findings.violations) == before
-
-
-def _keys_of(distribution: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the required and the optional keys of a distribution."""
-    if distribution in _DISCRETE_KEYS:
-        return _DISCRETE_KEYS[distribution], ()
-    first, second = _NUMBERS[distribution.removeprefix("q_")]
-    names = (first[0], second[0])
-    quantum = ("q",) if distribution.startswith("q_") else ()
-    return (names, quantum) if first[1] is None else ((), (*names, *quantum))
 
 
 def _read_discrete(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> Parameter | None:
@@ -243,16 +236,15 @@ def _read_weighted(values: list[Any], weights: Any, path: Path, findings: Findin
 
 def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> Continuous | None:
     kind = distribution.removeprefix("q_")
-    quantised = kind != distribution
-    numbers: dict[str, Any] = {name: form.get(name, default) for name, default in _NUMBERS[kind]}
-    if quantised:
+    numbers: dict[str, Any] = {name: form.get(name, default) for name, default in _NUMBERS[kind].items()}
+    if kind != distribution:
         numbers["q"] = form.get("q", 1.0)
     before = len(findings.violations)
     for key, value in numbers.items():
         _check_number(key, value, kind, (*path, key), findings)
     if len(findings.violations) > before:
         return None
-    first, second = (numbers[name] for name, _ in _NUMBERS[kind])
+    first, second = (numbers[name] for name in _NUMBERS[kind])
     if "min" in numbers and not _is_ordered(first, second, path, findings):
         return None
     if not math.isfinite(_bound(kind, first, second)):

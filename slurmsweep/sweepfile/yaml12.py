@@ -71,17 +71,10 @@ _Loader.add_constructor(f"{_TAG}timestamp", _text)
 
 
 def load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
-    """Read one YAML document (JSON is YAML).
+    """Return the value of one YAML document (JSON is YAML), and the 1-based line of each key path.
 
-    Args:
-        text: the content of the file.
-        source: the name of the file, for messages.
-
-    Returns:
-        The value, and the 1-based line of each key path such as ``("parameters", "lr", "min")``.
-
-    Raises:
-        SweepFileError: not YAML, several documents, a repeated key, nesting too deep, or an alias bomb.
+    A path is such as ``("parameters", "lr", "min")``. Raises SweepFileError, which names ``source``: not YAML, several
+    documents, a repeated key, nesting too deep, or an alias bomb.
     """
     try:
         return _load(_without_json_tabs(text), source)
@@ -115,10 +108,13 @@ def _load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
     try:
         node = loader.get_single_node()
         if node is None:
-            raise SweepFileError(
-                source, [Violation("", "the file is empty", "a sweep file needs method and parameters")]
-            )
-        _refuse_bombs(node, source)
+            empty = Violation("", "the file is empty", "a sweep file needs method and parameters")
+            raise SweepFileError(source, [empty])
+        sizes: dict[int, int] = {}
+        expanded = _size(node, sizes)  # nothing is expanded for that
+        if expanded > max(_SMALL, _MAX_EXPANSION * len(sizes)):
+            problem = f"its aliases expand to {expanded:,} values"
+            raise SweepFileError(source, [Violation("", problem, "write out what is meant, or use a distribution")])
         lines = _lines(node, source)
         _keep_slurm_as_written(node)
         return loader.construct_document(node), lines
@@ -145,16 +141,8 @@ def _violation(error: yaml.MarkedYAMLError) -> Violation:
     return Violation("", f"not YAML: {said}{column}", hint, line=mark.line + 1 if mark else None)
 
 
-def _refuse_bombs(root: yaml.Node, source: str) -> None:
-    """Refuse aliases that expand to far more values than were written; nothing is expanded for that."""
-    sizes: dict[int, int] = {}
-    expanded = _size(root, sizes)
-    if expanded > max(_SMALL, _MAX_EXPANSION * len(sizes)):
-        problem = f"its aliases expand to {expanded:,} values"
-        raise SweepFileError(source, [Violation("", problem, "write out what is meant, or use a distribution")])
-
-
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Return the number of values that a node stands for with its aliases expanded; note it in ``sizes``."""
     if id(node) not in sizes:
         children = [child for _, child in _children(node)]
         sizes[id(node)] = 1 + sum(_size(child, sizes) for child in children)
