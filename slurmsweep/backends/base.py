@@ -63,7 +63,8 @@ class JobStatus(NamedTuple):
     Attributes:
         word: the scheduler's own, without what it adds (``CANCELLED`` of ``CANCELLED by 1000``).
         alive: the job runs, waits, or is being ended.
-        state: of its trial, as ``cause`` and ``exit_code`` (of the batch script) are; None while the job is alive.
+        state: of its trial once the job is over, with the ``cause`` beside it; None while the job is alive.
+        exit_code: of the batch script; None while the job is alive.
         node: where the job runs or ran; empty before.
         source: the program that was asked, such as ``squeue`` or ``sacct``.
         waits: the job has not started, or was put back to start again; ``reason``: why, in the scheduler's words.

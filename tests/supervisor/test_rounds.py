@@ -269,7 +269,7 @@ def test_what_a_node_could_not_start_is_released(slurm, make_store, monkeypatch)
     held_by_slurm = JobStatus("PENDING", True, None, "", None, "", "squeue", True, "launch failed requeued held")
     slurm.alive[ref] = held_by_slurm
     released = []
-    monkeypatch.setattr(queue, "release", released.append)
+    monkeypatch.setattr(queue, "order", lambda verb, jobs: verb == "release" and released.append(jobs))
 
     _, said = held(store, slurm)
 

@@ -178,11 +178,11 @@ class SlurmBackend(Backend):
 
     def hold(self, jobs: Sequence[str]) -> None:
         """Hold the elements of arrays that have not started, by one scontrol call."""
-        queue.hold(jobs)
+        queue.order("hold", jobs)
 
     def release(self, jobs: Sequence[str]) -> None:
         """Let held jobs start, by one scontrol call."""
-        queue.release(jobs)
+        queue.order("release", jobs)
 
     def failed_launches(self, answer: Answer) -> list[JobRef]:
         """Return the jobs that Slurm holds for that."""
