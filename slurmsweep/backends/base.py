@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     Options = Mapping[str, str | bool]
 
+    #: Submits so many trials (or jobs) from a position on; returns None where nothing was left to submit.
+    SubmitPart = Callable[[int, int], "Submitted | None"]
+
 
 #: The cause of a job that its scheduler ended for time although the job had time left: more time would not help.
 CUT_SHORT = "cut short"
@@ -350,13 +353,11 @@ class Backend(ABC):
     # Submitting
 
     @abstractmethod
-    def submit(
-        self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
-    ) -> SubmitResult:
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
         """Split a request by the scheduler's limits and call ``part(first trial, trials)`` for each array that fits.
 
-        ``part`` writes down what it is about to do, calls :meth:`send`, and returns None where nothing was left to
-        submit. ``was_refused``: an earlier submission of the sweep met a limit, so limits are read first.
+        ``part`` writes down what it is about to do and calls :meth:`send`. ``was_refused``: an earlier submission met a
+        limit, so limits are read first.
 
         Raises:
             JobLimitError: there is no room for a single job.

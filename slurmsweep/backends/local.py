@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from types import FrameType
 
-    from slurmsweep.backends.base import JobSource, Options, Submitted
+    from slurmsweep.backends.base import JobSource, Options, SubmitPart
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
 
@@ -105,9 +105,7 @@ class LocalBackend(Backend):
         """Return that all agents are one submission, which starts at once."""
         return StartEstimate((request.tasks,))
 
-    def submit(
-        self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
-    ) -> SubmitResult:
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
         """Submit everything at once: there is no limit."""
         del was_refused
         submitted = part(0, request.trials)

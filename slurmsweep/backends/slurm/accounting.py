@@ -69,20 +69,17 @@ def parse_accounts(text: str) -> dict[JobRef, Account]:
 def _account(fields: list[str]) -> Account:
     limit, memory, cpus, elapsed, rss, cpu = fields[2:8]
     count = int(cpus) if cpus.isdecimal() else 1
+    asked = mebibytes(memory.rstrip("cn"))
+    # in all, or before 21.08 ``64Mc`` for each CPU and ``512Mn`` for each node
+    mem = asked * count if asked is not None and memory.endswith("c") else asked
     return Account(
         minutes=float(limit) if limit.isdecimal() else None,
-        mem=_requested(memory, count),
+        mem=mem,
         cpus=count,
         elapsed=float(elapsed) if elapsed.isdecimal() else 0.0,
         max_rss=mebibytes(rss),
         cpu_seconds=_seconds(cpu),
     )
-
-
-def _requested(text: str, cpus: int) -> float | None:
-    """Return MiB in all of ``512M``, or of ``64Mc`` for each CPU and ``512Mn`` for each node as before 21.08."""
-    size = mebibytes(text.rstrip("cn"))
-    return size * cpus if size is not None and text.endswith("c") else size
 
 
 def _seconds(text: str) -> float | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         JobSource,
         Options,
         SubmitOptions,
+        SubmitPart,
         SubmitResult,
         Submitted,
         WakeupJob,
@@ -100,9 +101,7 @@ class SlurmBackend(Backend):
 
     # Submitting
 
-    def submit(
-        self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
-    ) -> SubmitResult:
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
         """Split a request by MaxArraySize and by the limits on a user's jobs."""
         agents = request.agents or 1
         largest = limits.max_array_size()

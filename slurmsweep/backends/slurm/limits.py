@@ -17,9 +17,9 @@ from slurmsweep.backends.slurm.commands import answer, call
 from slurmsweep.errors import JobLimitError, SchedulerUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from slurmsweep.backends.base import Options, Submitted
+    from slurmsweep.backends.base import Options, SubmitPart, Submitted
 
 #: Slurm's own default (slurm.conf(5), MaxArraySize): indexes 0 to 1000.
 _DEFAULT_MAX_ARRAY_SIZE = 1001
@@ -40,14 +40,7 @@ class Room(NamedTuple):
     why: str = ""
 
 
-def hand_over(
-    count: int,
-    largest: int,
-    options: Options,
-    part: Callable[[int, int], Submitted | None],
-    *,
-    was_refused: bool,
-) -> SubmitResult:
+def hand_over(count: int, largest: int, options: Options, part: SubmitPart, *, was_refused: bool) -> SubmitResult:
     """Submit as many of ``count`` jobs as Slurm takes, in arrays of at most ``largest``.
 
     Mostly all fit, so limits are read only where more than one array is wanted, or where Slurm refused an array of this
@@ -58,8 +51,7 @@ def hand_over(
         count: 1 or more.
         largest: size of an array that Slurm takes here.
         options: of the jobs.
-        part: submits the jobs from a position on, so many; returns None where there was nothing left to submit. Raises
-            JobLimitError where Slurm does not take them.
+        part: submits jobs; raises JobLimitError where Slurm does not take them.
         was_refused: Slurm refused an array of this sweep before.
     """
     refusal: JobLimitError | None = None
