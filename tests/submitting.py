@@ -12,15 +12,20 @@ from slurmsweep.control.events import ignore
 from slurmsweep.control.session import Session
 
 if TYPE_CHECKING:
-    from slurmsweep.backends.base import SubmitOptions, SubmitResult
+    from slurmsweep.backends.base import Backend, SubmitOptions, SubmitResult
     from slurmsweep.state.store import SweepStore
+
+
+def on_backend(store: SweepStore, backend: Backend) -> Session:
+    """Return a session whose jobs run, and ran, on that backend."""
+    session = Session(store)
+    session.backend = session.scheduler = backend
+    return session
 
 
 def on_slurm(store: SweepStore) -> Session:
     """Return a session whose jobs run on Slurm, whether there is one here or not."""
-    session = Session(store)
-    session.backend = SlurmBackend()
-    return session
+    return on_backend(store, SlurmBackend())
 
 
 def send(store: SweepStore, batch: JobBatch) -> SubmitResult:
@@ -33,6 +38,8 @@ def submit(store: SweepStore, count: int, wish: SubmitOptions) -> SubmitResult:
     return send(store, JobBatch(wish, count))
 
 
-def send_all(store: SweepStore, batches: list[JobBatch], *, reopen: bool = False) -> SubmitResult:
-    """Submit batches, one after the other."""
-    return apply(on_slurm(store), Plan(batches=tuple(batches), reopen=reopen), ignore)
+def send_all(
+    store: SweepStore, batches: list[JobBatch], *, reopen: bool = False, backend: Backend | None = None
+) -> SubmitResult:
+    """Submit batches, one after the other; to Slurm by default."""
+    return apply(on_backend(store, backend or SlurmBackend()), Plan(batches=tuple(batches), reopen=reopen), ignore)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from submitting import on_slurm
+from submitting import on_backend
 
+from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.control.decide import Plan
 from slurmsweep.control.events import ignore
 from slurmsweep.control.retry_policy import ResourceOverride, RetryPlan
 from slurmsweep.supervisor.enable import submit_supervised
 
 if TYPE_CHECKING:
-    from slurmsweep.backends.base import SubmitResult
+    from slurmsweep.backends.base import Backend, SubmitResult
     from slurmsweep.control.batch import JobBatch
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.supervisor_files import SupervisorSettings
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 
 
 def submit_minded(
-    store: SweepStore, settings: SupervisorSettings, batches: list[JobBatch]
+    store: SweepStore, settings: SupervisorSettings, batches: list[JobBatch], backend: Backend | None = None
 ) -> tuple[SubmitResult, WakeupJobs]:
-    """Submit batches with a supervisor."""
+    """Submit batches with a supervisor; to Slurm by default."""
     again = tuple(attempt_id for batch in batches for attempt_id in batch.again)
     retry = RetryPlan({ResourceOverride(): again}) if again else RetryPlan()
-    return submit_supervised(on_slurm(store), settings, Plan(batches=tuple(batches), retry=retry), ignore)
+    session = on_backend(store, backend or SlurmBackend())
+    return submit_supervised(session, settings, Plan(batches=tuple(batches), retry=retry), ignore)

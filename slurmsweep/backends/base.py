@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     Options = Mapping[str, str | bool]
 
+    #: Submits so many trials (or jobs) from a position on; returns None where nothing was left to submit.
+    SubmitPart = Callable[[int, int], "Submitted | None"]
+
 
 #: The cause of a job that its scheduler ended for time although the job had time left: more time would not help.
 CUT_SHORT = "cut short"
@@ -63,13 +66,11 @@ class JobStatus(NamedTuple):
     Attributes:
         word: the scheduler's own, without what it adds (``CANCELLED`` of ``CANCELLED by 1000``).
         alive: the job runs, waits, or is being ended.
-        state: of its trial once the job is over; None while it is alive.
-        cause: beside the state.
+        state: of its trial once the job is over, with the ``cause`` beside it; None while the job is alive.
         exit_code: of the batch script; None while the job is alive.
         node: where the job runs or ran; empty before.
         source: the program that was asked, such as ``squeue`` or ``sacct``.
-        waits: the job has not started, or was put back to start again.
-        reason: why it waits, in the scheduler's words.
+        waits: the job has not started, or was put back to start again; ``reason``: why, in the scheduler's words.
     """
 
     word: str
@@ -102,22 +103,15 @@ class Answer(NamedTuple):
         return self.accounting not in ("used", "not needed", "off")
 
     def lags(self, ref: JobRef) -> bool:
-        """Return whether accounting knows the array of an element, and not yet its elements.
+        """Return whether accounting knows an element's array and not yet its elements: its silence says nothing then.
 
-        For some seconds one element stands there as a job of its own, under the array's id. Accounting's silence about
-        the others says nothing then.
+        For some seconds one element stands there as a job of its own, under the array's id.
         """
         return ref.task is not None and ref not in self.tasks and JobRef(ref.job) in self.tasks
 
 
 class Asked(NamedTuple):
-    """What a job asks for.
-
-    Attributes:
-        time: minutes; None for no limit, or where the options do not say.
-        mem: MiB in all; None where the options do not say.
-        cpus: in all; None where the options do not say.
-    """
+    """What a job asks for: minutes (None for no limit, too), MiB and CPUs in all; None where the options do not say."""
 
     time: float | None = None
     mem: float | None = None
@@ -181,7 +175,7 @@ class SubmitOptions:
     Attributes:
         template: name or path of the job template.
         options: sbatch options; they win over the sweep file's ``slurm:`` section, which wins over the template.
-        width: jobs at a time; None for as many as the backend lets (Slurm), or one (local processes).
+        width: jobs at a time; None for as many as Slurm lets, or one local process.
     """
 
     template: str = "array"
@@ -210,10 +204,9 @@ class JobSource:
     @classmethod
     def of(cls, store: SweepStore) -> JobSource:
         """Return the source for a sweep of ours."""
-        what = store.manifest
-        return cls(
-            f"slurmsweep-{what.sweep_id}", store.layout.folder, store.layout.jobs, what.workdir, what.config.slurm
-        )
+        manifest, layout = store.manifest, store.layout
+        name = f"slurmsweep-{manifest.sweep_id}"
+        return cls(name, layout.folder, layout.jobs, manifest.workdir, manifest.config.slurm)
 
 
 @dataclass(frozen=True)
@@ -248,13 +241,9 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class Submitted:
-    """One array that the scheduler took.
+    """One array that the scheduler took: so many jobs (``tasks``) of so many ``agents`` side by side.
 
-    Attributes:
-        job: its id.
-        tasks: number of jobs.
-        trials: that the jobs run in all; the last of several packed jobs may not be full.
-        agents: how many trials each job runs side by side.
+    ``trials`` is what they run in all; the last of several packed jobs may not be full.
     """
 
     job: str
@@ -265,14 +254,9 @@ class Submitted:
 
 @dataclass(frozen=True)
 class SubmitResult:
-    """What the scheduler took, and what it could not take now.
+    """What the scheduler took, and how many trials a limit (``why``, in words) left no room for.
 
     Trials that are kept back stay without a job: the next submission finds them.
-
-    Attributes:
-        arrays: what it took.
-        kept_back: number of trials that a limit left no room for.
-        why: the limit, in words; empty where nothing was kept back.
     """
 
     arrays: tuple[Submitted, ...] = ()
@@ -302,12 +286,7 @@ class StartEstimate:
 
 @dataclass(frozen=True)
 class When:
-    """When a job may start: both conditions hold.
-
-    Attributes:
-        ended: arrays or jobs of which one must have ended, however it ended; empty for no such condition.
-        seconds: from now.
-    """
+    """When a job may start: so many seconds from now, and after one of ``ended`` (if any) has ended, however it did."""
 
     ended: tuple[str, ...] = ()
     seconds: int = 0
@@ -315,13 +294,7 @@ class When:
 
 @dataclass(frozen=True)
 class WakeupJob:
-    """A live job that was found by its name.
-
-    Attributes:
-        job: its id.
-        name: by which it was found.
-        waits: it has not started.
-    """
+    """A live job that was found by its name; one that waits has not started."""
 
     job: str
     name: str
@@ -331,8 +304,9 @@ class WakeupJob:
 class Backend(ABC):
     """One place that runs jobs.
 
-    Methods that need an ability which the backend does not have raise UsageError. "The scheduler did not answer" is
-    always SchedulerUnavailableError, never "there is no such job".
+    A wrong option or template, and a method that needs an ability which the backend does not have, raise UsageError.
+    A question or an order that the scheduler does not answer raises SchedulerUnavailableError: silence never means
+    "there is no such job".
     """
 
     #: The word of ``--backend``, and of submission documents.
@@ -344,26 +318,15 @@ class Backend(ABC):
         if ability not in self.abilities:
             raise UsageError(f"{option}: the {self.name} backend cannot {ability.value}")
 
-    # Before anything is submitted
+    # Before anything is submitted: the scheduler is not asked, except for estimate
 
     @abstractmethod
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Refuse wrong options before anything is written.
-
-        Returns:
-            One notice a line about each wish that this backend ignores.
-
-        Raises:
-            UsageError: an option or the template is wrong.
-        """
+        """Refuse wrong options before anything is written; return a notice a line about wishes that are ignored."""
 
     @abstractmethod
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
-        """Return the options that template, sweep file and command line give together, defaults included.
-
-        Raises:
-            UsageError: one of them is wrong.
-        """
+        """Return the options that template, sweep file and command line give together, defaults included."""
 
     def long_name(self, option: str) -> str:
         """Return the long name of an option of jobs (``partition`` for ``p``)."""
@@ -377,34 +340,24 @@ class Backend(ABC):
     def request(
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
     ) -> JobRequest:
-        """Return the request for jobs that run that many trials, under a name that was never used. Asks nothing.
-
-        Raises:
-            UsageError: an option or the template is wrong.
-        """
+        """Return the request for jobs that run that many trials, under a name that was never used."""
 
     @abstractmethod
     def preview(self, request: JobRequest) -> str:
-        """Return the request as text, exactly as :meth:`send` would hand it over. Needs no scheduler."""
+        """Return the request as text, exactly as :meth:`send` would hand it over."""
 
     @abstractmethod
     def estimate(self, request: JobRequest) -> StartEstimate:
-        """Ask the scheduler what it would do with a request; submits nothing.
-
-        Raises:
-            SchedulerUnavailableError: the scheduler did not answer.
-        """
+        """Ask the scheduler what it would do with a request; submits nothing."""
 
     # Submitting
 
     @abstractmethod
-    def submit(
-        self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
-    ) -> SubmitResult:
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
         """Split a request by the scheduler's limits and call ``part(first trial, trials)`` for each array that fits.
 
-        ``part`` writes down what it is about to do, calls :meth:`send`, and returns None where nothing was left to
-        submit. ``was_refused``: an earlier submission of the sweep met a limit, so limits are read first.
+        ``part`` writes down what it is about to do and calls :meth:`send`. ``was_refused``: an earlier submission met a
+        limit, so limits are read first.
 
         Raises:
             JobLimitError: there is no room for a single job.
@@ -418,17 +371,13 @@ class Backend(ABC):
         Raises:
             SubmissionRefusedError: the scheduler said no; the message says which option to change.
             SubmissionUnknownError: it did not answer in time: the jobs may exist. :meth:`find` looks for them.
-            SchedulerUnavailableError: there is no scheduler here.
+            SchedulerUnavailableError: there is no scheduler here, or no controller.
             StateUnwritableError: a file of the request could not be written; nothing was submitted.
         """
 
     @abstractmethod
     def find(self, name: str) -> str:
-        """Return the id of the jobs with that name; empty where the scheduler knows none (yet).
-
-        Raises:
-            SchedulerUnavailableError: the scheduler did not answer.
-        """
+        """Return the id of the jobs with that name; empty where the scheduler knows none (yet)."""
 
     # Looking
 
@@ -438,22 +387,10 @@ class Backend(ABC):
 
     @abstractmethod
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
-        """Ask about arrays or plain jobs by id.
-
-        Args:
-            jobs: ids of which all live jobs are wanted.
-            wanted: jobs whose end is wanted too.
-
-        Raises:
-            SchedulerUnavailableError: the scheduler did not answer.
-        """
+        """Ask about all live jobs of arrays or plain jobs by id, and about the end of wanted jobs."""
 
     def capacity(self, options: Options) -> Capacity:
-        """Return what a job with these options gets at most; by default no limit is known.
-
-        Raises:
-            SchedulerUnavailableError: the scheduler did not answer.
-        """
+        """Return what a job with these options gets at most; by default no limit is known."""
         del options
         return Capacity()
 
@@ -490,23 +427,19 @@ class Backend(ABC):
             StateError: jobs could not work at all (local processes only).
         """
 
-    # Ordering
+    # Ordering: errors have the scheduler's words
 
     @abstractmethod
     def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
-        """Cancel jobs: ``123`` (all of an array) or ``123_4``. A job that is over is no error, nor is an empty list.
-
-        Raises:
-            SchedulerUnavailableError: the scheduler failed; the message has its words.
-        """
+        """Cancel jobs: ``123`` (all of an array) or ``123_4``. A job that is over is no error, nor is an empty list."""
 
     def hold(self, jobs: Sequence[str]) -> None:
-        """Keep jobs that have not started from starting. Raises as :meth:`cancel`."""
+        """Keep jobs that have not started from starting."""
         del jobs
         self.require(Ability.HOLD, "pause")
 
     def release(self, jobs: Sequence[str]) -> None:
-        """Let jobs start that were held. Raises as :meth:`cancel`."""
+        """Let jobs start that were held."""
         del jobs
         self.require(Ability.HOLD, "resume")
 
@@ -540,7 +473,7 @@ class Backend(ABC):
         return ""
 
     def find_later(self, names: Collection[str]) -> list[WakeupJob]:
-        """Return live jobs with one of these names, the oldest first. Raises SchedulerUnavailableError."""
+        """Return live jobs with one of these names, the oldest first."""
         del names
         return []
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from types import FrameType
 
-    from slurmsweep.backends.base import JobSource, Options, Submitted
+    from slurmsweep.backends.base import JobSource, Options, SubmitPart
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
 
@@ -105,9 +105,7 @@ class LocalBackend(Backend):
         """Return that all agents are one submission, which starts at once."""
         return StartEstimate((request.tasks,))
 
-    def submit(
-        self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
-    ) -> SubmitResult:
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
         """Submit everything at once: there is no limit."""
         del was_refused
         submitted = part(0, request.trials)
@@ -133,11 +131,7 @@ class LocalBackend(Backend):
         """Run the agents of remembered requests until all have ended; forget the requests.
 
         Ctrl-C (or SIGTERM, SIGHUP) is passed to the trials, which get their grace; a second one terminates, a third
-        kills. The sweep can go on later from where it was.
-
-        Raises:
-            StateError: an agent could not work at all; the others were allowed to end.
-            KeyboardInterrupt: after the trials have ended.
+        kills. The sweep can go on later from where it was. Before a StateError the other agents are allowed to end.
         """
         del target  # every agent ends by itself
         for request in [self._requests.pop(job) for job in jobs if job in self._requests]:
@@ -173,7 +167,14 @@ def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], S
             while count or crew:
                 while count and len(crew) < width:
                     count -= 1
-                    agent = _start(command)
+                    agent = subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.PIPE,
+                        text=True,
+                        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
+                    )
                     crew[agent.pid] = agent
                 time.sleep(_PERIOD)
                 if time.monotonic() - shown >= _PROGRESS_PERIOD:
@@ -190,17 +191,6 @@ def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], S
             raise
         finally:
             refresh()
-
-
-def _start(command: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-    )
 
 
 def _check(agent: subprocess.Popen[str], refresh: Callable[[], SweepView]) -> None:

@@ -206,10 +206,10 @@ def supervisor_settings(every: int, options: Iterable[tuple[str, str]], **rules:
     Raises:
         UsageError: sbatch has no such option, or slurmsweep sets it itself.
     """
-    from slurmsweep.backends.slurm.resources import merge
+    from slurmsweep.backends import registry
     from slurmsweep.state.supervisor_files import SupervisorSettings
 
     supervisor = dict(options)
-    merge({}, {}, supervisor)
+    registry.scheduler().normalized(supervisor)
     given = {name: value for name, value in rules.items() if value is not None}
     return SupervisorSettings(supervisor=supervisor, every=every, rules=given)

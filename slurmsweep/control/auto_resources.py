@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm.resources import normal_name
+from slurmsweep.backends import registry
 from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,12 +23,14 @@ def what_to_learn(wish: SubmitOptions, canaries: int | None = None) -> tuple[Sub
         UsageError: ``canaries`` are given, and nothing is to be learnt from them.
     """
     options = dict(wish.options or {})
-    learnt = {normal_name(name) for name, value in options.items() if str(value).lower() == AUTO} & {"time", "mem"}
+    auto = [name for name, value in options.items() if str(value).lower() == AUTO]
+    long_names = {name: registry.scheduler().long_name(name) for name in options} if auto else {}
+    learnt = {long_names[name] for name in auto} & {"time", "mem"}
     if not learnt:
         if canaries is not None:
             raise UsageError("--canaries stands with --time auto or --mem auto: say what to learn from them")
         return wish, None
     from slurmsweep.sizing.walltime import AutoSizing
 
-    kept = {name: value for name, value in options.items() if normal_name(name) not in learnt}
+    kept = {name: value for name, value in options.items() if long_names[name] not in learnt}
     return replace(wish, options=kept), AutoSizing("time" in learnt, "mem" in learnt, canaries)

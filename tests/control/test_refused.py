@@ -1,4 +1,4 @@
-"""Slurm refuses, or does not answer: what becomes of trials that were to be run again with the jobs it was asked for."""
+"""A scheduler refuses, or does not answer: what becomes of trials that were to be run again with the jobs asked for."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from submitting import send_all
+import submitting
+from fake_backend import FakeBackend
 from supervising import submit_minded
 
 from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.backends.slurm import executor, limits, queue, wakeup
-from slurmsweep.backends.slurm.limits import Room
 from slurmsweep.control.batch import JobBatch
 from slurmsweep.control.reconcile import recover_submissions
-from slurmsweep.control.session import Session
 from slurmsweep.errors import (
     JobLimitError,
     SchedulerUnavailableError,
@@ -44,13 +42,9 @@ ERRANDS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _some_slurm(monkeypatch):
-    monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
-    monkeypatch.setattr(limits, "room", lambda options: Room())
-    monkeypatch.setattr(limits, "free_in_cluster", lambda: 0)
-    monkeypatch.setattr(queue, "find_by_name", lambda name: [])
-    monkeypatch.setattr(queue, "cancel", lambda jobs, **_: None)
+@pytest.fixture
+def backend():
+    return FakeBackend()
 
 
 @pytest.fixture
@@ -62,15 +56,23 @@ def store(make_store):
     return store
 
 
-def answer(monkeypatch, what):
-    """Return what sbatch answers from now on: an id, or an error to raise."""
+def answer(backend, what):
+    """Let the backend answer every submission from now on: with an id, or with an error to raise."""
 
-    def submit(request):
+    def send(request):
         if isinstance(what, BaseException):
             raise what
         return what
 
-    monkeypatch.setattr(executor, "submit", submit)
+    backend.send = send
+
+
+def send_all(store, backend, batches, *, reopen=False):
+    return submitting.send_all(store, batches, reopen=reopen, backend=backend)
+
+
+def recover(store, backend):
+    recover_submissions(submitting.on_backend(store, backend), sleep=lambda seconds: None)
 
 
 def told(store) -> tuple:
@@ -94,14 +96,14 @@ def told(store) -> tuple:
 )
 @pytest.mark.parametrize("word", [SweepState.RUNNING, SweepState.PAUSED, SweepState.FINISHED])
 @pytest.mark.parametrize("errand", ERRANDS)
-def test_a_refusal_leaves_the_sweep_as_it_was(store, monkeypatch, refusal, word, errand):
+def test_a_refusal_leaves_the_sweep_as_it_was(store, backend, refusal, word, errand):
     with store.transaction() as transaction:
         transaction.order(word)
     before = told(store)
-    answer(monkeypatch, refusal)
+    answer(backend, refusal)
 
     with pytest.raises(type(refusal)):
-        send_all(store, [ERRANDS[errand]], reopen=True)
+        send_all(store, backend, [ERRANDS[errand]], reopen=True)
 
     assert told(store) == before
     assert before[4:] == (True, ())
@@ -113,12 +115,12 @@ def test_a_refusal_leaves_the_sweep_as_it_was(store, monkeypatch, refusal, word,
 
 
 @pytest.mark.parametrize("errand", ERRANDS)
-def test_what_slurm_takes_is_run_again_and_the_sweep_runs(store, monkeypatch, errand):
+def test_what_slurm_takes_is_run_again_and_the_sweep_runs(store, backend, errand):
     with store.transaction() as transaction:
         transaction.order(SweepState.FINISHED)
-    answer(monkeypatch, "7")
+    answer(backend, "7")
 
-    handed = send_all(store, [ERRANDS[errand]], reopen=True)
+    handed = send_all(store, backend, [ERRANDS[errand]], reopen=True)
 
     assert [array.job for array in handed.arrays] == ["7"]
     assert (store.replay().word, store.replay().waiting()) == (None, list(AGAIN))
@@ -127,30 +129,30 @@ def test_what_slurm_takes_is_run_again_and_the_sweep_runs(store, monkeypatch, er
         assert store.claim_attempt(ME, attempt_id).attempt_id == attempt_id
 
 
-def test_of_a_sweep_that_is_not_taken_up_nothing_is_given_back(store, monkeypatch):
+def test_of_a_sweep_that_is_not_taken_up_nothing_is_given_back(store, backend):
     with store.transaction() as transaction:
         transaction.order(SweepState.PAUSED)
     before = told(store)
-    answer(monkeypatch, "7")
+    answer(backend, "7")
 
-    assert send_all(store, [ERRANDS["for certain trials"]]).arrays == ()
+    assert send_all(store, backend, [ERRANDS["for certain trials"]]).arrays == ()
 
     assert told(store) == before
 
 
 @pytest.mark.parametrize("errand", ERRANDS)
 @pytest.mark.parametrize("is_there", [True, False])
-def test_without_an_answer_they_wait_until_slurm_is_asked_again(store, monkeypatch, errand, is_there):
+def test_without_an_answer_they_wait_until_slurm_is_asked_again(store, backend, errand, is_there):
     with store.transaction() as transaction:
         transaction.order(SweepState.PAUSED)
     before = told(store)
-    answer(monkeypatch, SubmissionUnknownError("Socket timed out on send/recv operation"))
+    answer(backend, SubmissionUnknownError("Socket timed out on send/recv operation"))
     with pytest.raises(SubmissionUnknownError):
-        send_all(store, [ERRANDS[errand]], reopen=True)
+        send_all(store, backend, [ERRANDS[errand]], reopen=True)
     assert (store.replay().word, store.replay().waiting()) == (None, list(AGAIN))
 
-    monkeypatch.setattr(queue, "find_by_name", lambda name: ["7"] if is_there else [])
-    recover_submissions(Session(store), sleep=lambda seconds: None)
+    backend.find = lambda name: "7" if is_there else ""
+    recover(store, backend)
 
     assert [s.job for s in store.replay().submissions.values()] == (["7"] if is_there else [""])
     if is_there:
@@ -161,20 +163,20 @@ def test_without_an_answer_they_wait_until_slurm_is_asked_again(store, monkeypat
 
 KILLED = """
 import os, signal, sys
+from fake_backend import FakeBackend
 from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.backends.slurm import executor, limits
 from slurmsweep.control.batch import JobBatch
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 from submitting import send_all
-limits.max_array_size, limits.room = lambda: 1000, lambda options: limits.Room()
-executor.submit = lambda request: os.kill(os.getpid(), signal.SIGKILL)
+backend = FakeBackend()
+backend.send = lambda request: os.kill(os.getpid(), signal.SIGKILL)
 again = (AttemptId(1, 2), AttemptId(2, 2))
-send_all(SweepStore.open(sys.argv[1]), [JobBatch(SubmitOptions(), 2, again, again)], reopen=True)
+send_all(SweepStore.open(sys.argv[1]), [JobBatch(SubmitOptions(), 2, again, again)], reopen=True, backend=backend)
 """
 
 
-def test_who_is_killed_before_sbatch_is_asked_leaves_what_the_next_command_puts_right(store):
+def test_who_is_killed_before_sbatch_is_asked_leaves_what_the_next_command_puts_right(store, backend):
     before = told(store)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, store.layout.folder],
@@ -184,90 +186,80 @@ def test_who_is_killed_before_sbatch_is_asked_leaves_what_the_next_command_puts_
     assert done.returncode == -signal.SIGKILL
     assert store.replay().waiting() == list(AGAIN)
 
-    recover_submissions(Session(store), sleep=lambda seconds: None)
+    recover(store, backend)
 
     assert told(store) == before
 
 
-def test_who_took_a_trial_before_the_refusal_runs_it(store, monkeypatch):
-    def submit(request):
+def test_who_took_a_trial_before_the_refusal_runs_it(store, backend):
+    def send(request):
         assert store.claim_attempt(ME, AttemptId(1, 2))
         raise SubmissionRefusedError("Invalid qos specification")
 
-    monkeypatch.setattr(executor, "submit", submit)
+    backend.send = send
 
     with pytest.raises(SubmissionRefusedError):
-        send_all(store, [ERRANDS["for certain trials"]])
+        send_all(store, backend, [ERRANDS["for certain trials"]])
 
     assert {n: str(t.state) for n, t in store.replay().trials.items()} == {0: "finished", 1: "running", 2: "failed"}
     assert told(store)[4:] == (True, ())
 
 
-def test_an_order_given_before_the_refusal_stands(store, monkeypatch):
+def test_an_order_given_before_the_refusal_stands(store, backend):
     with store.transaction() as transaction:
         transaction.order(SweepState.PAUSED)
 
-    def submit(request):
+    def send(request):
         with store.transaction() as transaction:
             transaction.order(SweepState.CANCELED)
         raise SubmissionRefusedError("Invalid qos specification")
 
-    monkeypatch.setattr(executor, "submit", submit)
+    backend.send = send
 
     with pytest.raises(SubmissionRefusedError):
-        send_all(store, [ERRANDS["for certain trials"]], reopen=True)
+        send_all(store, backend, [ERRANDS["for certain trials"]], reopen=True)
 
     assert store.replay().word is SweepState.CANCELED
 
 
-def test_what_a_limit_leaves_no_room_for_stays_what_it_was(store, monkeypatch):
-    def submit(request):
-        if request.tasks > 1:
-            raise JobLimitError("AssocMaxSubmitJobLimit")
-        monkeypatch.setattr(executor, "submit", lambda request: pytest.fail("asked once more"))
-        monkeypatch.setattr(limits, "room", lambda options: Room(0, "full"))
-        return "7"
+def test_what_a_limit_leaves_no_room_for_stays_what_it_was(store, backend):
+    backend.room = 1
 
-    monkeypatch.setattr(executor, "submit", submit)
+    handed = send_all(store, backend, [ERRANDS["for certain trials"], JobBatch(SubmitOptions(), 1)])
 
-    handed = send_all(store, [ERRANDS["for certain trials"], JobBatch(SubmitOptions(), 1)])
-
+    assert backend.said == ["send"]  # and was not asked once more
     assert ([array.trials for array in handed.arrays], handed.kept_back) == ([1], 2)
     assert (store.replay().waiting(), str(store.replay().trials[2].state)) == ([AttemptId(1, 2)], "failed")
 
 
-def test_two_that_run_the_same_trials_again_submit_them_once(store, monkeypatch):
-    answer(monkeypatch, "7")
-    send_all(store, [ERRANDS["for certain trials"]])
+def test_two_that_run_the_same_trials_again_submit_them_once(store, backend):
+    answer(backend, "7")
+    send_all(store, backend, [ERRANDS["for certain trials"]])
 
-    again = send_all(store, [ERRANDS["for certain trials"], ERRANDS["for whatever is open"]])
+    again = send_all(store, backend, [ERRANDS["for certain trials"], ERRANDS["for whatever is open"]])
 
     assert [array.trials for array in again.arrays] == [1]  # trial 3, which nobody has begun
 
 
-def test_a_refused_sweep_does_not_mend_itself_and_keeps_its_report(store, monkeypatch):
+def test_a_refused_sweep_does_not_mend_itself_and_keeps_its_report(store, backend):
     files = SupervisorFiles(store.layout, store.access)
     files.ask_for(SupervisorSettings(every=7))
     files.write_report("the end", {})
-    monkeypatch.setattr(wakeup, "find", lambda names: [])
-    monkeypatch.setattr(wakeup, "submit", lambda *args: "5")
-    answer(monkeypatch, SubmissionRefusedError("Invalid qos specification"))
+    answer(backend, SubmissionRefusedError("Invalid qos specification"))
 
     with pytest.raises(SubmissionRefusedError):
-        submit_minded(store, SupervisorSettings(every=9), [ERRANDS["for certain trials"]])
+        submit_minded(store, SupervisorSettings(every=9), [ERRANDS["for certain trials"]], backend)
 
     assert files.settings() == SupervisorSettings(every=7)
     assert files.has_report()
 
 
-def test_what_no_round_would_run_again_is_given_back_for_good_where_there_is_no_room(store, monkeypatch):
+def test_what_no_round_would_run_again_is_given_back_for_good_where_there_is_no_room(store, backend):
     store.finish(store.claim(ME), Outcome(TrialState.KILLED, "cancelled", ended=1.0))
-    monkeypatch.setattr(wakeup, "find", lambda names: [])
-    monkeypatch.setattr(wakeup, "submit", lambda *args: "5")
-    answer(monkeypatch, JobLimitError("AssocMaxSubmitJobLimit"))
+    answer(backend, JobLimitError("AssocMaxSubmitJobLimit"))
     again = (AttemptId(1, 2), AttemptId(3, 2))
 
-    handed, _ = submit_minded(store, SupervisorSettings(), [JobBatch(SubmitOptions(), 2, again, again)])
+    handed, _ = submit_minded(store, SupervisorSettings(), [JobBatch(SubmitOptions(), 2, again, again)], backend)
 
     assert handed.kept_back == 2
     assert store.replay().waiting() == [
@@ -275,11 +267,11 @@ def test_what_no_round_would_run_again_is_given_back_for_good_where_there_is_no_
     ]  # a person wants it; trial 1 a round runs again, with more time
 
 
-def test_a_kept_fold_knows_what_hangs_on_an_answer(store, monkeypatch):
+def test_a_kept_fold_knows_what_hangs_on_an_answer(store, backend):
     before = {n: str(t.state) for n, t in store.replay().trials.items()}
-    answer(monkeypatch, SubmissionUnknownError("Socket timed out on send/recv operation"))
+    answer(backend, SubmissionUnknownError("Socket timed out on send/recv operation"))
     with pytest.raises(SubmissionUnknownError):
-        send_all(store, [ERRANDS["for certain trials"]])
+        send_all(store, backend, [ERRANDS["for certain trials"]])
     reading = store.reading()
     reading.refresh()
     foldcache._save(store, reading)
@@ -287,6 +279,6 @@ def test_a_kept_fold_knows_what_hangs_on_an_answer(store, monkeypatch):
     kept = foldcache._load(store)
 
     assert kept.view.waiting() == list(AGAIN)
-    recover_submissions(Session(store), sleep=lambda seconds: None)
+    recover(store, backend)
     after = kept.refresh()
     assert (after.waiting(), {n: str(t.state) for n, t in after.trials.items()}) == ([], before)

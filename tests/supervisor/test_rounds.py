@@ -13,8 +13,8 @@ import pytest
 from supervising import submit_minded
 
 from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitOptions, WakeupJob, When
-from slurmsweep.backends.slurm import commands, executor, job_restarts, limits, partitions, queue, wakeup
-from slurmsweep.backends.slurm.job_restarts import parse_restarts
+from slurmsweep.backends.slurm import accounting, commands, executor, limits, queue, site, wakeup
+from slurmsweep.backends.slurm.accounting import parse_restarts
 from slurmsweep.backends.slurm.limits import Room
 from slurmsweep.control import observe as observing
 from slurmsweep.control.batch import JobBatch
@@ -103,13 +103,13 @@ def slurm(monkeypatch):
     monkeypatch.setattr(queue, "ask", played.ask)
     monkeypatch.setattr(commands, "available", lambda: True)
     monkeypatch.setattr(queue, "cancel", played.cancel)
-    monkeypatch.setattr(partitions, "answer", lambda *argv: "n1|main*|1-00:00:00|16000\nn2|main*|1-00:00:00|16000\n")
+    monkeypatch.setattr(site, "answer", lambda *argv: "n1|main*|1-00:00:00|16000\nn2|main*|1-00:00:00|16000\n")
     monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
     monkeypatch.setattr(limits, "room", lambda options: Room())
     monkeypatch.setattr(wakeup, "submit", played.submit_alarm)
     monkeypatch.setattr(wakeup, "find", played.find)
     monkeypatch.setattr(wakeup, "change_job", played.change_job)
-    monkeypatch.setattr(job_restarts, "count_restarts", lambda jobs: JobRestarts({"NODE_FAIL": 2}, "used"))
+    monkeypatch.setattr(accounting, "count_restarts", lambda jobs: JobRestarts({"NODE_FAIL": 2}, "used"))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     return played
 
@@ -269,7 +269,7 @@ def test_what_a_node_could_not_start_is_released(slurm, make_store, monkeypatch)
     held_by_slurm = JobStatus("PENDING", True, None, "", None, "", "squeue", True, "launch failed requeued held")
     slurm.alive[ref] = held_by_slurm
     released = []
-    monkeypatch.setattr(queue, "release", released.append)
+    monkeypatch.setattr(queue, "order", lambda verb, jobs: verb == "release" and released.append(jobs))
 
     _, said = held(store, slurm)
 

@@ -1,8 +1,4 @@
-"""Slurm as a backend: each method asks the module that knows how.
-
-Submitit and templates are imported by the methods that need them, so that a command which only looks at jobs does not
-load them.
-"""
+"""Slurm as a backend: each method asks the module that knows how. Submitit is imported by the methods that submit."""
 
 from __future__ import annotations
 
@@ -12,19 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.backends.base import Ability, Asked, Backend, Capacity, JobRequest, StartEstimate
-from slurmsweep.backends.slurm import (
-    accounting,
-    changes,
-    cluster,
-    commands,
-    fit_limits,
-    job_restarts,
-    limits,
-    partitions,
-    queue,
-    resources,
-    wakeup,
-)
+from slurmsweep.backends.slurm import accounting, changes, cluster, commands, limits, queue, resources, site, wakeup
+from slurmsweep.backends.slurm.template import agents_of, load_template, normal_template_name
 from slurmsweep.state.assignment import MAX_SLOTS
 
 if TYPE_CHECKING:
@@ -38,6 +23,7 @@ if TYPE_CHECKING:
         JobSource,
         Options,
         SubmitOptions,
+        SubmitPart,
         SubmitResult,
         Submitted,
         WakeupJob,
@@ -62,8 +48,6 @@ class SlurmBackend(Backend):
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
         """Refuse wrong options. Slurm ignores no wish, so there are no notices."""
-        from slurmsweep.backends.slurm.template import agents_of, load_template
-
         template = load_template(wish.template)
         agents_of(template)
         _merged(template, source, wish)
@@ -71,8 +55,6 @@ class SlurmBackend(Backend):
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
         """Return sbatch options by long name: command line over sweep file over template, with the default time."""
-        from slurmsweep.backends.slurm.template import load_template
-
         return _merged(load_template(wish.template), source, wish)
 
     def long_name(self, option: str) -> str:
@@ -80,15 +62,13 @@ class SlurmBackend(Backend):
         return resources.normal_name(option)
 
     def normalized(self, options: Options) -> Options:
-        """Return sbatch options by their long names. Raises UsageError for one that is none, or that we set."""
+        """Return sbatch options by their long names."""
         return resources.merge({}, {}, options)
 
     def request(
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
     ) -> JobRequest:
         """Return the request for an array; a packed template runs several trials in each job."""
-        from slurmsweep.backends.slurm.template import agents_of, load_template, normal_template_name
-
         template = load_template(wish.template)
         agents = agents_of(template)
         return JobRequest(
@@ -111,11 +91,7 @@ class SlurmBackend(Backend):
         return executor.render(request)
 
     def estimate(self, request: JobRequest) -> StartEstimate:
-        """Ask ``sbatch --test-only`` about one job; without a Slurm here the request is one array, and no more is said.
-
-        Raises:
-            SchedulerUnavailableError: the controller did not answer.
-        """
+        """Ask ``sbatch --test-only`` about one job; without a Slurm here nothing is known but that it is one array."""
         if not commands.available():
             return StartEstimate((request.tasks,))
         from slurmsweep.backends.slurm import executor
@@ -125,10 +101,8 @@ class SlurmBackend(Backend):
 
     # Submitting
 
-    def submit(
-        self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
-    ) -> SubmitResult:
-        """Split a request by MaxArraySize and by the limits on a user's jobs. Args and errors as the base's."""
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
+        """Split a request by MaxArraySize and by the limits on a user's jobs."""
         agents = request.agents or 1
         largest = limits.max_array_size()
         if request.attempt_ids:  # they stand in the batch script, as one variable
@@ -138,12 +112,12 @@ class SlurmBackend(Backend):
             first = start * agents
             return part(first, min(tasks * agents, request.trials - first))
 
-        result = fit_limits.hand_over(request.tasks, largest, request.options, jobs, was_refused=was_refused)
+        result = limits.hand_over(request.tasks, largest, request.options, jobs, was_refused=was_refused)
         # counted in trials: the last of several packed jobs may not be full
         return replace(result, kept_back=max(0, request.trials - result.trials)) if result.kept_back else result
 
     def send(self, request: JobRequest) -> str:
-        """Submit an array by one sbatch call; return its id. Raises as the base's."""
+        """Submit an array by one sbatch call; return its id."""
         from slurmsweep.backends.slurm import executor
 
         return executor.submit(request)
@@ -164,10 +138,10 @@ class SlurmBackend(Backend):
 
     def capacity(self, options: Options) -> Capacity:
         """Return what the partitions that the options name give at most, by one sinfo call."""
-        survey = partitions.survey()
+        partitions, nodes = site.survey()
         wanted = options.get("partition")
-        most = survey.most(wanted if isinstance(wanted, str) else None)
-        return Capacity(most.minutes, most.mebibytes or None, survey.nodes, resources.warning_seconds(options))
+        most = site.choose(partitions, wanted if isinstance(wanted, str) else None)
+        return Capacity(most.minutes, most.mebibytes or None, nodes, resources.warning_seconds(options))
 
     def asked(self, options: Options) -> Asked:
         """Return what sbatch options ask for, as far as they say it."""
@@ -179,13 +153,10 @@ class SlurmBackend(Backend):
 
     def restarts(self, jobs: Collection[str]) -> JobRestarts:
         """Return how starts of these jobs ended that did not complete, by one sacct call."""
-        return job_restarts.count_restarts(jobs)
+        return accounting.count_restarts(jobs)
 
     def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
-        """Wait for ends in the journal; ask squeue only where no trial has ended for 15 s. Args as the base's.
-
-        Ctrl-C ends the waiting, not the jobs.
-        """
+        """Wait for ends in the journal; ask squeue where none came for 15 s. Ctrl-C ends the waiting, not the jobs."""
         ended, next_question = _ended(refresh()), time.monotonic() + SQUEUE_PERIOD
         while ended < target:
             time.sleep(JOURNAL_PERIOD)
@@ -206,14 +177,14 @@ class SlurmBackend(Backend):
 
     def hold(self, jobs: Sequence[str]) -> None:
         """Hold the elements of arrays that have not started, by one scontrol call."""
-        queue.hold(jobs)
+        queue.order("hold", jobs)
 
     def release(self, jobs: Sequence[str]) -> None:
         """Let held jobs start, by one scontrol call."""
-        queue.release(jobs)
+        queue.order("release", jobs)
 
     def failed_launches(self, answer: Answer) -> list[JobRef]:
-        """Return the jobs that Slurm holds because a node failed to start them."""
+        """Return the jobs that Slurm holds for that."""
         return queue.failed_launches(answer.tasks)
 
     def assignments(self, options: Options, width: int | None) -> list[str]:

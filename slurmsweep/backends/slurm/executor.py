@@ -51,14 +51,7 @@ def render(request: JobRequest) -> str:
 
 
 def submit(request: JobRequest) -> str:
-    """Submit the array by one sbatch call; return its id.
-
-    Raises:
-        SubmissionRefusedError: Slurm said no; the message says which option to change.
-        SubmissionUnknownError: it did not answer in time: the array may exist.
-        SchedulerUnavailableError: there is no Slurm here, or no controller.
-        StateUnwritableError: the script could not be written; nothing was submitted.
-    """
+    """Submit the array by one sbatch call; return its id. Raises as :meth:`.Backend.send`."""
     commands.require_sbatch()
     executor = _ArrayExecutor(request)
     try:
@@ -72,13 +65,7 @@ def submit(request: JobRequest) -> str:
 
 
 def earliest_start(request: JobRequest) -> tuple[str | None, str | None]:
-    """Return when such a job would start now, and what Slurm has against it, by ``sbatch --test-only``.
-
-    Nothing is submitted.
-
-    Raises:
-        SchedulerUnavailableError: the controller did not answer.
-    """
+    """Return when such a job would start now, and what Slurm has against it. Raises SchedulerUnavailableError."""
     done = commands.call("sbatch", "--test-only", text=render(replace(request, tasks=1, width=None)))
     # sbatch: Job 320 to start at 2026-11-23T19:40:12 using 1 processors on nodes n1 in partition main
     start = re.search(r"to start at (\S+)", done.stderr)

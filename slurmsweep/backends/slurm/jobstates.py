@@ -39,25 +39,13 @@ def _over(state: TrialState, cause: str = "") -> Meaning:
 
 _TABLE = {
     # Waiting, for the first time or again.
-    "PENDING": _WAITING,
-    "CONFIGURING": _WAITING,
-    "REQUEUED": _WAITING,
-    "REQUEUE_FED": _WAITING,
-    "REQUEUE_HOLD": _WAITING,
-    "RESV_DEL_HOLD": _WAITING,
-    "SPECIAL_EXIT": _WAITING,
+    **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD"), _WAITING),
+    **dict.fromkeys(("RESV_DEL_HOLD", "SPECIAL_EXIT"), _WAITING),
     # Running, or held up while running.
-    "RUNNING": _ALIVE,
-    "RESIZING": _ALIVE,
-    "SIGNALING": _ALIVE,
-    "STAGE_OUT": _ALIVE,
-    "STOPPED": _ALIVE,
-    "SUSPENDED": _ALIVE,
-    "POWER_UP_NODE": _ALIVE,
-    "EXPEDITING": _ALIVE,
+    **dict.fromkeys(("RUNNING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"), _ALIVE),
+    **dict.fromkeys(("POWER_UP_NODE", "EXPEDITING"), _ALIVE),
     # Its processes are being ended: over in a moment, but the final word is still to come.
-    "COMPLETING": _ALIVE,
-    "UPDATE_DB": _ALIVE,
+    **dict.fromkeys(("COMPLETING", "UPDATE_DB"), _ALIVE),
     # Over.
     "COMPLETED": _over(TrialState.FINISHED),
     "FAILED": _over(TrialState.FAILED),
@@ -65,11 +53,10 @@ _TABLE = {
     # The site's latest end time passed: a time limit by another name.
     "DEADLINE": _over(TrialState.CRASHED, "timeout"),
     "OUT_OF_MEMORY": _over(TrialState.CRASHED, "oom"),
-    "NODE_FAIL": _over(TrialState.CRASHED, "node_fail"),
-    # The node failed before the job's first process.
-    "BOOT_FAIL": _over(TrialState.CRASHED, "node_fail"),
-    "LAUNCH_FAILED": _over(TrialState.CRASHED, "node_fail"),
-    "RECONFIG_FAIL": _over(TrialState.CRASHED, "node_fail"),
+    # The last three: the node failed before the job's first process.
+    **dict.fromkeys(
+        ("NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"), _over(TrialState.CRASHED, "node_fail")
+    ),
     "PREEMPTED": _over(TrialState.PREEMPTED, "preempted"),
     # The job moved to another cluster of a federation, under the same id.
     "REVOKED": _over(TrialState.PREEMPTED, "revoked"),
@@ -106,13 +93,9 @@ def base_word(word: str) -> str:
 def outcome(
     word: str, exit_code: int | None, signal: int | None, left: float | None = None
 ) -> tuple[TrialState | None, str]:
-    """Return state and cause of a trial whose job ended with that word and exit status.
+    """Return state and cause of a trial whose job ended with that word, and its batch script with that status.
 
-    Args:
-        word: of squeue or sacct.
-        exit_code: of the batch script.
-        signal: that ended it.
-        left: seconds of its time limit that the job did not use; None where that is not known.
+    ``left``: seconds of its time limit that the job did not use; None where that is not known.
     """
     said = meaning(word)
     if base_word(word) == "TIMEOUT" and left is not None and left > _NOT_THE_LIMIT:

@@ -1,4 +1,4 @@
-"""Slurm's limits on what one submission may hold, and on how many jobs a user may have: read where that costs one call.
+"""Submit as many jobs as Slurm takes: limits on the size of an array and on a user's jobs, read where that is one call.
 
 What cannot be read beforehand (a limit of a QOS that no option names, of a partition's QOS, of a site's own plugin) is
 understood from sbatch's refusal: :mod:`slurmsweep.backends.slurm.refusals`.
@@ -11,12 +11,15 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from slurmsweep.backends.base import SubmitResult
 from slurmsweep.backends.slurm.cluster import asked_configuration, configuration
 from slurmsweep.backends.slurm.commands import answer, call
-from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.errors import JobLimitError, SchedulerUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from slurmsweep.backends.base import Options, SubmitPart, Submitted
 
 #: Slurm's own default (slurm.conf(5), MaxArraySize): indexes 0 to 1000.
 _DEFAULT_MAX_ARRAY_SIZE = 1001
@@ -31,30 +34,76 @@ _USED = re.compile(r"(\d+)\((\d+)\)")
 
 
 class Room(NamedTuple):
-    """How many more jobs Slurm takes from this user now, as far as one question tells.
-
-    Attributes:
-        jobs: None where no limit was found.
-        why: the limit, in words; empty where there is none.
-    """
+    """How many more jobs Slurm takes from this user now, and why not more; None and empty without a limit."""
 
     jobs: int | None = None
     why: str = ""
 
 
-def max_array_size() -> int:
-    """Return how many elements an array may have on this cluster.
+def hand_over(count: int, largest: int, options: Options, part: SubmitPart, *, was_refused: bool) -> SubmitResult:
+    """Submit as many of ``count`` jobs as Slurm takes, in arrays of at most ``largest``.
 
-    Raises:
-        SchedulerUnavailableError: the controller had to be asked and did not answer.
+    Mostly all fit, so limits are read only where more than one array is wanted, or where Slurm refused an array of this
+    sweep: now or before. Slurm takes an array whole or not at all. So where a limit cannot be read, what is left is
+    halved until it fits: log2(count) refusals find the limit to the job.
+
+    Args:
+        count: 1 or more.
+        largest: size of an array that Slurm takes here.
+        options: of the jobs.
+        part: submits jobs; raises JobLimitError where Slurm does not take them.
+        was_refused: Slurm refused an array of this sweep before.
     """
+    refusal: JobLimitError | None = None
+    if count <= largest and not was_refused:
+        try:
+            array = part(0, count)
+            return SubmitResult((array,) if array else ())
+        except JobLimitError as error:
+            refusal = error
+    left = room(options)
+    if left.jobs == 0:
+        raise JobLimitError(f"Slurm takes no more jobs now: {left.why}; submit later") from refusal
+    fits, why = count, ""
+    if left.jobs is not None and left.jobs < count:
+        fits, why, refusal = left.jobs, left.why, None
+    elif refusal:
+        fits, why = _may_still_fit(count, refusal, is_first=True), str(refusal)
+    arrays: list[Submitted] = []
+    done = 0
+    while done < fits:
+        # after a refusal all that is known is that more do not fit
+        halves = 2 if refusal and not refusal.cluster_is_full else 1
+        tasks = min(largest, -(-(fits - done) // halves))
+        try:
+            array = part(done, tasks)
+            arrays += [array] if array else []
+            done += tasks
+        except JobLimitError as error:
+            fits = done + _may_still_fit(tasks, error, is_first=refusal is None)
+            why, refusal = str(error), error
+    if refusal and not arrays:
+        raise refusal
+    return SubmitResult(tuple(arrays), count - done, why)
+
+
+def _may_still_fit(refused: int, error: JobLimitError, *, is_first: bool) -> int:
+    """Return an upper bound of the jobs that a limit leaves room for, after Slurm refused so many.
+
+    A full cluster takes two minutes to refuse, so it is asked once more, for well below what it should take.
+    """
+    if not error.cluster_is_full:
+        return refused - 1
+    return min(refused - 1, (free_in_cluster() or 0) // 2) if is_first else 0
+
+
+def max_array_size() -> int:
+    """Return how many elements an array may have on this cluster. Raises as :func:`.cluster.configuration`."""
     return parse_max_array_size(configuration())
 
 
-def room(options: Mapping[str, str | bool]) -> Room:
-    """Return how many more jobs with these sbatch options Slurm takes from this user now.
-
-    One scontrol call, and only where the cluster enforces limits at all.
+def room(options: Options) -> Room:
+    """Return how many more jobs with these sbatch options Slurm takes now: one scontrol call where limits are enforced.
 
     Raises:
         SchedulerUnavailableError: the controller did not answer.
@@ -135,7 +184,7 @@ def _of_qos(lines: list[str], qos: str, uid: int) -> Iterator[Room]:
             yield from _room(_fields(mine[1]) if mine else {}, "MaxSubmitJobsPU", f"your jobs in QOS {qos}")
 
 
-def _room(record: Mapping[str, str], name: str, whose: str) -> Iterator[Room]:
+def _room(record: dict[str, str], name: str, whose: str) -> Iterator[Room]:
     found = _USED.fullmatch(record.get(name, ""))
     if found:
         limit, used = int(found[1]), int(found[2])

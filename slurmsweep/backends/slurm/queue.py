@@ -39,11 +39,8 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
     """Ask about arrays or plain jobs by id: one squeue call, and at most one sacct call.
 
     squeue knows everything that lives, and what ended within MinJobAge. sacct (where there is accounting) knows what
-    ended before; it lags by seconds, so squeue's word stands where both have one.
-
-    Args:
-        jobs: ids of arrays or plain jobs.
-        wanted: jobs whose end is asked for: what squeue does not know of them, sacct is asked.
+    ended before, and is asked for ``wanted`` jobs that squeue does not know. It lags by seconds, so squeue's word
+    stands where both have one.
 
     Raises:
         SchedulerUnavailableError: squeue did not answer.
@@ -59,11 +56,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
 
 
 def find_by_name(name: str) -> list[str]:
-    """Return the ids of jobs with that name, from squeue, else from sacct where there is accounting.
-
-    Raises:
-        SchedulerUnavailableError: squeue did not answer.
-    """
+    """Return the ids of jobs with that name, from squeue (which must answer), else from sacct if there is one."""
     text = answer("squeue", "-h", "-a", "-t", "all", f"--name={name}", "-O", "ArrayJobID:|,Name:200")
     found = {line.split("|")[0].strip() for line in text.splitlines() if "|" in line}
     if not found:
@@ -72,21 +65,12 @@ def find_by_name(name: str) -> list[str]:
     return sorted(found)
 
 
-def hold(jobs: Sequence[str]) -> None:
-    """Keep the elements of arrays that have not started from starting. Those that run go on.
+def order(verb: str, jobs: Sequence[str]) -> None:
+    """Hold or release the elements of arrays that have not started. Those that run go on.
 
     Raises:
         SchedulerUnavailableError: scontrol failed; the message has its words.
     """
-    _scontrol("hold", jobs)
-
-
-def release(jobs: Sequence[str]) -> None:
-    """Let held jobs start. Raises as :func:`hold`."""
-    _scontrol("release", jobs)
-
-
-def _scontrol(verb: str, jobs: Sequence[str]) -> None:
     if not jobs:
         return
     done = call("scontrol", verb, ",".join(jobs))
@@ -103,15 +87,7 @@ def failed_launches(tasks: Mapping[JobRef, JobStatus]) -> list[JobRef]:
 
 
 def cancel(targets: Sequence[str], *, only_waiting: bool = False) -> None:
-    """Cancel jobs: ``123`` (all of an array) or ``123_4``. One that is over already is no error.
-
-    Args:
-        targets: may be empty.
-        only_waiting: leave running jobs alone.
-
-    Raises:
-        SchedulerUnavailableError: scancel failed; the message has its words.
-    """
+    """Cancel arrays and jobs, if any; one that is over already is no error. Raises SchedulerUnavailableError."""
     if targets:
         answer("scancel", *(["--state=PENDING"] if only_waiting else []), *targets, harmless="Invalid job id")
 

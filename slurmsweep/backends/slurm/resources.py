@@ -69,6 +69,7 @@ _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE", re.I
 #: sbatch(1), --mem: a number and K, M, G or T; M where none is given.
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)([KMGT])?B?", re.IGNORECASE)
 _UNITS = "KMGT"
+_CPUS = frozenset({"ntasks", "nodes", "ntasks-per-node", "cpus-per-task"})
 _MEMORIES = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 
@@ -119,7 +120,10 @@ def mebibytes(text: str) -> float | None:
 
 def asked(options: Mapping[str, Any]) -> Asked:
     """Return what merged options ask for, as far as they say it. Memory for a GPU and whole nodes are left out."""
-    cpus, limit, memory = cpu_count(options), options.get("time"), None
+    cpus, limit, memory = None, options.get("time"), None
+    if not _CPUS.isdisjoint(options):
+        tasks = _count(options, "ntasks") or (_count(options, "nodes") or 1) * (_count(options, "ntasks-per-node") or 1)
+        cpus = tasks * (_count(options, "cpus-per-task") or 1)
     if "mem" in options:
         per_node = mebibytes(str(options["mem"]))
         memory = per_node and per_node * (_count(options, "nodes") or 1)
@@ -133,14 +137,6 @@ def warning_seconds(options: Mapping[str, Any]) -> int:
     """Return how long before the time limit the agent is told; 0 where the options' ``signal`` does not say."""
     text = str(options.get("signal", WARNING_SIGNAL)).partition("@")[2]
     return int(text) if text.isdecimal() else 0
-
-
-def cpu_count(options: Mapping[str, Any]) -> int | None:
-    """Return the number of CPUs of one job, tasks times CPUs of each; None where the options say neither."""
-    if not any(name in options for name in ("ntasks", "nodes", "ntasks-per-node", "cpus-per-task")):
-        return None
-    tasks = _count(options, "ntasks") or (_count(options, "nodes") or 1) * (_count(options, "ntasks-per-node") or 1)
-    return tasks * (_count(options, "cpus-per-task") or 1)
 
 
 def _count(options: Mapping[str, Any], option: str) -> int:

@@ -1,14 +1,39 @@
-"""Describe a cluster: its version, whether it answers and keeps accounts, and its limits."""
+"""Describe a cluster: whether it answers and keeps accounts, its limits, and what its partitions give a job at most."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from slurmsweep.backends.slurm.commands import answer, call, first_line, installed
 from slurmsweep.backends.slurm.limits import parse_max_array_size
+from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.errors import SchedulerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: Of each node in each partition: node, partition (the default one with a star), time limit, MiB of the node.
+_FORMAT = "%N|%P|%l|%m"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition, or the best of several.
+
+    Attributes:
+        name: without the star of the default one.
+        minutes: MaxTime; None for no limit.
+        mebibytes: of its largest node.
+        is_default: jobs that name no partition go there.
+    """
+
+    name: str
+    minutes: float | None
+    mebibytes: int
+    is_default: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,3 +103,41 @@ def _submit_limit() -> int | None:
     user = f"user={os.environ.get('USER') or os.geteuid()}"
     done = call("sacctmgr", "-n", "-P", "show", "assoc", user, "format=MaxSubmitJobs")
     return parse_submit_limits(done.stdout) if done.returncode == 0 else None
+
+
+def survey() -> tuple[list[Partition], int]:
+    """Return an entry for each kind of node in each partition, and the number of nodes, by one sinfo call.
+
+    Raises:
+        SchedulerUnavailableError: sinfo did not answer.
+    """
+    lines = [line.strip() for line in answer("sinfo", "-h", "-N", "-o", _FORMAT).splitlines() if "|" in line]
+    kinds = dict.fromkeys(line.partition("|")[2] for line in lines)
+    return list(parse_sinfo(kinds)), len({line.partition("|")[0] for line in lines})
+
+
+def choose(partitions: list[Partition], wanted: str | None) -> Partition:
+    """Return the limits that hold in each of the wanted partitions (comma-separated; None for the default one).
+
+    Slurm starts a job in one of them; a job within the limits of all can start in any. Names that do not exist give no
+    limits.
+    """
+    names = set(wanted.split(",")) if wanted else {p.name for p in partitions if p.is_default}
+    chosen = [p for p in partitions if p.name in names]
+    if not chosen:
+        return Partition(wanted or "", None, 0)
+    largest = {name: max(p.mebibytes for p in chosen if p.name == name) for name in {p.name for p in chosen}}
+    limits = [p.minutes for p in chosen if p.minutes is not None]
+    return Partition(",".join(sorted(largest)), min(limits, default=None), min(largest.values()))
+
+
+def parse_sinfo(lines: Iterable[str]) -> Iterator[Partition]:
+    """Yield an entry for each line, such as ``main*|1-00:00:00|16000`` or ``long|infinite|16000+``."""
+    for line in lines:
+        fields = line.strip().split("|")
+        if len(fields) == 3 and fields[2].rstrip("+").isdecimal():
+            name, limit, memory = fields
+            no_limit = limit.lower() in ("infinite", "n/a")
+            yield Partition(
+                name.rstrip("*"), None if no_limit else minutes(limit), int(memory.rstrip("+")), name.endswith("*")
+            )

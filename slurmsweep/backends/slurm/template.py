@@ -154,14 +154,11 @@ def _check(path: Path, text: str, lines: list[str]) -> None:
 def _is_nearly_sbatch(line: str) -> bool:
     """Return whether a comment was meant as an option; ``# sbatch --array=0-3 this.sbatch`` was not."""
     found = _NEARLY_SBATCH.match(line)
-    if found is None or line.startswith("#SBATCH"):
-        return False
-    space, word = found[1], found[2]
-    if space and not word.isupper():
+    if found is None or line.startswith("#SBATCH") or (found[1] and not found[2].isupper()):
         return False
     from difflib import get_close_matches  # few templates have such a line
 
-    return bool(get_close_matches(word.upper(), ["SBATCH"], cutoff=0.8))
+    return bool(get_close_matches(found[2].upper(), ["SBATCH"], cutoff=0.8))
 
 
 def _commands(lines: list[str]) -> list[tuple[int, str]]:
@@ -189,9 +186,8 @@ def _check_agent(path: Path, commands: list[tuple[int, str]], signal: str) -> No
         raise UsageError(
             f'job template {path}{where}: "$1", the sweep, is never used; write: slurmsweep agent --count 1 "$1"'
         )
-    if "B" not in signal.partition(":")[0] or ":" not in signal:
-        return
-    if any(_TRAP.search(command) for _, command in commands):
+    is_for_shell = ":" in signal and "B" in signal.partition(":")[0]
+    if not is_for_shell or any(_TRAP.search(command) for _, command in commands):
         return
     for number, command in agents:
         if not _EXEC.search(command):
@@ -202,28 +198,22 @@ def _check_agent(path: Path, commands: list[tuple[int, str]], signal: str) -> No
 
 
 def _options(path: Path, header: list[str]) -> dict[str, str | bool]:
-    options: dict[str, str | bool] = {}
+    """Return the options in ``--mem=4G``, ``--mem 4G``, ``-c4``, ``-c 4`` and flags by long name, without our own."""
+    found: dict[str, str | bool] = {}
     for line in header:
         try:
             words = shlex.split(line[len("#SBATCH") :], comments=True)
         except ValueError as error:
             raise UsageError(f"job template {path}: {line}: {error}") from error
-        options.update(_pairs(words))
-    return {name: value for name, value in options.items() if name not in OURS}
-
-
-def _pairs(words: list[str]) -> dict[str, str | bool]:
-    """Return the options in ``--mem=4G``, ``--mem 4G``, ``-c4``, ``-c 4`` and flags, by long name."""
-    found: dict[str, str | bool] = {}
-    name = ""
-    for word in words:
-        if word.startswith("--"):
-            key, equals, value = word.partition("=")
-            name = normal_name(key)
-            found[name] = value if equals else True
-        elif word.startswith("-") and not (name == "nice" and found[name] is True):  # --nice -5
-            name = normal_name(word[1:2])
-            found[name] = word[2:] or True
-        elif name:
-            found[name] = word
-    return found
+        name = ""
+        for word in words:
+            if word.startswith("--"):
+                key, equals, value = word.partition("=")
+                name = normal_name(key)
+                found[name] = value if equals else True
+            elif word.startswith("-") and not (name == "nice" and found[name] is True):  # --nice -5
+                name = normal_name(word[1:2])
+                found[name] = word[2:] or True
+            elif name:
+                found[name] = word
+    return {name: value for name, value in found.items() if name not in OURS}

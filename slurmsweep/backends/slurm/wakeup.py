@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 
 def submit(name: str, body: str, options: Mapping[str, str | bool], when: When) -> str:
-    """Submit a plain job that runs ``body``; return its id.
-
-    Raises:
-        SubmissionRefusedError: Slurm said no; the message says which option to change.
-        SubmissionUnknownError: Slurm did not answer in time: the job may exist, and can be found by its name.
-        SchedulerUnavailableError: there is no sbatch here, or no controller.
-    """
+    """Submit a plain job that runs ``body``; return its id. Raises as :meth:`.Backend.send`."""
     if not available():
         raise SchedulerUnavailableError("there is no sbatch on this machine")
     words = [f"--{key}" if value is True else f"--{key}={value}" for key, value in options.items()]
@@ -39,8 +33,12 @@ def submit(name: str, body: str, options: Mapping[str, str | bool], when: When) 
 
 
 def move(job: str, when: When) -> bool:
-    """Change when a waiting job starts; return False where it does not wait any more, or may not be changed."""
+    """Change when a waiting job starts; return whether that was possible."""
     return change_job(job, [f"Dependency={_dependency(when)}", f"StartTime={_begin(when)}"])
+
+
+def _begin(when: When) -> str:
+    return f"now+{when.seconds}" if when.seconds else "now"
 
 
 def _dependency(when: When) -> str:
@@ -48,12 +46,8 @@ def _dependency(when: When) -> str:
     return "?".join(f"afterany:{job}" for job in when.ended)
 
 
-def _begin(when: When) -> str:
-    return f"now+{when.seconds}" if when.seconds else "now"
-
-
 def find(names: Collection[str]) -> list[WakeupJob]:
-    """Return live jobs with one of these names, the oldest first. Raises SchedulerUnavailableError."""
+    """Return live jobs with one of these names, the oldest first."""
     text = answer("squeue", "-h", "-a", f"--name={','.join(names)}", "-O", "JobID:|,State:|,Name:200")
     found = []
     for line in text.splitlines():  # such as ``45|PENDING|slurmsweep-abcd1234-mend``

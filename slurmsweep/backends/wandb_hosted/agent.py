@@ -102,13 +102,11 @@ def _interpreter_of(program: str) -> str | None:
 
 def _stop_within(seconds: float) -> signal.Signals | None:
     """Sleep; return the signal that asked to stop meanwhile, or before."""
-    if not seconds:
-        return _only_stop(child.pending_stop())
-    info = signal.sigtimedwait(child.FORWARDED, seconds)
-    return _only_stop(signal.Signals(info.si_signo)) if info else None
-
-
-def _only_stop(number: signal.Signals | None) -> signal.Signals | None:
+    if seconds:
+        info = signal.sigtimedwait(child.FORWARDED, seconds)
+        number = signal.Signals(info.si_signo) if info else None
+    else:
+        number = child.pending_stop()
     return number if number is not None and signals.asks_to_stop(number) else None
 
 

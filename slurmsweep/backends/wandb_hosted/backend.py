@@ -10,9 +10,7 @@ from slurmsweep.backends.slurm import limits
 from slurmsweep.backends.slurm.backend import SlurmBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from slurmsweep.backends.base import JobRequest, JobSource, SubmitOptions, Submitted
+    from slurmsweep.backends.base import JobRequest, JobSource, SubmitOptions, SubmitPart, Submitted
     from slurmsweep.state.tail import AttemptId
 
 #: Jobs at a time by default: below the about 20 parallel agents that W&B supports for a sweep, with room for agents on
@@ -44,9 +42,7 @@ class HostedBackend(SlurmBackend):
         request = super().request(source, trials, replace(wish, width=wish.width or DEFAULT_WIDTH))
         return replace(request, tasks=trials, agents=None)
 
-    def submit(
-        self, request: JobRequest, part: Callable[[int, int], Submitted | None], *, was_refused: bool = False
-    ) -> SubmitResult:
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
         """Split a request by MaxArraySize alone; each array waits for the one before. Raises as the base's."""
         del was_refused
         arrays: list[Submitted] = []

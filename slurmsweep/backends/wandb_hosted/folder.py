@@ -34,13 +34,7 @@ _RIGHT = "write entity/project/sweep, such as my-team/my-project/wbyz9876"
 
 @dataclass(frozen=True)
 class HostedSweep:
-    """A sweep of W&B's own by its full name.
-
-    Attributes:
-        entity: user or team.
-        project: W&B's.
-        sweep_id: W&B's, such as ``wbyz9876``.
-    """
+    """A sweep of W&B's own by its full name: user or team, project, and W&B's id, such as ``wbyz9876``."""
 
     entity: str
     project: str
@@ -83,12 +77,13 @@ def parse(name: str, environ: Mapping[str, str], entity: str | None = None, proj
         named_project or project or environ.get("WANDB_PROJECT", ""),
         sweep_id,
     )
-    for word, value, rule in (
-        ("entity", found.entity, _ENTITY),
-        ("project", found.project, _PROJECT),
-        ("sweep", found.sweep_id, _ID),
-    ):
-        _check(name, word, value, rule)
+    rules = (("entity", found.entity, _ENTITY), ("project", found.project, _PROJECT), ("sweep", sweep_id, _ID))
+    for word, value, rule in rules:
+        if not value:
+            also = "" if word == "sweep" else f", or give --{word} or set WANDB_{word.upper()}"
+            raise UsageError(f"{name!r} names no {word} of W&B; {_RIGHT}{also}")
+        if not rule.fullmatch(value) or not value.isprintable():
+            raise UsageError(f"{name!r} is not a sweep of W&B: {value!a} cannot be its {word}; {_RIGHT}")
     return found
 
 
@@ -96,8 +91,6 @@ class HostedFolder:
     """The folder of what was submitted for one hosted sweep, below one root folder.
 
     Attributes:
-        sweep: the sweep.
-        path: of the folder.
         jobs: folder of batch scripts and job output.
         files: documents of submissions; another project's sweep of the same id keeps its documents there, too.
     """
@@ -109,18 +102,5 @@ class HostedFolder:
         self.files = SubmissionFiles(os.path.join(self.path, "submissions"))
 
     def submissions(self) -> list[SubmissionDocument]:
-        """Return all submissions of this sweep, the oldest first.
-
-        Raises:
-            StateUnreadableError: a document is damaged, or cannot be read.
-        """
+        """Return all submissions of this sweep, the oldest first. Raises StateUnreadableError."""
         return [document for document in self.files.all() if document.sweep == str(self.sweep)]
-
-
-def _check(name: str, word: str, value: str, rule: re.Pattern[str]) -> None:
-    variable = {"entity": "WANDB_ENTITY", "project": "WANDB_PROJECT"}.get(word)
-    if not value:
-        also = f", or give --{word} or set {variable}" if variable else ""
-        raise UsageError(f"{name!r} names no {word} of W&B; {_RIGHT}{also}")
-    if not rule.fullmatch(value) or not value.isprintable():
-        raise UsageError(f"{name!r} is not a sweep of W&B: {value!a} cannot be its {word}; {_RIGHT}")

@@ -6,8 +6,8 @@ import pytest
 
 from slurmsweep.backends.base import Account, Asked, JobRef
 from slurmsweep.backends.slurm.accounting import parse_accounts
-from slurmsweep.backends.slurm.partitions import Partition, choose, parse_sinfo
 from slurmsweep.backends.slurm.resources import asked, mebibytes, merge
+from slurmsweep.backends.slurm.site import Partition, choose, parse_sinfo
 from slurmsweep.errors import UsageError
 
 SACCT = """\
@@ -59,7 +59,7 @@ SINFO = "main*|1-00:00:00|16000\nurgent|1:00:00|16000\nbig|infinite|64000\nbig|i
     ],
 )
 def test_what_a_partition_gives_at_most(wanted, expected):
-    assert choose(list(parse_sinfo(SINFO)), wanted) == expected
+    assert choose(list(parse_sinfo(SINFO.splitlines())), wanted) == expected
 
 
 @pytest.mark.parametrize(
