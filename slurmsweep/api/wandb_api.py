@@ -16,7 +16,7 @@ from slurmsweep.api.naming import sweep_name
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_without_scheduler
 from slurmsweep.errors import NotFoundError, UsageError
-from slurmsweep.metrics.summaries import read_summary
+from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.summary import SweepSummary, TrialRow
 from slurmsweep.state import view_cache
 from slurmsweep.state.store import SweepStore

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm import commands
 from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ def choose(word: str, remembered: str = "", *, rehearsal: bool = False) -> Backe
         UsageError: there is no such backend.
         SchedulerUnavailableError: it is not there on this machine.
     """
+    from slurmsweep.backends.slurm import commands
+
     if word == AUTO:
         word = remembered or ("slurm" if commands.available() else "local")
     if word == "local":

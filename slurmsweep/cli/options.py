@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends import registry
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 
@@ -98,8 +99,8 @@ _SHARED: dict[str, dict[str, Any]] = {
     },
     "--strict": {"action": "store_true", "help": "what is only warned of is an error"},
     "--backend": {
-        "choices": ("auto", "local", "slurm"),
-        "default": "auto",
+        "choices": registry.WORDS,
+        "default": registry.AUTO,
         "help": "default auto: where the sweep was started; for a new one Slurm where sbatch is found",
     },
     "--jobs": {"type": natural, "metavar": "N", "help": "local backend: trials at a time (default 1)"},
@@ -206,7 +207,6 @@ def supervisor_settings(every: int, options: Iterable[tuple[str, str]], **rules:
     Raises:
         UsageError: sbatch has no such option, or slurmsweep sets it itself.
     """
-    from slurmsweep.backends import registry
     from slurmsweep.state.supervisor_files import SupervisorSettings
 
     supervisor = dict(options)

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.metrics.reported import MetricReading, MetricsFollower, reach
+from slurmsweep.metrics.reported import MetricReading, MetricsFollower, reach, read_summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,8 +83,6 @@ class Measuring:
         lacking = [one for one in self._objectives.values() if self._reading(one, []).value is None]
         if not lacking:
             return ""
-        from slurmsweep.metrics.summaries import read_summary  # only where something is wrong
-
         summary = read_summary(self._layout, self._attempt_id)
         if not summary and not any(reading.steps for reading in self._logged.values()):
             return self._why_nothing()[:_LONGEST]

@@ -1,6 +1,7 @@
 """Read the values of metrics that a training script logged: with the native client, or with the real wandb.
 
-:class:`MetricsFollower` reads them while the script runs, and after it ended or died: what was written counts.
+:class:`MetricsFollower` reads the metrics of a sweep while the script runs, and after it ended or died: what was
+written counts. :func:`read_summary` reads the final values of all names.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.metrics.run_file import RecordReader, RunFile, is_marked_preempting, take
+from slurmsweep.metrics.run_file import read as read_run_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,6 +95,24 @@ class MetricsFollower:
     def unseen(self) -> list[str]:
         """Places where wandb said that it writes runs, of those that :meth:`read` could not see."""
         return self._external.unseen if self._external else []
+
+
+def read_summary(layout: Layout, attempt_id: AttemptId) -> dict[str, Any]:
+    """Return the final values of an attempt by name, nested names joined by dots; while it runs, the values so far.
+
+    They are the native client's if it logged anything, else those of the newest wandb run. Reads everything that was
+    logged, so it is for attempts that have ended, or for one look at one attempt. Raises OSError.
+    """
+    path = layout.history(attempt_id)
+    native = _native_summary(path) if os.path.isfile(path) else {}
+    files = [] if native else run_files(layout, attempt_id)
+    if not files:
+        return native
+    run = read_run_file(files[-1])
+    logged: dict[str, Any] = {}
+    for row in run.history:
+        logged |= row
+    return logged | run.summary
 
 
 def said_preempting(layout: Layout, attempt_id: AttemptId) -> bool:
@@ -209,6 +229,19 @@ def history_row(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
+
+
+def _native_summary(path: str) -> dict[str, Any]:
+    """Return the summary in the history, else the last value of each name."""
+    logged: dict[str, Any] = {}
+    said: dict[str, Any] | None = None
+    with open(path, "rb") as file:
+        for line in file:
+            row = history_row(line)
+            if row is not None:
+                said = row["_summary"] if isinstance(row.get("_summary"), dict) else said
+                logged |= {name: value for name, value in row.items() if name != "_summary"}
+    return logged if said is None else said
 
 
 class _RunSource:

@@ -432,8 +432,8 @@ print(json.dumps([seen, wandb.run is None, "WANDB_RUN_ID" in os.environ]))
 
 
 def test_the_real_wandb_begins_a_run_of_its_own_in_every_trial(make_sweep, outcomes, log_of, python):
+    from slurmsweep.metrics.reported import read_summary
     from slurmsweep.metrics.run_file import read
-    from slurmsweep.metrics.summaries import read_summary
     from slurmsweep.state.tail import AttemptId
 
     sweep = make_sweep()

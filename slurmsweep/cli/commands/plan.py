@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from slurmsweep.backends import registry
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
@@ -26,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=options.natural, metavar="N", help="show at most N trials (default 10; with --json 1000)"
     )
     parser.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
-    parser.add_argument(
-        "--backend", choices=("auto", "local", "slurm"), default="auto", help="of the canary (default auto)"
-    )
+    parser.add_argument("--backend", choices=registry.WORDS, default=registry.AUTO, help="of the canary (default auto)")
     options.add(parser, "--count", "--function", "--strict", "--json")
     options.add_slurm(parser)
 
