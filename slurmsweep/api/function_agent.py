@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from slurmsweep import search
 from slurmsweep.agents import agent as claiming
 from slurmsweep.agents.attempt import conclude, furnish
+from slurmsweep.api.arguments import check_number
 from slurmsweep.api.console import note
 from slurmsweep.api.failures import Failures
 from slurmsweep.api.function_trial import call
@@ -70,8 +71,8 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
         StateError: a trial could not be claimed, or its outcome not recorded (then the outcome was printed).
     """
     del forward_signals
-    _check_number("count", count)
-    _check_number("max_consecutive_failed_runs", max_consecutive_failed_runs)
+    check_number("count", count)
+    check_number("max_consecutive_failed_runs", max_consecutive_failed_runs)
     named = {"WANDB_ENTITY": entity, "WANDB_PROJECT": project}
     environ = os.environ | {name: value for name, value in named.items() if value}
     if function is None:
@@ -89,11 +90,6 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
         _run_function(store, function, count, environ, Failures(environ, max_consecutive_failed_runs))
     finally:
         _at_work.release()
-
-
-def _check_number(name: str, value: object) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise UsageError(f"{name}={value!r}: give a whole number, 1 or more, or None")
 
 
 def _run_function(

@@ -13,11 +13,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.api.arguments import check_number
 from slurmsweep.backends.base import Ability, JobSource, SubmitOptions, SubmitResult
 from slurmsweep.control import orders
 from slurmsweep.control.apply import apply
+from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.decide import Plan, Policy, decide
-from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack, ignore
+from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack, warn_of_notices
 from slurmsweep.control.observe import observe
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.retry_policy import RetryPolicy
@@ -75,7 +77,8 @@ class Sweep:
         backend: where trials run: ``auto`` for the backend that the sweep was started on, else Slurm where there is
             one, else processes of this machine; or ``slurm``, ``local``.
         function: import path of what trials call, for a sweep without a program.
-        tell: takes an event for each thing that is done (:mod:`slurmsweep.control.events`).
+        tell: takes an event for each thing that is done (:mod:`slurmsweep.control.events`). By default notices are
+            warnings of the logger ``slurmsweep``, and the other events are dropped.
         keep: a named function is that of all the sweep's trials from now on.
 
     Raises:
@@ -90,13 +93,15 @@ class Sweep:
         *,
         backend: str = "auto",
         function: str | None = None,
-        tell: Tell = ignore,
+        tell: Tell = warn_of_notices,
         keep: bool = True,
     ) -> None:
         self.tell = tell
         if isinstance(name, Session):
             self.session = name
             return
+        if not isinstance(name, str):
+            raise UsageError(f"Sweep({name!r}): name the sweep by its id or its folder, as text")
         store = SweepStore.open_to_run(name)
         if function or not store.manifest.can_run:
             from slurmsweep.control.function import ready_to_run
@@ -105,7 +110,9 @@ class Sweep:
         self.session = Session(store, backend)
 
     @classmethod
-    def create(cls, draft: Draft, *, backend: str = "auto", shared: bool = False, tell: Tell = ignore) -> Sweep:
+    def create(
+        cls, draft: Draft, *, backend: str = "auto", shared: bool = False, tell: Tell = warn_of_notices
+    ) -> Sweep:
         """Make a sweep of a checked sweep file (:func:`slurmsweep.control.create.read_draft`).
 
         Raises:
@@ -119,7 +126,7 @@ class Sweep:
         return cls(Session(store, backend), tell=tell)
 
     @classmethod
-    def planned(cls, draft: Draft, *, backend: str = "auto", tell: Tell = ignore) -> Sweep:
+    def planned(cls, draft: Draft, *, backend: str = "auto", tell: Tell = warn_of_notices) -> Sweep:
         """Return what a draft would be as a sweep, without writing anything: to check options, and to rehearse."""
         from slurmsweep.control.create import manifest_of
         from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
@@ -141,7 +148,7 @@ class Sweep:
         sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
         dry_run: bool = False,
-        **options: str,
+        **options: str | int,
     ) -> LaunchResult:
         """Start all trials that are open, and those again that were cut off; lift a pause or an end.
 
@@ -152,7 +159,8 @@ class Sweep:
             sizing: learn time and memory from a few trials that go first.
             supervisor: run again and submit later what is left (``--mend``).
             dry_run: only decide.
-            options: of the jobs, in the place of ``wish``: ``time="30"``, ``mem="4G"``, ``cpus_per_task="4"``.
+            options: of the jobs, over those of ``wish``: ``time="30"``, ``mem="4G"``, ``cpus_per_task=4``; and
+                ``width=8``, ``template="packed"``. ``time="auto"`` and ``mem="auto"`` learn, as ``sizing`` does.
 
         Raises:
             UsageError: an option is wrong, or the backend cannot do what was asked for.
@@ -160,7 +168,8 @@ class Sweep:
             StateError: the sweep's files could not be locked, read or written.
         """
         retry = RetryPolicy(states=CUT_OFF, plain=True)
-        policy = Policy(_wish(wish, options), count, retry=retry, sizing=sizing, reopen=True)
+        wish, sizing = _asked_for(wish, sizing, options)
+        policy = Policy(wish, count, retry=retry, sizing=sizing, reopen=True)
         return self._launch(policy, "run", wait=wait, supervisor=supervisor, dry_run=dry_run)
 
     def submit(
@@ -172,7 +181,7 @@ class Sweep:
         sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
         dry_run: bool = False,
-        **options: str,
+        **options: str | int,
     ) -> LaunchResult:
         """Submit jobs for trials that are open; nothing runs again. Args and errors as :meth:`run`.
 
@@ -180,9 +189,10 @@ class Sweep:
             UsageError: also where the sweep was paused or has ended.
         """
         word = self.session.refresh().word
-        if word is not None and not dry_run:
+        if word is not None:
             raise UsageError(f"sweep {self.id} is {word}: `slurmsweep resume {self.id}` takes it up again")
-        policy = Policy(_wish(wish, options), count, sizing=sizing)
+        wish, sizing = _asked_for(wish, sizing, options)
+        policy = Policy(wish, count, sizing=sizing)
         return self._launch(policy, "submit", wait=wait, supervisor=supervisor, dry_run=dry_run)
 
     def resubmit(
@@ -194,7 +204,7 @@ class Sweep:
         sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
         dry_run: bool = False,
-        **options: str,
+        **options: str | int,
     ) -> LaunchResult:
         """Run again what ended and did not finish, each with what it lacked; and what is open, unless some were chosen.
 
@@ -209,10 +219,13 @@ class Sweep:
 
         Raises: as :meth:`run`.
         """
-        retry = retry or RetryPolicy()
+        retry = RetryPolicy() if retry is None else retry
+        if not isinstance(retry, RetryPolicy):
+            raise UsageError(f"retry={retry!r}: a RetryPolicy says which trials run again")
+        wish, sizing = _asked_for(wish, sizing, options)
         is_endless = self.session.store.manifest.trials is None
         all_open = not (retry.is_selective or is_endless or sizing)
-        policy = Policy(_wish(wish, options), all_open=all_open, retry=retry, sizing=sizing, reopen=True)
+        policy = Policy(wish, all_open=all_open, retry=retry, sizing=sizing, reopen=True)
         waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
         return self._launch(policy, "resubmit", wait=waits, supervisor=supervisor, dry_run=dry_run)
 
@@ -272,6 +285,7 @@ class Sweep:
             backend.require(Ability.OUTLIVE, "--no-wait")
         if supervise:
             backend.require(Ability.WAKE, "--mend")
+        self.session.scheduler.normalized(wish.options or {})  # a misspelt name is wrong everywhere
         for notice in backend.check(wish, JobSource.of(self.session.store)):
             self.tell(Noticed(notice))
 
@@ -279,7 +293,11 @@ class Sweep:
         self, policy: Policy, command: str, *, wait: bool, supervisor: SupervisorSettings | None, dry_run: bool
     ) -> LaunchResult:
         """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
-        self.check(policy.wish, wait=wait or dry_run, supervise=supervisor is not None)
+        check_number("count", policy.count)
+        self.check(policy.wish, wait=wait, supervise=supervisor is not None)
+        backend = self.session.backend
+        if policy.sizing and Ability.LIMIT not in backend.abilities:
+            self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
         session = self.session.rehearsal() if dry_run else self.session
         total, finished = SubmitResult(), None
         while True:
@@ -291,6 +309,8 @@ class Sweep:
             counts, before = session.view.counts(), ended_trials(session.view)
             finished = counts.get(TrialState.FINISHED, 0) if finished is None else finished
             done, watch = self._apply(policy, plan, situation, supervisor, command)
+            trials, again = session.view.trials, [a for batch in plan.batches for a in batch.again]
+            before -= sum(trials[a.trial].open_to >= a.attempt for a in again)  # these are to end once more
             total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
             if wait:
                 self._wait(plan, done, watch, before)
@@ -345,11 +365,18 @@ class Sweep:
             raise
 
 
-def _wish(wish: SubmitOptions | None, options: dict[str, str]) -> SubmitOptions:
-    """Return what jobs ask for, with options that were given by name, which win."""
-    wish = wish or SubmitOptions()
-    named = {name.replace("_", "-"): value for name, value in options.items()}
-    return replace(wish, options={**(wish.options or {}), **named}) if named else wish
+def _asked_for(
+    wish: SubmitOptions | None, sizing: AutoSizing | None, options: dict[str, str | int]
+) -> tuple[SubmitOptions, AutoSizing | None]:
+    """Return what jobs ask for, with what was given by name, which wins; and what is learnt. Raises UsageError."""
+    wish = SubmitOptions() if wish is None else wish
+    if not isinstance(wish, SubmitOptions):
+        raise UsageError(f'wish={wish!r}: a SubmitOptions, or options by name such as time="30"')
+    width, template = options.pop("width", None), str(options.pop("template", wish.template))
+    check_number("width", width)
+    named = {key.replace("_", "-"): value if isinstance(value, bool) else str(value) for key, value in options.items()}
+    wish = SubmitOptions(template, {**(wish.options or {}), **named}, wish.width if width is None else int(width))
+    return (wish, sizing) if sizing else what_to_learn(wish)
 
 
 def _goal(policy: Policy, plan: Plan, situation: Situation) -> int | None:

@@ -148,5 +148,6 @@ def show_plan(sweep: Sweep, result: LaunchResult, *, as_json: bool) -> int:
         document = {"sweep": sweep.id, "trials": result.plan.trials, "sbatch": scripts[0] if scripts else None}
         print_json(document | result.plan.to_json() | {"scripts": scripts})
     else:
-        print_text("\n".join(scripts), end="")
+        print_text("".join(script if script.endswith("\n") else f"{script}\n" for script in scripts), end="")
+        note(f"{result.plan.trials} trials would start" if scripts else f"no trial would start: {result.plan.nothing}")
     return 0

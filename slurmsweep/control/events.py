@@ -99,3 +99,11 @@ Tell = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """Take an event and do nothing with it."""
+
+
+def warn_of_notices(event: Event) -> None:
+    """Log a notice as a warning of the logger ``slurmsweep``; do nothing with other events."""
+    if isinstance(event, Noticed):
+        import logging  # no command line needs it
+
+        logging.getLogger("slurmsweep").warning(event.text)

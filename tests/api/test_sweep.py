@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 from fake_backend import FakeBackend
 
 import slurmsweep
 from slurmsweep.backends import registry
+from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.control.create import read_draft
-from slurmsweep.control.events import Planned
+from slurmsweep.control.events import Planned, Progress
+from slurmsweep.control.retry_policy import RetryPolicy
+from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
@@ -117,3 +121,65 @@ def test_the_rehearsal_of_a_sweep_file_writes_nothing(write_sweep, slurmsweep, t
 
     assert done.returncode == 0, done.stderr
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "said"),
+    [
+        ("run", {"count": -1}, "count=-1: give a whole number, 1 or more"),
+        ("run", {"count": 0}, "count=0"),
+        ("run", {"count": "3"}, "count='3'"),
+        ("run", {"count": 2.5}, "count=2.5"),
+        ("run", {"width": 0}, "width=0"),
+        ("run", {"wish": {"time": "3"}}, "a SubmitOptions, or options by name"),
+        ("resubmit", {"retry": 3}, "a RetryPolicy says which"),
+        ("run", {"nonsense": "x"}, "'nonsense' is not an option of sbatch"),
+        ("resubmit", {"states": "failed"}, "'states' is not an option of sbatch"),
+        ("run", {"array": "1-3"}, "array is set by slurmsweep"),
+        ("run", {"mem": "bogus"}, "bogus"),
+        ("submit", {}, "--no-wait"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_wrong_argument_is_refused_and_changes_nothing(crashed, call, arguments, said, dry_run):
+    before = tree(crashed.layout.folder)
+    sweep = slurmsweep.Sweep(crashed.layout.folder, backend="local")
+
+    with pytest.raises(UsageError, match=re.escape(said)):
+        getattr(sweep, call)(**arguments, dry_run=dry_run)
+
+    assert tree(crashed.layout.folder) == before
+
+
+def test_a_notice_is_a_warning_unless_events_are_taken(crashed, caplog):
+    slurmsweep.Sweep(crashed.layout.folder, backend="local").run(time="30", mem="auto", dry_run=True)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "the local backend does not limit trials: --time is ignored",
+        "the local backend does not limit trials: no time and no memory is learnt",
+    ]
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_named_options_win_and_auto_learns(crashed):
+    sweep = slurmsweep.Sweep(crashed.layout.folder)
+
+    assert sweep.run(time="auto", dry_run=True).plan.wave is not None
+    wish = SubmitOptions(options={"mem": "1G"}, width=3)
+    [batch] = sweep.submit(wish, mem="2G", cpus_per_task=2, width=8, dry_run=True).plan.batches
+    assert (batch.wish.options, batch.wish.width) == ({"mem": "2G", "cpus-per-task": "2"}, 8)
+
+
+def test_progress_counts_what_runs_again(write_sweep, monkeypatch):
+    monkeypatch.setenv("FAILS", "1")
+    script = f"import os, sys\n{SCRIPT}sys.exit(int(os.environ['FAILS']))\n"
+    sweep = slurmsweep.Sweep.create(read_draft(str(write_sweep(script))), backend="local")
+    sweep.run()
+    events = []
+    sweep.tell = events.append
+    monkeypatch.setenv("FAILS", "0")
+
+    assert sweep.resubmit(RetryPolicy(force=True)).expected == 3
+
+    told = [(event.ended, event.total) for event in events if isinstance(event, Progress)]
+    assert (told[0], told[-1]) == ((0, 3), (3, 3))

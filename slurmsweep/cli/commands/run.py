@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli import launching, options
 from slurmsweep.cli.events import EventPrinter
+from slurmsweep.control.events import ignore
 
 if TYPE_CHECKING:
     from slurmsweep.api.sweep import Sweep
@@ -51,8 +52,7 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
     from slurmsweep.cli.sweeps import read_draft
 
     draft = read_draft(args.file, args.function, strict=args.strict)
-    planned = Sweep.planned(draft, backend=args.backend, tell=events)
     if args.dry_run:
-        return planned
-    planned.check(wish, wait=args.wait, supervise=args.mend)
+        return Sweep.planned(draft, backend=args.backend, tell=events)
+    Sweep.planned(draft, backend=args.backend, tell=ignore).check(wish, wait=args.wait, supervise=args.mend)
     return Sweep.create(draft, backend=args.backend, tell=events)
