@@ -114,7 +114,7 @@ def make_optuna(folder: Path, points: int) -> str:
 
 
 def claimer(job: tuple[OneTrial, str, int, int]) -> list[int]:
-    """Run ``count`` trials one after the other, each in a process of its own; forked, so that imports cost nobody."""
+    """Run ``count`` trials one after the other, each in a process of its own; forked, so that no process imports."""
     trial, place, points, count = job
     done = []
     for _ in range(count):

@@ -2,7 +2,7 @@
 
     SLURM_CONF=... python benchmarks/rpcs.py [TRIALS]
 
-In one run, one after the other, on a cluster where nobody else works (tests/cluster/up starts one): ``sbatch --array``
+In one run, one after the other, on a cluster without other users (tests/cluster/up starts one): ``sbatch --array``
 of ``python3 -c pass``; ``slurmsweep run`` until its table is printed, one trial a job and eight a job (``--template
 packed``); submitit's ``map_array`` until all results are there; a loop of ``sbatch``. A trial is W&B's default command,
 ``/usr/bin/env python train.py --x=N``, of an empty script. Every Python is the one that runs this, and everything is
@@ -30,7 +30,7 @@ import slurmsweep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: What slurmds say by themselves, whoever works, and what sdiag asks.
+#: What slurmds say by themselves, with or without jobs, and what sdiag asks.
 HOUSEKEEPING = ("MESSAGE_NODE_REGISTRATION_STATUS", "REQUEST_PING", "ACCOUNTING_", "REQUEST_STATS_INFO")
 
 SWEEP = "program: train.py\nmethod: grid\nparameters: {{x: {{min: 1, max: {}}}}}\n"

@@ -107,7 +107,7 @@ def slurmsweep_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProc
 
 @pytest.fixture
 def start_agent() -> Callable[[SweepStore, str], subprocess.Popen[bytes]]:
-    """Start an agent on a sweep's first trial, for somebody to kill; returns once the trial's log has the word."""
+    """Start an agent on a sweep's first trial, for a test to kill; returns once the trial's log has the word."""
 
     def start(store: SweepStore, word: str) -> subprocess.Popen[bytes]:
         agent = subprocess.Popen(

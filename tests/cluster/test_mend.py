@@ -1,4 +1,4 @@
-"""A sweep that mends itself on a real Slurm: one of each misfortune, nobody there. The whole is scripts/bad-weekend."""
+"""A sweep that mends itself on a real Slurm: one of each misfortune. The whole is scripts/bad-weekend."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ REFUSALS = {
 
 @pytest.fixture
 def no_room(slurm):
-    """Return a QOS that lets nobody have a job."""
+    """Return a QOS that lets no user have a job."""
     slurm("sacctmgr", "-iQ", "add", "qos", "none-at-all", "set", "MaxSubmitJobsPerUser=0")
     slurm("sacctmgr", "-iQ", "modify", "user", "root", "set", "qos+=none-at-all")
     yield

@@ -1,4 +1,4 @@
-"""On a real Slurm a command hears of one order to stop once, whoever gives it."""
+"""On a real Slurm a command hears of one order to stop once, whichever process gives it."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_refusal_leaves_the_sweep_as_it_was(store, backend, refusal, word, err
     with store.transaction() as transaction:
         transaction.order(SweepState.RUNNING)
     found = [store.claim(ME), store.claim(ME)]
-    assert found[0].attempt_id == AttemptId(3, 1)  # and no agent runs again what nobody gave back
+    assert found[0].attempt_id == AttemptId(3, 1)  # and no agent runs again what was not given back
     assert not isinstance(found[1], Claim)
 
 
@@ -238,7 +238,7 @@ def test_two_that_run_the_same_trials_again_submit_them_once(store, backend):
 
     again = send_all(store, backend, [ERRANDS["for certain trials"], ERRANDS["for whatever is open"]])
 
-    assert [array.trials for array in again.arrays] == [1]  # trial 3, which nobody has begun
+    assert [array.trials for array in again.arrays] == [1]  # trial 3, which has not begun
 
 
 def test_a_refused_sweep_does_not_mend_itself_and_keeps_its_report(store, backend):

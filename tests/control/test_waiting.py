@@ -15,7 +15,7 @@ from slurmsweep.state.owner import Owner
 
 
 class Clock:
-    """Seconds that pass while somebody sleeps; something happens in each of the first ``busy`` ones."""
+    """Seconds that pass while a process sleeps; something happens in each of the first ``busy`` ones."""
 
     def __init__(self, busy, happens):
         self.now, self.busy, self.happens = 0.0, busy, happens

@@ -13,7 +13,7 @@ from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.store import Claim
 
-#: An agent on a machine that nobody can ask, and one on this machine that is gone.
+#: An agent on a machine that cannot be asked, and one on this machine that is gone.
 OWNER = Owner("elsewhere", 1, 1, "b")
 GONE = this_process({})._replace(pid=1, start=1)
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, ended=1.0)

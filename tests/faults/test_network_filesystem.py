@@ -73,8 +73,8 @@ def test_two_mounts_claim_every_trial_once(mounts, make_store, tmp_path, reposit
         run_to_the_end(store)
         prove(store, acknowledged, f"{processes} processes, {lock}")
         assert len(acknowledged) == trials - len(left)
-        # a client with caches may be told that somebody else made a folder that nobody did: such a trial was begun by
-        # nobody, and whoever looks at the sweep next finds it
+        # a client with caches may be told that another process made a folder that no process made: such a trial
+        # has not begun, and the next command finds it
         assert begun == []
         assert is_cached or not left
         shutil.rmtree(roots[0])

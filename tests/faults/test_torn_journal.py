@@ -48,7 +48,7 @@ def copy_folders(template, store) -> None:
 
 
 def test_a_record_that_lost_only_its_newline_never_counts(make_store):
-    """A bare newline after it would revive it, after its trial was given to somebody else."""
+    """A bare newline after it would revive it, after its trial was given to another agent."""
     store = make_store(2)
     store.claim(GONE)
     path = Path(store.journal.path)

@@ -1,4 +1,4 @@
-"""What happened, for whoever looks on Monday."""
+"""What happened, for the user who looks on Monday."""
 
 from __future__ import annotations
 

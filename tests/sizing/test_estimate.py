@@ -74,7 +74,7 @@ def simulate(name, canaries=None, sweeps=12, trials=200):
 @pytest.mark.parametrize(
     ("name", "most_cut", "most_asked"),
     [
-        ("constant", 0.0, 1.5),  # the price of the margin: nobody knows ahead that 1.15 would do
+        ("constant", 0.0, 1.5),  # the price of the margin: it is not known ahead that 1.15 would do
         ("epochs", 0.01, 0.5),
         ("any epochs", 0.01, 0.9),
         ("model", 0.01, 0.7),

@@ -121,7 +121,7 @@ FAILED = (claim(0), end(0, state="failed"))
 
 #: What becomes of a trial that was given back for an array, by what else the journal says.
 PROMISES = {
-    "nobody knows whether Slurm took it": ([array("a"), promise("a", (0, 2))], "pending"),
+    "it is not known whether Slurm took it": ([array("a"), promise("a", (0, 2))], "pending"),
     "Slurm took it": ([array("a"), promise("a", (0, 2)), array("a", "7")], "pending"),
     "Slurm refused it": ([array("a"), promise("a", (0, 2)), array("a", "")], "failed"),
     "refused, and given back for another": (

@@ -1,4 +1,4 @@
-"""Claims: each trial once, whoever asks, whatever dies in between."""
+"""Claims: each trial once, whatever dies in between."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_maker_that_was_voided_while_it_slept_takes_another_trial(make_store, 
         make_folder(path, access)
         if path == store.layout.attempt((0, 1)):
             monkeypatch.setattr(durable, "make_folder", make_folder)
-            assert store.void(AttemptId(0, 1))  # somebody else, while this process is stopped
+            assert store.void(AttemptId(0, 1))  # another process, while this one is stopped
 
     monkeypatch.setattr(durable, "make_folder", make_and_sleep)
 

@@ -133,7 +133,7 @@ def test_points_are_those_of_finished_trials_that_have_all_the_metrics(chosen):
 
     expected = [(n, (m["b"], m["a"])) for n, m in sorted(metrics.items()) if {"a", "b"} <= m.keys()]
     assert list(settled.points(["b", "a"])) == expected
-    assert list(settled.points([])) == list(settled.points(["nobody's"])) == []
+    assert list(settled.points([])) == list(settled.points(["unknown"])) == []
 
 
 @given(trials, st.booleans())

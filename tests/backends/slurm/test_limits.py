@@ -54,7 +54,7 @@ def test_the_users_own_limit_counts_where_it_is_the_smallest():
 
 
 class FakeSlurm:
-    """Takes arrays whole while there is room, and refuses in Slurm's words: a stand-in for a limit nobody can read."""
+    """Takes arrays whole while there is room, and refuses in Slurm's words: a stand-in for a limit that no user can read."""
 
     def __init__(self, room: int, refusal: str) -> None:
         self.room, self.refusal = room, refusal

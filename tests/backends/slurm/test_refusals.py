@@ -60,7 +60,7 @@ REFUSALS = {
     "test": ("allocation failure: Requested node configuration is not available", 1, "--mem"),
 }
 
-#: Nothing was refused: nobody answered.
+#: Nothing was refused: there was no answer.
 SILENCES = {
     "down": (FAILED + "Unable to contact slurm controller (connect failure)", SchedulerUnavailableError),
     "hung": (FAILED + "Socket timed out on send/recv operation", SubmissionUnknownError),
