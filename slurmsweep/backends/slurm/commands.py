@@ -21,7 +21,7 @@ def require_sbatch() -> None:
     """Raise SchedulerUnavailableError unless ``sbatch`` is found on this machine."""
     if not available():
         raise SchedulerUnavailableError(
-            "there is no sbatch on this machine: use --backend local, or log in to the cluster"
+            "there is no sbatch on this machine: `run --backend local` runs trials here; or log in to the cluster"
         )
 
 
