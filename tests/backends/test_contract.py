@@ -297,7 +297,7 @@ def test_auto_is_what_was_used_before_and_else_slurm_where_it_is(
     if has_slurm:
         (tmp_path / "sbatch").touch(0o755)
     if chosen is None:
-        with pytest.raises(SchedulerUnavailableError, match="use --backend local"):
+        with pytest.raises(SchedulerUnavailableError, match="run --backend local"):
             registry.choose(word, remembered)
     else:
         assert registry.choose(word, remembered).name == chosen
