@@ -40,8 +40,8 @@ store.finish(store.claim(this_process({})), Outcome(TrialState.FINISHED, exit_co
 GIVE_BACK = """
 import sys
 from slurmsweep.control.reconcile import give_back
-from slurmsweep.state.store import SweepStore
-print(len(give_back(SweepStore.open_to_run(sys.argv[1]), lambda trial: True, why="benchmark")))
+from slurmsweep.control.session import Session
+print(len(give_back(Session.open_to_run(sys.argv[1]), lambda trial: True, why="benchmark")))
 """
 
 
