@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fake_clock import Clock
 from submitting import on_slurm
 
 from slurmsweep.backends.base import Answer
@@ -12,21 +13,6 @@ from slurmsweep.control.wait import wait_for_jobs
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-
-
-class Clock:
-    """Seconds that pass while a process sleeps; something happens in each of the first ``busy`` ones."""
-
-    def __init__(self, busy, happens):
-        self.now, self.busy, self.happens = 0.0, busy, happens
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-        if self.now <= self.busy:
-            self.happens(int(self.now))
 
 
 @pytest.fixture

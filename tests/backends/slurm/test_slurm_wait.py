@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from fake_clock import Clock
 
 from slurmsweep.backends.base import Answer
 from slurmsweep.backends.slurm import backend as slurm
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-
-
-class Clock:
-    """Seconds that pass while a command sleeps; something happens in each of the first ``busy`` ones."""
-
-    def __init__(self, busy, happens):
-        self.now, self.busy, self.happens = 0.0, busy, happens
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-        if self.now <= self.busy:
-            self.happens(int(self.now))
 
 
 @pytest.mark.parametrize(("busy", "asked"), [(40, []), (20, [20 + slurm.SQUEUE_PERIOD])])
