@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child, identity, signals
 from slurmsweep.agents.attempt import conclude, prepare, run_command
-from slurmsweep.errors import StateError
+from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import SEAT, NoSlotError, assigned
-from slurmsweep.state.store import Claim, NothingLeft
+from slurmsweep.state.store import Claim, NotChosenError, NothingLeft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from slurmsweep.agents.proposals import Proposer
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
-    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.store import Chooser, SweepStore
+    from slurmsweep.state.tail import AttemptId
 
 #: Seconds: how long one job holds the journal's lock, and the bounds of the time over which waiting jobs spread.
 _SECONDS_A_JOB = 0.002
@@ -31,6 +33,9 @@ _SHORTEST_SPREAD, _LONGEST_SPREAD = 0.01, 5.0
 
 #: Seconds between tries to record an outcome: a full disk or a restarting file server passes, a lost result does not.
 _RECORD_AGAIN = (1, 2, 5, 10, 20, 40, 60, 60, 60)
+
+#: How the libraries behind numpy are told how many threads to start, when they are loaded.
+_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 #: Seconds for `scontrol requeue`: Slurm's clients give up after MessageTimeout (10 s by default), and the end is near.
 _REQUEUE_TIMEOUT = 15
@@ -50,7 +55,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
     """
     signals.stop_signal(environ)  # a mistake in the template is reported before a trial is taken
     bound = signals.requeue_bound(environ)
-    owner = introduce(store, environ)
+    claims = Claims(store, environ)
     child.adopt_orphans()
     code = 0
     with child.signals_blocked():
@@ -58,24 +63,41 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
             stop = child.pending_stop()
             if stop is not None and signals.asks_to_stop(stop):
                 return code or 128 + stop
-            claim = next_claim(store, owner, environ)
+            claim = claims.next()
             if isinstance(claim, NothingLeft):
                 say(f"nothing left to do: {claim.reason}")
                 break
             outcome, stopped = _run_claim(store, claim, environ, say)
             code = code or outcome.exit_code or 0
             if stopped:
-                _start_again(outcome, owner, bound, say)
+                _start_again(outcome, claims.owner, bound, say)
                 break
     if code == 0:
         remove_own_job_output(environ)
     return code
 
 
-def introduce(store: SweepStore, environ: Mapping[str, str]) -> Owner:
-    """Return the owner of this process's claims; set the lock's back-off from the size of the array."""
-    store.journal.first_wait = first_wait(environ)
-    return identity.this_process(environ)
+def _proposer(store: SweepStore) -> Proposer:
+    """Return what gives points where the search learns. It loads numpy, whose BLAS starts no threads of its own here.
+
+    On a node of many cores the threads would cost more than the proposal. The trial's command inherits none of this.
+    """
+    before = {name: os.environ.get(name) for name in _BLAS_THREADS}
+    os.environ.update(dict.fromkeys(_BLAS_THREADS, "1"))
+    try:
+        from slurmsweep.agents.proposals import Proposer
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        raise UsageError(
+            f"bayes needs numpy, which {sys.executable} lacks on this machine: pip install 'slurmsweep[bayes]'"
+        ) from error
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+    return Proposer(store)
 
 
 def first_wait(environ: Mapping[str, str]) -> float:
@@ -88,17 +110,49 @@ def first_wait(environ: Mapping[str, str]) -> float:
     return min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, tasks * _SECONDS_A_JOB))
 
 
-def next_claim(store: SweepStore, owner: Owner, environ: Mapping[str, str]) -> Claim | NothingLeft:
-    """Claim a trial: the one that this requeued job holds, else the one assigned to this job, else the next one."""
-    if owner.restart:
-        held = store.continue_after_requeue(owner)
-        if held is not None:
-            return held
-    try:
-        attempt_id = assigned(environ)
-    except NoSlotError as error:
-        return NothingLeft(str(error))
-    return store.claim(owner) if attempt_id is None else store.claim_attempt(owner, attempt_id)
+class Claims:
+    """The claims of one process, one after the other.
+
+    Sets the lock's back-off from the size of the array.
+
+    Attributes:
+        owner: of the claims: this process.
+    """
+
+    def __init__(self, store: SweepStore, environ: Mapping[str, str]) -> None:
+        store.journal.first_wait = first_wait(environ)
+        self.owner = identity.this_process(environ)
+        self._store = store
+        self._environ = environ
+        self._proposer: Proposer | None = None
+
+    def next(self) -> Claim | NothingLeft:
+        """Claim a trial: the one that this requeued job holds, else the one assigned to this job, else the next one.
+
+        Raises:
+            UsageError: the search learns, and numpy is not installed here.
+            StateError: nothing was claimed.
+        """
+        if self.owner.restart:
+            held = self._store.continue_after_requeue(self.owner)
+            if held is not None:
+                return held
+        try:
+            attempt_id = assigned(self._environ)
+        except NoSlotError as error:
+            return NothingLeft(str(error))
+        if self._store.manifest.config.method != "bayes":
+            return self._claim(attempt_id, None)
+        self._proposer = self._proposer or _proposer(self._store)
+        while True:
+            self._proposer.propose()
+            with suppress(NotChosenError):
+                return self._claim(attempt_id, self._proposer)
+
+    def _claim(self, attempt_id: AttemptId | None, chooser: Chooser | None) -> Claim | NothingLeft:
+        if attempt_id is None:
+            return self._store.claim(self.owner, chooser)
+        return self._store.claim_attempt(self.owner, attempt_id, chooser)
 
 
 def _run_claim(
@@ -108,7 +162,7 @@ def _run_claim(
     attempt_id = claim.attempt_id
     name = f"trial {attempt_id.trial}, attempt {attempt_id.attempt}"
     with given_back_on_failure(store, claim):
-        prepared = prepare(store, attempt_id, environ)
+        prepared = prepare(store, claim, environ)
     say(f"{name}: started, log in {store.layout.log(attempt_id)}")
     ended = run_command(prepared, store.manifest.workdir)
     outcome = conclude(store, attempt_id, ended, prepared.log)

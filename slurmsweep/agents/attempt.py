@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slurmsweep.metrics.objective_values import Measured
-    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.store import Claim, SweepStore
     from slurmsweep.state.tail import AttemptId
 
 #: Exit codes of a shell for a command that cannot be run, or is not there.
@@ -81,10 +81,16 @@ def conclude(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: i
     return outcome
 
 
-def prepare(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str]) -> Prepared:
+def parameters_of(store: SweepStore, claim: Claim) -> dict[str, Any]:
+    """Return the parameters of a trial that was claimed."""
+    kept = claim.chosen.values if claim.chosen else None
+    return search.parameters(store.manifest.config, claim.attempt_id.trial, store.manifest.sweep_id, kept)
+
+
+def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prepared:
     """Write what the command needs: parameters file, log, environment. Raises StateUnwritableError."""
-    config = store.manifest.config
-    params = search.parameters(config, attempt_id.trial, store.manifest.sweep_id)
+    config, attempt_id = store.manifest.config, claim.attempt_id
+    params = parameters_of(store, claim)
     json_file = store.layout.args_json(attempt_id)
     if command.needs_json_file(config.command):
         files.write_new(json_file, command.json_text(params).encode(), store.access)

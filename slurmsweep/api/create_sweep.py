@@ -35,11 +35,12 @@ def sweep(
         sweep: the content of a sweep file, or a function that returns it.
         entity: of the runs of wandb; wins over the configuration's.
         project: likewise.
-        prior_runs: run ids (``<sweep>-<trial>``) of one other sweep, whose points a grid does not run again.
+        prior_runs: run ids (``<sweep>-<trial>``) of one other sweep, whose points a grid does not run again, and
+            from which a bayes search learns.
 
     Raises:
         SweepFileError: the configuration breaks rules; every violation at once, each with its key path.
-        UsageError: ``prior_runs`` are no run ids of one sweep, or the search is no grid.
+        UsageError: ``prior_runs`` are no run ids of one sweep, or the search is random.
         NotFoundError: there is no such prior sweep, or a trial of it did not finish.
         StateUnwritableError: no sweep was created.
     """
@@ -47,8 +48,8 @@ def sweep(
     named = {key: value for key, value in (("entity", entity), ("project", project)) if value}
     draft = draft_of({**content, **named} if isinstance(content, dict) else content, _SOURCE)
     prior = _prior(prior_runs)
-    if prior and draft.config.method != "grid":
-        raise UsageError(f"prior_runs: a {draft.config.method} search draws new points; only a grid has the same again")
+    if prior and draft.config.method == "random":
+        raise UsageError("prior_runs: a random search draws new points each time; a grid or bayes can use known ones")
     for warning in draft.warnings:
         note(f"{_SOURCE}: {warning}")
     store = create(draft, needs_program=False)

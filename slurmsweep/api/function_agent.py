@@ -13,9 +13,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from slurmsweep import search
 from slurmsweep.agents import agent as claiming
-from slurmsweep.agents.attempt import conclude, furnish
+from slurmsweep.agents.attempt import conclude, furnish, parameters_of
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.console import note
 from slurmsweep.api.failures import Failures
@@ -99,10 +98,10 @@ def _run_function(
     environ: Mapping[str, str],
     failures: Failures,
 ) -> None:
-    owner = claiming.introduce(store, environ)
+    claims = claiming.Claims(store, environ)
     with Interrupts() as interrupts:
         for _ in itertools.count() if count is None else range(count):
-            claim = claiming.next_claim(store, owner, environ)
+            claim = claims.next()
             if isinstance(claim, NothingLeft):
                 note(f"nothing left to do: {claim.reason}")
                 return
@@ -130,8 +129,7 @@ def _run_claim(
     attempt_id = claim.attempt_id
     name = f"trial {attempt_id.trial}, attempt {attempt_id.attempt}"
     with claiming.given_back_on_failure(store, claim):
-        params = search.parameters(store.manifest.config, attempt_id.trial, store.manifest.sweep_id)
-        seen, log = furnish(store, attempt_id, params, environ)
+        seen, log = furnish(store, attempt_id, parameters_of(store, claim), environ)
     note(f"{name}: started, log in {store.layout.log(attempt_id)}")
     ended = call(function, seen, log, interrupts)
     outcome = conclude(store, attempt_id, ended, log)

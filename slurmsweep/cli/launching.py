@@ -131,7 +131,8 @@ def efficiency_document(session: Session, ledger: Ledger, bounds: Bounds) -> dic
 
     manifest = session.store.manifest
     config, sweep_id = manifest.config, manifest.sweep_id
-    found = measure(ledger.all(), lambda number: search.parameters(config, number, sweep_id), bounds)
+    kept = session.view.kept
+    found = measure(ledger.all(), lambda number: search.parameters(config, number, sweep_id, kept(number)), bounds)
     resources = {"time": found.time, "cpu": found.cpu, "memory": found.memory}
     return {
         "id": sweep_id,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.errors import SweepFileError, UsageError, Violation
+from slurmsweep.search import random
+from slurmsweep.search.kept import has_room
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.paths import new_sweep_id, root_folder
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
-from slurmsweep.sweepfile.config import AVAILABLE, check
+from slurmsweep.sweepfile.config import check
 from slurmsweep.sweepfile.load import load
 from slurmsweep.version import __version__
 
@@ -110,9 +113,8 @@ def _refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
     """Refuse what a plan may still show and no sweep may be made of."""
     config = draft.config
     violations = []
-    if config.method not in AVAILABLE:
-        hint = f"use {' or '.join(AVAILABLE)}"
-        violations.append(Violation("method", f"{config.method} is not there yet in this version of slurmsweep", hint))
+    if config.method == "bayes":
+        violations += _why_bayes_cannot_run(config)
     if needs_program and config.program is None and command.needs_program(config.command):
         hint = "name the training script, or a Python function by --function package.module:function"
         violations.append(Violation("program", "is missing: the command cannot be run", hint))
@@ -122,10 +124,21 @@ def _refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
         raise SweepFileError(draft.source, violations)
 
 
+def _why_bayes_cannot_run(config: SweepConfig) -> list[Violation]:
+    violations = []
+    if find_spec("numpy") is None:
+        hint = "pip install 'slurmsweep[bayes]', here and where the jobs run; or use random"
+        violations.append(Violation("method", "bayes needs numpy, which is not installed", hint))
+    if not has_room(config):
+        problem = "are too many for bayes: a trial's record has no room for the values of all"
+        violations.append(Violation("parameters", problem, "make some of them constants, or use random"))
+    return violations
+
+
 def _can_be_drawn(config: SweepConfig) -> bool:
-    """Return whether a random search has points left to draw: asked here, so that no trial fails on it."""
+    """Return whether a search without a list has points left to draw: asked here, so that no trial fails on it."""
     try:
-        return config.method != "random" or bool(search.parameters(config, 0, "any"))
+        return config.method == "grid" or bool(random.point(config, 0, "any"))
     except UsageError:
         return False
 

@@ -16,7 +16,6 @@ from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile import command
-from slurmsweep.sweepfile.config import AVAILABLE
 from slurmsweep.sweepfile.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -52,8 +51,8 @@ def plan_sweep(
         note(f"{error}; the plan does without it")
         estimate = StartEstimate((request.tasks,))
     expected = forecast(request, slurm.asked(request.options), estimate)
-    # the points of a search by other methods depend on results
-    shown = min(n for n in (limit, total, count) if n is not None) if draft.config.method in AVAILABLE else 0
+    # the points of a bayes search depend on results
+    shown = min(n for n in (limit, total, count) if n is not None) if draft.config.method != "bayes" else 0
     called = draft.function.called_by(draft.config) if draft.function else draft.config
     program, environ, rows = called.program or "<program>", without_secrets(os.environ), []
     for number in range(shown):

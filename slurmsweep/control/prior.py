@@ -10,14 +10,17 @@ from slurmsweep import search
 from slurmsweep.agents.identity import this_process
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.metrics.objective_values import measure_ended
+from slurmsweep.search.kept import is_in_space, kept
+from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Attempt
     from slurmsweep.sweepfile.config import SweepConfig
@@ -46,29 +49,30 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
     Where the new sweep judges by other numbers they are read from what the trials left, as if they had run here.
 
     Args:
-        store: a grid that was just created.
+        store: a grid or a bayes search that was just created. The latter takes over every trial whose parameters have
+            values that it could choose, as its first trials, and learns from them; they count for its ``run_cap``.
         prior: any sweep.
         trials: only these of it; None for all that finished.
 
     Raises:
-        UsageError: the new sweep is no grid, so no point of it is the same as another's.
+        UsageError: the new sweep is a random search, so no point of it is the same as another's.
         NotFoundError: a trial was named that ``prior`` does not have, or that did not finish.
         StateUnwritableError: part of the trials may have been recorded.
     """
     config = store.manifest.config
-    if config.method != "grid":
-        raise UsageError(
-            f"--prior: a {config.method} search draws new points each time; only a grid has the same ones again"
-        )
-    finished = _finished(prior, trials)
-    places = {number: _place(store, prior, number) for number in finished}
-    outcomes = {
-        place: _taken_over(store, prior, number, attempt)
-        for number, attempt in finished.items()
-        if (place := places[number]) is not None
-    }
-    store.adopt(outcomes, this_process(os.environ))
-    return KnownPoints(len(outcomes), elsewhere=sum(place is None for place in places.values()))
+    if config.method == "random":
+        raise UsageError("--prior: a random search draws new points each time; a grid or bayes can use known ones")
+    view = prior.replay()
+    finished = _finished(view, prior, trials)
+    points = {number: _point(prior, view, number) for number in finished}
+    places = _places_to_learn_from if config.method == "bayes" else _places_on_grid
+    place_of = places(store, points)
+    outcomes = {place: _taken_over(store, prior, number, finished[number]) for number, place in place_of.items()}
+    chosen = {}
+    if config.method == "bayes":
+        chosen = {place: ChosenPoint(kept(config, points[number])) for number, place in place_of.items()}
+    store.adopt(outcomes, this_process(os.environ), chosen)
+    return KnownPoints(len(outcomes), elsewhere=len(finished) - len(outcomes))
 
 
 def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:
@@ -83,7 +87,8 @@ def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:
     config = store.manifest.config
     if config.extensions.linked or config.extensions.exclude:
         raise UsageError("--from: this sweep links or excludes parameters: write the new sweep file by hand")
-    points = [search.parameters(config, number, store.manifest.sweep_id) for number in trials]
+    view = store.replay()
+    points = [_point(store, view, number) for number in trials]
     parameters = _narrow_all(config.parameters, points, config.document["parameters"])
     return config.document | {"parameters": parameters}
 
@@ -102,9 +107,13 @@ def best_trials(config: SweepConfig, ranked: Sequence[int], top: int) -> list[in
     return list(ranked[:top])
 
 
-def _finished(prior: SweepStore, trials: Collection[int] | None) -> dict[int, Attempt]:
+def _point(store: SweepStore, view: SweepView, number: int) -> dict[str, Any]:
+    return search.parameters(store.manifest.config, number, store.manifest.sweep_id, view.kept(number))
+
+
+def _finished(view: SweepView, prior: SweepStore, trials: Collection[int] | None) -> dict[int, Attempt]:
     """Return the attempts that finished, by trial."""
-    trials_of = prior.replay().trials
+    trials_of = view.trials
     known = {n: a for n in sorted(trials_of.in_state(TrialState.FINISHED)) if (a := trials_of[n].current)}
     if trials is None:
         return known
@@ -135,12 +144,17 @@ def _taken_over(store: SweepStore, prior: SweepStore, number: int, attempt: Atte
     return outcome
 
 
-def _place(store: SweepStore, prior: SweepStore, number: int) -> int | None:
-    """Return the trial of the new sweep with the same point, within its run_cap."""
-    point = search.parameters(prior.manifest.config, number, prior.manifest.sweep_id)
-    place = search.number_of(store.manifest.config, point, store.manifest.sweep_id)
-    total = store.manifest.trials
-    return place if place is not None and (total is None or place < total) else None
+def _places_on_grid(store: SweepStore, points: Mapping[int, dict[str, Any]]) -> dict[int, int]:
+    """Return the trials of the new sweep with the same points, within its run_cap, by number of the prior trial."""
+    config, total = store.manifest.config, store.manifest.trials
+    found = {number: search.number_of(config, point, store.manifest.sweep_id) for number, point in points.items()}
+    return {n: place for n, place in found.items() if place is not None and (total is None or place < total)}
+
+
+def _places_to_learn_from(store: SweepStore, points: Mapping[int, dict[str, Any]]) -> dict[int, int]:
+    """Return the first trials of the new sweep for the points that it could choose, within its run_cap."""
+    usable = [number for number, point in points.items() if is_in_space(store.manifest.config, point)]
+    return {number: place for place, number in enumerate(usable[: store.manifest.trials])}
 
 
 def _narrow_all(

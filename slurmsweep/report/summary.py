@@ -130,7 +130,7 @@ class SweepSummary(NamedTuple):
         """Return one trial, known to the journal or not."""
         trial = self.view.trials.get(number) or Trial(number)
         current = trial.current
-        params = search.parameters(self.manifest.config, number, self.manifest.sweep_id)
+        params = search.parameters(self.manifest.config, number, self.manifest.sweep_id, self.view.kept(number))
         if current is None:
             return TrialRow(number, trial.state, trial.cause, 0, params)
         attempt_id = AttemptId(number, current.number)

@@ -1,17 +1,19 @@
 """Compute the points of a search: pure functions of configuration, number and seed, without a global generator.
 
 A point of a grid or random search depends on the trial's number only, so nothing is stored ahead, and every machine
-computes the same point.
+computes the same point. A point of a bayes search depends on results (:mod:`slurmsweep.search.bayes`), so the claim of
+its trial keeps it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.errors import UsageError
 from slurmsweep.search.grid import grid_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from slurmsweep.sweepfile.config import SweepConfig
 
 __all__ = ["number_of", "parameters", "run_count"]
@@ -25,13 +27,20 @@ def run_count(config: SweepConfig) -> int | None:
     return points if config.run_cap is None else min(points, config.run_cap)
 
 
-def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
+def parameters(config: SweepConfig, number: int, seed: str, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the point of a trial in W&B's order: flat names sorted, then nested names.
 
-    The number of a trial begins at 0; the seed is any text, usually the sweep's id.
+    Args:
+        config: of the sweep.
+        number: of the trial, from 0 on.
+        seed: any text, usually the sweep's id.
+        kept: what the trial's claim kept of the point (:func:`.kept.kept`), where the search learns.
+
+    Returns:
+        The point; an empty one where the search learns and chose none for this trial yet.
 
     Raises:
-        UsageError: the method is bayes, or the exclusions leave nothing to draw.
+        UsageError: the exclusions leave nothing to draw.
         ValueError: the grid has no point of that number.
     """
     if config.method == "grid":
@@ -45,8 +54,9 @@ def parameters(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
         from slurmsweep.search import random
 
         return random.point(config, number, seed)
-    problem = "its points depend on results, and this version cannot propose them: use random"
-    raise UsageError(f"method {config.method}: {problem}")
+    from slurmsweep.search.kept import restored
+
+    return {} if kept is None else restored(config, kept)
 
 
 def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
@@ -35,6 +36,7 @@ class ClaimRecord:
         token: random word, in the owner file too.
         owner: the maker.
         at: wall-clock time; None where the record does not say.
+        chosen: the trial's point; None where the search gives it by the trial's number.
     """
 
     op: ClassVar = "claim"
@@ -42,15 +44,18 @@ class ClaimRecord:
     token: str
     owner: Owner
     at: float | None
+    chosen: ChosenPoint | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields of the record."""
-        return {**_attempt_to_json(self.attempt_id), "k": self.token, "o": self.owner.to_json(), "at": self.at}
+        claim = {**_attempt_to_json(self.attempt_id), "k": self.token, "o": self.owner.to_json(), "at": self.at}
+        return claim | self.chosen.to_json() if self.chosen else claim
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ClaimRecord:
         """Return the record that these fields are of. Raises KeyError."""
-        return cls(AttemptId(data["t"], data["a"]), data["k"], Owner.from_json(data["o"]), data.get("at"))
+        attempt_id, owner = AttemptId(data["t"], data["a"]), Owner.from_json(data["o"])
+        return cls(attempt_id, data["k"], owner, data.get("at"), ChosenPoint.from_json(data))
 
 
 @dataclass(frozen=True)

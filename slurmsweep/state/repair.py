@@ -118,7 +118,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
             transaction.void(attempt_id)
             attempt.void, trial.allowed, voided = True, attempt_id.attempt + 1, voided + 1
         elif owner is not None and attempt.token is None:
-            transaction.claim(attempt_id, *owner)
+            transaction.claim(attempt_id, *owner, store.read_chosen(attempt_id))
             (attempt.token, attempt.owner), claims = owner, claims + 1
         if outcome and owner and (attempt.outcome is None or not attempt.outcome.was_seen):
             transaction.end(attempt_id, owner[0], outcome)

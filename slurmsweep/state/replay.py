@@ -30,6 +30,7 @@ from slurmsweep.state.trial_index import TrialIndex
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from slurmsweep.state.chosen import ChosenPoint
     from slurmsweep.state.journal import Journal, Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
@@ -82,6 +83,7 @@ class SweepView:
         damaged: numbers of lines that no reader can read and no writer sealed.
         sealed: number of torn lines their successor closed.
         word_sequence: of the record that ordered ``word``.
+        chosen: points by trial, in the order of their claims, where the search chose them then.
     """
 
     trials: TrialIndex = field(default_factory=TrialIndex)
@@ -91,6 +93,7 @@ class SweepView:
     damaged: list[int] = field(default_factory=list)
     sealed: int = 0
     word_sequence: int = -1
+    chosen: dict[int, ChosenPoint] = field(default_factory=dict)
 
     def take_in(self, lines: Iterable[bytes], first: int = 1) -> None:
         """Take in further lines of the journal.
@@ -122,6 +125,10 @@ class SweepView:
             kind, change = known
             change(self, kind.from_json(record), head.get("s", -1))
         self.latest = head or self.latest
+
+    def kept(self, number: int) -> dict[str, Any] | None:
+        """Return what the claim of a trial keeps of its point; None where the point is given by the number."""
+        return self.chosen[number].values if number in self.chosen else None
 
     @property
     def head(self) -> JournalTail:
@@ -224,6 +231,8 @@ def _claim(state: SweepView, record: ClaimRecord, _: int) -> None:
             attempt.rivals.append(record.token)
         return
     attempt.token, attempt.owner, attempt.claimed = record.token, record.owner, record.at
+    if record.chosen:
+        state.chosen.setdefault(record.attempt_id.trial, record.chosen)
 
 
 def _end(state: SweepView, record: EndRecord, _: int) -> None:

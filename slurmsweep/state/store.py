@@ -11,11 +11,12 @@ import json
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from slurmsweep.errors import StateUnwritableError
 from slurmsweep.state import files, manifest
 from slurmsweep.state import paths as layout
+from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.files import read_plain_file, reading
 from slurmsweep.state.journal import Journal, header
 from slurmsweep.state.lifecycle import SweepState, TrialState
@@ -27,7 +28,7 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.replay import Reading, SweepView
@@ -48,11 +49,13 @@ class Claim(NamedTuple):
         attempt_id: trial and attempt.
         token: 64 random bits, in the claim record and in the owner file.
         owner: the process that claimed it.
+        chosen: the trial's point; None where the search gives it by the trial's number.
     """
 
     attempt_id: AttemptId
     token: str
     owner: Owner
+    chosen: ChosenPoint | None = None
 
 
 class NothingLeft(NamedTuple):
@@ -65,6 +68,21 @@ class NothingLeft(NamedTuple):
 
     reason: str
     is_ordered: bool = False
+
+
+class NotChosenError(Exception):
+    """No point can be given to a new trial at this moment: nothing was claimed; make proposals, and claim again."""
+
+
+class Chooser(Protocol):
+    """What gives points to trials, where the search learns."""
+
+    def choose(self, attempt_id: AttemptId) -> ChosenPoint:
+        """Return the point of a trial that is about to be claimed. The journal's lock is held: be quick.
+
+        Raises:
+            NotChosenError: there is none at hand.
+        """
 
 
 class SweepStore:
@@ -155,7 +173,7 @@ class SweepStore:
         """Return the state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
         return self.reading().refresh()
 
-    def claim(self, owner: Owner) -> Claim | NothingLeft:
+    def claim(self, owner: Owner, chooser: Chooser | None = None) -> Claim | NothingLeft:
         """Take the next trial: one given back first, else the next new one.
 
         The cost does not depend on the number of trials: one lock, one read of 4 KiB, one folder, one record, one
@@ -163,25 +181,30 @@ class SweepStore:
         the journal is read, because "nothing left" is said of the truth and not of a hint; and from where the last
         agent that did so stopped.
 
+        Args:
+            owner: of the claim: this process.
+            chooser: gives the point, where the search does not give it by number.
+
         Raises:
+            NotChosenError: the chooser has no point: nothing was claimed.
             LockTimeoutError, StateUnreadableError: nothing was claimed.
             StateUnwritableError: nothing was claimed, unless the record was written and only its fsync failed: then the
                 trial shows as running until it is found without a living owner.
         """
-        result, exhausted = self._claim(owner, waiting=[])
+        result, exhausted = self._claim(owner, chooser, waiting=[])
         if isinstance(result, Claim) or result.is_ordered:
             return result
         reading = self.reading(exhausted)
         waiting = reading.refresh().waiting()
         if waiting:
-            return self._claim(owner, waiting)[0]
+            return self._claim(owner, chooser, waiting)[0]
         if reading.offset - exhausted > _WORTH_A_RECORD:
             with self.transaction() as transaction:  # of many agents that find out together, one says so
                 if transaction.head.exhausted + _WORTH_A_RECORD < reading.offset:
                     transaction.exhausted(reading.offset)
         return result
 
-    def claim_attempt(self, owner: Owner, attempt_id: AttemptId) -> Claim | NothingLeft:
+    def claim_attempt(self, owner: Owner, attempt_id: AttemptId, chooser: Chooser | None = None) -> Claim | NothingLeft:
         """Take that attempt and no other: an array element that was made for a trial, with its time and memory.
 
         An attempt beyond the first was allowed before it was assigned (a retry record).
@@ -191,7 +214,7 @@ class SweepStore:
         with self.transaction() as transaction:
             if transaction.head.word is not None:
                 return NothingLeft(f"the sweep is {transaction.head.word}", is_ordered=True)
-            claim = Claim(attempt_id, _new_token(), owner)
+            claim = Claim(attempt_id, _new_token(), owner, chooser and chooser.choose(attempt_id))
             if self._make_attempt(claim):
                 self._record_claim(transaction, claim)
                 return claim
@@ -219,7 +242,7 @@ class SweepStore:
             with self.transaction(reading) as transaction:
                 _end_current(transaction, trial, ended)
             return None
-        claim = Claim(trial.next_attempt, _new_token(), owner)
+        claim = Claim(trial.next_attempt, _new_token(), owner, reading.view.chosen.get(trial.number))
         with self.transaction(reading) as transaction:
             if transaction.head.word is SweepState.CANCELED or not self._make_attempt(claim):
                 return None
@@ -249,25 +272,26 @@ class SweepStore:
         """Return whether the folder of the attempt is there."""
         return _is_folder(self.layout.attempt(attempt_id))
 
-    def adopt(self, outcomes: dict[int, Outcome], owner: Owner) -> None:
+    def adopt(self, outcomes: dict[int, Outcome], owner: Owner, chosen: Mapping[int, ChosenPoint] = {}) -> None:
         """Record trials that were run in another sweep as finished here: folders first, then one transaction.
 
         Args:
             outcomes: by number of the trial in this sweep.
             owner: of the claims: this process.
+            chosen: their points, where the search does not give them by number.
 
         Raises:
             FileExistsError: a trial was claimed before.
             StateUnwritableError: the folders of some trials may have been made: `check` names them.
         """
-        claims = [Claim(AttemptId(number, 1), _new_token(), owner) for number in sorted(outcomes)]
+        claims = [Claim(AttemptId(number, 1), _new_token(), owner, chosen.get(number)) for number in sorted(outcomes)]
         with self.transaction() as transaction:
             for claim in claims:
                 if not self._make_attempt(claim):
                     raise FileExistsError(self.layout.attempt(AttemptId(claim.attempt_id.trial, 1)))
                 outcome = outcomes[claim.attempt_id.trial]
                 self._write_outcome(claim, outcome)
-                transaction.adopt(claim.attempt_id, claim.token, owner, outcome)
+                transaction.adopt(claim.attempt_id, claim.token, owner, outcome, claim.chosen)
 
     def void(self, attempt_id: AttemptId) -> bool:
         """Make sure that no agent runs an attempt of which no owner is known; return False where there is one.
@@ -288,6 +312,11 @@ class SweepStore:
         document = _read_json(self.layout.owner(attempt_id))
         return (document["token"], Owner.from_json(document["owner"])) if document else None
 
+    def read_chosen(self, attempt_id: AttemptId) -> ChosenPoint | None:
+        """Return the point that the maker wrote beside its name; None where there is none."""
+        document = None if _is_folder(self.layout.owner(attempt_id)) else _read_json(self.layout.owner(attempt_id))
+        return ChosenPoint.from_json(document) if document else None
+
     def read_outcome(self, attempt_id: AttemptId) -> Outcome | None:
         """Return what the agent wrote in the folder of the attempt; None where it wrote nothing."""
         document = _read_json(self.layout.outcome(attempt_id))
@@ -298,7 +327,9 @@ class SweepStore:
         path = self.layout.outcome(claim.attempt_id)
         files.despite_stale_view(lambda: files.replace(path, document, self.access))
 
-    def _claim(self, owner: Owner, waiting: list[AttemptId]) -> tuple[Claim | NothingLeft, int]:
+    def _claim(
+        self, owner: Owner, chooser: Chooser | None, waiting: list[AttemptId]
+    ) -> tuple[Claim | NothingLeft, int]:
         """Return a claim, or why there is none; and up to where in the journal it is known that nothing waits."""
         with self.transaction() as transaction:
             head = transaction.head.with_queue(waiting)
@@ -306,7 +337,7 @@ class SweepStore:
                 return NothingLeft(f"the sweep is {head.word}", is_ordered=True), 0
             for attempt_id, rest in self._candidates(head, transaction.waiting_in):
                 transaction.head = rest
-                claim = Claim(attempt_id, _new_token(), owner)
+                claim = Claim(attempt_id, _new_token(), owner, chooser and chooser.choose(attempt_id))
                 if self._make_attempt(claim):
                     self._record_claim(transaction, claim)
                     return claim, 0
@@ -340,7 +371,8 @@ class SweepStore:
                 files.ensure_folders(self.layout.trial(attempt_id.trial), self.access)
             files.make_folder(self.layout.attempt(attempt_id), self.access)
 
-        document = (json.dumps({"token": claim.token, "owner": claim.owner.to_json()}) + "\n").encode()
+        said = {"token": claim.token, "owner": claim.owner.to_json()}
+        document = (json.dumps(said | claim.chosen.to_json() if claim.chosen else said) + "\n").encode()
         try:
             files.despite_stale_view(make_folder)
             files.despite_stale_view(lambda: files.write_whole_unless_folder(path, document, self.access))
@@ -358,7 +390,7 @@ class SweepStore:
         files.remove_empty_folder(self.layout.attempt(attempt_id))
 
     def _record_claim(self, transaction: Transaction, claim: Claim) -> None:
-        transaction.claim(claim.attempt_id, claim.token, claim.owner)
+        transaction.claim(claim.attempt_id, claim.token, claim.owner, claim.chosen)
         try:
             transaction.commit()
         except StateUnwritableError:

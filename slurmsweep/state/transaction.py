@@ -24,6 +24,7 @@ from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, JournalTail, RetryPage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from slurmsweep.state.chosen import ChosenPoint
     from slurmsweep.state.journal import Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
@@ -72,15 +73,18 @@ class Transaction:
         self._states: dict[int, TrialState] = {}  # of trials that records in the queue change
         self.head = JournalTail.from_json(journal.last.get("h", {}))
 
-    def claim(self, attempt_id: AttemptId, token: str, owner: Owner) -> None:
-        """Queue that an attempt has a maker."""
+    def claim(self, attempt_id: AttemptId, token: str, owner: Owner, chosen: ChosenPoint | None = None) -> None:
+        """Queue that an attempt has a maker, and the point of its trial where that was chosen for it."""
         self.head = self.head.without(attempt_id)
         self._move(attempt_id.trial, TrialState.PENDING if attempt_id.attempt > 1 else None, TrialState.RUNNING)
-        self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3)))
+        self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3), chosen))
 
-    def adopt(self, attempt_id: AttemptId, token: str, owner: Owner, outcome: Outcome) -> None:
-        """Queue that a trial was run in another sweep. The next new trial stays the same: claims pass the folder."""
-        self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3)))
+    def adopt(
+        self, attempt_id: AttemptId, token: str, owner: Owner, outcome: Outcome, chosen: ChosenPoint | None = None
+    ) -> None:
+        """Queue that a trial was run in another sweep. Claims pass the folders of those beyond the next new one."""
+        self.head = self.head.without(attempt_id)
+        self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3), chosen))
         self._move(attempt_id.trial, None, outcome.state)
         self._queue(EndRecord(attempt_id, token, outcome))
 

@@ -139,8 +139,8 @@ class TrialIndex(Mapping[int, Trial]):
         number, get, token = record["t"], record["o"].get, record["k"]
         codes, places, jobs, pids, starts, tasks, restarts, tokens, claims = self._of_claims
         try:
-            if record["a"] != 1 or number in self._stories or not _is_token(token):
-                return False
+            if record["a"] != 1 or "p" in record or number in self._stories or not _is_token(token):
+                return False  # with a point of its own it is more than a row
             if number >= len(codes):
                 if not self._make_row(number):
                     return False

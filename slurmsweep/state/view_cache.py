@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnwritableError
 from slurmsweep.state import files
+from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
@@ -30,7 +31,7 @@ from slurmsweep.state.trial_index import TrialIndex
 if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 5"
+_FORMAT = "slurmsweep fold 6"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20
@@ -51,6 +52,10 @@ class Follower:
     def view(self) -> SweepView:
         """As of the last :meth:`refresh`."""
         return self._reading.view
+
+    def catch_up(self) -> SweepView:
+        """Take in what was added, and keep nothing: for a moment in which others wait. Raises StateUnreadableError."""
+        return self._reading.refresh()
 
     def refresh(self) -> SweepView:
         """Take in what was added, and keep it for the next process where it is much. Raises StateUnreadableError."""
@@ -115,6 +120,7 @@ def _view_to_json(view: SweepView) -> dict[str, Any]:
         "word_sequence": view.word_sequence,
         "sealed": view.sealed,
         "damaged": view.damaged,
+        "chosen": [[number, chosen.to_json()] for number, chosen in view.chosen.items()],
     }
 
 
@@ -131,6 +137,7 @@ def _view_from_json(document: dict[str, Any], columns: bytes) -> SweepView:
         word_sequence=document["word_sequence"],
         sealed=document["sealed"],
         damaged=document["damaged"],
+        chosen={number: chosen for number, data in document["chosen"] if (chosen := ChosenPoint.from_json(data))},
     )
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: The methods of W&B.
 METHODS = ("grid", "random", "bayes")
-#: The methods whose trials this version can run.
-AVAILABLE = ("grid", "random")
 
 _TEXTS = ("program", "name", "description", "project", "entity")
 _OURS = ("slurm", "slurmsweep")
@@ -149,10 +147,10 @@ def _check_keys(data: dict[str, Any], findings: Findings) -> None:
 def _method(data: dict[str, Any], findings: Findings) -> str:
     method = data.get("method")
     if "method" not in data:
-        findings.error(("method",), "is missing", f"write one of {', '.join(AVAILABLE)}")
+        findings.error(("method",), "is missing", f"write one of {', '.join(METHODS)}")
     elif method == "custom":
         problem = "custom leaves the search to a scheduler of W&B's, which is not supported here"
-        findings.error(("method",), problem, f"use one of {', '.join(AVAILABLE)}")
+        findings.error(("method",), problem, f"use one of {', '.join(METHODS)}")
     elif method is not None and method not in METHODS:
         findings.error(("method",), f"{method!r} is not a method"[:200], suggest(method, METHODS))
     return str(method)
@@ -198,7 +196,6 @@ def _check_bayes(config: SweepConfig, findings: Findings) -> None:
     if config.parameters and all(isinstance(leaf, Constant) for _, leaf in leaves(config.parameters)):
         problem = "are all constant: bayes needs at least one parameter to search"
         findings.error(("parameters",), problem, "give one of them values, or min and max")
-    findings.warn(("method",), "bayes points are not proposed yet in this version of slurmsweep: its trials cannot run")
 
 
 def _check_grid(parameters: dict[str, Parameter], path: Path, findings: Findings) -> None:

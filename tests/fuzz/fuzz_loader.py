@@ -20,7 +20,7 @@ with atheris.instrument_imports():
     from slurmsweep import search
     from slurmsweep.errors import SweepFileError, UsageError
     from slurmsweep.sweepfile.command import build_argv
-    from slurmsweep.sweepfile.config import AVAILABLE, SweepConfig
+    from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.load import load
 
 FILE = os.path.join(tempfile.mkdtemp(), "sweep.yaml")
@@ -40,7 +40,7 @@ def try_one(data: bytes) -> None:
         and b"nan" not in data.lower()
     ):
         raise AssertionError("the frozen form is another configuration")
-    if config.method in AVAILABLE:
+    if config.method != "bayes":
         use(config)
 
 

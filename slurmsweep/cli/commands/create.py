@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``create``."""
     parser.add_argument("file", metavar="FILE", nargs="?", help="sweep file")
     parser.add_argument(
-        "--prior", metavar="SWEEP", help="a grid whose points were run there already does not run them again"
+        "--prior",
+        metavar="SWEEP",
+        help="known results: a grid does not run its points again, bayes learns from them",
     )
     parser.add_argument(
         "--from", dest="origin", metavar="SWEEP", help="print a new sweep file around chosen trials of that sweep"

@@ -1,0 +1,117 @@
+"""Choose the point of a trial whose search learns: proposed outside the journal's lock, checked again under it.
+
+Each agent proposes by itself, from what the journal says at that moment, and no agent waits for the proposal of
+another. Several points are proposed in their order: each of them assumes that those before it are running. Under the
+lock the agent takes the first one that is not near to a point that was claimed meanwhile; where all of them are, it
+proposes again. ``docs/decisions/0027-proposed-outside-the-lock.md`` says why.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from slurmsweep.search.bayes import Space, propose
+from slurmsweep.search.kept import kept, restored
+from slurmsweep.state import view_cache
+from slurmsweep.state.chosen import Basis, ChosenPoint
+from slurmsweep.state.store import NotChosenError
+from slurmsweep.state.tail import AttemptId
+
+if TYPE_CHECKING:
+    from slurmsweep.search.bayes import Proposals
+    from slurmsweep.state.manifest import Manifest
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.store import SweepStore
+
+#: Alternatives that are proposed at first, and at most. Each further try doubles them.
+_FEWEST, _MOST = 4, 32
+
+#: Tries after which a point is taken that is near to another one, which costs quality and nothing else.
+_MOST_TRIES = 8
+
+
+class Proposer:
+    """Giver of points for the claims of one agent.
+
+    Args:
+        store: of the sweep.
+
+    Raises:
+        UsageError: numpy is missing.
+    """
+
+    def __init__(self, store: SweepStore) -> None:
+        self._store = store
+        self._space = Space.of(store.manifest.config)
+        self._follower = view_cache.Follower(store)
+        self._tries = 0
+        self._known = 0
+        self._basis = Basis(0, 0, 0)
+        self._proposals: Proposals | None = None
+
+    def propose(self) -> None:
+        """Propose points from what the journal says now; nothing where a trial waits that has its point already.
+
+        Takes no lock. The time it takes depends on the number of results, see docs/search.md.
+        """
+        view = self._follower.refresh()
+        waits = view.head.queue or view.waiting()
+        if waits and not self._tries:
+            self._tries, self._proposals = 1, None
+            return
+        alternatives = min(_MOST, _FEWEST << self._tries)
+        self._tries += 1
+        self._known = len(view.chosen)
+        self._basis = Basis(view.head.sequence, view.head.next_trial, 0)
+        self._proposals = proposals(self._store.manifest, view, self._space, self._basis, alternatives)
+
+    def choose(self, attempt_id: AttemptId) -> ChosenPoint:
+        """Return the point that the trial has already, or the best one that is not taken. Under the journal's lock.
+
+        Raises:
+            NotChosenError: none was proposed yet, or others have claimed points near to all of them.
+        """
+        for attempt in range(attempt_id.attempt - 1, 0, -1):
+            before = self._store.read_chosen(AttemptId(attempt_id.trial, attempt))
+            if before is not None:
+                return before
+        view = self._follower.catch_up()
+        if attempt_id.trial in view.chosen:
+            return view.chosen[attempt_id.trial]
+        config = self._store.manifest.config
+        if self._proposals is None:
+            raise NotChosenError
+        since = [restored(config, one.values) for one in islice(view.chosen.values(), self._known, None)]
+        rank = self._proposals.first_free(since)
+        if rank is None:
+            if self._tries < _MOST_TRIES:
+                raise NotChosenError
+            rank = len(self._proposals.items) - 1
+        self._tries = 0
+        return ChosenPoint(kept(config, self._proposals.items[rank].point), self._basis._replace(rank=rank))
+
+
+def proposals(manifest: Manifest, view: SweepView, space: Space, basis: Basis, alternatives: int) -> Proposals:
+    """Return the proposals for a state of the sweep: the same ones each time, on one machine with one numpy.
+
+    Args:
+        manifest: of the sweep.
+        view: the state after the record that ``basis`` names.
+        space: of the configuration.
+        basis: which state it is, and the number of the trial.
+        alternatives: how many to propose, best first.
+    """
+    from slurmsweep.metrics.observations import observations
+
+    config = manifest.config
+    metric = config.metric
+    return propose(
+        space,
+        metric.goal if metric else "minimize",
+        observations(config, view),
+        number=basis.number,
+        seed=manifest.sweep_id,
+        impute=metric.impute if metric else "worst",
+        alternatives=alternatives,
+    )

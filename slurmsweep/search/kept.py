@@ -1,0 +1,112 @@
+"""The part of a point that the claim of a trial keeps: the values of the parameters that are searched.
+
+Constants stand in the configuration already. A value of a list that is long, or no plain value, is kept as its
+position in the list: one record of the journal has room for a point, but not for a document in it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.search.axes import identity
+from slurmsweep.search.flat import flatten, unflatten
+from slurmsweep.sweepfile.plain import is_finite, packed, unpacked
+from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.space import Names, Parameter
+
+#: Characters of JSON up to which a value is kept as it is.
+_LONGEST = 64
+
+#: Bytes of JSON that the parameters of a point may need: with all else the record keeps within 16 KiB.
+_MOST = 12 * 1024
+
+#: Characters of a number in JSON, with its separators.
+_NUMBER = 28
+
+_POSITION = "$position"
+
+#: Distributions without bounds, or whose bounds are no values.
+_UNBOUNDED = ("normal", "beta")
+_LOGARITHMS = ("log_uniform", "inv_log_uniform", "log_normal")
+
+
+def kept(config: SweepConfig, point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a point that a claim keeps, as strict JSON: nested as the point is, without constants."""
+    values = ((path, _pack(parameter, _reach(point, path))) for path, parameter in _searched(config))
+    return unflatten(values)
+
+
+def restored(config: SweepConfig, part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the point that :func:`kept` was given, constants included, in W&B's order of names.
+
+    Raises:
+        KeyError: a parameter has no value in it.
+    """
+    return unflatten(
+        (path, parameter.value if isinstance(parameter, Constant) else _unpack(parameter, _reach(part, path)))
+        for path, parameter in flatten(config.parameters)
+    )
+
+
+def has_room(config: SweepConfig) -> bool:
+    """Return whether every point of this configuration is small enough for a record of the journal."""
+    return sum(len(json.dumps(path)) + _LONGEST + _NUMBER for path, _ in _searched(config)) <= _MOST
+
+
+def is_in_space(config: SweepConfig, point: Mapping[str, Any]) -> bool:
+    """Return whether a search of this configuration could choose the point; other parameters of it do not count."""
+    for path, parameter in flatten(config.parameters):
+        try:
+            value = _reach(point, path)
+        except (KeyError, TypeError):
+            return False
+        if not _could_be(parameter, value):
+            return False
+    return True
+
+
+def _could_be(parameter: Parameter, value: Any) -> bool:
+    if isinstance(parameter, Constant):
+        return bool(identity(value) == identity(parameter.value))
+    if isinstance(parameter, Categorical):
+        return any(identity(value) == identity(one) for one in parameter.values)
+    if isinstance(parameter, IntUniform):
+        return type(value) is int and parameter.low <= value <= parameter.high
+    if not isinstance(parameter, Continuous) or not is_finite(value):
+        return False
+    if parameter.kind in _LOGARITHMS:  # whose bounds are exponents
+        return bool(value > 0)
+    return parameter.kind in _UNBOUNDED or parameter.first <= value <= parameter.second
+
+
+def _searched(config: SweepConfig) -> Iterator[tuple[Names, Parameter]]:
+    return ((path, parameter) for path, parameter in flatten(config.parameters) if not isinstance(parameter, Constant))
+
+
+def _reach(point: Mapping[str, Any], path: Names) -> Any:
+    value: Any = point
+    for name in path:
+        value = value[name]
+    return value
+
+
+def _pack(parameter: Parameter, value: Any) -> Any:
+    if isinstance(parameter, Categorical):
+        text = packed(value)
+        if isinstance(value, (dict, list)) or len(json.dumps(text)) > _LONGEST:
+            wanted = identity(value)
+            return {_POSITION: next(i for i, one in enumerate(parameter.values) if identity(one) == wanted)}
+        return text
+    return packed(value)
+
+
+def _unpack(parameter: Parameter, value: Any) -> Any:
+    if isinstance(parameter, Categorical) and isinstance(value, dict) and value.keys() == {_POSITION}:
+        return parameter.values[value[_POSITION]]
+    return unpacked(value)
