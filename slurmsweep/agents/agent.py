@@ -21,7 +21,7 @@ from slurmsweep.state.store import Claim, NotChosenError, NothingLeft
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from slurmsweep.agents.proposals import Proposer
+    from slurmsweep.learning.proposals import Proposer
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.store import Chooser, SweepStore
@@ -85,7 +85,7 @@ def _proposer(store: SweepStore) -> Proposer:
     before = {name: os.environ.get(name) for name in _BLAS_THREADS}
     os.environ.update(dict.fromkeys(_BLAS_THREADS, "1"))
     try:
-        from slurmsweep.agents.proposals import Proposer
+        from slurmsweep.learning.proposals import Proposer
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise

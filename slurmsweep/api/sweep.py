@@ -299,14 +299,14 @@ class Sweep:
         if policy.sizing and Ability.LIMIT not in backend.abilities:
             self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
         session = self.session.rehearsal() if dry_run else self.session
-        total, finished = SubmitResult(), None
+        total, finished, expected = SubmitResult(), None, 0
         while True:
             situation = observe(session, policy, self.tell)
             plan = decide(situation, policy)
             self.tell(Planned(plan, is_rehearsal=dry_run))
             if dry_run:
                 return LaunchResult(plan)
-            counts, before = session.view.counts(), ended_trials(session.view)
+            counts, known, before = session.view.counts(), len(session.view.trials), ended_trials(session.view)
             finished = counts.get(TrialState.FINISHED, 0) if finished is None else finished
             done, watch = self._apply(policy, plan, situation, supervisor, command)
             trials, again = session.view.trials, [a for batch in plan.batches for a in batch.again]
@@ -316,11 +316,16 @@ class Sweep:
                 self._wait(plan, done, watch, before)
             step = plan.wave.step.name if plan.wave else ""
             has_next_wave = step in ("CANARIES", "WAIT")
-            if not wait or watch or not has_next_wave or done.trials == policy.count:
+            has_next_rung = situation.rungs is not None and done.trials > 0
+            # a trial that goes on to its next rung has finished before
+            started = len(session.view.trials) - known if has_next_rung and wait else done.trials
+            expected += started + (len(plan.retry.attempt_ids) if has_next_rung else 0)
+            is_last = not has_next_rung and (not has_next_wave or done.trials == policy.count)
+            if not wait or watch or is_last:
                 break
-            policy = _next_wave(policy, plan, done)
+            policy = _next_wave(policy, plan, started)
         kept_back = total.kept_back if watch else 0
-        expected = finished + total.trials + kept_back
+        expected += finished + kept_back
         later = plan.wave.left if plan.wave and has_next_wave else 0
         return LaunchResult(plan, total, expected, step == "STUCK", watch is not None, wait, later)
 
@@ -387,7 +392,8 @@ def _goal(policy: Policy, plan: Plan, situation: Situation) -> int | None:
     return len(situation.view.trials) + situation.snapshot.queued + new
 
 
-def _next_wave(policy: Policy, plan: Plan, done: SubmitResult) -> Policy:
-    """Return the policy of the next wave: for what is left, and for no trial that ended since the first."""
+def _next_wave(policy: Policy, plan: Plan, started: int) -> Policy:
+    """Return the policy of the next wave: for what is left, for no trial that ended since, and for no ended sweep."""
     retry = replace(policy.retry, only=frozenset(plan.retry.attempt_ids)) if policy.retry else None
-    return replace(policy, count=None if policy.count is None else policy.count - done.trials, retry=retry)
+    count = None if policy.count is None else max(0, policy.count - started)
+    return replace(policy, count=count, retry=retry, reopen=False)

@@ -48,9 +48,11 @@ class JobBatch:
 
 
 def may_be_given_back(view: SweepView, attempt_id: AttemptId) -> bool:
-    """Return whether the trial ended, did not finish, and that is its next attempt."""
+    """Return whether that is the next attempt of a trial that ended and did not finish, or has more rungs to run."""
     trial = view.trials.get(attempt_id.trial)
-    return trial is not None and trial.next_attempt == attempt_id and trial.state.can_retry
+    if trial is None or trial.next_attempt != attempt_id:
+        return False
+    return trial.state.can_retry or trial.ended_at_rung
 
 
 def with_resources(

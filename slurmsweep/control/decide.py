@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.control.retry_policy import EndedTrial
     from slurmsweep.control.snapshot import Snapshot
+    from slurmsweep.learning.rungs import Promotion
     from slurmsweep.sizing.usage import Ledger
     from slurmsweep.sizing.walltime import AutoSizing, Bounds, SizingInput, Wave
     from slurmsweep.state.replay import SweepView
@@ -71,6 +72,21 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class RungSituation:
+    """Where the trials of a sweep with rungs stand.
+
+    Attributes:
+        promotions: trials that may go on, the best first.
+        minutes: time limits of the jobs of each rung; None where nothing says one.
+        rung_of: the index of the rung that the next attempt of a trial runs to.
+    """
+
+    promotions: tuple[Promotion, ...]
+    minutes: tuple[int | None, ...]
+    rung_of: Callable[[int], int]
+
+
+@dataclass(frozen=True)
 class Situation:
     """All that a decision rests on.
 
@@ -89,6 +105,7 @@ class Situation:
         point: parameters of a trial by its number.
         held: jobs that wait for ever because a node failed to start them.
         asked_for: of ``time`` and ``mem``, what the wish says for this time: that stands.
+        rungs: where each trial stands; None for a sweep without rungs.
     """
 
     snapshot: Snapshot
@@ -105,6 +122,7 @@ class Situation:
     point: Callable[[int], Mapping[str, Any]] = lambda _: {}
     held: tuple[str, ...] = ()
     asked_for: frozenset[str] = frozenset()
+    rungs: RungSituation | None = None
 
     @property
     def view(self) -> SweepView:
@@ -168,8 +186,15 @@ def decide(situation: Situation, policy: Policy) -> Plan:
     word = situation.view.word
     if word is not None and not policy.reopen:
         return Plan(nothing=f"the sweep is {word}")
-    retry = _retries(situation, policy)
+    rungs = situation.rungs
+    retry = _retries_by_rung(situation, policy, rungs) if rungs else _retries(situation, policy)
     own, shared = _batches(situation, policy, retry)
+    if rungs:
+        own += _promoted(situation, policy, rungs)
+        policy = replace(policy, wish=with_resources(policy.wish, rungs.minutes[0], None))
+        if situation.bounds:
+            bounds = replace(situation.bounds, minutes=rungs.minutes[0] or situation.bounds.minutes)
+            situation = replace(situation, bounds=bounds)
     total = _trials_wanted(situation, policy, len(shared))
     shared = shared[:total]
     plan = Plan(release=situation.held, retry=retry, reopen=word is not None, batches=tuple(own))
@@ -200,6 +225,36 @@ def _retries(situation: Situation, policy: Policy) -> RetryPlan:
         plan = _sized(situation, plan, policy.sizing)
     avoided, remark = retry_policy.avoid(_nodes(situation.view, plan), situation.nodes)
     return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
+
+
+def _retries_by_rung(situation: Situation, policy: Policy, rungs: RungSituation) -> RetryPlan:
+    """Decide which trials run again, and with what: each asks for what its rung needs, and for more where it lacked it.
+
+    Every attempt gets a job of its own where a backend can do that, because the rungs of trials differ.
+    """
+    plans = []
+    for rung, minutes in enumerate(rungs.minutes):
+        there = tuple(trial for trial in situation.ended if rungs.rung_of(trial.number) == rung)
+        bounds = situation.bounds and replace(situation.bounds, minutes=minutes or situation.bounds.minutes)
+        plan = _retries(replace(situation, ended=there, bounds=bounds), policy)
+        groups: dict[ResourceOverride, tuple[AttemptId, ...]] = {}
+        for given, attempt_ids in plan.groups.items():
+            own = ResourceOverride(given.minutes or minutes, given.mib)
+            groups[own] = groups.get(own, ()) + attempt_ids
+        plans.append(replace(plan, groups=groups))
+    return retry_policy.merged(plans)
+
+
+def _promoted(situation: Situation, policy: Policy, rungs: RungSituation) -> list[JobBatch]:
+    """Return jobs for the trials that go on, those of the highest rung first; none where agents choose them."""
+    if Ability.ASSIGN not in situation.abilities:
+        return []
+    found = []
+    for rung in sorted({promotion.rung for promotion in rungs.promotions}, reverse=True):
+        attempt_ids = tuple(promotion.attempt_id for promotion in rungs.promotions if promotion.rung == rung)
+        wish = with_resources(policy.wish, rungs.minutes[rung], None)
+        found.append(JobBatch(wish, len(attempt_ids), attempt_ids, attempt_ids))
+    return found
 
 
 def _sized(situation: Situation, plan: RetryPlan, sizing: AutoSizing) -> RetryPlan:
@@ -239,6 +294,9 @@ def _trials_wanted(situation: Situation, policy: Policy, shared: int) -> int:
         UsageError: the search has no end, and neither a count nor a goal says how many.
     """
     queued = situation.snapshot.queued
+    promoted = 0  # by agents: elsewhere each gets a job of its own
+    if situation.rungs and Ability.ASSIGN not in situation.abilities:
+        promoted = len(situation.rungs.promotions)
     if policy.count is not None:
         wanted = policy.count
     elif not policy.all_open:
@@ -253,8 +311,9 @@ def _trials_wanted(situation: Situation, policy: Policy, shared: int) -> int:
             f"a {situation.method} search has no end: say how many trials by --count, or run_cap in the sweep file"
         )
     if Ability.OUTLIVE in situation.abilities or situation.open is None:
-        return wanted
-    return min(wanted, situation.open + shared)  # an agent beyond these would only start to say that nothing is left
+        return wanted + promoted
+    # an agent beyond these would only start to say that nothing is left
+    return min(wanted, situation.open + shared) + promoted
 
 
 def _in_waves(  # noqa: PLR0913, PLR0917 - what was decided so far

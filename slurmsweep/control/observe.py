@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
 from slurmsweep.backends.base import Ability, Capacity, JobSource
-from slurmsweep.control.decide import Policy, Situation, worth_looking_at
+from slurmsweep.control.decide import Policy, RungSituation, Situation, worth_looking_at
 from slurmsweep.control.events import Reconciled
 from slurmsweep.control.reconcile import may_run_again, reconcile, recover_submissions
 from slurmsweep.control.retry_policy import EndedTrial
@@ -78,7 +79,23 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
         point=lambda number: search.parameters(config, number, sweep_id, session.view.kept(number)),
         held=tuple(str(ref) for ref in session.scheduler.failed_launches(snapshot.answer)) if snapshot.alive else (),
         asked_for=frozenset(backend.long_name(name) for name in policy.wish.options or {}) & {"time", "mem"},
+        rungs=_rungs(session, policy.wish) if config.extensions.rungs else None,
     )
+
+
+def _rungs(session: Session, wish: SubmitOptions) -> RungSituation | None:
+    """Return where the trials of a sweep with rungs stand."""
+    from slurmsweep.learning.rungs import promotions, rung_of  # few sweeps have rungs
+    from slurmsweep.search.rungs import minutes_of
+
+    config, backend, view = session.store.manifest.config, session.backend, session.view
+    rungs = config.extensions.rungs
+    if rungs is None:
+        return None
+    whole = backend.asked(backend.options(wish, JobSource.of(session.store))).time
+    each = (minutes_of(rungs, rung, whole) for rung in range(len(rungs.steps)))
+    minutes = tuple(None if one is None or Ability.LIMIT not in backend.abilities else ceil(one) for one in each)
+    return RungSituation(tuple(promotions(config, view)), minutes, lambda number: rung_of(rungs, view, number))
 
 
 def bounds_of(session: Session, wish: SubmitOptions) -> Bounds:

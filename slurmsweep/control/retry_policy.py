@@ -248,6 +248,24 @@ def with_learnt(plan: RetryPlan, learnt: Mapping[int, ResourceOverride], reasons
     return replace(plan, groups=_ordered(groups), whys=whys, remarks=(*plan.remarks, *reasons))
 
 
+def merged(plans: Iterable[RetryPlan]) -> RetryPlan:
+    """Return one plan of several for different trials."""
+    whole = RetryPlan()
+    for plan in plans:
+        groups = {**whole.groups}
+        for given, attempt_ids in plan.groups.items():
+            groups[given] = groups.get(given, ()) + attempt_ids
+        whole = RetryPlan(
+            _ordered({given: list(attempt_ids) for given, attempt_ids in groups.items()}),
+            {**whole.whys, **plan.whys},
+            {**whole.left, **plan.left},
+            tuple(dict.fromkeys((*whole.avoided, *plan.avoided))),
+            tuple(dict.fromkeys((*whole.remarks, *plan.remarks))),
+            assigned=whole.assigned or plan.assigned,
+        )
+    return whole
+
+
 def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
     """Return nodes to stay away from, and a remark; no node where they are too many for that to be the reason."""
     suspects = sorted(name for name, node in nodes.items() if node.is_suspect())

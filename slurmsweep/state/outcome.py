@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+#: Begins the cause of a finished trial that ran to its rung: ``rung 9``. It may go on, if it is among the best.
+RUNG = "rung"
+
+
 class Outcome(NamedTuple):
     """The end of an attempt.
 

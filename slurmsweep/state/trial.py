@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import RUNG
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ class Trial:
         if current is None or self.open_to > self.newest:
             return TrialState.PENDING
         return current.outcome.state if current.outcome else TrialState.RUNNING
+
+    @property
+    def ended_at_rung(self) -> bool:
+        """Whether it ran to its rung and no further, so that it may go on."""
+        return self.state is TrialState.FINISHED and self.cause.startswith(f"{RUNG} ")
 
     def spans(self) -> Iterator[JobSpan]:
         """Yield the spans of its attempts that Slurm jobs made."""

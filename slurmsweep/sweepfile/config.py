@@ -116,7 +116,7 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
         early_terminate=sections.read_early_terminate(data, findings),
         run_cap=None if run_cap is None else sections.read_count(run_cap, ("run_cap",), findings),
         slurm=sections.read_slurm(data.get("slurm"), findings),
-        extensions=read_extensions(data.get("slurmsweep"), str(data.get("method")), parameters, metric, findings),
+        extensions=read_extensions(data, parameters, metric, findings),
         **texts,
     )
     if config.method == "grid":

@@ -13,13 +13,14 @@ from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Names,
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
+    from slurmsweep.sweepfile.rungs import Rungs
     from slurmsweep.sweepfile.sections import Metric, Objective
 
 #: One rule: some parameters, each with values. A point that has one of the values of each parameter is left out.
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
 
 ORDERS = ("wandb", "shuffled")
-_KEYS = ("order", "linked", "exclude", "metric", "pareto")
+_KEYS = ("order", "linked", "exclude", "metric", "pareto", "rungs")
 
 
 class Extensions(NamedTuple):
@@ -31,22 +32,25 @@ class Extensions(NamedTuple):
         linked: groups of parameters that change together instead of as a product.
         exclude: rules for points that are left out.
         pareto: the two or three numbers of the Pareto view; empty for none.
+        rungs: the parts in which trials run, after each of which only the best go on; None for whole trials.
     """
 
     order: str = "wandb"
     linked: tuple[tuple[Names, ...], ...] = ()
     exclude: tuple[Exclusion, ...] = ()
     pareto: tuple[Objective, ...] = ()
+    rungs: Rungs | None = None
 
 
 def read_extensions(
-    value: Any, method: str, parameters: dict[str, Parameter], metric: Metric | None, findings: Findings
+    data: dict[str, Any], parameters: dict[str, Parameter], metric: Metric | None, findings: Findings
 ) -> Extensions:
     """Return the ``slurmsweep`` section without its ``metric``, which :func:`objectives.read_computed` reads.
 
     Mistakes are added to ``findings``.
     """
     path: Path = ("slurmsweep",)
+    value, method = data.get("slurmsweep"), str(data.get("method"))
     if value is None:
         return Extensions()
     if not isinstance(value, dict):
@@ -64,11 +68,21 @@ def read_extensions(
         findings.error((*path, "order"), problem, "remove it, or use method: grid")
     linked = _read_linked(value.get("linked"), known, findings)
     exclude = _read_exclude(value.get("exclude"), known, findings)
-    if value.get("pareto") is None:
-        return Extensions(str(order), linked, exclude)
-    from slurmsweep.sweepfile.objectives import read_pareto  # every agent reads a sweep file, few have such a key
+    read = Extensions(str(order), linked, exclude)
+    # every agent reads a sweep file, few have one of these keys
+    if value.get("pareto") is not None:
+        from slurmsweep.sweepfile.objectives import read_pareto
 
-    return Extensions(str(order), linked, exclude, read_pareto(value["pareto"], metric, findings))
+        read = read._replace(pareto=read_pareto(value["pareto"], metric, findings))
+    if value.get("rungs") is not None:
+        from slurmsweep.sweepfile.rungs import read_rungs
+
+        if metric is None:
+            findings.error(
+                (*path, "rungs"), "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}"
+            )
+        read = read._replace(rungs=read_rungs(value["rungs"], data, findings))
+    return read
 
 
 _Known = dict[str, tuple[Names, Parameter]]

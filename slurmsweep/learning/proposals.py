@@ -102,7 +102,7 @@ def proposals(manifest: Manifest, view: SweepView, space: Space, basis: Basis, a
         basis: which state it is, and the number of the trial.
         alternatives: how many to propose, best first.
     """
-    from slurmsweep.metrics.observations import observations
+    from slurmsweep.learning.observations import observations
 
     config = manifest.config
     metric = config.metric

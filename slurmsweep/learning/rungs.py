@@ -1,0 +1,55 @@
+"""Where the trials of a sweep with rungs stand, and which of them may go on (:mod:`slurmsweep.search.rungs`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from slurmsweep.search.rungs import promotable
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import RUNG
+from slurmsweep.state.tail import AttemptId
+
+if TYPE_CHECKING:
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.rungs import Rungs
+
+
+class Promotion(NamedTuple):
+    """A trial that may go on.
+
+    Attributes:
+        attempt_id: its next attempt.
+        rung: index of the rung that this attempt runs to.
+    """
+
+    attempt_id: AttemptId
+    rung: int
+
+
+def promotions(config: SweepConfig, view: SweepView) -> list[Promotion]:
+    """Return the trials that may go on now: those of the highest rung first, of each rung the best first.
+
+    A trial may go on if it is among the best of all trials that have reached its rung. A failed attempt on the way to
+    a rung has not reached it.
+    """
+    rungs, metric = config.extensions.rungs, config.metric
+    if rungs is None or metric is None:
+        return []
+    waiting: list[set[int]] = [set() for _ in rungs.steps]
+    position = {f"{RUNG} {step}": rung for rung, step in enumerate(rungs.steps)}
+    for number in view.trials.in_state(TrialState.FINISHED):
+        rung = position.get(view.trials[number].cause)
+        if rung is not None:
+            waiting[rung].add(number)
+    deleted = view.deleted()
+    values = [view.bands.at(step, deleted) for step in rungs.steps]
+    found = promotable(rungs, metric.goal, values, waiting)
+    return [Promotion(view.trials[number].next_attempt, rung) for number, rung in found]
+
+
+def rung_of(rungs: Rungs, view: SweepView, number: int) -> int:
+    """Return the index of the rung that the next attempt of a trial runs to: the first that it has not reached."""
+    deleted = view.deleted()
+    reached = sum(number in view.bands.at(step, deleted) for step in rungs.steps)
+    return min(reached, len(rungs.steps) - 1)

@@ -1,0 +1,101 @@
+"""``rungs`` below the ``slurmsweep:`` key: trials run in parts, each a job of its own, and the best go on.
+
+::
+
+    slurmsweep:
+      rungs:
+        steps: [3, 9, 27]     # how often the metric is logged until the end of each part
+        keep: 1/3             # share of the trials at a rung that go on
+        minutes: [10, 20, 45] # optional: time limits of the jobs
+"""
+
+from __future__ import annotations
+
+import itertools
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep.sweepfile.findings import suggest
+from slurmsweep.sweepfile.plain import is_number
+
+if TYPE_CHECKING:
+    from slurmsweep.sweepfile.findings import Findings, Path
+
+_KEYS = ("steps", "keep", "minutes")
+_HINT = "such as {steps: [3, 9, 27], keep: 1/3}"
+
+#: As in W&B's hyperband: one of three goes on.
+_KEEP = "1/3"
+
+
+class Rungs(NamedTuple):
+    """The parts in which trials run.
+
+    Attributes:
+        steps: how often the metric has been logged at the end of each part, ascending; at least two.
+        keep: the share of the trials that goes on, as numerator and denominator.
+        minutes: time limits of the jobs of each part; empty where they are shares of the time of a whole trial.
+    """
+
+    steps: tuple[int, ...]
+    keep: tuple[int, int]
+    minutes: tuple[int, ...] = ()
+
+    def places(self, trials: int) -> int:
+        """Return how many of the trials at a rung go on."""
+        return trials * self.keep[0] // self.keep[1]
+
+
+def read_rungs(value: Any, data: dict[str, Any], findings: Findings) -> Rungs | None:
+    """Return the section; None, and mistakes in ``findings``, where it is wrong.
+
+    Args:
+        value: the section.
+        data: the whole sweep file.
+        findings: takes the mistakes.
+    """
+    path: Path = ("slurmsweep", "rungs")
+    if not isinstance(value, dict):
+        findings.error(path, f"must be a mapping, not {value!r}"[:200], _HINT)
+        return None
+    before = len(findings.violations)
+    for key in value:
+        if key not in _KEYS:
+            findings.error((*path, key), f"{key!r} is not a key of it"[:200], suggest(key, _KEYS))
+    if data.get("early_terminate") is not None:
+        problem = "cannot be used together with early_terminate: both end trials that are worse than others"
+        findings.error(path, problem, "remove one of the two")
+    steps = _whole_numbers(value.get("steps"), (*path, "steps"), findings)
+    if len(steps) < 2 or any(later <= step for step, later in itertools.pairwise(steps)):
+        findings.error((*path, "steps"), "must be two or more ascending whole numbers", _HINT)
+    minutes = _whole_numbers(value.get("minutes", []), (*path, "minutes"), findings)
+    if minutes and len(minutes) != len(steps):
+        problem = f"has {len(minutes)} limits for {len(steps)} steps"
+        findings.error((*path, "minutes"), problem, "give one for each, or leave it out")
+    keep = _share(value.get("keep", _KEEP))
+    if keep is None:
+        problem = f"{value['keep']!r} is not a share between 0 and 1"[:200]
+        findings.error((*path, "keep"), problem, "such as 1/3 or 0.5")
+    return Rungs(steps, keep, minutes) if keep and len(findings.violations) == before else None
+
+
+def _whole_numbers(value: Any, path: Path, findings: Findings) -> tuple[int, ...]:
+    items = value if isinstance(value, list) else []
+    if value is not None and not isinstance(value, list):
+        findings.error(path, f"must be a list of whole numbers, not {value!r}"[:200], _HINT)
+    wrong = [item for item in items if type(item) is not int or item < 1]
+    if wrong:
+        findings.error(path, f"{wrong[0]!r} is not a whole number greater than 0"[:200], _HINT)
+    return tuple(item for item in items if type(item) is int)
+
+
+def _share(value: Any) -> tuple[int, int] | None:
+    """Return a share as numerator and denominator, exactly as it is written; None where it is none."""
+    text = str(value) if is_number(value) or isinstance(value, str) else ""
+    above, slash, below = text.partition("/")
+    try:
+        first, second = Decimal(above.strip()), Decimal(below.strip() if slash else 1)
+        (a, b), (c, d) = first.as_integer_ratio(), second.as_integer_ratio()
+    except (InvalidOperation, OverflowError, ValueError):
+        return None
+    return (a * d, b * c) if 0 < a * d < b * c else None
