@@ -74,12 +74,15 @@ def repository() -> Path:
 
 @pytest.fixture
 def make_store(tmp_path: Path) -> Callable[..., SweepStore]:
-    """Return a new sweep with that many grid points; ``trials=None`` is a search without an end."""
+    """Return a new sweep with that many points, by default of a grid; ``trials=None`` is a search without an end."""
 
-    def make(trials: int | None = 24, root: Path = tmp_path, sweep_id: str = "abcd1234") -> SweepStore:
-        method = "random" if trials is None else "grid"
+    def make(
+        trials: int | None = 24, root: Path = tmp_path, sweep_id: str = "abcd1234", method: str = "grid"
+    ) -> SweepStore:
+        method = "random" if trials is None else method
         parameters = {"x": {"min": 0, "max": max(1, (trials or 2) - 1)}}
-        config = check({"method": method, "program": "train.py", "parameters": parameters}, "test").config
+        metric = {"metric": {"name": "loss"}} if method == "bayes" else {}
+        config = check({"method": method, "program": "train.py", "parameters": parameters, **metric}, "test").config
         return SweepStore.create(str(root), Manifest(sweep_id, config, trials, str(root), "test.yaml", 0.0, "0"))
 
     return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slurmsweep.agents.agent import Claims
 from slurmsweep.agents.identity import this_process
 from slurmsweep.control.reconcile import give_back, reconcile
 from slurmsweep.control.session import Session
@@ -48,11 +49,20 @@ TALLY = Tally()
 
 def one_trial(store, say) -> None:
     """Claim and finish, and say each thing once it is acknowledged."""
-    claim = store.claim(this_process({}))
+    claim = next_claim(store, this_process({}))
     if isinstance(claim, Claim):
         say(f"claimed {claim.attempt_id.trial} {claim.attempt_id.attempt}")
         store.finish(claim, FINISHED)
         say(f"finished {claim.attempt_id.trial}")
+
+
+def next_claim(store, owner):
+    """Claim as an agent does, for another owner if need be: where the search learns with a point that was proposed."""
+    if store.manifest.config.method != "bayes":
+        return store.claim(owner)
+    claims = Claims(store, {})
+    claims.owner = owner
+    return claims.next()
 
 
 def finished(said) -> list[int]:
@@ -69,7 +79,7 @@ def go_on(store) -> None:
 def run_to_the_end(store) -> None:
     """Go on once, and then claim and finish until nothing is left."""
     go_on(store)
-    while isinstance(claim := store.claim(OWNER), Claim):
+    while isinstance(claim := next_claim(store, OWNER), Claim):
         store.finish(claim, FINISHED)
 
 
@@ -83,6 +93,8 @@ def prove(store, acknowledged: list[int], what: str) -> None:
     TALLY.doubled += len(again)
     assert not missing, f"{what}: lost"
     assert not again, f"{what}: acknowledged and run again"
+    points = [chosen.values for chosen in view.chosen.values()]
+    assert len({str(point) for point in points}) == len(points), f"{what}: a point was chosen twice"
     findings = [str(finding) for finding in check(store).findings]
     assert findings == [], f"{what}: {findings}"
 
