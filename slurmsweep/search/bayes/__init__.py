@@ -1,0 +1,10 @@
+"""Search that learns from results (``method: bayes``): a Gaussian process and the expected improvement.
+
+numpy is needed here and nowhere else: the extra ``slurmsweep[bayes]``. :func:`propose` is a pure function; it reads
+and writes nothing, so it runs outside of any lock, and can be made again to explain a point.
+"""
+
+from slurmsweep.search.bayes.encoding import Space
+from slurmsweep.search.bayes.propose import Observation, Proposal, Proposals, Why, propose
+
+__all__ = ["Observation", "Proposal", "Proposals", "Space", "Why", "propose"]

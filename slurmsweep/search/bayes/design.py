@@ -1,0 +1,41 @@
+"""The first points: spread over the space before any result is known, a function of seed and number only.
+
+So agents that start together, which know nothing of each other, do not choose nearly the same point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+
+#: Up to so many dimensions the additive sequence covers a space more evenly than random points do.
+_MOST_EVEN = 16
+
+
+def generator(seed: str, number: int, purpose: str) -> np.random.Generator:
+    """Return a generator of random numbers that depends on its arguments only."""
+    digest = hashlib.blake2b(f"{purpose}/{number}/{seed}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
+
+
+def spread(dimensions: int, seed: str, number: int) -> Array:
+    """Return the point of that number, shape (dimensions,), of an evenly spread sequence in the unit cube.
+
+    It is the additive recurrence by powers of the generalised golden ratio (M. Roberts 2018, "R-sequence"), shifted by
+    the seed; in many dimensions, where its points line up, independent random points.
+    """
+    if dimensions > _MOST_EVEN:
+        return generator(seed, number, "spread").random(dimensions)
+    ratio = 2.0
+    for _ in range(60):
+        ratio = (1 + ratio) ** (1 / (dimensions + 1))
+    shift = generator(seed, 0, "spread").random(dimensions)
+    steps: Array = ratio ** -np.arange(1.0, dimensions + 1)
+    return (shift + (number + 1) * steps) % 1.0

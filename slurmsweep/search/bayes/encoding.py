@@ -1,0 +1,427 @@
+"""Translate points of a parameter space to rows of numbers that a model can compare, and back.
+
+A row has one coordinate for each parameter that is searched, or for each group of linked ones:
+
+- *ordered*: a number from 0 to 1. A continuous parameter has its cumulative distribution there, so that a log-uniform
+  parameter is even on its log scale; integers and quantised values stand in the middle of their share; numbers among
+  ``values`` stand by their size, on a log scale where they are spaced like powers.
+- *unordered* (texts, booleans, mixed lists): the position in the list; it only says equal or not equal.
+
+Old values that the space has no more (trials of a prior sweep): numbers are clipped to the range, numbers between two
+of ``values`` stand between them, and a point with any other unknown value has no row, so it is not used.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from itertools import pairwise
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from slurmsweep.errors import UsageError
+from slurmsweep.search.axes import Axis, identity
+from slurmsweep.search.beta import beta_cdf
+from slurmsweep.search.flat import flatten, unflatten
+from slurmsweep.search.grid import Grid
+from slurmsweep.search.random import quantile
+from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.extensions import Exclusion
+    from slurmsweep.sweepfile.space import Names
+
+    Array = npt.NDArray[np.float64]
+    Mask = npt.NDArray[np.bool_]
+    Positions = npt.NDArray[np.int64]
+
+Values = tuple[Any, ...]
+
+#: An ordered parameter with more values than this is searched as if it had no steps; its values are rounded at the end.
+_MOST_STEPS = 4096
+
+#: Finite spaces with at most so many points are listed: then every point is compared, and used once before any again.
+MOST_LISTED = 10_000
+
+#: Distributions without a limit are searched up to this share of their tails.
+_TAIL = 1e-4
+
+#: The smallest share of accepted draws; below it, points are chosen among those that the exclusions leave.
+_FEW_ACCEPTED = 0.1
+
+
+class Dimension(NamedTuple):
+    """One coordinate of a row.
+
+    Attributes:
+        paths: the path of its parameter, or the paths of linked parameters.
+        ordered: whether distances between its coordinates mean something.
+        size: the number of its values; None for a continuous one.
+        grid: the coordinates of its values, ascending; None for a continuous one, or one with very many values.
+        shares: the probability of each value and of those before it; None where a coordinate is a probability.
+        low, high: the first and the last coordinate.
+        values: returns the values at a coordinate, one for each path.
+        find: returns the coordinate of values; None for unknown ones.
+    """
+
+    paths: tuple[Names, ...]
+    ordered: bool
+    size: int | None
+    grid: Array | None
+    shares: Array | None
+    low: float
+    high: float
+    values: Callable[[float], Values]
+    find: Callable[[Values], float | None]
+
+    def positions(self, coordinates: Array) -> Positions:
+        """Return the positions of the values that are closest to coordinates."""
+        if self.grid is not None:
+            return np.searchsorted((self.grid[1:] + self.grid[:-1]) / 2, coordinates).astype(np.int64)
+        return np.rint(coordinates * float((self.size or 1) - 1)).astype(np.int64)
+
+    def snapped(self, coordinates: Array) -> Array:
+        """Return the closest coordinates that have a value."""
+        if self.grid is not None:
+            return self.grid[self.positions(coordinates)]
+        return np.clip(coordinates, self.low, self.high)
+
+    def drawn(self, shares: Array) -> Array:
+        """Return the coordinates below which these shares of all draws of a random search lie."""
+        if self.grid is None or self.shares is None:
+            return self.snapped(shares)
+        return self.grid[np.minimum(np.searchsorted(self.shares, shares, side="right"), len(self.grid) - 1)]
+
+
+class Space:
+    """A parameter space as rows of numbers.
+
+    Args:
+        fixed: paths and values of parameters with one value.
+        dimensions: the coordinates of a row.
+        exclude: the rules for points that are left out.
+    """
+
+    def __init__(
+        self, fixed: Sequence[tuple[Names, Any]], dimensions: Sequence[Dimension], exclude: Sequence[Exclusion]
+    ) -> None:
+        self.fixed = tuple(fixed)
+        self.dimensions = tuple(dimensions)
+        self.unordered: Mask = np.array([not one.ordered for one in dimensions], dtype=np.bool_)
+        known = {path: identity(value) for path, value in fixed}
+        # a rule about a fixed value always meets it, or never applies
+        self._exclude = tuple(
+            tuple((path, values) for path, values in rule if path not in known)
+            for rule in exclude
+            if all(known[path] in map(identity, values) for path, values in rule if path in known)
+        )
+        self._places = [place for place, one in enumerate(self.dimensions) if one.size is not None]
+        self._grid = Grid(tuple(_axis(self.dimensions[place]) for place in self._places), self._exclude)
+        if not self._grid.size():
+            raise UsageError("the exclusions leave no point of this sweep; exclude less")
+        self._rules = [self._positions_excluded(rule) for rule in self._exclude]
+
+    @classmethod
+    def of(cls, config: SweepConfig) -> Space:
+        """Return the space of a sweep. Raises UsageError if its exclusions leave no point."""
+        found = dict(flatten(config.parameters))
+        group_of = {path: tuple(sorted(group)) for group in config.extensions.linked for path in group}
+        fixed: list[tuple[Names, Any]] = []
+        dimensions: dict[tuple[Names, ...], Dimension] = {}
+        for path, parameter in found.items():
+            paths = group_of.get(path, (path,))
+            if paths in dimensions:
+                continue
+            if len(paths) > 1:
+                columns = [one.values for linked in paths if isinstance(one := found[linked], Categorical)]
+                dimension: Dimension | None = _listed(paths, list(zip(*columns, strict=True)), None)
+            elif isinstance(parameter, Categorical):
+                dimension = _listed(paths, [(value,) for value in parameter.values], parameter.probabilities)
+            elif isinstance(parameter, IntUniform):
+                dimension = _integers(path, parameter)
+            elif isinstance(parameter, Continuous) and not (parameter.kind.endswith("normal") and not parameter.second):
+                dimension = _continuous(path, parameter) if parameter.q is None else _quantised(path, parameter)
+            else:
+                dimension = None
+            if dimension is not None:
+                dimensions[paths] = dimension
+            else:
+                fixed.append((path, parameter.value if isinstance(parameter, Constant) else quantile(parameter, 0.5)))
+        single = [one for one in dimensions.values() if one.size == 1]
+        fixed += [pair for one in single for pair in zip(one.paths, one.values(one.low), strict=True)]
+        return cls(fixed, [one for one in dimensions.values() if one.size != 1], config.extensions.exclude)
+
+    def size(self) -> int | None:
+        """Return the number of points without excluded ones; None if a parameter is continuous."""
+        return self._grid.size() if len(self._places) == len(self.dimensions) else None
+
+    def listed(self) -> Array:
+        """Return the rows of all points, shape (:meth:`size`, dimensions), of a space that is small enough."""
+        axes = [one.grid for one in self.dimensions if one.grid is not None]
+        rows = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)) if axes else np.empty((1, 0))
+        return rows[self.allowed(rows)]
+
+    def encode(self, point: Mapping[str, Any]) -> tuple[float, ...] | None:
+        """Return the row of a point; None if it has a value that this space has not, or lacks one."""
+        row = []
+        for dimension in self.dimensions:
+            coordinate = dimension.find(tuple(_reach(point, path) for path in dimension.paths))
+            if coordinate is None:
+                return None
+            row.append(coordinate)
+        return tuple(row)
+
+    def decode(self, row: Sequence[float] | Array) -> dict[str, Any]:
+        """Return the point of a row, nested and ordered as :func:`slurmsweep.search.random.point` makes it."""
+        pairs = list(self.fixed)
+        for dimension, coordinate in zip(self.dimensions, row, strict=True):
+            pairs += zip(dimension.paths, dimension.values(float(coordinate)), strict=True)
+        return unflatten(sorted(pairs, key=lambda pair: pair[0]))
+
+    def key(self, point: Mapping[str, Any]) -> Values:
+        """Return a key that is equal for points with equal values of the searched parameters."""
+        return tuple(identity(_reach(point, path)) for dimension in self.dimensions for path in dimension.paths)
+
+    def snapped(self, rows: Array) -> Array:
+        """Return the closest rows that have a point, shape as given."""
+        columns = [one.snapped(rows[:, place]) for place, one in enumerate(self.dimensions)]
+        return np.stack(columns, axis=1) if columns else rows
+
+    def drawn(self, shares: Array) -> Array:
+        """Return the rows of draws from the parameters' distributions, which may be excluded ones.
+
+        ``shares``, shape (draws, dimensions), are uniform numbers from 0 to 1.
+        """
+        columns = [one.drawn(shares[:, place]) for place, one in enumerate(self.dimensions)]
+        return np.stack(columns, axis=1) if columns else shares
+
+    def sample(self, generator: np.random.Generator, count: int) -> Array:
+        """Return rows drawn from the parameters' distributions, at most ``count`` and none excluded; at least one."""
+        rows = self.drawn(generator.random((count, len(self.dimensions))))
+        if not self._rules:
+            return rows
+        allowed = rows[self.allowed(rows)]
+        if len(allowed) >= _FEW_ACCEPTED * count:
+            return allowed
+        for row in rows[: max(1, count // 4)]:
+            chosen = self._grid.point(_below(generator, self._grid.size()))
+            for place in self._places:
+                paths = self.dimensions[place].paths
+                row[place] = self.dimensions[place].find(tuple(_reach(chosen, path) for path in paths))
+        return rows[: max(1, count // 4)]
+
+    def allowed(self, rows: Array) -> Mask:
+        """Return which rows the exclusions leave, shape (rows,)."""
+        allowed = np.ones(len(rows), dtype=np.bool_)
+        for rule in self._rules:
+            met = np.ones(len(rows), dtype=np.bool_)
+            for place, positions in rule:
+                met &= np.isin(self.dimensions[place].positions(rows[:, place]), positions)
+            allowed &= ~met
+        return allowed
+
+    def _positions_excluded(self, rule: Exclusion) -> list[tuple[int, Positions]]:
+        """Return the positions of each dimension that a rule is about."""
+        wanted = {path: {identity(value): value for value in values} for path, values in rule}
+        found = []
+        for place, dimension in enumerate(self.dimensions):
+            about = [path for path in dimension.paths if path in wanted]
+            if about and dimension.grid is None:  # one parameter with very many values: look the few up
+                known = [dimension.find((value,)) for value in wanted[about[0]].values()]
+                found.append((place, dimension.positions(np.array([one for one in known if one is not None]))))
+            elif about and dimension.grid is not None:
+                rows = [dict(zip(dimension.paths, dimension.values(one), strict=True)) for one in dimension.grid]
+                met = [all(identity(row[path]) in wanted[path] for path in about) for row in rows]
+                found.append((place, np.flatnonzero(met)))
+        return found
+
+
+def _axis(dimension: Dimension) -> Axis:
+    """Return a dimension with a number of values as an axis of a grid: so exclusions are counted and never listed."""
+    count = dimension.size or 1
+    grid = dimension.grid
+
+    def values(position: int) -> Values:
+        return dimension.values(float(grid[position]) if grid is not None else float(Fraction(position, count - 1)))
+
+    def find(row: Values) -> int | None:
+        coordinate = dimension.find(row)
+        return None if coordinate is None else int(dimension.positions(np.array([coordinate]))[0])
+
+    return Axis(dimension.paths, count, values, find)
+
+
+def _reach(point: Mapping[str, Any], path: Names) -> Any:
+    value: Any = point
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _below(generator: np.random.Generator, count: int) -> int:
+    """Return a number from 0 to before ``count``, which may be larger than any of numpy's integers."""
+    return int.from_bytes(generator.bytes(count.bit_length() // 8 + 8), "big") % count
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number as float; None for anything else, a boolean too."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _listed(paths: tuple[Names, ...], rows: Sequence[Values], probabilities: Sequence[float] | None) -> Dimension:
+    """Return the dimension of a list of values, or of rows of linked values; those without probability are left out."""
+    weights: dict[Values, float] = {}
+    first: dict[Values, Values] = {}
+    for row, weight in zip(rows, probabilities or [1.0 / len(rows)] * len(rows), strict=True):
+        if weight > 0:
+            key = tuple(map(identity, row))
+            first.setdefault(key, row)
+            weights[key] = weights.get(key, 0.0) + weight
+    order = _order(list(first.values()))
+    keys = list(first) if order is None else sorted(first, key=lambda key: float(first[key][0]))
+    grid = np.arange(len(keys), dtype=np.float64) if order is None else order
+    coordinate = {key: float(grid[position]) for position, key in enumerate(keys)}
+    values = [first[key] for key in keys]
+    numbers = None if order is None or len(paths) > 1 else np.array([float(value) for (value,) in values])
+
+    def find(row: Values) -> float | None:
+        found = coordinate.get(tuple(map(identity, row)))
+        if found is None and numbers is not None and (number := _number(row[0])) is not None:
+            return float(np.interp(number, numbers, grid))
+        return found
+
+    def at(where: float) -> Values:
+        return values[int(np.abs(grid - where).argmin())]
+
+    shares = np.cumsum([weights[key] for key in keys])
+    low, high = float(grid[0]), float(grid[-1])
+    return Dimension(paths, order is not None, len(keys), grid, shares / shares[-1], low, high, at, find)
+
+
+def _order(rows: Sequence[Values]) -> Array | None:
+    """Return ascending coordinates from 0 to 1 for rows sorted by their first value; None if they have no order.
+
+    Linked rows have an order if each column grows, or falls, with the first one.
+    """
+    columns = [[_number(value) for value in column] for column in zip(*rows, strict=True)]
+    table = [[number for number in column if number is not None] for column in columns]
+    if any(len(column) < len(rows) for column in table):
+        return None
+    ordered = np.array(sorted(zip(*table, strict=True)))
+    steps = np.diff(ordered / np.maximum(np.abs(ordered).max(axis=0), 1e-300), axis=0)
+    if not ((steps[:, 0] > 0).all() and ((steps >= 0).all(axis=0) | (steps <= 0).all(axis=0)).all()):
+        return None
+    return _spaced(ordered[:, 0]) if len(rows) > 1 else np.zeros(1)
+
+
+def _spaced(numbers: Array) -> Array:
+    """Return coordinates from 0 to 1 for ascending numbers: half by rank, half on the scale that spaces them evenly.
+
+    The scale is linear or logarithmic; 0 stands one mean step below the others on a log scale.
+    """
+    scales = [numbers / np.abs(numbers).max()]
+    above = numbers[1:] if numbers[0] == 0 else numbers
+    if above[0] > 0 and len(above) > 1:
+        logs = np.log(above)
+        step = (logs[-1] - logs[0]) / (len(logs) - 1)
+        scales.append(np.concatenate([[logs[0] - step], logs]) if numbers[0] == 0 else logs)
+    unevenness = [np.diff(scale).std() / np.diff(scale).mean() for scale in scales]
+    best = scales[int(np.argmin(unevenness))]
+    return ((best - best[0]) / (best[-1] - best[0]) + np.linspace(0, 1, len(best))) / 2
+
+
+def _integers(path: Names, parameter: IntUniform) -> Dimension:
+    low, count = parameter.low, parameter.high - parameter.low + 1
+    grid = np.arange(count) / (count - 1) if count <= _MOST_STEPS else None
+
+    def find(row: Values) -> float | None:
+        if _number(row[0]) is None:
+            return None
+        return float(min(1, max(0, Fraction(Fraction(row[0]) - low) / (count - 1))))
+
+    def at(where: float) -> Values:
+        return (low + min(count - 1, max(0, round(Fraction(where) * (count - 1)))),)
+
+    shares = None if grid is None else np.arange(1, count + 1) / count
+    return Dimension((path,), True, count, grid, shares, 0.0, 1.0, at, find)
+
+
+def _continuous(path: Names, parameter: Continuous) -> Dimension:
+    cumulative = _CUMULATIVE[parameter.kind]
+    limits = {"uniform": (parameter.first, parameter.second)}
+    if parameter.kind.endswith("_values"):
+        limits[parameter.kind] = (parameter.first, parameter.second)
+    tail = _TAIL if parameter.kind in ("normal", "log_normal", "beta") else 0.0
+
+    def find(row: Values) -> float | None:
+        number = _number(row[0])
+        return None if number is None else min(1.0 - tail, max(tail, cumulative(parameter, number)))
+
+    def at(where: float) -> Values:
+        value = quantile(parameter, min(1.0 - tail, max(tail, where)))
+        if parameter.kind in limits:  # rounding may leave the range by a digit
+            low, high = limits[parameter.kind]
+            value = min(float(high), max(float(low), value))
+        return (value,)
+
+    return Dimension((path,), True, None, None, None, tail, 1.0 - tail, at, find)
+
+
+def _quantised(path: Names, parameter: Continuous) -> Dimension:
+    """Return the dimension of a quantised parameter, whose values have the share of draws that are rounded to them."""
+    cumulative, q = _CUMULATIVE[parameter.kind], parameter.q or 1.0
+    tail = _TAIL if parameter.kind in ("normal", "log_normal", "beta") else 0.0
+    plain = parameter._replace(q=None)
+    first, last = (round(quantile(plain, share) / q) for share in (tail, 1.0 - tail))
+    if last - first >= _MOST_STEPS:
+        found = _continuous(path, plain)
+        return found._replace(values=lambda where: (quantile(parameter, min(1.0 - tail, max(tail, where))),))
+    edges = [0.0, *(cumulative(plain, (step + 0.5) * q) for step in range(first, last)), 1.0]
+    edges = [min(1.0, max(0.0, edge)) for edge in edges]
+    middles = [(a + b) / 2 for a, b in pairwise(edges) if b - a > 1e-12]  # a value that is never drawn has no share
+    by_value = {quantile(parameter, middle): middle for middle in middles}
+    grid = np.array(sorted(by_value.values()))
+    values = [(quantile(parameter, float(middle)),) for middle in grid]
+    numbers = np.array([float(value) for (value,) in values])
+
+    def find(row: Values) -> float | None:
+        number = _number(row[0])
+        return None if number is None else float(np.interp(number, numbers, grid))
+
+    def at(where: float) -> Values:
+        return values[int(np.abs(grid - where).argmin())]
+
+    return Dimension((path,), True, len(grid), grid, None, float(grid[0]), float(grid[-1]), at, find)
+
+
+def _share(value: float, low: float, high: float) -> float:
+    return (value - low) / (high - low)
+
+
+def _ln(value: float) -> float:
+    """Return the natural logarithm, and of numbers that no such distribution has a very low one."""
+    return math.log(value) if value > 0 else -800.0
+
+
+_CUMULATIVE: dict[str, Callable[[Continuous, float], float]] = {
+    "uniform": lambda p, v: _share(v, p.first, p.second),
+    "log_uniform": lambda p, v: _share(_ln(v), p.first, p.second),
+    "log_uniform_values": lambda p, v: _share(_ln(v), _ln(p.first), _ln(p.second)),
+    "inv_log_uniform": lambda p, v: 1 - _share(-_ln(v), p.first, p.second),
+    "inv_log_uniform_values": lambda p, v: _share(_ln(v), _ln(p.first), _ln(p.second)),
+    "normal": lambda p, v: NormalDist(p.first, p.second).cdf(v),
+    "log_normal": lambda p, v: NormalDist(p.first, p.second).cdf(_ln(v)),
+    "beta": lambda p, v: beta_cdf(v, p.first, p.second) if 0 < v < 1 else float(v >= 1),
+}
