@@ -8,7 +8,9 @@ values go on together. A trial that is alone at a band always does.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep.sweepfile.plain import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -87,7 +89,7 @@ def verdict(
 
 
 def stop_runs(
-    rule: EarlyTerminate, goal: str, histories: Mapping[str, Sequence[object]], running: Iterable[str]
+    rule: EarlyTerminate, goal: str, histories: Mapping[str, Sequence[Any]], running: Iterable[str]
 ) -> list[str]:
     """Return the runs to stop, in the order of ``running``: W&B's ``stop_runs`` over whole histories.
 
@@ -97,7 +99,7 @@ def stop_runs(
         histories: what each run, in whatever state, logged as the metric; what is no finite number does not count.
         running: names of those that run.
     """
-    finite = {name: [n for logged in values if (n := as_number(logged)) is not None] for name, values in histories.items()}
+    finite = {name: list(filter(is_finite, values)) for name, values in histories.items()}
     stopped = []
     for name in running:
         others = [values for other, values in finite.items() if other != name]
@@ -105,16 +107,6 @@ def stop_runs(
         if said and said.stops:
             stopped.append(name)
     return stopped
-
-
-def as_number(value: object) -> float | None:
-    """Return a logged value as a number that counts: finite, and no boolean; None for any other."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer beyond all floats
-        return None
 
 
 def _at(band: int, histories: Iterable[Sequence[float]]) -> list[float]:

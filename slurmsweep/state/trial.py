@@ -107,6 +107,12 @@ class Trial:
             return TrialState.PENDING
         return current.outcome.state if current.outcome else TrialState.RUNNING
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is not run again unless a person names it: it has ended, and finished or was stopped early."""
+        current = self.current
+        return self.state.has_ended() and bool(current and current.outcome and current.outcome.is_done)
+
     def spans(self) -> Iterator[JobSpan]:
         """Yield the spans of its attempts that Slurm jobs made."""
         for attempt in self.attempts.values():

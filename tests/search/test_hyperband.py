@@ -69,7 +69,6 @@ def test_bands_end_where_floats_do():
 
 def test_what_is_no_finite_number_does_not_count_as_logged():
     odd = [None, math.nan, math.inf, True, "1", 10**400]
-    assert [hyperband.as_number(value) for value in odd] == [None] * 6
     rule = EarlyTerminate(min_iter=1, eta=2)
 
     assert hyperband.stop_runs(rule, "minimize", {"a": [*odd, 3], "b": [1], "c": [2]}, ["a"]) == ["a"]
