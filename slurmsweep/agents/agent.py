@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child, identity, signals
-from slurmsweep.agents.attempt import conclude, prepare, run_command
+from slurmsweep.agents.attempt import conclude, prepare, run_command, watch_of
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import SEAT, NoSlotError, assigned
-from slurmsweep.state.store import Claim, NotChosenError, NothingLeft
+from slurmsweep.state.store import BandsReached, Claim, NotChosenError, NothingLeft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,6 +54,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
             to a wrong value.
     """
     signals.stop_signal(environ)  # a mistake in the template is reported before a trial is taken
+    signals.seconds_between_looks(environ)
     bound = signals.requeue_bound(environ)
     claims = Claims(store, environ)
     child.adopt_orphans()
@@ -164,9 +165,11 @@ def _run_claim(
     with given_back_on_failure(store, claim):
         prepared = prepare(store, claim, environ)
     say(f"{name}: started, log in {store.layout.log(attempt_id)}")
-    ended = run_command(prepared, store.manifest.workdir)
+    watch = watch_of(store, attempt_id, environ, prepared.log)
+    ended = run_command(prepared, store.manifest.workdir, watch)
+    bands = watch.ended() if watch else BandsReached()
     outcome = conclude(store, attempt_id, ended, prepared.log)
-    record(store, claim, outcome, say)
+    record(store, claim, outcome, say, bands)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop is not None
 
@@ -212,11 +215,13 @@ def given_back_on_failure(store: SweepStore, claim: Claim) -> Iterator[None]:
         raise
 
 
-def record(store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
-    """Record the outcome, with several tries; print it if all of them fail, so that nothing is lost, and raise."""
+def record(
+    store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None], bands: BandsReached = BandsReached()
+) -> None:
+    """Record the outcome, and what the trial had at bands of early termination, with several tries; print it if all of them fail, so that nothing is lost, and raise."""
     for delay in (*_RECORD_AGAIN, None):
         try:
-            store.finish(claim, outcome)
+            store.finish(claim, outcome, bands)
         except StateError as error:  # noqa: PERF203 - the loop is for the errors
             if delay is None:
                 document = {"trial": claim.attempt_id.trial, "attempt": claim.attempt_id.attempt, **outcome.to_json()}

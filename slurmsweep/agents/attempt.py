@@ -22,6 +22,7 @@ from slurmsweep.sweepfile import command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from slurmsweep.agents import early_termination
     from slurmsweep.metrics.objective_values import Measured
     from slurmsweep.state.store import Claim, SweepStore
     from slurmsweep.state.tail import AttemptId
@@ -48,6 +49,7 @@ class CommandEnd(NamedTuple):
         seconds: how long the command ran.
         cpu_seconds: of all its processes that were waited for.
         max_rss_mb: memory of the largest of these processes, in MiB.
+        is_early: the agent had stopped it before, because other trials are better.
     """
 
     status: int
@@ -55,6 +57,19 @@ class CommandEnd(NamedTuple):
     seconds: float
     cpu_seconds: float | None = None
     max_rss_mb: float | None = None
+    is_early: bool = False
+
+
+class Requests(NamedTuple):
+    """How a command was asked to end.
+
+    Attributes:
+        stop: the first signal by which the agent was asked to stop; None for none.
+        is_early: the agent itself had stopped the command before that, because other trials are better.
+    """
+
+    stop: signal.Signals | None = None
+    is_early: bool = False
 
 
 class Prepared(NamedTuple):
@@ -128,10 +143,22 @@ def _wrap(environ: Mapping[str, str]) -> list[str]:
         raise UsageError(f"{WRAP} is not quoted as in a shell ({error}): {text}") from error
 
 
-def run_command(prepared: Prepared, workdir: str) -> CommandEnd:
+def watch_of(
+    store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str], log: int
+) -> early_termination.BandWatch | None:
+    """Return what stops the attempt early; None where the sweep has no ``early_terminate``. Raises UsageError."""
+    if store.manifest.config.early_terminate is None:
+        return None
+    from slurmsweep.agents.early_termination import BandWatch  # loads readers of metrics and of the whole journal
+
+    return BandWatch(store, attempt_id, environ, log, NOTE)
+
+
+def run_command(prepared: Prepared, workdir: str, watch: early_termination.BandWatch | None = None) -> CommandEnd:
     """Run a prepared command to its end; none of its processes is left running afterwards.
 
     A command that cannot be started is a failed trial (exit code 127 or 126, as in a shell), and its log says why.
+    ``watch`` may stop it before its end.
     """
     if not prepared.argv:
         return CommandEnd(_NOT_FOUND, None, 0.0)
@@ -141,12 +168,13 @@ def run_command(prepared: Prepared, workdir: str) -> CommandEnd:
         _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error.strerror}")
         return CommandEnd(_NOT_FOUND if error.errno == errno.ENOENT else _CANNOT_RUN, None, 0.0)
     before = _cpu_seconds()
-    stop = attend(child, prepared.environ)
+    asked = attend(child, prepared.environ, watch)
     seconds = time.monotonic() - child.started
     child.end_leftovers()
     status = child.exit_status()
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return CommandEnd(_CANNOT_RUN if status is None else status, stop, seconds, _cpu_seconds() - before, memory)
+    status = _CANNOT_RUN if status is None else status
+    return CommandEnd(status, asked.stop, seconds, _cpu_seconds() - before, memory, asked.is_early)
 
 
 def _cpu_seconds() -> float:
@@ -155,30 +183,36 @@ def _cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def attend(child: Child, environ: Mapping[str, str]) -> signal.Signals | None:
-    """Wait for the child's end and pass signals on; return the first one that asked to stop.
+def attend(child: Child, environ: Mapping[str, str], watch: early_termination.BandWatch | None = None) -> Requests:
+    """Wait for the child's end and pass signals on; return how it was asked to end.
 
-    The second request terminates the command, the third kills its whole group; so does the end of the grace.
+    The second request by a signal terminates the command, the third kills its whole group; so does the end of the
+    grace. Where ``watch`` says so the command is asked as by a SIGTERM for the agent, which itself goes on.
     """
-    stop: signal.Signals | None = None
+    asked = Requests()
     is_terminated = False
     deadline: float | None = None
     while child.exit_status() is None:
-        number = child.wait(None if deadline is None else max(_SHORTEST_WAIT, deadline - time.monotonic()))
+        if watch and asked == Requests() and watch.is_due and watch.look():
+            asked, deadline = Requests(is_early=True), time.monotonic() + signals.grace(signal.SIGTERM, environ)
+            child.send(signals.signal_for_command(signal.SIGTERM, environ))
+        moment = watch.due if watch and asked == Requests() else deadline
+        number = child.wait(None if moment is None else max(_SHORTEST_WAIT, moment - time.monotonic()))
         if number is None:
             if deadline is not None and time.monotonic() >= deadline:
                 child.kill_group()
         elif not signals.asks_to_stop(number):
             child.send(number)
-        elif stop is None:
-            stop, deadline = number, time.monotonic() + signals.grace(number, environ)
+        elif asked.stop is None:
+            until = time.monotonic() + signals.grace(number, environ)
+            asked, deadline = asked._replace(stop=number), until if deadline is None else min(deadline, until)
             child.send(signals.signal_for_command(number, environ))
         elif not is_terminated:
             is_terminated = True
             child.send(signal.SIGTERM)
         else:
             child.kill_group()
-    return stop
+    return asked
 
 
 def _measure(store: SweepStore, attempt_id: AttemptId, log: int) -> Measured | None:
@@ -203,11 +237,11 @@ def _outcome(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, measur
             return said_preempting(store.layout, attempt_id)
         return False
 
-    state, cause = signals.verdict(ended.status, ended.stop, is_preempting)
+    state, cause = signals.verdict(ended.status, ended.stop, is_preempting, is_early=ended.is_early)
     return Outcome(
         state=state,
         cause=cause,
-        exit_code=signals.exit_code(ended.status),
+        exit_code=0 if ended.is_early else signals.exit_code(ended.status),  # the job did what it was asked to
         metric=measured.metric.value if measured else None,
         metrics=measured.metrics if measured else None,
         no_metric=(measured.why or None) if measured else None,

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 #: Seconds between the first request to stop and SIGKILL, as W&B's agent (``WANDB_AGENT_KILL_DELAY``).
 _KILL_DELAY = 30.0
+
+#: Seconds between two looks at a trial that may be stopped early, and the variable that says others.
+_LOOKS = 5.0
+_LOOKS_VARIABLE = "SLURMSWEEP_EARLY_TERMINATE_SECONDS"
 
 #: Signals by which a template may ask a command to stop: those a script can handle and usually does.
 _AUDIBLE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -66,6 +71,21 @@ def requeue_bound(environ: Mapping[str, str]) -> int:
     return int(text)
 
 
+def seconds_between_looks(environ: Mapping[str, str]) -> float:
+    """Return ``SLURMSWEEP_EARLY_TERMINATE_SECONDS``: how often a trial that may be stopped early is looked at.
+
+    Raises UsageError if it is no number greater than 0.
+    """
+    text = environ.get(_LOOKS_VARIABLE) or str(_LOOKS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"{_LOOKS_VARIABLE}={text!r} is not a number of seconds greater than 0, such as 5")
+    return seconds
+
+
 def grace(number: signal.Signals, environ: Mapping[str, str]) -> float:
     """Return the seconds that the command has to end by itself.
 
@@ -79,14 +99,19 @@ def grace(number: signal.Signals, environ: Mapping[str, str]) -> float:
     return delay
 
 
-def verdict(status: int, stop: signal.Signals | None, said_preempting: Callable[[], bool]) -> tuple[TrialState, str]:
+def verdict(
+    status: int, stop: signal.Signals | None, said_preempting: Callable[[], bool], *, is_early: bool = False
+) -> tuple[TrialState, str]:
     """Return state and cause of a command that ended with ``status`` (minus n for signal n); ``stop`` asked it to.
 
     ``said_preempting`` returns whether the script called ``mark_preempting``: called only if nothing else is known.
+    With ``is_early`` its agent stopped it because other trials are better, however it ended then.
 
-    Exit code 0 is finished even after a request to stop, as for W&B: a script that only saved a checkpoint should exit
-    with 128 + the signal's number.
+    Exit code 0 is finished even after another request to stop, as for W&B: a script that only saved a checkpoint should
+    exit with 128 + the signal's number.
     """
+    if is_early:
+        return TrialState.KILLED, STOPPED_EARLY
     if status == 0:
         return TrialState.FINISHED, ""
     if stop is not None:

@@ -16,7 +16,7 @@ from slurmsweep.metrics.run_file import RecordReader, RunFile, is_marked_preempt
 from slurmsweep.metrics.run_file import read as read_run_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from slurmsweep.metrics.external_runs import ExternalRuns
     from slurmsweep.state.paths import Layout
@@ -78,7 +78,7 @@ class MetricsFollower:
         found = {name: reading for name, reading in native.items() if reading.steps}
         if len(found) == len(self._goals):
             return found
-        files = _runs_inside(self._layout, self._attempt_id)
+        files = runs_inside(self._layout, self._attempt_id)
         if not files:
             self._external = self._external or external_runs(self._layout, self._attempt_id)
             files = self._external.files()
@@ -136,7 +136,7 @@ def run_files(layout: Layout, attempt_id: AttemptId) -> list[str]:
     earlier one to be told from. If the folder has none, they are those that wandb, in the trial's log, says it writes
     elsewhere.
     """
-    return _runs_inside(layout, attempt_id) or external_runs(layout, attempt_id).files()
+    return runs_inside(layout, attempt_id) or external_runs(layout, attempt_id).files()
 
 
 def run_entries(layout: Layout, trial: int, kinds: tuple[str, ...] = RUN_FOLDERS) -> Iterator[os.DirEntry[str]]:
@@ -159,7 +159,7 @@ def external_runs(layout: Layout, attempt_id: AttemptId) -> ExternalRuns:
     return ExternalRuns(layout, attempt_id)
 
 
-def _runs_inside(layout: Layout, attempt_id: AttemptId) -> list[str]:
+def runs_inside(layout: Layout, attempt_id: AttemptId) -> list[str]:
     """Return the run files in the trial's folder that were written by this attempt, oldest first."""
     since = 0
     if attempt_id.attempt > 1:
@@ -196,16 +196,20 @@ class _Series:
         return MetricReading(number(value), self._steps, source)
 
 
-class _NativeSource:
-    """The history file of the native client; each byte is read once."""
+class NativeRows:
+    """Rows of the native client's history file; each byte is read once.
 
-    def __init__(self, path: str, goals: Mapping[str, str]) -> None:
+    Attributes:
+        summary: the newest one in the file.
+    """
+
+    def __init__(self, path: str) -> None:
         self._path = path
         self._offset = 0
-        self._series = [_Series(name, goal) for name, goal in goals.items()]
-        self._summary: dict[str, Any] = {}
+        self.summary: dict[str, Any] = {}
 
-    def read(self) -> dict[str, MetricReading]:
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows that have become whole since the last call. Raises OSError."""
         with open(self._path, "rb") as file:
             file.seek(self._offset)
             for line in file:
@@ -215,11 +219,23 @@ class _NativeSource:
                 row = history_row(line) or {}
                 said = row.get("_summary")
                 if isinstance(said, dict):
-                    self._summary = said
-                    continue
-                for series in self._series:
-                    series.log(row)
-        return {series.name: series.reading(self._summary, "native") for series in self._series}
+                    self.summary = said
+                else:
+                    yield row
+
+
+class _NativeSource:
+    """The history file of the native client."""
+
+    def __init__(self, path: str, goals: Mapping[str, str]) -> None:
+        self._rows = NativeRows(path)
+        self._series = [_Series(name, goal) for name, goal in goals.items()]
+
+    def read(self) -> dict[str, MetricReading]:
+        for row in self._rows.new():
+            for series in self._series:
+                series.log(row)
+        return {series.name: series.reading(self._rows.summary, "native") for series in self._series}
 
 
 def history_row(line: bytes) -> dict[str, Any] | None:
@@ -244,24 +260,40 @@ def _native_summary(path: str) -> dict[str, Any]:
     return logged if said is None else said
 
 
-class _RunSource:
-    """A wandb run file; each complete block is read once."""
+class RunRows:
+    """Rows of a wandb run file, with the values of some names; each complete block is read once.
 
-    def __init__(self, path: str, goals: Mapping[str, str]) -> None:
+    Attributes:
+        summary: the newest value of each of the names.
+    """
+
+    def __init__(self, path: str, names: Iterable[str]) -> None:
         self._records = RecordReader(path)
         # the first part of a dotted name is in the metric's own key, in that of a mapping around it, and in keys inside
-        self._keys = sorted({name.partition(".")[0] for name in goals})
-        self._series = [_Series(name, goal) for name, goal in goals.items()]
+        self._keys = sorted({name.partition(".")[0] for name in names})
         self._run = RunFile()
+        self.summary = self._run.summary
 
-    def read(self) -> dict[str, MetricReading]:
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows that have become whole since the last call. Raises OSError."""
         for record in self._records.new():
             take(record, self._run, self._keys)
-            for row in self._run.history:
-                for series in self._series:
-                    series.log(row)
+            yield from self._run.history
             self._run.history.clear()
-        return {series.name: series.reading(self._run.summary, "wandb") for series in self._series}
+
+
+class _RunSource:
+    """A wandb run file."""
+
+    def __init__(self, path: str, goals: Mapping[str, str]) -> None:
+        self._rows = RunRows(path, goals)
+        self._series = [_Series(name, goal) for name, goal in goals.items()]
+
+    def read(self) -> dict[str, MetricReading]:
+        for row in self._rows.new():
+            for series in self._series:
+                series.log(row)
+        return {series.name: series.reading(self._rows.summary, "wandb") for series in self._series}
 
 
 def number(value: Any) -> float | None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Begins the cause of a finished trial that ran to its rung: ``rung 9``. It may go on, if it is among the best.
 RUNG = "rung"
+#: The cause of a trial that its agent stopped because others were better at the same point.
+STOPPED_EARLY = "early_terminate"
 
 
 class Outcome(NamedTuple):
@@ -19,9 +21,10 @@ class Outcome(NamedTuple):
 
     Attributes:
         state: one that has ended.
-        cause: ``exit 3``, ``signal 9``, ``timeout``, ``oom``, ``node_fail``, ``preempted``, ``cancelled``, ``lost``;
-            empty for finished.
-        exit_code: what the agent exits with: the command's own, 128 + n for signal n; None where no process saw it.
+        cause: ``exit 3``, ``signal 9``, ``timeout``, ``oom``, ``node_fail``, ``preempted``, ``cancelled``, ``lost``,
+            ``early_terminate``; empty for finished.
+        exit_code: what the agent exits with: the command's own, 128 + n for signal n, 0 of a trial that was stopped
+            early; None where no process saw it.
         metric: final value of the sweep's metric; None where it was not logged.
         seconds: that the command ran; None where no process saw it end.
         cpu_seconds: user and system time of all its processes that were waited for.
@@ -51,6 +54,11 @@ class Outcome(NamedTuple):
     def was_seen(self) -> bool:
         """Whether an agent saw the end, and so wrote it in the attempt's folder too."""
         return self.by in ("agent", "slurm")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the trial is not run again unless a person names it: it finished, or was stopped early."""
+        return self.state is TrialState.FINISHED or self.cause == STOPPED_EARLY
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields that have a value; ``state`` as its word."""

@@ -20,6 +20,9 @@ from slurmsweep.state.tail import AttemptId, RetryPage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: A band of early termination, as a number of logged values, and the value of that number.
+BandValue = tuple[int, float]
+
 #: Why a retry was allowed, where a person took the earlier attempts back.
 DELETED = "deleted"
 
@@ -56,6 +59,29 @@ class ClaimRecord:
         """Return the record that these fields are of. Raises KeyError."""
         attempt_id, owner = AttemptId(data["t"], data["a"]), Owner.from_json(data["o"])
         return cls(attempt_id, data["k"], owner, data.get("at"), ChosenPoint.from_json(data))
+
+
+@dataclass(frozen=True)
+class BandRecord:
+    """An attempt has logged the metric as often as bands of early termination say; one record for several bands.
+
+    Attributes:
+        attempt_id: which attempt.
+        values: by band, ascending, as logged.
+    """
+
+    op: ClassVar = "band"
+    attempt_id: AttemptId
+    values: tuple[BandValue, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the record."""
+        return {**_attempt_to_json(self.attempt_id), "b": [list(pair) for pair in self.values]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> BandRecord:
+        """Return the record that these fields are of. Raises KeyError."""
+        return cls(AttemptId(data["t"], data["a"]), tuple((band, value) for band, value in data["b"]))
 
 
 @dataclass(frozen=True)
@@ -213,7 +239,7 @@ class HeadRecord:
         return {}
 
 
-AnyRecord = ClaimRecord | EndRecord | VoidRecord | RetryRecord | SubmitRecord | OrderRecord | HeadRecord
+AnyRecord = ClaimRecord | BandRecord | EndRecord | VoidRecord | RetryRecord | SubmitRecord | OrderRecord | HeadRecord
 
 
 def _attempt_to_json(attempt_id: AttemptId) -> dict[str, Any]:

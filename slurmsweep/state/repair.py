@@ -123,6 +123,8 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
         if outcome and owner and (attempt.outcome is None or not attempt.outcome.was_seen):
             transaction.end(attempt_id, owner[0], outcome)
             attempt.outcome, outcomes = outcome, outcomes + 1
+        known = view.bands.of(attempt_id)
+        transaction.band(attempt_id, [pair for pair in store.read_bands(attempt_id) if pair[0] not in known])
     waiting = view.waiting()
     transaction.retry(waiting, why="rebuilt")
     next_trial = next(number for number in count() if number not in view.trials)  # adopted ones may be far ahead of it

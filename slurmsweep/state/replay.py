@@ -12,10 +12,12 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.state.band_values import BandValues
 from slurmsweep.state.journal import SEAL, decode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.records import (
     DELETED,
+    BandRecord,
     ClaimRecord,
     EndRecord,
     OrderRecord,
@@ -84,6 +86,7 @@ class SweepView:
         sealed: number of torn lines their successor closed.
         word_sequence: of the record that ordered ``word``.
         chosen: points by trial, in the order of their claims, where the search chose them then.
+        bands: what trials had at the bands of early termination.
     """
 
     trials: TrialIndex = field(default_factory=TrialIndex)
@@ -94,6 +97,7 @@ class SweepView:
     sealed: int = 0
     word_sequence: int = -1
     chosen: dict[int, ChosenPoint] = field(default_factory=dict)
+    bands: BandValues = field(default_factory=BandValues)
 
     def take_in(self, lines: Iterable[bytes], first: int = 1) -> None:
         """Take in further lines of the journal.
@@ -150,6 +154,11 @@ class SweepView:
     def counts(self) -> dict[TrialState, int]:
         """Count trials by state, those with records only."""
         return self.trials.counts()
+
+    def values_at(self, band: int, besides: int) -> list[float]:
+        """Return what the other trials than ``besides`` had at a band, whatever has become of them."""
+        deleted = {trial.number: trial.deleted for trial in self.trials.stories() if trial.deleted}
+        return self.bands.besides(besides, band, deleted)
 
     def waiting(self) -> list[AttemptId]:
         """Return the retries that were allowed and are not claimed, by number."""
@@ -235,6 +244,10 @@ def _claim(state: SweepView, record: ClaimRecord, _: int) -> None:
         state.chosen.setdefault(record.attempt_id.trial, record.chosen)
 
 
+def _band(state: SweepView, record: BandRecord, _: int) -> None:
+    state.bands.take(record.attempt_id, record.values)
+
+
 def _end(state: SweepView, record: EndRecord, _: int) -> None:
     attempt = state.attempt(record.attempt_id)
     if attempt.outcome is None or _weight(record.outcome) > _weight(attempt.outcome):
@@ -244,10 +257,10 @@ def _end(state: SweepView, record: EndRecord, _: int) -> None:
 def _weight(outcome: Outcome) -> tuple[int, float]:
     """Sort outcomes of one attempt: the heaviest stands, and of equal ones the first.
 
-    What is finished stays finished; else why Slurm ended it, over what the agent saw, over what others were asked.
+    What is finished, or was stopped early, stays so; else why Slurm ended it, over what the agent saw, over what others were asked.
     """
     if outcome.by == "agent":
-        return (3 if outcome.state is TrialState.FINISHED else 1), outcome.ended or 0.0
+        return (3 if outcome.is_done else 1), outcome.ended or 0.0
     return (2 if outcome.by == "slurm" else 0), outcome.ended or 0.0
 
 
@@ -310,6 +323,7 @@ def _order(state: SweepView, record: OrderRecord, sequence: int) -> None:
 #: By kind of record: its class, and what it changes, given its sequence number.
 _CHANGES: dict[str, tuple[Any, Callable[[SweepView, Any, int], None]]] = {
     ClaimRecord.op: (ClaimRecord, _claim),
+    BandRecord.op: (BandRecord, _band),
     EndRecord.op: (EndRecord, _end),
     VoidRecord.op: (VoidRecord, _void),
     RetryRecord.op: (RetryRecord, _retry),

@@ -28,15 +28,19 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from slurmsweep.state.manifest import Manifest
+    from slurmsweep.state.records import BandValue
     from slurmsweep.state.replay import Reading, SweepView
     from slurmsweep.state.tail import JournalTail, RetryPage
     from slurmsweep.state.trial import Trial
 
 #: Bytes of journal read for "nothing left" that are worth a record, so that the next agent begins after them.
 _WORTH_A_RECORD = 64 * 1024
+
+#: Seconds to wait for the lock with what a trial had at a band: its agent hears no signal meanwhile, and tries again.
+_PATIENCE_WITH_BANDS = 2.0
 
 #: Folders of others met on the way to "nothing left" that are worth one.
 _WORTH_A_STEP = 64
@@ -83,6 +87,18 @@ class Chooser(Protocol):
         Raises:
             NotChosenError: there is none at hand.
         """
+
+
+class BandsReached(NamedTuple):
+    """What an attempt had at bands of early termination.
+
+    Attributes:
+        values: all of them, by band.
+        unrecorded: those that the journal does not have yet.
+    """
+
+    values: tuple[BandValue, ...] = ()
+    unrecorded: tuple[BandValue, ...] = ()
 
 
 class SweepStore:
@@ -238,7 +254,7 @@ class SweepStore:
     def _continue(self, reading: Reading, trial: Trial, owner: Owner) -> Claim | None:
         """Claim the next attempt of one trial; None where it is over, is another agent's, or the sweep is canceled."""
         ended = self._unrecorded_end(trial)
-        if ended and ended.state is TrialState.FINISHED:
+        if ended and ended.is_done:
             with self.transaction(reading) as transaction:
                 _end_current(transaction, trial, ended)
             return None
@@ -258,14 +274,31 @@ class SweepStore:
         with self.transaction() as transaction:
             transaction.void(claim.attempt_id)
 
-    def finish(self, claim: Claim, outcome: Outcome) -> None:
+    def record_bands(self, attempt_id: AttemptId, values: Sequence[BandValue]) -> None:
+        """Record what a running attempt had at bands of early termination.
+
+        Raises:
+            StateError: call it again; doing so twice is harmless.
+        """
+        with self.journal.locked(min(_PATIENCE_WITH_BANDS, self._lock_timeout)) as journal:
+            transaction = Transaction(journal)
+            transaction.band(attempt_id, values)
+            transaction.commit()
+
+    def finish(self, claim: Claim, outcome: Outcome, bands: BandsReached = BandsReached()) -> None:
         """Record how the attempt ended: in its folder, then in the journal (which the folders can rebuild).
+
+        Args:
+            claim: of the attempt.
+            outcome: how it ended.
+            bands: what it had at bands of early termination.
 
         Raises:
             StateUnwritableError, LockTimeoutError: call it again; doing so twice is harmless.
         """
-        self._write_outcome(claim, outcome)
+        self._write_outcome(claim, outcome, bands.values)
         with self.transaction() as transaction:
+            transaction.band(claim.attempt_id, bands.unrecorded)
             transaction.end(claim.attempt_id, claim.token, outcome)
 
     def is_made(self, attempt_id: AttemptId) -> bool:
@@ -322,8 +355,14 @@ class SweepStore:
         document = _read_json(self.layout.outcome(attempt_id))
         return Outcome.from_json(document) if document else None
 
-    def _write_outcome(self, claim: Claim, outcome: Outcome) -> None:
-        document = (json.dumps({"token": claim.token, **outcome.to_json()}) + "\n").encode()
+    def read_bands(self, attempt_id: AttemptId) -> list[BandValue]:
+        """Return what the folder of the attempt tells that it had at bands: beside its outcome, so none before that."""
+        document = _read_json(self.layout.outcome(attempt_id)) or {}
+        return [(band, value) for band, value in document.get("bands", [])]
+
+    def _write_outcome(self, claim: Claim, outcome: Outcome, bands: Sequence[BandValue] = ()) -> None:
+        content = {"token": claim.token, **outcome.to_json(), **({"bands": bands} if bands else {})}
+        document = (json.dumps(content) + "\n").encode()
         path = self.layout.outcome(claim.attempt_id)
         files.despite_stale_view(lambda: files.replace(path, document, self.access))
 
@@ -451,9 +490,9 @@ def _requeued(said: Outcome | None) -> Outcome | None:
 
 
 def _is_held_by_earlier(trial: Trial, owner: Owner) -> bool:
-    """Return whether the newest attempt is an earlier incarnation's of the same job, and did not finish the trial."""
+    """Return whether the newest attempt is an earlier incarnation's of the same job, and its trial is to go on."""
     current = trial.current
-    if current is None or current.owner is None or trial.state is TrialState.FINISHED:
+    if current is None or current.owner is None or trial.is_done:
         return False
     return current.owner.same_job(owner) and current.owner.restart < owner.restart
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.records import (
+    BandRecord,
     ClaimRecord,
     EndRecord,
     HeadRecord,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.journal import Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
-    from slurmsweep.state.records import AnyRecord, SubmitRecord
+    from slurmsweep.state.records import AnyRecord, BandValue, SubmitRecord
     from slurmsweep.state.replay import SweepView
 
 #: Attempts in one retry record, so that the record is read back by one request of 4 KiB.
@@ -87,6 +88,11 @@ class Transaction:
         self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3), chosen))
         self._move(attempt_id.trial, None, outcome.state)
         self._queue(EndRecord(attempt_id, token, outcome))
+
+    def band(self, attempt_id: AttemptId, values: Sequence[BandValue]) -> None:
+        """Queue what an attempt had at bands of early termination; nothing for none."""
+        if values:
+            self._queue(BandRecord(attempt_id, tuple(values)))
 
     def end(self, attempt_id: AttemptId, token: str | None, outcome: Outcome) -> None:
         """Queue that the newest attempt of a trial has ended."""

@@ -113,6 +113,12 @@ class Trial:
         """Whether it ran to its rung and no further, so that it may go on."""
         return self.state is TrialState.FINISHED and self.cause.startswith(f"{RUNG} ")
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is not run again unless a person names it: it has ended, and finished or was stopped early."""
+        current = self.current
+        return self.state.has_ended() and bool(current and current.outcome and current.outcome.is_done)
+
     def spans(self) -> Iterator[JobSpan]:
         """Yield the spans of its attempts that Slurm jobs made."""
         for attempt in self.attempts.values():

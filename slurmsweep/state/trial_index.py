@@ -19,7 +19,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.outcome import STOPPED_EARLY, Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, JobSpan, Trial
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _CODE = {state: code for code, state in enumerate(TrialState, 1)}
 _STATE = {code: state for state, code in _CODE.items()}
 _ABSENT, _RUNNING, _FINISHED = 0, _CODE[TrialState.RUNNING], _CODE[TrialState.FINISHED]
+_KILLED = _CODE[TrialState.KILLED]
 _CODE_OF_END = {state.value: code for state, code in _CODE.items() if state.has_ended()}
 
 #: Name and array type of each column; numbers that may be missing are doubles, with NaN for missing. The columns of
@@ -243,15 +244,32 @@ class TrialIndex(Mapping[int, Trial]):
                 nodes[node] += n
         return nodes
 
+    def stopped_early(self) -> list[int]:
+        """Return the numbers of the trials that were stopped early, ascending."""
+        early = self._early_ways()
+        rows = self._rows("code", "how") if early else ()
+        return [number for number, code, how in rows if code == _KILLED and how in early]
+
+    def _early_ways(self) -> set[int]:
+        """Return the indexes of the ways to end that are those of trials stopped early."""
+        self._write_rows()
+        return {index for index, how in enumerate(self._hows.items) if how[0] == STOPPED_EARLY}
+
     def best(self, *, largest: bool) -> int | None:
-        """Return the finished trial with the smallest or largest metric, the first of equal ones; None for none."""
+        """Return the trial of :meth:`ranked` with the smallest or largest metric, the first of equals; None for none."""
         return next(iter(self.ranked(largest=largest, most=1)), None)
 
     def ranked(self, *, largest: bool, most: int | None = None) -> list[int]:
-        """Return finished trials with a metric, best first, equal ones by number; the ``most`` best of them."""
-        sign = -1 if largest else 1
-        rows = self._rows("code", "metric")
-        found = ((sign * m, number) for number, code, m in rows if code == _FINISHED and m == m)  # noqa: PLR0124
+        """Return finished trials with a metric, best first, equal ones by number; the ``most`` best of them.
+
+        Those that were stopped early are among them with their last value, as in W&B.
+        """
+        sign, early = -1 if largest else 1, self._early_ways()
+        found = (
+            (sign * m, number)
+            for number, code, m, how in self._rows("code", "metric", "how")
+            if m == m and (code == _FINISHED or (code == _KILLED and how in early))  # noqa: PLR0124 - not for NaN
+        )
         return [number for _, number in (sorted(found) if most is None else nsmallest(most, found))]
 
     def points(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[float, ...]]]:

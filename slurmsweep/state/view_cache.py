@@ -1,7 +1,7 @@
 """A view kept on disk, so that looking at a large sweep reads what is new and not everything.
 
-For people's eyes: status, trials, best, logs, watch. **Nothing that claims, records or gives back relies on it**, and
-it may be deleted at any time. It is one file, written whole beside the journal once a megabyte has been read that it
+For people's eyes: status, trials, best, logs, watch; and for what an agent looks up of other trials to stop its own
+early. **Nothing that claims, records or gives back relies on it**, and it may be deleted at any time. It is one file, written whole beside the journal once a megabyte has been read that it
 did not have; the sweep's own state never depends on whether that worked.
 
 It is believed where it says which journal it was made of (the file's number, and a checksum of the last record it
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import StateUnwritableError
 from slurmsweep.state import files
+from slurmsweep.state.band_values import BandValues
 from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
@@ -45,21 +46,21 @@ class Follower:
 
     def __init__(self, store: SweepStore) -> None:
         self._store = store
-        self._reading = _load(store) or store.reading()
-        self._kept = self._reading.offset
+        self.reading = _load(store) or store.reading()
+        self._kept = self.reading.offset
 
     @property
     def view(self) -> SweepView:
         """As of the last :meth:`refresh`."""
-        return self._reading.view
+        return self.reading.view
 
     def catch_up(self) -> SweepView:
         """Take in what was added, and keep nothing: for a moment in which others wait. Raises StateUnreadableError."""
-        return self._reading.refresh()
+        return self.reading.refresh()
 
     def refresh(self) -> SweepView:
         """Take in what was added, and keep it for the next process where it is much. Raises StateUnreadableError."""
-        reading = self._reading
+        reading = self.reading
         reading.refresh()
         if abs(reading.offset - self._kept) >= _WORTH_KEEPING:  # shorter where the journal was replaced
             self._kept = reading.offset
@@ -73,18 +74,34 @@ def read(store: SweepStore) -> SweepView:
     return Follower(store).refresh()
 
 
+def current(store: SweepStore) -> Reading:
+    """Return a reading that is up to date, to be brought up to date again by its own :meth:`Reading.refresh`.
+
+    For agents: each keeps a cache at most once, and so pays for what no process has read before. Raises as
+    :func:`read`.
+    """
+    follower = Follower(store)
+    follower.refresh()
+    return follower.reading
+
+
 def _save(store: SweepStore, reading: Reading) -> None:
     described, columns = reading.view.trials.dump()
+    bands, values = reading.view.bands.dump()
     document = {
         "format": _FORMAT,
         "journal": _identity(store.journal.path, reading.offset),
         "offset": reading.offset,
         "number": reading.number,
         "index": described,
-        "columns": zlib.crc32(columns),
+        "columns": zlib.crc32(columns + values),
+        "bands": bands,
+        "bands_at": len(columns),
         **_view_to_json(reading.view),
     }
-    files.replace(store.layout.cache, json.dumps(document).encode() + b"\n" + columns, store.access, sync=False)
+    files.replace(
+        store.layout.cache, json.dumps(document).encode() + b"\n" + columns + values, store.access, sync=False
+    )
 
 
 def _load(store: SweepStore) -> Reading | None:
@@ -129,8 +146,9 @@ def _view_from_json(document: dict[str, Any], columns: bytes) -> SweepView:
     for submission in submissions:
         submission.again = [AttemptId(*pair) for pair in submission.again]
         submission.resumes = SweepState(submission.resumes) if submission.resumes else None
+    bands_at = document["bands_at"]
     return SweepView(
-        trials=TrialIndex.load(document["index"], columns, map(_trial_from_json, document["trials"])),
+        trials=TrialIndex.load(document["index"], columns[:bands_at], map(_trial_from_json, document["trials"])),
         submissions={submission.name: submission for submission in submissions},
         latest=document["latest"],
         word=SweepState(document["word"]) if document["word"] else None,
@@ -138,6 +156,7 @@ def _view_from_json(document: dict[str, Any], columns: bytes) -> SweepView:
         sealed=document["sealed"],
         damaged=document["damaged"],
         chosen={number: chosen for number, data in document["chosen"] if (chosen := ChosenPoint.from_json(data))},
+        bands=BandValues.load(document["bands"], columns[bands_at:]),
     )
 
 

@@ -63,14 +63,14 @@ class EarlyTerminate(NamedTuple):
         max_iter: the last band; together with ``s`` it overrides ``min_iter``.
         s: the number of bands counted down from ``max_iter``.
         eta: the ratio of bands; about one of ``eta`` trials survives each band.
-        strict: compare the value at the band, not the best value up to it. True by default as in W&B's code (its
+        strict: compare the value at the band, not the best value so far. True by default as in W&B's code (its
             documentation says false).
     """
 
     min_iter: int | None = None
     max_iter: int | None = None
     s: int | None = None
-    eta: float = 3.0
+    eta: float = 3
     strict: bool = True
 
 
@@ -116,7 +116,6 @@ def read_early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTermi
         return None
     if not names_metric(data):
         findings.error(path, "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}")
-    findings.warn(path, "is not acted upon yet in this version of slurmsweep: every trial runs to its end")
     if not isinstance(section, dict) or section.get("type") != "hyperband":
         findings.error(path, "must be a mapping with type: hyperband", "such as {type: hyperband, min_iter: 3}")
         return None
@@ -124,7 +123,7 @@ def read_early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTermi
     _check_keys(section, path, ("type", "min_iter", "max_iter", "s", "eta", "strict"), findings)
     keys = [key for key in ("min_iter", "max_iter", "s") if key in section]
     numbers = {key: read_count(section[key], (*path, key), findings) for key in keys}
-    eta, strict = section.get("eta", 3.0), section.get("strict", True)
+    eta, strict = section.get("eta", 3), section.get("strict", True)
     if not is_finite(eta) or not eta > 1:
         findings.error((*path, "eta"), f"{eta!r} is not a number greater than 1"[:200])
     if not isinstance(strict, bool):

@@ -221,9 +221,7 @@ def _known(space: Space, goal: str, observations: Sequence[Observation]) -> _Kno
     return _Known(rows, targets_of(values, goal), others, taken)
 
 
-def _initial(
-    space: Space, known: _Known, points: Array | None, number: int, seed: str, alternatives: int
-) -> Proposals:
+def _initial(space: Space, known: _Known, points: Array | None, number: int, seed: str, alternatives: int) -> Proposals:
     """Return points that are spread over the space; the alternatives are those far ahead in the same sequence."""
     d = len(space.dimensions)
     taken = set(known.taken)

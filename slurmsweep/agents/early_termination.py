@@ -1,0 +1,164 @@
+"""Watch a running trial at its bands: record what it has there, and say when others are so much better that it stops.
+
+Only agents of sweeps with ``early_terminate`` load this. There is no server: each agent reads the history of its own
+trial, and of the others what their agents recorded in the journal. W&B's server looks every few minutes; this looks
+every few seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from slurmsweep.agents import signals
+from slurmsweep.errors import LockTimeoutError
+from slurmsweep.metrics.logged_values import LoggedValues
+from slurmsweep.search import hyperband
+from slurmsweep.state import files
+from slurmsweep.state.store import BandsReached
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slurmsweep.search.hyperband import Verdict
+    from slurmsweep.state.replay import Reading
+    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.tail import AttemptId
+
+#: A look waits for so many times as long as the one before took: of a large sweep it is no load for the training.
+_LEISURE = 20
+
+
+class BandWatch:
+    """The watch over one attempt.
+
+    Args:
+        store: of a sweep with ``early_terminate``.
+        attempt_id: of the trial that runs.
+        environ: of the agent: how often to look.
+        log: descriptor of the attempt's log, in which is said why the trial is stopped, and once what cannot be read.
+        note: how a line in the log begins that is no error of the script.
+
+    Attributes:
+        due: when to look next, by the monotonic clock.
+
+    Raises:
+        UsageError: the environment's number of seconds is none.
+    """
+
+    def __init__(
+        self, store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str], log: int, note: str
+    ) -> None:
+        config = store.manifest.config
+        assert config.early_terminate is not None
+        assert config.metric is not None
+        self._store, self._attempt_id, self._log, self._note = store, attempt_id, log, note
+        self._rule, self._metric = config.early_terminate, config.metric
+        self._bands = sorted(set(hyperband.bands(self._rule)))
+        self._period = signals.seconds_between_looks(environ)
+        self.due = time.monotonic() + self._period
+        self._values: LoggedValues | None = None
+        self._reading: Reading | None = None
+        self._reached: dict[int, float] = {}
+        self._recorded: set[int] = set()
+        self._has_complained = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the time for a :meth:`look` has come."""
+        return time.monotonic() >= self.due
+
+    def look(self) -> bool:
+        """Record the bands that were reached, and return whether the trial is to stop. Raises nothing.
+
+        What cannot be read or written is tried again at the next look.
+        """
+        begun = time.monotonic()
+        said = None
+        try:
+            said = self._judge()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with these files, the trial goes on
+            self._complain(error)
+        ended = time.monotonic()
+        self.due = ended + max(self._period, _LEISURE * (ended - begun))
+        if said is None or not said.stops:
+            return False
+        name, best = self._metric.name, "" if self._rule.strict else ", its best so far,"
+        self._say(
+            f"stopped early: {name}={said.value:g}{best} is worse than {said.threshold:g}, "
+            f"with which trials go on that logged it {said.band} times (early_terminate)"
+        )
+        return True
+
+    def ended(self) -> BandsReached:
+        """Return what the attempt had at bands in the end. Raises nothing."""
+        try:
+            self._read()
+        except Exception as error:  # noqa: BLE001 - the outcome matters more
+            self._complain(error)
+        values = tuple(sorted(self._reached.items()))
+        return BandsReached(values, tuple(pair for pair in values if pair[0] not in self._recorded))
+
+    def _judge(self) -> Verdict | None:
+        """Return what the rule says; None before the first band, or if nothing has changed. Raises OSError, StateError."""
+        own = self._read()
+        if not self._reached:
+            return None
+        new = tuple(pair for pair in sorted(self._reached.items()) if pair[0] not in self._recorded)
+        if new:
+            with suppress(LockTimeoutError):  # busy: the value counts for this look all the same
+                self._store.record_bands(self._attempt_id, new)
+                self._recorded.update(band for band, _ in new)
+        if not self._has_news() and not new:
+            return None
+        reading = self._up_to_date()
+        trial = self._attempt_id.trial
+        return hyperband.verdict(self._rule, self._metric.goal, own, lambda band: reading.view.values_at(band, trial))
+
+    def _read(self) -> Sequence[float]:
+        """Return all values of the trial so far, and take note of the bands it has reached. Raises OSError, StateError."""
+        if self._values is None:
+            first = self._first_attempt() if self._attempt_id.attempt > 1 else 1
+            self._values = LoggedValues(self._store.manifest.config, self._store.layout, self._attempt_id, first)
+        own = self._values.read()
+        for band in self._bands:
+            if band > len(own):
+                break
+            self._reached.setdefault(band, own[band - 1])
+        return own
+
+    def _first_attempt(self) -> int:
+        """Return the first attempt that no person deleted; what attempts from there on had at bands is recorded."""
+        view = self._up_to_date().view
+        number, newest = self._attempt_id
+        known = view.trials.get(number)
+        first = known.deleted + 1 if known else 1
+        for attempt in range(first, newest + 1):
+            self._recorded.update(view.bands.of(self._attempt_id._replace(attempt=attempt)))
+        return first
+
+    def _has_news(self) -> bool:
+        """Return whether records were added to the journal since it was last read."""
+        return self._reading is None or os.stat(self._store.journal.path).st_size != self._reading.offset
+
+    def _up_to_date(self) -> Reading:
+        if self._reading is None:
+            from slurmsweep.state import view_cache  # trials that end before their first band need none
+
+            self._reading = view_cache.current(self._store)
+        else:
+            self._reading.refresh()
+        return self._reading
+
+    def _complain(self, error: Exception) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            self._say(
+                f"early_terminate cannot look at this trial now, and tries again: {error or type(error).__name__}"
+            )
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError):  # on a full disk the trial goes on without the line
+            files.write_all(self._log, f"{self._note}{text}\n".encode("utf-8", "backslashreplace"))

@@ -1,0 +1,137 @@
+"""The values of a sweep's metric in the order in which a trial logged them: what bands of early termination count."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.metrics.reported import NativeRows, RunRows, external_runs, number, reach, runs_inside
+from slurmsweep.state.tail import AttemptId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from slurmsweep.metrics.external_runs import ExternalRuns
+    from slurmsweep.state.paths import Layout
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.expression import Expression
+
+#: Under this name the native client and wandb both write the step of a row.
+_STEP = "_step"
+
+
+class LoggedValues:
+    """Follower of all finite values of the metric that one trial logged, its earlier attempts included.
+
+    They are the native client's if it logged any, else those of wandb runs. An attempt that goes on from a checkpoint
+    with the steps that follow (``log(..., step=epoch)``) goes on with the history; from its first step on its values
+    replace those of the attempts before. So a script that starts over, and one that goes on without naming its steps,
+    begin a new history.
+
+    A computed metric has a value as soon as each of the metrics in it was logged, and a new one each time all of them
+    were logged again: as many as the one that was logged least often.
+
+    Costs of a :meth:`read` are those of :class:`.reported.MetricsFollower`; memory is 16 bytes a value.
+
+    Args:
+        config: of the sweep; it has a metric.
+        layout: where its files are.
+        attempt_id: the newest attempt.
+        first: the first attempt that counts: a person may have deleted those before it.
+    """
+
+    def __init__(self, config: SweepConfig, layout: Layout, attempt_id: AttemptId, first: int = 1) -> None:
+        assert config.metric is not None
+        self._layout, self._attempt_id = layout, attempt_id
+        self._metric = config.metric
+        self._attempts = [AttemptId(attempt_id.trial, attempt) for attempt in range(first, attempt_id.attempt + 1)]
+        self._native: dict[AttemptId, _Piece] = {}
+        self._runs: dict[str, _Piece] = {}
+        self._external: list[ExternalRuns] | None = None
+        self._expression: Expression | None = None
+        if self._metric.expression is not None:
+            from slurmsweep.sweepfile.expression import parse  # an agent loads it only where there is one
+
+            self._expression = parse(self._metric.expression)
+
+    def read(self) -> Sequence[float]:
+        """Return all values so far. Raises OSError where a file that is there cannot be read."""
+        for attempt_id in self._attempts:
+            path = self._layout.history(attempt_id)
+            if attempt_id not in self._native and os.path.isfile(path):
+                self._native[attempt_id] = self._piece(NativeRows(path).new)
+                self._native[attempt_id].read_on()
+            elif attempt_id == self._attempt_id and attempt_id in self._native:  # earlier ones do not grow any more
+                self._native[attempt_id].read_on()
+        return _joined(self._native.values()) or self._of_runs()
+
+    def _of_runs(self) -> Sequence[float]:
+        files = runs_inside(self._layout, self._attempts[0])
+        if not files:
+            if self._external is None:
+                self._external = [external_runs(self._layout, attempt_id) for attempt_id in self._attempts]
+            files = [path for runs in self._external for path in runs.files()]
+        names = self._expression.names if self._expression else (self._metric.name,)
+        for path in files:
+            if path not in self._runs:
+                self._runs[path] = self._piece(RunRows(path, (*names, _STEP)).new)
+            self._runs[path].read_on()
+        return _joined(self._runs[path] for path in files)
+
+    def _piece(self, rows: Callable[[], Iterable[dict[str, Any]]]) -> _Piece:
+        name = self._metric.name
+        return _Piece(rows, _Computed(self._expression) if self._expression else lambda row: number(reach(row, name)))
+
+
+class _Piece:
+    """What one file of one run holds."""
+
+    def __init__(
+        self, rows: Callable[[], Iterable[dict[str, Any]]], value_of: Callable[[dict[str, Any]], float | None]
+    ) -> None:
+        self._rows, self._value_of = rows, value_of
+        self.values, self.steps = array("d"), array("d")
+
+    def read_on(self) -> None:
+        """Take in what was added to the file. Raises OSError."""
+        for row in self._rows():
+            value = self._value_of(row)
+            if value is not None:
+                step = number(row.get(_STEP))
+                self.values.append(value)
+                self.steps.append(float(len(self.steps)) if step is None else step)
+
+
+class _Computed:
+    """The value of a computed metric, each time all parts of it were logged since the last one."""
+
+    def __init__(self, expression: Expression) -> None:
+        self._expression = expression
+        self._newest: dict[str, float] = {}
+
+    def __call__(self, row: dict[str, Any]) -> float | None:
+        from slurmsweep.sweepfile.expression import NoValueError
+
+        logged = {name: number(reach(row, name)) for name in self._expression.names}
+        self._newest |= {name: value for name, value in logged.items() if value is not None}
+        if len(self._newest) < len(self._expression.names):
+            return None
+        parts, self._newest = self._newest, {}
+        try:
+            return self._expression.value(parts)
+        except NoValueError:
+            return None
+
+
+def _joined(pieces: Iterable[_Piece]) -> Sequence[float]:
+    """Return the values of pieces one after the other; each replaces those before it from its own first step on."""
+    telling = [piece for piece in pieces if piece.values]
+    if len(telling) == 1:
+        return telling[0].values
+    values, steps = array("d"), array("d")
+    for piece in telling:
+        kept = sum(1 for _ in takewhile(lambda step, first=piece.steps[0]: step < first, steps))
+        values, steps = values[:kept] + piece.values, steps[:kept] + piece.steps
+    return values
