@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from slurmsweep.learning.proposals import Proposer
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
+    from slurmsweep.state.replay import Reading, SweepView
     from slurmsweep.state.store import Chooser, SweepStore
     from slurmsweep.state.tail import AttemptId
 
@@ -126,6 +127,7 @@ class Claims:
         self._store = store
         self._environ = environ
         self._proposer: Proposer | None = None
+        self._reading: Reading | None = None
 
     def next(self) -> Claim | NothingLeft:
         """Claim a trial: the one that this requeued job holds, else the one assigned to this job, else the next one.
@@ -142,13 +144,33 @@ class Claims:
             attempt_id = assigned(self._environ)
         except NoSlotError as error:
             return NothingLeft(str(error))
-        if self._store.manifest.config.method != "bayes":
+        config = self._store.manifest.config
+        if config.extensions.rungs and attempt_id is None and self.owner.job is None:
+            further = self._claim_further()
+            if further is not None:
+                return further
+        if config.method != "bayes":
             return self._claim(attempt_id, None)
         self._proposer = self._proposer or _proposer(self._store)
         while True:
             self._proposer.propose()
             with suppress(NotChosenError):
                 return self._claim(attempt_id, self._proposer)
+
+    def _claim_further(self) -> Claim | None:
+        """Claim a trial that may go on to its next rung; on Slurm such trials get jobs of their own, with their limits."""
+        from slurmsweep.learning.rungs import promotions
+        from slurmsweep.state import view_cache
+
+        self._reading = self._reading or view_cache.current(self._store)
+        config = self._store.manifest.config
+
+        def first(view: SweepView) -> AttemptId | None:
+            return next((promotion.attempt_id for promotion in promotions(config, view)), None)
+
+        if first(self._reading.refresh()) is None:  # most agents need not take the lock for this
+            return None
+        return self._store.claim_further(self.owner, self._reading, first)
 
     def _claim(self, attempt_id: AttemptId | None, chooser: Chooser | None) -> Claim | NothingLeft:
         if attempt_id is None:

@@ -49,7 +49,9 @@ def sweep(
     draft = draft_of({**content, **named} if isinstance(content, dict) else content, _SOURCE)
     prior = _prior(prior_runs)
     if prior and draft.config.method == "random":
-        raise UsageError("prior_runs: a random search draws new points each time; a grid or bayes can use known ones")
+        raise UsageError(
+            "prior_runs: a random search draws new points each time; only a grid has the same ones again, and bayes learns"
+        )
     for warning in draft.warnings:
         note(f"{_SOURCE}: {warning}")
     store = create(draft, needs_program=False)

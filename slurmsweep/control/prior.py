@@ -61,7 +61,9 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
     """
     config = store.manifest.config
     if config.method == "random":
-        raise UsageError("--prior: a random search draws new points each time; a grid or bayes can use known ones")
+        raise UsageError(
+            "--prior: a random search draws new points each time; only a grid has the same ones again, and bayes learns"
+        )
     view = prior.replay()
     finished = _finished(view, prior, trials)
     points = {number: _point(prior, view, number) for number in finished}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from slurmsweep.search.rungs import promotable
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import RUNG
-from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.rungs import Rungs
 

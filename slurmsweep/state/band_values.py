@@ -65,6 +65,18 @@ class BandValues:
                 found.append(attempts[min(standing)])
         return found
 
+    def at(self, band: int, deleted: Mapping[int, int]) -> dict[int, float]:
+        """Return the value of each trial at a band, by number of the trial. ``deleted`` as for :meth:`besides`."""
+        odd = {*self._later.get(band, ()), *deleted}
+        column = self._first.get(band, ())
+        found = {trial: value for trial, value in enumerate(column) if value == value and trial not in odd}  # noqa: PLR0124 - NaN
+        for trial in odd:
+            attempts = self._attempts(band, trial)
+            standing = [attempt for attempt in attempts if attempt > deleted.get(trial, 0)]
+            if standing:
+                found[trial] = attempts[min(standing)]
+        return found
+
     def _attempts(self, band: int, number: int) -> dict[int, float]:
         column = self._first.get(band, ())
         value = column[number] if number < len(column) else math.nan

@@ -157,8 +157,11 @@ class SweepView:
 
     def values_at(self, band: int, besides: int) -> list[float]:
         """Return what the other trials than ``besides`` had at a band, whatever has become of them."""
-        deleted = {trial.number: trial.deleted for trial in self.trials.stories() if trial.deleted}
-        return self.bands.besides(besides, band, deleted)
+        return self.bands.besides(besides, band, self.deleted())
+
+    def deleted(self) -> dict[int, int]:
+        """Return by trial the attempts, up to this one, that a person took back; those trials only that have some."""
+        return {trial.number: trial.deleted for trial in self.trials.stories() if trial.deleted}
 
     def waiting(self) -> list[AttemptId]:
         """Return the retries that were allowed and are not claimed, by number."""
