@@ -238,7 +238,7 @@ def _outcome(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, measur
         return False
 
     state, cause = signals.verdict(ended.status, ended.stop, is_preempting, is_early=ended.is_early)
-    return Outcome(
+    outcome = Outcome(
         state=state,
         cause=cause,
         exit_code=0 if ended.is_early else signals.exit_code(ended.status),  # the job did what it was asked to
@@ -250,6 +250,17 @@ def _outcome(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, measur
         max_rss_mb=None if ended.max_rss_mb is None else round(ended.max_rss_mb, 1),
         ended=round(time.time(), 3),
     )
+    return _with_extremes(store, attempt_id, outcome) if store.manifest.config.method == "bayes" else outcome
+
+
+def _with_extremes(store: SweepStore, attempt_id: AttemptId, outcome: Outcome) -> Outcome:
+    """Return the outcome with the smallest and largest value that the trial logged, from which its search learns."""
+    from slurmsweep.metrics.logged_values import LoggedValues
+
+    values = [] if outcome.metric is None else [outcome.metric]
+    with suppress(OSError):  # the last value is known in any case
+        values += LoggedValues(store.manifest.config, store.layout, attempt_id).read()
+    return outcome._replace(lowest=min(values), highest=max(values)) if values else outcome
 
 
 def _say(log: int, message: str) -> None:

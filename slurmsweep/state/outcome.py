@@ -35,6 +35,7 @@ class Outcome(NamedTuple):
         by: the witness. ``agent``: it saw the end itself. ``slurm``: the agent saw the end, and Slurm told why it
             was made to stop. ``reconcile``: no agent lived to see it, so Slurm or the operating system was asked.
         no_metric: why the metric, or others of the Pareto view, have no value, in a line; None where all have.
+        lowest, highest: smallest and largest value of the metric that was logged, where the search learns from them.
     """
 
     state: TrialState
@@ -49,6 +50,8 @@ class Outcome(NamedTuple):
     origin: str | None = None
     by: str = "agent"
     no_metric: str | None = None
+    lowest: float | None = None
+    highest: float | None = None
 
     @property
     def was_seen(self) -> bool:

@@ -230,7 +230,7 @@ class SweepStore:
         with self.transaction() as transaction:
             if transaction.head.word is not None:
                 return NothingLeft(f"the sweep is {transaction.head.word}", is_ordered=True)
-            claim = Claim(attempt_id, _new_token(), owner, chooser and chooser.choose(attempt_id))
+            claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
             if self._make_attempt(claim):
                 self._record_claim(transaction, claim)
                 return claim
@@ -402,7 +402,7 @@ class SweepStore:
                 return NothingLeft(f"the sweep is {head.word}", is_ordered=True), 0
             for attempt_id, rest in self._candidates(head, transaction.waiting_in):
                 transaction.head = rest
-                claim = Claim(attempt_id, _new_token(), owner, chooser and chooser.choose(attempt_id))
+                claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
                 if self._make_attempt(claim):
                     self._record_claim(transaction, claim)
                     return claim, 0

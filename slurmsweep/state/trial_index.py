@@ -172,6 +172,8 @@ class TrialIndex(Mapping[int, Trial]):
             further = get("metrics")
             if further is not None and not self._make_metrics(further):
                 return False
+            if get("lowest") is not None:
+                return False  # of a search that learns: more than a row has room for
             code = _CODE_OF_END.get(get("state"))
             if code is None:
                 return False
@@ -463,7 +465,7 @@ def _is_plain(trial: Trial) -> bool:
     owner, outcome = attempt.owner, attempt.outcome
     if not _is_token(attempt.token) or max(owner.pid, owner.start, owner.restart) >= _LARGEST:
         return False
-    return outcome is None or outcome.state.has_ended()
+    return outcome is None or (outcome.state.has_ended() and outcome.lowest is None)
 
 
 def _number(value: float | None) -> float:

@@ -11,6 +11,7 @@ import pytest
 
 from slurmsweep.agents.agent import Claims
 from slurmsweep.learning.observations import observations
+from slurmsweep.state import view_cache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.store import Claim, SweepStore
@@ -159,19 +160,20 @@ def test_what_others_run_is_seen_and_the_results_are_learnt_from(make_store):
 
 
 @pytest.mark.parametrize(
-    ("impute", "state", "cause", "value"),
+    ("outcome", "impute", "value"),
     [
-        ("worst", TrialState.FAILED, "exit 1", None),
-        ("latest", TrialState.FAILED, "exit 1", 7.0),
-        ("best", TrialState.CRASHED, "timeout", 7.0),
-        ("worst", TrialState.KILLED, "early_terminate", 7.0),
-        ("worst", TrialState.FINISHED, "", 7.0),
+        (Outcome(TrialState.FINISHED, metric=7.0, lowest=5.0, highest=9.0), "worst", 5.0),
+        (Outcome(TrialState.FINISHED, metric=7.0), "worst", 7.0),
+        (Outcome(TrialState.FAILED, "exit 1", metric=7.0, lowest=5.0, highest=9.0), "worst", 9.0),
+        (Outcome(TrialState.FAILED, "exit 1", metric=7.0, lowest=5.0, highest=9.0), "latest", 7.0),
+        (Outcome(TrialState.CRASHED, "timeout", metric=7.0, lowest=5.0, highest=9.0), "best", 5.0),
+        (Outcome(TrialState.CRASHED, "lost"), "best", None),
+        (Outcome(TrialState.KILLED, "early_terminate", metric=7.0, lowest=5.0, highest=9.0), "worst", 7.0),
     ],
 )
-def test_what_an_end_is_worth_to_the_search_is_as_impute_says(make_store, impute, state, cause, value):
+def test_what_an_end_is_worth_to_the_search_is_as_impute_says(make_store, outcome, impute, value):
     store = make_store(50, method="bayes")
-    claim = Claims(store, {}).next()
-    store.finish(claim, Outcome(state, cause, metric=7.0, ended=1.0))
+    store.finish(Claims(store, {}).next(), outcome._replace(ended=1.0))
     metric = store.manifest.config.metric._replace(impute=impute)
 
     [seen] = observations(store.manifest.config._replace(metric=metric), store.replay())
@@ -179,20 +181,34 @@ def test_what_an_end_is_worth_to_the_search_is_as_impute_says(make_store, impute
     assert (seen.value, seen.running) == (value, False)
 
 
-def test_a_running_trial_is_worth_the_worst_or_the_best_of_the_others_where_the_file_says_so(make_store):
+def test_the_lowest_and_the_highest_value_of_a_trial_are_recorded_and_survive_the_kept_view(
+    slurmsweep, write_sweep, tmp_path
+):
+    script = "import slurmsweep; slurmsweep.init(); [slurmsweep.log({'loss': loss}) for loss in (3, 1, 2)]"
+    sweep = run(slurmsweep, write_sweep(script, SPACE, f"{METRIC}\nrun_cap: 3", "bayes"))
+    store = SweepStore.open(sweep_folder(tmp_path / "sweep.yaml", sweep))
+
+    follower = view_cache.Follower(store)
+    view_cache._save(store, follower.reading if follower.refresh() else None)
+    kept = view_cache.read(store)
+
+    for view in (store.replay(), kept):
+        outcomes = [trial.current.outcome for trial in view.trials.values()]
+        assert [(o.metric, o.lowest, o.highest) for o in outcomes] == [(2.0, 1.0, 3.0)] * 3
+        assert len(view.chosen) == 3
+        assert [one.value for one in observations(store.manifest.config, view)] == [1.0] * 3
+
+
+def test_a_running_trial_is_worth_the_worst_of_the_others_where_the_file_says_so(make_store):
     store = make_store(50, method="bayes")
     finish_some(store, 4)
     Claims(store, {}).next()
     config, view = store.manifest.config, store.replay()
     values = [one.value for one in observations(config, view)[:4]]
 
-    worst, best = (
-        observations(config._replace(metric=config.metric._replace(impute_while_running=rule)), view)[-1]
-        for rule in ("worst", "best")
-    )
+    last = observations(config._replace(metric=config.metric._replace(impute_while_running="worst")), view)[-1]
 
-    assert (worst.value, worst.running) == (max(values), True)
-    assert (best.value, best.running) == (min(values), True)
+    assert (last.value, last.running) == (max(values), True)
 
 
 def test_an_attempt_that_was_never_started_leaves_its_point_or_gets_another(make_store):
