@@ -148,6 +148,10 @@ class SweepView:
         """Count trials by state, those with records only."""
         return self.trials.counts()
 
+    def done(self) -> int:
+        """Return how many trials are not run again unless a person names them: finished ones, and stopped early."""
+        return self.counts().get(TrialState.FINISHED, 0) + len(self.trials.stopped_early())
+
     def values_at(self, band: int, besides: int) -> list[float]:
         """Return what the other trials than ``besides`` had at a band, whatever has become of them."""
         deleted = {trial.number: trial.deleted for trial in self.trials.stories() if trial.deleted}
