@@ -99,8 +99,8 @@ def ending_document(
 def ending_text(document: Mapping[str, Any]) -> str:
     """Return the document in words."""
     counted = {TrialState(state): n for state, n in document["counts"].items()}
-    words = in_words(counted, document.get("stopped_early", 0))
-    counts = ", ".join(f"{n} {word}" for word, n in words.items()) or "none"
+    by_word = in_words(counted, document.get("stopped_early", 0))
+    counts = ", ".join(f"{n} {word}" for word, n in by_word.items()) or "none"
     name = f" ({printable(document['name'])})" if document["name"] else ""
     arrays = f"{len(document['arrays'])} arrays, {document['rounds']} rounds of mending"
     lines = [

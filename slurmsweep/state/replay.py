@@ -252,7 +252,8 @@ def _end(state: SweepView, record: EndRecord, _: int) -> None:
 def _weight(outcome: Outcome) -> tuple[int, float]:
     """Sort outcomes of one attempt: the heaviest stands, and of equal ones the first.
 
-    What is finished, or was stopped early, stays so; else why Slurm ended it, over what the agent saw, over what others were asked.
+    What is finished, or was stopped early, stays so; else why Slurm ended it, over what the agent saw, over what others
+    were asked.
     """
     if outcome.by == "agent":
         return (3 if outcome.is_done else 1), outcome.ended or 0.0
