@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.metrics.logged_values import LoggedValues
-from slurmsweep.metrics.run_file import log_bytes
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.sections import Metric
 
@@ -108,10 +107,42 @@ def test_a_computed_metric_without_a_value_does_not_count(store, native):
     assert values(store, Metric("ratio", expression="a / b")) == [0.5]
 
 
-@pytest.mark.parametrize("name", ["wandb-0.28", "wandb-0.31"])
-def test_no_run_file_that_is_cut_anywhere_gives_a_value_that_was_not_logged(store, name):
+RUNS = sorted((Path(__file__).parent.parent / "data" / "wandb_runs").glob("*.wandb"))
+
+
+@pytest.mark.parametrize("file", RUNS, ids=lambda file: file.stem)
+def test_a_run_file_of_any_wandb_that_is_cut_anywhere_gives_what_had_been_written(store, file):
     folder = Path(store.layout.runs(0)) / "offline-run-20260101_000000-x"
     folder.mkdir(parents=True)
-    (folder / "run-x.wandb").write_bytes(b"".join(log_bytes([])))
+    data, logged = file.read_bytes(), [1 / (step + 1) for step in range(8)]
+    follower = LoggedValues(LOSS, store.layout, AttemptId(0, 1))
+    lengths = set()
+    for end in range(0, len(data) + 1, 97):
+        (folder / "run-x.wandb").write_bytes(data[:end])
+        seen = list(follower.read())
+        assert seen == pytest.approx(logged[: len(seen)])
+        lengths.add(len(seen))
+    (folder / "run-x.wandb").write_bytes(data)
 
-    assert values(store) == []
+    assert list(follower.read()) == pytest.approx(logged)
+    assert len(lengths) > 4
+    assert values(store, Metric("val.deep.er")) == list(range(8))
+    assert values(store, Metric("ends_nan")) == list(range(7))
+
+
+def test_the_native_clients_values_come_before_those_of_wandb(store, native):
+    folder = Path(store.layout.runs(0)) / "offline-run-20260101_000000-x"
+    folder.mkdir(parents=True)
+    (folder / "run-x.wandb").write_bytes(RUNS[0].read_bytes())
+    native(losses(7))
+
+    assert values(store) == [7]
+
+
+def test_a_run_that_starts_over_replaces_the_one_before(store):
+    for second, file in enumerate(RUNS[:2]):
+        folder = Path(store.layout.runs(0)) / f"offline-run-20260101_00000{second}-x"
+        folder.mkdir(parents=True)
+        (folder / "run-x.wandb").write_bytes(file.read_bytes())
+
+    assert len(values(store)) == 8
