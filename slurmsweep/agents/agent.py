@@ -16,7 +16,7 @@ from slurmsweep.agents.attempt import conclude, prepare, run_command, watch_of
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import SEAT, NoSlotError, assigned
-from slurmsweep.state.store import BandsReached, Claim, NotChosenError, NothingLeft
+from slurmsweep.state.store import NO_BANDS, Claim, NotChosenError, NothingLeft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.replay import Reading, SweepView
-    from slurmsweep.state.store import Chooser, SweepStore
+    from slurmsweep.state.store import BandsReached, Chooser, SweepStore
     from slurmsweep.state.tail import AttemptId
 
 #: Seconds: how long one job holds the journal's lock, and the bounds of the time over which waiting jobs spread.
@@ -189,7 +189,7 @@ def _run_claim(
     say(f"{name}: started, log in {store.layout.log(attempt_id)}")
     watch = watch_of(store, attempt_id, environ, prepared.log)
     ended = run_command(prepared, store.manifest.workdir, watch)
-    bands = watch.ended() if watch else BandsReached()
+    bands = watch.ended() if watch else NO_BANDS
     outcome = conclude(store, attempt_id, ended, prepared.log)
     record(store, claim, outcome, say, bands)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
@@ -238,9 +238,12 @@ def given_back_on_failure(store: SweepStore, claim: Claim) -> Iterator[None]:
 
 
 def record(
-    store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None], bands: BandsReached = BandsReached()
+    store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None], bands: BandsReached = NO_BANDS
 ) -> None:
-    """Record the outcome, and what the trial had at bands of early termination, with several tries; print it if all of them fail, so that nothing is lost, and raise."""
+    """Record the outcome, and what the trial had at bands, with several tries.
+
+    If all of them fail print it, so that nothing is lost, and raise.
+    """
     for delay in (*_RECORD_AGAIN, None):
         try:
             store.finish(claim, outcome, bands)

@@ -147,11 +147,17 @@ def watch_of(
     store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str], log: int
 ) -> early_termination.BandWatch | None:
     """Return what stops the attempt early; None where the sweep has no ``early_terminate``. Raises UsageError."""
-    if store.manifest.config.early_terminate is None:
+    config = store.manifest.config
+    if config.early_terminate is None or config.metric is None:
         return None
     from slurmsweep.agents.early_termination import BandWatch  # loads readers of metrics and of the whole journal
 
-    return BandWatch(store, attempt_id, environ, log, NOTE)
+    def say(text: str) -> None:
+        with suppress(OSError):  # on a full disk the trial goes on without the line
+            files.write_all(log, f"{NOTE}{text}\n".encode("utf-8", "backslashreplace"))
+
+    by, period = (config.early_terminate, config.metric), signals.seconds_between_looks(environ)
+    return BandWatch(store, attempt_id, by, period, say)
 
 
 def run_command(prepared: Prepared, workdir: str, watch: early_termination.BandWatch | None = None) -> CommandEnd:

@@ -12,20 +12,19 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from slurmsweep.agents import signals
 from slurmsweep.errors import LockTimeoutError
 from slurmsweep.metrics.logged_values import LoggedValues
 from slurmsweep.search import hyperband
-from slurmsweep.state import files
 from slurmsweep.state.store import BandsReached
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from slurmsweep.search.hyperband import Verdict
     from slurmsweep.state.replay import Reading
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
+    from slurmsweep.sweepfile.sections import EarlyTerminate, Metric
 
 #: A look waits for so many times as long as the one before took: of a large sweep it is no load for the training.
 _LEISURE = 20
@@ -35,30 +34,29 @@ class BandWatch:
     """The watch over one attempt.
 
     Args:
-        store: of a sweep with ``early_terminate``.
+        store: of the sweep.
         attempt_id: of the trial that runs.
-        environ: of the agent: how often to look.
-        log: descriptor of the attempt's log, in which is said why the trial is stopped, and once what cannot be read.
-        note: how a line in the log begins that is no error of the script.
+        by: the sweep's rule, and the metric it compares.
+        period: seconds between two looks.
+        say: takes a line for the trial's log: why it is stopped, and once what cannot be read.
 
     Attributes:
         due: when to look next, by the monotonic clock.
-
-    Raises:
-        UsageError: the environment's number of seconds is none.
     """
 
     def __init__(
-        self, store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str], log: int, note: str
+        self,
+        store: SweepStore,
+        attempt_id: AttemptId,
+        by: tuple[EarlyTerminate, Metric],
+        period: float,
+        say: Callable[[str], None],
     ) -> None:
-        config = store.manifest.config
-        assert config.early_terminate is not None
-        assert config.metric is not None
-        self._store, self._attempt_id, self._log, self._note = store, attempt_id, log, note
-        self._rule, self._metric = config.early_terminate, config.metric
+        self._store, self._attempt_id, self._say = store, attempt_id, say
+        self._rule, self._metric = by
         self._bands = sorted(set(hyperband.bands(self._rule)))
-        self._period = signals.seconds_between_looks(environ)
-        self.due = time.monotonic() + self._period
+        self._period = period
+        self.due = time.monotonic() + period
         self._values: LoggedValues | None = None
         self._reading: Reading | None = None
         self._reached: dict[int, float] = {}
@@ -102,7 +100,7 @@ class BandWatch:
         return BandsReached(values, tuple(pair for pair in values if pair[0] not in self._recorded))
 
     def _judge(self) -> Verdict | None:
-        """Return what the rule says; None before the first band, or if nothing has changed. Raises OSError, StateError."""
+        """Return what the rule says; None before the first band and while nothing happens. Raises OSError, StateError."""
         own = self._read()
         if not self._reached:
             return None
@@ -118,10 +116,10 @@ class BandWatch:
         return hyperband.verdict(self._rule, self._metric.goal, own, lambda band: reading.view.values_at(band, trial))
 
     def _read(self) -> Sequence[float]:
-        """Return all values of the trial so far, and take note of the bands it has reached. Raises OSError, StateError."""
+        """Return all values of the trial so far, and note the bands it has reached. Raises OSError, StateError."""
         if self._values is None:
             first = self._first_attempt() if self._attempt_id.attempt > 1 else 1
-            self._values = LoggedValues(self._store.manifest.config, self._store.layout, self._attempt_id, first)
+            self._values = LoggedValues(self._metric, self._store.layout, self._attempt_id, first)
         own = self._values.read()
         for band in self._bands:
             if band > len(own):
@@ -156,9 +154,5 @@ class BandWatch:
         if not self._has_complained:
             self._has_complained = True
             self._say(
-                f"early_terminate cannot look at this trial now, and tries again: {error or type(error).__name__}"
+                f"early_terminate cannot look at this trial now, and tries again: {str(error) or type(error).__name__}"
             )
-
-    def _say(self, text: str) -> None:
-        with suppress(OSError):  # on a full disk the trial goes on without the line
-            files.write_all(self._log, f"{self._note}{text}\n".encode("utf-8", "backslashreplace"))

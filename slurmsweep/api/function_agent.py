@@ -14,7 +14,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents import agent as claiming
-from slurmsweep.agents.attempt import conclude, furnish, parameters_of
+from slurmsweep.agents import signals
+from slurmsweep.agents.attempt import conclude, furnish, parameters_of, watch_of
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.console import note
 from slurmsweep.api.failures import Failures
@@ -24,7 +25,7 @@ from slurmsweep.api.naming import sweep_name
 from slurmsweep.control.function import ready_to_run
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.store import Claim, NothingLeft, SweepStore
+from slurmsweep.state.store import NO_BANDS, Claim, NothingLeft, SweepStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +52,8 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
     so ``init()`` of this package or of wandb gives the trial's parameters. An exception fails the trial, its traceback
     is in the log, and the agent goes on, unless W&B's rules say that the function cannot work
     (:mod:`slurmsweep.api.failures`). Ctrl-C ends the agent, and the trial is recorded as killed; so does SIGTERM, which
-    then ends the program, too (SystemExit).
+    then ends the program, too (SystemExit). With ``early_terminate`` a trial that is worse than others is stopped by an
+    exception in the function, and the agent goes on.
 
     Args:
         sweep_id: ``id``, ``project/id``, ``entity/project/id`` or the sweep's folder.
@@ -98,6 +100,7 @@ def _run_function(
     environ: Mapping[str, str],
     failures: Failures,
 ) -> None:
+    signals.seconds_between_looks(environ)  # a mistake is reported before a trial is taken
     claims = claiming.Claims(store, environ)
     with Interrupts() as interrupts:
         for _ in itertools.count() if count is None else range(count):
@@ -131,9 +134,11 @@ def _run_claim(
     with claiming.given_back_on_failure(store, claim):
         seen, log = furnish(store, attempt_id, parameters_of(store, claim), environ)
     note(f"{name}: started, log in {store.layout.log(attempt_id)}")
-    ended = call(function, seen, log, interrupts)
+    watch = watch_of(store, attempt_id, environ, log)
+    ended = call(function, seen, log, interrupts, watch)
+    bands = watch.ended() if watch else NO_BANDS
     outcome = conclude(store, attempt_id, ended, log)
-    claiming.record(store, claim, outcome, note)
+    claiming.record(store, claim, outcome, note, bands)
     note(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop
 

@@ -14,18 +14,26 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents import signals
 from slurmsweep.agents.attempt import CommandEnd
 from slurmsweep.api import console
+from slurmsweep.api.early_stop import EarlyStop, StoppedEarly
 from slurmsweep.api.interrupts import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from slurmsweep.agents.early_termination import BandWatch
     from slurmsweep.api.interrupts import Interrupts
 
 #: Set by wandb for child processes: the address of its service, which ends with the trial.
 _SERVICE = "WANDB_SERVICE"
 
 
-def call(function: Callable[[], object], environ: Mapping[str, str], log: int, interrupts: Interrupts) -> CommandEnd:
+def call(
+    function: Callable[[], object],
+    environ: Mapping[str, str],
+    log: int,
+    interrupts: Interrupts,
+    watch: BandWatch | None = None,
+) -> CommandEnd:
     """Call the function as if it were a script; return how it ended. Raises nothing that the function raises.
 
     What ends a script means the same here: an exception is exit code 1, ``sys.exit(3)`` is 3, Ctrl-C is SIGINT. By
@@ -37,22 +45,27 @@ def call(function: Callable[[], object], environ: Mapping[str, str], log: int, i
         environ: the whole environment that it sees; afterwards ``os.environ`` is as before, but for its own changes.
         log: descriptor of the attempt's log.
         interrupts: lets signals through to the function alone.
+        watch: says when other trials are better; None where they do not matter.
     """
     with _environment(environ), console.copied_to(log):
         with _errors_shown(log):
             _teardown_wandb()  # it keeps the environment it was set up in, and with it the run id of the last trial
         started, cpu_before = time.monotonic(), _cpu_seconds()
-        status, stop = _status(function, log, interrupts)
+        early = EarlyStop(watch)
+        status, stop = _status(function, log, interrupts, early)
+        early.close()
         seconds, cpu_seconds = time.monotonic() - started, _cpu_seconds() - cpu_before
         _end_runs(signals.exit_code(status), log)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return CommandEnd(status, stop, seconds, cpu_seconds, memory)
+    return CommandEnd(status, stop, seconds, cpu_seconds, memory, early.has_come)
 
 
-def _status(function: Callable[[], object], log: int, interrupts: Interrupts) -> tuple[int, signal.Signals | None]:
+def _status(
+    function: Callable[[], object], log: int, interrupts: Interrupts, early: EarlyStop
+) -> tuple[int, signal.Signals | None]:
     """Return the exit code, or minus the number of a signal; and the signal that stopped the function."""
     try:
-        with interrupts.allowed():
+        with interrupts.allowed(), early:
             result = function()
         if hasattr(result, "__await__"):
             console.report("slurmsweep: the function is asynchronous, and nothing of it has run\n", log)
@@ -61,6 +74,8 @@ def _status(function: Callable[[], object], log: int, interrupts: Interrupts) ->
         console.report(_traceback(interrupt), log)
         number = signal.SIGINT if isinstance(interrupt, KeyboardInterrupt) else signal.SIGTERM
         return -number, number
+    except StoppedEarly:
+        return -signal.SIGTERM, None
     except SystemExit as ending:
         code = _code(ending, log)
         asked = [number for number in signal.Signals if code == 128 + number and signals.asks_to_stop(number)]

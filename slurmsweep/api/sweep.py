@@ -52,7 +52,7 @@ class LaunchResult:
     Attributes:
         plan: the last decision; of a rehearsal the only one.
         submitted: what the scheduler took, and what a limit kept back.
-        expected: number of finished trials where all that was started finishes.
+        expected: number of finished trials where all that was started finishes, or is stopped early.
         is_stuck: trials ended and none finished, so that the rest was not submitted.
         has_supervisor: a supervisor runs again and submits what is left.
         waited: the trials that were started have ended.
@@ -306,10 +306,12 @@ class Sweep:
             self.tell(Planned(plan, is_rehearsal=dry_run))
             if dry_run:
                 return LaunchResult(plan)
-            counts, known, before = session.view.counts(), len(session.view.trials), ended_trials(session.view)
-            finished = counts.get(TrialState.FINISHED, 0) if finished is None else finished
+            known, before = len(session.view.trials), ended_trials(session.view)
+            again = [a for batch in plan.batches for a in batch.again]
+            finished = session.view.done() if finished is None else finished
+            finished -= len({a.trial for a in again}.intersection(session.view.trials.stopped_early()))
             done, watch = self._apply(policy, plan, situation, supervisor, command)
-            trials, again = session.view.trials, [a for batch in plan.batches for a in batch.again]
+            trials = session.view.trials
             before -= sum(trials[a.trial].open_to >= a.attempt for a in again)  # these are to end once more
             total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
             if wait:

@@ -18,6 +18,7 @@ from slurmsweep.control.events import (
     TrialsKeptBack,
 )
 from slurmsweep.report.tables import numbers_text
+from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,8 @@ class EventPrinter:
         if self._show is None or self._total != event.total:
             self.close()
             self._show, self._total = self._stack.enter_context(steps(event.total, "trials")), event.total
-        words = ", ".join(f"{n} {state}" for state, n in sorted(event.counts.items())) or "waiting"
+        counts = in_words(event.counts, event.stopped_early)
+        words = ", ".join(f"{n} {word}" for word, n in sorted(counts.items())) or "waiting"
         self._show(event.ended, words)
 
 

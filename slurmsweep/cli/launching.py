@@ -88,7 +88,7 @@ def _document(sweep: Sweep, result: LaunchResult, events: EventPrinter) -> dict[
 
 
 def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
-    """Print the table of results and the best trial; return 1 unless as many trials finished as were expected."""
+    """Print the table of results and the best trial; return 1 unless as many trials are done as were expected."""
     from slurmsweep.control.live_metrics import with_metric_so_far
 
     session = sweep.session
@@ -103,11 +103,11 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     note_stray_output(session)
     if snapshot.view.submissions:
         _note_efficiency(session, snapshot)
-    counts = summary.counts()
-    if counts[TrialState.FINISHED] >= expected:
+    counts, early = summary.counts(), summary.stopped_early()
+    if counts[TrialState.FINISHED] + early >= expected:
         return 0
-    unfinished = {state: n for state, n in counts.items() if n and state is not TrialState.FINISHED}
-    words = ", ".join(f"{n} {state}" for state, n in unfinished.items())
+    unfinished = counts | {TrialState.FINISHED: 0, TrialState.KILLED: counts[TrialState.KILLED] - early}
+    words = ", ".join(f"{n} {state}" for state, n in unfinished.items() if n)
     note(f"{words}: `slurmsweep trials {sweep.id}` shows why, `slurmsweep resubmit {sweep.id}` runs them again")
     return 1
 

@@ -400,7 +400,7 @@ def _nodes(view: SweepView, plan: RetryPlan) -> dict[str, Node]:
     for attempt_id in plan.attempt_ids:
         for attempt in view.trials[attempt_id.trial].attempts.values():
             node = attempt.owner.node if attempt.owner else None
-            if node and attempt.outcome and attempt.outcome.state is not TrialState.FINISHED:
+            if node and attempt.outcome and not attempt.outcome.is_done:
                 failures[node] += int(attempt.outcome.cause == "node_fail")
                 bad[node].add(attempt_id.trial)
     good = view.trials.nodes_of_finished() if bad else Counter()

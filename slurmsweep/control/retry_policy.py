@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class RetryPolicy:
         max_attempts: a trial with so many has had its chance; None for no bound.
         time_factor: times the time it had, for a trial that ran out of it.
         mem_factor: times the memory, likewise.
-        spared: causes of ends that were wanted: such trials are left out, without a word.
+        spared: causes of ends that were wanted: such trials are left out, without a word, unless they are named by
+            number or by cause.
         force: also those that fail alike, and those that had all the partition gives.
         plain: with what is asked anyway, however they ended, and among the other trials that are started.
         only: certain next attempts; None for all.
@@ -49,7 +51,7 @@ class RetryPolicy:
     max_attempts: int | None = None
     time_factor: float = 2.0
     mem_factor: float = 2.0
-    spared: frozenset[str] = frozenset()
+    spared: frozenset[str] = frozenset({STOPPED_EARLY})
     force: bool = False
     plain: bool = False
     only: frozenset[AttemptId] | None = None
@@ -65,7 +67,7 @@ class RetryPolicy:
             (not self.states or ended.state in self.states)
             and (not self.causes or ended.cause in self.causes)
             and (self.trials is None or ended.number in self.trials)
-            and ended.cause not in self.spared
+            and (self.trials is not None or ended.cause in self.causes or ended.cause not in self.spared)
             and (self.only is None or ended.attempt_id in self.only)
         )
 

@@ -121,7 +121,7 @@ def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
     owners = [a.owner for a in running.values() if a.owner and a.owner.job]
     jobs, elsewhere, here = _jobs_here(session, owners)
     wanted = {JobRef(owner.job or "", owner.task) for owner in owners if not is_elsewhere(owner.cluster, here)}
-    every_end_known = view.counts().get(TrialState.FINISHED, 0) == session.store.manifest.trials
+    every_end_known = view.done() == session.store.manifest.trials
     asked = set() if every_end_known else jobs
     answer = session.scheduler.poll(asked, {*wanted, *also}) if asked or wanted or also else _NOT_ASKED
     answer = answer._replace(cluster=here)

@@ -27,7 +27,7 @@ def progress_reader(session: Session, total: int, before: int, tell: Tell) -> Ca
 
     def refresh() -> SweepView:
         view = session.refresh()
-        tell(Progress(ended_trials(view) - before, total, view.counts()))
+        tell(Progress(ended_trials(view) - before, total, view.counts(), len(view.trials.stopped_early())))
         return view
 
     return refresh

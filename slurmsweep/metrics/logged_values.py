@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from array import array
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.metrics.reported import NativeRows, RunRows, external_runs, number, reach, runs_inside
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
     from slurmsweep.metrics.external_runs import ExternalRuns
     from slurmsweep.state.paths import Layout
-    from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.expression import Expression
+    from slurmsweep.sweepfile.sections import Metric
 
 #: Under this name the native client and wandb both write the step of a row.
 _STEP = "_step"
@@ -36,16 +35,15 @@ class LoggedValues:
     Costs of a :meth:`read` are those of :class:`.reported.MetricsFollower`; memory is 16 bytes a value.
 
     Args:
-        config: of the sweep; it has a metric.
+        metric: of the sweep.
         layout: where its files are.
         attempt_id: the newest attempt.
         first: the first attempt that counts: a person may have deleted those before it.
     """
 
-    def __init__(self, config: SweepConfig, layout: Layout, attempt_id: AttemptId, first: int = 1) -> None:
-        assert config.metric is not None
+    def __init__(self, metric: Metric, layout: Layout, attempt_id: AttemptId, first: int = 1) -> None:
         self._layout, self._attempt_id = layout, attempt_id
-        self._metric = config.metric
+        self._metric = metric
         self._attempts = [AttemptId(attempt_id.trial, attempt) for attempt in range(first, attempt_id.attempt + 1)]
         self._native: dict[AttemptId, _Piece] = {}
         self._runs: dict[str, _Piece] = {}
@@ -132,6 +130,7 @@ def _joined(pieces: Iterable[_Piece]) -> Sequence[float]:
         return telling[0].values
     values, steps = array("d"), array("d")
     for piece in telling:
-        kept = sum(1 for _ in takewhile(lambda step, first=piece.steps[0]: step < first, steps))
+        first = piece.steps[0]
+        kept = next((index for index, step in enumerate(steps) if step >= first), len(steps))
         values, steps = values[:kept] + piece.values, steps[:kept] + piece.steps
     return values

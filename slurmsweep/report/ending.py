@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.report.summary import Unmeasured
 from slurmsweep.report.tables import numbers_text, params_text, unmeasured_words
 from slurmsweep.report.terminal import printable
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import TrialState, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,8 @@ def ending_document(
     """
     trials = summary.view.trials
     states = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
-    unfinished = sorted(number for state in states for number in trials.in_state(state))
+    early = set(trials.stopped_early())
+    unfinished = sorted(number for state in states for number in trials.in_state(state) if number not in early)
     ends = _ends(summary, unfinished)
     causes = Counter(end.cause for end in ends)
     counts = summary.counts()
@@ -72,7 +73,8 @@ def ending_document(
         "state": summary.state().value,
         "expected_run_count": summary.manifest.trials,
         "counts": {state.value: n for state, n in counts.items() if n},
-        "attempts": len(ends) + counts[TrialState.FINISHED],
+        **summary.stopped_early_document(),
+        "attempts": len(ends) + counts[TrialState.FINISHED] + len(early),
         "run_again": sum(max(0, attempts - 1) for attempts in started),
         "ends": _by_cause(ends),
         "nodes": dict(Counter(end.node for end in ends if end.node is not None).most_common()),
@@ -96,7 +98,9 @@ def ending_document(
 
 def ending_text(document: Mapping[str, Any]) -> str:
     """Return the document in words."""
-    counts = ", ".join(f"{n} {state}" for state, n in document["counts"].items()) or "none"
+    counted = {TrialState(state): n for state, n in document["counts"].items()}
+    by_word = in_words(counted, document.get("stopped_early", 0))
+    counts = ", ".join(f"{n} {word}" for word, n in by_word.items()) or "none"
     name = f" ({printable(document['name'])})" if document["name"] else ""
     arrays = f"{len(document['arrays'])} arrays, {document['rounds']} rounds of mending"
     lines = [
@@ -137,7 +141,7 @@ def _ends(summary: SweepSummary, unfinished: Sequence[int]) -> list[_End]:
     for number in sorted({trial.number for trial in trials.stories()}.union(unfinished)):
         for _, attempt in sorted(trials[number].attempts.items()):
             outcome, owner = attempt.outcome, attempt.owner
-            if outcome and outcome.state is not TrialState.FINISHED:
+            if outcome and not outcome.is_done:
                 node = (owner.node or owner.host) if owner else None
                 found.append(_End(number, outcome.state, outcome.cause, node))
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep import search
 from slurmsweep.report.pareto import non_dominated
 from slurmsweep.state.lifecycle import SweepState, TrialState
-from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.outcome import STOPPED_EARLY, Outcome
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Trial
 
@@ -156,12 +156,21 @@ class SweepSummary(NamedTuple):
             no_metric=outcome.no_metric,
         )
 
+    def stopped_early(self) -> int:
+        """Return how many trials their agents stopped because others were better."""
+        seen = self._seen_to_end().values()
+        return len(self.view.trials.stopped_early()) + sum(outcome.cause == STOPPED_EARLY for outcome in seen)
+
+    def stopped_early_document(self) -> dict[str, int]:
+        """Return ``{"stopped_early": 3}`` for a document; nothing where the sweep stops no trials early."""
+        return {"stopped_early": self.stopped_early()} if self.manifest.config.early_terminate else {}
+
     def counts(self) -> dict[TrialState, int]:
         """Return the number of trials by state, pending ones too where their number is known."""
         counts = dict.fromkeys(TrialState, 0) | self.view.counts()
-        for state in self._seen_to_end().values():
+        for outcome in self._seen_to_end().values():
             counts[TrialState.RUNNING] -= 1
-            counts[state] += 1
+            counts[outcome.state] += 1
         if self.manifest.trials is not None:
             counts[TrialState.PENDING] += max(0, self.manifest.trials - len(self.view.trials))
         return counts
@@ -178,13 +187,16 @@ class SweepSummary(NamedTuple):
         return SweepState.RUNNING if open_trials or endless else SweepState.FINISHED
 
     def best(self) -> TrialRow | None:
-        """Return the finished trial with the best metric; None without a metric, or before the first value."""
+        """Return the trial of :meth:`ranked` with the best metric; None without a metric, or before the first value."""
         metric = self.manifest.config.metric
         number = self.view.trials.best(largest=metric.goal == "maximize") if metric else None
         return None if number is None else self.trial(number)
 
     def ranked(self, most: int | None = None) -> list[TrialRow]:
-        """Return the finished trials with a value of the metric, best first; at most ``most`` of them."""
+        """Return the finished trials with a value of the metric, best first; at most ``most`` of them.
+
+        Those that were stopped early are among them with their last value, as in W&B.
+        """
         metric = self.manifest.config.metric
         if metric is None:
             return []
@@ -225,19 +237,19 @@ class SweepSummary(NamedTuple):
         trials, seen = self.view.trials, self._seen_to_end()
         found: list[Iterable[int]] = [trials.in_state(state) for state in states]
         found = [(number for number in merge(*found) if number not in seen)]
-        found.append(sorted(number for number, state in seen.items() if state in states))
+        found.append(sorted(number for number, outcome in seen.items() if outcome.state in states))
         if TrialState.PENDING in states and self.manifest.trials is not None:
             found.append(trials.unknown_below(self.manifest.trials))
         return merge(*found)
 
-    def _seen_to_end(self) -> dict[int, TrialState]:
-        """Return the trials that run as far as the journal knows and that witnesses saw end, with what they are."""
+    def _seen_to_end(self) -> dict[int, Outcome]:
+        """Return the trials that run as far as the journal knows and that witnesses saw end, with how they did."""
         seen = {}
         for attempt_id, outcome in self.ended.items():
             trial = self.view.trials.get(attempt_id.trial)
             current = trial.current if trial and trial.state is TrialState.RUNNING else None
             if current and current.number == attempt_id.attempt:
-                seen[attempt_id.trial] = outcome.state
+                seen[attempt_id.trial] = outcome
         return seen
 
 
@@ -251,6 +263,7 @@ def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str,
         "method": summary.manifest.config.method,
         "expected_run_count": summary.manifest.trials,
         "counts": {state.value: n for state, n in summary.counts().items()},
+        **summary.stopped_early_document(),
         "jobs": dict(jobs),
         "best": best.to_json() if best else None,
         "unmeasured": [row._asdict() for row in summary.unmeasured()],

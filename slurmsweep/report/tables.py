@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.terminal import printable
+from slurmsweep.state.lifecycle import in_words
+from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +29,7 @@ def trials_table(trials: Sequence[TrialRow], config: SweepConfig) -> str:
         [
             {
                 "trial": trial.number,
-                "state": str(trial.state),
+                "state": "stopped early" if trial.cause == STOPPED_EARLY else str(trial.state),
                 "cause": trial.cause or (f"from {trial.origin}" if trial.origin else ""),
                 "attempt": trial.attempt or "",
                 **{_short(name): _cell(value) for name, value in trial.params.items()},
@@ -47,7 +49,7 @@ def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
     """Return state, counts, jobs and the best trial, as lines."""
     config = summary.manifest.config
     total = summary.manifest.trials
-    counts = ", ".join(f"{n} {state}" for state, n in summary.counts().items() if n)
+    counts = ", ".join(f"{n} {word}" for word, n in in_words(summary.counts(), summary.stopped_early()).items())
     lines = [
         f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
         f"  state   {summary.state()}",

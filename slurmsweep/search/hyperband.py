@@ -100,17 +100,17 @@ def stop_runs(
         running: names of those that run.
     """
     finite = {name: list(filter(is_finite, values)) for name, values in histories.items()}
+
+    def besides(name: str) -> Callable[[int], list[float]]:
+        others = [values for other, values in finite.items() if other != name]
+        return lambda band: [values[band - 1] for values in others if len(values) >= band]
+
     stopped = []
     for name in running:
-        others = [values for other, values in finite.items() if other != name]
-        said = verdict(rule, goal, finite[name], lambda band, others=others: _at(band, others))
+        said = verdict(rule, goal, finite[name], besides(name))
         if said and said.stops:
             stopped.append(name)
     return stopped
-
-
-def _at(band: int, histories: Iterable[Sequence[float]]) -> list[float]:
-    return [values[band - 1] for values in histories if len(values) >= band]
 
 
 def _growing(first: float, eta: float) -> list[int]:

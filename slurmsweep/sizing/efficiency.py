@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from slurmsweep.sizing.estimate import CUT_OFF_FACTOR, fit_estimate, margin
 from slurmsweep.sizing.walltime import mib_for, minutes_for, time_samples
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -145,7 +146,7 @@ class _Sums:
         if usage.state is TrialState.FINISHED:
             numbers += [(self.seconds, usage.seconds), (self.sizes, usage.max_rss_mib), (self.loads, load)]
             numbers += [(self.alone, usage.seconds)] if usage.has_job_alone else []
-        else:
+        elif usage.cause != STOPPED_EARLY:
             self.lost += cpus * held
         for column, number in numbers:
             if number is not None:

@@ -6,6 +6,10 @@ The words are W&B's (``sweeps.run.RunState``, ``Sweep.state``), so that a W&B us
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class TrialState(str, Enum):
@@ -38,6 +42,12 @@ class TrialState(str, Enum):
     def __str__(self) -> str:
         """Return the bare word, for tables and messages."""
         return self.value
+
+
+def in_words(counts: Mapping[TrialState, int], stopped_early: int) -> dict[str, int]:
+    """Return counts by word for people, without zeros: of the killed, those that were stopped early have their own."""
+    words = {state.value: n - (stopped_early if state is TrialState.KILLED else 0) for state, n in counts.items()}
+    return {word: n for word, n in {**words, "stopped early": stopped_early}.items() if n}
 
 
 class SweepState(str, Enum):

@@ -155,6 +155,10 @@ class SweepView:
         """Count trials by state, those with records only."""
         return self.trials.counts()
 
+    def done(self) -> int:
+        """Return how many trials are not run again unless a person names them: finished ones, and stopped early."""
+        return self.counts().get(TrialState.FINISHED, 0) + len(self.trials.stopped_early())
+
     def values_at(self, band: int, besides: int) -> list[float]:
         """Return what the other trials than ``besides`` had at a band, whatever has become of them."""
         return self.bands.besides(besides, band, self.deleted())
@@ -260,7 +264,8 @@ def _end(state: SweepView, record: EndRecord, _: int) -> None:
 def _weight(outcome: Outcome) -> tuple[int, float]:
     """Sort outcomes of one attempt: the heaviest stands, and of equal ones the first.
 
-    What is finished, or was stopped early, stays so; else why Slurm ended it, over what the agent saw, over what others were asked.
+    What is finished, or was stopped early, stays so; else why Slurm ended it, over what the agent saw, over what others
+    were asked.
     """
     if outcome.by == "agent":
         return (3 if outcome.is_done else 1), outcome.ended or 0.0

@@ -101,6 +101,9 @@ class BandsReached(NamedTuple):
     unrecorded: tuple[BandValue, ...] = ()
 
 
+NO_BANDS = BandsReached()
+
+
 class SweepStore:
     """The state of one sweep.
 
@@ -311,7 +314,7 @@ class SweepStore:
             transaction.band(attempt_id, values)
             transaction.commit()
 
-    def finish(self, claim: Claim, outcome: Outcome, bands: BandsReached = BandsReached()) -> None:
+    def finish(self, claim: Claim, outcome: Outcome, bands: BandsReached = NO_BANDS) -> None:
         """Record how the attempt ended: in its folder, then in the journal (which the folders can rebuild).
 
         Args:

@@ -258,7 +258,7 @@ class TrialIndex(Mapping[int, Trial]):
         return {index for index, how in enumerate(self._hows.items) if how[0] == STOPPED_EARLY}
 
     def best(self, *, largest: bool) -> int | None:
-        """Return the trial of :meth:`ranked` with the smallest or largest metric, the first of equals; None for none."""
+        """Return the trial of :meth:`ranked` with the smallest or largest metric, the first of equals; else None."""
         return next(iter(self.ranked(largest=largest, most=1)), None)
 
     def ranked(self, *, largest: bool, most: int | None = None) -> list[int]:

@@ -1,8 +1,9 @@
 """A view kept on disk, so that looking at a large sweep reads what is new and not everything.
 
 For people's eyes: status, trials, best, logs, watch; and for what an agent looks up of other trials to stop its own
-early. **Nothing that claims, records or gives back relies on it**, and it may be deleted at any time. It is one file, written whole beside the journal once a megabyte has been read that it
-did not have; the sweep's own state never depends on whether that worked.
+early. **Nothing that claims, records or gives back relies on it**, and it may be deleted at any time. It is one file,
+written whole beside the journal once a megabyte has been read that it did not have; the sweep's own state never depends
+on whether that worked.
 
 It is believed where it says which journal it was made of (the file's number, and a checksum of the last record it
 knows, at its place); anything else is as good as no cache.

@@ -13,6 +13,7 @@ from slurmsweep.control.reconcile import give_back
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
+from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.supervisor_files import SupervisorFiles
 from slurmsweep.supervisor.wakeup_jobs import WakeupJobs, wish_of
 
@@ -34,7 +35,7 @@ SOON = 10
 _MOST_ATTEMPTS = 3
 
 #: Causes of ends that a person, or the search, wanted.
-_ON_PURPOSE = frozenset({"cancelled", "interrupted", "early_terminate"})
+_ON_PURPOSE = frozenset({"cancelled", "interrupted", STOPPED_EARLY})
 
 #: Seconds between two looks at the journal, and between two questions to the scheduler, of a command that waits.
 _JOURNAL_PERIOD = 1.0

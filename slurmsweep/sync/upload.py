@@ -25,13 +25,13 @@ from slurmsweep.errors import LockTimeoutError, UsageError
 from slurmsweep.metrics.reported import external_runs, run_entries
 from slurmsweep.state import files
 from slurmsweep.state.files import reading
+from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sync.run_copy import copy_run, forget, is_synced, mark_synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from slurmsweep.state.lifecycle import TrialState
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
@@ -122,7 +122,8 @@ def find(
     Args:
         store: of the sweep.
         view: its journal's state.
-        states: states that have ended: a file that still grows would be uploaded in part.
+        states: states that have ended: a file that still grows would be uploaded in part. None of them means trials
+            that finished or were stopped early.
         numbers: only these trials; None for all.
         again: also runs that were uploaded before.
 
@@ -133,7 +134,9 @@ def find(
     for state in states:
         if not state.has_ended():
             raise UsageError(f"a {state} trial cannot be uploaded yet: choose states that have ended")
-    chosen = {number for state in states for number in view.trials.in_state(state)}
+    trials = view.trials
+    chosen = {number for state in states or (TrialState.FINISHED,) for number in trials.in_state(state)}
+    chosen.update(() if states else trials.stopped_early())
     chosen = chosen if numbers is None else chosen & set(numbers)
     uploads: list[Upload] = []
     synced = without = 0

@@ -81,20 +81,7 @@ def test_the_share_that_goes_on_is_a_factor_as_in_wandb_and_no_quotient():
 
 def transcribed(rule, goal, histories, running) -> list[str]:
     """``hyperband_stop_runs`` of W&B's ``sweeps`` 0.3.0, line by line."""
-    band = rule.max_iter or rule.min_iter
-    bands = []
-    if rule.max_iter is not None:
-        for _ in range(rule.s):
-            band /= rule.eta
-            if band < 1:
-                break
-            bands.append(int(band))
-        bands = sorted(bands)
-    else:
-        for _ in range(100):
-            bands.append(int(band))
-            band *= rule.eta
-    r = 1.0 / rule.eta
+    bands, r = transcribed_bands(rule), 1.0 / rule.eta
     negated = {n: [-v if goal == "maximize" else v for v in h] for n, h in histories.items()}
     thresholds = []
     for band in bands:
@@ -112,6 +99,21 @@ def transcribed(rule, goal, histories, running) -> list[str]:
             if value > closest_threshold:
                 stopped.append(name)
     return stopped
+
+
+def transcribed_bands(rule) -> list[int]:
+    band, bands = rule.max_iter or rule.min_iter, []
+    if rule.max_iter is None:
+        for _ in range(100):
+            bands.append(int(band))
+            band *= rule.eta
+        return bands
+    for _ in range(rule.s):
+        band /= rule.eta
+        if band < 1:
+            break
+        bands.append(int(band))
+    return sorted(bands)
 
 
 etas = st.floats(1.01, 9) | st.integers(2, 9)

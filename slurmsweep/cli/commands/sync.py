@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text, steps
 from slurmsweep.state import view_cache
-from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sync.upload import Result, find, upload
 
@@ -39,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Upload offline runs; return the exit code, 1 where one could not be uploaded."""
     store = SweepStore.open_to_run(args.sweep)
-    states = set(args.state) or {TrialState.FINISHED}
-    found = find(store, view_cache.read(store), states, args.trials, again=args.include_synced)
+    found = find(store, view_cache.read(store), set(args.state), args.trials, again=args.include_synced)
     result = Result()
     if found.uploads and not args.dry_run:
         names = {"--project": args.project, "--entity": args.entity}
