@@ -53,7 +53,9 @@ def sweep(
         note(f"{_SOURCE}: {warning}")
     store = create(draft, needs_program=False)
     if prior:
-        adopt(store, *prior)
+        known = adopt(store, *prior)
+        if known.ended:
+            note(known.ended)
     print("Create sweep with ID:", store.manifest.sweep_id)
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     return store.manifest.sweep_id

@@ -88,7 +88,10 @@ def _document(sweep: Sweep, result: LaunchResult, events: EventPrinter) -> dict[
 
 
 def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
-    """Print the table of results and the best trial; return 1 unless as many trials finished as were expected."""
+    """Print the table of results and the best trial; return 1 unless as many trials finished as were expected.
+
+    A sweep that reached its target is done with what it has.
+    """
     from slurmsweep.control.live_metrics import with_metric_so_far
 
     session = sweep.session
@@ -104,7 +107,7 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     if snapshot.view.submissions:
         _note_efficiency(session, snapshot)
     counts = summary.counts()
-    if counts[TrialState.FINISHED] >= expected:
+    if counts[TrialState.FINISHED] >= expected or snapshot.view.reached:
         return 0
     unfinished = {state: n for state, n in counts.items() if n and state is not TrialState.FINISHED}
     words = ", ".join(f"{n} {state}" for state, n in unfinished.items())

@@ -10,9 +10,9 @@ from slurmsweep import search
 from slurmsweep.agents.identity import this_process
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.metrics.objective_values import measure_ended
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
 if TYPE_CHECKING:
@@ -34,15 +34,19 @@ class KnownPoints:
     Attributes:
         adopted: number of points that will not be run again.
         elsewhere: finished trials whose point the new sweep does not have.
+        ended: that one of them reached the target, so that the new sweep has ended before it began, and what lifts
+            that; empty otherwise.
     """
 
     adopted: int
     elsewhere: int
+    ended: str = ""
 
 
 def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) -> KnownPoints:
     """Record the finished trials of ``prior`` as finished in ``store``, where it has their points.
 
+    They count for its target as if they had run here (W&B's rule for prior runs): one that reached it ends the sweep.
     Where the new sweep judges by other numbers they are read from what the trials left, as if they had run here.
 
     Args:
@@ -67,8 +71,12 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
         for number, attempt in finished.items()
         if (place := places[number]) is not None
     }
-    store.adopt(outcomes, this_process(os.environ))
-    return KnownPoints(len(outcomes), elsewhere=sum(place is None for place in places.values()))
+    reached = store.adopt(outcomes, this_process(os.environ))
+    ended = ""
+    if reached:
+        name, words = store.manifest.sweep_id, in_words(SweepState.FINISHED, reached, config.metric)
+        ended = f"sweep {name} is {words}, as it was run before. `slurmsweep resume {name}` lifts that"
+    return KnownPoints(len(outcomes), sum(place is None for place in places.values()), ended)
 
 
 def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
     counts = ", ".join(f"{n} {state}" for state, n in summary.counts().items() if n)
     lines = [
         f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
-        f"  state   {summary.state()}",
+        f"  state   {printable(summary.state_words())}",
         f"  method  {config.method}" + (f", {total} trials" if total is not None else ""),
         f"  trials  {counts or 'none'}",
     ]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.journal import Journal, Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
+    from slurmsweep.state.tail import TargetReached
     from slurmsweep.state.trial import Trial
 
 #: How a line ends that a dying writer left open, and the next one closed.
@@ -78,10 +79,11 @@ class SweepView:
         trials: those with records; a trial without any is pending and not here.
         submissions: by job name, in the order of the journal.
         latest: the head of the newest record, as it stands there.
-        word: what a person ordered last.
+        word: what was ordered last.
         damaged: numbers of lines that no reader can read and no writer sealed.
         sealed: number of torn lines their successor closed.
         word_sequence: of the record that ordered ``word``.
+        reached: the trial that ended the sweep by reaching its target; None where a person ordered ``word``.
     """
 
     trials: TrialIndex = field(default_factory=TrialIndex)
@@ -91,6 +93,7 @@ class SweepView:
     damaged: list[int] = field(default_factory=list)
     sealed: int = 0
     word_sequence: int = -1
+    reached: TargetReached | None = None
 
     def take_in(self, lines: Iterable[bytes], first: int = 1) -> None:
         """Take in further lines of the journal.
@@ -296,6 +299,7 @@ def _order(state: SweepView, record: OrderRecord, sequence: int) -> None:
     if sequence > state.word_sequence:
         state.word_sequence = sequence
         state.word = None if record.state is SweepState.RUNNING else record.state
+        state.reached = record.reached
 
 
 #: By kind of record: its class, and what it changes, given its sequence number.
