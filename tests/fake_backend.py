@@ -251,8 +251,9 @@ class FakeBackend(Backend):
         if not targets:
             return
         self._asked("cancel")
+        named = {str(ref) for target in targets for ref in queue._refs(target)}
         for ref, status in list(self.tasks.items()):
-            if {ref.job, str(ref)} & set(targets) and status.alive and (status.waits or not only_waiting):
+            if {ref.job, str(ref)} & named and status.alive and (status.waits or not only_waiting):
                 self.end(ref.job, "CANCELLED", [ref.task])
         for job in targets:
             self.later.pop(job, None)

@@ -16,7 +16,9 @@ from slurmsweep.agents.attempt import conclude, prepare, run_command, watch_of
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import SEAT, NoSlotError, assigned
+from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.store import NO_BANDS, Claim, NotChosenError, NothingLeft
+from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.replay import Reading, SweepView
     from slurmsweep.state.store import BandsReached, Chooser, SweepStore
-    from slurmsweep.state.tail import AttemptId
+    from slurmsweep.state.tail import AttemptId, TargetReached
 
 #: Seconds: how long one job holds the journal's lock, and the bounds of the time over which waiting jobs spread.
 _SECONDS_A_JOB = 0.002
@@ -158,7 +160,7 @@ class Claims:
                 return self._claim(attempt_id, self._proposer)
 
     def _claim_further(self) -> Claim | None:
-        """Claim a trial that may go on to its next rung; on Slurm such trials get jobs of their own, with their limits."""
+        """Claim a trial that may go on to its next rung; on Slurm such trials get jobs with limits of their own."""
         from slurmsweep.learning.rungs import promotions
         from slurmsweep.state import view_cache
 
@@ -211,9 +213,10 @@ def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str]
 def _requeue(job: str) -> str:
     """Ask Slurm to start this job again; return its objection, empty if it agreed. Slurm then ends this process.
 
-    This is the only request that a compute node sends to Slurm: no other process knows at this moment that the job's
-    time is up and that its trial has saved its state. ``job`` is ``123_4`` or ``123``, never ``$SLURM_JOB_ID``: one
-    element of each array has the array's own id, by which all of its elements would be put back.
+    Beside the end of a sweep that reached its target (:mod:`.waiting_jobs`) this is the only request that a compute
+    node sends to Slurm: no other process knows at this moment that the job's time is up and that its trial has saved
+    its state. ``job`` is ``123_4`` or ``123``, never ``$SLURM_JOB_ID``: one element of each array has the array's own
+    id, by which all of its elements would be put back.
     """
     try:
         done = subprocess.run(
@@ -246,7 +249,7 @@ def record(
     """
     for delay in (*_RECORD_AGAIN, None):
         try:
-            store.finish(claim, outcome, bands)
+            reached = store.finish(claim, outcome, bands)
         except StateError as error:  # noqa: PERF203 - the loop is for the errors
             if delay is None:
                 document = {"trial": claim.attempt_id.trial, "attempt": claim.attempt_id.attempt, **outcome.to_json()}
@@ -255,7 +258,23 @@ def record(
             say(f"{error}; trying again in {delay} s")
             time.sleep(delay)
         else:
+            if reached:
+                _end_sweep(store, claim, reached, say, has_time=outcome.state is TrialState.FINISHED)
             return
+
+
+def _end_sweep(
+    store: SweepStore, claim: Claim, reached: TargetReached, say: Callable[[str], None], *, has_time: bool
+) -> None:
+    """Say that a trial ended the sweep by reaching its target, and cancel the jobs that wait for nothing now.
+
+    Without ``has_time``, where Slurm may be ending this job, that is left to the next command that reconciles.
+    """
+    say(f"the sweep is {in_words(SweepState.FINISHED, reached, store.manifest.config.metric)}: no new trials")
+    if has_time and claim.owner.job:
+        from slurmsweep.agents.waiting_jobs import cancel_waiting  # once in a sweep, if at all
+
+        say(cancel_waiting(store.layout.submissions))
 
 
 def remove_own_job_output(environ: Mapping[str, str]) -> None:

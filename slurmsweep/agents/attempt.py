@@ -263,9 +263,9 @@ def _with_extremes(store: SweepStore, attempt_id: AttemptId, outcome: Outcome) -
     """Return the outcome with the smallest and largest value that the trial logged, from which its search learns."""
     from slurmsweep.metrics.logged_values import LoggedValues
 
-    values = [] if outcome.metric is None else [outcome.metric]
+    metric, values = store.manifest.config.metric, [] if outcome.metric is None else [outcome.metric]
     with suppress(OSError):  # the last value is known in any case
-        values += LoggedValues(store.manifest.config, store.layout, attempt_id).read()
+        values += LoggedValues(metric, store.layout, attempt_id).read() if metric else ()
     return outcome._replace(lowest=min(values), highest=max(values)) if values else outcome
 
 

@@ -50,13 +50,15 @@ def sweep(
     prior = _prior(prior_runs)
     if prior and draft.config.method == "random":
         raise UsageError(
-            "prior_runs: a random search draws new points each time; only a grid has the same ones again, and bayes learns"
+            "prior_runs: a random search draws new points each time; a grid has the same ones again, and bayes learns"
         )
     for warning in draft.warnings:
         note(f"{_SOURCE}: {warning}")
     store = create(draft, needs_program=False)
     if prior:
-        adopt(store, *prior)
+        known = adopt(store, *prior)
+        if known.ended:
+            note(known.ended)
     print("Create sweep with ID:", store.manifest.sweep_id)
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     return store.manifest.sweep_id

@@ -29,6 +29,7 @@ from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
     from slurmsweep.control.batch import JobBatch
@@ -152,6 +153,8 @@ class Sweep:
     ) -> LaunchResult:
         """Start all trials that are open, and those again that were cut off; lift a pause or an end.
 
+        Where a trial reached the target nothing is started: :meth:`resume` lifts that.
+
         Args:
             wish: what the jobs ask for.
             count: trials to start at most; needed where the search has no end.
@@ -188,9 +191,10 @@ class Sweep:
         Raises:
             UsageError: also where the sweep was paused or has ended.
         """
-        word = self.session.refresh().word
-        if word is not None:
-            raise UsageError(f"sweep {self.id} is {word}: `slurmsweep resume {self.id}` takes it up again")
+        view = self.session.refresh()
+        if view.word is not None:
+            words = in_words(view.word, view.reached, self.session.store.manifest.config.metric)
+            raise UsageError(f"sweep {self.id} is {words}: `slurmsweep resume {self.id}` takes it up again")
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, count, sizing=sizing)
         return self._launch(policy, "submit", wait=wait, supervisor=supervisor, dry_run=dry_run)
@@ -335,7 +339,7 @@ class Sweep:
         self, policy: Policy, plan: Plan, situation: Situation, supervisor: SupervisorSettings | None, command: str
     ) -> tuple[SubmitResult, WakeupJobs | None]:
         """Do what was planned, with a supervisor where one was asked for."""
-        if supervisor is None:
+        if supervisor is None or situation.view.reached:  # nothing is left to supervise
             done, watch = apply(self.session, plan, self.tell), None
         else:
             from slurmsweep.supervisor.enable import submit_supervised

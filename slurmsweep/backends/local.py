@@ -177,12 +177,14 @@ def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], S
                     )
                     crew[agent.pid] = agent
                 time.sleep(_PERIOD)
-                if time.monotonic() - shown >= _PROGRESS_PERIOD:
-                    shown = time.monotonic()
-                    refresh()
+                is_idle = False
                 for agent in [a for a in crew.values() if a.poll() is not None]:
                     del crew[agent.pid]
-                    _check(agent, refresh)
+                    is_idle |= _check(agent, refresh)
+                if is_idle or time.monotonic() - shown >= _PROGRESS_PERIOD:
+                    shown = time.monotonic()
+                    if refresh().word is not None:  # further agents would only start to say so
+                        count = 0
         except StateError:
             _wait(crew)
             raise
@@ -193,8 +195,8 @@ def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], S
             refresh()
 
 
-def _check(agent: subprocess.Popen[str], refresh: Callable[[], SweepView]) -> None:
-    """Raise StateError where an agent ended badly without recording a trial.
+def _check(agent: subprocess.Popen[str], refresh: Callable[[], SweepView]) -> bool:
+    """Return whether an agent found nothing to do; raise StateError where it ended badly without recording a trial.
 
     One that was killed while it ran a trial has lost that trial, and nothing else: the others go on.
     """
@@ -203,6 +205,7 @@ def _check(agent: subprocess.Popen[str], refresh: Callable[[], SweepView]) -> No
     if agent.returncode and not _has_a_trial(refresh(), agent.pid, was_killed=agent.returncode < 0):
         words = lines[-1].strip().removeprefix("slurmsweep: ") if lines else ""
         raise StateError(words or f"an agent ended with {agent.returncode} and said nothing")
+    return any("nothing left to do" in line for line in lines)
 
 
 def _has_a_trial(view: SweepView, pid: int, *, was_killed: bool) -> bool:

@@ -69,6 +69,8 @@ class EventPrinter:
     @_print.register
     def _(self, event: Reconciled) -> None:
         note_unknown(event.result.unknown)
+        for line in event.result.cancelled_words():
+            note(line)
 
     @_print.register
     def _(self, event: Planned) -> None:

@@ -88,7 +88,10 @@ def _document(sweep: Sweep, result: LaunchResult, events: EventPrinter) -> dict[
 
 
 def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
-    """Print the table of results and the best trial; return 1 unless as many trials are done as were expected."""
+    """Print the table of results and the best trial; return 1 unless as many trials are done as were expected.
+
+    A sweep that reached its target is done with what it has.
+    """
     from slurmsweep.control.live_metrics import with_metric_so_far
 
     session = sweep.session
@@ -104,7 +107,7 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     if snapshot.view.submissions:
         _note_efficiency(session, snapshot)
     counts, early = summary.counts(), summary.stopped_early()
-    if counts[TrialState.FINISHED] + early >= expected:
+    if counts[TrialState.FINISHED] + early >= expected or snapshot.view.reached:
         return 0
     unfinished = counts | {TrialState.FINISHED: 0, TrialState.KILLED: counts[TrialState.KILLED] - early}
     words = ", ".join(f"{n} {state}" for state, n in unfinished.items() if n)

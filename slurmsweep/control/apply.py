@@ -91,7 +91,7 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
         view = session.view
         batch = batch.as_far_as(view)
         resumes = view.word if reopen else None
-        if not batch.trials or (view.word and not reopen):
+        if not batch.trials or (view.word and not reopen) or view.reached:  # only `resume` lifts a target
             return None
         request = _request(session, batch)
         document = _document(session, request, batch)

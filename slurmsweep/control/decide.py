@@ -17,7 +17,7 @@ from slurmsweep.control.batch import JobBatch, may_be_given_back, with_resources
 from slurmsweep.control.retry_policy import Node, ResourceOverride, RetryPlan, RetryPolicy
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.tail import AttemptId, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from slurmsweep.sizing.usage import Ledger
     from slurmsweep.sizing.walltime import AutoSizing, Bounds, SizingInput, Wave
     from slurmsweep.state.replay import SweepView
+    from slurmsweep.sweepfile.sections import Metric
 
 #: Trials that ended and are looked at to size others: evenly from all that ended in the same way.
 MOST_HISTORY = 500
@@ -46,7 +47,7 @@ class Policy:
         all_open: without a ``count`` start the trials, too, that no agent has claimed and no job waits for.
         retry: which trials that ended run again; None for none.
         sizing: learn the time and memory of jobs in the place of asking for those of ``wish``; None for no learning.
-        reopen: a paused or ended sweep runs again.
+        reopen: a sweep that a person paused or ended runs again; one that reached its target does not.
         goal: number of trials in all where the search has no end; None for no such bound.
         give_up_on_fruitless: submit nothing after arrays whose jobs all ended without claiming a trial.
     """
@@ -106,6 +107,7 @@ class Situation:
         held: jobs that wait for ever because a node failed to start them.
         asked_for: of ``time`` and ``mem``, what the wish says for this time: that stands.
         rungs: where each trial stands; None for a sweep without rungs.
+        metric: of the sweep.
     """
 
     snapshot: Snapshot
@@ -123,6 +125,7 @@ class Situation:
     held: tuple[str, ...] = ()
     asked_for: frozenset[str] = frozenset()
     rungs: RungSituation | None = None
+    metric: Metric | None = None
 
     @property
     def view(self) -> SweepView:
@@ -183,9 +186,10 @@ def decide(situation: Situation, policy: Policy) -> Plan:
     Raises:
         UsageError: the search has no end and nothing says how many trials; or nothing could be learnt yet.
     """
-    word = situation.view.word
-    if word is not None and not policy.reopen:
-        return Plan(nothing=f"the sweep is {word}")
+    word, reached = situation.view.word, situation.view.reached
+    if word is not None and (reached or not policy.reopen):
+        hint = "; `slurmsweep resume` lifts that" if reached else ""
+        return Plan(nothing=f"the sweep is {in_words(word, reached, situation.metric)}{hint}")
     rungs = situation.rungs
     retry = _retries_by_rung(situation, policy, rungs) if rungs else _retries(situation, policy)
     own, shared = _batches(situation, policy, retry)
@@ -310,7 +314,7 @@ def _trials_wanted(situation: Situation, policy: Policy, shared: int) -> int:
         raise UsageError(
             f"a {situation.method} search has no end: say how many trials by --count, or run_cap in the sweep file"
         )
-    if Ability.OUTLIVE in situation.abilities or situation.open is None:
+    if situation.open is None:
         return wanted + promoted
     # an agent beyond these would only start to say that nothing is left
     return min(wanted, situation.open + shared) + promoted

@@ -78,6 +78,7 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
         unreserved=unreserved,
         point=lambda number: search.parameters(config, number, sweep_id, session.view.kept(number)),
         held=tuple(str(ref) for ref in session.scheduler.failed_launches(snapshot.answer)) if snapshot.alive else (),
+        metric=config.metric,
         asked_for=frozenset(backend.long_name(name) for name in policy.wish.options or {}) & {"time", "mem"},
         rungs=_rungs(session, policy.wish) if config.extensions.rungs else None,
     )

@@ -17,6 +17,7 @@ from slurmsweep.agents.identity import lives_here
 from slurmsweep.control.snapshot import look_at_jobs, running_attempts
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import SweepState
+from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
     from slurmsweep.control.session import Session
@@ -60,6 +61,8 @@ def pause(session: Session) -> Ordered:
 def resume(session: Session) -> Ordered:
     """Start new trials again, whatever was ordered before; held jobs are released.
 
+    So it does after a trial reached the target; the next trial that reaches it ends the sweep again.
+
     Jobs that started during a pause found it and ended, so trials may be without one: the caller says so.
     """
     _order(session, SweepState.RUNNING)
@@ -101,9 +104,10 @@ def cancel(session: Session) -> Ordered:
 
 
 def _refuse_ended(session: Session, consequence: str) -> None:
-    word = session.refresh().word
-    if word in (SweepState.FINISHED, SweepState.CANCELED):
-        raise UsageError(f"sweep {session.store.manifest.sweep_id} is {word}{consequence}")
+    view, manifest = session.refresh(), session.store.manifest
+    if view.word in (SweepState.FINISHED, SweepState.CANCELED):
+        words = in_words(view.word, view.reached, manifest.config.metric)
+        raise UsageError(f"sweep {manifest.sweep_id} is {words}{consequence}")
 
 
 def _order(session: Session, state: SweepState) -> None:

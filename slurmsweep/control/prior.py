@@ -12,9 +12,9 @@ from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.metrics.objective_values import measure_ended
 from slurmsweep.search.kept import is_in_space, kept
 from slurmsweep.state.chosen import ChosenPoint
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
 if TYPE_CHECKING:
@@ -37,15 +37,19 @@ class KnownPoints:
     Attributes:
         adopted: number of points that will not be run again.
         elsewhere: finished trials whose point the new sweep does not have.
+        ended: that one of them reached the target, so that the new sweep has ended before it began, and what lifts
+            that; empty otherwise.
     """
 
     adopted: int
     elsewhere: int
+    ended: str = ""
 
 
 def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) -> KnownPoints:
     """Record the finished trials of ``prior`` as finished in ``store``, where it has their points.
 
+    They count for its target as if they had run here (W&B's rule for prior runs): one that reached it ends the sweep.
     Where the new sweep judges by other numbers they are read from what the trials left, as if they had run here.
 
     Args:
@@ -73,8 +77,12 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
     chosen = {}
     if config.method == "bayes":
         chosen = {place: ChosenPoint(kept(config, points[number])) for number, place in place_of.items()}
-    store.adopt(outcomes, this_process(os.environ), chosen)
-    return KnownPoints(len(outcomes), elsewhere=len(finished) - len(outcomes))
+    reached = store.adopt(outcomes, this_process(os.environ), chosen)
+    ended = ""
+    if reached:
+        name, words = store.manifest.sweep_id, in_words(SweepState.FINISHED, reached, config.metric)
+        ended = f"sweep {name} is {words}, as it was run before. `slurmsweep resume {name}` lifts that"
+    return KnownPoints(len(outcomes), len(finished) - len(outcomes), ended)
 
 
 def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:

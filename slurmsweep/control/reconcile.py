@@ -7,13 +7,16 @@ the session's view was read on; in a rehearsal the same records stay in memory.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import is_elsewhere
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.snapshot import Snapshot, look, renewed, running_attempts
+from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.metrics.objective_values import measure_ended
+from slurmsweep.state.assignment import ranges
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
@@ -45,6 +48,7 @@ class ReconcileResult:
         voided: attempts that were made but never started; their trials may be claimed again.
         unknown: attempts of which no witness could tell, with the reason.
         explained: recorded ends whose reason the scheduler told now.
+        cancelled: jobs that waited for trials that there are none of, as the scheduler names them.
         snapshot: of the sweep, after all of this was recorded.
     """
 
@@ -53,13 +57,20 @@ class ReconcileResult:
     unknown: dict[AttemptId, str]
     explained: tuple[AttemptId, ...]
     snapshot: Snapshot
+    cancelled: tuple[str, ...] = ()
+
+    def cancelled_words(self) -> list[str]:
+        """Return a line that names the jobs that were cancelled; nothing where none was."""
+        named = ", ".join(self.cancelled)
+        return [f"cancelled, because no trial is left for them: jobs {named}"] if named else []
 
 
 def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> ReconcileResult:
     """Record every end that witnesses agree on: what is final at once, anything else when it is seen twice.
 
     What a maker left without a record comes first: it may turn out to be a claim whose process is gone. One question to
-    the queue and at most one to accounting; twice that where something has to be seen twice.
+    the queue and at most one to accounting; twice that where something has to be seen twice. Last, jobs are cancelled
+    that wait for a sweep that has ended, by its target or by its number of trials.
 
     Raises:
         SchedulerUnavailableError: no end was recorded: no answer is not "no job".
@@ -80,7 +91,33 @@ def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> 
     }
     ended, explained = _record(session, certain, snapshot)
     unknown = {a: seen.note for a, seen in first.seen.items() if not seen.witnessed}
-    return ReconcileResult(ended, voided, unknown, explained, renewed(snapshot, session.view))
+    snapshot = renewed(snapshot, session.view)
+    cancelled = cancel_idle(session, snapshot)
+    return ReconcileResult(
+        ended, voided, unknown, explained, snapshot.without_idle() if cancelled else snapshot, cancelled
+    )
+
+
+def cancel_idle(session: Session, snapshot: Snapshot) -> tuple[str, ...]:
+    """Cancel the jobs that would start, find nothing to claim, and end; return them as the scheduler names them.
+
+    That is so where a trial reached the target, or the search has no trial left that no agent has claimed. Jobs that
+    wait to go on with a trial are left alone. One request to the scheduler, where there are such jobs; where it does
+    not answer they end by themselves within seconds of their start.
+    """
+    is_over = session.view.reached is not None or session.open_trials() == 0
+    if session.is_rehearsal or not is_over or not snapshot.idle:
+        return ()
+    elements: defaultdict[str, list[int]] = defaultdict(list)
+    for ref in snapshot.idle:
+        elements[ref.job] += [] if ref.task is None else [ref.task]
+    named = {job: f"{job}_[{','.join(ranges(sorted(tasks)))}]" if tasks else job for job, tasks in elements.items()}
+    targets = tuple(named[job] for job in sorted(named, key=int))
+    try:
+        session.scheduler.cancel(targets, only_waiting=True)
+    except SchedulerUnavailableError:
+        return ()
+    return targets
 
 
 def recover_submissions(session: Session, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -137,6 +174,8 @@ def _note_answer(session: Session, name: str, job: str) -> None:
 def give_back(session: Session, wanted: Callable[[Trial], bool], why: str) -> list[AttemptId]:
     """Let every ended, not finished trial that is ``wanted`` be claimed again; a paused or ended sweep runs again.
 
+    One that reached its target does not: only ``resume`` lifts that.
+
     For agents that start anyway; trials for which a scheduler is asked are given back with their jobs
     (:mod:`.apply`).
 
@@ -146,7 +185,7 @@ def give_back(session: Session, wanted: Callable[[Trial], bool], why: str) -> li
         why: for the record.
     """
     with session.transaction() as transaction:
-        if session.view.word is not None:
+        if session.view.word is not None and session.view.reached is None:
             transaction.order(SweepState.RUNNING)
         again = [trial.next_attempt for trial in may_run_again(session) if wanted(trial)]
         transaction.retry(again, why)

@@ -145,7 +145,7 @@ class Rehearsal(Session):
     def transaction(self) -> Iterator[Transaction]:
         """Collect records; the view has them after the body, and the journal never does."""
         view = self.view
-        transaction = Transaction(_Memory(view), view)
+        transaction = Transaction(_Memory(view), view, self.store.manifest.config.metric)
         yield transaction
         transaction.commit()
 

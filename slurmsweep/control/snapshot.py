@@ -101,6 +101,17 @@ class Snapshot:
         """Return the ids of arrays (or plain jobs) with live elements, or with elements that wait."""
         return tuple(sorted({ref.job for ref, s in self.alive.items() if s.waits or not only_waiting}, key=int))
 
+    @cached_property
+    def idle(self) -> frozenset[JobRef]:
+        """Jobs submitted for the sweep that wait for their first start; not those that were put back with a trial."""
+        ours = set(self.view.job_ids())
+        return frozenset(ref for ref in self.waiting & self.unclaimed if ref.job in ours)
+
+    def without_idle(self) -> Snapshot:
+        """Return the same after its :attr:`idle` jobs were cancelled."""
+        tasks = {ref: status for ref, status in self.answer.tasks.items() if ref not in self.idle}
+        return replace(self, answer=self.answer._replace(tasks=tasks))
+
     def tasks_in(self, job: str, *, waiting: bool) -> list[int]:
         """Return the indexes of an array's live elements that wait, or of those that run."""
         return [r.task for r, s in self.alive.items() if r.job == job and r.task is not None and s.waits == waiting]

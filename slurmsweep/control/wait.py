@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.control.events import Progress
+from slurmsweep.control.reconcile import cancel_idle
+from slurmsweep.control.snapshot import look_at_jobs
+from slurmsweep.errors import SchedulerUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +40,8 @@ def progress_reader(session: Session, total: int, before: int, tell: Tell) -> Ca
 def wait_for_jobs(session: Session, jobs: Sequence[str], trials: int, before: int, tell: Tell) -> None:
     """Wait until ``trials`` more trials have ended than ``before``, or until the backend has none of the jobs left.
 
+    When a trial reaches the target, the jobs that wait are cancelled, if the agent could not do that.
+
     Args:
         session: of the sweep.
         jobs: ids of what was submitted.
@@ -46,6 +52,17 @@ def wait_for_jobs(session: Session, jobs: Sequence[str], trials: int, before: in
     Raises:
         as :meth:`slurmsweep.backends.base.Backend.wait`.
     """
-    refresh = progress_reader(session, trials, before, tell)
+    read = progress_reader(session, trials, before, tell)
+    was_open = session.view.reached is None
+
+    def refresh() -> SweepView:
+        nonlocal was_open
+        view = read()
+        if was_open and view.reached:
+            was_open = False
+            with suppress(SchedulerUnavailableError):  # then they start, find nothing to do, and end
+                cancel_idle(session, look_at_jobs(session))
+        return view
+
     refresh()
     session.backend.wait(jobs, before + trials, refresh)

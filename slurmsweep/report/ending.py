@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.summary import Unmeasured
+from slurmsweep.report.summary import Unmeasured, target_document
 from slurmsweep.report.tables import numbers_text, params_text, unmeasured_words
 from slurmsweep.report.terminal import printable
 from slurmsweep.state.lifecycle import TrialState, in_words
@@ -71,6 +71,7 @@ def ending_document(
         "sweep": summary.manifest.sweep_id,
         "name": summary.manifest.config.name,
         "state": summary.state().value,
+        "state_in_words": summary.state_words(),
         "expected_run_count": summary.manifest.trials,
         "counts": {state.value: n for state, n in counts.items() if n},
         **summary.stopped_early_document(),
@@ -93,6 +94,7 @@ def ending_document(
         "last_end": last,
         "best": best.to_json() if best else None,
         "unmeasured": [row._asdict() for row in summary.unmeasured()],
+        **target_document(summary),
     }
 
 
@@ -104,7 +106,7 @@ def ending_text(document: Mapping[str, Any]) -> str:
     name = f" ({printable(document['name'])})" if document["name"] else ""
     arrays = f"{len(document['arrays'])} arrays, {document['rounds']} rounds of mending"
     lines = [
-        f"sweep {document['sweep']}{name}: {document['state']}",
+        f"sweep {document['sweep']}{name}: {printable(document['state_in_words'])}",
         f"  trials    {counts}",
         *_when(document),
         f"  attempts  {document['attempts']}, of which {document['run_again']} ran a trial again; {arrays}",

@@ -11,7 +11,7 @@ from slurmsweep import search
 from slurmsweep.report.pareto import non_dominated
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import STOPPED_EARLY, Outcome
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.state.trial import Trial
 
 if TYPE_CHECKING:
@@ -175,6 +175,10 @@ class SweepSummary(NamedTuple):
             counts[TrialState.PENDING] += max(0, self.manifest.trials - len(self.view.trials))
         return counts
 
+    def state_words(self) -> str:
+        """Return :meth:`state` in words, with the trial that reached the target where one did."""
+        return in_words(self.state(), self.view.reached, self.manifest.config.metric)
+
     def state(self) -> SweepState:
         """Return what a person ordered; else pending before the first claim, finished when every trial has ended."""
         if self.view.word is not None:
@@ -268,4 +272,11 @@ def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str,
         "best": best.to_json() if best else None,
         "unmeasured": [row._asdict() for row in summary.unmeasured()],
         "folder": summary.layout.folder,
+        **target_document(summary),
     }
+
+
+def target_document(summary: SweepSummary) -> dict[str, Any]:
+    """Return which trial reached the target of a sweep that ended by it, as ``target_reached``; else nothing."""
+    reached = summary.view.reached
+    return {"target_reached": reached._asdict()} if reached else {}

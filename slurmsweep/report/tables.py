@@ -52,7 +52,7 @@ def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
     counts = ", ".join(f"{n} {word}" for word, n in in_words(summary.counts(), summary.stopped_early()).items())
     lines = [
         f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
-        f"  state   {summary.state()}",
+        f"  state   {printable(summary.state_words())}",
         f"  method  {config.method}" + (f", {total} trials" if total is not None else ""),
         f"  trials  {counts or 'none'}",
     ]

@@ -1,6 +1,6 @@
-"""What each trial is worth to a search that learns: its own result, or another's where it has none (W&B's ``impute``).
+"""What each trial is worth to a search that learns: its own result, or what W&B's ``impute`` says in its place.
 
-Source of the rules: ``sweeps/bayes_search.py`` 0.3.0. One thing differs: where W&B takes 0.0 because a failed run has no
+Source of the rules: ``sweeps/bayes_search.py`` 0.3.0. One thing differs: W&B takes 0.0 where a failed run has no
 value of its own (``impute: best`` or ``latest``), this takes the worst value. Zero would be the best of all losses.
 """
 

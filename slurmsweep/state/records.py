@@ -15,7 +15,7 @@ from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.tail import AttemptId, RetryPage
+from slurmsweep.state.tail import AttemptId, RetryPage, TargetReached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,19 +209,25 @@ class SubmitRecord:
 
 @dataclass(frozen=True)
 class OrderRecord:
-    """A person paused, resumed (running), stopped (finished) or canceled the sweep."""
+    """A person paused, resumed (running), stopped (finished) or canceled the sweep; or a trial reached its target.
+
+    Attributes:
+        state: of the sweep from now on.
+        reached: the trial that reached the target, which finished the sweep; None where a person ordered it.
+    """
 
     op: ClassVar = "sweep"
     state: SweepState
+    reached: TargetReached | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields of the record."""
-        return {"state": self.state.value}
+        return {"state": self.state.value} | ({"reached": list(self.reached)} if self.reached else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> OrderRecord:
         """Return the record that these fields are of. Raises KeyError, ValueError."""
-        return cls(SweepState(data["state"]))
+        return cls(SweepState(data["state"]), TargetReached(*data["reached"]) if data.get("reached") else None)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 The folder of an attempt has its owner and its outcome, so no claim and no outcome is lost whatever happened to the
 journal. What no folder tells is lost only where its own record cannot be read: retries that no agent has
 claimed yet (the trial shows its last end again, and `resubmit` runs it), ends that Slurm was asked about (it is asked
-again), orders such as cancel, and which arrays were submitted.
+again), orders such as cancel, and which arrays were submitted. Ends that only folders tell are judged again: one that
+reached the sweep's target finishes the sweep.
 """
 
 from __future__ import annotations
@@ -105,8 +106,9 @@ def _keep(journal: _NewJournal, records: list[Record]) -> SweepView:
 
 def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) -> Rebuilt:
     """Add what only folders know, and a head that fits all of it."""
-    journal.last = {"h": view.head._replace(queue=(), more=None, exhausted=0, word=view.word).to_json()}
-    transaction = Transaction(journal)
+    head = view.head._replace(queue=(), more=None, exhausted=0, word=view.word, reached=view.reached)
+    journal.last = {"h": head.to_json()}
+    transaction = Transaction(journal, metric=store.manifest.config.metric)
     claims = outcomes = voided = 0
     for attempt_id in sorted(attempt_folders(store), key=lambda s: (s.trial, s.attempt)):
         owner, outcome = store.read_owner(attempt_id), store.read_outcome(attempt_id)

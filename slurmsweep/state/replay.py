@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.journal import Journal, Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
+    from slurmsweep.state.tail import TargetReached
     from slurmsweep.state.trial import Trial
 
 #: How a line ends that a dying writer left open, and the next one closed.
@@ -81,12 +82,13 @@ class SweepView:
         trials: those with records; a trial without any is pending and not here.
         submissions: by job name, in the order of the journal.
         latest: the head of the newest record, as it stands there.
-        word: what a person ordered last.
+        word: what was ordered last.
         damaged: numbers of lines that no reader can read and no writer sealed.
         sealed: number of torn lines their successor closed.
         word_sequence: of the record that ordered ``word``.
         chosen: points by trial, in the order of their claims, where the search chose them then.
         bands: what trials had at the bands of early termination.
+        reached: the trial that ended the sweep by reaching its target; None where a person ordered ``word``.
     """
 
     trials: TrialIndex = field(default_factory=TrialIndex)
@@ -98,6 +100,7 @@ class SweepView:
     word_sequence: int = -1
     chosen: dict[int, ChosenPoint] = field(default_factory=dict)
     bands: BandValues = field(default_factory=BandValues)
+    reached: TargetReached | None = None
 
     def take_in(self, lines: Iterable[bytes], first: int = 1) -> None:
         """Take in further lines of the journal.
@@ -326,6 +329,7 @@ def _order(state: SweepView, record: OrderRecord, sequence: int) -> None:
     if sequence > state.word_sequence:
         state.word_sequence = sequence
         state.word = None if record.state is SweepState.RUNNING else record.state
+        state.reached = record.reached
 
 
 #: By kind of record: its class, and what it changes, given its sequence number.

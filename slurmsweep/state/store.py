@@ -24,7 +24,7 @@ from slurmsweep.state.lock import LOCK_TIMEOUT
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.paths import Layout
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.records import BandValue
     from slurmsweep.state.replay import Reading, SweepView
-    from slurmsweep.state.tail import JournalTail, RetryPage
+    from slurmsweep.state.tail import JournalTail, RetryPage, TargetReached
     from slurmsweep.state.trial import Trial
 
 #: Bytes of journal read for "nothing left" that are worth a record, so that the next agent begins after them.
@@ -67,7 +67,7 @@ class NothingLeft(NamedTuple):
 
     Attributes:
         reason: for people: ``every trial has been claimed``, ``the sweep is paused``.
-        is_ordered: a person ordered it so.
+        is_ordered: a person ordered it so, or the sweep reached its target.
     """
 
     reason: str
@@ -178,7 +178,8 @@ class SweepStore:
                 records are added to. Refresh it before too: then little is left to read while others wait.
         """
         with self.journal.locked(self._lock_timeout) as journal:
-            transaction = Transaction(journal, reading.refresh() if reading else None)
+            view = reading.refresh() if reading else None
+            transaction = Transaction(journal, view, self.manifest.config.metric)
             yield transaction
             transaction.commit()
 
@@ -232,7 +233,7 @@ class SweepStore:
         """
         with self.transaction() as transaction:
             if transaction.head.word is not None:
-                return NothingLeft(f"the sweep is {transaction.head.word}", is_ordered=True)
+                return self._ordered(transaction.head.word, transaction.head.reached)
             claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
             if self._make_attempt(claim):
                 self._record_claim(transaction, claim)
@@ -314,7 +315,7 @@ class SweepStore:
             transaction.band(attempt_id, values)
             transaction.commit()
 
-    def finish(self, claim: Claim, outcome: Outcome, bands: BandsReached = NO_BANDS) -> None:
+    def finish(self, claim: Claim, outcome: Outcome, bands: BandsReached = NO_BANDS) -> TargetReached | None:
         """Record how the attempt ended: in its folder, then in the journal (which the folders can rebuild).
 
         Args:
@@ -322,20 +323,28 @@ class SweepStore:
             outcome: how it ended.
             bands: what it had at bands of early termination.
 
+        Returns:
+            What the attempt reached, if that is the sweep's target and the sweep ended by it.
+
         Raises:
             StateUnwritableError, LockTimeoutError: call it again; doing so twice is harmless.
         """
         self._write_outcome(claim, outcome, bands.values)
         with self.transaction() as transaction:
             transaction.band(claim.attempt_id, bands.unrecorded)
-            transaction.end(claim.attempt_id, claim.token, outcome)
+            return transaction.end(claim.attempt_id, claim.token, outcome)
 
     def is_made(self, attempt_id: AttemptId) -> bool:
         """Return whether the folder of the attempt is there."""
         return _is_folder(self.layout.attempt(attempt_id))
 
-    def adopt(self, outcomes: dict[int, Outcome], owner: Owner, chosen: Mapping[int, ChosenPoint] = {}) -> None:
+    def adopt(
+        self, outcomes: dict[int, Outcome], owner: Owner, chosen: Mapping[int, ChosenPoint] = {}
+    ) -> TargetReached | None:
         """Record trials that were run in another sweep as finished here: folders first, then one transaction.
+
+        Returns:
+            What ended the sweep, if a trial reached its target.
 
         Args:
             outcomes: by number of the trial in this sweep.
@@ -354,6 +363,7 @@ class SweepStore:
                 outcome = outcomes[claim.attempt_id.trial]
                 self._write_outcome(claim, outcome)
                 transaction.adopt(claim.attempt_id, claim.token, owner, outcome, claim.chosen)
+            return transaction.head.reached
 
     def void(self, attempt_id: AttemptId) -> bool:
         """Make sure that no agent runs an attempt of which no owner is known; return False where there is one.
@@ -402,7 +412,7 @@ class SweepStore:
         with self.transaction() as transaction:
             head = transaction.head.with_queue(waiting)
             if head.word is not None:
-                return NothingLeft(f"the sweep is {head.word}", is_ordered=True), 0
+                return self._ordered(head.word, head.reached), 0
             for attempt_id, rest in self._candidates(head, transaction.waiting_in):
                 transaction.head = rest
                 claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
@@ -412,6 +422,10 @@ class SweepStore:
             if transaction.head.next_trial - head.next_trial > _WORTH_A_STEP:
                 transaction.exhausted(head.exhausted)  # the next agent need not meet all these folders again
         return NothingLeft("every trial has been claimed"), head.exhausted
+
+    def _ordered(self, word: SweepState, reached: TargetReached | None) -> NothingLeft:
+        """Return that there is nothing to claim in a sweep that was paused, or has ended."""
+        return NothingLeft(f"the sweep is {in_words(word, reached, self.manifest.config.metric)}", is_ordered=True)
 
     def _candidates(
         self, head: JournalTail, waiting_in: Callable[[RetryPage], tuple[list[AttemptId], RetryPage | None]]

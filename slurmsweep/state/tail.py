@@ -13,6 +13,8 @@ from slurmsweep.state.lifecycle import SweepState, TrialState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from slurmsweep.sweepfile.sections import Metric
+
 #: Retries kept in the head. More wait in their retry records, which the head points to.
 QUEUE_LIMIT = 64
 
@@ -36,6 +38,28 @@ class RetryPage(NamedTuple):
     first: int
 
 
+class TargetReached(NamedTuple):
+    """The trial whose metric reached the sweep's target, and so ended the sweep.
+
+    Attributes:
+        trial: its number.
+        value: of the metric at the end of the attempt.
+    """
+
+    trial: int
+    value: float
+
+
+def in_words(word: SweepState, reached: TargetReached | None, metric: Metric | None) -> str:
+    """Return ``paused``, or ``finished: trial 7 reached the target (acc 0.913 >= 0.9)``."""
+    if reached is None or metric is None or metric.target is None:
+        return str(word)
+    sign = ">=" if metric.goal == "maximize" else "<="
+    return (
+        f"{word}: trial {reached.trial} reached the target ({metric.name} {reached.value:g} {sign} {metric.target:g})"
+    )
+
+
 class JournalTail(NamedTuple):
     """State as its writer saw it.
 
@@ -44,9 +68,10 @@ class JournalTail(NamedTuple):
         next_trial: the first number that was never claimed.
         counts: trials by state; trials never claimed are in none.
         queue: retries to claim before new trials, oldest first.
-        word: what a person ordered (paused, finished, canceled); None while agents may claim.
+        word: what was ordered (paused, finished, canceled); None while agents may claim.
         more: where further retries wait; each retry record names the one to look at after it.
         exhausted: offset in the journal up to which a replay found that nothing waits to be claimed.
+        reached: what ended the sweep, where that was its target and no person's order.
     """
 
     sequence: int = 0
@@ -56,6 +81,7 @@ class JournalTail(NamedTuple):
     word: SweepState | None = None
     more: RetryPage | None = None
     exhausted: int = 0
+    reached: TargetReached | None = None
 
     def moved(self, before: TrialState | None, after: TrialState) -> JournalTail:
         """Return the head after a trial went from ``before`` (None: it was never claimed) to ``after``."""
@@ -96,6 +122,8 @@ class JournalTail(NamedTuple):
             data["m"] = [self.more.offset, self.more.first]
         if self.exhausted:
             data["e"] = self.exhausted
+        if self.reached:
+            data["r"] = list(self.reached)
         return data
 
     @classmethod
@@ -109,4 +137,5 @@ class JournalTail(NamedTuple):
             word=SweepState(data["w"]) if "w" in data else None,
             more=RetryPage(*data["m"]) if "m" in data else None,
             exhausted=data.get("e", 0),
+            reached=TargetReached(*data["r"]) if "r" in data else None,
         )

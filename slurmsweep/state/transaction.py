@@ -20,7 +20,7 @@ from slurmsweep.state.records import (
     RetryRecord,
     VoidRecord,
 )
-from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, JournalTail, RetryPage
+from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, JournalTail, RetryPage, TargetReached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.records import AnyRecord, BandValue, SubmitRecord
     from slurmsweep.state.replay import SweepView
+    from slurmsweep.sweepfile.sections import Metric
 
 #: Attempts in one retry record, so that the record is read back by one request of 4 KiB.
 _MOST_IN_A_RECORD = 150
@@ -61,14 +62,16 @@ class Transaction:
     Args:
         journal: whose lock is held.
         view: the state after all records of the journal. Records that are queued here are not taken in.
+        metric: of the sweep: an end with its target ends the sweep, too.
 
     Attributes:
         head: as it will stand after the records queued so far.
     """
 
-    def __init__(self, journal: Appender, view: SweepView | None = None) -> None:
+    def __init__(self, journal: Appender, view: SweepView | None = None, metric: Metric | None = None) -> None:
         self._journal = journal
         self._view = view
+        self._metric = metric
         self._lines: list[bytes] = []
         self._last: Record = {}
         self._states: dict[int, TrialState] = {}  # of trials that records in the queue change
@@ -87,17 +90,17 @@ class Transaction:
         self.head = self.head.without(attempt_id)
         self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3), chosen))
         self._move(attempt_id.trial, None, outcome.state)
-        self._queue(EndRecord(attempt_id, token, outcome))
+        self._queue_end(attempt_id, token, outcome)
 
     def band(self, attempt_id: AttemptId, values: Sequence[BandValue]) -> None:
         """Queue what an attempt had at bands of early termination; nothing for none."""
         if values:
             self._queue(BandRecord(attempt_id, tuple(values)))
 
-    def end(self, attempt_id: AttemptId, token: str | None, outcome: Outcome) -> None:
-        """Queue that the newest attempt of a trial has ended."""
+    def end(self, attempt_id: AttemptId, token: str | None, outcome: Outcome) -> TargetReached | None:
+        """Queue that the newest attempt of a trial has ended; return what it reached if that ends the sweep."""
         self._move(attempt_id.trial, TrialState.RUNNING, outcome.state)
-        self._queue(EndRecord(attempt_id, token, outcome))
+        return self._queue_end(attempt_id, token, outcome)
 
     def void(self, attempt_id: AttemptId) -> None:
         """Queue that an attempt was never started and never will be: its trial may be claimed again."""
@@ -150,10 +153,13 @@ class Transaction:
                 self._move(number, None, replace(trial, promised=others).state)
         self._queue(record)
 
-    def order(self, word: SweepState) -> None:
-        """Queue that a person paused, resumed (running), stopped (finished) or canceled the sweep."""
-        self.head = self.head._replace(word=None if word is SweepState.RUNNING else word)
-        self._queue(OrderRecord(word))
+    def order(self, word: SweepState, reached: TargetReached | None = None) -> None:
+        """Queue that a person paused, resumed (running), stopped (finished) or canceled the sweep.
+
+        Finished it is, too, because a trial ``reached`` its target.
+        """
+        self.head = self.head._replace(word=None if word is SweepState.RUNNING else word, reached=reached)
+        self._queue(OrderRecord(word, reached))
 
     def correct(self, next_trial: int, counts: dict[TrialState, int]) -> None:
         """Queue that the whole sweep was counted, which the head says from now on."""
@@ -170,6 +176,28 @@ class Transaction:
     def is_written(self) -> bool:
         """Whether readers may see what was committed last, even if putting it on disk failed afterwards."""
         return bool(self._journal.last.get("h", {}).get("s") == self.head.sequence)
+
+    def _queue_end(self, attempt_id: AttemptId, token: str | None, outcome: Outcome) -> TargetReached | None:
+        """Queue an end, and that the sweep is finished where the metric reached its target: no agent claims between.
+
+        Every end in the journal comes by here, of whatever state: W&B's rule is of a value that a run reaches, and asks
+        no more of the run. A second record of an end, with a better reason, does not end a sweep that was resumed.
+        """
+        self._queue(EndRecord(attempt_id, token, outcome))
+        value = outcome.metric
+        if self._metric is None or value is None or not self._metric.is_reached(value):
+            return None
+        if self.head.word in (SweepState.FINISHED, SweepState.CANCELED) or self._has_ended(attempt_id):
+            return None
+        reached = TargetReached(attempt_id.trial, value)
+        self.order(SweepState.FINISHED, reached)
+        return reached
+
+    def _has_ended(self, attempt_id: AttemptId) -> bool:
+        """Return whether the view knows an end of that attempt that reached the target."""
+        trial = self._view.trials.get(attempt_id.trial) if self._view else None
+        known = trial.attempts.get(attempt_id.attempt) if trial else None
+        return bool(known and known.outcome and self._metric and self._metric.is_reached(known.outcome.metric))
 
     def _retry(self, batch: Sequence[AttemptId], why: str) -> None:
         """One retry record. What has no room in the head stays in it, on top of what waits in earlier ones."""

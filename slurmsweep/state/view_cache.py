@@ -26,7 +26,7 @@ from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.replay import Reading, Submission, SweepView
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.tail import AttemptId, TargetReached
 from slurmsweep.state.trial import Attempt, Trial
 from slurmsweep.state.trial_index import TrialIndex
 
@@ -136,6 +136,7 @@ def _view_to_json(view: SweepView) -> dict[str, Any]:
         "latest": view.latest,
         "word": view.word.value if view.word else None,
         "word_sequence": view.word_sequence,
+        "reached": view.reached,
         "sealed": view.sealed,
         "damaged": view.damaged,
         "chosen": [[number, chosen.to_json()] for number, chosen in view.chosen.items()],
@@ -154,6 +155,7 @@ def _view_from_json(document: dict[str, Any], columns: bytes) -> SweepView:
         latest=document["latest"],
         word=SweepState(document["word"]) if document["word"] else None,
         word_sequence=document["word_sequence"],
+        reached=TargetReached(*document["reached"]) if document["reached"] else None,
         sealed=document["sealed"],
         damaged=document["damaged"],
         chosen={number: chosen for number, data in document["chosen"] if (chosen := ChosenPoint.from_json(data))},

@@ -71,9 +71,11 @@ class Round:
         if isinstance(event, ArraySubmitted):
             self.arrays.append(event.array.job)
             self.said.append(f"submitted job {event.array.job}: {event.array.trials} trials")
-        elif isinstance(event, Reconciled) and (event.result.ended or event.result.voided):
+        elif isinstance(event, Reconciled):
             ended, voided = len(event.result.ended), len(event.result.voided)
-            self.said.append(f"ends recorded: {ended}; attempts that never started: {voided}")
+            if ended or voided:
+                self.said.append(f"ends recorded: {ended}; attempts that never started: {voided}")
+            self.said += event.result.cancelled_words()
         elif isinstance(event, JobsReleased):
             self.said.append(f"released after a failed launch: jobs {', '.join(event.jobs)}")
 

@@ -37,7 +37,7 @@ class Metric(NamedTuple):
 
     Attributes:
         name, goal, expression: see :class:`Objective`.
-        target: a run that reaches this value ends the search; None for none.
+        target: a trial that ends with this value, or a better one, ends the sweep; None for none.
         impute: the value used for a failed trial: latest, best or worst.
         impute_while_running: the value used for a running trial: latest, best, worst, or the text "false" for none.
     """
@@ -53,6 +53,12 @@ class Metric(NamedTuple):
     def objective(self) -> Objective:
         """Return the part that compares trials, without the settings of the search."""
         return Objective(self.name, self.goal, self.expression)
+
+    def is_reached(self, value: float | None) -> bool:
+        """Return whether a value is the target or better; False without a target, and for None and NaN."""
+        if self.target is None or value is None:
+            return False
+        return value >= self.target if self.goal == "maximize" else value <= self.target
 
 
 class EarlyTerminate(NamedTuple):

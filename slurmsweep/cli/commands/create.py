@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         known = adopt(store, prior, args.trials)
         beyond = f"; {known.elsewhere} finished trials have points this grid does not have" if known.elsewhere else ""
         note(f"points known from sweep {args.prior} that will not be run again: {known.adopted}{beyond}")
+        if known.ended:
+            note(known.ended)
     print_text(store.manifest.sweep_id)
     return 0
 

@@ -29,14 +29,17 @@ def run(args: argparse.Namespace) -> int:
     ended = {attempt_id: session.view.attempt(attempt_id).outcome for attempt_id in attempt_ids}
     if args.json:
         rows = [attempt_id._asdict() | (end.to_json() if end else {}) for attempt_id, end in ended.items()]
-        print_json({"ended": rows, "voided": [attempt_id._asdict() for attempt_id in result.voided]})
+        voided = [attempt_id._asdict() for attempt_id in result.voided]
+        print_json({"ended": rows, "voided": voided, "cancelled": list(result.cancelled)})
     else:
         for (trial, attempt), end in ended.items():
             if end:
                 note(f"trial {trial}, attempt {attempt}: {end.state} ({end.cause or 'no cause known'})")
         for trial, attempt in result.voided:
             note(f"trial {trial}, attempt {attempt}: was never started, and may be claimed again")
-        if not (ended or result.voided):
+        for line in result.cancelled_words():
+            note(line)
+        if not (ended or result.voided or result.cancelled):
             note("the journal knows everything that Slurm and the folders know")
     if not args.dry_run:
         note_unknown(result.unknown)

@@ -37,4 +37,6 @@ def run(args: argparse.Namespace) -> int:
     total = store.manifest.trials
     if not args.state and total is not None and len(rows) < total:
         note(f"the first {len(rows)} of {total} trials; --limit shows more")
+    if summary.view.reached:
+        note(f"the sweep is {summary.state_words()}")
     return 0
