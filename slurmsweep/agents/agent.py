@@ -189,10 +189,9 @@ def _run_claim(
     with given_back_on_failure(store, claim):
         prepared = prepare(store, claim, environ)
     say(f"{name}: started, log in {store.layout.log(attempt_id)}")
-    watch = watch_of(store, attempt_id, environ, prepared.log)
+    watch = watch_of(store, attempt_id, prepared.environ, prepared.log)
     ended = run_command(prepared, store.manifest.workdir, watch)
-    bands = watch.ended() if watch else NO_BANDS
-    outcome = conclude(store, attempt_id, ended, prepared.log)
+    outcome, bands = conclude(store, attempt_id, ended, prepared.log, watch)
     record(store, claim, outcome, say, bands)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop is not None

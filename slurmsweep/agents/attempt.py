@@ -17,14 +17,15 @@ from slurmsweep.agents.environment import child_environment
 from slurmsweep.errors import StateUnwritableError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.store import NO_BANDS
 from slurmsweep.sweepfile import command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slurmsweep.agents import early_termination
+    from slurmsweep.agents.watch import TrialWatch
     from slurmsweep.metrics.objective_values import Measured
-    from slurmsweep.state.store import Claim, SweepStore
+    from slurmsweep.state.store import BandsReached, Claim, SweepStore
     from slurmsweep.state.tail import AttemptId
 
 #: Exit codes of a shell for a command that cannot be run, or is not there.
@@ -80,20 +81,27 @@ class Prepared(NamedTuple):
     log: int
 
 
-def conclude(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: int) -> Outcome:
-    """Return the outcome of an attempt that has ended, with the metric it logged. Closes the attempt's log.
+def conclude(
+    store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: int, watch: TrialWatch | None
+) -> tuple[Outcome, BandsReached]:
+    """Return the outcome of an attempt that has ended, with the metric it logged; and what ``watch`` saw it reach.
+
+    Closes the attempt's log.
 
     Removes the parameters file of a finished trial that did not use wandb: its number and sweep.json give them again.
     """
+    bands = NO_BANDS
     try:
         outcome = _outcome(store, attempt_id, ended, _measure(store, attempt_id, log))
+        if watch:
+            outcome, bands = watch.concluded(outcome)
     finally:
         with suppress(OSError):  # a full file server reports it this late: the log is shorter, the outcome stands
             os.close(log)
     if outcome.exit_code == 0 and not os.path.isdir(os.path.join(store.layout.trial(attempt_id.trial), "wandb")):
         with suppress(StateUnwritableError):  # the outcome matters more than one file too many
             files.remove_file(store.layout.params(attempt_id))
-    return outcome
+    return outcome, bands
 
 
 def parameters_of(store: SweepStore, claim: Claim) -> dict[str, Any]:
@@ -127,7 +135,13 @@ def furnish(
     text = params_file.render(params).encode("utf-8", "surrogatepass")
     files.write_new(layout.params(attempt_id), text, store.access)
     log = files.open_log(layout.log(attempt_id), store.access)
-    return child_environment(environ, store.manifest.config, layout, attempt_id), log
+    seen = child_environment(environ, store.manifest.config, layout, attempt_id)
+    rungs = store.manifest.config.extensions.rungs
+    if rungs:
+        from slurmsweep.agents.rungs import variables
+
+        seen |= variables(store, rungs, attempt_id)
+    return seen, log
 
 
 def _wrap(environ: Mapping[str, str]) -> list[str]:
@@ -143,24 +157,38 @@ def _wrap(environ: Mapping[str, str]) -> list[str]:
         raise UsageError(f"{WRAP} is not quoted as in a shell ({error}): {text}") from error
 
 
-def watch_of(
-    store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str], log: int
-) -> early_termination.BandWatch | None:
-    """Return what stops the attempt early; None where the sweep has no ``early_terminate``. Raises UsageError."""
+def watch_of(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str], log: int) -> TrialWatch | None:
+    """Return what compares the attempt with others while it runs; None where the sweep does not do that.
+
+    Args:
+        store: of the sweep.
+        attempt_id: of the trial that is about to run.
+        environ: of its command.
+        log: descriptor of its log.
+    """
     config = store.manifest.config
-    if config.early_terminate is None or config.metric is None:
+    rungs, rule, metric = config.extensions.rungs, config.early_terminate, config.metric
+    if metric is None or (rule is None and rungs is None):
         return None
-    from slurmsweep.agents.early_termination import BandWatch  # loads readers of metrics and of the whole journal
 
     def say(text: str) -> None:
         with suppress(OSError):  # on a full disk the trial goes on without the line
             files.write_all(log, f"{NOTE}{text}\n".encode("utf-8", "backslashreplace"))
 
-    by, period = (config.early_terminate, config.metric), signals.seconds_between_looks(environ)
-    return BandWatch(store, attempt_id, by, period, say)
+    period = signals.seconds_between_looks(environ)
+    # both load readers of metrics and of the whole journal
+    if rule is not None:
+        from slurmsweep.agents.early_termination import BandWatch
+
+        return BandWatch(store, attempt_id, (rule, metric), period, say)
+    if rungs is not None:
+        from slurmsweep.agents.rungs import NUMBER, RungWatch
+
+        return RungWatch(store, attempt_id, (rungs, metric), int(environ[NUMBER]) - 1, period, say)
+    return None
 
 
-def run_command(prepared: Prepared, workdir: str, watch: early_termination.BandWatch | None = None) -> CommandEnd:
+def run_command(prepared: Prepared, workdir: str, watch: TrialWatch | None = None) -> CommandEnd:
     """Run a prepared command to its end; none of its processes is left running afterwards.
 
     A command that cannot be started is a failed trial (exit code 127 or 126, as in a shell), and its log says why.
@@ -189,7 +217,7 @@ def _cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def attend(child: Child, environ: Mapping[str, str], watch: early_termination.BandWatch | None = None) -> Requests:
+def attend(child: Child, environ: Mapping[str, str], watch: TrialWatch | None = None) -> Requests:
     """Wait for the child's end and pass signals on; return how it was asked to end.
 
     The second request by a signal terminates the command, the third kills its whole group; so does the end of the

@@ -8,10 +8,10 @@ every few seconds.
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from slurmsweep.agents.watch import TrialWatch
 from slurmsweep.errors import LockTimeoutError
 from slurmsweep.metrics.logged_values import LoggedValues
 from slurmsweep.search import hyperband
@@ -21,27 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slurmsweep.search.hyperband import Verdict
+    from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.replay import Reading
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.sections import EarlyTerminate, Metric
 
-#: A look waits for so many times as long as the one before took: of a large sweep it is no load for the training.
-_LEISURE = 20
 
-
-class BandWatch:
-    """The watch over one attempt.
+class BandWatch(TrialWatch):
+    """The watch over one attempt of a sweep with ``early_terminate``.
 
     Args:
         store: of the sweep.
         attempt_id: of the trial that runs.
         by: the sweep's rule, and the metric it compares.
         period: seconds between two looks.
-        say: takes a line for the trial's log: why it is stopped, and once what cannot be read.
-
-    Attributes:
-        due: when to look next, by the monotonic clock.
+        say: takes a line for the trial's log.
     """
 
     def __init__(
@@ -52,55 +47,37 @@ class BandWatch:
         period: float,
         say: Callable[[str], None],
     ) -> None:
-        self._store, self._attempt_id, self._say = store, attempt_id, say
+        super().__init__("early_terminate", period, say)
+        self._store, self._attempt_id = store, attempt_id
         self._rule, self._metric = by
         self._bands = sorted(set(hyperband.bands(self._rule)))
-        self._period = period
-        self.due = time.monotonic() + period
         self._values: LoggedValues | None = None
         self._reading: Reading | None = None
         self._reached: dict[int, float] = {}
         self._recorded: set[int] = set()
-        self._has_complained = False
 
-    @property
-    def is_due(self) -> bool:
-        """Whether the time for a :meth:`look` has come."""
-        return time.monotonic() >= self.due
-
-    def look(self) -> bool:
-        """Record the bands that were reached, and return whether the trial is to stop. Raises nothing.
-
-        What cannot be read or written is tried again at the next look.
-        """
-        begun = time.monotonic()
-        said = None
-        try:
-            said = self._judge()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with these files, the trial goes on
-            self._complain(error)
-        ended = time.monotonic()
-        self.due = ended + max(self._period, _LEISURE * (ended - begun))
+    def why_stop(self) -> str:
+        """Record the bands that were reached; return why other trials are better. Raises OSError, StateError."""
+        said = self._judge()
         if said is None or not said.stops:
-            return False
+            return ""
         name, best = self._metric.name, "" if self._rule.strict else ", its best so far,"
-        self._say(
+        return (
             f"stopped early: {name}={said.value:g}{best} is worse than {said.threshold:g}, "
-            f"with which trials go on that logged it {said.band} times (early_terminate)"
+            f"with which trials go on that logged it {said.band} times"
         )
-        return True
 
-    def ended(self) -> BandsReached:
-        """Return what the attempt had at bands in the end. Raises nothing."""
-        try:
-            self._read()
-        except Exception as error:  # noqa: BLE001 - the outcome matters more
-            self._complain(error)
+    def judged(self, outcome: Outcome) -> tuple[Outcome, BandsReached]:
+        """Return the outcome as it is, and what the attempt had at bands."""
         values = tuple(sorted(self._reached.items()))
-        return BandsReached(values, tuple(pair for pair in values if pair[0] not in self._recorded))
+        return outcome, BandsReached(values, tuple(pair for pair in values if pair[0] not in self._recorded))
+
+    def read(self) -> None:
+        """Take in what the trial has logged, and note the bands it has reached. Raises OSError, StateError."""
+        self._read()
 
     def _judge(self) -> Verdict | None:
-        """Return what the rule says; None before the first band and while nothing happens. Raises OSError, StateError."""
+        """Return what the rule says; None before the first band and while nothing happens. Raises as above."""
         own = self._read()
         if not self._reached:
             return None
@@ -149,10 +126,3 @@ class BandWatch:
         else:
             self._reading.refresh()
         return self._reading
-
-    def _complain(self, error: Exception) -> None:
-        if not self._has_complained:
-            self._has_complained = True
-            self._say(
-                f"early_terminate cannot look at this trial now, and tries again: {str(error) or type(error).__name__}"
-            )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from slurmsweep.agents.early_termination import BandWatch
+    from slurmsweep.agents.watch import TrialWatch
 
 
 class StoppedEarly(BaseException):
@@ -27,7 +27,7 @@ class EarlyStop:
         has_come: the function was told to end, whatever it made of that.
     """
 
-    def __init__(self, watch: BandWatch | None) -> None:
+    def __init__(self, watch: TrialWatch | None) -> None:
         self.has_come = False
         self._watch = watch
         self._lock = threading.Lock()

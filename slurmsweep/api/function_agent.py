@@ -25,7 +25,7 @@ from slurmsweep.api.naming import sweep_name
 from slurmsweep.control.function import ready_to_run
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.store import NO_BANDS, Claim, NothingLeft, SweepStore
+from slurmsweep.state.store import Claim, NothingLeft, SweepStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -134,10 +134,9 @@ def _run_claim(
     with claiming.given_back_on_failure(store, claim):
         seen, log = furnish(store, attempt_id, parameters_of(store, claim), environ)
     note(f"{name}: started, log in {store.layout.log(attempt_id)}")
-    watch = watch_of(store, attempt_id, environ, log)
+    watch = watch_of(store, attempt_id, seen, log)
     ended = call(function, seen, log, interrupts, watch)
-    bands = watch.ended() if watch else NO_BANDS
-    outcome = conclude(store, attempt_id, ended, log)
+    outcome, bands = conclude(store, attempt_id, ended, log, watch)
     claiming.record(store, claim, outcome, note, bands)
     note(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop

@@ -20,7 +20,7 @@ from slurmsweep.api.interrupts import Terminated
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from slurmsweep.agents.early_termination import BandWatch
+    from slurmsweep.agents.watch import TrialWatch
     from slurmsweep.api.interrupts import Interrupts
 
 #: Set by wandb for child processes: the address of its service, which ends with the trial.
@@ -32,7 +32,7 @@ def call(
     environ: Mapping[str, str],
     log: int,
     interrupts: Interrupts,
-    watch: BandWatch | None = None,
+    watch: TrialWatch | None = None,
 ) -> CommandEnd:
     """Call the function as if it were a script; return how it ended. Raises nothing that the function raises.
 

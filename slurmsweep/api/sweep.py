@@ -307,6 +307,8 @@ class Sweep:
         while True:
             situation = observe(session, policy, self.tell)
             plan = decide(situation, policy)
+            if total.arrays and situation.rungs and not plan.batches:
+                break  # every trial has gone as far as it may
             self.tell(Planned(plan, is_rehearsal=dry_run))
             if dry_run:
                 return LaunchResult(plan)
@@ -331,7 +333,7 @@ class Sweep:
                 break
             policy = _next_wave(policy, plan, started)
         kept_back = total.kept_back if watch else 0
-        expected += finished + kept_back
+        expected += (finished or 0) + kept_back
         later = plan.wave.left if plan.wave and has_next_wave else 0
         return LaunchResult(plan, total, expected, step == "STUCK", watch is not None, wait, later)
 

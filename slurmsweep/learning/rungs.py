@@ -37,11 +37,10 @@ def promotions(config: SweepConfig, view: SweepView) -> list[Promotion]:
     if rungs is None or metric is None:
         return []
     waiting: list[set[int]] = [set() for _ in rungs.steps]
-    position = {f"{RUNG} {step}": rung for rung, step in enumerate(rungs.steps)}
     for number in view.trials.in_state(TrialState.FINISHED):
-        rung = position.get(view.trials[number].cause)
-        if rung is not None:
-            waiting[rung].add(number)
+        step = _step_of(view.trials[number].cause)
+        if step in rungs.steps:
+            waiting[rungs.steps.index(step)].add(number)
     deleted = view.deleted()
     values = [view.bands.at(step, deleted) for step in rungs.steps]
     found = promotable(rungs, metric.goal, values, waiting)
@@ -49,7 +48,15 @@ def promotions(config: SweepConfig, view: SweepView) -> list[Promotion]:
 
 
 def rung_of(rungs: Rungs, view: SweepView, number: int) -> int:
-    """Return the index of the rung that the next attempt of a trial runs to: the first that it has not reached."""
-    deleted = view.deleted()
-    reached = sum(number in view.bands.at(step, deleted) for step in rungs.steps)
-    return min(reached, len(rungs.steps) - 1)
+    """Return the index of the rung that the next attempt of a trial runs to: the one behind the last it ended at."""
+    trial = view.trials.get(number)
+    if trial is None:
+        return 0
+    ends = (a.outcome.cause for a in trial.attempts.values() if a.outcome and a.number > trial.deleted)
+    reached = [rungs.steps.index(step) for cause in ends if (step := _step_of(cause)) in rungs.steps]
+    return min(max(reached, default=-1) + 1, len(rungs.steps) - 1)
+
+
+def _step_of(cause: str) -> int:
+    word, _, step = cause.partition(" ")
+    return int(step) if word == RUNG and step.isdecimal() else 0

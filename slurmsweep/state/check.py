@@ -111,7 +111,8 @@ def _missing_trials(store: SweepStore, view: SweepView) -> Iterator[Finding]:
 
 def _trial_findings(store: SweepStore, trial: Trial, folders: set[AttemptId]) -> Iterator[Finding]:
     standing = [a for a in trial.attempts.values() if a.number > trial.deleted]
-    finished = [a.number for a in standing if a.outcome and a.outcome.state is TrialState.FINISHED]
+    whole = [a for a in standing if a.outcome and not a.outcome.ended_at_rung]
+    finished = [a.number for a in whole if a.outcome and a.outcome.state is TrialState.FINISHED]
     if len(finished) > 1:
         yield Finding(f"trial {trial.number}", f"finished more than once: attempts {finished}", _REPORT)
     for attempt in trial.attempts.values():

@@ -59,6 +59,11 @@ class Outcome(NamedTuple):
         return self.by in ("agent", "slurm")
 
     @property
+    def ended_at_rung(self) -> bool:
+        """Whether the trial ran to its rung and no further, so that it may go on."""
+        return self.state is TrialState.FINISHED and self.cause.startswith(f"{RUNG} ")
+
+    @property
     def is_done(self) -> bool:
         """Whether the trial is not run again unless a person names it: it finished, or was stopped early."""
         return self.state is TrialState.FINISHED or self.cause == STOPPED_EARLY

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.outcome import RUNG
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -111,7 +110,8 @@ class Trial:
     @property
     def ended_at_rung(self) -> bool:
         """Whether it ran to its rung and no further, so that it may go on."""
-        return self.state is TrialState.FINISHED and self.cause.startswith(f"{RUNG} ")
+        current = self.current
+        return self.state is TrialState.FINISHED and bool(current and current.outcome and current.outcome.ended_at_rung)
 
     @property
     def is_done(self) -> bool:

@@ -1,0 +1,98 @@
+"""The parts in which a trial of a sweep with rungs runs: how far an attempt goes, and where it got to.
+
+A script learns the end of its part from the environment, saves a checkpoint there and exits with 0. One that does not
+ask is stopped once it has logged the metric more often than its part says, as a trial is that is stopped early.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurmsweep.agents.watch import TrialWatch
+from slurmsweep.learning.rungs import rung_of
+from slurmsweep.metrics.logged_values import LoggedValues
+from slurmsweep.state import view_cache
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import RUNG, STOPPED_EARLY
+from slurmsweep.state.store import NO_BANDS, BandsReached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.tail import AttemptId
+    from slurmsweep.sweepfile.rungs import Rungs
+    from slurmsweep.sweepfile.sections import Metric
+
+#: The rung that an attempt runs to, from 1 on, and how often the metric has been logged at its end.
+NUMBER, STEPS = "SLURMSWEEP_RUNG", "SLURMSWEEP_RUNG_STEPS"
+
+#: How often at the end of the last rung.
+LAST_STEPS = "SLURMSWEEP_LAST_RUNG_STEPS"
+
+
+def variables(store: SweepStore, rungs: Rungs, attempt_id: AttemptId) -> dict[str, str]:
+    """Return the environment variables that tell a script how far to run. Raises StateUnreadableError."""
+    rung = rung_of(rungs, view_cache.current(store).view, attempt_id.trial) if attempt_id.attempt > 1 else 0
+    return {NUMBER: str(rung + 1), STEPS: str(rungs.steps[rung]), LAST_STEPS: str(rungs.steps[-1])}
+
+
+class RungWatch(TrialWatch):
+    """The watch over one attempt of a sweep with rungs.
+
+    Args:
+        store: of the sweep.
+        attempt_id: of the trial that runs.
+        by: the sweep's rungs, and the metric by which trials are compared.
+        rung: index of the rung that the attempt runs to.
+        period: seconds between two looks.
+        say: takes a line for the trial's log.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - those of any watch, and where the trial stands
+        self,
+        store: SweepStore,
+        attempt_id: AttemptId,
+        by: tuple[Rungs, Metric],
+        rung: int,
+        period: float,
+        say: Callable[[str], None],
+    ) -> None:
+        super().__init__("slurmsweep.rungs", period, say)
+        self._steps, self._rung = by[0].steps, rung
+        self._logged = LoggedValues(by[1], store.layout, attempt_id)
+        self._values: Sequence[float] = ()
+
+    def read(self) -> None:
+        """Take in what the trial has logged. Raises OSError."""
+        self._values = self._logged.read()
+
+    def why_stop(self) -> str:
+        """Return that the trial has gone on beyond the end of its part; empty if it has not. Raises OSError."""
+        self.read()
+        if self._rung == len(self._steps) - 1 or len(self._values) <= self._steps[self._rung]:
+            return ""
+        return (
+            f"stopped: the metric was logged {len(self._values)} times, and this part of the trial ends after "
+            f"{self._steps[self._rung]}; {STEPS} tells a script so"
+        )
+
+    def judged(self, outcome: Outcome) -> tuple[Outcome, BandsReached]:
+        """Return an attempt that got to its rung as finished there, with the value at each rung that it reached.
+
+        An attempt that ends with exit code 0 got there, also where it logged the metric less often: its last value
+        counts. One that failed or was cut off has reached nothing: it runs to the same rung again.
+        """
+        if outcome.state is not TrialState.FINISHED and outcome.cause != STOPPED_EARLY:
+            return outcome, NO_BANDS
+        values, own = self._values, self._steps[self._rung]
+        reached = {step: values[step - 1] for step in self._steps[self._rung :] if step <= len(values)}
+        if own not in reached and outcome.metric is not None:
+            reached[own] = outcome.metric
+        if not reached:  # nothing to compare it by: it has finished
+            return outcome, NO_BANDS
+        bands = BandsReached(tuple(sorted(reached.items())), tuple(sorted(reached.items())))
+        newest = max(reached)
+        cause = "" if newest == self._steps[-1] else f"{RUNG} {newest}"
+        return outcome._replace(state=TrialState.FINISHED, cause=cause, exit_code=0), bands

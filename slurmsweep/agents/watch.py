@@ -1,0 +1,86 @@
+"""Watch a running trial by what it logs: say when it is to stop, and in the end what it reached.
+
+Only agents of sweeps that compare trials while they run load this. Each agent reads the history of its own trial, and
+of the others what their agents recorded in the journal.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.store import BandsReached
+
+#: A look waits for so many times as long as the one before took: of a large sweep it is no load for the training.
+_LEISURE = 20
+
+
+class TrialWatch(ABC):
+    """The watch over one attempt.
+
+    Args:
+        what: names it in the trial's log.
+        period: seconds between two looks.
+        say: takes a line for the trial's log: why it is stopped, and once what cannot be read.
+
+    Attributes:
+        due: when to look next, by the monotonic clock.
+    """
+
+    def __init__(self, what: str, period: float, say: Callable[[str], None]) -> None:
+        self._what, self._period, self._say = what, period, say
+        self.due = time.monotonic() + period
+        self._has_complained = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the time for a :meth:`look` has come."""
+        return time.monotonic() >= self.due
+
+    def look(self) -> bool:
+        """Return whether the trial is to stop. Raises nothing.
+
+        What cannot be read or written is tried again at the next look.
+        """
+        begun, why = time.monotonic(), ""
+        try:
+            why = self.why_stop()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with these files, the trial goes on
+            self._complain(error)
+        ended = time.monotonic()
+        self.due = ended + max(self._period, _LEISURE * (ended - begun))
+        if why:
+            self._say(f"{why} ({self._what})")
+        return bool(why)
+
+    def concluded(self, outcome: Outcome) -> tuple[Outcome, BandsReached]:
+        """Return the outcome as the sweep sees it, and what the trial reached in the end. Raises nothing."""
+        try:
+            self.read()
+        except Exception as error:  # noqa: BLE001 - the outcome matters more
+            self._complain(error)
+        return self.judged(outcome)
+
+    @abstractmethod
+    def read(self) -> None:
+        """Take in what the trial has logged. Raises OSError, StateError."""
+
+    @abstractmethod
+    def why_stop(self) -> str:
+        """Return why the trial is to stop now, for people; empty if it goes on. Raises OSError, StateError."""
+
+    @abstractmethod
+    def judged(self, outcome: Outcome) -> tuple[Outcome, BandsReached]:
+        """Return what :meth:`concluded` returns, by what was read last."""
+
+    def _complain(self, error: Exception) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            self._say(
+                f"{self._what} cannot look at this trial now, and tries again: {str(error) or type(error).__name__}"
+            )
