@@ -100,7 +100,7 @@ class BandWatch:
         return BandsReached(values, tuple(pair for pair in values if pair[0] not in self._recorded))
 
     def _judge(self) -> Verdict | None:
-        """Return what the rule says; None before the first band and while nothing happens. Raises OSError, StateError."""
+        """Return what the rule says; None before the first band and while nothing happens. Raises as :meth:`_read`."""
         own = self._read()
         if not self._reached:
             return None
@@ -118,7 +118,10 @@ class BandWatch:
     def _read(self) -> Sequence[float]:
         """Return all values of the trial so far, and note the bands it has reached. Raises OSError, StateError."""
         if self._values is None:
-            first = self._first_attempt() if self._attempt_id.attempt > 1 else 1
+            first = 1
+            if self._attempt_id.attempt > 1:
+                first, recorded = self._up_to_date().view.bands_of(self._attempt_id.trial)
+                self._recorded |= recorded
             self._values = LoggedValues(self._metric, self._store.layout, self._attempt_id, first)
         own = self._values.read()
         for band in self._bands:
@@ -126,16 +129,6 @@ class BandWatch:
                 break
             self._reached.setdefault(band, own[band - 1])
         return own
-
-    def _first_attempt(self) -> int:
-        """Return the first attempt that no person deleted; what attempts from there on had at bands is recorded."""
-        view = self._up_to_date().view
-        number, newest = self._attempt_id
-        known = view.trials.get(number)
-        first = known.deleted + 1 if known else 1
-        for attempt in range(first, newest + 1):
-            self._recorded.update(view.bands.of(self._attempt_id._replace(attempt=attempt)))
-        return first
 
     def _has_news(self) -> bool:
         """Return whether records were added to the journal since it was last read."""

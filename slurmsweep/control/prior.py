@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep import search
 from slurmsweep.agents.identity import this_process
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.metrics.logged_values import values_at_bands
 from slurmsweep.metrics.objective_values import measure_ended
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
@@ -67,7 +68,12 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
         for number, attempt in finished.items()
         if (place := places[number]) is not None
     }
-    store.adopt(outcomes, this_process(os.environ))
+    bands = {
+        place: values_at_bands(config, prior.layout, AttemptId(number, attempt.number), attempt.number)
+        for number, attempt in finished.items()
+        if (place := places[number]) is not None
+    }
+    store.adopt(outcomes, this_process(os.environ), bands)
     return KnownPoints(len(outcomes), elsewhere=sum(place is None for place in places.values()))
 
 

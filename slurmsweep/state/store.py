@@ -27,7 +27,7 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.records import BandValue
@@ -285,12 +285,15 @@ class SweepStore:
         """Return whether the folder of the attempt is there."""
         return _is_folder(self.layout.attempt(attempt_id))
 
-    def adopt(self, outcomes: dict[int, Outcome], owner: Owner) -> None:
+    def adopt(
+        self, outcomes: dict[int, Outcome], owner: Owner, bands: Mapping[int, tuple[BandValue, ...]] | None = None
+    ) -> None:
         """Record trials that were run in another sweep as finished here: folders first, then one transaction.
 
         Args:
             outcomes: by number of the trial in this sweep.
             owner: of the claims: this process.
+            bands: likewise what they had at bands of early termination.
 
         Raises:
             FileExistsError: a trial was claimed before.
@@ -301,8 +304,9 @@ class SweepStore:
             for claim in claims:
                 if not self._make_attempt(claim):
                     raise FileExistsError(self.layout.attempt(AttemptId(claim.attempt_id.trial, 1)))
-                outcome = outcomes[claim.attempt_id.trial]
-                self._write_outcome(claim, outcome)
+                outcome, had = outcomes[claim.attempt_id.trial], (bands or {}).get(claim.attempt_id.trial, ())
+                self._write_outcome(claim, outcome, had)
+                transaction.band(claim.attempt_id, had)
                 transaction.adopt(claim.attempt_id, claim.token, owner, outcome)
 
     def void(self, attempt_id: AttemptId) -> bool:

@@ -58,7 +58,12 @@ slurmsweep.agent(sweep, train)
 print(sweep)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=os.environ | OFTEN, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | OFTEN,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     sweep = done.stdout.splitlines()[-1]
 
