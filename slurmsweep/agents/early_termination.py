@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.sections import EarlyTerminate, Metric
 
+#: Seconds until the next look at a trial that has just begun, and the part of its age for an older one: what stops a
+#: trial of seconds in time would be needless for one of days.
+_SHORTEST, _OF_ITS_AGE = 1.0, 0.05
+
 #: A look waits for so many times as long as the one before took: of a large sweep it is no load for the training.
-_LEISURE = 20
+_LEISURE = 10
 
 
 class BandWatch:
@@ -37,7 +41,7 @@ class BandWatch:
         store: of the sweep.
         attempt_id: of the trial that runs.
         by: the sweep's rule, and the metric it compares.
-        period: seconds between two looks.
+        period: seconds between two looks at most; at a young trial it looks more often.
         say: takes a line for the trial's log: why it is stopped, and once what cannot be read.
 
     Attributes:
@@ -56,7 +60,8 @@ class BandWatch:
         self._rule, self._metric = by
         self._bands = sorted(set(hyperband.bands(self._rule)))
         self._period = period
-        self.due = time.monotonic() + period
+        self._begun = time.monotonic()
+        self.due = self._begun + min(period, _SHORTEST)
         self._values: LoggedValues | None = None
         self._reading: Reading | None = None
         self._reached: dict[int, float] = {}
@@ -80,7 +85,8 @@ class BandWatch:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with these files, the trial goes on
             self._complain(error)
         ended = time.monotonic()
-        self.due = ended + max(self._period, _LEISURE * (ended - begun))
+        period = min(self._period, max(_SHORTEST, _OF_ITS_AGE * (ended - self._begun)))
+        self.due = ended + max(period, _LEISURE * (ended - begun))
         if said is None or not said.stops:
             return False
         name, best = self._metric.name, "" if self._rule.strict else ", its best so far,"
