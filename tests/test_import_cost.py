@@ -82,6 +82,36 @@ def test_an_agent_of_a_sweep_with_a_metric_loads_the_readers_of_metrics_besides(
     assert [name for name in ours(loaded) if is_in(name, *NOT_OURS_FOR_AGENTS)] == []
 
 
+#: What an agent loads besides where trials may be stopped early: as soon as one has reached a band.
+FOR_BANDS = {
+    "agents.early_termination",
+    "metrics.logged_values",
+    "search.hyperband",
+    "state.band_values",
+    "state.replay",
+    "state.trial_index",
+    "state.view_cache",
+}
+
+
+@pytest.mark.parametrize(
+    "extra", ["metric: {name: loss}", "metric: {name: loss}\nearly_terminate: {type: hyperband, min_iter: 1}"]
+)
+def test_an_agent_loads_readers_of_other_trials_only_where_trials_may_be_stopped_early(
+    slurmsweep, write_sweep, tmp_path, monkeypatch, extra
+):
+    monkeypatch.setenv("SLURMSWEEP_EARLY_TERMINATE_SECONDS", "0.1")
+    script = "import slurmsweep, time; slurmsweep.init(); slurmsweep.log({'loss': 1}); time.sleep(2)"
+    sweep = slurmsweep("create", str(write_sweep(script, extra=extra))).stdout.strip()
+
+    command = "from slurmsweep.cli.main import main; main(['agent', '--count', '1', sys.argv[1]])"
+    loaded = modules_after(command, sweep, cwd=tmp_path)
+
+    assert ours(loaded) & FOR_BANDS == (FOR_BANDS if "early_terminate" in extra else set())
+    assert [name for name in ours(loaded) if is_in(name, *NOT_OURS_FOR_AGENTS)] == []
+    assert loaded & (HEAVY - FILELOCK_ON_3_10) == set()
+
+
 @pytest.mark.parametrize(
     ("extra", "is_loaded"),
     [

@@ -35,7 +35,7 @@ class BandWatch(TrialWatch):
         store: of the sweep.
         attempt_id: of the trial that runs.
         by: the sweep's rule, and the metric it compares.
-        period: seconds between two looks.
+        period: seconds between two looks at most; at a young trial it looks more often.
         say: takes a line for the trial's log.
     """
 
@@ -95,7 +95,10 @@ class BandWatch(TrialWatch):
     def _read(self) -> Sequence[float]:
         """Return all values of the trial so far, and note the bands it has reached. Raises OSError, StateError."""
         if self._values is None:
-            first = self._first_attempt() if self._attempt_id.attempt > 1 else 1
+            first = 1
+            if self._attempt_id.attempt > 1:
+                first, recorded = self._up_to_date().view.bands_of(self._attempt_id.trial)
+                self._recorded |= recorded
             self._values = LoggedValues(self._metric, self._store.layout, self._attempt_id, first)
         own = self._values.read()
         for band in self._bands:
@@ -103,16 +106,6 @@ class BandWatch(TrialWatch):
                 break
             self._reached.setdefault(band, own[band - 1])
         return own
-
-    def _first_attempt(self) -> int:
-        """Return the first attempt that no person deleted; what attempts from there on had at bands is recorded."""
-        view = self._up_to_date().view
-        number, newest = self._attempt_id
-        known = view.trials.get(number)
-        first = known.deleted + 1 if known else 1
-        for attempt in range(first, newest + 1):
-            self._recorded.update(view.bands.of(self._attempt_id._replace(attempt=attempt)))
-        return first
 
     def _has_news(self) -> bool:
         """Return whether records were added to the journal since it was last read."""

@@ -61,7 +61,10 @@ class RungWatch(TrialWatch):
     ) -> None:
         super().__init__("slurmsweep.rungs", period, say)
         self._steps, self._rung = by[0].steps, rung
-        self._logged = LoggedValues(by[1], store.layout, attempt_id)
+        first = 1  # attempts that a person deleted do not count
+        if attempt_id.attempt > 1:
+            first, _ = view_cache.current(store).view.bands_of(attempt_id.trial)
+        self._logged = LoggedValues(by[1], store.layout, attempt_id, first)
         self._values: Sequence[float] = ()
 
     def read(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Seconds between the first request to stop and SIGKILL, as W&B's agent (``WANDB_AGENT_KILL_DELAY``).
 _KILL_DELAY = 30.0
 
-#: Seconds between two looks at a trial that may be stopped early, and the variable that says others.
+#: Seconds between two looks at a trial that may be stopped early, at most, and the variable that says others.
 _LOOKS = 5.0
 _LOOKS_VARIABLE = "SLURMSWEEP_EARLY_TERMINATE_SECONDS"
 
@@ -72,7 +72,7 @@ def requeue_bound(environ: Mapping[str, str]) -> int:
 
 
 def seconds_between_looks(environ: Mapping[str, str]) -> float:
-    """Return ``SLURMSWEEP_EARLY_TERMINATE_SECONDS``: how often a trial that may be stopped early is looked at.
+    """Return ``SLURMSWEEP_EARLY_TERMINATE_SECONDS``: a trial that may be stopped early is looked at as often at least.
 
     Raises UsageError if it is no number greater than 0.
     """

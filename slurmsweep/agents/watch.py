@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.store import BandsReached
 
+#: Seconds until the next look at a trial that has just begun, and the part of its age for an older one: what stops a
+#: trial of seconds in time would be needless for one of days.
+_SHORTEST, _OF_ITS_AGE = 1.0, 0.05
+
 #: A look waits for so many times as long as the one before took: of a large sweep it is no load for the training.
-_LEISURE = 20
+_LEISURE = 10
 
 
 class TrialWatch(ABC):
@@ -25,7 +29,7 @@ class TrialWatch(ABC):
 
     Args:
         what: names it in the trial's log.
-        period: seconds between two looks.
+        period: seconds between two looks at most; at a young trial it looks more often.
         say: takes a line for the trial's log: why it is stopped, and once what cannot be read.
 
     Attributes:
@@ -34,7 +38,8 @@ class TrialWatch(ABC):
 
     def __init__(self, what: str, period: float, say: Callable[[str], None]) -> None:
         self._what, self._period, self._say = what, period, say
-        self.due = time.monotonic() + period
+        self._begun = time.monotonic()
+        self.due = self._begun + min(period, _SHORTEST)
         self._has_complained = False
 
     @property
@@ -53,7 +58,8 @@ class TrialWatch(ABC):
         except Exception as error:  # noqa: BLE001 - whatever is wrong with these files, the trial goes on
             self._complain(error)
         ended = time.monotonic()
-        self.due = ended + max(self._period, _LEISURE * (ended - begun))
+        period = min(self._period, max(_SHORTEST, _OF_ITS_AGE * (ended - self._begun)))
+        self.due = ended + max(period, _LEISURE * (ended - begun))
         if why:
             self._say(f"{why} ({self._what})")
         return bool(why)

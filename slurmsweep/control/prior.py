@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep import search
 from slurmsweep.agents.identity import this_process
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.metrics.logged_values import values_at_bands
 from slurmsweep.metrics.objective_values import measure_ended
 from slurmsweep.search.kept import is_in_space, kept
 from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.store import Adopted
 from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
@@ -72,17 +74,18 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
     finished = _finished(view, prior, trials)
     points = {number: _point(prior, view, number) for number in finished}
     places = _places_to_learn_from if config.method == "bayes" else _places_on_grid
-    place_of = places(store, points)
-    outcomes = {place: _taken_over(store, prior, number, finished[number]) for number, place in place_of.items()}
-    chosen = {}
-    if config.method == "bayes":
-        chosen = {place: ChosenPoint(kept(config, points[number])) for number, place in place_of.items()}
-    reached = store.adopt(outcomes, this_process(os.environ), chosen)
+    taken = {}
+    for number, place in places(store, points).items():
+        attempt = finished[number]
+        chosen = ChosenPoint(kept(config, points[number])) if config.method == "bayes" else None
+        bands = values_at_bands(config, prior.layout, AttemptId(number, attempt.number), attempt.number)
+        taken[place] = Adopted(_taken_over(store, prior, number, attempt), chosen, bands)
+    reached = store.adopt(taken, this_process(os.environ))
     ended = ""
     if reached:
         name, words = store.manifest.sweep_id, in_words(SweepState.FINISHED, reached, config.metric)
         ended = f"sweep {name} is {words}, as it was run before. `slurmsweep resume {name}` lifts that"
-    return KnownPoints(len(outcomes), len(finished) - len(outcomes), ended)
+    return KnownPoints(len(taken), len(finished) - len(taken), ended)
 
 
 def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.control.session import Session
     from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.records import BandValue
     from slurmsweep.state.replay import Submission
     from slurmsweep.state.trial import Trial
 
@@ -214,6 +215,18 @@ def _with_last_metric(session: Session, attempt_id: AttemptId, outcome: Outcome)
     return outcome._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
 
 
+def _bands_left(session: Session, attempt_id: AttemptId) -> list[BandValue]:
+    """Return what an attempt had at bands of early termination that its agent did not live to record."""
+    store = session.store
+    if store.manifest.config.early_terminate is None:
+        return []
+    from slurmsweep.metrics.logged_values import values_at_bands
+
+    first, recorded = session.view.bands_of(attempt_id.trial)
+    had = values_at_bands(store.manifest.config, store.layout, attempt_id, first)
+    return [pair for pair in had if pair[0] not in recorded]
+
+
 def _record(
     session: Session, certain: dict[AttemptId, Outcome], snapshot: Snapshot
 ) -> tuple[tuple[AttemptId, ...], tuple[AttemptId, ...]]:
@@ -222,10 +235,12 @@ def _record(
     if not certain and not better:
         return (), ()
     ended, explained = [], []
+    bands = {attempt_id: _bands_left(session, attempt_id) for attempt_id in certain}
     with session.transaction() as transaction:
         running = running_attempts(session.view)
         for attempt_id, outcome in certain.items():
             if attempt_id in running:
+                transaction.band(attempt_id, bands[attempt_id])
                 transaction.end(attempt_id, running[attempt_id].token, outcome)
                 ended.append(attempt_id)
         for attempt_id, outcome in better.items():

@@ -14,11 +14,32 @@ if TYPE_CHECKING:
 
     from slurmsweep.metrics.external_runs import ExternalRuns
     from slurmsweep.state.paths import Layout
+    from slurmsweep.state.records import BandValue
+    from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.expression import Expression
     from slurmsweep.sweepfile.sections import Metric
 
 #: Under this name the native client and wandb both write the step of a row.
 _STEP = "_step"
+
+
+def values_at_bands(
+    config: SweepConfig, layout: Layout, attempt_id: AttemptId, first: int = 1
+) -> tuple[BandValue, ...]:
+    """Return what a trial had at bands of early termination in the end, read from what its attempts logged.
+
+    Nothing where ``config`` has no ``early_terminate``, or the files cannot be read. Args as :class:`LoggedValues`.
+    """
+    rule, metric = config.early_terminate, config.metric
+    if rule is None or metric is None:
+        return ()
+    from slurmsweep.search import hyperband  # few sweeps have such a rule
+
+    try:
+        own = LoggedValues(metric, layout, attempt_id, first).read()
+    except OSError:
+        return ()
+    return tuple((band, own[band - 1]) for band in sorted(set(hyperband.bands(rule))) if band <= len(own))
 
 
 class LoggedValues:

@@ -74,6 +74,20 @@ class NothingLeft(NamedTuple):
     is_ordered: bool = False
 
 
+class Adopted(NamedTuple):
+    """A trial that was run in another sweep.
+
+    Attributes:
+        outcome: how it ended.
+        chosen: its point, where the search does not give it by number.
+        bands: what it had at bands of early termination.
+    """
+
+    outcome: Outcome
+    chosen: ChosenPoint | None = None
+    bands: tuple[BandValue, ...] = ()
+
+
 class NotChosenError(Exception):
     """No point can be given to a new trial at this moment: nothing was claimed; make proposals, and claim again."""
 
@@ -338,31 +352,29 @@ class SweepStore:
         """Return whether the folder of the attempt is there."""
         return _is_folder(self.layout.attempt(attempt_id))
 
-    def adopt(
-        self, outcomes: dict[int, Outcome], owner: Owner, chosen: Mapping[int, ChosenPoint] = {}
-    ) -> TargetReached | None:
+    def adopt(self, trials: Mapping[int, Adopted], owner: Owner) -> TargetReached | None:
         """Record trials that were run in another sweep as finished here: folders first, then one transaction.
 
         Returns:
             What ended the sweep, if a trial reached its target.
 
         Args:
-            outcomes: by number of the trial in this sweep.
+            trials: by number of the trial in this sweep.
             owner: of the claims: this process.
-            chosen: their points, where the search does not give them by number.
 
         Raises:
             FileExistsError: a trial was claimed before.
             StateUnwritableError: the folders of some trials may have been made: `check` names them.
         """
-        claims = [Claim(AttemptId(number, 1), _new_token(), owner, chosen.get(number)) for number in sorted(outcomes)]
+        claims = [Claim(AttemptId(number, 1), _new_token(), owner, trials[number].chosen) for number in sorted(trials)]
         with self.transaction() as transaction:
             for claim in claims:
                 if not self._make_attempt(claim):
                     raise FileExistsError(self.layout.attempt(AttemptId(claim.attempt_id.trial, 1)))
-                outcome = outcomes[claim.attempt_id.trial]
-                self._write_outcome(claim, outcome)
-                transaction.adopt(claim.attempt_id, claim.token, owner, outcome, claim.chosen)
+                adopted = trials[claim.attempt_id.trial]
+                self._write_outcome(claim, adopted.outcome, adopted.bands)
+                transaction.band(claim.attempt_id, adopted.bands)
+                transaction.adopt(claim.attempt_id, claim.token, owner, adopted.outcome, claim.chosen)
             return transaction.head.reached
 
     def void(self, attempt_id: AttemptId) -> bool:

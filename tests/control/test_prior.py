@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile.load import load
 
 COUNTING = "import slurmsweep, sys\nopen('ran', 'a').write(sys.argv[1] + '\\n')\nrun = slurmsweep.init()\nrun.log({'loss': run.config['x'] ** 2})\n"
@@ -145,3 +146,18 @@ def test_strict_makes_warnings_errors(slurmsweep, write_sweep, tmp_path):
         assert done.returncode == 2
         assert "1 thing wrong" in done.stderr
     assert not (tmp_path / "wandb").exists()
+
+
+def test_what_finished_elsewhere_counts_at_the_bands_of_early_termination(slurmsweep, write_sweep, tmp_path):
+    script = (
+        "import slurmsweep\nrun = slurmsweep.init()\nfor step in range(4):\n    run.log({'loss': run.config['x']})\n"
+    )
+    prior = create(slurmsweep, str(write_sweep(script, "  x: {values: [1, 2]}", METRIC)))
+    assert slurmsweep("run", prior, "--backend", "local").returncode == 0
+    keys = f"{METRIC}\nearly_terminate: {{type: hyperband, min_iter: 3}}"
+    file = write_sweep(script, "  x: {values: [0, 1, 2]}", keys)
+
+    sweep = create(slurmsweep, str(file), "--prior", prior)
+
+    view = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}")).replay()
+    assert view.values_at(3, besides=0) == [1.0, 2.0]

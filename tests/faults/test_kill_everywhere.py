@@ -13,9 +13,13 @@ import sys
 
 import pytest
 from faults import tracer
-from faults.promise import TALLY, finished, go_on, one_trial, prove, run_to_the_end
+from faults.promise import FINISHED, TALLY, finished, go_on, one_trial, prove, run_to_the_end
 
+from slurmsweep.agents.identity import this_process
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.repair import rebuild
+from slurmsweep.state.store import BandsReached, Claim
+from slurmsweep.state.tail import AttemptId
 
 #: Kills that share a sweep: more would only make its journal longer.
 CAMPAIGN = 100
@@ -42,14 +46,61 @@ def test_killed_at_any_call_nothing_is_lost_and_nothing_doubled(make_store, tmp_
         shutil.rmtree(folder)
 
 
-def kill_all(store, points) -> None:
+def one_trial_with_bands(store, say) -> None:
+    """Likewise of a sweep that stops trials early: what the trial has at bands is its number, and minus that."""
+    claim = store.claim(this_process({}))
+    if isinstance(claim, Claim):
+        number, attempt_id = claim.attempt_id.trial, claim.attempt_id
+        say(f"claimed {number} {attempt_id.attempt}")
+        store.record_bands(attempt_id, [(3, float(number))])
+        say(f"recorded {number}")
+        store.finish(claim, FINISHED, BandsReached(((3, float(number)), (9, -float(number))), ((9, -float(number)),)))
+        say(f"finished {number}")
+
+
+@pytest.mark.skipif(not tracer.SUPPORTED, reason="tests/faults/tracer.py knows Linux on x86-64 only")
+@pytest.mark.timeout(3600)
+def test_killed_at_any_call_no_value_at_a_band_is_lost_or_counted_twice(make_store, tmp_path):
+    stops = tracer.trace(functools.partial(one_trial_with_bands, make_store(2, tmp_path / "probe"))).stops
+    told = 0
+    for start in range(1, stops + 1, 12):  # a sweep of many victims makes the next claim longer
+        store = make_store(12, tmp_path / str(start))
+        kill_all(store, range(start, min(start + 12, stops + 1)), one_trial_with_bands)
+        told += len(prove_bands(store))
+        ended = acknowledged_with_bands(store)
+
+        rebuild(store)
+
+        assert {number for number, bands in prove_bands(store).items() if 9 in bands} >= set(ended)
+    assert told > stops / 12
+
+
+def prove_bands(store) -> dict[int, set[int]]:
+    """Each trial of which records tell has its own value at each band, and once; return the bands by trial."""
+    view = store.replay()
+    told = {number: bands for number in view.trials if (bands := view.bands_of(number)[1])}
+    for band, sign in ((3, 1.0), (9, -1.0)):
+        expected = [sign * number for number, bands in told.items() if band in bands]
+        assert sorted(view.values_at(band, besides=-1)) == sorted(expected)
+    return told
+
+
+def acknowledged_with_bands(store) -> list[int]:
+    """Trials whose folder has the end of an attempt with bands."""
+    attempts = [AttemptId(n, a) for n, trial in store.replay().trials.items() for a in trial.attempts]
+    return [attempt_id.trial for attempt_id in attempts if store.read_bands(attempt_id)]
+
+
+def kill_all(store, points, trial=one_trial) -> None:
     acknowledged: list[int] = []
     for point in points:
-        found = tracer.trace(functools.partial(one_trial, store), kill_at=point)
+        found = tracer.trace(functools.partial(trial, store), kill_at=point)
         TALLY.kills += 1
         acknowledged += finished(found.said)
         ended = [n for n, trial in store.replay().trials.items() if trial.state is TrialState.FINISHED]
         assert set(acknowledged) <= set(ended), f"killed at stop {point}: an acknowledged outcome was lost"
+        recorded = [int(line.split()[1]) for line in found.said if line.startswith("recorded")]
+        assert all(3 in store.replay().bands_of(number)[1] for number in recorded), f"killed at stop {point}"
         go_on(store)
     run_to_the_end(store)
     prove(store, acknowledged, f"killed at {points}")

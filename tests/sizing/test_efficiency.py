@@ -19,6 +19,7 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
+from slurmsweep.state.store import Adopted
 from slurmsweep.state.submissions import SubmissionDocument, SubmissionFiles
 from slurmsweep.state.tail import AttemptId
 
@@ -254,7 +255,8 @@ def test_short_trials_with_a_job_each_are_advised_to_share_one(make_store, trial
 
 def test_trials_of_another_sweep_are_passed_over(make_store, tmp_path):
     store = make_store(3)
-    store.adopt({0: Outcome(TrialState.FINISHED, seconds=5.0, origin="other/0", ended=1.0)}, Owner("h", 1, 1, "b"))
+    outcome = Outcome(TrialState.FINISHED, seconds=5.0, origin="other/0", ended=1.0)
+    store.adopt({0: Adopted(outcome)}, Owner("h", 1, 1, "b"))
 
     assert measure(Ledger(store.replay(), {}, {}, asked).all(), lambda n: {}, LIMITS).trials == 0
 
