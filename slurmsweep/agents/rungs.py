@@ -87,10 +87,14 @@ class RungWatch(TrialWatch):
         An attempt that ends with exit code 0 got there, also where it logged the metric less often: its last value
         counts. One that failed or was cut off has reached nothing: it runs to the same rung again.
         """
-        if outcome.state is not TrialState.FINISHED and outcome.cause != STOPPED_EARLY:
+        was_stopped = outcome.cause == STOPPED_EARLY
+        if outcome.state is not TrialState.FINISHED and not was_stopped:
             return outcome, NO_BANDS
         values, own = self._values, self._steps[self._rung]
-        reached = {step: values[step - 1] for step in self._steps[self._rung :] if step <= len(values)}
+        steps = (
+            (own,) if was_stopped else self._steps[self._rung :]
+        )  # what was cut off beyond it may be without a checkpoint
+        reached = {step: values[step - 1] for step in steps if step <= len(values)}
         if own not in reached and outcome.metric is not None:
             reached[own] = outcome.metric
         if not reached:  # nothing to compare it by: it has finished
