@@ -247,7 +247,9 @@ class SweepStore:
         """
         self._write_outcome(claim, outcome)
         with self.transaction() as transaction:
-            return transaction.end(claim.attempt_id, claim.token, outcome)
+            transaction.end(claim.attempt_id, claim.token, outcome)
+            reached = transaction.head.reached
+        return reached if reached and reached.trial == claim.attempt_id.trial else None
 
     def is_made(self, attempt_id: AttemptId) -> bool:
         """Return whether the folder of the attempt is there."""
