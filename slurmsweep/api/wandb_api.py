@@ -194,8 +194,8 @@ class ApiSweep:
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the best run by the sweep's metric, or the first by ``order``; None if there is none.
 
-        By the metric only runs count that finished and whose metric is a number. Without a metric and an order it is
-        the run that was started last, with a warning, as in wandb.
+        By the metric only runs count that finished, or were stopped early, and whose metric is a number. Without a
+        metric and an order it is the run that was started last, with a warning, as in wandb.
 
         Args:
             order: ``+`` (smallest first) or ``-``, then ``summary_metrics.NAME``, ``config.NAME`` or ``created_at``;

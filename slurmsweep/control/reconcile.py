@@ -106,8 +106,10 @@ def cancel_idle(session: Session, snapshot: Snapshot) -> tuple[str, ...]:
     wait to go on with a trial are left alone. One request to the scheduler, where there are such jobs; where it does
     not answer they end by themselves within seconds of their start.
     """
+    if session.is_rehearsal or not snapshot.waiting:
+        return ()
     is_over = session.view.reached is not None or session.open_trials() == 0
-    if session.is_rehearsal or not is_over or not snapshot.idle:
+    if not is_over or not snapshot.idle:
         return ()
     elements: defaultdict[str, list[int]] = defaultdict(list)
     for ref in snapshot.idle:

@@ -300,7 +300,7 @@ class SweepStore:
         ended = self._unrecorded_end(trial)
         if ended and ended.is_done:
             with self.transaction(reading) as transaction:
-                _end_current(transaction, trial, ended)
+                self._end_current(transaction, trial, ended)
             return None
         claim = Claim(trial.next_attempt, _new_token(), owner, reading.view.chosen.get(trial.number))
         with self.transaction(reading) as transaction:
@@ -308,7 +308,7 @@ class SweepStore:
                 return None
             if trial.state is not TrialState.PENDING:
                 if ended:
-                    _end_current(transaction, trial, ended)
+                    self._end_current(transaction, trial, ended)
                 transaction.retry([claim.attempt_id], why="requeued", assigned=True)
             self._record_claim(transaction, claim)
         return claim
@@ -346,7 +346,9 @@ class SweepStore:
         self._write_outcome(claim, outcome, bands.values)
         with self.transaction() as transaction:
             transaction.band(claim.attempt_id, bands.unrecorded)
-            return transaction.end(claim.attempt_id, claim.token, outcome)
+            transaction.end(claim.attempt_id, claim.token, outcome)
+            reached = transaction.head.reached
+        return reached if reached and reached.trial == claim.attempt_id.trial else None
 
     def is_made(self, attempt_id: AttemptId) -> bool:
         """Return whether the folder of the attempt is there."""
@@ -492,6 +494,14 @@ class SweepStore:
                 self._unmake_attempt(claim.attempt_id)
             raise
 
+    def _end_current(self, transaction: Transaction, trial: Trial, outcome: Outcome) -> None:
+        """Record the end of the newest attempt of a trial, and what its folder says that it had at bands."""
+        current = trial.current
+        if current is not None:
+            attempt_id = AttemptId(trial.number, current.number)
+            transaction.band(attempt_id, self.read_bands(attempt_id))
+            transaction.end(attempt_id, current.token, outcome)
+
     def _unrecorded_end(self, trial: Trial) -> Outcome | None:
         """Return what the journal lacks of the end of an attempt of an earlier incarnation.
 
@@ -526,13 +536,6 @@ def _is_folder(path: str) -> bool:
 def _new_token() -> str:
     """Make 64 random bits. The module `secrets` would cost every agent the import of `random` and `hmac`."""
     return os.urandom(8).hex()
-
-
-def _end_current(transaction: Transaction, trial: Trial, outcome: Outcome) -> None:
-    """Record the end of the newest attempt of a trial."""
-    current = trial.current
-    if current is not None:
-        transaction.end(AttemptId(trial.number, current.number), current.token, outcome)
 
 
 def _requeued(said: Outcome | None) -> Outcome | None:

@@ -89,18 +89,20 @@ class Transaction:
         """Queue that a trial was run in another sweep. Claims pass the folders of those beyond the next new one."""
         self.head = self.head.without(attempt_id)
         self._queue(ClaimRecord(attempt_id, token, owner, round(time.time(), 3), chosen))
+        self._judge(attempt_id, outcome)
         self._move(attempt_id.trial, None, outcome.state)
-        self._queue_end(attempt_id, token, outcome)
+        self._queue(EndRecord(attempt_id, token, outcome))
 
     def band(self, attempt_id: AttemptId, values: Sequence[BandValue]) -> None:
         """Queue what an attempt had at bands of early termination; nothing for none."""
         if values:
             self._queue(BandRecord(attempt_id, tuple(values)))
 
-    def end(self, attempt_id: AttemptId, token: str | None, outcome: Outcome) -> TargetReached | None:
-        """Queue that the newest attempt of a trial has ended; return what it reached if that ends the sweep."""
+    def end(self, attempt_id: AttemptId, token: str | None, outcome: Outcome) -> None:
+        """Queue that the newest attempt of a trial has ended; and with it the sweep, where that reached the target."""
+        self._judge(attempt_id, outcome)
         self._move(attempt_id.trial, TrialState.RUNNING, outcome.state)
-        return self._queue_end(attempt_id, token, outcome)
+        self._queue(EndRecord(attempt_id, token, outcome))
 
     def void(self, attempt_id: AttemptId) -> None:
         """Queue that an attempt was never started and never will be: its trial may be claimed again."""
@@ -177,23 +179,20 @@ class Transaction:
         """Whether readers may see what was committed last, even if putting it on disk failed afterwards."""
         return bool(self._journal.last.get("h", {}).get("s") == self.head.sequence)
 
-    def _queue_end(self, attempt_id: AttemptId, token: str | None, outcome: Outcome) -> TargetReached | None:
-        """Queue an end, and that the sweep is finished where the metric reached its target: no agent claims between.
+    def _judge(self, attempt_id: AttemptId, outcome: Outcome) -> None:
+        """Queue that the sweep is finished, where this end's metric reached the target: no agent claims in between.
 
         Every end in the journal comes by here, of whatever state: W&B's rule is of a value that a run reaches, and asks
-        no more of the run. A second record of an end, with a better reason, does not end a sweep that was resumed.
+        no more of the run. A second record of an end, with a better reason, does not end a sweep that was resumed. The
+        record goes before that of the end: of two records the second may be torn off, and an end is found again.
         """
-        self._queue(EndRecord(attempt_id, token, outcome))
         value = outcome.metric
         if self._metric is None or value is None or not self._metric.is_reached(value):
-            return None
-        if self.head.word in (SweepState.FINISHED, SweepState.CANCELED) or self._has_ended(attempt_id):
-            return None
-        reached = TargetReached(attempt_id.trial, value)
-        self.order(SweepState.FINISHED, reached)
-        return reached
+            return
+        if self.head.word not in (SweepState.FINISHED, SweepState.CANCELED) and not self._has_reached(attempt_id):
+            self.order(SweepState.FINISHED, TargetReached(attempt_id.trial, value))
 
-    def _has_ended(self, attempt_id: AttemptId) -> bool:
+    def _has_reached(self, attempt_id: AttemptId) -> bool:
         """Return whether the view knows an end of that attempt that reached the target."""
         trial = self._view.trials.get(attempt_id.trial) if self._view else None
         known = trial.attempts.get(attempt_id.attempt) if trial else None

@@ -14,6 +14,7 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
+from slurmsweep.state.store import SweepStore
 
 
 @pytest.fixture
@@ -134,3 +135,28 @@ def test_a_sweep_without_a_claim_has_no_first_one(make_store):
 
     assert (document["first_claim"], document["last_end"]) == (None, None)
     assert "  from " not in ending_text(document)
+
+
+def test_trials_that_were_stopped_early_are_neither_unfinished_nor_something_that_went_wrong(
+    slurmsweep, write_sweep, tmp_path
+):
+    keys = "metric: {name: loss}\nearly_terminate: {type: hyperband, min_iter: 3}"
+    sweep = slurmsweep("create", str(write_sweep("pass", extra=keys))).stdout.strip()
+    store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}"))
+    early = Outcome(TrialState.KILLED, "early_terminate", metric=0.5, ended=1010.0)
+    _run(store, [Outcome(TrialState.FINISHED, metric=1.0, ended=1000.0), early, early._replace(metric=2.0)])
+
+    document = document_of(store)
+
+    assert (document["counts"], document["stopped_early"]) == ({"finished": 1, "killed": 2}, 2)
+    assert (document["unfinished"], document["ends"], document["attempts"]) == ([], [], 3)
+    assert document["best"]["number"] == 1
+    text = ending_text(document)
+    assert "trials    1 finished, 2 stopped early" in text
+    assert "what went wrong" not in text
+    shown = slurmsweep("status", sweep).stdout
+    assert "1 finished, 2 stopped early" in shown
+    assert "state   finished" in shown
+    table = slurmsweep("trials", sweep).stdout
+    assert table.count("stopped early") == 2
+    assert json.loads(slurmsweep("best", sweep, "--json").stdout)["number"] == 1

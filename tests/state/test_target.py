@@ -103,7 +103,7 @@ def test_the_end_and_the_end_of_the_sweep_go_to_disk_by_one_write(store, monkeyp
     store.finish(claim, finished(1.0))
 
     lines = Path(store.journal.path).read_bytes().splitlines()[-2:]
-    assert [json.loads(line.split(b" ", 1)[1])["op"] for line in lines] == ["end", "sweep"]
+    assert [json.loads(line.split(b" ", 1)[1])["op"] for line in lines] == ["sweep", "end"]
     assert len(writes) == 2  # one of them of the file in the folder, as for every outcome
 
 
@@ -186,6 +186,25 @@ def test_a_rehearsal_of_that_says_the_same_and_writes_nothing(store):
 
     assert session.view.reached == TargetReached(0, 1.0)
     assert isinstance(store.claim(OWNER), Claim)
+
+
+def test_of_the_two_records_the_second_may_be_torn_off(store):
+    claim = store.claim(OWNER)
+    store.finish(claim, finished(1.0))
+    journal = Path(store.journal.path)
+    journal.write_bytes(journal.read_bytes()[:-20])
+
+    assert "trial 0 reached the target" in said_of_claim(store)
+    reconcile(Session(store))
+    view = store.replay()
+    assert (view.reached, view.counts()) == (TargetReached(0, 1.0), {TrialState.FINISHED: 1})
+    assert "trial 0 reached the target" in said_of_claim(store)
+
+
+def test_an_end_that_is_recorded_again_after_trouble_says_the_same(store):
+    claim = store.claim(OWNER)
+
+    assert store.finish(claim, finished(1.0)) == store.finish(claim, finished(1.0)) == TargetReached(0, 1.0)
 
 
 @pytest.mark.parametrize("is_lost", [True, False])

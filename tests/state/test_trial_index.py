@@ -218,3 +218,24 @@ def test_how_far_ahead_trials_are_changes_no_answer(chosen):
     assert found == expected == answers(asked_in_between)
     again = TrialIndex.load(*kept.dump(), kept.stories())
     assert answers(again) == expected
+
+
+def test_trials_that_were_stopped_early_are_told_from_other_killed_ones_and_ranked(make_store):
+    store = make_store(6)
+    ends = [
+        Outcome(TrialState.FINISHED, metric=3.0),
+        Outcome(TrialState.KILLED, "early_terminate", metric=1.0),
+        Outcome(TrialState.KILLED, "terminated", metric=0.0),
+        Outcome(TrialState.KILLED, "early_terminate"),
+        Outcome(TrialState.FAILED, "exit 1", metric=0.0),
+    ]
+    for end in ends:
+        store.finish(store.claim(Owner("n", 1, 1, "b")), end)
+    store.claim(Owner("n", 1, 1, "b"))
+
+    trials = store.replay().trials
+
+    assert trials.stopped_early() == [1, 3]
+    assert trials.ranked(largest=False) == [1, 0]
+    assert trials.best(largest=True) == 0
+    assert store.replay().done() == 3

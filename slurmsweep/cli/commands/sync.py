@@ -23,7 +23,7 @@ _MOST_FAILURES = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``sync``."""
     options.add(parser, "sweep")
-    options.add_states(parser, "trials in this state instead of finished ones (repeatable)")
+    options.add_states(parser, "trials in this state instead of those finished or stopped early (repeatable)")
     parser.add_argument("--trials", type=options.numbers, metavar="LIST", help="only these, such as 0,3,7-12")
     parser.add_argument("--project", metavar="X", help="of the runs at W&B (default: the one they were logged with)")
     parser.add_argument(
