@@ -91,9 +91,7 @@ class RungWatch(TrialWatch):
         if outcome.state is not TrialState.FINISHED and not was_stopped:
             return outcome, NO_BANDS
         values, own = self._values, self._steps[self._rung]
-        steps = (
-            (own,) if was_stopped else self._steps[self._rung :]
-        )  # what was cut off beyond it may be without a checkpoint
+        steps = (own,) if was_stopped else self._steps[self._rung :]
         reached = {step: values[step - 1] for step in steps if step <= len(values)}
         if own not in reached and outcome.metric is not None:
             reached[own] = outcome.metric

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from slurmsweep.control.retry_policy import EndedTrial
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.learning.rungs import Promotion
-    from slurmsweep.sizing.usage import Ledger
-    from slurmsweep.sizing.walltime import AutoSizing, Bounds, SizingInput, Wave
+    from slurmsweep.sizing.usage import Ledger, LedgerOfRung
+    from slurmsweep.sizing.walltime import AutoSizing, Bounds, Group, SizingInput, Wave
     from slurmsweep.state.replay import SweepView
     from slurmsweep.sweepfile.sections import Metric
 
@@ -118,7 +118,7 @@ class Situation:
     ended: tuple[EndedTrial, ...] = ()
     bounds: Bounds | None = None
     nodes: int = 0
-    ledger: Ledger | None = None
+    ledger: Ledger | LedgerOfRung | None = None
     reserved: frozenset[AttemptId] = frozenset()
     unreserved: int = 0
     point: Callable[[int], Mapping[str, Any]] = lambda _: {}
@@ -195,10 +195,8 @@ def decide(situation: Situation, policy: Policy) -> Plan:
     own, shared = _batches(situation, policy, retry)
     if rungs:
         own += _promoted(situation, policy, rungs)
+        situation = _at_rung(situation, rungs, 0)
         policy = replace(policy, wish=with_resources(policy.wish, rungs.minutes[0], None))
-        if situation.bounds:
-            bounds = replace(situation.bounds, minutes=rungs.minutes[0] or situation.bounds.minutes)
-            situation = replace(situation, bounds=bounds)
     total = _trials_wanted(situation, policy, len(shared))
     shared = shared[:total]
     plan = Plan(release=situation.held, retry=retry, reopen=word is not None, batches=tuple(own))
@@ -239,8 +237,7 @@ def _retries_by_rung(situation: Situation, policy: Policy, rungs: RungSituation)
     plans = []
     for rung, minutes in enumerate(rungs.minutes):
         there = tuple(trial for trial in situation.ended if rungs.rung_of(trial.number) == rung)
-        bounds = situation.bounds and replace(situation.bounds, minutes=minutes or situation.bounds.minutes)
-        plan = _retries(replace(situation, ended=there, bounds=bounds), policy)
+        plan = _retries(replace(_at_rung(situation, rungs, rung), ended=there), policy)
         groups: dict[ResourceOverride, tuple[AttemptId, ...]] = {}
         for given, attempt_ids in plan.groups.items():
             own = ResourceOverride(given.minutes or minutes, given.mib)
@@ -256,9 +253,31 @@ def _promoted(situation: Situation, policy: Policy, rungs: RungSituation) -> lis
     found = []
     for rung in sorted({promotion.rung for promotion in rungs.promotions}, reverse=True):
         attempt_ids = tuple(promotion.attempt_id for promotion in rungs.promotions if promotion.rung == rung)
-        wish = with_resources(policy.wish, rungs.minutes[rung], None)
-        found.append(JobBatch(wish, len(attempt_ids), attempt_ids, attempt_ids))
+        there = _at_rung(situation, rungs, rung)
+        for group in _sized_groups(there, attempt_ids, policy.sizing):
+            wish = with_resources(policy.wish, group.minutes or rungs.minutes[rung], group.mib)
+            ids = group.attempt_ids
+            found.append(JobBatch(wish, len(ids), ids, ids, group.minutes, group.mib))
     return found
+
+
+def _sized_groups(situation: Situation, attempt_ids: tuple[AttemptId, ...], sizing: AutoSizing | None) -> list[Group]:
+    """Return the attempts in groups that ask for the same: for what others needed, where that is learnt and known."""
+    from slurmsweep.sizing.walltime import Group, wave_of_all  # most commands learn nothing
+
+    if sizing and Ability.LIMIT in situation.abilities:
+        wave = wave_of_all(replace(_sizing_input(situation, (), 0), open=attempt_ids), sizing)
+        if wave.groups:
+            return list(wave.groups)
+    return [Group(attempt_ids)]
+
+
+def _at_rung(situation: Situation, rungs: RungSituation, rung: int) -> Situation:
+    """Return the situation as for jobs of one rung: what those ask for, and what attempts that ran to it used."""
+    bounds, ledger = situation.bounds, situation.ledger
+    if bounds:
+        bounds = replace(bounds, minutes=rungs.minutes[rung] or bounds.minutes)
+    return replace(situation, bounds=bounds, ledger=ledger and ledger.of_rung(rung))
 
 
 def _sized(situation: Situation, plan: RetryPlan, sizing: AutoSizing) -> RetryPlan:

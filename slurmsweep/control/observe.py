@@ -76,7 +76,8 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
         ledger=ledger,
         reserved=reserved,
         unreserved=unreserved,
-        point=lambda number: search.parameters(config, number, sweep_id, session.view.kept(number)),
+        # the points of open trials are not known where the search learns, so nothing is sized by them
+        point=lambda number: {} if config.method == "bayes" else search.parameters(config, number, sweep_id),
         held=tuple(str(ref) for ref in session.scheduler.failed_launches(snapshot.answer)) if snapshot.alive else (),
         metric=config.metric,
         asked_for=frozenset(backend.long_name(name) for name in policy.wish.options or {}) & {"time", "mem"},

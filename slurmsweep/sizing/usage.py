@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.backends.base import Asked, JobRef
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import RUNG
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -130,6 +131,10 @@ class Ledger:
         attempts = [trial.attempts[attempt] for attempt in sorted(trial.attempts)] if trial else []
         return [usage for attempt in attempts if (usage := self._usage(number, attempt))]
 
+    def of_rung(self, rung: int) -> LedgerOfRung:
+        """Return the usages of attempts that ran to one rung, of a sweep with rungs."""
+        return LedgerOfRung(self, rung)
+
     def _usage(self, number: int, attempt: Attempt) -> Usage | None:
         attempt_id = AttemptId(number, attempt.number)
         outcome = attempt.outcome or self._ended.get(attempt_id)
@@ -168,6 +173,31 @@ class Ledger:
         if account is None or (wanted and account.minutes is None and account.mem is None):
             return wanted or Asked()
         return Asked(account.minutes, account.mem, account.cpus)
+
+
+class LedgerOfRung(NamedTuple):
+    """Usages of those attempts of a sweep's trials that ran to one rung.
+
+    Attributes:
+        ledger: of all attempts.
+        rung: its index.
+    """
+
+    ledger: Ledger
+    rung: int
+
+    def of(self, number: int) -> list[Usage]:
+        """Return as :meth:`Ledger.of`. Each attempt that ended at its rung is followed by those to the next one."""
+        found, rung = [], 0
+        for usage in self.ledger.of(number):
+            if rung == self.rung:
+                found.append(usage)
+            rung += usage.cause.startswith(f"{RUNG} ")
+        return found
+
+    def of_rung(self, rung: int) -> LedgerOfRung:
+        """Return the usages of attempts that ran to another rung."""
+        return self._replace(rung=rung)
 
 
 def _options(submission: Submission, documents: SubmissionFiles | None) -> Options:

@@ -81,7 +81,7 @@ def test_the_best_go_on_from_their_checkpoints_and_the_rest_end_at_their_rung(ru
     epochs = Counter((x, epoch) for x, epoch, _, _ in lines)
     assert {row["state"] for row in ended.values()} == {"finished"}
     assert (ended[0]["cause"], ended[0]["attempt"]) == ("", 3)
-    assert [x for x, row in ended.items() if not row["cause"]][0] == 0
+    assert next(x for x, row in ended.items() if not row["cause"]) == 0
     assert set(epochs.values()) == {1}
     assert len(epochs) <= 0.45 * 9 * len(VALUES)
     assert {(int(epoch) < 1, int(epoch) < 3, rung) for _, epoch, rung, _ in lines} == {
@@ -139,7 +139,7 @@ def test_a_killed_agent_costs_one_part_and_no_result(slurmsweep, write_sweep, ro
 
     ended = rows(sweep)
     assert done.returncode == 0, done.stderr
-    assert [row["params"]["x"] for row in ended if not row["cause"]][0] == 0
+    assert next(row["params"]["x"] for row in ended if not row["cause"]) == 0
     assert {row["state"] for row in ended} == {"finished"}
 
 
