@@ -11,6 +11,7 @@ from slurmsweep.state.outcome import RUNG
 if TYPE_CHECKING:
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
+    from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.rungs import Rungs
 
@@ -38,9 +39,7 @@ def promotions(config: SweepConfig, view: SweepView) -> list[Promotion]:
         return []
     waiting: list[set[int]] = [set() for _ in rungs.steps]
     for number in view.trials.in_state(TrialState.FINISHED):
-        step = _step_of(view.trials[number].cause)
-        if step in rungs.steps:
-            waiting[rungs.steps.index(step)].add(number)
+        waiting[rung_ended_at(rungs, view.trials[number])].add(number)
     deleted = view.deleted()
     values = [view.bands.at(step, deleted) for step in rungs.steps]
     found = promotable(rungs, metric.goal, values, waiting)
@@ -55,6 +54,12 @@ def rung_of(rungs: Rungs, view: SweepView, number: int) -> int:
     ends = (a.outcome.cause for a in trial.attempts.values() if a.outcome and a.number > trial.deleted)
     reached = [rungs.steps.index(step) for cause in ends if (step := _step_of(cause)) in rungs.steps]
     return min(max(reached, default=-1) + 1, len(rungs.steps) - 1)
+
+
+def rung_ended_at(rungs: Rungs, trial: Trial) -> int:
+    """Return the index of the rung at which a finished trial ended."""
+    step = _step_of(trial.cause)
+    return rungs.steps.index(step) if step in rungs.steps else len(rungs.steps) - 1
 
 
 def _step_of(cause: str) -> int:

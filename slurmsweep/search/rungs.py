@@ -35,6 +35,25 @@ def promotable(
     return found
 
 
+def on_one_scale(ended: Mapping[int, tuple[int, float]], goal: str) -> dict[int, float]:
+    """Return the values of trials that ended at different rungs so that they can be compared with each other.
+
+    A trial that ended at the highest rung keeps its value. One that ended below is worse than all that went further, by
+    as much as it is behind the best of those that ended with it: that a trial learnt for longer is not its merit.
+
+    Args:
+        ended: by trial the index of the rung at which it ended, and its value there.
+        goal: ``minimize`` or ``maximize``.
+    """
+    sign = -1.0 if goal == "maximize" else 1.0
+    found: dict[int, float] = {}
+    for rung in sorted({rung for rung, _ in ended.values()}, reverse=True):
+        here = {trial: sign * value for trial, (at, value) in ended.items() if at == rung}
+        shift = max(found.values()) - min(here.values()) if found else 0.0
+        found |= {trial: value + shift for trial, value in here.items()}
+    return {trial: sign * value for trial, value in found.items()}
+
+
 def minutes_of(rungs: Rungs, rung: int, whole: float | None) -> float | None:
     """Return the time limit of a job of that rung in minutes; None where nothing says one.
 

@@ -94,10 +94,11 @@ def test_by_hand_each_call_starts_what_may_go_on(cluster, on_cluster, create, tm
     sweep = create()
 
     for started in (9, 3, 1):
-        done = on_cluster("resubmit", sweep, "--time", "90", "--wait")
+        done = on_cluster("resubmit", sweep, "--time", "90")
         assert done.returncode == 0, done.stderr
-        assert f"{started} trials" in done.stderr
-    again = on_cluster("resubmit", sweep, "--time", "90", "--wait")
+        assert f": {started} trials" in done.stderr
+        wait_until(lambda: {row["state"] for row in rows(on_cluster, sweep)} == {"finished"})
+    again = on_cluster("resubmit", sweep, "--time", "90")
 
     assert "nothing" in again.stderr
     assert_the_best_went_on(on_cluster, sweep, tmp_path)

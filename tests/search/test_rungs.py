@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmsweep.errors import SweepFileError
-from slurmsweep.search.rungs import minutes_of, promotable
+from slurmsweep.search.rungs import minutes_of, on_one_scale, promotable
 from slurmsweep.sweepfile.config import check
 from slurmsweep.sweepfile.rungs import Rungs
 
@@ -67,6 +67,19 @@ def test_a_job_has_its_share_of_the_time_of_a_whole_trial_or_what_the_file_says(
     assert [minutes_of(THIRDS, rung, 90.0) for rung in range(3)] == [10.0, 30.0, 90.0]
     assert minutes_of(THIRDS, 0, None) is None
     assert [minutes_of(THIRDS._replace(minutes=(5, 8, 20)), rung, 90.0) for rung in range(3)] == [5.0, 8.0, 20.0]
+
+
+def test_trials_of_different_rungs_are_compared_so_that_what_went_further_is_better():
+    ended = {0: (2, 0.5), 1: (1, 0.7), 2: (1, 0.9), 3: (0, 0.3), 4: (0, 0.4)}
+
+    minimized, maximized = (
+        on_one_scale(ended, "minimize"),
+        on_one_scale({n: (r, -v) for n, (r, v) in ended.items()}, "maximize"),
+    )
+
+    assert minimized == pytest.approx({0: 0.5, 1: 0.5, 2: 0.7, 3: 0.7, 4: 0.8})
+    assert maximized == pytest.approx({n: -v for n, v in minimized.items()})
+    assert on_one_scale({}, "minimize") == {}
 
 
 def sweep(rungs, **others) -> dict:
