@@ -85,7 +85,8 @@ class RungWatch(TrialWatch):
         """Return an attempt that got to its rung as finished there, with the value at each rung that it reached.
 
         An attempt that ends with exit code 0 got there, also where it logged the metric less often: its last value
-        counts. One that failed or was cut off has reached nothing: it runs to the same rung again.
+        counts, or that of an attempt before it where it had nothing left to do. One that failed or was cut off has
+        reached nothing: it runs to the same rung again.
         """
         was_stopped = outcome.cause == STOPPED_EARLY
         if outcome.state is not TrialState.FINISHED and not was_stopped:
@@ -93,8 +94,9 @@ class RungWatch(TrialWatch):
         values, own = self._values, self._steps[self._rung]
         steps = (own,) if was_stopped else self._steps[self._rung :]
         reached = {step: values[step - 1] for step in steps if step <= len(values)}
-        if own not in reached and outcome.metric is not None:
-            reached[own] = outcome.metric
+        last = values[-1] if outcome.metric is None and values else outcome.metric
+        if own not in reached and last is not None:
+            reached[own] = last
         if not reached:  # nothing to compare it by: it has finished
             return outcome, NO_BANDS
         bands = BandsReached(tuple(sorted(reached.items())), tuple(sorted(reached.items())))

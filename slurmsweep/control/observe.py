@@ -157,6 +157,7 @@ def _ended(
             ledger.of(trial.number) if ledger and policy.judges_ends else (),
             signatures.get(trial.number, ""),
             goes_on=bool((owner := trial.current and trial.current.owner) and (owner.job, owner.task) in waiting),
+            before=max((n for n, a in trial.attempts.items() if a.outcome and a.outcome.ended_at_rung), default=0),
         )
         for trial in trials
     ]

@@ -82,6 +82,7 @@ class EndedTrial:
         usages: of its attempts, oldest first.
         signature: of its failure (:mod:`.failure_signature`); empty where the script was changed since.
         goes_on: its job waits in Slurm to start again, and will take it up by itself.
+        before: attempts up to the last one that ended at a rung: they did not go wrong.
     """
 
     number: int
@@ -91,6 +92,7 @@ class EndedTrial:
     usages: Sequence[Usage] = ()
     signature: str = ""
     goes_on: bool = False
+    before: int = 0
 
     @property
     def attempt_id(self) -> AttemptId:
@@ -279,8 +281,9 @@ def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
 def _refusal(trial: EndedTrial, policy: RetryPolicy, alike: dict[int, str]) -> str:
     if trial.goes_on:
         return "its job waits in Slurm, and goes on with it"
-    if policy.max_attempts is not None and trial.next > policy.max_attempts:
-        return f"given up after {trial.next - 1} attempts"
+    tries = trial.next - trial.before
+    if policy.max_attempts is not None and tries > policy.max_attempts:
+        return f"given up after {tries - 1} attempts"
     if trial.number in alike:
         return f"fails as others do: {alike[trial.number]}"
     return ""

@@ -11,7 +11,7 @@ from cluster.waiting import wait_until
 pytestmark = pytest.mark.cluster
 
 #: An epoch is a line of the file `epochs`; curves of two trials never cross. It goes on from its checkpoint. Where a file
-#: `fault-<x>-<rung>` is there the first job of that rung removes it and does what it says after the first epoch.
+#: `fault-<x>-<rung>` is there the first job of that rung removes it and does what it says in its first epoch.
 SCRIPT = """
 import json, os, signal, sys, time
 import slurmsweep
@@ -24,10 +24,6 @@ def save(epoch):
         json.dump(epoch, file)
     os.replace(checkpoint + ".new", checkpoint)
 for epoch in range(start, int(os.environ["SLURMSWEEP_RUNG_STEPS"])):
-    slurmsweep.log({"loss": x + 10 / (epoch + 1)}, step=epoch)
-    with open("epochs", "a") as file:
-        file.write(f"{x} {epoch}\\n")
-    save(epoch + 1)
     fault = f"fault-{x}-{rung}"
     if os.path.exists(fault):
         what = open(fault).read()
@@ -35,6 +31,10 @@ for epoch in range(start, int(os.environ["SLURMSWEEP_RUNG_STEPS"])):
         if what == "kill":
             os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
+    slurmsweep.log({"loss": x + 10 / (epoch + 1)}, step=epoch)
+    with open("epochs", "a") as file:
+        file.write(f"{x} {epoch}\\n")
+    save(epoch + 1)
 """
 RUNGS = "metric: {name: loss, goal: minimize}\nslurmsweep: {rungs: {steps: [1, 3, 9], keep: 1/3}}"
 VALUES = [4, 7, 1, 8, 0, 6, 3, 5, 2]
