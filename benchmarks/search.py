@@ -1,6 +1,6 @@
 """The bayes search beside W&B's own engine, optuna's TPE and Gaussian process, HEBO and random search, in one run.
 
-    python benchmarks/search.py                          # everything; hours, mostly HEBO's and optuna-gp's
+    python benchmarks/search.py                          # everything; two hours on two cores, half of them HEBO's
     python benchmarks/search.py --peers wandb --in-flight 8
     python benchmarks/search.py --problems mine.py --seeds 10 --first-seed 100
     python benchmarks/search.py --latency                # what a proposal costs after 10 to 10,000 observations
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 PEERS = ("wandb", "optuna-tpe", "random", "optuna-gp", "hebo")
 OURS = "ours"
+#: Seeds of the slow peers, unless ``--seeds-of`` says otherwise: a search takes optuna-gp 20 s and HEBO two minutes.
+SLOW = {"optuna-gp": 3, "hebo": 1, "hebo-bare": 1}
 #: Workers of ``--width-curve``.
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 #: Observations of ``--latency``.
@@ -416,7 +418,8 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     add("--peers", nargs="*", metavar="PEER", default=list(PEERS), help=f"of {', '.join(PEERS)} and hebo-bare")
     add("--seeds", type=int, default=10, help="seeds of each problem (default: 10)")
     add("--first-seed", type=int, default=0, metavar="N", help="the first of them (default: 0)")
-    text = "fewer seeds for a slow peer, such as hebo=2; the tables say how many pairs there are"
+    slow = " ".join(f"{name}={count}" for name, count in SLOW.items())
+    text = f"seeds of a slow peer (default: {slow}); the tables say how many pairs there are"
     add("--seeds-of", nargs="+", metavar="PEER=N", default=[], help=text)
     add("--trials", type=int, default=60, help="trials of a search (default: 60)")
     add("--in-flight", type=int, nargs="+", default=[1, 8, 32], metavar="N", help="workers (default: 1 8 32)")
@@ -431,7 +434,7 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     add("--limit", type=float, default=120.0, metavar="SECONDS", help="longest proposal of --latency (default: 120)")
     add("--width-curve", action="store_true", help=f"our engine with {', '.join(map(str, WIDTHS))} in flight")
     said = parser.parse_args(words)
-    said.seeds_of = {name: int(count) for name, _, count in (one.partition("=") for one in said.seeds_of)}
+    said.seeds_of = SLOW | {name: int(count) for name, _, count in (one.partition("=") for one in said.seeds_of)}
     unknown = set(said.only or []) - set(problems(said.problems))
     if unknown:
         parser.error(f"no problem {', '.join(sorted(unknown))}; there are {', '.join(problems(said.problems))}")
@@ -477,7 +480,8 @@ def main() -> None:
     results = Results(curves, [peer.title for peer in peers], names, said.problems, said.trials)
     print(f"{len(names)} problems, seeds {said.first_seed} to {said.first_seed + said.seeds - 1}, {said.trials} trials")
     for peer in peers:
-        print(f"- {peer.title}: {kept.versions[peer]}")
+        seeds = min(said.seeds, said.seeds_of.get(peer.title, said.seeds))
+        print(f"- {peer.title}: {kept.versions[peer]}" + (f"; {seeds} seeds only" if seeds < said.seeds else ""))
     print()
     if said.width_curve:
         print_widths(results)
