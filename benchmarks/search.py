@@ -304,12 +304,16 @@ def print_ranks(results: Results, widths: list[int]) -> None:
 
 
 def print_widths(results: Results) -> None:
-    """Print what more workers at once cost our engine: the rank of its regret among all widths, by problem and seed."""
+    """Print what more workers at once cost our engine: the rank of its regret among all widths, by problem and seed.
+
+    And how many trials one after the other reach the same regret, at most as many as there were.
+    """
     last = results.checkpoints[-1]
     columns = [(OURS, width) for width in WIDTHS] + [("random", 1)]
     places: dict[tuple[str, int], list[float]] = defaultdict(list)
     lengths: dict[tuple[str, int], list[float]] = defaultdict(list)
     against: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    worth: dict[tuple[str, int], list[int]] = defaultdict(list)
     for name in results.names:
         found = [results.of(title, name, width) for title, width in columns]
         for seed in set.intersection(*map(set, found)):
@@ -318,6 +322,8 @@ def print_widths(results: Results) -> None:
                 places[column].append(rank)
                 lengths[column].append(one[seed].length)
                 against[column].append((value, values[0]))
+                reached = (n for n, best in enumerate(found[0][seed].best, 1) if best <= value)
+                worth[column].append(next(reached, last))
     rows = []
     for column in columns:
         low, median, high = quartiles(places[column])
@@ -325,11 +331,12 @@ def print_widths(results: Results) -> None:
         count = "" if column == columns[0] else str(compare(against[column]))
         length = f"{statistics.fmean(lengths[column]):.1f}" if column[0] == OURS else ""
         mean = f"{statistics.fmean(places[column]):.2f}"
-        rows.append([label, f"{short(median)} [{short(low)}, {short(high)}]", mean, count, length])
+        cells = [f"{short(median)} [{short(low)}, {short(high)}]", mean, count, f"{statistics.median(worth[column]):g}"]
+        rows.append([label, *cells, length])
     pairs = len(places[columns[0]])
     print(f"### What width costs: rank of the regret @{last} among the rows, {pairs} pairs of problem and seed\n")
     head = ["in flight", "rank: median [quartiles]", "mean rank", "wins/ties/losses against 1"]
-    table([*head, "time of the sweep in mean trials"], rows)
+    table([*head, "worth so many one by one (median)", "time of the sweep in mean trials"], rows)
 
 
 class Cost(NamedTuple):
