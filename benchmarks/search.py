@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 PEERS = ("wandb", "optuna-tpe", "random", "optuna-gp", "hebo")
 OURS = "ours"
 #: Seeds of the slow peers, unless ``--seeds-of`` says otherwise: a search takes optuna-gp 20 s and HEBO two minutes.
-SLOW = {"optuna-gp": 3, "hebo": 1, "hebo-bare": 1}
+SLOW = {"optuna-gp": 3, "hebo": 1, "hebo-liar": 1}
 #: Workers of ``--width-curve``.
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 #: Observations of ``--latency``.
@@ -422,7 +422,7 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "slurmsweep-benchmarks"
     add("--problems", metavar="FILE.py", default=search_problems.__file__, help="problems in the form of %(default)s")
     add("--only", nargs="+", metavar="NAME", help="of the problems, these")
-    add("--peers", nargs="*", metavar="PEER", default=list(PEERS), help=f"of {', '.join(PEERS)} and hebo-bare")
+    add("--peers", nargs="*", metavar="PEER", default=list(PEERS), help=f"of {', '.join(PEERS)} and hebo-liar")
     add("--seeds", type=int, default=10, help="seeds of each problem (default: 10)")
     add("--first-seed", type=int, default=0, metavar="N", help="the first of them (default: 0)")
     slow = " ".join(f"{name}={count}" for name, count in SLOW.items())
@@ -458,7 +458,7 @@ def engines(said: argparse.Namespace) -> list[Peer]:
         except CannotInstallError as error:  # noqa: PERF203 - once per peer
             print(f"LEFT OUT: {title} cannot be installed: {error}\n")
         except KeyError:
-            sys.exit(f"no peer {title}; there are {', '.join(PEERS)} and hebo-bare")
+            sys.exit(f"no peer {title}; there are {', '.join(PEERS)} and hebo-liar")
     return found
 
 

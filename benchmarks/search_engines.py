@@ -300,16 +300,14 @@ class OptunaGp(Optuna):
 
 
 class Hebo(Engine):
-    """HEBO by ``suggest(1)`` and ``observe``, a request per free worker.
+    """HEBO by ``suggest(1)`` and ``observe``, a request for each worker that becomes free.
 
     HEBO knows no running trials. Its own way to work in parallel (``support_parallel_opt``, acquisition MACE) is that
-    each suggestion is a random one from the Pareto front of three acquisition functions, so that several differ. On
-    top it gets here the constant liar that others put around it: running trials are observed, in a copy of the data,
-    with the median of the values told so far. This keeps it from proposing a running point again.
+    a suggestion is a random one from the Pareto front of three acquisition functions, so that several differ.
     """
 
     packages = ("HEBO", "pymoo", "torch")
-    lies = True
+    lies = False
 
     def prepare(self) -> None:
         """Make HEBO's design space and optimiser."""
@@ -336,7 +334,7 @@ class Hebo(Engine):
         return {"name": axis.name, "type": kind, "lb": axis.low, "ub": axis.high, **base}
 
     def ask(self, number: int) -> dict[str, Any]:
-        """Return HEBO's suggestion, with a lie for each running trial."""
+        """Return HEBO's suggestion; of a liar with a lie for each running trial."""
         import pandas as pd
 
         data, values = self.optimiser.X, self.optimiser.y
@@ -372,10 +370,13 @@ class Hebo(Engine):
         self.observe(pd.DataFrame(rows), [-value if self.goal == "maximize" else value for _, value in trials])
 
 
-class HeboBare(Hebo):
-    """HEBO without a lie for running trials: its own random choice from the Pareto front alone."""
+class HeboLiar(Hebo):
+    """HEBO with a constant liar: running trials are observed, in a copy of the data, with the median of the values.
 
-    lies = False
+    In trials with 8 in flight this did worse than HEBO's own way, which is therefore the peer.
+    """
+
+    lies = True
 
 
 ENGINES: dict[str, type[Engine]] = {
@@ -385,7 +386,7 @@ ENGINES: dict[str, type[Engine]] = {
     "optuna-tpe": Optuna,
     "optuna-gp": OptunaGp,
     "hebo": Hebo,
-    "hebo-bare": HeboBare,
+    "hebo-liar": HeboLiar,
 }
 
 

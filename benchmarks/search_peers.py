@@ -45,7 +45,7 @@ ENVIRONMENTS: dict[str, tuple[str, list[list[str]]]] = {
         ],
     ),
 }
-ENVIRONMENTS["hebo-bare"] = ENVIRONMENTS["hebo"]
+ENVIRONMENTS["hebo-liar"] = ENVIRONMENTS["hebo"]
 
 
 def axes(parameters: dict[str, Any]) -> list[dict[str, Any]]:
