@@ -403,7 +403,9 @@ def print_latency(peers: list[Peer], limit: float) -> dict[str, list[Any]]:
                 # one other trial runs: seven of them would take a slow engine seven proposals more
                 cells.append(cost(peer, sets[size], 1, limit))
             except (TooSlowError, DiedError) as error:  # noqa: PERF203 - the loop ends with it
-                cells.append(f"over {limit:.0f} s" if isinstance(error, TooSlowError) else f"died: {str(error)[-80:]}")
+                cells.append(
+                    f"no answer in {limit:.0f} s" if isinstance(error, TooSlowError) else f"died: {str(error)[-80:]}"
+                )
                 break
         measured[peer.title] = cells
         print(f"{peer.title}: {cells}", file=sys.stderr)
