@@ -290,7 +290,7 @@ def _listed(paths: tuple[Names, ...], rows: Sequence[Values], probabilities: Seq
             first.setdefault(key, row)
             weights[key] = weights.get(key, 0.0) + weight
     order = _order(list(first.values()))
-    keys = list(first) if order is None else sorted(first, key=lambda key: float(first[key][0]))
+    keys = list(first) if order is None else sorted(first, key=lambda key: _number(first[key][0]) or 0.0)
     grid = np.arange(len(keys), dtype=np.float64) if order is None else order
     coordinate = {key: float(grid[position]) for position, key in enumerate(keys)}
     values = [first[key] for key in keys]
@@ -339,7 +339,8 @@ def _spaced(numbers: Array) -> Array:
         scales.append(np.concatenate([[logs[0] - step], logs]) if numbers[0] == 0 else logs)
     unevenness = [np.diff(scale).std() / np.diff(scale).mean() for scale in scales]
     best = scales[int(np.argmin(unevenness))]
-    return ((best - best[0]) / (best[-1] - best[0]) + np.linspace(0, 1, len(best))) / 2
+    coordinates: Array = ((best - best[0]) / (best[-1] - best[0]) + np.linspace(0, 1, len(best))) / 2
+    return coordinates
 
 
 def _integers(path: Names, parameter: IntUniform) -> Dimension:
@@ -349,7 +350,7 @@ def _integers(path: Names, parameter: IntUniform) -> Dimension:
     def find(row: Values) -> float | None:
         if _number(row[0]) is None:
             return None
-        return float(min(1, max(0, Fraction(Fraction(row[0]) - low) / (count - 1))))
+        return min(count - 1, max(0, round(row[0]) - low)) / (count - 1)
 
     def at(where: float) -> Values:
         return (low + min(count - 1, max(0, round(Fraction(where) * (count - 1)))),)
