@@ -67,7 +67,7 @@ _ERFC = (
 )
 
 #: From here on an asymptotic series is more exact than the difference of nearly equal numbers.
-_FAR = 5.0
+_FAR = 10.0
 
 
 def _log_h(z: Array) -> Array:

@@ -350,7 +350,8 @@ def _integers(path: Names, parameter: IntUniform) -> Dimension:
     def find(row: Values) -> float | None:
         if _number(row[0]) is None:
             return None
-        return min(count - 1, max(0, round(row[0]) - low)) / (count - 1)
+        place: int = min(count - 1, max(0, round(row[0]) - low))
+        return place / (count - 1)
 
     def at(where: float) -> Values:
         return (low + min(count - 1, max(0, round(Fraction(where) * (count - 1)))),)

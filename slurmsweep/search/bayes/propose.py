@@ -251,9 +251,9 @@ def _initial(known: _Known, number: int, seed: str, alternatives: int) -> Propos
     while len(items) < alternatives:  # few points are free, or allowed
         rows = space.sample(rng, 100) if known.points is None else rng.permutation(known.points)
         free = untaken(rows, taken)
-        row = (free if len(free) else rows)[:1]
+        row, phase = (free[0], "initial") if len(free) else (rows[0], "repeat")
         taken.add(row.tobytes())
-        items.append(Proposal(space.decode(row[0]), known.why("initial")))
+        items.append(Proposal(space.decode(row), known.why(phase)))
     return Proposals(items, space, [LENGTH * math.sqrt(max(1, d))] * d)
 
 
