@@ -290,6 +290,13 @@ def test_first_free_in_a_finite_space_compares_values():
     assert proposals.first_free([proposals.items[0].point]) == 1
 
 
+def test_alternatives_are_free_although_the_search_has_closed_in_on_a_point():
+    space = space_of(CUBE)
+    proposals = propose(space, "minimize", searched(space, bowl, 30), number=30, seed="s", alternatives=3)
+
+    assert proposals.first_free([proposals.items[0].point]) == 1
+
+
 def test_a_reason_is_given_in_units_of_the_metric():
     known = drawn(CUBE, 30, lambda point: 100 - bowl(point))
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FIRST_KNOWN = 6
 FIRST_ENDED = 3
 
+#: The observations after which the expectation that the middle of ranges is better (``model.BOWL``) counts half.
+FADE = 20
+
 #: The most observations that the model uses: the better half of it are the best ones, the others drawn at random.
 MOST_OBSERVED = 400
 
@@ -41,7 +44,7 @@ _MOST_AHEAD = 50
 NEAR = 0.15
 
 
-class Observation(NamedTuple):
+class KnownTrial(NamedTuple):
     """One known trial.
 
     Attributes:
@@ -112,15 +115,17 @@ class Proposals:
     """Ranked alternatives, the best first; each assumes that those before it are running too.
 
     Args:
-        items: the alternatives, at least one.
-        space: their space.
-        lengths: the length scales of its dimensions.
+        space: the parameter space.
+        rows: the alternatives, at least one, as rows.
+        whys: why each was chosen.
+        lengths: the length scales of the space's dimensions, shape (d,).
     """
 
-    def __init__(self, items: Sequence[Proposal], space: Space, lengths: Sequence[float]) -> None:
-        self.items = tuple(items)
+    def __init__(self, space: Space, rows: Sequence[Array], whys: Sequence[Why], lengths: Array) -> None:
+        self.items = tuple(Proposal(space.decode(row), why) for row, why in zip(rows, whys, strict=True))
         self._space = space
-        self._lengths = tuple(lengths)
+        self._rows = rows
+        self._lengths = lengths
 
     def first_free(self, claimed: Sequence[Mapping[str, Any]]) -> int | None:
         """Return the index of the first alternative that is neither equal nor near to a claimed point; None if none is.
@@ -128,25 +133,22 @@ class Proposals:
         ``claimed`` are the points that other agents claimed since the observations were read. It is cheap: it runs
         while a lock is held.
         """
-        if not claimed:
-            return 0
-        keys = {self._space.key(point) for point in claimed}
         rows = [row for point in claimed if (row := self._space.encode(point)) is not None]
-        for index, item in enumerate(self.items):
-            if self._space.key(item.point) in keys:
-                continue
-            own = self._space.encode(item.point)
-            if own is None or not any(self._is_near(own, row) for row in rows):
-                return index
-        return None
+        if not rows:
+            return 0
+        between = [
+            self._distances(np.array(self._rows[:index]), self._rows[index]) for index in range(1, len(self._rows))
+        ]
+        # where the search closes in on a point, its alternatives are as close to each other as they should be
+        near = min([NEAR, *(float(distances.min()) / 2 for distances in between)])
+        free = (self._distances(np.array(rows), row).min() > near for row in self._rows)
+        return next((index for index, is_free in enumerate(free) if is_free), None)
 
-    def _is_near(self, a: Sequence[float], b: Sequence[float]) -> bool:
-        square = 0.0
-        for one, other, length, dimension in zip(a, b, self._lengths, self._space.dimensions, strict=True):
-            square += ((one - other) / length) ** 2 if dimension.ordered else float(one != other) / length**2
-            if square > NEAR * NEAR:
-                return False
-        return True
+    def _distances(self, rows: Array, row: Array) -> Array:
+        """Return the distances of rows to one, in length scales, shape (rows,)."""
+        apart = np.where(self._space.unordered, rows != row, rows - row) / self._lengths
+        distances: Array = np.sqrt((apart * apart).sum(axis=1))
+        return distances
 
 
 class _Known(NamedTuple):
@@ -171,7 +173,7 @@ class _Known(NamedTuple):
     phase: str
 
     @classmethod
-    def of(cls, space: Space, goal: str, observations: Sequence[Observation]) -> _Known:
+    def of(cls, space: Space, goal: str, observations: Sequence[KnownTrial]) -> _Known:
         """Return what the observations say, whatever their order."""
         found = []
         for one in observations:
@@ -206,7 +208,7 @@ def _rows(space: Space, rows: list[tuple[float, ...]]) -> Array:
 def propose(  # noqa: PLR0913 (what a point depends on, each by its name)
     space: Space,
     goal: str,
-    observations: Sequence[Observation],
+    observations: Sequence[KnownTrial],
     *,
     number: int,
     seed: str,
@@ -242,19 +244,21 @@ def _initial(known: _Known, number: int, seed: str, alternatives: int) -> Propos
     space, d = known.space, len(known.space.dimensions)
     taken = set(known.taken)
     rng = generator(seed, number, "initial")
-    items: list[Proposal] = []
+    rows: list[Array] = []
+    whys: list[Why] = []
     for ahead in range(_MOST_AHEAD):
         row = space.drawn(spread(d, seed, number + ahead * _AHEAD)[None])
-        if len(items) < alternatives and row.tobytes() not in taken and space.allowed(row)[0]:
+        if len(rows) < alternatives and row.tobytes() not in taken and space.allowed(row)[0]:
             taken.add(row.tobytes())
-            items.append(Proposal(space.decode(row[0]), known.why("initial")))
-    while len(items) < alternatives:  # few points are free, or allowed
-        rows = space.sample(rng, 100) if known.points is None else rng.permutation(known.points)
-        free = untaken(rows, taken)
-        row, phase = (free[0], "initial") if len(free) else (rows[0], "repeat")
-        taken.add(row.tobytes())
-        items.append(Proposal(space.decode(row), known.why(phase)))
-    return Proposals(items, space, [LENGTH * math.sqrt(max(1, d))] * d)
+            rows.append(row[0])
+            whys.append(known.why("initial"))
+    while len(rows) < alternatives:  # few points are free, or allowed
+        pool = space.sample(rng, 100) if known.points is None else rng.permutation(known.points)
+        free = untaken(pool, taken)
+        rows.append(free[0] if len(free) else pool[0])
+        whys.append(known.why("initial" if len(free) else "repeat"))
+        taken.add(rows[-1].tobytes())
+    return Proposals(space, rows, whys, np.full(d, LENGTH * math.sqrt(max(1, d))))
 
 
 def _modelled(known: _Known, rng: np.random.Generator, alternatives: int) -> Proposals:
@@ -263,26 +267,32 @@ def _modelled(known: _Known, rng: np.random.Generator, alternatives: int) -> Pro
     chosen = _subset(y, rng)
     unordered = known.space.unordered
     model = GaussianProcess.fit(
-        known.ended[chosen], unordered, y[chosen], _mixed(len(chosen)), bowl=BOWL, versions=FANTASIES
+        known.ended[chosen],
+        unordered,
+        y[chosen],
+        _mixed(len(chosen)),
+        bowl=BOWL * FADE / (FADE + len(chosen)),
+        versions=FANTASIES,
     )
     posterior = imagined(model.posterior, known.running[-MOST_RUNNING:], rng)
     phase, taken = known.phase, known.taken if known.phase == "model" else set()
-    items: list[Proposal] = []
+    rows: list[Array] = []
+    whys: list[Why] = []
     while True:
         improvement = Improvement(posterior)
         if known.points is None:
-            rows, gains = improvement.maximised(known.space, taken, rng)
+            found, gains = improvement.maximised(known.space, taken, rng)
         else:
-            rows, gains = improvement.ranked(untaken(known.points, taken))
-        if not len(rows):
+            found, gains = improvement.ranked(untaken(known.points, taken))
+        if not len(found):
             phase, taken = "repeat", set()
             continue
-        why = _explained(known.why(phase), known, model, posterior.predict(rows[:1]), float(gains[0]))
-        items.append(Proposal(known.space.decode(rows[0]), why))
-        if len(items) == alternatives:
-            return Proposals(items, known.space, model.kernel.lengths.tolist())
-        taken = taken | {rows[0].tobytes()}
-        posterior = imagined(posterior, rows[:1], rng)
+        rows.append(found[0])
+        whys.append(_explained(known.why(phase), known, model, posterior.predict(found[:1]), float(gains[0])))
+        if len(rows) == alternatives:
+            return Proposals(known.space, rows, whys, model.kernel.lengths)
+        taken = taken | {found[0].tobytes()}
+        posterior = imagined(posterior, found[:1], rng)
 
 
 def _subset(y: Array, rng: np.random.Generator) -> npt.NDArray[np.intp]:
