@@ -107,17 +107,22 @@ class Improvement:
         order = np.argsort(-gains, kind="stable")
         return rows[order], gains[order]
 
-    def maximised(self, space: Space, taken: set[bytes], generator: np.random.Generator) -> tuple[Array, Array]:
+    def maximised(
+        self, space: Space, taken: set[bytes], generator: np.random.Generator, effort: float = 1.0
+    ) -> tuple[Array, Array]:
         """Return the best rows that were found, in falling order, and the logarithms of their expected improvement.
 
         Random rows and variations of the leaders are compared; then the best are varied in ever smaller steps. No row
-        is excluded, or in ``taken`` (the bytes of rows); the result may be empty.
+        is excluded, or in ``taken`` (the bytes of rows); the result may be empty. ``effort`` is a factor of the number
+        of random rows and rounds.
         """
         # a coordinate that hardly matters is varied over its whole range
         steps = np.minimum(self.posterior.kernel.lengths, 1.0) * FIRST_STEP
-        drawn = np.vstack([space.sample(generator, DRAWS), _varied(space, self.leaders, steps, generator)])
+        drawn = np.vstack(
+            [space.sample(generator, int(DRAWS * effort)), _varied(space, self.leaders, steps, generator)]
+        )
         pool, gains = self.ranked(untaken(drawn, taken))
-        for _ in range(ROUNDS):
+        for _ in range(int(ROUNDS * effort)):
             pool, gains = pool[:KEPT], gains[:KEPT]
             varied = _varied(space, pool, steps, generator)
             fresh, their_gains = self.ranked(untaken(varied, taken.union(row.tobytes() for row in pool)))

@@ -36,7 +36,7 @@ NOISE, NOISE_SPREAD = 1e-3, 2.5
 MEAN_VARIANCE = 1.0
 
 #: How much worse, in standard deviations, a search expects the ends of ranges to be than their middle (``bowl``).
-BOWL = 0.4
+BOWL = 0.6
 
 #: Where the search for hyperparameters may start: factors of the prior's length scales and noise. The best two do.
 _STARTS = ((1.0, 1.0), (0.4, 0.1), (1.5, 100.0))
@@ -44,12 +44,12 @@ _CLIMBS = 2
 
 _MOST_STEPS = 12
 _LONGEST_STEP = 1.5
-_ENOUGH = 3e-3
+_ENOUGH = 3e-2
 _JITTER = 1e-8
 
 #: The work of one evaluation, in multiplications: with many coordinates fewer observations choose the length scales.
-_WORK = 4e7
-_MOST_FITTED = 150
+_WORK = 2e7
+_MOST_FITTED = 120
 
 
 class Kernel(NamedTuple):
@@ -166,7 +166,7 @@ class GaussianProcess(NamedTuple):
             x: coordinates, shape (n, d): ordered ones from 0 to 1, unordered ones any codes. n may be 0.
             unordered: which coordinates are unordered, shape (d,).
             y: values, shape (n,), all finite.
-            chosen: the rows that choose the hyperparameters, the most useful first; None for all. At most 150 are used,
+            chosen: the rows that choose the hyperparameters, the most useful first; None for all. At most 120 are used,
                 and fewer with many coordinates.
             bowl: the expectation that the ends of ranges have higher values than their middle; see :class:`Posterior`.
             versions: copies of the values in the posterior.

@@ -40,6 +40,9 @@ MOST_RUNNING = 128
 _AHEAD = 101
 _MOST_AHEAD = 50
 
+#: The part of the effort for the first point that each alternative gets.
+LESS_EFFORT = 0.45
+
 #: Points closer than this, in length scales, would tell nearly the same.
 NEAR = 0.15
 
@@ -281,7 +284,7 @@ def _modelled(known: _Known, rng: np.random.Generator, alternatives: int) -> Pro
     while True:
         improvement = Improvement(posterior)
         if known.points is None:
-            found, gains = improvement.maximised(known.space, taken, rng)
+            found, gains = improvement.maximised(known.space, taken, rng, LESS_EFFORT if rows else 1.0)
         else:
             found, gains = improvement.ranked(untaken(known.points, taken))
         if not len(found):
