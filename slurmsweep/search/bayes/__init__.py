@@ -5,6 +5,7 @@ and writes nothing, so it runs outside of any lock, and can be made again to exp
 """
 
 from slurmsweep.search.bayes.encoding import Space
-from slurmsweep.search.bayes.propose import Observation, Proposal, Proposals, Why, propose
+from slurmsweep.search.bayes.propose import KnownTrial as Observation
+from slurmsweep.search.bayes.propose import Proposal, Proposals, Why, propose
 
 __all__ = ["Observation", "Proposal", "Proposals", "Space", "Why", "propose"]

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy.typing as npt
 
     from slurmsweep.search.bayes.encoding import Space
@@ -49,26 +47,12 @@ def log_improvement(mean: Array, deviation: Array, best: Array) -> Array:
     z = (best - mean) / deviation[:, None]
     each = _log_h(z)
     top = each.max(axis=1)
-    return np.log(deviation) + top + np.log(np.exp(each - top[:, None]).mean(axis=1))
+    gains: Array = np.log(deviation) + top + np.log(np.exp(each - top[:, None]).mean(axis=1))
+    return gains
 
 
-def _log_h(z: Array) -> Array:
-    """Return log(phi(z) + z Phi(z)) with phi and Phi of the standard normal distribution."""
-    x = np.abs(z)
-    # Mills' ratio (1 - Phi(x)) / phi(x) by the rational Chebyshev form of erfc (Numerical Recipes 6.2, error 1e-7)
-    t = 1 / (1 + 0.5 * x / np.sqrt(2))
-    series = np.zeros_like(t)
-    for coefficient in _ERFC:
-        series = series * t + coefficient
-    mills = np.sqrt(np.pi / 2) * t * np.exp(series)
-    log_phi = -0.5 * x * x - 0.5 * np.log(2 * np.pi)
-    tail = np.where(x > 5, (1 - 3 / np.maximum(x, 5) ** 2 * (1 - 5 / np.maximum(x, 5) ** 2)), 0.0)
-    below = np.where(x > 5, tail / np.maximum(x, 5) ** 2, np.maximum(1 - x * mills, 1e-30))
-    # h(x) = x + h(-x)
-    low = log_phi + np.log(below)
-    return np.where(z > 0, np.log(x + np.exp(low) + 1e-300), low)
-
-
+#: Coefficients of the logarithm of the complementary error function, the highest power first (Numerical Recipes 6.2,
+#: fractional error below 1.2e-7).
 _ERFC = (
     0.17087277,
     -0.82215223,
@@ -82,54 +66,71 @@ _ERFC = (
     -1.26551223,
 )
 
-
-def scores(generator: np.random.Generator, versions: int) -> Array:
-    """Return one normal number for each version, evenly spread: their mean is 0."""
-    normal = NormalDist()
-    even = np.array([normal.inv_cdf((place + 0.5) / versions) for place in range(versions)])
-    return generator.permutation(even)
+#: From here on an asymptotic series is more exact than the difference of nearly equal numbers.
+_FAR = 10.0
 
 
-def maximise(
-    posterior: Posterior,
-    best: Array,
-    space: Space,
-    taken: set[bytes],
-    starts: Array,
-    generator: np.random.Generator,
-    *,
-    draws: int = DRAWS,
-    rounds: int = ROUNDS,
-) -> tuple[Array, Array]:
-    """Return rows in falling order of their expected improvement, and its logarithm; no row is in ``taken``.
+def _log_h(z: Array) -> Array:
+    """Return log(phi(z) + z Phi(z)) with phi and Phi of the standard normal distribution."""
+    x = np.abs(z)
+    t = 1 / (1 + x / np.sqrt(8))
+    series = np.zeros_like(t)
+    for coefficient in _ERFC:
+        series = series * t + coefficient
+    mills = np.sqrt(np.pi / 2) * t * np.exp(series)  # (1 - Phi(x)) / phi(x)
+    inverse_square = 1 / np.maximum(x, _FAR) ** 2
+    far = inverse_square * (1 - 3 * inverse_square * (1 - 5 * inverse_square))
+    below = np.log(np.where(x > _FAR, far, np.maximum(1 - x * mills, 1e-30))) - 0.5 * (x * x + np.log(2 * np.pi))
+    h: Array = np.where(z > 0, np.log(x + np.exp(below) + 1e-300), below)  # h(x) = x + h(-x)
+    return h
+
+
+class Improvement:
+    """The expected improvement on the best point under one model.
 
     Args:
         posterior: the model, running trials imagined.
-        best: the value to improve on in each version.
-        space: where rows come from.
-        taken: bytes of rows that are not wanted again.
-        starts: known good rows to vary from the beginning, shape (k, d).
-        generator: the source of random numbers.
-        draws: random rows to begin with.
-        rounds: rounds of variations.
     """
-    lengths = posterior.kernel.lengths
-    # a coordinate that hardly matters is varied over its whole range
-    steps = np.minimum(lengths, 1.0) * FIRST_STEP
-    pool = space.sample(generator, draws)
-    if len(starts):
-        pool = np.vstack([pool, _varied(space, starts, steps, generator)])
-    pool, gains = _ranked(posterior, best, _untaken(pool, taken))
-    for _ in range(rounds):
-        pool, gains = pool[:KEPT], gains[:KEPT]
-        fresh = _untaken(_varied(space, pool, steps, generator), taken | {row.tobytes() for row in pool})
-        steps = steps * SHRINK
-        if len(fresh):
-            more, their_gains = _ranked(posterior, best, fresh)
-            pool, gains = np.vstack([pool, more]), np.concatenate([gains, their_gains])
+
+    def __init__(self, posterior: Posterior) -> None:
+        self.posterior = posterior
+        smooth = posterior.predict(posterior.x)[0]
+        # with noise, the best observed value is luck: the model's opinion of the point counts
+        self._best = smooth.min(axis=0)
+        #: The best points of the model, shape (k, d).
+        self.leaders: Array = posterior.x[np.argsort(smooth.mean(axis=1), kind="stable")[:KEPT]]
+
+    def ranked(self, rows: Array) -> tuple[Array, Array]:
+        """Return rows in falling order of the logarithm of their expected improvement, and that."""
+        mean, deviation = self.posterior.predict(rows)
+        gains = log_improvement(mean, deviation, self._best)
+        order = np.argsort(-gains, kind="stable")
+        return rows[order], gains[order]
+
+    def maximised(
+        self, space: Space, taken: set[bytes], generator: np.random.Generator, effort: float = 1.0
+    ) -> tuple[Array, Array]:
+        """Return the best rows that were found, in falling order, and the logarithms of their expected improvement.
+
+        Random rows and variations of the leaders are compared; then the best are varied in ever smaller steps. No row
+        is excluded, or in ``taken`` (the bytes of rows); the result may be empty. ``effort`` is a factor of the number
+        of random rows and rounds.
+        """
+        # a coordinate that hardly matters is varied over its whole range
+        steps = np.minimum(self.posterior.kernel.lengths, 1.0) * FIRST_STEP
+        drawn = np.vstack(
+            [space.sample(generator, int(DRAWS * effort)), _varied(space, self.leaders, steps, generator)]
+        )
+        pool, gains = self.ranked(untaken(drawn, taken))
+        for _ in range(int(ROUNDS * effort)):
+            pool, gains = pool[:KEPT], gains[:KEPT]
+            varied = _varied(space, pool, steps, generator)
+            fresh, their_gains = self.ranked(untaken(varied, taken.union(row.tobytes() for row in pool)))
+            pool, gains = np.vstack([pool, fresh]), np.concatenate([gains, their_gains])
             order = np.argsort(-gains, kind="stable")
             pool, gains = pool[order], gains[order]
-    return pool, gains
+            steps = steps * SHRINK
+        return pool, gains
 
 
 def _varied(space: Space, rows: Array, steps: Array, generator: np.random.Generator) -> Array:
@@ -146,29 +147,18 @@ def _varied(space: Space, rows: Array, steps: Array, generator: np.random.Genera
     return found[space.allowed(found)]
 
 
-def _untaken(rows: Array, taken: set[bytes]) -> Array:
-    """Return rows once each without those that are taken."""
+def untaken(rows: Array, taken: set[bytes]) -> Array:
+    """Return rows once each without those whose bytes are taken."""
     rows = np.ascontiguousarray(rows)
-    seen = set(taken)
-    kept = []
-    for place, row in enumerate(rows):
-        key = row.tobytes()
-        if key not in seen:
-            seen.add(key)
-            kept.append(place)
-    return rows[kept]
+    places = {row.tobytes(): place for place, row in reversed(list(enumerate(rows)))}
+    return rows[sorted(place for key, place in places.items() if key not in taken)]
 
 
-def _ranked(posterior: Posterior, best: Array, rows: Array) -> tuple[Array, Array]:
-    mean, deviation = posterior.predict(rows)
-    gains = log_improvement(mean, deviation, best)
-    order = np.argsort(-gains, kind="stable")
-    return rows[order], gains[order]
-
-
-def imagined(posterior: Posterior, rows: Sequence[Array] | Array, generator: np.random.Generator) -> Posterior:
+def imagined(posterior: Posterior, rows: Array, generator: np.random.Generator) -> Posterior:
     """Return the model after running trials at rows, each version of it with other imagined values."""
-    versions = posterior.predict(posterior.x[:1])[0].shape[1] if len(posterior.x) else FANTASIES
+    normal = NormalDist()
+    # evenly spread instead of random: the mean over versions is that of the model
+    scores = np.array([normal.inv_cdf((version + 0.5) / FANTASIES) for version in range(FANTASIES)])
     for row in rows:
-        posterior = posterior.extended(row, scores(generator, versions))
+        posterior = posterior.extended(row, generator.permutation(scores))
     return posterior

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Up to so many dimensions the additive sequence covers a space more evenly than random points do.
 _MOST_EVEN = 16
 
+#: The part of the ranges, around their middle, that the first points cover.
+WIDTH = 0.85
+
 
 def generator(seed: str, number: int, purpose: str) -> np.random.Generator:
     """Return a generator of random numbers that depends on its arguments only."""
@@ -28,14 +31,17 @@ def generator(seed: str, number: int, purpose: str) -> np.random.Generator:
 def spread(dimensions: int, seed: str, number: int) -> Array:
     """Return the point of that number, shape (dimensions,), of an evenly spread sequence in the unit cube.
 
-    It is the additive recurrence by powers of the generalised golden ratio (M. Roberts 2018, "R-sequence"), shifted by
-    the seed; in many dimensions, where its points line up, independent random points.
+    The first point is the middle, since ranges are chosen around what is likely, and the others keep a distance from
+    the ends of ranges. It is the additive recurrence by powers of the generalised golden ratio (M. Roberts 2018,
+    "R-sequence"), shifted by the seed; in many dimensions, where its points line up, independent random points.
     """
+    if not number:
+        return np.full(dimensions, 0.5)
     if dimensions > _MOST_EVEN:
-        return generator(seed, number, "spread").random(dimensions)
+        return 0.5 + WIDTH * (generator(seed, number, "spread").random(dimensions) - 0.5)
     ratio = 2.0
     for _ in range(60):
         ratio = (1 + ratio) ** (1 / (dimensions + 1))
     shift = generator(seed, 0, "spread").random(dimensions)
     steps: Array = ratio ** -np.arange(1.0, dimensions + 1)
-    return (shift + (number + 1) * steps) % 1.0
+    return 0.5 + WIDTH * ((shift + number * steps) % 1.0 - 0.5)

@@ -185,10 +185,6 @@ class Space:
             pairs += zip(dimension.paths, dimension.values(float(coordinate)), strict=True)
         return unflatten(sorted(pairs, key=lambda pair: pair[0]))
 
-    def key(self, point: Mapping[str, Any]) -> Values:
-        """Return a key that is equal for points with equal values of the searched parameters."""
-        return tuple(identity(_reach(point, path)) for dimension in self.dimensions for path in dimension.paths)
-
     def snapped(self, rows: Array) -> Array:
         """Return the closest rows that have a point, shape as given."""
         columns = [one.snapped(rows[:, place]) for place, one in enumerate(self.dimensions)]
@@ -290,7 +286,7 @@ def _listed(paths: tuple[Names, ...], rows: Sequence[Values], probabilities: Seq
             first.setdefault(key, row)
             weights[key] = weights.get(key, 0.0) + weight
     order = _order(list(first.values()))
-    keys = list(first) if order is None else sorted(first, key=lambda key: float(first[key][0]))
+    keys = list(first) if order is None else sorted(first, key=lambda key: _number(first[key][0]) or 0.0)
     grid = np.arange(len(keys), dtype=np.float64) if order is None else order
     coordinate = {key: float(grid[position]) for position, key in enumerate(keys)}
     values = [first[key] for key in keys]
@@ -339,7 +335,8 @@ def _spaced(numbers: Array) -> Array:
         scales.append(np.concatenate([[logs[0] - step], logs]) if numbers[0] == 0 else logs)
     unevenness = [np.diff(scale).std() / np.diff(scale).mean() for scale in scales]
     best = scales[int(np.argmin(unevenness))]
-    return ((best - best[0]) / (best[-1] - best[0]) + np.linspace(0, 1, len(best))) / 2
+    coordinates: Array = ((best - best[0]) / (best[-1] - best[0]) + np.linspace(0, 1, len(best))) / 2
+    return coordinates
 
 
 def _integers(path: Names, parameter: IntUniform) -> Dimension:
@@ -349,7 +346,8 @@ def _integers(path: Names, parameter: IntUniform) -> Dimension:
     def find(row: Values) -> float | None:
         if _number(row[0]) is None:
             return None
-        return float(min(1, max(0, Fraction(Fraction(row[0]) - low) / (count - 1))))
+        place: int = min(count - 1, max(0, round(row[0]) - low))
+        return place / (count - 1)
 
     def at(where: float) -> Values:
         return (low + min(count - 1, max(0, round(Fraction(where) * (count - 1)))),)
@@ -359,7 +357,7 @@ def _integers(path: Names, parameter: IntUniform) -> Dimension:
 
 
 def _continuous(path: Names, parameter: Continuous) -> Dimension:
-    cumulative = _CUMULATIVE[parameter.kind]
+    cumulative = _cumulative(parameter)
     limits = {"uniform": (parameter.first, parameter.second)}
     if parameter.kind.endswith("_values"):
         limits[parameter.kind] = (parameter.first, parameter.second)
@@ -367,7 +365,7 @@ def _continuous(path: Names, parameter: Continuous) -> Dimension:
 
     def find(row: Values) -> float | None:
         number = _number(row[0])
-        return None if number is None else min(1.0 - tail, max(tail, cumulative(parameter, number)))
+        return None if number is None else min(1.0 - tail, max(tail, cumulative(number)))
 
     def at(where: float) -> Values:
         value = quantile(parameter, min(1.0 - tail, max(tail, where)))
@@ -381,14 +379,14 @@ def _continuous(path: Names, parameter: Continuous) -> Dimension:
 
 def _quantised(path: Names, parameter: Continuous) -> Dimension:
     """Return the dimension of a quantised parameter, whose values have the share of draws that are rounded to them."""
-    cumulative, q = _CUMULATIVE[parameter.kind], parameter.q or 1.0
+    cumulative, q = _cumulative(parameter), parameter.q or 1.0
     tail = _TAIL if parameter.kind in ("normal", "log_normal", "beta") else 0.0
     plain = parameter._replace(q=None)
     first, last = (round(quantile(plain, share) / q) for share in (tail, 1.0 - tail))
     if last - first >= _MOST_STEPS:
         found = _continuous(path, plain)
         return found._replace(values=lambda where: (quantile(parameter, min(1.0 - tail, max(tail, where))),))
-    edges = [0.0, *(cumulative(plain, (step + 0.5) * q) for step in range(first, last)), 1.0]
+    edges = [0.0, *(cumulative((step + 0.5) * q) for step in range(first, last)), 1.0]
     edges = [min(1.0, max(0.0, edge)) for edge in edges]
     middles = [(a + b) / 2 for a, b in pairwise(edges) if b - a > 1e-12]  # a value that is never drawn has no share
     by_value = {quantile(parameter, middle): middle for middle in middles}
@@ -406,8 +404,8 @@ def _quantised(path: Names, parameter: Continuous) -> Dimension:
     return Dimension((path,), True, len(grid), grid, None, float(grid[0]), float(grid[-1]), at, find)
 
 
-def _share(value: float, low: float, high: float) -> float:
-    return (value - low) / (high - low)
+def _share(transformed: Callable[[float], float], low: float, high: float) -> Callable[[float], float]:
+    return lambda value: (transformed(value) - low) / (high - low)
 
 
 def _ln(value: float) -> float:
@@ -415,13 +413,18 @@ def _ln(value: float) -> float:
     return math.log(value) if value > 0 else -800.0
 
 
-_CUMULATIVE: dict[str, Callable[[Continuous, float], float]] = {
-    "uniform": lambda p, v: _share(v, p.first, p.second),
-    "log_uniform": lambda p, v: _share(_ln(v), p.first, p.second),
-    "log_uniform_values": lambda p, v: _share(_ln(v), _ln(p.first), _ln(p.second)),
-    "inv_log_uniform": lambda p, v: 1 - _share(-_ln(v), p.first, p.second),
-    "inv_log_uniform_values": lambda p, v: _share(_ln(v), _ln(p.first), _ln(p.second)),
-    "normal": lambda p, v: NormalDist(p.first, p.second).cdf(v),
-    "log_normal": lambda p, v: NormalDist(p.first, p.second).cdf(_ln(v)),
-    "beta": lambda p, v: beta_cdf(v, p.first, p.second) if 0 < v < 1 else float(v >= 1),
-}
+def _cumulative(p: Continuous) -> Callable[[float], float]:
+    """Return the function from a value to the share of draws below it; of values out of range it is out of 0 to 1."""
+    first, second = p.first, p.second
+    if p.kind == "uniform":
+        return _share(float, first, second)
+    if p.kind == "log_uniform":
+        return _share(_ln, first, second)
+    if p.kind == "inv_log_uniform":
+        return _share(_ln, -second, -first)
+    if p.kind.endswith("_values"):
+        return _share(_ln, _ln(first), _ln(second))
+    if p.kind == "beta":
+        return lambda value: beta_cdf(value, first, second) if 0 < value < 1 else float(value >= 1)
+    normal = NormalDist(first, second)
+    return normal.cdf if p.kind == "normal" else lambda value: normal.cdf(_ln(value))

@@ -35,21 +35,25 @@ NOISE, NOISE_SPREAD = 1e-3, 2.5
 #: The variance of the unknown constant mean.
 MEAN_VARIANCE = 1.0
 
-#: Where the search for hyperparameters starts: factors of the prior's length scales and noise.
+#: How much worse, in standard deviations, a search expects the ends of ranges to be than their middle (``bowl``).
+BOWL = 0.6
+
+#: Where the search for hyperparameters may start: factors of the prior's length scales and noise. The best two do.
 _STARTS = ((1.0, 1.0), (0.4, 0.1), (1.5, 100.0))
+_CLIMBS = 2
 
 _MOST_STEPS = 12
 _LONGEST_STEP = 1.5
-_ENOUGH = 3e-3
+_ENOUGH = 3e-2
 _JITTER = 1e-8
 
 #: The work of one evaluation, in multiplications: with many coordinates fewer observations choose the length scales.
-_WORK = 4e7
-_MOST_FITTED = 150
+_WORK = 2e7
+_MOST_FITTED = 120
 
 
 class Kernel(NamedTuple):
-    """The covariance of a Gaussian process.
+    """The covariance of a Gaussian process before any observation.
 
     Attributes:
         unordered: which coordinates are unordered, shape (d,).
@@ -71,9 +75,10 @@ class Kernel(NamedTuple):
         for place in np.flatnonzero(self.unordered):
             square += (a[:, place, None] != b[None, :, place]) / self.lengths[place] ** 2
         scaled = np.sqrt(5 * np.maximum(square, 0))
-        return self.amplitude * (1 + scaled + scaled * scaled / 3) * np.exp(-scaled) + MEAN_VARIANCE
+        covariance: Array = self.amplitude * (1 + scaled + scaled * scaled / 3) * np.exp(-scaled) + MEAN_VARIANCE
+        return covariance
 
-    def prior(self) -> float:
+    def variance(self) -> float:
         """Return the variance of a function value before any observation."""
         return self.amplitude + MEAN_VARIANCE
 
@@ -82,24 +87,35 @@ class Posterior:
     """A Gaussian process after observations, for one or several versions of their values at once.
 
     Args:
-        kernel: the covariance.
+        kernel: the covariance before.
+        bowl: how much higher the ends of ranges are expected to be than their middle: the standard deviation over the
+            unit cube of a quadratic of the ordered coordinates.
         x: rows, shape (n, d).
-        y: values, shape (n, versions).
+        inverse: the inverse of the Cholesky factor of the observations' covariance, noise included; shape (n, n).
+        whitened: the observations less their expectations, times ``inverse``; shape (n, versions).
     """
 
-    def __init__(self, kernel: Kernel, x: Array, y: Array) -> None:
+    def __init__(self, kernel: Kernel, bowl: float, x: Array, inverse: Array, whitened: Array) -> None:
         self.kernel = kernel
+        self.bowl = bowl
         self.x = x
-        covariance = kernel.between(x, x)
-        covariance[np.diag_indices_from(covariance)] += kernel.noise
-        self._inverse = np.linalg.inv(_root(covariance))  # of the Cholesky factor
-        self._whitened = self._inverse @ y
+        self._inverse = inverse
+        self._whitened = whitened
+
+    @classmethod
+    def of(cls, kernel: Kernel, bowl: float, x: Array, y: Array) -> Posterior:
+        """Return the process after values of shape (n, versions) at rows of shape (n, d)."""
+        covariance = kernel.between(x, x) + kernel.noise * np.eye(len(x))
+        inverse = np.asarray(np.linalg.inv(_root(covariance)), dtype=np.float64)
+        return cls(kernel, bowl, x, inverse, inverse @ (y - bowl * _bowl(x, kernel.unordered)[:, None]))
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return means, shape (m, versions), and standard deviations, shape (m,), of function values at (m, d) rows."""
         solved = self._inverse @ self.kernel.between(self.x, x)
-        variance = self.kernel.prior() - np.einsum("nm,nm->m", solved, solved)
-        return solved.T @ self._whitened, np.sqrt(np.maximum(variance, 1e-12))
+        variance = self.kernel.variance() - np.einsum("nm,nm->m", solved, solved)
+        return solved.T @ self._whitened + self.bowl * _bowl(x, self.kernel.unordered)[:, None], np.sqrt(
+            np.maximum(variance, 1e-12)
+        )
 
     def extended(self, row: Array, scores: Array) -> Posterior:
         """Return the process after one more observation at a row, shape (d,).
@@ -107,18 +123,14 @@ class Posterior:
         ``scores``, shape (versions,), say how many standard deviations above the prediction its value is. This costs
         the square of the number of observations, not the cube.
         """
-        solved = (self._inverse @ self.kernel.between(self.x, row[None]))[:, 0]
-        spread = math.sqrt(max(self.kernel.prior() + self.kernel.noise - solved @ solved, _JITTER))
+        solved = self._inverse @ self.kernel.between(self.x, row[None])[:, 0]
+        spread = math.sqrt(max(self.kernel.variance() + self.kernel.noise - float(solved @ solved), _JITTER))
         n = len(self.x)
-        new = Posterior.__new__(Posterior)
-        new.kernel = self.kernel
-        new.x = np.vstack([self.x, row])
-        new._inverse = np.zeros((n + 1, n + 1))
-        new._inverse[:n, :n] = self._inverse
-        new._inverse[n, :n] = -(solved @ self._inverse) / spread
-        new._inverse[n, n] = 1 / spread
-        new._whitened = np.vstack([self._whitened, scores])
-        return new
+        inverse = np.zeros((n + 1, n + 1))
+        inverse[:n, :n] = self._inverse
+        inverse[n, :n] = -(solved @ self._inverse) / spread
+        inverse[n, n] = 1 / spread
+        return Posterior(self.kernel, self.bowl, np.vstack([self.x, row]), inverse, np.vstack([self._whitened, scores]))
 
 
 class GaussianProcess(NamedTuple):
@@ -128,7 +140,7 @@ class GaussianProcess(NamedTuple):
         kernel: the learnt length scales, amplitude and noise, in units of standardised values.
         posterior: the process after the observations, in the same units.
         centre, scale: the mean and standard deviation of the values as given.
-        log_likelihood: how well the hyperparameters explain the standardised values (with their priors).
+        log_likelihood: how well the hyperparameters explain the standardised values, their own priors included.
     """
 
     kernel: Kernel
@@ -138,30 +150,41 @@ class GaussianProcess(NamedTuple):
     log_likelihood: float
 
     @classmethod
-    def fit(cls, x: Array, unordered: Mask, y: Array, chosen: npt.NDArray[np.intp] | None = None) -> GaussianProcess:
+    def fit(  # noqa: PLR0913 (data, and how to use it)
+        cls,
+        x: Array,
+        unordered: Mask,
+        y: Array,
+        chosen: npt.NDArray[np.intp] | None = None,
+        *,
+        bowl: float = 0.0,
+        versions: int = 1,
+    ) -> GaussianProcess:
         """Learn hyperparameters from observations, and return the process after them.
 
         Args:
             x: coordinates, shape (n, d): ordered ones from 0 to 1, unordered ones any codes. n may be 0.
             unordered: which coordinates are unordered, shape (d,).
             y: values, shape (n,), all finite.
-            chosen: the rows that choose the hyperparameters, best first; None for all. At most 150 are used, and
-                fewer with many coordinates.
+            chosen: the rows that choose the hyperparameters, the most useful first; None for all. At most 120 are used,
+                and fewer with many coordinates.
+            bowl: the expectation that the ends of ranges have higher values than their middle; see :class:`Posterior`.
+            versions: copies of the values in the posterior.
         """
         centre = float(y.mean()) if len(y) else 0.0
         scale = float(y.std()) if len(y) else 1.0
-        scale = scale if scale > 1e-12 * (abs(centre) + 1e-300) else 1.0
+        scale = scale if scale > 1e-12 * abs(centre) + 1e-300 else 1.0
         z = (y - centre) / scale
         most = min(_MOST_FITTED, int((_WORK / (x.shape[1] + 2)) ** (1 / 3)))
-        used = np.arange(len(y)) if chosen is None else chosen
-        used = used[:most]
-        kernel, likelihood = _learnt(x[used], unordered, z[used])
-        return cls(kernel, Posterior(kernel, x, z[:, None]), centre, scale, likelihood)
+        used = (np.arange(len(y)) if chosen is None else chosen)[:most]
+        kernel, likelihood = _learnt(x[used], unordered, z[used], bowl)
+        posterior = Posterior.of(kernel, bowl, x, np.repeat(z[:, None], versions, axis=1))
+        return cls(kernel, posterior, centre, scale, likelihood)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return means and standard deviations, shape (m,), of noise-free values at rows of shape (m, d)."""
         mean, deviation = self.posterior.predict(x)
-        return self.centre + self.scale * mean[:, 0], self.scale * deviation
+        return self.centre + self.scale * mean.mean(axis=1), self.scale * deviation
 
 
 class _Evaluation(NamedTuple):
@@ -174,48 +197,55 @@ class _Evaluation(NamedTuple):
 
 
 class _Likelihood:
-    """The penalised likelihood of hyperparameters: logarithms of length scales, amplitude and noise, in this order."""
+    """The penalised likelihood of hyperparameters: logarithms of length scales, amplitude and noise, in this order.
+
+    Args:
+        x: rows, shape (n, d).
+        unordered: which coordinates are unordered, shape (d,).
+        y: values less their expectation, shape (n,).
+    """
 
     def __init__(self, x: Array, unordered: Mask, y: Array) -> None:
-        d = x.shape[1]
+        n, d = x.shape
         difference = x.T[:, :, None] - x.T[:, None, :]
-        self.distances = np.where(unordered[:, None, None], difference != 0, difference * difference)
-        self.y = y
-        length = math.log(LENGTH * math.sqrt(max(1, d)))
-        self.mean = np.array([length] * d + [math.log(AMPLITUDE), math.log(NOISE)])
+        squares = np.where(unordered[:, None, None], difference != 0, difference * difference)
+        self._distances = squares.reshape(d, n * n)
+        self._y = y
+        self.mean = np.array([math.log(LENGTH * math.sqrt(max(1, d)))] * d + [math.log(AMPLITUDE), math.log(NOISE)])
         covariance = np.diag([OWN_SPREAD**2] * d + [AMPLITUDE_SPREAD**2, NOISE_SPREAD**2])
         covariance[:d, :d] += COMMON_SPREAD**2
-        self.precision = np.linalg.inv(covariance)
+        self._precision = np.linalg.inv(covariance)
 
     def at(self, theta: Array) -> _Evaluation:
         """Evaluate at hyperparameters, shape (d + 2,)."""
-        d, n = len(theta) - 2, len(self.y)
+        d, n = len(theta) - 2, len(self._y)
         weights = np.exp(-2 * theta[:d])
         amplitude, noise = math.exp(theta[d]), math.exp(theta[d + 1])
-        scaled = np.sqrt(5 * np.tensordot(weights, self.distances, axes=1))
+        scaled = np.sqrt(5 * (weights @ self._distances))
         decay = amplitude * np.exp(-scaled)
         smooth = decay * (1 + scaled + scaled * scaled / 3)
-        root = _root(smooth + MEAN_VARIANCE + noise * np.eye(n))
+        root = _root(smooth.reshape(n, n) + MEAN_VARIANCE + noise * np.eye(n))
         inverse_root = np.linalg.inv(root)
         inverse = inverse_root.T @ inverse_root
-        alpha = inverse @ self.y
-        slopes = np.empty((d + 2, n, n))  # derivatives of the covariance
-        np.multiply(self.distances, weights[:, None, None], out=slopes[:d])
-        slopes[:d] *= decay * (1 + scaled) * (5 / 3)
+        alpha = inverse @ self._y
+        # derivatives of the covariance by length scales and amplitude; that by the noise is a multiple of the identity
+        slopes = np.empty((d + 1, n * n))
+        np.multiply(self._distances, weights[:, None] * (decay * (1 + scaled) * (5 / 3)), out=slopes[:d])
         slopes[d] = smooth
-        slopes[d + 1] = noise * np.eye(n)
-        products = inverse @ slopes
+        products = np.empty((d + 2, n, n))
+        np.matmul(slopes.reshape((d + 1) * n, n), inverse, out=products[: d + 1].reshape((d + 1) * n, n))
+        products[d + 1] = noise * inverse
+        fit = np.append(slopes @ np.outer(alpha, alpha).reshape(-1), noise * (alpha @ alpha))
         off = theta - self.mean
-        pull = self.precision @ off
-        gradient = 0.5 * ((slopes @ alpha) @ alpha - np.trace(products, axis1=1, axis2=2)) - pull
-        flat = products.reshape(d + 2, -1)
-        information = 0.5 * flat @ products.transpose(0, 2, 1).reshape(d + 2, -1).T + self.precision
-        value = -0.5 * self.y @ alpha - np.log(np.diag(root)).sum() - 0.5 * off @ pull
+        pull = self._precision @ off
+        gradient = 0.5 * (fit - np.trace(products, axis1=1, axis2=2)) - pull
+        turned = products.transpose(0, 2, 1).reshape(d + 2, n * n)
+        information = 0.5 * products.reshape(d + 2, n * n) @ turned.T + self._precision
+        value = -0.5 * self._y @ alpha - np.log(np.diag(root)).sum() - 0.5 * off @ pull
         return _Evaluation(theta, float(value), gradient, information)
 
-    def climbed(self, theta: Array) -> _Evaluation:
-        """Return the best hyperparameters that damped Fisher scoring from ``theta`` finds."""
-        best = self.at(theta)
+    def climbed(self, best: _Evaluation) -> _Evaluation:
+        """Return the best hyperparameters that damped Fisher scoring from an evaluation finds."""
         damping = 0.0
         for _ in range(_MOST_STEPS):
             step = np.linalg.solve(best.information + damping * np.diag(np.diag(best.information)), best.gradient)
@@ -231,29 +261,42 @@ class _Likelihood:
         return best
 
 
-def _learnt(x: Array, unordered: Mask, y: Array) -> tuple[Kernel, float]:
-    """Return the kernel whose hyperparameters are the best found, and their penalised log likelihood."""
-    likelihood = _Likelihood(x, unordered, y)
+def _learnt(x: Array, unordered: Mask, y: Array, bowl: float) -> tuple[Kernel, float]:
+    """Return the kernel with the best hyperparameters found, and their penalised log likelihood."""
+    likelihood = _Likelihood(x, unordered, y - bowl * _bowl(x, unordered))
     d = x.shape[1]
-    found = []
+    starts = []
     for length, noise in _STARTS:
         start = likelihood.mean.copy()
         start[:d] += math.log(length)
         start[d + 1] += math.log(noise)
-        found.append(likelihood.climbed(start))
-    best = max(found, key=lambda one: one.value)
-    lengths = np.exp(best.theta[:d])
+        starts.append(likelihood.at(start))
+    starts.sort(key=lambda one: -one.value)
+    best = max((likelihood.climbed(one) for one in starts[:_CLIMBS]), key=lambda one: one.value)
     noise = max(math.exp(best.theta[d + 1]), _JITTER)
-    return Kernel(unordered, lengths, math.exp(best.theta[d]), noise), best.value
+    return Kernel(unordered, np.exp(best.theta[:d]), math.exp(best.theta[d]), noise), best.value
+
+
+def _bowl(x: Array, unordered: Mask) -> Array:
+    """Return a quadratic of ordered coordinates with mean 0 and variance 1 over the unit cube, shape (n,)."""
+    ordered = 2 * x[:, ~unordered] - 1
+    d = ordered.shape[1]
+    bowl: Array = ((ordered * ordered).sum(axis=1) - d / 3) * math.sqrt(45 / (4 * max(1, d)))
+    return bowl
 
 
 def _root(covariance: Array) -> Array:
     """Return the Cholesky factor; with a growing jitter where rounding has made a matrix indefinite."""
     jitter = _JITTER
     while True:
-        try:
-            root: Array = np.linalg.cholesky(covariance + jitter * np.eye(len(covariance)))
-        except np.linalg.LinAlgError:
-            jitter *= 10
-        else:
+        root = _factor(covariance + jitter * np.eye(len(covariance)))
+        if root is not None:
             return root
+        jitter *= 10
+
+
+def _factor(covariance: Array) -> Array | None:
+    try:
+        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return None

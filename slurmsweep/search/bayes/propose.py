@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from slurmsweep.search.bayes import acquisition
+from slurmsweep.search.bayes.acquisition import FANTASIES, Improvement, imagined, untaken
 from slurmsweep.search.bayes.design import generator, spread
 from slurmsweep.search.bayes.encoding import MOST_LISTED
-from slurmsweep.search.bayes.model import GaussianProcess, Posterior
+from slurmsweep.search.bayes.model import BOWL, LENGTH, GaussianProcess
 from slurmsweep.search.bayes.targets import targets_of
 
 if TYPE_CHECKING:
@@ -27,17 +27,27 @@ if TYPE_CHECKING:
 FIRST_KNOWN = 6
 FIRST_ENDED = 3
 
+#: The observations after which the expectation that the middle of ranges is better (``model.BOWL``) counts half.
+FADE = 20
+
 #: The most observations that the model uses: the better half of it are the best ones, the others drawn at random.
 MOST_OBSERVED = 400
 
 #: The most running trials whose results are imagined: the latest.
 MOST_RUNNING = 128
 
+#: Where the alternatives of a first point are in the sequence, and how many are tried.
+_AHEAD = 101
+_MOST_AHEAD = 50
+
+#: The part of the effort for the first point that each alternative gets.
+LESS_EFFORT = 0.45
+
 #: Points closer than this, in length scales, would tell nearly the same.
 NEAR = 0.15
 
 
-class Observation(NamedTuple):
+class KnownTrial(NamedTuple):
     """One known trial.
 
     Attributes:
@@ -82,7 +92,7 @@ class Why(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Return what is known as plain JSON values, numbers with six digits."""
-        found = {}
+        found: dict[str, Any] = {}
         for name, value in self._asdict().items():
             if isinstance(value, float):
                 found[name] = _digits(value)
@@ -108,15 +118,17 @@ class Proposals:
     """Ranked alternatives, the best first; each assumes that those before it are running too.
 
     Args:
-        items: the alternatives, at least one.
-        space: their space.
-        lengths: the length scales of its dimensions.
+        space: the parameter space.
+        rows: the alternatives, at least one, as rows.
+        whys: why each was chosen.
+        lengths: the length scales of the space's dimensions, shape (d,).
     """
 
-    def __init__(self, items: Sequence[Proposal], space: Space, lengths: Sequence[float]) -> None:
-        self.items = tuple(items)
+    def __init__(self, space: Space, rows: Sequence[Array], whys: Sequence[Why], lengths: Array) -> None:
+        self.items = tuple(Proposal(space.decode(row), why) for row, why in zip(rows, whys, strict=True))
         self._space = space
-        self._lengths = tuple(lengths)
+        self._rows = rows
+        self._lengths = lengths
 
     def first_free(self, claimed: Sequence[Mapping[str, Any]]) -> int | None:
         """Return the index of the first alternative that is neither equal nor near to a claimed point; None if none is.
@@ -124,47 +136,82 @@ class Proposals:
         ``claimed`` are the points that other agents claimed since the observations were read. It is cheap: it runs
         while a lock is held.
         """
-        if not claimed:
-            return 0
-        keys = {self._space.key(point) for point in claimed}
         rows = [row for point in claimed if (row := self._space.encode(point)) is not None]
-        for index, item in enumerate(self.items):
-            if self._space.key(item.point) in keys:
-                continue
-            own = self._space.encode(item.point)
-            if own is None or not any(self._is_near(own, row) for row in rows):
-                return index
-        return None
+        if not rows:
+            return 0
+        between = [
+            self._distances(np.array(self._rows[:index]), self._rows[index]) for index in range(1, len(self._rows))
+        ]
+        # where the search closes in on a point, its alternatives are as close to each other as they should be
+        near = min([NEAR, *(float(distances.min()) / 2 for distances in between)])
+        free = (self._distances(np.array(rows), row).min() > near for row in self._rows)
+        return next((index for index, is_free in enumerate(free) if is_free), None)
 
-    def _is_near(self, a: Sequence[float], b: Sequence[float]) -> bool:
-        square = 0.0
-        for one, other, length, dimension in zip(a, b, self._lengths, self._space.dimensions, strict=True):
-            square += ((one - other) / length) ** 2 if dimension.ordered else float(one != other) / length**2
-            if square > NEAR * NEAR:
-                return False
-        return True
+    def _distances(self, rows: Array, row: Array) -> Array:
+        """Return the distances of rows to one, in length scales, shape (rows,)."""
+        apart = np.where(self._space.unordered, rows != row, rows - row) / self._lengths
+        distances: Array = np.sqrt((apart * apart).sum(axis=1))
+        return distances
 
 
 class _Known(NamedTuple):
     """What the observations say, as rows.
 
     Attributes:
+        space: the parameter space.
         ended: rows of trials with a value, shape (n, d).
         targets: their values; None without a finite one.
         running: rows of running trials without a value, shape (r, d).
         taken: bytes of all rows that were used.
+        points: the rows of a small finite space that are still free, or all of them if none is; else None.
+        phase: ``model``, or ``repeat`` if no point is free.
     """
 
+    space: Space
     ended: Array
     targets: Targets | None
     running: Array
     taken: set[bytes]
+    points: Array | None
+    phase: str
+
+    @classmethod
+    def of(cls, space: Space, goal: str, observations: Sequence[KnownTrial]) -> _Known:
+        """Return what the observations say, whatever their order."""
+        found = []
+        for one in observations:
+            row = space.encode(one.point)
+            value = math.nan if one.value is None else float(one.value)
+            if row is not None:
+                waits = one.running and one.value is None
+                # the trials of other sweeps may have the same numbers; NaN has no order
+                found.append((one.number, row, waits, value if math.isfinite(value) else math.inf))
+        found.sort()
+        ended = _rows(space, [row for _, row, waits, _ in found if not waits])
+        running = _rows(space, [row for _, row, waits, _ in found if waits])
+        targets = targets_of([value for *_, waits, value in found if not waits], goal)
+        taken = {row.tobytes() for row in ended} | {row.tobytes() for row in running}
+        size, phase = space.size(), "model"
+        points = space.listed() if size is not None and size <= MOST_LISTED else None
+        if points is not None:
+            free = untaken(points, taken)
+            points, phase = (free, "model") if len(free) else (points, "repeat")
+        return cls(space, ended, targets, running, taken, points, phase)
+
+    def why(self, phase: str) -> Why:
+        """Return what does not depend on a model."""
+        best = None if self.targets is None else self.targets.in_metric(self.targets.fitted[0])
+        return Why(phase, len(self.ended), len(self.running), best)
 
 
-def propose(
+def _rows(space: Space, rows: list[tuple[float, ...]]) -> Array:
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(space.dimensions))
+
+
+def propose(  # noqa: PLR0913 (what a point depends on, each by its name)
     space: Space,
     goal: str,
-    observations: Sequence[Observation],
+    observations: Sequence[KnownTrial],
     *,
     number: int,
     seed: str,
@@ -174,6 +221,7 @@ def propose(
     """Return the point of the next trial, and alternatives in case that others claim the same meanwhile.
 
     The answer depends on the arguments alone (and on the version of numpy), and not on the order of observations.
+    A point of a finite space is proposed again only after all of its points.
 
     Args:
         space: the parameter space.
@@ -186,133 +234,102 @@ def propose(
         alternatives: how many points, at least 1.
     """
     del impute
-    known = _known(space, goal, sorted(observations, key=_order))
-    points = space.listed() if (space.size() or MOST_LISTED + 1) <= MOST_LISTED else None
-    if points is not None:
-        free = points[[row.tobytes() not in known.taken for row in points]]
-        points, phase = (free, "model") if len(free) else (points, "repeat")
-    else:
-        phase = "model"
-    count = len(known.ended) + len(known.running)
-    if phase == "model" and (known.targets is None or len(known.ended) < FIRST_ENDED or count < FIRST_KNOWN):
-        return _initial(space, known, points, number, seed, alternatives)
-    return _modelled(space, known, points, phase, generator(seed, number, "model"), alternatives)
+    known = _Known.of(space, goal, observations)
+    trials = len(known.ended) + len(known.running)
+    few = known.targets is None or len(known.ended) < FIRST_ENDED or trials < FIRST_KNOWN
+    if few and known.phase == "model":
+        return _initial(known, number, seed, alternatives)
+    return _modelled(known, generator(seed, number, "model"), alternatives)
 
 
-def _order(observation: Observation) -> tuple[int, str]:
-    return observation.number, repr(observation)
-
-
-def _known(space: Space, goal: str, observations: Sequence[Observation]) -> _Known:
-    ended, values, running = [], [], []
-    for observation in observations:
-        row = space.encode(observation.point)
-        if row is None:
-            continue
-        if observation.running and observation.value is None:
-            running.append(row)
-        else:
-            ended.append(row)
-            values.append(observation.value)
-    d = len(space.dimensions)
-    rows = np.array(ended, dtype=np.float64).reshape(-1, d)
-    others = np.array(running, dtype=np.float64).reshape(-1, d)
-    taken = {row.tobytes() for row in rows} | {row.tobytes() for row in others}
-    return _Known(rows, targets_of(values, goal), others, taken)
-
-
-def _initial(space: Space, known: _Known, points: Array | None, number: int, seed: str, alternatives: int) -> Proposals:
-    """Return points that are spread over the space; the alternatives are those far ahead in the same sequence."""
-    d = len(space.dimensions)
+def _initial(known: _Known, number: int, seed: str, alternatives: int) -> Proposals:
+    """Return points that are spread over the space; the alternatives are far ahead in the same sequence."""
+    space, d = known.space, len(known.space.dimensions)
     taken = set(known.taken)
-    items: list[Proposal] = []
-    best = known.targets.in_metric(float(known.targets.fitted[0])) if known.targets else None
-    why = Why("initial", len(known.ended), len(known.running), best)
-    ahead = 0
-    while len(items) < alternatives:
-        row = space.drawn(spread(d, seed, number + ahead)[None])
-        ahead += 101
-        if (row.tobytes() in taken or not space.allowed(row)[0]) and ahead < 101 * 100:
-            continue
-        if row.tobytes() in taken or not space.allowed(row)[0]:  # few are free
-            rng = generator(seed, number + ahead, "initial")
-            row = space.sample(rng, 100)[:1] if points is None else points[rng.integers(len(points))][None]
-        taken.add(row.tobytes())
-        items.append(Proposal(space.decode(row[0]), why))
-    return Proposals(items, space, [0.35 * math.sqrt(max(1, d))] * d)
+    rng = generator(seed, number, "initial")
+    rows: list[Array] = []
+    whys: list[Why] = []
+    for ahead in range(_MOST_AHEAD):
+        row = space.drawn(spread(d, seed, number + ahead * _AHEAD)[None])
+        if len(rows) < alternatives and row.tobytes() not in taken and space.allowed(row)[0]:
+            taken.add(row.tobytes())
+            rows.append(row[0])
+            whys.append(known.why("initial"))
+    while len(rows) < alternatives:  # few points are free, or allowed
+        pool = space.sample(rng, 100) if known.points is None else rng.permutation(known.points)
+        free = untaken(pool, taken)
+        rows.append(free[0] if len(free) else pool[0])
+        whys.append(known.why("initial" if len(free) else "repeat"))
+        taken.add(rows[-1].tobytes())
+    return Proposals(space, rows, whys, np.full(d, LENGTH * math.sqrt(max(1, d))))
 
 
-def _modelled(
-    space: Space, known: _Known, points: Array | None, phase: str, rng: np.random.Generator, alternatives: int
-) -> Proposals:
+def _modelled(known: _Known, rng: np.random.Generator, alternatives: int) -> Proposals:
     """Return the points of highest expected improvement."""
-    if known.targets is None:
-        y = np.zeros(len(known.ended))
-    else:
-        y = known.targets.y
-    chosen = _subset(y, MOST_OBSERVED, rng)
-    x, y = known.ended[chosen], y[chosen]
-    model = GaussianProcess.fit(x, space.unordered, y, _mixed(len(y)))
-    values = np.repeat((y - model.centre)[:, None] / model.scale, acquisition.FANTASIES, axis=1)
-    posterior = Posterior(model.kernel, x, values)
-    posterior = acquisition.imagined(posterior, known.running[-MOST_RUNNING:], rng)
-    taken = known.taken if phase == "model" else set()
-    items: list[Proposal] = []
-    while len(items) < alternatives:
-        smooth = posterior.predict(posterior.x)[0]
-        best = smooth.min(axis=0)
-        if points is not None:
-            rows, gains = acquisition._ranked(posterior, best, acquisition._untaken(points, taken))
-            if not len(rows):
-                taken, phase = set(), "repeat"
-                continue
+    y = np.zeros(len(known.ended)) if known.targets is None else known.targets.y
+    chosen = _subset(y, rng)
+    unordered = known.space.unordered
+    model = GaussianProcess.fit(
+        known.ended[chosen],
+        unordered,
+        y[chosen],
+        _mixed(len(chosen)),
+        bowl=BOWL * FADE / (FADE + len(chosen)),
+        versions=FANTASIES,
+    )
+    posterior = imagined(model.posterior, known.running[-MOST_RUNNING:], rng)
+    phase, taken = known.phase, known.taken if known.phase == "model" else set()
+    rows: list[Array] = []
+    whys: list[Why] = []
+    while True:
+        improvement = Improvement(posterior)
+        if known.points is None:
+            found, gains = improvement.maximised(known.space, taken, rng, LESS_EFFORT if rows else 1.0)
         else:
-            starts = posterior.x[np.argsort(smooth.mean(axis=1), kind="stable")[: acquisition.KEPT]]
-            rows, gains = acquisition.maximise(posterior, best, space, taken, starts, rng)
-        row = rows[0]
-        why = _explained(space, known, model, posterior, row, float(gains[0]), phase)
-        items.append(Proposal(space.decode(row), why))
-        taken = taken | {row.tobytes()}
-        if len(items) < alternatives:
-            posterior = acquisition.imagined(posterior, row[None], rng)
-    return Proposals(items, space, model.kernel.lengths.tolist())
+            found, gains = improvement.ranked(untaken(known.points, taken))
+        if not len(found):
+            phase, taken = "repeat", set()
+            continue
+        rows.append(found[0])
+        whys.append(_explained(known.why(phase), known, model, posterior.predict(found[:1]), float(gains[0])))
+        if len(rows) == alternatives:
+            return Proposals(known.space, rows, whys, model.kernel.lengths)
+        taken = taken | {found[0].tobytes()}
+        posterior = imagined(posterior, found[:1], rng)
 
 
-def _subset(y: Array, most: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Return which observations the model uses, the best first: at most ``most``, half of them the best."""
+def _subset(y: Array, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Return which observations the model uses, the best first: the best ones, and as many of the others at random."""
     order = np.argsort(y, kind="stable")
-    if len(order) <= most:
+    half = MOST_OBSERVED // 2
+    if len(order) <= MOST_OBSERVED:
         return order
-    rest = rng.permutation(order[most // 2 :])[: most - most // 2]
-    return np.concatenate([order[: most // 2], rest])
+    return np.concatenate([order[:half], rng.permutation(order[half:])[: MOST_OBSERVED - half]])
 
 
-def _mixed(n: int) -> npt.NDArray[np.intp]:
-    """Return ``n`` ranks so that any first part of them holds as many of the best as of the others."""
-    if n <= 150:
-        return np.arange(n)
-    best = np.arange(75)
-    rest = np.arange(75, n)[:: max(1, (n - 75) // 75)][:75]
-    return np.stack([best, rest], axis=1).reshape(-1)
+def _mixed(count: int) -> npt.NDArray[np.intp]:
+    """Return the places 0 .. count - 1, the best ones alternating with those spread over the rest.
+
+    So any number of them from the beginning on tells as much of the best points as of the whole space.
+    """
+    best = np.arange(count)
+    rest = np.concatenate([best[offset::7] for offset in range(7)])
+    return np.asarray(list(dict.fromkeys(np.stack([best, rest], axis=1).reshape(-1).tolist())), dtype=np.intp)
 
 
-def _explained(
-    space: Space, known: _Known, model: GaussianProcess, posterior: Posterior, row: Array, gain: float, phase: str
-) -> Why:
-    mean, deviation = posterior.predict(row[None])
-    middle = model.centre + model.scale * float(mean.mean())
-    names = [",".join(".".join(path) for path in one.paths) for one in space.dimensions]
-    lengths = dict(zip(names, model.kernel.lengths.tolist(), strict=True))
-    why = Why(phase, len(known.ended), len(known.running), lengths=lengths)
+def _explained(why: Why, known: _Known, model: GaussianProcess, predicted: tuple[Array, Array], gain: float) -> Why:
+    """Return ``why`` with what the model says, in units of the metric."""
+    names = [",".join(".".join(path) for path in one.paths) for one in known.space.dimensions]
+    why = why._replace(lengths=dict(zip(names, model.kernel.lengths.tolist(), strict=True)))
     targets = known.targets
     if targets is None:
         return why
-    spread = model.scale * float(deviation[0])
+    middle = model.centre + model.scale * float(predicted[0].mean())
+    spread_out = model.scale * float(predicted[1][0])
     unit = abs(targets.in_metric(targets.fitted[0] - 1) - targets.in_metric(targets.fitted[0]))
     return why._replace(
-        best=targets.in_metric(targets.fitted[0]),
         predicted=targets.in_metric(middle),
-        uncertainty=abs(targets.in_metric(middle - spread) - targets.in_metric(middle)),
-        improvement=math.exp(min(gain, 700)) * model.scale * unit,
+        uncertainty=abs(targets.in_metric(middle - spread_out) - targets.in_metric(middle)),
+        improvement=math.exp(gain) * model.scale * unit,
         noise=math.sqrt(model.kernel.noise) * model.scale * unit,
     )
