@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.learning.rungs import rung_ended_at
 from slurmsweep.search.bayes import Observation
-from slurmsweep.search.imputation import Result, worth
+from slurmsweep.search.imputation import LoggedResult, worth
 from slurmsweep.search.kept import restored
 from slurmsweep.search.rungs import on_one_scale
 from slurmsweep.state.lifecycle import TrialState
@@ -36,22 +36,22 @@ def observations(config: SweepConfig, view: SweepView) -> list[Observation]:
     ]
 
 
-def _result(trial: Trial) -> Result:
+def _result(trial: Trial) -> LoggedResult:
     outcome = trial.current.outcome if trial.current else None
     if outcome is None or not trial.state.has_ended():
-        return Result(has_ended=False, counts=False)
+        return LoggedResult(has_ended=False, counts=False)
     if outcome.cause == STOPPED_EARLY:
         return _of(outcome.metric)
     lowest = outcome.metric if outcome.lowest is None else outcome.lowest
     highest = outcome.metric if outcome.highest is None else outcome.highest
-    return Result(True, outcome.state is TrialState.FINISHED, outcome.metric, lowest, highest)
+    return LoggedResult(True, outcome.state is TrialState.FINISHED, outcome.metric, lowest, highest)
 
 
-def _of(value: float | None) -> Result:
-    return Result(True, True, value, value, value)
+def _of(value: float | None) -> LoggedResult:
+    return LoggedResult(True, True, value, value, value)
 
 
-def _compared(config: SweepConfig, trials: Sequence[Trial], results: list[Result]) -> list[Result]:
+def _compared(config: SweepConfig, trials: Sequence[Trial], results: list[LoggedResult]) -> list[LoggedResult]:
     """Return the results as they compare with each other where trials ended at different rungs."""
     rungs, metric = config.extensions.rungs, config.metric
     if rungs is None or metric is None:

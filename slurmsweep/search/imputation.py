@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.sections import Metric
 
 
-class Result(NamedTuple):
+class LoggedResult(NamedTuple):
     """What a trial has logged of the metric. Each number is finite, or None where nothing was logged.
 
     Attributes:
@@ -31,7 +31,7 @@ class Result(NamedTuple):
     highest: float | None = None
 
 
-def worth(results: Sequence[Result], metric: Metric) -> list[float | None]:
+def worth(results: Sequence[LoggedResult], metric: Metric) -> list[float | None]:
     """Return the value of each trial, as logged; None for one whose value is open, or where no trial has any.
 
     A trial that counts has the best value that it logged. One that does not, because it failed, has what ``impute``
@@ -43,11 +43,11 @@ def worth(results: Sequence[Result], metric: Metric) -> list[float | None]:
     ended = [value for value in bad if value is not None]
     worst = None if not ended else max(ended) if minimizes else min(ended)
 
-    def by(rule: str, one: Result) -> float | None:
+    def by(rule: str, one: LoggedResult) -> float | None:
         own = {"best": one.lowest if minimizes else one.highest, "latest": one.latest}.get(rule)
         return worst if own is None else own
 
-    def value(one: Result) -> float | None:
+    def value(one: LoggedResult) -> float | None:
         if not one.has_ended:
             return None if metric.impute_while_running == "false" else by(metric.impute_while_running, one)
         return by("best" if one.counts else metric.impute, one)

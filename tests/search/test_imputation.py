@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.metrics.reported import number
-from slurmsweep.search.imputation import Result, worth
+from slurmsweep.search.imputation import LoggedResult, worth
 from slurmsweep.sweepfile.config import check
 
 VECTORS = [
@@ -18,13 +18,15 @@ VECTORS = [
 ]
 
 
-def result(run) -> Result:
+def result(run) -> LoggedResult:
     has_ended = run["state"] in ("finished", "failed", "crashed", "killed")
     history = [value for row in run.get("history", []) if (value := number(row.get("loss"))) is not None]
     summary = number(run.get("summary", {}).get("loss"))
     every = [*history, *([] if summary is None else [summary])]
     latest = history[-1] if history else summary
-    return Result(has_ended, run["state"] == "finished", latest, min(every, default=None), max(every, default=None))
+    return LoggedResult(
+        has_ended, run["state"] == "finished", latest, min(every, default=None), max(every, default=None)
+    )
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
@@ -49,4 +51,4 @@ def test_where_no_trial_has_a_value_none_is_made_up():
         {"program": "x.py", "method": "bayes", "metric": {"name": "a"}, "parameters": {"x": {"values": [1, 2]}}}, "t"
     )
 
-    assert worth([Result(True, True), Result(True, False)], metric.config.metric) == [None, None]
+    assert worth([LoggedResult(True, True), LoggedResult(True, False)], metric.config.metric) == [None, None]
