@@ -1,0 +1,39 @@
+"""The ``importance`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from slurmsweep.api.sweep import Sweep
+from slurmsweep.cli import options
+from slurmsweep.cli.output import print_json, print_text
+from slurmsweep.control.session import Session
+from slurmsweep.report.importance import importance_text
+
+HELP = "show which parameters mattered, which way, and with which values trials fail"
+
+#: Of the libraries below numpy: for matrices of this size more threads cost more than they gain.
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``importance``."""
+    options.add(parser, "sweep")
+    parser.add_argument("--metric", metavar="NAME", help="one of the sweep file's metrics (default: the sweep's own)")
+    parser.add_argument(
+        "--among", metavar="best:N[%]", help="look at the best trials only, such as best:50%% for the better half"
+    )
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show which parameters mattered; return the exit code."""
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
+    document = Sweep(Session.open(args.sweep)).importance(args.metric, among=args.among)
+    if args.json:
+        print_json(document)
+    else:
+        print_text(importance_text(document))
+    return 0
