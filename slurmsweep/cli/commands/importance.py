@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from slurmsweep.api.sweep import Sweep
 from slurmsweep.cli import options
@@ -12,9 +11,6 @@ from slurmsweep.control.session import Session
 from slurmsweep.report.importance import importance_text
 
 HELP = "show which parameters mattered, which way, and with which values trials fail"
-
-#: Of the libraries below numpy: for matrices of this size more threads cost more than they gain.
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show which parameters mattered; return the exit code."""
-    for name in _THREADS:
-        os.environ.setdefault(name, "1")
+    options.one_thread()
     document = Sweep(Session.open(args.sweep)).importance(args.metric, among=args.among)
     if args.json:
         print_json(document)
