@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.errors import UsageError
+from slurmsweep.learning.rungs import rung_ended_at
 from slurmsweep.metrics.objective_values import LAST_VALUE
 from slurmsweep.search.axes import identity
 from slurmsweep.search.flat import flatten
+from slurmsweep.search.rungs import on_one_scale
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.sweepfile.plain import is_finite
 from slurmsweep.sweepfile.space import Categorical, Constant
@@ -134,6 +136,8 @@ def factors_of(config: SweepConfig) -> list[Factor]:
 def results_of(manifest: Manifest, view: SweepView, metric: Objective | None) -> tuple[list[TrialResult], int]:
     """Return what trials that ended say, by number; and how many say nothing of their points.
 
+    Values of trials that ended at different rungs are put on one scale.
+
     Args:
         manifest: of the sweep.
         view: its state.
@@ -151,6 +155,12 @@ def results_of(manifest: Manifest, view: SweepView, metric: Objective | None) ->
             continue
         point = search.parameters(manifest.config, number, manifest.sweep_id, view.kept(number))
         results.append(TrialResult(number, point, value, failure))
+    rungs = manifest.config.extensions.rungs
+    if rungs and metric:
+        valued = {one.number: one.value for one in results if one.value is not None}
+        at_rungs = {number: (rung_ended_at(rungs, view.trials[number]), value) for number, value in valued.items()}
+        scaled = on_one_scale(at_rungs, metric.goal)
+        results = [one._replace(value=scaled.get(one.number)) for one in results]
     return results, silent
 
 

@@ -15,7 +15,7 @@ from slurmsweep import search
 from slurmsweep.errors import UsageError
 from slurmsweep.learning.failures import fisher, rank_sum
 from slurmsweep.learning.importance import ONE_AT_A_TIME, SOBOL, importance, ranks
-from slurmsweep.learning.results import Among, TrialResult
+from slurmsweep.learning.results import Among, TrialResult, results_of
 from slurmsweep.report.importance import importance_text
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.manifest import Manifest
@@ -298,6 +298,21 @@ def test_only_failures_of_the_point_count_as_the_worst(sweep):
 
     assert (found.trials, found.silent) == (8, 5)
     assert found.failures.causes == {"no finite value": 1, "exit 1": 1, "oom": 1, "timeout": 1, "signal 11": 1}
+
+
+def test_trials_that_ended_at_a_lower_rung_are_worse_than_those_that_went_further(sweep):
+    """The loss falls with the steps, so at the last rung also a bad trial has a small one."""
+
+    def outcome(params, noise):
+        rung = 9 if params["dropout"] < 0.2 else 3
+        return Outcome(TrialState.FINISHED, f"rung {rung}" if rung == 3 else "", metric=100.0 / rung + params["layers"])
+
+    store = sweep(outcome, 40, slurmsweep={"rungs": {"steps": [3, 9]}})
+    results, _ = results_of(store.manifest, store.replay(), store.manifest.config.metric.objective)
+    last = [one.value for one in results if one.point["dropout"] < 0.2]
+
+    assert max(last) <= min(one.value for one in results if one.point["dropout"] >= 0.2)
+    assert all(one.value == 100 / 9 + one.point["layers"] for one in results if one.point["dropout"] < 0.2)
 
 
 def test_ranks_put_failures_last_and_equal_values_together():
