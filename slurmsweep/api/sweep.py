@@ -278,6 +278,24 @@ class Sweep:
         snapshot = look(self.session)
         return status_document(SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended), snapshot.jobs)
 
+    def importance(self, metric: str | None = None, *, among: str | None = None) -> dict[str, Any]:
+        """Return the document of ``importance --json``: which parameters mattered, and with which values trials fail.
+
+        Args:
+            metric: one of the sweep file's metrics; None for the sweep's own.
+            among: ``best:50%`` or ``best:100``: only the best trials count; None for all that ended.
+
+        Raises:
+            UsageError: the sweep has no such metric, or ``among`` is neither.
+            StateUnreadableError: the journal cannot be read.
+        """
+        from slurmsweep.learning.importance import importance
+        from slurmsweep.learning.results import Among
+
+        chosen = Among.parse(among) if among else None
+        found = importance(self.session.store.manifest, self.session.refresh(), metric, chosen)
+        return {"sweep": self.id, "among": among, **found.to_json()}
+
     def check(self, wish: SubmitOptions, *, wait: bool, supervise: bool) -> None:
         """Refuse what the backend cannot do, and tell what it ignores, before anything is written.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends import registry
@@ -123,6 +124,16 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "sbatch option of the supervisor's job, such as partition=short (repeatable)",
     },
 }
+
+
+#: Of the libraries below numpy.
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def one_thread() -> None:
+    """Keep numpy to one thread, as agents do: on small matrices more cost time, and round otherwise."""
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
 
 
 def add(parser: argparse._ActionsContainer, *names: str) -> None:

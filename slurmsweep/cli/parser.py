@@ -15,7 +15,20 @@ An agent exits with its trial's code.
 COMMANDS = (
     *("run", "plan", "create", "submit", "agent", "reconcile", "resubmit"),
     *("pause", "resume", "stop", "cancel", "delete", "set", "mend"),
-    *("status", "trials", "logs", "best", "check", "doctor", "templates", "ls", "efficiency", "sync"),
+    *(
+        "status",
+        "trials",
+        "show",
+        "logs",
+        "best",
+        "importance",
+        "check",
+        "doctor",
+        "templates",
+        "ls",
+        "efficiency",
+        "sync",
+    ),
 )
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Characters of :attr:`Measured.why`: it stands in a record of the journal, and in a line on a terminal.
 _LONGEST = 200
 
+#: How the reason begins where a number was logged and the last one was not finite.
+LAST_VALUE = "the last value of "
+
 #: In it: how many of the logged names are listed, and characters of a value.
 _NAMED, _SHOWN = 4, 30
 
@@ -128,7 +131,7 @@ class Measuring:
                 value = reach(summary, name)
                 text = "not a finite number" if value is None else repr(value)
                 shown = text if value is None or len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-                words.append(f"the last value of {name} is {shown}")
+                words.append(f"{LAST_VALUE}{name} is {shown}")
         return ", ".join(words), bool(never)
 
 
@@ -159,7 +162,7 @@ def _computed(expression: Expression, logged: Mapping[str, MetricReading]) -> tu
     absent = [name for name, part in parts.items() if part.value is None and not part.steps]
     ended = [name for name, part in parts.items() if part.value is None and part.steps]
     said = [f"no finite number was logged as {' or '.join(absent)}"] if absent else []
-    said += [f"the last value of {' and of '.join(ended)} is not a finite number"] if ended else []
+    said += [f"{LAST_VALUE}{' and of '.join(ended)} is not a finite number"] if ended else []
     if said:
         return reading, "; ".join(said)
     try:

@@ -229,6 +229,26 @@ class Reading:
         return self.view
 
 
+def view_after(journal: Journal, sequence: int) -> SweepView | None:
+    """Return the state after the record with that sequence number: what a process knew that read up to it.
+
+    None where no record of the journal has that number, such as in a journal that was rebuilt. 0 is before the first.
+
+    Raises:
+        StateUnreadableError: the journal is missing, is not ours, or cannot be read.
+    """
+    view = SweepView()
+    if not sequence:
+        return view
+    with journal.opened() as file:
+        for lines in journal.blocks(file):
+            for line in lines:
+                view.take_in([line])
+                if view.latest.get("s") == sequence:
+                    return view
+    return None
+
+
 def trials_of_job(journal: Journal, owner: Owner) -> Iterator[tuple[Reading, Trial]]:
     """Yield the trials that incarnations of a Slurm job claimed, the newest claim first; each with a reading.
 

@@ -1,0 +1,35 @@
+"""The ``show`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import print_json, print_text
+from slurmsweep.cli.sweeps import summarize
+from slurmsweep.control.session import Session
+
+HELP = "show one trial: parameters, attempts, values, its command, and why it has its point"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``show``."""
+    options.add(parser, "sweep")
+    parser.add_argument("trial", type=options.number, metavar="TRIAL", help="number of the trial")
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show one trial; return the exit code."""
+    from slurmsweep.report.trial import trial_document, trial_text
+
+    options.one_thread()
+    session = Session.open(args.sweep)
+    summary, _ = summarize(session)
+    document = trial_document(summary, session.store.journal, args.trial, os.environ)
+    if args.json:
+        print_json(document)
+    else:
+        print_text(trial_text(document))
+    return 0

@@ -1,0 +1,96 @@
+"""The document of ``importance`` as lines for people, in 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.report.tables import plain_table
+from slurmsweep.report.terminal import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Columns of a terminal, of a name, of a value, and of the bar of all differences.
+_WIDTH, _NAME, _VALUE, _BAR = 80, 22, 16, 16
+
+#: An importance whose range begins below this may be none: its bar is drawn in dots, and no value is the best.
+_TELLING = 0.02
+
+#: Findings about failures, and interactions, that are shown.
+_SHOWN = 10
+
+
+def importance_text(document: Mapping[str, Any]) -> str:
+    """Return which parameters mattered, how sure that is, and with which values trials fail."""
+    metric = "" if document["metric"] is None else f" for {printable(document['metric'])} ({document['goal']})"
+    among = f", among {document['among']}" if document["among"] else ""
+    lines = _wrapped(f"sweep {document['sweep']}: what mattered{metric}, {document['trials']} trials{among}")
+    if document["unclear"]:
+        lines += _wrapped(printable(document["unclear"]))
+    if document["parameters"]:
+        lines += ["", plain_table([_row(one) for one in document["parameters"]]), ""]
+        lines += _explanation(document)
+    if document["same"]:
+        lines += _wrapped(f"no difference between these trials in: {', '.join(map(printable, document['same']))}")
+    return "\n".join([*lines, *_failure_lines(document["failures"])])
+
+
+def _row(one: Mapping[str, Any]) -> dict[str, str]:
+    is_telling = one["low"] >= _TELLING
+    return {
+        "parameter": _short(one["parameter"], _NAME),
+        "importance": f"{one['importance']:4.2f} {('#' if is_telling else '.') * round(_BAR * one['importance'])}",
+        "range": f"{one['low']:.2f}-{one['high']:.2f}",
+        "better": (is_telling and one["better"]) or "",
+        "best": _short(one["best"], _VALUE) if is_telling else "",
+    }
+
+
+def _explanation(document: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for one in document["interactions"][:_SHOWN]:
+        a, b = (printable(name) for name in one["parameters"])
+        told = f"{a} and {b} only together: {one['importance']:.2f} (range {one['low']:.2f}-{one['high']:.2f})"
+        lines += _wrapped(told)
+    if document["explained"] is not None:
+        share = max(0, round(100 * document["explained"]))
+        rest = "the rest is noise, or more than this model sees"
+        lines += _wrapped(f"{share} % of the differences between trials is explained; {rest}")
+    else:
+        lines += _wrapped(
+            "numpy is missing: what parameters only do together is not seen; pip install 'slurmsweep[bayes]'"
+        )
+    told = f"importance: {document['method']}; range over {document['resamples']} resamples of the trials, 10 % to 90 %"
+    return [*lines, *_wrapped(told)]
+
+
+def _failure_lines(failures: Mapping[str, Any]) -> list[str]:
+    if not failures["failed"]:
+        return []
+    lines = ["", *_wrapped(f"{failures['failed']} trials failed: {_causes(failures['causes'])}")]
+    for one in failures["findings"][:_SHOWN]:
+        word = "" if one["values"].startswith(("at ", "absent")) else "= "
+        where = f"{_short(one['parameter'], _NAME)} {word}{_short(one['values'], _VALUE)}"
+        inside = f"{one['failed']} of {one['trials']} {printable(one['cause'])}"
+        elsewhere = f"{one['elsewhere_failed']} of {one['elsewhere_trials']} elsewhere"
+        lines += _wrapped(f"{where}: {inside}, {elsewhere}; p {one['p']:.1g}, {one['test']}", "  ")
+    if failures["findings"]:
+        return [
+            *lines,
+            *_wrapped(f"each cause by itself; p is times the number of tests, {failures['tests']}"),
+        ]
+    return [*lines, *_wrapped("no parameter shows evidence that its values make trials fail")]
+
+
+def _causes(causes: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {printable(cause)}" for cause, count in causes.items())
+
+
+def _short(text: str, widest: int) -> str:
+    text = printable(text)
+    return text if len(text) <= widest else text[: widest - 1] + "…"
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")

@@ -1,0 +1,180 @@
+"""One trial with all that is known of it, as a document and as lines for people."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.learning.explanation import explanation
+from slurmsweep.metrics.reported import read_summary
+from slurmsweep.report.by_hand import shell_command
+from slurmsweep.report.terminal import printable
+from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.trial import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from slurmsweep.report.summary import SweepSummary
+    from slurmsweep.state.journal import Journal
+
+#: Columns of a terminal, and of the words on the left.
+_WIDTH, _LEFT = 80, 13
+
+#: What the phases of a search that learns mean.
+_PHASES = {
+    "initial": "one of the first points, which are spread over the space",
+    "model": "the highest expected improvement",
+    "repeat": "the highest expected improvement; every point of the space has been used before",
+}
+
+
+def trial_document(summary: SweepSummary, journal: Journal, number: int, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the document of ``show --json``.
+
+    Args:
+        summary: of the sweep.
+        journal: of the sweep.
+        number: of the trial.
+        environ: of the person who may run its command by hand.
+
+    Raises:
+        NotFoundError: the sweep has no such trial.
+        StateUnreadableError: the journal cannot be read.
+    """
+    manifest, layout, total = summary.manifest, summary.layout, summary.manifest.trials
+    if total is not None and number >= total:
+        raise NotFoundError(f"sweep {manifest.sweep_id} has trials 0 to {total - 1}: there is no trial {number}")
+    trial = summary.view.trials.get(number) or Trial(number)
+    row = summary.trial(number)
+    logged: dict[str, Any] = {}
+    if trial.current:
+        with suppress(OSError):  # the rest is worth showing without
+            logged = read_summary(layout, AttemptId(number, trial.current.number))
+    try:
+        command, problem = shell_command(manifest, row.params, environ) if row.params else None, None
+    except UsageError as error:
+        command, problem = None, str(error)
+    why = explanation(manifest, journal, summary.view.chosen.get(number))
+    return {
+        **row.to_json(),
+        "sweep": manifest.sweep_id,
+        "method": manifest.config.method,
+        "metric_name": manifest.config.metric.name if manifest.config.metric else None,
+        "logged": {name: value for name, value in logged.items() if not name.startswith("_")},
+        "attempts": list(_attempts(summary, trial)),
+        "checkpoint_folder": layout.trial(number),
+        "log": row.log if row.log and os.path.exists(row.log) else None,
+        "command": command,
+        "no_command": problem,
+        "why": why.to_json() if why else None,
+    }
+
+
+def _attempts(summary: SweepSummary, trial: Trial) -> Iterator[dict[str, Any]]:
+    for number, attempt in sorted(trial.attempts.items()):
+        owner = attempt.owner
+        outcome = summary.ended.get(AttemptId(trial.number, number), attempt.outcome)
+        claimed = "running" if attempt.token else "not started"
+        yield {
+            "attempt": number,
+            "state": outcome.state.value if outcome else ("void" if attempt.void else claimed),
+            "cause": outcome.cause if outcome else "",
+            "job": owner.job_name if owner else None,
+            "node": (owner.node or owner.host) if owner else None,
+            "started": attempt.claimed,
+            "seconds": outcome.seconds if outcome else None,
+            "metric": outcome.metric if outcome else None,
+        }
+
+
+def trial_text(document: Mapping[str, Any]) -> str:
+    """Return the document as lines of 80 columns."""
+    cause = f" ({document['cause']})" if document["cause"] else ""
+    lines = [
+        f"trial {document['number']} of sweep {document['sweep']}",
+        *_field("state", f"{document['state']}{cause}"),
+        *(_field("ran as", f"trial {document['origin']}, in another sweep") if document["origin"] else []),
+        *_table("parameters", document["params"]),
+        *_metric_lines(document),
+        *_table("logged", document["logged"]),
+    ]
+    for place, attempt in enumerate(document["attempts"]):
+        lines += _field("" if place else "attempts", _attempt_words(attempt))
+    lines += _field("log", document["log"] or "none")
+    lines += _field("checkpoints", document["checkpoint_folder"])
+    if document["why"]:
+        lines += _why_lines(document)
+    if document["no_command"]:
+        lines += _field("by hand", document["no_command"])
+    if document["command"]:
+        lines += ["", "by hand, apart from the trial's own files:", document["command"]]
+    return "\n".join(lines)
+
+
+def _metric_lines(document: Mapping[str, Any]) -> list[str]:
+    values = {} if document["metric"] is None else {document["metric_name"] or "metric": document["metric"]}
+    lines = _table("metric", values | dict(document["metrics"] or {}))
+    return [*lines, *(_field("no metric", document["no_metric"]) if document["no_metric"] else [])]
+
+
+def _attempt_words(attempt: Mapping[str, Any]) -> str:
+    words = [f"{attempt['attempt']}  {attempt['state']}" + (f" ({attempt['cause']})" if attempt["cause"] else "")]
+    words += [f"job {attempt['job']}"] if attempt["job"] else []
+    words += [f"on {attempt['node']}"] if attempt["node"] else []
+    if attempt["started"]:
+        words.append(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["started"])))
+    words += [f"{attempt['seconds']:.6g} s"] if attempt["seconds"] is not None else []
+    return ", ".join(words)
+
+
+def _why_lines(document: Mapping[str, Any]) -> list[str]:
+    explained = document["why"]
+    if explained["problem"]:
+        return _field("why", explained["problem"])
+    why = explained["why"]
+    if explained["other"] is not None:
+        told = (
+            "cannot be told: made again here, another point comes out, as after another release of numpy or slurmsweep"
+        )
+        return [*_field("why", told), *_table("", explained["other"])]
+    lines = _field("why", _PHASES.get(why["phase"], why["phase"]))
+    if explained["rank"]:
+        lines += _field("", f"number {explained['rank'] + 1} by rank: other agents claimed those before it meanwhile")
+    best = f", the best {why['best']:.6g}" if "best" in why else ""
+    lines += _field("known then", f"results: {why['observations']}{best}; trials that ran: {why['running']}")
+    if "predicted" in why:
+        came = "" if document["metric"] is None else f"; {document['metric']:.6g} came out"
+        lines += _field("predicted", f"{why['predicted']:.6g}, give or take {why['uncertainty']:.2g}{came}")
+    return lines
+
+
+def _table(label: str, values: Mapping[str, Any]) -> list[str]:
+    """Return one line for each value, nested ones by their dotted names."""
+    flat = dict(_flat(values))
+    width = min(24, max(map(len, flat), default=0))
+    lines: list[str] = []
+    for name, value in flat.items():
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        lines += _field("" if lines else label, f"{name:<{width}}  {text}")
+    return lines
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _field(label: str, text: str) -> list[str]:
+    """Return a label with words beside it, wrapped."""
+    left = f"  {label:<{_LEFT}}"
+    return textwrap.wrap(
+        printable(text), _WIDTH, initial_indent=left, subsequent_indent=" " * len(left), break_on_hyphens=False
+    )
