@@ -37,9 +37,6 @@ _SHORTEST_SPREAD, _LONGEST_SPREAD = 0.01, 5.0
 #: Seconds between tries to record an outcome: a full disk or a restarting file server passes, a lost result does not.
 _RECORD_AGAIN = (1, 2, 5, 10, 20, 40, 60, 60, 60)
 
-#: How the libraries behind numpy are told how many threads to start, when they are loaded.
-_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
 #: Seconds for `scontrol requeue`: Slurm's clients give up after MessageTimeout (10 s by default), and the end is near.
 _REQUEUE_TIMEOUT = 15
 
@@ -86,8 +83,10 @@ def _proposer(store: SweepStore) -> Proposer:
 
     On a node of many cores the threads would cost more than the proposal. The trial's command inherits none of this.
     """
-    before = {name: os.environ.get(name) for name in _BLAS_THREADS}
-    os.environ.update(dict.fromkeys(_BLAS_THREADS, "1"))
+    from slurmsweep.learning import BLAS_THREADS
+
+    before = {name: os.environ.get(name) for name in BLAS_THREADS}
+    os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
     try:
         from slurmsweep.learning.proposals import Proposer
     except ModuleNotFoundError as error:

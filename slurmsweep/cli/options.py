@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends import registry
 from slurmsweep.errors import UsageError
+from slurmsweep.learning import BLAS_THREADS
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
@@ -126,13 +127,9 @@ _SHARED: dict[str, dict[str, Any]] = {
 }
 
 
-#: Of the libraries below numpy.
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
-
 def one_thread() -> None:
     """Keep numpy to one thread, as agents do: on small matrices more cost time, and round otherwise."""
-    for name in _THREADS:
+    for name in BLAS_THREADS:
         os.environ.setdefault(name, "1")
 
 
