@@ -4,9 +4,6 @@ Kernel: Matern 5/2 with one length scale for each coordinate; unordered coordina
 scales, amplitude and noise maximise the likelihood together with weak priors: the logarithms of the length scales are
 normal and correlated, so that few observations find one common scale and more tell the coordinates apart. The
 maximum is found by Fisher scoring (the Hessian's expectation is known exactly), which needs some ten evaluations.
-
-A process with many cores: numpy's BLAS may start a thread for each, which costs more than it gains on such small
-matrices. Set ``OPENBLAS_NUM_THREADS=1`` (``MKL_NUM_THREADS=1``) in the environment before numpy is first imported.
 """
 
 from __future__ import annotations
