@@ -156,7 +156,6 @@ class Ours(Engine):
     def prepare(self) -> None:
         """Check the sweep file."""
         from slurmsweep.search.bayes import Space
-
         from slurmsweep.sweepfile.config import check
 
         metric = {"name": "loss", "goal": self.goal}
