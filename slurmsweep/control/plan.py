@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import JobSource, StartEstimate
+from slurmsweep.control.batch import with_resources
 from slurmsweep.control.create import manifest_of
 from slurmsweep.control.forecast import forecast
 from slurmsweep.errors import SchedulerUnavailableError
@@ -44,13 +46,20 @@ def plan_sweep(
     trials = count or total or 1
     layout = Layout(sweep_folder(root_folder(), NO_ID))
     source, slurm = JobSource.of(SweepStore(layout, manifest_of(draft, NO_ID))), registry.scheduler()
+    rungs = _rungs(draft, trials, slurm.asked(slurm.options(options, source)).time)
+    if rungs:
+        options = with_resources(options, rungs[0]["minutes"], None)
     request = slurm.request(source, trials, options)
     try:
         estimate = slurm.estimate(request)
     except SchedulerUnavailableError as error:
         note(f"{error}; the plan does without it")
         estimate = StartEstimate((request.tasks,))
-    expected = forecast(request, slurm.asked(request.options), estimate)
+    asked = slurm.asked(request.options)
+    expected = forecast(request, asked, estimate)
+    if rungs and asked.time is not None:
+        minutes = sum(rung["trials"] * rung["minutes"] for rung in rungs)
+        expected = replace(expected, core_hours=round(minutes * (asked.cpus or 1) / 60, 3))
     # the points of a bayes search depend on results
     shown = min(n for n in (limit, total, count) if n is not None) if draft.config.method != "bayes" else 0
     called = draft.function.called_by(draft.config) if draft.function else draft.config
@@ -65,7 +74,23 @@ def plan_sweep(
         "expected_run_count": total,
         "workdir": draft.workdir,
         "trials": rows,
+        **({"rungs": rungs} if rungs else {}),
         "sbatch": slurm.preview(replace(request, tasks=expected.arrays[0])),
         "forecast": expected.to_json(),
         "warnings": [str(warning) for warning in draft.warnings],
     }
+
+
+def _rungs(draft: Draft, trials: int, whole: float | None) -> list[dict[str, Any]]:
+    """Return for each rung of the sweep its steps, about how many trials run to it, and the limit of their jobs."""
+    rungs = draft.config.extensions.rungs
+    if rungs is None:
+        return []
+    from slurmsweep.search.rungs import minutes_of
+
+    found = []
+    for rung, steps in enumerate(rungs.steps):
+        minutes = minutes_of(rungs, rung, whole)
+        found.append({"steps": steps, "trials": trials, "minutes": None if minutes is None else ceil(minutes)})
+        trials = rungs.places(trials)
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.report.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def plan_text(document: Mapping[str, Any]) -> str:
@@ -21,10 +21,24 @@ def plan_text(document: Mapping[str, Any]) -> str:
         lines.append("  ...")
     if method == "random":
         lines.append("(random values: the sweep's id, once it has one, decides others)")
+    if method == "bayes":
+        lines.append("(a job chooses the point of its trial when it starts, from the results known by then.")
+        lines.append(
+            " What runs at the same time learns nothing from each other: docs/search.md says what --width costs)"
+        )
+    lines += _rung_lines(document.get("rungs", []))
     lines += ["", *_forecast_lines(document["forecast"]), "", "batch script:", document["sbatch"]]
     if "canary" in document:
         lines += _canary_lines(document["canary"], document["forecast"]["trials"])
     return "\n".join(lines)
+
+
+def _rung_lines(rungs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"rung {number}: about {rung['trials']} trials run to {rung['steps']} steps"
+        + (f", {rung['minutes']} min each" if rung["minutes"] else "")
+        for number, rung in enumerate(rungs, 1)
+    ]
 
 
 def _forecast_lines(expected: Mapping[str, Any]) -> list[str]:

@@ -331,3 +331,13 @@ def test_a_function_gets_points_that_are_learnt(tmp_path, monkeypatch):
 
     assert len(set(seen)) == 14
     assert min(abs(x - 0.5) for x in seen) < 0.05
+
+
+def test_a_plan_says_when_points_are_chosen(slurmsweep, write_sweep):
+    file = str(write_sweep(LOGS_A_BOWL, SPACE, f"{METRIC}\nrun_cap: 5", "bayes"))
+
+    done = slurmsweep("plan", file)
+
+    assert done.returncode == 0, done.stderr
+    assert "a job chooses the point of its trial when it starts" in done.stdout
+    assert json.loads(slurmsweep("plan", file, "--json").stdout)["trials"] == []

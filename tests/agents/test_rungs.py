@@ -208,3 +208,19 @@ def test_the_kept_view_knows_where_trials_stand(run, tmp_path):
     assert [kept.bands.at(step, {}) for step in (1, 3, 9)] == [store.replay().bands.at(step, {}) for step in (1, 3, 9)]
     assert promotions(store.manifest.config, kept) == []
     assert len(kept.bands.at(1, {})) == 9
+
+
+def test_a_plan_shows_the_parts_their_limits_and_what_they_cost_in_all(slurmsweep, write_sweep):
+    file = str(write_sweep(SCRIPT, f"  x: {{values: {VALUES}}}", RUNGS))
+
+    shown = slurmsweep("plan", file, "--time", "90").stdout
+    document = json.loads(slurmsweep("plan", file, "--time", "90", "--json").stdout)
+
+    assert "rung 2: about 3 trials run to 3 steps, 30 min each" in shown
+    assert "#SBATCH --time=10" in shown
+    assert document["rungs"] == [
+        {"steps": 1, "trials": 9, "minutes": 10},
+        {"steps": 3, "trials": 3, "minutes": 30},
+        {"steps": 9, "trials": 1, "minutes": 90},
+    ]
+    assert document["forecast"]["core_hours"] == pytest.approx((9 * 10 + 3 * 30 + 90) / 60)
