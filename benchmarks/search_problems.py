@@ -10,7 +10,7 @@
 - ``optimum``, where known: the best that ``true`` can be. Regret counts from there, else from the best of all runs.
 - ``goal``: ``"maximize"``, or ``"minimize"`` where it is missing.
 
-The functions are textbook ones, moved so that no optimum lies in the middle or at a corner; the stand-ins for training
+The functions are textbook ones, some of them moved so that no optimum lies in the middle; the stand-ins for training
 runs have what sweep files have: logarithms, integers, quanta, choices, parameters that matter only beside others, and
 noise. The real ones train scikit-learn models on the data sets that come with it, in a few milliseconds a trial.
 """
@@ -175,6 +175,18 @@ class Irrelevant(Function):
     def true(self, parameters: dict[str, Any]) -> float:
         x = vector(parameters)
         return float((x[2] - 0.71) ** 2 * 4 + abs(x[7] - 0.27))
+
+
+class Corner5(Function):
+    """Five dimensions with the best values near the ends of their ranges, as when a range was chosen too narrow."""
+
+    space = box(5, 0, 1)
+    optimum = 0.0
+    noise = 0.02
+    best = np.array([0.97, 0.04, 1.0, 0.0, 0.9])
+
+    def true(self, parameters: dict[str, Any]) -> float:
+        return float(np.sum(np.abs(vector(parameters) - self.best) ** 1.5))
 
 
 class Training(Function):
@@ -444,6 +456,7 @@ PROBLEMS = {
     "rotated-ellipsoid6": RotatedEllipsoid6,
     "rastrigin3": MovedRastrigin3,
     "irrelevant10-noisy": Irrelevant,
+    "corner5-noisy": Corner5,
     "training-mixed-noisy": Training,
     "training-diverging": Diverging,
     "branches-noisy": Branches,
