@@ -180,7 +180,10 @@ class SweepSummary(NamedTuple):
         return in_words(self.state(), self.view.reached, self.manifest.config.metric)
 
     def state(self) -> SweepState:
-        """Return what a person ordered; else pending before the first claim, finished when every trial has ended."""
+        """Return what a person ordered; else pending before the first claim, finished when every trial has ended.
+
+        A sweep with rungs has not finished while trials may go on.
+        """
         if self.view.word is not None:
             return self.view.word
         counts = self.counts()
@@ -188,7 +191,15 @@ class SweepSummary(NamedTuple):
             return SweepState.PENDING
         open_trials = counts[TrialState.PENDING] + counts[TrialState.RUNNING]
         endless = self.manifest.trials is None
-        return SweepState.RUNNING if open_trials or endless else SweepState.FINISHED
+        return SweepState.RUNNING if open_trials or endless or self.may_go_on() else SweepState.FINISHED
+
+    def may_go_on(self) -> int:
+        """Return how many trials may go on to their next rung and have not been started for it."""
+        if self.manifest.config.extensions.rungs is None:
+            return 0
+        from slurmsweep.learning.rungs import promotions  # few sweeps have rungs
+
+        return len(promotions(self.manifest.config, self.view))
 
     def best(self) -> TrialRow | None:
         """Return the trial of :meth:`ranked` with the best metric; None without a metric, or before the first value."""
@@ -273,6 +284,7 @@ def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str,
         "unmeasured": [row._asdict() for row in summary.unmeasured()],
         "folder": summary.layout.folder,
         **target_document(summary),
+        **({"may_go_on": summary.may_go_on()} if summary.manifest.config.extensions.rungs else {}),
     }
 
 

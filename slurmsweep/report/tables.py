@@ -56,6 +56,9 @@ def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
         f"  method  {config.method}" + (f", {total} trials" if total is not None else ""),
         f"  trials  {counts or 'none'}",
     ]
+    further = summary.may_go_on()
+    if further:
+        lines.append(f"  rungs   {further} may go on: `slurmsweep resubmit {summary.manifest.sweep_id}` starts them")
     if jobs:
         lines.append("  jobs    " + ", ".join(f"{n} {word}" for word, n in sorted(jobs.items())))
     best = summary.best()

@@ -167,6 +167,17 @@ def test_a_rebuilt_journal_lets_the_same_trials_go_on(slurmsweep, write_sweep, r
     assert {row["params"]["x"]: row["cause"] for row in rows(sweep)}[0] == ""
 
 
+def test_a_sweep_whose_trials_may_go_on_has_not_finished_and_says_what_starts_them(slurmsweep, write_sweep):
+    sweep = slurmsweep("create", str(write_sweep(SCRIPT, f"  x: {{values: {VALUES}}}", RUNGS))).stdout.strip()
+    slurmsweep("agent", "--count", "9", sweep, SLURM_JOB_ID="77")
+
+    shown = slurmsweep("status", sweep).stdout
+    document = json.loads(slurmsweep("status", sweep, "--json").stdout)
+
+    assert (document["state"], document["may_go_on"]) == ("running", 3)
+    assert f"3 may go on: `slurmsweep resubmit {sweep}` starts them" in shown
+
+
 def test_a_function_runs_in_parts_too(tmp_path, monkeypatch):
     import slurmsweep
 
