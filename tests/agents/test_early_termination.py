@@ -381,7 +381,7 @@ def test_an_attempt_that_goes_on_is_judged_by_the_whole_history_and_records_no_b
     second = watching(store, claim.attempt_id, said)
 
     assert second.look() is True
-    assert second.ended().values == ((3, 5.0), (9, 4.0))
+    assert second.concluded(Outcome(TrialState.FINISHED))[1].values == ((3, 5.0), (9, 4.0))
     assert (bands(store, 0), bands(store, 0, 2)) == ({3: 5.0}, {9: 4.0})
 
 
@@ -399,4 +399,4 @@ def test_attempts_that_a_person_deleted_do_not_count(watch, slurmsweep):
     second = watching(store, claim.attempt_id, said)
 
     assert second.look() is False
-    assert second.ended().values == ()
+    assert second.concluded(Outcome(TrialState.FINISHED))[1].values == ()

@@ -101,7 +101,7 @@ def test_prior_runs_of_a_random_search_are_refused_before_it_is_made(make_sweep,
     first = make_sweep((1,))
     slurmsweep.agent(first, train)
 
-    with pytest.raises(UsageError, match="only a grid"):
+    with pytest.raises(UsageError, match="a grid has the same ones again"):
         make_sweep(method="random", prior_runs=[f"{first}-0"])
 
     assert os.listdir(tmp_path / "wandb") == [f"sweep-{first}"]

@@ -82,15 +82,11 @@ def test_a_wrong_sweep_file_is_explained_and_nothing_is_made(slurmsweep, files, 
     [
         ("method: grid\nparameters: {x: {value: 1}}\n", ["program", "is missing"]),
         (
-            "program: train.py\nmethod: bayes\nmetric: {name: l}\nparameters: {x: {min: 0.0, max: 1.0}}\n",
-            ["method", "bayes"],
-        ),
-        (
             "program: train.py\nmethod: grid\nparameters: {x: {values: [1]}}\nslurmsweep: {exclude: [{x: 1}]}\n",
             ["slurmsweep.exclude", "no point at all"],
         ),
     ],
-    ids=["no-program", "bayes", "all-excluded"],
+    ids=["no-program", "all-excluded"],
 )
 def test_what_can_be_planned_but_not_run_is_refused_before_anything_is_made(slurmsweep, files, tmp_path, text, words):
     assert slurmsweep("plan", files(text)).returncode == 0

@@ -70,9 +70,10 @@ def test_what_was_asked_is_in_the_journal_and_its_cache(store):
     submit(store, "7", 8, time=60.0, mem=512.0, cpus=4)
     submit(store, "8", 1)
 
-    view = store.replay()
-    described = {**json.loads(json.dumps(foldcache._view_to_json(view))), "index": view.trials.dump()[0]}
-    cached = foldcache._view_from_json(described, view.trials.dump()[1])
+    reading = store.reading()
+    reading.refresh()
+    foldcache._save(store, reading)
+    cached = foldcache._load(store).view
 
     for view in (store.replay(), cached):
         assert [asked(s.asked) for s in view.submissions.values()] == [Asked(60.0, 512.0, 4), Asked()]

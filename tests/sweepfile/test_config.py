@@ -227,11 +227,9 @@ def test_an_unset_variable_is_named():
         argv_of(["python", "--out=${envvar:NOWHERE}"], {"x": 1})
 
 
-def test_what_is_not_there_yet_is_planned_with_a_warning():
-    bayes = sweep({"x": {"min": 0.0, "max": 1.0}}, method="bayes", metric={"name": "loss"})
+def test_a_file_without_a_program_is_planned_with_a_warning():
     without_program = {"method": "grid", "parameters": {"x": {"value": 1}}}
 
-    assert "bayes points are not proposed yet" in warnings(bayes)[0]
     assert warnings(without_program) == ["program: is missing: the command cannot be run (name the training script)"]
 
 

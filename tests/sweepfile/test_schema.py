@@ -32,7 +32,7 @@ UNREADABLE = {
 BEYOND = {
     "bayes-of-constants", "bayes-without-metric", "continuous-in-grid", "early-terminate-no-metric", "exclude-unknown-value",
     "expression-call", "expression-constant", "expression-no-name", "expression-other-metric", "expression-quotes",
-    "expression-torn", "expression-wrong-parts", "pareto-other-goal", "pareto-twice", "linked-of-other-lengths", "linked-range", "linked-unknown", "macro-inside", "macro-unknown", "macro-upper-case",
+    "rungs-descending", "expression-torn", "expression-wrong-parts", "pareto-other-goal", "pareto-twice", "linked-of-other-lengths", "linked-range", "linked-unknown", "macro-inside", "macro-unknown", "macro-upper-case",
     "min-above-max", "min-is-max", "overflowing", "probabilities-in-grid", "probabilities-sum", "probabilities-too-few",
     "shuffled-random", "slurm-newline",
 }  # fmt: skip
