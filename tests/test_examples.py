@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4, "function": 6}
+EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4, "function": 6, "bayes_in_parts": 12}
 
 #: What else an example is run with, as its README says.
 OPTIONS = {"function": ["--function", "train:train"]}
