@@ -89,11 +89,12 @@ def _proposer(store: SweepStore) -> Proposer:
     os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
     try:
         from slurmsweep.learning.proposals import Proposer
-    except ModuleNotFoundError as error:
-        if error.name != "numpy":
+    except ImportError as error:
+        if "numpy" not in f"{error.name} {error}":
             raise
+        lacks = "lacks" if isinstance(error, ModuleNotFoundError) else f"cannot load ({str(error).splitlines()[0]})"
         raise UsageError(
-            f"bayes needs numpy, which {sys.executable} lacks on this machine: pip install 'slurmsweep[bayes]'"
+            f"bayes needs numpy, which {sys.executable} {lacks} on this machine: pip install 'slurmsweep[bayes]'"
         ) from error
     finally:
         for name, value in before.items():

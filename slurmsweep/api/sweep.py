@@ -85,7 +85,7 @@ class Sweep:
     Raises:
         NotFoundError: there is no such sweep.
         StateUnreadableError: it is damaged, of a newer version, or another user's.
-        UsageError: it has no program, and no function is named.
+        UsageError: the function cannot be used.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Sweep:
         if not isinstance(name, str):
             raise UsageError(f"Sweep({name!r}): name the sweep by its id or its folder, as text")
         store = SweepStore.open_to_run(name)
-        if function or not store.manifest.can_run:
+        if function:
             from slurmsweep.control.function import ready_to_run
 
             store = ready_to_run(store, function, keep=keep)
@@ -166,7 +166,8 @@ class Sweep:
                 ``width=8``, ``template="packed"``. ``time="auto"`` and ``mem="auto"`` learn, as ``sizing`` does.
 
         Raises:
-            UsageError: an option is wrong, or the backend cannot do what was asked for.
+            UsageError: an option is wrong, the backend cannot do what was asked for, or the sweep has neither a program
+                nor a function.
             SchedulerError: the scheduler refused, or could not be asked; what was submitted before stays.
             StateError: the sweep's files could not be locked, read or written.
         """
@@ -316,6 +317,10 @@ class Sweep:
     ) -> LaunchResult:
         """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
         check_number("count", policy.count)
+        if not self.session.store.manifest.can_run:
+            from slurmsweep.control.function import ready_to_run  # says what is missing
+
+            ready_to_run(self.session.store, None)
         self.check(policy.wish, wait=wait, supervise=supervisor is not None)
         backend = self.session.backend
         if policy.sizing and Ability.LIMIT not in backend.abilities:

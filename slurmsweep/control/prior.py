@@ -37,8 +37,8 @@ class KnownPoints:
     """The points that a new sweep took over from another.
 
     Attributes:
-        adopted: number of points that will not be run again.
-        elsewhere: finished trials whose point the new sweep does not have.
+        adopted: number of points that will not be run again, or that the search learns from.
+        elsewhere: finished trials whose point the new sweep does not have, or from which it cannot learn.
         ended: that one of them reached the target, so that the new sweep has ended before it began, and what lifts
             that; empty otherwise.
     """
@@ -55,8 +55,9 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
     Where the new sweep judges by other numbers they are read from what the trials left, as if they had run here.
 
     Args:
-        store: a grid or a bayes search that was just created. The latter takes over every trial whose parameters have
-            values that it could choose, as its first trials, and learns from them; they count for its ``run_cap``.
+        store: a grid or a bayes search that was just created. The latter takes over every trial that has a value of its
+            metric and whose parameters have values that it could choose, as its first trials, and learns from them;
+            they count for its ``run_cap``.
         prior: any sweep.
         trials: only these of it; None for all that finished.
 
@@ -74,6 +75,9 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
     finished = _finished(view, prior, trials)
     points = {number: _point(prior, view, number) for number in finished}
     places = _places_to_learn_from if config.method == "bayes" else _places_on_grid
+    if config.method == "bayes":  # a point without a value teaches nothing, and would take a place
+        told = (n for n in points if _taken_over(store, prior, n, finished[n]).metric is not None)
+        points = {n: points[n] for n in told}
     taken = {}
     for number, place in places(store, points).items():
         attempt = finished[number]
@@ -125,9 +129,10 @@ def _point(store: SweepStore, view: SweepView, number: int) -> dict[str, Any]:
 
 
 def _finished(view: SweepView, prior: SweepStore, trials: Collection[int] | None) -> dict[int, Attempt]:
-    """Return the attempts that finished, by trial."""
+    """Return the attempts that finished, by trial: whole trials, and none that ended at a rung."""
     trials_of = view.trials
-    known = {n: a for n in sorted(trials_of.in_state(TrialState.FINISHED)) if (a := trials_of[n].current)}
+    ended = (trials_of[number] for number in sorted(trials_of.in_state(TrialState.FINISHED)))
+    known = {trial.number: a for trial in ended if (a := trial.current) and not trial.ended_at_rung}
     if trials is None:
         return known
     missing = sorted(set(trials) - known.keys())

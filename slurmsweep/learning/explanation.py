@@ -8,9 +8,9 @@ from slurmsweep.search.kept import kept, restored
 from slurmsweep.state.replay import view_after
 
 if TYPE_CHECKING:
-    from slurmsweep.state.chosen import ChosenPoint
     from slurmsweep.state.journal import Journal
     from slurmsweep.state.manifest import Manifest
+    from slurmsweep.state.replay import SweepView
 
 
 class Explanation(NamedTuple):
@@ -21,26 +21,35 @@ class Explanation(NamedTuple):
         why: of the proposal made again (:class:`slurmsweep.search.bayes.Why`): phase, best, predicted, and so on.
         other: the point that is proposed today, where that is another one; then ``why`` is not of the trial's point.
         problem: why it cannot be told; empty where it can.
+        counted: the value with which the trial counts for the search by now; None where it has none.
     """
 
     rank: int | None = None
     why: dict[str, Any] | None = None
     other: dict[str, Any] | None = None
     problem: str = ""
+    counted: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the document."""
         return self._asdict()
 
 
-def explanation(manifest: Manifest, journal: Journal, chosen: ChosenPoint | None) -> Explanation | None:
+def explanation(manifest: Manifest, journal: Journal, view: SweepView, number: int) -> Explanation | None:
     """Return why a trial has the point that its claim keeps; None where its number alone decides.
+
+    Args:
+        manifest: of the sweep.
+        journal: of the sweep.
+        view: its state now.
+        number: of the trial.
 
     Raises:
         StateUnreadableError: the journal cannot be read.
     """
     if manifest.config.method != "bayes":
         return None
+    chosen = view.chosen.get(number)
     if chosen is None:
         return Explanation(problem="it has no point yet: an agent chooses one when it claims the trial")
     if chosen.basis is None:
@@ -49,14 +58,16 @@ def explanation(manifest: Manifest, journal: Journal, chosen: ChosenPoint | None
     if before is None:
         return Explanation(problem="the journal was rebuilt, so what was known at the claim cannot be told")
     try:
+        from slurmsweep.learning.observations import observations
         from slurmsweep.learning.proposals import proposals
         from slurmsweep.search.bayes import Space
-    except ModuleNotFoundError as error:
-        if error.name != "numpy":
+    except ImportError as error:
+        if "numpy" not in f"{error.name} {error}":
             raise
         return Explanation(problem="numpy is missing here, which makes the proposal again: slurmsweep[bayes] has it")
     rank = chosen.basis.rank
     made = proposals(manifest, before, Space.of(manifest.config), chosen.basis, alternatives=rank + 1).items[rank]
     is_same = kept(manifest.config, made.point) == chosen.values
     other = None if is_same else restored(manifest.config, kept(manifest.config, made.point))
-    return Explanation(rank, made.why.to_json(), other)
+    now = next(one for one in observations(manifest.config, view) if one.number == number)
+    return Explanation(rank, made.why.to_json(), other, counted=None if now.running else now.value)

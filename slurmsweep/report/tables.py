@@ -103,7 +103,7 @@ def plain_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of the rows; columns that are empty in all of them are left out."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     telling = [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
-    return whole_table([{name: row[name] for name in telling} for row in rows])
+    return whole_table([{name: row.get(name, "") for name in telling} for row in rows])
 
 
 def whole_table(rows: Sequence[Mapping[str, Any]]) -> str:

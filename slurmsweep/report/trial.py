@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import textwrap
 import time
@@ -59,7 +60,7 @@ def trial_document(summary: SweepSummary, journal: Journal, number: int, environ
         command, problem = shell_command(manifest, row.params, environ) if row.params else None, None
     except UsageError as error:
         command, problem = None, str(error)
-    why = explanation(manifest, journal, summary.view.chosen.get(number))
+    why = explanation(manifest, journal, summary.view, number)
     return {
         **row.to_json(),
         "sweep": manifest.sweep_id,
@@ -148,8 +149,9 @@ def _why_lines(document: Mapping[str, Any]) -> list[str]:
     best = f", the best {why['best']:.6g}" if "best" in why else ""
     lines += _field("known then", f"results: {why['observations']}{best}; trials that ran: {why['running']}")
     if "predicted" in why:
-        came = "" if document["metric"] is None else f"; {document['metric']:.6g} came out"
-        lines += _field("predicted", f"{why['predicted']:.6g}, give or take {why['uncertainty']:.2g}{came}")
+        came = "" if explained["counted"] is None else f"; it counts with {explained['counted']:.6g}"
+        spread = math.hypot(why["uncertainty"], why.get("noise") or 0.0)
+        lines += _field("predicted", f"{why['predicted']:.6g}, give or take {spread:.2g}{came}")
     return lines
 
 

@@ -341,3 +341,25 @@ def test_a_plan_says_when_points_are_chosen(slurmsweep, write_sweep):
     assert done.returncode == 0, done.stderr
     assert "a job chooses the point of its trial when it starts" in done.stdout
     assert json.loads(slurmsweep("plan", file, "--json").stdout)["trials"] == []
+
+
+def test_trials_without_a_point_yet_stand_in_the_table_beside_those_that_have_one(slurmsweep, write_sweep, rows):
+    sweep = slurmsweep("create", str(write_sweep(LOGS_A_BOWL, SPACE, f"{METRIC}\nrun_cap: 4", "bayes"))).stdout.strip()
+    slurmsweep("agent", "--count", "2", sweep)
+
+    shown = slurmsweep("trials", sweep)
+
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("pending") == 2
+    assert [bool(row["params"]) for row in rows(sweep)] == [True, True, False, False]
+
+
+def test_trials_without_a_value_of_the_metric_are_not_taken_over(slurmsweep, write_sweep, rows):
+    prior = run(slurmsweep, write_sweep(LOGS_A_BOWL, SPACE, f"{METRIC}\nrun_cap: 6", "random"))
+    other = write_sweep(LOGS_A_BOWL, SPACE, "metric: {name: accuracy, goal: maximize}\nrun_cap: 4", "bayes")
+
+    created = slurmsweep("create", str(other), "--prior", prior)
+
+    assert created.returncode == 0, created.stderr
+    assert "it learns from: 0; 6 finished trials lack a value of its metric" in created.stderr
+    assert not any(row["attempt"] for row in rows(created.stdout.strip()))

@@ -33,7 +33,7 @@ from slurmsweep.state.store import SweepStore
 store = SweepStore.open(sys.argv[1])
 view = store.replay()
 for number, chosen in view.chosen.items():
-    print(json.dumps([number, list(chosen.basis), explanation(store.manifest, store.journal, chosen).to_json()]))
+    print(json.dumps([number, list(chosen.basis), explanation(store.manifest, store.journal, view, number).to_json()]))
 """
 
 
@@ -250,7 +250,7 @@ def test_why_a_point_was_chosen_is_shown_beside_what_came_out(slurmsweep, write_
     assert "known then results: 0; trials that ran: 0" in first
     assert "why the highest expected improvement" in last
     assert "known then results: 7, the best" in last
-    assert f"{document['metric']:.6g} came out" in last
+    assert f"{document['metric']:.6g}" in last
     assert document["why"]["why"]["observations"] == 7
 
 

@@ -71,8 +71,12 @@ def run(args: argparse.Namespace) -> int:
         _note_closed_folders(store.layout.folder)
     if prior:
         known = adopt(store, prior, args.trials)
-        beyond = f"; {known.elsewhere} finished trials have points this grid does not have" if known.elsewhere else ""
-        note(f"points known from sweep {args.prior} that will not be run again: {known.adopted}{beyond}")
+        learns = store.manifest.config.method == "bayes"
+        what = "it learns from" if learns else "that will not be run again"
+        lack = "lack a value of its metric, or have parameters that it could not choose" if learns else ""
+        lack = lack or "have points this grid does not have"
+        beyond = f"; {known.elsewhere} finished trials {lack}" if known.elsewhere else ""
+        note(f"points known from sweep {args.prior} {what}: {known.adopted}{beyond}")
         if known.ended:
             note(known.ended)
     print_text(store.manifest.sweep_id)
