@@ -155,3 +155,25 @@ def test_first_points_depend_on_seed_and_number_and_lie_apart():
     assert (points == np.array([spread(3, "s", number) for number in range(32)])).all()
     assert not (points[1:] == np.array([spread(3, "t", number) for number in range(1, 32)])).any()
     assert distances.min() > 0.1
+
+
+def test_a_few_values_that_fall_towards_an_end_outweigh_the_expectation_that_the_middle_is_better():
+    x = np.array([spread(3, "s", number) for number in range(8)])
+    y = x @ np.array([1.0, -1.0, 1.0])
+    corner = np.array([[0.0, 1.0, 0.0]])
+
+    plain = GaussianProcess.fit(x, np.zeros(3, dtype=bool), y, bowl=0.4)
+    trends = GaussianProcess.fit(x, np.zeros(3, dtype=bool), y, bowl=0.4, trends=True)
+
+    assert trends.predict(corner)[0] == pytest.approx(-1, abs=0.05)
+    assert plain.predict(corner)[0] > -0.5
+
+
+def test_samples_with_trends_vary_more_towards_the_ends():
+    ends, middle = np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]])
+    plain = Kernel(np.zeros(2, dtype=bool), np.array([0.3, 0.6]), 1.2, 0.01)
+    trends = plain._replace(trends=True)
+
+    assert plain.variance(ends) == plain.variance(middle)
+    assert trends.variance(ends) > trends.variance(middle)
+    assert trends.variance(ends) == pytest.approx(trends.between(ends, ends)[:, 0])

@@ -35,6 +35,11 @@ MEAN_VARIANCE = 1.0
 #: How much worse, in standard deviations, a search expects the ends of ranges to be than their middle (``bowl``).
 BOWL = 0.6
 
+#: The standard deviations of what it does not know of this before any result: by how much the bowl is deeper or
+#: shallower than expected, and a linear trend over all ranges. So a few results that get better towards an end tell.
+DOUBT = 0.3
+TREND = 0.5
+
 #: Where the search for hyperparameters may start: factors of the prior's length scales and noise. The best two do.
 _STARTS = ((1.0, 1.0), (0.4, 0.1), (1.5, 100.0))
 _CLIMBS = 2
@@ -57,12 +62,14 @@ class Kernel(NamedTuple):
         lengths: the length scale of each coordinate, shape (d,).
         amplitude: the variance of the function.
         noise: the variance of the noise.
+        trends: whether the function has a bowl and a linear trend of unknown strength (``DOUBT``, ``TREND``) too.
     """
 
     unordered: Mask
     lengths: Array
     amplitude: float
     noise: float
+    trends: bool = False
 
     def between(self, a: Array, b: Array) -> Array:
         """Return the covariances of function values at rows, shapes (n, d) and (m, d), as shape (n, m)."""
@@ -72,12 +79,15 @@ class Kernel(NamedTuple):
         for place in np.flatnonzero(self.unordered):
             square += (a[:, place, None] != b[None, :, place]) / self.lengths[place] ** 2
         scaled = np.sqrt(5 * np.maximum(square, 0))
-        covariance: Array = self.amplitude * (1 + scaled + scaled * scaled / 3) * np.exp(-scaled) + MEAN_VARIANCE
+        covariance: Array = self.amplitude * (1 + scaled + scaled * scaled / 3) * np.exp(-scaled)
+        covariance += _shapes(a, self.unordered, self.trends) @ _shapes(b, self.unordered, self.trends).T
         return covariance
 
-    def variance(self) -> float:
-        """Return the variance of a function value before any observation."""
-        return self.amplitude + MEAN_VARIANCE
+    def variance(self, x: Array) -> Array:
+        """Return the variances of function values at rows before any observation, shape (n,)."""
+        shapes = _shapes(x, self.unordered, self.trends)
+        variance: Array = self.amplitude + (shapes * shapes).sum(axis=1)
+        return variance
 
 
 class Posterior:
@@ -109,7 +119,7 @@ class Posterior:
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return means, shape (m, versions), and standard deviations, shape (m,), of function values at (m, d) rows."""
         solved = self._inverse @ self.kernel.between(self.x, x)
-        variance = self.kernel.variance() - np.einsum("nm,nm->m", solved, solved)
+        variance = self.kernel.variance(x) - np.einsum("nm,nm->m", solved, solved)
         return solved.T @ self._whitened + self.bowl * _bowl(x, self.kernel.unordered)[:, None], np.sqrt(
             np.maximum(variance, 1e-12)
         )
@@ -121,7 +131,8 @@ class Posterior:
         the square of the number of observations, not the cube.
         """
         solved = self._inverse @ self.kernel.between(self.x, row[None])[:, 0]
-        spread = math.sqrt(max(self.kernel.variance() + self.kernel.noise - float(solved @ solved), _JITTER))
+        before = float(self.kernel.variance(row[None])[0])
+        spread = math.sqrt(max(before + self.kernel.noise - float(solved @ solved), _JITTER))
         n = len(self.x)
         inverse = np.zeros((n + 1, n + 1))
         inverse[:n, :n] = self._inverse
@@ -155,6 +166,7 @@ class GaussianProcess(NamedTuple):
         chosen: npt.NDArray[np.intp] | None = None,
         *,
         bowl: float = 0.0,
+        trends: bool = False,
         versions: int = 1,
     ) -> GaussianProcess:
         """Learn hyperparameters from observations, and return the process after them.
@@ -166,6 +178,7 @@ class GaussianProcess(NamedTuple):
             chosen: the rows that choose the hyperparameters, the most useful first; None for all. At most 120 are used,
                 and fewer with many coordinates.
             bowl: the expectation that the ends of ranges have higher values than their middle; see :class:`Posterior`.
+            trends: whether the values may have trends of unknown strength; see :class:`Kernel`.
             versions: copies of the values in the posterior.
         """
         centre = float(y.mean()) if len(y) else 0.0
@@ -174,7 +187,7 @@ class GaussianProcess(NamedTuple):
         z = (y - centre) / scale
         most = min(_MOST_FITTED, int((_WORK / (x.shape[1] + 2)) ** (1 / 3)))
         used = (np.arange(len(y)) if chosen is None else chosen)[:most]
-        kernel, likelihood = _learnt(x[used], unordered, z[used], bowl)
+        kernel, likelihood = _learnt(x[used], unordered, z[used], bowl, trends=trends)
         posterior = Posterior.of(kernel, bowl, x, np.repeat(z[:, None], versions, axis=1))
         return cls(kernel, posterior, centre, scale, likelihood)
 
@@ -200,13 +213,16 @@ class _Likelihood:
         x: rows, shape (n, d).
         unordered: which coordinates are unordered, shape (d,).
         y: values less their expectation, shape (n,).
+        trends: whether the values have trends; see :class:`Kernel`.
     """
 
-    def __init__(self, x: Array, unordered: Mask, y: Array) -> None:
+    def __init__(self, x: Array, unordered: Mask, y: Array, *, trends: bool = False) -> None:
         n, d = x.shape
         difference = x.T[:, :, None] - x.T[:, None, :]
         squares = np.where(unordered[:, None, None], difference != 0, difference * difference)
         self._distances = squares.reshape(d, n * n)
+        shapes = _shapes(x, unordered, trends)
+        self._fixed = shapes @ shapes.T
         self._y = y
         self.mean = np.array([math.log(LENGTH * math.sqrt(max(1, d)))] * d + [math.log(AMPLITUDE), math.log(NOISE)])
         covariance = np.diag([OWN_SPREAD**2] * d + [AMPLITUDE_SPREAD**2, NOISE_SPREAD**2])
@@ -221,7 +237,7 @@ class _Likelihood:
         scaled = np.sqrt(5 * (weights @ self._distances))
         decay = amplitude * np.exp(-scaled)
         smooth = decay * (1 + scaled + scaled * scaled / 3)
-        root = _root(smooth.reshape(n, n) + MEAN_VARIANCE + noise * np.eye(n))
+        root = _root(smooth.reshape(n, n) + self._fixed + noise * np.eye(n))
         inverse_root = np.linalg.inv(root)
         inverse = inverse_root.T @ inverse_root
         alpha = inverse @ self._y
@@ -258,9 +274,9 @@ class _Likelihood:
         return best
 
 
-def _learnt(x: Array, unordered: Mask, y: Array, bowl: float) -> tuple[Kernel, float]:
+def _learnt(x: Array, unordered: Mask, y: Array, bowl: float, *, trends: bool) -> tuple[Kernel, float]:
     """Return the kernel with the best hyperparameters found, and their penalised log likelihood."""
-    likelihood = _Likelihood(x, unordered, y - bowl * _bowl(x, unordered))
+    likelihood = _Likelihood(x, unordered, y - bowl * _bowl(x, unordered), trends=trends)
     d = x.shape[1]
     starts = []
     for length, noise in _STARTS:
@@ -271,7 +287,21 @@ def _learnt(x: Array, unordered: Mask, y: Array, bowl: float) -> tuple[Kernel, f
     starts.sort(key=lambda one: -one.value)
     best = max((likelihood.climbed(one) for one in starts[:_CLIMBS]), key=lambda one: one.value)
     noise = max(math.exp(best.theta[d + 1]), _JITTER)
-    return Kernel(unordered, np.exp(best.theta[:d]), math.exp(best.theta[d]), noise), best.value
+    return Kernel(unordered, np.exp(best.theta[:d]), math.exp(best.theta[d]), noise, trends), best.value
+
+
+def _shapes(x: Array, unordered: Mask, trends: bool) -> Array:  # noqa: FBT001 (a field of the kernel)
+    """Return the functions that a sample is a sum of, besides the Matern part, with standard normal factors.
+
+    They are a constant and, with ``trends``, a line in each ordered coordinate and the bowl; shape (n, 1) or
+    (n, 2 + ordered coordinates).
+    """
+    constant = np.full((len(x), 1), math.sqrt(MEAN_VARIANCE))
+    if not trends:
+        return constant
+    ordered = 2 * x[:, ~unordered] - 1
+    lines = ordered * (TREND * math.sqrt(3 / max(1, ordered.shape[1])))
+    return np.hstack([constant, lines, DOUBT * _bowl(x, unordered)[:, None]])
 
 
 def _bowl(x: Array, unordered: Mask) -> Array:

@@ -275,6 +275,7 @@ def _modelled(known: _Known, rng: np.random.Generator, alternatives: int) -> Pro
         y[chosen],
         _mixed(len(chosen)),
         bowl=BOWL * FADE / (FADE + len(chosen)),
+        trends=True,
         versions=FANTASIES,
     )
     posterior = imagined(model.posterior, known.running[-MOST_RUNNING:], rng)
