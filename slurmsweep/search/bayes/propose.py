@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from slurmsweep.search.bayes.targets import Targets
 
     Array = npt.NDArray[np.float64]
+    Mask = npt.NDArray[np.bool_]
 
 #: The model begins when so many trials are known, running ones too, and so many have a value.
 FIRST_KNOWN = 6
@@ -42,6 +43,9 @@ _MOST_AHEAD = 50
 
 #: The part of the effort for the first point that each alternative gets.
 LESS_EFFORT = 0.45
+
+#: Points that run at the same time differ in one coordinate at least by so much, as a share of its range.
+APART = 0.01
 
 #: Points closer than this, in length scales, would tell nearly the same.
 NEAR = 0.15
@@ -291,12 +295,28 @@ def _modelled(known: _Known, rng: np.random.Generator, alternatives: int) -> Pro
         if not len(found):
             phase, taken = "repeat", set()
             continue
-        rows.append(found[0])
-        whys.append(_explained(known.why(phase), known, model, posterior.predict(found[:1]), float(gains[0])))
+        others = np.vstack([known.running[-MOST_RUNNING:], *rows]) if len(known.running) or rows else known.running
+        best = _first_apart(found, others, unordered)
+        rows.append(found[best])
+        here = found[best : best + 1]
+        whys.append(_explained(known.why(phase), known, model, posterior.predict(here), float(gains[best])))
         if len(rows) == alternatives:
             return Proposals(known.space, rows, whys, model.kernel.lengths)
-        taken = taken | {found[0].tobytes()}
-        posterior = imagined(posterior, found[:1], rng)
+        taken = taken | {found[best].tobytes()}
+        posterior = imagined(posterior, here, rng)
+
+
+def _first_apart(found: Array, others: Array, unordered: Mask) -> int:
+    """Return the place of the first row that differs enough from all ``others``, which run; 0 if none does.
+
+    What runs at the same time tells more if it is not nearly the same, however sure the model is of one place.
+    """
+    if not len(others):
+        return 0
+    apart = np.abs(found[:, None, :] - others[None, :, :])
+    apart = np.where(unordered, apart > 0, apart)
+    enough = apart.max(axis=2).min(axis=1) >= APART
+    return int(np.argmax(enough))  # the first one; 0 where there is none
 
 
 def _subset(y: Array, rng: np.random.Generator) -> npt.NDArray[np.intp]:
