@@ -130,15 +130,15 @@ class Posterior:
         ``scores``, shape (versions,), say how many standard deviations above the prediction its value is. This costs
         the square of the number of observations, not the cube.
         """
-        solved = self._inverse @ self.kernel.between(self.x, row[None])[:, 0]
-        before = float(self.kernel.variance(row[None])[0])
-        spread = math.sqrt(max(before + self.kernel.noise - float(solved @ solved), _JITTER))
-        n = len(self.x)
+        n, x = len(self.x), np.vstack([self.x, row])
+        covariance = self.kernel.between(x, row[None])[:, 0]
+        solved = self._inverse @ covariance[:n]
+        spread = math.sqrt(max(float(covariance[n]) + self.kernel.noise - float(solved @ solved), _JITTER))
         inverse = np.zeros((n + 1, n + 1))
         inverse[:n, :n] = self._inverse
         inverse[n, :n] = -(solved @ self._inverse) / spread
         inverse[n, n] = 1 / spread
-        return Posterior(self.kernel, self.bowl, np.vstack([self.x, row]), inverse, np.vstack([self._whitened, scores]))
+        return Posterior(self.kernel, self.bowl, x, inverse, np.vstack([self._whitened, scores]))
 
 
 class GaussianProcess(NamedTuple):
@@ -293,15 +293,17 @@ def _learnt(x: Array, unordered: Mask, y: Array, bowl: float, *, trends: bool) -
 def _shapes(x: Array, unordered: Mask, trends: bool) -> Array:  # noqa: FBT001 (a field of the kernel)
     """Return the functions that a sample is a sum of, besides the Matern part, with standard normal factors.
 
-    They are a constant and, with ``trends``, a line in each ordered coordinate and the bowl; shape (n, 1) or
+    They are a constant and, with ``trends``, the bowl and a line in each ordered coordinate; shape (n, 1) or
     (n, 2 + ordered coordinates).
     """
-    constant = np.full((len(x), 1), math.sqrt(MEAN_VARIANCE))
     if not trends:
-        return constant
+        return np.full((len(x), 1), math.sqrt(MEAN_VARIANCE))
     ordered = 2 * x[:, ~unordered] - 1
-    lines = ordered * (TREND * math.sqrt(3 / max(1, ordered.shape[1])))
-    return np.hstack([constant, lines, DOUBT * _bowl(x, unordered)[:, None]])
+    shapes = np.empty((len(x), ordered.shape[1] + 2))
+    shapes[:, 0] = math.sqrt(MEAN_VARIANCE)
+    shapes[:, 1] = DOUBT * _bowl(x, unordered)
+    shapes[:, 2:] = ordered * (TREND * math.sqrt(3 / max(1, ordered.shape[1])))
+    return shapes
 
 
 def _bowl(x: Array, unordered: Mask) -> Array:
