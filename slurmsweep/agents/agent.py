@@ -15,7 +15,7 @@ from slurmsweep.agents import child, identity, signals
 from slurmsweep.agents.attempt import conclude, prepare, run_command, watch_of
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
-from slurmsweep.state.assignment import SEAT, NoSlotError, assigned
+from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.store import NO_BANDS, Claim, NotChosenError, NothingLeft
 from slurmsweep.state.tail import in_words
@@ -147,10 +147,8 @@ class Claims:
         except NoSlotError as error:
             return NothingLeft(str(error))
         config = self._store.manifest.config
-        if config.extensions.rungs and attempt_id is None and self.owner.job is None:
-            further = self._claim_further()
-            if further is not None:
-                return further
+        if config.extensions.rungs and attempt_id is None and self._may_let_go_on():
+            self._let_one_go_on()
         if config.method != "bayes":
             return self._claim(attempt_id, None)
         self._proposer = self._proposer or _proposer(self._store)
@@ -159,8 +157,12 @@ class Claims:
             with suppress(NotChosenError):
                 return self._claim(attempt_id, self._proposer)
 
-    def _claim_further(self) -> Claim | None:
-        """Claim a trial that may go on to its next rung; on Slurm such trials get jobs with limits of their own."""
+    def _may_let_go_on(self) -> bool:
+        """Return whether trials run here without limits: on Slurm those that go on get jobs with their own limits."""
+        return self.owner.job is None or LOCAL in self._environ
+
+    def _let_one_go_on(self) -> None:
+        """Let the best trial that may go on to its next rung be claimed before a new one."""
         from slurmsweep.learning.rungs import promotions
         from slurmsweep.state import view_cache
 
@@ -170,9 +172,8 @@ class Claims:
         def first(view: SweepView) -> AttemptId | None:
             return next((promotion.attempt_id for promotion in promotions(config, view)), None)
 
-        if first(self._reading.refresh()) is None:  # most agents need not take the lock for this
-            return None
-        return self._store.claim_further(self.owner, self._reading, first)
+        if first(self._reading.refresh()) is not None:  # most agents need not take the lock for this
+            self._store.let_go_on(self._reading, first)
 
     def _claim(self, attempt_id: AttemptId | None, chooser: Chooser | None) -> Claim | NothingLeft:
         if attempt_id is None:

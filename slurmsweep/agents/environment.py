@@ -9,6 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from slurmsweep.state.assignment import LOCAL
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,7 +35,7 @@ def child_environment(
     inherited = {
         name: value
         for name, value in environ.items()
-        if name != "WANDB_SERVICE" and (value or not name.startswith("WANDB_"))
+        if name not in ("WANDB_SERVICE", LOCAL) and (value or not name.startswith("WANDB_"))
     }
     # This interpreter's folder is at the end of the search path, so that an environment the user activated stays first:
     # W&B's ${interpreter} is the word `python`, which a Debian machine does not have outside a virtual environment.

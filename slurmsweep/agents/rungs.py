@@ -102,4 +102,7 @@ class RungWatch(TrialWatch):
         bands = BandsReached(tuple(sorted(reached.items())), tuple(sorted(reached.items())))
         newest = max(reached)
         cause = "" if newest == self._steps[-1] else f"{RUNG} {newest}"
-        return outcome._replace(state=TrialState.FINISHED, cause=cause, exit_code=0), bands
+        metric = reached[newest] if outcome.metric is None else outcome.metric
+        lacks = outcome.no_metric if outcome.metric is not None else None
+        ended = outcome._replace(state=TrialState.FINISHED, cause=cause, exit_code=0, metric=metric, no_metric=lacks)
+        return ended, bands

@@ -336,6 +336,7 @@ class Sweep:
             if dry_run:
                 return LaunchResult(plan)
             known, before = len(session.view.trials), ended_trials(session.view)
+            sequence = session.view.head.sequence
             again = [a for batch in plan.batches for a in batch.again]
             finished = session.view.done() if finished is None else finished
             finished -= len({a.trial for a in again}.intersection(session.view.trials.stopped_early()))
@@ -352,7 +353,8 @@ class Sweep:
             started = len(session.view.trials) - known if has_next_rung and wait else done.trials
             expected += started + (len(plan.retry.attempt_ids) if has_next_rung else 0)
             is_last = not has_next_rung and (not has_next_wave or done.trials == policy.count)
-            if not wait or watch or is_last:
+            changed_nothing = session.view.head.sequence == sequence
+            if not wait or watch or is_last or (has_next_rung and changed_nothing):
                 break
             policy = _next_wave(policy, plan, started)
         kept_back = total.kept_back if watch else 0

@@ -24,6 +24,7 @@ from slurmsweep.backends.base import (
     SubmitResult,
 )
 from slurmsweep.errors import StateError, UsageError
+from slurmsweep.state.assignment import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -169,6 +170,7 @@ def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], S
                     count -= 1
                     agent = subprocess.Popen(
                         command,
+                        env=os.environ | {LOCAL: "1"},
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,
                         stderr=subprocess.PIPE,

@@ -25,6 +25,9 @@ SEAT, AGENTS = "SLURMSWEEP_SEAT", "SLURMSWEEP_AGENTS"
 #: Trials that such an array is for, where they are fewer than it has seats.
 TRIALS = "SLURMSWEEP_ARRAY_TRIALS"
 
+#: Set for agents of the local backend, which may run inside a job of the user's own.
+LOCAL = "SLURMSWEEP_LOCAL"
+
 #: Elements of one such array: the text is one variable, which the system limits to 128 KiB (execve(2)).
 MAX_SLOTS = 5000
 

@@ -256,31 +256,24 @@ class SweepStore:
             f"attempt {attempt_id.attempt} of trial {attempt_id.trial}, which this job was for, has been claimed"
         )
 
-    def claim_further(
-        self, owner: Owner, reading: Reading, pick: Callable[[SweepView], AttemptId | None]
-    ) -> Claim | None:
-        """Claim another attempt of a trial that has run a part, and may go on.
+    def let_go_on(self, reading: Reading, further: Callable[[SweepView], AttemptId | None]) -> bool:
+        """Let a trial that has run a part be claimed again, before any new trial; return whether there was one.
+
+        It is given back as any trial that runs again, so a process that is killed here or at the claim loses nothing.
 
         Args:
-            owner: of the claim: this process.
             reading: of the journal; brought up to date under the lock.
-            pick: returns the attempt to claim; None where no trial may go on. Called under the lock: be quick.
+            further: returns the attempt that may be claimed; None where no trial may go on. Called under the lock: be
+                quick.
 
-        Returns:
-            The claim; None where no trial may go on, or the sweep is paused or has ended.
-
-        Raises: as :meth:`claim`.
+        Raises:
+            LockTimeoutError, StateUnreadableError, StateUnwritableError: nothing was changed.
         """
         with self.transaction(reading) as transaction:
-            attempt_id = pick(reading.view) if transaction.head.word is None else None
-            if attempt_id is None:
-                return None
-            claim = Claim(attempt_id, _new_token(), owner, reading.view.chosen.get(attempt_id.trial))
-            if not self._make_attempt(claim):
-                return None
-            transaction.retry([attempt_id], why="rung", assigned=True)
-            self._record_claim(transaction, claim)
-            return claim
+            attempt_id = further(reading.view) if transaction.head.word is None else None
+            if attempt_id is not None:
+                transaction.retry([attempt_id], why="rung")
+        return attempt_id is not None
 
     def continue_after_requeue(self, owner: Owner) -> Claim | None:
         """Claim the next attempt of the trial that an earlier incarnation of this Slurm job holds; None for none.

@@ -61,6 +61,10 @@ class Metric(NamedTuple):
         return value >= self.target if self.goal == "maximize" else value <= self.target
 
 
+#: The most logged values that a band may ask for; floats hold such a number and its multiples exactly.
+_MOST_VALUES = 10**12
+
+
 class EarlyTerminate(NamedTuple):
     """Hyperband stopping (``sweeps/hyperband_stopping.py`` 0.3.0).
 
@@ -109,7 +113,7 @@ def read_metric(value: Any, findings: Findings) -> Metric | None:
         problem = "is missing" if "name" not in value else f"must be text, not {name!r}"[:200]
         findings.error((*path, "name"), problem, "name what the script logs")
     target = value.get("target")
-    if "target" in value and not is_number(target):
+    if "target" in value and not (is_number(target) and (isinstance(target, float) or is_finite(target))):
         findings.error((*path, "target"), f"{target!r} is not a number"[:200])
     return Metric(str(name), target=target, **{key: value[key] for key in _METRIC_WORDS if key in value})
 
@@ -152,6 +156,10 @@ def read_count(value: Any, path: Path, findings: Findings) -> int | None:
 def _check_bands(bands: EarlyTerminate, path: Path, findings: Findings) -> None:
     if bands.max_iter is None and bands.min_iter is None:
         findings.error(path, "hyperband needs min_iter, or max_iter and s", "add min_iter: 3")
+    elif max(bands.max_iter or 0, bands.min_iter or 0) > _MOST_VALUES:
+        findings.error(
+            path, "has a band that no trial reaches", "name the number of logged values, such as min_iter: 3"
+        )
     elif bands.max_iter is not None and bands.s is None:
         findings.error(path, "max_iter needs s, the number of bands", "add s: 2, or use min_iter alone")
     elif bands.max_iter is not None and bands.max_iter < bands.eta:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from slurmsweep.agents.agent import Claims
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 
@@ -235,3 +236,53 @@ def test_a_plan_shows_the_parts_their_limits_and_what_they_cost_in_all(slurmswee
         {"steps": 9, "trials": 1, "minutes": 90},
     ]
     assert document["forecast"]["core_hours"] == pytest.approx((9 * 10 + 3 * 30 + 90) / 60)
+
+
+class Killed(BaseException):
+    """The end of an agent at that place."""
+
+
+def test_an_agent_that_dies_before_it_says_what_it_claimed_keeps_no_trial_from_going_on(
+    slurmsweep, write_sweep, rows, tmp_path, monkeypatch
+):
+    sweep = slurmsweep("create", str(write_sweep(SCRIPT, f"  x: {{values: {VALUES}}}", RUNGS))).stdout.strip()
+    slurmsweep("agent", "--count", "9", sweep, SLURM_JOB_ID="77")
+    store = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}"))
+
+    def die(*_) -> None:
+        raise Killed
+
+    monkeypatch.setattr(SweepStore, "_record_claim", die)
+    with pytest.raises(Killed):
+        Claims(store, {}).next()
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+
+    slurmsweep("reconcile", sweep)
+    done = slurmsweep("run", sweep, "--backend", "local")
+
+    assert done.returncode == 0, done.stderr
+    assert {row["params"]["x"]: row["cause"] for row in rows(sweep)}[0] == ""
+    assert slurmsweep("check", sweep).returncode == 0
+
+
+def test_local_agents_inside_a_job_of_the_users_own_let_trials_go_on(run, rows):
+    sweep = run(SCRIPT, RUNGS, SLURM_JOB_ID="4242", SLURM_CLUSTER_NAME="c", SLURMD_NODENAME="n1")
+
+    assert {row["params"]["x"]: row["cause"] for row in rows(sweep)}[0] == ""
+
+
+def test_a_part_with_nothing_left_to_do_has_the_value_logged_before(run, rows, slurmsweep, tmp_path):
+    # the first attempt of the best trial saves its checkpoint and is cut off before its exit
+    cut = (
+        SCRIPT
+        + "\nif x == 0 and os.environ['SLURMSWEEP_ATTEMPT'] == '1':\n    slurmsweep.finish(); os.kill(os.getpid(), 9)\n"
+    )
+    sweep = run(cut, RUNGS, code=1)
+
+    done = slurmsweep("resubmit", sweep, "--backend", "local", "--force")
+
+    best = next(row for row in rows(sweep) if row["params"]["x"] == 0)
+    assert done.returncode == 0, done.stderr
+    assert (best["state"], best["cause"]) == ("finished", "")
+    assert best["metric"] is not None

@@ -94,7 +94,10 @@ def test_a_function_in_a_job_of_the_users_own_that_is_cancelled_is_found_by_reco
 
     slurm("scancel", job)
     wait_until(lambda: trials(sweep)[1][0] != "running", "the end of the job")
-    assert on_cluster("reconcile", sweep).returncode == 0
 
-    assert trials(sweep)[1] == ("killed", "cancelled")
+    def reconciled() -> bool:  # Slurm says why once the job has left its node
+        assert on_cluster("reconcile", sweep).returncode == 0
+        return trials(sweep)[1] == ("killed", "cancelled")
+
+    wait_until(reconciled, "Slurm's word on the job", 30)
     assert json.loads(on_cluster("trials", sweep, "--json").stdout)[1]["job"] == job

@@ -322,3 +322,19 @@ def test_a_space_needs_no_observation_to_explain_itself():
     why = propose(Space.of(config_of(CUBE)), "minimize", [], number=0, seed="s").items[0].why
 
     assert why.to_json() == {"phase": "initial", "observations": 0, "running": 0, "lengths": {}}
+
+
+def test_a_small_space_with_a_range_of_very_many_values_is_searched_too():
+    from slurmsweep.search.bayes import Observation as Known
+    from slurmsweep.search.bayes import Space, propose
+    from slurmsweep.sweepfile.config import check
+
+    parameters = {"seed": {"min": 1, "max": 5000}, "net": {"values": ["a", "b"]}}
+    config = check({"method": "bayes", "program": "x", "metric": {"name": "l"}, "parameters": parameters}, "t").config
+    space = Space.of(config)
+    seen = [Known(n, {"seed": 37 * n + 1, "net": "ab"[n % 2]}, float(n)) for n in range(12)]
+
+    point = propose(space, "minimize", seen, number=12, seed="s").items[0].point
+
+    assert 1 <= point["seed"] <= 5000
+    assert point["net"] in ("a", "b")

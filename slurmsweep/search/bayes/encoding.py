@@ -162,6 +162,11 @@ class Space:
         """Return the number of points without excluded ones; None if a parameter is continuous."""
         return self._grid.size() if len(self._places) == len(self.dimensions) else None
 
+    @property
+    def can_be_listed(self) -> bool:
+        """Whether :meth:`listed` can list the points: no parameter is continuous or has very many values."""
+        return all(one.grid is not None for one in self.dimensions)
+
     def listed(self) -> Array:
         """Return the rows of all points, shape (:meth:`size`, dimensions), of a space that is small enough."""
         axes = [one.grid for one in self.dimensions if one.grid is not None]

@@ -196,7 +196,8 @@ class _Known(NamedTuple):
         targets = targets_of([value for *_, waits, value in found if not waits], goal)
         taken = {row.tobytes() for row in ended} | {row.tobytes() for row in running}
         size, phase = space.size(), "model"
-        points = space.listed() if size is not None and size <= MOST_LISTED else None
+        is_small = size is not None and size <= MOST_LISTED and space.can_be_listed
+        points = space.listed() if is_small else None
         if points is not None:
             free = untaken(points, taken)
             points, phase = (free, "model") if len(free) else (points, "repeat")
