@@ -99,10 +99,10 @@ class RungWatch(TrialWatch):
             reached[own] = last
         if not reached:  # nothing to compare it by: it has finished
             return outcome, NO_BANDS
-        bands = BandsReached(tuple(sorted(reached.items())), tuple(sorted(reached.items())))
+        at_rungs = tuple(sorted(reached.items()))
         newest = max(reached)
         cause = "" if newest == self._steps[-1] else f"{RUNG} {newest}"
         metric = reached[newest] if outcome.metric is None else outcome.metric
         lacks = outcome.no_metric if outcome.metric is not None else None
         ended = outcome._replace(state=TrialState.FINISHED, cause=cause, exit_code=0, metric=metric, no_metric=lacks)
-        return ended, bands
+        return ended, BandsReached(at_rungs, unrecorded=at_rungs)

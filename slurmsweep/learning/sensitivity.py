@@ -17,12 +17,9 @@ from slurmsweep.search.bayes.model import GaussianProcess
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
+    from slurmsweep.search.bayes.arrays import Array, Mask
     from slurmsweep.search.bayes.encoding import Dimension
 
-    Array = npt.NDArray[np.float64]
-    Mask = npt.NDArray[np.bool_]
 
 #: Refits to resampled trials; the range goes from the 10 % to the 90 % quantile of their indices.
 RESAMPLES = 20

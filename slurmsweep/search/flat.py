@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.sweepfile.space import Names, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from slurmsweep.sweepfile.space import Parameter
 
@@ -30,3 +30,11 @@ def unflatten(values: Iterable[tuple[Names, Any]]) -> dict[str, Any]:
             inner = inner.setdefault(name, {})
         inner[path[-1]] = value
     return result
+
+
+def reach(point: Mapping[str, Any], path: Names) -> Any:
+    """Return the value of a nested parameter at a point; None where the point has no such parameter."""
+    value: Any = point
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

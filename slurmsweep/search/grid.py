@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.search.axes import Axis, axes_of, identity
-from slurmsweep.search.flat import unflatten
+from slurmsweep.search.flat import reach, unflatten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Grid:
         """Return the number of a point; None if the point is not on the grid, or excluded."""
         rules, number = self._all_rules, 0
         for depth, axis in enumerate(self._axes):
-            values = tuple(_reach(point, path) for path in axis.paths)
+            values = tuple(reach(point, path) for path in axis.paths)
             position = axis.find(values)
             if position is None:
                 return None
@@ -131,13 +131,6 @@ def _matching(axis: Axis, wanted: dict[Names, dict[Any, Any]]) -> Iterator[int]:
         row = dict(zip(axis.paths, axis.values(position), strict=True))
         if all(identity(row[path]) in values for path, values in wanted.items()):
             yield position
-
-
-def _reach(point: dict[str, Any], path: Names) -> Any:
-    value: Any = point
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
 
 
 #: The latest configurations with their grids.

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from slurmsweep.search.bayes.arrays import Array
     from slurmsweep.search.bayes.encoding import Space
     from slurmsweep.search.bayes.model import Posterior
 
-    Array = npt.NDArray[np.float64]
 
 #: Random rows to begin with, the best rows that are varied, variations of each in a round, and rounds.
 DRAWS = 600

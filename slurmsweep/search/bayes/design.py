@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from slurmsweep.search.bayes.arrays import Array
 
-    Array = npt.NDArray[np.float64]
 
 #: Up to so many dimensions the additive sequence covers a space more evenly than random points do.
 _MOST_EVEN = 16

@@ -24,7 +24,7 @@ import numpy as np
 from slurmsweep.errors import UsageError
 from slurmsweep.search.axes import Axis, identity
 from slurmsweep.search.beta import beta_cdf
-from slurmsweep.search.flat import flatten, unflatten
+from slurmsweep.search.flat import flatten, reach, unflatten
 from slurmsweep.search.grid import Grid
 from slurmsweep.search.random import quantile
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
@@ -34,12 +34,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from slurmsweep.search.bayes.arrays import Array, Mask
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.extensions import Exclusion
     from slurmsweep.sweepfile.space import Names
 
-    Array = npt.NDArray[np.float64]
-    Mask = npt.NDArray[np.bool_]
     Positions = npt.NDArray[np.int64]
 
 Values = tuple[Any, ...]
@@ -177,7 +176,7 @@ class Space:
         """Return the row of a point; None if it has a value that this space has not, or lacks one."""
         row = []
         for dimension in self.dimensions:
-            coordinate = dimension.find(tuple(_reach(point, path) for path in dimension.paths))
+            coordinate = dimension.find(tuple(reach(point, path) for path in dimension.paths))
             if coordinate is None:
                 return None
             row.append(coordinate)
@@ -215,7 +214,7 @@ class Space:
             chosen = self._grid.point(_below(generator, self._grid.size()))
             for place in self._places:
                 paths = self.dimensions[place].paths
-                row[place] = self.dimensions[place].find(tuple(_reach(chosen, path) for path in paths))
+                row[place] = self.dimensions[place].find(tuple(reach(chosen, path) for path in paths))
         return rows[: max(1, count // 4)]
 
     def allowed(self, rows: Array) -> Mask:
@@ -257,13 +256,6 @@ def _axis(dimension: Dimension) -> Axis:
         return None if coordinate is None else int(dimension.positions(np.array([coordinate]))[0])
 
     return Axis(dimension.paths, count, values, find)
-
-
-def _reach(point: Mapping[str, Any], path: Names) -> Any:
-    value: Any = point
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
 
 
 def _below(generator: np.random.Generator, count: int) -> int:

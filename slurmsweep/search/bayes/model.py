@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Array = npt.NDArray[np.float64]
-    Mask = npt.NDArray[np.bool_]
+    from slurmsweep.search.bayes.arrays import Array, Mask
+
 
 #: The prior of the length scales: the median for one coordinate (it grows with the root of their number), and the
 #: standard deviations of the logarithm that all share, and that each has.

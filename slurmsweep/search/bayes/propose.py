@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from slurmsweep.search.bayes.arrays import Array, Mask
     from slurmsweep.search.bayes.encoding import Space
     from slurmsweep.search.bayes.targets import Targets
 
-    Array = npt.NDArray[np.float64]
-    Mask = npt.NDArray[np.bool_]
 
 #: The model begins when so many trials are known, running ones too, and so many have a value.
 FIRST_KNOWN = 6

@@ -10,9 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
-    Array = npt.NDArray[np.float64]
+    from slurmsweep.search.bayes.arrays import Array
 
 
 class Targets(NamedTuple):
