@@ -27,6 +27,9 @@ _HINT = "such as {steps: [3, 9, 27], keep: 1/3}"
 #: As in W&B's hyperband: one of three goes on.
 _KEEP = "1/3"
 
+#: Digits before and behind the point of a number of a share, at most: whole numbers of more would take for ever.
+_MOST_DIGITS = 100
+
 
 class Rungs(NamedTuple):
     """The parts in which trials run.
@@ -94,8 +97,10 @@ def _share(value: Any) -> tuple[int, int] | None:
     text = str(value) if is_number(value) or isinstance(value, str) else ""
     above, slash, below = text.partition("/")
     try:
-        first, second = Decimal(above.strip()), Decimal(below.strip() if slash else 1)
-        (a, b), (c, d) = first.as_integer_ratio(), second.as_integer_ratio()
+        numbers = Decimal(above.strip()), Decimal(below.strip() if slash else 1)
+        if any(abs(number.adjusted()) > _MOST_DIGITS for number in numbers if number.is_finite()):
+            return None
+        (a, b), (c, d) = (number.as_integer_ratio() for number in numbers)
     except (InvalidOperation, OverflowError, ValueError):
         return None
     return (a * d, b * c) if 0 < a * d < b * c else None
