@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
-from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.output import note, print_json, print_table, print_text
 from slurmsweep.cli.sweeps import note_stray_output, summarize
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.report import tables
 from slurmsweep.report.summary import status_document
+from slurmsweep.report.terminal import width
+from slurmsweep.report.trials_table import trials_table
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
     import argparse
@@ -21,11 +25,12 @@ if TYPE_CHECKING:
     from slurmsweep.cli.events import EventPrinter
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
+    from slurmsweep.report.summary import SweepSummary
     from slurmsweep.sizing.usage import Ledger
     from slurmsweep.sizing.walltime import Bounds
 
-#: Rows of the table that a run ends with.
-_RESULT_ROWS = 20
+#: Rows of the table that a run ends with, and how many of them tell of trials that did not finish.
+_RESULT_ROWS, _UNFINISHED_ROWS = 20, 5
 
 
 def asked_for(args: argparse.Namespace, **rules: float | None) -> dict[str, Any]:
@@ -92,16 +97,12 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
 
     A sweep that reached its target is done with what it has.
     """
-    from slurmsweep.control.live_metrics import with_metric_so_far
-
     session = sweep.session
     summary, snapshot = summarize(session)
     if as_json:
         print_json(status_document(summary, snapshot.jobs))
     else:
-        some = summary.trials(_RESULT_ROWS)
-        shown = summary.ranked(_RESULT_ROWS) or with_metric_so_far(session.store, summary, some)
-        print_text(tables.trials_table(shown, summary.manifest.config))
+        _print_results(session, summary)
         print_text(tables.status_text(summary, snapshot.jobs))
     note_stray_output(session)
     if snapshot.view.submissions:
@@ -113,6 +114,23 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     words = ", ".join(f"{n} {state}" for state, n in unfinished.items() if n)
     note(f"{words}: `slurmsweep trials {sweep.id}` shows why, `slurmsweep resubmit {sweep.id}` runs them again")
     return 1
+
+
+def _print_results(session: Session, summary: SweepSummary) -> None:
+    """Print the best trials and some that did not finish, or the first ones; say it where these are not all."""
+    from slurmsweep.control.live_metrics import with_metric_so_far
+
+    config, counts = summary.manifest.config, summary.counts()
+    unfinished = {state for state in TrialState if state.can_retry}
+    told = list(islice((r for r in summary.trials(None, unfinished) if r.cause != STOPPED_EARLY), _UNFINISHED_ROWS))
+    best = summary.ranked(_RESULT_ROWS - len(told))
+    shown = best + told if best else with_metric_so_far(session.store, summary, summary.trials(_RESULT_ROWS))
+    print_table(trials_table(shown, config, width()))
+    if len(shown) < sum(counts.values()):
+        failures = sum(counts[state] for state in unfinished) - summary.stopped_early()
+        which = f"the {len(best)} best and {len(told)} of {failures} that did not finish" if best else "the first"
+        all_of_them = f"`slurmsweep trials {summary.manifest.sweep_id}` has all"
+        note(f"{len(shown)} of {sum(counts.values())} trials are shown, {which}: {all_of_them}")
 
 
 def _note_efficiency(session: Session, snapshot: Snapshot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -34,6 +35,14 @@ def print_json(document: Any) -> None:
 def print_text(text: str, end: str = "\n") -> None:
     """Print tables and other text, which is safe for a terminal already, on stdout."""
     print(text, end=end)
+
+
+def print_table(table: str) -> None:
+    """Print a table on stdout; on a terminal with states in colour, unless ``NO_COLOR`` is set."""
+    from slurmsweep.report.terminal import coloured  # agents print none
+
+    has_colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    print(coloured(table) if has_colours else table)
 
 
 def print_log(path: str) -> None:

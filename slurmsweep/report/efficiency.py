@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.tables import figure, plain_table
+from slurmsweep.report.figures import figure
+from slurmsweep.report.tables import plain_table
+from slurmsweep.report.terminal import width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ def efficiency_text(document: Mapping[str, Any]) -> str:
     counted = f"{document['attempts']} attempts of {document['trials']} trials have ended"
     lines = [f"sweep {document['id']}: {counted}; accounting: {document['accounting']}"]
     if document["attempts"]:
-        lines.append(plain_table([_row(document[name], name, *units) for name, *units in _ROWS]))
+        lines.append(plain_table([_row(document[name], name, *units) for name, *units in _ROWS], width()))
         lines += [line] if (line := one_line(document)) else []
         if lost := document["lost_core_hours"]:
             lines.append(f"{figure(lost)} core-hours were held by attempts that did not finish")
@@ -39,7 +41,7 @@ def one_line(document: Mapping[str, Any]) -> str:
 
 
 def attempts_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return one line an attempt."""
+    """Return one line an attempt, with what it used of what was asked for."""
     return plain_table(
         [
             {
@@ -48,15 +50,13 @@ def attempts_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 "state": row["state"],
                 "cause": row["cause"],
                 "job": row["job"] or "",
-                "min asked": figure(row["asked_minutes"]),
-                "min held": figure(_ratio(row["held_seconds"], 60)),
-                "CPUs asked": figure(row["asked_cpus"]),
-                "CPUs used": figure(_ratio(row["cpu_seconds"], row["held_seconds"])),
-                "MiB asked": figure(row["asked_mib"]),
-                "MiB used": figure(row["max_rss_mib"]),
+                "minutes": _of(_ratio(row["held_seconds"], 60), row["asked_minutes"]),
+                "CPUs": _of(_ratio(row["cpu_seconds"], row["held_seconds"]), row["asked_cpus"]),
+                "MiB": _of(row["max_rss_mib"], row["asked_mib"]),
             }
             for row in rows
-        ]
+        ],
+        width(),
     )
 
 
@@ -73,6 +73,11 @@ def _row(resource: Mapping[str, Any], name: str, unit: str, each: str) -> dict[s
         "each used": _with_unit(resource["each_used"], each),
         "most used": _with_unit(resource["most_used"], each),
     }
+
+
+def _of(used: float | None, asked: float | None) -> str:
+    """Return ``10 of 60``; only what is known of the two."""
+    return " ".join([figure(used)] * (used is not None) + [f"of {figure(asked)}"] * (asked is not None))
 
 
 def _with_unit(value: float | None, unit: str) -> str:

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.figures import value_text
 from slurmsweep.report.summary import Unmeasured, target_document
 from slurmsweep.report.tables import numbers_text, params_text, unmeasured_words
 from slurmsweep.report.terminal import printable
@@ -132,7 +133,7 @@ def ending_text(document: Mapping[str, Any]) -> str:
         lines += ["notes", *(f"  {printable(note)}" for note in document["notes"])]
     if document["best"]:
         best = document["best"]
-        lines.append(f"best: {best['metric']:g} in trial {best['number']}: {params_text(best['params'])}")
+        lines.append(f"best: {value_text(best['metric'])} in trial {best['number']}: {params_text(best['params'])}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The document of ``importance`` as lines for people, in 80 columns."""
+"""The document of ``importance`` as lines for people."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.tables import plain_table
-from slurmsweep.report.terminal import printable
+from slurmsweep.report.terminal import printable, width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Columns of a terminal, of a name, of a value, and of the bar of all differences.
-_WIDTH, _NAME, _VALUE, _BAR = 80, 22, 16, 16
+#: Characters of a name, of a value, and of the bar of all differences.
+_NAME, _VALUE, _BAR = 22, 16, 16
 
 #: An importance whose range begins below this may be none: its bar is drawn in dots, and no value is the best.
 _TELLING = 0.02
@@ -29,7 +29,7 @@ def importance_text(document: Mapping[str, Any]) -> str:
     if document["unclear"]:
         lines += _wrapped(printable(document["unclear"]))
     if document["parameters"]:
-        lines += ["", plain_table([_row(one) for one in document["parameters"]]), ""]
+        lines += ["", plain_table([_row(one) for one in document["parameters"]], width()), ""]
         lines += _explanation(document)
     if document["same"]:
         lines += _wrapped(f"no difference between these trials in: {', '.join(map(printable, document['same']))}")
@@ -93,4 +93,4 @@ def _short(text: str, widest: int) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+    return textwrap.wrap(text, width(), initial_indent=indent, subsequent_indent=indent + "  ")

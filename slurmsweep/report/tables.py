@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.terminal import printable
+from slurmsweep.report.figures import flat, value_text
+from slurmsweep.report.fitting import Column, fit
+from slurmsweep.report.terminal import labelled, labelled_path, printable
 from slurmsweep.state.lifecycle import in_words
-from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from slurmsweep.report.summary import SweepSummary, TrialRow, Unmeasured
-    from slurmsweep.sweepfile.config import SweepConfig
-
-#: Characters of a value or cause in a cell, and of a reason; --json has all of it.
-_WIDEST_CELL = 40
-_WIDEST_REASON = 72
+    from slurmsweep.report.summary import SweepSummary, Unmeasured
 
 #: Number of reasons for missing metrics that are named one by one.
 _REASONS = 3
 
-
-def trials_table(trials: Sequence[TrialRow], config: SweepConfig) -> str:
-    """Return one line a trial, with its metrics; columns that are empty for all of them are left out."""
-    return plain_table(
-        [
-            {
-                "trial": trial.number,
-                "state": "stopped early" if trial.cause == STOPPED_EARLY else str(trial.state),
-                "cause": trial.cause or (f"from {trial.origin}" if trial.origin else ""),
-                "attempt": trial.attempt or "",
-                **{_short(name): _cell(value) for name, value in trial.params.items()},
-                **{_short(name): "" if value is None else _cell(value) for name, value in _metrics(trial, config)},
-                "no metric": _short(trial.no_metric or "", _WIDEST_REASON),
-                "job": trial.job,
-                "node": trial.node,
-                "started": time.strftime("%m-%d %H:%M:%S", time.localtime(trial.started)) if trial.started else "",
-                "seconds": trial.seconds,
-            }
-            for trial in trials
-        ]
-    )
+#: Characters of the words on the left.
+_LEFT = 8
 
 
 def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
@@ -50,26 +26,26 @@ def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
     config = summary.manifest.config
     total = summary.manifest.trials
     counts = ", ".join(f"{n} {word}" for word, n in in_words(summary.counts(), summary.stopped_early()).items())
-    lines = [
-        f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
-        f"  state   {printable(summary.state_words())}",
-        f"  method  {config.method}" + (f", {total} trials" if total is not None else ""),
-        f"  trials  {counts or 'none'}",
-    ]
+    lines = [f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else "")]
+    lines += _line("state", summary.state_words())
+    lines += _line("method", config.method + (f", {total} trials" if total is not None else ""))
+    lines += _line("trials", counts or "none")
     further = summary.may_go_on()
     if further:
-        lines.append(f"  rungs   {further} may go on: `slurmsweep resubmit {summary.manifest.sweep_id}` starts them")
+        lines += _line("rungs", f"{further} may go on: `slurmsweep resubmit {summary.manifest.sweep_id}` starts them")
     if jobs:
-        lines.append("  jobs    " + ", ".join(f"{n} {word}" for word, n in sorted(jobs.items())))
+        lines += _line("jobs", ", ".join(f"{n} {word}" for word, n in sorted(jobs.items())))
     best = summary.best()
     if best and config.metric:
-        lines.append(
-            f"  best    {printable(config.metric.name)} = {best.metric:g} in trial {best.number}: "
-            + params_text(best.params)
-        )
-    lines += [f"  metric  {words}" for words in unmeasured_words(summary.unmeasured())]
-    lines.append(f"  folder  {printable(summary.layout.folder)}")
-    return "\n".join(lines)
+        found = f"{config.metric.name} = {value_text(best.metric)} in trial {best.number}"
+        lines += _line("best", f"{found}: {params_text(best.params)}")
+    for words in unmeasured_words(summary.unmeasured()):
+        lines += _line("metric", words)
+    return "\n".join([*lines, labelled_path("folder", summary.layout.folder, _LEFT)])
+
+
+def _line(label: str, text: str) -> list[str]:
+    return labelled(label, text, _LEFT)
 
 
 def unmeasured_words(rows: Sequence[Unmeasured]) -> list[str]:
@@ -99,50 +75,33 @@ def findings_table(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def plain_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table of the rows; columns that are empty in all of them are left out."""
+def plain_table(rows: Sequence[Mapping[str, Any]], width: int) -> str:
+    """Return a table of the rows in ``width`` characters; columns that are empty in all of them are left out.
+
+    Long texts are cut; columns for which there is no room are named below.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    telling = [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
-    return whole_table([{name: row.get(name, "") for name in telling} for row in rows])
+    columns = [
+        Column(printable(name), tuple(_cell(row.get(name)) for row in rows), place) for place, name in enumerate(names)
+    ]
+    shown, gone = fit([column for column in columns if any(column.cells)], width)
+    return "\n".join([grid(shown), *([f"no room for: {', '.join(gone)}"] if gone else [])])
 
 
-def whole_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table of the rows with all of their columns."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    values = [[row.get(name, "") for name in names] for row in rows]
-    cells = [[printable(value) if isinstance(value, str) else value for value in row] for row in values]
-    from tabulate import tabulate  # many commands print no table
+def grid(columns: Sequence[Column]) -> str:
+    """Return the columns beside each other, with their titles."""
+    import tabulate  # many commands print no table
 
+    tabulate.MIN_PADDING = 0  # else two more blanks beside each title
+    cells = list(zip(*(column.cells for column in columns), strict=True))
     # parameters are text already: "010" must not be shown as 10
-    return tabulate(cells, headers=[printable(name) for name in names], disable_numparse=True, missingval="")
-
-
-def figure(value: float | None) -> str:
-    """Return a number with three digits, without an exponent from 100 on; empty for None."""
-    if value is None:
-        return ""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return tabulate.tabulate(cells, headers=[column.title for column in columns], disable_numparse=True, missingval="")
 
 
 def params_text(params: Mapping[str, Any]) -> str:
-    """Return ``lr=0.1, opt={'name': 'adam'}``, safe for a terminal."""
-    return ", ".join(f"{printable(name)}={printable(str(value))}" for name, value in params.items())
-
-
-def _metrics(trial: TrialRow, config: SweepConfig) -> Iterator[tuple[str, float | None]]:
-    """Yield the sweep's metric, and those of its Pareto view, each once."""
-    if config.metric:
-        yield config.metric.name, trial.metric
-    for objective in config.extensions.pareto:
-        if config.metric is None or objective.name != config.metric.name:
-            yield objective.name, (trial.metrics or {}).get(objective.name)
+    """Return ``lr=0.1, opt.name=adam``, safe for a terminal."""
+    return ", ".join(f"{printable(name)}={printable(value_text(value))}" for name, value in flat(params))
 
 
 def _cell(value: Any) -> str:
-    """Return a value in at most 40 characters, floats with six digits: --json has the exact value."""
-    return f"{value:.6g}" if isinstance(value, float) else _short(str(value))
-
-
-def _short(text: str, widest: int = _WIDEST_CELL) -> str:
-    text = printable(text)
-    return text if len(text) <= widest else text[: widest - 1] + "…"
+    return "" if value is None else printable(str(value))

@@ -2,11 +2,75 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import textwrap
 
 #: Colours and styles (ECMA-48, SGR): the one kind of sequence that a log may keep.
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _LAYOUT = "\n\r\t"
+
+#: Characters of a line where there is no terminal, as everywhere; of one that is narrower, words are not cut further.
+_USUAL, _NARROWEST = 80, 40
+
+#: Colours of the words for states in a table; the words are there without them.
+_STATES = {
+    "finished": 32,
+    "running": 36,
+    "failed": 31,
+    "crashed": 31,
+    "killed": 33,
+    "preempted": 33,
+    "stopped early": 32,
+}
+
+
+def width() -> int:
+    """Return the characters of a line of this terminal: of ``COLUMNS``, else as the terminal says, else 80."""
+    return max(_NARROWEST, shutil.get_terminal_size((_USUAL, 24)).columns)
+
+
+def labelled(label: str, text: str, left: int) -> list[str]:
+    """Return a label with a text beside it, wrapped.
+
+    Args:
+        label: two blanks stand before it.
+        text: of one line.
+        left: characters of the label.
+    """
+    beside = f"  {label:<{left}}"
+    return textwrap.wrap(
+        printable(text),
+        width(),
+        initial_indent=beside,
+        subsequent_indent=" " * len(beside),
+        break_on_hyphens=False,
+    )
+
+
+def labelled_path(label: str, path: str, left: int) -> str:
+    """Return a label with a path beside it, in one line however long it is: a path is copied.
+
+    One below the current folder is shown from there.
+    """
+    here = os.path.relpath(path)
+    return f"  {label:<{left}}{printable(path if here.startswith(os.pardir) else here)}"
+
+
+def coloured(table: str) -> str:
+    """Return a table with the words of its column ``state`` in colour; unchanged where it has no such column."""
+    header, *rows = table.split("\n")
+    place = re.search(r"(?:^|  )state(?:$|  )", header)
+    if not place:
+        return table
+    at = header.index("state", place.start())
+
+    def of(row: str) -> str:
+        word = row[at:].split("  ", 1)[0]
+        return f"{row[:at]}\x1b[{_STATES[word]}m{word}\x1b[0m{row[at + len(word) :]}" if word in _STATES else row
+
+    return "\n".join([header, *map(of, rows)])
 
 
 def printable(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import textwrap
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.learning.explanation import explanation
 from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.by_hand import shell_command
-from slurmsweep.report.terminal import printable
+from slurmsweep.report.figures import duration, flat, value_text
+from slurmsweep.report.terminal import labelled, labelled_path
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Trial
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from slurmsweep.report.summary import SweepSummary
     from slurmsweep.state.journal import Journal
 
-#: Columns of a terminal, and of the words on the left.
-_WIDTH, _LEFT = 80, 13
+#: Characters of the words on the left.
+_LEFT = 13
 
 #: What the phases of a search that learns mean.
 _PHASES = {
@@ -94,7 +94,7 @@ def _attempts(summary: SweepSummary, trial: Trial) -> Iterator[dict[str, Any]]:
 
 
 def trial_text(document: Mapping[str, Any]) -> str:
-    """Return the document as lines of 80 columns."""
+    """Return the document as lines of this terminal."""
     cause = f" ({document['cause']})" if document["cause"] else ""
     lines = [
         f"trial {document['number']} of sweep {document['sweep']}",
@@ -106,8 +106,8 @@ def trial_text(document: Mapping[str, Any]) -> str:
     ]
     for place, attempt in enumerate(document["attempts"]):
         lines += _field("" if place else "attempts", _attempt_words(attempt))
-    lines += _field("log", document["log"] or "none")
-    lines += _field("checkpoints", document["checkpoint_folder"])
+    lines += [labelled_path("log", document["log"], _LEFT)] if document["log"] else _field("log", "none")
+    lines.append(labelled_path("checkpoints", document["checkpoint_folder"], _LEFT))
     if document["why"]:
         lines += _why_lines(document)
     if document["no_command"]:
@@ -129,7 +129,7 @@ def _attempt_words(attempt: Mapping[str, Any]) -> str:
     words += [f"on {attempt['node']}"] if attempt["node"] else []
     if attempt["started"]:
         words.append(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["started"])))
-    words += [f"{attempt['seconds']:.6g} s"] if attempt["seconds"] is not None else []
+    words += [duration(attempt["seconds"])] if attempt["seconds"] is not None else []
     return ", ".join(words)
 
 
@@ -146,37 +146,25 @@ def _why_lines(document: Mapping[str, Any]) -> list[str]:
     lines = _field("why", _PHASES.get(why["phase"], why["phase"]))
     if explained["rank"]:
         lines += _field("", f"number {explained['rank'] + 1} by rank: other agents claimed those before it meanwhile")
-    best = f", the best {why['best']:.6g}" if "best" in why else ""
+    best = f", the best {value_text(why['best'])}" if "best" in why else ""
     lines += _field("known then", f"results: {why['observations']}{best}; trials that ran: {why['running']}")
     if "predicted" in why:
-        came = "" if explained["counted"] is None else f"; it counts with {explained['counted']:.6g}"
+        came = "" if explained["counted"] is None else f"; it counts with {value_text(explained['counted'])}"
         spread = math.hypot(why["uncertainty"], why.get("noise") or 0.0)
-        lines += _field("predicted", f"{why['predicted']:.6g}, give or take {spread:.2g}{came}")
+        lines += _field("predicted", f"{value_text(why['predicted'])}, give or take {spread:.2g}{came}")
     return lines
 
 
 def _table(label: str, values: Mapping[str, Any]) -> list[str]:
     """Return one line for each value, nested ones by their dotted names."""
-    flat = dict(_flat(values))
-    width = min(24, max(map(len, flat), default=0))
+    named = dict(flat(values))
+    width = min(24, max(map(len, named), default=0))
     lines: list[str] = []
-    for name, value in flat.items():
-        text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        lines += _field("" if lines else label, f"{name:<{width}}  {text}")
+    for name, value in named.items():
+        lines += _field("" if lines else label, f"{name:<{width}}  {value_text(value)}")
     return lines
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _field(label: str, text: str) -> list[str]:
     """Return a label with words beside it, wrapped."""
-    left = f"  {label:<{_LEFT}}"
-    return textwrap.wrap(
-        printable(text), _WIDTH, initial_indent=left, subsequent_indent=" " * len(left), break_on_hyphens=False
-    )
+    return labelled(label, text, _LEFT)

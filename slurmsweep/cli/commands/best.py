@@ -6,11 +6,13 @@ import argparse
 from typing import TYPE_CHECKING
 
 from slurmsweep.cli import options
-from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
+from slurmsweep.report.terminal import width
+from slurmsweep.report.trials_table import trials_table
 
 if TYPE_CHECKING:
     from slurmsweep.report.summary import SweepSummary
@@ -50,7 +52,7 @@ def _show_best(summary: SweepSummary, top: int, *, as_json: bool) -> None:
         print_json(documents if top > 1 else (documents[0] if documents else None))
         return
     if ranked:
-        print_text(tables.trials_table(ranked, config))
+        print_table(trials_table(ranked, config, width()))
     else:
         note(f"no finished trial has a value of {config.metric.name!r} yet")
     for words in tables.unmeasured_words(summary.unmeasured(of_metric=True)):
@@ -71,7 +73,7 @@ def _show_front(summary: SweepSummary, top: int | None, *, as_json: bool) -> Non
     if as_json:
         print_json([row.to_json() for row in shown])
     elif shown:
-        print_text(tables.trials_table(shown, config))
+        print_table(trials_table(shown, config, width()))
     names = " and ".join(repr(objective.name) for objective in config.extensions.pareto)
     if not front.trials:
         note(f"no finished trial has all of {names} yet")

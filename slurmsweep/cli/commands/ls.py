@@ -8,7 +8,8 @@ import os
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.report.summary import SweepSummary
-from slurmsweep.report.tables import whole_table
+from slurmsweep.report.tables import plain_table
+from slurmsweep.report.terminal import width
 from slurmsweep.state import paths, view_cache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(rows)
     elif rows:
-        print_text(whole_table(rows))
+        print_text(plain_table(rows, width()))
     else:
         note(f"no sweeps in {os.path.join(root, 'wandb')}")
     return 0

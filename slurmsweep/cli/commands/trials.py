@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 
 from slurmsweep.cli import options
-from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.live_metrics import with_metric_so_far
 from slurmsweep.control.session import Session
-from slurmsweep.report.tables import trials_table
+from slurmsweep.report.choice import Condition, chosen, condition, fields
+from slurmsweep.report.terminal import width
+from slurmsweep.report.trials_table import trials_table
 
 HELP = "list the trials of a sweep"
 
@@ -20,7 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``trials``."""
     options.add(parser, "sweep")
     options.add_states(parser, "only those in this state (repeatable)")
+    parser.add_argument(
+        "--where",
+        type=_condition,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="only those for which this holds, such as lr=0.1 or 'loss<0.2' (also !=, <=, >, >=; repeatable)",
+    )
+    parser.add_argument("--sort", default="", metavar="NAME", help="by this, the smallest first")
+    parser.add_argument("--reverse", action="store_true", help="with --sort: the largest first")
     parser.add_argument("--limit", type=options.natural, metavar="N", help="at most N (default 100; all with --json)")
+    table = parser.add_mutually_exclusive_group()
+    table.add_argument(
+        "--columns", type=_names, default=[], metavar="A,B", help="of the table, such as trial,loss,lr,took"
+    )
+    table.add_argument("--wide", action="store_true", help="all columns that differ, however long the lines get")
     options.add(parser, "--json")
 
 
@@ -28,15 +45,31 @@ def run(args: argparse.Namespace) -> int:
     """List trials, one row each; return the exit code."""
     session = Session.open(args.sweep)
     store, (summary, _) = session.store, summarize(session)
+    config, total = store.manifest.config, store.manifest.trials
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
-    rows = with_metric_so_far(store, summary, summary.trials(limit, set(args.state)))
+    is_chosen = bool(args.where or args.sort)
+    every = with_metric_so_far(store, summary, summary.trials(None if is_chosen else limit, set(args.state)))
+    found = chosen(every, fields(config), args.where, args.sort, reverse=args.reverse) if is_chosen else every
+    rows = found[:limit]
     if args.json:
         print_json([row.to_json() for row in rows])
         return 0
-    print_text(trials_table(rows, store.manifest.config))
-    total = store.manifest.trials
-    if not args.state and total is not None and len(rows) < total:
+    print_table(trials_table(rows, config, None if args.wide else width(), args.columns))
+    if is_chosen and len(rows) < len(found):
+        note(f"the first {len(rows)} of {len(found)} trials; --limit shows more")
+    elif not is_chosen and not args.state and total is not None and len(rows) < total:
         note(f"the first {len(rows)} of {total} trials; --limit shows more")
     if summary.view.reached:
         note(f"the sweep is {summary.state_words()}")
     return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _condition(text: str) -> Condition:
+    try:
+        return condition(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

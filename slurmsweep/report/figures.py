@@ -1,0 +1,47 @@
+"""Write numbers and durations: in one way, wherever people read them. Documents (``--json``) have the exact values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def value_text(value: Any) -> str:
+    """Return a value of a parameter or metric: floats with six significant digits, all others as Python does."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield names and values, those of mappings by dotted names."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def figure(value: float | None) -> str:
+    """Return an amount with three digits, without an exponent from 100 on; empty for None."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return ``0.4s``, ``41s``, ``3m 05s``, ``2h 05m`` or ``3d 04h``; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m {whole % _MINUTE:02}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
+    return f"{whole // _DAY}d {whole % _DAY // _HOUR:02}h"

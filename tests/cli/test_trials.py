@@ -1,0 +1,81 @@
+"""``trials`` and the table that ``run`` ends with: which trials, which columns, and what is not shown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SCRIPT = """
+import sys, slurmsweep
+x = int(sys.argv[1].partition("=")[2])
+slurmsweep.init()
+slurmsweep.log({"loss": abs(x - 20)})
+sys.exit(x % 7 == 3)
+"""
+METRIC = "metric: {name: loss, goal: minimize}"
+
+
+@pytest.fixture(scope="module")
+def folder(run_in, tmp_path_factory):
+    """A folder with a sweep of 30 trials of which 4 failed, and the sweep's id."""
+    folder = tmp_path_factory.mktemp("thirty")
+    return folder, run_in(folder, SCRIPT, METRIC, list(range(30)), "--jobs", "2", code=1)
+
+
+@pytest.fixture
+def trials(folder, slurmsweep):
+    """Run ``trials`` with these options."""
+    return lambda *options, **environ: slurmsweep("trials", folder[1], *options, cwd=folder[0], **environ)
+
+
+def numbers(done) -> list[int]:
+    assert done.returncode == 0, done.stderr
+    return [trial["number"] for trial in json.loads(done.stdout)]
+
+
+def test_trials_are_filtered_sorted_and_limited(trials):
+    assert numbers(trials("--json", "--where", "loss<=2", "--sort", "loss")) == [20, 19, 21, 18, 22]
+    assert numbers(trials("--json", "--where", "state=failed", "--sort", "x", "--reverse")) == [24, 17, 10, 3]
+    assert numbers(trials("--json", "--sort", "loss", "--limit", "2")) == [20, 19]
+
+    done = trials("--where", "state=finished", "--sort", "loss", "--limit", "2")
+    assert [line.split()[:3] for line in done.stdout.splitlines()[2:4]] == [["20", "0", "finished"], ["19", "1", "finished"]]
+    assert done.stderr == "slurmsweep: the first 2 of 26 trials; --limit shows more\n"
+
+
+def test_columns_are_chosen_by_name(trials):
+    done = trials("--columns", "x,trial,loss", "--limit", "1")
+    assert done.stdout.splitlines()[0].split() == ["x", "trial", "loss"]
+    assert done.stdout.splitlines()[2].split() == ["0", "0", "20"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--where", "y=1"], "trials of this sweep have no 'y'"),
+        (["--sort", "los"], "did you mean 'loss'?"),
+        (["--columns", "trial,stat"], "did you mean 'state'?"),
+        (["--where", "x"], "'x' is not a condition: write NAME=VALUE"),
+        (["--wide", "--columns", "x"], "not allowed with"),
+    ],
+)
+def test_a_name_that_trials_do_not_have_is_refused(trials, options, said):
+    done = trials(*options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_no_line_is_longer_than_the_terminal(trials, columns):
+    done = trials(COLUMNS=columns)
+    assert max(map(len, done.stdout.splitlines())) <= int(columns)
+
+
+def test_a_run_shows_the_best_and_some_failures_and_says_what_it_leaves_out(folder, slurmsweep):
+    done = slurmsweep("run", folder[1], "--backend", "local", cwd=folder[0])
+
+    states = [line.split()[2] for line in done.stdout.splitlines()[2:22]]
+    assert states == ["finished"] * 16 + ["failed"] * 4
+    told = "20 of 30 trials are shown, the 16 best and 4 of 4 that did not finish: `slurmsweep trials"
+    assert told in done.stderr
