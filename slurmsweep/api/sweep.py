@@ -277,7 +277,8 @@ class Sweep:
         store = self.session.store
         self.session.refresh()
         snapshot = look(self.session)
-        return status_document(SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended), snapshot.jobs)
+        summary = SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, snapshot.jobs)
+        return status_document(summary)
 
     def importance(self, metric: str | None = None, *, among: str | None = None) -> dict[str, Any]:
         """Return the document of ``importance --json``: which parameters mattered, and with which values trials fail.

@@ -172,7 +172,7 @@ class ApiSweep:
     @property
     def state(self) -> str:
         """``PENDING``, ``RUNNING``, ``PAUSED``, ``FINISHED`` or ``CANCELED``, in capitals as in wandb."""
-        return self._view.state().value.upper()
+        return self._view.state().for_wandb().value.upper()
 
     @property
     def expected_run_count(self) -> int | None:

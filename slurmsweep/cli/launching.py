@@ -100,10 +100,10 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     session = sweep.session
     summary, snapshot = summarize(session)
     if as_json:
-        print_json(status_document(summary, snapshot.jobs))
+        print_json(status_document(summary))
     else:
         _print_results(session, summary)
-        print_text(tables.status_text(summary, snapshot.jobs))
+        print_text(tables.status_text(summary, sweep.id))
     note_stray_output(session)
     if snapshot.view.submissions:
         _note_efficiency(session, snapshot)

@@ -22,11 +22,12 @@ def summarize(session: Session) -> tuple[SweepSummary, Snapshot]:
     session.refresh()
     try:
         snapshot = look(session)
+        jobs = snapshot.jobs
     except SchedulerUnavailableError as error:
         note(f"{error}; trials that run or ended unseen are shown as the journal last knew them")
-        snapshot = look_without_scheduler(session)
+        snapshot, jobs = look_without_scheduler(session), None
     store = session.store
-    return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended), snapshot
+    return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, jobs), snapshot
 
 
 def note_stray_output(session: Session) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents.identity import lives_here
 from slurmsweep.control.snapshot import look_at_jobs, running_attempts
 from slurmsweep.errors import UsageError
-from slurmsweep.state.lifecycle import SweepState
+from slurmsweep.state.lifecycle import Standing, SweepState
 from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Ordered:
         clusters: others with arrays of the sweep, which only commands there can tell.
     """
 
-    state: SweepState
+    state: Standing
     jobs: tuple[str, ...] = ()
     processes: tuple[int, ...] = ()
     elsewhere: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ def pause(session: Session) -> Ordered:
     live = look_at_jobs(session)
     arrays = live.arrays(only_waiting=True)
     session.scheduler.hold(arrays)
-    return Ordered(SweepState.PAUSED, arrays, clusters=live.elsewhere)
+    return Ordered(Standing.PAUSED, arrays, clusters=live.elsewhere)
 
 
 def resume(session: Session) -> Ordered:
@@ -71,7 +71,7 @@ def resume(session: Session) -> Ordered:
     session.scheduler.release(arrays)
     open_trials = session.open_trials()
     without_job = None if open_trials is None else max(0, open_trials - len(live.waiting))
-    return Ordered(SweepState.RUNNING, arrays, without_job=without_job, clusters=live.elsewhere)
+    return Ordered(Standing.RUNNING, arrays, without_job=without_job, clusters=live.elsewhere)
 
 
 def stop(session: Session) -> Ordered:
@@ -85,7 +85,7 @@ def stop(session: Session) -> Ordered:
     live = look_at_jobs(session)
     arrays = live.arrays(only_waiting=True)
     session.scheduler.cancel(arrays, only_waiting=True)
-    return Ordered(SweepState.FINISHED, arrays, clusters=live.elsewhere)
+    return Ordered(Standing.STOPPED, arrays, clusters=live.elsewhere)
 
 
 def cancel(session: Session) -> Ordered:
@@ -100,13 +100,14 @@ def cancel(session: Session) -> Ordered:
     elsewhere = tuple(sorted({owner.host for owner in local if lives_here(owner) is None}))
     live = look_at_jobs(session)
     session.scheduler.cancel(live.arrays())
-    return Ordered(SweepState.CANCELED, live.arrays(), processes, elsewhere, clusters=live.elsewhere)
+    return Ordered(Standing.CANCELED, live.arrays(), processes, elsewhere, clusters=live.elsewhere)
 
 
 def _refuse_ended(session: Session, consequence: str) -> None:
     view, manifest = session.refresh(), session.store.manifest
     if view.word in (SweepState.FINISHED, SweepState.CANCELED):
-        words = in_words(view.word, view.reached, manifest.config.metric)
+        is_stopped = view.word is SweepState.FINISHED and not view.reached
+        words = in_words(Standing.STOPPED if is_stopped else view.word, view.reached, manifest.config.metric)
         raise UsageError(f"sweep {manifest.sweep_id} is {words}{consequence}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.report.pareto import non_dominated
-from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
 from slurmsweep.state.outcome import STOPPED_EARLY, Outcome
 from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.state.trial import Trial
@@ -26,6 +26,14 @@ _WEIGHED_AT_ONCE = 65536
 
 #: Trials named of those that lack a number.
 _NAMED = 6
+
+
+#: What people see of an order while trials are open.
+_ORDERED = {
+    SweepState.PAUSED: Standing.PAUSED,
+    SweepState.FINISHED: Standing.STOPPED,
+    SweepState.CANCELED: Standing.CANCELED,
+}
 
 
 class TrialRow(NamedTuple):
@@ -108,12 +116,14 @@ class SweepSummary(NamedTuple):
         manifest: its configuration.
         view: the journal's state.
         ended: ends that the journal does not have yet but witnesses know: shown, not written.
+        jobs: number of live jobs by the scheduler's word; None where it was not asked or did not answer.
     """
 
     layout: Layout
     manifest: Manifest
     view: SweepView
     ended: Mapping[AttemptId, Outcome]
+    jobs: Mapping[str, int] | None = None
 
     def trials(self, limit: int | None = None, states: Collection[TrialState] = ()) -> Iterator[TrialRow]:
         """Yield trials by number: all of a finite sweep; those that were ever claimed otherwise.
@@ -179,19 +189,22 @@ class SweepSummary(NamedTuple):
         """Return :meth:`state` in words, with the trial that reached the target where one did."""
         return in_words(self.state(), self.view.reached, self.manifest.config.metric)
 
-    def state(self) -> SweepState:
-        """Return what a person ordered; else pending before the first claim, finished when every trial has ended.
+    def state(self) -> Standing:
+        """Return what the sweep is doing.
 
-        A sweep with rungs has not finished while trials may go on.
+        Where the scheduler was not asked, a sweep that was submitted and has open trials counts as running. A sweep
+        with rungs has not finished while trials may go on.
         """
-        if self.view.word is not None:
-            return self.view.word
-        counts = self.counts()
-        if not self.view.trials:
-            return SweepState.PENDING
-        open_trials = counts[TrialState.PENDING] + counts[TrialState.RUNNING]
-        endless = self.manifest.trials is None
-        return SweepState.RUNNING if open_trials or endless or self.may_go_on() else SweepState.FINISHED
+        counts, word = self.counts(), self.view.word
+        is_open = counts[TrialState.PENDING] or counts[TrialState.RUNNING] or self.manifest.trials is None
+        if self.view.reached or (self.view.trials and not is_open and not self.may_go_on()):
+            return Standing.CANCELED if word is SweepState.CANCELED else Standing.FINISHED
+        if word is not None:
+            return _ORDERED[word]
+        may_wait = bool(self.view.submissions) if self.jobs is None else sum(self.jobs.values()) > 0
+        if counts[TrialState.RUNNING] or may_wait:
+            return Standing.RUNNING
+        return Standing.IDLE if self.view.trials else Standing.PENDING
 
     def may_go_on(self) -> int:
         """Return how many trials may go on to their next rung and have not been started for it."""
@@ -268,7 +281,7 @@ class SweepSummary(NamedTuple):
         return seen
 
 
-def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str, Any]:
+def status_document(summary: SweepSummary) -> dict[str, Any]:
     """Return the document of ``status --json``."""
     best = summary.best()
     return {
@@ -279,7 +292,7 @@ def status_document(summary: SweepSummary, jobs: Mapping[str, int]) -> dict[str,
         "expected_run_count": summary.manifest.trials,
         "counts": {state.value: n for state, n in summary.counts().items()},
         **summary.stopped_early_document(),
-        "jobs": dict(jobs),
+        "jobs": dict(summary.jobs or {}),
         "best": best.to_json() if best else None,
         "unmeasured": [row._asdict() for row in summary.unmeasured()],
         "folder": summary.layout.folder,

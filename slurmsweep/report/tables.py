@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.figures import flat, value_text
 from slurmsweep.report.fitting import Column, fit
+from slurmsweep.report.next_step import next_step
 from slurmsweep.report.terminal import labelled, labelled_path, printable
 from slurmsweep.state.lifecycle import in_words
 
@@ -21,8 +22,8 @@ _REASONS = 3
 _LEFT = 8
 
 
-def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
-    """Return state, counts, jobs and the best trial, as lines."""
+def status_text(summary: SweepSummary, name: str) -> str:
+    """Return state, counts, jobs, the best trial, and what to do next, as lines; ``name`` names it in commands."""
     config = summary.manifest.config
     total = summary.manifest.trials
     counts = ", ".join(f"{n} {word}" for word, n in in_words(summary.counts(), summary.stopped_early()).items())
@@ -33,15 +34,17 @@ def status_text(summary: SweepSummary, jobs: Mapping[str, int]) -> str:
     further = summary.may_go_on()
     if further:
         lines += _line("rungs", f"{further} may go on: `slurmsweep resubmit {summary.manifest.sweep_id}` starts them")
-    if jobs:
-        lines += _line("jobs", ", ".join(f"{n} {word}" for word, n in sorted(jobs.items())))
+    if summary.jobs:
+        lines += _line("jobs", ", ".join(f"{n} {word}" for word, n in sorted(summary.jobs.items())))
     best = summary.best()
     if best and config.metric:
         found = f"{config.metric.name} = {value_text(best.metric)} in trial {best.number}"
         lines += _line("best", f"{found}: {params_text(best.params)}")
     for words in unmeasured_words(summary.unmeasured()):
         lines += _line("metric", words)
-    return "\n".join([*lines, labelled_path("folder", summary.layout.folder, _LEFT)])
+    lines.append(labelled_path("folder", summary.layout.folder, _LEFT))
+    follows = next_step(summary, name)
+    return "\n".join([*lines, *(_line("next", follows) if follows else [])])
 
 
 def _line(label: str, text: str) -> list[str]:

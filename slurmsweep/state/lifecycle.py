@@ -44,14 +44,8 @@ class TrialState(str, Enum):
         return self.value
 
 
-def in_words(counts: Mapping[TrialState, int], stopped_early: int) -> dict[str, int]:
-    """Return counts by word for people, without zeros: of the killed, those that were stopped early have their own."""
-    words = {state.value: n - (stopped_early if state is TrialState.KILLED else 0) for state, n in counts.items()}
-    return {word: n for word, n in {**words, "stopped early": stopped_early}.items() if n}
-
-
 class SweepState(str, Enum):
-    """State of a sweep; ``canceled`` has one L, as W&B's API spells it."""
+    """State that is ordered of a sweep, and W&B's word for one; ``canceled`` has one L, as W&B's API spells it."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -62,3 +56,35 @@ class SweepState(str, Enum):
     def __str__(self) -> str:
         """Return the bare word, for tables and messages."""
         return self.value
+
+
+class Standing(str, Enum):
+    """What a sweep is doing, as people see it: an order says that it is over, but not that anything runs."""
+
+    PENDING = "pending"
+    """Nothing was started."""
+    RUNNING = "running"
+    """A trial runs, or a job waits in the queue."""
+    IDLE = "idle"
+    """Trials are open, and nothing runs or waits."""
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    """A person stopped it before all trials had ended."""
+    FINISHED = "finished"
+    """All trials have ended, or one reached the target."""
+    CANCELED = "canceled"
+
+    def __str__(self) -> str:
+        """Return the bare word, for tables and messages."""
+        return self.value
+
+    def for_wandb(self) -> SweepState:
+        """Return W&B's word: on W&B a sweep runs until it has finished or an order ends it."""
+        others = {Standing.IDLE: SweepState.RUNNING, Standing.STOPPED: SweepState.FINISHED}
+        return others.get(self) or SweepState(self.value)
+
+
+def in_words(counts: Mapping[TrialState, int], stopped_early: int) -> dict[str, int]:
+    """Return counts by word for people, without zeros: of the killed, those that were stopped early have their own."""
+    words = {state.value: n - (stopped_early if state is TrialState.KILLED else 0) for state, n in counts.items()}
+    return {word: n for word, n in {**words, "stopped early": stopped_early}.items() if n}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class TargetReached(NamedTuple):
     value: float
 
 
-def in_words(word: SweepState, reached: TargetReached | None, metric: Metric | None) -> str:
+def in_words(word: SweepState | Standing, reached: TargetReached | None, metric: Metric | None) -> str:
     """Return ``paused``, or ``finished: trial 7 reached the target (acc 0.913 >= 0.9)``."""
     if reached is None or metric is None or metric.target is None:
         return str(word)

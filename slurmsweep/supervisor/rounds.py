@@ -227,7 +227,7 @@ def _write_report(session: Session, this: Round) -> None:
     store, view = session.store, session.view
     known = session.scheduler.restarts(view.job_ids())
     document = ending_document(
-        SweepSummary(store.layout, store.manifest, view, {}),
+        SweepSummary(store.layout, store.manifest, view, {}, {}),
         accounting=known.accounting,
         rounds=this.number,
         notes=this.notes,

@@ -175,7 +175,7 @@ def test_a_sweep_whose_trials_may_go_on_has_not_finished_and_says_what_starts_th
     shown = slurmsweep("status", sweep).stdout
     document = json.loads(slurmsweep("status", sweep, "--json").stdout)
 
-    assert (document["state"], document["may_go_on"]) == ("running", 3)
+    assert (document["state"], document["may_go_on"]) == ("idle", 3)
     assert f"3 may go on: `slurmsweep resubmit {sweep}` starts them" in shown
 
 

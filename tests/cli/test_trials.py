@@ -40,7 +40,10 @@ def test_trials_are_filtered_sorted_and_limited(trials):
     assert numbers(trials("--json", "--sort", "loss", "--limit", "2")) == [20, 19]
 
     done = trials("--where", "state=finished", "--sort", "loss", "--limit", "2")
-    assert [line.split()[:3] for line in done.stdout.splitlines()[2:4]] == [["20", "0", "finished"], ["19", "1", "finished"]]
+    assert [line.split()[:3] for line in done.stdout.splitlines()[2:4]] == [
+        ["20", "0", "finished"],
+        ["19", "1", "finished"],
+    ]
     assert done.stderr == "slurmsweep: the first 2 of 26 trials; --limit shows more\n"
 
 

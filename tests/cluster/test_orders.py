@@ -56,7 +56,7 @@ def test_pause_holds_resume_releases_stop_cancels_what_waits(cluster, slurmsweep
     assert counts() == {"finished": 1, "running": 2, "pending": 3}
     (tmp_path / "all").touch()
     wait_until(lambda: counts() == {"finished": 3, "pending": 3})
-    assert json.loads(on_cluster("status", sweep, "--json").stdout)["state"] == "finished"
+    assert json.loads(on_cluster("status", sweep, "--json").stdout)["state"] == "stopped"
 
     again = json.loads(on_cluster("resume", sweep, "--json").stdout)
     assert again["without_job"] == 3

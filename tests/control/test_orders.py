@@ -59,7 +59,7 @@ def test_stopping_twice_is_said(make_store):
     store = make_store(2)
     orders.stop(Session(store))
 
-    with pytest.raises(UsageError, match="is finished already"):
+    with pytest.raises(UsageError, match="is stopped already"):
         orders.stop(Session(store))
 
 
@@ -92,7 +92,7 @@ def test_every_order_says_one_document(slurmsweep, write_sweep):
 
     states = [json.loads(slurmsweep(order, sweep, "--json").stdout)["state"] for order in ("pause", "resume", "stop")]
 
-    assert states == ["paused", "running", "finished"]
+    assert states == ["paused", "running", "stopped"]
     refused = slurmsweep("stop", sweep)
-    assert (refused.returncode, "is finished already" in refused.stderr) == (2, True)
+    assert (refused.returncode, "is stopped already" in refused.stderr) == (2, True)
     assert slurmsweep("cancel", sweep).returncode == 0

@@ -236,8 +236,8 @@ def test_a_paused_sweep_is_left_alone_and_looked_at_again(slurm, make_store, mon
     assert slurm.waiting() == {"clock": When(seconds=3600)}
 
 
-@pytest.mark.parametrize("word", [SweepState.FINISHED, SweepState.CANCELED])
-def test_a_stopped_sweep_is_reported_and_nothing_submitted(slurm, make_store, word):
+@pytest.mark.parametrize(("word", "said"), [(SweepState.FINISHED, "stopped"), (SweepState.CANCELED, "canceled")])
+def test_a_stopped_sweep_is_reported_and_nothing_submitted(slurm, make_store, word, said):
     store = make_store(2)
     begin(store, SupervisorSettings())
     with store.transaction() as transaction:
@@ -246,7 +246,7 @@ def test_a_stopped_sweep_is_reported_and_nothing_submitted(slurm, make_store, wo
     last, _ = held(store, slurm)
 
     assert (slurm.arrays, last.is_over, slurm.waiting()) == ([], True, {})
-    assert word.value in Path(store.layout.report_text).read_text()
+    assert said in Path(store.layout.report_text).read_text()
 
 
 def test_while_a_supervisor_works_the_next_one_waits_for_its_end(slurm, make_store, monkeypatch):

@@ -35,12 +35,12 @@ def run(args: argparse.Namespace) -> int:
 
         return hosted.status(parse(args.sweep, os.environ, args.entity, args.project), as_json=args.json)
     session = Session.open(args.sweep)
-    summary, snapshot = summarize(session)
+    summary, _ = summarize(session)
     supervisor = supervisor_status(session)
     if args.json:
-        print_json(status_document(summary, snapshot.jobs) | {"mending": asdict(supervisor) if supervisor else None})
+        print_json(status_document(summary) | {"mending": asdict(supervisor) if supervisor else None})
         return 0
-    print_text(tables.status_text(summary, snapshot.jobs))
+    print_text(tables.status_text(summary, args.sweep))
     if supervisor:
         print_text(f"  mending {_supervisor_text(supervisor, args.sweep)}")
     note_stray_output(session)

@@ -1,0 +1,94 @@
+"""What a sweep is doing is said truly: nothing runs that does not, and nothing has finished that is open."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurmsweep.report.next_step import next_step
+from slurmsweep.report.summary import SweepSummary
+from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
+
+ME = Owner("h", 1, 1, "b")
+DONE, FAILED = Outcome(TrialState.FINISHED), Outcome(TrialState.FAILED, "exit 1", exit_code=1)
+
+
+@pytest.fixture
+def told(make_store):
+    """Make a sweep of three trials with these ends and order; return what is told of it, and the next step."""
+
+    def tell(ends=(), running=0, order=None, jobs=None, submitted=None, trials=3):
+        store = make_store(trials)
+        for end in ends:
+            store.finish(store.claim(ME), end)
+        for _ in range(running):
+            store.claim(ME)
+        with store.transaction() as transaction:
+            if submitted:
+                transaction.submit(SubmitRecord("slurmsweep-abcd1234-x", 3, "7", *submitted))
+            if order:
+                transaction.order(order)
+        summary = SweepSummary(store.layout, store.manifest, store.replay(), {}, jobs)
+        return summary.state(), next_step(summary, "abcd1234")
+
+    return tell
+
+
+RESUME = "`slurmsweep resume abcd1234` lifts that order"
+START = "`slurmsweep run abcd1234` starts the {} open trials"
+
+
+@pytest.mark.parametrize(
+    ("sweep", "standing", "following"),
+    [
+        ({}, Standing.PENDING, START.format(3)),
+        ({"jobs": {"pending": 3}}, Standing.RUNNING, None),
+        ({"running": 1, "jobs": {}}, Standing.RUNNING, None),
+        ({"ends": [DONE], "jobs": {}}, Standing.IDLE, START.format(2)),
+        ({"ends": [DONE, FAILED], "jobs": {}}, Standing.IDLE, START.format(1)),
+        ({"ends": [DONE], "order": SweepState.PAUSED, "jobs": {}}, Standing.PAUSED, RESUME),
+        ({"ends": [DONE], "order": SweepState.FINISHED, "jobs": {}}, Standing.STOPPED, RESUME),
+        ({"ends": [DONE], "order": SweepState.CANCELED, "jobs": {}}, Standing.CANCELED, RESUME),
+        ({"ends": [DONE] * 3, "order": SweepState.FINISHED, "jobs": {}}, Standing.FINISHED, None),
+        ({"ends": [DONE] * 3, "order": SweepState.PAUSED, "jobs": {}}, Standing.FINISHED, None),
+        ({"ends": [DONE] * 3}, Standing.FINISHED, None),
+        (
+            {"ends": [DONE, FAILED, FAILED]},
+            Standing.FINISHED,
+            "`slurmsweep resubmit abcd1234` runs the 2 again that did not finish",
+        ),
+        ({"ends": [DONE], "trials": None, "jobs": {}}, Standing.IDLE, "`slurmsweep run abcd1234` starts more trials"),
+    ],
+)
+def test_a_sweep_is_what_it_does(told, sweep, standing, following):
+    assert told(**sweep) == (standing, following)
+
+
+def test_a_submitted_sweep_whose_scheduler_does_not_answer_counts_as_running(told):
+    assert told(ends=[DONE], submitted=({"time": "30"}, "array", {"time": "30"})) == (Standing.RUNNING, None)
+
+
+def test_the_next_command_has_the_options_of_the_newest_submission(told):
+    asked = {"time": "30", "partition": "gpu"}
+    _, following = told(ends=[DONE], jobs={}, submitted=(asked, "my gpu.sbatch", asked))
+    options = "--template 'my gpu.sbatch' --sbatch partition=gpu --sbatch time=30"
+    assert following == f"`slurmsweep run abcd1234 {options}` starts the 2 open trials"
+
+
+@pytest.mark.parametrize(
+    ("standing", "word"), [(Standing.IDLE, "running"), (Standing.STOPPED, "finished"), (Standing.PAUSED, "paused")]
+)
+def test_programs_that_use_the_look_alike_get_words_of_wandb(standing, word):
+    assert standing.for_wandb().value == word
+
+
+def test_status_says_it_in_the_document_and_in_the_lines(slurmsweep, write_sweep):
+    sweep = slurmsweep("create", str(write_sweep("pass"))).stdout.strip()
+    assert slurmsweep("agent", sweep).returncode == 0
+    shown = slurmsweep("status", sweep).stdout
+
+    assert "  state   idle\n" in shown
+    assert f"  next    `slurmsweep run {sweep}` starts the 2 open trials" in shown
+    assert '"state": "idle"' in slurmsweep("status", sweep, "--json").stdout
