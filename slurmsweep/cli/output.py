@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two lines of progress where there is no terminal.
 _LINE_PERIOD = 10.0
+
+#: Bytes of a log that are read at once.
+_BLOCK = 1 << 16
 
 
 def note(message: str) -> None:
@@ -45,19 +48,47 @@ def print_table(table: str) -> None:
     print(coloured(table) if has_colours else table)
 
 
-def print_log(path: str) -> None:
-    """Print a log as it is; on a terminal without what a terminal would act upon, except colours."""
-    if sys.stdout.isatty():
-        from slurmsweep.report.terminal import printable_log
+def print_log(path: str, lines: int | None = None, *, start: int = 0) -> int:
+    """Print a log as it is; on a terminal without what a terminal would act upon, except colours.
 
-        with open(path, encoding="utf-8", errors="replace", newline="") as text:
-            for line in text:
-                sys.stdout.write(printable_log(line))
-        return
-    sys.stdout.flush()
+    Args:
+        path: of the log.
+        lines: only the last so many.
+        start: offset in bytes at which to begin; without effect where ``lines`` is given.
+
+    Returns:
+        The offset up to which the log was printed.
+    """
     with open(path, "rb") as file:
-        while block := file.read(1 << 16):
-            sys.stdout.buffer.write(block)
+        file.seek(_last_lines(file, lines) if lines else start)
+        if sys.stdout.isatty():
+            from slurmsweep.report.terminal import printable_log
+
+            for line in file:
+                sys.stdout.write(printable_log(line.decode("utf-8", "replace")))
+        else:
+            sys.stdout.flush()
+            while block := file.read(_BLOCK):
+                sys.stdout.buffer.write(block)
+        sys.stdout.flush()
+        return file.tell()
+
+
+def _last_lines(file: BinaryIO, lines: int) -> int:
+    """Return the offset at which the last lines of a file begin; it is read from its end."""
+    end = position = file.seek(0, os.SEEK_END)
+    found = 0
+    while position:
+        begin = max(0, position - _BLOCK)
+        file.seek(begin)
+        block = file.read(position - begin)
+        at = len(block)
+        while (at := block.rfind(b"\n", 0, at)) >= 0:
+            found += begin + at + 1 != end  # the end of the last line begins no other
+            if found == lines:
+                return begin + at + 1
+        position = begin
+    return 0
 
 
 def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> None:

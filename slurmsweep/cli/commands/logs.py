@@ -4,38 +4,125 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
+from typing import TYPE_CHECKING
 
 from slurmsweep.cli import options
-from slurmsweep.cli.output import print_log, print_text
-from slurmsweep.errors import NotFoundError
+from slurmsweep.cli.output import note, print_log, print_text
+from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state import view_cache
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 
-HELP = "print the log of a trial's newest attempt"
+if TYPE_CHECKING:
+    from slurmsweep.state.replay import SweepView
+
+HELP = "print the log of a trial's newest attempt, or of those that failed"
+
+BEST = "best"
+
+#: Lines of each log where several are printed, and how many trials are named of those that did not finish.
+_LINES, _TRIALS = 20, 10
+
+#: Seconds between two looks at a log that is followed, and after how many of them the journal is asked for its end.
+_PERIOD, _LOOKS = 0.5, 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``logs``."""
     options.add(parser, "sweep")
-    parser.add_argument("trial", type=options.number, metavar="TRIAL", help="number of the trial")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("trial", type=_trial, nargs="?", metavar="TRIAL", help="number of the trial, or `best`")
+    which.add_argument("--failed", action="store_true", help=f"the ends of up to {_TRIALS} trials that did not finish")
     parser.add_argument("--attempt", type=options.natural, metavar="N", help="an older attempt")
-    parser.add_argument("--path", action="store_true", help="print the log's path instead")
+    parser.add_argument("-n", "--lines", type=options.natural, metavar="N", help="the last N lines only")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--path", action="store_true", help="print the log's path instead")
+    what.add_argument("-f", "--follow", action="store_true", help="print what is added until the attempt has ended")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the log of one attempt; return the exit code."""
+    """Print the log of one attempt, or of those that failed; return the exit code."""
     store = SweepStore.open(args.sweep)
-    trial = view_cache.read(store).trials.get(args.trial)
-    total = store.manifest.trials
-    if total is not None and args.trial >= total:
-        raise NotFoundError(f"sweep {args.sweep} has trials 0 to {total - 1}: there is no trial {args.trial}")
-    attempt = args.attempt or (trial.current.number if trial and trial.current else 0)
-    path = store.layout.log(AttemptId(args.trial, attempt))
-    if trial is None or not os.path.isfile(path):
-        raise NotFoundError(f"trial {args.trial} has no log{f' of attempt {attempt}' if attempt else ''} yet")
+    view = view_cache.read(store)
+    if args.failed:
+        if args.attempt or args.follow:
+            raise UsageError("--failed prints the ends of several logs: --attempt and --follow are for one TRIAL")
+        return _print_failed(store, view, args.lines or _LINES, only_paths=args.path)
+    number = _best(store, view) if args.trial == BEST else args.trial
+    attempt_id = _attempt(store, view, number, args.attempt)
+    path = store.layout.log(attempt_id)
     if args.path:
         print_text(path)
-    else:
-        print_log(path)
+        return 0
+    end = print_log(path, args.lines)
+    if args.follow:
+        _follow(store, attempt_id, path, end)
     return 0
+
+
+def _trial(text: str) -> int | str:
+    return text if text == BEST else options.number(text)
+
+
+def _best(store: SweepStore, view: SweepView) -> int:
+    metric = store.manifest.config.metric
+    if metric is None:
+        raise UsageError("the sweep file names no metric, so no trial is best: give the number of a trial")
+    number = view.trials.best(largest=metric.goal == "maximize")
+    if number is None:
+        raise NotFoundError(f"no finished trial has a value of {metric.name!r} yet")
+    return number
+
+
+def _attempt(store: SweepStore, view: SweepView, number: int, attempt: int | None) -> AttemptId:
+    """Return the attempt that has a log. Raises NotFoundError."""
+    trial, total = view.trials.get(number), store.manifest.trials
+    if total is not None and number >= total:
+        sweep = store.manifest.sweep_id
+        raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
+    chosen = AttemptId(number, attempt or (trial.current.number if trial and trial.current else 0))
+    if trial is None or not os.path.isfile(store.layout.log(chosen)):
+        of = f" of attempt {chosen.attempt}" if chosen.attempt else ""
+        raise NotFoundError(f"trial {number} has no log{of} yet")
+    return chosen
+
+
+def _print_failed(store: SweepStore, view: SweepView, lines: int, *, only_paths: bool) -> int:
+    """Print the ends of the logs of trials that did not finish, each below its path."""
+    states = [state for state in TrialState if state.can_retry]
+    numbers = sorted(number for state in states for number in view.trials.in_state(state))
+    failed = [view.trials[number] for number in numbers if view.trials[number].cause != STOPPED_EARLY]
+    for trial in failed[:_TRIALS]:
+        if trial.current is None:
+            continue
+        path = store.layout.log(AttemptId(trial.number, trial.current.number))
+        if only_paths:
+            print_text(path)
+            continue
+        told = f"trial {trial.number}, attempt {trial.current.number}: {trial.state} ({trial.cause})"
+        print_text(f"==> {told}: {os.path.relpath(path)} <==")
+        if os.path.isfile(path):
+            print_log(path, lines)
+        print_text("")
+    if not failed:
+        note("no trial failed")
+    elif len(failed) > _TRIALS:
+        note(f"the first {_TRIALS} of {len(failed)} trials that did not finish")
+    return 0
+
+
+def _follow(store: SweepStore, attempt_id: AttemptId, path: str, end: int) -> None:
+    """Print what is added to a log until its attempt has ended, as the journal says."""
+    follower = view_cache.Follower(store)
+    while True:
+        trial = follower.refresh().trials[attempt_id.trial]
+        runs = trial.state is TrialState.RUNNING and trial.current and trial.current.number == attempt_id.attempt
+        for _ in range(_LOOKS if runs else 1):
+            end = print_log(path, start=end)
+            if runs:
+                time.sleep(_PERIOD)
+        if not runs:
+            return
