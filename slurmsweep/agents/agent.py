@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child, identity, signals
-from slurmsweep.agents.attempt import conclude, prepare, run_command, watch_of
+from slurmsweep.agents.attempt import conclude, first_attempt, prepare, run_command, watch_of
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned
@@ -192,7 +192,7 @@ def _run_claim(
     say(f"{name}: started, log in {store.layout.log(attempt_id)}")
     watch = watch_of(store, attempt_id, prepared.environ, prepared.log)
     ended = run_command(prepared, store.manifest.workdir, watch)
-    outcome, bands = conclude(store, attempt_id, ended, prepared.log, watch)
+    outcome, bands = conclude(store, attempt_id, ended, prepared.log, watch, first_attempt(prepared.environ))
     record(store, claim, outcome, say, bands)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop is not None

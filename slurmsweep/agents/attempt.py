@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from slurmsweep.state.store import BandsReached, Claim, SweepStore
     from slurmsweep.state.tail import AttemptId
 
+#: With which attempt the run of a trial began: a person may have deleted earlier ones.
+FIRST_ATTEMPT = "SLURMSWEEP_FIRST_ATTEMPT"
+
 #: Exit codes of a shell for a command that cannot be run, or is not there.
 _CANNOT_RUN, _NOT_FOUND = 126, 127
 
@@ -81,10 +84,12 @@ class Prepared(NamedTuple):
     log: int
 
 
-def conclude(
-    store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: int, watch: TrialWatch | None
+def conclude(  # noqa: PLR0913, PLR0917 - what a run leaves
+    store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: int, watch: TrialWatch | None, first: int
 ) -> tuple[Outcome, BandsReached]:
-    """Return the outcome of an attempt that has ended, with the metric it logged; and what ``watch`` saw it reach.
+    """Return the outcome of an attempt that has ended, with the metric of its run; and what ``watch`` saw it reach.
+
+    The run began with the attempt ``first``: what one before this one reported stays.
 
     Closes the attempt's log.
 
@@ -92,7 +97,9 @@ def conclude(
     """
     bands = NO_BANDS
     try:
-        outcome = _outcome(store, attempt_id, ended, _measure(store, attempt_id, log))
+        outcome = _outcome(store, attempt_id, ended, _measure(store, attempt_id, log, first))
+        if store.manifest.config.method == "bayes":
+            outcome = _with_extremes(store, attempt_id, outcome, first)
         if watch:
             outcome, bands = watch.concluded(outcome)
     finally:
@@ -136,12 +143,23 @@ def furnish(
     files.write_new(layout.params(attempt_id), text, store.access)
     log = files.open_log(layout.log(attempt_id), store.access)
     seen = child_environment(environ, store.manifest.config, layout, attempt_id)
+    first = 1
+    if attempt_id.attempt > 1:
+        from slurmsweep.state import view_cache  # most trials run once
+
+        first = view_cache.current(store).view.first_attempt(attempt_id.trial)
+    seen[FIRST_ATTEMPT] = str(first)
     rungs = store.manifest.config.extensions.rungs
     if rungs:
         from slurmsweep.agents.rungs import variables
 
         seen |= variables(store, rungs, attempt_id)
     return seen, log
+
+
+def first_attempt(environ: Mapping[str, str]) -> int:
+    """Return with which attempt the run of a trial with this environment began."""
+    return int(environ[FIRST_ATTEMPT])
 
 
 def _wrap(environ: Mapping[str, str]) -> list[str]:
@@ -249,14 +267,14 @@ def attend(child: Child, environ: Mapping[str, str], watch: TrialWatch | None = 
     return asked
 
 
-def _measure(store: SweepStore, attempt_id: AttemptId, log: int) -> Measured | None:
+def _measure(store: SweepStore, attempt_id: AttemptId, log: int, first: int) -> Measured | None:
     """Return the numbers that the sweep asks for; write into the log why some of them have no value."""
     config = store.manifest.config
     if config.metric is None and not config.extensions.pareto:
         return None
     from slurmsweep.metrics.objective_values import measure_ended
 
-    measured = measure_ended(config, store.layout, attempt_id)
+    measured = measure_ended(config, store.layout, attempt_id, first)
     with suppress(OSError):  # on a full disk the outcome matters more
         for reason in measured.reasons:
             files.write_all(log, f"{NOTE}{reason}\n".encode("utf-8", "backslashreplace"))
@@ -272,7 +290,7 @@ def _outcome(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, measur
         return False
 
     state, cause = signals.verdict(ended.status, ended.stop, is_preempting, is_early=ended.is_early)
-    outcome = Outcome(
+    return Outcome(
         state=state,
         cause=cause,
         exit_code=0 if ended.is_early else signals.exit_code(ended.status),  # the job did what it was asked to
@@ -284,16 +302,18 @@ def _outcome(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, measur
         max_rss_mb=None if ended.max_rss_mb is None else round(ended.max_rss_mb, 1),
         ended=round(time.time(), 3),
     )
-    return _with_extremes(store, attempt_id, outcome) if store.manifest.config.method == "bayes" else outcome
 
 
-def _with_extremes(store: SweepStore, attempt_id: AttemptId, outcome: Outcome) -> Outcome:
+def _with_extremes(store: SweepStore, attempt_id: AttemptId, outcome: Outcome, first: int) -> Outcome:
     """Return the outcome with the smallest and largest value that the trial logged, from which its search learns."""
     from slurmsweep.metrics.logged_values import LoggedValues
 
     metric, values = store.manifest.config.metric, [] if outcome.metric is None else [outcome.metric]
     with suppress(OSError):  # the last value is known in any case
-        values += LoggedValues(metric, store.layout, attempt_id).read() if metric else ()
+        if metric:
+            logged = LoggedValues(metric, store.layout, attempt_id, first)
+            logged.read()
+            values += logged.extremes() or ()
     return outcome._replace(lowest=min(values), highest=max(values)) if values else outcome
 
 

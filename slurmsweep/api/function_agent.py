@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agents import agent as claiming
 from slurmsweep.agents import signals
-from slurmsweep.agents.attempt import conclude, furnish, parameters_of, watch_of
+from slurmsweep.agents.attempt import conclude, first_attempt, furnish, parameters_of, watch_of
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.console import note
 from slurmsweep.api.failures import Failures
@@ -136,7 +136,7 @@ def _run_claim(
     note(f"{name}: started, log in {store.layout.log(attempt_id)}")
     watch = watch_of(store, attempt_id, seen, log)
     ended = call(function, seen, log, interrupts, watch)
-    outcome, bands = conclude(store, attempt_id, ended, log, watch)
+    outcome, bands = conclude(store, attempt_id, ended, log, watch, first_attempt(seen))
     claiming.record(store, claim, outcome, note, bands)
     note(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop

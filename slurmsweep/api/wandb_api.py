@@ -114,8 +114,8 @@ class ApiRun:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """Final values by name, of the newest attempt; nested ones joined by dots. Raises OSError."""
-        return read_summary(self.sweep.store.layout, AttemptId(self.trial.number, self.trial.attempt))
+        """Final values by name, over its attempts; nested ones joined by dots. Raises OSError."""
+        return self.sweep.logged(self.trial)
 
     @property
     def summary_metrics(self) -> dict[str, Any]:
@@ -148,6 +148,11 @@ class ApiSweep:
         seen = look_without_scheduler(session)
         self._view = SweepSummary(self.store.layout, self.store.manifest, seen.view, seen.ended)
         self.__dict__.pop("runs", None)
+
+    def logged(self, trial: TrialRow) -> dict[str, Any]:
+        """Return the final values of a trial by name, over its attempts that were not deleted. Raises OSError."""
+        first = self._view.view.first_attempt(trial.number)
+        return read_summary(self.store.layout, AttemptId(trial.number, trial.attempt), first)
 
     @property
     def name(self) -> str:

@@ -189,6 +189,32 @@ def add_hosted(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--project", metavar="NAME", help="W&B's project")
 
 
+#: What `wandb sweep` takes to name a new sweep, too.
+_NAMES = {
+    "project": "W&B's project of the runs; wins over the sweep file's, as the next two",
+    "entity": "W&B's user or team of the runs",
+    "name": "name of the sweep",
+}
+
+
+def add_names(parser: argparse.ArgumentParser) -> None:
+    """Add what names a new sweep at W&B."""
+    group = parser.add_argument_group("a new sweep")
+    for name, text in _NAMES.items():
+        group.add_argument(f"--{name}", metavar="NAME", type=_name, help=text)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or any(ord(letter) < ord(" ") for letter in text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: write a word, such as mnist-tuning")
+    return text
+
+
+def names_of(args: argparse.Namespace) -> dict[str, str]:
+    """Return the names that were given, by key of the sweep file."""
+    return {name: value for name in _NAMES if (value := getattr(args, name))}
+
+
 def refuse_function(function: str | None) -> None:
     """Raise UsageError where a function is named for a sweep that W&B hosts: its agents run the sweep's command."""
     if function:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slurmsweep.cli import options
 from slurmsweep.cli.output import note
 from slurmsweep.control.snapshot import Snapshot, look, look_without_scheduler, stray_output
 from slurmsweep.errors import SchedulerUnavailableError, SweepFileError
 from slurmsweep.report.summary import SweepSummary
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping
 
     from slurmsweep.control.create import Draft
@@ -43,18 +45,18 @@ def note_unknown(unknown: Mapping[AttemptId, str]) -> None:
         note(f"trial {attempt_id.trial}, attempt {attempt_id.attempt}: left alone, it may be running ({reason})")
 
 
-def read_draft(source: str, function: str | None = None, *, strict: bool) -> Draft:
-    """Read a sweep file for its program or a ``function``; print its warnings.
+def read_draft(args: argparse.Namespace) -> Draft:
+    """Read the sweep file of a command line with these options; print its warnings.
 
     Raises:
-        SweepFileError: it breaks rules, or with ``strict`` has warnings.
+        SweepFileError: it breaks rules, or with ``--strict`` has warnings.
         UsageError: there is no such function.
     """
     from slurmsweep.control import create  # loads yaml, which commands on a sweep do not need
 
-    draft = create.read_draft(source, function)
-    if strict and draft.warnings:
-        raise SweepFileError(source, list(draft.warnings))
+    draft = create.read_draft(args.file, args.function, options.names_of(args))
+    if args.strict and draft.warnings:
+        raise SweepFileError(args.file, list(draft.warnings))
     for warning in draft.warnings:
-        note(f"{source}: {warning}")
+        note(f"{args.file}: {warning}")
     return draft

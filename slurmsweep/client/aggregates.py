@@ -54,6 +54,16 @@ class MetricDefinition:
     words: list[str] = field(default_factory=list)
     goal: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what is kept in the history: for readers while the run goes on, and for its next attempt."""
+        return {"name": self.name, "summary": list(self.words), "goal": self.goal}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> MetricDefinition:
+        """Return the definition of a row in a history."""
+        words = [word for word in data.get("summary") or () if word in _WORDS]
+        return cls(str(data.get("name")), words=words, goal=data.get("goal"))
+
 
 class Definitions:
     """All definitions of metrics. A full name comes before a prefix, and a longer prefix before a shorter one.

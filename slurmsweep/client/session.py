@@ -97,7 +97,7 @@ def init(
         mode: ``disabled`` writes nothing, also in a sweep; all other modes are offline.
         force: no effect here.
         reinit: by default an unfinished run is returned, as in wandb; True or ``finish_previous`` finishes it first.
-        resume: no effect here: all attempts of a trial have the same id, and each has its own history.
+        resume: no effect here: all attempts of a trial are one run, which goes on.
         resume_from: no effect here.
         fork_from: no effect here.
         save_code: no effect here; see :func:`log_code`.
@@ -191,7 +191,7 @@ def _identity(**given: Any) -> Identity:
         tags=split_tags(found["tags"]),
         notes=found["notes"],
         sweep_id=sweep,
-        resumed=int(environ.get("SLURMSWEEP_ATTEMPT") or 1) > 1,
+        resumed=int(environ.get("SLURMSWEEP_ATTEMPT") or 1) > int(environ.get("SLURMSWEEP_FIRST_ATTEMPT") or 1),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.client.aggregates import Aggregates, Definitions, MetricDefinition, Summary
+from slurmsweep.client.earlier import take_up
 from slurmsweep.client.folders import make_like_parent
 from slurmsweep.client.history import History, rank
 from slurmsweep.client.values import plain, warn
@@ -73,7 +74,7 @@ class Run:
         id, name, project, entity, group, job_type, tags, notes, sweep_id, resumed: see :class:`Identity`.
         config: see :class:`Config`.
         summary: see :class:`Summary`.
-        step: the step of the values that are logged next.
+        step: the step of the values that are logged next; a later attempt of a trial goes on with steps and summary.
         start_time: seconds since 1970.
     """
 
@@ -96,6 +97,11 @@ class Run:
         self._saved: dict[str, str] = {}
         self._warned_of_watch = False
         self._writes = rank() == 0 and not place.disabled
+        if place.sweep and not place.disabled:
+            self.step = take_up(place.folder, self._definitions, self._aggregates, self.summary, self._last_of)
+        #: Steps that this attempt of a run that goes on has logged, as long as the script names none of them.
+        self._own_steps = 0 if self.step else None
+        self._has_logged = False
         self._history = History(self._made()) if self._writes and place.keeps_history else None
         self._ended = False
 
@@ -136,7 +142,8 @@ class Run:
 
         Args:
             data: values by name; nested dictionaries are allowed.
-            step: the step of the values; an earlier step is ignored with a warning, as in wandb.
+            step: the step of the values; an earlier step is ignored with a warning, as in wandb. The first step that an
+                attempt names may be an earlier one: it goes on from an older checkpoint, or starts over.
             commit: False keeps the step open for further values; the default is True, and with ``step`` False.
 
         Raises:
@@ -151,6 +158,9 @@ class Run:
             self._refuse_if_ended("log")
             if step is not None:
                 wanted = operator.index(step)
+                self._own_steps = None
+                if wanted < self.step and not self._has_logged and not self._waiting:
+                    self.step = wanted  # it goes on from an older checkpoint, or starts over
                 if wanted < self.step:
                     warn(f"step {wanted} is less than the current step {self.step}: ignored")
                     return
@@ -195,7 +205,12 @@ class Run:
             raise TypeError(f"define_metric takes the name of a metric, not {type(name).__name__}")
         with self._lock:
             metric = MetricDefinition(name, over, step_sync is not False, words, goal)
-            return self._definitions.add(metric, overwrite=bool(overwrite))
+            before = self._definitions.of(name)
+            known = before.to_json() if before else MetricDefinition(name).to_json()
+            defined = self._definitions.add(metric, overwrite=bool(overwrite))
+            if defined.to_json() != known:  # a step metric alone changes no summary
+                self._write({"_define": defined.to_json()})
+            return defined
 
     def log_code(
         self,
@@ -323,7 +338,11 @@ class Run:
         self._aggregates.take(row)
         now = time.time()
         clock = {"_step": self.step, "_timestamp": round(now, 3), "_runtime": round(now - self.start_time, 3)}
+        if self._own_steps is not None:
+            clock["_attempt_step"] = self._own_steps
+            self._own_steps += 1
         self._write(row | clock)
+        self._has_logged = True
         self.step += 1
 
     def _write(self, row: Mapping[str, Any]) -> None:

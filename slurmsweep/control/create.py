@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,10 +23,14 @@ from slurmsweep.sweepfile.load import load
 from slurmsweep.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from slurmsweep.state.function import Function
     from slurmsweep.sweepfile.config import SweepConfig
+
+
+#: Bytes of a program that are searched for the name of a project.
+_MOST_OF_PROGRAM = 1 << 20
 
 
 class Draft(NamedTuple):
@@ -45,20 +51,25 @@ class Draft(NamedTuple):
     function: Function | None = None
 
 
-def read_draft(source: str, function: str | None = None) -> Draft:
+def read_draft(source: str, function: str | None = None, names: Mapping[str, str] | None = None) -> Draft:
     """Read and check a sweep file. Writes nothing.
 
     Args:
         source: path of the file.
         function: import path of what trials are to call; looked for here, then beside the file.
+        names: the sweep's project, entity or name; they win over those of the file.
 
     Raises:
         SweepFileError: every violation at once; a program that is not there is one.
         UsageError: there is no such function.
     """
     checked = load(source)
+    if names:
+        named = check(checked.config.document | dict(names), source).config
+        checked = checked._replace(config=named)
     if function is None:
-        return Draft(source, checked.config, tuple(checked.warnings), _workdir(checked.config, source))
+        draft = Draft(source, checked.config, tuple(checked.warnings), _workdir(checked.config, source))
+        return draft._replace(warnings=(*draft.warnings, *_without_project(draft)))
     from slurmsweep.control.function import locate
 
     called = locate(function, (os.getcwd(), os.path.dirname(os.path.abspath(source))))
@@ -73,6 +84,19 @@ def draft_of(data: Any, source: str) -> Draft:
     """
     checked = check(data, source)
     return Draft(source, checked.config, _without_program(checked.warnings), _workdir(checked.config, source))
+
+
+def _without_project(draft: Draft) -> list[Violation]:
+    """Return a warning where the program uses wandb, and neither it nor the sweep nor the user names a project."""
+    config = draft.config
+    if config.project or os.environ.get("WANDB_PROJECT") or not config.program:
+        return []
+    with suppress(OSError), open(os.path.join(draft.workdir, config.program), "rb") as file:
+        text = file.read(_MOST_OF_PROGRAM)
+        if b"project" not in text and re.search(rb"import wandb|from wandb|WandbLogger", text):
+            problem = "is named nowhere: wandb calls it 'uncategorized', and `sync` uploads the runs there"
+            return [Violation("project", problem, "write project: NAME, or give --project NAME here or to `sync`")]
+    return []
 
 
 def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
 
 
-def measured_on_disk(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> Measured:
+def measured_on_disk(config: SweepConfig, layout: Layout, attempt_id: AttemptId, first: int = 1) -> Measured:
     """Return what a script has left so far of a sweep's metrics; nothing where its files cannot be read."""
     with suppress(OSError):
-        return measure(config, layout, attempt_id)
+        return measure(config, layout, attempt_id, first)
     return Measured()
 
 
@@ -35,7 +35,8 @@ def with_metric_so_far(store: SweepStore, summary: SweepSummary, trials: Iterabl
         attempt_id, runs = AttemptId(trial.number, trial.attempt), trial.state is TrialState.RUNNING
         if trial.metric is None and (runs or attempt_id in summary.ended):
             read = measured_on_disk if runs else measure_ended
-            found = read(store.manifest.config, store.layout, attempt_id)
+            first = summary.view.first_attempt(trial.number)
+            found = read(store.manifest.config, store.layout, attempt_id, first)
             rows.append(trial._replace(metric=found.metric.value, metrics=found.metrics, no_metric=found.why or None))
         else:
             rows.append(trial)

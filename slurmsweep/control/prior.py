@@ -76,14 +76,14 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
     points = {number: _point(prior, view, number) for number in finished}
     places = _places_to_learn_from if config.method == "bayes" else _places_on_grid
     if config.method == "bayes":  # a point without a value teaches nothing, and would take a place
-        told = (n for n in points if _taken_over(store, prior, n, finished[n]).metric is not None)
+        told = (n for n in points if _taken_over(store, prior, view, finished[n], n).metric is not None)
         points = {n: points[n] for n in told}
     taken = {}
     for number, place in places(store, points).items():
         attempt = finished[number]
         chosen = ChosenPoint(kept(config, points[number])) if config.method == "bayes" else None
-        bands = values_at_bands(config, prior.layout, AttemptId(number, attempt.number), attempt.number)
-        taken[place] = Adopted(_taken_over(store, prior, number, attempt), chosen, bands)
+        bands = values_at_bands(config, prior.layout, AttemptId(number, attempt.number), view.first_attempt(number))
+        taken[place] = Adopted(_taken_over(store, prior, view, attempt, number), chosen, bands)
     reached = store.adopt(taken, this_process(os.environ))
     ended = ""
     if reached:
@@ -143,7 +143,7 @@ def _finished(view: SweepView, prior: SweepStore, trials: Collection[int] | None
     return {number: known[number] for number in trials}
 
 
-def _taken_over(store: SweepStore, prior: SweepStore, number: int, attempt: Attempt) -> Outcome:
+def _taken_over(store: SweepStore, prior: SweepStore, view: SweepView, attempt: Attempt, number: int) -> Outcome:
     """Return the end of a trial of ``prior``, with the numbers that ``store`` judges by."""
     ended = attempt.outcome or Outcome(TrialState.FINISHED)
     outcome = ended._replace(origin=f"{prior.manifest.sweep_id}/{number}")
@@ -153,7 +153,7 @@ def _taken_over(store: SweepStore, prior: SweepStore, number: int, attempt: Atte
     same_view = config.extensions.pareto == before.extensions.pareto
     if same_metric and same_view:
         return outcome
-    measured = measure_ended(config, prior.layout, AttemptId(number, attempt.number))
+    measured = measure_ended(config, prior.layout, AttemptId(number, attempt.number), view.first_attempt(number))
     outcome = outcome._replace(no_metric=measured.why or None)
     if not same_metric:
         outcome = outcome._replace(metric=measured.metric.value)

@@ -213,7 +213,9 @@ def _with_last_metric(session: Session, attempt_id: AttemptId, outcome: Outcome)
     """Return the outcome; one that only a witness tells of gets the metrics that the script left."""
     if outcome.metric is not None or outcome.by == "agent":
         return outcome
-    measured = measure_ended(session.store.manifest.config, session.store.layout, attempt_id)
+    measured = measure_ended(
+        session.store.manifest.config, session.store.layout, attempt_id, session.view.first_attempt(attempt_id.trial)
+    )
     return outcome._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
 
 

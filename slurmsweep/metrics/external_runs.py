@@ -23,41 +23,50 @@ if TYPE_CHECKING:
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.tail import AttemptId
 
-#: Bytes of a log that one call reads at most; the next call goes on from there.
-AT_ONCE = 1 << 20
-
 #: Bytes that are read at a time.
-_PIECE = 256 << 10
+_PIECE = 1 << 20
 
-#: wandb's longest line holds a path: a longer line (a progress bar's) is not wandb's.
+#: wandb's longest line holds a path: of a longer line (a progress bar's) this much before its end is searched.
 _LONGEST_LINE = 8 << 10
+
+#: Words without which a piece of a log holds nothing that is searched for.
+_NEEDLES = (b"saved locally in", b"wandb sync", b"Ignoring ")
+
+_ENDS = re.compile(rb"[\r\n]")
 
 #: wandb colours its last lines even in a file.
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
+#: wandb, and the native client, say so where they run in a sweep.
+_IGNORED = re.compile(r"""Ignoring (project|entity) (['"])(.+?)\2 when running""")
+
 #: Bounds of the search for a relative folder: levels, folders, and entries read of each folder.
-_DEPTH, _FOLDERS, _ENTRIES = 3, 1000, 1000
+_DEPTH, _FOLDERS, ENTRIES = 3, 1000, 1000
 
 
 class ExternalRuns:
-    """Follower of a trial's log that finds the runs which wandb says it writes; each byte of the log is read once.
+    """Follower of the log of an attempt that finds the runs which wandb says it writes; each byte is read once.
 
-    Limits: there is nothing to find if wandb is told to be silent, or if its output does not go to the trial's log; one
-    call reads 1 MiB. A log that was truncated or replaced by another file is read from its start.
+    Runs of any id count, as a script may choose it, but none of another trial. Limits: there is nothing to find if
+    wandb is told to be silent, or if its output does not go to the trial's log. A log that was truncated or replaced by
+    another file is read from its start.
+
+    Attributes:
+        asked_for: ``project`` and ``entity`` that the script named and wandb ignored, because it runs in a sweep.
     """
 
     def __init__(self, layout: Layout, attempt_id: AttemptId) -> None:
         self._layout = layout
         self._path = layout.log(attempt_id)
-        run = re.escape(layout.run_id(attempt_id.trial))
-        self._needle = layout.run_id(attempt_id.trial).encode()
+        other_trial = rf"{re.escape(layout.sweep_id)}-(?!{attempt_id.trial}(?:-|\s*$))"
         self._said = re.compile(
-            rf"(?:Run data is saved locally in|wandb sync) (\S.*?(?:offline-)?run-[0-9_]+-{run}(?:-[0-9]+)?)\s*$"
+            r"(?:Run data is saved locally in|wandb sync) "
+            rf"(\S.*?(?:offline-)?run-[0-9]+_[0-9]+-(?!{other_trial})[^/\s]+)\s*$"
         )
         self._inode = self._offset = 0
         self._torn = b""
-        self._is_within_long_line = False
         self._found: dict[str, str | None] = {}
+        self.asked_for: dict[str, str] = {}
 
     def files(self) -> list[str]:
         """Return the run files found so far that can be seen from here, in the order in which wandb named them.
@@ -68,53 +77,60 @@ class ExternalRuns:
             self._read_on()
         for said, folder in self._found.items():
             if folder is None:
-                bases = _bases(self._layout, self._path)
-                places = [said] if os.path.isabs(said) else (os.path.normpath(os.path.join(b, said)) for b in bases)
+                around = bases(self._layout, self._path, is_deep=True)
+                places = [said] if os.path.isabs(said) else (os.path.normpath(os.path.join(b, said)) for b in around)
                 self._found[said] = next((place for place in places if os.path.isdir(place)), None)
         folders = dict.fromkeys(folder for folder in self._found.values() if folder)
-        return [path for folder in folders for path in sorted(glob(os.path.join(escape(folder), "*.wandb")))]
+        return [path for folder in folders for path in files_in(folder)]
+
+    @property
+    def said(self) -> list[str]:
+        """Places where wandb said that it writes runs."""
+        return list(self._found)
 
     @property
     def unseen(self) -> list[str]:
-        """Places where wandb said that it writes runs, of those that cannot be seen from here."""
+        """Those of them that cannot be seen from here."""
         return [said for said, folder in self._found.items() if folder is None]
 
     def _read_on(self) -> None:
         with open(self._path, "rb") as file:
             known = os.fstat(file.fileno())
             if known.st_ino != self._inode or known.st_size < self._offset:
-                self._inode, self._offset, self._torn, self._is_within_long_line = known.st_ino, 0, b"", False
+                self._inode, self._offset, self._torn = known.st_ino, 0, b""
             file.seek(self._offset)
-            left = AT_ONCE
-            while left > 0 and (piece := file.read(min(left, _PIECE))):
-                left -= len(piece)
+            while piece := file.read(_PIECE):
                 self._offset += len(piece)
                 self._take(piece)
 
     def _take(self, piece: bytes) -> None:
         """Search the whole lines of what was added to the log; keep the rest until its end is there."""
-        whole, newline, rest = piece.rpartition(b"\n")
-        if newline:
-            lines = self._torn + whole
-            if self._is_within_long_line:
-                lines = lines.partition(b"\n")[2]
-            if self._needle in lines:
-                for line in lines.decode("utf-8", "surrogateescape").split("\n"):
-                    if said := self._said.search(_ESCAPES.sub("", line)):
-                        self._found.setdefault(said[1], None)
-            self._torn, self._is_within_long_line = rest, False
-        else:
-            self._torn += rest
-        if len(self._torn) > _LONGEST_LINE:
-            self._torn, self._is_within_long_line = b"", True
+        text = self._torn + piece
+        end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+        self._torn = text[max(end, len(text) - _LONGEST_LINE) :]
+        if any(text.find(needle, 0, end) >= 0 for needle in _NEEDLES):
+            for line in _ENDS.split(text[:end]):
+                if any(needle in line for needle in _NEEDLES):
+                    self._take_line(_ESCAPES.sub("", line[-_LONGEST_LINE:].decode("utf-8", "surrogateescape")))
+
+    def _take_line(self, line: str) -> None:
+        if said := self._said.search(line):
+            self._found.setdefault(said[1], None)
+        elif ignored := _IGNORED.search(line):
+            self.asked_for[ignored[1]] = ignored[3]
 
 
-def _bases(layout: Layout, log: str) -> Iterator[str]:
+def files_in(folder: str) -> list[str]:
+    """Return the run files in the folder of a run."""
+    return sorted(glob(os.path.join(escape(folder), "*.wandb")))
+
+
+def bases(layout: Layout, log: str, *, is_deep: bool = False) -> Iterator[str]:
     """Yield folders in which a script may be when it calls ``init``, likely ones first.
 
-    The one its command starts in; its program's own; the attempt's and the trial's, which are in its environment; then
-    folders below the first, level by level and a bounded number, as for ``chdir`` into a folder of results. The run's
-    name holds its id and its second, so that a folder of that name is the right one.
+    The one its command starts in; its program's own; the attempt's and the trial's, which are in its environment; with
+    ``is_deep`` also folders below the first, level by level and a bounded number, as for ``chdir`` into a folder of
+    results. The run's name holds its id and its second, so that a folder of that name is the right one.
     """
     from slurmsweep.state.store import SweepStore  # few trials get here
 
@@ -127,17 +143,18 @@ def _bases(layout: Layout, log: str) -> Iterator[str]:
         yield os.path.dirname(known.script)
     yield os.path.dirname(log)
     yield os.path.dirname(os.path.dirname(log))
-    yield from _below(known.workdir)
+    if is_deep:
+        yield from below(known.workdir)
 
 
-def _below(top: str) -> Iterator[str]:
+def below(top: str) -> Iterator[str]:
     """Yield folders below ``top``, upper levels first; without hidden ones and wandb's own."""
     waiting = deque([(top, 0)])
     count = 0
     while waiting:
         folder, depth = waiting.popleft()
         with suppress(OSError), os.scandir(folder) as entries:
-            for entry in islice(entries, _ENTRIES):
+            for entry in islice(entries, ENTRIES):
                 if entry.name.startswith(".") or entry.name == "wandb" or not entry.is_dir(follow_symlinks=False):
                     continue
                 yield entry.path

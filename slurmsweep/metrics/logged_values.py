@@ -6,21 +6,22 @@ import os
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.metrics.reported import NativeRows, RunRows, external_runs, number, reach, runs_inside
+from slurmsweep.metrics.reported import NativeRows, RunRows, number, reach, trial_runs
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from slurmsweep.metrics.external_runs import ExternalRuns
+    from slurmsweep.metrics.trial_runs import TrialRuns
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.records import BandValue
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.expression import Expression
     from slurmsweep.sweepfile.sections import Metric
 
-#: Under this name the native client and wandb both write the step of a row.
-_STEP = "_step"
+#: Under this name the native client and wandb both write the step of a row. The native client of a resumed run, whose
+#: steps go on, writes under the other one how many it has logged itself, as long as the script names no step.
+_STEP, _OWN_STEP = "_step", "_attempt_step"
 
 
 def values_at_bands(
@@ -68,7 +69,7 @@ class LoggedValues:
         self._attempts = [AttemptId(attempt_id.trial, attempt) for attempt in range(first, attempt_id.attempt + 1)]
         self._native: dict[AttemptId, _Piece] = {}
         self._runs: dict[str, _Piece] = {}
-        self._external: list[ExternalRuns] | None = None
+        self._found: TrialRuns | None = None
         self._expression: Expression | None = None
         if self._metric.expression is not None:
             from slurmsweep.sweepfile.expression import parse  # an agent loads it only where there is one
@@ -86,12 +87,14 @@ class LoggedValues:
                 self._native[attempt_id].read_on()
         return _joined(self._native.values()) or self._of_runs()
 
+    def extremes(self) -> tuple[float, float] | None:
+        """Return the smallest and the largest value of all attempts at the last :meth:`read`; None for none."""
+        pieces = [piece.values for piece in (*self._native.values(), *self._runs.values()) if piece.values]
+        return (min(map(min, pieces)), max(map(max, pieces))) if pieces else None
+
     def _of_runs(self) -> Sequence[float]:
-        files = runs_inside(self._layout, self._attempts[0])
-        if not files:
-            if self._external is None:
-                self._external = [external_runs(self._layout, attempt_id) for attempt_id in self._attempts]
-            files = [path for runs in self._external for path in runs.files()]
+        self._found = self._found or trial_runs(self._layout, self._attempt_id, self._attempts[0].attempt)
+        files = self._found.files()
         names = self._expression.names if self._expression else (self._metric.name,)
         for path in files:
             if path not in self._runs:
@@ -118,7 +121,7 @@ class _Piece:
         for row in self._rows():
             value = self._value_of(row)
             if value is not None:
-                step = number(row.get(_STEP))
+                step = number(row.get(_OWN_STEP, row.get(_STEP)))
                 self.values.append(value)
                 self.steps.append(float(len(self.steps)) if step is None else step)
 

@@ -1,4 +1,4 @@
-"""Measure an attempt: the sweep's metric, logged or computed, the numbers of its Pareto view, and why some lack."""
+"""Measure a trial: the sweep's metric, logged or computed, the numbers of its Pareto view, and why some lack."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMED, _SHOWN = 4, 30
 
 
 class Measured(NamedTuple):
-    """The numbers of an attempt that its sweep asks for.
+    """The numbers of a trial that its sweep asks for, over its attempts.
 
     Attributes:
         metric: of the sweep's metric. A computed one has the steps of that part of it which was logged least.
@@ -45,13 +45,15 @@ class Measured(NamedTuple):
 
 
 class Measuring:
-    """Follower of the numbers of one attempt that its sweep asks for; a :meth:`read` costs as :class:`MetricsFollower`.
+    """Follower of the numbers of a trial that its sweep asks for; arguments and costs as :class:`MetricsFollower`.
 
     A name in an expression is always what the script logged, also where it is the metric's own.
     """
 
-    def __init__(self, config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> None:
-        self._layout, self._attempt_id = layout, attempt_id
+    def __init__(
+        self, config: SweepConfig, layout: Layout, attempt_id: AttemptId, first: int = 1, *, is_over: bool = False
+    ) -> None:
+        self._where = layout, attempt_id, first
         self._metric = config.metric.objective if config.metric else None
         self._pareto = config.extensions.pareto
         self._objectives = {objective.name: objective for objective in (*self._pareto, self._metric) if objective}
@@ -64,7 +66,7 @@ class Measuring:
         goals = {name: one.goal for name, one in self._objectives.items() if one.expression is None}
         for name, expression in self._expressions.items():
             goals = dict.fromkeys(expression.names, self._objectives[name].goal) | goals
-        self._follower = MetricsFollower(layout, attempt_id, goals)
+        self._follower = MetricsFollower(layout, attempt_id, goals, first, is_over=is_over)
         self._logged: dict[str, MetricReading] = {}
 
     def read(self) -> Measured:
@@ -86,7 +88,7 @@ class Measuring:
         lacking = [one for one in self._objectives.values() if self._reading(one, []).value is None]
         if not lacking:
             return ""
-        summary = read_summary(self._layout, self._attempt_id)
+        summary = read_summary(*self._where)
         if not summary and not any(reading.steps for reading in self._logged.values()):
             return self._why_nothing()[:_LONGEST]
         said, hint = [], ""
@@ -135,16 +137,19 @@ class Measuring:
         return ", ".join(words), bool(never)
 
 
-def measure(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> Measured:
-    """Return the numbers of an attempt now. Raises as :meth:`Measuring.read`."""
-    return Measuring(config, layout, attempt_id).read()
+def measure(config: SweepConfig, layout: Layout, attempt_id: AttemptId, first: int = 1) -> Measured:
+    """Return the numbers of a trial now. Raises as :meth:`Measuring.read`."""
+    return Measuring(config, layout, attempt_id, first).read()
 
 
-def measure_ended(config: SweepConfig, layout: Layout, attempt_id: AttemptId) -> Measured:
-    """Return the numbers of an attempt that has ended, and why some are missing: also where files cannot be read."""
+def measure_ended(config: SweepConfig, layout: Layout, attempt_id: AttemptId, first: int = 1) -> Measured:
+    """Return the numbers of a trial whose attempt has ended, and why some have none.
+
+    Where files cannot be read that is the reason.
+    """
     measured = Measured()
     try:
-        measuring = Measuring(config, layout, attempt_id)
+        measuring = Measuring(config, layout, attempt_id, first, is_over=True)
         measured = measuring.read()
         return measured._replace(why=measuring.why())
     except OSError as error:

@@ -1,7 +1,8 @@
 """Read the values of metrics that a training script logged: with the native client, or with the real wandb.
 
-:class:`MetricsFollower` reads the metrics of a sweep while the script runs, and after it ended or died: what was
-written counts. :func:`read_summary` reads the final values of all names.
+All attempts of a trial are one run, as on W&B: the newest that logged a name has its last value, and ``min`` and
+``max`` of a summary are those of all. :class:`MetricsFollower` reads the metrics of a sweep while the script runs, and
+after it ended or died: what was written counts. :func:`read_summary` reads the final values of all names.
 """
 
 from __future__ import annotations
@@ -9,31 +10,27 @@ from __future__ import annotations
 import json
 import math
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.metrics.run_file import RecordReader, RunFile, is_marked_preempting, take
-from slurmsweep.metrics.run_file import read as read_run_file
+from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from slurmsweep.metrics.external_runs import ExternalRuns
+    from slurmsweep.metrics.trial_runs import TrialRuns
     from slurmsweep.state.paths import Layout
-    from slurmsweep.state.tail import AttemptId
-
-#: How wandb begins the names of run folders: offline and online.
-RUN_FOLDERS = ("offline-run-", "run-")
 
 #: The keys that ``define_metric(summary=...)`` makes.
 _SUMMARY_KEYS = ("last", "mean", "min", "max", "first")
+_AGGREGATES = {*_SUMMARY_KEYS, "best"}
 
 #: How the native client's row of ``mark_preempting`` begins.
 _PREEMPTING_ROW = b'{"_preempting"'
 
 
 class MetricReading(NamedTuple):
-    """The state of one metric of one attempt.
+    """The state of one metric of a trial, over its attempts.
 
     Attributes:
         value: the last logged value, or the one that ``define_metric(summary=...)`` selects; None where that is no
@@ -48,71 +45,107 @@ class MetricReading(NamedTuple):
 
 
 class MetricsFollower:
-    """Follower of metrics of one attempt, for one reading or for many while the script runs.
+    """Follower of metrics of a trial, for one reading or for many while the script runs.
 
     Costs of a :meth:`read`: where the native client logs, one file is opened and only what was added is parsed. Where
-    wandb logs, also the trial's run folders are listed, and the last block of its run file (32 KiB) is read again. Only
-    where there is no run at all yet, the new part of the trial's log is searched for one. Memory does not grow with the
-    number of steps.
+    wandb logs, also the trial's run folders are listed, the last block of each run file that is still open (32 KiB) is
+    read again, and what was added to the trial's log is searched for runs elsewhere. Files of earlier attempts are read
+    once. Memory does not grow with the number of steps.
 
-    ``goals`` has ``minimize`` or ``maximize`` by name as logged (dots reach into nested values): it decides which of
-    several summaries (``summary="min,max"``) counts.
+    Args:
+        layout: where the files are.
+        attempt_id: the newest attempt.
+        goals: ``minimize`` or ``maximize`` by name as logged (dots reach into nested values): it decides which of
+            several summaries (``summary="min,max"``) counts.
+        first: the first attempt that counts: a person may have deleted those before it.
+        is_over: the attempt has ended.
     """
 
-    def __init__(self, layout: Layout, attempt_id: AttemptId, goals: Mapping[str, str]) -> None:
-        self._layout, self._attempt_id = layout, attempt_id
+    def __init__(
+        self,
+        layout: Layout,
+        attempt_id: AttemptId,
+        goals: Mapping[str, str],
+        first: int = 1,
+        *,
+        is_over: bool = False,
+    ) -> None:
         self._goals = goals
-        self._native: _NativeSource | None = None
+        attempts = range(first, attempt_id.attempt + 1)
+        self._histories = {attempt: layout.history(AttemptId(attempt_id.trial, attempt)) for attempt in attempts}
+        self._native: dict[int, _NativeSource] = {}
         self._runs: dict[str, _RunSource] = {}
-        self._external: ExternalRuns | None = None
+        self._where = layout, attempt_id, first
+        self._is_over = is_over
+        self._found: TrialRuns | None = None
 
     def read(self) -> dict[str, MetricReading]:
-        """Return each metric so far: from the native client if it logged it, else from the newest wandb run that did.
+        """Return each metric so far: from the native client if it logged it, else from the wandb runs that did.
 
         Raises OSError if a file that is there cannot be read.
         """
-        history = self._layout.history(self._attempt_id)
-        if self._native is None and os.path.isfile(history):
-            self._native = _NativeSource(history, self._goals)
-        native = self._native.read() if self._native else {}
+        for attempt, history in self._histories.items():
+            is_new = attempt not in self._native and os.path.isfile(history)
+            if is_new:
+                self._native[attempt] = _NativeSource(history, self._goals)
+            if is_new or (attempt in self._native and attempt == max(self._histories)):
+                self._native[attempt].read_on()
+        sources: Sequence[_Source] = [source for _, source in sorted(self._native.items())]
+        native = self._over(sources, "native") if sources else {}
         found = {name: reading for name, reading in native.items() if reading.steps}
         if len(found) == len(self._goals):
             return found
-        files = runs_inside(self._layout, self._attempt_id)
-        if not files:
-            self._external = self._external or external_runs(self._layout, self._attempt_id)
-            files = self._external.files()
-        for path in reversed(files):
-            source = self._runs.setdefault(path, _RunSource(path, self._goals))
-            readings = source.read().items()
-            found |= {name: r for name, r in readings if name not in found and (r.steps or r.value is not None)}
-            if len(found) == len(self._goals):
-                break
-        none = MetricReading(source="wandb" if files else None)
-        return {name: found.get(name) or native.get(name, none) for name in self._goals}
+        if self._found is None:
+            self._found = trial_runs(*self._where, is_over=self._is_over)
+        files = self._found.files()
+        for path in files:
+            self._runs.setdefault(path, _RunSource(path, self._goals)).read_on()
+        logged = self._over([self._runs[path] for path in files], "wandb" if files else None)
+        readings = {name: r for name, r in logged.items() if name not in found and (r.steps or r.value is not None)}
+        return {name: (found | readings).get(name) or native.get(name, logged[name]) for name in self._goals}
+
+    def _over(self, sources: Sequence[_Source], origin: str | None) -> dict[str, MetricReading]:
+        readings = {}
+        for name, goal in self._goals.items():
+            parts = [source.part(name) for source in sources]
+            value = _chosen(_joined(parts, goal), goal)
+            readings[name] = MetricReading(number(value), sum(part.steps for part in parts), origin)
+        return readings
 
     @property
     def unseen(self) -> list[str]:
         """Places where wandb said that it writes runs, of those that :meth:`read` could not see."""
-        return self._external.unseen if self._external else []
+        return self._found.unseen if self._found else []
 
 
-def read_summary(layout: Layout, attempt_id: AttemptId) -> dict[str, Any]:
-    """Return the final values of an attempt by name, nested names joined by dots; while it runs, the values so far.
+def read_summary(layout: Layout, attempt_id: AttemptId, first: int = 1) -> dict[str, Any]:
+    """Return the final values of a trial by name, nested names joined by dots; while it runs, the values so far.
 
-    They are the native client's if it logged anything, else those of the newest wandb run. Reads everything that was
-    logged, so it is for attempts that have ended, or for one look at one attempt. Raises OSError.
+    They are the native client's if it logged anything, else those of its wandb runs. Reads everything that its attempts
+    from ``first`` on logged, so it is for trials that have ended, or for one look at one trial. Raises OSError.
     """
-    path = layout.history(attempt_id)
-    native = _native_summary(path) if os.path.isfile(path) else {}
-    files = [] if native else run_files(layout, attempt_id)
-    if not files:
-        return native
-    run = read_run_file(files[-1])
-    logged: dict[str, Any] = {}
-    for row in run.history:
-        logged |= row
-    return logged | run.summary
+    histories = [layout.history(AttemptId(attempt_id.trial, n)) for n in range(first, attempt_id.attempt + 1)]
+    sources: list[_Source] = [_NativeSource(path) for path in histories if os.path.isfile(path)]
+    found = _summary_over(sources)
+    if found:
+        return found
+    runs = trial_runs(layout, attempt_id, first, is_over=True).files()
+    return _summary_over([_RunSource(path) for path in runs])
+
+
+def _summary_over(sources: Sequence[_Source]) -> dict[str, Any]:
+    for source in sources:
+        source.read_on()
+    names = dict.fromkeys(name for source in sources for name in source.names())
+    values = {name: _joined([source.part(name) for source in sources], None) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def trial_runs(layout: Layout, attempt_id: AttemptId, first: int = 1, *, is_over: bool = False) -> TrialRuns:
+    """Return a follower of the wandb runs of a trial."""
+    from slurmsweep.metrics.trial_runs import TrialRuns  # scripts of the native client need none
+
+    return TrialRuns(layout, attempt_id, first, is_over=is_over)
 
 
 def said_preempting(layout: Layout, attempt_id: AttemptId) -> bool:
@@ -125,88 +158,123 @@ def said_preempting(layout: Layout, attempt_id: AttemptId) -> bool:
         with open(history, "rb") as file:
             if any(line.startswith(_PREEMPTING_ROW) for line in file):
                 return True
-    return any(is_marked_preempting(path) for path in run_files(layout, attempt_id))
+    return any(map(is_marked_preempting, trial_runs(layout, attempt_id, attempt_id.attempt, is_over=True).files()))
 
 
-def run_files(layout: Layout, attempt_id: AttemptId) -> list[str]:
-    """Return the wandb run files of a trial's newest attempt, oldest first.
+class _Part:
+    """The values of one name in one file, and how a summary of them is read.
 
-    All attempts of a trial share its folder and one run id; those of this attempt were last written after its owner
-    file was made. Both times are of one filesystem, and of one machine where that gives them. A first attempt has no
-    earlier one to be told from. If the folder has none, they are those that wandb, in the trial's log, says it writes
-    elsewhere.
+    Attributes:
+        said: the value that the file's summary has; else what the native client's definitions ask for; else the last
+            value. None where there is none.
+        is_told: ``said`` is of a summary or of a definition.
+        has_earlier: ``said`` is of a summary of the native client, which counts what earlier attempts logged, too.
+        steps: how often a finite number was logged.
     """
-    return runs_inside(layout, attempt_id) or external_runs(layout, attempt_id).files()
 
-
-def run_entries(layout: Layout, trial: int, kinds: tuple[str, ...] = RUN_FOLDERS) -> Iterator[os.DirEntry[str]]:
-    """Yield the run files of all attempts of a trial, in no order, whose folders' names begin with one of ``kinds``."""
-    runs = layout.runs(trial)
-    try:
-        names = os.listdir(runs)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in names:
-        if name.startswith(kinds):
-            with os.scandir(os.path.join(runs, name)) as entries:
-                yield from (entry for entry in entries if entry.name.endswith(".wandb") and entry.is_file())
-
-
-def external_runs(layout: Layout, attempt_id: AttemptId) -> ExternalRuns:
-    """Return a follower of the runs outside of the trial's folder that wandb names in the log of an attempt."""
-    from slurmsweep.metrics.external_runs import ExternalRuns  # for the few scripts that choose another folder
-
-    return ExternalRuns(layout, attempt_id)
-
-
-def runs_inside(layout: Layout, attempt_id: AttemptId) -> list[str]:
-    """Return the run files in the trial's folder that were written by this attempt, oldest first."""
-    since = 0
-    if attempt_id.attempt > 1:
-        with suppress(FileNotFoundError):
-            since = os.stat(layout.owner(attempt_id)).st_mtime_ns
-    found = [(entry.stat().st_mtime_ns, entry.path) for entry in run_entries(layout, attempt_id.trial)]
-    return [path for written, path in sorted(found) if written >= since]
-
-
-class _Series:
-    """The logged values of one name, and how a summary of them is read."""
-
-    def __init__(self, name: str, goal: str) -> None:
-        self.name = name
-        self._goal = goal
-        self._last: Any = None
-        self._steps = 0
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._aggregates: dict[str, Any] = {}
+        self._is_finite = True
+        self.said: Any = None
+        self.is_told = self.has_earlier = False
+        self.steps = 0
 
     def log(self, row: dict[str, Any]) -> None:
-        value = reach(row, self.name)
-        if value is not None:
-            self._last = value
-        if number(value) is not None:
-            self._steps += 1
-
-    def reading(self, summary: dict[str, Any], source: str) -> MetricReading:
-        """Return the state of the metric by this summary; the last value where it has none (the run was cut off)."""
-        value = reach(summary, self.name)
+        """Take in a row."""
+        value = reach(row, self._name)
         if value is None:
-            value = self._last
-        elif isinstance(value, dict):  # {"min": 0.1}, or several of which the goal decides
-            keys = ("best", "max" if self._goal == "maximize" else "min", *_SUMMARY_KEYS)
-            value = next((value[key] for key in keys if key in value), None)
-        return MetricReading(number(value), self._steps, source)
+            return
+        known = self._aggregates
+        known["last"], known["first"] = value, known.get("first", value)
+        finite = number(value)
+        if finite is not None:
+            self.steps += 1
+            known["min"], known["max"] = min(finite, known.get("min", finite)), max(finite, known.get("max", finite))
+            known["mean"] = known.get("mean", 0.0) + (finite - known.get("mean", 0.0)) / self.steps
+        elif isinstance(value, float):
+            self._is_finite = False
+
+    def sum_up(self, summary: dict[str, Any], definition: Mapping[str, Any] | None = None) -> None:
+        """Set what is said by this summary, or by a definition."""
+        self.said = reach(summary, self._name)
+        self.has_earlier = definition is not None and self.said is not None
+        self.is_told = self.said is not None
+        if self.said is None and self._aggregates:
+            goal, words = (definition or {}).get("goal"), (definition or {}).get("summary") or ()
+            told = {word: self.aggregate(word, goal) for word in words if word in _AGGREGATES}
+            self.is_told = bool(told)
+            self.said = {word: value for word, value in told.items() if value is not None} or self._aggregates["last"]
+
+    def aggregate(self, word: str, goal: str | None) -> Any:
+        """Return an aggregate that was said, else that of what was logged: NaN as wandb's after any such value."""
+        if isinstance(self.said, dict) and word in self.said:
+            return self.said[word]
+        if word not in ("last", "first") and not self._is_finite:
+            return math.nan
+        return self._aggregates.get({"best": "max" if goal == "maximize" else "min"}.get(word, word))
+
+
+def _joined(parts: Sequence[_Part], goal: str | None) -> Any:
+    """Return what the files of a run say of a name together, oldest first; None for nothing.
+
+    The newest that says anything counts; its extremes are those of all files, as W&B's of a run that goes on. One that
+    is no number stays: the run ended so. A definition holds for later files, of which a killed script wrote no summary.
+    Without a ``goal`` it is not known what is best.
+    """
+    telling = [part for part in parts if part.said is not None]
+    if not telling:
+        return None
+    newest = telling[-1]
+    forms = [part.said for part in telling if part.is_told and _is_aggregates(part.said)]
+    if not forms or (newest.is_told and not _is_aggregates(newest.said)):
+        return newest.said
+    result = {}
+    for word in forms[-1]:
+        told = [(part.aggregate(word, goal), part.steps) for part in telling]
+        numbers = [(value, steps) for one, steps in told if (value := number(one)) is not None]
+        result[word] = told[-1][0]
+        if word == "first":
+            result[word] = told[-1 if newest.has_earlier else 0][0]
+        elif word == "last" or number(result[word]) is None or (word == "best" and goal is None):
+            continue
+        elif word == "mean":
+            total = sum(steps for _, steps in numbers)
+            if total and not newest.has_earlier:
+                result[word] = sum(value * steps for value, steps in numbers) / total
+        else:
+            extreme = max if word == "max" or (word == "best" and goal == "maximize") else min
+            result[word] = extreme(value for value, _ in numbers)
+    return result
+
+
+def _is_aggregates(said: Any) -> bool:
+    return isinstance(said, dict) and said.keys() <= _AGGREGATES
+
+
+def _chosen(value: Any, goal: str) -> Any:
+    """Return the one of several summaries, such as ``{"min": 0.1}``, that the goal decides."""
+    if not isinstance(value, dict):
+        return value
+    keys = ("best", "max" if goal == "maximize" else "min", *_SUMMARY_KEYS)
+    return next((value[key] for key in keys if key in value), None)
 
 
 class NativeRows:
     """Rows of the native client's history file; each byte is read once.
 
     Attributes:
-        summary: the newest one in the file.
+        summary: the newest one in the file, without names that were logged after it.
+        is_summed_up: nothing was logged after it.
+        definitions: the newest arguments of ``define_metric`` by name, which may end in a star.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._offset = 0
         self.summary: dict[str, Any] = {}
+        self.is_summed_up = False
+        self.definitions: dict[str, dict[str, Any]] = {}
 
     def new(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that have become whole since the last call. Raises OSError."""
@@ -217,25 +285,68 @@ class NativeRows:
                     break  # the script is writing it, or was killed while it did
                 self._offset += len(line)
                 row = history_row(line) or {}
-                said = row.get("_summary")
+                said, defined = row.get("_summary"), row.get("_define")
                 if isinstance(said, dict):
-                    self.summary = said
+                    self.summary, self.is_summed_up = said, True
+                elif isinstance(defined, dict):
+                    self.definitions[str(defined.get("name"))] = defined
                 else:
+                    if self.is_summed_up:
+                        self.summary = {name: value for name, value in self.summary.items() if name not in row}
+                        self.is_summed_up = False
                     yield row
 
+    def definition(self, name: str) -> dict[str, Any]:
+        """Return the definition of a name; a longer beginning (``val*``) comes before a shorter one."""
+        fitting = [stem for stem in self.definitions if stem.endswith("*") and name.startswith(stem[:-1])]
+        return self.definitions.get(name) or self.definitions.get(max(fitting, key=len, default=""), {})
 
-class _NativeSource:
+
+class _Source:
+    """A file that holds what a run logged, or a part of it: the values of some names, by default of all."""
+
+    def __init__(self, names: Iterable[str] | None) -> None:
+        self._is_of_all = names is None
+        self._parts = {name: _Part(name) for name in names or ()}
+
+    def names(self) -> Iterable[str]:
+        """Return the names of which values are known."""
+        return self._parts
+
+    def part(self, name: str) -> _Part:
+        """Return what is known of a name."""
+        return self._parts.get(name) or _Part(name)
+
+    def _log(self, row: dict[str, Any]) -> None:
+        self._know(row)
+        for name in row if self._is_of_all else self._parts:
+            self._parts[name].log(row)
+
+    def _know(self, names: Iterable[str]) -> None:
+        if self._is_of_all:
+            self._parts |= {name: _Part(name) for name in names if name not in self._parts}
+
+    def read_on(self) -> None:
+        """Take in what was added to the file. Raises OSError."""
+        raise NotImplementedError
+
+
+class _NativeSource(_Source):
     """The history file of the native client."""
 
-    def __init__(self, path: str, goals: Mapping[str, str]) -> None:
+    def __init__(self, path: str, names: Iterable[str] | None = None) -> None:
+        super().__init__(names)
         self._rows = NativeRows(path)
-        self._series = [_Series(name, goal) for name, goal in goals.items()]
 
-    def read(self) -> dict[str, MetricReading]:
-        for row in self._rows.new():
-            for series in self._series:
-                series.log(row)
-        return {series.name: series.reading(self._rows.summary, "native") for series in self._series}
+    def read_on(self) -> None:
+        rows = self._rows
+        for row in rows.new():
+            self._log(row)
+        self._know(rows.summary)
+        for name, part in self._parts.items():
+            part.sum_up(rows.summary, rows.definition(name))
+            if self._is_of_all and rows.is_summed_up:
+                part.said = rows.summary.get(name)  # what else was logged is not for the summary
 
 
 def history_row(line: bytes) -> dict[str, Any] | None:
@@ -245,19 +356,6 @@ def history_row(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
-
-
-def _native_summary(path: str) -> dict[str, Any]:
-    """Return the summary in the history, else the last value of each name."""
-    logged: dict[str, Any] = {}
-    said: dict[str, Any] | None = None
-    with open(path, "rb") as file:
-        for line in file:
-            row = history_row(line)
-            if row is not None:
-                said = row["_summary"] if isinstance(row.get("_summary"), dict) else said
-                logged |= {name: value for name, value in row.items() if name != "_summary"}
-    return logged if said is None else said
 
 
 class RunRows:
@@ -282,18 +380,19 @@ class RunRows:
             self._run.history.clear()
 
 
-class _RunSource:
+class _RunSource(_Source):
     """A wandb run file."""
 
-    def __init__(self, path: str, goals: Mapping[str, str]) -> None:
-        self._rows = RunRows(path, goals)
-        self._series = [_Series(name, goal) for name, goal in goals.items()]
+    def __init__(self, path: str, names: Iterable[str] | None = None) -> None:
+        super().__init__(names)
+        self._rows = RunRows(path, names or ())
 
-    def read(self) -> dict[str, MetricReading]:
+    def read_on(self) -> None:
         for row in self._rows.new():
-            for series in self._series:
-                series.log(row)
-        return {series.name: series.reading(self._rows.summary, "wandb") for series in self._series}
+            self._log(row)
+        self._know(self._rows.summary)
+        for part in self._parts.values():
+            part.sum_up(self._rows.summary)
 
 
 def number(value: Any) -> float | None:

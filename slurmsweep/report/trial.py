@@ -55,7 +55,8 @@ def trial_document(summary: SweepSummary, journal: Journal, number: int, environ
     logged: dict[str, Any] = {}
     if trial.current:
         with suppress(OSError):  # the rest is worth showing without
-            logged = read_summary(layout, AttemptId(number, trial.current.number))
+            first = summary.view.first_attempt(number)
+            logged = read_summary(layout, AttemptId(number, trial.current.number), first)
     try:
         command, problem = shell_command(manifest, row.params, environ) if row.params else None, None
     except UsageError as error:

@@ -162,10 +162,14 @@ class SweepView:
         """Return how many trials are not run again unless a person names them: finished ones, and stopped early."""
         return self.counts().get(TrialState.FINISHED, 0) + len(self.trials.stopped_early())
 
+    def first_attempt(self, number: int) -> int:
+        """Return the first attempt of a trial that no person deleted: its run begins with that one."""
+        trial = self.trials.get(number)
+        return trial.deleted + 1 if trial else 1
+
     def bands_of(self, number: int) -> tuple[int, set[int]]:
         """Return the first attempt of a trial that no person deleted, and the bands recorded of it and later ones."""
-        trial = self.trials.get(number)
-        first = trial.deleted + 1 if trial else 1
+        trial, first = self.trials.get(number), self.first_attempt(number)
         last = trial.newest if trial else 0
         told = (self.bands.of(AttemptId(number, attempt)) for attempt in range(first, last + 1))
         return first, {band for values in told for band in values}

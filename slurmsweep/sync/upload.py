@@ -22,26 +22,21 @@ from typing import TYPE_CHECKING
 from filelock import lock_descriptor
 
 from slurmsweep.errors import LockTimeoutError, UsageError
-from slurmsweep.metrics.reported import external_runs, run_entries
+from slurmsweep.metrics.trial_runs import OFFLINE, TrialRuns
 from slurmsweep.state import files
 from slurmsweep.state.files import reading
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
-from slurmsweep.sync.run_copy import copy_run, forget, is_synced, mark_synced
+from slurmsweep.sync.run_copy import Home, copy_run, forget, home_of, is_synced, mark_synced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from slurmsweep.state.paths import Layout
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
-    from slurmsweep.state.trial import Trial
 
 #: Seconds between two looks at the upload processes.
 _PERIOD = 0.05
-
-#: Names of the folders of runs that can be uploaded begin like this.
-_OFFLINE = ("offline-run-",)
 
 #: After so many failures without a success no other upload is tried: there is no key, or no network.
 _HOPELESS = 5
@@ -70,11 +65,13 @@ class Upload:
 
     Attributes:
         trial: number of the trial.
-        run_files: paths of run files, those of the oldest attempt first.
+        run_files: paths of run files, in the order in which the runs began.
+        homes: by path, where they go at W&B.
     """
 
     trial: int
     run_files: tuple[str, ...]
+    homes: Mapping[str, Home] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,23 +138,17 @@ def find(
     uploads: list[Upload] = []
     synced = without = 0
     for trial in sorted(chosen):
+        newest = AttemptId(trial, view.trials[trial].newest)
         with reading(store.layout.runs(trial)):
-            inside = [entry.path for entry in run_entries(store.layout, trial, kinds=_OFFLINE)]
-            runs = sorted(inside) or _external_runs(store.layout, view.trials[trial])
-        left = tuple(run for run in runs if again or not is_synced(run))
-        if left:
-            uploads.append(Upload(trial, left))
+            found = TrialRuns(store.layout, newest, view.first_attempt(trial), is_over=True)
+            paths = [run.path for run in found.found()]
+            runs = [path for path in paths if os.path.basename(os.path.dirname(path)).startswith(OFFLINE)]
+            left = tuple(run for run in runs if again or not is_synced(run))
+            if left:
+                uploads.append(Upload(trial, left, {run: home_of(run, found.asked_for) for run in left}))
         synced += bool(runs) and not left
         without += not runs
     return Found(tuple(uploads), synced, without)
-
-
-def _external_runs(layout: Layout, trial: Trial) -> list[str]:
-    """Return the offline runs that a script keeps outside of the sweep's folder (``dir=``), oldest first."""
-    attempts = [AttemptId(trial.number, attempt.number) for attempt in trial.attempts.values()]
-    paths = dict.fromkeys(path for attempt_id in sorted(attempts) for path in external_runs(layout, attempt_id).files())
-    named = [(os.path.basename(os.path.dirname(path)), path) for path in paths]
-    return [path for name, path in sorted(named) if name.startswith(_OFFLINE)]  # the name has the time
 
 
 def upload(
@@ -255,7 +246,7 @@ def _started(store: SweepStore, one: Upload, command: list[str], lock: int, resu
         files.ensure_folder(folder, store.access)
         for original in one.run_files:
             name = os.path.basename(os.path.dirname(original))
-            if copy := copy_run(original, os.path.join(folder, name), store.access):
+            if copy := copy_run(original, os.path.join(folder, name), store.access, one.homes.get(original)):
                 copies[original] = copy
     except OSError as error:
         result.failed[one.trial] = f"cannot be read: {error}"

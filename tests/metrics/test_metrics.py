@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -14,7 +15,7 @@ from written import WAIT_UNTIL_WRITTEN
 
 from slurmsweep.metrics import run_file
 from slurmsweep.metrics.protobuf import bytes_field
-from slurmsweep.metrics.reported import MetricReading, MetricsFollower, run_files
+from slurmsweep.metrics.reported import MetricReading, MetricsFollower, read_summary, trial_runs
 from slurmsweep.state.paths import Layout
 from slurmsweep.state.tail import AttemptId
 
@@ -347,17 +348,111 @@ def test_of_several_processes_that_each_made_a_run_the_one_with_the_metric_count
     assert read_metric(layout, FIRST, "loss").value == 1 / 8
 
 
-def test_an_attempt_is_not_given_the_metric_of_the_one_before(layout):
-    old = place(layout, (RUNS / "0.31.0.wandb").read_bytes(), "offline-run-20260101_000000-abcd1234-0")
-    Path(layout.owner((0, 1))).write_text(json.dumps({}))
-    Path(layout.owner((0, 2))).write_text(json.dumps({}))
-    for path, when in ((layout.owner((0, 1)), 100), (old, 200), (layout.owner((0, 2)), 300)):
+@pytest.fixture
+def two_attempts(layout):
+    """Begin two attempts, at 100 and at 300; place the run of one of them, last written at that time."""
+    for attempt, when in ((FIRST, 100), (SECOND, 300)):
+        Path(layout.owner(attempt)).parent.mkdir(parents=True, exist_ok=True)
+        Path(layout.owner(attempt)).write_text("{}")
+        os.utime(layout.owner(attempt), (when, when))
+
+    def place_run(when, data, second=0) -> str:
+        path = place(layout, data, f"offline-run-20260101_00000{second}-abcd1234-0")
         os.utime(path, (when, when))
+        return str(path)
 
-    assert read_metric(layout, FIRST, "loss").value == 1 / 8
-    assert read_metric(layout, SECOND, "loss") == MetricReading()
+    return place_run
 
-    new = place(layout, (RUNS / "0.28.2.wandb").read_bytes(), "offline-run-20260101_000001-abcd1234-0")
-    os.utime(new, (400, 400))
-    assert run_files(layout, SECOND) == [str(new)]
-    assert read_metric(layout, SECOND, "loss").source == "wandb"
+
+def test_an_attempt_that_logged_nothing_keeps_what_the_one_before_had(layout, two_attempts):
+    two_attempts(200, (RUNS / "0.31.0.wandb").read_bytes())
+
+    assert read_metric(layout, FIRST, "loss") == MetricReading(1 / 8, 8, "wandb")
+    assert read_metric(layout, SECOND, "loss") == MetricReading(1 / 8, 8, "wandb")
+    assert read_summary(layout, SECOND)["loss"] == 1 / 8
+
+
+def test_an_attempt_after_a_deleted_one_begins_anew(layout, two_attempts):
+    two_attempts(200, (RUNS / "0.31.0.wandb").read_bytes())
+    assert MetricsFollower(layout, SECOND, {"loss": "minimize"}, 2).read()["loss"] == MetricReading()
+    assert read_summary(layout, SECOND, 2) == {}
+
+    new = two_attempts(400, (RUNS / "0.28.2.wandb").read_bytes(), second=1)
+
+    assert trial_runs(layout, SECOND, 2).files() == [new]
+    assert MetricsFollower(layout, SECOND, {"loss": "minimize"}, 2).read()["loss"].source == "wandb"
+
+
+def rows(*losses, **summary) -> str:
+    lines = [json.dumps({"loss": loss}) for loss in losses] + ([json.dumps({"_summary": summary})] if summary else [])
+    return "".join(f"{line}\n" for line in lines)
+
+
+DEFINED = '{"_define": {"name": "lo*", "summary": ["min", "max", "first", "mean"], "goal": null}}\n'
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "value", "loss"),
+    [
+        (rows(0.9, 0.1), rows(), 0.1, 0.1),
+        (rows(0.9, 0.1), rows(0.5, 0.3), 0.3, 0.3),
+        (rows(0.9, loss=0.05), rows(), 0.05, 0.05),
+        (rows(0.9, loss=0.05), rows(0.5), 0.5, 0.5),
+        (rows(0.1), rows(0.5, math.nan), None, pytest.approx(math.nan, nan_ok=True)),
+        (rows(0.1, math.nan), rows(0.5), 0.5, 0.5),
+        (rows(0.1, loss={"min": 0.1}), rows(0.5, loss={"min": 0.5}), 0.1, {"min": 0.1}),
+        (rows(0.1, 0.4), rows(0.5, loss={"min": 0.5, "max": 0.5}), 0.1, {"min": 0.1, "max": 0.5}),
+        (rows(0.1, loss={"best": 0.1}), rows(0.5, loss={"best": 0.5}), 0.1, {"best": 0.5}),
+        (
+            DEFINED + rows(0.3, 0.1, 0.5),
+            DEFINED + rows(0.9),
+            0.1,
+            {"min": 0.1, "max": 0.9, "first": 0.3, "mean": pytest.approx(0.45)},
+        ),
+        (DEFINED + rows(0.1, math.nan), DEFINED + rows(0.5), 0.5, {"min": 0.5, "max": 0.5, "first": 0.1, "mean": 0.5}),
+    ],
+)
+def test_two_attempts_of_the_native_client_are_one_run(layout, first, second, value, loss):
+    for attempt, text in ((FIRST, first), (SECOND, second)):
+        Path(layout.history(attempt)).parent.mkdir(parents=True, exist_ok=True)
+        Path(layout.history(attempt)).write_text(text)
+
+    assert read_metric(layout, SECOND, "loss").value == value
+    assert read_summary(layout, SECOND)["loss"] == loss
+
+
+def run_of(*losses, loss=None) -> bytes:
+    """Return a run file as wandb writes it, cut off before its end."""
+
+    def item(value):
+        return bytes_field(1, bytes_field(1, b"loss") + bytes_field(16, json.dumps(value).encode()))
+
+    summary = [bytes_field(3, item(loss))] if loss else []
+    return b"".join(run_file.log_bytes([*(bytes_field(2, item(value)) for value in losses), *summary]))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "value"),
+    [
+        (run_of(0.9, 0.1, loss={"min": 0.1}), run_of(0.5, 0.3, loss={"min": 0.3}), 0.1),
+        (run_of(0.9, 0.1, 0.4), run_of(0.5, loss={"min": 0.5}), 0.1),
+        (run_of(0.9, 0.1, loss={"min": 0.1}), run_of(), 0.1),
+        (run_of(0.9, 0.1, loss={"mean": 0.5}), run_of(0.2, loss={"mean": 0.2}), pytest.approx(0.4)),
+        (run_of(0.9, 0.1, loss={"min": 0.1}), run_of(0.5), 0.1),  # cut off before the summary was written
+        (run_of(0.9, 0.1, loss={"min": 0.1}), run_of(math.nan), None),
+        (run_of(0.9, 0.1, loss={"min": 0.1}), run_of(0.5, loss=0.5), 0.5),
+        (run_of(0.9, 0.1, loss={"min": 0.1}), run_of(math.nan, loss={"min": math.nan}), None),
+    ],
+)
+def test_two_attempts_of_wandb_are_one_run(layout, two_attempts, first, second, value):
+    two_attempts(200, first)
+    two_attempts(400, second, second=1)
+
+    assert read_metric(layout, SECOND, "loss").value == value
+
+
+def test_the_goal_decides_what_is_best_over_attempts(layout, two_attempts):
+    two_attempts(200, run_of(0.9, 0.1, loss={"best": 0.9}))
+    two_attempts(400, run_of(0.5, loss={"best": 0.5}), second=1)
+
+    assert MetricsFollower(layout, SECOND, {"loss": "maximize"}).read()["loss"] == MetricReading(0.9, 3, "wandb")

@@ -116,7 +116,7 @@ def test_cause_metric_and_log_are_there_when(kind, end, write_sweep, slurmsweep,
     assert outcome.by == ("reconcile" if end == "the agent is killed" else "agent")
 
 
-def test_a_requeued_wandb_script_goes_on_with_its_run_and_leaves_the_metric_of_its_own_attempt(
+def test_a_requeued_wandb_script_goes_on_with_its_run_and_keeps_the_metric_of_the_attempt_before(
     write_sweep, slurmsweep, trial, tmp_path
 ):
     script = """
@@ -136,7 +136,7 @@ raise SystemExit(2 - attempt)
 
     slurmsweep("resubmit", sweep, "--backend", "local")
 
-    assert (trial(sweep)["state"], trial(sweep)["metric"], trial(sweep)["attempt"]) == ("finished", None, 2)
+    assert (trial(sweep)["state"], trial(sweep)["metric"], trial(sweep)["attempt"]) == ("finished", 5.0, 2)
     assert (tmp_path / "ids").read_text().split() == [f"{sweep}-0"] * 2
 
 

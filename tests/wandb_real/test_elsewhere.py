@@ -63,7 +63,7 @@ def test_its_metric_is_read_while_it_runs_and_after_its_agent_was_killed_and_it_
     assert (ended["state"], ended["cause"], ended["metric"]) == ("crashed", "lost", 1.0)
     found = json.loads(slurmsweep("sync", sweep, "--state", "crashed", "--dry-run", "--json").stdout)
     [file] = (tmp_path / FOLDERS[folders][2]).glob(f"offline-run-*/run-{sweep}-0.wandb")
-    assert found["to_upload"] == [{"trial": 0, "runs": [str(file)]}]
+    assert found["to_upload"] == [{"trial": 0, "runs": [str(file)], "project": "uncategorized", "entity": ""}]
 
 
 def test_its_metric_is_recorded_when_it_is_killed_itself(slurmsweep, write_sweep, tmp_path):

@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top", type=options.natural, metavar="N", help="with --from: the N best trials")
     options.add(parser, "--function", "--strict")
+    options.add_names(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.control.create import create  # loads yaml
 
     prior = SweepStore.open(args.prior) if args.prior else None
-    store = create(read_draft(args.file, args.function, strict=args.strict), shared=args.shared)
+    store = create(read_draft(args), shared=args.shared)
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     if args.shared:
         _note_closed_folders(store.layout.folder)

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
     parser.add_argument("--backend", choices=registry.WORDS, default=registry.AUTO, help="of the canary (default auto)")
     options.add(parser, "--count", "--function", "--strict", "--json")
+    options.add_names(parser)
     options.add_slurm(parser)
 
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.control.canary import run_canary  # both load submitit
     from slurmsweep.control.plan import plan_sweep
 
-    draft = read_draft(args.file, args.function, strict=args.strict)
+    draft = read_draft(args)
     wanted, learn = what_to_learn(SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width))
     if learn:
         note("what is auto is learnt from trials that go first: the plan shows what these are given")

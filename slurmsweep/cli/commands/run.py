@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import launching, options
 from slurmsweep.cli.events import EventPrinter
 from slurmsweep.control.events import ignore
+from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
     from slurmsweep.api.sweep import Sweep
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
     )
     options.add(parser, "--dry-run", "--json")
+    options.add_names(parser)
     options.add_mend(parser)
     options.add_slurm(parser)
     options.add(parser, "--canaries")
@@ -48,10 +50,15 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
     from slurmsweep.api.sweep import Sweep
 
     if not os.path.isfile(args.file) and not args.file.endswith((".yaml", ".yml", ".json")):
+        if named := options.names_of(args):
+            raise UsageError(
+                f"--{next(iter(named))} names a new sweep; the configuration of sweep {args.file} never changes "
+                "(`sync` takes --project and --entity)"
+            )
         return Sweep(args.file, backend=args.backend, function=args.function, tell=events)
     from slurmsweep.cli.sweeps import read_draft
 
-    draft = read_draft(args.file, args.function, strict=args.strict)
+    draft = read_draft(args)
     if args.dry_run:
         return Sweep.planned(draft, backend=args.backend, tell=events)
     Sweep.planned(draft, backend=args.backend, tell=ignore).check(wish, wait=args.wait, supervise=args.mend)

@@ -9,6 +9,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text, steps
 from slurmsweep.state import view_cache
 from slurmsweep.state.store import SweepStore
+from slurmsweep.sync.run_copy import UNCATEGORIZED, Home
 from slurmsweep.sync.upload import Result, find, upload
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, "sweep")
     options.add_states(parser, "trials in this state instead of those finished or stopped early (repeatable)")
     parser.add_argument("--trials", type=options.numbers, metavar="LIST", help="only these, such as 0,3,7-12")
-    parser.add_argument("--project", metavar="X", help="of the runs at W&B (default: the one they were logged with)")
+    parser.add_argument(
+        "--project", metavar="X", help="of the runs at W&B (default: the one they were logged with, or the script's)"
+    )
     parser.add_argument(
         "--entity", metavar="X", help="of the runs at W&B (default: the one they were logged with, or yours)"
     )
@@ -45,12 +48,16 @@ def run(args: argparse.Namespace) -> int:
         flags = [part for name, value in names.items() if value for part in (name, value)]
         with steps(len(found.uploads), "trials") as show:
             result = upload(store, found.uploads, flags, args.jobs, show)
+    homeless = [one.trial for one in found.uploads for home in one.homes.values() if home.project == UNCATEGORIZED]
+    if homeless and not args.project:
+        note(f"{len(set(homeless))} trials name no project: their runs go to {UNCATEGORIZED!r} without --project X")
     rest = f"{found.synced} were uploaded before, {found.without} have no offline wandb run"
     if args.json:
-        print_json(_document(found, result))
+        print_json(_document(args, found, result))
     elif args.dry_run:
         for one in found.uploads:
-            print_text(f"trial {one.trial}: " + ", ".join(one.run_files))
+            homes = dict.fromkeys(str(_home(args, home)) for home in one.homes.values())
+            print_text(f"trial {one.trial} to {' and '.join(homes)}: " + ", ".join(one.run_files))
         print_text(f"would upload the runs of {len(found.uploads)} trials; {rest}")
     else:
         print_text(f"uploaded the runs of {len(result.done)} trials; {rest}")
@@ -68,9 +75,17 @@ def _note_others(result: Result) -> None:
         note(f"{len(result.failed)} trials could not be uploaded{untried}; the same command goes on with them")
 
 
-def _document(found: Found, result: Result) -> dict[str, Any]:
+def _home(args: argparse.Namespace, home: Home) -> Home:
+    """Return where a run goes with these options."""
+    return Home(args.project or home.project, args.entity or home.entity)
+
+
+def _document(args: argparse.Namespace, found: Found, result: Result) -> dict[str, Any]:
     return {
-        "to_upload": [{"trial": one.trial, "runs": list(one.run_files)} for one in found.uploads],
+        "to_upload": [
+            {"trial": one.trial, "runs": list(one.run_files)} | _home(args, one.homes[one.run_files[-1]])._asdict()
+            for one in found.uploads
+        ],
         "uploaded": sorted(result.done),
         "empty": sorted(result.empty),
         "failed": [{"trial": trial, "reason": reason} for trial, reason in sorted(result.failed.items())],
