@@ -301,3 +301,52 @@ def test_alerts_are_in_the_log_and_the_history(run_script, tmp_path):
 
     assert "ALERT WARN Low accuracy: below 0.1" in done.stderr
     assert rows(tmp_path / "a")[0]["_alert"]["title"] == "Low accuracy"
+
+
+@pytest.fixture
+def second_attempt(run_script, tmp_path, monkeypatch):
+    """Run a script as attempt 2 of a trial whose first attempt wrote these rows; return its own rows."""
+
+    def second_attempt(before, script) -> list[dict]:
+        (tmp_path / "1").mkdir()
+        (tmp_path / "2").mkdir()
+        (tmp_path / "1" / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in before) + '{"torn')
+        environ = {"SWEEP": tmp_path, "ATTEMPT_DIR": tmp_path / "2", "ATTEMPT": 2, "FIRST_ATTEMPT": 1}
+        for name, value in environ.items():
+            monkeypatch.setenv(f"SLURMSWEEP_{name}", str(value))
+        run_script(f"run = wandb.init()\n{script}")
+        return rows(tmp_path / "2")
+
+    return second_attempt
+
+
+BEFORE = [
+    {"_define": {"name": "loss", "summary": ["min", "mean"], "goal": None}},
+    {"loss": 3, "_step": 0},
+    {"loss": 1, "acc": 0.5, "_step": 1},
+]
+
+
+def test_a_later_attempt_goes_on_with_steps_and_summary(second_attempt):
+    *logged, last = second_attempt(BEFORE, "run.log({'loss': 2})\nrun.log({'loss': 2})")
+
+    assert [(row["_step"], row["_attempt_step"]) for row in logged] == [(2, 0), (3, 1)]
+    assert last["_summary"] == {"loss": {"min": 1, "mean": 2.0}, "acc": 0.5}
+
+
+def test_a_later_attempt_may_begin_with_an_earlier_step(second_attempt):
+    script = "run.log({'loss': 9}, step=1)\nrun.log({'loss': 8}, step=0)\nrun.log({'loss': 7}, step=2)\n"
+
+    *logged, last = second_attempt(BEFORE, script)
+
+    assert [(row["_step"], row["loss"]) for row in logged] == [(1, 9), (2, 7)]
+    assert all("_attempt_step" not in row for row in logged)
+    assert last["_summary"]["loss"]["min"] == 1
+
+
+def test_after_an_attempt_that_diverged_the_next_one_has_extremes_again(second_attempt):
+    diverged = [*BEFORE, {"loss": float("nan"), "_step": 2}]
+
+    *_, last = second_attempt(diverged, "run.log({'loss': 2})")
+
+    assert last["_summary"]["loss"]["min"] == 2

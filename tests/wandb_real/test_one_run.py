@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from wandb_real.server import WandbServer
 
 CURVE = """
 import json, os, signal, sys, time
@@ -155,3 +156,44 @@ for fold in range(12):
     assert [path.split("/")[-2] for path in found["runs"]] == begun
     assert len(begun) == 12
     assert document("trials", sweep)[0]["metric"] == 11.0
+
+
+PROJECT = "import wandb\nwith wandb.init({}) as run:\n    run.log({{'loss': 1}})\n"
+
+
+@pytest.mark.parametrize(
+    ("init", "extra", "options", "where"),
+    [
+        ("project='mine'", "", (), "mine"),
+        ("project='mine', entity='team'", "", (), "team/mine"),
+        ("project='mine'", "project: ours", (), "ours"),
+        ("project='mine'", "project: ours", ("--project", "other", "--entity", "group"), "group/other"),
+        ("", "", ("--project", "other"), "other"),
+        ("", "", (), "uncategorized"),
+    ],
+)
+def test_where_a_run_goes_is_said(init, extra, options, where, slurmsweep, write_sweep):
+    made = slurmsweep("create", str(write_sweep(PROJECT.format(init), "  x: {value: 1}", extra)), *options)
+    sweep = made.stdout.strip()
+    slurmsweep("agent", sweep)
+
+    planned = slurmsweep("sync", sweep, "--dry-run")
+
+    assert f"trial 0 to {where}: " in planned.stdout
+    is_nowhere = where == "uncategorized"
+    assert ("project: is named nowhere" in made.stderr) == is_nowhere
+    assert ("name no project" in planned.stderr) == is_nowhere
+
+
+def test_a_run_is_uploaded_to_the_project_that_its_script_named(slurmsweep, write_sweep, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    file = write_sweep(PROJECT.format("project='mine', entity='team'"), "  x: {value: 1}")
+    sweep = slurmsweep("create", str(file)).stdout.strip()
+    slurmsweep("agent", sweep)
+    with WandbServer() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        assert slurmsweep("sync", sweep).returncode == 0
+
+        assert {(one["project"], one["entity"]) for one in server.upserts[f"{sweep}-0"]} == {("mine", "team")}
