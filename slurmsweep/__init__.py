@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlertLevel",
     "Api",
+    "CommError",
     "Config",
     "Error",
     "Run",
@@ -29,12 +30,16 @@ __all__ = [
     "alert",
     "config",
     "define_metric",
+    "ensure_configured",
     "finish",
     "init",
+    "join",
     "log",
     "log_code",
     "login",
     "mark_preempting",
+    "pin_config_keys",
+    "require",
     "run",
     "save",
     "setup",
@@ -43,6 +48,7 @@ __all__ = [
     "teardown",
     "termerror",
     "termlog",
+    "termsetup",
     "termwarn",
     "unwatch",
     "watch",
@@ -56,6 +62,12 @@ _API = {
     "sweep": "slurmsweep.api.create_sweep",
 }
 
+#: The folders and modules of this package.
+_PARTS = frozenset((
+    "agents", "api", "backends", "cli", "client", "control", "doctor", "errors", "learning", "metrics", "report",
+    "search", "sizing", "state", "supervisor", "sweepfile", "sync", "version",
+))  # fmt: skip
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module when it is used, because the command line imports this package, too."""
@@ -67,8 +79,15 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return getattr(import_module(_API[name]), name)
-    if name in __all__ or name[:1].isupper():  # the client explains why Image, Table, ... of wandb are missing
-        from slurmsweep import client
+    if name in _PARTS or name.startswith("__"):  # asked for by `from slurmsweep import search`, before it is loaded
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from slurmsweep import client
 
-        return getattr(client, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(client, name)  # it explains, too, why Image, plot, ... of wandb are missing
+    except AttributeError as error:
+        import sys
+
+        if sys._getframe(1).f_code.co_name == "_handle_fromlist":  # noqa: SLF001 - `from` drops the words of other errors
+            raise ImportError(str(error), name=__name__) from None
+        raise

@@ -22,18 +22,19 @@ from slurmsweep.errors import UsageError as UsageError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from slurmsweep.client.aggregates import MetricDefinition
 
 #: wandb's name for it.
 Error = SlurmsweepError
 
-#: Names of wandb for pictures, tables and files on a server; there is no server here.
-_MEDIA = (
-    "Artifact", "Audio", "Graph", "Histogram", "Html", "Image", "Molecule", "Object3D", "Plotly", "Table", "Video",
-    "link_artifact", "link_model", "log_artifact", "log_model", "plot", "restore", "use_artifact", "use_model",
-)  # fmt: skip
+#: wandb's older name for it.
+join = finish
+
+
+class CommError(SlurmsweepError):
+    """wandb's name for a request that failed: never raised, because there is no server."""
 
 
 class AlertLevel:
@@ -92,9 +93,26 @@ def setup(settings: Any = None) -> None:
     """Do nothing: there is nothing to set up. Accepted so that scripts run unchanged."""
 
 
+def require(requirement: Any = None, experiment: Any = None) -> None:
+    """Do nothing: wandb's new features, which this asks for, are of its server. Accepted so that scripts run."""
+
+
+def ensure_configured() -> None:
+    """Do nothing: there is no server to be configured for. Accepted so that scripts run unchanged."""
+
+
+def pin_config_keys(keys: Sequence[str]) -> None:
+    """Do nothing, see :meth:`Run.pin_config_keys`."""
+    current().pin_config_keys(keys)
+
+
 def teardown(exit_code: int | None = None) -> None:
     """End the current run, if there is one."""
     finish(exit_code)
+
+
+def termsetup(settings: Any = None, logger: Any = None) -> None:
+    """Do nothing: how much is printed is not chosen here. Accepted so that scripts run unchanged."""
 
 
 def termlog(string: str = "", newline: bool = True, repeat: bool = True) -> None:
@@ -118,6 +136,6 @@ def __getattr__(name: str) -> Any:
         return active()
     if name in ("config", "summary"):
         return getattr(current(), name)
-    if name in _MEDIA:
-        raise AttributeError(f"slurmsweep keeps numbers and texts, no {name}: `import wandb` has it, also offline")
-    raise AttributeError(f"module 'slurmsweep' has no attribute {name!r}")
+    from slurmsweep.client.missing import OF_MODULE, explanation
+
+    raise AttributeError(explanation(name, OF_MODULE, f"module 'slurmsweep' has no attribute {name!r}"))

@@ -115,6 +115,12 @@ class Run:
     def __repr__(self) -> str:
         return f"<slurmsweep run {self.id}>"
 
+    def __getattr__(self, name: str) -> Any:
+        """Explain why a name of ``wandb.Run`` is not there, which ``hasattr`` still takes for a no."""
+        from slurmsweep.client.missing import OF_RUN, explanation
+
+        raise AttributeError(explanation(name, OF_RUN, f"{type(self).__name__!r} object has no attribute {name!r}"))
+
     @property
     def disabled(self) -> bool:
         """Return whether nothing is kept (``mode="disabled"``)."""
@@ -129,6 +135,29 @@ class Run:
     def url(self) -> None:
         """Return None: there is no server."""
         return
+
+    project_url = sweep_url = url
+
+    def get_url(self) -> None:
+        """Return None, as :attr:`url`; so do wandb's older methods for the project and the sweep."""
+        return
+
+    get_project_url = get_sweep_url = get_url
+
+    @property
+    def path(self) -> str:
+        """Return ``entity/project/id``, of which the first two may be missing."""
+        return "/".join(part for part in (self.entity, self.project, self.id) if part)
+
+    @property
+    def starting_step(self) -> int:
+        """Return 0: each attempt of a trial counts its own steps."""
+        return 0
+
+    @property
+    def sync_dir(self) -> str:
+        """Return the folder in which the history of the run is, or would be."""
+        return self._place.folder
 
     @property
     def dir(self) -> str:
@@ -300,6 +329,17 @@ class Run:
 
     def unwatch(self, *models: Any) -> None:
         """Do nothing, because :meth:`watch` records nothing."""
+
+    def display(self, height: int = 420, hidden: bool = False) -> bool:
+        """Return False, as wandb without a server: there is no page to show."""
+        return False
+
+    def pin_config_keys(self, keys: Sequence[str]) -> None:
+        """Do nothing: it arranges a page of W&B's App. Accepted so that scripts run unchanged."""
+
+    def join(self, exit_code: int | None = None) -> None:
+        """End the run, by wandb's older name for :meth:`finish`."""
+        self.finish(exit_code)
 
     def mark_preempting(self) -> None:
         """Record that the run will be preempted: with an exit code other than 0 the trial then counts as preempted."""
