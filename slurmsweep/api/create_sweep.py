@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.api.console import note
+from slurmsweep.api.naming import known, sweep_name
 from slurmsweep.control.create import create, draft_of
 from slurmsweep.control.prior import adopt
 from slurmsweep.errors import UsageError
@@ -54,11 +55,11 @@ def sweep(
         )
     for warning in draft.warnings:
         note(f"{_SOURCE}: {warning}")
-    store = create(draft, needs_program=False)
+    store = known(create(draft, needs_program=False))
     if prior:
-        known = adopt(store, *prior)
-        if known.ended:
-            note(known.ended)
+        adopted = adopt(store, *prior)
+        if adopted.ended:
+            note(adopted.ended)
     print("Create sweep with ID:", store.manifest.sweep_id)
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     return store.manifest.sweep_id
@@ -77,4 +78,4 @@ def _prior(runs: Sequence[str] | None) -> tuple[SweepStore, list[int]] | None:
     names = {name for name, _, _ in pairs}
     if len(names) > 1:
         raise UsageError(f"prior_runs: name runs of one sweep, not of {', '.join(sorted(names))}")
-    return SweepStore.open(names.pop()), sorted({int(number) for _, _, number in pairs})
+    return SweepStore.open(sweep_name(names.pop())), sorted({int(number) for _, _, number in pairs})

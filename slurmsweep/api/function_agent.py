@@ -21,7 +21,7 @@ from slurmsweep.api.console import note
 from slurmsweep.api.failures import Failures
 from slurmsweep.api.function_trial import call
 from slurmsweep.api.interrupts import Interrupts
-from slurmsweep.api.naming import sweep_name
+from slurmsweep.api.naming import known, sweep_name
 from slurmsweep.control.function import ready_to_run
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
@@ -79,7 +79,7 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
     if function is None:
         if max_consecutive_failed_runs is not None:
             raise UsageError("max_consecutive_failed_runs counts the failures of a function: give function=")
-        store = SweepStore.open_to_run(sweep_name(sweep_id))
+        store = known(SweepStore.open_to_run(sweep_name(sweep_id)))
         _run_program(ready_to_run(store, None), count, environ, term_timeout)
         return
     if not callable(function):
@@ -87,7 +87,7 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
     if not _at_work.acquire(blocking=False):
         raise UsageError("an agent is at work in this process already: start another process for another agent")
     try:
-        store = SweepStore.open_to_run(sweep_name(sweep_id))
+        store = known(SweepStore.open_to_run(sweep_name(sweep_id)))
         _run_function(store, function, count, environ, Failures(environ, max_consecutive_failed_runs))
     finally:
         _at_work.release()

@@ -1,4 +1,4 @@
-"""Run one trial in this process: set its environment, copy its output, call the function, finish open runs."""
+"""Run one trial in this process: set its environment, copy its output, call the function, finish open runs, tidy up."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ def call(
     Args:
         function: takes no arguments.
         environ: the whole environment that it sees; afterwards ``os.environ`` is as before, but for its own changes.
+            The current folder, the umask and ``sys.argv`` are as before in any case.
         log: descriptor of the attempt's log.
         interrupts: lets signals through to the function alone.
         watch: says when other trials are better; None where they do not matter.
     """
-    with _environment(environ), console.copied_to(log):
+    with _environment(environ), _surroundings(log), console.copied_to(log):
         with _errors_shown(log):
             _teardown_wandb()  # it keeps the environment it was set up in, and with it the run id of the last trial
         started, cpu_before = time.monotonic(), _cpu_seconds()
@@ -120,6 +121,25 @@ def _set(values: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+@contextmanager
+def _surroundings(log: int) -> Iterator[None]:
+    """Put back after the body what else a script has for itself: current folder, umask, arguments.
+
+    A descriptor holds the folder, because it may be renamed or removed meanwhile; by it the way back is always open.
+    """
+    here, argv = os.open(".", os.O_PATH | os.O_CLOEXEC), list(sys.argv)
+    umask = os.umask(0o077)
+    os.umask(umask)
+    try:
+        yield
+    finally:
+        with _errors_shown(log):
+            os.fchdir(here)
+        os.close(here)
+        os.umask(umask)
+        sys.argv = argv
 
 
 def _end_runs(exit_code: int, log: int) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.api.arguments import check_number
+from slurmsweep.api.naming import known, whereabouts
 from slurmsweep.backends.base import Ability, JobSource, SubmitOptions, SubmitResult
 from slurmsweep.control import orders
 from slurmsweep.control.apply import apply
@@ -103,7 +104,7 @@ class Sweep:
             return
         if not isinstance(name, str):
             raise UsageError(f"Sweep({name!r}): name the sweep by its id or its folder, as text")
-        store = SweepStore.open_to_run(name)
+        store = known(SweepStore.open_to_run(whereabouts(name)))
         if function:
             from slurmsweep.control.function import ready_to_run
 
@@ -122,7 +123,7 @@ class Sweep:
         """
         from slurmsweep.control.create import create
 
-        store = create(draft, shared=shared)
+        store = known(create(draft, shared=shared))
         tell(Noticed(f"sweep {store.manifest.sweep_id} in {store.layout.folder}"))
         return cls(Session(store, backend), tell=tell)
 

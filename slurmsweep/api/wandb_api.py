@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.api.console import note
-from slurmsweep.api.naming import sweep_name
+from slurmsweep.api.naming import known, sweep_name
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_without_scheduler
 from slurmsweep.errors import NotFoundError, UsageError
@@ -47,7 +47,7 @@ class Api:
             NotFoundError: there is no such sweep.
             StateUnreadableError: it cannot be read.
         """
-        return ApiSweep(SweepStore.open(sweep_name(path)))
+        return ApiSweep(known(SweepStore.open(sweep_name(path))))
 
     def run(self, path: str = "") -> ApiRun:
         """Return the run of an id ``<sweep>-<trial>``, with or without entity and project before it.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import slurmsweep
+from slurmsweep.api import naming
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def _ctrl_c_is_heard():
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(monkeypatch, tmp_path):
+    """Each test is a new program: it knows no sweep yet."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(naming, "_known", {})
 
 
 @pytest.fixture

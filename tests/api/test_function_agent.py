@@ -538,3 +538,79 @@ def test_type_checkers_know_the_function_and_not_the_package(repository, tmp_pat
     )
 
     assert [line.split(": error")[0] for line in done.stdout.splitlines() if "error:" in line] == ["program.py:5"]
+
+
+def _into_results():
+    os.makedirs("results", exist_ok=True)
+    os.chdir("results")
+
+
+def _into_a_folder_that_is_then_removed():
+    os.mkdir("scratch")
+    os.chdir("scratch")
+    os.rmdir(os.getcwd())
+
+
+def _up_and_then_an_error():
+    os.chdir("/")
+    raise SystemExit(3)
+
+
+def _as_a_script_with_arguments():
+    os.umask(0o777)
+    sys.argv[1:] = ["--lr", "1"]
+    sys.argv = ["other.py"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_into_results, _into_a_folder_that_is_then_removed, _up_and_then_an_error, _as_a_script_with_arguments],
+)
+def test_folder_umask_and_arguments_are_put_back_after_each_trial(make_sweep, outcomes, tmp_path, change):
+    def seen() -> tuple[str, int, list[str]]:
+        umask = os.umask(0o022)
+        os.umask(umask)
+        return os.getcwd(), umask, list(sys.argv)
+
+    starts, before = [], seen()
+
+    def function():
+        starts.append(seen())
+        change()
+
+    sweep = make_sweep((1, 2))
+    slurmsweep.agent(sweep, function)
+
+    assert starts == [before, before]
+    assert seen() == before
+    assert len(outcomes(sweep)) == 2
+
+
+def test_a_program_finds_the_sweeps_it_made_from_every_folder(make_sweep, tmp_path, monkeypatch):
+    sweep, other = make_sweep((1, 2)), make_sweep((5,))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    slurmsweep.agent(f"team/digits/{sweep}", train, count=1)
+
+    assert slurmsweep.Api().sweep(sweep).runs[0].id == f"{sweep}-0"
+    assert slurmsweep.Api().run(f"{sweep}-0").metric == 2
+    assert slurmsweep.Sweep(other).status()["counts"]["pending"] == 1
+    assert (
+        slurmsweep.sweep({"method": "grid", "parameters": {"x": {"values": [1, 9]}}}, prior_runs=[f"{sweep}-0"])
+        in os.listdir(tmp_path / "elsewhere" / "wandb")[0]
+    )
+
+
+def test_a_program_finds_a_sweep_that_it_opened_by_its_folder(make_sweep, tmp_path, monkeypatch):
+    sweep = make_sweep((1,))
+    from slurmsweep.api import naming
+
+    monkeypatch.setattr(naming, "_known", {})
+    slurmsweep.Api().sweep(os.path.join("wandb", f"sweep-{sweep}"))
+    monkeypatch.chdir("/")
+
+    assert slurmsweep.Sweep(sweep).id == sweep
+    naming._known.clear()
+    with pytest.raises(NotFoundError):
+        slurmsweep.Sweep(sweep)
