@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from slurmsweep.cli.main import main
+from slurmsweep.cli.output import OUTPUT_ENCODING
 
 #: New objects after which Python looks for garbage. With its own 700 it looks a hundred times while modules are loaded,
 #: and they stay. No command loads half as many; a long one collects some 10 MB of garbage between two looks.
@@ -22,6 +23,8 @@ def run() -> NoReturn:
     objects one by one that the kernel takes back as a whole; no command leaves anything to be done at exit. Where wandb
     was loaded Python ends as usual, because wandb has work to do then.
     """
+    if sys.getfilesystemencoding() != "utf-8":
+        _run_in_utf8()
     gc.set_threshold(_GARBAGE_THRESHOLD)
     code = main()
     if "wandb" in sys.modules:
@@ -30,6 +33,16 @@ def run() -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
+
+
+def _run_in_utf8() -> NoReturn:
+    """Start this command again with UTF-8 for arguments, variables and file names: a locale may know few characters.
+
+    What is printed stays in the locale's encoding, which the terminal has.
+    """
+    shown = sys.stdout.encoding if sys.stdout else "utf-8"
+    options = ["-X", "utf8", "-X", f"{OUTPUT_ENCODING}={shown}"]
+    os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606 - no shell is the point
 
 
 if __name__ == "__main__":

@@ -220,7 +220,12 @@ def _requeue(job: str) -> str:
     """
     try:
         done = subprocess.run(
-            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=_REQUEUE_TIMEOUT, check=False
+            ["scontrol", "requeue", job],
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=_REQUEUE_TIMEOUT,
+            check=False,
         )
     except FileNotFoundError:
         return "there is no scontrol on this node"

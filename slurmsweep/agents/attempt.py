@@ -216,6 +216,9 @@ def run_command(prepared: Prepared, workdir: str, watch: TrialWatch | None = Non
         return CommandEnd(_NOT_FOUND, None, 0.0)
     try:
         child = Child(prepared.argv, cwd=workdir, environ=prepared.environ, output=prepared.log)
+    except ValueError as error:  # a character that the locale of this process does not have: called from a script
+        _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error}")
+        return CommandEnd(_CANNOT_RUN, None, 0.0)
     except OSError as error:
         _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error.strerror}")
         return CommandEnd(_NOT_FOUND if error.errno == errno.ENOENT else _CANNOT_RUN, None, 0.0)
@@ -318,4 +321,4 @@ def _with_extremes(store: SweepStore, attempt_id: AttemptId, outcome: Outcome, f
 
 
 def _say(log: int, message: str) -> None:
-    files.write_all(log, f"slurmsweep: {message}\n".encode())
+    files.write_all(log, f"slurmsweep: {message}\n".encode("utf-8", "backslashreplace"))

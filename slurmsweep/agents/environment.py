@@ -41,6 +41,8 @@ def child_environment(
     # W&B's ${interpreter} is the word `python`, which a Debian machine does not have outside a virtual environment.
     folders = (environ.get("PATH", os.defpath), os.path.dirname(sys.executable))
     named = {"WANDB_PROJECT": config.project, "WANDB_ENTITY": config.entity}
+    # texts of the sweep are UTF-8 for the trial, also where this process has another encoding for names
+    named = {name: os.fsdecode(value.encode("utf-8", "surrogateescape")) for name, value in named.items() if value}
     seen = {
         "WANDB_MODE": "offline",
         "WANDB_RESUME": "allow",
@@ -51,7 +53,7 @@ def child_environment(
         "WANDB_CACHE_DIR": layout.wandb_cache(os.getuid()),
         # by default wandb writes after 15 s or 32 KiB: of a killed run nothing would be on disk
         "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",
-        **{name: value for name, value in named.items() if value},
+        **named,
         **inherited,
         "WANDB_SWEEP_ID": layout.sweep_id,
         "WANDB_RUN_ID": layout.run_id(attempt_id.trial),

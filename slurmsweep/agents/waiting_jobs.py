@@ -71,5 +71,13 @@ def _call(*argv: str) -> str:
     """Run one of Slurm's programs. Raises FileNotFoundError, TimeoutExpired, CalledProcessError."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SCANCEL_"))}
     environ["LC_ALL"] = "C"
-    done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=_TIMEOUT, check=True)
+    done = subprocess.run(
+        argv,
+        env=environ,
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        timeout=_TIMEOUT,
+        check=True,
+    )
     return done.stdout

@@ -174,7 +174,8 @@ def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], S
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,
                         stderr=subprocess.PIPE,
-                        text=True,
+                        encoding="utf-8",
+                        errors="backslashreplace",
                         start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
                     )
                     crew[agent.pid] = agent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from slurmsweep.cli.sweeps import note_stray_output, summarize
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.report import tables
 from slurmsweep.report.summary import status_document
-from slurmsweep.report.terminal import width
+from slurmsweep.report.terminal import printable_text, width
 from slurmsweep.report.trials_table import trials_table
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import STOPPED_EARLY
@@ -166,10 +167,11 @@ def efficiency_document(session: Session, ledger: Ledger, bounds: Bounds) -> dic
 def show_plan(sweep: Sweep, result: LaunchResult, *, as_json: bool) -> int:
     """Print the plan that the same command would apply without ``--dry-run``: its batch scripts, or a document."""
     scripts = [sweep.preview(batch) for batch in result.plan.batches]
+    shown = [printable_text(script) for script in scripts] if sys.stdout.isatty() else scripts
     if as_json:
         document = {"sweep": sweep.id, "trials": result.plan.trials, "sbatch": scripts[0] if scripts else None}
         print_json(document | result.plan.to_json() | {"scripts": scripts})
     else:
-        print_text("".join(script if script.endswith("\n") else f"{script}\n" for script in scripts), end="")
+        print_text("".join(script if script.endswith("\n") else f"{script}\n" for script in shown), end="")
         note(f"{result.plan.trials} trials would start" if scripts else f"no trial would start: {result.plan.nothing}")
     return 0

@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.output import note, print_text
+from slurmsweep.cli.output import escape_what_cannot_be_shown, note, print_text
 from slurmsweep.cli.quick import agent_arguments
 from slurmsweep.errors import SlurmsweepError
 
@@ -22,6 +22,7 @@ _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code, also after a user's mistake, an interrupt, or when a reader went away."""
+    escape_what_cannot_be_shown()
     words = sys.argv[1:] if argv is None else argv
     quick = agent_arguments(words)
     if quick is not None:

@@ -14,11 +14,22 @@ if TYPE_CHECKING:
 
     from slurmsweep.control.orders import Ordered
 
+#: Option of the interpreter (``-X``): the encoding of what is printed, where Python itself uses another one.
+OUTPUT_ENCODING = "slurmsweep_output"
+
 #: Seconds between two lines of progress where there is no terminal.
 _LINE_PERIOD = 10.0
 
 #: Bytes of a log that are read at once.
 _BLOCK = 1 << 16
+
+
+def escape_what_cannot_be_shown() -> None:
+    """Print backslash escapes in the place of characters that the encoding of stdout or stderr does not have."""
+    encoding = sys._xoptions.get(OUTPUT_ENCODING)  # noqa: SLF001 - documented under that name
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where a test or a program has put something else
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def note(message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.terminal import printable
+from slurmsweep.report.terminal import printable, printable_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ def plan_text(document: Mapping[str, Any]) -> str:
     """Return points, commands, cost, batch script, and the use of a canary where one has run."""
     total, method = document["expected_run_count"], document["method"]
     lines = [f"{method} search, " + (f"{total} trials" if total is not None else "no end: give --count")]
-    lines.append(f"commands run in {document['workdir']}")
+    lines.append(f"commands run in {printable(document['workdir'])}")
     lines += [f"  {row['number']:>4}  {printable(shlex.join(row['argv']))}" for row in document["trials"]]
     if total is None or len(document["trials"]) < total:
         lines.append("  ...")
@@ -27,7 +27,7 @@ def plan_text(document: Mapping[str, Any]) -> str:
             " What runs at the same time learns nothing from each other: docs/search.md says what --width costs)"
         )
     lines += _rung_lines(document.get("rungs", []))
-    lines += ["", *_forecast_lines(document["forecast"]), "", "batch script:", document["sbatch"]]
+    lines += ["", *_forecast_lines(document["forecast"]), "", "batch script:", printable_text(document["sbatch"])]
     if "canary" in document:
         lines += _canary_lines(document["canary"], document["forecast"]["trials"])
     return "\n".join(lines)
@@ -59,7 +59,7 @@ def _forecast_lines(expected: Mapping[str, Any]) -> list[str]:
 def _canary_lines(used: Mapping[str, Any], trials: int) -> list[str]:
     """Return what the canary used, and what that means for all trials."""
     cause = f" ({used['cause']})" if used["cause"] else ""
-    lines = [f"canary: {used['state']}{cause}, log in {used['log']}"]
+    lines = [f"canary: {used['state']}{cause}, log in {printable(used['log'])}"]
     seconds, memory = used["seconds"], used["max_rss_mb"]
     if seconds is not None:
         peak = f", {memory:.0f} MiB" if memory is not None else ""

@@ -88,10 +88,11 @@ def printable_log(text: str) -> str:
     kept = []
     position = 0
     for colour in _COLOUR.finditer(text):
-        kept += [_escaped(text[position : colour.start()]), colour[0]]
+        kept += [printable_text(text[position : colour.start()]), colour[0]]
         position = colour.end()
-    return "".join([*kept, _escaped(text[position:])])
+    return "".join([*kept, printable_text(text[position:])])
 
 
-def _escaped(text: str) -> str:
+def printable_text(text: str) -> str:
+    """Return several lines with their tabs, as of a batch script, and nothing that a terminal would act upon."""
     return "".join(c if c in _LAYOUT else printable(c) for c in text)

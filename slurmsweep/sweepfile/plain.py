@@ -33,7 +33,9 @@ def plain(value: Any, path: Path, findings: Findings, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         # a list may have a million entries: only entries that are not plain yet cost a call
         return [
-            item if type(item) in _SCALARS and not _has_nul(item) else plain(item, (*path, i), findings, depth + 1)
+            item
+            if type(item) in _SCALARS and not _cannot_be_passed(item)
+            else plain(item, (*path, i), findings, depth + 1)
             for i, item in enumerate(value)
         ]
     return _plain_scalar(value, path, findings)
@@ -54,8 +56,8 @@ def _plain_mapping(value: dict[Any, Any], path: Path, findings: Findings, depth:
 
 
 def _plain_scalar(value: Any, path: Path, findings: Findings) -> Any:
-    if _has_nul(value):
-        findings.error(path, "holds a NUL character, which no command line can carry")
+    if _cannot_be_passed(value):
+        findings.error(path, "holds a NUL character or half of a surrogate pair, which no command line can carry")
         return value
     if type(value) in _SCALARS:
         return value
@@ -67,8 +69,14 @@ def _plain_scalar(value: Any, path: Path, findings: Findings) -> Any:
     return None
 
 
-def _has_nul(value: Any) -> bool:
-    return isinstance(value, str) and "\0" in value
+def _cannot_be_passed(value: Any) -> bool:
+    """Return whether a text has a character that is none; bytes of file names that are not UTF-8 may be passed."""
+    if not isinstance(value, str) or (value.isascii() and "\0" not in value):
+        return False
+    try:
+        return b"\0" in value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return True
 
 
 def is_number(value: Any) -> bool:

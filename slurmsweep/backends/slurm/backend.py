@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from slurmsweep.backends.base import Ability, Asked, Backend, Capacity, JobRequest, StartEstimate
 from slurmsweep.backends.slurm import accounting, changes, cluster, commands, limits, queue, resources, site, wakeup
 from slurmsweep.backends.slurm.template import agents_of, load_template, normal_template_name
+from slurmsweep.errors import UsageError
 from slurmsweep.state.assignment import MAX_SLOTS
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ class SlurmBackend(Backend):
     # Before anything is submitted
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Refuse wrong options. Slurm ignores no wish, so there are no notices."""
+        """Refuse wrong options, and folders that no script can name. Slurm ignores no wish, so there are no notices."""
+        for folder in (source.workdir, source.jobs_dir) if source else ():
+            if any(c in "\r\n" or "\ud800" <= c <= "\udfff" for c in folder):
+                problem = f"{folder!a} has a line break in it, or is not UTF-8, and a batch script has to name it"
+                raise UsageError(f"{problem}: rename the folder, or choose another one by WANDB_DIR")
         template = load_template(wish.template)
         agents_of(template)
         _merged(template, source, wish)

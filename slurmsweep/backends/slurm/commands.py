@@ -41,7 +41,14 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
     environ |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
     try:
         return subprocess.run(
-            argv, env=environ, input=text, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+            argv,
+            env=environ,
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",  # names may be in any encoding
+            timeout=_TIMEOUT,
+            check=False,
         )
     except FileNotFoundError as error:
         raise SchedulerUnavailableError(f"there is no {argv[0]} on this machine") from error
