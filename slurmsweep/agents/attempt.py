@@ -126,7 +126,14 @@ def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prep
         files.write_new(json_file, command.json_text(params).encode(), store.access)
     seen, log = furnish(store, attempt_id, params, environ)
     try:
-        argv = command.build_argv(config.command, config.program, params, environ=environ, json_file=json_file)
+        argv = command.build_argv(
+            config.command,
+            config.program,
+            params,
+            environ=environ,
+            json_file=json_file,
+            hydra=bool(config.extensions.hydra),
+        )
         argv = [*_wrap(environ), *argv]
     except UsageError as error:
         _say(log, str(error))

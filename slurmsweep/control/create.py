@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
+from slurmsweep.control.hydra_program import with_hydra
 from slurmsweep.errors import SweepFileError, UsageError, Violation
 from slurmsweep.search import random
 from slurmsweep.search.kept import has_room
@@ -68,7 +69,8 @@ def read_draft(source: str, function: str | None = None, names: Mapping[str, str
         named = check(checked.config.document | dict(names), source).config
         checked = checked._replace(config=named)
     if function is None:
-        draft = Draft(source, checked.config, tuple(checked.warnings), _workdir(checked.config, source))
+        workdir = _workdir(checked.config, source)
+        draft = Draft(source, with_hydra(checked.config, workdir), tuple(checked.warnings), workdir)
         return draft._replace(warnings=(*draft.warnings, *_without_project(draft)))
     from slurmsweep.control.function import locate
 
@@ -83,7 +85,8 @@ def draft_of(data: Any, source: str) -> Draft:
         SweepFileError: every violation at once; a program that is named and not there is one.
     """
     checked = check(data, source)
-    return Draft(source, checked.config, _without_program(checked.warnings), _workdir(checked.config, source))
+    workdir = _workdir(checked.config, source)
+    return Draft(source, with_hydra(checked.config, workdir), _without_program(checked.warnings), workdir)
 
 
 def _without_project(draft: Draft) -> list[Violation]:

@@ -67,7 +67,9 @@ def plan_sweep(
     for number in range(shown):
         params = search.parameters(called, number, NO_ID)
         json_file = layout.args_json(AttemptId(number, 1))
-        argv = command.build_argv(called.command, program, params, environ=environ, json_file=json_file)
+        argv = command.build_argv(
+            called.command, program, params, environ=environ, json_file=json_file, hydra=bool(called.extensions.hydra)
+        )
         rows.append({"number": number, "params": params, "argv": argv})
     return {
         "method": draft.config.method,

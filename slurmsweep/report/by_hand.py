@@ -41,7 +41,9 @@ def shell_command(manifest: Manifest, params: Mapping[str, Any], environ: Mappin
     """
     config = manifest.config
     named = {name: f"\0{name}\0" if is_secret(name) else value for name, value in environ.items()}
-    argv = command.build_argv(config.command, config.program, params, environ=named, json_file=_JSON_FILE)
+    argv = command.build_argv(
+        config.command, config.program, params, environ=named, json_file=_JSON_FILE, hydra=bool(config.extensions.hydra)
+    )
     wanted = {"WANDB_MODE": "offline", "WANDB_PROJECT": config.project or "", "WANDB_ENTITY": config.entity or ""}
     assigned = [f"{name}={_quoted(value)}" for name, value in wanted.items() if value and not environ.get(name)]
     assigned.append(f"WANDB_SWEEP_PARAM_PATH={_in_a_file(params_file.render(params))}")

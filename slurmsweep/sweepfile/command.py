@@ -43,6 +43,9 @@ _ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "args_dict": list,
 }
 
+#: Macros for Hydra, each with the sign that its overrides begin with; the first one is for other programs, too.
+FOR_HYDRA = {"args_no_hyphens": "", "args_append_hydra": "+", "args_override_hydra": "++"}
+
 #: Macros that must be an element of their own.
 MACROS = ("env", "interpreter", "program", *_ARGUMENTS, "args_json_file")
 
@@ -69,16 +72,19 @@ def build_argv(
     *,
     environ: Mapping[str, str],
     json_file: str,
+    hydra: bool = False,
     windows: bool = False,
 ) -> list[str]:
     """Return the argument list of one trial.
 
     Values are written as ``str()`` writes them, without quotes, because no shell reads them: ``True``, ``None``,
-    ``1e-05``, ``{'lr': 0.001}`` for a nested parameter.
+    ``1e-05``, ``{'lr': 0.001}`` for a nested parameter. With ``hydra`` the macros for Hydra write its grammar instead
+    (:mod:`.hydra`).
 
     The top-level names of ``params`` are in W&B's order. The caller writes ``json_file``, which ``${args_json_file}``
     names; ``environ`` has the variables for ``${envvar:NAME}``; on ``windows`` there is no ``${env}``. Raises
-    UsageError if one of these variables is not set, or the command needs a program and has none.
+    UsageError if one of these variables is not set, the command needs a program and has none, or Hydra's grammar cannot
+    write a parameter.
     """
     if needs_program(command) and program is None:
         raise UsageError("the command needs ${program}, but the sweep file has no program: name the training script")
@@ -92,7 +98,11 @@ def build_argv(
     for element in map(str, command or DEFAULT):
         macro = _MACRO.fullmatch(element)
         name = macro[1] if macro else ""
-        if name in _ARGUMENTS:
+        if hydra and name in FOR_HYDRA:
+            from slurmsweep.sweepfile.hydra import overrides  # every agent loads this module, few need that one
+
+            argv += overrides(params, FOR_HYDRA[name])
+        elif name in _ARGUMENTS:
             argv += _ARGUMENTS[name](params)
         elif name in fixed:
             argv += fixed[name]

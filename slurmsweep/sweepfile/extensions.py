@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
 
 ORDERS = ("wandb", "shuffled")
-_KEYS = ("order", "linked", "exclude", "metric", "pareto", "rungs")
+_KEYS = ("order", "linked", "exclude", "metric", "pareto", "rungs", "hydra")
 
 
 class Extensions(NamedTuple):
@@ -33,6 +33,8 @@ class Extensions(NamedTuple):
         exclude: rules for points that are left out.
         pareto: the two or three numbers of the Pareto view; empty for none.
         rungs: the parts in which trials run, after each of which only the best go on; None for whole trials.
+        hydra: whether the macros for Hydra write its grammar; None where the file does not say, as for W&B: a new sweep
+            says it (:mod:`slurmsweep.control.hydra_program`).
     """
 
     order: str = "wandb"
@@ -40,6 +42,7 @@ class Extensions(NamedTuple):
     exclude: tuple[Exclusion, ...] = ()
     pareto: tuple[Objective, ...] = ()
     rungs: Rungs | None = None
+    hydra: bool | None = None
 
 
 def read_extensions(
@@ -68,7 +71,7 @@ def read_extensions(
         findings.error((*path, "order"), problem, "remove it, or use method: grid")
     linked = _read_linked(value.get("linked"), known, findings)
     exclude = _read_exclude(value.get("exclude"), known, findings)
-    read = Extensions(str(order), linked, exclude)
+    read = Extensions(str(order), linked, exclude, hydra=_read_hydra(value.get("hydra"), findings))
     # every agent reads a sweep file, few have one of these keys
     if value.get("pareto") is not None:
         from slurmsweep.sweepfile.objectives import read_pareto
@@ -119,6 +122,14 @@ def _read_group(group: list[Any], path: Path, known: _Known, findings: Findings)
         findings.error(path, f"linked parameters need as many values each: {told}", "the first goes with the first")
         return ()
     return tuple(known[name][0] for name in group)
+
+
+def _read_hydra(value: Any, findings: Findings) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    hint = "false writes values as W&B does, true in Hydra's grammar"
+    findings.error(("slurmsweep", "hydra"), f"must be true or false, not {value!r}"[:200], hint)
+    return None
 
 
 def _read_exclude(value: Any, known: _Known, findings: Findings) -> tuple[Exclusion, ...]:
