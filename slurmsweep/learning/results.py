@@ -15,11 +15,10 @@ from slurmsweep import search
 from slurmsweep.errors import UsageError
 from slurmsweep.learning.rungs import rung_ended_at
 from slurmsweep.metrics.objective_values import LAST_VALUE
-from slurmsweep.search.axes import identity
 from slurmsweep.search.flat import flatten
 from slurmsweep.search.rungs import on_one_scale
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.sweepfile.plain import is_finite
+from slurmsweep.sweepfile.plain import identity, is_finite
 from slurmsweep.sweepfile.space import Categorical, Constant
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.search.flat import flatten
 from slurmsweep.search.numbers import ceil_div, multiple
+from slurmsweep.sweepfile.plain import identity
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
 
 if TYPE_CHECKING:
@@ -71,8 +72,10 @@ def _axis(path: Names, parameter: Parameter) -> Axis:
 
 
 def _listed(paths: tuple[Names, ...], rows: Sequence[Values]) -> Axis:
-    """Return an axis of rows, each once: at its first place, in its last form. W&B makes [1.0] of [1, 1.0]."""
-    by_identity = {tuple(map(identity, row)): row for row in rows}
+    """Return an axis of rows, each once: of [1, 1.0] the first one stays, as it is written."""
+    by_identity: dict[Any, Values] = {}
+    for row in rows:
+        by_identity.setdefault(tuple(map(identity, row)), row)
     distinct = tuple(by_identity.values())
     position = {key: index for index, key in enumerate(by_identity)}
     return Axis(paths, len(distinct), distinct.__getitem__, lambda row: position.get(tuple(map(identity, row))))
@@ -92,23 +95,3 @@ def _stepped(path: Names, low: float, q: float, count: int) -> Axis:
         return index if 0 <= index < count and identity(values(index)[0]) == identity(value) else None
 
     return Axis((path,), count, values, find)
-
-
-def identity(value: Any) -> Any:
-    """Return a key that is equal for values with the same W&B hash.
-
-    1, True and "1" differ; 1 and 1.0 do not, nor do mappings with another order of keys.
-    """
-    if isinstance(value, float) and value.is_integer():
-        return ("int", int(value))
-    return _exact(value)
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, dict):
-        return ("dict", tuple(sorted((key, _exact(item)) for key, item in value.items())))
-    if isinstance(value, list):
-        return ("list", tuple(_exact(item) for item in value))
-    if isinstance(value, float):
-        return ("float", repr(value))
-    return (type(value).__name__, value)

@@ -11,8 +11,9 @@ from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.search.axes import Axis, axes_of, identity
+from slurmsweep.search.axes import Axis, axes_of
 from slurmsweep.search.flat import reach, unflatten
+from slurmsweep.sweepfile.plain import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,13 +72,23 @@ class Grid:
         """Return the number of points of the axes from ``depth`` on, if the values before them meet ``rules``."""
         if depth == len(self._axes):
             return 0 if rules else 1
-        key = depth, rules
-        if key not in self._counts:
-            special = self._special(depth, rules)
-            ordinary = (self._axes[depth].size - len(special)) * self._count(depth + 1, self._unmet(depth, rules))
-            counted = sum(self._count(depth + 1, self._still_met(depth, rules, p)) for p in special)
-            self._counts[key] = ordinary + counted
-        return self._counts[key]
+        if (depth, rules) not in self._counts:
+            self._count_from(depth, rules)
+        return self._counts[depth, rules]
+
+    def _count_from(self, first: int, rules: Rules) -> None:
+        """Count the points from the last axis back to the first one: axes may be too many for a recursion."""
+        possible = [{rules}]  # the rules that may still be met at each axis
+        for depth in range(first, len(self._axes) - 1):
+            after = {self._unmet(depth, one) for one in possible[-1]}
+            after |= {self._still_met(depth, one, p) for one in possible[-1] for p in self._special(depth, one)}
+            possible.append(after)
+        for depth in range(len(self._axes) - 1, first - 1, -1):
+            for one in possible[depth - first]:
+                special = self._special(depth, one)
+                ordinary = (self._axes[depth].size - len(special)) * self._count(depth + 1, self._unmet(depth, one))
+                counted = sum(self._count(depth + 1, self._still_met(depth, one, p)) for p in special)
+                self._counts[depth, one] = ordinary + counted
 
     def _descend(self, depth: int, rules: Rules, number: int) -> tuple[int, int, Rules]:
         """Return the position on the axis, the number among the points behind it, and the rules that it still meets."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.search.axes import identity
 from slurmsweep.search.flat import flatten, unflatten
-from slurmsweep.sweepfile.plain import is_finite, packed, unpacked
+from slurmsweep.sweepfile.plain import identity, is_finite, packed, unpacked
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
 
 if TYPE_CHECKING:

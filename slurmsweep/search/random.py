@@ -14,10 +14,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
-from slurmsweep.search.axes import identity
 from slurmsweep.search.beta import beta_quantile
 from slurmsweep.search.flat import flatten, unflatten
 from slurmsweep.search.numbers import ceil_div, exp, log, multiple
+from slurmsweep.sweepfile.plain import identity
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
 if TYPE_CHECKING:

@@ -6,16 +6,27 @@ together as one error. Content with a clear meaning that hosted W&B only warns a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile import sections
 from slurmsweep.sweepfile.command import check_command, needs_program
 from slurmsweep.sweepfile.extensions import Extensions, read_extensions
-from slurmsweep.sweepfile.findings import Findings, Path, nearest, suggest
-from slurmsweep.sweepfile.plain import packed, plain, unpacked
+from slurmsweep.sweepfile.findings import Findings, Path, nearest, shown, suggest, written
+from slurmsweep.sweepfile.plain import identity, packed, plain, unpacked
 from slurmsweep.sweepfile.secrets import is_secret
-from slurmsweep.sweepfile.space import KEYS, Categorical, Constant, Continuous, Nested, leaves, read_parameters
+from slurmsweep.sweepfile.space import (
+    KEYS,
+    Categorical,
+    Constant,
+    Continuous,
+    IntUniform,
+    Nested,
+    leaves,
+    looks_like_parameter,
+    read_parameters,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +37,32 @@ if TYPE_CHECKING:
 #: The methods of W&B.
 METHODS = ("grid", "random", "bayes")
 
+#: The most digits of the number of a trial, and the most values that a message lists.
+_MOST_DIGITS = 1000
+_MOST_SHOWN = 5
+
 _TEXTS = ("program", "name", "description", "project", "entity")
 _OURS = ("slurm", "slurmsweep")
 _KNOWN = ("method", "parameters", "metric", "command", "run_cap", "early_terminate", *_TEXTS, *_OURS, *sections.FOREIGN)
+
+#: Keys that other programs have, and what they are here.
+_CAPS = (
+    "count",
+    "num_runs",
+    "max_runs",
+    "n_runs",
+    "num_trials",
+    "n_trials",
+    "max_trials",
+    "num_samples",
+    "trials",
+    "budget",
+)
+_WIDTHS = ("num_agents", "agents", "num_workers", "workers", "max_concurrent", "parallel", "n_jobs")
+_MEANT = {
+    **dict.fromkeys(_CAPS, "for a number of trials write run_cap: 10"),
+    **dict.fromkeys(_WIDTHS, "trials at a time are --width in Slurm, and --jobs elsewhere"),
+}
 
 
 class SweepConfig(NamedTuple):
@@ -80,10 +114,35 @@ class Checked(NamedTuple):
     warnings: list[Violation]
 
 
-def check(data: Any, source: str, lines: Mapping[Path, int] | None = None) -> Checked:
-    """Check the content of a sweep file: the value that YAML or JSON gave, and the 1-based line of each key path.
+class Examined(NamedTuple):
+    """A sweep file with all that is wrong in it, to which a caller may add what it finds elsewhere.
 
-    Raises SweepFileError, which names ``source`` and holds every violation.
+    Attributes:
+        source: the file as it was named.
+        config: as far as it could be read; None if the file holds no plain values.
+        findings: mistakes and warnings.
+    """
+
+    source: str
+    config: SweepConfig | None
+    findings: Findings
+
+    def checked(self) -> Checked:
+        """Return the configuration. Raises SweepFileError, which names the file and holds every violation."""
+        if self.config is None or self.findings.violations:
+            raise SweepFileError(self.source, sorted(self.findings.violations, key=lambda v: v.line or 0))
+        return Checked(self.config, self.findings.warnings)
+
+
+def check(data: Any, source: str, lines: Mapping[Path, int] | None = None) -> Checked:
+    """Return the checked content of a sweep file. Raises SweepFileError with every violation; see :func:`examine`."""
+    return examine(data, source, lines).checked()
+
+
+def examine(data: Any, source: str, lines: Mapping[Path, int] | None = None) -> Examined:
+    """Examine the content of a sweep file: the value that YAML or JSON gave, and the 1-based line of each key path.
+
+    Raises SweepFileError if it is no mapping.
     """
     findings = Findings(lines)
     if not isinstance(data, dict):
@@ -91,10 +150,7 @@ def check(data: Any, source: str, lines: Mapping[Path, int] | None = None) -> Ch
         hint = "a sweep file is a mapping: method, parameters, ..."
         raise SweepFileError(source, [Violation("", f"holds {kind}", hint)])
     document = plain(data, (), findings)
-    config = None if findings.violations else _read(document, findings)
-    if config is None or findings.violations:
-        raise SweepFileError(source, sorted(findings.violations, key=lambda v: v.line or 0))
-    return Checked(config, findings.warnings)
+    return Examined(source, None if findings.violations else _read(document, findings), findings)
 
 
 def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
@@ -121,6 +177,7 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
     )
     if config.method == "grid":
         _check_grid(parameters, ("parameters",), findings)
+        _check_points(config, findings)
     elif config.method == "bayes":
         _check_bayes(config, findings)
     return config
@@ -129,19 +186,37 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
 def _check_keys(data: dict[str, Any], findings: Findings) -> None:
     for key, value in data.items():
         if value is None and key in _KNOWN and key not in _OURS:
-            findings.error((key,), "has no value", "give it one, or remove it")
+            hint = _indent(data) if key == "parameters" else ""
+            findings.error((key,), "has no value", hint or "give it one, or remove it")
         elif key in sections.FOREIGN:
             sections.check_foreign(key, value, data, findings)
         elif key == "metrics":
             hint = "name one metric; docs/extensions.md shows weighted sums and the Pareto view of several"
             findings.error((key,), "several metrics need W&B's method custom, which is not supported here", hint)
-        elif key not in _KNOWN and (close := nearest(key, _KNOWN)):
-            findings.error((key,), f"{key!r} is not a key of a sweep file", f"did you mean {close!r}?")
         elif key not in _KNOWN:
-            hint = "it looks like a part of a parameter: move it there" if key in KEYS else "remove it"
-            if value and isinstance(value, dict) and value.keys() <= set(KEYS):
-                hint = "it looks like a parameter: move it below parameters"
-            findings.warn((key,), f"{key!r} is not a key of a sweep file: ignored", hint)
+            _check_unknown(key, value, data, findings)
+
+
+def _check_unknown(key: str, value: Any, data: dict[str, Any], findings: Findings) -> None:
+    """Report an unknown key: an error where the key that it resembles is missing, else a warning, as W&B's."""
+    close = nearest(key, _KNOWN)
+    if close and close not in data:
+        findings.error((key,), f"{shown(key)} is not a key of a sweep file", f"did you mean {close!r}?")
+        return
+    hint = _MEANT.get(str(key).lower().replace("-", "_"), "remove it")
+    if key in KEYS:
+        hint = "it looks like a part of a parameter: move it there"
+    elif looks_like_parameter(value):
+        hint = "it looks like a parameter: move it below parameters"
+    elif close:
+        hint = f"{close} is there, too: remove it"
+    findings.warn((key,), f"{shown(key)} is not a key of a sweep file: ignored", hint)
+
+
+def _indent(data: dict[str, Any]) -> str:
+    """Return a hint for parameters that stand at the top level; empty if there are none."""
+    names = [str(key) for key, value in data.items() if key not in _KNOWN and looks_like_parameter(value)]
+    return f"indent {', '.join(names)} below it" if names else ""
 
 
 def _method(data: dict[str, Any], findings: Findings) -> str:
@@ -152,14 +227,15 @@ def _method(data: dict[str, Any], findings: Findings) -> str:
         problem = "custom leaves the search to a scheduler of W&B's, which is not supported here"
         findings.error(("method",), problem, f"use one of {', '.join(METHODS)}")
     elif method is not None and method not in METHODS:
-        findings.error(("method",), f"{method!r} is not a method"[:200], suggest(method, METHODS))
+        findings.error(("method",), f"{shown(method)} is not a method", suggest(method, METHODS))
     return str(method)
 
 
 def _parameters(data: dict[str, Any], findings: Findings) -> dict[str, Parameter]:
     path: Path = ("parameters",)
     if "parameters" not in data:
-        findings.error(path, "is missing", "write what to search, such as {lr: {values: [0.1, 0.01]}}")
+        hint = "write what to search, such as {lr: {values: [0.1, 0.01]}}"
+        findings.error(path, "is missing", f"write `parameters:` and {there}" if (there := _indent(data)) else hint)
     parameters = {} if data.get("parameters") is None else read_parameters(data["parameters"], path, findings)
     for name in filter(is_secret, parameters):
         hint = f"leave it out and export it, or name it in the command as ${{envvar:{name}}}"
@@ -171,8 +247,8 @@ def _text(data: dict[str, Any], key: str, findings: Findings) -> str | None:
     value = data.get(key)
     if value is None or isinstance(value, str):
         return value or None
-    hint = f'write {key}: "{value}"' if isinstance(value, (bool, int, float)) else ""
-    findings.error((key,), f"must be text, not {value!r}"[:200], hint)
+    hint = f"write {key}: {written(written(value))}" if isinstance(value, (bool, int, float)) else ""
+    findings.error((key,), f"must be text, not {shown(value)}", hint)
     return None
 
 
@@ -196,6 +272,44 @@ def _check_bayes(config: SweepConfig, findings: Findings) -> None:
     if config.parameters and all(isinstance(leaf, Constant) for _, leaf in leaves(config.parameters)):
         problem = "are all constant: bayes needs at least one parameter to search"
         findings.error(("parameters",), problem, "give one of them values, or min and max")
+
+
+def _check_points(config: SweepConfig, findings: Findings) -> None:
+    """Refuse a grid of more points than trials can be numbered, and say which equal values are left out."""
+    linked = {path for group in config.extensions.linked for path in group}
+    digits = 0.0
+    for path, parameter in leaves(config.parameters):
+        if isinstance(parameter, IntUniform):
+            digits += math.log10(parameter.high - parameter.low + 1)
+        elif isinstance(parameter, Continuous) and parameter.q is not None:
+            digits += math.log10(max(1.0, (parameter.second - parameter.first) / parameter.q))
+        elif isinstance(parameter, Categorical) and path not in linked:
+            again = _equal_to_earlier(parameter.values)
+            digits += math.log10(len(parameter.values) - len(again))
+            if again:
+                names = (name for one in path for name in ("parameters", one))
+                told = ", ".join(map(shown, again[:_MOST_SHOWN])) + (", ..." if len(again) > _MOST_SHOWN else "")
+                hint = "the first one of equal values stays, as it is written"
+                findings.warn((*names, "values"), f"{told}: there already, so left out", hint)
+    if digits > _MOST_DIGITS:
+        problem = f"are a grid of about 10^{digits:.0f} points"
+        findings.error(("parameters",), problem, "use method: random, or fewer values")
+
+
+def _equal_to_earlier(values: tuple[Any, ...]) -> list[Any]:
+    """Return the values that a grid leaves out, because W&B takes them for the same as one before them."""
+    try:
+        if len(set(values)) == len(values):  # a list may have a million entries, and seldom has equal ones
+            return []
+    except TypeError:  # lists and mappings have no hash
+        pass
+    seen, again = set(), []
+    for value in values:
+        key = identity(value)
+        if key in seen:
+            again.append(value)
+        seen.add(key)
+    return again
 
 
 def _check_grid(parameters: dict[str, Parameter], path: Path, findings: Findings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.sweepfile.findings import suggest
+from slurmsweep.sweepfile.findings import shown, suggest
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Names, Parameter, leaves
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def read_extensions(
         return Extensions()
     for key in value:
         if key not in _KEYS:
-            findings.error((*path, key), f"{key!r} is not an extension of slurmsweep", suggest(key, _KEYS))
+            findings.error((*path, key), f"{shown(key)} is not an extension of slurmsweep", suggest(key, _KEYS))
     known = {".".join(names): (names, parameter) for names, parameter in leaves(parameters)}
     order = value.get("order", "wandb")
     if order not in ORDERS:
-        findings.error((*path, "order"), f"{order!r} is not an order"[:200], suggest(order, ORDERS))
+        findings.error((*path, "order"), f"{shown(order)} is not an order", suggest(order, ORDERS))
     elif order != "wandb" and method != "grid":
         problem = f"a {method} search has no order to shuffle"
         findings.error((*path, "order"), problem, "remove it, or use method: grid")
@@ -109,7 +109,7 @@ def _read_group(group: list[Any], path: Path, known: _Known, findings: Findings)
     counts = {}
     for name in group:
         if not isinstance(name, str) or name not in known:
-            findings.error(path, f"{name!r} is not a parameter"[:200], suggest(name, known))
+            findings.error(path, f"{shown(name)} is not a parameter", suggest(name, known))
             return ()
         parameter = known[name][1]
         if not isinstance(parameter, Categorical) or parameter.probabilities:
@@ -145,7 +145,7 @@ def _read_exclude(value: Any, known: _Known, findings: Findings) -> tuple[Exclus
         for name, wanted in rule.items():
             here = (*path, position, name)
             if name not in known:
-                findings.error(here, f"{name!r} is not a parameter", suggest(name, known))
+                findings.error(here, f"{shown(name)} is not a parameter", suggest(name, known))
                 continue
             names, parameter = known[name]
             values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
@@ -170,4 +170,4 @@ def _check_excluded(value: Any, parameter: Parameter, path: Path, findings: Find
     if not is_there:
         has_lists = isinstance(parameter, Categorical) and any(isinstance(known, list) for known in parameter.values)
         hint = "to exclude a value that is a list, write it in a list" if has_lists else ""
-        findings.error(path, f"{value!r} is not one of its values, so the rule would never apply"[:200], hint)
+        findings.error(path, f"{shown(value)} is not one of its values, so the rule would never apply", hint)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import Violation
@@ -10,6 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Path = tuple[Any, ...]
+
+#: The most characters of a value in a message.
+_LONGEST = 160
+
+#: Text that needs no quotes in YAML, unless it is one of the words.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
 
 
 class Findings:
@@ -38,16 +48,39 @@ class Findings:
         return Violation(".".join(map(str, path)), problem, hint, line)
 
 
+def shown(value: object) -> str:
+    """Return a value as messages name it: text in quotes, all else as YAML writes it, and long values cut."""
+    text = repr(value) if isinstance(value, str) else written(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def written(value: object) -> str:
+    """Return a value as YAML on one line, for hints that a user copies: ``null``, ``[1, a]``, ``"k: v"``.
+
+    Written without a YAML library, because compute nodes check a sweep file, too.
+    """
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{written(key)}: {written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(written, value)) + "]"
+    if isinstance(value, str):
+        is_plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
+        return value if is_plain else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
+    return json.dumps(value) if isinstance(value, (bool, int, float, type(None))) else repr(value)
+
+
 def suggest(word: object, known: Iterable[str]) -> str:
     """Return a hint: ``did you mean 'values'?`` for a near miss, else the list of known words."""
     close = nearest(word, known)
     return f"did you mean {close!r}?" if close else f"known are {', '.join(known)}"
 
 
-def nearest(word: object, known: Iterable[str]) -> str | None:
+def nearest(word: object, known: Iterable[str], cutoff: float = 0.75) -> str | None:
     """Return the known word closest to ``word`` (a typing mistake, or another case); None if no word is close."""
     from difflib import get_close_matches
 
     folded = {name.lower(): name for name in known}
-    close = get_close_matches(str(word).lower().replace("-", "_"), folded, n=1, cutoff=0.75)
+    close = get_close_matches(str(word).lower().replace("-", "_"), folded, n=1, cutoff=cutoff)
     return folded[close[0]] if close else None

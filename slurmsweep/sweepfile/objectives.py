@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.sweepfile.findings import suggest
+from slurmsweep.sweepfile.findings import shown, suggest
 from slurmsweep.sweepfile.sections import GOALS, Metric, Objective, computed_section
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
         return metric
     if not isinstance(section, dict):
         hint = "write {name: total, expression: 0.3*a + 0.2*b}"
-        findings.error(path, f"must be a mapping, not {section!r}"[:200], hint)
+        findings.error(path, f"must be a mapping, not {shown(section)}", hint)
         return metric
     _check_keys(section, path, findings)
     if "expression" not in section:
@@ -41,7 +41,7 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
         # W&B reads `metric` only, so both places must agree
         for key, known in (("name", metric.name), ("goal", metric.goal)):
             if key in section and section[key] != known:
-                problem = f"{section[key]!r} here, and {known!r} under metric"[:200]
+                problem = f"{shown(section[key])} here, and {shown(known)} under metric"
                 findings.error((*path, key), problem, "say the same in both places, or say it once")
         return metric._replace(expression=objective.expression)
     if "name" not in section and "metric" not in data:
@@ -85,21 +85,21 @@ def _read_entry(entry: dict[str, Any], path: Path, metric: Metric | None, findin
 def _check_keys(section: dict[str, Any], path: Path, findings: Findings) -> None:
     for key in section:
         if key not in _KEYS:
-            findings.error((*path, key), f"{key!r} is not a key of it"[:200], suggest(key, _KEYS))
+            findings.error((*path, key), f"{shown(key)} is not a key of it", suggest(key, _KEYS))
 
 
 def _read_objective(section: dict[str, Any], path: Path, metric: Metric | None, findings: Findings) -> Objective:
     """Return a name, a goal and an expression, each of them checked; the goal defaults to that of the same metric."""
     name = section.get("name")
     if "name" in section and (not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME):
-        findings.error((*path, "name"), f"must be text of at most {LONGEST_NAME} characters, not {name!r}"[:200])
+        findings.error((*path, "name"), f"must be text of at most {LONGEST_NAME} characters, not {shown(name)}")
     known = metric.goal if metric is not None and name == metric.name else "minimize"
     goal = section.get("goal", known)
     if goal not in GOALS:
-        findings.error((*path, "goal"), f"{goal!r} is not one of {', '.join(GOALS)}"[:200], suggest(goal, GOALS))
+        findings.error((*path, "goal"), f"{shown(goal)} is not one of {', '.join(GOALS)}", suggest(goal, GOALS))
     text, here = section.get("expression"), (*path, "expression")
     if "expression" in section and not isinstance(text, str):
-        findings.error(here, f"must be text, not {text!r}"[:200], "such as 0.3*a + 0.2*b")
+        findings.error(here, f"must be text, not {shown(text)}", "such as 0.3*a + 0.2*b")
         text = None
     if text is not None:
         from slurmsweep.sweepfile.expression import ExpressionError, parse  # an agent loads it only where there is one

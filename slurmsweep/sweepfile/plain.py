@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: The deepest nesting; more is a mistake or an attack, and would reach Python's recursion limit elsewhere.
 DEEPEST = 100
 
+#: Python writes no integer of more than 4,300 decimal digits.
+_MOST_BITS = 14_000
+
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 _ESCAPED = re.compile(r"\$+float")
 
@@ -34,7 +37,7 @@ def plain(value: Any, path: Path, findings: Findings, depth: int = 0) -> Any:
         # a list may have a million entries: only entries that are not plain yet cost a call
         return [
             item
-            if type(item) in _SCALARS and not _cannot_be_passed(item)
+            if type(item) in _SCALARS and not _is_impossible(item)
             else plain(item, (*path, i), findings, depth + 1)
             for i, item in enumerate(value)
         ]
@@ -44,8 +47,8 @@ def plain(value: Any, path: Path, findings: Findings, depth: int = 0) -> Any:
 def _plain_mapping(value: dict[Any, Any], path: Path, findings: Findings, depth: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, item in value.items():
-        if not isinstance(key, (str, bool, int, float, type(None))):
-            findings.error(path, f"has the key {key!r}, which JSON cannot hold"[:200], "keys are text")
+        if not isinstance(key, (str, bool, int, float, type(None))) or _is_impossible(key):
+            findings.error(path, f"has a {type(key).__name__} as a key, which JSON cannot hold", "keys are text")
             continue
         name = str(key) if isinstance(key, str) else json.dumps(key)
         if name in result:
@@ -56,9 +59,11 @@ def _plain_mapping(value: dict[Any, Any], path: Path, findings: Findings, depth:
 
 
 def _plain_scalar(value: Any, path: Path, findings: Findings) -> Any:
-    if _cannot_be_passed(value):
-        findings.error(path, "holds a NUL character or half of a surrogate pair, which no command line can carry")
-        return value
+    if _is_impossible(value):
+        text = "holds a NUL character or half of a surrogate pair"
+        what = text if isinstance(value, str) else "is an integer of thousands of digits"
+        findings.error(path, f"{what}, which no command line can carry")
+        return None
     if type(value) in _SCALARS:
         return value
     for kind in (str, int, float):
@@ -69,8 +74,10 @@ def _plain_scalar(value: Any, path: Path, findings: Findings) -> Any:
     return None
 
 
-def _cannot_be_passed(value: Any) -> bool:
-    """Return whether a text has a character that is none; bytes of file names that are not UTF-8 may be passed."""
+def _is_impossible(value: Any) -> bool:
+    """Return whether no command line can carry a value; bytes of file names that are not UTF-8 may be passed."""
+    if isinstance(value, int):
+        return value.bit_length() > _MOST_BITS
     if not isinstance(value, str) or (value.isascii() and "\0" not in value):
         return False
     try:
@@ -112,3 +119,23 @@ def unpacked(value: Any) -> Any:
             return float(value["$float"])
         return {key[1:] if _ESCAPED.fullmatch(key) else key: unpacked(item) for key, item in value.items()}
     return value
+
+
+def identity(value: Any) -> Any:
+    """Return a key that is equal for values that W&B takes for the same (``yaml_hash`` in ``sweeps/grid_search.py``).
+
+    1, True and "1" differ; 1 and 1.0 do not, nor do mappings with another order of keys.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return ("int", int(value))
+    return _exact(value)
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ("dict", tuple(sorted((key, _exact(item)) for key, item in value.items())))
+    if isinstance(value, list):
+        return ("list", tuple(_exact(item) for item in value))
+    if isinstance(value, float):
+        return ("float", repr(value))
+    return (type(value).__name__, value)

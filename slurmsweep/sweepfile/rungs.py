@@ -15,7 +15,7 @@ import itertools
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.sweepfile.findings import suggest
+from slurmsweep.sweepfile.findings import shown, suggest
 from slurmsweep.sweepfile.plain import is_number
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def read_rungs(value: Any, data: dict[str, Any], findings: Findings) -> Rungs | 
     """
     path: Path = ("slurmsweep", "rungs")
     if not isinstance(value, dict):
-        findings.error(path, f"must be a mapping, not {value!r}"[:200], _HINT)
+        findings.error(path, f"must be a mapping, not {shown(value)}", _HINT)
         return None
     before = len(findings.violations)
     for key in value:
         if key not in _KEYS:
-            findings.error((*path, key), f"{key!r} is not a key of it"[:200], suggest(key, _KEYS))
+            findings.error((*path, key), f"{shown(key)} is not a key of it", suggest(key, _KEYS))
     if data.get("early_terminate") is not None:
         problem = "cannot be used together with early_terminate: both end trials that are worse than others"
         findings.error(path, problem, "remove one of the two")
@@ -77,7 +77,7 @@ def read_rungs(value: Any, data: dict[str, Any], findings: Findings) -> Rungs | 
         findings.error((*path, "minutes"), problem, "give one for each, or leave it out")
     keep = _share(value.get("keep", _KEEP))
     if keep is None:
-        problem = f"{value['keep']!r} is not a share between 0 and 1"[:200]
+        problem = f"{shown(value['keep'])} is not a share between 0 and 1"
         findings.error((*path, "keep"), problem, "such as 1/3 or 0.5")
     return Rungs(steps, keep, minutes) if keep and len(findings.violations) == before else None
 
@@ -85,10 +85,10 @@ def read_rungs(value: Any, data: dict[str, Any], findings: Findings) -> Rungs | 
 def _whole_numbers(value: Any, path: Path, findings: Findings) -> tuple[int, ...]:
     items = value if isinstance(value, list) else []
     if value is not None and not isinstance(value, list):
-        findings.error(path, f"must be a list of whole numbers, not {value!r}"[:200], _HINT)
+        findings.error(path, f"must be a list of whole numbers, not {shown(value)}", _HINT)
     wrong = [item for item in items if type(item) is not int or item < 1]
     if wrong:
-        findings.error(path, f"{wrong[0]!r} is not a whole number greater than 0"[:200], _HINT)
+        findings.error(path, f"{shown(wrong[0])} is not a whole number greater than 0", _HINT)
     return tuple(item for item in items if type(item) is int)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.sweepfile.findings import suggest
+from slurmsweep.sweepfile.findings import nearest, shown, suggest, written
 from slurmsweep.sweepfile.plain import is_finite, is_number
+from slurmsweep.sweepfile.space import looks_like_parameter
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
@@ -99,22 +100,23 @@ def read_metric(value: Any, findings: Findings) -> Metric | None:
     """Return the ``metric`` section; mistakes are added to ``findings``."""
     path: Path = ("metric",)
     if not isinstance(value, dict):
-        hint = f"write {{name: {value if isinstance(value, str) else 'loss'}, goal: minimize}}"
-        findings.error(path, f"must be a mapping, not {value!r}"[:200], hint)
+        meant = {"name": value if isinstance(value, str) else "loss", "goal": "minimize"}
+        hint = f"write {written(meant)}"
+        findings.error(path, f"must be a mapping, not {shown(value)}", hint)
         return None
     _check_keys(value, path, ("name", "target", *_METRIC_WORDS), findings)
     for key, words in _METRIC_WORDS.items():
         word = value.get(key, words[0])
         if word not in words:
             hint = 'write "false", in quotes' if word is False and "false" in words else suggest(word, words)
-            findings.error((*path, key), f"{word!r} is not one of {', '.join(words)}"[:200], hint)
+            findings.error((*path, key), f"{shown(word)} is not one of {', '.join(words)}", hint)
     name = value.get("name")
     if not isinstance(name, str) or not name:
-        problem = "is missing" if "name" not in value else f"must be text, not {name!r}"[:200]
+        problem = "is missing" if "name" not in value else f"must be text, not {shown(name)}"
         findings.error((*path, "name"), problem, "name what the script logs")
     target = value.get("target")
     if "target" in value and not (is_number(target) and (isinstance(target, float) or is_finite(target))):
-        findings.error((*path, "target"), f"{target!r} is not a number"[:200])
+        findings.error((*path, "target"), f"{shown(target)} is not a number")
     return Metric(str(name), target=target, **{key: value[key] for key in _METRIC_WORDS if key in value})
 
 
@@ -135,9 +137,9 @@ def read_early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTermi
     numbers = {key: read_count(section[key], (*path, key), findings) for key in keys}
     eta, strict = section.get("eta", 3), section.get("strict", True)
     if not is_finite(eta) or not eta > 1:
-        findings.error((*path, "eta"), f"{eta!r} is not a number greater than 1"[:200])
+        findings.error((*path, "eta"), f"{shown(eta)} is not a number greater than 1")
     if not isinstance(strict, bool):
-        findings.error((*path, "strict"), f"{strict!r} is neither true nor false"[:200])
+        findings.error((*path, "strict"), f"{shown(strict)} is neither true nor false")
     if len(findings.violations) > before:
         return None
     bands = EarlyTerminate(**numbers, eta=eta, strict=strict)
@@ -149,7 +151,7 @@ def read_count(value: Any, path: Path, findings: Findings) -> int | None:
     """Return a whole number greater than 0, for 2 and 2.0 alike as in JSON schema; None and a mistake for others."""
     if is_number(value) and value >= 1 and (isinstance(value, int) or value.is_integer()):
         return int(value)
-    findings.error(path, f"{value!r} is not a whole number greater than 0"[:200])
+    findings.error(path, f"{shown(value)} is not a whole number greater than 0")
     return None
 
 
@@ -188,18 +190,23 @@ def check_foreign(key: str, value: Any, data: dict[str, Any], findings: Findings
     if key == "scheduler":
         _check_scheduler(value, data, findings)
     elif key == "kind" and value != "sweep":
-        findings.error((key,), f"{value!r} is not a sweep"[:200], "write kind: sweep, or remove it")
+        findings.error((key,), f"{shown(value)} is not a sweep", "write kind: sweep, or remove it")
     elif key == "controller" and not (isinstance(value, dict) and value.get("type") in ("local", "cloud")):
         findings.error((key,), "must be a mapping with type: local or cloud", "it has no effect here: remove it")
     elif key in ("job", "image_uri", "apiVersion") and not isinstance(value, str):
-        findings.error((key,), f"must be text, not {value!r}"[:200], "it has no effect here: remove it")
+        findings.error((key,), f"must be text, not {shown(value)}", "it has no effect here: remove it")
     else:
         findings.warn((key,), "has no effect here", "it tells W&B's own services what to do")
 
 
 def _check_scheduler(value: Any, data: dict[str, Any], findings: Findings) -> None:
+    """Check the section of two programs: ``engine`` is a search of its own, all else is for W&B Launch."""
     path: Path = ("scheduler",)
-    if value != {"engine": "wandb"}:
+    engine = value.get("engine") if isinstance(value, dict) else None
+    if engine is None:
+        hint = "num_workers, trials at a time, is --width in Slurm and --jobs elsewhere"
+        findings.warn(path, "has no effect here: it is for W&B Launch", hint)
+    elif engine != "wandb":
         findings.error(path, "leaves the search to a scheduler of W&B's, which is not supported here", "remove it")
     elif "early_terminate" in data:
         findings.error(path, "cannot be used together with early_terminate", "remove one of the two")
@@ -210,6 +217,16 @@ def _check_scheduler(value: Any, data: dict[str, Any], findings: Findings) -> No
 
 
 def _check_keys(section: dict[str, Any], path: Path, known: tuple[str, ...], findings: Findings) -> None:
-    for key in section:
-        if key not in known:
-            findings.error((*path, key), f"{key!r} is not a key of {path[-1]}", suggest(key, known))
+    """Report unknown keys: an error for a slip that would change the meaning, else a warning as W&B's."""
+    for key, value in section.items():
+        if key in known:
+            continue
+        close = nearest(key, known)
+        problem = f"{shown(key)} is not a key of {path[-1]}"
+        if looks_like_parameter(value):
+            findings.error((*path, key), problem, "it looks like a parameter: move it below parameters")
+        elif close and close not in section:
+            findings.error((*path, key), problem, suggest(key, known))
+        else:
+            hint = f"{close} is there, too: remove it" if close else f"known are {', '.join(known)}"
+            findings.warn((*path, key), f"{problem}: ignored", hint)

@@ -9,7 +9,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.sweepfile.findings import nearest, suggest
+from slurmsweep.sweepfile.findings import nearest, shown, suggest, written
 from slurmsweep.sweepfile.plain import is_finite
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.sweepfile.findings import Findings, Path
 
-#: W&B's pattern for names of parameters, nested ones too.
+#: W&B's pattern for names of parameters, nested ones too. W&B warns of others, and passes them on.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -69,6 +69,9 @@ Parameter = Constant | Categorical | IntUniform | Continuous | Nested
 #: Names of a parameter from the outermost mapping inwards.
 Names = tuple[str, ...]
 
+#: The most characters of a form that a hint shows.
+_LONGEST_HINT = 80
+
 #: The two numbers of each continuous distribution with their defaults; None for a number that must be given.
 _BOUNDS: dict[str, float | None] = {"min": None, "max": None}
 _NUMBERS: dict[str, dict[str, float | None]] = {
@@ -100,6 +103,9 @@ _FARTHEST = 9.0
 #: Every key that some form of a parameter has.
 KEYS = ("value", "values", "min", "max", "distribution", "probabilities", "mu", "sigma", "q", "a", "b", "parameters")
 
+#: Keys that make a mapping a parameter; the others are too short to tell.
+_DEFINING = ("value", "values", "min", "max", "distribution", "probabilities", "parameters")
+
 
 def leaves(parameters: dict[str, Parameter], prefix: Names = ()) -> Iterator[tuple[Names, Parameter]]:
     """Yield every parameter that holds values, including nested ones, in the order of the file."""
@@ -119,8 +125,13 @@ def read_parameters(data: Any, path: Path, findings: Findings) -> dict[str, Para
     read = {}
     for name, form in data.items():
         here = (*path, name)
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            findings.error(here, f"{name!r} is not a name for a parameter", "letters, digits, _ . - and no digit first")
+        if name in _DEFINING and not isinstance(form, dict):
+            problem = f"{name} is a part of a parameter, and stands here as a parameter of its own"
+            findings.error(here, problem, "indent it below the name of its parameter")
+            continue
+        if not NAME.fullmatch(name):
+            hint = "it is passed on as it is; W&B's names have letters, digits, _ . - and no digit first"
+            findings.warn(here, f"{shown(name)} is an unusual name for a parameter", hint)
         parameter = read_parameter(form, here, findings)
         if parameter is not None:
             read[str(name)] = parameter
@@ -130,14 +141,20 @@ def read_parameters(data: Any, path: Path, findings: Findings) -> dict[str, Para
 def read_parameter(form: Any, path: Path, findings: Findings) -> Parameter | None:
     """Return one parameter; None if it is wrong, and ``findings`` then has the mistakes."""
     if not isinstance(form, dict):
-        hint = f"write {{values: {form}}}" if isinstance(form, list) else f"write {{value: {form}}}"
-        findings.error(path, f"a parameter is a mapping, not {form!r}"[:200], hint)
+        text = written({"values" if isinstance(form, list) else "value": form})
+        hint = f"write {text}" if len(text) <= _LONGEST_HINT else "write {values: [...]}, or {value: ...}"
+        if form is None:
+            hint += ", or indent its value, values, or min and max below it"
+        findings.error(path, f"a parameter is a mapping, not {shown(form)}", hint)
         return None
     if "parameters" in form:
         others = sorted(str(key) for key in form if key != "parameters")
         if not others:
             return Nested(read_parameters(form["parameters"], (*path, "parameters"), findings))
-        findings.error(path, f"`parameters` stands alone, not beside {', '.join(others)}", "move the other keys out")
+        hint = "move the other keys out"
+        if all(looks_like_parameter(form[key]) for key in others):
+            hint = f"indent {', '.join(others)} below `parameters`, or move it out of {path[-1]}"
+        findings.error(path, f"`parameters` stands alone, not beside {', '.join(others)}", hint)
         return None
     distribution = _distribution(form, path, findings)
     if distribution is None or not _has_right_keys(form, distribution, path, findings):
@@ -146,21 +163,33 @@ def read_parameter(form: Any, path: Path, findings: Findings) -> Parameter | Non
     return read(form, distribution, path, findings)
 
 
+def looks_like_parameter(form: Any) -> bool:
+    """Return whether a value that stands elsewhere has the keys of a parameter."""
+    return isinstance(form, dict) and form.keys() <= set(KEYS) and any(key in _DEFINING for key in form)
+
+
 def _distribution(form: dict[str, Any], path: Path, findings: Findings) -> str | None:
     """Return the distribution that is given, or that W&B infers; None and a mistake if there is neither."""
     word = form.get("distribution")
     if word is not None:
         if word in DISTRIBUTIONS:
             return str(word)
-        findings.error((*path, "distribution"), f"{word!r} is not a distribution", suggest(word, DISTRIBUTIONS))
+        findings.error((*path, "distribution"), f"{shown(word)} is not a distribution", suggest(word, DISTRIBUTIONS))
         return None
+    inferred = _inferred(form)
+    if inferred is None:
+        _explain_formless(form, path, findings)
+    return inferred
+
+
+def _inferred(form: dict[str, Any]) -> str | None:
+    """Return the distribution of a form that names none; None if its keys do not tell."""
     if "value" in form:
         return "constant"
     if "values" in form:
         return "categorical_w_probabilities" if "probabilities" in form else "categorical"
     if "min" in form and "max" in form:
         return "int_uniform" if type(form["min"]) is type(form["max"]) is int else "uniform"
-    _explain_formless(form, path, findings)
     return None
 
 
@@ -188,16 +217,26 @@ def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, finding
     required = _DISCRETE_KEYS.get(distribution) or tuple(key for key, default in numbers.items() if default is None)
     quantum = ("q",) if distribution.startswith("q_") else ()
     optional = (*(key for key, default in numbers.items() if default is not None), *quantum)
-    before = len(findings.violations)
-    for key in form:
-        if key not in (*required, *optional, "distribution"):
-            close = None if key in KEYS else nearest(key, (*required, *optional))
-            hint = f"did you mean {close!r}?" if close else f"{distribution} takes {', '.join((*required, *optional))}"
-            findings.error((*path, key), f"{key!r} does not go with a {distribution} parameter", hint)
-    for key in required:
-        if key not in form:
-            findings.error(path, f"a {distribution} parameter needs {key}", f"add {key}")
-    return len(findings.violations) == before
+    takes = (*required, *optional)
+    foreign = [key for key in form if key not in (*takes, "distribution")]
+    missing = [key for key in required if key not in form]
+    meant = _inferred(form)
+    if meant and meant != distribution and (missing or not any(key in form for key in takes)):
+        problem = f"{distribution} takes {' and '.join(takes)}, not {' and '.join(map(str, foreign))}"
+        hint = f"remove distribution, or write distribution: {meant}"
+        findings.error((*path, "distribution"), problem, hint)
+        return False
+    for key in foreign:
+        close = None if key in KEYS else nearest(key, takes)
+        hint = f"did you mean {close!r}?" if close else f"{distribution} takes {', '.join(takes)}"
+        if close in form:
+            hint = f"remove it: {close} is there, too"
+        if looks_like_parameter(form[key]):
+            hint = f"it looks like a parameter: move it out of {path[-1]}, to the same indentation"
+        findings.error((*path, key), f"{shown(key)} does not go with a {distribution} parameter", hint)
+    for key in missing:
+        findings.error(path, f"a {distribution} parameter needs {key}", f"add {key}")
+    return not foreign and not missing
 
 
 def _read_discrete(form: dict[str, Any], distribution: str, path: Path, findings: Findings) -> Parameter | None:
@@ -206,7 +245,7 @@ def _read_discrete(form: dict[str, Any], distribution: str, path: Path, findings
     if distribution == "int_uniform":
         for key in ("min", "max"):
             if type(form[key]) is not int:
-                findings.error((*path, key), f"{form[key]!r} is not an integer", "int_uniform has integer bounds")
+                findings.error((*path, key), f"{shown(form[key])} is not an integer", "int_uniform has integer bounds")
                 return None
         return IntUniform(form["min"], form["max"]) if _is_ordered(form["min"], form["max"], path, findings) else None
     values = form["values"]
@@ -260,7 +299,7 @@ def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findin
 def _check_number(key: str, value: Any, kind: str, path: Path, findings: Findings) -> None:
     if not is_finite(value):
         hint = "write it without quotes" if isinstance(value, str) else ""
-        findings.error(path, f"{value!r} is not a number"[:200], hint)
+        findings.error(path, f"{shown(value)} is not a number", hint)
     elif (key in ("q", "a", "b") or (key == "min" and kind.endswith("_values"))) and value <= 0:
         findings.error(path, f"{value:g} is not greater than 0")
     elif key == "sigma" and value < 0:

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from slurmsweep.errors import UsageError
-from slurmsweep.search.axes import Axis, identity
+from slurmsweep.search.axes import Axis
 from slurmsweep.search.beta import beta_cdf
 from slurmsweep.search.flat import flatten, reach, unflatten
 from slurmsweep.search.grid import Grid
 from slurmsweep.search.random import quantile
+from slurmsweep.sweepfile.plain import identity
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
 
 if TYPE_CHECKING:
