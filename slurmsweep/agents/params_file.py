@@ -26,10 +26,15 @@ def render(params: Mapping[str, Any]) -> str:
     """Return the text of the file."""
     entries = []
     for name, value in params.items():
-        # names have letters, digits, `_`, `.` and `-` only (sweepfile/): no other text can be mistaken
-        key = _string(name) if name.lower() in _WORDS else name
+        key = name if _is_plain(name) else _string(name)
         entries.append(f"{key}:\n  value: {_flow(value)}\n")
     return "wandb_version: 1" + ("\n\n" + "".join(entries) if entries else "")
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether YAML reads a name as text without quotes: W&B warns of other names, and passes them on."""
+    is_word = name.isascii() and name.replace(".", "_").replace("-", "_").isidentifier()
+    return is_word and name[0] not in ".-" and name.lower() not in _WORDS
 
 
 def _flow(value: Any) -> str:

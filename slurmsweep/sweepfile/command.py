@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
-from slurmsweep.sweepfile.findings import nearest
+from slurmsweep.sweepfile.findings import nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -27,6 +27,19 @@ DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
 
 _MACRO = re.compile(r"\$\{([^{}]*)\}")
 _ENVVAR = re.compile(r"\$\{envvar:([A-Za-z_][A-Za-z0-9_]*)\}")
+
+#: The option of a shell whose value is a command line: ``bash -c``, ``bash -lc``.
+_SHELL_TEXT = re.compile(r"-[a-z]*c")
+
+#: Macros, and what resembles them: ``${{...}}`` of GitHub and others, and OmegaConf's ``${a:${b}}``.
+_ANY_BRACES = re.compile(r"\$\{(?:\{[^{}]*\}|[^{}]|\$\{[^{}]*\})*\}")
+_UNCLOSED = re.compile(r"\$\{(\w*)[^{}]*(?:$|\$?\{[^{}]*$)")
+
+#: How OmegaConf and Hydra name the environment: ``${oc.env:HOME}``.
+_ENVIRONMENTS = ("env", "oc.env")
+
+#: How close a word inside of an element must be to a macro to be a slip: ``${program_dir}`` is another word.
+_CLOSE_INSIDE = 0.8
 
 #: Macros that stand for the parameters.
 _ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
@@ -114,9 +127,11 @@ def build_argv(
 def _inside(found: re.Match[str], element: str, params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     """Return the text of a macro inside an element: an environment variable, or a parameter's value.
 
-    A macro that is neither stays as written.
+    A macro that is neither stays as written, and one behind a further ``$``, which escapes it for Hydra.
     """
     variable = _ENVVAR.fullmatch(found[0])
+    if not variable and found.start() and element[found.start() - 1] == "$":
+        return found[0]
     if not variable:
         return f"{lookup(params, found[1], default=found[0])}"
     if variable[1] not in environ:
@@ -145,34 +160,61 @@ def check_command(command: Any, names: Collection[str], path: Path, findings: Fi
         findings.error(path, "must be a list, not one string", f"write {json.dumps(_split(command))}")
         return
     if not isinstance(command, list):
-        findings.error(path, f"must be a list, not {command!r}"[:200], f"the default is {json.dumps(DEFAULT)}")
+        findings.error(path, f"must be a list, not {shown(command)}", f"the default is {json.dumps(DEFAULT)}")
         return
     if not command:
         findings.warn(path, "is empty, which means the default command", f"write {json.dumps(DEFAULT)}, or remove it")
     for position, element in enumerate(command):
         here = (*path, position)
         if isinstance(element, (dict, list)):
-            findings.error(here, f"{element!r} is not one element"[:200], "give it quotes, or spread it over several")
+            findings.error(here, f"{shown(element)} is not one element", "give it quotes, or spread it over several")
         else:
-            is_shell_text = position > 0 and command[position - 1] == "-c"
+            is_shell_text = position > 0 and bool(_SHELL_TEXT.fullmatch(str(command[position - 1])))
             _check_element(str(element), names, here, findings, is_shell_text=is_shell_text)
 
 
 def _check_element(text: str, names: Collection[str], path: Path, findings: Findings, *, is_shell_text: bool) -> None:
     """Check one element; of ``bash -c "cd ${HOME} && ..."`` only what resembles a macro: the shell expands the rest."""
-    for found in _MACRO.finditer(text):
-        macro, name = found[0], found[1]
+    for macro in _macros_in(text):
+        name = macro[2:-1]
         if is_shell_text and macro != text and not name.startswith("envvar:") and not nearest(name, MACROS):
             continue
         if name in MACROS and macro != text:
             hint = f"give it an element of its own: {json.dumps(_split(text))}"
             findings.error(path, f"{macro} stands inside {text!r}, where W&B would not expand it", hint)
         elif not _ENVVAR.fullmatch(macro) and name not in (*MACROS, *names):
-            close = nearest(name, (*MACROS, *names))
-            hint = f"did you mean ${{{close}}}?" if close else "for an environment variable write ${envvar:NAME}"
-            findings.error(path, f"{macro} is neither a macro nor a parameter", hint)
-    if not is_shell_text and "${" in _MACRO.sub("", text):
-        findings.error(path, f"{text!r} has a ${{ without its }}", "close it")
+            _report_unknown(macro, text, names, path, findings)
+    unclosed = _UNCLOSED.search(text)
+    if unclosed and not is_shell_text:
+        report = findings.error if nearest(unclosed[1], (*MACROS, *names, "envvar")) else findings.warn
+        report(path, f"{text!r} has a ${{ without its }}", "close it")
+
+
+def _macros_in(text: str) -> list[str]:
+    return [found[0] for found in _ANY_BRACES.finditer(text)]
+
+
+def _report_unknown(macro: str, text: str, names: Collection[str], path: Path, findings: Findings) -> None:
+    """Report ``${...}`` of another program: W&B passes it on inside of text, and leaves out a whole element of it.
+
+    What resembles a macro is a slip.
+    """
+    name = macro[2:-1]
+    word, colon, variable = name.partition(":")
+    close = nearest(name, (*MACROS, *names)) if macro == text else nearest(name, MACROS, _CLOSE_INSIDE)
+    if colon and nearest(word, ["envvar"], _CLOSE_INSIDE):
+        close = f"envvar:{variable.strip() or 'NAME'}"
+    wanted = name if name.isidentifier() else variable if word in _ENVIRONMENTS else ""
+    hint = f"for an environment variable write ${{envvar:{wanted}}}" if wanted else ""
+    if close:
+        findings.error(path, f"{macro} is neither a macro nor a parameter", f"did you mean ${{{close}}}?")
+    elif macro == text:
+        problem = f"{macro} is neither a macro nor a parameter, and W&B leaves such an element out"
+        findings.error(path, problem, f"remove it; {hint}" if hint else "remove it")
+    else:
+        similar = nearest(name, names)
+        hint = f"did you mean ${{{similar}}}?" if similar else hint
+        findings.warn(path, f"{macro} in {text!r} is passed on as it is, because it is no macro of W&B's", hint)
 
 
 def _split(text: str) -> list[str]:
