@@ -7,11 +7,11 @@ import re
 import time
 from contextlib import suppress
 from importlib.util import find_spec
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.control.hydra_program import with_hydra
+from slurmsweep.control.program import find_program
 from slurmsweep.errors import SweepFileError, UsageError, Violation
 from slurmsweep.search import random
 from slurmsweep.search.kept import has_room
@@ -19,15 +19,15 @@ from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.paths import new_sweep_id, root_folder
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
-from slurmsweep.sweepfile.config import check
-from slurmsweep.sweepfile.load import load
+from slurmsweep.sweepfile.config import check, examine
+from slurmsweep.sweepfile.load import examine_file
 from slurmsweep.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from slurmsweep.state.function import Function
-    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.config import Examined, SweepConfig
 
 
 #: Bytes of a program that are searched for the name of a project.
@@ -64,18 +64,16 @@ def read_draft(source: str, function: str | None = None, names: Mapping[str, str
         SweepFileError: every violation at once; a program that is not there is one.
         UsageError: there is no such function.
     """
-    checked = load(source)
-    if names:
-        named = check(checked.config.document | dict(names), source).config
-        checked = checked._replace(config=named)
+    examined = examine_file(source)
     if function is None:
-        workdir = _workdir(checked.config, source)
-        draft = Draft(source, with_hydra(checked.config, workdir), tuple(checked.warnings), workdir)
+        draft = _draft(examined, names or {})
         return draft._replace(warnings=(*draft.warnings, *_without_project(draft)))
+    checked = examined.checked()
+    config = _named(checked.config, names or {}, source)
     from slurmsweep.control.function import locate
 
     called = locate(function, (os.getcwd(), os.path.dirname(os.path.abspath(source))))
-    return Draft(source, checked.config, _without_program(checked.warnings), called.folder, called)
+    return Draft(source, config, _without_program(checked.warnings), called.folder, called)
 
 
 def draft_of(data: Any, source: str) -> Draft:
@@ -84,9 +82,23 @@ def draft_of(data: Any, source: str) -> Draft:
     Raises:
         SweepFileError: every violation at once; a program that is named and not there is one.
     """
-    checked = check(data, source)
-    workdir = _workdir(checked.config, source)
-    return Draft(source, with_hydra(checked.config, workdir), _without_program(checked.warnings), workdir)
+    draft = _draft(examine(data, source), {})
+    return draft if draft.config.program else draft._replace(warnings=_without_program(draft.warnings))
+
+
+def _draft(examined: Examined, names: Mapping[str, str]) -> Draft:
+    """Return the draft of an examined sweep file. Raises SweepFileError with every violation, the program's too."""
+    workdir = os.getcwd()
+    if examined.config is not None:
+        workdir = find_program(examined.config, examined.source, examined.findings)
+    checked = examined.checked()
+    config = with_hydra(_named(checked.config, names, examined.source), workdir)
+    return Draft(examined.source, config, tuple(checked.warnings), workdir)
+
+
+def _named(config: SweepConfig, names: Mapping[str, str], source: str) -> SweepConfig:
+    """Return the configuration with another project, entity or name. Raises SweepFileError where these are wrong."""
+    return check(config.document | dict(names), source).config if names else config
 
 
 def _without_project(draft: Draft) -> list[Violation]:
@@ -103,7 +115,7 @@ def _without_project(draft: Draft) -> list[Violation]:
 
 
 def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:
-    """Return the warnings but the one that there is no program: a function needs none."""
+    """Return the warnings but those about the program: a function needs none."""
     return tuple(warning for warning in warnings if warning.path != "program")
 
 
@@ -168,21 +180,3 @@ def _can_be_drawn(config: SweepConfig) -> bool:
         return config.method == "grid" or bool(random.point(config, 0, "any"))
     except UsageError:
         return False
-
-
-def _workdir(config: SweepConfig, source: str) -> str:
-    """Return the current folder, as W&B's agent; or the sweep file's folder, where only that has the program.
-
-    A command such as ``[python, -m, ${program}]`` names a module and no file.
-    """
-    here, beside = os.getcwd(), os.path.dirname(os.path.abspath(source))
-    program, elements = config.program, ["", *(config.command or ["${program}"])]
-    if program is None or not any(word == "${program}" and before != "-m" for before, word in pairwise(elements)):
-        return here
-    for folder in (here, beside):
-        if os.path.isfile(os.path.join(folder, program)):
-            return folder
-    places = here if here == beside else f"{here} nor in {beside}"
-    problem = f"there is no file {program!r} in {places}"
-    hint = "give its path relative to the sweep file, or to the folder you run slurmsweep in"
-    raise SweepFileError(source, [Violation("program", problem, hint)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile import yaml12
-from slurmsweep.sweepfile.config import Checked, check
+from slurmsweep.sweepfile.config import Checked, Examined, examine
 
 
 def load(path: str) -> Checked:
@@ -12,10 +14,20 @@ def load(path: str) -> Checked:
 
     Raises SweepFileError with all violations: the file cannot be read, is not YAML, or breaks rules.
     """
+    return examine_file(path).checked()
+
+
+def examine_file(path: str) -> Examined:
+    """Read and examine a sweep file, YAML or JSON.
+
+    Raises SweepFileError if its content cannot be examined: it cannot be read, is not YAML, or no mapping.
+    """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open) as file:
             # one byte more than allowed: a pipe has no size to ask for
             content = file.read(yaml12.MAX_BYTES + 1)
+            if not content and not os.path.isfile(path):
+                raise _unreadable(path, "gives nothing to read: it is no file", "name the sweep file")
     except IsADirectoryError as error:
         raise _unreadable(path, "is a folder", "name the sweep file in it") from error
     except FileNotFoundError as error:
@@ -33,7 +45,14 @@ def load(path: str) -> Checked:
         problem = f"is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}"
         raise _unreadable(path, problem, "save it as UTF-8") from error
     data, lines = yaml12.load(text, path)
-    return check(data, path, lines)
+    return examine(data, path, lines)
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file, and a pipe without waiting for a program that writes to it: without one there is nothing in it."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _unreadable(path: str, problem: str, hint: str = "") -> SweepFileError:

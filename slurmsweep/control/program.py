@@ -1,0 +1,141 @@
+"""Find the program of a sweep before anything is written: is it there, and in which folder do the trials run.
+
+W&B looks at nothing: its agent runs the command in its own folder. So what W&B would run is accepted here: a script, a
+folder with ``__main__.py``, a module, a command on the PATH. A program that cannot be there is an error, and one that
+only a node or a container may have is a warning.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.findings import Findings
+
+_PROGRAM = "${program}"
+
+#: Programs that run the rest of the command in another file system, by the name of their file.
+_CONTAINERS = (
+    "apptainer",
+    "singularity",
+    "docker",
+    "podman",
+    "nerdctl",
+    "enroot",
+    "shifter",
+    "ch-run",
+    "udocker",
+    "kubectl",
+    "ssh",
+)
+#: Options, and the beginnings of options, of other programs that do so or change the folder.
+_ELSEWHERE = ("--container-image", "--chdir", "--directory")
+
+_PYTHON = re.compile(r"\$\{interpreter\}|(python|pypy)[0-9.]*")
+_MODULE_OPTIONS = ("-m", "--module")
+
+
+class _Use(NamedTuple):
+    """How a command uses the program.
+
+    Attributes:
+        as_module: as the name of a module, behind ``-m``.
+        by_python: Python reads it as a file or folder.
+        as_command: it is itself the command, or some other program decides what it is.
+        elsewhere: in a container, or in a folder that another program enters.
+    """
+
+    as_module: bool
+    by_python: bool
+    elsewhere: bool
+
+
+def find_program(config: SweepConfig, source: str, findings: Findings) -> str:
+    """Return the folder in which trials run; report to ``findings`` why the program cannot be run in it.
+
+    It is the current folder, as W&B's agent's; or the sweep file's folder, where only that has the program.
+    """
+    here, beside = os.getcwd(), os.path.dirname(os.path.abspath(source))
+    use = _use(config.command)
+    if config.program is None or use is None:
+        return here
+    program = config.program
+    names = _module_files(program) if use.as_module else [program]
+    folders = [folder for folder in (here, beside) if any(os.path.exists(os.path.join(folder, one)) for one in names)]
+    if use.as_module:
+        if program.endswith(".py") or "/" in program:
+            hint = f"write program: {program.removesuffix('.py').strip('./').replace('/', '.')}, or remove -m"
+            findings.warn(("program",), f"-m takes the name of a module, and {program!r} is a path", hint)
+    elif folders:
+        _check_found(os.path.join(folders[0], program), program, use, findings)
+    else:
+        _report_missing(program, use, (here, beside), findings)
+    return folders[0] if folders else here
+
+
+def _use(command: Sequence[object] | None) -> _Use | None:
+    """Return how a command uses the program; None if it does not."""
+    words = ["", *map(str, command or ("${env}", "${interpreter}", _PROGRAM))]
+    place = next((i for i, (_, word) in enumerate(pairwise(words)) if word == _PROGRAM), None)
+    if place is None:
+        return None
+    before = words[: place + 1]
+    return _Use(
+        as_module=before[-1] in _MODULE_OPTIONS,
+        by_python=any(_PYTHON.fullmatch(os.path.basename(word)) for word in before) and "-m" not in before,
+        elsewhere=any(os.path.basename(word) in _CONTAINERS or word.startswith(_ELSEWHERE) for word in before),
+    )
+
+
+def _module_files(name: str) -> list[str]:
+    """Return the files one of which a module in the current folder is, relative to it."""
+    path = name.replace(".", "/")
+    return [f"{path}.py", f"{path}/__main__.py"]
+
+
+def _check_found(path: str, program: str, use: _Use, findings: Findings) -> None:
+    if use.by_python and program.endswith(".ipynb"):
+        hint = f"convert it by: jupyter nbconvert --to script {program}"
+        findings.error(("program",), f"{program!r} is a notebook, which python cannot run", hint)
+    elif use.by_python and os.path.isdir(path) and not os.path.isfile(os.path.join(path, "__main__.py")):
+        hint = "name the script in it, or give it a __main__.py"
+        findings.error(("program",), f"{program!r} is a folder without a __main__.py, which python cannot run", hint)
+
+
+def _report_missing(program: str, use: _Use, places: tuple[str, str], findings: Findings) -> None:
+    here, beside = places
+    where = here if here == beside else f"{here} nor in {beside}"
+    problem = f"there is no file {program!r} in {where}"
+    if use.elsewhere:
+        findings.warn(("program",), problem, "the command runs it elsewhere: it must be there")
+    elif os.path.isabs(program):
+        hint = "the path is right only if it is there on the nodes"
+        report = findings.error if os.path.isdir(os.path.dirname(program)) else findings.warn
+        report(("program",), f"there is no file {program!r} on this machine", hint)
+    elif not use.by_python and _is_word(program):
+        if shutil.which(program) is None:
+            problem += ", and no command of that name on the PATH"
+            findings.warn(("program",), problem, "it must be on the PATH where the trials run")
+    else:
+        findings.error(("program",), problem, _hint(program, places))
+
+
+def _is_word(program: str) -> bool:
+    """Return whether a program has the form of a command's name: ``mytool-train``, but not ``train.py`` or ``./x``."""
+    return "/" not in program and " " not in program and not program.endswith((".py", ".sh", ".ipynb"))
+
+
+def _hint(program: str, places: tuple[str, str]) -> str:
+    first = program.split(maxsplit=1)[0] if program.split() else ""
+    if program.startswith("~") or "$" in program:
+        return "no shell reads it: write the path without ~ and $"
+    if first != program and any(os.path.isfile(os.path.join(folder, first)) for folder in places):
+        return f"program is one file: write program: {first}, and its options in command"
+    return "give its path relative to the sweep file, or to the folder you run slurmsweep in"
