@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 #: The methods of W&B.
 METHODS = ("grid", "random", "bayes")
 
-#: The most digits of the number of a trial, and the most values that a message lists.
-_MOST_DIGITS = 1000
+#: The most digits of the number of a trial, which a float must hold too, and the most values that a message lists.
+_MOST_DIGITS = 100
 _MOST_SHOWN = 5
 
 _TEXTS = ("program", "name", "description", "project", "entity")

@@ -62,6 +62,9 @@ class Metric(NamedTuple):
         return value >= self.target if self.goal == "maximize" else value <= self.target
 
 
+#: The largest whole number that is read; with other factors it is still a float.
+_MOST_TRIALS = 10**100
+
 #: The most logged values that a band may ask for; floats hold such a number and its multiples exactly.
 _MOST_VALUES = 10**12
 
@@ -149,9 +152,11 @@ def read_early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTermi
 
 def read_count(value: Any, path: Path, findings: Findings) -> int | None:
     """Return a whole number greater than 0, for 2 and 2.0 alike as in JSON schema; None and a mistake for others."""
-    if is_number(value) and value >= 1 and (isinstance(value, int) or value.is_integer()):
+    if is_number(value) and 1 <= value <= _MOST_TRIALS and (isinstance(value, int) or value.is_integer()):
         return int(value)
-    findings.error(path, f"{shown(value)} is not a whole number greater than 0")
+    too_large = is_number(value) and value > _MOST_TRIALS
+    problem = "is too large a number" if too_large else f"{shown(value)} is not a whole number greater than 0"
+    findings.error(path, problem)
     return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from slurmsweep import search
 from slurmsweep.errors import SweepFileError, UsageError
 from slurmsweep.sweepfile import yaml12
 from slurmsweep.sweepfile.command import build_argv, json_text, needs_json_file
@@ -260,3 +261,41 @@ def test_a_number_beyond_all_floats_or_a_nested_name_is_a_violation(change, path
         check(document, "test")
 
     assert path in [violation.path for violation in error.value.violations]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"Hyperparameter": {"epochs": 50}}, "Hyperparameter: 'Hyperparameter' is not a key of a sweep file: ignored (parameters is there, too: remove it)"),
+        ({"Method": "bayes"}, "ignored (method is there, too: remove it)"),
+        ({"count": 10}, "ignored (for a number of trials write run_cap: 10)"),
+        ({"n_trials": 10}, "write run_cap: 10"),
+        ({"num-agents": 4}, "trials at a time are --width in Slurm, and --jobs elsewhere"),
+        ({"launch": {"queue": "q"}}, "'launch' is not a key of a sweep file: ignored"),
+        ({"scheduler": {"num_workers": 8}}, "scheduler: has no effect here: it is for W&B Launch (num_workers,"),
+        ({"scheduler": {"job": "e/p/j:v1", "resource": "local-process"}}, "it is for W&B Launch"),
+        ({"scheduler": {"engine": "wandb", "num_workers": 2}}, "grid, random and bayes need no scheduler"),
+        ({"job": "e/p/j:v1"}, "job: has no effect here"),
+        ({"metric": {"name": "loss", "Name": "x"}}, "metric.Name: 'Name' is not a key of metric: ignored (name is there, too: remove it)"),
+        ({"metric": {"name": "loss", "unit": "nats"}}, "ignored (known are name,"),
+        (
+            {"metric": {"name": "loss"}, "early_terminate": {"type": "hyperband", "min_iter": 3, "Type": "x"}},
+            "early_terminate.Type: 'Type' is not a key of early_terminate: ignored (type is there, too: remove it)",
+        ),
+    ],
+)  # fmt: skip
+def test_what_wandb_warns_of_and_runs_is_a_warning(more, told):
+    assert [told in text for text in warnings(sweep(**more))] == [True]
+
+
+def test_ten_thousand_parameters_are_one_grid():
+    constants = check(sweep({f"p{i}": {"value": i} for i in range(10_000)}, method="grid"), "test").config
+    assert search.run_count(constants) == 1
+    assert len(search.parameters(constants, 0, "s")) == 10_000
+
+    exclude = [{"p3": 1, "p1900": 0}, {"p5": 0}]
+    names = {f"p{i}": {"values": [0, 1]} if i in (3, 5, 1900) else {"value": 0} for i in range(2000)}
+    excluded = check(sweep(names, method="grid", slurmsweep={"exclude": exclude}), "test").config
+    made = [search.parameters(excluded, number, "s") for number in range(search.run_count(excluded))]
+    assert [(one["p1900"], one["p3"], one["p5"]) for one in made] == [(0, 0, 1), (1, 0, 1), (1, 1, 1)]
+    assert [search.number_of(excluded, one, "s") for one in made] == [0, 1, 2]

@@ -18,23 +18,24 @@ EXAMPLES = sorted(TESTS.parent.glob("examples/*/sweep.yaml"))
 
 #: Wrong files that are no YAML, or not such as JSON can hold.
 UNREADABLE = {
-    "alias-bomb",
-    "bad-yaml",
-    "control-character",
-    "duplicate-key",
-    "empty",
-    "python-tag",
-    "tab-indent",
-    "two-documents",
-}
+    "alias-bomb", "bad-yaml", "block-scalar-dedented", "brace-never-closed", "bracket-never-closed", "colon-in-text",
+    "colon-without-blank", "control-character", "dash-without-blank", "document-mark-at-the-end", "duplicate-key",
+    "empty", "escape-of-a-path", "key-between-indentations", "key-indented", "line-without-colon",
+    "macro-in-brackets", "number-too-long", "python-tag", "quote-closed-too-early", "quote-closed-too-late",
+    "quote-never-closed", "quote-too-many", "tab-indent", "text-with-a-star", "text-with-an-at", "three-sweeps",
+    "two-documents", "two-sweeps", "two-sweeps-and-a-slip",
+}  # fmt: skip
 
 #: Wrong files whose mistake no schema can tell: it lies between keys, or in the text of a value.
 BEYOND = {
-    "bayes-of-constants", "bayes-without-metric", "continuous-in-grid", "early-terminate-no-metric", "exclude-unknown-value",
-    "expression-call", "expression-constant", "expression-no-name", "expression-other-metric", "expression-quotes",
-    "rungs-descending", "expression-torn", "expression-wrong-parts", "pareto-other-goal", "pareto-twice", "linked-of-other-lengths", "linked-range", "linked-unknown", "macro-inside", "macro-unknown", "macro-upper-case",
-    "min-above-max", "min-is-max", "overflowing", "probabilities-in-grid", "probabilities-sum", "probabilities-too-few",
-    "shuffled-random", "slurm-newline",
+    "bayes-of-constants", "bayes-without-metric", "continuous-in-grid", "early-terminate-no-metric",
+    "exclude-unknown-value", "expression-call", "expression-constant", "expression-no-name",
+    "expression-other-metric", "expression-quotes", "expression-torn", "expression-wrong-parts", "grid-too-large",
+    "integer-too-long", "linked-of-other-lengths", "linked-range", "linked-unknown", "macro-inside",
+    "macro-near-miss-inside", "macro-of-another-program", "macro-unclosed", "macro-unknown", "macro-upper-case",
+    "min-above-max", "min-is-max", "misspelt-goal", "overflowing", "parameter-in-metric", "pareto-other-goal",
+    "pareto-twice", "probabilities-in-grid", "probabilities-sum", "probabilities-too-few", "run-cap-too-large",
+    "rungs-descending", "shuffled-random", "slurm-newline",
 }  # fmt: skip
 
 

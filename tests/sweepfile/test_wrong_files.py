@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,42 @@ def test_a_file_that_is_no_text(tmp_path):
 def test_a_folder_in_the_place_of_a_file(tmp_path):
     with pytest.raises(SweepFileError, match="is a folder"):
         load(str(tmp_path))
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_that_no_program_writes_to_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "sweep.yaml")
+
+    for path in (str(tmp_path / "sweep.yaml"), os.devnull):
+        with pytest.raises(SweepFileError, match="gives nothing to read: it is no file"):
+            load(path)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_that_a_program_writes_to_is_read_to_its_end():
+    reading, writing = os.pipe()
+    text = "method: grid\nprogram: t.py\nparameters: {x: {value: 1}}\n"
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=writing, text=True) as writer:
+        os.close(writing)
+        writer.stdin.write(text)
+        writer.stdin.close()
+        config = load(f"/dev/fd/{reading}").config
+    os.close(reading)
+
+    assert config.method == "grid"
+
+
+def test_a_file_without_end_is_too_large():
+    with pytest.raises(SweepFileError, match="is larger than 1 MiB"):
+        load("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("[" * 30_000 + "]" * 30_000, "nested too deeply"), ("{a: " * 150 + "1" + "}" * 150, "nested more than 100")],
+)
+def test_deep_nesting_is_refused(tmp_path, text, problem):
+    (tmp_path / "sweep.yaml").write_text(f"method: grid\nparameters: {{x: {{value: {text}}}}}\n")
+
+    with pytest.raises(SweepFileError, match=problem):
+        load(str(tmp_path / "sweep.yaml"))
