@@ -134,6 +134,8 @@ def _is_word(program: str) -> bool:
 
 def _hint(program: str, places: tuple[str, str]) -> str:
     first = program.split(maxsplit=1)[0] if program.split() else ""
+    if program.startswith("-m "):
+        return f"write program: {program[3:].strip()}, and `- -m` before ${{program}} in command"
     if program.startswith("~") or "$" in program:
         return "no shell reads it: write the path without ~ and $"
     if first != program and any(os.path.isfile(os.path.join(folder, first)) for folder in places):

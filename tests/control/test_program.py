@@ -120,6 +120,7 @@ def test_what_cannot_be_run_is_refused_with_the_mend(folder):
     assert "jupyter nbconvert --to script train.ipynb" in refused("train.ipynb")
     assert told("train.ipynb", ["papermill", "${program}", "out.ipynb"]) == []
     assert "write program: train.py, and its options in command" in refused("train.py --epochs 3")
+    assert "write program: pkg.train, and `- -m` before ${program} in command" in refused("-m pkg.train")
     assert "no shell reads it" in refused("~/train.py")
     assert "no shell reads it" in refused("$HOME/train.py")
     assert "give its path relative to the sweep file" in refused("src/train.py", ["bash", "${program}"])
