@@ -28,12 +28,13 @@ DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
 _MACRO = re.compile(r"\$\{([^{}]*)\}")
 _ENVVAR = re.compile(r"\$\{envvar:([A-Za-z_][A-Za-z0-9_]*)\}")
 
+# patterns as text: compiling takes longer than what else an agent does with a command, and few commands need them
 #: The option of a shell whose value is a command line: ``bash -c``, ``bash -lc``.
-_SHELL_TEXT = re.compile(r"-[a-z]*c")
+_SHELL_TEXT = r"-[a-z]*c"
 
 #: Macros, and what resembles them: ``${{...}}`` of GitHub and others, and OmegaConf's ``${a:${b}}``.
-_ANY_BRACES = re.compile(r"\$\{(?:\{[^{}]*\}|[^{}]|\$\{[^{}]*\})*\}")
-_UNCLOSED = re.compile(r"\$\{(\w*)[^{}]*(?:$|\$?\{[^{}]*$)")
+_ANY_BRACES = r"\$\{(?:\{[^{}]*\}|[^{}])*\}"
+_UNCLOSED = r"\$\{(\w*)"
 
 #: How OmegaConf and Hydra name the environment: ``${oc.env:HOME}``.
 _ENVIRONMENTS = ("env", "oc.env")
@@ -169,13 +170,15 @@ def check_command(command: Any, names: Collection[str], path: Path, findings: Fi
         if isinstance(element, (dict, list)):
             findings.error(here, f"{shown(element)} is not one element", "give it quotes, or spread it over several")
         else:
-            is_shell_text = position > 0 and bool(_SHELL_TEXT.fullmatch(str(command[position - 1])))
+            is_shell_text = position > 0 and bool(re.fullmatch(_SHELL_TEXT, str(command[position - 1])))
             _check_element(str(element), names, here, findings, is_shell_text=is_shell_text)
 
 
 def _check_element(text: str, names: Collection[str], path: Path, findings: Findings, *, is_shell_text: bool) -> None:
     """Check one element; of ``bash -c "cd ${HOME} && ..."`` only what resembles a macro: the shell expands the rest."""
-    for macro in _macros_in(text):
+    if "${" not in text or text[2:-1] in MACROS:
+        return
+    for macro in (found[0] for found in re.finditer(_ANY_BRACES, text)):
         name = macro[2:-1]
         if is_shell_text and macro != text and not name.startswith("envvar:") and not nearest(name, MACROS):
             continue
@@ -184,14 +187,10 @@ def _check_element(text: str, names: Collection[str], path: Path, findings: Find
             findings.error(path, f"{macro} stands inside {text!r}, where W&B would not expand it", hint)
         elif not _ENVVAR.fullmatch(macro) and name not in (*MACROS, *names):
             _report_unknown(macro, text, names, path, findings)
-    unclosed = _UNCLOSED.search(text)
+    unclosed = re.search(_UNCLOSED, re.sub(_ANY_BRACES, "", text))
     if unclosed and not is_shell_text:
         report = findings.error if nearest(unclosed[1], (*MACROS, *names, "envvar")) else findings.warn
         report(path, f"{text!r} has a ${{ without its }}", "close it")
-
-
-def _macros_in(text: str) -> list[str]:
-    return [found[0] for found in _ANY_BRACES.finditer(text)]
 
 
 def _report_unknown(macro: str, text: str, names: Collection[str], path: Path, findings: Findings) -> None:

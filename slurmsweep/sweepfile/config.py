@@ -46,18 +46,7 @@ _OURS = ("slurm", "slurmsweep")
 _KNOWN = ("method", "parameters", "metric", "command", "run_cap", "early_terminate", *_TEXTS, *_OURS, *sections.FOREIGN)
 
 #: Keys that other programs have, and what they are here.
-_CAPS = (
-    "count",
-    "num_runs",
-    "max_runs",
-    "n_runs",
-    "num_trials",
-    "n_trials",
-    "max_trials",
-    "num_samples",
-    "trials",
-    "budget",
-)
+_CAPS = ("count", "num_runs", "max_runs", "n_runs", "num_trials", "n_trials", "max_trials", "num_samples", "trials")
 _WIDTHS = ("num_agents", "agents", "num_workers", "workers", "max_concurrent", "parallel", "n_jobs")
 _MEANT = {
     **dict.fromkeys(_CAPS, "for a number of trials write run_cap: 10"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import shown, suggest
+from slurmsweep.sweepfile.plain import identity
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Names, Parameter, leaves
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _check_excluded(value: Any, parameter: Parameter, path: Path, findings: Find
     if isinstance(parameter, IntUniform):
         is_there = type(value) is int and parameter.low <= value <= parameter.high
     elif isinstance(parameter, Categorical):
-        is_there = any(value == known and type(value) is type(known) for known in parameter.values)
+        is_there = any(value == known and identity(value) == identity(known) for known in parameter.values)
     elif isinstance(parameter, Constant):
         is_there = value == parameter.value
     else:

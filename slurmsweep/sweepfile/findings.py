@@ -18,7 +18,7 @@ Path = tuple[Any, ...]
 _LONGEST = 160
 
 #: Text that needs no quotes in YAML, unless it is one of the words.
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_PLAIN = r"[A-Za-z_][A-Za-z0-9_./-]*"
 _WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
 
 
@@ -64,7 +64,7 @@ def written(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(written, value)) + "]"
     if isinstance(value, str):
-        is_plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
+        is_plain = re.fullmatch(_PLAIN, value) and value.lower() not in _WORDS
         return value if is_plain else json.dumps(value, ensure_ascii=False)
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"

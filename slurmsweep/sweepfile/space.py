@@ -221,7 +221,8 @@ def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, finding
     foreign = [key for key in form if key not in (*takes, "distribution")]
     missing = [key for key in required if key not in form]
     meant = _inferred(form)
-    if meant and meant != distribution and (missing or not any(key in form for key in takes)):
+    takes_nothing_of_it = missing or not any(key in form for key in takes)
+    if foreign and meant and meant != distribution and takes_nothing_of_it:
         problem = f"{distribution} takes {' and '.join(takes)}, not {' and '.join(map(str, foreign))}"
         hint = f"remove distribution, or write distribution: {meant}"
         findings.error((*path, "distribution"), problem, hint)

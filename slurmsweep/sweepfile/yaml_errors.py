@@ -6,6 +6,8 @@ stands before that place: it is named, too.
 
 from __future__ import annotations
 
+import re
+
 import yaml
 
 from slurmsweep.errors import Violation
@@ -22,6 +24,9 @@ _HINTS = (
     ("unhashable key", "keys are text"),
     ("expected <block end>", "its indentation, or its quotes, do not go with the lines above"),
 )
+#: Line breaks as YAML counts them.
+_LINES = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+
 _CLOSING = {"flow sequence": ("[", "]"), "flow mapping": ("{", "}")}
 
 
@@ -43,7 +48,7 @@ def explain(error: yaml.MarkedYAMLError, text: str) -> Violation:
 
 
 def _rest(text: str, mark: yaml.Mark) -> str:
-    return "\n".join(text.split("\n")[mark.line :])
+    return "\n".join(_LINES.split(text)[mark.line :])
 
 
 def _never_closed(error: yaml.MarkedYAMLError, text: str, opened: yaml.Mark, at: yaml.Mark) -> Violation | None:
@@ -67,7 +72,7 @@ def _without_colon(said: str, text: str, opened: yaml.Mark) -> Violation | None:
     if "could not find expected ':'" not in said:
         return None
     hint = "a key has a colon and a blank behind it; further lines of a text are indented"
-    if text.split("\n")[opened.line].lstrip().startswith("-"):
+    if _LINES.split(text)[opened.line].lstrip().startswith("-"):
         hint = "an entry of a list has a blank behind its -"
     return Violation("", "not YAML: this line is no `key: value`", hint, opened.line + 1)
 
@@ -92,7 +97,7 @@ def _quotes_before(text: str, at: yaml.Mark) -> str:
 def _about_colons(said: str, text: str, at: yaml.Mark) -> str:
     if "mapping values are not allowed" not in said:
         return ""
-    lines = text.split("\n")
+    lines = _LINES.split(text)
     if ": " in lines[at.line][: at.column]:
         return "a text with a colon and a blank in it needs quotes"
     above = next((number for number in range(at.line - 1, -1, -1) if lines[number].strip()), None)

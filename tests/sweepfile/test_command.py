@@ -10,8 +10,9 @@ import pytest
 from slurmsweep.agents.params_file import render
 from slurmsweep.client.parameters import parse_parameters
 from slurmsweep.errors import SweepFileError
-from slurmsweep.sweepfile.command import build_argv
+from slurmsweep.sweepfile.command import build_argv, check_command
 from slurmsweep.sweepfile.config import check
+from slurmsweep.sweepfile.findings import Findings
 
 FOREIGN = [
     "PYTHONPATH=${PYTHONPATH}:./app", "run_${{wandb.run.name}}", "--dir=${hydra:runtime.cwd}/x", "x=${oc.env:HOME,${y}}",
@@ -143,3 +144,12 @@ def test_a_shell_expands_what_is_its_own_without_a_warning():
         command = ["bash", options, "cd ${HOME} && run_${{x}} ${lr} $${y} ${HOME"]
         assert checked(command).warnings == []
         assert argv(command, {"lr": 1})[2] == "cd ${HOME} && run_${{x}} 1 $${y} ${HOME"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("element", ["x${" + "${a}" * 2000, "${" * 20_000, "x${" + "{a}" * 5000, "${a" * 5000 + "}"])
+def test_many_braces_cost_no_time(element):
+    findings = Findings()
+    check_command(["python", element], ["lr"], ("command",), findings)
+
+    assert {finding.path for finding in findings.violations + findings.warnings} == {"command.1"}

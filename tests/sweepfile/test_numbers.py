@@ -134,6 +134,13 @@ def test_of_equal_values_the_first_stays_as_it_is_written_and_a_note_says_so(val
     assert [told in str(warning) for warning in warnings] == [True]
 
 
+def test_an_exclusion_names_a_value_in_any_of_its_forms():
+    text = "{method: grid, program: t.py, parameters: {x: {values: [1000.0, 2]}}, slurmsweep: {exclude: [{x: 1e3}]}}"
+    config = check(yaml12.load(text, "test")[0], "test").config
+
+    assert [search.parameters(config, number, "s") for number in range(search.run_count(config))] == [{"x": 2}]
+
+
 def test_nothing_is_noted_where_equal_values_are_linked_or_drawn():
     parameters = "{x: {values: [1, 1]}, y: {values: [a, b]}}"
     for more in ("method: grid, slurmsweep: {linked: [[x, y]]}", "method: random"):

@@ -77,3 +77,11 @@ def test_deep_nesting_is_refused(tmp_path, text, problem):
 
     with pytest.raises(SweepFileError, match=problem):
         load(str(tmp_path / "sweep.yaml"))
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n", "\x85", "\u2028"])
+def test_lines_are_counted_as_yaml_counts_them(tmp_path, line_break):
+    (tmp_path / "sweep.yaml").write_bytes(f"method grid{line_break}program: t.py{line_break}".encode())
+
+    with pytest.raises(SweepFileError, match=r"line 2: not YAML: .*\(line 1 is no `key: value`"):
+        load(str(tmp_path / "sweep.yaml"))
