@@ -33,12 +33,15 @@ from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from slurmsweep.control.batch import JobBatch
     from slurmsweep.control.create import Draft
     from slurmsweep.control.decide import Situation
     from slurmsweep.control.events import Tell
     from slurmsweep.control.orders import Ordered
     from slurmsweep.control.reconcile import ReconcileResult
+    from slurmsweep.report.summary import SweepSummary
     from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.supervisor_files import SupervisorSettings
     from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
@@ -272,14 +275,38 @@ class Sweep:
 
     def status(self) -> dict[str, Any]:
         """Return the document of ``status --json``. Raises SchedulerUnavailableError."""
+        from slurmsweep.report.summary import status_document
+
+        return status_document(self._summary())
+
+    def _summary(self) -> SweepSummary:
         from slurmsweep.control.snapshot import look
-        from slurmsweep.report.summary import SweepSummary, status_document
+        from slurmsweep.report.summary import SweepSummary
 
         store = self.session.store
         self.session.refresh()
         snapshot = look(self.session)
-        summary = SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, snapshot.jobs)
-        return status_document(summary)
+        return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, snapshot.jobs)
+
+    def dataframe(self, *, history: bool = False) -> pd.DataFrame:
+        """Return the trials as a table, one row each, or with ``history`` one row for each row that a trial logged.
+
+        The columns are those of ``slurmsweep export``; ``started``, ``ended`` and ``time`` are seconds since the epoch.
+
+        Raises:
+            ImportError: pandas is not installed: ``pip install 'slurmsweep[dataframe]'``.
+            OSError: what a trial logged is there and cannot be read.
+            SchedulerUnavailableError: the scheduler could not be asked.
+        """
+        import pandas as pd
+
+        from slurmsweep.control.export import history_rows, trial_rows
+        from slurmsweep.report.export import columns
+
+        summary = self._summary()
+        trials = summary.trials()
+        rows = list(history_rows(summary, trials) if history else trial_rows(self.session, summary, trials))
+        return pd.DataFrame(rows, columns=columns(rows))
 
     def importance(self, metric: str | None = None, *, among: str | None = None) -> dict[str, Any]:
         """Return the document of ``importance --json``: which parameters mattered, and with which values trials fail.

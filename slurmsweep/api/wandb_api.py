@@ -16,6 +16,7 @@ from slurmsweep.api.naming import known, sweep_name
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_without_scheduler
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.metrics.history import history
 from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.summary import SweepSummary, TrialRow
 from slurmsweep.state import view_cache
@@ -24,7 +25,7 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.command import lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 #: Columns by which runs may be sorted, beside their summary and configuration, with our names for them.
 _COLUMNS = {"created_at": "created_at", "createdAt": "created_at", "name": "name", "state": "state"}
@@ -122,6 +123,28 @@ class ApiRun:
         """The summary: wandb has both names."""
         return self.summary
 
+    def scan_history(self, keys: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield what its attempts logged, row by row; with ``keys`` only rows that have all of these, and only these.
+
+        As ``wandb.apis.public.Run.scan_history``. Raises OSError.
+        """
+        wanted = list(keys or ())
+        for row in self.sweep.history(self.trial):
+            if all(name in row for name in wanted):
+                yield {name: row[name] for name in wanted} if wanted else row
+
+    def history(self, keys: Iterable[str] | None = None, *, pandas: bool = True) -> Any:
+        """Return what its attempts logged as a table, without ``pandas`` as a list; all rows, and no sample as wandb's.
+
+        Raises ImportError where pandas is not installed, and OSError.
+        """
+        rows = list(self.scan_history(keys))
+        if not pandas:
+            return rows
+        import pandas as pd
+
+        return pd.DataFrame(rows)
+
     def __repr__(self) -> str:
         """Return id and state, as wandb shows them."""
         return f"<Run {self.id} ({self.state})>"
@@ -153,6 +176,18 @@ class ApiSweep:
         """Return the final values of a trial by name, over its attempts that were not deleted. Raises OSError."""
         first = self._view.view.first_attempt(trial.number)
         return read_summary(self.store.layout, AttemptId(trial.number, trial.attempt), first)
+
+    def history(self, trial: TrialRow) -> Iterator[dict[str, Any]]:
+        """Yield what a trial logged, row by row. Raises OSError."""
+        first = self._view.view.first_attempt(trial.number)
+        newest = AttemptId(trial.number, trial.attempt)
+        return (row for _, row in history(self.store.layout, newest, first))
+
+    def dataframe(self, *, history: bool = False) -> Any:
+        """Return the table of :meth:`slurmsweep.Sweep.dataframe`, as of now. Raises as that does."""
+        from slurmsweep.api.sweep import Sweep  # loads what starts trials
+
+        return Sweep(self.store.layout.folder).dataframe(history=history)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from slurmsweep.report.choice import Condition
     from slurmsweep.state.supervisor_files import SupervisorSettings
 
 #: Options of sbatch that have their own flags; any other goes through --sbatch NAME=VALUE.
@@ -142,6 +143,27 @@ def add(parser: argparse._ActionsContainer, *names: str) -> None:
 def add_states(parser: argparse._ActionsContainer, text: str) -> None:
     """Add the option that chooses trials by state; none where it is not given."""
     parser.add_argument("--state", type=trial_state, action="append", default=[], metavar="STATE", help=text)
+
+
+def add_where(parser: argparse._ActionsContainer) -> None:
+    """Add the option that chooses trials by what they are."""
+    parser.add_argument(
+        "--where",
+        type=_condition,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="only those for which this holds, such as lr=0.1 or 'loss<0.2' (also !=, <=, >, >=; repeatable)",
+    )
+
+
+def _condition(text: str) -> Condition:
+    from slurmsweep.report.choice import condition  # most commands choose no trials
+
+    try:
+        return condition(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_resources(group: argparse._ActionsContainer) -> None:

@@ -21,6 +21,7 @@ COMMANDS = (
         "show",
         "logs",
         "best",
+        "export",
         "importance",
         "check",
         "doctor",

@@ -30,7 +30,7 @@ _BEGUN = re.compile(r"(?:offline-)?run-(\d{8}_\d{6})-")
 _ID_OF_OURS = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([a-z0-9]{8}-\d+)(?:-\d+)?")
 
 
-class Run(NamedTuple):
+class FoundRun(NamedTuple):
     """A run file of a trial.
 
     Attributes:
@@ -88,7 +88,7 @@ class TrialRuns:
         """Return the run files, the one last written last. Raises OSError where something cannot be read."""
         return [run.path for run in sorted(self.found(), key=lambda run: (run.written, run.begun))]
 
-    def found(self) -> list[Run]:
+    def found(self) -> list[FoundRun]:
         """Return the runs in the order in which they began. Raises OSError as above."""
         named = {path: number for number, log in self._logs.items() for path in log.files()}
         inside = [entry.path for entry in run_entries(self._layout, self._trial)]
@@ -96,7 +96,7 @@ class TrialRuns:
         is_silent = any(os.path.basename(os.path.dirname(path)) not in said for path in inside)
         unsaid = list(self._unsaid()) if is_silent or not (inside or said) else []
         begun, places = self._begins(), {path: place for place, path in enumerate(named)}
-        runs: dict[tuple[int, int], Run] = {}
+        runs: dict[tuple[int, int], FoundRun] = {}
         for path in (*named, *inside, *unsaid):
             with suppress(FileNotFoundError):
                 status = os.stat(path)
@@ -104,7 +104,7 @@ class TrialRuns:
                 attempt = named.get(path) or max(owners, default=0)
                 if attempt >= self._numbers.start:
                     place = places.get(path, -1)
-                    runs.setdefault((status.st_dev, status.st_ino), Run(path, attempt, status.st_mtime_ns, place))
+                    runs.setdefault((status.st_dev, status.st_ino), FoundRun(path, attempt, status.st_mtime_ns, place))
         return sorted(runs.values(), key=lambda run: (run.begun, run.path))
 
     def _begins(self) -> dict[int, int]:

@@ -121,7 +121,12 @@ def named(known: Mapping[str, Field], name: str) -> Field:
 
 
 def chosen(
-    trials: Iterable[TrialRow], known: Mapping[str, Field], where: Sequence[Condition], sort: str, *, reverse: bool
+    trials: Iterable[TrialRow],
+    known: Mapping[str, Field],
+    where: Sequence[Condition],
+    sort: str = "",
+    *,
+    reverse: bool = False,
 ) -> list[TrialRow]:
     """Return the trials that meet all conditions, in the order that is asked for.
 

@@ -49,7 +49,7 @@ def trials_table(
     if columns:
         wanted = [_column(trials, named(known, name), 0) for name in columns]
         return grid(wanted)
-    differing, same = _split(trials, _of_parameters(trials, config))
+    differing, same = _split(trials, [_column(trials, field, _PARAMETER) for field in parameters(config).values()])
     places, alike = _split(trials, _of_jobs(trials))
     every = [*_first(trials, config), *differing, *places]
     shown, gone = fit(every, width) if width else (every, [])
@@ -74,10 +74,6 @@ def _first(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
         found.append(_column(trials, Field("attempt", lambda trial: trial.attempt or ""), _ATTEMPT))
     why = Field("no metric", lambda trial: trial.no_metric)
     return found + _telling([_column(trials, why, _WHY, _WIDEST_REASON)])
-
-
-def _of_parameters(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
-    return [_column(trials, field, _PARAMETER) for field in parameters(config).values()]
 
 
 def _of_jobs(trials: Sequence[TrialRow]) -> list[Column]:

@@ -9,7 +9,7 @@ from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.live_metrics import with_metric_so_far
 from slurmsweep.control.session import Session
-from slurmsweep.report.choice import Condition, chosen, condition, fields
+from slurmsweep.report.choice import chosen, fields
 from slurmsweep.report.terminal import width
 from slurmsweep.report.trials_table import trials_table
 
@@ -22,14 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``trials``."""
     options.add(parser, "sweep")
     options.add_states(parser, "only those in this state (repeatable)")
-    parser.add_argument(
-        "--where",
-        type=_condition,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="only those for which this holds, such as lr=0.1 or 'loss<0.2' (also !=, <=, >, >=; repeatable)",
-    )
+    options.add_where(parser)
     parser.add_argument("--sort", default="", metavar="NAME", help="by this, the smallest first")
     parser.add_argument("--reverse", action="store_true", help="with --sort: the largest first")
     parser.add_argument("--limit", type=options.natural, metavar="N", help="at most N (default 100; all with --json)")
@@ -66,10 +59,3 @@ def run(args: argparse.Namespace) -> int:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _condition(text: str) -> Condition:
-    try:
-        return condition(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,69 @@
+"""The ``export`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note
+from slurmsweep.cli.sweeps import summarize
+from slurmsweep.control.session import Session
+from slurmsweep.errors import UsageError
+from slurmsweep.report.choice import chosen, fields
+from slurmsweep.report.export import FORMATS
+from slurmsweep.state import files
+from slurmsweep.state.files import reading
+
+HELP = "write the trials, or all that they logged, as a table for other programs"
+
+_CSV, _BINARY = "csv", "parquet"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``export``."""
+    options.add(parser, "sweep")
+    parser.add_argument("-o", "--output", metavar="FILE", help="default: stdout")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else csv")
+    parser.add_argument("--history", action="store_true", help="one row for each row that a trial logged")
+    options.add_states(parser, "only trials in this state (repeatable)")
+    options.add_where(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a table; return the exit code."""
+    from slurmsweep.control.export import history_rows, trial_rows
+
+    kind = args.format or _by_name(args.output)
+    if kind == _BINARY and not args.output:
+        raise UsageError("parquet is no text: give the file to write with -o FILE")
+    session = Session.open(args.sweep)
+    summary, _ = summarize(session)
+    config = session.store.manifest.config
+    trials = chosen(summary.trials(None, set(args.state)), fields(config), args.where)
+    with reading(session.store.layout.folder):
+        rows = list(history_rows(summary, trials) if args.history else trial_rows(session, summary, trials))
+    pieces = FORMATS[kind](rows)
+    if args.output:
+        files.replace(os.path.abspath(args.output), b"".join(pieces), _as_others_do(), sync=False)
+        note(f"{len(rows)} rows in {args.output}")
+        return 0
+    for piece in pieces:
+        sys.stdout.write(piece.decode())
+    return 0
+
+
+def _as_others_do() -> files.Access:
+    """Return the modes with which other programs make files: the user's umask says who may read them."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return files.Access(0o777 & ~umask, 0o666 & ~umask)
+
+
+def _by_name(output: str | None) -> str:
+    """Return the format that a file's name says."""
+    ending = os.path.splitext(output or "")[1].removeprefix(".").lower()
+    if output and ending not in FORMATS:
+        raise UsageError(f"{output}: what format is it to be? Add --format, one of {', '.join(FORMATS)}")
+    return ending if output else _CSV
