@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child, identity, signals
-from slurmsweep.agents.attempt import conclude, first_attempt, prepare, run_command, watch_of
+from slurmsweep.agents.attempt import conclude, first_attempt, prepare, run_command, watch_of, words_before
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
-from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned
+from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned, whole_number
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.store import NO_BANDS, Claim, NotChosenError, NothingLeft
 from slurmsweep.state.tail import in_words
@@ -50,12 +50,13 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
 
     Raises:
         StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
-        UsageError: the batch script names no trial for this job, though it does for others, or sets a variable of ours
-            to a wrong value.
+        UsageError: the batch script names no trial for this job, though it does for others, or a variable of Slurm's or
+            ours has a wrong value: no trial was taken.
     """
     signals.stop_signal(environ)  # a mistake in the template is reported before a trial is taken
     signals.seconds_between_looks(environ)
     bound = signals.requeue_bound(environ)
+    words_before(environ)
     claims = Claims(store, environ)
     child.adopt_orphans()
     code = 0
@@ -110,7 +111,7 @@ def first_wait(environ: Mapping[str, str]) -> float:
     A job that finds it free does not wait. Of thousands that start in the same second nearly all find it held; they
     then come back over about the time that serving all of them takes, and not all within the next 10 ms.
     """
-    tasks = int(environ.get("SLURM_ARRAY_TASK_COUNT") or 1)
+    tasks = whole_number(environ, "SLURM_ARRAY_TASK_COUNT") or 1
     return min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, tasks * _SECONDS_A_JOB))
 
 
@@ -121,6 +122,9 @@ class Claims:
 
     Attributes:
         owner: of the claims: this process.
+
+    Raises:
+        UsageError: a variable of Slurm's or ours is not a number, or names no trial for this job.
     """
 
     def __init__(self, store: SweepStore, environ: Mapping[str, str]) -> None:
@@ -128,6 +132,11 @@ class Claims:
         self.owner = identity.this_process(environ)
         self._store = store
         self._environ = environ
+        self._assigned, self._spare = None, ""
+        try:
+            self._assigned = assigned(environ)
+        except NoSlotError as error:
+            self._spare = str(error)
         self._proposer: Proposer | None = None
         self._reading: Reading | None = None
 
@@ -142,11 +151,9 @@ class Claims:
             held = self._store.continue_after_requeue(self.owner)
             if held is not None:
                 return held
-        try:
-            attempt_id = assigned(self._environ)
-        except NoSlotError as error:
-            return NothingLeft(str(error))
-        config = self._store.manifest.config
+        if self._spare:
+            return NothingLeft(self._spare)
+        config, attempt_id = self._store.manifest.config, self._assigned
         if config.extensions.rungs and attempt_id is None and self._may_let_go_on():
             self._let_one_go_on()
         if config.method != "bayes":

@@ -134,7 +134,7 @@ def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prep
             json_file=json_file,
             hydra=bool(config.extensions.hydra),
         )
-        argv = [*_wrap(environ), *argv]
+        argv = [*words_before(environ), *argv]
     except UsageError as error:
         _say(log, str(error))
         argv = []
@@ -169,7 +169,7 @@ def first_attempt(environ: Mapping[str, str]) -> int:
     return int(environ[FIRST_ATTEMPT])
 
 
-def _wrap(environ: Mapping[str, str]) -> list[str]:
+def words_before(environ: Mapping[str, str]) -> list[str]:
     """Return the words that a job template puts before the command (``srun``). Raises UsageError for wrong quotes."""
     text = environ.get(WRAP)
     if not text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from slurmsweep.state.assignment import SEAT
+from slurmsweep.state.assignment import SEAT, whole_number
 from slurmsweep.state.owner import Owner
 
 if TYPE_CHECKING:
@@ -17,10 +17,12 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def this_process(environ: Mapping[str, str]) -> Owner:
-    """Return this process as an owner, with its job's data from Slurm (sbatch(1), output environment variables)."""
+    """Return this process as an owner, with its job's data from Slurm (sbatch(1), output environment variables).
+
+    Raises UsageError where a variable that is a number for Slurm is none.
+    """
     array = environ.get("SLURM_ARRAY_JOB_ID")
-    task = environ.get("SLURM_ARRAY_TASK_ID")
-    packed_number = environ.get(SEAT)
+    task = whole_number(environ, "SLURM_ARRAY_TASK_ID")
     return Owner(
         host=os.uname().nodename,
         pid=os.getpid(),
@@ -30,9 +32,9 @@ def this_process(environ: Mapping[str, str]) -> Owner:
         node=environ.get("SLURMD_NODENAME"),
         cluster=environ.get("SLURM_CLUSTER_NAME"),
         job=array or environ.get("SLURM_JOB_ID"),
-        task=int(task) if array and task else None,
-        restart=int(environ.get("SLURM_RESTART_COUNT") or 0),
-        seat=int(packed_number) if packed_number else None,
+        task=task if array else None,
+        restart=whole_number(environ, "SLURM_RESTART_COUNT") or 0,
+        seat=whole_number(environ, SEAT),
     )
 
 

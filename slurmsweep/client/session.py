@@ -191,7 +191,7 @@ def _identity(**given: Any) -> Identity:
         tags=split_tags(found["tags"]),
         notes=found["notes"],
         sweep_id=sweep,
-        resumed=int(environ.get("SLURMSWEEP_ATTEMPT") or 1) > int(environ.get("SLURMSWEEP_FIRST_ATTEMPT") or 1),
+        resumed=(environ.get("SLURMSWEEP_ATTEMPT") or "1") != (environ.get("SLURMSWEEP_FIRST_ATTEMPT") or "1"),
     )
 
 

@@ -36,8 +36,30 @@ class NoSlotError(UsageError):
     """A seat of a packed job for which no attempt was left."""
 
 
-_PART = re.compile(r"(\d+)(?:-(\d+))?(?::(\d+))?")
+#: Python reads digits of other scripts too, and refuses numbers of thousands of digits; neither is meant here.
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_PART = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?(?::([0-9]{1,18}))?")
 _IN_SCRIPT = re.compile(rf"^export {VARIABLE}=(\S+)$", re.MULTILINE)
+
+
+def is_whole_number(text: str) -> bool:
+    """Return whether a text is a whole number that is not negative, in plain digits."""
+    return _WHOLE.fullmatch(text) is not None
+
+
+def whole_number(environ: Mapping[str, str], name: str) -> int | None:
+    """Return the number in a variable that Slurm, a job template or a user sets; None where it is not set, or empty.
+
+    Raises:
+        UsageError: it is not a whole number.
+    """
+    text = environ.get(name)
+    if not text:
+        return None
+    if not is_whole_number(text):
+        origin = "Slurm sets it to a whole number" if name.startswith("SLURM_") else "a whole number is needed"
+        raise UsageError(f"{name}={text!r}: {origin}, such as 3; give one, or unset the variable")
+    return int(text)
 
 
 def ranges(numbers: Iterable[int]) -> list[str]:
@@ -62,12 +84,12 @@ def assigned(environ: Mapping[str, str]) -> AttemptId | None:
         UsageError: a variable is damaged, or names fewer attempts than the array has elements.
         NoSlotError: this seat is one too many.
     """
-    text, index = environ.get(VARIABLE), environ.get("SLURM_ARRAY_TASK_ID")
-    if not index:
+    text, index = environ.get(VARIABLE), whole_number(environ, "SLURM_ARRAY_TASK_ID")
+    if index is None:
         return None
     agents, seat = _seat(environ)
-    wanted = int(index) * agents + seat - 1
-    if seat > 1 and wanted >= int(environ.get(TRIALS) or wanted + 1):
+    wanted = index * agents + seat - 1
+    if seat > 1 and wanted >= (whole_number(environ, TRIALS) or wanted + 1):
         raise NoSlotError(f"this array has more seats than its {environ[TRIALS]} trials")
     if not text:
         return None
@@ -91,7 +113,7 @@ def _seat(environ: Mapping[str, str]) -> tuple[int, int]:
     if not seat:
         return 1, 1
     agents = environ.get(AGENTS, "")
-    if not agents.isdecimal() or not seat.isdecimal() or not 1 <= int(seat) <= int(agents):
+    if not is_whole_number(agents) or not is_whole_number(seat) or not 1 <= int(seat) <= int(agents):
         raise UsageError(f"{SEAT}={seat} is not one of {AGENTS}={agents}: both are set by the job template")
     return int(agents), int(seat)
 

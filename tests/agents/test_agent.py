@@ -222,15 +222,63 @@ def test_words_of_the_template_come_before_the_command_and_no_shell_reads_them(c
     assert "two  words ['--x=$HOME']" in slurmsweep("logs", sweep, "0").stdout
 
 
-def test_wrong_quoting_of_the_templates_words_is_a_failed_trial_that_says_so(create, slurmsweep, trial):
+@pytest.mark.parametrize("words", ["sh -c 'echo", "sh -c '\udcffecho"])
+def test_wrong_quoting_of_the_templates_words_is_said_before_a_trial_is_taken(create, slurmsweep, trial, words):
     sweep = create("pass")
 
-    done = slurmsweep("agent", sweep, SLURMSWEEP_WRAP="sh -c 'echo")
+    done = slurmsweep("agent", sweep, SLURMSWEEP_WRAP=words)
 
-    assert done.returncode == 127
-    assert trial(sweep)["state"] == "failed"
-    log = slurmsweep("logs", sweep, "0").stdout
-    assert "SLURMSWEEP_WRAP is not quoted as in a shell (No closing quotation): sh -c 'echo" in log
+    assert done.returncode == 2
+    assert "SLURMSWEEP_WRAP is not quoted as in a shell (No closing quotation): sh -c '" in done.stderr
+    assert trial(sweep)["state"] == "pending"
+
+
+def test_words_of_the_template_that_are_not_utf_8_are_passed_on_as_they_are(create, slurmsweep, trial, tmp_path):
+    program = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    os.symlink("/usr/bin/env", program)
+    sweep = create("pass")
+
+    assert slurmsweep("agent", sweep, SLURMSWEEP_WRAP=program).returncode == 0
+    assert trial(sweep)["state"] == "finished"
+
+
+def test_a_program_that_is_missing_and_not_utf_8_is_a_failed_trial_that_names_it(create, slurmsweep, trial):
+    sweep = create("pass")
+
+    assert slurmsweep("agent", sweep, SLURMSWEEP_WRAP="caf\udce9").returncode == 127
+    assert trial(sweep)["cause"] == "exit 127"
+    assert r"cannot start 'caf\udce9'" in log_of(slurmsweep, sweep)
+
+
+@pytest.mark.parametrize("seats", [(), ("--seats", "2")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLURM_RESTART_COUNT", "x"),
+        ("SLURM_RESTART_COUNT", "-1"),
+        ("SLURM_ARRAY_TASK_ID", "1.5"),
+        ("SLURM_ARRAY_TASK_ID", "9" * 5000),
+        ("SLURM_ARRAY_TASK_COUNT", "\udcff"),
+        ("SLURM_ARRAY_TASK_COUNT", "\u00b2"),
+        ("SLURMSWEEP_SLOTS", "x"),
+        ("SLURMSWEEP_SLOTS", "0-\u0663"),
+        ("SLURMSWEEP_SLOTS", "9" * 5000),
+        ("SLURMSWEEP_ARRAY_TRIALS", "many"),
+    ],
+)
+def test_a_variable_that_is_no_number_is_said_before_a_trial_is_taken(create, slurmsweep, trial, name, value, seats):
+    sweep = create("pass", "  x: {values: [1, 2, 3]}")
+    slurm = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID": "7", name: value}
+
+    done = slurmsweep("agent", *seats, sweep, **slurm)
+
+    if name == "SLURMSWEEP_ARRAY_TRIALS" and not seats:  # read where a job has several seats only
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 2
+        assert name in done.stderr
+        assert "Traceback" not in done.stderr
+        assert name == "SLURMSWEEP_ARRAY_TRIALS" or trial(sweep)["state"] == "pending"  # the first seat needs none
 
 
 def test_an_unset_environment_variable_is_named_in_the_log(create, slurmsweep, trial):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from slurmsweep.backends.slurm.resources import OURS, WARNING_SIGNAL, normal_name
 from slurmsweep.errors import UsageError
-from slurmsweep.state.assignment import AGENTS, MAX_SLOTS
+from slurmsweep.state.assignment import AGENTS, MAX_SLOTS, is_whole_number
 
 #: In a checkout beside the package; in an installed wheel inside it.
 _PLACES = (Path(__file__).parents[3] / "job_templates", Path(__file__).parents[2] / "job_templates")
@@ -98,7 +98,7 @@ def agents_of(template: Template) -> int | None:
     if template.agents is None:
         return None
     text = os.environ.get(AGENTS) or str(template.agents)
-    if not text.isdecimal() or not 0 < int(text) <= MAX_SLOTS:
+    if not is_whole_number(text) or not 0 < int(text) <= MAX_SLOTS:
         raise UsageError(f"{AGENTS}={text}: write how many trials a job runs side by side, 1 to {MAX_SLOTS}")
     return int(text)
 

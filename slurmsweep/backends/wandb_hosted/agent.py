@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents import child, signals
 from slurmsweep.agents.attempt import attend
 from slurmsweep.errors import UsageError
+from slurmsweep.state.assignment import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +41,7 @@ def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], 
         had nothing left; the agent's own where it never got to a run; 127 where there is no wandb on this node.
 
     Raises:
-        UsageError: ``SLURMSWEEP_STAGGER`` is not a number.
+        UsageError: ``SLURMSWEEP_STAGGER``, or a variable of Slurm's, is not a number.
     """
     python = find_python(environ)
     if python is None:
@@ -80,15 +82,17 @@ def stagger(environ: Mapping[str, str]) -> float:
     """Return how many seconds this array element waits before its first request; 0 outside an array.
 
     The same index waits the same time. ``SLURMSWEEP_STAGGER`` is the longest time (by default two seconds for each job,
-    at most 30). Raises UsageError where it is not a number.
+    at most 30). Raises UsageError where one of these is not a number.
     """
-    index, wish = environ.get("SLURM_ARRAY_TASK_ID"), environ.get("SLURMSWEEP_STAGGER")
-    tasks = int(environ.get("SLURM_ARRAY_TASK_COUNT") or 1)
+    index, wish = whole_number(environ, "SLURM_ARRAY_TASK_ID"), environ.get("SLURMSWEEP_STAGGER")
+    tasks = whole_number(environ, "SLURM_ARRAY_TASK_COUNT") or 1
     try:
         longest = float(wish) if wish else min(_LONGEST_SPREAD, _SPREAD_A_JOB * (tasks - 1))
-    except ValueError as error:
-        raise UsageError(f"SLURMSWEEP_STAGGER is {wish!r}: give seconds, 0 for none") from error
-    return max(0.0, longest) * (int(index) * _GOLDEN % 1.0) if index else 0.0
+    except ValueError:
+        longest = math.nan
+    if not math.isfinite(longest):
+        raise UsageError(f"SLURMSWEEP_STAGGER is {wish!r}: give seconds, 0 for none")
+    return max(0.0, longest) * (index * _GOLDEN % 1.0) if index else 0.0
 
 
 def _interpreter_of(program: str) -> str | None:

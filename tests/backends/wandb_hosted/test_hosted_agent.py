@@ -228,9 +228,16 @@ def test_a_small_array_waits_less_and_a_single_job_not_at_all():
     assert cloud.stagger({"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "9", "SLURMSWEEP_STAGGER": "0"}) == 0
 
 
-def test_a_wish_for_the_spread_that_is_no_number_is_an_error():
-    with pytest.raises(UsageError, match="SLURMSWEEP_STAGGER is 'soon'"):
-        cloud.stagger({"SLURM_ARRAY_TASK_ID": "1", "SLURMSWEEP_STAGGER": "soon"})
+@pytest.mark.parametrize("wrong", [{"SLURM_ARRAY_TASK_ID": "x"}, {"SLURM_ARRAY_TASK_COUNT": "x"}])
+def test_a_variable_of_slurm_that_is_no_number_is_named(wrong):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))}='x'"):
+        cloud.stagger({"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "9"} | wrong)
+
+
+@pytest.mark.parametrize("wish", ["soon", "1 s", "inf", "nan"])
+def test_a_wish_for_the_spread_that_is_no_number_is_an_error(wish):
+    with pytest.raises(UsageError, match=f"SLURMSWEEP_STAGGER is '{wish}'"):
+        cloud.stagger({"SLURM_ARRAY_TASK_ID": "1", "SLURMSWEEP_STAGGER": wish})
 
 
 def test_a_job_cancelled_while_it_waits_for_its_turn_starts_nothing(tmp_path):
