@@ -15,6 +15,7 @@
        |- LockTimeoutError          5   another process held a lock for too long
        |- StateUnreadableError      5   damaged, of a newer format, of another owner, or not permitted
        `- StateUnwritableError      5   disk full, read-only, over quota, not permitted
+          `- JournalReplacedError   5   the journal was removed or repaired in the middle of a change
 
 A message says what is wrong, where, and what would be right. ``cli.main`` is the only place that turns an exception
 into a line on stderr and an exit code.
@@ -159,4 +160,11 @@ class StateUnwritableError(StateError):
     """Raised for a file of the sweep that could not be written; exit code 5. Its earlier content is unchanged.
 
     Example: ``cannot write /scratch/wandb: No space left on device; choose another folder by WANDB_DIR``.
+    """
+
+
+class JournalReplacedError(StateUnwritableError):
+    """Raised if the journal was removed, or replaced by a repair, while a process wrote to it; exit code 5.
+
+    Example: ``.../journal.log: it was removed or replaced in this moment: the change may be missing in it``.
     """

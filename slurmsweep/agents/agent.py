@@ -66,6 +66,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
             if stop is not None and signals.asks_to_stop(stop):
                 return code or 128 + stop
             claim = claims.next()
+            claims.say_what_was_voided(say)
             if isinstance(claim, NothingLeft):
                 say(f"nothing left to do: {claim.reason}")
                 break
@@ -163,6 +164,13 @@ class Claims:
             self._proposer.propose()
             with suppress(NotChosenError):
                 return self._claim(attempt_id, self._proposer)
+
+    def say_what_was_voided(self, say: Callable[[str], None]) -> None:
+        """Say, once, which attempts another process voided while this one was stopped in the middle of its claim."""
+        for attempt_id in self._store.voided:
+            name = f"trial {attempt_id.trial}, attempt {attempt_id.attempt}"
+            say(f"{name}: voided while this agent was stopped, so it does not run here")
+        self._store.voided.clear()
 
     def _may_let_go_on(self) -> bool:
         """Return whether trials run here without limits: on Slurm those that go on get jobs with their own limits."""

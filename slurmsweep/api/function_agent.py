@@ -105,6 +105,7 @@ def _run_function(
     with Interrupts() as interrupts:
         for _ in itertools.count() if count is None else range(count):
             claim = claims.next()
+            claims.say_what_was_voided(note)
             if isinstance(claim, NothingLeft):
                 note(f"nothing left to do: {claim.reason}")
                 return

@@ -229,6 +229,12 @@ def move(old: str, new: str) -> None:
     sync_folder(os.path.dirname(new))
 
 
+def name_too(path: str, further: str) -> None:
+    """Give a file a further name in the same folder. Raises FileExistsError, StateUnwritableError."""
+    with writing(further):
+        os.link(path, further)
+
+
 def remove_leftover(path: str) -> None:
     """Remove a temporary file of ours; one that cannot be removed does no harm."""
     with suppress(OSError):

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from json.scanner import make_scanner
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from slurmsweep.errors import StateUnreadableError
+from slurmsweep.errors import JournalReplacedError, StateUnreadableError
 from slurmsweep.state import files
 from slurmsweep.state.files import reading
-from slurmsweep.state.lock import LOCK_TIMEOUT, LockedFile, unreadable
+from slurmsweep.state.lock import LOCK_TIMEOUT, LockedFile, has_name, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,11 +77,11 @@ def header(sweep_id: str) -> bytes:
 class LockedJournal:
     """The journal while its lock is held: the last record, and appending. Made by :meth:`Journal.locked`."""
 
-    def __init__(self, path: str, descriptor: int, size: int) -> None:
+    def __init__(self, path: str, descriptor: int, status: os.stat_result) -> None:
         self._path = path
-        self._descriptor = descriptor
-        self._size = size
-        tail = self._read(TAIL, max(0, size - TAIL))
+        self._descriptor, self._status = descriptor, status
+        self._size = status.st_size
+        tail = self._read(TAIL, max(0, self._size - TAIL))
         self._torn = not tail.endswith(b"\n")
         self.last = self._last_record(tail)
         """The newest whole record. A reader's cache may hide newer ones: what it says is a hint."""
@@ -101,6 +101,7 @@ class LockedJournal:
         Raises:
             StateUnwritableError: either writing failed, and no reader will ever see the last record; or the fsync
                 failed, and readers may. In the second case only, :attr:`last` is the newest of the records.
+            JournalReplacedError: they were written to a file that is not the journal any more.
         """
         line = (SEAL if self._torn else b"") + data
         self._torn = True  # until every byte is there
@@ -111,6 +112,12 @@ class LockedJournal:
         self.last = last
         with files.writing(self._path):
             os.fsync(self._descriptor)
+            if has_name(self._status, self._path):
+                return
+        raise JournalReplacedError(
+            f"{self._path}: it was removed or replaced in this moment, and the change may be missing in it: run the "
+            "command again"
+        )
 
     def record_at(self, offset: int) -> Record | None:
         """Return the record that begins at ``offset``; None where none does: offsets in records are hints."""
@@ -145,8 +152,8 @@ class Journal(LockedFile):
 
         Raises as :meth:`held`, and StateUnreadableError where not one whole record is in the file.
         """
-        with self.held(timeout) as (descriptor, size):
-            yield LockedJournal(self.path, descriptor, size)
+        with self.held(timeout) as (descriptor, status):
+            yield LockedJournal(self.path, descriptor, status)
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:

@@ -45,8 +45,8 @@ class LockedFile:
         """Seconds within which the second try falls. An agent of an array of thousands sets it higher."""
 
     @contextmanager
-    def held(self, timeout: float = LOCK_TIMEOUT) -> Iterator[tuple[int, int]]:
-        """Hold the lock; give the descriptor of the file, open for appending, and the size of the file in bytes.
+    def held(self, timeout: float = LOCK_TIMEOUT) -> Iterator[tuple[int, os.stat_result]]:
+        """Hold the lock; give the descriptor of the file, open for appending, and what the system says of the file.
 
         Waiting is by full-jitter back-off, so that thousands of jobs neither march in step nor hammer the file server.
 
@@ -54,31 +54,31 @@ class LockedFile:
             LockTimeoutError: other processes held it for ``timeout`` seconds.
             StateUnreadableError: the file is missing, not a plain file, or not permitted.
         """
-        descriptor, size = self._acquire(timeout)
+        descriptor, status = self._acquire(timeout)
         try:
-            yield descriptor, size
+            yield descriptor, status
         finally:
             _let_go(descriptor)  # of the lock, too
 
-    def _acquire(self, timeout: float) -> tuple[int, int]:
-        """Return a descriptor that holds the lock of the file that has the name now, and the size of that file."""
+    def _acquire(self, timeout: float) -> tuple[int, os.stat_result]:
+        """Return a descriptor that holds the lock of the file that has the name now, and the status of that file."""
         started = time.monotonic()
         longest = self.first_wait
         while True:
             descriptor = self._open()
             try:
-                size = self._wait_for_lock(descriptor, started, timeout, longest)
+                status = self._wait_for_lock(descriptor, started, timeout, longest)
             except BaseException:
                 _let_go(descriptor)
                 raise
-            if size is not None:
-                return descriptor, size
+            if status is not None:
+                return descriptor, status
             _let_go(descriptor)
             longest = _LONGEST_FIRST_WAIT
             self._wait(started, timeout, longest)
 
-    def _wait_for_lock(self, descriptor: int, started: float, timeout: float, longest: float) -> int | None:
-        """Return the size of the file once its lock is held; None where the file has to be opened again.
+    def _wait_for_lock(self, descriptor: int, started: float, timeout: float, longest: float) -> os.stat_result | None:
+        """Return the status of the file once its lock is held; None where the file has to be opened again.
 
         That is: the file server is out of order for a while, or a repair replaced the file while this process waited.
         A process that has waited long asks less often: thousands of jobs behind one lock then cost the file server a
@@ -88,7 +88,7 @@ class LockedFile:
             self.tries += 1
             try:
                 if self._try_lock(descriptor):
-                    return self._size_if_current(descriptor)
+                    return self._status_if_current(descriptor)
             except OSError as error:
                 if error.errno in _PASSING_ERRORS:
                     return None
@@ -119,8 +119,8 @@ class LockedFile:
                 "WANDB_DIR; nothing was changed",
             ) from error
 
-    def _size_if_current(self, descriptor: int) -> int | None:
-        """Return the size of the open file; None where another file has its name now.
+    def _status_if_current(self, descriptor: int) -> os.stat_result | None:
+        """Return the status of the open file; None where another file has its name now.
 
         Raises:
             StateUnreadableError: the file is not a plain file.
@@ -129,11 +129,7 @@ class LockedFile:
         here = os.fstat(descriptor)
         if not stat.S_ISREG(here.st_mode):
             raise StateUnreadableError(f"{self.path} is not a plain file: it is not this sweep's journal")
-        try:
-            there = os.stat(self.path, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        return here.st_size if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) else None
+        return here if has_name(here, self.path) else None
 
     def _open(self) -> int:
         # O_NOFOLLOW and O_NONBLOCK: a link or a pipe put in the place of the file must neither be followed nor wait for
@@ -143,6 +139,14 @@ class LockedFile:
             return os.open(self.path, flags)
         except OSError as error:
             raise unreadable(self.path, error) from error
+
+
+def has_name(file: os.stat_result, path: str) -> bool:
+    """Return whether a file still has that name; False where no file or another one has it. Raises OSError."""
+    try:
+        return os.path.samestat(file, os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def unreadable(path: str, error: OSError) -> StateUnreadableError:

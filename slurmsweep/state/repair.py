@@ -10,18 +10,22 @@ reached the sweep's target finishes the sweep.
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from slurmsweep.errors import JournalReplacedError
 from slurmsweep.state import files
 from slurmsweep.state.check import attempt_folders
 from slurmsweep.state.journal import encode, header, whole_records
+from slurmsweep.state.lock import LockedFile, has_name
 from slurmsweep.state.replay import SweepView
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from slurmsweep.state.journal import Record
     from slurmsweep.state.store import SweepStore
 
@@ -69,28 +73,66 @@ class _NewJournal:
 def rebuild(store: SweepStore) -> Rebuilt:
     """Replace the journal by one made of its own records and the folders; the old one is kept beside it.
 
-    Agents that wait for the lock meanwhile notice that the file is another one, and go on with it. The lock is held
-    throughout, where there is a file to lock.
+    Agents that wait for the lock meanwhile, or hold the lock of a journal that was removed, notice that the file is
+    another one, and go on with it. An attempt whose maker has no name in it yet is voided as a reconciliation does it:
+    the maker finds out. Of two repairs the second waits for the first.
 
     Raises:
         StateUnreadableError: the journal is another sweep's, or a newer slurmsweep's: it is left as it is.
         StateUnwritableError: the old journal is still in its place.
-        LockTimeoutError: agents held the lock for too long; nothing was changed.
+        JournalReplacedError: it was removed or replaced meanwhile: what is there now was left as it is.
+        LockTimeoutError: agents, or another repair, held the lock for too long; nothing was changed.
     """
-    exists = os.path.isfile(store.journal.path)
-    with store.journal.held() if exists else nullcontext():
-        records = whole_records(store.journal.path, store.manifest.sweep_id) if exists else []
-        journal = _NewJournal(store.manifest.sweep_id)
-        view = _keep(journal, records)
-        done = _add_from_folders(store, journal, view)
-        new = f"{store.journal.path}.rebuilt"
-        files.replace(new, bytes(journal.data), store.access)
-        names = (f"{store.journal.path}.old-{number}" for number in count(1))
-        kept = next(name for name in names if not os.path.exists(name)) if exists else None
-        if kept:
-            files.move(store.journal.path, kept)
-        files.move(new, store.journal.path)
+    path = store.journal.path
+    with _only_repair(store):
+        exists = os.path.isfile(path)
+        with store.journal.held(store.lock_timeout) if exists else nullcontext() as locked:
+            records = whole_records(path, store.manifest.sweep_id) if exists else []
+            journal = _NewJournal(store.manifest.sweep_id)
+            done = _add_from_folders(store, journal, _keep(journal, records))
+            if not locked:
+                with _not_replaced(path):
+                    files.write_once(path, bytes(journal.data), store.access)
+                return replace(done, records=0, kept=None)
+            new = f"{path}.rebuilt"
+            files.replace(new, bytes(journal.data), store.access)
+            with _not_replaced(path):
+                if not has_name(locked[1], path):
+                    raise FileNotFoundError(path)
+                kept = _keep_beside(path)
+            files.move(new, path)
     return replace(done, records=len(records), kept=kept)
+
+
+@contextmanager
+def _only_repair(store: SweepStore) -> Iterator[None]:
+    """Let no other repair begin before this one has ended, also where there is no journal to lock."""
+    path = f"{store.journal.path}.repair"
+    with suppress(FileExistsError):
+        files.write_new(path, b"", store.access)
+    with LockedFile(path).held(store.lock_timeout):
+        yield
+
+
+@contextmanager
+def _not_replaced(path: str) -> Iterator[None]:
+    """Turn the error that the journal is there, or is not there, against what was seen before into one for people."""
+    try:
+        yield
+    except (FileExistsError, FileNotFoundError) as error:
+        raise JournalReplacedError(
+            f"{path}: it was removed or replaced while it was repaired: repair it again"
+        ) from error
+
+
+def _keep_beside(path: str) -> str:
+    """Give the old journal a further name beside it, and return that: its own name is never without a journal."""
+    for number in count(1):
+        kept = f"{path}.old-{number}"
+        with suppress(FileExistsError):
+            files.name_too(path, kept)
+            return kept
+    raise AssertionError
 
 
 def _keep(journal: _NewJournal, records: list[Record]) -> SweepView:
@@ -116,10 +158,13 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
         if trial.allowed < attempt_id.attempt:
             transaction.retry([attempt_id], why="rebuilt")
             trial.allowed = attempt_id.attempt
-        if owner is None and not attempt.void:  # never started, and never will be
-            transaction.void(attempt_id)
-            attempt.void, trial.allowed, voided = True, attempt_id.attempt + 1, voided + 1
-        elif owner is not None and attempt.token is None:
+        if owner is None and attempt.token is None and not attempt.void:
+            if store.void(attempt_id):  # never started, and never will be: its maker finds the name taken
+                transaction.void(attempt_id)
+                attempt.void, trial.allowed, voided = True, attempt_id.attempt + 1, voided + 1
+            else:
+                owner = store.read_owner(attempt_id)  # its maker has just got its name in
+        if owner is not None and attempt.token is None:
             transaction.claim(attempt_id, *owner, store.read_chosen(attempt_id))
             (attempt.token, attempt.owner), claims = owner, claims + 1
         if outcome and owner and (attempt.outcome is None or not attempt.outcome.was_seen):

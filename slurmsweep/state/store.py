@@ -13,7 +13,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from slurmsweep.errors import StateUnwritableError
+from slurmsweep.errors import JournalReplacedError, StateUnwritableError
 from slurmsweep.state import files, manifest
 from slurmsweep.state import paths as layout
 from slurmsweep.state.chosen import ChosenPoint
@@ -125,6 +125,10 @@ class SweepStore:
         place: where its files are.
         what: its frozen configuration.
         lock_timeout: seconds to wait for the journal's lock.
+
+    Attributes:
+        voided: attempts that this process began to claim and that were voided, while it was stopped, before it had its
+            name there: it does not run them. For its caller to say.
     """
 
     def __init__(self, place: Layout, what: Manifest, lock_timeout: float = LOCK_TIMEOUT) -> None:
@@ -132,7 +136,8 @@ class SweepStore:
         self.manifest = what
         self.journal = Journal(place.journal)
         self.access = files.SHARED if what.shared else files.PRIVATE
-        self._lock_timeout = lock_timeout
+        self.lock_timeout = lock_timeout
+        self.voided: list[AttemptId] = []
 
     @classmethod
     def create(cls, root: str, what: Manifest) -> SweepStore:
@@ -191,7 +196,7 @@ class SweepStore:
             reading: of the journal; brought up to date under the lock, so that ``reading.view`` is the state that the
                 records are added to. Refresh it before too: then little is left to read while others wait.
         """
-        with self.journal.locked(self._lock_timeout) as journal:
+        with self.journal.locked(self.lock_timeout) as journal:
             view = reading.refresh() if reading else None
             transaction = Transaction(journal, view, self.manifest.config.metric)
             yield transaction
@@ -250,8 +255,7 @@ class SweepStore:
                 return self._ordered(transaction.head.word, transaction.head.reached)
             claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
             if self._make_attempt(claim):
-                self._record_claim(transaction, claim)
-                return claim
+                return self._record_claim(transaction, claim)
         return NothingLeft(
             f"attempt {attempt_id.attempt} of trial {attempt_id.trial}, which this job was for, has been claimed"
         )
@@ -303,8 +307,8 @@ class SweepStore:
                 if ended:
                     self._end_current(transaction, trial, ended)
                 transaction.retry([claim.attempt_id], why="requeued", assigned=True)
-            self._record_claim(transaction, claim)
-        return claim
+            recorded = self._record_claim(transaction, claim)
+        return recorded if isinstance(recorded, Claim) else None
 
     def give_up(self, claim: Claim) -> None:
         """Give back an attempt whose command was never started: its trial may be claimed again, as the next attempt."""
@@ -317,7 +321,7 @@ class SweepStore:
         Raises:
             StateError: call it again; doing so twice is harmless.
         """
-        with self.journal.locked(min(_PATIENCE_WITH_BANDS, self._lock_timeout)) as journal:
+        with self.journal.locked(min(_PATIENCE_WITH_BANDS, self.lock_timeout)) as journal:
             transaction = Transaction(journal)
             transaction.band(attempt_id, values)
             transaction.commit()
@@ -424,8 +428,7 @@ class SweepStore:
                 transaction.head = rest
                 claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
                 if self._make_attempt(claim):
-                    self._record_claim(transaction, claim)
-                    return claim, 0
+                    return self._record_claim(transaction, claim), 0
             if transaction.head.next_trial - head.next_trial > _WORTH_A_STEP:
                 transaction.exhausted(head.exhausted)  # the next agent need not meet all these folders again
         return NothingLeft("every trial has been claimed"), head.exhausted
@@ -464,9 +467,13 @@ class SweepStore:
         document = (json.dumps(said | claim.chosen.to_json() if claim.chosen else said) + "\n").encode()
         try:
             files.despite_stale_view(make_folder)
-            files.despite_stale_view(lambda: files.write_whole_unless_folder(path, document, self.access))
         except FileExistsError:
-            return False  # another agent's folder; or ours, voided while this process was stopped in between
+            return False
+        try:
+            files.despite_stale_view(lambda: files.write_whole_unless_folder(path, document, self.access))
+        except FileExistsError:  # voided while this process was stopped in between
+            self.voided.append(attempt_id)
+            return False
         except StateUnwritableError:
             self._unmake_attempt(attempt_id)
             raise
@@ -478,14 +485,39 @@ class SweepStore:
             files.remove_file(self.layout.owner(attempt_id))
         files.remove_empty_folder(self.layout.attempt(attempt_id))
 
-    def _record_claim(self, transaction: Transaction, claim: Claim) -> None:
+    def _record_claim(self, transaction: Transaction, claim: Claim) -> Claim | NothingLeft:
+        """Record a claim; return it, or why it does not stand in a journal that was repaired meanwhile."""
         transaction.claim(claim.attempt_id, claim.token, claim.owner, claim.chosen)
         try:
             transaction.commit()
+        except JournalReplacedError:
+            return self._claim_in_new_journal(claim)
         except StateUnwritableError:
             if not transaction.is_written:
                 self._unmake_attempt(claim.attempt_id)
             raise
+        return claim
+
+    def _claim_in_new_journal(self, claim: Claim) -> Claim | NothingLeft:
+        """Record a claim that was decided upon by a journal which is no more, and obey the one that is there.
+
+        The attempt has this process's name, so no other one runs it; but the sweep may have ended by now, or its trial
+        may have gone on to a later attempt.
+        """
+        attempt_id, reading = claim.attempt_id, self.reading()
+        reading.refresh()
+        with self.transaction(reading) as transaction:
+            trial, word = reading.view.trials.get(attempt_id.trial), transaction.head.word
+            known = trial.attempts.get(attempt_id.attempt) if trial else None
+            if known is None or known.token is None:
+                transaction.claim(attempt_id, claim.token, claim.owner, claim.chosen)
+            if word is None and not (trial and trial.newest > attempt_id.attempt):
+                return claim
+            transaction.void(attempt_id)
+        self.voided.append(attempt_id)
+        return (
+            self._ordered(word, transaction.head.reached) if word else NothingLeft("its trial has gone on without it")
+        )
 
     def _end_current(self, transaction: Transaction, trial: Trial, outcome: Outcome) -> None:
         """Record the end of the newest attempt of a trial, and what its folder says that it had at bands."""

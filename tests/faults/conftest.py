@@ -22,16 +22,18 @@ class Size:
         chaos: trials, and workers at a time, under random kills.
         mounts: trials for each run over two mounts, and the numbers of processes.
         herd: processes that want the lock at once.
+        beside: how often each command is stopped beside another one, for each thing that may happen to the journal.
     """
 
     kills: int
     chaos: tuple[int, int]
     mounts: tuple[int, tuple[int, ...]]
     herd: int
+    beside: int
 
 
-_SHORT_FORM = Size(kills=1500, chaos=(3000, 32), mounts=(150, (8,)), herd=256)
-_LONG_FORM = Size(kills=10_000, chaos=(3000, 32), mounts=(800, (8, 16)), herd=256)
+_SHORT_FORM = Size(kills=1500, chaos=(3000, 32), mounts=(150, (8,)), herd=256, beside=18)
+_LONG_FORM = Size(kills=10_000, chaos=(3000, 32), mounts=(800, (8, 16)), herd=256, beside=100_000)
 
 
 @pytest.fixture

@@ -104,11 +104,30 @@ def stop_after(work: Callable[[Callable[[str], None]], None], is_there: Callable
     raise AssertionError("the child ended before")
 
 
-def wake(found: Trace) -> None:
-    """Let a stopped child run to its end."""
-    _libc.ptrace(_CONT, found.pid, None, None)
-    found.status = os.waitpid(found.pid, 0)[1]
+def stop_before(work: Callable[[Callable[[str], None]], None], is_it: Callable[[str, str], bool]) -> Trace | None:
+    """Run ``work`` until a call on a file is the one that is meant, and leave it stopped before it; None if none was.
+
+    ``is_it`` is asked as ``fail`` of :func:`trace` is.
+    """
+    found = _start(work)
+    entering = True
+    while _step(found):
+        if entering and (call := _call(found.pid)) and is_it(*call):
+            return found
+        entering = not entering
     found.hear()
+    return None
+
+
+def wake(found: Trace) -> None:
+    """Let a stopped child run to its end; signals that came meanwhile reach it."""
+    number = 0
+    while True:
+        _libc.ptrace(_CONT, found.pid, None, number)
+        found.status = os.waitpid(found.pid, 0)[1]
+        if not os.WIFSTOPPED(found.status):
+            return found.hear()
+        number = os.WSTOPSIG(found.status)
 
 
 def _start(work: Callable[[Callable[[str], None]], None]) -> Trace:

@@ -114,6 +114,30 @@ def test_work_goes_on_with_the_rebuilt_journal(eventful):
     assert not check(eventful).findings
 
 
+def test_a_claim_that_the_journal_has_is_not_voided_where_its_owner_file_lost_its_content(eventful):
+    """A power cut may empty the file: the agent runs all the same."""
+    owner = Path(eventful.layout.owner((3, 1)))
+    owner.write_bytes(b"")
+
+    rebuild(eventful)
+
+    assert eventful.replay().trials[3].state is TrialState.RUNNING
+    assert owner.is_file()
+
+
+def test_a_claim_that_only_an_emptied_owner_file_tells_of_is_given_to_no_other_agent(eventful):
+    Path(eventful.layout.owner((3, 1))).write_bytes(b"")
+    Path(eventful.journal.path).unlink()
+
+    rebuild(eventful)
+    give_back(Session(eventful), lambda trial: True, why="test")
+
+    attempt_ids = []
+    while isinstance(claim := eventful.claim(OWNER), Claim):
+        attempt_ids.append(claim.attempt_id)
+    assert sorted(attempt_ids) == [AttemptId(2, 2), AttemptId(4, 2), AttemptId(5, 1)]
+
+
 def test_the_old_journal_is_kept_each_time(eventful):
     kept = [rebuild(eventful).kept for _ in range(2)]
 
