@@ -189,10 +189,14 @@ def _check_keys(data: dict[str, Any], findings: Findings) -> None:
 def _check_unknown(key: str, value: Any, data: dict[str, Any], findings: Findings) -> None:
     """Report an unknown key: an error where the key that it resembles is missing, else a warning, as W&B's."""
     close = nearest(key, _KNOWN)
+    if "\xa0" in key:
+        problem = f"{shown(key)} has a character that only looks like a blank (U+00A0)"
+        findings.error((key,), problem, "write blanks")
+        return
     if close and close not in data:
         findings.error((key,), f"{shown(key)} is not a key of a sweep file", f"did you mean {close!r}?")
         return
-    hint = _MEANT.get(str(key).lower().replace("-", "_"), "remove it")
+    hint = _MEANT.get(key.lower().replace("-", "_"), "remove it")
     if key in KEYS:
         hint = "it looks like a part of a parameter: move it there"
     elif looks_like_parameter(value):
@@ -204,7 +208,7 @@ def _check_unknown(key: str, value: Any, data: dict[str, Any], findings: Finding
 
 def _indent(data: dict[str, Any]) -> str:
     """Return a hint for parameters that stand at the top level; empty if there are none."""
-    names = [str(key) for key, value in data.items() if key not in _KNOWN and looks_like_parameter(value)]
+    names = [key.strip() for key, value in data.items() if key not in _KNOWN and looks_like_parameter(value)]
     return f"indent {', '.join(names)} below it" if names else ""
 
 
