@@ -233,7 +233,7 @@ def run_command(prepared: Prepared, workdir: str, watch: TrialWatch | None = Non
     asked = attend(child, prepared.environ, watch)
     seconds = time.monotonic() - child.started
     child.end_leftovers()
-    status = child.exit_status()
+    status = child.program_status()
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     status = _CANNOT_RUN if status is None else status
     return CommandEnd(status, asked.stop, seconds, _cpu_seconds() - before, memory, asked.is_early)
@@ -248,32 +248,35 @@ def _cpu_seconds() -> float:
 def attend(child: Child, environ: Mapping[str, str], watch: TrialWatch | None = None) -> Requests:
     """Wait for the child's end and pass signals on; return how it was asked to end.
 
-    The second request by a signal terminates the command, the third kills its whole group; so does the end of the
-    grace. Where ``watch`` says so the command is asked as by a SIGTERM for the agent, which itself goes on.
+    Once asked, all processes of the command have the grace. The second request by a signal terminates them, the third
+    kills them; so does the end of the grace. Where ``watch`` says so the command is asked as by a SIGTERM for the
+    agent, which itself goes on.
     """
     asked = Requests()
     is_terminated = False
     deadline: float | None = None
-    while child.exit_status() is None:
+    while not child.is_over():
         if watch and asked == Requests() and watch.is_due and watch.look():
             asked, deadline = Requests(is_early=True), time.monotonic() + signals.grace(signal.SIGTERM, environ)
-            child.send(signals.signal_for_command(signal.SIGTERM, environ))
+            child.ask_to_stop(signals.signal_for_command(signal.SIGTERM, environ))
         moment = watch.due if watch and asked == Requests() else deadline
         number = child.wait(None if moment is None else max(_SHORTEST_WAIT, moment - time.monotonic()))
         if number is None:
             if deadline is not None and time.monotonic() >= deadline:
-                child.kill_group()
+                child.kill()
+                if child.exit_status() is not None:
+                    break  # what is left does not die, and the outcome has to be recorded
         elif not signals.asks_to_stop(number):
-            child.send(number)
+            child.pass_on(number)
         elif asked.stop is None:
             until = time.monotonic() + signals.grace(number, environ)
             asked, deadline = asked._replace(stop=number), until if deadline is None else min(deadline, until)
-            child.send(signals.signal_for_command(number, environ))
+            child.ask_to_stop(signals.signal_for_command(number, environ))
         elif not is_terminated:
             is_terminated = True
-            child.send(signal.SIGTERM)
+            child.ask_to_stop(signal.SIGTERM)
         else:
-            child.kill_group()
+            child.kill()
     return asked
 
 

@@ -14,8 +14,12 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from slurmsweep.agents.identity import children_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from slurmsweep.agents.stopping import Order
 
 #: What an agent passes on to its command. SIGUSR1 is Slurm's warning before the time limit (``--signal=B:USR1@N``).
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -30,7 +34,7 @@ _SLURMS_OWN = "slurmstepd"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
-#: Seconds that a command's left-over processes have between SIGTERM and SIGKILL.
+#: Seconds that the left-over processes of a command that ended by itself have between SIGTERM and SIGKILL.
 _LEFTOVER_GRACE = 2.0
 
 
@@ -90,9 +94,9 @@ class Child:
     back is not still running somewhere. Limit: this reaches the command itself, not processes of the command in
     sessions of their own; those are ended when the agent sees the command's end.
 
-    The command gets one SIGTERM: when Slurm ends a job it sends SIGTERM to every process itself, and a second one might
-    interrupt the checkpoint that the command saves upon the first. ``docs/decisions/0016-told-once.md`` has the
-    observations.
+    Each process of the command hears of one order to stop once: from Slurm, if Slurm itself told every process of the
+    job (``docs/decisions/0016-told-once.md``), else as :mod:`.stopping` does it, the programs before what
+    stands in front of them.
 
     Raises:
         OSError: the command cannot be started.
@@ -111,6 +115,7 @@ class Child:
         )
         self._sigterm_origin = SigtermOrigin()
         self._has_heard_term = False
+        self._order: Order | None = None
 
     @property
     def pid(self) -> int:
@@ -120,9 +125,19 @@ class Child:
     def wait(self, timeout: float | None = None) -> signal.Signals | None:
         """Sleep until a signal for the agent comes, the child ends, or ``timeout`` is over; return the signal or None.
 
-        After None, look at :meth:`exit_status`: the child may run or not.
+        After None, look at :meth:`is_over`: the child may run or not. While a command that was asked to stop has
+        processes, the sleep is short, and afterwards those are told whose turn it is.
         """
-        if self.exit_status() is not None:
+        if self._order is None:
+            return self._take(timeout)
+        look = self._order.seconds_to_look()
+        number = self._take(look if timeout is None else min(look, timeout))
+        self._order.remind()
+        return number
+
+    def _take(self, timeout: float | None) -> signal.Signals | None:
+        """Wait for a signal as :meth:`wait`, and return one that is for the command."""
+        if self._order is None and self.exit_status() is not None:
             return None
         info = signal.sigwaitinfo(WAITED_FOR) if timeout is None else signal.sigtimedwait(WAITED_FOR, timeout)
         if info is None or info.si_signo == signal.SIGCHLD:
@@ -138,35 +153,64 @@ class Child:
         """Return None while the command runs, then its exit code, or minus the number of the signal that ended it."""
         return self._process.poll()
 
-    def send(self, number: signal.Signals) -> None:
-        """Signal the command alone: wandb's own helper process would lose its unwritten data.
+    def is_over(self) -> bool:
+        """Return whether the command has ended and, if it was asked to stop, all processes that were behind it."""
+        if self.exit_status() is None or self._order is None:
+            return self.exit_status() is not None
+        _reap()
+        return not any(children_of(os.getpid()))
 
-        A SIGTERM that the command has got from Slurm itself is not sent again.
+    def program_status(self) -> int | None:
+        """Return :meth:`exit_status`; but 0 of a launcher that was not told at first is the end by the signal.
+
+        A shell goes on after a program that handled Ctrl-C, and ``| tee`` ends well whatever was in front of it.
         """
-        if number is signal.SIGTERM and self._has_heard_term:
-            return
-        if self.exit_status() is None:
-            self._process.send_signal(number)
+        status = self.exit_status()
+        return -self._order.number if status == 0 and self._order and self.pid in self._order.later else status
 
-    def kill_group(self) -> None:
-        """Send SIGKILL to the command and everything in its process group."""
+    def pass_on(self, number: signal.Signals) -> None:
+        """Send a signal that is no order to stop to the programs of the command alone."""
+        from slurmsweep.agents import stopping  # few trials are signalled
+
+        stopping.pass_on(number, self.pid)
+
+    def ask_to_stop(self, number: signal.Signals) -> None:
+        """Order every process of the command to stop, each in its turn, see :meth:`wait`; a new order replaces an old.
+
+        Not helpers of a program that runs: without its own helper process wandb would lose what it has not written.
+        """
+        from slurmsweep.agents.stopping import Order
+
+        held = self._order.held if self._order else ()
+        self._order = Order(number, held, is_known=number is signal.SIGTERM and self._has_heard_term)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the command and everything that it started, held or not."""
+        from slurmsweep.agents import stopping
+
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        stopping.tell_all(signal.SIGKILL)
 
     def end_leftovers(self) -> None:
-        """End the processes that the command left running: its process group, and descendants in other sessions."""
-        leftovers = _end_all(self.pid, signal.SIGTERM)
+        """End the processes that a command left running which ended by itself, also those in other sessions."""
+        _reap()
+        if not any(children_of(os.getpid())):
+            return
+        from slurmsweep.agents import stopping
+
+        stopping.tell_all(signal.SIGTERM)
         deadline = time.monotonic() + _LEFTOVER_GRACE
-        while leftovers and time.monotonic() < deadline:
+        while stopping.are_left() and time.monotonic() < deadline:
             time.sleep(0.02)
-            leftovers = _descendants()
-        if leftovers:
-            _end_all(self.pid, signal.SIGKILL)
-            _descendants()
+            _reap()
+        if stopping.are_left():
+            self.kill()
+            _reap()
 
 
 def adopt_orphans() -> None:
-    """Become the parent of processes whose own parent ends, so that :meth:`Child.end_leftovers` finds all of them."""
+    """Become the parent of processes whose own parent ends, so that an agent finds all of them."""
     _prctl()(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -192,28 +236,8 @@ def _in_child(agent: int) -> Callable[[], None]:
     return prepare
 
 
-def _end_all(group: int, number: signal.Signals) -> list[int]:
-    """Signal a process group and every descendant; return the descendants that were there."""
-    with suppress(ProcessLookupError):
-        os.killpg(group, number)
-    left = _descendants()
-    for pid in left:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-    return left
-
-
-def _descendants() -> list[int]:
-    """Return the living children of this process, and theirs; reap those that have ended."""
+def _reap() -> None:
+    """Take the exit status of all children that have ended."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
-    found: list[int] = []
-    waiting = [os.getpid()]
-    while waiting:
-        pid = waiting.pop()
-        with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            children = [int(word) for word in file.read().split()]
-            found += children
-            waiting += children
-    return found

@@ -1,15 +1,16 @@
-"""Identify this process as the owner of claims, and see whether a process of this host still lives."""
+"""Identify this process as the owner of claims, and see which processes of this host live."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.state.assignment import SEAT, whole_number
 from slurmsweep.state.owner import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 #: Field of /proc/<pid>/stat after the command's closing bracket: start time in clock ticks since boot (proc(5)).
 _START_FIELD = 19
@@ -58,6 +59,17 @@ def process_start(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else int(fields[_START_FIELD])
+
+
+def children_of(pid: int) -> Iterator[int]:
+    """Yield the ids of a process's children, of all its threads."""
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with (
+                suppress(FileNotFoundError, ProcessLookupError),
+                open(f"/proc/{pid}/task/{thread}/children", "rb") as file,
+            ):
+                yield from map(int, file.read().split())
 
 
 def _pid_space() -> str:

@@ -28,6 +28,7 @@ TRIALS = "SLURMSWEEP_ARRAY_TRIALS"
 #: Set for agents of the local backend, which may run inside a job of the user's own.
 LOCAL = "SLURMSWEEP_LOCAL"
 
+
 #: Elements of one such array: the text is one variable, which the system limits to 128 KiB (execve(2)).
 MAX_SLOTS = 5000
 
@@ -58,7 +59,7 @@ def whole_number(environ: Mapping[str, str], name: str) -> int | None:
         return None
     if not is_whole_number(text):
         origin = "Slurm sets it to a whole number" if name.startswith("SLURM_") else "a whole number is needed"
-        raise UsageError(f"{name}={text!r}: {origin}, such as 3; give one, or unset the variable")
+        raise UsageError(f"{name}={text[:40]!r}: {origin}, such as 3; give one, or unset the variable")
     return int(text)
 
 
