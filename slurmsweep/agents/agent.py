@@ -53,8 +53,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
         UsageError: the batch script names no trial for this job, though it does for others, or a variable of Slurm's or
             ours has a wrong value: no trial was taken.
     """
-    signals.stop_signal(environ)  # a mistake in the template is reported before a trial is taken
-    signals.seconds_between_looks(environ)
+    signals.check_variables(environ)  # a mistake in the template is reported before a trial is taken
     bound = signals.requeue_bound(environ)
     words_before(environ)
     claims = Claims(store, environ)

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
 
 
+#: Variables by which launchers tell a process its rank, and the one that names those of the agent itself: as in
+#: ``client/history.py``, which imports nothing from here.
+RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+AGENT_RANKS = "SLURMSWEEP_AGENT_RANKS"
+
 #: Values of ``WANDB_MODE`` with which wandb talks to its server.
 _ONLINE = ("online", "shared")
 
@@ -31,12 +36,16 @@ def child_environment(
     The user's values win where W&B lets them (``WANDB_MODE``, ``WANDB_PROJECT``, ...); the variables that name the
     trial are always ours. An inherited ``WANDB_SERVICE`` would make wandb talk to another run's process, so it is
     removed; so are empty W&B variables, some of which wandb takes for wrong values.
+
+    A rank that the agent inherited (``srun --ntasks=4 slurmsweep agent``) is none of its trial: there it is 0, for the
+    frameworks that log on rank 0 alone; what a launcher below the agent sets replaces it.
     """
     inherited = {
         name: value
         for name, value in environ.items()
-        if name not in ("WANDB_SERVICE", LOCAL) and (value or not name.startswith("WANDB_"))
+        if name not in ("WANDB_SERVICE", LOCAL, AGENT_RANKS) and (value or not name.startswith("WANDB_"))
     }
+    ranks = [name for name in RANKS if environ.get(name, "").isdecimal()]
     # This interpreter's folder is at the end of the search path, so that an environment the user activated stays first:
     # W&B's ${interpreter} is the word `python`, which a Debian machine does not have outside a virtual environment.
     folders = (environ.get("PATH", os.defpath), os.path.dirname(sys.executable))
@@ -54,6 +63,8 @@ def child_environment(
         # by default wandb writes after 15 s or 32 KiB: of a killed run nothing would be on disk
         "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",
         **named,
+        # python fills 8 KiB before it writes into a file: until then the log is empty, and a kill would lose it
+        "PYTHONUNBUFFERED": "1",
         **inherited,
         "WANDB_SWEEP_ID": layout.sweep_id,
         "WANDB_RUN_ID": layout.run_id(attempt_id.trial),
@@ -64,6 +75,7 @@ def child_environment(
         "SLURMSWEEP_ATTEMPT": str(attempt_id.attempt),
         "SLURMSWEEP_ATTEMPT_DIR": layout.attempt(attempt_id),
         "SLURMSWEEP_CHECKPOINT_DIR": layout.trial(attempt_id.trial),
+        **({AGENT_RANKS: ",".join(ranks), **dict.fromkeys(ranks, "0")} if ranks else {}),
         "PATH": os.pathsep.join(folder for folder in folders if folder),
     }
     if seen["WANDB_MODE"] in _ONLINE:

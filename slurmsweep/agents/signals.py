@@ -9,14 +9,19 @@ import signal
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
+from slurmsweep.state.assignment import whole_number
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: Seconds between the first request to stop and SIGKILL, as W&B's agent (``WANDB_AGENT_KILL_DELAY``).
+#: Seconds between the first request to stop and SIGKILL, as W&B's agent, and the variable that says others.
 _KILL_DELAY = 30.0
+_KILL_DELAY_VARIABLE = "WANDB_AGENT_KILL_DELAY"
+
+#: Seconds between Slurm's warning and the time limit: the submission writes them into the batch script.
+_WARNING_VARIABLE = "SLURMSWEEP_WARNING_SECONDS"
 
 #: Seconds between two looks at a trial that may be stopped early, at most, and the variable that says others.
 _LOOKS = 5.0
@@ -65,10 +70,7 @@ def requeue_bound(environ: Mapping[str, str]) -> int:
 
     Raises UsageError if it is not a number.
     """
-    text = environ.get("SLURMSWEEP_REQUEUE") or "0"
-    if not text.isdecimal():
-        raise UsageError(f"SLURMSWEEP_REQUEUE={text!r} is not a number of times to start again")
-    return int(text)
+    return whole_number(environ, "SLURMSWEEP_REQUEUE") or 0
 
 
 def seconds_between_looks(environ: Mapping[str, str]) -> float:
@@ -76,27 +78,42 @@ def seconds_between_looks(environ: Mapping[str, str]) -> float:
 
     Raises UsageError if it is no number greater than 0.
     """
-    text = environ.get(_LOOKS_VARIABLE) or str(_LOOKS)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise UsageError(f"{_LOOKS_VARIABLE}={text!r} is not a number of seconds greater than 0, such as 5")
-    return seconds
+    return _seconds(environ, _LOOKS_VARIABLE, _LOOKS, above_zero=True)
 
 
 def grace(number: signal.Signals, environ: Mapping[str, str]) -> float:
-    """Return the seconds that the command has to end by itself.
+    """Return the seconds that the command has to end by itself. Raises UsageError for a wrong variable.
 
     After Slurm's warning they are those between warning and time limit (``SLURMSWEEP_WARNING_SECONDS``), less a margin
     in which the outcome is recorded.
     """
-    delay = float(environ.get("WANDB_AGENT_KILL_DELAY") or _KILL_DELAY)
-    warned = environ.get("SLURMSWEEP_WARNING_SECONDS")
-    if number is signal.SIGUSR1 and warned:
-        return max(delay, float(warned) - 15)
-    return delay
+    delay = _seconds(environ, _KILL_DELAY_VARIABLE, _KILL_DELAY)
+    warned = _seconds(environ, _WARNING_VARIABLE, 0)
+    return max(delay, warned - 15) if number is signal.SIGUSR1 else delay
+
+
+def check_variables(environ: Mapping[str, str]) -> None:
+    """Refuse a wrong value of a variable that is read only when a trial runs: then the trial would be lost with it.
+
+    Raises UsageError.
+    """
+    stop_signal(environ)
+    requeue_bound(environ)
+    seconds_between_looks(environ)
+    grace(signal.SIGUSR1, environ)
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float, *, above_zero: bool = False) -> float:
+    text = environ.get(name) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf") or (above_zero and not seconds):
+        bound = " greater than 0" if above_zero else ""
+        example = f"{default:g}" if default else "60"
+        raise UsageError(f"{name}={text!r} is not a number of seconds{bound}, such as {example}, without a unit")
+    return seconds
 
 
 def verdict(

@@ -100,7 +100,7 @@ def _run_function(
     environ: Mapping[str, str],
     failures: Failures,
 ) -> None:
-    signals.seconds_between_looks(environ)  # a mistake is reported before a trial is taken
+    signals.check_variables(environ)  # a mistake is reported before a trial is taken
     claims = claiming.Claims(store, environ)
     with Interrupts() as interrupts:
         for _ in itertools.count() if count is None else range(count):

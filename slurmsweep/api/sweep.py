@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.agents.signals import check_variables
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.naming import known, whereabouts
 from slurmsweep.backends.base import Ability, JobSource, SubmitOptions, SubmitResult
@@ -330,8 +332,10 @@ class Sweep:
         """Refuse what the backend cannot do, and tell what it ignores, before anything is written.
 
         Raises:
-            UsageError: an option is wrong, or needs an ability that the backend does not have.
+            UsageError: an option is wrong, or needs an ability that the backend does not have; or a variable is wrong
+                that agents inherit from here.
         """
+        check_variables(os.environ)
         backend = self.session.backend
         if not wait:
             backend.require(Ability.OUTLIVE, "--no-wait")

@@ -8,6 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
+from slurmsweep.agents.signals import check_variables
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import JobSource, StartEstimate
 from slurmsweep.control.batch import with_resources
@@ -42,6 +43,7 @@ def plan_sweep(
     Raises:
         UsageError: an option is wrong.
     """
+    check_variables(os.environ)
     total = search.run_count(draft.config)
     trials = count or total or 1
     layout = Layout(sweep_folder(root_folder(), NO_ID))

@@ -455,15 +455,79 @@ def test_a_template_chooses_the_signal_by_which_a_script_is_told(
 
 @pytest.mark.parametrize(
     ("name", "value", "word"),
-    [("SLURMSWEEP_STOP_SIGNAL", "KILL", "TERM"), ("SLURMSWEEP_REQUEUE", "often", "number of times")],
+    [
+        ("SLURMSWEEP_STOP_SIGNAL", "KILL", "TERM"),
+        ("SLURMSWEEP_REQUEUE", "often", "number of times"),
+        ("WANDB_AGENT_KILL_DELAY", "30s", "such as 30, without a unit"),
+        ("WANDB_AGENT_KILL_DELAY", "-1", "number of seconds"),
+        ("WANDB_AGENT_KILL_DELAY", "inf", "number of seconds"),
+        ("SLURMSWEEP_WARNING_SECONDS", "2m", "number of seconds"),
+        ("SLURMSWEEP_EARLY_TERMINATE_SECONDS", "0", "greater than 0"),
+        ("SLURM_RESTART_COUNT", "once", "whole number"),
+        ("SLURM_ARRAY_TASK_COUNT", "1e3", "whole number"),
+        ("SLURM_ARRAY_TASK_ID", "\udcff", "whole number"),
+        ("SLURMSWEEP_SLOTS", "one", "0-11"),
+    ],
 )
 def test_a_template_that_asks_for_nonsense_takes_no_trial(create, slurmsweep, trial, name, value, word):
     sweep = create("pass")
 
-    done = slurmsweep("agent", sweep, **{name: value})
+    array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"} if "ARRAY" in name or "SLOTS" in name else {}
+    done = slurmsweep("agent", sweep, **(array | {name: value}))
 
     assert (done.returncode, name in done.stderr, word in done.stderr) == (2, True, True)
+    assert "Traceback" not in done.stderr
     assert trial(sweep)["state"] == "pending"
+
+
+@pytest.mark.parametrize("command", [("plan",), ("run", "--backend", "local"), ("submit",)], ids=lambda words: words[0])
+def test_a_wrong_variable_is_refused_where_it_is_set(create, slurmsweep, tmp_path, command):
+    """A file for ``plan`` and ``run``, and no sweep is made of it; a sweep for ``submit``."""
+    sweep = create("pass")
+    name = sweep if command == ("submit",) else "sweep.yaml"
+
+    done = slurmsweep(command[0], name, *command[1:], WANDB_AGENT_KILL_DELAY="half a minute")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == (
+        "slurmsweep: WANDB_AGENT_KILL_DELAY='half a minute' is not a number of seconds, such as 30, without a unit"
+    )
+    assert [folder.name for folder in (tmp_path / "wandb").iterdir()] == [f"sweep-{sweep}"]
+
+
+def test_words_of_the_template_that_are_no_text_are_a_failed_trial_that_says_so(create, slurmsweep, trial):
+    sweep = create("pass")
+
+    assert slurmsweep("agent", sweep, SLURMSWEEP_WRAP="'\udcff").returncode == 127
+    assert "SLURMSWEEP_WRAP is not quoted as in a shell (No closing quotation): '\\udcff" in log_of(slurmsweep, sweep)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("command", ["['${env}', python, '${program}']", "[sh, -c, 'python train.py 2>&1 | cat']"])
+def test_what_a_script_prints_is_in_its_log_at_once_and_after_any_kill(
+    create, slurmsweep, agent_at_work, monkeypatch, ending, command
+):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    monkeypatch.setenv("PATH", os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
+    script = "import time\nfor word in ('ready 0', 'epoch 1'): print(word)\ntime.sleep(60)"
+    sweep = create(script, extra=f"command: {command}")
+    agent, _ = agent_at_work(sweep)  # it waits for the first line
+
+    deadline = time.monotonic() + 120
+    while "epoch 1\n" not in log_of(slurmsweep, sweep):
+        assert time.monotonic() < deadline, "the second line never came"
+    agent.send_signal(ending)
+    agent.communicate(timeout=120)
+
+    assert log_of(slurmsweep, sweep) == "ready 0\nepoch 1\n"
+
+
+def test_a_scripts_own_choice_of_buffering_stays(create, slurmsweep):
+    sweep = create("import os; print(repr(os.environ['PYTHONUNBUFFERED']))", parameters="  x: {values: [1, 2, 3]}")
+
+    for value in ("", "yes"):
+        assert slurmsweep("agent", sweep, PYTHONUNBUFFERED=value).returncode == 0
+    assert [log_of(slurmsweep, sweep, n) for n in (0, 1)] == ["''\n", "'yes'\n"]
 
 
 @pytest.mark.parametrize(("restart", "calls"), [("0", ["requeue 7_3"]), ("2", [])])

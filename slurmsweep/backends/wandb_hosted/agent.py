@@ -41,8 +41,9 @@ def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], 
         had nothing left; the agent's own where it never got to a run; 127 where there is no wandb on this node.
 
     Raises:
-        UsageError: ``SLURMSWEEP_STAGGER``, or a variable of Slurm's, is not a number.
+        UsageError: ``SLURMSWEEP_STAGGER``, or another variable that is read here, is not a number.
     """
+    signals.check_variables(environ)
     python = find_python(environ)
     if python is None:
         say(
