@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 #: ``state/paths.py`` repeats the name, because the client imports nothing from there.
 NAME = "history.jsonl"
 
+#: What launchers tell each process of its rank, the launcher nearest to the process first: torchrun, MPI, srun.
+#: ``agents/environment.py`` repeats the names, and that of the variable below.
+RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+
+#: In a trial's environment: those of the names above that are not its own.
+AGENT_RANKS = "SLURMSWEEP_AGENT_RANKS"
+
 
 class History:
     """An append-only file of rows.
@@ -80,10 +87,16 @@ class History:
 
 
 def rank() -> int:
-    """Return the rank of this process among those of its trial (torchrun, srun, MPI); 0 for a single process."""
-    for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
-        if os.environ.get(name, "").isdecimal():
-            return int(os.environ[name])
+    """Return the rank of this process among those of its trial; 0 for a single process.
+
+    An agent may have a rank among other agents, and a shell one of an earlier program. The agent passes those on as 0
+    and names them in ``SLURMSWEEP_AGENT_RANKS``; what a launcher of the trial itself sets replaces them.
+    """
+    of_the_agent = os.environ.get(AGENT_RANKS, "").split(",")
+    for name in RANKS:
+        text = os.environ.get(name, "")
+        if text.isdecimal() and (int(text) > 0 or name not in of_the_agent):
+            return int(text)
     return 0
 
 

@@ -96,7 +96,10 @@ class Run:
         self._last_of: dict[str, Any] = {}
         self._saved: dict[str, str] = {}
         self._warned_of_watch = False
-        self._writes = rank() == 0 and not place.disabled
+        its_rank = 0 if place.disabled else rank()
+        if its_rank and place.keeps_history:
+            warn(f"rank {its_rank} of this trial keeps nothing; rank 0 does")
+        self._writes = its_rank == 0 and not place.disabled
         if place.sweep and not place.disabled:
             self.step = take_up(place.folder, self._definitions, self._aggregates, self.summary, self._last_of)
         #: Steps that this attempt of a run that goes on has logged, as long as the script names none of them.

@@ -65,6 +65,24 @@ def test_other_empty_variables_stay(seen):
     assert seen(CUDA_VISIBLE_DEVICES="")["CUDA_VISIBLE_DEVICES"] == ""
 
 
+def test_a_rank_of_the_agent_is_none_of_its_trial(seen):
+    environ = seen(
+        SLURM_PROCID="3", RANK="1", LOCAL_RANK="1", SLURM_NTASKS="4", SLURMSWEEP_AGENT_RANKS="of an outer one"
+    )
+
+    assert (environ["SLURM_PROCID"], environ["RANK"]) == ("0", "0")
+    assert (environ["LOCAL_RANK"], environ["SLURM_NTASKS"]) == ("1", "4")
+    assert environ["SLURMSWEEP_AGENT_RANKS"] == "RANK,SLURM_PROCID"
+    assert not any("RANK" in name for name in seen(SLURMSWEEP_AGENT_RANKS="RANK"))
+
+
+def test_agent_and_client_know_the_same_ranks():
+    from slurmsweep.agents import environment
+    from slurmsweep.client import history
+
+    assert (environment.RANKS, environment.AGENT_RANKS) == (history.RANKS, history.AGENT_RANKS)
+
+
 @pytest.mark.parametrize("mode", ["online", "shared"])
 def test_a_server_is_not_told_of_a_sweep_it_does_not_know(seen, mode):
     environ = seen(WANDB_MODE=mode, WANDB_SWEEP_ID="inherited")

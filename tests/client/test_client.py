@@ -143,6 +143,29 @@ def test_only_the_first_process_of_a_trial_writes(script):
 
     assert done.stdout.strip() == "2"
     assert history == []
+    assert done.stderr.splitlines() == ["slurmsweep: WARNING rank 1 of this trial keeps nothing; rank 0 does"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "rank"),
+    [
+        ({"SLURM_PROCID": "0", "SLURMSWEEP_AGENT_RANKS": "SLURM_PROCID"}, 0),
+        ({"SLURM_PROCID": "2", "SLURMSWEEP_AGENT_RANKS": "SLURM_PROCID"}, 2),
+        ({"SLURM_PROCID": "0", "OMPI_COMM_WORLD_RANK": "3", "SLURMSWEEP_AGENT_RANKS": "SLURM_PROCID"}, 3),
+        ({"RANK": "0", "SLURM_PROCID": "2", "SLURMSWEEP_AGENT_RANKS": "RANK,SLURM_PROCID"}, 2),
+        ({"RANK": "0", "SLURM_PROCID": "1", "SLURMSWEEP_AGENT_RANKS": "SLURM_PROCID"}, 0),  # torchrun gives out ranks
+        ({"RANK": "", "PMI_RANK": "1"}, 1),
+    ],
+)
+def test_the_rank_is_that_of_the_launcher_nearest_to_the_process(monkeypatch, environ, rank):
+    from slurmsweep.client import history
+
+    for name in (*history.RANKS, history.AGENT_RANKS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    assert history.rank() == rank
 
 
 def test_a_context_manager_finishes(script):
