@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.metrics.reported import MetricReading, MetricsFollower, reach, read_summary
+from slurmsweep.metrics.reported import MetricReading, MetricsFollower, reach, read_summary, trial_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,9 @@ class Measured(NamedTuple):
         metric: of the sweep's metric. A computed one has the steps of that part of it which was logged least.
         metrics: by name, those of the Pareto view that have a value; None where none has, or the sweep has no such
             view.
-        reasons: why computed numbers have no value, a sentence each.
-        why: of an attempt that has ended, why the metric or numbers of the view have no value; empty where all have.
+        reasons: why computed numbers have no value or are in doubt, a sentence each.
+        why: of an attempt that has ended, why the metric or numbers of the view have no value, or are in doubt because
+            several ranks wrote them; empty where all are right.
     """
 
     metric: MetricReading = MetricReading()
@@ -151,7 +152,15 @@ def measure_ended(config: SweepConfig, layout: Layout, attempt_id: AttemptId, fi
     try:
         measuring = Measuring(config, layout, attempt_id, first, is_over=True)
         measured = measuring.read()
-        return measured._replace(why=measuring.why())
+        why = measuring.why()
+        if measured.metric.source == "wandb":
+            from slurmsweep.metrics import ranks
+
+            runs = trial_runs(layout, attempt_id, attempt_id.attempt, is_over=True)
+            warning = ranks.warning(runs.files())
+            reasons = (*measured.reasons, warning) if warning else measured.reasons
+            measured, why = measured._replace(reasons=reasons), why or warning
+        return measured._replace(why=why)
     except OSError as error:
         why = f"the metrics cannot be read: {error}"
         return measured._replace(reasons=(*measured.reasons, why), why=why)

@@ -85,8 +85,16 @@ class TrialRuns:
         return {name: value for log in self._logs.values() for name, value in log.asked_for.items()}
 
     def files(self) -> list[str]:
-        """Return the run files, the one last written last. Raises OSError where something cannot be read."""
-        return [run.path for run in sorted(self.found(), key=lambda run: (run.written, run.begun))]
+        """Return the run files, the one last written last. Raises OSError where something cannot be read.
+
+        Of those that ranks wrote at the same time, rank 0's is the last: :mod:`.ranks`.
+        """
+        files = [run.path for run in sorted(self.found(), key=lambda run: (run.written, run.begun))]
+        if len(files) > 1:
+            from slurmsweep.metrics import ranks
+
+            files = ranks.in_order(files)
+        return files
 
     def found(self) -> list[FoundRun]:
         """Return the runs in the order in which they began. Raises OSError as above."""

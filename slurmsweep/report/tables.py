@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.metrics.ranks import IN_DOUBT
 from slurmsweep.report.figures import flat, value_text
 from slurmsweep.report.fitting import Column, fit
 from slurmsweep.report.next_step import next_step
@@ -57,7 +58,8 @@ def unmeasured_words(rows: Sequence[Unmeasured]) -> list[str]:
     for row in rows[:_REASONS]:
         more = f" and {row.trials - len(row.first)} more" if row.trials > len(row.first) else ""
         named = f"trial{'s' if row.trials > 1 else ''} {', '.join(map(str, row.first))}{more}"
-        lines.append(f"{named} finished without a value: {printable(row.why)}")
+        value = "with a value " if row.why.startswith(IN_DOUBT) else "without a value: "
+        lines.append(f"{named} finished {value}{printable(row.why)}")
     rest = sum(row.trials for row in rows[_REASONS:])
     return [*lines, *([f"{rest} more did, for other reasons: `trials` shows each"] if rest else [])]
 
