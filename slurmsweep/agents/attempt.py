@@ -145,6 +145,7 @@ def furnish(
     store: SweepStore, attempt_id: AttemptId, params: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[dict[str, str], int]:
     """Write the parameters file and open the log; return the environment and the log's descriptor. Raises as above."""
+    store.link()  # the script of the trial before may have removed `wandb/`, and this one may want to
     layout = store.layout
     text = params_file.render(params).encode("utf-8", "surrogatepass")
     files.write_new(layout.params(attempt_id), text, store.access)

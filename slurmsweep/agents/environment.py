@@ -62,9 +62,12 @@ def child_environment(
         "WANDB_CACHE_DIR": layout.wandb_cache(os.getuid()),
         # by default wandb writes after 15 s or 32 KiB: of a killed run nothing would be on disk
         "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",
-        **named,
         # python fills 8 KiB before it writes into a file: until then the log is empty, and a kill would lose it
         "PYTHONUNBUFFERED": "1",
+        # log_code takes every requirements.txt below the current folder for code, but for those in `wandb/`: it would
+        # stage those of the runs of all other trials, once for each trial
+        "WANDB_X_SAVE_REQUIREMENTS": "false",
+        **named,
         **inherited,
         "WANDB_SWEEP_ID": layout.sweep_id,
         "WANDB_RUN_ID": layout.run_id(attempt_id.trial),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CODE = ("*.py", "requirements*.txt", "Dockerfile*")
 
 #: Folders in the root that hold results of runs and no code.
-_NOT_CODE = ("wandb", ".wandb")
+_NOT_CODE = ("wandb", ".wandb", ".slurmsweep")
 
 #: The earliest time in a zip archive: so equal content gives equal archives at any time.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)

@@ -205,5 +205,7 @@ def _place(identity: Identity, folder: str | os.PathLike[str] | None, mode: str 
         return Place(attempt, os.environ.get("SLURMSWEEP_SWEEP"), keeps_history=True, disabled=disabled)
     named = os.fspath(folder) if folder else os.environ.get("WANDB_DIR")
     begun = time.strftime("%Y%m%d_%H%M%S")
-    made = os.path.join(os.path.abspath(named or os.getcwd()), "wandb", f"native-run-{begun}-{identity.id}")
+    made = os.path.join(
+        os.path.abspath(os.path.expanduser(named or os.getcwd())), "wandb", f"native-run-{begun}-{identity.id}"
+    )
     return Place(made, None, keeps_history=bool(named), disabled=disabled)

@@ -81,6 +81,8 @@ class Session:
     def transaction(self) -> Iterator[Transaction]:
         """Hold the journal's lock; :attr:`view` is up to date in the body, and holds what was written after it.
 
+        The link in ``wandb/`` to the sweep's folder is made again, where a script removed it.
+
         Raises:
             LockTimeoutError, StateUnreadableError, StateUnwritableError: nothing was changed.
         """
@@ -89,6 +91,7 @@ class Session:
         self.refresh()
         with self.store.transaction(self._reading) as transaction:
             yield transaction
+        self.store.link()
         self.refresh()
 
     def void(self, attempt_id: AttemptId) -> bool:

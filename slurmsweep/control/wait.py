@@ -66,3 +66,4 @@ def wait_for_jobs(session: Session, jobs: Sequence[str], trials: int, before: in
 
     refresh()
     session.backend.wait(jobs, before + trials, refresh)
+    session.store.link()

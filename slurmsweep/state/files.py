@@ -256,8 +256,11 @@ def remove_tree(path: str) -> None:
 
 
 def link_to(target: str, path: str) -> None:
-    """Make a symbolic link at ``path`` to ``target``, unless one is there already."""
+    """Make a symbolic link at ``path`` to ``target``, in the place of one to anything else. What is no link stays."""
     with writing(path), suppress(FileExistsError):
+        with suppress(FileNotFoundError):
+            if os.path.islink(path) and os.readlink(path) != target:
+                os.unlink(path)
         os.symlink(target, path)
 
 

@@ -2,7 +2,8 @@
 
 ::
 
-    <root>/wandb/sweep-<id>/
+    <root>/wandb/sweep-<id>              a link to the folder of the sweep, for people
+    <root>/.slurmsweep/sweep-<id>/
       sweep.json                       the frozen configuration
       function.json                    only where trials call a Python function: which
       journal.log                      what has happened
@@ -18,12 +19,15 @@
       uploads/                         only while `sync` uploads runs, or after it failed
 
 ``<root>`` is ``$WANDB_DIR`` or the current folder, as for wandb (``wandb.sdk.wandb_settings``, ``wandb_dir``).
+``docs/decisions/0029-where-the-state-is.md`` says why the folder is not in ``wandb/``. Sweeps that older versions made
+there stay there.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -37,6 +41,10 @@ TRIALS_PER_SHARD = 1000
 
 SWEEP_ID = re.compile(r"[a-z0-9]{8}")
 _PREFIX = "sweep-"
+
+#: The folder of all that slurmsweep keeps. Lines such as ``rm -rf wandb`` in scripts do not reach it.
+STATE = ".slurmsweep"
+_BESIDE = (os.path.join(os.pardir, STATE), STATE)
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -183,7 +191,7 @@ NO_ID = "xxxxxxxx"
 
 def root_folder() -> str:
     """Return the absolute path of the folder that holds ``wandb/``: ``$WANDB_DIR``, else the current folder."""
-    return os.path.abspath(os.environ.get("WANDB_DIR") or os.getcwd())
+    return os.path.abspath(os.path.expanduser(os.environ.get("WANDB_DIR") or os.getcwd()))
 
 
 def new_sweep_id() -> str:
@@ -193,23 +201,77 @@ def new_sweep_id() -> str:
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(8))
 
 
+def state_root(root: str) -> str:
+    """Return the folder in which ``.slurmsweep/`` is made for sweeps below ``root``: that folder itself.
+
+    Where ``wandb`` is a link, as of users whose home is too small, it is the folder that holds what the link names;
+    if that is another user's, the folder that the link names.
+    """
+    wandb = os.path.join(root, "wandb")
+    if not os.path.islink(wandb):
+        return root
+    folder = os.path.realpath(wandb)
+    above = os.path.dirname(folder)
+    with suppress(FileNotFoundError), reading(above):
+        if os.stat(above).st_uid == os.geteuid():
+            return above
+    return folder
+
+
+def state_folder(root: str, name: str) -> str:
+    """Return the path of a new folder with that name, such as ``sweep-abcd1234``, for what slurmsweep keeps."""
+    return without_links(os.path.join(state_root(root), STATE, name))
+
+
 def sweep_folder(root: str, sweep_id: str) -> str:
-    """Return the path of the folder of a sweep below ``root``."""
-    return os.path.join(root, "wandb", _PREFIX + sweep_id)
+    """Return the path of the folder of a new sweep below ``root``."""
+    return state_folder(root, _PREFIX + sweep_id)
+
+
+def places(root: str, name: str) -> list[str]:
+    """Return where a folder of slurmsweep's, or a link to it, may be below ``root``, the likely place first."""
+    return [os.path.join(root, STATE, name), os.path.join(root, "wandb", name)]
+
+
+def without_links(path: str) -> str:
+    """Return the path of a sweep's folder without the links that a script may remove with its ``wandb/``.
+
+    These are the link to the folder, and ``wandb`` or ``.slurmsweep`` where they are links. Links above them stay: a
+    cluster may use them to have one name on all nodes.
+    """
+    above, name = os.path.split(path)
+    above = os.path.realpath(above) if os.path.islink(above) else above
+    path = os.path.join(above, name)
+    if not os.path.islink(path):
+        return path
+    target = os.readlink(path)
+    is_ours = os.path.dirname(target) in _BESIDE
+    return os.path.normpath(os.path.join(above, target)) if is_ours else os.path.realpath(path)
+
+
+def target_of(link: str, folder: str) -> str:
+    """Return what a link to a folder of slurmsweep's says: relative where both move together, as with a project."""
+    target = os.path.relpath(folder, os.path.realpath(os.path.dirname(link)))
+    return target if os.path.dirname(target) in _BESIDE else folder
 
 
 def sweep_ids(root: str) -> list[str]:
     """Return the ids of the sweeps below ``root``, sorted. A folder without ``sweep.json`` is not a sweep (yet)."""
-    try:
-        names = os.listdir(os.path.join(root, "wandb"))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    ids = [name[len(_PREFIX) :] for name in names if name.startswith(_PREFIX)]
-    return sorted(i for i in ids if SWEEP_ID.fullmatch(i) and os.path.isfile(Layout(sweep_folder(root, i)).manifest))
+    ids = set()
+    for folder in places(root, ""):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            ids |= {name[len(_PREFIX) :] for name in os.listdir(folder) if name.startswith(_PREFIX)}
+    return sorted(i for i in ids if SWEEP_ID.fullmatch(i) and any(map(_is_sweep, places(root, _PREFIX + i))))
+
+
+def _is_sweep(folder: str) -> bool:
+    return os.path.isfile(Layout(folder).manifest)
 
 
 def find(name: str, root: str | None = None) -> Layout:
     """Find the sweep of that name: its id below ``root`` (default :func:`root_folder`), or the path of its folder.
+
+    A path may also be that of the link to the folder.
 
     Raises:
         NotFoundError: there is none; the message says where it was looked for and what is there.
@@ -217,13 +279,14 @@ def find(name: str, root: str | None = None) -> Layout:
     """
     root = root or root_folder()
     is_path = os.sep in name or name in (".", "..")
-    folder = os.path.abspath(name) if is_path else sweep_folder(root, name)
     if not is_path and not SWEEP_ID.fullmatch(name):
         raise NotFoundError(f"{name!r} is not a sweep: give its id (eight of a-z and 0-9) or the path of its folder")
-    place = Layout(folder)
-    if _is_there(place.manifest):
-        return place
-    raise NotFoundError(_explain_missing(name, folder, root, is_path=is_path))
+    candidates = [os.path.abspath(name)] if is_path else places(root, _PREFIX + name)
+    for folder in candidates:
+        place = Layout(without_links(folder))
+        if _is_there(place.manifest):
+            return place
+    raise NotFoundError(_explain_missing(name, candidates, root, is_path=is_path))
 
 
 def _is_there(path: str) -> bool:
@@ -240,9 +303,12 @@ def _is_there(path: str) -> bool:
     return True
 
 
-def _explain_missing(name: str, folder: str, root: str, *, is_path: bool) -> str:
+def _explain_missing(name: str, looked_at: list[str], root: str, *, is_path: bool) -> str:
+    for link in filter(os.path.islink, looked_at):
+        if not os.path.exists(link):
+            return f"the folder of sweep {name} was removed: {link} is a link to {without_links(link)}, which is gone"
     if is_path:
-        return f"{name} is not the folder of a sweep: there is no {os.path.join(folder, 'sweep.json')}"
+        return f"{name} is not the folder of a sweep: there is no {Layout(looked_at[0]).manifest}"
     from difflib import get_close_matches
 
     known = sweep_ids(root)

@@ -148,10 +148,11 @@ class SweepStore:
         Raises:
             StateUnwritableError: nothing that counts was made.
         """
+        from slurmsweep.state.place import make  # agents make no sweep
+
         store = cls(Layout(layout.sweep_folder(root, what.sweep_id)), what)
         place, access = store.layout, store.access
-        for folder in (os.path.dirname(place.folder), place.folder):
-            _make_top_folder(folder, access)
+        make(root, place.folder, access)
         files.ensure_folder(place.trials, access)
         files.ensure_folder(place.jobs, access)
         files.write_once(place.journal, header(what.sweep_id), access)
@@ -187,6 +188,14 @@ class SweepStore:
         store = cls.open(name)
         files.refuse_strangers_sweep(store.layout.folder, shared=store.manifest.shared)
         return store
+
+    def link(self) -> None:
+        """Make the link in ``wandb/`` to the sweep's folder again, where a script has removed ``wandb/``."""
+        root, folder = layout.root_folder(), self.layout.folder
+        if not os.path.exists(layout.places(root, os.path.basename(folder))[-1]):
+            from slurmsweep.state import place
+
+            place.link(root, folder, self.access)
 
     @contextmanager
     def transaction(self, reading: Reading | None = None) -> Iterator[Transaction]:
@@ -539,14 +548,6 @@ class SweepStore:
         said = earlier.outcome or self.read_outcome(AttemptId(trial.number, earlier.number))
         outcome = _requeued(said) or said
         return None if outcome is earlier.outcome else outcome
-
-
-def _make_top_folder(path: str, access: files.Access) -> None:
-    """Make a folder for the users that ``access`` means; one that is there already stays as it is."""
-    if not os.path.isdir(path):
-        files.ensure_folders(path, access)
-        if access is files.SHARED:
-            files.give_to_group_of_parent(path)
 
 
 def _is_folder(path: str) -> bool:

@@ -123,7 +123,7 @@ def test_the_command_sees_what_a_wandb_agent_gives_it(create, slurmsweep, tmp_pa
     assert slurmsweep("agent", sweep).returncode == 0
 
     seen = json.loads(log_of(slurmsweep, sweep))
-    folder = tmp_path / "wandb" / f"sweep-{sweep}"
+    folder = tmp_path / ".slurmsweep" / f"sweep-{sweep}"
     trial_folder = str(folder / "trials" / "0" / "0")
     environ = seen["env"]
     assert seen["argv"] == ["--x=1"]

@@ -22,7 +22,7 @@ def seen(make_store):
 
 
 def test_wandb_finds_run_id_parameters_and_folders(seen, tmp_path):
-    folder = f"{tmp_path}/wandb/sweep-abcd1234"
+    folder = f"{tmp_path}/.slurmsweep/sweep-abcd1234"
     environ = seen()
 
     assert environ["WANDB_RUN_ID"] == "abcd1234-3"

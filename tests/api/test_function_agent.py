@@ -58,7 +58,7 @@ def test_the_function_sees_a_trials_environment_and_afterwards_all_is_as_before(
 
     slurmsweep.agent(sweep, lambda: seen.append(dict(os.environ)), project="p", entity="e")
 
-    trial = str(tmp_path / "wandb" / f"sweep-{sweep}" / "trials" / "0" / "1")
+    trial = str(tmp_path / ".slurmsweep" / f"sweep-{sweep}" / "trials" / "0" / "1")
     assert dict(os.environ) == before
     assert (
         seen[1]

@@ -59,7 +59,7 @@ def has_run(run_in, tmp_path_factory):
 def weighed(has_run, tmp_path):
     """Return a copy of that sweep for one test; its id."""
     folder, sweep = has_run
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
     return sweep
 
 

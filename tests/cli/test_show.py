@@ -68,7 +68,7 @@ def test_a_finished_trial_is_shown_with_all_that_it_logged(slurmsweep, write_swe
 
     document = show(sweep, 1)
 
-    folder = tmp_path / "wandb" / f"sweep-{sweep}" / "trials" / "0" / "1"
+    folder = tmp_path / ".slurmsweep" / f"sweep-{sweep}" / "trials" / "0" / "1"
     assert (document["number"], document["state"], document["cause"]) == (1, "finished", "")
     assert document["params"].keys() == {"layers", "lr", "optimizer"}
     assert document["metric"] == document["logged"]["loss"] == pytest.approx((document["params"]["lr"] - 0.3) ** 2)

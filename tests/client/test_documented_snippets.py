@@ -33,7 +33,7 @@ def run_sweep(slurmsweep, tmp_path, wandb):
         (tmp_path / "sweep.yaml").write_text(sweep)
         done = slurmsweep("run", "sweep.yaml", "--backend", "local", "--jobs", "2", WANDB_SILENT="true", **environ)
         assert done.returncode == 0, done.stderr + logs(tmp_path)
-        sweeps = list(tmp_path.glob("**/sweep-????????"))
+        sweeps = list(tmp_path.glob("**/wandb/sweep-????????"))
         assert len(sweeps) == 1
         return json.loads(slurmsweep("trials", str(sweeps[0]), "--json").stdout)
 

@@ -30,7 +30,7 @@ def made(run_in, tmp_path_factory):
 def first(made, tmp_path):
     """Return a copy of that sweep for one test, which may be moved as any sweep may; its id."""
     folder, sweep = made
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
     return sweep
 
 

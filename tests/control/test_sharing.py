@@ -28,7 +28,7 @@ def test_a_sweep_is_its_owners_alone_whatever_the_umask(slurmsweep, write_sweep,
         assert slurmsweep("run", str(write_sweep("pass")), "--backend", "local").returncode == 0
     finally:
         os.umask(before)
-    [folder] = (tmp_path / "wandb").iterdir()
+    folder = tmp_path / ".slurmsweep"
 
     assert modes(folder) == {(True, 0o700), (False, 0o600)}
 
@@ -46,7 +46,7 @@ def test_a_shared_sweep_is_for_the_group_whatever_the_umask(slurmsweep, write_sw
         assert slurmsweep("resubmit", sweep, "--backend", "local").returncode == 0
     finally:
         os.umask(before)
-    folder = tmp_path / "wandb" / f"sweep-{sweep}"
+    folder = tmp_path / ".slurmsweep"
 
     assert modes(folder) == {(True, 0o2770), (False, 0o660)}
     assert {path.stat().st_gid for path in [folder, *folder.rglob("*")]} == {group}
@@ -126,7 +126,7 @@ def test_a_secret_of_the_environment_is_in_no_plan_script_journal_or_report(slur
     assert (said.returncode, done.returncode) == (0, 0)
     assert "***" in said.stdout
     assert SECRET not in said.stdout + said.stderr + done.stdout + done.stderr
-    files = [path for path in (tmp_path / "wandb").rglob("*") if path.is_file()]
+    files = [path for path in (tmp_path / ".slurmsweep").rglob("*") if path.is_file()]
     assert [path for path in files if SECRET in path.read_text(errors="replace")] == []
 
 

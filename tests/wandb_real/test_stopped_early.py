@@ -73,5 +73,5 @@ print(sweep)
         ("killed", "early_terminate"),
         ("killed", "early_terminate"),
     ]
-    runs = [path for path in (tmp_path / "wandb").rglob("*.wandb") if "offline-run-" in str(path)]
+    runs = [path for path in (tmp_path / ".slurmsweep").rglob("*.wandb") if "offline-run-" in str(path)]
     assert len(runs) == 3

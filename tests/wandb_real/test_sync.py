@@ -149,7 +149,7 @@ def test_the_attempts_of_a_trial_are_one_run_in_their_order(run_one, sync, serve
     assert losses(server, run) == [0, 1, 2, 10, 11, 12]
     assert [row["_step"] for row in server.rows(run)] == [0, 1, 2, 3, 4, 5]
 
-    for mark in [*(tmp_path / "wandb").glob("**/*.synced"), *(tmp_path / "wandb").glob("**/*.syncstate")]:
+    for mark in [path for path in (tmp_path / ".slurmsweep").rglob("*") if path.suffix in (".synced", ".syncstate")]:
         mark.unlink()
     with WandbServer() as another:
         monkeypatch.setenv("WANDB_BASE_URL", another.url)
@@ -323,4 +323,4 @@ def test_a_run_that_wandb_marks_as_synced_after_an_error_is_not_taken_for_upload
 
     assert done.returncode == 1
     assert "sweep s not found" in json.loads(done.stdout)["failed"][0]["reason"]
-    assert list((tmp_path / "wandb").glob("**/*.synced")) == []
+    assert list((tmp_path / "wandb" / f"sweep-{finished}").glob("**/*.synced")) == []

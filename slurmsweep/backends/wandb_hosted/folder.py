@@ -2,7 +2,8 @@
 
 ::
 
-    <root>/wandb/cloud-<id>/
+    <root>/wandb/cloud-<id>              a link to the folder, for people
+    <root>/.slurmsweep/cloud-<id>/
       submissions/<name>.json          one array: made before Slurm is asked for it, with its job id once that is known
       jobs/                            batch scripts as submitted, and job output, which holds what the runs print
 
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
-from slurmsweep.state.paths import root_folder
+from slurmsweep.state.files import PRIVATE, ensure_folders
+from slurmsweep.state.paths import places, root_folder, state_folder, without_links
+from slurmsweep.state.place import make
 from slurmsweep.state.submissions import SubmissionDocument, SubmissionFiles
 
 if TYPE_CHECKING:
@@ -97,9 +100,16 @@ class HostedFolder:
 
     def __init__(self, sweep: HostedSweep, root: str | None = None) -> None:
         self.sweep = sweep
-        self.path = os.path.join(root or root_folder(), "wandb", f"cloud-{sweep.sweep_id}")
+        self._root, name = root or root_folder(), f"cloud-{sweep.sweep_id}"
+        known = [place for place in places(self._root, name) if os.path.isdir(place)]
+        self.path = without_links(known[0]) if known else state_folder(self._root, name)
         self.jobs = os.path.join(self.path, "jobs")
         self.files = SubmissionFiles(os.path.join(self.path, "submissions"))
+
+    def make(self) -> None:
+        """Make the folder, and that of its jobs. Raises StateUnwritableError."""
+        make(self._root, self.path, PRIVATE)
+        ensure_folders(self.jobs)
 
     def submissions(self) -> list[SubmissionDocument]:
         """Return all submissions of this sweep, the oldest first. Raises StateUnreadableError."""

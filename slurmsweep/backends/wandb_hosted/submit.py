@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.backends.base import JobRef, JobSource, Submitted
 from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
-from slurmsweep.state import files
 from slurmsweep.state.submissions import SubmissionDocument
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[Subm
     """
     backend, source = HostedBackend(), source_of(folder)
     request = backend.request(source, count, wishes)
-    files.ensure_folders(folder.jobs)
+    folder.make()
     for earlier in folder.submissions():
         if earlier.job is None and (found := backend.find(earlier.name)):
             folder.files.note_job(earlier, found)

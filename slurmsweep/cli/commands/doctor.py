@@ -12,7 +12,7 @@ from slurmsweep.doctor import checks
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnwritableError
 from slurmsweep.report.tables import findings_table
 from slurmsweep.state.filesystem import Fitness
-from slurmsweep.state.paths import root_folder
+from slurmsweep.state.paths import root_folder, state_root
 
 HELP = "try whether a folder is fit for sweeps, and this cluster too"
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show each finding: good, warn or bad, why, and what to do. Return the exit code, 1 where one is bad."""
-    folder = os.path.abspath(args.folder or root_folder())
+    folder = os.path.abspath(args.folder or state_root(root_folder()))
     if not os.path.isdir(folder):
         raise NotFoundError(f"{folder} is not a folder: make it, or name another one")
     site = look_around()

@@ -1,0 +1,65 @@
+"""Make the folder of what slurmsweep keeps of one sweep, and the links by which people find it in ``wandb/``.
+
+:mod:`.paths` says where both are. A link is for people: a sweep is found without it, so a filesystem that has no links,
+and a ``wandb/`` of another user, do no harm.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+
+from slurmsweep.errors import StateUnwritableError
+from slurmsweep.state import files, paths
+
+
+def make(root: str, folder: str, access: files.Access) -> None:
+    """Make ``folder``, whose place below ``root`` :func:`.paths.state_folder` gives, and the links to it.
+
+    Raises:
+        StateUnwritableError: the folder is not there; or a file stands in the place of ``wandb/``.
+    """
+    wandb = os.path.join(root, "wandb")
+    with files.writing(wandb):
+        if os.path.isfile(wandb):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), wandb)
+    _make_state(os.path.dirname(folder), access)
+    _make_top_folder(folder, access)
+    link(root, folder, access)
+
+
+def link(root: str, folder: str, access: files.Access) -> None:
+    """Make the links to ``folder`` that are missing below ``root``, where it is a folder of that root and links can be.
+
+    Such links are gone after a script has removed ``wandb/``.
+    """
+    name = os.path.basename(folder)
+    if folder != paths.state_folder(root, name):
+        return
+    beside, in_wandb = paths.places(root, name)
+    with suppress(StateUnwritableError):
+        if paths.without_links(in_wandb) != folder:
+            _make_top_folder(os.path.realpath(os.path.dirname(in_wandb)), access)
+            files.link_to(paths.target_of(in_wandb, folder), in_wandb)
+    with suppress(StateUnwritableError):
+        if paths.without_links(beside) != folder:  # `wandb` is a link to elsewhere, and may be removed, too
+            _make_state(os.path.dirname(beside), access)
+            files.link_to(paths.target_of(beside, folder), beside)
+
+
+def _make_state(path: str, access: files.Access) -> None:
+    """Make the folder of all sweeps, which git does not see: neither ``git status`` nor ``git clean -fd``."""
+    if _make_top_folder(path, access):
+        with suppress(FileExistsError):
+            files.write_new(os.path.join(path, ".gitignore"), b"*\n", access)
+
+
+def _make_top_folder(path: str, access: files.Access) -> bool:
+    """Make a folder for the users that ``access`` means, unless it is there; return whether it was missing."""
+    if os.path.isdir(path):
+        return False
+    files.ensure_folders(path, access)
+    if access is files.SHARED:
+        files.give_to_group_of_parent(path)
+    return True
