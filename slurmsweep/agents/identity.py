@@ -54,7 +54,7 @@ def lives_here(owner: Owner) -> bool | None:
 def process_start(pid: int) -> int | None:
     """Return the start time of a running process, in clock ticks since boot; None if it is gone, or a zombie."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -82,7 +82,7 @@ def _pid_space() -> str:
 def boot_id() -> str:
     """Return the kernel's random id of this boot; empty where there is no such file."""
     try:
-        with open(_BOOT_ID, encoding="ascii") as file:
+        with open(_BOOT_ID, encoding="utf-8") as file:
             return file.read().strip()
     except FileNotFoundError:
         return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli.output import escape_what_cannot_be_shown, note, print_text
 from slurmsweep.cli.quick import agent_arguments
-from slurmsweep.errors import SlurmsweepError
+from slurmsweep.errors import SlurmsweepError, StateError
 
 if TYPE_CHECKING:
     import argparse
@@ -56,6 +56,10 @@ def _run(args: argparse.Namespace | SimpleNamespace) -> int:
         # the interpreter would complain once more when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+    except OSError as error:  # where no code nearer to the file had more to say
+        what = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "a file, or the output"
+        note(f"cannot read or write {what}: {error.strerror or error}")
+        return StateError.exit_code
     return code
 
 

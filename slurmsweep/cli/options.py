@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Collection
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends import registry
 from slurmsweep.errors import UsageError
 from slurmsweep.learning import BLAS_THREADS
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.records import MOST_JOBS
+from slurmsweep.state.supervisor_files import MOST_MINUTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from slurmsweep.report.choice import Condition
     from slurmsweep.state.supervisor_files import SupervisorSettings
@@ -31,6 +35,30 @@ _RESOURCES = {
 }
 
 
+#: No option counts more than this: of nothing that a sweep has, or a machine, is there more.
+_MOST = 2**53
+
+
+class Numbers(Collection[int]):
+    """The numbers of ``0,3,7-12``, ascending, each once; kept as ranges, which may be as long as they like.
+
+    Args:
+        ranges: ascending, apart from each other.
+    """
+
+    def __init__(self, ranges: Sequence[range]) -> None:
+        self._ranges = tuple(ranges)
+
+    def __contains__(self, number: object) -> bool:
+        return any(number in one for one in self._ranges)
+
+    def __iter__(self) -> Iterator[int]:
+        return chain.from_iterable(self._ranges)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._ranges))
+
+
 def natural(text: str) -> int:
     """Return a whole number, 1 or more."""
     return _whole(text, 1)
@@ -41,33 +69,57 @@ def number(text: str) -> int:
     return _whole(text, 0)
 
 
-def _whole(text: str, least: int) -> int:
+def up_to(most: int) -> Callable[[str], int]:
+    """Return the type of whole numbers from 1 to ``most``."""
+    return lambda text: _whole(text, 1, most)
+
+
+def _whole(text: str, least: int, most: int = _MOST) -> int:
+    bounds = f"{least} or more" if most == _MOST else f"{least} to {most}"
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
     try:
         value = int(text)
-    except ValueError:
+    except ValueError:  # also for thousands of digits
         value = least - 1
+    if value > most:
+        raise argparse.ArgumentTypeError(f"{shown!r} is too large: write a whole number, {least} to {most}")
     if value < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {least} or more")
+        raise argparse.ArgumentTypeError(f"{shown!r} is not a whole number, {bounds}")
     return value
 
 
-def numbers(text: str) -> list[int]:
-    """Return the numbers of ``0,3,7-12``, in order, each once."""
-    chosen: set[int] = set()
+_LONGEST_SHOWN = 40
+
+
+def numbers(text: str) -> Numbers:
+    """Return the numbers of ``0,3,7-12``."""
+    found: list[range] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        chosen.update(range(number(first), number(last or first) + 1))
-    if not chosen:
-        raise argparse.ArgumentTypeError(f"{text!r} names no number; write a list such as 0,3,7-12")
-    return sorted(chosen)
+        one = range(number(first), number(last or first) + 1)
+        if not one:
+            raise argparse.ArgumentTypeError(f"{part!r} names no number; write a list such as 0,3,7-12")
+        found.append(one)
+    merged: list[range] = []
+    for one in sorted(found, key=lambda one: (one.start, one.stop)):
+        if merged and one.start <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, one.stop))
+        else:
+            merged.append(one)
+    return Numbers(merged)
+
+
+_LARGEST_FACTOR = 1e6
 
 
 def factor(text: str) -> float:
-    """Return a factor of a resource, 1 or more."""
+    """Return a factor of a resource, from 1 to a million."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
+    if value > _LARGEST_FACTOR:
+        raise argparse.ArgumentTypeError(f"{text}: no job gets so much; use 1 to {_LARGEST_FACTOR:.0f}")
     if not value >= 1:
         raise argparse.ArgumentTypeError(f"{text}: less than before would end the trials again; use 1 or more")
     return value
@@ -94,7 +146,11 @@ _SHARED: dict[str, dict[str, Any]] = {
     "sweep": {"metavar": "SWEEP", "help": "id of a sweep below WANDB_DIR (or here), or the path of its folder"},
     "--dry-run": {"action": "store_true", "help": "say what would be done, and do nothing"},
     "--json": {"action": "store_true", "help": "one JSON document on stdout"},
-    "--count": {"type": natural, "metavar": "N", "help": "trials to run (default: all that are not claimed yet)"},
+    "--count": {
+        "type": up_to(MOST_JOBS),
+        "metavar": "N",
+        "help": "trials to run (default: all that are not claimed yet)",
+    },
     "--function": {
         "metavar": "MODULE:NAME",
         "help": "trials call this Python function (its import path, such as package.module:train) and run no program; "
@@ -106,14 +162,14 @@ _SHARED: dict[str, dict[str, Any]] = {
         "default": registry.AUTO,
         "help": "default auto: where the sweep was started; for a new one Slurm where sbatch is found",
     },
-    "--jobs": {"type": natural, "metavar": "N", "help": "local backend: trials at a time (default 1)"},
+    "--jobs": {"type": up_to(MOST_JOBS), "metavar": "N", "help": "local backend: trials at a time (default 1)"},
     "--canaries": {
-        "type": natural,
+        "type": up_to(MOST_JOBS),
         "metavar": "N",
         "help": "with --time auto or --mem auto: trials to learn from before the rest (default 5 %%, within 5 and 20)",
     },
     "--mend-every": {
-        "type": natural,
+        "type": up_to(MOST_MINUTES),
         "default": 60,
         "metavar": "MINUTES",
         "help": "look at the sweep at least so often (default 60; always when an array has ended)",
@@ -191,7 +247,7 @@ def add_slurm(parser: argparse.ArgumentParser) -> None:
         "Slurm", "these win over the sweep file's slurm: section, which wins over the template"
     )
     group.add_argument("--template", default="array", metavar="NAME|PATH", help="job template (default array)")
-    group.add_argument("--width", type=natural, metavar="N", help="jobs at a time")
+    group.add_argument("--width", type=up_to(MOST_JOBS), metavar="N", help="jobs at a time")
     add_resources(group)
     add_sbatch(group, "any other sbatch option (repeatable)")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -42,8 +43,19 @@ def note(message: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print one document on stdout. NaN and infinity, which JSON does not have, are written as Python writes them."""
-    print(json.dumps(document, indent=1))
+    """Print one document on stdout. NaN and infinity, which JSON does not have, are the texts that W&B has for them."""
+    print(json.dumps(_strict(document), indent=1, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    """Return the same document with texts in place of the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _strict(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
 
 
 def print_text(text: str, end: str = "\n") -> None:
@@ -70,19 +82,29 @@ def print_log(path: str, lines: int | None = None, *, start: int = 0) -> int:
     Returns:
         The offset up to which the log was printed.
     """
-    with open(path, "rb") as file:
-        file.seek(_last_lines(file, lines) if lines else start)
-        if sys.stdout.isatty():
-            from slurmsweep.report.terminal import printable_log
+    from slurmsweep.state import files
 
-            for line in file:
-                sys.stdout.write(printable_log(line.decode("utf-8", "replace")))
-        else:
-            sys.stdout.flush()
-            while block := file.read(_BLOCK):
-                sys.stdout.buffer.write(block)
-        sys.stdout.flush()
-        return file.tell()
+    if lines:
+        with files.opened(path) as file:
+            start = _last_lines(file, lines)
+    end = start
+    write = _write_shown() if sys.stdout.isatty() else sys.stdout.buffer.write
+    sys.stdout.flush()
+    for piece in files.pieces_of(path, start):
+        write(piece)
+        end += len(piece)
+    sys.stdout.flush()
+    return end
+
+
+def _write_shown() -> Callable[[bytes], object]:
+    """Return what takes pieces of a log and shows them on a terminal; a character may be in two pieces."""
+    from codecs import getincrementaldecoder
+
+    from slurmsweep.report.terminal import printable_log
+
+    text = getincrementaldecoder("utf-8")("replace")
+    return lambda piece: sys.stdout.write(printable_log(text.decode(piece)))
 
 
 def _last_lines(file: BinaryIO, lines: int) -> int:

@@ -6,11 +6,16 @@ Only the two forms that job templates use. argparse reads any other, and reports
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+#: A number that no bound of an option forbids.
+_QUICK = re.compile("[1-9][0-9]{0,2}")
 
 
 def agent_arguments(argv: Sequence[str]) -> SimpleNamespace | None:
@@ -22,7 +27,7 @@ def agent_arguments(argv: Sequence[str]) -> SimpleNamespace | None:
             numbers = [count, seats]
         case _:
             return None
-    if sweep.startswith("-") or not all(number.isdecimal() and int(number) for number in numbers):
+    if sweep.startswith("-") or not all(_QUICK.fullmatch(number) for number in numbers):
         return None
     return SimpleNamespace(
         version=False,

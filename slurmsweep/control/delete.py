@@ -14,6 +14,8 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.records import DELETED
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from slurmsweep.control.session import Session
     from slurmsweep.state.tail import AttemptId
 
@@ -23,11 +25,11 @@ class Choice:
     """The trials that are meant; at least one of the two is given.
 
     Attributes:
-        trials: by number.
+        trials: by number, ascending; those that are not there are met before long.
         states: by state.
     """
 
-    trials: frozenset[int] = frozenset()
+    trials: Collection[int] = ()
     states: frozenset[TrialState] = frozenset()
 
 
@@ -44,7 +46,7 @@ def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:
     if running:
         raise UsageError(f"--state {next(iter(running))}: only trials that ended can be deleted")
     sweep, total, trials = session.store.manifest.sweep_id, session.store.manifest.trials, session.view.trials
-    for number in sorted(choice.trials):
+    for number in choice.trials:
         if total is not None and number >= total:
             raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
         trial = trials.get(number)
@@ -53,7 +55,7 @@ def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:
         if trial.state is TrialState.RUNNING:
             raise UsageError(f"trial {number} runs: wait for its end, or `slurmsweep cancel {sweep}`")
     by_state = {number for state in choice.states for number in trials.in_state(state)}
-    numbers = sorted(n for n in choice.trials | by_state if trials[n].state is not TrialState.PENDING)
+    numbers = sorted(n for n in {*choice.trials, *by_state} if trials[n].state is not TrialState.PENDING)
     return [trials[number].next_attempt for number in numbers]
 
 

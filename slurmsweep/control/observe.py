@@ -17,6 +17,7 @@ from slurmsweep.control.decide import Policy, RungSituation, Situation, worth_lo
 from slurmsweep.control.events import Reconciled
 from slurmsweep.control.reconcile import may_run_again, reconcile, recover_submissions
 from slurmsweep.control.retry_policy import EndedTrial
+from slurmsweep.state import files
 from slurmsweep.state.assignment import attempts_in, slots_of
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
@@ -169,7 +170,8 @@ def _signature(session: Session, trial: Trial) -> str:
     if current is None or current.outcome is None:
         return ""
     path = session.store.manifest.script
-    if path and os.path.isfile(path) and os.stat(path).st_mtime > (current.outcome.ended or 0.0):
+    program = files.status_of(path) if path else None
+    if program and program.st_mtime > (current.outcome.ended or 0.0):
         return ""
     from slurmsweep.control.failure_signature import last_words, signature  # loads what runs a command
 
@@ -201,8 +203,5 @@ def _attempts_of(session: Session, job: str) -> list[AttemptId]:
     document = session.submissions.read(name) if name else None
     if document is not None:
         return list(attempts_in(document.attempts)) if document.attempts else []
-    try:
-        with open(os.path.join(session.store.layout.jobs, f"{job}_submission.sh"), encoding="utf-8") as file:
-            return slots_of(file.read())
-    except (FileNotFoundError, UnicodeDecodeError):
-        return []
+    script = files.read_plain_file(os.path.join(session.store.layout.jobs, f"{job}_submission.sh"))
+    return slots_of((script or b"").decode("utf-8", "replace"))

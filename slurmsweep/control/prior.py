@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 #: Distributions whose bounds can be drawn around chosen values.
 _BOUNDED = ("uniform", "log_uniform_values", "inv_log_uniform_values")
+
+
+#: Trials that a message names at most.
+_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) 
         raise UsageError(
             "--prior: a random search draws new points each time; only a grid has the same ones again, and bayes learns"
         )
-    view = prior.replay()
+    view = prior.reading().refresh()
     finished = _finished(view, prior, trials)
     points = {number: _point(prior, view, number) for number in finished}
     places = _places_to_learn_from if config.method == "bayes" else _places_on_grid
@@ -104,8 +109,11 @@ def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:
     config = store.manifest.config
     if config.extensions.linked or config.extensions.exclude:
         raise UsageError("--from: this sweep links or excludes parameters: write the new sweep file by hand")
-    view = store.replay()
+    view = store.reading().refresh()
     points = [_point(store, view, number) for number in trials]
+    if not all(points):
+        number = next(number for number, point in zip(trials, points, strict=True) if not point)
+        raise NotFoundError(f"trial {number} of sweep {store.manifest.sweep_id} has no point yet: it was not claimed")
     parameters = _narrow_all(config.parameters, points, config.document["parameters"])
     return config.document | {"parameters": parameters}
 
@@ -135,11 +143,9 @@ def _finished(view: SweepView, prior: SweepStore, trials: Collection[int] | None
     known = {trial.number: a for trial in ended if (a := trial.current) and not trial.ended_at_rung}
     if trials is None:
         return known
-    missing = sorted(set(trials) - known.keys())
+    missing = list(islice((str(number) for number in trials if number not in known), _NAMED))
     if missing:
-        raise NotFoundError(
-            f"sweep {prior.manifest.sweep_id} has no finished trial {', '.join(map(str, missing[:10]))}"
-        )
+        raise NotFoundError(f"sweep {prior.manifest.sweep_id} has no finished trial {', '.join(missing)}")
     return {number: known[number] for number in trials}
 
 

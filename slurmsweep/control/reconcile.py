@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import is_elsewhere
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.snapshot import Snapshot, look, renewed, running_attempts
-from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.errors import SchedulerUnavailableError, StateUnreadableError
 from slurmsweep.metrics.objective_values import measure_ended
 from slurmsweep.state.assignment import ranges
 from slurmsweep.state.lifecycle import SweepState, TrialState
@@ -271,8 +272,10 @@ def _close_holes(session: Session) -> tuple[AttemptId, ...]:
             if session.void(attempt_id):
                 transaction.void(attempt_id)
                 voided.append(attempt_id)
-            elif owner := session.store.read_owner(attempt_id):
-                transaction.claim(attempt_id, *owner)
+            else:
+                with suppress(StateUnreadableError):  # it is its maker's, whose name is damaged: `check` says so
+                    if owner := session.store.read_owner(attempt_id):
+                        transaction.claim(attempt_id, *owner)
     return tuple(voided)
 
 

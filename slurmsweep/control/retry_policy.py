@@ -11,7 +11,7 @@ from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from slurmsweep.sizing.usage import Usage
     from slurmsweep.sizing.walltime import Bounds
@@ -47,7 +47,7 @@ class RetryPolicy:
 
     states: frozenset[TrialState] = frozenset()
     causes: frozenset[str] = frozenset()
-    trials: frozenset[int] | None = None
+    trials: Container[int] | None = None
     max_attempts: int | None = None
     time_factor: float = 2.0
     mem_factor: float = 2.0

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends import registry
-from slurmsweep.state import view_cache
+from slurmsweep.state import files, view_cache
 from slurmsweep.state.journal import decode
 from slurmsweep.state.replay import Reading
 from slurmsweep.state.store import SweepStore
@@ -154,7 +154,7 @@ class Rehearsal(Session):
 
     def void(self, attempt_id: AttemptId) -> bool:
         """Return what :meth:`Session.void` would return now, without making the folder."""
-        return self.store.read_owner(attempt_id) is None
+        return not files.is_file(self.store.layout.owner(attempt_id))
 
 
 class _NoJournal(Reading):

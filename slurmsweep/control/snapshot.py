@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here
 from slurmsweep.backends.base import Answer, JobRef, is_elsewhere
+from slurmsweep.errors import StateUnreadableError
+from slurmsweep.state import files
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.tail import AttemptId
@@ -138,8 +139,7 @@ def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
     answer = answer._replace(cluster=here)
     # After the scheduler, because an agent writes its outcome before its job ends: the other way round a trial that
     # ends in between would look lost.
-    said = {a: session.store.read_outcome(a) for a in running}
-    seen = {a: _from_agent(end) if (end := said[a]) else judge(running[a], answer) for a in running}
+    seen = {a: _from_folder(session, a) or judge(attempt, answer) for a, attempt in running.items()}
     return Snapshot(view, seen, answer, elsewhere)
 
 
@@ -159,8 +159,8 @@ def look_at_jobs(session: Session) -> Snapshot:
 
 def look_without_scheduler(session: Session) -> Snapshot:
     """Return what the journal and the folders alone say."""
-    said = {a: session.store.read_outcome(a) for a in running_attempts(session.view)}
-    return Snapshot(session.view, {a: _from_agent(end) for a, end in said.items() if end})
+    said = {a: _from_folder(session, a) for a in running_attempts(session.view)}
+    return Snapshot(session.view, {a: seen for a, seen in said.items() if seen})
 
 
 def renewed(snapshot: Snapshot, view: SweepView) -> Snapshot:
@@ -187,12 +187,13 @@ def claiming_jobs(view: SweepView, jobs: set[str]) -> set[JobRef]:
 
 def stray_output(session: Session) -> list[str]:
     """Return output files of jobs that ended without claiming a trial: they say why, and nothing else does."""
-    said = {}
-    with suppress(FileNotFoundError):
-        for entry in list(os.scandir(session.store.layout.jobs)):
-            with suppress(FileNotFoundError):  # a job that ends cleanly removes its file meanwhile
-                if entry.name.endswith(".out") and entry.stat().st_size:
-                    said[entry.name.removesuffix(".out")] = entry.path
+    said, folder = {}, session.store.layout.jobs
+    for name in files.names_in(folder):
+        if name.endswith(".out"):
+            path = os.path.join(folder, name)
+            status = files.status_of(path)  # a job that ends cleanly removes its file meanwhile
+            if status and status.st_size:
+                said[name.removesuffix(".out")] = path
     claiming = {str(ref) for ref in claiming_jobs(session.view, {name.partition("_")[0] for name in said})}
     return sorted(path for name, path in said.items() if name not in claiming)
 
@@ -223,8 +224,16 @@ def judge(attempt: Attempt, answer: Answer) -> Observation:
     return Observation(None, final=False, note=f"only {owner.host} can tell: ask there", witnessed=False)
 
 
-def _from_agent(outcome: Outcome) -> Observation:
-    return Observation(outcome, final=True, note="its folder says so")
+def _from_folder(session: Session, attempt_id: AttemptId) -> Observation | None:
+    """Return what the folder of an attempt says of its end; None where it says nothing.
+
+    Where it cannot be read, nothing follows, whatever others say: the trial may have finished.
+    """
+    try:
+        outcome = session.store.read_outcome(attempt_id)
+    except StateUnreadableError as error:
+        return Observation(None, final=False, note=str(error), witnessed=False)
+    return Observation(outcome, final=True, note="its folder says so") if outcome else None
 
 
 def _from_scheduler(owner: Owner, answer: Answer, *, process_is_gone: bool) -> Observation:

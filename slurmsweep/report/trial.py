@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.by_hand import shell_command
 from slurmsweep.report.figures import duration, flat, value_text
 from slurmsweep.report.terminal import labelled, labelled_path
+from slurmsweep.state import files
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Trial
 
@@ -70,7 +70,7 @@ def trial_document(summary: SweepSummary, journal: Journal, number: int, environ
         "logged": {name: value for name, value in logged.items() if not name.startswith("_")},
         "attempts": list(_attempts(summary, trial)),
         "checkpoint_folder": layout.trial(number),
-        "log": row.log if row.log and os.path.exists(row.log) else None,
+        "log": row.log if row.log and files.is_file(row.log) else None,
         "command": command,
         "no_command": problem,
         "why": why.to_json() if why else None,

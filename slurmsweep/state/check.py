@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from slurmsweep.errors import StateUnreadableError
+from slurmsweep.state import files
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.submissions import SubmissionFiles
+from slurmsweep.state.supervisor_files import SupervisorFiles
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
@@ -54,6 +59,8 @@ class Report:
 
 
 _RESUBMIT = "`slurmsweep resubmit` puts it right"
+_WHOSE = "no process can tell whose it is: correct the file, or remove it where that process is gone"
+_DAMAGED = "see docs/failure.md, damaged journal"
 _REPORT = "this should be impossible where mkdir is exclusive: keep the folder and report it"
 
 
@@ -67,9 +74,9 @@ def check(store: SweepStore) -> Report:
     """
     folders = attempt_folders(store)
     view = store.replay()
-    damage = "not a whole record", "see docs/failure.md, damaged journal"
-    findings = [Finding(f"journal line {number}", *damage) for number in view.damaged]
-    findings += [*_unknown_folders(view, folders), *_missing_trials(store, view)]
+    damage = dict.fromkeys(view.damaged, "not a whole record") | view.wrong
+    findings = [Finding(f"journal line {number}", damage[number], _DAMAGED) for number in sorted(damage)]
+    findings += [*_unknown_folders(store, view, folders), *_damaged_documents(store), *_missing_trials(store, view)]
     for trial in view.trials.values():
         findings += _trial_findings(store, trial, folders)
     return Report(tuple(findings), len(view.trials), len(folders), view.sealed)
@@ -86,23 +93,39 @@ def attempt_folders(store: SweepStore) -> set[AttemptId]:
 
 
 def _numbered(folder: str) -> list[int]:
+    return [int(name) for name in files.names_in(folder) if name.isdecimal()]
+
+
+def _damaged_documents(store: SweepStore) -> Iterator[Finding]:
+    """Yield what is wrong with documents beside the journal that only some commands read."""
+    documents, supervisor = SubmissionFiles(store.layout.submissions), SupervisorFiles(store.layout, store.access)
+    reads: list[Callable[[], object]] = [partial(documents.read, name) for name in documents.names()]
+    for problem in filter(None, map(_damage, (*reads, supervisor.settings, supervisor.last))):
+        yield Finding("document", problem, "it holds up the commands that read it, and no agent")
+
+
+def _damage(read: Callable[[], object]) -> str:
+    """Return what is wrong with a document; empty where it can be read."""
     try:
-        return [int(name) for name in os.listdir(folder) if name.isdecimal()]
-    except FileNotFoundError:
-        return []
+        read()
+    except StateUnreadableError as error:
+        return str(error)
+    return ""
 
 
-def _unknown_folders(view: SweepView, folders: set[AttemptId]) -> Iterator[Finding]:
+def _unknown_folders(store: SweepStore, view: SweepView, folders: set[AttemptId]) -> Iterator[Finding]:
     for attempt_id in sorted(folders, key=lambda s: (s.trial, s.attempt)):
         trial = view.trials.get(attempt_id.trial)
         if trial is None or attempt_id.attempt not in trial.attempts:
-            yield Finding(_name(attempt_id), "its folder is there, but the journal has no claim of it", _RESUBMIT)
+            damage = _damage(partial(store.read_owner, attempt_id))
+            problem = damage or "its folder is there, but the journal has no claim of it"
+            yield Finding(_name(attempt_id), problem, _WHOSE if damage else _RESUBMIT)
 
 
 def _missing_trials(store: SweepStore, view: SweepView) -> Iterator[Finding]:
     total = store.manifest.trials
     for attempt_id in view.passed_over():
-        if not os.path.isdir(store.layout.attempt(AttemptId(attempt_id.trial, 1))):
+        if not files.is_folder(store.layout.attempt(AttemptId(attempt_id.trial, 1))):
             yield Finding(_name(attempt_id), "the journal went past it and no agent claimed it", _RESUBMIT)
     for number in view.trials:
         if total is not None and number >= total:
@@ -128,8 +151,13 @@ def _attempt_findings(store: SweepStore, attempt_id: AttemptId, attempt: Attempt
         yield Finding(_name(attempt_id), f"claimed {len(attempt.rivals) + 1} times", _REPORT)
     if attempt.token is None:
         yield Finding(_name(attempt_id), "the journal has its end but not its claim", _RESUBMIT)
-    written = store.read_outcome(attempt_id)
     recorded = attempt.outcome
+    try:
+        written = store.read_outcome(attempt_id)
+    except StateUnreadableError as error:
+        known = f"the journal says {recorded.state}: " if recorded else "until then the trial is left alone: "
+        yield Finding(_name(attempt_id), str(error), f"{known}correct or remove the file, and check again")
+        return
     if written and (recorded is None or not recorded.was_seen):
         yield Finding(_name(attempt_id), f"its folder says {written.state}, the journal does not", _RESUBMIT)
     elif recorded and recorded.was_seen and written is None:

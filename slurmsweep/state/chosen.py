@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep.state.fields import Fields, WrongFieldError, anything, mapping, row, shown, whole
+from slurmsweep.sweepfile.plain import is_finite
+from slurmsweep.sweepfile.space import Categorical, Constant, leaves
+
+if TYPE_CHECKING:
+    from slurmsweep.sweepfile.space import Parameter
 
 
 class Basis(NamedTuple):
@@ -36,7 +43,32 @@ class ChosenPoint(NamedTuple):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ChosenPoint | None:
-        """Return the point of a claim's record or an owner file; None where it has none."""
-        if "p" not in data:
-            return None
-        return cls(data["p"], Basis(*data["b"]) if "b" in data else None)
+        """Return the point of a claim's record or an owner file; None where it has none. Raises WrongFieldError."""
+        known = _FIELDS(data)
+        return cls(known["p"], known.get("b")) if "p" in known else None
+
+    def check(self, parameters: dict[str, Parameter]) -> None:
+        """Raise WrongFieldError where a parameter that is searched has no value here, or none of its kind."""
+        for path, parameter in leaves(parameters):
+            value: Any = None if isinstance(parameter, Constant) else self.values
+            for name in () if isinstance(parameter, Constant) else path:
+                if not isinstance(value, dict) or name not in value:
+                    raise WrongFieldError("has no value", ".".join(("p", *path)))
+                value = value[name]
+            if not (isinstance(parameter, Constant) or _could_be(parameter, value)):
+                raise WrongFieldError(f"{shown(value)} is no value of this parameter", ".".join(("p", *path)))
+
+
+def _could_be(parameter: Parameter, value: Any) -> bool:
+    """Return whether a claim could keep this of a value of the parameter (:mod:`slurmsweep.search.kept`)."""
+    if not isinstance(parameter, Categorical):
+        return is_finite(value)
+    if isinstance(value, dict):
+        position = value.get("$position")
+        if value.keys() == {"$position"}:
+            return type(position) is int and 0 <= position < len(parameter.values)
+        return value.keys() == {"$float"} and value["$float"] in ("nan", "inf", "-inf")
+    return not isinstance(value, list)
+
+
+_FIELDS = Fields({}, {"p": mapping(anything), "b": row(Basis, whole(), whole(), whole())})

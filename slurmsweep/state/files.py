@@ -16,12 +16,15 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 from slurmsweep.errors import StateUnreadableError, StateUnwritableError
+from slurmsweep.state.fields import WrongFieldError, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+T = TypeVar("T")
 
 
 class Access(NamedTuple):
@@ -362,6 +365,85 @@ def read_plain_file(path: str) -> bytes | None:
                 os.close(descriptor)
     except FileNotFoundError:
         return None
+
+
+def names_in(folder: str) -> list[str]:
+    """Return the names of what is in a folder, in no order; none where it is missing. Raises StateUnreadableError."""
+    try:
+        with reading(folder):
+            return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def status_of(path: str) -> os.stat_result | None:
+    """Return what the system says of a file or folder; None where there is none. Raises StateUnreadableError."""
+    try:
+        with reading(path):
+            return os.stat(path)
+    except (FileNotFoundError, StateUnreadableError) as error:
+        if isinstance(error, FileNotFoundError) or isinstance(error.__cause__, NotADirectoryError):
+            return None
+        raise
+
+
+def is_file(path: str) -> bool:
+    """Return whether a plain file is there; unlike os.path.isfile, raise StateUnreadableError where that is unknown."""
+    found = status_of(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def is_folder(path: str) -> bool:
+    """Return whether a folder is there; unlike os.path.isdir, raise StateUnreadableError where that is unknown."""
+    found = status_of(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """Open a plain file to read it: a link is followed, a pipe does not wait. Raises as :func:`reading` says."""
+    with reading(path), os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise StateUnreadableError(f"{path} is not a plain file")
+        yield file
+
+
+def pieces_of(path: str, start: int = 0) -> Iterator[bytes]:
+    """Yield a file's content from ``start`` on in pieces of 64 KiB.
+
+    Raises as :func:`reading` says; no error of its caller's counts.
+    """
+    with opened(path) as file:
+        file.seek(start)
+        while piece := file.read(1 << 16):
+            yield piece
+
+
+def piece_of(path: str, start: int, size: int) -> tuple[int, bytes]:
+    """Return the system's number of a file, and what it has from ``start`` on. Raises as :func:`reading` says."""
+    with opened(path) as file:
+        file.seek(start)
+        return os.fstat(file.fileno()).st_ino, file.read(size)
+
+
+def read_document(path: str, kind: Callable[[Any], T], remedy: str = "") -> T | None:
+    """Return what a JSON file of the sweep says; None where there is none.
+
+    Args:
+        path: of the file.
+        kind: takes the value in it (:mod:`slurmsweep.state.fields`).
+        remedy: what a person can do about a damaged file.
+
+    Raises:
+        StateUnreadableError: it is damaged, no plain file, or may not or cannot be read.
+    """
+    content = read_plain_file(path)
+    if content is None:
+        return None
+    try:
+        return kind(parsed(content) if content else {})
+    except WrongFieldError as error:
+        raise StateUnreadableError(f"{path} is damaged: {error}{remedy and f'; {remedy}'}") from error
 
 
 def refuse_open_folder(folder: str) -> None:

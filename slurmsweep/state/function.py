@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError, UsageError
 from slurmsweep.state import files
+from slurmsweep.state.fields import Fields, WrongFieldError, maybe, path, text, whole
 from slurmsweep.sweepfile.function import ImportPath
 
 if TYPE_CHECKING:
@@ -53,12 +54,21 @@ class Function(NamedTuple):
         files.write_once(layout.function, (json.dumps(self.to_json(), indent=1) + "\n").encode(), access)
 
     @classmethod
-    def from_file(cls, layout: Layout, content: bytes) -> Function:
-        """Return what a ``function.json`` says. Raises StateUnreadableError where it is damaged or newer."""
-        try:
-            data = json.loads(content)
-            if data["format"] != _FORMAT or data["version"] > _VERSION:
-                raise StateUnreadableError(f"{layout.function}: written by a newer slurmsweep: update slurmsweep")
-            return cls(ImportPath.parse(data["function"]), data["folder"], data.get("file"))
-        except (ValueError, TypeError, KeyError, UsageError) as error:
-            raise StateUnreadableError(f"{layout.function} is damaged: {error}") from error
+    def read(cls, layout: Layout) -> Function | None:
+        """Return what ``function.json`` says; None where there is none. Raises StateUnreadableError."""
+        found = files.read_document(layout.function, _FIELDS)
+        if found is None:
+            return None
+        if found["format"] != _FORMAT or found["version"] > _VERSION:
+            raise StateUnreadableError(f"{layout.function}: written by a newer slurmsweep: update slurmsweep")
+        return cls(found["function"], found["folder"], found.get("file"))
+
+
+def _import_path(value: Any) -> ImportPath:
+    try:
+        return ImportPath.parse(text(value))
+    except UsageError as error:
+        raise WrongFieldError(str(error)) from error
+
+
+_FIELDS = Fields({"format": text, "version": whole(), "function": _import_path, "folder": path}, {"file": maybe(path)})

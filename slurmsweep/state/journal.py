@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from slurmsweep.errors import JournalReplacedError, StateUnreadableError
 from slurmsweep.state import files
+from slurmsweep.state.fields import Fields, WrongFieldError, refuse_constant, text, whole
 from slurmsweep.state.files import reading
 from slurmsweep.state.lock import LOCK_TIMEOUT, LockedFile, has_name, unreadable
+from slurmsweep.state.tail import JournalTail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +47,7 @@ _BLOCK = 1 << 18
 SEAL = b"~\n"
 
 #: ``json.loads`` without the guess at an encoding and the look for white space, half of its time: there is none.
-_parse = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]  # typeshed has the wrong class
+_parse = make_scanner(json.JSONDecoder(parse_constant=refuse_constant))  # type: ignore[arg-type]  # typeshed has the wrong class
 
 
 def encode(record: Record) -> bytes:
@@ -64,7 +66,7 @@ def decode(line: bytes) -> Record | None:
     try:
         json_text = text.decode()
         record, end = _parse(json_text, 0)
-    except (ValueError, StopIteration):
+    except (ValueError, StopIteration, RecursionError):
         return None
     return record if isinstance(record, dict) and end == len(json_text) else None
 
@@ -121,6 +123,8 @@ class LockedJournal:
 
     def record_at(self, offset: int) -> Record | None:
         """Return the record that begins at ``offset``; None where none does: offsets in records are hints."""
+        if offset >= self._size:
+            return None
         line, end, _ = self._read(TAIL, offset).partition(b"\n")
         return decode(line) if end else None
 
@@ -133,7 +137,7 @@ class LockedJournal:
         while True:
             for line in reversed(tail.split(b"\n")[:-1]):
                 record = decode(line)
-                if record is not None:
+                if record is not None and _has_sound_head(record):
                     return record
             if window >= self._size:
                 raise StateUnreadableError(
@@ -225,10 +229,26 @@ def whole_records(path: str, sweep_id: str) -> list[Record]:
 
 
 def _refuse_newer(path: str, record: Record | None) -> None:
-    if record is None or record.get("format") != FORMAT:
+    try:
+        first = _HEADER(record or {})
+    except WrongFieldError as error:
+        raise StateUnreadableError(f"{path}: its first line is not that of a slurmsweep journal: {error}") from error
+    if first["format"] != FORMAT:
         raise StateUnreadableError(f"{path}: its first line is not that of a slurmsweep journal")
-    if record["version"] > VERSION:
+    if first["version"] > VERSION:
         raise StateUnreadableError(
-            f"{path}: written by a newer slurmsweep (journal version {record['version']}, this one reads {VERSION}): "
+            f"{path}: written by a newer slurmsweep (journal version {first['version']}, this one reads {VERSION}): "
             "update slurmsweep; nothing was read or changed",
         )
+
+
+def _has_sound_head(record: Record) -> bool:
+    """Return whether claims can go on from the head of a record; an absent one is empty, as that of the first line."""
+    try:
+        JournalTail.from_json(record.get("h", {}))
+    except WrongFieldError:
+        return False
+    return True
+
+
+_HEADER = Fields({"format": text, "version": whole(), "sweep": text})

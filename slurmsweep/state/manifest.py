@@ -6,9 +6,23 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.errors import StateUnreadableError
+from slurmsweep.errors import StateUnreadableError, SweepFileError
 from slurmsweep.state import files
-from slurmsweep.state.files import read_plain_file
+from slurmsweep.state.fields import (
+    LATEST,
+    Fields,
+    WrongFieldError,
+    anything,
+    flag,
+    mapping,
+    maybe,
+    number,
+    path,
+    shown,
+    text,
+    whole,
+)
+from slurmsweep.state.paths import SWEEP_ID
 from slurmsweep.sweepfile.command import needs_program
 from slurmsweep.sweepfile.config import SweepConfig
 
@@ -92,23 +106,56 @@ def read(layout: Layout) -> Manifest:
     Raises:
         StateUnreadableError: damaged, of a newer format, or not permitted.
     """
-    try:
-        data = json.loads(read_plain_file(layout.manifest) or b"")
-    except ValueError as error:
-        raise StateUnreadableError(f"{layout.manifest}: {error}") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise StateUnreadableError(f"{layout.manifest} is not a slurmsweep sweep.json")
-    if data["version"] > VERSION:
-        raise StateUnreadableError(
-            f"{layout.manifest}: written by a newer slurmsweep ({data['slurmsweep']}): update slurmsweep",
-        )
+    found = files.read_document(layout.manifest, _document, "restore it, or a copy, from a backup")
+    if found is None:
+        raise StateUnreadableError(f"{layout.manifest} is missing")
+    if isinstance(found, str):
+        raise StateUnreadableError(f"{layout.manifest}: {found}")
+    return found
+
+
+def _document(data: Any) -> Manifest | str:
+    """Return the manifest of a document; or what it is instead. Raises WrongFieldError."""
+    kind = _KIND(data)
+    if kind["format"] != FORMAT:
+        return "not a slurmsweep sweep.json"
+    if kind["version"] > VERSION:
+        return f"written by a newer slurmsweep ({kind['slurmsweep']}): update slurmsweep"
+    known = _FIELDS(data)
     return Manifest(
-        sweep_id=data["id"],
-        config=SweepConfig.from_json(data["config"]),
-        trials=data["trials"],
-        workdir=data["workdir"],
-        source=data["source"],
-        created=data["created"],
-        version=data["slurmsweep"],
-        shared=data.get("shared", False),
+        sweep_id=known["id"],
+        config=known["config"],
+        trials=known["trials"],
+        workdir=known["workdir"],
+        source=known["source"],
+        created=known["created"],
+        version=kind["slurmsweep"],
+        shared=known.get("shared", False),
     )
+
+
+def _sweep_id(value: Any) -> str:
+    if not SWEEP_ID.fullmatch(text(value)):
+        raise WrongFieldError(f"{shown(value)} is not the id of a sweep, eight of a-z and 0-9")
+    return str(value)
+
+
+def _config(value: Any) -> SweepConfig:
+    try:
+        return SweepConfig.from_json(mapping(anything)(value))
+    except SweepFileError as error:
+        raise WrongFieldError("; ".join(map(str, error.violations))) from error
+
+
+_KIND = Fields({"format": text, "version": whole(), "slurmsweep": text})
+_FIELDS = Fields(
+    {
+        "id": _sweep_id,
+        "config": _config,
+        "trials": maybe(whole()),
+        "workdir": path,
+        "source": text,
+        "created": number(0, LATEST),
+    },
+    {"shared": flag},
+)

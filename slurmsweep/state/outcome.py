@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from slurmsweep.state.fields import LATEST, Fields, WrongFieldError, mapping, maybe, number, one_of, text, whole
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
@@ -75,6 +76,25 @@ class Outcome(NamedTuple):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Outcome:
-        """Return the outcome of a record or of an outcome file. Raises KeyError, ValueError where it is not one."""
-        known = {key: data[key] for key in cls._fields if key in data}
-        return cls(**known | {"state": TrialState(data["state"])})
+        """Return the outcome of a record or of an outcome file. Raises WrongFieldError where it is not one."""
+        known = _FIELDS(data)
+        if not known["state"].has_ended():
+            raise WrongFieldError(f"{known['state'].value} is not how an attempt ends", "state")
+        return cls(**known)
+
+
+#: More seconds, CPU seconds or MiB than any job has.
+_LARGEST_AMOUNT = 1e15
+
+_FIELDS = Fields(
+    {"state": one_of(TrialState)},
+    {
+        **dict.fromkeys(("cause", "by"), text),
+        "exit_code": maybe(whole(-(2**31), 2**31 - 1)),
+        **dict.fromkeys(("metric", "lowest", "highest"), maybe(number())),
+        **dict.fromkeys(("seconds", "cpu_seconds", "max_rss_mb"), maybe(number(0, _LARGEST_AMOUNT))),
+        "ended": maybe(number(0, LATEST)),
+        "metrics": maybe(mapping(maybe(number()))),
+        **dict.fromkeys(("origin", "no_metric"), maybe(text)),
+    },
+)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from slurmsweep.state.fields import LARGEST, Fields, maybe, text, whole
+
 
 class Owner(NamedTuple):
     """The agent of an attempt.
@@ -54,6 +56,16 @@ class Owner(NamedTuple):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Owner:
-        """Return the owner of a record; fields that a newer version added are left out."""
-        known = {key: data[key] for key in cls._fields if key in data}
-        return cls(**{"host": "", "pid": 0, "start": 0, "boot": "", **known})
+        """Return the owner of a record; fields that a newer version added are left out. Raises WrongFieldError."""
+        return cls(**{"host": "", "pid": 0, "start": 0, "boot": "", **_FIELDS(data)})
+
+
+_FIELDS = Fields(
+    {},
+    {
+        **dict.fromkeys(("host", "boot", "pid_space"), text),
+        **dict.fromkeys(("pid", "start", "restart"), whole(0, LARGEST - 1)),
+        **dict.fromkeys(("node", "cluster", "job"), maybe(text)),
+        **dict.fromkeys(("task", "seat"), maybe(whole(0, LARGEST - 1))),
+    },
+)

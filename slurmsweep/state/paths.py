@@ -27,14 +27,13 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
 
 from slurmsweep.errors import NotFoundError, StateUnreadableError
-from slurmsweep.state.files import reading
+from slurmsweep.state import files
 
 #: At most this many trials share a parent folder: folders with 100,000 entries are slow on parallel filesystems.
 TRIALS_PER_SHARD = 1000
@@ -212,10 +211,8 @@ def state_root(root: str) -> str:
         return root
     folder = os.path.realpath(wandb)
     above = os.path.dirname(folder)
-    with suppress(FileNotFoundError), reading(above):
-        if os.stat(above).st_uid == os.geteuid():
-            return above
-    return folder
+    found = files.status_of(above)
+    return above if found and found.st_uid == os.geteuid() else folder
 
 
 def state_folder(root: str, name: str) -> str:
@@ -256,16 +253,23 @@ def target_of(link: str, folder: str) -> str:
 
 
 def sweep_ids(root: str) -> list[str]:
-    """Return the ids of the sweeps below ``root``, sorted. A folder without ``sweep.json`` is not a sweep (yet)."""
-    ids = set()
-    for folder in places(root, ""):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            ids |= {name[len(_PREFIX) :] for name in os.listdir(folder) if name.startswith(_PREFIX)}
-    return sorted(i for i in ids if SWEEP_ID.fullmatch(i) and any(map(_is_sweep, places(root, _PREFIX + i))))
+    """Return the ids of the sweeps below ``root``, sorted. A folder without ``sweep.json`` is not a sweep (yet).
+
+    Raises:
+        StateUnreadableError: a folder that holds them cannot be read.
+    """
+    folders = [folder for folder in places(root, "") if files.is_folder(folder)]
+    names = {name for folder in folders for name in files.names_in(folder)}
+    ids = {name[len(_PREFIX) :] for name in names if name.startswith(_PREFIX)}
+    return sorted(i for i in ids if SWEEP_ID.fullmatch(i) and any(map(_may_be_sweep, places(root, _PREFIX + i))))
 
 
-def _is_sweep(folder: str) -> bool:
-    return os.path.isfile(Layout(folder).manifest)
+def _may_be_sweep(folder: str) -> bool:
+    """Return whether a folder has a ``sweep.json``, or that cannot be told: opening it says why."""
+    try:
+        return files.status_of(Layout(folder).manifest) is not None
+    except StateUnreadableError:
+        return True
 
 
 def find(name: str, root: str | None = None) -> Layout:
@@ -284,23 +288,9 @@ def find(name: str, root: str | None = None) -> Layout:
     candidates = [os.path.abspath(name)] if is_path else places(root, _PREFIX + name)
     for folder in candidates:
         place = Layout(without_links(folder))
-        if _is_there(place.manifest):
+        if files.status_of(place.manifest):
             return place
     raise NotFoundError(_explain_missing(name, candidates, root, is_path=is_path))
-
-
-def _is_there(path: str) -> bool:
-    """Return whether a file is there; unlike os.path.exists, raise where that cannot be told."""
-    try:
-        with reading(path):
-            os.stat(path)
-    except FileNotFoundError:
-        return False
-    except StateUnreadableError as error:
-        if isinstance(error.__cause__, NotADirectoryError):
-            return False
-        raise
-    return True
 
 
 def _explain_missing(name: str, looked_at: list[str], root: str, *, is_path: bool) -> str:

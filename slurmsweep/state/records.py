@@ -8,17 +8,32 @@ fields too.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slurmsweep.state.chosen import ChosenPoint
+from slurmsweep.state.fields import (
+    LATEST,
+    MOST_ATTEMPTS,
+    Fields,
+    mapping,
+    maybe,
+    number,
+    one_of,
+    row,
+    rows,
+    text,
+    whole,
+)
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.tail import AttemptId, RetryPage, TargetReached
+from slurmsweep.state.tail import ATTEMPT_ID, REACHED, AttemptId, RetryPage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from slurmsweep.state.tail import TargetReached
 
 #: A band of early termination, as a number of logged values, and the value of that number.
 BandValue = tuple[int, float]
@@ -56,9 +71,10 @@ class ClaimRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ClaimRecord:
-        """Return the record that these fields are of. Raises KeyError."""
-        attempt_id, owner = AttemptId(data["t"], data["a"]), Owner.from_json(data["o"])
-        return cls(attempt_id, data["k"], owner, data.get("at"), ChosenPoint.from_json(data))
+        """Return the record that these fields are of. Raises WrongFieldError."""
+        known = _CLAIM(data)
+        attempt_id = AttemptId(known["t"], known["a"])
+        return cls(attempt_id, known["k"], known["o"], known.get("at"), ChosenPoint.from_json(data))
 
 
 @dataclass(frozen=True)
@@ -80,8 +96,9 @@ class BandRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> BandRecord:
-        """Return the record that these fields are of. Raises KeyError."""
-        return cls(AttemptId(data["t"], data["a"]), tuple((band, value) for band, value in data["b"]))
+        """Return the record that these fields are of. Raises WrongFieldError."""
+        known = _BAND(data)
+        return cls(AttemptId(known["t"], known["a"]), known["b"])
 
 
 @dataclass(frozen=True)
@@ -105,8 +122,9 @@ class EndRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EndRecord:
-        """Return the record that these fields are of. Raises KeyError, ValueError."""
-        return cls(AttemptId(data["t"], data["a"]), data["k"], Outcome.from_json(data["out"]))
+        """Return the record that these fields are of. Raises WrongFieldError."""
+        known = _END(data)
+        return cls(AttemptId(known["t"], known["a"]), known["k"], known["out"])
 
 
 @dataclass(frozen=True)
@@ -125,8 +143,9 @@ class VoidRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> VoidRecord:
-        """Return the record that these fields are of. Raises KeyError."""
-        return cls(AttemptId(data["t"], data["a"]))
+        """Return the record that these fields are of. Raises WrongFieldError."""
+        known = _VOID(data)
+        return cls(AttemptId(known["t"], known["a"]))
 
 
 @dataclass(frozen=True)
@@ -154,10 +173,9 @@ class RetryRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> RetryRecord:
-        """Return the record that these fields are of. Raises KeyError."""
-        attempt_ids = tuple(AttemptId(*pair) for pair in data["t"])
-        more = RetryPage(*data["more"]) if "more" in data else None
-        return cls(attempt_ids, data.get("why", ""), data.get("for", ""), more)
+        """Return the record that these fields are of. Raises WrongFieldError."""
+        known = _RETRY(data)
+        return cls(known["t"], known.get("why", ""), known.get("for", ""), known.get("more"))
 
 
 @dataclass(frozen=True)
@@ -202,9 +220,8 @@ class SubmitRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SubmitRecord:
-        """Return the record that these fields are of. Raises KeyError, ValueError."""
-        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
-        return cls(**known | {"resumes": SweepState(data["resumes"]) if data.get("resumes") else None})
+        """Return the record that these fields are of. Raises WrongFieldError."""
+        return cls(**_SUBMIT(data))
 
 
 @dataclass(frozen=True)
@@ -226,8 +243,8 @@ class OrderRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> OrderRecord:
-        """Return the record that these fields are of. Raises KeyError, ValueError."""
-        return cls(SweepState(data["state"]), TargetReached(*data["reached"]) if data.get("reached") else None)
+        """Return the record that these fields are of. Raises WrongFieldError."""
+        return cls(**_ORDER(data))
 
 
 @dataclass(frozen=True)
@@ -250,3 +267,28 @@ AnyRecord = ClaimRecord | BandRecord | EndRecord | VoidRecord | RetryRecord | Su
 
 def _attempt_to_json(attempt_id: AttemptId) -> dict[str, Any]:
     return {"t": attempt_id.trial, "a": attempt_id.attempt}
+
+
+#: Of one submission; of its agents in one job.
+MOST_JOBS = 10_000_000
+OPTIONS = mapping(lambda value: value if isinstance(value, bool) else text(value))
+
+BANDS = rows(row(lambda *pair: pair, whole(), number()))
+
+_ATTEMPT = {"t": whole(), "a": whole(1, MOST_ATTEMPTS)}
+_CLAIM = Fields({**_ATTEMPT, "k": text, "o": Owner.from_json}, {"at": maybe(number(0, LATEST))})
+_BAND = Fields({**_ATTEMPT, "b": BANDS})
+_END = Fields({**_ATTEMPT, "k": maybe(text), "out": Outcome.from_json})
+_VOID = Fields(_ATTEMPT)
+_RETRY = Fields({"t": rows(ATTEMPT_ID)}, {"why": text, "for": text, "more": row(RetryPage, whole(), whole())})
+_SUBMIT = Fields(
+    {"name": text, "tasks": whole(0, MOST_JOBS), "job": maybe(text)},
+    {
+        **dict.fromkeys(("asked", "wishes"), maybe(OPTIONS)),
+        "template": maybe(text),
+        "agents": maybe(whole(1, MOST_JOBS)),
+        "resumes": maybe(one_of(SweepState)),
+        "cluster": text,
+    },
+)
+_ORDER = Fields({"state": one_of(SweepState)}, {"reached": maybe(REACHED)})

@@ -9,25 +9,29 @@ reached the sweep's target finishes the sweep.
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from slurmsweep.errors import JournalReplacedError
+from slurmsweep.errors import JournalReplacedError, StateUnreadableError
 from slurmsweep.state import files
 from slurmsweep.state.check import attempt_folders
+from slurmsweep.state.fields import WrongFieldError
 from slurmsweep.state.journal import encode, header, whole_records
 from slurmsweep.state.lock import LockedFile, has_name
 from slurmsweep.state.replay import SweepView
+from slurmsweep.state.tail import JournalTail
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from slurmsweep.state.journal import Record
     from slurmsweep.state.store import SweepStore
+    from slurmsweep.state.tail import AttemptId
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def rebuild(store: SweepStore) -> Rebuilt:
     """
     path = store.journal.path
     with _only_repair(store):
-        exists = os.path.isfile(path)
+        exists = files.is_file(path)
         with store.journal.held(store.lock_timeout) if exists else nullcontext() as locked:
             records = whole_records(path, store.manifest.sweep_id) if exists else []
             journal = _NewJournal(store.manifest.sweep_id)
@@ -137,13 +141,21 @@ def _keep_beside(path: str) -> str:
 
 def _keep(journal: _NewJournal, records: list[Record]) -> SweepView:
     """Take the old records over, without the offsets in their heads, which mean nothing in a new file."""
-    view = SweepView()
+    view = SweepView(thorough=True)
     for record in records:
-        head = {key: value for key, value in record.get("h", {}).items() if key not in ("m", "e")}
-        kept = {key: value for key, value in record.items() if key != "more"} | {"h": head}
-        journal.append(encode(kept), kept)
-        view.apply(kept)
+        kept = {key: value for key, value in record.items() if key != "more"} | {"h": _kept_head(record["h"])}
+        with suppress(WrongFieldError):  # it says nothing that can be true: what it meant, the folders tell
+            view.apply(kept)
+            journal.append(encode(kept), kept)
     return view
+
+
+def _kept_head(head: Any) -> dict[str, Any]:
+    try:
+        JournalTail.from_json(head)
+    except WrongFieldError:
+        return {}
+    return {key: value for key, value in head.items() if key not in ("m", "e")}
 
 
 def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) -> Rebuilt:
@@ -153,8 +165,10 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
     transaction = Transaction(journal, metric=store.manifest.config.metric)
     claims = outcomes = voided = 0
     for attempt_id in sorted(attempt_folders(store), key=lambda s: (s.trial, s.attempt)):
-        owner, outcome = store.read_owner(attempt_id), store.read_outcome(attempt_id)
+        owner, outcome = _told(store.read_owner, attempt_id), _told(store.read_outcome, attempt_id)
         trial, attempt = view.trial(attempt_id.trial), view.attempt(attempt_id)
+        if owner is None and attempt.token is None and files.is_file(store.layout.owner(attempt_id)):
+            continue  # its maker's, whose name is damaged: only a person may give the trial back
         if trial.allowed < attempt_id.attempt:
             transaction.retry([attempt_id], why="rebuilt")
             trial.allowed = attempt_id.attempt
@@ -171,10 +185,20 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
             transaction.end(attempt_id, owner[0], outcome)
             attempt.outcome, outcomes = outcome, outcomes + 1
         known = view.bands.of(attempt_id)
-        transaction.band(attempt_id, [pair for pair in store.read_bands(attempt_id) if pair[0] not in known])
+        transaction.band(
+            attempt_id, [pair for pair in _told(store.read_bands, attempt_id) or () if pair[0] not in known]
+        )
     waiting = view.waiting()
     transaction.retry(waiting, why="rebuilt")
     next_trial = next(number for number in count() if number not in view.trials)  # adopted ones may be far ahead of it
     transaction.correct(next_trial, view.counts())
     transaction.commit()
     return Rebuilt(0, claims, outcomes, voided, None)
+
+
+def _told(read: Callable[[AttemptId], T | None], attempt_id: AttemptId) -> T | None:
+    """Return what a file of an attempt says; None where it is damaged, which `check` says."""
+    try:
+        return read(attempt_id)
+    except StateUnreadableError:
+        return None

@@ -8,11 +8,13 @@ client wrote late cannot undo anything.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.state.band_values import BandValues
+from slurmsweep.state.fields import WrongFieldError, text
 from slurmsweep.state.journal import SEAL, decode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.records import (
@@ -36,11 +38,39 @@ if TYPE_CHECKING:
     from slurmsweep.state.journal import Journal, Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
+    from slurmsweep.state.records import AnyRecord
     from slurmsweep.state.tail import TargetReached
     from slurmsweep.state.trial import Trial
+    from slurmsweep.sweepfile.space import Parameter
 
 #: How a line ends that a dying writer left open, and the next one closed.
 _SEALED = SEAL.rstrip(b"\n")
+
+
+class Expected(NamedTuple):
+    """What the records of a sweep may speak of.
+
+    Attributes:
+        trials: their number; infinite where the search has no end.
+        parameters: of the search, where claims keep points of it.
+    """
+
+    trials: float = math.inf
+    parameters: dict[str, Parameter] | None = None
+
+    def check(self, record: AnyRecord) -> None:
+        """Raise WrongFieldError where a record speaks of a trial or a point that the sweep cannot have."""
+        told = vars(record)
+        attempts = [told[name] for name in ("attempt_id", "reached") if told.get(name)]
+        for trial, _ in (*attempts, *told.get("attempt_ids", ())):
+            if trial >= self.trials:
+                raise WrongFieldError(f"trial {trial} is none of this sweep, which has {self.trials}")
+        if told.get("chosen"):
+            told["chosen"].check(self.parameters or {})
+
+
+#: Of a journal whose sweep is not looked at.
+ANYTHING = Expected()
 
 
 @dataclass(slots=True)
@@ -84,11 +114,15 @@ class SweepView:
         latest: the head of the newest record, as it stands there.
         word: what was ordered last.
         damaged: numbers of lines that no reader can read and no writer sealed.
+        wrong: what is wrong with lines whose checksum is right, by number. Of such a record nothing is taken in, or
+            all but its head where that alone is wrong.
         sealed: number of torn lines their successor closed.
         word_sequence: of the record that ordered ``word``.
         chosen: points by trial, in the order of their claims, where the search chose them then.
         bands: what trials had at the bands of early termination.
         reached: the trial that ended the sweep by reaching its target; None where a person ordered ``word``.
+        expected: what its records may speak of.
+        thorough: look at every field of every record, where a large journal is read faster without.
     """
 
     trials: TrialIndex = field(default_factory=TrialIndex)
@@ -101,6 +135,12 @@ class SweepView:
     chosen: dict[int, ChosenPoint] = field(default_factory=dict)
     bands: BandValues = field(default_factory=BandValues)
     reached: TargetReached | None = None
+    wrong: dict[int, str] = field(default_factory=dict)
+    expected: Expected = ANYTHING
+    thorough: bool = False
+
+    def __post_init__(self) -> None:
+        self.trials.end = self.expected.trials
 
     def take_in(self, lines: Iterable[bytes], first: int = 1) -> None:
         """Take in further lines of the journal.
@@ -109,7 +149,8 @@ class SweepView:
             lines: without their LF.
             first: number of the first of them, 1 for the first of the journal.
         """
-        take_claim, take_end = self.trials.take_claim, self.trials.take_end
+        take_claim, take_end, is_quick = self.trials.take_claim, self.trials.take_end, not self.thorough
+        sound, newest = self.latest, first
         for number, line in enumerate(lines, first):
             record = decode(line)
             if record is None:
@@ -118,19 +159,39 @@ class SweepView:
                 else:
                     self.damaged.append(number)
                 continue
-            op = record["op"]
-            if (op == "claim" and take_claim(record)) or (op == "end" and take_end(record)):
-                self.latest = record.get("h") or self.latest
-            else:
+            op = record.get("op")
+            if is_quick and ((op == "claim" and take_claim(record)) or (op == "end" and take_end(record))):
+                self.latest, newest = record.get("h") or self.latest, number
+                continue
+            try:
                 self.apply(record)
+                sound = self.latest
+            except WrongFieldError as error:
+                self.wrong[number] = f"{op} record: {error}" if isinstance(op, str) else str(error)
+        try:
+            JournalTail.from_json(self.latest)
+        except WrongFieldError as error:
+            self.latest, self.wrong[newest] = sound, str(error.below("h"))
 
     def apply(self, record: Record) -> None:
-        """Take one record in. A kind that a newer version invented changes nothing here."""
+        """Take one record in. A kind that a newer version invented changes nothing here.
+
+        Raises:
+            WrongFieldError: a field of the record is not what it should be, and nothing was taken in; where that field
+                is in its head, all the rest was.
+        """
         head = record.get("h") or {}
-        known = _CHANGES.get(record["op"])
+        sequence = head.get("s") if isinstance(head, dict) else None
+        known = _CHANGES.get(text(record.get("op")))
         if known is not None:
             kind, change = known
-            change(self, kind.from_json(record), head.get("s", -1))
+            told = kind.from_json(record)
+            self.expected.check(told)
+            change(self, told, sequence if isinstance(sequence, int) else -1)
+        try:
+            JournalTail.from_json(head)
+        except WrongFieldError as error:
+            raise error.below("h") from None
         self.latest = head or self.latest
 
     def kept(self, number: int) -> dict[str, Any] | None:
@@ -189,7 +250,8 @@ class SweepView:
 
     def passed_over(self) -> list[AttemptId]:
         """Return the first attempts of trials below the next new one of which no record speaks."""
-        return [AttemptId(number, 1) for number in self.trials.unknown_below(self.head.next_trial)]
+        below = int(min(self.head.next_trial, self.expected.trials))
+        return [AttemptId(number, 1) for number in self.trials.unknown_below(below)]
 
 
 class Reading:
@@ -200,16 +262,25 @@ class Reading:
         view: of the lines before ``offset``.
         offset: where the next line begins.
         number: how many lines come before it.
+        expected: what the records may speak of.
 
     Attributes:
         view: as of the last :meth:`refresh`. Another object where the journal was replaced.
         bytes_read: since this reading was made.
     """
 
-    def __init__(self, journal: Journal, view: SweepView | None = None, offset: int = 0, number: int = 0) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        view: SweepView | None = None,
+        offset: int = 0,
+        number: int = 0,
+        expected: Expected = ANYTHING,
+    ) -> None:
         self._journal = journal
         self._file: tuple[int, int] | None = None
-        self.view = view or SweepView()
+        self._expected = expected
+        self.view = view or SweepView(expected=expected)
         self.offset, self.number = offset, number
         self.bytes_read = 0
 
@@ -223,7 +294,7 @@ class Reading:
             status = os.fstat(file.fileno())
             identity = (status.st_dev, status.st_ino)
             if self._file not in (None, identity) or status.st_size < self.offset:
-                self.view, self.offset, self.number = SweepView(), 0, 0
+                self.view, self.offset, self.number = SweepView(expected=self._expected), 0, 0
             self._file = identity
             for lines in self._journal.blocks(file, self.offset):
                 self.view.take_in(lines, self.number + 1)
@@ -233,7 +304,7 @@ class Reading:
         return self.view
 
 
-def view_after(journal: Journal, sequence: int) -> SweepView | None:
+def view_after(journal: Journal, sequence: int, expected: Expected = ANYTHING) -> SweepView | None:
     """Return the state after the record with that sequence number: what a process knew that read up to it.
 
     None where no record of the journal has that number, such as in a journal that was rebuilt. 0 is before the first.
@@ -241,7 +312,7 @@ def view_after(journal: Journal, sequence: int) -> SweepView | None:
     Raises:
         StateUnreadableError: the journal is missing, is not ours, or cannot be read.
     """
-    view = SweepView()
+    view = SweepView(expected=expected)
     if not sequence:
         return view
     with journal.opened() as file:
@@ -265,7 +336,11 @@ def trials_of_job(journal: Journal, owner: Owner) -> Iterator[tuple[Reading, Tri
         reading = Reading(journal, SweepView(), known)
         for offset, line in journal.lines_with(file, b'"job":' + json.dumps(owner.job).encode()):
             record = decode(line) or {}
-            if record.get("op") != ClaimRecord.op or not (claim := ClaimRecord.from_json(record)).owner.same_job(owner):
+            try:
+                claim = ClaimRecord.from_json(record) if record.get("op") == ClaimRecord.op else None
+            except WrongFieldError:
+                continue  # as of a reading of the whole journal
+            if claim is None or not claim.owner.same_job(owner):
                 continue
             for lines in journal.blocks(file, offset, known):
                 reading.view.take_in(lines)

@@ -8,8 +8,8 @@ journal says what has happened.
 from __future__ import annotations
 
 import json
+import math
 import os
-import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -17,13 +17,14 @@ from slurmsweep.errors import JournalReplacedError, StateUnwritableError
 from slurmsweep.state import files, manifest
 from slurmsweep.state import paths as layout
 from slurmsweep.state.chosen import ChosenPoint
-from slurmsweep.state.files import read_plain_file, reading
+from slurmsweep.state.fields import Fields, text
 from slurmsweep.state.journal import Journal, header
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.lock import LOCK_TIMEOUT
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.paths import Layout
+from slurmsweep.state.records import BANDS
 from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.state.transaction import Transaction
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.records import BandValue
-    from slurmsweep.state.replay import Reading, SweepView
+    from slurmsweep.state.replay import Expected, Reading, SweepView
     from slurmsweep.state.tail import JournalTail, RetryPage, TargetReached
     from slurmsweep.state.trial import Trial
 
@@ -171,11 +172,11 @@ class SweepStore:
         """
         place = layout.find(name)
         files.refuse_open_folder(place.folder)
-        what, content = manifest.read(place), read_plain_file(place.function)
-        if content is not None:
+        what = manifest.read(place)
+        if files.status_of(place.function):
             from slurmsweep.state.function import Function  # agents of scripts never need it
 
-            what = what.calling(Function.from_file(place, content))
+            what = what.calling(Function.read(place))
         return cls(place, what)
 
     @classmethod
@@ -215,11 +216,23 @@ class SweepStore:
         """Return a reading of the journal from ``offset`` on; nothing is read before its first refresh."""
         from slurmsweep.state.replay import Reading  # an agent that finds a trial reads no more than the head
 
-        return Reading(self.journal, offset=offset)
+        return Reading(self.journal, offset=offset, expected=self.expected())
+
+    def expected(self) -> Expected:
+        """Return what the records of this sweep may speak of."""
+        from slurmsweep.state.replay import Expected
+
+        config, trials = self.manifest.config, self.manifest.trials
+        return Expected(math.inf if trials is None else trials, config.parameters if config.method == "bayes" else None)
 
     def replay(self) -> SweepView:
-        """Return the state after all records: O(number of records). Takes no lock. Raises StateUnreadableError."""
-        return self.reading().refresh()
+        """Return the state after all records, also after those of trials that the sweep does not have.
+
+        Each field of each record is looked at. O(number of records). Takes no lock. Raises StateUnreadableError.
+        """
+        from slurmsweep.state.replay import Reading, SweepView
+
+        return Reading(self.journal, SweepView(thorough=True)).refresh()
 
     def claim(self, owner: Owner, chooser: Chooser | None = None) -> Claim | NothingLeft:
         """Take the next trial: one given back first, else the next new one.
@@ -358,7 +371,7 @@ class SweepStore:
 
     def is_made(self, attempt_id: AttemptId) -> bool:
         """Return whether the folder of the attempt is there."""
-        return _is_folder(self.layout.attempt(attempt_id))
+        return files.is_folder(self.layout.attempt(attempt_id))
 
     def adopt(self, trials: Mapping[int, Adopted], owner: Owner) -> TargetReached | None:
         """Record trials that were run in another sweep as finished here: folders first, then one transaction.
@@ -394,30 +407,50 @@ class SweepStore:
         try:
             files.make_folder(self.layout.owner(attempt_id), self.access)
         except FileExistsError:
-            return _is_folder(self.layout.owner(attempt_id))
+            return files.is_folder(self.layout.owner(attempt_id))
         return True
 
     def read_owner(self, attempt_id: AttemptId) -> tuple[str, Owner] | None:
-        """Return token and owner that the maker wrote; None where it did not get so far."""
-        if _is_folder(self.layout.owner(attempt_id)):
-            return None
-        document = _read_json(self.layout.owner(attempt_id))
-        return (document["token"], Owner.from_json(document["owner"])) if document else None
+        """Return token and owner that the maker wrote; None where it did not get so far.
+
+        Raises:
+            StateUnreadableError: what it wrote is damaged, or cannot be read.
+        """
+        found = self._owner_file(attempt_id)
+        return (found["token"], found["owner"]) if found else None
 
     def read_chosen(self, attempt_id: AttemptId) -> ChosenPoint | None:
-        """Return the point that the maker wrote beside its name; None where there is none."""
-        document = None if _is_folder(self.layout.owner(attempt_id)) else _read_json(self.layout.owner(attempt_id))
-        return ChosenPoint.from_json(document) if document else None
+        """Return the point that the maker wrote beside its name; None where there is none. Raises as above."""
+        found = self._owner_file(attempt_id)
+        return found["point"] if found else None
 
     def read_outcome(self, attempt_id: AttemptId) -> Outcome | None:
-        """Return what the agent wrote in the folder of the attempt; None where it wrote nothing."""
-        document = _read_json(self.layout.outcome(attempt_id))
-        return Outcome.from_json(document) if document else None
+        """Return what the agent wrote in the folder of the attempt; None where it wrote nothing.
+
+        Raises:
+            StateUnreadableError: what it wrote is damaged, or cannot be read: how the attempt ended is not known.
+        """
+        return files.read_document(self.layout.outcome(attempt_id), _unless_empty(Outcome.from_json))
 
     def read_bands(self, attempt_id: AttemptId) -> list[BandValue]:
-        """Return what the folder of the attempt tells that it had at bands: beside its outcome, so none before that."""
-        document = _read_json(self.layout.outcome(attempt_id)) or {}
-        return [(band, value) for band, value in document.get("bands", [])]
+        """Return what the folder of the attempt tells that it had at bands: beside its outcome, so none before that.
+
+        Raises as :meth:`read_outcome`.
+        """
+        found = files.read_document(self.layout.outcome(attempt_id), _unless_empty(_BANDS)) or {}
+        return list(found.get("bands", ()))
+
+    def _owner_file(self, attempt_id: AttemptId) -> dict[str, Any] | None:
+        """Return ``token``, ``owner`` and ``point`` of an owner file; None where there is none, or an empty one."""
+        path = self.layout.owner(attempt_id)
+
+        def take(document: Any) -> dict[str, Any]:
+            point = ChosenPoint.from_json(document)
+            if point and self.manifest.config.method == "bayes":
+                point.check(self.manifest.config.parameters)
+            return _OWNER(document) | {"point": point}
+
+        return None if files.is_folder(path) else files.read_document(path, _unless_empty(take))
 
     def _write_outcome(self, claim: Claim, outcome: Outcome, bands: Sequence[BandValue] = ()) -> None:
         content = {"token": claim.token, **outcome.to_json(), **({"bands": bands} if bands else {})}
@@ -550,15 +583,6 @@ class SweepStore:
         return None if outcome is earlier.outcome else outcome
 
 
-def _is_folder(path: str) -> bool:
-    """Return whether a folder is there; unlike os.path.isdir, raise StateUnreadableError where that cannot be told."""
-    try:
-        with reading(path):
-            return stat.S_ISDIR(os.stat(path).st_mode)
-    except FileNotFoundError:
-        return False
-
-
 def _new_token() -> str:
     """Make 64 random bits. The module `secrets` would cost every agent the import of `random` and `hmac`."""
     return os.urandom(8).hex()
@@ -581,12 +605,10 @@ def _is_held_by_earlier(trial: Trial, owner: Owner) -> bool:
     return current.owner.same_job(owner) and current.owner.restart < owner.restart
 
 
-def _read_json(path: str) -> dict[str, Any] | None:
-    data = read_plain_file(path)
-    if data is None:
-        return None
-    try:
-        document = json.loads(data)
-    except ValueError:
-        return {}  # its writer was killed in the middle, or a power cut emptied it: there, but saying nothing
-    return document if isinstance(document, dict) else {}
+def _unless_empty(kind: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the same kind, None for an empty document: its writer was killed early, or a power cut emptied it."""
+    return lambda value: kind(value) if value != {} else None
+
+
+_OWNER = Fields({"token": text, "owner": Owner.from_json})
+_BANDS = Fields({}, {"bands": BANDS})

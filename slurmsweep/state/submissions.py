@@ -11,9 +11,10 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.state.fields import LATEST, Fields, maybe, number, rows, text, whole
+from slurmsweep.state.records import MOST_JOBS, OPTIONS
+from slurmsweep.state.tail import ATTEMPT_ID, AttemptId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,25 +68,30 @@ class SubmissionDocument:
         Documents of hosted sweeps once had ``name``, ``sweep``, ``tasks``, ``width``, ``job`` and ``submitted`` only.
 
         Raises:
-            ValueError, TypeError, KeyError: it is no such document.
+            WrongFieldError: it is no such document.
         """
-        return cls(
-            name=str(data["name"]),
-            backend=str(data.get("backend", "wandb")),
-            sweep=str(data["sweep"]),
-            tasks=int(data["tasks"]),
-            trials=int(data.get("trials", data["tasks"])),
-            agents=int(data.get("agents", 1)),
-            width=None if data["width"] is None else int(data["width"]),
-            options=dict(data.get("options", {})),
-            wishes=dict(data.get("wishes", {})),
-            template=str(data.get("template", "")),
-            attempts=str(data.get("attempts", "")),
-            retried=tuple(AttemptId(int(trial), int(attempt)) for trial, attempt in data.get("retried", ())),
-            job=None if data["job"] is None else str(data["job"]),
-            cluster=str(data.get("cluster", "")),
-            submitted=float(data["submitted"]),
-        )
+        known = _FIELDS(data)
+        return cls(**{"backend": "wandb", "trials": known["tasks"], **known})
+
+
+_COUNT = whole(0, MOST_JOBS)
+_FIELDS = Fields(
+    {
+        "name": text,
+        "sweep": text,
+        "tasks": _COUNT,
+        "width": maybe(_COUNT),
+        "job": maybe(text),
+        "submitted": number(0, LATEST),
+    },
+    {
+        **dict.fromkeys(("backend", "template", "attempts", "cluster"), text),
+        "trials": _COUNT,
+        "agents": whole(1, MOST_JOBS),
+        **dict.fromkeys(("options", "wishes"), OPTIONS),
+        "retried": rows(ATTEMPT_ID),
+    },
+)
 
 
 class SubmissionFiles:
@@ -116,25 +122,16 @@ class SubmissionFiles:
 
     def read(self, name: str) -> SubmissionDocument | None:
         """Return the document of that name; None where there is none. Raises StateUnreadableError."""
-        path = self._path(name)
-        content = files.read_plain_file(path)
-        if content is None:
-            return None
-        try:
-            return SubmissionDocument.from_json(json.loads(content))
-        except (ValueError, TypeError, KeyError) as error:
-            raise StateUnreadableError(
-                f"{path} is damaged ({error}): it named an array of jobs; remove it if squeue knows none of that name"
-            ) from error
+        remedy = "it named an array of jobs; remove it if squeue knows none of that name"
+        return files.read_document(self._path(name), SubmissionDocument.from_json, remedy)
+
+    def names(self) -> list[str]:
+        """Return the names of the submissions that have a document, sorted. Raises StateUnreadableError."""
+        return sorted(n.removesuffix(".json") for n in files.names_in(self._folder) if n.endswith(".json"))
 
     def all(self) -> list[SubmissionDocument]:
         """Return all documents, the oldest first. Raises StateUnreadableError."""
-        try:
-            with files.reading(self._folder):
-                names = os.listdir(self._folder)
-        except FileNotFoundError:
-            return []
-        found = [self.read(name.removesuffix(".json")) for name in names if name.endswith(".json")]
+        found = map(self.read, self.names())
         # of those of one moment by the number of the scheduler, a document without one last
         return sorted(
             filter(None, found),

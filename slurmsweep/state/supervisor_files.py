@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
-from slurmsweep.state.files import read_plain_file, reading
+from slurmsweep.state.fields import Fields, flag, maybe, number, rows, text, whole
+from slurmsweep.state.files import read_plain_file
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import MOST_JOBS, OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slurmsweep.state.files import Access
     from slurmsweep.state.paths import Layout
+
+#: Minutes between two rounds: a year.
+MOST_MINUTES = 525_600
 
 _ROUND = re.compile(r"round-(\d+)\.json")
 
@@ -96,12 +99,8 @@ class SupervisorFiles:
 
     def settings(self) -> SupervisorSettings | None:
         """Return what was asked for; None where the sweep has no supervisor. Raises StateUnreadableError."""
-        document = _read(self._place.mend_settings)
-        if document is None:
-            return None
-        return SupervisorSettings(
-            **{key: document[key] for key in SupervisorSettings.__dataclass_fields__ if key in document}
-        )
+        known = files.read_document(self._place.mend_settings, _SETTINGS, _REMEDY)
+        return None if known is None else SupervisorSettings(**known)
 
     def ask_for(self, settings: SupervisorSettings) -> PreviousSettings:
         """Enable the supervisor with these settings; return what there was before. Raises StateError."""
@@ -142,24 +141,23 @@ class SupervisorFiles:
         newest = self._newest()
         last = self.last()
         if newest and not (last and last.number >= newest):
-            document = _read(self._place.mend_round(newest)) or {}
-            holder = Owner.from_json(document)
+            holder = self._holder(newest)
             if not holder.same_job(me) and lives(holder):
                 return holder
         try:
             files.write_once(self._place.mend_round(newest + 1), _bytes(me.to_json()), self._access)
         except FileExistsError:
-            return Owner.from_json(_read(self._place.mend_round(newest + 1)) or {})
+            return self._holder(newest + 1)
         return newest + 1
+
+    def _holder(self, number: int) -> Owner:
+        found = files.read_document(self._place.mend_round(number), Owner.from_json, _REMEDY)
+        return found or Owner("", 0, 0, "")
 
     def last(self) -> LastRound | None:
         """Return what came of the last round that ended; None before the first. Raises StateUnreadableError."""
-        document = _read(self._place.mend_last)
-        if document is None:
-            return None
-        known = {key: document[key] for key in LastRound.__dataclass_fields__ if key in document}
-        lines = {name: tuple(known.get(name, ())) for name in ("said", "notes")}
-        return LastRound(**{"number": 0, **known, **lines})
+        known = files.read_document(self._place.mend_last, _LAST, _REMEDY)
+        return None if known is None else LastRound(**{"number": 0, **known})
 
     def end_round(self, what: LastRound) -> None:
         """Record what came of a round. Raises StateUnwritableError."""
@@ -172,12 +170,11 @@ class SupervisorFiles:
 
     def has_report(self) -> bool:
         """Return whether the report on the end of the sweep was written."""
-        return os.path.isfile(self._place.report_text)
+        return files.is_file(self._place.report_text)
 
     def _newest(self) -> int:
         """Return the number of the newest round; 0 before the first."""
-        with reading(self._place.mend):
-            names = os.listdir(self._place.mend)
+        names = files.names_in(self._place.mend)
         return max((int(found[1]) for name in names if (found := _ROUND.fullmatch(name))), default=0)
 
 
@@ -185,14 +182,19 @@ def _bytes(document: dict[str, Any]) -> bytes:
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def _read(path: str) -> dict[str, Any] | None:
-    data = read_plain_file(path)
-    if data is None:
-        return None
-    try:
-        document = json.loads(data)
-    except ValueError as error:
-        raise StateUnreadableError(f"{path} is damaged: {error}; remove it and ask for mending again") from error
-    if not isinstance(document, dict):
-        raise StateUnreadableError(f"{path} is damaged: remove it and ask for mending again")
-    return document
+_REMEDY = "remove it and ask for mending again"
+_SETTINGS = Fields(
+    {},
+    {
+        "template": text,
+        **dict.fromkeys(("options", "supervisor"), OPTIONS),
+        "width": maybe(whole(0, MOST_JOBS)),
+        "goal": maybe(whole()),
+        "every": whole(1, MOST_MINUTES),
+        "rules": Fields(
+            {}, {"max_attempts": maybe(whole(1)), **dict.fromkeys(("time_factor", "mem_factor"), number(1, 1e9))}
+        ),
+        "learn": Fields({}, {**dict.fromkeys(("time", "mem"), flag), "canaries": maybe(whole(1, MOST_JOBS))}),
+    },
+)
+_LAST = Fields({}, {"number": whole(), "is_over": flag, "trouble": text, "said": rows(text), "notes": rows(text)})

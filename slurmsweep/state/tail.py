@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from slurmsweep.state.fields import MOST_ATTEMPTS, Fields, WrongFieldError, mapping, number, one_of, row, rows, whole
 from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class TargetReached(NamedTuple):
 
     trial: int
     value: float
+
+
+#: An attempt, and what reached the target, as lists on disk.
+ATTEMPT_ID = row(AttemptId, whole(), whole(1, MOST_ATTEMPTS))
+REACHED = row(TargetReached, whole(), number())
 
 
 def in_words(word: SweepState | Standing, reached: TargetReached | None, metric: Metric | None) -> str:
@@ -128,14 +134,38 @@ class JournalTail(NamedTuple):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> JournalTail:
-        """Return the head of a record; the absent head of the first line is the empty one."""
-        return cls(
-            sequence=data.get("s", 0),
-            next_trial=data.get("n", 0),
-            counts={TrialState(state): n for state, n in data.get("c", {}).items()},
-            queue=tuple(AttemptId(*pair) for pair in data.get("q", [])),
-            word=SweepState(data["w"]) if "w" in data else None,
-            more=RetryPage(*data["m"]) if "m" in data else None,
-            exhausted=data.get("e", 0),
-            reached=TargetReached(*data["r"]) if "r" in data else None,
-        )
+        """Return the head of a record; the absent head of the first line is the empty one. Raises WrongFieldError."""
+        head = _HEAD(data)
+        known = {name: head[key] for key, name in _NAMES.items() if key in head}
+        tail = cls(**known)
+        if tail.next_trial > tail.sequence + _LARGEST_LEAD:
+            raise WrongFieldError(f"{tail.next_trial} trials are more than {tail.sequence} records can claim", "n")
+        return tail
+
+
+#: How far the next new trial may be ahead of the number of records: each of the trials between has a folder that its
+#: maker died in before it wrote a record.
+_LARGEST_LEAD = 100_000
+
+#: The names of a head's fields on disk.
+_NAMES = {
+    "s": "sequence",
+    "n": "next_trial",
+    "c": "counts",
+    "q": "queue",
+    "w": "word",
+    "m": "more",
+    "e": "exhausted",
+    "r": "reached",
+}
+_HEAD = Fields(
+    {},
+    {
+        **dict.fromkeys("sne", whole()),
+        "c": mapping(whole(), one_of(TrialState)),
+        "q": rows(ATTEMPT_ID),
+        "w": one_of(SweepState),
+        "m": row(RetryPage, whole(), whole()),
+        "r": REACHED,
+    },
+)

@@ -18,6 +18,7 @@ from heapq import nsmallest
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from slurmsweep.state.fields import LATEST
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import STOPPED_EARLY, Outcome
 from slurmsweep.state.owner import Owner
@@ -58,6 +59,7 @@ _COLUMNS = {
 _OF_CLAIMS = ("code", "place", "job", "pid", "start", "task", "restart", "token", "claimed")
 _NUMBERS = ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended")
 _METRICS = "metrics."
+_BOUNDS = dict.fromkeys(_NUMBERS, (0.0, LATEST)) | {"metric": (-sys.float_info.max, sys.float_info.max)}
 _NO_TASK = -1
 
 #: Columns of further metrics there may be; a sweep weighs two or three, and may adopt trials of another one.
@@ -79,9 +81,13 @@ class TrialIndex(Mapping[int, Trial]):
 
     A trial that is looked up may be a copy: to change one, :meth:`open` it. Going over all trials makes an object of
     each; the other methods do not.
+
+    Args:
+        end: no trial has this number or a higher one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, end: float = math.inf) -> None:
+        self.end = end
         self._use({name: array(kind) for name, kind in _COLUMNS.items()})
         self._places = _Table[_Place]()
         self._jobs = _Table["str | None"]()
@@ -92,7 +98,7 @@ class TrialIndex(Mapping[int, Trial]):
     def _use(self, columns: dict[str, array[Any]]) -> None:
         self._columns = columns
         self._of_claims = [columns[name] for name in _OF_CLAIMS]
-        self._of_ends = [(name, columns[name]) for name in _NUMBERS]
+        self._of_ends = [(name, columns[name], *_BOUNDS[name]) for name in _NUMBERS]
 
     # trials ---------------------------------------------------------------------------------------------------------
 
@@ -135,55 +141,68 @@ class TrialIndex(Mapping[int, Trial]):
     def take_claim(self, record: Record) -> bool:
         """Store the claim of a new trial as a row; return False, and do nothing, where that is no plain story.
 
-        Makes no object: replay of a large journal is mostly this and :meth:`take_end`.
+        Makes no object: replay of a large journal is mostly this and :meth:`take_end`. It is no plain story either
+        where a field is not what it should be (:mod:`slurmsweep.state.records` says what).
         """
-        number, get, token = record["t"], record["o"].get, record["k"]
         codes, places, jobs, pids, starts, tasks, restarts, tokens, claims = self._of_claims
         try:
+            number, get, token = record["t"], record["o"].get, record["k"]
             if record["a"] != 1 or "p" in record or number in self._stories or not _is_token(token):
                 return False  # with a point of its own it is more than a row
-            if number >= len(codes):
-                if not self._make_row(number):
-                    return False
-            elif number < 0 or codes[number]:
-                return False
             pid, start, restart, task = get("pid", 0), get("start", 0), get("restart", 0), get("task")
-            if pid >= _LARGEST or start >= _LARGEST or restart >= _LARGEST:
-                return False
-            places[number] = self._places.index(
-                (get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster"), get("seat"))
+            place = get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster"), get("seat")
+            job, at = get("job"), record.get("at")
+            is_sound = (
+                0 <= number < self.end
+                and (number >= len(codes) or not codes[number])
+                and (0 <= pid < _LARGEST and 0 <= start < _LARGEST and 0 <= restart < _LARGEST)
+                and (task is None or 0 <= task < _LARGEST)
+                and (at is None or 0 <= at <= LATEST)
+                and (place in self._places or _is_place(place))
+                and (job in self._jobs or _is_text(job))
             )
-            jobs[number] = self._jobs.index(get("job"))
+            if not is_sound or (number >= len(codes) and not self._make_row(number)):
+                return False
+            places[number], jobs[number] = self._places.index(place), self._jobs.index(job)
             pids[number], starts[number], restarts[number] = pid, start, restart
             tasks[number] = _NO_TASK if task is None else task
-            tokens[number] = int(token, 16)
-            claims[number] = _number(record.get("at"))
-        except (TypeError, OverflowError):
+            tokens[number], claims[number] = int(token, 16), _number(at)
+        except (TypeError, KeyError, AttributeError):
             return False
         codes[number] = _RUNNING
         return True
 
     def take_end(self, record: Record) -> bool:
         """Store the end of a trial whose row is its whole story; return False, and do nothing, for any other."""
-        number, get, codes = record["t"], record["out"].get, self._of_claims[0]
+        codes = self._of_claims[0]
         try:
-            if record["a"] != 1 or number in self._stories or not 0 <= number < len(codes) or codes[number] != _RUNNING:
-                return False
-            further = get("metrics")
-            if further is not None and not self._make_metrics(further):
-                return False
-            if get("lowest") is not None:
-                return False  # of a search that learns: more than a row has room for
-            code = _CODE_OF_END.get(get("state"))
-            if code is None:
-                return False
+            number, get, token = record["t"], record["out"].get, record["k"]
+            code, further = _CODE_OF_END.get(get("state")), get("metrics")
             how = get("cause", ""), get("exit_code"), get("origin"), get("by", "agent"), get("no_metric")
+            is_sound = (
+                record["a"] == 1
+                and number not in self._stories
+                and 0 <= number < len(codes)
+                and codes[number] == _RUNNING
+                and code is not None
+                and (get("lowest") is None and get("highest") is None)  # of a search that learns: more than a row has
+                and (token is None or type(token) is str)
+                and (how in self._hows or _is_how(how))
+            )
+            if not is_sound or (further is not None and not self._make_metrics(further)):
+                return False
+            for name, column, least, most in self._of_ends:
+                value = get(name)
+                if value is None:
+                    column[number] = math.nan
+                elif least <= value <= most:
+                    column[number] = value
+                else:
+                    return False
             self._columns["how"][number] = self._hows.index(how)
-            for name, column in self._of_ends:
-                column[number] = get(name, math.nan)
             for name, value in further.items() if further else ():
                 self._columns[_METRICS + name][number] = value
-        except TypeError:
+        except (TypeError, KeyError, AttributeError):
             return False
         codes[number] = code
         return True
@@ -201,6 +220,7 @@ class TrialIndex(Mapping[int, Trial]):
 
     def unknown_below(self, end: int) -> Iterator[int]:
         """Yield the numbers below ``end`` of which no record speaks, ascending: without touching the others."""
+        self._write_rows()
         rows = self._rows_there
         yield from self._numbers_with(_ABSENT, min(end, rows))
         yield from (number for number in range(rows, end) if number not in self._stories)
@@ -375,7 +395,7 @@ class TrialIndex(Mapping[int, Trial]):
             return False
         for name in new:
             self._columns[_METRICS + name] = array("d", [math.nan]) * self._rows_there
-        return bool(metrics) and all(isinstance(m, float) and math.isfinite(m) for m in metrics.values())
+        return bool(metrics) and all(type(m) is float and math.isfinite(m) for m in metrics.values())
 
     def _write_rows(self) -> None:
         """Write the rows of trials that were opened; those whose row is their whole story are objects no more."""
@@ -447,6 +467,9 @@ class _Table(Generic[T]):
         self.items = list(items)
         self._index = {item: number for number, item in enumerate(self.items)}
 
+    def __contains__(self, item: object) -> bool:
+        return item in self._index
+
     def index(self, item: T) -> int:
         """Return the index of an item, which is taken in where it is new."""
         number = self._index.setdefault(item, len(self.items))
@@ -466,6 +489,27 @@ def _is_plain(trial: Trial) -> bool:
     if not _is_token(attempt.token) or max(owner.pid, owner.start, owner.restart) >= _LARGEST:
         return False
     return outcome is None or (outcome.state.has_ended() and outcome.lowest is None)
+
+
+def _is_text(value: object) -> bool:
+    """Return whether a value is text as a record may have it, or none."""
+    return value is None or (isinstance(value, str) and "\0" not in value)
+
+
+def _is_place(place: tuple[Any, ...]) -> bool:
+    """Return whether a new place of a record is made of what a place is made of."""
+    *texts, seat = place
+    return all(map(_is_text, texts)) and None not in texts[:3] and (seat is None or 0 <= seat < _LARGEST)
+
+
+def _is_how(how: tuple[Any, ...]) -> bool:
+    """Return whether a new way to end is made of what such a way is made of."""
+    cause, exit_code, *texts = how
+    return (
+        all(map(_is_text, (cause, *texts)))
+        and None not in (cause, texts[1])
+        and (exit_code is None or abs(exit_code) < _LARGEST)
+    )
 
 
 def _number(value: float | None) -> float:

@@ -12,28 +12,30 @@ knows, at its place); anything else is as good as no cache.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.errors import StateUnwritableError
+from slurmsweep.errors import StateUnreadableError, StateUnwritableError
 from slurmsweep.state import files
 from slurmsweep.state.band_values import BandValues
 from slurmsweep.state.chosen import ChosenPoint
+from slurmsweep.state.fields import Fields, maybe, one_of, parsed, rows, text, whole
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import MOST_JOBS, OPTIONS
 from slurmsweep.state.replay import Reading, Submission, SweepView
-from slurmsweep.state.tail import AttemptId, TargetReached
+from slurmsweep.state.tail import ATTEMPT_ID, REACHED, JournalTail
 from slurmsweep.state.trial import Attempt, Trial
 from slurmsweep.state.trial_index import TrialIndex
 
 if TYPE_CHECKING:
+    from slurmsweep.state.replay import Expected
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 6"
+_FORMAT = "slurmsweep fold 7"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20
@@ -65,7 +67,7 @@ class Follower:
         reading.refresh()
         if abs(reading.offset - self._kept) >= _WORTH_KEEPING:  # shorter where the journal was replaced
             self._kept = reading.offset
-            with suppress(StateUnwritableError, OSError):  # a colleague's sweep, a full disk: then without
+            with suppress(StateUnwritableError, StateUnreadableError):  # a colleague's sweep, a full disk: then without
                 _save(self._store, reading)
         return reading.view
 
@@ -95,38 +97,38 @@ def _save(store: SweepStore, reading: Reading) -> None:
         "offset": reading.offset,
         "number": reading.number,
         "index": described,
-        "columns": zlib.crc32(columns + values),
         "bands": bands,
         "bands_at": len(columns),
         **_view_to_json(reading.view),
     }
-    files.replace(
-        store.layout.cache, json.dumps(document).encode() + b"\n" + columns + values, store.access, sync=False
-    )
+    head, rest = json.dumps(document).encode(), columns + values
+    content = b"%08x %s\n%s" % (zlib.crc32(head + rest), head, rest)
+    files.replace(store.layout.cache, content, store.access, sync=False)
 
 
 def _load(store: SweepStore) -> Reading | None:
     """Return what the cache says; None where there is none, it is of another journal, or it is damaged."""
     try:
-        with open(store.layout.cache, "rb") as file:
-            document = json.loads(file.readline())
-            columns = file.read()
-        if document["format"] != _FORMAT or document["columns"] != zlib.crc32(columns):
+        first, _, columns = (files.read_plain_file(store.layout.cache) or b"").partition(b"\n")
+        checksum, _, head = first.partition(b" ")
+        if checksum != b"%08x" % zlib.crc32(head + columns):
+            return None
+        document = parsed(head)
+        if document["format"] != _FORMAT:
             return None
         if document["journal"] != _identity(store.journal.path, document["offset"]):
             return None
-        view = _view_from_json(document, columns)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        view = _view_from_json(document, columns, store.expected())
+        return Reading(store.journal, view, document["offset"], whole()(document["number"]), store.expected())
+    except (StateUnreadableError, *_OF_OTHER_CONTENT):
         return None
-    return Reading(store.journal, view, document["offset"], document["number"])
 
 
 def _identity(path: str, offset: int) -> list[int]:
     """Return which file it is, and a checksum of what stands before ``offset``."""
-    with open(path, "rb") as file:
-        start = max(0, offset - _WITNESS)
-        file.seek(start)
-        return [os.fstat(file.fileno()).st_ino, zlib.crc32(file.read(offset - start))]
+    start = max(0, offset - _WITNESS)
+    number, content = files.piece_of(path, start, offset - start)
+    return [number, zlib.crc32(content)]
 
 
 def _view_to_json(view: SweepView) -> dict[str, Any]:
@@ -139,27 +141,30 @@ def _view_to_json(view: SweepView) -> dict[str, Any]:
         "reached": view.reached,
         "sealed": view.sealed,
         "damaged": view.damaged,
+        "wrong": list(view.wrong.items()),
         "chosen": [[number, chosen.to_json()] for number, chosen in view.chosen.items()],
     }
 
 
-def _view_from_json(document: dict[str, Any], columns: bytes) -> SweepView:
-    submissions = [Submission(**fields) for fields in document["submissions"]]
+def _view_from_json(document: dict[str, Any], columns: bytes, expected: Expected) -> SweepView:
+    submissions = [Submission(**_SUBMISSION(fields)) for fields in document["submissions"]]
     for submission in submissions:
-        submission.again = [AttemptId(*pair) for pair in submission.again]
-        submission.resumes = SweepState(submission.resumes) if submission.resumes else None
+        submission.again = list(submission.again)
+    JournalTail.from_json(document["latest"])
     bands_at = document["bands_at"]
     return SweepView(
         trials=TrialIndex.load(document["index"], columns[:bands_at], map(_trial_from_json, document["trials"])),
         submissions={submission.name: submission for submission in submissions},
         latest=document["latest"],
-        word=SweepState(document["word"]) if document["word"] else None,
-        word_sequence=document["word_sequence"],
-        reached=TargetReached(*document["reached"]) if document["reached"] else None,
-        sealed=document["sealed"],
-        damaged=document["damaged"],
+        word=maybe(one_of(SweepState))(document["word"]),
+        word_sequence=whole(-1)(document["word_sequence"]),
+        reached=maybe(REACHED)(document["reached"]),
+        sealed=whole()(document["sealed"]),
+        damaged=list(rows(whole())(document["damaged"])),
+        wrong=dict(document["wrong"]),
         chosen={number: chosen for number, data in document["chosen"] if (chosen := ChosenPoint.from_json(data))},
         bands=BandValues.load(document["bands"], columns[bands_at:]),
+        expected=expected,
     )
 
 
@@ -186,3 +191,21 @@ def _trial_from_json(data: list[Any]) -> Trial:
         for n, token, owner, claimed, out, void, rivals in rows
     ]
     return Trial(number, {attempt.number: attempt for attempt in attempts}, allowed, deleted, promised)
+
+
+#: What reading a cache of other content raises: its checksum is against accidents, as all checksums are.
+_OF_OTHER_CONTENT = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
+
+_SUBMISSION = Fields(
+    {"name": text, "tasks": whole(0, MOST_JOBS)},
+    {
+        **dict.fromkeys(("job", "template"), maybe(text)),
+        "asked": maybe(OPTIONS),
+        "wishes": OPTIONS,
+        "agents": whole(1, MOST_JOBS),
+        "again": rows(ATTEMPT_ID),
+        "resumes": maybe(one_of(SweepState)),
+        "sequence": whole(-1),
+        "cluster": text,
+    },
+)

@@ -134,7 +134,7 @@ def find(
     trials = view.trials
     chosen = {number for state in states or (TrialState.FINISHED,) for number in trials.in_state(state)}
     chosen.update(() if states else trials.stopped_early())
-    chosen = chosen if numbers is None else chosen & set(numbers)
+    chosen = chosen if numbers is None else {number for number in chosen if number in numbers}
     uploads: list[Upload] = []
     synced = without = 0
     for trial in sorted(chosen):

@@ -39,7 +39,7 @@ def test_values_come_as_what_they_mean():
     args = parse("resubmit", "s", "--state", "failed", "--state", "crashed", "--trials", "7-9,0,8", "--mem-factor", "1")
 
     assert args.state == [TrialState.FAILED, TrialState.CRASHED]
-    assert args.trials == [0, 7, 8, 9]
+    assert list(args.trials) == [0, 7, 8, 9]
     assert (args.time_factor, args.mem_factor) == (2.0, 1.0)
 
 

@@ -23,6 +23,8 @@ class Size:
         mounts: trials for each run over two mounts, and the numbers of processes.
         herd: processes that want the lock at once.
         beside: how often each command is stopped beside another one, for each thing that may happen to the journal.
+        damages: damaged documents, each asked about by several commands.
+        errors: system calls of each command that fail; None for every one.
     """
 
     kills: int
@@ -30,10 +32,14 @@ class Size:
     mounts: tuple[int, tuple[int, ...]]
     herd: int
     beside: int
+    damages: int
+    errors: int | None
 
 
-_SHORT_FORM = Size(kills=1500, chaos=(3000, 32), mounts=(150, (8,)), herd=256, beside=18)
-_LONG_FORM = Size(kills=10_000, chaos=(3000, 32), mounts=(800, (8, 16)), herd=256, beside=100_000)
+_SHORT_FORM = Size(kills=1500, chaos=(3000, 32), mounts=(150, (8,)), herd=256, beside=18, damages=60, errors=8)
+_LONG_FORM = Size(
+    kills=10_000, chaos=(3000, 32), mounts=(800, (8, 16)), herd=256, beside=100_000, damages=2000, errors=None
+)
 
 
 @pytest.fixture

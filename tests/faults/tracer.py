@@ -32,11 +32,47 @@ _AT_SYSCALL = signal.SIGTRAP | 0x80
 _RAX, _ORIG_RAX, _RDI, _RSI = 80, 120, 112, 104
 
 #: <asm/unistd_64.h>: calls with the descriptor of a file as their first argument ...
-_ON_DESCRIPTORS = {0: "read", 1: "write", 3: "close", 5: "fstat", 17: "pread64", 73: "flock", 74: "fsync"}
+_ON_DESCRIPTORS = {
+    0: "read",
+    1: "write",
+    3: "close",
+    5: "fstat",
+    17: "pread64",
+    73: "flock",
+    74: "fsync",
+    18: "pwrite64",
+    77: "ftruncate",
+    91: "fchmod",
+    93: "fchown",
+    217: "getdents64",
+}
 
 #: ... with a path as their first, and with one as their second.
-_ON_PATHS = {4: "stat", 82: "rename", 83: "mkdir", 84: "rmdir", 86: "link", 87: "unlink"}
-_ON_PATHS_AT = {257: "openat", 262: "newfstatat"}
+_ON_PATHS = {
+    4: "stat",
+    82: "rename",
+    83: "mkdir",
+    84: "rmdir",
+    86: "link",
+    87: "unlink",
+    6: "lstat",
+    21: "access",
+    89: "readlink",
+    90: "chmod",
+    92: "chown",
+}
+_ON_PATHS_AT = {
+    257: "openat",
+    262: "newfstatat",
+    258: "mkdirat",
+    263: "unlinkat",
+    332: "statx",
+    88: "symlink",
+    267: "readlinkat",
+    268: "fchmodat",
+    269: "faccessat",
+    439: "faccessat2",
+}
 _LONGEST_PATH = 4096
 
 

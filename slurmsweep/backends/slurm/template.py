@@ -117,7 +117,7 @@ def _find(name_or_path: str) -> Path:
         if not os.path.isfile(name_or_path):
             raise UsageError(f"there is no job template {name_or_path}")
         return Path(name_or_path)
-    for place in _PLACES:
+    for place in _PLACES if name_or_path in builtin_templates() else ():
         path = place / f"{name_or_path}{_SUFFIX}"
         if path.is_file():
             return path

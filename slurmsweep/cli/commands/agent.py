@@ -19,12 +19,20 @@ HELP = "claim trials and run them: what each job runs"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``agent``."""
     from slurmsweep.cli import options  # loads argparse, which agents in jobs do without
+    from slurmsweep.state.assignment import MAX_SLOTS
+    from slurmsweep.state.records import MOST_JOBS
 
     options.add(parser, "sweep")
     parser.add_argument(
-        "--count", type=options.natural, default=1, metavar="N", help="trials to run, one after the other (default 1)"
+        "--count",
+        type=options.up_to(MOST_JOBS),
+        default=1,
+        metavar="N",
+        help="trials to run, one after the other (default 1)",
     )
-    parser.add_argument("--seats", type=options.natural, metavar="K", help="so many agents side by side (default: one)")
+    parser.add_argument(
+        "--seats", type=options.up_to(MAX_SLOTS), metavar="K", help="so many agents side by side (default: one)"
+    )
     options.add(parser, "--function")
 
 

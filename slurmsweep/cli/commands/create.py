@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import stat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_text
@@ -13,7 +13,14 @@ from slurmsweep.cli.sweeps import read_draft, summarize
 from slurmsweep.control.prior import adopt, best_trials, narrowed
 from slurmsweep.control.session import Session
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.state import files
 from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: Trials of a search without an end from which a sweep file is made.
+_MOST_NAMED = 1_000_000
 
 HELP = "create a sweep and print its id; nothing is run"
 
@@ -88,12 +95,13 @@ def _note_closed_folders(folder: str) -> None:
     """Print which folders above a shared sweep keep its group out."""
     above = os.path.dirname(folder)
     while above != os.path.dirname(above):
-        if not os.stat(above).st_mode & (stat.S_IXGRP | stat.S_IXOTH):
+        status = files.status_of(above)
+        if status and not status.st_mode & (stat.S_IXGRP | stat.S_IXOTH):
             note(f"the group cannot reach the sweep: `chmod g+x {above}`")
         above = os.path.dirname(above)
 
 
-def _around_chosen(origin: str, trials: list[int] | None, top: int | None) -> dict[str, Any]:
+def _around_chosen(origin: str, trials: Collection[int] | None, top: int | None) -> dict[str, Any]:
     """Return the content of a new sweep file around chosen, or the ``top`` best, trials of a sweep."""
     session = Session.open(origin)
     store = session.store
@@ -101,7 +109,9 @@ def _around_chosen(origin: str, trials: list[int] | None, top: int | None) -> di
         summary, _ = summarize(session)
         trials = best_trials(store.manifest.config, [row.number for row in summary.ranked(top)], top)
     total = store.manifest.trials
-    unknown = [number for number in trials or () if total is not None and number >= total]
-    if unknown:
-        raise NotFoundError(f"sweep {origin} has trials 0 to {(total or 1) - 1}: there is no trial {unknown[0]}")
-    return narrowed(store, trials or [])
+    unknown = next((number for number in trials or () if total is not None and number >= total), None)
+    if unknown is not None:
+        raise NotFoundError(f"sweep {origin} has trials 0 to {(total or 1) - 1}: there is no trial {unknown}")
+    if trials and len(trials) > _MOST_NAMED:
+        raise UsageError(f"--trials: {len(trials)} trials are too many for a sweep file: name {_MOST_NAMED} at most")
+    return narrowed(store, list(trials or ()))

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Let the points of chosen trials be run again; return the exit code."""
     session = Session.open_to_run(args.sweep)
-    choice = delete.Choice(frozenset(args.trials or ()), frozenset(args.state))
+    choice = delete.Choice(args.trials or (), frozenset(args.state))
     attempt_ids = delete.chosen_attempts(session, choice) if args.dry_run else delete.delete(session, choice)
     if args.json:
         print_json([attempt_id._asdict() for attempt_id in attempt_ids])

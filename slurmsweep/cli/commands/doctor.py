@@ -11,6 +11,7 @@ from slurmsweep.cli.output import print_json, print_text
 from slurmsweep.doctor import checks
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnwritableError
 from slurmsweep.report.tables import findings_table
+from slurmsweep.state import files
 from slurmsweep.state.filesystem import Fitness
 from slurmsweep.state.paths import root_folder, state_root
 
@@ -21,10 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``doctor``."""
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="default: WANDB_DIR, or the current folder")
     parser.add_argument(
-        "--nodes", type=options.natural, default=1, metavar="N", help="try it between N nodes of the cluster, in a job"
+        "--nodes",
+        type=options.up_to(10_000),
+        default=1,
+        metavar="N",
+        help="try it between N nodes of the cluster, in a job",
     )
     parser.add_argument(
-        "--patience", type=options.natural, default=300, metavar="SECONDS", help="to wait for that job (default 300)"
+        "--patience",
+        type=options.up_to(604_800),
+        default=300,
+        metavar="SECONDS",
+        help="to wait for that job (default 300)",
     )
     options.add(parser, "--json")
     options.add_resources(parser.add_argument_group("Slurm", "of the job that tries it between nodes"))
@@ -33,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show each finding: good, warn or bad, why, and what to do. Return the exit code, 1 where one is bad."""
     folder = os.path.abspath(args.folder or state_root(root_folder()))
-    if not os.path.isdir(folder):
+    if not files.is_folder(folder):
         raise NotFoundError(f"{folder} is not a folder: make it, or name another one")
     site = look_around()
     findings = [
@@ -55,8 +64,9 @@ def _try_out(folder: str, nodes: int, resources: dict[str, str], patience: float
         if nodes == 1:
             return checks.judge_trial(checks.try_out_here(folder))
         return checks.judge_trial(checks.try_out_on_nodes(folder, nodes, resources, patience))
-    except StateUnwritableError as error:
-        return [checks.CheckResult(Fitness.BAD, "tried", str(error))]
+    except (StateUnwritableError, OSError) as error:
+        said = str(error) if isinstance(error, StateUnwritableError) else f"{folder}: {error.strerror or error}"
+        return [checks.CheckResult(Fitness.BAD, "tried", said)]
     except SchedulerUnavailableError as error:
         advice = "see `sinfo`; --partition and --patience may help"
         return [checks.CheckResult(Fitness.BAD, "tried", str(error), advice)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_log, print_text
 from slurmsweep.errors import NotFoundError, UsageError
-from slurmsweep.state import view_cache
+from slurmsweep.state import files, view_cache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.store import SweepStore
@@ -84,7 +84,7 @@ def _attempt(store: SweepStore, view: SweepView, number: int, attempt: int | Non
         sweep = store.manifest.sweep_id
         raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
     chosen = AttemptId(number, attempt or (trial.current.number if trial and trial.current else 0))
-    if trial is None or not os.path.isfile(store.layout.log(chosen)):
+    if trial is None or not files.is_file(store.layout.log(chosen)):
         of = f" of attempt {chosen.attempt}" if chosen.attempt else ""
         raise NotFoundError(f"trial {number} has no log{of} yet")
     return chosen
@@ -104,7 +104,7 @@ def _print_failed(store: SweepStore, view: SweepView, lines: int, *, only_paths:
             continue
         told = f"trial {trial.number}, attempt {trial.current.number}: {trial.state} ({trial.cause})"
         print_text(f"==> {told}: {os.path.relpath(path)} <==")
-        if os.path.isfile(path):
+        if files.is_file(path):
             print_log(path, lines)
         print_text("")
     if not failed:

@@ -15,6 +15,9 @@ from slurmsweep.search import run_count
 
 HELP = "show what would happen: points, commands, batch script; writes nothing"
 
+#: Trials in a plan at most.
+MOST_SHOWN = 1_000_000
+
 #: Trials in a plan for people, and in a JSON document, where no limit is given.
 _PLAN_LIMIT = 10
 _JSON_LIMIT = 1000
@@ -24,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``plan``."""
     parser.add_argument("file", metavar="FILE", help="sweep file")
     parser.add_argument(
-        "--limit", type=options.natural, metavar="N", help="show at most N trials (default 10; with --json 1000)"
+        "--limit",
+        type=options.up_to(MOST_SHOWN),
+        metavar="N",
+        help="show at most N trials (default 10; with --json 1000)",
     )
     parser.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
     parser.add_argument("--backend", choices=registry.WORDS, default=registry.AUTO, help="of the canary (default auto)")

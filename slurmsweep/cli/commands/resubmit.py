@@ -79,7 +79,7 @@ def _policy(args: argparse.Namespace) -> RetryPolicy:
     return RetryPolicy(
         states=frozenset(args.state),
         causes=frozenset(args.cause),
-        trials=None if args.trials is None else frozenset(args.trials),
+        trials=args.trials,
         max_attempts=args.max_attempts,
         force=args.force,
         time_factor=args.time_factor,

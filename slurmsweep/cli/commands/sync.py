@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--entity", metavar="X", help="of the runs at W&B (default: the one they were logged with, or yours)"
     )
-    parser.add_argument("--jobs", type=options.natural, default=4, metavar="N", help="trials at a time (default 4)")
+    parser.add_argument("--jobs", type=options.up_to(1000), default=4, metavar="N", help="trials at a time (default 4)")
     parser.add_argument("--include-synced", action="store_true", help="also what was uploaded before")
     parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded; upload nothing")
     options.add(parser, "--json")
