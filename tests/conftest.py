@@ -38,6 +38,9 @@ REPOSITORY = Path(__file__).parent.parent
 READING = ("status", "trials", "show", "logs", "best", "importance", "check", "ls", "efficiency", "plan", "templates")
 CHANGING = ("create", "pause", "resume", "stop", "cancel", "delete", "set", "reconcile", "submit")
 
+#: Commands that with ``--dry-run`` start nothing either.
+REHEARSING = ("run", "resubmit", "sync")
+
 #: Options with which even these load a user's module, or wait for jobs.
 _OWN_PROCESS = ("--function", "--wait")
 
@@ -155,7 +158,7 @@ def _command_line(argv: Sequence[str], folder: Path, environ: Mapping[str, str])
     changed = {name for name, value in environ.items() if os.environ.get(name) != value}
     own = (
         not argv
-        or argv[0] not in (*READING, *CHANGING)
+        or not (argv[0] in (*READING, *CHANGING) or (argv[0] in REHEARSING and "--dry-run" in argv))
         or any(word in _OWN_PROCESS for word in argv)
         or any(name.startswith(_OF_PYTHON) for name in changed)
         or threading.active_count() > 1  # the current folder is one for all threads

@@ -32,6 +32,39 @@ MAY_WRITE = {
 }
 
 
+#: Calls that look at what is on disk. An error of theirs names no sweep's file and says no remedy, or is swallowed: so
+#: in these folders state/files.py reads and looks, except:
+LOOKING = re.compile(
+    r"(?<![.\w])open\(|os\.(open|listdir|scandir|stat|lstat|walk)\(|os\.path\.(exists|isfile|isdir|getsize|getmtime)\("
+    r"|\.read_(text|bytes)\("
+)
+LOOKS_THERE = ("state", "control", "report", "cli", "api", "supervisor", "learning", "sizing")
+MAY_LOOK = {
+    "state/files.py": "the home of all reading",
+    "state/lock.py": "tells a file server that is out of order for a while from one that refuses",
+    "state/journal.py": "the same, and follows no link",
+    "api/naming.py": "tells a path from a name; the sweep is opened afterwards",
+    "control/canary.py": "counts what a script left: what cannot be read is not counted",
+    "control/create.py": "looks for the script of a sweep file, which is no file of a sweep",
+    "control/failure_signature.py": "a log that cannot be read says nothing",
+    "control/function.py": "looks for the module of a function, which is no file of a sweep",
+    "cli/main.py": "the null device",
+    "cli/commands/run.py": "tells a sweep file from a sweep's name; either is opened afterwards",
+}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_sweeps_files_are_looked_at_where_an_error_gets_its_path_and_its_remedy(path):
+    name = str(path.relative_to(PACKAGE))
+    if name in MAY_LOOK or name.partition("/")[0] not in LOOKS_THERE:
+        return
+    lines = path.read_text().splitlines()
+
+    assert [
+        f"{n}: {line.strip()}" for n, line in enumerate(lines, 1) if LOOKING.search(line) and "def open" not in line
+    ] == []
+
+
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_durable_writes(path):
     if str(path.relative_to(PACKAGE)) in MAY_WRITE:

@@ -95,8 +95,8 @@ def numbers(text: str) -> Numbers:
     """Return the numbers of ``0,3,7-12``."""
     found: list[range] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        one = range(number(first), number(last or first) + 1)
+        first, dash, last = part.partition("-")
+        one = range(number(first), number(last if dash else first) + 1)
         if not one:
             raise argparse.ArgumentTypeError(f"{part!r} names no number; write a list such as 0,3,7-12")
         found.append(one)

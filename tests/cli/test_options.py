@@ -60,3 +60,72 @@ def test_one_process_may_run_several_commands(capsys, tmp_path, monkeypatch):
     out, err = capsys.readouterr()
     assert out.startswith("[]\nslurmsweep ")
     assert err.splitlines()[1] == f"slurmsweep: no sweeps in {tmp_path}/wandb"
+
+
+@pytest.mark.parametrize(
+    ("words", "explained"),
+    [
+        (["trials", "s", "--limit", str(2**63)], "is too large: write a whole number, 1 to 9007199254740992"),
+        (["trials", "s", "--limit", "9" * 5000], "is not a whole number, 1 or more"),
+        (["run", "s", "--jobs", "99999999999"], "'99999999999' is too large: write a whole number, 1 to 10000000"),
+        (["submit", "s", "--count", "1000000000000"], "is too large"),
+        (["submit", "s", "--mend-every", "9999999"], "is too large: write a whole number, 1 to 525600"),
+        (["sync", "s", "--jobs", "1001"], "is too large: write a whole number, 1 to 1000"),
+        (["agent", "s", "--seats", "5001"], "is too large"),
+        (["agent", "--count", str(10**12), "s"], "is too large"),
+        (["doctor", "--nodes", "10001"], "is too large"),
+        (["plan", "f", "--limit", "1000001"], "is too large"),
+        (["resubmit", "s", "--mem-factor", "1e300"], "no job gets so much; use 1 to 1000000"),
+        (["resubmit", "s", "--time-factor", "inf"], "no job gets so much"),
+        (["delete", "s", "--trials", "0-"], "'' is not a whole number"),
+        (["delete", "s", "--trials", f"0-{10**30}"], "is too large"),
+        (["delete", "s", "--trials", ""], "is not a whole number"),
+    ],
+)
+def test_an_option_has_bounds_and_the_error_names_them(capsys, words, explained):
+    with pytest.raises(SystemExit) as exit_code:
+        main(words)
+
+    assert exit_code.value.code == 2
+    assert explained in capsys.readouterr().err
+
+
+def test_a_long_range_is_a_range_and_no_list():
+    args = parse("resubmit", "s", "--trials", "5,0-99999999999,100000000000-100000000001")
+
+    assert len(args.trials) == 100_000_000_002
+    assert 99_999_999_999 in args.trials
+    assert 100_000_000_002 not in args.trials
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("delete", "abcd1234", "--trials", "0-99999999999"), 3, "was never run"),
+        (("create", "--from", "abcd1234", "--trials", "0-99999999999"), 3, "there is no trial 3"),
+        (("resubmit", "abcd1234", "--trials", "0-99999999999", "--dry-run", "--backend", "local"), 0, "nothing to run"),
+        (("sync", "abcd1234", "--trials", "0-99999999999", "--dry-run"), 0, ""),
+        (("show", "abcd1234", "99999999999"), 3, "there is no trial"),
+        (("logs", "abcd1234", "0", "--attempt", "99999999999"), 3, "has no log"),
+        (("trials", "abcd1234", "--limit", str(2**53)), 0, ""),
+        (("templates", "x" * 300), 2, "there is no job template"),
+        (("templates", "/" + "x" * 300), 2, "there is no job template"),
+        (("templates", "a\nb"), 2, "there is no job template"),
+        (("templates", "../../array"), 2, "there is no job template"),
+        (("templates", ""), 2, "there is no job template"),
+        (("status", "x" * 300), 3, "is not a sweep"),
+        (("status", "/" + "x" * 300), 5, "File name too long"),
+        (("status", "a\nb"), 3, "is not a sweep"),
+        (("status", ""), 3, "is not a sweep"),
+        (("plan", "x" * 300 + ".yaml"), 2, "cannot be read: File name too long"),
+        (("doctor", "x" * 300), 5, "File name too long"),
+    ],
+)
+def test_odd_names_and_far_numbers_get_the_documented_code(make_store, slurmsweep, words, code, said):
+    make_store(3)
+
+    done = slurmsweep(*words)
+
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr) < 1500

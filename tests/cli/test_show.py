@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from slurmsweep.state.owner import Owner
+
 LOGS = """
 import os, slurmsweep
 run = slurmsweep.init()
@@ -323,3 +325,17 @@ def test_the_state_after_each_record_is_what_a_reader_of_that_moment_knew(make_s
     assert {sequence: view_after(store.journal, sequence).counts() for sequence in known} == known
     assert view_after(store.journal, 0).counts() == {}
     assert view_after(store.journal, max(known) + 1) is None
+
+
+def test_numbers_that_json_does_not_have_are_texts(make_store, slurmsweep):
+    store = make_store(1)
+    claim = store.claim(Owner("far", 1, 1, "b"))
+    row = '{"loss": NaN, "up": Infinity, "down": -Infinity, "large": 1%s, "nested": {"deep": [NaN]}}\n' % ("0" * 400)
+    Path(store.layout.history(claim.attempt_id)).write_text(row)
+
+    done = slurmsweep("show", "abcd1234", "0", "--json")
+
+    logged = json.loads(done.stdout, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["logged"]
+    assert (logged["loss"], logged["up"], logged["down"]) == ("NaN", "Infinity", "-Infinity")
+    assert logged["large"] == 10**400
+    assert slurmsweep("show", "abcd1234", "0").returncode == 0

@@ -36,7 +36,7 @@ class Size:
     errors: int | None
 
 
-_SHORT_FORM = Size(kills=1500, chaos=(3000, 32), mounts=(150, (8,)), herd=256, beside=18, damages=60, errors=8)
+_SHORT_FORM = Size(kills=1500, chaos=(3000, 32), mounts=(150, (8,)), herd=256, beside=18, damages=150, errors=6)
 _LONG_FORM = Size(
     kills=10_000, chaos=(3000, 32), mounts=(800, (8, 16)), herd=256, beside=100_000, damages=2000, errors=None
 )

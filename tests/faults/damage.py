@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-import zlib
 
 #: Exit codes that the command line documents.
 DOCUMENTED = range(6)

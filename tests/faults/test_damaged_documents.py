@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,13 @@ from faults.damage import COMMANDS, DOCUMENTED, copied, damage
 
 from slurmsweep.agents.agent import Claims
 from slurmsweep.agents.identity import this_process
-from slurmsweep.control.function import ready_to_run
 from slurmsweep.errors import SlurmsweepError
 from slurmsweep.state import view_cache
+from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import SweepStore
+from slurmsweep.state.store import Claim, SweepStore
 from slurmsweep.state.submissions import SubmissionDocument, SubmissionFiles
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles, SupervisorSettings
 from slurmsweep.state.tail import AttemptId
@@ -26,6 +27,7 @@ from slurmsweep.state.tail import AttemptId
 GONE = this_process({})._replace(pid=1, start=1)
 FAR = Owner("far", 7, 7, "b", node="n1", cluster="lab", job="12", task=3)
 
+TRIALS = 8
 SWEEPS = {
     "grid": "method: grid\nparameters:\n  x: {values: [1, 2, 3, 4, 5, 6, 7, 8]}\n",
     "random": "method: random\nparameters:\n  x: {min: 0.0, max: 1.0}\n  y: {values: [a, b]}\n",
@@ -121,26 +123,46 @@ def test_every_command_answers_whatever_is_wrong_with_one_document(slurmsweep, s
 
 @pytest.mark.timeout(1200)
 def test_no_damage_lets_a_finished_trial_run_again(slurmsweep, sound, tmp_path, size):
-    for seed in range(10_000, 10_000 + size.damages // 2):
+    for seed in range(10_000, 10_000 + size.damages):
         method, sweep, folder, done = asked(slurmsweep, sound, tmp_path, seed, commands=0)
-        if re.search(r"\.(t|q|a)\b|\.q\.|\.for|missing", done.what) or "journal.log" not in done.path:
-            continue  # it says that another trial may run: a person could have written that
+        if re.search(r"retry|\.q\b", done.what):
+            continue  # what a retry gives back is a person's word
         ask(slurmsweep, ("reconcile", "@"), sweep)
-        claimed = []
-        try:
-            store = ready_to_run(SweepStore.open_to_run(str(folder)), None)
-            while len(claimed) < 12 and (claim := store.claim(FAR, _Any())) is not None and hasattr(claim, "token"):
-                claimed.append(claim.attempt_id)
-        except SlurmsweepError:
-            pass
-        again = {attempt_id.trial for attempt_id in claimed} & {0, 2}
+        ask(slurmsweep, ("check", "@", "--repair"), sweep)
+
+        again = set(claimed_until_nothing_is_left(folder)) & {0, 2}
+
         assert not again, f"seed {seed}, {method}: trial {again} runs again after {done}"
 
 
-class _Any:
+def claimed_until_nothing_is_left(folder) -> list[int]:
+    """Return the trials that agents get from now on; none where the sweep cannot be opened."""
+    numbers: list[int] = []
+    with suppress(SlurmsweepError):
+        store = SweepStore.open_to_run(str(folder))
+        while len(numbers) < TRIALS and isinstance(claim := store.claim(FAR, _OnePoint()), Claim):
+            numbers.append(claim.attempt_id.trial)
+    return numbers
+
+
+class _OnePoint:
     """A search that gives every trial the same point."""
 
     def choose(self, _attempt_id):
-        from slurmsweep.state.chosen import ChosenPoint
-
         return ChosenPoint({"x": 0.5, "y": "a", "n": 1})
+
+
+@pytest.mark.timeout(600)
+def test_the_check_names_each_line_of_the_journal_that_it_cannot_use(slurmsweep, sound, tmp_path, size):
+    named = 0
+    for seed in range(20_000, 20_000 + size.damages):
+        _, sweep, folder, done = asked(slurmsweep, sound, tmp_path, seed, commands=0)
+        if not (found := re.match(r"line (\d+),", done.what)) or found[1] == "1":
+            continue  # without its first line it is no journal at all
+        view, number = SweepStore.open(str(folder)).replay(), int(found[1])
+        kinds = [number] if number in view.wrong or number in view.damaged else []
+        told = ask(slurmsweep, ("check", "@"), sweep)
+        assert all(f"journal line {line}: " in told.stdout and told.returncode == 1 for line in kinds), (seed, done)
+        named += len(kinds)
+
+    assert named > size.damages / 10
