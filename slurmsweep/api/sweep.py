@@ -23,13 +23,15 @@ from slurmsweep.control.apply import apply
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.decide import Plan, Policy, decide
 from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack, warn_of_notices
+from slurmsweep.control.headline import Headline, headline
 from slurmsweep.control.observe import observe
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
-from slurmsweep.errors import UsageError
+from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.state import refusals
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
@@ -64,6 +66,7 @@ class LaunchResult:
         has_supervisor: a supervisor runs again and submits what is left.
         waited: the trials that were started have ended.
         later: number of trials that a later wave submits, with what those of this one showed.
+        headline: what was not done of what was asked.
     """
 
     plan: Plan
@@ -73,6 +76,7 @@ class LaunchResult:
     has_supervisor: bool = False
     waited: bool = False
     later: int = 0
+    headline: Headline = field(default_factory=Headline)
 
 
 class Sweep:
@@ -228,11 +232,17 @@ class Sweep:
             dry_run: only decide.
             options: as for :meth:`run`.
 
-        Raises: as :meth:`run`.
+        Trials that fail alike are refused, and run all the same where this is called once more.
+
+        Raises: as :meth:`run`; and NotFoundError for the number of a trial that there is not.
         """
         retry = RetryPolicy() if retry is None else retry
         if not isinstance(retry, RetryPolicy):
             raise UsageError(f"retry={retry!r}: a RetryPolicy says which trials run again")
+        trials = self.session.store.manifest.trials
+        beyond = next((n for n in retry.trials or () if trials is not None and n >= trials), None)
+        if beyond is not None and trials is not None:
+            raise NotFoundError(f"sweep {self.id} has trials 0 to {trials - 1}: there is no trial {beyond}")
         wish, sizing = _asked_for(wish, sizing, options)
         is_endless = self.session.store.manifest.trials is None
         all_open = not (retry.is_selective or is_endless or sizing)
@@ -360,14 +370,19 @@ class Sweep:
             self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
         session = self.session.rehearsal() if dry_run else self.session
         total, finished, expected = SubmitResult(), None, 0
+        first: Headline | None = None
         while True:
             situation = observe(session, policy, self.tell)
             plan = decide(situation, policy)
             if total.arrays and situation.rungs and not plan.batches:
                 break  # every trial has gone as far as it may
-            self.tell(Planned(plan, is_rehearsal=dry_run))
+            said = Headline() if first else headline(situation, policy, plan, command, is_rehearsal=dry_run)
+            first = first or said
+            self.tell(Planned(plan, dry_run, said.text))
             if dry_run:
-                return LaunchResult(plan)
+                return LaunchResult(plan, headline=first)
+            if plan.retry.refused:
+                refusals.write(session.store.layout, plan.retry.refused, session.store.access)
             known, before = len(session.view.trials), ended_trials(session.view)
             sequence = session.view.head.sequence
             again = [a for batch in plan.batches for a in batch.again]
@@ -393,7 +408,7 @@ class Sweep:
         kept_back = total.kept_back if watch else 0
         expected += (finished or 0) + kept_back
         later = plan.wave.left if plan.wave and has_next_wave else 0
-        return LaunchResult(plan, total, expected, step == "STUCK", watch is not None, wait, later)
+        return LaunchResult(plan, total, expected, step == "STUCK", watch is not None, wait, later, first or Headline())
 
     def _apply(
         self, policy: Policy, plan: Plan, situation: Situation, supervisor: SupervisorSettings | None, command: str

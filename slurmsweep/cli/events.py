@@ -46,15 +46,29 @@ class EventPrinter:
         self._stack = ExitStack()
         self._show: Callable[[int, str], None] | None = None
         self._total = -1
+        self._held: list[Event] | None = []
 
     def close(self) -> None:
-        """End the progress bar, if one is shown."""
+        """Print what was held back, and end the progress bar, if one is shown."""
+        held, self._held = self._held or [], None
+        for event in held:
+            self._print(event)
+        self._end_bar()
+
+    def _end_bar(self) -> None:
         self._stack.close()
         self._show = None
 
     def __call__(self, event: Event) -> None:
-        """Print one event."""
+        """Print one event; what comes before the first decision is held back until it is known what to say first."""
         if not isinstance(event, Progress):
+            self._end_bar()
+        if self._held is not None and not isinstance(event, Planned):
+            self._held.append(event)
+            return
+        if isinstance(event, Planned):
+            if event.headline:
+                note(event.headline)
             self.close()
         self._print(event)
 
@@ -78,12 +92,10 @@ class EventPrinter:
         _note_retries(plan.retry, is_rehearsal=event.is_rehearsal)
         for line in plan.remarks:
             note(line)
-        if plan.wave:
+        if plan.wave and (plan.batches or plan.wave.left):
             self.reasons += plan.wave.reasons
             for line in plan.wave.reasons:
                 note(line)
-        elif plan.nothing:
-            note(f"nothing to start: {plan.nothing}")
         if plan.others_open:
             note(f"{plan.others_open} trials wait for a first attempt: `slurmsweep submit {self.sweep}` starts them")
 
@@ -107,7 +119,7 @@ class EventPrinter:
     @_print.register
     def _(self, event: Progress) -> None:
         if self._show is None or self._total != event.total:
-            self.close()
+            self._end_bar()
             self._show, self._total = self._stack.enter_context(steps(event.total, "trials")), event.total
         counts = in_words(event.counts, event.stopped_early)
         words = ", ".join(f"{n} {word}" for word, n in sorted(counts.items())) or "waiting"
@@ -123,7 +135,7 @@ def _note_retries(plan: RetryPlan, *, is_rehearsal: bool) -> None:
     """Print which trials run again, with what and why, and which do not."""
     verb = "would be run again" if is_rehearsal else "to be run again"
     for given, attempt_ids in plan.groups.items():
-        causes = sorted({plan.whys[attempt_id.trial].partition(" with ")[0] for attempt_id in attempt_ids})
+        causes = sorted({plan.reason(given, attempt_id) for attempt_id in attempt_ids})
         beside = f", {given}" if str(given) else ""
         named = numbers_text([attempt_id.trial for attempt_id in attempt_ids], _NAMED)
         note(f"{verb}: trials {named} ({', '.join(causes)}){beside}")

@@ -58,7 +58,11 @@ def finish(  # noqa: PLR0913 - what a command line says
     as_json: bool,
     count: int | None = None,
 ) -> int:
-    """Print what came of a launch; return the exit code: 1 where a trial that was waited for did not finish."""
+    """Print what came of a launch; return the exit code.
+
+    It is 1 where a trial that was waited for did not finish, or one that was asked for was not started.
+    """
+    code = int(result.is_stuck or not result.headline.is_met)
     if result.is_stuck:
         note(f"`slurmsweep trials {sweep.id}` shows why; `slurmsweep resubmit {sweep.id}` runs them again once mended")
     elif result.later:
@@ -66,10 +70,10 @@ def finish(  # noqa: PLR0913 - what a command line says
         again = "the supervisor" if result.has_supervisor else again
         note(f"{result.later} trials are left: when these have ended, {again} submits them with what was learnt")
     if waited:
-        return _show_result(sweep, result.expected, as_json=as_json) or int(result.is_stuck)
+        return _show_result(sweep, result.expected, as_json=as_json) or code
     if as_json:
         print_json(_document(sweep, result, events))
-    return int(result.is_stuck)
+    return code
 
 
 def _document(sweep: Sweep, result: LaunchResult, events: EventPrinter) -> dict[str, Any]:
@@ -173,5 +177,6 @@ def show_plan(sweep: Sweep, result: LaunchResult, *, as_json: bool) -> int:
         print_json(document | result.plan.to_json() | {"scripts": scripts})
     else:
         print_text("".join(script if script.endswith("\n") else f"{script}\n" for script in shown), end="")
-        note(f"{result.plan.trials} trials would start" if scripts else f"no trial would start: {result.plan.nothing}")
-    return 0
+        if scripts:
+            note(f"{result.plan.trials} trials would start")
+    return int(not result.headline.is_met)

@@ -130,9 +130,9 @@ def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> No
         print_json(vars(ordered))
         return
     told = [f"job {job}" for job in ordered.jobs] + [f"process {pid}" for pid in ordered.processes]
-    note(f"sweep {sweep} is {ordered.state}" + (f"; {verb}: {', '.join(told)}" if told else ""))
-    for host in ordered.elsewhere:
-        note(f"an agent on {host} cannot be ended from here: run the same command there")
+    untold = [f"an agent on {host} cannot be ended from here: run the same command there" for host in ordered.elsewhere]
+    but = f"; but {'; '.join(untold)}" if untold else ""
+    note(f"sweep {sweep} is {ordered.state}" + (f"; {verb}: {', '.join(told)}" if told else "") + but)
     for cluster in ordered.clusters:
         note(f"arrays were submitted on cluster {cluster}, too, which cannot be told from here: run the command there")
 

@@ -20,7 +20,7 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId, in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from slurmsweep.control.retry_policy import EndedTrial
     from slurmsweep.control.snapshot import Snapshot
@@ -108,6 +108,7 @@ class Situation:
         asked_for: of ``time`` and ``mem``, what the wish says for this time: that stands.
         rungs: where each trial stands; None for a sweep without rungs.
         metric: of the sweep.
+        finished: number of trials that finished here, as far as it matters for those that fail alike.
     """
 
     snapshot: Snapshot
@@ -126,6 +127,7 @@ class Situation:
     asked_for: frozenset[str] = frozenset()
     rungs: RungSituation | None = None
     metric: Metric | None = None
+    finished: int = 0
 
     @property
     def view(self) -> SweepView:
@@ -220,12 +222,15 @@ def _retries(situation: Situation, policy: Policy) -> RetryPlan:
     """Decide which trials run again, and with what."""
     if policy.retry is None:
         return RetryPlan()
-    plan = retry_policy.decide(situation.ended, policy.retry, situation.bounds, asks=situation.asked_for)
+    plan = retry_policy.decide(
+        situation.ended, policy.retry, situation.bounds, asks=situation.asked_for, finished=situation.finished
+    )
     if Ability.LIMIT not in situation.abilities or not plan.groups or policy.retry.plain:
         return plan
     if policy.sizing and policy.sizes_retries:
         plan = _sized(situation, plan, policy.sizing)
-    avoided, remark = retry_policy.avoid(_nodes(situation.view, plan), situation.nodes)
+    blamed = {trial.attempt_id for trial in situation.ended if trial.blames_machine}
+    avoided, remark = retry_policy.avoid(_nodes(situation.view, plan, blamed), situation.nodes)
     return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
 
 
@@ -416,15 +421,20 @@ def _came_to_nothing(snapshot: Snapshot) -> bool:
     return len(newest) == _FRUITLESS and not snapshot.alive and not claimed
 
 
-def _nodes(view: SweepView, plan: RetryPlan) -> dict[str, Node]:
-    """Return what trials met on each node on which a trial ended that runs again."""
+def _nodes(view: SweepView, plan: RetryPlan, blamed: Collection[AttemptId]) -> dict[str, Node]:
+    """Return what trials met on each node on which a trial ended that runs again.
+
+    ``blamed`` are next attempts of trials whose last one found the machine at fault.
+    """
     failures: Counter[str] = Counter()
     bad: defaultdict[str, set[int]] = defaultdict(set)
     for attempt_id in plan.attempt_ids:
-        for attempt in view.trials[attempt_id.trial].attempts.values():
+        trial = view.trials[attempt_id.trial]
+        for attempt in trial.attempts.values():
             node = attempt.owner.node if attempt.owner else None
             if node and attempt.outcome and not attempt.outcome.is_done:
-                failures[node] += int(attempt.outcome.cause == "node_fail")
+                is_blamed = attempt_id in blamed and attempt is trial.current
+                failures[node] += int(is_blamed or attempt.outcome.cause == "node_fail")
                 bad[node].add(attempt_id.trial)
     good = view.trials.nodes_of_finished() if bad else Counter()
     return {node: Node(failures[node], len(numbers), good[node]) for node, numbers in bad.items()}

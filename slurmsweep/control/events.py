@@ -36,10 +36,12 @@ class Planned:
     Attributes:
         plan: the decision.
         is_rehearsal: nothing of it will be done.
+        headline: what the command does not do of what it was asked; of later decisions of a command empty.
     """
 
     plan: Plan
     is_rehearsal: bool = False
+    headline: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ scheduler for its limits, each only where the policy needs the answer.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from functools import partial
+from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -16,23 +18,27 @@ from slurmsweep.backends.base import Ability, Capacity, JobSource
 from slurmsweep.control.decide import Policy, RungSituation, Situation, worth_looking_at
 from slurmsweep.control.events import Reconciled
 from slurmsweep.control.reconcile import may_run_again, reconcile, recover_submissions
-from slurmsweep.control.retry_policy import EndedTrial
-from slurmsweep.state import files
+from slurmsweep.control.retry_policy import ALIKE, EndedTrial
+from slurmsweep.state import files, refusals
 from slurmsweep.state.assignment import attempts_in, slots_of
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.events import Tell
+    from slurmsweep.control.failure_text import Failure
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.sizing.usage import Ledger, Usage
     from slurmsweep.sizing.walltime import Bounds
+    from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Trial
 
-#: Logs of failed trials that are read to see whether they fail alike.
-_MOST_LOGS = 200
+#: Logs of failed trials that are read to see whether they fail alike; trials that finished that count beside these.
+_MOST_LOGS = 1000
 
 
 def observe(session: Session, policy: Policy, tell: Tell) -> Situation:
@@ -83,6 +89,7 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
         metric=config.metric,
         asked_for=frozenset(backend.long_name(name) for name in policy.wish.options or {}) & {"time", "mem"},
         rungs=_rungs(session, policy.wish) if config.extensions.rungs else None,
+        finished=_finished_here(snapshot.view) if judged else 0,
     )
 
 
@@ -146,36 +153,72 @@ def _ended(
     session: Session, policy: Policy, snapshot: Snapshot, trials: list[Trial], ledger: Ledger | None
 ) -> list[EndedTrial]:
     """Return the trials that may run again, with what a retry policy looks at."""
-    failed = [trial for trial in trials if trial.state is TrialState.FAILED][-_MOST_LOGS:]
-    signatures = {trial.number: _signature(session, trial) for trial in failed} if policy.judges_ends else {}
+    failures = _failures(session, trials) if policy.judges_ends else {}
+    mended = _mended(session, policy, trials, failures)
+    refused = refusals.read(session.store.layout) if policy.judges_ends else frozenset()
     waiting = snapshot.waiting
-    return [
-        EndedTrial(
-            trial.number,
-            trial.state,
-            trial.cause,
-            trial.next_attempt.attempt,
-            ledger.of(trial.number) if ledger and policy.judges_ends else (),
-            signatures.get(trial.number, ""),
-            goes_on=bool((owner := trial.current and trial.current.owner) and (owner.job, owner.task) in waiting),
-            before=max((n for n, a in trial.attempts.items() if a.outcome and a.outcome.ended_at_rung), default=0),
+    found = []
+    for trial in trials:
+        outcomes = {n: a.outcome for n, a in trial.attempts.items() if a.outcome and n > trial.deleted}
+        before = max((n for n, outcome in outcomes.items() if outcome.ended_at_rung), default=0)
+        failure = failures.get(trial.number)
+        owner = trial.current.owner if trial.current else None
+        found.append(
+            EndedTrial(
+                trial.number,
+                trial.state,
+                trial.cause,
+                trial.next_attempt.attempt,
+                ledger.of(trial.number) if ledger and policy.judges_ends else (),
+                failure.signature if failure else "",
+                goes_on=bool(owner and (owner.job, owner.task) in waiting),
+                before=before,
+                failed=sum(n > before and outcome.state is TrialState.FAILED for n, outcome in outcomes.items()),
+                mended=mended.get(trial.number, ""),
+                may_pass=bool(failure and failure.may_pass),
+                blames_machine=bool(failure and failure.blames_machine),
+                was_refused=trial.next_attempt in refused,
+            )
         )
-        for trial in trials
-    ]
+    return found
 
 
-def _signature(session: Session, trial: Trial) -> str:
-    """Return what a failed trial's log ends with; empty where the program was changed since: it may be mended."""
-    current = trial.current
-    if current is None or current.outcome is None:
-        return ""
-    path = session.store.manifest.script
-    program = files.status_of(path) if path else None
-    if program and program.st_mtime > (current.outcome.ended or 0.0):
-        return ""
-    from slurmsweep.control.failure_signature import last_words, signature  # loads what runs a command
+def _failures(session: Session, trials: list[Trial]) -> dict[int, Failure]:
+    """Return what the logs of failed trials end with.
 
-    return signature(last_words(session.store.layout.log(AttemptId(trial.number, current.number))))
+    Of very many the newest are read. Where these all failed alike, others with the same exit code count as such, too.
+    """
+    from slurmsweep.control.failure_text import last_words, read_failure  # loads what runs a command
+
+    failed = [trial for trial in trials if trial.state is TrialState.FAILED and trial.current]
+    read, others = failed[-_MOST_LOGS:], failed[:-_MOST_LOGS]
+    found: dict[int, Failure] = {}
+    by_cause: dict[str, Failure | None] = {}
+    for trial in read:
+        log = session.store.layout.log(AttemptId(trial.number, trial.current.number if trial.current else 0))
+        failure = found[trial.number] = read_failure(last_words(log))
+        known = by_cause.setdefault(trial.cause, failure)
+        by_cause[trial.cause] = known if known and known.signature == failure.signature else None
+    return found | {trial.number: known for trial in others if (known := by_cause.get(trial.cause))}
+
+
+def _mended(session: Session, policy: Policy, trials: list[Trial], failures: Mapping[int, Failure]) -> dict[int, str]:
+    """Return what has changed since the failure of trials that fail alike; files are looked at for these only."""
+    often = {text for text, n in Counter(failure.signature for failure in failures.values()).items() if n >= ALIKE}
+    alike = [t for t in trials if t.number in failures and failures[t.number].signature in often - {""}]
+    if not alike:
+        return {}
+    from slurmsweep.control.mended import Changes
+
+    by_person = policy.retry is not None and policy.retry.by_person
+    changes = Changes(session.store, session.view, alike, by_person=by_person)
+    return {trial.number: changes.since(trial, failures[trial.number]) for trial in alike}
+
+
+def _finished_here(view: SweepView) -> int:
+    """Return how many trials finished and were not known from another sweep: as many as matter at most."""
+    ends = (a.outcome for n in view.trials.in_state(TrialState.FINISHED) if (a := view.trials[n].current))
+    return sum(1 for _ in islice((end for end in ends if end and not end.origin), _MOST_LOGS + 1))
 
 
 def _reserved(session: Session, snapshot: Snapshot) -> tuple[frozenset[AttemptId], int]:

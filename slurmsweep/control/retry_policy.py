@@ -11,7 +11,7 @@ from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from slurmsweep.sizing.usage import Usage
     from slurmsweep.sizing.walltime import Bounds
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Trials that must fail in the same way before that is taken for a mistake of the script.
 ALIKE = 3
+
+#: Times that trials run again which fail alike and may go well: for an error that may pass, or beside others that
+#: finished.
+_CHANCES = 2
 
 #: Trials that must have ended badly on a node, and none well, before it is avoided.
 _BAD_ON_NODE = 3
@@ -43,11 +47,12 @@ class RetryPolicy:
         force: also those that fail alike, and those that had all the partition gives.
         plain: with what is asked anyway, however they ended, and among the other trials that are started.
         only: certain next attempts; None for all.
+        by_person: a person gives the command: attempts that an earlier command refused run if it is given once more.
     """
 
     states: frozenset[TrialState] = frozenset()
     causes: frozenset[str] = frozenset()
-    trials: Container[int] | None = None
+    trials: Collection[int] | None = None
     max_attempts: int | None = None
     time_factor: float = 2.0
     mem_factor: float = 2.0
@@ -55,6 +60,7 @@ class RetryPolicy:
     force: bool = False
     plain: bool = False
     only: frozenset[AttemptId] | None = None
+    by_person: bool = True
 
     @property
     def is_selective(self) -> bool:
@@ -80,9 +86,14 @@ class EndedTrial:
         number, state, cause: as they are now.
         next: the number of its next attempt.
         usages: of its attempts, oldest first.
-        signature: of its failure (:mod:`.failure_signature`); empty where the script was changed since.
+        signature: of its failure (:mod:`.failure_text`); empty where it is not known.
         goes_on: its job waits in Slurm to start again, and will take it up by itself.
         before: attempts up to the last one that ended at a rung: they did not go wrong.
+        failed: attempts after these that failed.
+        mended: what has changed since its failure, in words (:mod:`.mended`); empty for nothing known.
+        may_pass: its error is of a kind that passes: of connections, file servers, time.
+        blames_machine: on another machine it may go well.
+        was_refused: a person has been told that this attempt is not run.
     """
 
     number: int
@@ -93,6 +104,11 @@ class EndedTrial:
     signature: str = ""
     goes_on: bool = False
     before: int = 0
+    failed: int = 1
+    mended: str = ""
+    may_pass: bool = False
+    blames_machine: bool = False
+    was_refused: bool = False
 
     @property
     def attempt_id(self) -> AttemptId:
@@ -123,8 +139,8 @@ class Node:
     """The ends of trials on one machine of the cluster.
 
     Attributes:
-        failures: times it failed under a trial.
-        bad: trials that ended badly there; of those that failed alike none counts.
+        failures: times it failed under a trial, or a trial blamed it.
+        bad: trials that ended badly there and run again.
         good: trials that finished there.
     """
 
@@ -145,6 +161,7 @@ class RetryPlan:
         groups: attempts by what their jobs are given.
         whys: why each of them is run again, by trial.
         left: why others are not, by trial.
+        refused: those of them that would run if a person insisted.
         avoided: nodes to stay away from.
         remarks: lines for people.
         assigned: every attempt gets a job of its own, because only some were asked for.
@@ -153,6 +170,7 @@ class RetryPlan:
     groups: dict[ResourceOverride, tuple[AttemptId, ...]] = field(default_factory=dict)
     whys: dict[int, str] = field(default_factory=dict)
     left: dict[int, str] = field(default_factory=dict)
+    refused: tuple[AttemptId, ...] = ()
     avoided: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     assigned: bool = False
@@ -161,6 +179,10 @@ class RetryPlan:
     def attempt_ids(self) -> list[AttemptId]:
         """All attempts, by trial."""
         return sorted((a for attempt_ids in self.groups.values() for a in attempt_ids), key=lambda a: a.trial)
+
+    def reason(self, given: ResourceOverride, attempt_id: AttemptId) -> str:
+        """Return why an attempt is run, without the resources that it is given."""
+        return self.whys[attempt_id.trial].removesuffix(str(given)).strip()
 
     def left_words(self) -> list[str]:
         """Return why some trials are not run again, a line for each reason."""
@@ -189,7 +211,12 @@ class RetryPlan:
 
 
 def decide(
-    ended: Iterable[EndedTrial], policy: RetryPolicy, bounds: Bounds | None, *, asks: frozenset[str] = frozenset()
+    ended: Iterable[EndedTrial],
+    policy: RetryPolicy,
+    bounds: Bounds | None,
+    *,
+    asks: frozenset[str] = frozenset(),
+    finished: int = 0,
 ) -> RetryPlan:
     """Decide which trials run again, and with what.
 
@@ -198,38 +225,54 @@ def decide(
         policy: which of them deserve it.
         bounds: what is asked anyway, and what the partition gives at most; None where jobs are given no limits.
         asks: of ``time`` and ``mem``, what a person said for this time: that stands.
+        finished: number of trials that finished with the same program.
     """
     chosen = [trial for trial in ended if policy.chooses(trial)]
     judges = not (policy.force or policy.plain)
-    common = _common_signatures(chosen) if judges else {}
-    alike = {number: text for text, numbers in common.items() for number in numbers}
+    alike = _alike(chosen) if judges else {}
     groups: defaultdict[ResourceOverride, list[AttemptId]] = defaultdict(list)
-    whys, left = {}, {}
+    whys, left, refused = {}, {}, []
     for trial in chosen:
-        refusal = _refusal(trial, policy, alike) or (_beyond(trial, bounds, asks) if judges and bounds else "")
-        if refusal:
-            left[trial.number] = refusal
+        why, reason = _not_possible(trial, policy), ""
+        if not why and judges:
+            why, reason = _not_wise(trial, alike, finished) if trial.number in alike else ("", trial.mended)
+            why = why or (_beyond(trial, bounds, asks) if bounds else "")
+            if why and policy.by_person and trial.was_refused:
+                why, reason = "", "asked for once more"
+            refused += [trial.attempt_id] if why else []
+        if why:
+            left[trial.number] = why
             continue
         given = ResourceOverride()
         if bounds and not policy.plain:
             minutes = None if "time" in asks else _minutes(trial, policy, bounds)
             given = ResourceOverride(minutes, None if "mem" in asks else _mib(trial, policy, bounds))
         groups[given].append(trial.attempt_id)
-        whys[trial.number] = f"{trial.cause or trial.state} {given}".strip()
-    remarks = tuple(
-        f"{len(numbers)} trials fail alike and are not run again: {text}; mend the script, or --force"
-        for text, numbers in common.items()
-    )
-    return RetryPlan(_ordered(groups), whys, left, (), remarks, assigned=policy.is_selective and not policy.plain)
+        ended_so = trial.cause or str(trial.state)
+        whys[trial.number] = f"{ended_so}; {reason} {given}".strip() if reason else f"{ended_so} {given}".strip()
+    assigned = policy.is_selective and not policy.plain
+    return RetryPlan(_ordered(groups), whys, left, tuple(refused), assigned=assigned)
 
 
-def _common_signatures(trials: Iterable[EndedTrial]) -> dict[str, list[int]]:
-    """Return the failure signatures that at least three trials have in common, each with their numbers."""
+def _alike(trials: Iterable[EndedTrial]) -> dict[int, int]:
+    """Return the trials that fail as at least two others do, and since which nothing was mended: each with how many."""
     sharing = defaultdict(list)
     for trial in trials:
-        if trial.signature:
+        if trial.signature and not trial.mended:
             sharing[trial.signature].append(trial.number)
-    return {text: numbers for text, numbers in sharing.items() if len(numbers) >= ALIKE}
+    return {n: len(numbers) for numbers in sharing.values() if len(numbers) >= ALIKE for n in numbers}
+
+
+def _not_wise(trial: EndedTrial, alike: Mapping[int, int], finished: int) -> tuple[str, str]:
+    """Return why a trial that fails as others do is not run again; or nothing, and why it is all the same."""
+    is_rare = finished > alike[trial.number]
+    if trial.failed <= _CHANCES and trial.may_pass:
+        return "", "such an error may pass"
+    if trial.failed <= _CHANCES and is_rare:
+        return "", "most trials finish"
+    times = f" {trial.failed} times" if trial.may_pass or is_rare else ""
+    hint = "mend it, then `slurmsweep resubmit`; given twice, that runs them as they are"
+    return f"fail alike{times}: {trial.signature}; {hint}", ""
 
 
 def _ordered(groups: Mapping[ResourceOverride, list[AttemptId]]) -> dict[ResourceOverride, tuple[AttemptId, ...]]:
@@ -247,8 +290,7 @@ def with_learnt(plan: RetryPlan, learnt: Mapping[int, ResourceOverride], reasons
             own = learnt.get(attempt_id.trial, ResourceOverride())
             now = ResourceOverride(own.minutes or given.minutes, own.mib or given.mib)
             groups[now].append(attempt_id)
-            cause = plan.whys[attempt_id.trial].removesuffix(str(given)).strip()
-            whys[attempt_id.trial] = f"{cause} {now}".strip()
+            whys[attempt_id.trial] = f"{plan.reason(given, attempt_id)} {now}".strip()
     return replace(plan, groups=_ordered(groups), whys=whys, remarks=(*plan.remarks, *reasons))
 
 
@@ -263,6 +305,7 @@ def merged(plans: Iterable[RetryPlan]) -> RetryPlan:
             _ordered({given: list(attempt_ids) for given, attempt_ids in groups.items()}),
             {**whole.whys, **plan.whys},
             {**whole.left, **plan.left},
+            (*whole.refused, *plan.refused),
             tuple(dict.fromkeys((*whole.avoided, *plan.avoided))),
             tuple(dict.fromkeys((*whole.remarks, *plan.remarks))),
             assigned=whole.assigned or plan.assigned,
@@ -278,14 +321,13 @@ def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
     return tuple(suspects), f"staying away from {', '.join(suspects)}" if suspects else ""
 
 
-def _refusal(trial: EndedTrial, policy: RetryPolicy, alike: dict[int, str]) -> str:
+def _not_possible(trial: EndedTrial, policy: RetryPolicy) -> str:
+    """Return why a trial is not run again, whatever a person insists on; empty where it may be."""
     if trial.goes_on:
         return "its job waits in Slurm, and goes on with it"
     tries = trial.next - trial.before
     if policy.max_attempts is not None and tries > policy.max_attempts:
         return f"given up after {tries - 1} attempts"
-    if trial.number in alike:
-        return f"fails as others do: {alike[trial.number]}"
     return ""
 
 
@@ -296,10 +338,10 @@ def _beyond(trial: EndedTrial, bounds: Bounds, asks: frozenset[str]) -> str:
     newest = trial.usages[-1]
     minutes = int(newest.asked_minutes or 0) if newest.is_timeout and "time" not in asks else 0
     if minutes and bounds.most_minutes and minutes >= int(bounds.most_minutes):
-        return f"{minutes} min, all that the partition gives, were too little: choose another, or template requeue"
+        return f"had {minutes} min, all that the partition gives: choose another, or template requeue"
     mib = int(newest.asked_mib or 0) if newest.is_out_of_memory and "mem" not in asks else 0
     if mib and bounds.most_mib and mib >= int(bounds.most_mib):
-        return f"{mib} MiB, all that the partition's nodes have, were too little: choose another --partition"
+        return f"had {mib} MiB, all that the partition's nodes have: choose another --partition"
     return ""
 
 

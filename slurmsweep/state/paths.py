@@ -14,6 +14,7 @@
       submissions/<name>.json          what a scheduler was asked for, written before it is asked
       mend/                            sweeps that mend themselves only: what was asked for, and one file a round
       report.txt, report.json          what happened, once such a sweep has ended
+      refused.json                     attempts that `resubmit` refused, once: asked for again they run
       code/                            only where scripts log their code: an archive for each version of it
       wandb-cache/<user>/              only where scripts use the real wandb: its cache and core logs
       uploads/                         only while `sync` uploads runs, or after it failed
@@ -118,6 +119,11 @@ class Layout(NamedTuple):
     def mend_log(self, job: str) -> str:
         """Return the file of the output of a supervisor; ``%j`` for the id of its job."""
         return os.path.join(self.jobs, f"mend-{job}.log")
+
+    @property
+    def refused(self) -> str:
+        """Attempts that a person was told are not run."""
+        return os.path.join(self.folder, "refused.json")
 
     @property
     def report_text(self) -> str:

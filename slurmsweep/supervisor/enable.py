@@ -153,7 +153,7 @@ def wait_until_over(session: Session, watch: WakeupJobs, refresh: Callable[[], S
 
 def retry_policy_of(settings: SupervisorSettings) -> RetryPolicy:
     """Return what deserves another attempt; what a person ended stays ended."""
-    return RetryPolicy(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules}, spared=_ON_PURPOSE)
+    return RetryPolicy(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules}, spared=_ON_PURPOSE, by_person=False)
 
 
 def _files(session: Session) -> SupervisorFiles:

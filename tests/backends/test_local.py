@@ -96,7 +96,7 @@ def test_resubmit_of_a_finished_sweep_starts_nothing(slurmsweep, write_sweep, ra
     done = slurmsweep("resubmit", only_sweep(tmp_path), "--backend", "local")
 
     assert done.returncode == 0
-    assert "nothing to start" in done.stderr
+    assert done.stderr.startswith("slurmsweep: nothing to run again: all 3 trials finished\n")
     assert ran() == before
 
 

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from slurmsweep.control.failure_signature import signature
+from slurmsweep.control.failure_text import read_failure
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state.store import SweepStore
@@ -83,7 +83,7 @@ def test_a_trial_without_a_value_says_why_in_its_log_and_is_never_the_best(slurm
     assert documents(slurmsweep, "best", sweep)["number"] == 1
     log = slurmsweep("logs", sweep, "0").stdout
     assert log == "doneslurmsweep: note: total has no value: no finite number was logged as val/b\n"
-    assert signature(log) == "done"  # the command's own last words
+    assert read_failure(log).signature == "done"  # the command's own last words
     assert "note" not in slurmsweep("logs", sweep, "1").stdout
 
 

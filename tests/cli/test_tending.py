@@ -37,10 +37,12 @@ def test_a_change_that_cannot_be_meant_is_refused(slurmsweep, sweep, argv, word)
     assert "Traceback" not in done.stderr
 
 
-def test_without_jobs_there_is_nothing_to_change(slurmsweep, sweep):
+def test_without_jobs_nothing_is_changed_and_that_is_said_first(slurmsweep, sweep):
     done = slurmsweep("set", sweep, "--time", "45", "--json")
 
-    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert (done.returncode, json.loads(done.stdout)) == (1, [])
+    said = slurmsweep("set", sweep, "--time", "45").stderr
+    assert said == f"slurmsweep: nothing was changed: no job of sweep {sweep} waits in Slurm\n"
 
 
 @pytest.mark.parametrize("command", [("run", "sweep.yaml"), ("resubmit", None)])

@@ -63,7 +63,7 @@ def test_what_waits_is_changed_live_and_what_slurm_refuses_is_said(cluster, slur
 
     sweep = on_cluster("create", str(write_sweep(SCRIPT, "  x: {min: 1, max: 6}"))).stdout.strip()
     nothing = on_cluster("set", sweep, "--time", "45")
-    assert (nothing.returncode, "nothing to change" in nothing.stderr) == (0, True)
+    assert (nothing.returncode, "nothing was changed" in nothing.stderr) == (1, True)
     done = on_cluster("submit", sweep, "--width", "2", "--time", "10")
     job = done.stderr.split("submitted job ")[1].split(":")[0]
     wait_until(lambda: len(queued(job, "R")) == 2)

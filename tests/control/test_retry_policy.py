@@ -9,7 +9,7 @@ import pytest
 from slurmsweep.backends.slurm import queue
 from slurmsweep.backends.slurm.queue import Answer, parse_sacct, parse_squeue
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
-from slurmsweep.control.failure_signature import signature
+from slurmsweep.control.failure_text import read_failure
 from slurmsweep.control.retry_policy import EndedTrial, Node, ResourceOverride, RetryPolicy, avoid, decide, with_learnt
 from slurmsweep.control.snapshot import judge
 from slurmsweep.sizing.usage import Usage
@@ -90,7 +90,10 @@ def test_three_trials_that_fail_alike_stop_and_say_so():
     plan = decide(trials, RetryPolicy(), BOUNDS)
 
     assert given(plan) == {3: (None, None)}
-    assert [remark.split(":")[0] for remark in plan.remarks] == ["3 trials fail alike and are not run again"]
+    assert plan.left == dict.fromkeys(range(3), plan.left[0])
+    assert plan.left[0].startswith("fail alike: train.py, line 3: KeyError: #; mend it")
+    assert plan.left_words() == [f"not run again: trials 0, 1, 2 ({plan.left[0]})"]
+    assert plan.refused == tuple(AttemptId(n, 2) for n in range(3))
     assert len(given(decide(trials, RetryPolicy(force=True), BOUNDS))) == 4
 
 
@@ -154,7 +157,7 @@ ValueError: 17 is no size
     ],
 )
 def test_equal_mistakes_complain_equally(text, expected):
-    assert signature(text) == expected
+    assert read_failure(text).signature == expected
 
 
 # Why Slurm ended what an agent only saw being ended.
@@ -242,3 +245,96 @@ def test_what_was_learnt_stands_in_the_place_of_the_factors_and_the_other_one_st
     assert now.whys == {0: "timeout with 90 min", 1: "oom with 12 min and 4096 MiB", 2: "exit 3 with 12 min"}
     assert now.remarks == ("time: 0.95 quantile",)
     assert [g.minutes for g in now.groups] == [12, 12, 90]
+
+
+GROUP = """\
+  + Exception Group Traceback (most recent call last):
+  |   File "/home/ada/train.py", line 8, in <module>
+  |     raise ExceptionGroup("many", errors)
+  | ExceptionGroup: many (2 sub-exceptions)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "/home/ada/data.py", line 5, in load
+    |     get(3)
+    | ConnectionResetError: [Errno 104] reset
+    +---------------- 2 ----------------
+    | Traceback (most recent call last):
+    |   File "/home/ada/data.py", line 5, in load
+    |     get(4)
+    | ConnectionResetError: [Errno 104] reset
+    +------------------------------------
+"""
+CHAIN = """\
+Traceback (most recent call last):
+  File "/home/ada/data.py", line 2, in load
+    raise ConnectionResetError(104, "reset")
+ConnectionResetError: [Errno 104] reset
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/home/ada/train.py", line 4, in <module>
+    raise RuntimeError("cannot load") from error
+RuntimeError: cannot load
+wandb: Find logs at: wandb/offline-run-1/logs
+srun: error: n1: task 0: Exited with exit code 1
+"""
+WORKER = """\
+Traceback (most recent call last):
+  File "/home/ada/train.py", line 4, in <module>
+  File "/venv/lib/python3.11/site-packages/torch/_utils.py", line 794, in reraise
+    raise exception
+TimeoutError: Caught TimeoutError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "/venv/lib/python3.11/site-packages/torch/utils/data/_utils/worker.py", line 374, in _worker_loop
+  File "/home/ada/data.py", line 9, in __getitem__
+TimeoutError: 3
+
+"""
+RANKS = """\
+[rank1]: Traceback (most recent call last):
+[rank0]: Traceback (most recent call last):
+[rank1]:   File "/home/ada/train.py", line 3, in <module>
+[rank0]:   File "/home/ada/train.py", line 7, in <module>
+[rank1]:     raise KeyError("hidden")
+[rank0]: RuntimeError: [1] is setting up NCCL communicator ... Connection reset by peer
+[rank1]: KeyError: 'hidden'
+E1129 08:09:26 failed (exitcode: 1) local_rank: 0 (pid: 17895) of binary: /venv/bin/python
+Traceback (most recent call last):
+  File "/venv/bin/torchrun", line 8, in <module>
+    sys.exit(main())
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+train.py FAILED
+"""
+BOX = """\
+╭───────────────────── Traceback (most recent call last) ──────────────────────╮
+│ /home/ada/a/very/long/path/to/the/project/of/the/paper/of/this/year/exper    │
+│ iments/train.py:5 in helper                                                  │
+│                                                                              │
+│ ❱ 5 │   raise ConnectionResetError(104, "reset")                             │
+╰──────────────────────────────────────────────────────────────────────────────╯
+ConnectionResetError: [Errno 104] reset
+"""
+EARLIER = TRACEBACK.replace("ValueError", "ConnectionError") + "epoch 2\n" + TRACEBACK
+
+
+@pytest.mark.parametrize(
+    ("text", "signature", "may_pass", "files"),
+    [
+        (GROUP, "data.py, line 5: ConnectionResetError: [Errno #] reset", True, ["train.py", "data.py"]),
+        (CHAIN, "train.py, line 4: RuntimeError: cannot load", True, ["data.py", "train.py"]),
+        (WORKER, "data.py, line 9: TimeoutError: #", True, ["train.py", "_utils.py", "worker.py", "data.py"]),
+        (RANKS, "train.py, line 3: KeyError: #", False, ["train.py"]),
+        (BOX, "train.py, line 5: ConnectionResetError: [Errno #] reset", True, ["train.py"]),
+        (EARLIER, "train.py, line 12: ValueError: # is no size", False, ["train.py"]),
+        ("curl: (28) Connection timed out after 30001 ms\n", "curl: (#) Connection timed out after # ms", True, []),
+        ("run.sh: line 3: foo: command not found\n", "run.sh: line #: foo: command not found", False, []),
+    ],
+    ids=["group", "chain", "worker", "ranks", "box", "earlier", "curl", "shell"],
+)
+def test_tracebacks_of_every_shape_are_read(text, signature, may_pass, files):
+    failure = read_failure(text)
+
+    assert (failure.signature, failure.may_pass) == (signature, may_pass)
+    assert [path.rpartition("/")[2] for path in failure.files] == files

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Cancel a sweep; return the exit code."""
-    print_order(args.sweep, orders.cancel(Session.open_to_run(args.sweep)), "told to end", as_json=args.json)
-    return 0
+    """Cancel a sweep; return the exit code: 1 where an agent goes on that can be ended on its own machine only."""
+    ordered = orders.cancel(Session.open_to_run(args.sweep))
+    print_order(args.sweep, ordered, "told to end", as_json=args.json)
+    return int(bool(ordered.elsewhere))

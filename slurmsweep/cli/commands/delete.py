@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json([attempt_id._asdict() for attempt_id in attempt_ids])
     elif not attempt_ids:
-        note("no trial to delete")
+        named = [f"trial {n} waits to be run already" for n in sorted(choice.trials)]
+        named += [f"no trial is {state}" for state in sorted(choice.states)]
+        note(f"nothing to delete: {', '.join(named)}")
     else:
         verb = "would be deleted" if args.dry_run else "deleted, so that their points are run again"
         note(f"trials {', '.join(str(attempt_id.trial) for attempt_id in attempt_ids)}: {verb}")

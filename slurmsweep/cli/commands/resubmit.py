@@ -63,11 +63,11 @@ def run(args: argparse.Namespace) -> int:
         result = sweep.resubmit(policy, **asked)
     if not args.dry_run:
         return launching.finish(sweep, result, events, waited=result.waited, as_json=args.json)
-    if not result.plan.retry.groups:
-        note("nothing to run again")
     if args.json:
         print_json(result.plan.to_json())
-    return 0
+    elif fresh := result.plan.trials - len(result.plan.retry.attempt_ids):
+        note(f"{fresh} trials would start that no job is for yet")
+    return int(not result.headline.is_met)
 
 
 def _policy(args: argparse.Namespace) -> RetryPolicy:

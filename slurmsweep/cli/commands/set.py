@@ -10,6 +10,7 @@ from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.change_jobs import change_waiting
 from slurmsweep.control.session import Session
 from slurmsweep.errors import SchedulerError
+from slurmsweep.state.supervisor_files import SupervisorFiles
 
 HELP = "change what waits in Slurm: width, time, partition, nice and so on"
 
@@ -31,19 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Change what waits in Slurm; return the exit code, 4 where Slurm refused all of it."""
+    """Change what waits in Slurm; return the exit code: 1 where nothing waits, 4 where Slurm refused some of it."""
     session = Session.open_to_run(args.sweep)
     arrays = change_waiting(session, dict(args.resources + args.sbatch), args.width, running=args.running)
+    mends_itself = SupervisorFiles(session.store.layout, session.store.access).settings() is not None
     if args.json:
         print_json([asdict(array) for array in arrays])
     elif not arrays:
-        note(f"no job of sweep {args.sweep} waits in Slurm: nothing to change")
+        later = "only what the supervisor submits from now on is" if mends_itself else "nothing was"
+        note(f"{later} changed: no job of sweep {args.sweep} waits in Slurm")
     else:
-        for array in arrays:
+        for array in sorted(arrays, key=lambda array: not array.problems):
             counts = {"waiting": array.waiting, "running": array.running}
             trials = " and ".join(f"{n} {word}" for word, n in counts.items() if n) + " trials"
             problems = "; ".join(array.problems)
             note(
                 f"job {array.job}: " + (f"not all of {trials} changed: {problems}" if problems else f"changed {trials}")
             )
-    return SchedulerError.exit_code if arrays and all(array.problems for array in arrays) else 0
+    if any(array.problems for array in arrays):
+        return SchedulerError.exit_code
+    return int(not arrays and not mends_itself)

@@ -1,0 +1,254 @@
+"""Read why a command failed, from the end of its log: the error, the line of code, the files, and whether it may pass.
+
+Python's tracebacks are read as Python, Hydra, torchrun and rich (typer) print them: chained, in groups, of several
+ranks at once, of a worker process. Of anything else the last lines count.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slurmsweep.agents.attempt import NOTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+#: Bytes of the end of a log that are looked at.
+_TAIL = 65536
+
+#: Lines that count where there is no traceback, and lines of an error's own message.
+_LAST, _OF_MESSAGE = 5, 6
+
+_HEADER = re.compile(r"^(.*?)(Exception Group |Original )?Traceback \(most recent call last\)")
+_FRAME = re.compile(r'^\s*File "(.+)", line (\d+)')
+_BOXED_FRAME = re.compile(r"(/.+?):(\d+) in ")
+_CHAINED = ("The above exception was the direct cause", "During handling of the above exception")
+
+#: What stands before the lines of one rank, as PyTorch, torchrun and `srun --label` write it.
+_RANK = re.compile(r"\[(?:rank|default)?\d+\]: ?|\d+: ")
+
+#: What stands before the lines of an exception group.
+_BARS = re.compile(r"^\s{2,}(?:\| ?|\+ (?=Exception Group)|\+[-+ 0-9.]*$)")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+#: Words below the command's last ones: of the agent; and of wandb at its end, of launchers that tell an exit code.
+_NOTE = re.compile(re.escape(NOTE) + ".*")
+_NOISE = re.compile(r"wandb:|srun: error: .*(?:Exited|task)|slurmstepd: error: \*\*\*|make: \*\*\*")
+
+#: What differs between two trials that make the same mistake: numbers, addresses, quoted values.
+_VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|'[^']*'|\"[^\"]*\"")
+
+#: Errors of a launcher about its child, which has said more.
+_OF_LAUNCHERS = ("ChildFailedError", "CalledProcessError")
+
+#: Folders of code that the user did not write.
+_LIBRARIES = re.compile(r"[/\\](?:site-packages|dist-packages|lib(?:64)?/python3[.\d]*)[/\\]|^<")
+
+#: Errors that name a mistake, whatever words their message has (``unexpected keyword argument 'timeout'``).
+_MISTAKES = re.compile(
+    r"(?:Arithmetic|Assertion|Attribute|FileNotFound|Import|Indentation|Index|IsADirectory|Key|Lookup|Memory"
+    r"|ModuleNotFound|Name|NotADirectory|NotImplemented|Permission|Recursion|Syntax|Type|UnboundLocal|Unicode\w+"
+    r"|ZeroDivision)Error"
+)
+
+#: Errors of connections, file servers and time, by name: of Python, requests, urllib3, httpx, aiohttp, botocore, gRPC,
+#: filelock, torch.distributed, wandb.
+_PASSING_NAMES = re.compile(
+    r"\w*(?:Connection|Connect(?:or)?(?=Error|Timeout)|Disconnected|Network|Time[dD]?[oO]ut|Unavailable|RateLimit"
+    r"|TooManyRequests|Throttl|NameResolution|RemoteProtocol|ChunkedEncoding|IncompleteRead|DeadlineExceeded)\w*"
+    r"|BrokenPipeError|gaierror|herror|timeout|MaxRetryError|RetryError|ProtocolError|ReadError|WriteError|SSL\w*Error"
+    r"|ClientOSError|ClientPayloadError|SlowDown|BadGateway\w*|InternalServerError|CommError|DistStoreError"
+)
+
+#: EINTR, EIO, EAGAIN, EBUSY, ETXTBSY, EPIPE, ECOMM, EADDRINUSE, ENETDOWN.., ECONNABORTED, ECONNRESET, ENOTCONN,
+#: ESHUTDOWN, ETIMEDOUT, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ESTALE, EREMOTEIO. Not ENOSPC: a full disk stays full.
+_PASSING_NUMBERS = frozenset((4, 5, 11, 16, 26, 32, 70, 98, 100, 101, 102, 103, 104, 107, 108, 110, 111, 112, 113))
+_PASSING_NUMBERS |= {116, 121}
+
+#: The same in the words of other programs and libraries.
+_PASSING_WORDS = re.compile(
+    r"connection (?:\w+ )?(?:reset|refused|aborted|closed|timed out|lost|broken|error)|broken pipe|\btimed out\b"
+    r"|time-?out (?:expired|exceeded|reached|waiting|occurred)"
+    r"|(?:operation|connect(?:ion)?|read|socket|gateway) time-?out"
+    r"|temporary failure in name resolution|name or service not known|network (?:is )?unreachable|no route to host"
+    r"|host is down|remote end closed|eof occurred in violation|could not resolve host|failed to connect"
+    r"|stale (?:nfs )?file handle|input/output error|transport endpoint|resource temporarily unavailable"
+    r"|address already in use|EADDRINUSE|database is locked|text file busy|device or resource busy"
+    r"|too many requests|service unavailable|bad gateway|internal server error|deadline exceeded|rate limit"
+    r"|(?:\bHTTP\b|\bstatus\b|\bcode\b|server error|client error|\berror\b)\D{0,20}\b(?:429|500|502|503|504)\b"
+    r"|\b(?:429|500|502|503|504) (?:server|client) error"
+    r"|nccl.{0,80}(?:system error|remote|time|network|socket|connection|unhandled)|watchdog caught collective",
+    re.IGNORECASE,
+)
+
+#: The machine is what is wrong: another one may do.
+_MACHINE = re.compile(
+    r"uncorrectable ecc|\becc error|busy or unavailable|cuda.{0,60}(?:unavailable|unknown error|not ready|hardware)"
+    r"|no cuda gpus are available|driver/library version mismatch|fallen off the bus|stale (?:nfs )?file handle"
+    r"|input/output error|transport endpoint|cannot send after",
+    re.IGNORECASE,
+)
+
+_NUMBER = re.compile(r"\[?errno:? ?(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The last words of a command that failed.
+
+    Attributes:
+        signature: equal for equal mistakes: ``train.py, line 12: ValueError: # is no size``; empty for no words.
+        errors: messages, each with its type: of a chain of exceptions all of them, the last one last.
+        files: the files of code that its traceback names, outermost first.
+        may_pass: connections, file servers and time end in such a way, and scripts seldom.
+        blames_machine: on another machine it may go well.
+    """
+
+    signature: str = ""
+    errors: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    may_pass: bool = False
+    blames_machine: bool = False
+
+
+@dataclass
+class _Block:
+    """One traceback.
+
+    Attributes:
+        label: what stands before each of its lines.
+        goes_on: it is part of the one before.
+        frames: file and line, outermost first.
+        message: the lines of its error.
+        is_chained: the next one goes on from it.
+    """
+
+    label: str
+    goes_on: bool
+    frames: list[tuple[str, str]] = field(default_factory=list)
+    message: list[str] = field(default_factory=list)
+    is_chained: bool = False
+
+
+def last_words(path: str) -> str:
+    """Return the end of a log; empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def is_library(path: str) -> bool:
+    """Return whether code belongs to Python or to an installed package."""
+    return _LIBRARIES.search(path) is not None
+
+
+def read_failure(text: str) -> Failure:
+    """Return what the end of a log says of a failure."""
+    lines = [_COLOURS.sub("", line).rpartition("\r")[2].rstrip() for line in _NOTE.sub("", text).split("\n")]
+    lines = [_BARS.sub("", line) for line in lines if not _NOISE.match(line)]
+    chain = _chain(list(_blocks(lines)))
+    if chain:
+        errors = tuple("\n".join(block.message) for block in chain if block.message)
+        files = tuple(dict.fromkeys(path for block in chain for path, _ in block.frames))
+    else:
+        said = [words for line in lines if (words := line.strip("│╭╰─╮╯ \t"))]
+        errors, files = tuple(said[-_LAST:]), ()
+    errors_alone = errors if chain else ("\n".join(errors),)
+    may_pass = any(map(_may_pass, errors_alone))
+    return Failure(_signature(chain, errors), errors, files, may_pass, any(map(_MACHINE.search, errors_alone)))
+
+
+def _signature(chain: Sequence[_Block], errors: Sequence[str]) -> str:
+    """Return the error without what differs between trials, after the innermost line of the user's own code."""
+    if not errors:
+        return ""
+    error = _VARYING.sub("#", errors[-1].partition("\n")[0].strip())
+    frames = chain[-1].frames if chain else []
+    own = [frame for frame in frames if not is_library(frame[0])] or frames
+    return f"{os.path.basename(own[-1][0])}, line {own[-1][1]}: {error}" if own else error
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[_Block]:
+    """Yield the tracebacks of a log, each with the lines of its own process (``[rank0]: ``) only."""
+    heads = [(place, head) for place, line in enumerate(lines) if (head := _HEADER.match(line))]
+    ends = [*(place for place, _ in heads), len(lines)][1:]
+    in_group = False
+    for (place, head), end in zip(heads, ends, strict=True):
+        label = head[1]
+        block = _Block(label, goes_on=in_group or head[2] == "Original ")
+        in_group = in_group or head[2] == "Exception Group "
+        if "─" in label:
+            _read_boxed(lines[place + 1 : end], block)
+        else:
+            _read((line[len(label) :] for line in lines[place + 1 :] if line.startswith(label)), block)
+        yield block
+
+
+def _read(lines: Iterator[str], block: _Block) -> None:
+    """Fill a block from the lines below its first one: frames, then the error and its message."""
+    is_over = False
+    for line in lines:
+        if _HEADER.match(line):
+            return
+        if line.startswith(_CHAINED):
+            block.is_chained = True
+            return
+        is_over = is_over or (not line.strip() and bool(block.message)) or len(block.message) == _OF_MESSAGE
+        frame = _FRAME.match(line)
+        if frame and not block.message:
+            block.frames.append((frame[1], frame[2]))
+        elif not is_over and (block.message or (line.strip() and not line[0].isspace())):
+            block.message.append(line.strip())
+
+
+def _read_boxed(lines: Sequence[str], block: _Block) -> None:
+    """Fill a block from a traceback in a box, as rich draws it; a path may take several lines."""
+    path = ""
+    for place, line in enumerate(lines):
+        if line.startswith("╰"):
+            _read(iter(lines[place + 1 :]), block)
+            return
+        inside = line.strip("│ ")
+        path = inside if inside.startswith("/") else path + inside
+        if frame := _BOXED_FRAME.match(path):
+            block.frames.append((frame[1], frame[2]))
+            path = ""
+
+
+def _chain(blocks: list[_Block]) -> list[_Block]:
+    """Return the tracebacks of the last failure: of chained exceptions all; of a launcher's own, those of its child."""
+    while blocks:
+        start = len(blocks) - 1
+        while start and (blocks[start].goes_on or blocks[start - 1].is_chained):
+            start -= 1
+        error = blocks[-1].message[0].partition(":")[0] if blocks[-1].message else ""
+        if not (start and error.endswith(_OF_LAUNCHERS)):
+            return _of_first_rank(blocks) if _RANK.fullmatch(blocks[-1].label) else blocks[start:]
+        blocks = blocks[:start]
+    return []
+
+
+def _of_first_rank(blocks: list[_Block]) -> list[_Block]:
+    """Return the tracebacks of the rank that failed first: the others lost their connection to it."""
+    start = len(blocks)
+    while start and _RANK.fullmatch(blocks[start - 1].label):
+        start -= 1
+    return [block for block in blocks[start:] if block.label == blocks[start].label]
+
+
+def _may_pass(error: str) -> bool:
+    """Return whether an error tells of a connection, a file server or time."""
+    kind = error.partition("\n")[0].partition(":")[0].strip()
+    name = kind.rpartition(".")[2]
+    if _MISTAKES.fullmatch(name) or "CERTIFICATE_VERIFY_FAILED" in error:
+        return False
+    number = _NUMBER.search(error)
+    is_named = name.isidentifier() and _PASSING_NAMES.fullmatch(name) is not None
+    is_numbered = number is not None and int(number[1]) in _PASSING_NUMBERS
+    return is_named or is_numbered or _PASSING_WORDS.search(error) is not None or _MACHINE.search(error) is not None
