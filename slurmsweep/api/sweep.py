@@ -287,9 +287,11 @@ class Sweep:
 
     def status(self) -> dict[str, Any]:
         """Return the document of ``status --json``. Raises SchedulerUnavailableError."""
+        from slurmsweep.control.failure_groups import failure_groups
         from slurmsweep.report.summary import status_document
 
-        return status_document(self._summary())
+        summary = self._summary()
+        return status_document(summary, failure_groups(summary))
 
     def _summary(self) -> SweepSummary:
         from slurmsweep.control.snapshot import look

@@ -12,6 +12,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_table, print_text
 from slurmsweep.cli.sweeps import note_stray_output, summarize
 from slurmsweep.control.auto_resources import what_to_learn
+from slurmsweep.control.failure_groups import failure_groups, with_errors
 from slurmsweep.report import tables
 from slurmsweep.report.summary import status_document
 from slurmsweep.report.terminal import printable_text, width
@@ -105,10 +106,10 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     session = sweep.session
     summary, snapshot = summarize(session)
     if as_json:
-        print_json(status_document(summary))
+        print_json(status_document(summary, failure_groups(summary)))
     else:
         _print_results(session, summary)
-        print_text(tables.status_text(summary, sweep.id))
+        print_text(tables.status_text(summary, failure_groups(summary), sweep.id))
     note_stray_output(session)
     if snapshot.view.submissions:
         _note_efficiency(session, snapshot)
@@ -117,7 +118,7 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
         return 0
     unfinished = counts | {TrialState.FINISHED: 0, TrialState.KILLED: counts[TrialState.KILLED] - early}
     words = ", ".join(f"{n} {state}" for state, n in unfinished.items() if n)
-    note(f"{words}: `slurmsweep trials {sweep.id}` shows why, `slurmsweep resubmit {sweep.id}` runs them again")
+    note(f"{words}: `slurmsweep logs {sweep.id} --failed` shows why, `slurmsweep resubmit {sweep.id}` runs them again")
     return 1
 
 
@@ -130,7 +131,7 @@ def _print_results(session: Session, summary: SweepSummary) -> None:
     told = list(islice((r for r in summary.trials(None, unfinished) if r.cause != STOPPED_EARLY), _UNFINISHED_ROWS))
     best = summary.ranked(_RESULT_ROWS - len(told))
     shown = best + told if best else with_metric_so_far(session.store, summary, summary.trials(_RESULT_ROWS))
-    print_table(trials_table(shown, config, width()))
+    print_table(trials_table(with_errors(shown), config, width()))
     if len(shown) < sum(counts.values()):
         failures = sum(counts[state] for state in unfinished) - summary.stopped_early()
         which = f"the {len(best)} best and {len(told)} of {failures} that did not finish" if best else "the first"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.control.failure_groups import with_errors
 from slurmsweep.control.live_metrics import with_metric_so_far
 from slurmsweep.metrics.history import history
 from slurmsweep.metrics.reported import read_summary
@@ -31,7 +32,7 @@ def trial_rows(session: Session, summary: SweepSummary, trials: Iterable[TrialRo
         OSError: what a trial logged is there and cannot be read.
     """
     ledger = Ledger(summary.view, summary.ended, {}, session.scheduler.asked, documents=session.submissions)
-    for trial in with_metric_so_far(session.store, summary, trials):
+    for trial in with_errors(with_metric_so_far(session.store, summary, trials)):
         usages = [usage for usage in ledger.of(trial.number) if usage.attempt == trial.attempt]
         minutes = usages[0].asked_minutes if usages else None
         logged = _summary(summary, trial) | dict(trial.metrics or {})
@@ -41,6 +42,7 @@ def trial_rows(session: Session, summary: SweepSummary, trials: Iterable[TrialRo
             "number": trial.number,
             "state": trial.state.value,
             "cause": trial.cause,
+            "error": trial.error,
             "attempt": trial.attempt,
             "metric": trial.metric,
             **{f"metrics.{name}": value for name, value in flat(logged) if not name.startswith("_")},

@@ -30,7 +30,8 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
     if standing is Standing.RUNNING:
         return None
     if standing is Standing.FINISHED:
-        return f"`slurmsweep resubmit {sweep}` runs the {failed} again that did not finish" if failed else None
+        which = "the trial" if failed == 1 else f"the {failed} trials"
+        return f"`slurmsweep resubmit {sweep}` runs {which} again that did not finish" if failed else None
     which = "more trials" if total is None else f"the {counts[TrialState.PENDING]} open trials"
     if standing is Standing.IDLE and summary.may_go_on():
         return f"`slurmsweep resubmit {sweep}` starts trials that may go on to their next rung"

@@ -15,8 +15,9 @@ from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.state.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from slurmsweep.report.failures import FailureGroup
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.replay import SweepView
@@ -57,6 +58,7 @@ class TrialRow(NamedTuple):
         log: path of the newest attempt's log; None before the first.
         origin: ``<sweep>/<trial>`` where it was run, if that was another sweep.
         no_metric: of a trial that has ended, why its metric, or others of the Pareto view, have no value.
+        error: of a trial that failed, the last words of its log where they were read.
     """
 
     number: int
@@ -76,6 +78,7 @@ class TrialRow(NamedTuple):
     log: str | None = None
     origin: str | None = None
     no_metric: str | None = None
+    error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of one trial."""
@@ -281,7 +284,7 @@ class SweepSummary(NamedTuple):
         return seen
 
 
-def status_document(summary: SweepSummary) -> dict[str, Any]:
+def status_document(summary: SweepSummary, failures: Sequence[FailureGroup]) -> dict[str, Any]:
     """Return the document of ``status --json``."""
     best = summary.best()
     return {
@@ -295,6 +298,7 @@ def status_document(summary: SweepSummary) -> dict[str, Any]:
         "jobs": dict(summary.jobs or {}),
         "best": best.to_json() if best else None,
         "unmeasured": [row._asdict() for row in summary.unmeasured()],
+        "failures": [group.to_json() for group in failures],
         "folder": summary.layout.folder,
         **target_document(summary),
         **({"may_go_on": summary.may_go_on()} if summary.manifest.config.extensions.rungs else {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.metrics.ranks import IN_DOUBT
+from slurmsweep.report.failures import failure_words
 from slurmsweep.report.figures import flat, value_text
 from slurmsweep.report.fitting import Column, fit
 from slurmsweep.report.next_step import next_step
@@ -14,6 +15,7 @@ from slurmsweep.state.lifecycle import in_words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from slurmsweep.report.failures import FailureGroup
     from slurmsweep.report.summary import SweepSummary, Unmeasured
 
 #: Number of reasons for missing metrics that are named one by one.
@@ -23,7 +25,7 @@ _REASONS = 3
 _LEFT = 8
 
 
-def status_text(summary: SweepSummary, name: str) -> str:
+def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: str) -> str:
     """Return state, counts, jobs, the best trial, and what to do next, as lines; ``name`` names it in commands."""
     config = summary.manifest.config
     total = summary.manifest.trials
@@ -41,6 +43,8 @@ def status_text(summary: SweepSummary, name: str) -> str:
     if best and config.metric:
         found = f"{config.metric.name} = {value_text(best.metric)} in trial {best.number}"
         lines += _line("best", f"{found}: {params_text(best.params)}")
+    for words in failure_words(failures, name):
+        lines += _line("failed", words)
     for words in unmeasured_words(summary.unmeasured()):
         lines += _line("metric", words)
     lines.append(labelled_path("folder", summary.layout.folder, _LEFT))

@@ -68,7 +68,7 @@ def _first(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
     found = [_column(trials, Field("trial", lambda trial: trial.number), 0)]
     found += [_column(trials, field, 0) for field in metrics(config).values()]
     found.append(_column(trials, Field("state", _state), 0))
-    causes = Field("cause", lambda trial: trial.cause or (f"from {trial.origin}" if trial.origin else ""))
+    causes = Field("cause", _cause)
     found += _telling([_column(trials, causes, _WHY, _WIDEST_REASON)])
     if any(trial.attempt > 1 for trial in trials):
         found.append(_column(trials, Field("attempt", lambda trial: trial.attempt or ""), _ATTEMPT))
@@ -89,7 +89,8 @@ def _of_jobs(trials: Sequence[TrialRow]) -> list[Column]:
 def _column(trials: Sequence[TrialRow], field: Field, rank: int, widest: int = _WIDEST) -> Column:
     values = map(field.of, trials)
     cells = ("" if value is None else shortened(printable(field.text(value)), widest) for value in values)
-    return Column(last_part(printable(field.title), _WIDEST_TITLE), tuple(cells), rank)
+    least = _WIDEST if widest > _WIDEST else Column("", ()).least
+    return Column(last_part(printable(field.title), _WIDEST_TITLE), tuple(cells), rank, least)
 
 
 def _telling(columns: Sequence[Column]) -> list[Column]:
@@ -104,6 +105,12 @@ def _split(trials: Sequence[TrialRow], columns: Sequence[Column]) -> tuple[list[
         return telling, []
     differ = [column for column in telling if len(set(column.cells)) > 1]
     return differ, [column for column in telling if len(set(column.cells)) == 1]
+
+
+def _cause(trial: TrialRow) -> str:
+    if trial.error:
+        return f"{trial.cause}: {trial.error}"
+    return trial.cause or (f"from {trial.origin}" if trial.origin else "")
 
 
 def _state(trial: TrialRow) -> str:

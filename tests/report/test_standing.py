@@ -57,7 +57,7 @@ START = "`slurmsweep run abcd1234` starts the {} open trials"
         (
             {"ends": [DONE, FAILED, FAILED]},
             Standing.FINISHED,
-            "`slurmsweep resubmit abcd1234` runs the 2 again that did not finish",
+            "`slurmsweep resubmit abcd1234` runs the 2 trials again that did not finish",
         ),
         ({"ends": [DONE], "trials": None, "jobs": {}}, Standing.IDLE, "`slurmsweep run abcd1234` starts more trials"),
     ],

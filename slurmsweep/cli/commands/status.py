@@ -11,6 +11,7 @@ from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import print_json, print_text
 from slurmsweep.cli.sweeps import note_stray_output, summarize
+from slurmsweep.control.failure_groups import failure_groups
 from slurmsweep.control.session import Session
 from slurmsweep.report import tables
 from slurmsweep.report.summary import status_document
@@ -38,9 +39,11 @@ def run(args: argparse.Namespace) -> int:
     summary, _ = summarize(session)
     supervisor = supervisor_status(session)
     if args.json:
-        print_json(status_document(summary) | {"mending": asdict(supervisor) if supervisor else None})
+        print_json(
+            status_document(summary, failure_groups(summary)) | {"mending": asdict(supervisor) if supervisor else None}
+        )
         return 0
-    print_text(tables.status_text(summary, args.sweep))
+    print_text(tables.status_text(summary, failure_groups(summary), args.sweep))
     if supervisor:
         print_text(f"  mending {_supervisor_text(supervisor, args.sweep)}")
     note_stray_output(session)

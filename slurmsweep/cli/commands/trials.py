@@ -7,6 +7,7 @@ import argparse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import summarize
+from slurmsweep.control.failure_groups import with_errors
 from slurmsweep.control.live_metrics import with_metric_so_far
 from slurmsweep.control.session import Session
 from slurmsweep.report.choice import chosen, fields
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     is_chosen = bool(args.where or args.sort)
     every = with_metric_so_far(store, summary, summary.trials(None if is_chosen else limit, set(args.state)))
     found = chosen(every, fields(config), args.where, args.sort, reverse=args.reverse) if is_chosen else every
-    rows = found[:limit]
+    rows = with_errors(found[:limit])
     if args.json:
         print_json([row.to_json() for row in rows])
         return 0

@@ -1,0 +1,86 @@
+"""Why trials failed is said where the failure is told: grouped, with how many, and where to look."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slurmsweep.control import failure_groups
+from slurmsweep.report.failures import FailureGroup, failure_words
+
+SCRIPT = """
+import os, signal, sys, slurmsweep
+x = int(sys.argv[1].partition("=")[2])
+slurmsweep.init()
+slurmsweep.log({"loss": x})
+if x in (1, 2, 3):
+    raise ValueError(f"{x} is too small")
+if x == 4:
+    print("no more licences", file=sys.stderr)
+    sys.exit(3)
+if x == 5:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+METRIC = "metric: {name: loss, goal: minimize}"
+SMALL = "3 failed, exit 1: ValueError: 1 is too small (train.py, line 7) (trials 0, 1, 2; `slurmsweep logs {} 0`)"
+
+
+@pytest.fixture(scope="module")
+def folder(run_in, tmp_path_factory):
+    """A folder with a sweep of seven trials, of which five fail in three ways, and the sweep's id."""
+    folder = tmp_path_factory.mktemp("failing")
+    return folder, run_in(folder, SCRIPT, METRIC, [1, 2, 3, 4, 5, 6, 7], code=1)
+
+
+def test_status_groups_what_failed_alike(folder, slurmsweep):
+    shown = slurmsweep("status", folder[1], cwd=folder[0], COLUMNS="300").stdout
+    told = [line.removeprefix("  failed  ") for line in shown.splitlines() if line.startswith("  failed")]
+
+    assert told == [
+        SMALL.format(folder[1]),
+        f"1 failed, exit 3: no more licences (trial 3; `slurmsweep logs {folder[1]} 3`)",
+        f"1 crashed, signal 9 (trial 4; `slurmsweep logs {folder[1]} 4`)",
+    ]
+    groups = json.loads(slurmsweep("status", folder[1], "--json", cwd=folder[0]).stdout)["failures"]
+    assert [(g["state"], g["cause"], g["trials"]) for g in groups] == [
+        ("failed", "exit 1", [0, 1, 2]), ("failed", "exit 3", [3]), ("crashed", "signal 9", [4]),
+    ]  # fmt: skip
+    assert groups[0]["log"].endswith("trials/0/0/1/output.log")
+
+
+def test_tables_and_documents_have_the_last_words(folder, slurmsweep):
+    shown = slurmsweep("trials", folder[1], "--state", "failed", cwd=folder[0], COLUMNS="80").stdout
+    assert "exit 1: ValueError: 2 is too small" in shown
+    errors = [t["error"] for t in json.loads(slurmsweep("trials", folder[1], "--json", cwd=folder[0]).stdout)]
+    assert errors[2:4] == ["ValueError: 3 is too small (train.py, line 7)", "no more licences"]
+    assert errors[4:] == [None, None, None]
+
+
+def test_the_end_of_a_run_explains_them_too(slurmsweep, write_sweep):
+    done = slurmsweep("run", str(write_sweep(SCRIPT, "  x: {values: [1, 2, 7]}", METRIC)), "--backend", "local")
+    assert "2 failed, exit 1: ValueError: 1 is too small" in " ".join(done.stdout.split())
+
+
+def test_of_very_many_the_first_logs_are_read_and_the_others_counted(folder, monkeypatch):
+    from slurmsweep.report.summary import SweepSummary
+    from slurmsweep.state.store import SweepStore
+
+    store = SweepStore.open(str(folder[0] / ".slurmsweep" / f"sweep-{folder[1]}"))
+    monkeypatch.setattr(failure_groups, "MOST_LOGS", 1)
+    found = failure_groups.failure_groups(SweepSummary(store.layout, store.manifest, store.replay(), {}))
+
+    assert [(group.cause, group.trials) for group in found] == [
+        ("exit 1", (0, 1, 2)),
+        ("exit 3", (3,)),
+        ("signal 9", (4,)),
+    ]
+    assert [bool(group.error) for group in found] == [True, False, False]
+
+
+def test_few_groups_are_named_and_the_rest_counted():
+    groups = [FailureGroup("failed", f"exit {n}", "", tuple(range(n, n + 10)), None) for n in range(1, 8)]
+    told = list(failure_words(groups, "abcd1234"))
+
+    assert told[0] == "10 failed, exit 1 (trials 1, 2, 3, 4, 5, 6, 7, 8, ...)"
+    assert told[5:] == ["20 more, for other reasons: `slurmsweep trials abcd1234` shows each"]
