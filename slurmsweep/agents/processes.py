@@ -112,7 +112,7 @@ def hearers(
     def programs(process: Process) -> list[Process]:
         if process.key in told:
             return [process]
-        behind = _behind(process, children.get(process.pid, ()))
+        behind = _behind(process, children.get(process.pid, ()), number)
         found = [program for child in behind for program in programs(child)]
         if not any(will_end(program) for program in found):
             # Ctrl-C is for all who are there: a shell hears it, and waits on
@@ -129,14 +129,20 @@ def hearers(
     return Hearers([program for program in found if program.key not in spared], held, relays)
 
 
-def _behind(process: Process, children: Sequence[Process]) -> list[Process]:
+def _behind(process: Process, children: Sequence[Process], number: int) -> list[Process]:
     """Return the children that a process was only the launcher of: it waits for them, or reads what they print.
 
     A helper in a session of its own (wandb-core) is none, unless a plain launcher waits for nothing else (``setsid``).
+    A process with a handler of its own is a program that has a helper at work, unless it is as plain as a shell. Python
+    has a handler for Ctrl-C in any case.
     """
-    same = [child for child in children if child.session == process.session]
-    waited = (same or (children if process.threads == 1 else ())) if process.waits else ()
-    return [child for child in children if child in waited or process.reads & child.prints]
+    is_plain = process.threads == 1
+    has_handler = process.catches(number)
+    waited: Sequence[Process] = ()
+    if process.waits and (is_plain or not has_handler or number == signal.SIGINT):
+        waited = [child for child in children if child.session == process.session] or (children if is_plain else ())
+    can_read = not has_handler or (is_plain and number == signal.SIGINT)
+    return [child for child in children if child in waited or (can_read and process.reads & child.prints)]
 
 
 def _readers(processes: list[Process], writers: list[Process]) -> list[Process]:

@@ -170,6 +170,16 @@ def test_helpers_of_a_program_are_left_alone():
     assert names(hearers(waits, 1, signal.SIGTERM).programs) == [2]
 
 
+def test_a_program_with_a_handler_hears_before_a_helper_that_it_waits_for_or_reads_from():
+    """As ``rsync`` and ``ffmpeg``, whose end by the signal would be an error in the middle of its work."""
+    helper = Process(3, 0, 2, 2, caught=TERM, prints=frozenset({"pipe:[1]"}))
+    waits = Process(2, 0, 1, 2, threads=9, caught=TERM, waits=True)
+    reads = Process(2, 0, 1, 2, caught=TERM, reads=frozenset({"pipe:[1]"}))
+
+    assert names(hearers(tree(waits, helper), 1, signal.SIGTERM).programs) == [2]
+    assert names(hearers(tree(reads, helper), 1, signal.SIGTERM).programs) == [2]
+
+
 def test_a_launcher_that_serves_its_program_is_not_held():
     served = tree(Process(2, 0, 1, 2, threads=3, waits=True), Process(3, 0, 2, 2, caught=TERM))
 
