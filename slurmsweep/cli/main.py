@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: 128 + SIGINT, 128 + SIGPIPE: as shells report commands that these signals ended.
 _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
+#: Commands of jobs, which name the sweep by its path.
+_WITH_PATHS = ("agent",)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code, also after a user's mistake, an interrupt, or when a reader went away."""
@@ -44,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace | SimpleNamespace) -> int:
     try:
+        if args.command not in _WITH_PATHS and hasattr(args, "sweep"):
+            from slurmsweep.cli.naming import sweep_of  # jobs need none of this
+
+            args.sweep = sweep_of(args.sweep)
         code: int = import_module(f"slurmsweep.cli.commands.{args.command}").run(args)
         sys.stdout.flush()
     except SlurmsweepError as error:

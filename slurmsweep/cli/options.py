@@ -142,8 +142,11 @@ def name_value(text: str) -> tuple[str, str]:
     return name.lstrip("-"), value
 
 
+_SWEEP = "id of a sweep below WANDB_DIR (or here) or its beginning, the sweep's name, or the path of its folder"
+
 _SHARED: dict[str, dict[str, Any]] = {
-    "sweep": {"metavar": "SWEEP", "help": "id of a sweep below WANDB_DIR (or here), or the path of its folder"},
+    "sweep": {"metavar": "SWEEP", "help": f"{_SWEEP}, or `last`"},
+    "newest": {"metavar": "SWEEP", "nargs": "?", "help": f"{_SWEEP} (default: the newest here)"},
     "--dry-run": {"action": "store_true", "help": "say what would be done, and do nothing"},
     "--json": {"action": "store_true", "help": "one JSON document on stdout"},
     "--count": {
@@ -191,9 +194,9 @@ def one_thread() -> None:
 
 
 def add(parser: argparse._ActionsContainer, *names: str) -> None:
-    """Add arguments that several commands share, in this order."""
+    """Add arguments that several commands share, in this order; ``newest`` is a sweep that need not be named."""
     for name in names:
-        parser.add_argument(name, **_SHARED[name])
+        parser.add_argument("sweep" if name == "newest" else name, **_SHARED[name])
 
 
 def add_states(parser: argparse._ActionsContainer, text: str) -> None:

@@ -22,7 +22,7 @@ HELP = "show the best finished trials by the sweep's metric"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``best``."""
-    options.add(parser, "sweep")
+    options.add(parser, "newest")
     parser.add_argument("--top", type=options.natural, metavar="N", help="how many (default 1; with --pareto all)")
     parser.add_argument(
         "--pareto",

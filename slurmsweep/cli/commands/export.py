@@ -23,7 +23,7 @@ _CSV, _BINARY = "csv", "parquet"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``export``."""
-    options.add(parser, "sweep")
+    options.add(parser, "newest")
     parser.add_argument("-o", "--output", metavar="FILE", help="default: stdout")
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else csv")
     parser.add_argument("--history", action="store_true", help="one row for each row that a trial logged")

@@ -15,7 +15,7 @@ HELP = "show which parameters mattered, which way, and with which values trials 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``importance``."""
-    options.add(parser, "sweep")
+    options.add(parser, "newest")
     parser.add_argument("--metric", metavar="NAME", help="one of the sweep file's metrics (default: the sweep's own)")
     parser.add_argument(
         "--among", metavar="best:N[%]", help="look at the best trials only, such as best:50%% for the better half"

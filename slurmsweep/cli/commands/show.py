@@ -15,7 +15,7 @@ HELP = "show one trial: parameters, attempts, values, its command, and why it ha
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``show``."""
-    options.add(parser, "sweep")
+    options.add(parser, "newest")
     parser.add_argument("trial", type=options.number, metavar="TRIAL", help="number of the trial")
     options.add(parser, "--json")
 

@@ -25,7 +25,7 @@ HELP = "show state, counts and the best trial of a sweep"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``status``."""
-    options.add(parser, "sweep", "--json")
+    options.add(parser, "newest", "--json")
     options.add_hosted(parser)
 
 

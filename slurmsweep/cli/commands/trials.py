@@ -21,7 +21,7 @@ _TABLE_LIMIT = 100
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``trials``."""
-    options.add(parser, "sweep")
+    options.add(parser, "newest")
     options.add_states(parser, "only those in this state (repeatable)")
     options.add_where(parser)
     parser.add_argument("--sort", default="", metavar="NAME", help="by this, the smallest first")

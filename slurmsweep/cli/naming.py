@@ -1,0 +1,64 @@
+"""Which sweep a word of the command line means: an id, its beginning, the sweep's name, ``last``, or a path."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+
+from slurmsweep.cli.output import note
+from slurmsweep.errors import NotFoundError, StateError, UsageError
+from slurmsweep.state import files, paths
+
+#: The word for the newest sweep here.
+LAST = "last"
+
+#: Sweeps that are named where a word may mean several.
+_NAMED = 8
+
+
+def sweep_of(word: str | None) -> str:
+    """Return the id or path that a word means; what is no sweep here is returned as it is, for the command's error.
+
+    Args:
+        word: as it was written; None where none was, which means the newest sweep.
+
+    Raises:
+        NotFoundError: there is no sweep here.
+        UsageError: several sweeps have this name, or an id that begins so.
+    """
+    if word is None or word == LAST:
+        newest = _newest()
+        note(f"sweep {newest}, the newest here")
+        return newest
+    if not word or os.sep in word or word in (".", ".."):
+        return word
+    known = paths.sweep_ids(paths.root_folder())
+    if word in known:
+        return word
+    meant = [sweep for sweep in known if sweep.startswith(word)] or [sweep for sweep in known if _name(sweep) == word]
+    if len(meant) > 1:
+        shown = ", ".join(meant[:_NAMED]) + (", ..." if len(meant) > _NAMED else "")
+        raise UsageError(f"{word!r} may mean {len(meant)} sweeps: {shown}; write more of the id")
+    return meant[0] if meant else word
+
+
+def _newest() -> str:
+    root = paths.root_folder()
+    known = paths.sweep_ids(root)
+    if not known:
+        wandb = os.path.join(root, "wandb")
+        raise NotFoundError(
+            f"no sweeps in {wandb}: `slurmsweep run FILE` makes one; or give the path of a sweep's folder"
+        )
+    made = {sweep: files.status_of(paths.find(sweep).manifest) for sweep in known}
+    return max(known, key=lambda sweep: (status.st_mtime_ns if (status := made[sweep]) else 0, sweep))
+
+
+def _name(sweep: str) -> str | None:
+    """Return the name in a sweep's configuration; None where it has none, or it cannot be read."""
+    with suppress(StateError, NotFoundError, ValueError, KeyError, TypeError):
+        document = json.loads(files.read_plain_file(paths.find(sweep).manifest) or b"{}")
+        name = document["config"].get("name")
+        return name if isinstance(name, str) else None
+    return None

@@ -1,0 +1,79 @@
+"""Sweeps are named by less than their ids, and never by chance."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from slurmsweep.control import create
+
+
+@pytest.fixture
+def made(slurmsweep, write_sweep, monkeypatch, tmp_path):
+    """Make three sweeps, the ids of two of which begin alike, one after the other."""
+    ids = iter(["abcd1234", "abxy5678", "zzzz0000"])
+    monkeypatch.setattr(create, "new_sweep_id", lambda: next(ids))
+    for place, name in enumerate(["first", "second", "first"]):
+        sweep = slurmsweep("create", str(write_sweep("pass", extra=f"name: {name}"))).stdout.strip()
+        manifest = tmp_path / ".slurmsweep" / f"sweep-{sweep}" / "sweep.json"
+        os.utime(manifest, ns=(10**18 + place, 10**18 + place))
+    return tmp_path
+
+
+def status(slurmsweep, *words) -> str:
+    done = slurmsweep("status", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["id"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sweep"),
+    [
+        ([], "zzzz0000"),
+        (["last"], "zzzz0000"),
+        (["abc"], "abcd1234"),
+        (["z"], "zzzz0000"),
+        (["second"], "abxy5678"),
+        (["abxy5678"], "abxy5678"),
+        (["wandb/sweep-abcd1234"], "abcd1234"),
+    ],
+)
+def test_a_sweep_is_named_by_little(made, slurmsweep, words, sweep):
+    assert status(slurmsweep, *words) == sweep
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "said"),
+    [
+        ("ab", 2, "'ab' may mean 2 sweeps: abcd1234, abxy5678; write more of the id"),
+        ("first", 2, "'first' may mean 2 sweeps: abcd1234, zzzz0000"),
+        ("fourth", 3, "'fourth' is not a sweep"),
+        ("abcd1235", 3, "did you mean abcd1234?"),
+    ],
+)
+def test_a_word_that_means_several_sweeps_or_none_is_refused(made, slurmsweep, word, code, said):
+    done = slurmsweep("status", word)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
+def test_the_sweep_that_was_taken_is_said(made, slurmsweep):
+    assert "sweep zzzz0000, the newest here" in slurmsweep("trials").stderr
+    assert slurmsweep("show", "1").stdout.startswith("trial 1 of sweep zzzz0000\n")
+
+
+def test_without_a_sweep_it_is_said_how_to_make_one(slurmsweep):
+    done = slurmsweep("status")
+    assert (done.returncode, "`slurmsweep run FILE` makes one" in done.stderr) == (3, True)
+
+
+@pytest.mark.parametrize("command", ["resubmit", "cancel", "delete", "stop", "check", "sync"])
+def test_commands_that_change_something_want_a_name(made, slurmsweep, command):
+    assert slurmsweep(command).returncode == 2
+
+
+def test_a_damaged_sweep_does_not_hide_the_others(made, slurmsweep):
+    Path(made, ".slurmsweep", "sweep-abcd1234", "sweep.json").write_text("{")
+    assert status(slurmsweep, "second") == "abxy5678"
