@@ -92,8 +92,11 @@ def test_commands_that_act_refuse_another_users_sweep(slurmsweep, make_store, co
     assert slurmsweep("status", store.layout.folder).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["sweep.json", "journal.log", "trials/0/0/1/outcome.json"])
-def test_links_in_the_place_of_files_are_not_followed(make_store, slurmsweep, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("sweep.json", 5), ("journal.log", 5), ("trials/0/0/1/outcome.json", 1)],  # the last costs its trial only
+)
+def test_links_in_the_place_of_files_are_not_followed(make_store, slurmsweep, tmp_path, name, code):
     store = make_store(3)
     target = tmp_path / "target"
     target.write_text("{}")
@@ -103,7 +106,9 @@ def test_links_in_the_place_of_files_are_not_followed(make_store, slurmsweep, tm
     path.unlink(missing_ok=True)
     path.symlink_to(target)
 
-    assert slurmsweep("check", store.layout.folder).returncode == 5
+    done = slurmsweep("check", store.layout.folder)
+
+    assert (done.returncode, str(path) in done.stdout + done.stderr) == (code, True)
     assert target.read_text() == "{}"
 
 
