@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: One agent a process: the environment names the trial, and a process has one environment.
 _at_work = threading.Lock()
 
+#: More trials than any sweep has.
+_ALL = 10**12
+
 
 def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
     sweep_id: str,
@@ -151,7 +154,7 @@ def _run_program(store: SweepStore, count: int | None, environ: Mapping[str, str
     """
     if term_timeout is not None:
         environ = {**environ, "WANDB_AGENT_KILL_DELAY": str(term_timeout)}
-    command = [sys.executable, "-m", "slurmsweep", "agent", "--count", str(count or sys.maxsize), store.layout.folder]
+    command = [sys.executable, "-m", "slurmsweep", "agent", "--count", str(count or _ALL), store.layout.folder]
     with subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         while process.returncode is None:
             try:

@@ -14,26 +14,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-#: A number that no bound of an option forbids.
-_QUICK = re.compile("[1-9][0-9]{0,2}")
+#: Numbers that no bound of an option forbids: of trials, and of seats.
+_COUNT, _SEATS = re.compile("[1-9][0-9]{0,14}"), re.compile("[1-9][0-9]{0,2}")
 
 
 def agent_arguments(argv: Sequence[str]) -> SimpleNamespace | None:
     """Return what argparse gives for ``agent --count N [--seats K] SWEEP``; None for any other words."""
+    seats: str | None = None
     match argv:
         case ["agent", "--count", count, sweep]:
-            numbers = [count]
+            pass
         case ["agent", "--count", count, "--seats", seats, sweep]:
-            numbers = [count, seats]
+            pass
         case _:
             return None
-    if sweep.startswith("-") or not all(_QUICK.fullmatch(number) for number in numbers):
+    if sweep.startswith("-") or not _COUNT.fullmatch(count) or not (seats is None or _SEATS.fullmatch(seats)):
         return None
     return SimpleNamespace(
         version=False,
         command="agent",
         function=None,
         sweep=sweep,
-        count=int(numbers[0]),
-        seats=int(numbers[1]) if len(numbers) > 1 else None,
+        count=int(count),
+        seats=None if seats is None else int(seats),
     )

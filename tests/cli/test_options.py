@@ -72,7 +72,7 @@ def test_one_process_may_run_several_commands(capsys, tmp_path, monkeypatch):
         (["submit", "s", "--mend-every", "9999999"], "is too large: write a whole number, 1 to 525600"),
         (["sync", "s", "--jobs", "1001"], "is too large: write a whole number, 1 to 1000"),
         (["agent", "s", "--seats", "5001"], "is too large"),
-        (["agent", "--count", str(10**12), "s"], "is too large"),
+        (["agent", "--count", str(10**18), "s"], "is too large"),
         (["doctor", "--nodes", "10001"], "is too large"),
         (["plan", "f", "--limit", "1000001"], "is too large"),
         (["resubmit", "s", "--mem-factor", "1e300"], "no job gets so much; use 1 to 1000000"),

@@ -20,12 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``agent``."""
     from slurmsweep.cli import options  # loads argparse, which agents in jobs do without
     from slurmsweep.state.assignment import MAX_SLOTS
-    from slurmsweep.state.records import MOST_JOBS
 
     options.add(parser, "sweep")
     parser.add_argument(
         "--count",
-        type=options.up_to(MOST_JOBS),
+        type=options.natural,
         default=1,
         metavar="N",
         help="trials to run, one after the other (default 1)",
