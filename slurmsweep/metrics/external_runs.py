@@ -57,7 +57,7 @@ class ExternalRuns:
 
     def __init__(self, layout: Layout, attempt_id: AttemptId) -> None:
         self._layout = layout
-        self._path = layout.log(attempt_id)
+        self._path, self._own = layout.log(attempt_id), layout.runs(attempt_id.trial)
         other_trial = rf"{re.escape(layout.sweep_id)}-(?!{attempt_id.trial}(?:-|\s*$))"
         self._said = re.compile(
             r"(?:Run data is saved locally in|wandb sync) "
@@ -77,11 +77,20 @@ class ExternalRuns:
             self._read_on()
         for said, folder in self._found.items():
             if folder is None:
-                around = bases(self._layout, self._path, is_deep=True)
-                places = [said] if os.path.isabs(said) else (os.path.normpath(os.path.join(b, said)) for b in around)
-                self._found[said] = next((place for place in places if os.path.isdir(place)), None)
+                self._found[said] = next((place for place in self._places(said) if os.path.isdir(place)), None)
         folders = dict.fromkeys(folder for folder in self._found.values() if folder)
         return [path for folder in folders for path in files_in(folder)]
+
+    def _places(self, said: str) -> Iterator[str]:
+        """Yield where a run may be that wandb named; one in the trial's own folder is there also in a moved sweep."""
+        folder, name = os.path.split(said)
+        if folder.endswith(f"/{os.path.relpath(self._own, os.path.dirname(self._layout.folder))}"):
+            yield os.path.join(self._own, name)
+        elif os.path.isabs(said):
+            yield said
+        else:
+            around = bases(self._layout, self._path, is_deep=True)
+            yield from (os.path.normpath(os.path.join(base, said)) for base in around)
 
     @property
     def said(self) -> list[str]:

@@ -163,19 +163,19 @@ def take(record: bytes, run: RunFile, keys: Sequence[str] = ()) -> None:
             elif needles and not any(needle in content for needle in needles):
                 continue
             elif number == _RECORD_HISTORY:
-                run.history.append(dict(_item(item) for kind, item in _wanted(content, needles) if kind == _ITEM))
+                run.history.append(dict(item(part) for kind, part in _wanted(content, needles) if kind == _ITEM))
             elif number == _RECORD_SUMMARY:
                 _update(run.summary, content, needles)
 
 
 def _update(summary: dict[str, Any], message: bytes, needles: Sequence[bytes]) -> None:
     """Apply the keys that a SummaryRecord sets and removes."""
-    for number, item in _wanted(message, needles):
+    for number, part in _wanted(message, needles):
         if number == _ITEM:
-            key, value = _item(item)
+            key, value = item(part)
             summary[key] = value
         elif number == _REMOVED:
-            summary.pop(_joined_key(list(fields(item))), None)
+            summary.pop(_joined_key(list(fields(part))), None)
 
 
 def _wanted(message: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -185,7 +185,7 @@ def _wanted(message: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int, byt
             yield number, message[start:end]
 
 
-def _item(message: bytes) -> tuple[str, Any]:
+def item(message: bytes) -> tuple[str, Any]:
     """Return key and value of a HistoryItem or SummaryItem."""
     parts = list(fields(message))
     text = next((content for number, _, content in parts if number == _VALUE_JSON), b"null")

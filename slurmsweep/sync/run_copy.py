@@ -3,16 +3,19 @@
 The server refuses a run of a sweep that it does not know ("sweep ... not found", 404), and it knows none of ours. Of a
 file that ends within a record, as a killed script leaves it, `wandb sync` uploads what is whole, but does not count the
 file as synced. Before 0.31 an offline run does not say that it goes on with an older one, so its steps would replace
-those. Therefore a copy is uploaded: every whole record, with these fields of the run's own record changed.
+those, and its minimum of a metric would replace a smaller one of the older run. Therefore a copy is uploaded: every
+whole record, with these fields of the run's own record changed, and with the extremes of the run so far.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.metrics.protobuf import bytes_field, integer_field, raw_fields
-from slurmsweep.metrics.run_file import RecordReader, log_bytes
+from slurmsweep.metrics.reported import number
+from slurmsweep.metrics.run_file import RecordReader, item, log_bytes, read
 from slurmsweep.state import files
 
 if TYPE_CHECKING:
@@ -22,6 +25,16 @@ if TYPE_CHECKING:
 
 #: Field numbers of wandb_internal.proto: Record.run; RunRecord.entity, project, sweep_id and resume.
 _RUN, _ENTITY, _PROJECT, _SWEEP_ID, _RESUME = 17, 2, 3, 12, 24
+
+#: Record.summary; SummaryRecord.update; its value_json.
+_SUMMARY, _UPDATE, _VALUE_JSON = 3, 1, 16
+
+#: Record.metric; MetricRecord.summary; its ``none``: then wandb computes no summary from the rows of this file alone,
+#: which would race with the one in the file.
+_METRIC, _DEFINED, _NONE = 12, 7, 6
+
+#: By name of a metric: ``min`` and ``max``, where its definition asks for them.
+Extremes = dict[str, dict[str, float]]
 
 #: wandb's name for the project of a run for which none was named.
 UNCATEGORIZED = "uncategorized"
@@ -64,7 +77,22 @@ def home_of(run_file: str, asked_for: Mapping[str, str]) -> Home:
     return Home(project, entity or asked_for.get("entity", ""))
 
 
-def copy_run(original: str, folder: str, access: Access, home: Home | None = None) -> str | None:
+def extremes_with(before: Extremes, run_file: str) -> Extremes:
+    """Return the extremes of a run so far, with those of a further file of it. Raises OSError."""
+    summary = read(run_file).summary.items()
+    return before | {name: told for name, value in summary if (told := _extremes(before.get(name, {}), value))}
+
+
+def _extremes(before: dict[str, float], value: Any) -> dict[str, float]:
+    """Return the extremes in a summary of one metric, together with those before; none where it asks for none."""
+    told = {word: value[word] for word in ("min", "max") if word in value} if isinstance(value, dict) else {}
+    finite = {word: one for word, one in told.items() if number(one) is not None}
+    return {word: (min if word == "min" else max)(one, before.get(word, one)) for word, one in finite.items()}
+
+
+def copy_run(
+    original: str, folder: str, access: Access, *, home: Home | None = None, before: Extremes | None = None
+) -> str | None:
     """Copy a run file into ``folder``, with links to what lies beside it.
 
     Args:
@@ -72,6 +100,7 @@ def copy_run(original: str, folder: str, access: Access, home: Home | None = Non
         folder: of the copy; may hold an earlier copy, whose sync state is kept.
         access: who may read and write what is made.
         home: where the run goes; None for where it was logged.
+        before: extremes of older files of the run.
 
     Returns:
         Path of the copy; None where the file has no run: its script was killed before anything was written.
@@ -84,7 +113,8 @@ def copy_run(original: str, folder: str, access: Access, home: Home | None = Non
         return None
     files.ensure_folders(folder, access)
     copy = os.path.join(folder, os.path.basename(original))
-    files.write_pieces(copy, log_bytes(_for_server(record, home) for record in RecordReader(original).new()), access)
+    records = (_for_server(record, home, before or {}) for record in RecordReader(original).new())
+    files.write_pieces(copy, log_bytes(records), access)
     beside = os.path.dirname(original)
     for name in os.listdir(beside):
         if not name.startswith(os.path.basename(original)):
@@ -120,20 +150,44 @@ def _is_run(record: bytes) -> bool:
     return any(number == _RUN for number, _, _ in _raw_fields(record))
 
 
-def _for_server(record: bytes, home: Home | None) -> bytes:
-    """Return a record as the server takes it: a run without its sweep, resumable and at home; others unchanged."""
-    if not _is_run(record):
+def _for_server(record: bytes, home: Home | None, before: Extremes) -> bytes:
+    """Return a record as the server takes it: a run without its sweep, resumable and at home; most others unchanged."""
+    wanted = (_RUN, _SUMMARY, _METRIC) if before else (_RUN,)
+    if not any(kind in wanted for kind, _, _ in _raw_fields(record)):
         return record
     parts = []
-    for number, content, raw in _raw_fields(record):
-        if number == _RUN:
+    for kind, content, raw in _raw_fields(record):
+        if kind == _RUN:
             named = {_ENTITY: home.entity, _PROJECT: home.project} if home else {}
             kept = [f for inner, _, f in _raw_fields(content) if inner not in (_SWEEP_ID, _RESUME, *named)]
             kept += [bytes_field(inner, name.encode()) for inner, name in named.items() if name]
             parts.append(bytes_field(_RUN, b"".join([*kept, integer_field(_RESUME, 1)])))
+        elif kind == _SUMMARY and before:
+            updates = _raw_fields(content)
+            parts.append(bytes_field(_SUMMARY, b"".join(_update(*update, before) for update in updates) or content))
+        elif kind == _METRIC and before:
+            kept = [f for inner, _, f in _raw_fields(content) if inner != _DEFINED]
+            has_words = len(kept) < len(list(_raw_fields(content)))
+            kept += [bytes_field(_DEFINED, integer_field(_NONE, 1))] if has_words else []
+            parts.append(bytes_field(_METRIC, b"".join(kept)))
         else:
             parts.append(raw)
     return b"".join(parts)
+
+
+def _update(kind: int, content: bytes, raw: bytes, before: Extremes) -> bytes:
+    """Return a field of a summary; a value with extremes gets those of the whole run."""
+    if kind != _UPDATE:
+        return raw
+    try:
+        name, value = item(content)
+    except (IndexError, ValueError):
+        return raw
+    told = _extremes(before.get(name, {}), value)
+    if not told:
+        return raw
+    others = [field for inner, _, field in raw_fields(content) if inner != _VALUE_JSON]
+    return bytes_field(_UPDATE, b"".join([*others, bytes_field(_VALUE_JSON, json.dumps(value | told).encode())]))
 
 
 def _raw_fields(message: bytes) -> list[tuple[int, bytes, bytes]]:

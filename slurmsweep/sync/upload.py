@@ -27,7 +27,7 @@ from slurmsweep.state import files
 from slurmsweep.state.files import reading
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
-from slurmsweep.sync.run_copy import Home, copy_run, forget, home_of, is_synced, mark_synced
+from slurmsweep.sync.run_copy import Extremes, Home, copy_run, extremes_with, forget, home_of, is_synced, mark_synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -67,11 +67,13 @@ class Upload:
         trial: number of the trial.
         run_files: paths of run files, in the order in which the runs began.
         homes: by path, where they go at W&B.
+        all_files: paths of all run files of the trial, also of those that were uploaded before.
     """
 
     trial: int
     run_files: tuple[str, ...]
     homes: Mapping[str, Home] = field(default_factory=dict)
+    all_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def find(
             runs = [path for path in paths if os.path.basename(os.path.dirname(path)).startswith(OFFLINE)]
             left = tuple(run for run in runs if again or not is_synced(run))
             if left:
-                uploads.append(Upload(trial, left, {run: home_of(run, found.asked_for) for run in left}))
+                uploads.append(Upload(trial, left, {run: home_of(run, found.asked_for) for run in left}, tuple(runs)))
         synced += bool(runs) and not left
         without += not runs
     return Found(tuple(uploads), synced, without)
@@ -242,12 +244,17 @@ def _started(store: SweepStore, one: Upload, command: list[str], lock: int, resu
     """Start the process that uploads one trial; return none, and note why in ``result``, if there is none to start."""
     folder = os.path.join(store.layout.uploads, str(one.trial))
     copies = {}
+    before: Extremes = {}
     try:
         files.ensure_folder(folder, store.access)
-        for original in one.run_files:
-            name = os.path.basename(os.path.dirname(original))
-            if copy := copy_run(original, os.path.join(folder, name), store.access, one.homes.get(original)):
-                copies[original] = copy
+        for place, original in enumerate(one.all_files or one.run_files):
+            if original in one.run_files:
+                target = os.path.join(folder, f"{place:06}", os.path.basename(os.path.dirname(original)))
+                home = one.homes.get(original)
+                if copy := copy_run(original, target, store.access, home=home, before=before):
+                    copies[original] = copy
+            if len(one.all_files) > 1:
+                before = extremes_with(before, original)
     except OSError as error:
         result.failed[one.trial] = f"cannot be read: {error}"
         return []

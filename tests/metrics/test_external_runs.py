@@ -80,6 +80,15 @@ def test_a_relative_folder_is_found_from_where_the_script_may_have_been(layout, 
     assert runs.unseen == []
 
 
+def test_a_run_in_the_trials_own_folder_is_not_looked_for_where_the_sweep_was_before(layout, log, tmp_path):
+    own = Path(layout.runs(0))
+    before = tmp_path / "before" / own.relative_to(tmp_path)
+    there, here = make_run(before), make_run(own)
+    log(f"wandb: Run data is saved locally in {before}/{NAME}\n")
+
+    assert ExternalRuns(layout, SLOT).files() == [here] != [there]
+
+
 def test_a_folder_that_cannot_be_seen_from_here_is_named_until_it_can(layout, log, tmp_path):
     log(f"wandb: Run data is saved locally in ../mine/wandb/{NAME}\n")
     runs = ExternalRuns(layout, SLOT)

@@ -27,6 +27,13 @@ for epoch, loss in list(enumerate({curve}))[start:]:
 MIN = 'run.define_metric("loss", summary="min,max")'
 
 
+@pytest.fixture(autouse=True)
+def _no_real_account(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+
+
 @pytest.fixture
 def document(slurmsweep):
     """Return the document of a command on a sweep."""
@@ -140,7 +147,9 @@ import wandb
     assert len(found["runs"]) == 1 + is_beside_another
 
 
-def test_runs_of_one_second_are_uploaded_in_the_order_in_which_they_began(slurmsweep, write_sweep, document):
+def test_runs_of_one_second_are_uploaded_in_the_order_in_which_they_began(
+    slurmsweep, write_sweep, document, monkeypatch
+):
     script = """
 import wandb
 for fold in range(12):
@@ -156,6 +165,10 @@ for fold in range(12):
     assert [path.split("/")[-2] for path in found["runs"]] == begun
     assert len(begun) == 12
     assert document("trials", sweep)[0]["metric"] == 11.0
+    with WandbServer() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        assert slurmsweep("sync", sweep).returncode == 0
+        assert [row["loss"] for row in server.rows(f"{sweep}-0")] == list(range(12))
 
 
 PROJECT = "import wandb\nwith wandb.init({}) as run:\n    run.log({{'loss': 1}})\n"
@@ -185,10 +198,7 @@ def test_where_a_run_goes_is_said(init, extra, options, where, slurmsweep, write
     assert ("name no project" in planned.stderr) == is_nowhere
 
 
-def test_a_run_is_uploaded_to_the_project_that_its_script_named(slurmsweep, write_sweep, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+def test_a_run_is_uploaded_to_the_project_that_its_script_named(slurmsweep, write_sweep, monkeypatch):
     file = write_sweep(PROJECT.format("project='mine', entity='team'"), "  x: {value: 1}")
     sweep = slurmsweep("create", str(file)).stdout.strip()
     slurmsweep("agent", sweep)
@@ -197,3 +207,28 @@ def test_a_run_is_uploaded_to_the_project_that_its_script_named(slurmsweep, writ
         assert slurmsweep("sync", sweep).returncode == 0
 
         assert {(one["project"], one["entity"]) for one in server.upserts[f"{sweep}-0"]} == {("mine", "team")}
+
+
+@pytest.mark.parametrize("is_uploaded_between", [False, True])
+def test_the_extremes_of_all_attempts_are_uploaded(is_uploaded_between, slurmsweep, write_sweep, monkeypatch):
+    script = """
+import os, wandb
+first = os.environ["SLURMSWEEP_ATTEMPT"] == "1"
+with wandb.init() as run:
+    run.define_metric("loss", summary="min,max")
+    for loss in [0.9, 0.1, 0.4] if first else [0.5, 0.3]:
+        run.log({"loss": loss, "acc": loss})
+os._exit(int(first))
+"""
+    sweep = slurmsweep("create", str(write_sweep(script, "  x: {value: 1}"))).stdout.strip()
+    slurmsweep("agent", sweep)
+    with WandbServer() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        if is_uploaded_between:
+            assert slurmsweep("sync", sweep, "--state", "failed").returncode == 0
+        slurmsweep("resubmit", sweep, "--backend", "local")
+        assert slurmsweep("sync", sweep).returncode == 0
+
+        summary = json.loads(server.files[f"{sweep}-0/wandb-summary.json"])
+        assert (summary["loss"], summary["acc"]) == ({"min": 0.1, "max": 0.9}, 0.3)
+        assert [row["loss"] for row in server.rows(f"{sweep}-0")] == [0.9, 0.1, 0.4, 0.5, 0.3]
