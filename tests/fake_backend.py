@@ -240,7 +240,7 @@ class FakeBackend(Backend):
         del jobs
         return JobRestarts(dict(self.ends), self.accounting)
 
-    def wait(self, jobs, target, refresh):
+    def wait(self, jobs, target, refresh, may_start=None):  # noqa: ARG002 - started already
         while self.meanwhile and _ended(refresh()) < target and any(s.alive for s in self.poll(jobs).tasks.values()):
             self.meanwhile.pop(0)()
         refresh()

@@ -46,7 +46,7 @@ MAY_LOOK = {
     "api/naming.py": "tells a path from a name; the sweep is opened afterwards",
     "control/canary.py": "counts what a script left: what cannot be read is not counted",
     "control/create.py": "looks for the script of a sweep file, which is no file of a sweep",
-    "control/failure_signature.py": "a log that cannot be read says nothing",
+    "control/failure_text.py": "a log that cannot be read says nothing",
     "control/function.py": "looks for the module of a function, which is no file of a sweep",
     "cli/main.py": "the null device",
     "cli/commands/run.py": "tells a sweep file from a sweep's name; either is opened afterwards",

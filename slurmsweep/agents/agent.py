@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child, identity, signals
-from slurmsweep.agents.attempt import conclude, first_attempt, prepare, run_command, watch_of, words_before
+from slurmsweep.agents.attempt import conclude, first_attempt, prepare, run_command, watch_of
+from slurmsweep.agents.environment import words_before
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned, whole_number
@@ -71,6 +72,9 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
                 break
             outcome, stopped = _run_claim(store, claim, environ, say)
             code = code or outcome.exit_code or 0
+            if outcome.exit_code and not outcome.seconds:  # a command that cannot start is no better for another trial
+                say("no further trials: the command cannot start")
+                break
             if stopped:
                 _start_again(outcome, claims.owner, bound, say)
                 break

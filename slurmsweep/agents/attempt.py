@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep import search
 from slurmsweep.agents import params_file, signals
 from slurmsweep.agents.child import Child
-from slurmsweep.agents.environment import child_environment
+from slurmsweep.agents.environment import child_environment, words_before
 from slurmsweep.errors import StateUnwritableError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.outcome import Outcome
@@ -33,9 +33,6 @@ FIRST_ATTEMPT = "SLURMSWEEP_FIRST_ATTEMPT"
 
 #: Exit codes of a shell for a command that cannot be run, or is not there.
 _CANNOT_RUN, _NOT_FOUND = 126, 127
-
-#: Words put before the trial's command, quoted as in a shell: set by job templates.
-WRAP = "SLURMSWEEP_WRAP"
 
 #: Begins a line in a trial's log that is no error: the last lines of its command are above it.
 NOTE = "slurmsweep: note: "
@@ -170,19 +167,6 @@ def first_attempt(environ: Mapping[str, str]) -> int:
     return int(environ[FIRST_ATTEMPT])
 
 
-def words_before(environ: Mapping[str, str]) -> list[str]:
-    """Return the words that a job template puts before the command (``srun``). Raises UsageError for wrong quotes."""
-    text = environ.get(WRAP)
-    if not text:
-        return []
-    import shlex
-
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise UsageError(f"{WRAP} is not quoted as in a shell ({error}): {text}") from error
-
-
 def watch_of(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str], log: int) -> TrialWatch | None:
     """Return what compares the attempt with others while it runs; None where the sweep does not do that.
 
@@ -228,7 +212,8 @@ def run_command(prepared: Prepared, workdir: str, watch: TrialWatch | None = Non
         _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error}")
         return CommandEnd(_CANNOT_RUN, None, 0.0)
     except OSError as error:
-        _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error.strerror}")
+        hint = ": pass the parameters by ${args_json_file}" if error.errno == errno.E2BIG else ""
+        _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error.strerror}{hint}")
         return CommandEnd(_NOT_FOUND if error.errno == errno.ENOENT else _CANNOT_RUN, None, 0.0)
     before = _cpu_seconds()
     asked = attend(child, prepared.environ, watch)

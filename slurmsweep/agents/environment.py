@@ -9,6 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from slurmsweep.errors import UsageError
 from slurmsweep.state.assignment import LOCAL
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.config import SweepConfig
 
+#: Words put before the trial's command, quoted as in a shell: set by job templates.
+WRAP = "SLURMSWEEP_WRAP"
 
 #: Variables by which launchers tell a process its rank, and the one that names those of the agent itself: as in
 #: ``client/history.py``, which imports nothing from here.
@@ -26,6 +29,29 @@ AGENT_RANKS = "SLURMSWEEP_AGENT_RANKS"
 
 #: Values of ``WANDB_MODE`` with which wandb talks to its server.
 _ONLINE = ("online", "shared")
+
+
+def words_before(environ: Mapping[str, str]) -> list[str]:
+    """Return the words that a job template puts before the command (``srun``). Raises UsageError for wrong quotes."""
+    text = environ.get(WRAP)
+    if not text:
+        return []
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{WRAP} is not quoted as in a shell ({error}): {text}") from error
+
+
+def search_path(environ: Mapping[str, str]) -> str:
+    """Return the ``PATH`` of a trial's command, this interpreter's folder at its end.
+
+    There an environment that the user activated stays first. W&B's ``${interpreter}`` is the word ``python``, which a
+    Debian machine does not have outside a virtual environment.
+    """
+    folders = (environ.get("PATH", os.defpath), os.path.dirname(sys.executable))
+    return os.pathsep.join(folder for folder in folders if folder)
 
 
 def child_environment(
@@ -46,9 +72,6 @@ def child_environment(
         if name not in ("WANDB_SERVICE", LOCAL, AGENT_RANKS) and (value or not name.startswith("WANDB_"))
     }
     ranks = [name for name in RANKS if environ.get(name, "").isdecimal()]
-    # This interpreter's folder is at the end of the search path, so that an environment the user activated stays first:
-    # W&B's ${interpreter} is the word `python`, which a Debian machine does not have outside a virtual environment.
-    folders = (environ.get("PATH", os.defpath), os.path.dirname(sys.executable))
     named = {"WANDB_PROJECT": config.project, "WANDB_ENTITY": config.entity}
     # texts of the sweep are UTF-8 for the trial, also where this process has another encoding for names
     named = {name: os.fsdecode(value.encode("utf-8", "surrogateescape")) for name, value in named.items() if value}
@@ -79,7 +102,7 @@ def child_environment(
         "SLURMSWEEP_ATTEMPT_DIR": layout.attempt(attempt_id),
         "SLURMSWEEP_CHECKPOINT_DIR": layout.trial(attempt_id.trial),
         **({AGENT_RANKS: ",".join(ranks), **dict.fromkeys(ranks, "0")} if ranks else {}),
-        "PATH": os.pathsep.join(folder for folder in folders if folder),
+        "PATH": search_path(environ),
     }
     if seen["WANDB_MODE"] in _ONLINE:
         del seen["WANDB_SWEEP_ID"]  # W&B's server refuses runs of a sweep that it does not know

@@ -53,7 +53,7 @@ def sweep(
         raise UsageError(
             "prior_runs: a random search draws new points each time; a grid has the same ones again, and bayes learns"
         )
-    for warning in draft.warnings:
+    for warning in (*draft.warnings, *draft.doubts):
         note(f"{_SOURCE}: {warning}")
     store = known(create(draft, needs_program=False))
     if prior:

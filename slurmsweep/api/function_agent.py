@@ -22,6 +22,7 @@ from slurmsweep.api.failures import Failures
 from slurmsweep.api.function_trial import call
 from slurmsweep.api.interrupts import Interrupts
 from slurmsweep.api.naming import known, sweep_name
+from slurmsweep.control.first_word import refuse_what_cannot_start
 from slurmsweep.control.function import ready_to_run
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
@@ -71,7 +72,7 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
 
     Raises:
         NotFoundError: there is no such sweep.
-        UsageError: an argument is wrong, or an agent is at work in this process already.
+        UsageError: an argument is wrong, the program cannot start, or an agent is at work in this process already.
         StateError: a trial could not be claimed, or its outcome not recorded (then the outcome was printed).
     """
     del forward_signals
@@ -83,7 +84,9 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
         if max_consecutive_failed_runs is not None:
             raise UsageError("max_consecutive_failed_runs counts the failures of a function: give function=")
         store = known(SweepStore.open_to_run(sweep_name(sweep_id)))
-        _run_program(ready_to_run(store, None), count, environ, term_timeout)
+        store = ready_to_run(store, None)
+        refuse_what_cannot_start(store.manifest, environ, runs_here=True)
+        _run_program(store, count, environ, term_timeout)
         return
     if not callable(function):
         raise UsageError(f"function={function!r} cannot be called: give the function itself, without brackets")

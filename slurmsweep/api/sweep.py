@@ -14,7 +14,6 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.agents.signals import check_variables
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.naming import known, whereabouts
 from slurmsweep.backends.base import Ability, JobSource, SubmitOptions, SubmitResult
@@ -23,7 +22,9 @@ from slurmsweep.control.apply import apply
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.decide import Plan, Policy, decide
 from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack, warn_of_notices
+from slurmsweep.control.first_word import refuse_what_cannot_start
 from slurmsweep.control.headline import Headline, headline
+from slurmsweep.control.max_fails import FailedAlike
 from slurmsweep.control.observe import observe
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.retry_policy import RetryPolicy
@@ -158,6 +159,7 @@ class Sweep:
         wait: bool = True,
         sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
+        max_fails: int | None = None,
         dry_run: bool = False,
         **options: str | int,
     ) -> LaunchResult:
@@ -171,6 +173,8 @@ class Sweep:
             wait: return when they have ended.
             sizing: learn time and memory from a few trials that go first.
             supervisor: run again and submit later what is left (``--mend``).
+            max_fails: trials that may fail alike before no further one starts; 0 for any number. None for five on this
+                machine, for one if the command cannot start, and for any number where jobs outlive this process.
             dry_run: only decide.
             options: of the jobs, over those of ``wish``: ``time="30"``, ``mem="4G"``, ``cpus_per_task=4``; and
                 ``width=8``, ``template="packed"``. ``time="auto"`` and ``mem="auto"`` learn, as ``sizing`` does.
@@ -184,7 +188,7 @@ class Sweep:
         retry = RetryPolicy(states=CUT_OFF, plain=True)
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, count, retry=retry, sizing=sizing, reopen=True)
-        return self._launch(policy, "run", wait=wait, supervisor=supervisor, dry_run=dry_run)
+        return self._launch(policy, "run", wait, supervisor, max_fails, dry_run=dry_run)
 
     def submit(
         self,
@@ -194,6 +198,7 @@ class Sweep:
         wait: bool = False,
         sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
+        max_fails: int | None = None,
         dry_run: bool = False,
         **options: str | int,
     ) -> LaunchResult:
@@ -208,7 +213,7 @@ class Sweep:
             raise UsageError(f"sweep {self.id} is {words}: `slurmsweep resume {self.id}` takes it up again")
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, count, sizing=sizing)
-        return self._launch(policy, "submit", wait=wait, supervisor=supervisor, dry_run=dry_run)
+        return self._launch(policy, "submit", wait, supervisor, max_fails, dry_run=dry_run)
 
     def resubmit(
         self,
@@ -218,6 +223,7 @@ class Sweep:
         wait: bool | None = None,
         sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
+        max_fails: int | None = None,
         dry_run: bool = False,
         **options: str | int,
     ) -> LaunchResult:
@@ -229,6 +235,7 @@ class Sweep:
             wait: return when they have ended; None to wait only where jobs do not outlive this process.
             sizing: learn time and memory from trials that finished; nothing else is started then.
             supervisor: as for :meth:`run`.
+            max_fails: as for :meth:`run`.
             dry_run: only decide.
             options: as for :meth:`run`.
 
@@ -248,7 +255,7 @@ class Sweep:
         all_open = not (retry.is_selective or is_endless or sizing)
         policy = Policy(wish, all_open=all_open, retry=retry, sizing=sizing, reopen=True)
         waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
-        return self._launch(policy, "resubmit", wait=waits, supervisor=supervisor, dry_run=dry_run)
+        return self._launch(policy, "resubmit", waits, supervisor, max_fails, dry_run=dry_run)
 
     def preview(self, batch: JobBatch) -> str:
         """Return the batch script of a planned batch, as it would be submitted; its name has a token made for each."""
@@ -340,33 +347,45 @@ class Sweep:
         found = importance(self.session.store.manifest, self.session.refresh(), metric, chosen)
         return {"sweep": self.id, "among": among, **found.to_json()}
 
-    def check(self, wish: SubmitOptions, *, wait: bool, supervise: bool) -> None:
-        """Refuse what the backend cannot do, and tell what it ignores, before anything is written.
+    def check(self, wish: SubmitOptions, max_fails: int | None = None, *, wait: bool, supervise: bool) -> None:
+        """Refuse what the backend cannot do, and trials that cannot start; tell what is ignored. Writes nothing.
 
         Raises:
-            UsageError: an option is wrong, or needs an ability that the backend does not have; or a variable is wrong
-                that agents inherit from here.
+            UsageError: an option is wrong, or needs an ability that the backend does not have; or no trial could start;
+                or a variable is wrong that agents inherit from here.
         """
-        check_variables(os.environ)
         backend = self.session.backend
         if not wait:
             backend.require(Ability.OUTLIVE, "--no-wait")
         if supervise:
             backend.require(Ability.WAKE, "--mend")
         self.session.scheduler.normalized(wish.options or {})  # a misspelt name is wrong everywhere
+        if max_fails and (supervise or not wait):
+            raise UsageError("--max-fails is for trials that this command waits for: add --wait, and leave --mend out")
+        runs_here = Ability.ELSEWHERE not in backend.abilities
+        for doubt in refuse_what_cannot_start(self.session.store.manifest, os.environ, runs_here=runs_here):
+            self.tell(Noticed(f"{doubt}; the nodes may differ"))
         for notice in backend.check(wish, JobSource.of(self.session.store)):
             self.tell(Noticed(notice))
 
     def _launch(
-        self, policy: Policy, command: str, *, wait: bool, supervisor: SupervisorSettings | None, dry_run: bool
+        self,
+        policy: Policy,
+        command: str,
+        wait: bool,  # noqa: FBT001 - named by every caller's own argument
+        supervisor: SupervisorSettings | None,
+        max_fails: int | None,
+        *,
+        dry_run: bool,
     ) -> LaunchResult:
         """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
         check_number("count", policy.count)
+        check_number("max_fails", max_fails or None)
         if not self.session.store.manifest.can_run:
             from slurmsweep.control.function import ready_to_run  # says what is missing
 
             ready_to_run(self.session.store, None)
-        self.check(policy.wish, wait=wait, supervise=supervisor is not None)
+        self.check(policy.wish, max_fails, wait=wait, supervise=supervisor is not None)
         backend = self.session.backend
         if policy.sizing and Ability.LIMIT not in backend.abilities:
             self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
@@ -394,8 +413,7 @@ class Sweep:
             trials = session.view.trials
             before -= sum(trials[a.trial].open_to >= a.attempt for a in again)  # these are to end once more
             total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
-            if wait:
-                self._wait(plan, done, watch, before)
+            is_braked = wait and self._wait(plan, done, watch, before, max_fails)
             step = plan.wave.step.name if plan.wave else ""
             has_next_wave = step in ("CANARIES", "WAIT")
             has_next_rung = situation.rungs is not None and done.trials > 0
@@ -404,7 +422,7 @@ class Sweep:
             expected += started + (len(plan.retry.attempt_ids) if has_next_rung else 0)
             is_last = not has_next_rung and (not has_next_wave or done.trials == policy.count)
             changed_nothing = session.view.head.sequence == sequence
-            if not wait or watch or is_last or (has_next_rung and changed_nothing):
+            if not wait or watch or is_last or is_braked or (has_next_rung and changed_nothing):
                 break
             policy = _next_wave(policy, plan, started)
         kept_back = total.kept_back if watch else 0
@@ -431,8 +449,15 @@ class Sweep:
             self.tell(Noticed(f"the sweep mends itself: {look}"))
         return done, watch
 
-    def _wait(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> None:
-        """Wait for what was submitted; where others' jobs are to be learnt from, for these."""
+    def _wait(
+        self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int, max_fails: int | None
+    ) -> bool:
+        """Wait for what was submitted; where others' jobs are to be learnt from, for these.
+
+        Returns whether no further trials are to start, because too many failed alike.
+        """
+        outlives = Ability.OUTLIVE in self.session.backend.abilities
+        brake = FailedAlike(self.session, 0 if outlives and max_fails is None else max_fails)
         session, jobs, trials = self.session, [array.job for array in done.arrays], done.trials
         if not jobs and plan.wave:
             jobs, trials = sorted(session.view.job_ids()), plan.wave.live
@@ -444,13 +469,14 @@ class Sweep:
                 if not wait_until_over(session, watch, refresh):
                     self.tell(Noticed(f"no supervisor job is queued any more: `slurmsweep mend {self.id}` starts one"))
             elif jobs:
-                wait_for_jobs(session, jobs, trials, before, self.tell)
+                wait_for_jobs(session, jobs, trials, before, self.tell, brake=brake)
         except KeyboardInterrupt:
-            if Ability.OUTLIVE in session.backend.abilities:
+            if outlives:
                 self.tell(Noticed(f"not waiting any longer; the jobs go on: `slurmsweep status {self.id}`"))
             else:
                 self.tell(Noticed(f"stopped; `slurmsweep run {self.id}` goes on where it was"))
             raise
+        return bool(brake.reason)
 
 
 def _asked_for(

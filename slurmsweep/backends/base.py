@@ -46,6 +46,7 @@ class Ability(Enum):
     ASSIGN = "make a job for one certain attempt"
     HOLD = "hold jobs that wait, and release them"
     CHANGE = "change jobs that wait"
+    ELSEWHERE = "run jobs on other machines"
     WAKE = "start a supervisor later, by the clock or when a job has ended"
 
 
@@ -412,13 +413,20 @@ class Backend(ABC):
         return JobRestarts()
 
     @abstractmethod
-    def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
+    def wait(
+        self,
+        jobs: Sequence[str],
+        target: int,
+        refresh: Callable[[], SweepView],
+        may_start: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Wait until so many trials of the sweep have ended in all, or until none of the jobs is left.
 
         Args:
             jobs: ids that :meth:`send` returned.
             target: number of ended trials, of any state, to wait for.
             refresh: reads the journal on, shows progress, returns the view.
+            may_start: says after ``refresh`` whether further trials may start; for a backend that starts them itself.
 
         Raises:
             SchedulerUnavailableError: the scheduler did not answer; jobs that outlive this command go on.

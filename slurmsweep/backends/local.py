@@ -44,6 +44,9 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 #: In the environment: how many trials run at a time where the command line does not say.
 _WIDTH = "SLURMSWEEP_JOBS"
 
+#: Digits of that number: Python refuses to read thousands.
+_MOST_DIGITS = 9
+
 #: Begin the names of options that limit a trial or give it parts of a machine.
 _LIMITS = ("t", "time", "mem", "c", "cpus", "gpus", "gres", "G")
 
@@ -128,7 +131,13 @@ class LocalBackend(Backend):
         waits = JobStatus("PENDING", True, None, "", None, "", self.name, waits=True)
         return Answer({JobRef(job): waits for job in asked}, "not needed")
 
-    def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
+    def wait(
+        self,
+        jobs: Sequence[str],
+        target: int,
+        refresh: Callable[[], SweepView],
+        may_start: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Run the agents of remembered requests until all have ended; forget the requests.
 
         Ctrl-C (or SIGTERM, SIGHUP) is passed to the trials, which get their grace; a second one terminates, a third
@@ -136,7 +145,7 @@ class LocalBackend(Backend):
         """
         del target  # every agent ends by itself
         for request in [self._requests.pop(job) for job in jobs if job in self._requests]:
-            _run(_command(request.source.argument), request.tasks, request.width or 1, refresh)
+            _run(_command(request.source.argument), request.tasks, request.width or 1, refresh, may_start)
 
     def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
         """Forget requests that were not run."""
@@ -150,7 +159,7 @@ def _width(wish: SubmitOptions) -> int:
     text = os.environ.get(_WIDTH) or "1"
     if wish.width is not None:
         return wish.width
-    if not text.isdecimal() or not int(text):
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or not int(text):
         raise UsageError(f"{_WIDTH}={text}: write how many trials run at a time, 1 or more")
     return int(text)
 
@@ -159,8 +168,14 @@ def _command(folder: str) -> list[str]:
     return [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", folder]
 
 
-def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], SweepView]) -> None:
-    """Run ``count`` agents, ``width`` at a time. Raises as :meth:`LocalBackend.wait`."""
+def _run(
+    command: Sequence[str],
+    count: int,
+    width: int,
+    refresh: Callable[[], SweepView],
+    may_start: Callable[[], bool],
+) -> None:
+    """Run ``count`` agents, ``width`` at a time. Args and errors as :meth:`LocalBackend.wait`."""
     crew: dict[int, subprocess.Popen[str]] = {}  # agents at work, by pid
     shown = time.monotonic()
     with _ending_as_interrupt():
@@ -180,13 +195,13 @@ def _run(command: Sequence[str], count: int, width: int, refresh: Callable[[], S
                     )
                     crew[agent.pid] = agent
                 time.sleep(_PERIOD)
-                is_idle = False
+                is_due = time.monotonic() - shown >= _PROGRESS_PERIOD
                 for agent in [a for a in crew.values() if a.poll() is not None]:
                     del crew[agent.pid]
-                    is_idle |= _check(agent, refresh)
-                if is_idle or time.monotonic() - shown >= _PROGRESS_PERIOD:
+                    is_due |= _check(agent, refresh) or agent.returncode != 0
+                if is_due:
                     shown = time.monotonic()
-                    if refresh().word is not None:  # further agents would only start to say so
+                    if refresh().word is not None or not may_start():  # further agents would only start to say so
                         count = 0
         except StateError:
             _wait(crew)

@@ -47,7 +47,14 @@ def asked_for(args: argparse.Namespace, **rules: float | None) -> dict[str, Any]
     named = {name: str(value) for name, value in (wish.options or {}).items()}
     supervisor = replace(supervisor, template=wish.template, options=named, width=wish.width)
     kept = supervisor if args.mend else None
-    return {"wish": wish, "sizing": sizing, "supervisor": kept, "wait": args.wait, "dry_run": args.dry_run}
+    return {
+        "wish": wish,
+        "sizing": sizing,
+        "supervisor": kept,
+        "wait": args.wait,
+        "max_fails": args.max_fails,
+        "dry_run": args.dry_run,
+    }
 
 
 def finish(  # noqa: PLR0913 - what a command line says

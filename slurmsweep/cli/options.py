@@ -165,6 +165,12 @@ _SHARED: dict[str, dict[str, Any]] = {
         "default": registry.AUTO,
         "help": "default auto: where the sweep was started; for a new one Slurm where sbatch is found",
     },
+    "--max-fails": {
+        "type": number,
+        "metavar": "N",
+        "help": "start no further trials when N all failed alike, while this command waits; 0 for never (default: on "
+        "this machine 5, and 1 where the command cannot start; on Slurm 0)",
+    },
     "--jobs": {"type": up_to(MOST_JOBS), "metavar": "N", "help": "local backend: trials at a time (default 1)"},
     "--canaries": {
         "type": up_to(MOST_JOBS),

@@ -49,14 +49,20 @@ def read_draft(args: argparse.Namespace) -> Draft:
     """Read the sweep file of a command line with these options; print its warnings.
 
     Raises:
-        SweepFileError: it breaks rules, or with ``--strict`` has warnings.
+        SweepFileError: it breaks rules, its trials cannot start, or with ``--strict`` it has warnings.
         UsageError: there is no such function.
     """
     from slurmsweep.control import create  # loads yaml, which commands on a sweep do not need
 
     draft = create.read_draft(args.file, args.function, options.names_of(args))
-    if args.strict and draft.warnings:
-        raise SweepFileError(args.file, list(draft.warnings))
+    if args.strict and (draft.warnings or draft.doubts):
+        raise SweepFileError(args.file, [*draft.warnings, *draft.doubts])
     for warning in draft.warnings:
         note(f"{args.file}: {warning}")
     return draft
+
+
+def note_doubts(draft: Draft) -> None:
+    """Print what may keep the trials of a sweep from starting, where nothing is started now."""
+    for doubt in draft.doubts:
+        note(f"{draft.source}: {doubt}; the nodes may differ")

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
+from slurmsweep.control.first_word import look, refuse_wrong_variables
 from slurmsweep.control.hydra_program import with_hydra
 from slurmsweep.control.program import find_program
 from slurmsweep.errors import SweepFileError, UsageError, Violation
@@ -20,7 +21,9 @@ from slurmsweep.state.paths import new_sweep_id, root_folder
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.config import check, examine
+from slurmsweep.sweepfile.findings import Findings
 from slurmsweep.sweepfile.load import examine_file
+from slurmsweep.sweepfile.shell_words import warn_of_shell_words
 from slurmsweep.version import __version__
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ class Draft(NamedTuple):
         warnings: what hosted W&B would warn of, or do silently.
         workdir: the folder the command will run in.
         function: what trials call in the place of a command.
+        doubts: what would keep trials from starting, as far as this machine can tell.
     """
 
     source: str
@@ -50,6 +54,7 @@ class Draft(NamedTuple):
     warnings: tuple[Violation, ...]
     workdir: str
     function: Function | None = None
+    doubts: tuple[Violation, ...] = ()
 
 
 def read_draft(source: str, function: str | None = None, names: Mapping[str, str] | None = None) -> Draft:
@@ -61,29 +66,33 @@ def read_draft(source: str, function: str | None = None, names: Mapping[str, str
         names: the sweep's project, entity or name; they win over those of the file.
 
     Raises:
-        SweepFileError: every violation at once; a program that is not there is one.
-        UsageError: there is no such function.
+        SweepFileError: every violation at once; a program that is not there is one, and a command that cannot start.
+        UsageError: there is no such function; or a variable that agents read is wrong.
     """
+    refuse_wrong_variables(os.environ)
     examined = examine_file(source)
     if function is None:
-        draft = _draft(examined, names or {})
+        draft = _looked_at(_draft(examined, names or {}))
         return draft._replace(warnings=(*draft.warnings, *_without_project(draft)))
     checked = examined.checked()
     config = _named(checked.config, names or {}, source)
     from slurmsweep.control.function import locate
 
     called = locate(function, (os.getcwd(), os.path.dirname(os.path.abspath(source))))
-    return Draft(source, config, _without_program(checked.warnings), called.folder, called)
+    return _looked_at(Draft(source, config, _without_program(checked.warnings), called.folder, called))
 
 
 def draft_of(data: Any, source: str) -> Draft:
     """Check a configuration from Python, for trials that a function runs there: it may lack a program.
 
     Raises:
-        SweepFileError: every violation at once; a program that is named and not there is one.
+        SweepFileError: every violation at once; a program that is named and not there is one, and a command that cannot
+            start another.
     """
     draft = _draft(examine(data, source), {})
-    return draft if draft.config.program else draft._replace(warnings=_without_program(draft.warnings))
+    if not draft.config.program:
+        draft = draft._replace(warnings=_without_program(draft.warnings))
+    return _looked_at(draft) if draft.config.program or draft.config.command else draft
 
 
 def _draft(examined: Examined, names: Mapping[str, str]) -> Draft:
@@ -112,6 +121,21 @@ def _without_project(draft: Draft) -> list[Violation]:
             problem = "is named nowhere: wandb calls it 'uncategorized', and `sync` uploads the runs there"
             return [Violation("project", problem, "write project: NAME, or give --project NAME here or to `sync`")]
     return []
+
+
+def _looked_at(draft: Draft) -> Draft:
+    """Return the draft with what may keep its trials from starting, and with warnings about its command.
+
+    Raises:
+        SweepFileError: what certainly keeps them.
+    """
+    config = draft.function.called_by(draft.config) if draft.function else draft.config
+    found = look(config, draft.workdir, os.environ)
+    if found.errors:
+        raise SweepFileError(draft.source, list(found.errors))
+    findings = Findings()
+    warn_of_shell_words([str(element) for element in draft.config.command or ()], ("command",), findings)
+    return draft._replace(warnings=(*draft.warnings, *findings.warnings), doubts=found.doubts)
 
 
 def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:

@@ -8,7 +8,6 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
-from slurmsweep.agents.signals import check_variables
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import JobSource, StartEstimate
 from slurmsweep.control.batch import with_resources
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.create import Draft
+    from slurmsweep.sweepfile.config import SweepConfig
 
 
 def plan_sweep(
@@ -43,7 +43,6 @@ def plan_sweep(
     Raises:
         UsageError: an option is wrong.
     """
-    check_variables(os.environ)
     total = search.run_count(draft.config)
     trials = count or total or 1
     layout = Layout(sweep_folder(root_folder(), NO_ID))
@@ -65,7 +64,7 @@ def plan_sweep(
     # the points of a bayes search depend on results
     shown = min(n for n in (limit, total, count) if n is not None) if draft.config.method != "bayes" else 0
     called = draft.function.called_by(draft.config) if draft.function else draft.config
-    program, environ, rows = called.program or "<program>", without_secrets(os.environ), []
+    program, environ, rows = called.program or "<program>", _named(called) | without_secrets(os.environ), []
     for number in range(shown):
         params = search.parameters(called, number, NO_ID)
         json_file = layout.args_json(AttemptId(number, 1))
@@ -81,8 +80,13 @@ def plan_sweep(
         **({"rungs": rungs} if rungs else {}),
         "sbatch": slurm.preview(replace(request, tasks=expected.arrays[0])),
         "forecast": expected.to_json(),
-        "warnings": [str(warning) for warning in draft.warnings],
+        "warnings": [str(warning) for warning in (*draft.warnings, *draft.doubts)],
     }
+
+
+def _named(config: SweepConfig) -> dict[str, str]:
+    """Return for each variable that the command names the macro: what is shown of those that only jobs have."""
+    return {name: f"${{envvar:{name}}}" for _, name in command.environment_variables(config.command)}
 
 
 def _rungs(draft: Draft, trials: int, whole: float | None) -> list[dict[str, Any]]:

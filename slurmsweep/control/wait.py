@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from slurmsweep.control.events import Progress
+from slurmsweep.control.events import Noticed, Progress
 from slurmsweep.control.reconcile import cancel_idle
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.errors import SchedulerUnavailableError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slurmsweep.control.events import Tell
+    from slurmsweep.control.max_fails import FailedAlike
     from slurmsweep.control.session import Session
     from slurmsweep.state.replay import SweepView
 
@@ -37,7 +38,9 @@ def progress_reader(session: Session, total: int, before: int, tell: Tell) -> Ca
     return refresh
 
 
-def wait_for_jobs(session: Session, jobs: Sequence[str], trials: int, before: int, tell: Tell) -> None:
+def wait_for_jobs(  # noqa: PLR0913 - what was submitted, and two that listen
+    session: Session, jobs: Sequence[str], trials: int, before: int, tell: Tell, *, brake: FailedAlike | None = None
+) -> None:
     """Wait until ``trials`` more trials have ended than ``before``, or until the backend has none of the jobs left.
 
     When a trial reaches the target, the jobs that wait are cancelled, if the agent could not do that.
@@ -48,22 +51,33 @@ def wait_for_jobs(session: Session, jobs: Sequence[str], trials: int, before: in
         trials: how many ends to wait for.
         before: number of trials that had ended before the jobs were submitted.
         tell: takes the progress.
+        brake: says when no further trial is to start: jobs that wait are cancelled then, too; None for never.
 
     Raises:
         as :meth:`slurmsweep.backends.base.Backend.wait`.
     """
     read = progress_reader(session, trials, before, tell)
-    was_open = session.view.reached is None
+    is_open = session.view.reached is None
 
     def refresh() -> SweepView:
-        nonlocal was_open
+        nonlocal is_open
         view = read()
-        if was_open and view.reached:
-            was_open = False
+        if is_open and not may_start():
+            is_open = False
+            with suppress(SchedulerUnavailableError):  # then they start, and most likely fail
+                session.backend.cancel(look_at_jobs(session).arrays(only_waiting=True), only_waiting=True)
+        elif is_open and view.reached:
+            is_open = False
             with suppress(SchedulerUnavailableError):  # then they start, find nothing to do, and end
                 cancel_idle(session, look_at_jobs(session))
         return view
 
+    def may_start() -> bool:
+        return brake is None or brake.may_start()
+
     refresh()
-    session.backend.wait(jobs, before + trials, refresh)
+    session.backend.wait(jobs, before + trials, refresh, may_start)
     session.store.link()
+    if brake and brake.reason:
+        again = f"`slurmsweep resubmit {session.store.manifest.sweep_id}` runs what failed again, and the rest"
+        tell(Noticed(f"no further trials: {brake.reason}. Once that is mended, {again}; --max-fails 0 never stops"))

@@ -79,6 +79,12 @@ def needs_program(command: Command) -> bool:
     return "${program}" in (command or DEFAULT)
 
 
+def environment_variables(command: Command) -> list[tuple[int, str]]:
+    """Return the name in each ``${envvar:NAME}`` of a command, with the position of its element."""
+    elements = enumerate(map(str, command or DEFAULT))
+    return [(place, found[1]) for place, element in elements for found in _ENVVAR.finditer(element)]
+
+
 def build_argv(
     command: Command,
     program: str | None,

@@ -21,8 +21,8 @@ def public(names) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def run():
-    with slurmsweep.init() as run:
+def run(tmp_path_factory):
+    with slurmsweep.init(dir=tmp_path_factory.mktemp("run")) as run:
         yield run
 
 

@@ -160,8 +160,15 @@ class SlurmBackend(Backend):
         """Return how starts of these jobs ended that did not complete, by one sacct call."""
         return accounting.count_restarts(jobs)
 
-    def wait(self, jobs: Sequence[str], target: int, refresh: Callable[[], SweepView]) -> None:
+    def wait(
+        self,
+        jobs: Sequence[str],
+        target: int,
+        refresh: Callable[[], SweepView],
+        may_start: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Wait for ends in the journal; ask squeue where none came for 15 s. Ctrl-C ends the waiting, not the jobs."""
+        del may_start  # Slurm starts the jobs
         ended, next_question = _ended(refresh()), time.monotonic() + SQUEUE_PERIOD
         while ended < target:
             time.sleep(JOURNAL_PERIOD)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_text
-from slurmsweep.cli.sweeps import read_draft, summarize
+from slurmsweep.cli.sweeps import note_doubts, read_draft, summarize
 from slurmsweep.control.prior import adopt, best_trials, narrowed
 from slurmsweep.control.session import Session
 from slurmsweep.errors import NotFoundError, UsageError
@@ -73,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.control.create import create  # loads yaml
 
     prior = SweepStore.open(args.prior) if args.prior else None
-    store = create(read_draft(args), shared=args.shared)
+    draft = read_draft(args)
+    note_doubts(draft)
+    store = create(draft, shared=args.shared)
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     if args.shared:
         _note_closed_folders(store.layout.folder)

@@ -8,7 +8,7 @@ from slurmsweep.backends import registry
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
-from slurmsweep.cli.sweeps import read_draft
+from slurmsweep.cli.sweeps import note_doubts, read_draft
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.report.plan import plan_text
 from slurmsweep.search import run_count
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.control.plan import plan_sweep
 
     draft = read_draft(args)
+    note_doubts(draft)
     wanted, learn = what_to_learn(SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width))
     if learn:
         note("what is auto is learnt from trials that go first: the plan shows what these are given")

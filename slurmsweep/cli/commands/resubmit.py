@@ -15,7 +15,7 @@ HELP = "run again exactly what is not finished: crashed, failed, killed, preempt
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``resubmit``."""
-    options.add(parser, "sweep", "--backend", "--jobs")
+    options.add(parser, "sweep", "--backend", "--jobs", "--max-fails")
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,

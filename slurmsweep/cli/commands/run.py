@@ -22,7 +22,7 @@ HELP = "create a sweep, run it and follow it; with a sweep's id, go on with it"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``run``."""
     parser.add_argument("file", metavar="FILE|SWEEP", help="sweep file, or a sweep to go on with")
-    options.add(parser, "--backend", "--jobs", "--count", "--function", "--strict")
+    options.add(parser, "--backend", "--jobs", "--count", "--max-fails", "--function", "--strict")
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
     )
@@ -61,5 +61,7 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
     draft = read_draft(args)
     if args.dry_run:
         return Sweep.planned(draft, backend=args.backend, tell=events)
-    Sweep.planned(draft, backend=args.backend, tell=ignore).check(wish, wait=args.wait, supervise=args.mend)
+    Sweep.planned(draft, backend=args.backend, tell=ignore).check(
+        wish, args.max_fails, wait=args.wait, supervise=args.mend
+    )
     return Sweep.create(draft, backend=args.backend, tell=events)

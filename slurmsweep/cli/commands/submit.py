@@ -15,7 +15,7 @@ HELP = "submit single-count agents to Slurm, one array of jobs"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``submit``."""
-    options.add(parser, "sweep", "--count", "--function")
+    options.add(parser, "sweep", "--count", "--max-fails", "--function")
     parser.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
     parser.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     options.add(parser, "--json")
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
         options.refuse_function(args.function)
         jobs = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width)
-        refused = {"--wait": args.wait, "--mend": args.mend, "--canaries": args.canaries}
+        refused = {"--wait": args.wait, "--mend": args.mend, "--canaries": args.canaries, "--max-fails": args.max_fails}
         named = parse(args.sweep, os.environ, args.entity, args.project)
         return hosted.submit(named, args.count, jobs, refused, dry_run=args.dry_run, as_json=args.json)
     from slurmsweep.api.sweep import Sweep

@@ -1,0 +1,301 @@
+"""Look at what a sweep's command needs before a trial runs: its first word, the variables it names, room for arguments.
+
+What is wrong on every machine is an error. What only the machine can tell that runs the trials is a doubt: an error
+where that machine is this one, else a warning. Nothing is run, and no file but the first lines of scripts is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep.agents import signals
+from slurmsweep.agents.environment import WRAP, search_path, words_before
+from slurmsweep.errors import SweepFileError, UsageError, Violation
+from slurmsweep.sweepfile import command
+from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slurmsweep.state.manifest import Manifest
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.space import Parameter
+
+#: Programs that run the words after them, each with its options that take the next word for their value, and the number
+#: of words of its own before the command.
+_WRAPPERS: dict[str, tuple[frozenset[str], int]] = {
+    "env": (frozenset({"-u", "--unset", "-C", "--chdir"}), 0),
+    "nice": (frozenset({"-n", "--adjustment"}), 0),
+    "ionice": (frozenset({"-c", "-n", "--class", "--classdata"}), 0),
+    "nohup": (frozenset(), 0),
+    "setsid": (frozenset(), 0),
+    "stdbuf": (frozenset({"-i", "-o", "-e", "--input", "--output", "--error"}), 0),
+    "time": (frozenset({"-f", "--format", "-o", "--output"}), 0),
+    "timeout": (frozenset({"-s", "--signal", "-k", "--kill-after"}), 1),
+}
+
+#: Options with which the word after them is not certainly a program.
+_UNCLEAR = re.compile(r"-(?:i|S|C|-ignore-environment|-split-string|-chdir).*|-")
+
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+#: Words that a shell knows and that are no programs.
+_OF_SHELL = frozenset(
+    {".", "source", "cd", "export", "set", "unset", "ulimit", "alias", "eval", "exec", "module", "ml"}
+)
+
+#: Values of ``WANDB_MODE``: wandb, and the native client, end a script for any other.
+_MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
+
+#: Bytes of one argument that Linux takes (MAX_ARG_STRLEN, with the NUL at its end), and of the pointer to each.
+_LONGEST = 131_072
+_POINTER = 8
+
+
+def refuse_wrong_variables(environ: Mapping[str, str]) -> None:
+    """Read the variables that each agent reads before or after it takes a trial. Raises UsageError for a wrong one."""
+    signals.check_variables(environ)
+    words_before(environ)
+    mode = environ.get("WANDB_MODE") or "offline"
+    if mode not in _MODES:
+        raise UsageError(f"WANDB_MODE={mode!r} is not a mode of wandb: use one of {', '.join(_MODES)}")
+
+
+class Look(NamedTuple):
+    """What was found: ``errors`` are wrong everywhere, ``doubts`` only where this machine runs the trials."""
+
+    errors: tuple[Violation, ...]
+    doubts: tuple[Violation, ...]
+
+
+def refuse_what_cannot_start(
+    manifest: Manifest, environ: Mapping[str, str], *, runs_here: bool
+) -> tuple[Violation, ...]:
+    """Return doubts about a sweep whose trials are about to start.
+
+    Raises:
+        SweepFileError: no trial could start; where ``runs_here`` a doubt is enough.
+        UsageError: a variable that agents read is wrong.
+    """
+    refuse_wrong_variables(environ)
+    found = look(manifest.config, manifest.workdir, environ)
+    wrong = [*found.errors, *(found.doubts if runs_here else ())]
+    if wrong:
+        raise SweepFileError(manifest.source, wrong)
+    return found.doubts
+
+
+def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
+    """Return what would keep every trial of the sweep from starting.
+
+    Args:
+        config: its command may be that of a function.
+        workdir: the folder that trials run in.
+        environ: of this process, which agents here inherit and jobs usually do.
+
+    Raises:
+        UsageError: Hydra's grammar cannot write a parameter, or the words before the command are not quoted rightly.
+    """
+    seen, wrap = _Eyes(workdir, search_path(environ)), words_before(environ)
+    seen.doubts += _unset_variables(config, environ)
+    if not os.path.isdir(workdir):
+        seen.doubts.append(Violation("", f"there is no folder {workdir} to run in", "make it again"))
+    elif seen.begins_with_a_program(config):
+        argv = _largest_argv(config, environ)
+        if wrap:  # what stands behind it may be in a container
+            seen.word(wrap[0], WRAP)
+        elif not seen.doubts:  # else words may be made of a variable that is not set
+            seen.words(argv)
+        seen.room([*wrap, *argv], environ)
+    return Look(tuple(seen.errors), tuple(seen.doubts))
+
+
+class _Eyes:
+    """Looks at one thing after the other; what is wrong gathers in ``errors`` and ``doubts``."""
+
+    def __init__(self, workdir: str, path: str) -> None:
+        self.errors: list[Violation] = []
+        self.doubts: list[Violation] = []
+        self._workdir = workdir
+        self._path = path
+
+    def begins_with_a_program(self, config: SweepConfig) -> bool:
+        """Return whether the first element can be a program; say so if it is an option, or stands for the arguments."""
+        first = str((config.command or command.DEFAULT)[0])
+        macro = first.removeprefix("${").removesuffix("}")
+        if first != macro and (macro in command.MACROS and macro not in ("env", "interpreter", "program")):
+            problem, hint = "begins with the arguments", "put ${env}, ${interpreter}, ${program} before them"
+        elif first.startswith("-"):
+            problem, hint = f"begins with the option {first!r}"[:200], "put the program before it"
+        elif not first.strip():
+            problem, hint = "begins with an empty element", "remove it"
+        elif _ASSIGNMENT.match(first) and not self._found(first):
+            problem, hint = (
+                f"begins with the variable {first!r}"[:200],
+                f"put env before it: [env, {json.dumps(first)}, ...]",
+            )
+        else:
+            return True
+        self.errors.append(Violation("command.0", problem, hint))
+        return False
+
+    def words(self, argv: Sequence[str]) -> None:
+        """Look at the first word of a command, and behind programs that run others at the next one."""
+        rest = list(argv)
+        while rest and self.word(rest[0], "command"):
+            options, own = _WRAPPERS.get(os.path.basename(rest.pop(0)), (None, 0))
+            if options is None:
+                return
+            while rest and (rest[0].startswith("-") or _ASSIGNMENT.match(rest[0])):
+                option = rest.pop(0)
+                if _UNCLEAR.fullmatch(option):
+                    return
+                if option in options and rest:
+                    rest.pop(0)
+            del rest[:own]
+
+    def word(self, word: str, place: str) -> bool:
+        """Look at a word that has to be a program; return whether it can be started."""
+        found = self._found(word)
+        if found is None:
+            self._say_missing(word, place)
+            return False
+        if not os.access(found, os.X_OK) or os.path.isdir(found):
+            self._say_not_executable(word, found, place)
+            return False
+        with suppress(PermissionError):  # a program that may be run and not read
+            return self._can_be_loaded(word, found, place)
+        return True
+
+    def room(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
+        """Look whether the longest arguments that a trial can have fit into the system's limits (execve(2))."""
+        hint = "pass the parameters by a file: ${args_json_file}; or by none of the macros, as wandb.init() knows them"
+        sizes = [len(word.encode("utf-8", "surrogateescape")) + 1 for word in argv]
+        for word, size in zip(argv, sizes, strict=True):
+            if size > _LONGEST:
+                problem = f"a trial's argument {word[:40]!r}... has {size - 1} bytes, and Linux takes {_LONGEST - 1}"
+                self.errors.append(Violation("command", problem, hint))
+        whole = sum(sizes) + sum(len(os.fsencode(f"{name}={value}")) + 1 for name, value in environ.items())
+        whole += _POINTER * (len(argv) + len(environ))
+        most = os.sysconf("SC_ARG_MAX")
+        if 0 < most < whole and not self.errors:
+            problem = f"a trial's arguments and variables have {whole} bytes, and the system takes {most} here"
+            self.doubts.append(Violation("command", problem, hint))
+
+    def _found(self, word: str) -> str | None:
+        """Return the file that the word would run, as execvp(3) finds it; None for none."""
+        if "/" in word:
+            path = os.path.join(self._workdir, word)
+            return path if os.path.exists(path) else None
+        return shutil.which(word, path=self._path)
+
+    def _say_missing(self, word: str, place: str) -> None:
+        if "/" not in word and os.path.isfile(os.path.join(self._workdir, word)):
+            problem = f"{word!r} is in {self._workdir}, which is not on the PATH"[:300]
+            self.errors.append(Violation(place, problem, f"write ./{word}, or put its interpreter before it"))
+        elif len(word.split()) > 1:
+            hint = f"split it: {json.dumps(_split(word), ensure_ascii=False)}"
+            self.errors.append(Violation(place, f"there is no program {word!r}, with a blank in its name"[:200], hint))
+        elif word in _OF_SHELL:
+            hint = 'let one read it: [bash, -c, "..."]'
+            self.errors.append(
+                Violation(place, f"{word!r} is a word of the shell, and no shell reads the command", hint)
+            )
+        elif word.startswith(("~", "$")):
+            problem = f"{word!r} is not a path: no shell reads the command, and expands it"[:200]
+            self.errors.append(Violation(place, problem, "write ${envvar:HOME} for the home folder"))
+        else:
+            where = "here" if os.path.isabs(word) else f"in {self._workdir}" if "/" in word else "on the PATH here"
+            self.doubts.append(Violation(place, f"there is no program {word!r} {where}"[:300], "is its name right?"))
+
+    def _say_not_executable(self, word: str, found: str, place: str) -> None:
+        if os.path.isdir(found):
+            self.errors.append(Violation(place, f"{word!r} is a folder, not a program"[:200], "name a file in it"))
+            return
+        reader = {".py": "${interpreter}", ".sh": "bash"}.get(os.path.splitext(word)[1], "its interpreter")
+        hint = f"chmod +x {shlex.quote(word)}, or put {reader} before it"
+        self.errors.append(Violation(place, f"{word!r} is not executable"[:200], hint))
+
+    def _can_be_loaded(self, word: str, found: str, place: str) -> bool:
+        """Look at the first line of a script: the kernel reads it, and not a shell."""
+        if not stat.S_ISREG(os.stat(found).st_mode):
+            return True
+        with open(found, "rb") as file:
+            begin = file.read(256)
+        line = begin.removeprefix(b"#!").partition(b"\n")[0]
+        if not begin.startswith(b"#!"):
+            if b"\0" in begin:  # a program for this kernel, or for one of its helpers
+                return True
+            problem, hint = (
+                "is a text whose first line names no interpreter",
+                "begin it with #! and the interpreter's path",
+            )
+        elif line.endswith(b"\r"):
+            problem, hint = "has DOS line ends (\\r\\n): its interpreter is not found", f"dos2unix {shlex.quote(word)}"
+        else:
+            return self._has_interpreter(word, os.fsdecode(line), place)
+        self.errors.append(Violation(place, f"{word!r} {problem}"[:300], f"{hint}, or put the interpreter before it"))
+        return False
+
+    def _has_interpreter(self, word: str, line: str, place: str) -> bool:
+        """Look for the interpreter that the first line of a script names; the kernel splits that into two words."""
+        program, *argument = line.split(None, 1) or [""]
+        if os.path.basename(program) == "env" and argument and not argument[0].startswith("-"):
+            if len(argument[0].split()) > 1:
+                problem = f"{word!r} begins with #!{program} {argument[0]}: env gets all of it as one word"[:300]
+                self.errors.append(Violation(place, problem, f"write #!{program} -S {argument[0]}"))
+                return False
+            program = argument[0].strip()
+        elif "/" not in program:  # the kernel has no search path
+            program = f"./{program}"
+        interpreter = self._found(program)
+        if interpreter and os.access(interpreter, os.X_OK):
+            return True
+        self.doubts.append(Violation(place, f"{word!r} needs the interpreter {program!r}, which is not here"[:300]))
+        return False
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _unset_variables(config: SweepConfig, environ: Mapping[str, str]) -> list[Violation]:
+    """Return a doubt for each ``${envvar:NAME}`` that is not set here; a job template may set it."""
+    return [
+        Violation(f"command.{place}", f"the environment variable {name} is not set", "export it first")
+        for place, name in command.environment_variables(config.command)
+        if name not in environ
+    ]
+
+
+def _largest_argv(config: SweepConfig, environ: Mapping[str, str]) -> list[str]:
+    """Return the arguments of a trial that has the longest value of each parameter."""
+    return command.build_argv(
+        config.command,
+        config.program or "program",
+        {name: _longest(parameter) for name, parameter in config.parameters.items()},
+        environ={name: "" for _, name in command.environment_variables(config.command)} | dict(environ),
+        json_file="args.json",
+        hydra=bool(config.extensions.hydra),
+    )
+
+
+def _longest(parameter: Parameter) -> Any:
+    """Return the value of a parameter that is the longest as text; of a continuous one any number."""
+    if isinstance(parameter, Nested):
+        return {name: _longest(inner) for name, inner in parameter.parameters.items()}
+    if isinstance(parameter, Categorical):
+        return max(parameter.values, key=lambda value: len(str(value)))
+    if isinstance(parameter, IntUniform):
+        return max(parameter.low, parameter.high, key=lambda value: len(str(value)))
+    return parameter.value if isinstance(parameter, Constant) else 0.123456789012345
