@@ -211,3 +211,22 @@ def test_a_script_that_was_killed_goes_on_from_its_checkpoint(slurmsweep, sweep,
     assert upload["runs"] == sorted(upload["runs"])
     assert all((tmp_path / run).stat().st_size > 0 for run in upload["runs"])
     assert slurmsweep("check", name).returncode == 0
+
+
+@pytest.mark.usefixtures("surroundings")
+def test_hydra_reads_null_as_null(slurmsweep, tmp_path, installed, monkeypatch):
+    if "hydra" not in installed:
+        pytest.skip("hydra is not installed in .venv-frameworks: `scripts/setup-frameworks`")
+    monkeypatch.setenv("STEP_SECONDS", "0")
+    shutil.copytree(SCRIPTS, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "sweep.yaml").write_text(
+        'program: hydra_train.py\nmethod: grid\ncommand: [python, "${program}", "${args_no_hyphens}"]\n'
+        "parameters: {weight_decay: {value: null}, hidden: {value: [4, 8]}, optimizer.name: {value: 'a b'}}\n"
+    )
+
+    done = slurmsweep("run", "sweep.yaml", "--backend", "local")
+
+    [folder] = tmp_path.glob("wandb/sweep-*")
+    log = slurmsweep("logs", str(folder), "0").stdout
+    assert done.returncode == 0, log
+    assert "optimizer a b, 2 hidden layers, weight decay 0.0" in log
