@@ -30,7 +30,8 @@ def slurmsweep_trial(folder: str, _points: int) -> int | None:
     from slurmsweep.agents.identity import this_process
     from slurmsweep.state.lifecycle import TrialState
     from slurmsweep.state.outcome import Outcome
-    from slurmsweep.state.store import Claim, SweepStore
+    from slurmsweep.state.owner import Claim
+    from slurmsweep.state.store import SweepStore
 
     store = SweepStore.open_to_run(folder)
     claim = store.claim(this_process({}))

@@ -12,23 +12,27 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child, identity, signals
-from slurmsweep.agents.attempt import conclude, first_attempt, prepare, run_command, watch_of
+from slurmsweep.agents.attempt import conclude, first_attempt, parameters_of, prepare, run_command, watch_of
 from slurmsweep.agents.environment import words_before
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned, whole_number
+from slurmsweep.state.chosen import NotChosenError
 from slurmsweep.state.lifecycle import SweepState, TrialState
-from slurmsweep.state.store import NO_BANDS, Claim, NotChosenError, NothingLeft
+from slurmsweep.state.owner import Claim, NothingLeft
+from slurmsweep.state.records import NO_BANDS
 from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from slurmsweep.learning.proposals import Proposer
+    from slurmsweep.state.chosen import Chooser
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
+    from slurmsweep.state.records import BandsReached
     from slurmsweep.state.replay import Reading, SweepView
-    from slurmsweep.state.store import BandsReached, Chooser, SweepStore
+    from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId, TargetReached
 
 #: Seconds: how long one job holds the journal's lock, and the bounds of the time over which waiting jobs spread.
@@ -210,7 +214,7 @@ def _run_claim(
     say(f"{name}: started, log in {store.layout.log(attempt_id)}")
     watch = watch_of(store, attempt_id, prepared.environ, prepared.log)
     ended = run_command(prepared, store.manifest.workdir, watch)
-    outcome, bands = conclude(store, attempt_id, ended, prepared.log, watch, first_attempt(prepared.environ))
+    outcome, bands = conclude(store, claim, ended, prepared.log, watch, first_attempt(prepared.environ))
     record(store, claim, outcome, say, bands)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop is not None
@@ -268,12 +272,17 @@ def record(
 ) -> None:
     """Record the outcome, and what the trial had at bands, with several tries.
 
-    If all of them fail print it, so that nothing is lost, and raise.
+    If all of them fail print it, so that nothing is lost, and raise. Where the sweep was removed there is one try, and
+    the outcome is kept elsewhere.
     """
     for delay in (*_RECORD_AGAIN, None):
         try:
             reached = store.finish(claim, outcome, bands)
         except StateError as error:  # noqa: PERF203 - the loop is for the errors
+            if isinstance(error.__cause__, FileNotFoundError):
+                from slurmsweep.agents import removed
+
+                removed.answer_missing_folder(store, claim, parameters_of(store, claim), outcome, bands)
             if delay is None:
                 document = {"trial": claim.attempt_id.trial, "attempt": claim.attempt_id.attempt, **outcome.to_json()}
                 say(f"outcome not recorded: {json.dumps(document)}")

@@ -17,7 +17,7 @@ from slurmsweep.agents.environment import child_environment, words_before
 from slurmsweep.errors import StateUnwritableError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.store import NO_BANDS
+from slurmsweep.state.records import NO_BANDS
 from slurmsweep.sweepfile import command
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from slurmsweep.agents.watch import TrialWatch
     from slurmsweep.metrics.objective_values import Measured
-    from slurmsweep.state.store import BandsReached, Claim, SweepStore
+    from slurmsweep.state.owner import Claim
+    from slurmsweep.state.records import BandsReached
+    from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
 
 #: With which attempt the run of a trial began: a person may have deleted earlier ones.
@@ -82,29 +84,42 @@ class Prepared(NamedTuple):
 
 
 def conclude(  # noqa: PLR0913, PLR0917 - what a run leaves
-    store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, log: int, watch: TrialWatch | None, first: int
+    store: SweepStore, claim: Claim, ended: CommandEnd, log: int, watch: TrialWatch | None, first: int
 ) -> tuple[Outcome, BandsReached]:
     """Return the outcome of an attempt that has ended, with the metric of its run; and what ``watch`` saw it reach.
 
     The run began with the attempt ``first``: what one before this one reported stays.
 
-    Closes the attempt's log.
+    Closes the attempt's log. If the command removed it the attempt's folder is made again, with the log in it.
 
-    Removes the parameters file of a finished trial that did not use wandb: its number and sweep.json give them again.
+    Of a finished trial it removes a checkpoint folder that is empty, and the parameters file if wandb was not used: its
+    number and sweep.json give them again.
     """
-    bands = NO_BANDS
+    bands, attempt_id, layout, was_removed = NO_BANDS, claim.attempt_id, store.layout, False
+    with suppress(OSError):  # of a file server that lost the log: recording the outcome says so
+        was_removed = os.fstat(log).st_nlink == 0
+    if was_removed:
+        from slurmsweep.agents import removed
+
+        said = removed.put_back(store, claim, log)
+        with suppress(OSError):  # on a full disk the outcome matters more
+            files.write_all(log, f"{NOTE}{said}\n".encode() if said else b"")
     try:
         outcome = _outcome(store, attempt_id, ended, _measure(store, attempt_id, log, first))
         if store.manifest.config.method == "bayes":
             outcome = _with_extremes(store, attempt_id, outcome, first)
         if watch:
             outcome, bands = watch.concluded(outcome)
+        if was_removed and outcome.no_metric:
+            outcome = outcome._replace(no_metric="the command removed the folder with what it had logged")
     finally:
         with suppress(OSError):  # a full file server reports it this late: the log is shorter, the outcome stands
             os.close(log)
-    if outcome.exit_code == 0 and not os.path.isdir(os.path.join(store.layout.trial(attempt_id.trial), "wandb")):
-        with suppress(StateUnwritableError):  # the outcome matters more than one file too many
-            files.remove_file(store.layout.params(attempt_id))
+    if outcome.exit_code == 0:
+        files.remove_empty_folder(layout.checkpoints(attempt_id.trial))
+        if not os.path.isdir(layout.runs(attempt_id.trial)):
+            with suppress(StateUnwritableError):  # the outcome matters more than one file too many
+                files.remove_file(layout.params(attempt_id))
     return outcome, bands
 
 
@@ -146,6 +161,7 @@ def furnish(
     layout = store.layout
     text = params_file.render(params).encode("utf-8", "surrogatepass")
     files.write_new(layout.params(attempt_id), text, store.access)
+    files.ensure_folder(layout.checkpoints(attempt_id.trial), store.access)
     log = files.open_log(layout.log(attempt_id), store.access)
     seen = child_environment(environ, store.manifest.config, layout, attempt_id)
     first = 1

@@ -15,7 +15,7 @@ from slurmsweep.agents.watch import TrialWatch
 from slurmsweep.errors import LockTimeoutError
 from slurmsweep.metrics.logged_values import LoggedValues
 from slurmsweep.search import hyperband
-from slurmsweep.state.store import BandsReached
+from slurmsweep.state.records import BandsReached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from slurmsweep.metrics.logged_values import LoggedValues
 from slurmsweep.state import view_cache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import RUNG, STOPPED_EARLY
-from slurmsweep.state.store import NO_BANDS, BandsReached
+from slurmsweep.state.records import NO_BANDS, BandsReached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slurmsweep.state.outcome import Outcome
-    from slurmsweep.state.store import BandsReached
+    from slurmsweep.state.records import BandsReached
 
 #: Seconds until the next look at a trial that has just begun, and the part of its age for an older one: what stops a
 #: trial of seconds in time would be needless for one of days.

@@ -26,7 +26,8 @@ from slurmsweep.control.first_word import refuse_what_cannot_start
 from slurmsweep.control.function import ready_to_run
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.store import Claim, NothingLeft, SweepStore
+from slurmsweep.state.owner import Claim, NothingLeft
+from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -143,7 +144,7 @@ def _run_claim(
     note(f"{name}: started, log in {store.layout.log(attempt_id)}")
     watch = watch_of(store, attempt_id, seen, log)
     ended = call(function, seen, log, interrupts, watch)
-    outcome, bands = conclude(store, attempt_id, ended, log, watch, first_attempt(seen))
+    outcome, bands = conclude(store, claim, ended, log, watch, first_attempt(seen))
     claiming.record(store, claim, outcome, note, bands)
     note(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.search.bayes import Space, propose
 from slurmsweep.search.kept import kept, restored
 from slurmsweep.state import view_cache
-from slurmsweep.state.chosen import Basis, ChosenPoint
-from slurmsweep.state.store import NotChosenError
+from slurmsweep.state.chosen import Basis, ChosenPoint, NotChosenError
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ def trial_document(summary: SweepSummary, journal: Journal, number: int, environ
         "metric_name": manifest.config.metric.name if manifest.config.metric else None,
         "logged": {name: value for name, value in logged.items() if not name.startswith("_")},
         "attempts": list(_attempts(summary, trial)),
-        "checkpoint_folder": layout.trial(number),
+        "checkpoint_folder": layout.checkpoints(number),
         "log": row.log if row.log and files.is_file(row.log) else None,
         "command": command,
         "no_command": problem,

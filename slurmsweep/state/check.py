@@ -83,12 +83,18 @@ def check(store: SweepStore) -> Report:
 
 
 def attempt_folders(store: SweepStore) -> set[AttemptId]:
-    """Return the attempts that have a folder on disk."""
+    """Return the attempts that have a folder on disk.
+
+    A further attempt has an owner, too: a folder without one is the script's own, of an epoch; or its maker died before
+    it was the owner, and claims pass it.
+    """
     found = set()
     for shard in _numbered(store.layout.trials):
         for trial in _numbered(os.path.join(store.layout.trials, str(shard))):
             for attempt in _numbered(store.layout.trial(trial)):
-                found.add(AttemptId(trial, attempt))
+                attempt_id = AttemptId(trial, attempt)
+                if attempt == 1 or os.path.lexists(store.layout.owner(attempt_id)):
+                    found.add(attempt_id)
     return found
 
 
@@ -140,8 +146,12 @@ def _trial_findings(store: SweepStore, trial: Trial, folders: set[AttemptId]) ->
         yield Finding(f"trial {trial.number}", f"finished more than once: attempts {finished}", _REPORT)
     for attempt in trial.attempts.values():
         attempt_id = AttemptId(trial.number, attempt.number)
-        if attempt_id not in folders:
-            yield Finding(_name(attempt_id), "the journal knows it, but its folder is gone", "was it removed by hand?")
+        if attempt_id not in folders and not os.path.exists(store.layout.attempt(attempt_id)):
+            yield Finding(
+                _name(attempt_id),
+                "the journal knows it, but its folder is gone",
+                "was it removed by hand, or by its command?",
+            )
         elif not attempt.void:
             yield from _attempt_findings(store, attempt_id, attempt)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from slurmsweep.state.fields import Fields, WrongFieldError, anything, mapping, row, shown, whole
 from slurmsweep.sweepfile.plain import is_finite
 from slurmsweep.sweepfile.space import Categorical, Constant, leaves
 
 if TYPE_CHECKING:
+    from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.space import Parameter
 
 
@@ -72,3 +73,18 @@ def _could_be(parameter: Parameter, value: Any) -> bool:
 
 
 _FIELDS = Fields({}, {"p": mapping(anything), "b": row(Basis, whole(), whole(), whole())})
+
+
+class NotChosenError(Exception):
+    """No point can be given to a new trial at this moment: nothing was claimed; make proposals, and claim again."""
+
+
+class Chooser(Protocol):
+    """What gives points to trials, where the search learns."""
+
+    def choose(self, attempt_id: AttemptId) -> ChosenPoint:
+        """Return the point of a trial that is about to be claimed. The journal's lock is held: be quick.
+
+        Raises:
+            NotChosenError: there is none at hand.
+        """

@@ -446,19 +446,20 @@ def read_document(path: str, kind: Callable[[Any], T], remedy: str = "") -> T | 
         raise StateUnreadableError(f"{path} is damaged: {error}{remedy and f'; {remedy}'}") from error
 
 
-def refuse_open_folder(folder: str) -> None:
-    """Refuse a sweep that every user can write to: its commands could be from any of them.
+def refuse_open_folder(folder: str) -> int:
+    """Refuse a sweep that every user can write to: its commands could be from any of them. Return its device.
 
     Raises:
         StateUnreadableError: the folder is writable by all users.
     """
     with reading(folder):
-        mode = os.stat(folder).st_mode
-    if mode & stat.S_IWOTH:
+        status = os.stat(folder)
+    if status.st_mode & stat.S_IWOTH:
         raise StateUnreadableError(
             f"{folder} is writable by every user, so any user may have written its contents: `chmod -R o-w {folder}` "
             "if you know that they are yours"
         )
+    return status.st_dev
 
 
 def refuse_strangers_sweep(folder: str, *, shared: bool) -> None:

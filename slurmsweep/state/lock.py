@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import lock_descriptor
 
 from slurmsweep.errors import LockTimeoutError, StateUnreadableError
+from slurmsweep.state.paths import rescued_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,8 +152,12 @@ def has_name(file: os.stat_result, path: str) -> bool:
 
 def unreadable(path: str, error: OSError) -> StateUnreadableError:
     """Return the error that says why the journal at ``path`` cannot be opened, and what to do."""
+    folder = os.path.dirname(path)
+    missing = "it is missing; `slurmsweep check` says what can be recovered"
+    if not os.path.exists(os.path.join(folder, "sweep.json")):
+        missing = f"the folder of the sweep was removed; agents keep what they still know in {rescued_folder(folder)}"
     hints = {
-        errno.ENOENT: "it is missing; `slurmsweep check` says what can be recovered",
+        errno.ENOENT: missing,
         errno.EACCES: "you may not open it: ask the sweep's owner",
         errno.ELOOP: "a symbolic link stands in its place: it was not followed",
     }

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from slurmsweep.state.paths import Layout
 
 FORMAT = "slurmsweep sweep"
-VERSION = 1
+#: 2: checkpoints have a folder of their own, which a version that knows 1 alone would not use.
+VERSION = 2
 
 
 class Manifest(NamedTuple):
@@ -45,6 +46,7 @@ class Manifest(NamedTuple):
         source: path of the sweep file as it was given.
         created: wall-clock time, seconds since the epoch.
         version: of the slurmsweep that created it.
+        format: version of ``sweep.json``.
         shared: its files are for the group of its folder, and not for their makers alone.
         function: what its trials call in the place of a command; ``config`` and ``workdir`` are as it wants them then.
             Not in ``sweep.json``: it may be named later than the sweep is made.
@@ -57,6 +59,7 @@ class Manifest(NamedTuple):
     source: str
     created: float
     version: str
+    format: int = VERSION
     shared: bool = False
     function: Function | None = None
 
@@ -83,7 +86,7 @@ class Manifest(NamedTuple):
         """Return the document in ``sweep.json``."""
         return {
             "format": FORMAT,
-            "version": VERSION,
+            "version": self.format,
             "slurmsweep": self.version,
             "id": self.sweep_id,
             "created": self.created,
@@ -130,6 +133,7 @@ def _document(data: Any) -> Manifest | str:
         source=known["source"],
         created=known["created"],
         version=kind["slurmsweep"],
+        format=kind["version"],
         shared=known.get("shared", False),
     )
 

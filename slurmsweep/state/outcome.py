@@ -83,6 +83,15 @@ class Outcome(NamedTuple):
         return cls(**known)
 
 
+def requeued(said: Outcome | None) -> Outcome | None:
+    """Return the end of an attempt whose job was requeued; None where the word of its agent stands."""
+    if said is None:
+        return Outcome(TrialState.PREEMPTED, "requeued", by="reconcile")
+    if said.by == "agent" and said.cause == "terminated":  # all that an agent knows of a SIGTERM
+        return said._replace(state=TrialState.PREEMPTED, cause="requeued", by="slurm")
+    return None
+
+
 #: More seconds, CPU seconds or MiB than any job has.
 _LARGEST_AMOUNT = 1e15
 

@@ -1,10 +1,15 @@
-"""The process that runs an attempt: enough to ask Slurm, or the operating system, whether it still lives."""
+"""The process that runs an attempt: enough to ask Slurm, or the operating system, whether it still lives; its claim."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.state.fields import LARGEST, Fields, maybe, text, whole
+
+if TYPE_CHECKING:
+    from slurmsweep.state.chosen import ChosenPoint
+    from slurmsweep.state.tail import AttemptId
 
 
 class Owner(NamedTuple):
@@ -69,3 +74,36 @@ _FIELDS = Fields(
         **dict.fromkeys(("task", "seat"), maybe(whole(0, LARGEST - 1))),
     },
 )
+
+
+class Claim(NamedTuple):
+    """An attempt whose folder and owner file this process made: no other process runs it.
+
+    Attributes:
+        attempt_id: trial and attempt.
+        token: 64 random bits, in the claim record and in the owner file.
+        owner: the process that claimed it.
+        chosen: the trial's point; None where the search gives it by the trial's number.
+    """
+
+    attempt_id: AttemptId
+    token: str
+    owner: Owner
+    chosen: ChosenPoint | None = None
+
+    def document(self) -> bytes:
+        """Return the content of the owner file."""
+        said = {"token": self.token, "owner": self.owner.to_json()}
+        return (json.dumps(said | self.chosen.to_json() if self.chosen else said) + "\n").encode()
+
+
+class NothingLeft(NamedTuple):
+    """There is nothing to claim.
+
+    Attributes:
+        reason: for people: ``every trial has been claimed``, ``the sweep is paused``.
+        is_ordered: a person ordered it so, or the sweep reached its target.
+    """
+
+    reason: str
+    is_ordered: bool = False

@@ -8,7 +8,8 @@
       function.json                    only where trials call a Python function: which
       journal.log                      what has happened
       fold.cache                       large sweeps only: what the last look at the journal read; may be deleted
-      trials/<shard>/<number>/         a trial: WANDB_DIR and checkpoint folder, kept over attempts
+      trials/<shard>/<number>/         a trial: WANDB_DIR, kept over attempts
+      trials/<shard>/<number>/checkpoints/  the script's own, kept over attempts; removed where it stayed empty
       trials/<shard>/<number>/<a>/     an attempt: the process that makes it runs it
       jobs/                            sbatch scripts as submitted, and job output
       submissions/<name>.json          what a scheduler was asked for, written before it is asked
@@ -53,9 +54,11 @@ class Layout(NamedTuple):
 
     Attributes:
         folder: absolute path of the sweep's folder.
+        format: of ``sweep.json``.
     """
 
     folder: str
+    format: int = 2
 
     @property
     def sweep_id(self) -> str:
@@ -143,6 +146,10 @@ class Layout(NamedTuple):
         """Return the folder of ``trial``, kept over its attempts."""
         return os.path.join(self.shard(trial), str(trial))
 
+    def checkpoints(self, trial: int) -> str:
+        """Return the folder in which only the script of ``trial`` keeps files; until format 2 the trial's folder."""
+        return os.path.join(self.trial(trial), "checkpoints") if self.format > 1 else self.trial(trial)
+
     def attempt(self, attempt_id: AttemptId) -> str:
         """Return the folder whose maker runs that attempt."""
         trial, attempt = attempt_id
@@ -229,6 +236,11 @@ def state_folder(root: str, name: str) -> str:
 def sweep_folder(root: str, sweep_id: str) -> str:
     """Return the path of the folder of a new sweep below ``root``."""
     return state_folder(root, _PREFIX + sweep_id)
+
+
+def rescued_folder(folder: str) -> str:
+    """Return where agents keep what they know of their trials, once the sweep that was in ``folder`` is removed."""
+    return os.path.join(os.path.dirname(os.path.dirname(folder)), STATE, "rescued")
 
 
 def places(root: str, name: str) -> list[str]:

@@ -24,7 +24,7 @@ def make(root: str, folder: str, access: files.Access) -> None:
     with files.writing(wandb):
         if os.path.isfile(wandb):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), wandb)
-    _make_state(os.path.dirname(folder), access)
+    make_state(os.path.dirname(folder), access)
     _make_top_folder(folder, access)
     link(root, folder, access)
 
@@ -44,11 +44,28 @@ def link(root: str, folder: str, access: files.Access) -> None:
             files.link_to(paths.target_of(in_wandb, folder), in_wandb)
     with suppress(StateUnwritableError):
         if paths.without_links(beside) != folder:  # `wandb` is a link to elsewhere, and may be removed, too
-            _make_state(os.path.dirname(beside), access)
+            make_state(os.path.dirname(beside), access)
             files.link_to(paths.target_of(beside, folder), beside)
 
 
-def _make_state(path: str, access: files.Access) -> None:
+def is_removed(folder: str, device: int | None) -> bool:
+    """Return whether the sweep in ``folder`` was removed: its ``sweep.json`` is gone, and its filesystem says so.
+
+    A file server that does not answer (ESTALE, EIO), and a filesystem that is not mounted at the moment, are not that:
+    the nearest folder above that is there has to be on ``device``, on which the sweep was.
+    """
+    path = wanted = os.path.join(folder, "sweep.json")
+    try:
+        while True:
+            with suppress(FileNotFoundError):
+                on = os.stat(path).st_dev
+                return path != wanted and device in (None, on)
+            path = os.path.dirname(path)
+    except OSError:
+        return False
+
+
+def make_state(path: str, access: files.Access) -> None:
     """Make the folder of all sweeps, which git does not see: neither ``git status`` nor ``git clean -fd``."""
     if _make_top_folder(path, access):
         with suppress(FileExistsError):

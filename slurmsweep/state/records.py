@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.fields import (
@@ -292,3 +292,18 @@ _SUBMIT = Fields(
     },
 )
 _ORDER = Fields({"state": one_of(SweepState)}, {"reached": maybe(REACHED)})
+
+
+class BandsReached(NamedTuple):
+    """What an attempt had at bands of early termination.
+
+    Attributes:
+        values: all of them, by band.
+        unrecorded: those that the journal does not have yet.
+    """
+
+    values: tuple[BandValue, ...] = ()
+    unrecorded: tuple[BandValue, ...] = ()
+
+
+NO_BANDS = BandsReached()

@@ -11,7 +11,7 @@ import json
 import math
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import JournalReplacedError, StateUnwritableError
 from slurmsweep.state import files, manifest
@@ -21,18 +21,19 @@ from slurmsweep.state.fields import Fields, text
 from slurmsweep.state.journal import Journal, header
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.lock import LOCK_TIMEOUT
-from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
+from slurmsweep.state.outcome import Outcome, requeued
+from slurmsweep.state.owner import Claim, NothingLeft, Owner
 from slurmsweep.state.paths import Layout
-from slurmsweep.state.records import BANDS
+from slurmsweep.state.records import BANDS, NO_BANDS
 from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from slurmsweep.state.chosen import Chooser
     from slurmsweep.state.manifest import Manifest
-    from slurmsweep.state.records import BandValue
+    from slurmsweep.state.records import BandsReached, BandValue
     from slurmsweep.state.replay import Expected, Reading, SweepView
     from slurmsweep.state.tail import JournalTail, RetryPage, TargetReached
     from slurmsweep.state.trial import Trial
@@ -45,34 +46,6 @@ _PATIENCE_WITH_BANDS = 2.0
 
 #: Folders of others met on the way to "nothing left" that are worth one.
 _WORTH_A_STEP = 64
-
-
-class Claim(NamedTuple):
-    """An attempt whose folder and owner file this process made: no other process runs it.
-
-    Attributes:
-        attempt_id: trial and attempt.
-        token: 64 random bits, in the claim record and in the owner file.
-        owner: the process that claimed it.
-        chosen: the trial's point; None where the search gives it by the trial's number.
-    """
-
-    attempt_id: AttemptId
-    token: str
-    owner: Owner
-    chosen: ChosenPoint | None = None
-
-
-class NothingLeft(NamedTuple):
-    """There is nothing to claim.
-
-    Attributes:
-        reason: for people: ``every trial has been claimed``, ``the sweep is paused``.
-        is_ordered: a person ordered it so, or the sweep reached its target.
-    """
-
-    reason: str
-    is_ordered: bool = False
 
 
 class Adopted(NamedTuple):
@@ -89,36 +62,6 @@ class Adopted(NamedTuple):
     bands: tuple[BandValue, ...] = ()
 
 
-class NotChosenError(Exception):
-    """No point can be given to a new trial at this moment: nothing was claimed; make proposals, and claim again."""
-
-
-class Chooser(Protocol):
-    """What gives points to trials, where the search learns."""
-
-    def choose(self, attempt_id: AttemptId) -> ChosenPoint:
-        """Return the point of a trial that is about to be claimed. The journal's lock is held: be quick.
-
-        Raises:
-            NotChosenError: there is none at hand.
-        """
-
-
-class BandsReached(NamedTuple):
-    """What an attempt had at bands of early termination.
-
-    Attributes:
-        values: all of them, by band.
-        unrecorded: those that the journal does not have yet.
-    """
-
-    values: tuple[BandValue, ...] = ()
-    unrecorded: tuple[BandValue, ...] = ()
-
-
-NO_BANDS = BandsReached()
-
-
 class SweepStore:
     """The state of one sweep.
 
@@ -130,6 +73,7 @@ class SweepStore:
     Attributes:
         voided: attempts that this process began to claim and that were voided, while it was stopped, before it had its
             name there: it does not run them. For its caller to say.
+        device: of the filesystem on which the folder was when it was opened.
     """
 
     def __init__(self, place: Layout, what: Manifest, lock_timeout: float = LOCK_TIMEOUT) -> None:
@@ -139,6 +83,7 @@ class SweepStore:
         self.access = files.SHARED if what.shared else files.PRIVATE
         self.lock_timeout = lock_timeout
         self.voided: list[AttemptId] = []
+        self.device: int | None = None
 
     @classmethod
     def create(cls, root: str, what: Manifest) -> SweepStore:
@@ -171,13 +116,16 @@ class SweepStore:
             StateUnreadableError: it is damaged, of a newer version, or writable by every user.
         """
         place = layout.find(name)
-        files.refuse_open_folder(place.folder)
+        device = files.refuse_open_folder(place.folder)
         what = manifest.read(place)
+        place = place._replace(format=what.format)
         if files.status_of(place.function):
             from slurmsweep.state.function import Function  # agents of scripts never need it
 
             what = what.calling(Function.read(place))
-        return cls(place, what)
+        store = cls(place, what)
+        store.device = device
+        return store
 
     @classmethod
     def open_to_run(cls, name: str) -> SweepStore:
@@ -276,8 +224,9 @@ class SweepStore:
             if transaction.head.word is not None:
                 return self._ordered(transaction.head.word, transaction.head.reached)
             claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
-            if self._make_attempt(claim):
-                return self._record_claim(transaction, claim)
+            made = self._make_free_attempt(transaction, claim)
+            if made:
+                return self._record_claim(transaction, made)
         return NothingLeft(
             f"attempt {attempt_id.attempt} of trial {attempt_id.trial}, which this job was for, has been claimed"
         )
@@ -310,7 +259,7 @@ class SweepStore:
         """
         from slurmsweep.state.replay import trials_of_job  # few agents are of a requeued job
 
-        held = (of_job for of_job in trials_of_job(self.journal, owner) if _is_held_by_earlier(of_job[1], owner))
+        held = (of_job for of_job in trials_of_job(self.journal, owner) if of_job[1].is_held_by_earlier(owner))
         claims = (self._continue(reading, trial, owner) for reading, trial in held) if owner.job else ()
         return next(filter(None, claims), None)
 
@@ -321,9 +270,12 @@ class SweepStore:
             with self.transaction(reading) as transaction:
                 self._end_current(transaction, trial, ended)
             return None
-        claim = Claim(trial.next_attempt, _new_token(), owner, reading.view.chosen.get(trial.number))
+        wanted = Claim(trial.next_attempt, _new_token(), owner, reading.view.chosen.get(trial.number))
         with self.transaction(reading) as transaction:
-            if transaction.head.word is SweepState.CANCELED or not self._make_attempt(claim):
+            if transaction.head.word is SweepState.CANCELED:
+                return None
+            claim = self._make_free_attempt(transaction, wanted)
+            if claim is None:
                 return None
             if trial.state is not TrialState.PENDING:
                 if ended:
@@ -403,11 +355,15 @@ class SweepStore:
 
         Agent and voider make the same name, the agent a file and the voider a folder: exactly one succeeds, whatever is
         cached where, and no content has to be read to know which. A maker that wakes up later finds the name taken.
+        Where a script made a file of the attempt's name, no agent can make the folder.
         """
         try:
             files.make_folder(self.layout.owner(attempt_id), self.access)
         except FileExistsError:
             return files.is_folder(self.layout.owner(attempt_id))
+        except StateUnwritableError as error:
+            if not isinstance(error.__cause__, NotADirectoryError):
+                raise
         return True
 
     def read_owner(self, attempt_id: AttemptId) -> tuple[str, Owner] | None:
@@ -469,8 +425,9 @@ class SweepStore:
             for attempt_id, rest in self._candidates(head, transaction.waiting_in):
                 transaction.head = rest
                 claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
-                if self._make_attempt(claim):
-                    return self._record_claim(transaction, claim), 0
+                made = self._make_free_attempt(transaction, claim)
+                if made:
+                    return self._record_claim(transaction, made), 0
             if transaction.head.next_trial - head.next_trial > _WORTH_A_STEP:
                 transaction.exhausted(head.exhausted)  # the next agent need not meet all these folders again
         return NothingLeft("every trial has been claimed"), head.exhausted
@@ -496,23 +453,51 @@ class SweepStore:
             head = head.without(attempt_id)
             yield attempt_id, head
 
+    def _make_free_attempt(self, transaction: Transaction, claim: Claim) -> Claim | None:
+        """Make the attempt, or the next one whose number is free; None where it is another agent's.
+
+        A script may have made a folder of that number beside the attempts, for its checkpoints of that epoch. No owner
+        is in it. It is voided like one whose maker died before it was the owner, so no agent that sleeps runs it.
+        """
+        while not self._make_attempt(claim):
+            attempt_id = claim.attempt_id
+            if attempt_id.attempt == 1 or not self.void(attempt_id):
+                return None
+            transaction.void(attempt_id, was=TrialState.PENDING)
+            claim = claim._replace(attempt_id=AttemptId(attempt_id.trial, attempt_id.attempt + 1))
+        return claim
+
+    def remake_attempt(self, claim: Claim) -> None:
+        """Make the folder and the owner file of a claimed attempt again, which its own command removed.
+
+        Raises:
+            StateUnwritableError: it could not be made, or another process owns it now.
+        """
+        path = self.layout.owner(claim.attempt_id)
+        files.ensure_folders(os.path.dirname(path), self.access)
+        known = self.read_owner(claim.attempt_id)
+        if (known and known[0] != claim.token) or files.is_folder(path):
+            raise StateUnwritableError(f"cannot write {path}: another process has it now")
+        files.write_whole_unless_folder(path, claim.document(), self.access)
+
     def _make_attempt(self, claim: Claim) -> bool:
         """Return whether this process made the folder and then the owner file in it: it alone runs the attempt."""
         attempt_id, path = claim.attempt_id, self.layout.owner(claim.attempt_id)
+        has_trial = attempt_id.attempt > 1  # unless a script removed it
 
         def make_folder() -> None:
-            if attempt_id.attempt == 1:
+            nonlocal has_trial
+            if not has_trial:
                 files.ensure_folders(self.layout.trial(attempt_id.trial), self.access)
+            has_trial = False
             files.make_folder(self.layout.attempt(attempt_id), self.access)
 
-        said = {"token": claim.token, "owner": claim.owner.to_json()}
-        document = (json.dumps(said | claim.chosen.to_json() if claim.chosen else said) + "\n").encode()
         try:
             files.despite_stale_view(make_folder)
         except FileExistsError:
             return False
         try:
-            files.despite_stale_view(lambda: files.write_whole_unless_folder(path, document, self.access))
+            files.despite_stale_view(lambda: files.write_whole_unless_folder(path, claim.document(), self.access))
         except FileExistsError:  # voided while this process was stopped in between
             self.voided.append(attempt_id)
             return False
@@ -579,30 +564,13 @@ class SweepStore:
         if earlier is None:
             return None
         said = earlier.outcome or self.read_outcome(AttemptId(trial.number, earlier.number))
-        outcome = _requeued(said) or said
+        outcome = requeued(said) or said
         return None if outcome is earlier.outcome else outcome
 
 
 def _new_token() -> str:
     """Make 64 random bits. The module `secrets` would cost every agent the import of `random` and `hmac`."""
     return os.urandom(8).hex()
-
-
-def _requeued(said: Outcome | None) -> Outcome | None:
-    """Return the end of an attempt whose job was requeued; None where the word of its agent stands."""
-    if said is None:
-        return Outcome(TrialState.PREEMPTED, "requeued", by="reconcile")
-    if said.by == "agent" and said.cause == "terminated":  # all that an agent knows of a SIGTERM
-        return said._replace(state=TrialState.PREEMPTED, cause="requeued", by="slurm")
-    return None
-
-
-def _is_held_by_earlier(trial: Trial, owner: Owner) -> bool:
-    """Return whether the newest attempt is an earlier incarnation's of the same job, and its trial is to go on."""
-    current = trial.current
-    if current is None or current.owner is None or trial.is_done:
-        return False
-    return current.owner.same_job(owner) and current.owner.restart < owner.restart
 
 
 def _unless_empty(kind: Callable[[Any], Any]) -> Callable[[Any], Any]:

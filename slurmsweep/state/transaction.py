@@ -104,11 +104,11 @@ class Transaction:
         self._move(attempt_id.trial, TrialState.RUNNING, outcome.state)
         self._queue(EndRecord(attempt_id, token, outcome))
 
-    def void(self, attempt_id: AttemptId) -> None:
-        """Queue that an attempt was never started and never will be: its trial may be claimed again."""
+    def void(self, attempt_id: AttemptId, was: TrialState = TrialState.RUNNING) -> None:
+        """Queue that an attempt was never started and never will be: its trial, which was so, may be claimed again."""
         again = [AttemptId(attempt_id.trial, attempt_id.attempt + 1)]
         full = self.head.room() == 0
-        self._move(attempt_id.trial, TrialState.RUNNING, TrialState.PENDING)
+        self._move(attempt_id.trial, was, TrialState.PENDING)
         self.head = self.head.with_queue(again)
         self._queue(VoidRecord(attempt_id))
         if full:

@@ -119,6 +119,13 @@ class Trial:
         current = self.current
         return self.state.has_ended() and bool(current and current.outcome and current.outcome.is_done)
 
+    def is_held_by_earlier(self, owner: Owner) -> bool:
+        """Return whether the newest attempt is an earlier incarnation's of the same job, and the trial is to go on."""
+        current = self.current
+        if current is None or current.owner is None or self.is_done:
+            return False
+        return current.owner.same_job(owner) and current.owner.restart < owner.restart
+
     def spans(self) -> Iterator[JobSpan]:
         """Yield the spans of its attempts that Slurm jobs made."""
         for attempt in self.attempts.values():

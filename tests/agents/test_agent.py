@@ -136,7 +136,7 @@ def test_the_command_sees_what_a_wandb_agent_gives_it(create, slurmsweep, tmp_pa
     assert environ["WANDB_SWEEP_PARAM_PATH"] == f"{trial_folder}/1/params.yaml"
     assert (environ["WANDB_PROJECT"], environ["WANDB_ENTITY"]) == ("p1", "e1")
     assert (environ["WANDB_MODE"], environ["WANDB_RESUME"]) == ("offline", "allow")
-    assert environ["SLURMSWEEP_CHECKPOINT_DIR"] == trial_folder
+    assert environ["SLURMSWEEP_CHECKPOINT_DIR"] == f"{trial_folder}/checkpoints"
 
 
 def test_what_the_user_has_set_wins(create, slurmsweep):
@@ -415,8 +415,8 @@ def test_a_finished_trial_costs_at_most_six_inodes(create, slurmsweep, tmp_path)
 
 
 def test_a_metric_file_that_cannot_be_read_does_not_cost_the_outcome(create, slurmsweep, trial):
-    script = "import os\nos.mkdir(os.environ['SLURMSWEEP_CHECKPOINT_DIR'] + '/wandb')\n"
-    script += "open(os.environ['SLURMSWEEP_CHECKPOINT_DIR'] + '/wandb/offline-run-1-x', 'w')"
+    script = "import os\nos.mkdir(os.environ['WANDB_DIR'] + '/wandb')\n"
+    script += "open(os.environ['WANDB_DIR'] + '/wandb/offline-run-1-x', 'w')"
     sweep = create(script, extra="metric: {name: loss}")
 
     assert slurmsweep("agent", sweep).returncode == 0

@@ -14,7 +14,8 @@ from slurmsweep.learning.observations import observations
 from slurmsweep.state import view_cache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.store import Claim, SweepStore
+from slurmsweep.state.owner import Claim
+from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 
 pytest.importorskip("numpy")

@@ -75,7 +75,8 @@ def test_a_finished_trial_is_shown_with_all_that_it_logged(slurmsweep, write_swe
     assert document["params"].keys() == {"layers", "lr", "optimizer"}
     assert document["metric"] == document["logged"]["loss"] == pytest.approx((document["params"]["lr"] - 0.3) ** 2)
     assert document["logged"]["epoch"] == 3
-    assert (document["log"], document["checkpoint_folder"]) == (str(folder / "1" / "output.log"), str(folder))
+    assert document["log"] == str(folder / "1" / "output.log")
+    assert document["checkpoint_folder"] == str(folder / "checkpoints")
     [attempt] = document["attempts"]
     assert (attempt["attempt"], attempt["state"], attempt["node"]) == (1, "finished", os.uname().nodename)
     assert attempt["seconds"] > 0

@@ -206,7 +206,7 @@ def _young(state: Sweep, weekend: Weekend, most: int) -> list[int]:
 
 def _steps(state: Sweep, trial: int) -> int:
     try:
-        return int((state.folder / "trials" / "0" / str(trial) / "steps").read_text() or 0)
+        return int((state.folder / "trials" / "0" / str(trial) / "checkpoints" / "steps").read_text() or 0)
     except FileNotFoundError:
         return 0
 

@@ -478,5 +478,5 @@ def test_slurms_warning_reaches_every_trial_of_a_packed_job(cluster, on_cluster,
     wait_until(lambda: counts(on_cluster, sweep) == {"crashed": 3})
     trials = json.loads(on_cluster("trials", sweep, "--json").stdout)
     assert [(trial["cause"], trial["exit_code"]) for trial in trials] == [("timeout", 143)] * 3
-    saved = sorted((tmp_path / "wandb" / f"sweep-{sweep}").glob("trials/0/*/checkpoint"))
+    saved = sorted((tmp_path / "wandb" / f"sweep-{sweep}").glob("trials/0/*/checkpoints/checkpoint"))
     assert [path.read_text() for path in saved] == ["--x=1", "--x=2", "--x=3"]

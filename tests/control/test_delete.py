@@ -12,8 +12,7 @@ from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import NothingLeft
+from slurmsweep.state.owner import NothingLeft, Owner
 from slurmsweep.state.tail import AttemptId
 
 ME = Owner("here", 1, 1, "b")

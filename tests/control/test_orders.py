@@ -14,8 +14,7 @@ from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import NothingLeft
+from slurmsweep.state.owner import NothingLeft, Owner
 
 HERE = Owner("here", 1, 1, "b")
 ME = Owner("far", 1, 1, "b", cluster="lab", job="7", task=3)

@@ -19,7 +19,8 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import BandsReached, SweepStore
+from slurmsweep.state.records import BandsReached
+from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.config import check
 

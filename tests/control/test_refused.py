@@ -27,8 +27,7 @@ from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import Claim
+from slurmsweep.state.owner import Claim, Owner
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
 from slurmsweep.state.tail import AttemptId
 

@@ -17,8 +17,9 @@ from slurmsweep.control.reconcile import give_back, reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.owner import Claim
 from slurmsweep.state.records import SubmitRecord
-from slurmsweep.state.store import Claim, SweepStore
+from slurmsweep.state.store import SweepStore
 
 
 def main() -> None:

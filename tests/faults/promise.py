@@ -11,8 +11,7 @@ from slurmsweep.control.session import Session
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import Claim
+from slurmsweep.state.owner import Claim, Owner
 
 #: An agent on a machine that cannot be asked, and one on this machine that is gone.
 OWNER = Owner("elsewhere", 1, 1, "b")

@@ -18,8 +18,8 @@ from slurmsweep.state import view_cache
 from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import Claim, SweepStore
+from slurmsweep.state.owner import Claim, Owner
+from slurmsweep.state.store import SweepStore
 from slurmsweep.state.submissions import SubmissionDocument, SubmissionFiles
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles, SupervisorSettings
 from slurmsweep.state.tail import AttemptId

@@ -17,8 +17,9 @@ from faults.promise import FINISHED, TALLY, finished, go_on, one_trial, prove, r
 
 from slurmsweep.agents.identity import this_process
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.owner import Claim
+from slurmsweep.state.records import BandsReached
 from slurmsweep.state.repair import rebuild
-from slurmsweep.state.store import BandsReached, Claim
 from slurmsweep.state.tail import AttemptId
 
 #: Kills that share a sweep: more would only make its journal longer.

@@ -34,8 +34,9 @@ from slurmsweep.state.check import attempt_folders, check
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.lock import LockedFile
 from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import Claim
 from slurmsweep.state.repair import rebuild
-from slurmsweep.state.store import Claim, SweepStore
+from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from faults.promise import FINISHED, OWNER, TALLY, finished, go_on, one_trial, p
 
 from slurmsweep.state import files as durable
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.store import Claim
+from slurmsweep.state.owner import Claim
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,7 @@ from slurmsweep.state.assignment import NoSlotError, assigned, to_text
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import Claim, NothingLeft
+from slurmsweep.state.owner import Claim, NothingLeft, Owner
 from slurmsweep.state.tail import AttemptId
 
 ME = Owner("here", 1, 1, "b")

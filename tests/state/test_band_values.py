@@ -19,9 +19,8 @@ from slurmsweep.state.journal import decode, encode
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.records import BandRecord
+from slurmsweep.state.records import BandRecord, BandsReached
 from slurmsweep.state.repair import rebuild
-from slurmsweep.state.store import BandsReached
 from slurmsweep.state.tail import AttemptId
 
 OWNER = Owner("elsewhere", 1, 1, "b")

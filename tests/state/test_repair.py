@@ -15,10 +15,9 @@ from slurmsweep.state.check import check
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
+from slurmsweep.state.owner import Claim, Owner
 from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.repair import rebuild
-from slurmsweep.state.store import Claim
 from slurmsweep.state.tail import AttemptId
 
 OWNER = Owner("elsewhere", 1, 1, "b")

@@ -11,8 +11,7 @@ from slurmsweep.control.session import Session
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import Claim, NothingLeft
+from slurmsweep.state.owner import Claim, NothingLeft, Owner
 from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId
 
 OWNER = Owner("elsewhere", 1, 1, "b")

@@ -18,9 +18,9 @@ from slurmsweep.state.check import check
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
+from slurmsweep.state.owner import Claim, NothingLeft, Owner
 from slurmsweep.state.paths import find
-from slurmsweep.state.store import Claim, NothingLeft, SweepStore
+from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId
 from slurmsweep.state.view_cache import Follower
 
@@ -32,7 +32,8 @@ CLAIM_ALL = """
 import sys
 from pathlib import Path
 from slurmsweep.agents.identity import this_process
-from slurmsweep.state.store import Claim, SweepStore
+from slurmsweep.state.owner import Claim
+from slurmsweep.state.store import SweepStore
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.lifecycle import TrialState
 store = SweepStore.open(sys.argv[1])

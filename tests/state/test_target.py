@@ -15,10 +15,10 @@ from slurmsweep.control.session import Session
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
+from slurmsweep.state.owner import Claim, NothingLeft, Owner
 from slurmsweep.state.records import OrderRecord
 from slurmsweep.state.repair import rebuild
-from slurmsweep.state.store import Claim, NothingLeft, SweepStore
+from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId, JournalTail, TargetReached
 from slurmsweep.state.view_cache import Follower
 from slurmsweep.sweepfile.config import check
