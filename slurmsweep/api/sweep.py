@@ -33,7 +33,7 @@ from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state import refusals
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import Standing, TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
 
@@ -400,6 +400,10 @@ class Sweep:
             said = Headline() if first else headline(situation, policy, plan, command, is_rehearsal=dry_run)
             first = first or said
             self.tell(Planned(plan, dry_run, said.text))
+            if plan.reopen and situation.view.word:
+                self.tell(
+                    Noticed(f"the sweep was {Standing.of_order(situation.view.word)}: `{command}` lifts that order")
+                )
             if dry_run:
                 return LaunchResult(plan, headline=first)
             if plan.retry.refused:

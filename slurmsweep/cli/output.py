@@ -132,7 +132,8 @@ def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> No
     told = [f"job {job}" for job in ordered.jobs] + [f"process {pid}" for pid in ordered.processes]
     untold = [f"an agent on {host} cannot be ended from here: run the same command there" for host in ordered.elsewhere]
     but = f"; but {'; '.join(untold)}" if untold else ""
-    note(f"sweep {sweep} is {ordered.state}" + (f"; {verb}: {', '.join(told)}" if told else "") + but)
+    now = f"was {ordered.lifted}, which this lifts: it is" if ordered.lifted else "is"
+    note(f"sweep {sweep} {now} {ordered.state}" + (f"; {verb}: {', '.join(told)}" if told else "") + but)
     for cluster in ordered.clusters:
         note(f"arrays were submitted on cluster {cluster}, too, which cannot be told from here: run the command there")
 

@@ -34,6 +34,7 @@ class Ordered:
         elsewhere: hosts with agents outside of a scheduler: these agents can be ended on their host only.
         without_job: trials that no agent has claimed and no job waits for; None where the search has no end.
         clusters: others with arrays of the sweep, which only commands there can tell.
+        lifted: what the sweep was before, where a person had ordered it so and this order lifts that.
     """
 
     state: Standing
@@ -42,6 +43,7 @@ class Ordered:
     elsewhere: tuple[str, ...] = ()
     without_job: int | None = 0
     clusters: tuple[str, ...] = ()
+    lifted: Standing | None = None
 
 
 def pause(session: Session) -> Ordered:
@@ -65,13 +67,15 @@ def resume(session: Session) -> Ordered:
 
     Jobs that started during a pause found it and ended, so trials may be without one: the caller says so.
     """
+    word = session.refresh().word
     _order(session, SweepState.RUNNING)
     live = look_at_jobs(session)
     arrays = live.arrays(only_waiting=True)
     session.scheduler.release(arrays)
     open_trials = session.open_trials()
     without_job = None if open_trials is None else max(0, open_trials - len(live.waiting))
-    return Ordered(Standing.RUNNING, arrays, without_job=without_job, clusters=live.elsewhere)
+    lifted = Standing.of_order(word) if word else None
+    return Ordered(Standing.RUNNING, arrays, without_job=without_job, clusters=live.elsewhere, lifted=lifted)
 
 
 def stop(session: Session) -> Ordered:
@@ -106,8 +110,8 @@ def cancel(session: Session) -> Ordered:
 def _refuse_ended(session: Session, consequence: str) -> None:
     view, manifest = session.refresh(), session.store.manifest
     if view.word in (SweepState.FINISHED, SweepState.CANCELED):
-        is_stopped = view.word is SweepState.FINISHED and not view.reached
-        words = in_words(Standing.STOPPED if is_stopped else view.word, view.reached, manifest.config.metric)
+        word = view.word if view.reached else Standing.of_order(view.word)
+        words = in_words(word, view.reached, manifest.config.metric)
         raise UsageError(f"sweep {manifest.sweep_id} is {words}{consequence}")
 
 

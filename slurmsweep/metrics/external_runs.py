@@ -137,7 +137,7 @@ def files_in(folder: str) -> list[str]:
 def bases(layout: Layout, log: str, *, is_deep: bool = False) -> Iterator[str]:
     """Yield folders in which a script may be when it calls ``init``, likely ones first.
 
-    The one its command starts in; its program's own; the attempt's and the trial's, which are in its environment; with
+    The one its command starts in; its program's own; those of attempt, trial and checkpoints, by its environment; with
     ``is_deep`` also folders below the first, level by level and a bounded number, as for ``chdir`` into a folder of
     results. The run's name holds its id and its second, so that a folder of that name is the right one.
     """
@@ -151,7 +151,9 @@ def bases(layout: Layout, log: str, *, is_deep: bool = False) -> Iterator[str]:
     if known.script:
         yield os.path.dirname(known.script)
     yield os.path.dirname(log)
-    yield os.path.dirname(os.path.dirname(log))
+    trial = os.path.dirname(os.path.dirname(log))
+    yield trial
+    yield layout.checkpoints(int(os.path.basename(trial)))
     if is_deep:
         yield from below(known.workdir)
 

@@ -29,14 +29,6 @@ _WEIGHED_AT_ONCE = 65536
 _NAMED = 6
 
 
-#: What people see of an order while trials are open.
-_ORDERED = {
-    SweepState.PAUSED: Standing.PAUSED,
-    SweepState.FINISHED: Standing.STOPPED,
-    SweepState.CANCELED: Standing.CANCELED,
-}
-
-
 class TrialRow(NamedTuple):
     """One trial as it is shown; the keys of ``trials --json``.
 
@@ -203,7 +195,7 @@ class SweepSummary(NamedTuple):
         if self.view.reached or (self.view.trials and not is_open and not self.may_go_on()):
             return Standing.CANCELED if word is SweepState.CANCELED else Standing.FINISHED
         if word is not None:
-            return _ORDERED[word]
+            return Standing.of_order(word)
         may_wait = bool(self.view.submissions) if self.jobs is None else sum(self.jobs.values()) > 0
         if counts[TrialState.RUNNING] or may_wait:
             return Standing.RUNNING

@@ -78,6 +78,11 @@ class Standing(str, Enum):
         """Return the bare word, for tables and messages."""
         return self.value
 
+    @classmethod
+    def of_order(cls, order: SweepState) -> Standing:
+        """Return what people call a sweep that was ordered so: one that a person finished was stopped."""
+        return cls.STOPPED if order is SweepState.FINISHED else cls(order.value)
+
     def for_wandb(self) -> SweepState:
         """Return W&B's word: on W&B a sweep runs until it has finished or an order ends it."""
         others = {Standing.IDLE: SweepState.RUNNING, Standing.STOPPED: SweepState.FINISHED}

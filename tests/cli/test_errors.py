@@ -164,7 +164,7 @@ def test_an_endless_search_needs_a_count(slurmsweep, files):
 def test_a_sweep_of_a_newer_version_is_refused(slurmsweep, files, tmp_path):
     sweep = slurmsweep("create", files(SWEEP)).stdout.strip()
     manifest = tmp_path / "wandb" / f"sweep-{sweep}" / "sweep.json"
-    manifest.write_text(manifest.read_text().replace('"version": 1,', '"version": 2,'))
+    manifest.write_text(manifest.read_text().replace('"version": 2,', '"version": 3,'))
 
     assert_is_clear(slurmsweep("status", sweep), 5, "newer slurmsweep")
 

@@ -95,3 +95,14 @@ def test_every_order_says_one_document(slurmsweep, write_sweep):
     refused = slurmsweep("stop", sweep)
     assert (refused.returncode, "is stopped already" in refused.stderr) == (2, True)
     assert slurmsweep("cancel", sweep).returncode == 0
+
+
+@pytest.mark.parametrize(("order", "was"), [("pause", "paused"), ("stop", "stopped"), ("cancel", "canceled")])
+def test_what_lifts_an_order_says_so(slurmsweep, write_sweep, order, was):
+    sweep = slurmsweep("create", str(write_sweep("pass"))).stdout.strip()
+
+    slurmsweep(order, sweep)
+    assert f"sweep {sweep} was {was}, which this lifts: it is running" in slurmsweep("resume", sweep).stderr
+    slurmsweep(order, sweep)
+    assert f"the sweep was {was}: `run` lifts that order" in slurmsweep("run", sweep, "--backend", "local").stderr
+    assert "lifts" not in slurmsweep("run", sweep, "--backend", "local").stderr

@@ -80,6 +80,13 @@ def test_a_relative_folder_is_found_from_where_the_script_may_have_been(layout, 
     assert runs.unseen == []
 
 
+def test_a_relative_folder_is_found_from_the_checkpoint_folder(layout, log):
+    log(f"wandb: Run data is saved locally in results/wandb/{NAME}\n")
+    path = make_run(Path(layout.checkpoints(0)) / "results" / "wandb")
+
+    assert ExternalRuns(layout, SLOT).files() == [path]
+
+
 def test_a_run_in_the_trials_own_folder_is_not_looked_for_where_the_sweep_was_before(layout, log, tmp_path):
     own = Path(layout.runs(0))
     before = tmp_path / "before" / own.relative_to(tmp_path)
