@@ -89,7 +89,22 @@ def test_it_answers_as_it_did(golden, tmp_path, name):
 
     assert done.returncode == expected["code"], done.stderr
     document = json.loads(made().substituted(done.stdout, tmp_path, sys.executable))
-    assert document == expected["document"]
+    assert only_known(document, expected["document"]) == (
+        expected["document"] | RENAMED[name] if name in RENAMED else expected["document"]
+    )
+
+
+#: What has another word since: nothing runs, and trials are open.
+RENAMED = {"status": {"state": "idle"}}
+
+
+def only_known(document, old):
+    """Return the document without the keys that a later version added."""
+    if isinstance(document, dict) and isinstance(old, dict):
+        return {key: only_known(value, old[key]) for key, value in document.items() if key in old}
+    if isinstance(document, list) and isinstance(old, list) and len(document) == len(old):
+        return [only_known(*pair) for pair in zip(document, old, strict=True)]
+    return document
 
 
 def test_it_is_run_to_its_end_and_older_readers_understand_every_new_record(golden, tmp_path):
