@@ -16,7 +16,7 @@ from slurmsweep.agents.child import Child
 from slurmsweep.agents.environment import child_environment, words_before
 from slurmsweep.errors import StateUnwritableError, UsageError
 from slurmsweep.state import files
-from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.outcome import NOTE, Outcome
 from slurmsweep.state.records import NO_BANDS
 from slurmsweep.sweepfile import command
 
@@ -35,9 +35,6 @@ FIRST_ATTEMPT = "SLURMSWEEP_FIRST_ATTEMPT"
 
 #: Exit codes of a shell for a command that cannot be run, or is not there.
 _CANNOT_RUN, _NOT_FOUND = 126, 127
-
-#: Begins a line in a trial's log that is no error: the last lines of its command are above it.
-NOTE = "slurmsweep: note: "
 
 #: Seconds between two kills of a command that does not die, for example because a file server does not answer it.
 _SHORTEST_WAIT = 0.1

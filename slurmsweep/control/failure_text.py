@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slurmsweep.agents.attempt import NOTE
+from slurmsweep.state.outcome import NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -188,7 +188,7 @@ def _failures(session: Session, trials: list[Trial]) -> dict[int, Failure]:
 
     Of very many the newest are read. Where these all failed alike, others with the same exit code count as such, too.
     """
-    from slurmsweep.control.failure_text import last_words, read_failure  # loads what runs a command
+    from slurmsweep.control.failure_text import last_words, read_failure  # most commands meet no failure
 
     failed = [trial for trial in trials if trial.state is TrialState.FAILED and trial.current]
     read, others = failed[-_MOST_LOGS:], failed[:-_MOST_LOGS]

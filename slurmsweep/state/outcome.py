@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 RUNG = "rung"
 #: The cause of a trial that its agent stopped because others were better at the same point.
 STOPPED_EARLY = "early_terminate"
+#: Begins a line of the agent in a trial's log that is no error: the last lines of its command are above it.
+NOTE = "slurmsweep: note: "
 
 
 class Outcome(NamedTuple):
