@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import time
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
-from slurmsweep.control.first_word import look, refuse_wrong_variables
+from slurmsweep.control.first_word import look
 from slurmsweep.control.hydra_program import with_hydra
-from slurmsweep.control.program import find_program
+from slurmsweep.control.program import beginning_of, find_program
 from slurmsweep.errors import SweepFileError, UsageError, Violation
 from slurmsweep.search import random
 from slurmsweep.search.kept import has_room
@@ -69,7 +68,6 @@ def read_draft(source: str, function: str | None = None, names: Mapping[str, str
         SweepFileError: every violation at once; a program that is not there is one, and a command that cannot start.
         UsageError: there is no such function; or a variable that agents read is wrong.
     """
-    refuse_wrong_variables(os.environ)
     examined = examine_file(source)
     if function is None:
         draft = _looked_at(_draft(examined, names or {}))
@@ -88,6 +86,7 @@ def draft_of(data: Any, source: str) -> Draft:
     Raises:
         SweepFileError: every violation at once; a program that is named and not there is one, and a command that cannot
             start another.
+        UsageError: a variable that agents read is wrong.
     """
     draft = _draft(examine(data, source), {})
     if not draft.config.program:
@@ -115,12 +114,11 @@ def _without_project(draft: Draft) -> list[Violation]:
     config = draft.config
     if config.project or os.environ.get("WANDB_PROJECT") or not config.program:
         return []
-    with suppress(OSError), open(os.path.join(draft.workdir, config.program), "rb") as file:
-        text = file.read(_MOST_OF_PROGRAM)
-        if b"project" not in text and re.search(rb"import wandb|from wandb|WandbLogger", text):
-            problem = "is named nowhere: wandb calls it 'uncategorized', and `sync` uploads the runs there"
-            return [Violation("project", problem, "write project: NAME, or give --project NAME here or to `sync`")]
-    return []
+    text = beginning_of(os.path.join(draft.workdir, config.program), _MOST_OF_PROGRAM) or b""
+    if b"project" in text or not re.search(rb"import wandb|from wandb|WandbLogger", text):
+        return []
+    problem = "is named nowhere: wandb calls it 'uncategorized', and `sync` uploads the runs there"
+    return [Violation("project", problem, "write project: NAME, or give --project NAME here or to `sync`")]
 
 
 def _looked_at(draft: Draft) -> Draft:
@@ -128,6 +126,7 @@ def _looked_at(draft: Draft) -> Draft:
 
     Raises:
         SweepFileError: what certainly keeps them.
+        UsageError: a variable that agents read is wrong.
     """
     config = draft.function.called_by(draft.config) if draft.function else draft.config
     found = look(config, draft.workdir, os.environ)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import shutil
-import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.agents import signals
 from slurmsweep.agents.environment import WRAP, search_path, words_before
+from slurmsweep.control.program import beginning_of
+from slurmsweep.control.wrappers import ASSIGNMENT, started
 from slurmsweep.errors import SweepFileError, UsageError, Violation
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
@@ -27,24 +26,6 @@ if TYPE_CHECKING:
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.space import Parameter
-
-#: Programs that run the words after them, each with its options that take the next word for their value, and the number
-#: of words of its own before the command.
-_WRAPPERS: dict[str, tuple[frozenset[str], int]] = {
-    "env": (frozenset({"-u", "--unset", "-C", "--chdir"}), 0),
-    "nice": (frozenset({"-n", "--adjustment"}), 0),
-    "ionice": (frozenset({"-c", "-n", "--class", "--classdata"}), 0),
-    "nohup": (frozenset(), 0),
-    "setsid": (frozenset(), 0),
-    "stdbuf": (frozenset({"-i", "-o", "-e", "--input", "--output", "--error"}), 0),
-    "time": (frozenset({"-f", "--format", "-o", "--output"}), 0),
-    "timeout": (frozenset({"-s", "--signal", "-k", "--kill-after"}), 1),
-}
-
-#: Options with which the word after them is not certainly a program.
-_UNCLEAR = re.compile(r"-(?:i|S|C|-ignore-environment|-split-string|-chdir).*|-")
-
-_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 #: Words that a shell knows and that are no programs.
 _OF_SHELL = frozenset(
@@ -59,13 +40,17 @@ _LONGEST = 131_072
 _POINTER = 8
 
 
-def refuse_wrong_variables(environ: Mapping[str, str]) -> None:
-    """Read the variables that each agent reads before or after it takes a trial. Raises UsageError for a wrong one."""
+def refuse_wrong_variables(environ: Mapping[str, str]) -> list[str]:
+    """Read the variables that each agent reads before or after it takes a trial; return the words before its command.
+
+    Raises:
+        UsageError: one of them is wrong.
+    """
     signals.check_variables(environ)
-    words_before(environ)
     mode = environ.get("WANDB_MODE") or "offline"
     if mode not in _MODES:
         raise UsageError(f"WANDB_MODE={mode!r} is not a mode of wandb: use one of {', '.join(_MODES)}")
+    return words_before(environ)
 
 
 class Look(NamedTuple):
@@ -84,7 +69,6 @@ def refuse_what_cannot_start(
         SweepFileError: no trial could start; where ``runs_here`` a doubt is enough.
         UsageError: a variable that agents read is wrong.
     """
-    refuse_wrong_variables(environ)
     found = look(manifest.config, manifest.workdir, environ)
     wrong = [*found.errors, *(found.doubts if runs_here else ())]
     if wrong:
@@ -101,9 +85,9 @@ def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
         environ: of this process, which agents here inherit and jobs usually do.
 
     Raises:
-        UsageError: Hydra's grammar cannot write a parameter, or the words before the command are not quoted rightly.
+        UsageError: Hydra's grammar cannot write a parameter, or a variable that agents read is wrong.
     """
-    seen, wrap = _Eyes(workdir, search_path(environ)), words_before(environ)
+    seen, wrap = _Eyes(workdir, search_path(environ)), refuse_wrong_variables(environ)
     seen.doubts += _unset_variables(config, environ)
     if not os.path.isdir(workdir):
         seen.doubts.append(Violation("", f"there is no folder {workdir} to run in", "make it again"))
@@ -112,7 +96,7 @@ def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
         if wrap:  # what stands behind it may be in a container
             seen.word(wrap[0], WRAP)
         elif not seen.doubts:  # else words may be made of a variable that is not set
-            seen.words(argv)
+            seen.words(argv, config.program)
         seen.room([*wrap, *argv], environ)
     return Look(tuple(seen.errors), tuple(seen.doubts))
 
@@ -136,7 +120,7 @@ class _Eyes:
             problem, hint = f"begins with the option {first!r}"[:200], "put the program before it"
         elif not first.strip():
             problem, hint = "begins with an empty element", "remove it"
-        elif _ASSIGNMENT.match(first) and not self._found(first):
+        elif ASSIGNMENT.match(first) and not self._found(first):
             problem, hint = (
                 f"begins with the variable {first!r}"[:200],
                 f"put env before it: [env, {json.dumps(first)}, ...]",
@@ -146,20 +130,9 @@ class _Eyes:
         self.errors.append(Violation("command.0", problem, hint))
         return False
 
-    def words(self, argv: Sequence[str]) -> None:
-        """Look at the first word of a command, and behind programs that run others at the next one."""
-        rest = list(argv)
-        while rest and self.word(rest[0], "command"):
-            options, own = _WRAPPERS.get(os.path.basename(rest.pop(0)), (None, 0))
-            if options is None:
-                return
-            while rest and (rest[0].startswith("-") or _ASSIGNMENT.match(rest[0])):
-                option = rest.pop(0)
-                if _UNCLEAR.fullmatch(option):
-                    return
-                if option in options and rest:
-                    rest.pop(0)
-            del rest[:own]
+    def words(self, argv: Sequence[str], program: str | None) -> None:
+        """Look at the words of a command that have to be programs, up to the first that cannot be started."""
+        all(self.word(word, "program" if word == program else "command") for word in started(argv))
 
     def word(self, word: str, place: str) -> bool:
         """Look at a word that has to be a program; return whether it can be started."""
@@ -170,9 +143,7 @@ class _Eyes:
         if not os.access(found, os.X_OK) or os.path.isdir(found):
             self._say_not_executable(word, found, place)
             return False
-        with suppress(PermissionError):  # a program that may be run and not read
-            return self._can_be_loaded(word, found, place)
-        return True
+        return self._can_be_loaded(word, found, place)
 
     def room(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
         """Look whether the longest arguments that a trial can have fit into the system's limits (execve(2))."""
@@ -225,10 +196,9 @@ class _Eyes:
 
     def _can_be_loaded(self, word: str, found: str, place: str) -> bool:
         """Look at the first line of a script: the kernel reads it, and not a shell."""
-        if not stat.S_ISREG(os.stat(found).st_mode):
+        begin = beginning_of(found, 256)
+        if begin is None:  # a program may be run and not read
             return True
-        with open(found, "rb") as file:
-            begin = file.read(256)
         line = begin.removeprefix(b"#!").partition(b"\n")[0]
         if not begin.startswith(b"#!"):
             if b"\0" in begin:  # a program for this kernel, or for one of its helpers

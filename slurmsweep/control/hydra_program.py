@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from slurmsweep.control.program import beginning_of, module_files
 from slurmsweep.sweepfile.command import FOR_HYDRA
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ def with_hydra(config: SweepConfig, workdir: str) -> SweepConfig:
     macros = {name for name in FOR_HYDRA if f"${{{name}}}" in (config.command or ())}
     if config.extensions.hydra is not None or not macros:
         return config
-    if macros == {"args_no_hyphens"} and not any(map(_imports_hydra, _programs(config, workdir))):
-        return config
+    if macros == {"args_no_hyphens"}:
+        texts = (beginning_of(path, _MOST) for path in _programs(config, workdir))
+        if not any(text and _IMPORT.search(text) for text in texts):
+            return config
     ours = {**(config.document.get("slurmsweep") or {}), "hydra": True}
     document = {**config.document, "slurmsweep": ours}
     return config._replace(document=document, extensions=config.extensions._replace(hydra=True))
@@ -41,14 +43,5 @@ def _programs(config: SweepConfig, workdir: str) -> Iterator[str]:
     """Yield files that may be the program: as the command names it, as a module, or as a folder of one."""
     for word in (config.program, *(config.command or ())):
         if isinstance(word, str) and word and "$" not in word and not word.startswith("-"):
-            module = os.path.join(workdir, word if "/" in word else word.replace(".", "/"))
-            yield from (os.path.join(workdir, word), f"{module}.py", os.path.join(module, "__main__.py"))
-            yield os.path.join(workdir, word, "__main__.py")
-
-
-def _imports_hydra(path: str) -> bool:
-    with suppress(OSError):  # what cannot be read is no reason to render otherwise
-        if os.path.isfile(path):
-            with open(path, "rb") as file:
-                return _IMPORT.search(file.read(_MOST)) is not None
-    return False
+            for name in (word, f"{word}/__main__.py", *module_files(word)):
+                yield os.path.join(workdir, name)

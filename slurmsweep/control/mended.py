@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING
 
 from slurmsweep import search
 from slurmsweep.control.failure_text import is_library
+from slurmsweep.control.program import module_files
 from slurmsweep.errors import UsageError
+from slurmsweep.state import files
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile import command
 
@@ -207,10 +209,9 @@ class Changes:
             )
             for word in argv:
                 words += shlex.split(word) if " " in word else [word]
-        modules = [after.replace(".", os.sep) for word, after in itertools.pairwise(words) if word == "-m"]
         values = [word.partition("=")[2] for word in words if "=" in word]
-        files = [name for module in modules for name in (f"{module}.py", os.path.join(module, "__main__.py"))]
-        return [word for word in (*words, *values, *files) if word]
+        modules = [name for word, after in itertools.pairwise(words) if word == "-m" for name in module_files(after)]
+        return [word for word in (*words, *values, *modules) if word]
 
     def _path(self, word: str) -> str:
         return os.path.join(self._workdir, os.path.expanduser(word))
@@ -233,9 +234,8 @@ def _changed(path: str) -> float:
 
 def _written(path: str) -> float:
     """Return when a file of ours was written, by its file system; a copy of the sweep's folder keeps that time."""
-    with suppress(OSError):
-        return os.stat(path).st_mtime
-    return 0.0
+    found = files.status_of(path)
+    return found.st_mtime if found else 0.0
 
 
 def _project_files(folders: Iterable[str], besides: set[str]) -> Iterator[str]:

@@ -10,8 +10,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
+
+from slurmsweep.control.wrappers import started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,13 +52,14 @@ class _Use(NamedTuple):
     Attributes:
         as_module: as the name of a module, behind ``-m``.
         by_python: Python reads it as a file or folder.
-        as_command: it is itself the command, or some other program decides what it is.
         elsewhere: in a container, or in a folder that another program enters.
+        is_started: it has to be a program itself, at which :mod:`.first_word` looks.
     """
 
     as_module: bool
     by_python: bool
     elsewhere: bool
+    is_started: bool
 
 
 def find_program(config: SweepConfig, source: str, findings: Findings) -> str:
@@ -67,7 +72,7 @@ def find_program(config: SweepConfig, source: str, findings: Findings) -> str:
     if config.program is None or use is None:
         return here
     program = config.program
-    names = _module_files(program) if use.as_module else [program]
+    names = module_files(program) if use.as_module else [program]
     folders = [folder for folder in (here, beside) if any(os.path.exists(os.path.join(folder, one)) for one in names)]
     if use.as_module:
         if program.endswith(".py") or "/" in program:
@@ -91,10 +96,11 @@ def _use(command: Sequence[object] | None) -> _Use | None:
         as_module=before[-1] in _MODULE_OPTIONS,
         by_python=any(_PYTHON.fullmatch(os.path.basename(word)) for word in before) and "-m" not in before,
         elsewhere=any(os.path.basename(word) in _CONTAINERS or word.startswith(_ELSEWHERE) for word in before),
+        is_started=_PROGRAM in started("env" if word == "${env}" else word for word in words[1:]),
     )
 
 
-def _module_files(name: str) -> list[str]:
+def module_files(name: str) -> list[str]:
     """Return the files one of which a module in the current folder is, relative to it."""
     path = name.replace(".", "/")
     return [f"{path}.py", f"{path}/__main__.py"]
@@ -116,20 +122,20 @@ def _report_missing(program: str, use: _Use, places: tuple[str, str], findings: 
     if use.elsewhere:
         findings.warn(("program",), problem, "the command runs it elsewhere: it must be there")
     elif os.path.isabs(program):
-        hint = "the path is right only if it is there on the nodes"
-        report = findings.error if os.path.isdir(os.path.dirname(program)) else findings.warn
-        report(("program",), f"there is no file {program!r} on this machine", hint)
-    elif not use.by_python and _is_word(program):
-        if shutil.which(program) is None:
+        problem, hint = (
+            f"there is no file {program!r} on this machine",
+            "the path is right only if it is there on the nodes",
+        )
+        if os.path.isdir(os.path.dirname(program)):
+            findings.error(("program",), problem, hint)
+        elif not use.is_started:
+            findings.warn(("program",), problem, hint)
+    elif not (use.by_python or "/" in program or " " in program or program.endswith((".py", ".sh", ".ipynb"))):
+        if not use.is_started and shutil.which(program) is None:  # it has the form of a command: ``mytool-train``
             problem += ", and no command of that name on the PATH"
             findings.warn(("program",), problem, "it must be on the PATH where the trials run")
     else:
         findings.error(("program",), problem, _hint(program, places))
-
-
-def _is_word(program: str) -> bool:
-    """Return whether a program has the form of a command's name: ``mytool-train``, but not ``train.py`` or ``./x``."""
-    return "/" not in program and " " not in program and not program.endswith((".py", ".sh", ".ipynb"))
 
 
 def _hint(program: str, places: tuple[str, str]) -> str:
@@ -141,3 +147,13 @@ def _hint(program: str, places: tuple[str, str]) -> str:
     if first != program and any(os.path.isfile(os.path.join(folder, first)) for folder in places):
         return f"program is one file: write program: {first}, and its options in command"
     return "give its path relative to the sweep file, or to the folder you run slurmsweep in"
+
+
+def beginning_of(path: str, most: int) -> bytes | None:
+    """Return the first bytes of a user's file; None where it is no plain file, or may not or cannot be read."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe does not wait
+        with os.fdopen(descriptor, "rb") as file:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return file.read(most)
+    return None

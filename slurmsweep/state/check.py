@@ -146,7 +146,7 @@ def _trial_findings(store: SweepStore, trial: Trial, folders: set[AttemptId]) ->
         yield Finding(f"trial {trial.number}", f"finished more than once: attempts {finished}", _REPORT)
     for attempt in trial.attempts.values():
         attempt_id = AttemptId(trial.number, attempt.number)
-        if attempt_id not in folders and not os.path.exists(store.layout.attempt(attempt_id)):
+        if attempt_id not in folders and files.status_of(store.layout.attempt(attempt_id)) is None:
             yield Finding(
                 _name(attempt_id),
                 "the journal knows it, but its folder is gone",

@@ -313,7 +313,7 @@ def find(name: str, root: str | None = None) -> Layout:
 
 def _explain_missing(name: str, looked_at: list[str], root: str, *, is_path: bool) -> str:
     for link in filter(os.path.islink, looked_at):
-        if not os.path.exists(link):
+        if files.status_of(link) is None:
             return f"the folder of sweep {name} was removed: {link} is a link to {without_links(link)}, which is gone"
     if is_path:
         return f"{name} is not the folder of a sweep: there is no {Layout(looked_at[0]).manifest}"

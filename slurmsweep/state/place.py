@@ -10,7 +10,7 @@ import errno
 import os
 from contextlib import suppress
 
-from slurmsweep.errors import StateUnwritableError
+from slurmsweep.errors import StateUnreadableError, StateUnwritableError
 from slurmsweep.state import files, paths
 
 
@@ -56,13 +56,11 @@ def is_removed(folder: str, device: int | None) -> bool:
     """
     path = wanted = os.path.join(folder, "sweep.json")
     try:
-        while True:
-            with suppress(FileNotFoundError):
-                on = os.stat(path).st_dev
-                return path != wanted and device in (None, on)
+        while (found := files.status_of(path)) is None:
             path = os.path.dirname(path)
-    except OSError:
+    except StateUnreadableError:
         return False
+    return path != wanted and device in (None, found.st_dev)
 
 
 def make_state(path: str, access: files.Access) -> None:

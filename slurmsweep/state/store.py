@@ -141,7 +141,7 @@ class SweepStore:
     def link(self) -> None:
         """Make the link in ``wandb/`` to the sweep's folder again, where a script has removed ``wandb/``."""
         root, folder = layout.root_folder(), self.layout.folder
-        if not os.path.exists(layout.places(root, os.path.basename(folder))[-1]):
+        if layout.without_links(layout.places(root, os.path.basename(folder))[-1]) != folder:
             from slurmsweep.state import place
 
             place.link(root, folder, self.access)

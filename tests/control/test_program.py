@@ -59,14 +59,14 @@ def test_a_command_on_the_path_needs_no_file(folder, monkeypatch):
     (folder / "bin" / "mytool-train").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
 
-    for command in (
-        ALONE,
-        ["srun", "${program}"],
-        ["${env}", "A=1", "${program}"],
-        ["conda", "run", "-n", "x", "${program}"],
-    ):
+    for command in (["srun", "${program}"], ["conda", "run", "-n", "x", "${program}"]):
         assert told("mytool-train", command) == []
         assert ", and no command of that name on the PATH" in told("other-train", command)[0]
+    for command in (ALONE, ["${env}", "A=1", "${program}"], ["nice", "-n", "5", "${program}"]):
+        made = draft("other-train", command)
+        assert told("mytool-train", command) == list(made.warnings) == []
+        [doubt] = map(str, made.doubts)  # once: where the first word is looked at
+        assert doubt == "program: there is no program 'other-train' on the PATH here (is its name right?)"
     assert "there is no file 'mytool-train'" in refused("mytool-train")
 
 
@@ -104,6 +104,15 @@ def test_a_program_in_a_container_is_a_warning_at_most(folder, before):
     assert "the command runs it elsewhere" in told("app/train.py", command)[0]
     (folder / "train.py").touch()
     assert told("train.py", command) == []
+
+
+def test_an_absolute_path_that_is_itself_started_is_doubted_once():
+    made = draft("/nodes-only/me/tool", ALONE)
+
+    assert made.warnings == ()
+    assert list(map(str, made.doubts)) == [
+        "program: there is no program '/nodes-only/me/tool' here (is its name right?)"
+    ]
 
 
 def test_an_absolute_path_whose_folder_is_not_here_may_be_on_the_nodes(folder):
