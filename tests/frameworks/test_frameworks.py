@@ -172,8 +172,9 @@ def end_once_it_saved(framework: Framework, sweep: str, tmp_path: Path, program:
 
 
 def steps_in(log: str) -> list[int]:
-    """Return the steps that a script wrote into its log: from its beginning to its end."""
-    return [int(number) for number in re.findall(r"(?<!from )\bstep (\d+)$", log, re.MULTILINE)]
+    """Return the steps that a script wrote into its log: from its beginning to its end, without wandb's summary."""
+    lines = "\n".join(line for line in log.splitlines() if "wandb" not in line)
+    return [int(number) for number in re.findall(r"(?<!from )\bstep (\d+)$", lines, re.MULTILINE)]
 
 
 def trial(slurmsweep, sweep) -> dict:
