@@ -47,9 +47,8 @@ def _newest() -> str:
     root = paths.root_folder()
     known = paths.sweep_ids(root)
     if not known:
-        wandb = os.path.join(root, "wandb")
         raise NotFoundError(
-            f"no sweeps in {wandb}: `slurmsweep run FILE` makes one; or give the path of a sweep's folder"
+            f"no sweeps in {root}: `slurmsweep run FILE` makes one; or give the path of a sweep's folder"
         )
     made = {sweep: files.status_of(paths.find(sweep).manifest) for sweep in known}
     return max(known, key=lambda sweep: (status.st_mtime_ns if (status := made[sweep]) else 0, sweep))

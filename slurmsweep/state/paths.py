@@ -302,7 +302,8 @@ def find(name: str, root: str | None = None) -> Layout:
     root = root or root_folder()
     is_path = os.sep in name or name in (".", "..")
     if not is_path and not SWEEP_ID.fullmatch(name):
-        raise NotFoundError(f"{name!r} is not a sweep: give its id (eight of a-z and 0-9) or the path of its folder")
+        right = "give its id (eight of a-z and 0-9) or the path of its folder; `slurmsweep ls` lists the sweeps here"
+        raise NotFoundError(f"{name!r} is not a sweep: {right}")
     candidates = [os.path.abspath(name)] if is_path else places(root, _PREFIX + name)
     for folder in candidates:
         place = Layout(without_links(folder))
@@ -320,7 +321,7 @@ def _explain_missing(name: str, looked_at: list[str], root: str, *, is_path: boo
     from difflib import get_close_matches
 
     known = sweep_ids(root)
-    message = f"no sweep {name} in {os.path.join(root, 'wandb')}"
+    message = f"no sweep {name} in {root}"
     close = get_close_matches(name, known, n=1)
     if close:
         return f"{message}: did you mean {close[0]}?"

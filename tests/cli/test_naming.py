@@ -45,12 +45,25 @@ def test_a_sweep_is_named_by_little(made, slurmsweep, words, sweep):
     assert status(slurmsweep, *words) == sweep
 
 
+@pytest.mark.parametrize(("word", "sweep"), [("last", "zzzz0000"), ("abc", "abcd1234"), ("second", "abxy5678")])
+def test_run_goes_on_with_a_sweep_that_is_named_by_little(made, slurmsweep, word, sweep):
+    done = slurmsweep("run", word, "--backend", "local", "--json")
+    assert (done.returncode, json.loads(done.stdout)["id"]) == (0, sweep), done.stderr
+
+
+def test_run_takes_a_file_of_that_name_for_a_sweep_file(made, slurmsweep):
+    Path(made, "second").write_text("{")
+    done = slurmsweep("run", "second", "--backend", "local")
+    assert (done.returncode, "second: 1 thing wrong in this sweep file" in done.stderr) == (2, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("word", "code", "said"),
     [
         ("ab", 2, "'ab' may mean 2 sweeps: abcd1234, abxy5678; write more of the id"),
         ("first", 2, "'first' may mean 2 sweeps: abcd1234, zzzz0000"),
         ("fourth", 3, "'fourth' is not a sweep"),
+        ("fourth", 3, "`slurmsweep ls` lists the sweeps here"),
         ("abcd1235", 3, "did you mean abcd1234?"),
     ],
 )
@@ -67,6 +80,7 @@ def test_the_sweep_that_was_taken_is_said(made, slurmsweep):
 def test_without_a_sweep_it_is_said_how_to_make_one(slurmsweep):
     done = slurmsweep("status")
     assert (done.returncode, "`slurmsweep run FILE` makes one" in done.stderr) == (3, True)
+    assert "wandb" not in done.stderr
 
 
 @pytest.mark.parametrize("command", ["resubmit", "cancel", "delete", "stop", "check", "sync"])

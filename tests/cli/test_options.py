@@ -59,7 +59,7 @@ def test_one_process_may_run_several_commands(capsys, tmp_path, monkeypatch):
     assert codes == [3, 0, 0, 0]
     out, err = capsys.readouterr()
     assert out.startswith("[]\nslurmsweep ")
-    assert err.splitlines()[1] == f"slurmsweep: no sweeps in {tmp_path}/wandb"
+    assert err.splitlines()[1] == f"slurmsweep: no sweeps in {tmp_path}"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Any
 
 from slurmsweep.cli import options
@@ -35,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     elif rows:
         print_text(plain_table(rows, width()))
     elif not code:
-        note(f"no sweeps in {os.path.join(root, 'wandb')}")
+        note(f"no sweeps in {root}")
     return code
 
 

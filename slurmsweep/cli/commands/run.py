@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli import launching, options
 from slurmsweep.cli.events import EventPrinter
+from slurmsweep.cli.naming import sweep_of
 from slurmsweep.control.events import ignore
 from slurmsweep.errors import UsageError
 
@@ -55,7 +56,7 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
                 f"--{next(iter(named))} names a new sweep; the configuration of sweep {args.file} never changes "
                 "(`sync` takes --project and --entity)"
             )
-        return Sweep(args.file, backend=args.backend, function=args.function, tell=events)
+        return Sweep(sweep_of(args.file), backend=args.backend, function=args.function, tell=events)
     from slurmsweep.cli.sweeps import read_draft
 
     draft = read_draft(args)
