@@ -124,8 +124,10 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     if counts[TrialState.FINISHED] + early >= expected or snapshot.view.reached:
         return 0
     unfinished = counts | {TrialState.FINISHED: 0, TrialState.KILLED: counts[TrialState.KILLED] - early}
-    words = ", ".join(f"{n} {state}" for state, n in unfinished.items() if n)
-    note(f"{words}: `slurmsweep logs {sweep.id} --failed` shows why, `slurmsweep resubmit {sweep.id}` runs them again")
+    ended = {state: n for state, n in unfinished.items() if n and state.can_retry}
+    words = ", ".join(f"{n} {state}" for state, n in (ended or unfinished).items() if n)
+    again = f"`slurmsweep logs {sweep.id} --failed` shows why, `slurmsweep resubmit {sweep.id}` runs them again"
+    note(f"{words}: {again if ended else f'`slurmsweep status {sweep.id}` says how to go on'}")
     return 1
 
 
@@ -141,7 +143,8 @@ def _print_results(session: Session, summary: SweepSummary) -> None:
     print_table(trials_table(with_errors(shown), config, width()))
     if len(shown) < sum(counts.values()):
         failures = sum(counts[state] for state in unfinished) - summary.stopped_early()
-        which = f"the {len(best)} best and {len(told)} of {failures} that did not finish" if best else "the first"
+        which = f"the {len(best)} best" if best else "the first"
+        which += f" and {len(told)} of {failures} that did not finish" if best and failures else ""
         all_of_them = f"`slurmsweep trials {summary.manifest.sweep_id}` has all"
         note(f"{len(shown)} of {sum(counts.values())} trials are shown, {which}: {all_of_them}")
 

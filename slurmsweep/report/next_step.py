@@ -15,7 +15,7 @@ _TEMPLATE = "array"
 
 
 def next_step(summary: SweepSummary, name: str) -> str | None:
-    """Return a command and what it does; None where nothing is to be done but to wait, or where the end is canceled.
+    """Return a command and what it does, two where trials are open and others failed; None where nothing is to be done.
 
     Args:
         summary: of the sweep.
@@ -26,16 +26,20 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
     total = summary.manifest.trials
     sweep = shlex.quote(name)
     if standing in (Standing.PAUSED, Standing.STOPPED, Standing.CANCELED):
-        return f"`slurmsweep resume {sweep}` lifts that order"
+        is_left = failed or counts[TrialState.PENDING] or total is None
+        return f"`slurmsweep resume {sweep}` lets new trials start again" if is_left else None
     if standing is Standing.RUNNING:
         return None
+    which = "the trial" if failed == 1 else f"the {failed} trials"
+    again = f"`slurmsweep resubmit {sweep}` runs {which} again that did not finish"
     if standing is Standing.FINISHED:
-        which = "the trial" if failed == 1 else f"the {failed} trials"
-        return f"`slurmsweep resubmit {sweep}` runs {which} again that did not finish" if failed else None
-    which = "more trials" if total is None else f"the {counts[TrialState.PENDING]} open trials"
+        return again if failed else None
+    pending = counts[TrialState.PENDING]
+    which = "more trials" if total is None else "the open trial" if pending == 1 else f"the {pending} open trials"
     if standing is Standing.IDLE and summary.may_go_on():
         return f"`slurmsweep resubmit {sweep}` starts trials that may go on to their next rung"
-    return f"`slurmsweep run {sweep}{_as_before(summary)}` starts {which}"
+    start = f"`slurmsweep run {sweep}{_as_before(summary)}` starts {which}"
+    return f"{start}, {again}" if failed else start
 
 
 def _as_before(summary: SweepSummary) -> str:

@@ -75,6 +75,30 @@ def test_no_line_is_longer_than_the_terminal(trials, columns):
     assert max(map(len, done.stdout.splitlines())) <= int(columns)
 
 
+def test_a_run_that_ends_before_all_trials_started_speaks_of_no_failure(slurmsweep, write_sweep):
+    script = (
+        "import os, subprocess, sys, slurmsweep\n"
+        "slurmsweep.init()\n"
+        "slurmsweep.log({'loss': 1})\n"
+        "del os.environ['WANDB_DIR']\n"
+        "subprocess.run([sys.executable, '-m', 'slurmsweep', 'pause', 'last'], check=True)\n"
+    )
+    file = write_sweep(script, extra="metric: {name: loss, goal: minimize}")
+    done = slurmsweep("run", str(file), "--backend", "local")
+
+    assert done.returncode == 1
+    *_, shown, last = done.stderr.splitlines()
+    assert "1 of 3 trials are shown, the 1 best: `slurmsweep trials" in shown
+    assert last.startswith("slurmsweep: 2 pending: `slurmsweep status "), last
+    assert "--failed" not in done.stderr
+
+
+def test_what_failed_is_said_apart_from_what_is_open(slurmsweep, write_sweep):
+    done = slurmsweep("run", str(write_sweep("raise SystemExit(3)")), "--backend", "local", "--max-fails", "1")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("slurmsweep: 1 failed: `slurmsweep logs ")
+
+
 def test_a_run_shows_the_best_and_some_failures_and_says_what_it_leaves_out(folder, slurmsweep):
     done = slurmsweep("run", folder[1], "--backend", "local", cwd=folder[0])
 

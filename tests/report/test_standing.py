@@ -36,7 +36,8 @@ def told(make_store):
     return tell
 
 
-RESUME = "`slurmsweep resume abcd1234` lifts that order"
+RESUME = "`slurmsweep resume abcd1234` lets new trials start again"
+ONE = "`slurmsweep run abcd1234` starts the open trial"
 START = "`slurmsweep run abcd1234` starts the {} open trials"
 
 
@@ -47,10 +48,16 @@ START = "`slurmsweep run abcd1234` starts the {} open trials"
         ({"jobs": {"pending": 3}}, Standing.RUNNING, None),
         ({"running": 1, "jobs": {}}, Standing.RUNNING, None),
         ({"ends": [DONE], "jobs": {}}, Standing.IDLE, START.format(2)),
-        ({"ends": [DONE, FAILED], "jobs": {}}, Standing.IDLE, START.format(1)),
+        ({"ends": [DONE, DONE], "jobs": {}}, Standing.IDLE, ONE),
+        (
+            {"ends": [DONE, FAILED], "jobs": {}},
+            Standing.IDLE,
+            f"{ONE}, `slurmsweep resubmit abcd1234` runs the trial again that did not finish",
+        ),
         ({"ends": [DONE], "order": SweepState.PAUSED, "jobs": {}}, Standing.PAUSED, RESUME),
         ({"ends": [DONE], "order": SweepState.FINISHED, "jobs": {}}, Standing.STOPPED, RESUME),
         ({"ends": [DONE], "order": SweepState.CANCELED, "jobs": {}}, Standing.CANCELED, RESUME),
+        ({"ends": [DONE] * 3, "order": SweepState.CANCELED, "jobs": {}}, Standing.CANCELED, None),
         ({"ends": [DONE] * 3, "order": SweepState.FINISHED, "jobs": {}}, Standing.FINISHED, None),
         ({"ends": [DONE] * 3, "order": SweepState.PAUSED, "jobs": {}}, Standing.FINISHED, None),
         ({"ends": [DONE] * 3}, Standing.FINISHED, None),
