@@ -23,6 +23,7 @@ def run() -> NoReturn:
     objects one by one that the kernel takes back as a whole; no command leaves anything to be done at exit. Where wandb
     was loaded Python ends as usual, because wandb has work to do then.
     """
+    _open_closed_streams()
     if sys.getfilesystemencoding() != "utf-8":
         _run_in_utf8()
     gc.set_threshold(_GARBAGE_THRESHOLD)
@@ -35,12 +36,24 @@ def run() -> NoReturn:
     os._exit(code)
 
 
+def _open_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed (``>&-``, some daemons).
+
+    Otherwise the next file that is opened has its number, such as the journal, and a program that is started prints
+    there.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == number:  # the lowest that is free
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
 def _run_in_utf8() -> NoReturn:
     """Start this command again with UTF-8 for arguments, variables and file names: a locale may know few characters.
 
     What is printed stays in the locale's encoding, which the terminal has.
     """
-    shown = sys.stdout.encoding if sys.stdout else "utf-8"
+    shown = sys.stdout.encoding
     options = ["-X", "utf8", "-X", f"{OUTPUT_ENCODING}={shown}"]
     os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606 - no shell is the point
 
