@@ -282,6 +282,12 @@ def write_pieces(path: str, pieces: Iterable[bytes], access: Access = PRIVATE) -
             os.close(descriptor)
 
 
+def write_into(path: str, data: bytes) -> None:
+    """Write to what is no file, such as a pipe or a device, and stays what it is. Raises StateUnwritableError."""
+    with writing(path), open(path, "wb", buffering=0) as stream:
+        write_all(stream.fileno(), data)
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte; the system may take them in several pieces. No fsync."""
     view = memoryview(data)
