@@ -107,7 +107,7 @@ def test_documents_are_the_same_in_every_locale(tell, sweep_in, locale):
 def test_a_wrong_file_is_named_with_escapes(tell, sweep_in):
     place = sweep_in(b"place")
     with open(os.path.join(place, b"sweep.yaml"), "a", encoding="utf-8") as file:
-        file.write("methode: größe\n")
+        file.write("metric: größe\n")
     code, _, err = tell(place, {"PYTHONIOENCODING": "ascii"}, "ascii", "plan", "sweep.yaml")
 
     assert code == 2

@@ -103,7 +103,11 @@ def test_a_long_range_is_a_range_and_no_list():
     [
         (("delete", "abcd1234", "--trials", "0-99999999999"), 3, "was never run"),
         (("create", "--from", "abcd1234", "--trials", "0-99999999999"), 3, "there is no trial 3"),
-        (("resubmit", "abcd1234", "--trials", "0-99999999999", "--dry-run", "--backend", "local"), 0, "nothing to run"),
+        (
+            ("resubmit", "abcd1234", "--trials", "0-99999999999", "--dry-run", "--backend", "local"),
+            3,
+            "there is no trial 3",
+        ),
         (("sync", "abcd1234", "--trials", "0-99999999999", "--dry-run"), 0, ""),
         (("show", "abcd1234", "99999999999"), 3, "there is no trial"),
         (("logs", "abcd1234", "0", "--attempt", "99999999999"), 3, "has no log"),

@@ -111,7 +111,7 @@ def test_hydra_itself_reads_what_the_sweep_file_says(write_sweep, slurmsweep, tm
         "def main(cfg):\n    print(json.dumps(OmegaConf.to_container(cfg)))\nmain()\n"
     )
     values = (
-        '  act: {value: null}\n  opt: {parameters: {lr: {value: 1e-05}, name: {value: "1e-5"}}}\n'
+        "  act: {value: null}\n  opt: {parameters: {lr: {value: 1e-05}, name: {value: !!str 1e-5}}}\n"
         "  name: {value: \"it's, \\\\\"}\n  sizes: {value: [1, null, 'true', [x y]]}\n  free: {value: {a: {b c: [1]}}}"
     )
     extra = 'command: [python, "${program}", hydra.run.dir=., hydra.output_subdir=null, "${args_override_hydra}"]'

@@ -15,6 +15,7 @@ from slurmsweep.control.decide import _nodes, decide
 from slurmsweep.control.observe import observe
 from slurmsweep.control.retry_policy import ResourceOverride, RetryPlan
 from slurmsweep.control.session import Session
+from slurmsweep.errors import SweepFileError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
@@ -156,6 +157,8 @@ def test_an_old_file_that_was_moved_or_linked_into_place_is_a_mend(fail, later, 
     ],
 )
 def test_a_file_that_the_command_names_is_a_mend(fail, later, tmp_path, command, params, name):
+    write(tmp_path / "build" / "train", "#!/bin/sh\n")
+    (tmp_path / "build" / "train").chmod(0o700)
     store = fail("terminate called after throwing an instance of 'std::out_of_range'\n", command=command, **params)
     later()
     write(tmp_path / name)
@@ -184,8 +187,9 @@ def test_a_file_that_was_missing_and_is_there_now_is_a_mend(fail, later, tmp_pat
 
 def test_a_program_that_can_be_started_now_is_a_mend(fail, tmp_path, monkeypatch):
     store = fail("slurmsweep: cannot start 'my-trainer': No such file or directory\n", command=["my-trainer"])
-    assert reasons(store) == set()
-    write(tmp_path / "bin" / "my-trainer")
+    with pytest.raises(SweepFileError, match="there is no program 'my-trainer'"):
+        reasons(store)
+    write(tmp_path / "bin" / "my-trainer", "#!/bin/sh\n")
     (tmp_path / "bin" / "my-trainer").chmod(0o755)
     os.utime(tmp_path / "bin" / "my-trainer", (1e9, 1e9))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
