@@ -203,7 +203,8 @@ class FakeBackend(Backend):
             raise SubmissionUnknownError("the fake did not answer")
         return job
 
-    def find(self, name):
+    def find(self, name, cluster=""):
+        del cluster
         self._asked("find")
         return next((job for job, request in self.requests.items() if request.name == name), "")
 
@@ -213,8 +214,8 @@ class FakeBackend(Backend):
 
     # Looking
 
-    def cluster(self):
-        return self.site
+    def cluster(self, options=None):
+        return str((options or {}).get("clusters") or self.site)
 
     def poll(self, jobs, wanted=()):
         self._asked("poll")
@@ -298,7 +299,8 @@ class FakeBackend(Backend):
         self.later[job] = (name, when)
         return job
 
-    def find_later(self, names):
+    def find_later(self, names, cluster=""):
+        del cluster
         self._asked("find_later")
         return [WakeupJob(job, name, waits=True) for job, (name, _) in self.later.items() if name in names]
 

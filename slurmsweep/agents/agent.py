@@ -240,9 +240,12 @@ def _requeue(job: str) -> str:
     its state. ``job`` is ``123_4`` or ``123``, never ``$SLURM_JOB_ID``: one element of each array has the array's own
     id, by which all of its elements would be put back.
     """
+    # the job is of this cluster, whichever one a shell chose for new ones
+    environ = {name: value for name, value in os.environ.items() if name != "SLURM_CLUSTERS"}
     try:
         done = subprocess.run(
             ["scontrol", "requeue", job],
+            env=environ,
             capture_output=True,
             encoding="utf-8",
             errors="backslashreplace",

@@ -69,7 +69,11 @@ def _never_started(lines: str, names: Sequence[str]) -> list[str]:
 
 def _call(*argv: str) -> str:
     """Run one of Slurm's programs. Raises FileNotFoundError, TimeoutExpired, CalledProcessError."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SCANCEL_"))}
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SQUEUE_", "SCANCEL_", "SLURM_CLUSTERS"))
+    }
     environ["LC_ALL"] = "C"
     done = subprocess.run(
         argv,

@@ -464,7 +464,7 @@ class Sweep:
         brake = FailedAlike(self.session, 0 if outlives and max_fails is None else max_fails)
         session, jobs, trials = self.session, [array.job for array in done.arrays], done.trials
         if not jobs and plan.wave:
-            jobs, trials = sorted(session.view.job_ids()), plan.wave.live
+            jobs, trials = sorted(session.job_keys()), plan.wave.live
         try:
             if watch:
                 from slurmsweep.supervisor.enable import wait_until_over

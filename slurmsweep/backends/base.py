@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.state.owner import Owner
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
@@ -38,6 +39,28 @@ def is_elsewhere(cluster: str | None, here: str) -> bool:
     return bool(cluster and here and cluster.lower() != here.lower())
 
 
+def job_key(job: str, cluster: str | None, here: str) -> str:
+    """Return how a job (array) is named to a backend: its id, and the cluster where that is another: ``5000@other``."""
+    return key_on(job, (cluster or "").lower() if is_elsewhere(cluster, here) else "")
+
+
+def key_on(job: str, cluster: str) -> str:
+    """Return the key of a job on another cluster, or on this one (empty)."""
+    return f"{job}@{cluster}" if cluster else job
+
+
+def parts_of(key: str) -> tuple[str, str]:
+    """Return id and cluster of a :func:`job_key`; the cluster is empty where it is this one."""
+    job, _, cluster = key.partition("@")
+    return job, cluster
+
+
+def by_id(key: str) -> tuple[str, int]:
+    """Return what sorts job keys: by cluster, this one first, then by number."""
+    job, cluster = parts_of(key)
+    return cluster, int(job)
+
+
 class Ability(Enum):
     """One thing that a backend can do beyond running jobs; the value completes the sentence "this backend can ..."."""
 
@@ -51,14 +74,22 @@ class Ability(Enum):
 
 
 class JobRef(NamedTuple):
-    """One job: an element of an array by the array's id and its index, or a plain job (index None)."""
+    """One job: an element of an array by the array's key (:func:`job_key`) and its index, or a plain job (None)."""
 
     job: str
     task: int | None = None
 
+    @classmethod
+    def of(cls, owner: Owner, here: str) -> JobRef:
+        """Return the job of an agent, seen from cluster ``here``."""
+        return cls(job_key(owner.job or "", owner.cluster, here), owner.task)
+
     def __str__(self) -> str:
-        """Return ``123_4`` or ``123``, as Slurm writes it."""
-        return self.job if self.task is None else f"{self.job}_{self.task}"
+        """Return ``123_4`` or ``123``, as Slurm writes it; on another cluster ``123_4@other``."""
+        if self.task is None:
+            return self.job
+        job, cluster = parts_of(self.job)
+        return f"{job}_{self.task}" + (f"@{cluster}" if cluster else "")
 
 
 class JobStatus(NamedTuple):
@@ -72,6 +103,8 @@ class JobStatus(NamedTuple):
         node: where the job runs or ran; empty before.
         source: the program that was asked, such as ``squeue`` or ``sacct``.
         waits: the job has not started, or was put back to start again; ``reason``: why, in the scheduler's words.
+        name: of the job; empty where that is not known, or there is none.
+        minutes: time limit of a live job, ``partition``: where it may run; None and empty where that is not known.
     """
 
     word: str
@@ -83,6 +116,9 @@ class JobStatus(NamedTuple):
     source: str
     waits: bool = False
     reason: str = ""
+    name: str = ""
+    minutes: float | None = None
+    partition: str = ""
 
 
 class Answer(NamedTuple):
@@ -92,11 +128,13 @@ class Answer(NamedTuple):
         tasks: one status a job; a job that the scheduler does not know any more is absent.
         accounting: what became of the question to accounting: ``used``, ``not needed``, ``off``, or its error message.
         cluster: the cluster that answered, by its own name; empty where the name is not known or does not matter.
+        silent: other clusters that could not be asked from here: nothing follows about their jobs.
     """
 
     tasks: Mapping[JobRef, JobStatus]
     accounting: str
     cluster: str = ""
+    silent: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -325,6 +363,11 @@ class Backend(ABC):
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
         """Refuse wrong options before anything is written; return a notice a line about wishes that are ignored."""
 
+    def inherited(self, options: Options) -> tuple[str, ...]:
+        """Return a line for each wish in this process's environment: whether it counts among merged options."""
+        del options
+        return ()
+
     @abstractmethod
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
         """Return the options that template, sweep file and command line give together, defaults included."""
@@ -367,7 +410,7 @@ class Backend(ABC):
 
     @abstractmethod
     def send(self, request: JobRequest) -> str:
-        """Hand over one request; return the id of the array or job.
+        """Hand over one request; return the key of the array or job.
 
         Raises:
             SubmissionRefusedError: the scheduler said no; the message says which option to change.
@@ -377,13 +420,17 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def find(self, name: str) -> str:
-        """Return the id of the jobs with that name; empty where the scheduler knows none (yet)."""
+    def find(self, name: str, cluster: str = "") -> str:
+        """Return the key of the jobs with that name on this cluster or that one; empty where it knows none (yet)."""
 
     # Looking
 
-    def cluster(self) -> str:
-        """Return the scheduler's name of itself, which job ids belong to; empty where there is none. Never raises."""
+    def cluster(self, options: Options | None = None) -> str:
+        """Return the scheduler's name of itself, or of where jobs with these options go; empty for none. Never raises.
+
+        Job ids belong to it.
+        """
+        del options
         return ""
 
     @abstractmethod
@@ -439,7 +486,10 @@ class Backend(ABC):
 
     @abstractmethod
     def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
-        """Cancel jobs: ``123`` (all of an array) or ``123_4``. A job that is over is no error, nor is an empty list."""
+        """Cancel jobs: ``123`` (all of an array) or ``123_4``, with ``@cluster`` of another one.
+
+        A job that is over is no error, nor is an empty list.
+        """
 
     def hold(self, jobs: Sequence[str]) -> None:
         """Keep jobs that have not started from starting."""
@@ -480,9 +530,9 @@ class Backend(ABC):
         self.require(Ability.WAKE, "--mend")
         return ""
 
-    def find_later(self, names: Collection[str]) -> list[WakeupJob]:
-        """Return live jobs with one of these names, the oldest first."""
-        del names
+    def find_later(self, names: Collection[str], cluster: str = "") -> list[WakeupJob]:
+        """Return live jobs with one of these names on this cluster or that one, the oldest first."""
+        del names, cluster
         return []
 
     def move_later(self, job: str, when: When) -> bool:

@@ -121,8 +121,9 @@ class LocalBackend(Backend):
         self._requests[job] = request
         return job
 
-    def find(self, name: str) -> str:
+    def find(self, name: str, cluster: str = "") -> str:
         """Return the id of the remembered request with that name; empty where there is none."""
+        del cluster
         return next((job for job, request in self._requests.items() if request.name == name), "")
 
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:

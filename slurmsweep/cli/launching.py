@@ -155,7 +155,9 @@ def _note_efficiency(session: Session, snapshot: Snapshot) -> None:
     from slurmsweep.sizing.usage import Ledger
     from slurmsweep.sizing.walltime import Bounds
 
-    ledger = Ledger(snapshot.view, snapshot.ended, {}, session.scheduler.asked, documents=session.submissions)
+    ledger = Ledger(
+        snapshot.view, snapshot.ended, {}, session.scheduler.asked, documents=session.submissions, here=session.here
+    )
     line = one_line(efficiency_document(session, ledger, Bounds(None, None, None, None, warning=60)))
     if line:
         note(f"{line}: `slurmsweep efficiency {session.store.manifest.sweep_id}`")

@@ -134,6 +134,8 @@ def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> No
     but = f"; but {'; '.join(untold)}" if untold else ""
     now = f"was {ordered.lifted}, which this lifts: it is" if ordered.lifted else "is"
     note(f"sweep {sweep} {now} {ordered.state}" + (f"; {verb}: {', '.join(told)}" if told else "") + but)
+    for job in ordered.foreign:
+        note(f"job {job} was left alone: its name is not that of a job of this sweep; `scancel` ends it if it is yours")
     for cluster in ordered.clusters:
         note(f"arrays were submitted on cluster {cluster}, too, which cannot be told from here: run the command there")
 

@@ -105,7 +105,7 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
         session.submissions.write(document)
         job = session.backend.send(request)
     except SubmissionUnknownError:
-        job = session.backend.find(request.name)
+        job = session.backend.find(request.name, document.cluster)
         if not job:
             raise
     except (SchedulerError, StateUnwritableError):  # the script or the document: nothing was submitted
@@ -133,6 +133,6 @@ def _document(session: Session, request: JobRequest, batch: JobBatch) -> Submiss
         attempts=to_text(batch.attempt_ids),
         retried=tuple(batch.again),
         job=None,
-        cluster=session.backend.cluster(),
+        cluster=session.backend.cluster(request.options),
         submitted=round(time.time(), 3),
     )

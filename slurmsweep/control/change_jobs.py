@@ -72,4 +72,4 @@ def change_waiting(
         problems += backend.change(job, busy, late) if busy else []
         if waiting or busy:
             done.append(ArrayChange(job, len(waiting), len(busy), tuple(problems)))
-    return done
+    return [*done, *(ArrayChange(job, 0, 0, ("left alone: its name is not this sweep's",)) for job in live.foreign)]

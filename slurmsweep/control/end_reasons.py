@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import CUT_SHORT, JobRef, is_elsewhere
+from slurmsweep.backends.base import CUT_SHORT, JobRef
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slurmsweep.backends.base import Answer
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.replay import SweepView
@@ -26,18 +28,18 @@ _DOUBTFUL = ("terminated", "hangup", "signal 9", "signal 15")
 _TELLING = ("timeout", "oom", "node_fail", "preempted", "cancelled", CUT_SHORT)
 
 
-def doubtful_jobs(view: SweepView) -> set[JobRef]:
-    """Return the jobs whose ends their agents could not explain."""
-    return {_job(attempt) for attempt in _doubtful(view).values()}
+def doubtful_jobs(view: SweepView, here: Callable[[], str] = str) -> set[JobRef]:
+    """Return the jobs whose ends their agents could not explain; ``here`` tells this cluster's name, if need be."""
+    return {JobRef.of(attempt.owner, here()) for attempt in _doubtful(view).values() if attempt.owner}
 
 
 def reasons(view: SweepView, answer: Answer) -> dict[AttemptId, Outcome]:
     """Return better outcomes for recorded ends, where the scheduler's answer about :func:`doubtful_jobs` has some."""
     better = {}
     for attempt_id, attempt in _doubtful(view).items():
-        status = answer.tasks.get(_job(attempt))
-        if attempt.outcome is None or attempt.owner is None or is_elsewhere(attempt.owner.cluster, answer.cluster):
+        if attempt.outcome is None or attempt.owner is None:
             continue
+        status = answer.tasks.get(JobRef.of(attempt.owner, answer.cluster))
         if status and status.state and not status.alive and status.cause in _TELLING:
             better[attempt_id] = attempt.outcome._replace(state=status.state, cause=status.cause, by="slurm")
     return better
@@ -53,8 +55,3 @@ def _doubtful(view: SweepView) -> dict[AttemptId, Attempt]:
             if current and owner and owner.job and outcome and outcome.by == "agent" and outcome.cause in _DOUBTFUL:
                 found[AttemptId(number, current.number)] = current
     return found
-
-
-def _job(attempt: Attempt) -> JobRef:
-    owner = attempt.owner
-    return JobRef(owner.job or "", owner.task) if owner else JobRef("")

@@ -85,7 +85,7 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
         unreserved=unreserved,
         # the points of open trials are not known where the search learns, so nothing is sized by them
         point=lambda number: {} if config.method == "bayes" else search.parameters(config, number, sweep_id),
-        held=tuple(str(ref) for ref in session.scheduler.failed_launches(snapshot.answer)) if snapshot.alive else (),
+        held=tuple(str(ref) for ref in session.scheduler.failed_launches(snapshot.answer) if ref in snapshot.named),
         metric=config.metric,
         asked_for=frozenset(backend.long_name(name) for name in policy.wish.options or {}) & {"time", "mem"},
         rungs=_rungs(session, policy.wish) if config.extensions.rungs else None,
@@ -134,10 +134,16 @@ def _ledger(session: Session, policy: Policy, snapshot: Snapshot, again: list[Tr
     if policy.sizing:
         numbers |= {*worth_looking_at(snapshot), *(a.trial for a in view.waiting())}
     make = partial(
-        Ledger, view, snapshot.ended, asked=scheduler.asked, among=sorted(numbers), documents=session.submissions
+        Ledger,
+        view,
+        snapshot.ended,
+        asked=scheduler.asked,
+        among=sorted(numbers),
+        documents=session.submissions,
+        here=snapshot.answer.cluster,
     )
     if policy.sizing and policy.sizing.mem:
-        return make(accounts=scheduler.accounts(view.job_ids())[0])
+        return make(accounts=scheduler.accounts(session.job_keys())[0])
     ledger = make(accounts={})
     unknown = {job for trial in again for used in ledger.of(trial.number) if (job := _job_without_limits(used))}
     return make(accounts=scheduler.accounts(unknown)[0]) if unknown else ledger

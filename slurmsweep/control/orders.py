@@ -35,6 +35,7 @@ class Ordered:
         without_job: trials that no agent has claimed and no job waits for; None where the search has no end.
         clusters: others with arrays of the sweep, which only commands there can tell.
         lifted: what the sweep was before, where a person had ordered it so and this order lifts that.
+        foreign: jobs that the journal names and that were left alone, because their names are not the sweep's.
     """
 
     state: Standing
@@ -44,6 +45,7 @@ class Ordered:
     without_job: int | None = 0
     clusters: tuple[str, ...] = ()
     lifted: Standing | None = None
+    foreign: tuple[str, ...] = ()
 
 
 def pause(session: Session) -> Ordered:
@@ -57,7 +59,7 @@ def pause(session: Session) -> Ordered:
     live = look_at_jobs(session)
     arrays = live.arrays(only_waiting=True)
     session.scheduler.hold(arrays)
-    return Ordered(Standing.PAUSED, arrays, clusters=live.elsewhere)
+    return Ordered(Standing.PAUSED, arrays, clusters=live.elsewhere, foreign=live.foreign)
 
 
 def resume(session: Session) -> Ordered:
@@ -75,7 +77,8 @@ def resume(session: Session) -> Ordered:
     open_trials = session.open_trials()
     without_job = None if open_trials is None else max(0, open_trials - len(live.waiting))
     lifted = Standing.of_order(word) if word else None
-    return Ordered(Standing.RUNNING, arrays, without_job=without_job, clusters=live.elsewhere, lifted=lifted)
+    clusters, foreign = live.elsewhere, live.foreign
+    return Ordered(Standing.RUNNING, arrays, (), (), without_job, clusters, lifted, foreign)
 
 
 def stop(session: Session) -> Ordered:
@@ -89,7 +92,7 @@ def stop(session: Session) -> Ordered:
     live = look_at_jobs(session)
     arrays = live.arrays(only_waiting=True)
     session.scheduler.cancel(arrays, only_waiting=True)
-    return Ordered(Standing.STOPPED, arrays, clusters=live.elsewhere)
+    return Ordered(Standing.STOPPED, arrays, clusters=live.elsewhere, foreign=live.foreign)
 
 
 def cancel(session: Session) -> Ordered:
@@ -104,7 +107,9 @@ def cancel(session: Session) -> Ordered:
     elsewhere = tuple(sorted({owner.host for owner in local if lives_here(owner) is None}))
     live = look_at_jobs(session)
     session.scheduler.cancel(live.arrays())
-    return Ordered(Standing.CANCELED, live.arrays(), processes, elsewhere, clusters=live.elsewhere)
+    return Ordered(
+        Standing.CANCELED, live.arrays(), processes, elsewhere, clusters=live.elsewhere, foreign=live.foreign
+    )
 
 
 def _refuse_ended(session: Session, consequence: str) -> None:

@@ -38,7 +38,8 @@ def plan_sweep(
         options: of the jobs, without ``auto``.
         count: trials to run; None for all, and one where the search has no end.
         limit: trials that are shown at most.
-        note: takes a line for people where Slurm does not answer; the plan does without it then.
+        note: takes a line for people: a wish of the environment that counts, or that Slurm does not answer; the plan
+            does without it then.
 
     Raises:
         UsageError: an option is wrong.
@@ -51,6 +52,8 @@ def plan_sweep(
     if rungs:
         options = with_resources(options, rungs[0]["minutes"], None)
     request = slurm.request(source, trials, options)
+    for line in slurm.inherited(request.options):
+        note(line)
     try:
         estimate = slurm.estimate(request)
     except SchedulerUnavailableError as error:

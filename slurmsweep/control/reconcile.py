@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import is_elsewhere
+from slurmsweep.backends.base import by_id, is_elsewhere, key_on, parts_of
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.snapshot import Snapshot, look, renewed, running_attempts
 from slurmsweep.errors import SchedulerUnavailableError, StateUnreadableError
@@ -80,12 +80,12 @@ def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> 
     """
     session.refresh()
     voided = _close_holes(session)
-    snapshot = first = look(session, doubtful_jobs(session.view))
+    snapshot = first = look(session, doubtful_jobs(session.view, lambda: session.here))
     doubtful = {a for a, seen in first.seen.items() if seen.outcome and not seen.final}
     if doubtful:
         sleep(SECOND_LOOK)
         session.refresh()
-        snapshot = look(session, doubtful_jobs(session.view))
+        snapshot = look(session, doubtful_jobs(session.view, lambda: session.here))
     certain = {
         a: _with_last_metric(session, a, seen.outcome)
         for a, seen in snapshot.seen.items()
@@ -115,8 +115,7 @@ def cancel_idle(session: Session, snapshot: Snapshot) -> tuple[str, ...]:
     elements: defaultdict[str, list[int]] = defaultdict(list)
     for ref in snapshot.idle:
         elements[ref.job] += [] if ref.task is None else [ref.task]
-    named = {job: f"{job}_[{','.join(ranges(sorted(tasks)))}]" if tasks else job for job, tasks in elements.items()}
-    targets = tuple(named[job] for job in sorted(named, key=int))
+    targets = tuple(_some_of(job, sorted(elements[job])) for job in sorted(elements, key=by_id))
     try:
         session.scheduler.cancel(targets, only_waiting=True)
     except SchedulerUnavailableError:
@@ -124,32 +123,42 @@ def cancel_idle(session: Session, snapshot: Snapshot) -> tuple[str, ...]:
     return targets
 
 
+def _some_of(key: str, tasks: Sequence[int]) -> str:
+    """Return ``5000_[0-3,5]@other``, as a target of :meth:`.Backend.cancel`."""
+    job, cluster = parts_of(key)
+    return key_on(f"{job}_[{','.join(ranges(tasks))}]" if tasks else job, cluster)
+
+
 def recover_submissions(session: Session, sleep: Callable[[float], None] = time.sleep) -> None:
     """Look for jobs whose submission was never answered, by their unique names, and record what is found.
 
     What the scheduler does not know at two looks was never taken: a controller that hung while it was asked shows the
-    jobs seconds after it answers again. Submissions to other clusters are left alone: they are not found here.
+    jobs seconds after it answers again. Submissions to another cluster are looked for there; they stay as they are
+    where it cannot be asked from here.
 
     Raises:
         SchedulerUnavailableError: the scheduler could not be asked: nothing is known.
     """
     missing = [s for s in session.refresh().submissions.values() if s.job is None]
-    here = session.scheduler.cluster() if missing else ""
-    missing = [s for s in missing if not is_elsewhere(s.cluster, here) and not _found(session, s)]
+    missing = [s for s in missing if _found(session, s) is False]
     if missing:
         sleep(_SECOND_SEARCH)
     for submission in missing:
-        if not _found(session, submission):
+        if _found(session, submission) is False:
             record_refusal(session, submission.name)
 
 
 def record_job(session: Session, name: str, tasks: int, job: str, shared: Sequence[AttemptId] = ()) -> None:
-    """Record that the scheduler took the jobs of that name; any agent may claim ``shared`` attempts now."""
+    """Record that the scheduler took the jobs of that name; any agent may claim ``shared`` attempts now.
+
+    ``job`` is their key: the cluster that the scheduler named stands in it, whichever was asked for.
+    """
+    number, cluster = parts_of(job)
     with session.transaction() as transaction:
-        transaction.submit(SubmitRecord(name, tasks, job))
+        transaction.submit(SubmitRecord(name, tasks, number, cluster=cluster))
         trials = session.view.trials
         transaction.retry([a for a in shared if trials[a.trial].newest < a.attempt], AGAIN)
-    _note_answer(session, name, job)
+    _note_answer(session, name, number, cluster)
 
 
 def record_refusal(session: Session, name: str) -> None:
@@ -168,11 +177,11 @@ def record_refusal(session: Session, name: str) -> None:
     _note_answer(session, name, "")
 
 
-def _note_answer(session: Session, name: str, job: str) -> None:
+def _note_answer(session: Session, name: str, job: str, cluster: str = "") -> None:
     """Write the answer into the submission's document too, if it has one."""
     document = None if session.is_rehearsal else session.submissions.read(name)
     if document is not None:
-        session.submissions.note_job(document, job)
+        session.submissions.note_job(document, job, cluster)
 
 
 def give_back(session: Session, wanted: Callable[[Trial], bool], why: str) -> list[AttemptId]:
@@ -203,8 +212,18 @@ def may_run_again(session: Session) -> list[Trial]:
     return [trials[number] for number in sorted(n for state in states for n in trials.in_state(state))]
 
 
-def _found(session: Session, submission: Submission) -> bool:
-    job = session.scheduler.find(submission.name)
+def _found(session: Session, submission: Submission) -> bool | None:
+    """Record the jobs of a submission where the scheduler knows them; None where the cluster cannot be asked here.
+
+    Raises:
+        SchedulerUnavailableError: this cluster could not be asked.
+    """
+    try:
+        job = session.scheduler.find(submission.name, submission.cluster)
+    except SchedulerUnavailableError:
+        if is_elsewhere(submission.cluster, session.scheduler.cluster()):
+            return None
+        raise
     if job:
         record_job(session, submission.name, submission.tasks, job)
     return bool(job)

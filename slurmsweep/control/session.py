@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends import registry
+from slurmsweep.backends.base import job_key
 from slurmsweep.state import files, view_cache
 from slurmsweep.state.journal import decode
 from slurmsweep.state.replay import Reading
@@ -111,6 +112,16 @@ class Session:
     def scheduler(self) -> Backend:
         """The backend that knows the jobs which the journal names."""
         return registry.scheduler()
+
+    @cached_property
+    def here(self) -> str:
+        """The scheduler's name of itself: ids of jobs of another cluster mean nothing without that cluster's name."""
+        return self.scheduler.cluster()
+
+    def job_keys(self) -> list[str]:
+        """Return the jobs of submissions that a scheduler took, the oldest first, as backends name them."""
+        taken = [submission for submission in self.view.submissions.values() if submission.job]
+        return [job_key(one.job or "", one.cluster, self.here if one.cluster else "") for one in taken]
 
     @property
     def submissions(self) -> SubmissionFiles:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here
-from slurmsweep.backends.base import Answer, JobRef, is_elsewhere
+from slurmsweep.backends.base import Answer, JobRef, JobSource, by_id, job_key, parts_of
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
 from slurmsweep.state.lifecycle import TrialState
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slurmsweep.backends.base import JobStatus
     from slurmsweep.control.session import Session
     from slurmsweep.state.owner import Owner
-    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.replay import Submission, SweepView
     from slurmsweep.state.trial import Attempt
 
 _NOT_ASKED = Answer({}, "not needed")
@@ -58,18 +58,42 @@ class Snapshot:
         view: the journal's state.
         seen: an observation for each attempt that the journal shows as running.
         answer: of the scheduler about the sweep's jobs.
-        elsewhere: other clusters to which jobs were submitted: only there they can be asked.
+        token: begins the names of the sweep's jobs.
     """
 
     view: SweepView
     seen: dict[AttemptId, Observation] = field(default_factory=dict)
     answer: Answer = _NOT_ASKED
-    elsewhere: tuple[str, ...] = ()
+    token: str = ""
 
     @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Other clusters to which jobs were submitted, and which cannot be asked from here."""
+        return self.answer.silent
+
+    @cached_property
+    def named(self) -> dict[JobRef, JobStatus]:
+        """The live jobs that carry the sweep's name: commands act on no other.
+
+        A number alone is no proof that a job is of this sweep: a record may name another cluster's.
+        """
+        return {ref: s for ref, s in self.answer.tasks.items() if s.alive and self._is_ours(s)}
+
+    @cached_property
     def alive(self) -> dict[JobRef, JobStatus]:
-        """The live jobs."""
-        return {ref: status for ref, status in self.answer.tasks.items() if status.alive}
+        """The live jobs of the sweep: those that carry its name, and those in which an agent of it runs."""
+        others = {ref: s for ref, s in self.answer.tasks.items() if s.alive and not self._is_ours(s)}
+        claiming = claiming_jobs(self.view, {ref.job for ref in others}, self.answer.cluster) if others else set()
+        return self.named | {ref: status for ref, status in others.items() if ref in claiming}
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """Live jobs that the journal names and commands leave alone, because their names are not the sweep's."""
+        others = {ref.job: s.name for ref, s in self.answer.tasks.items() if s.alive and not self._is_ours(s)}
+        return tuple(f"{job} ({name})" for job, name in sorted(others.items()))
+
+    def _is_ours(self, status: JobStatus) -> bool:
+        return not status.name or status.name == self.token or status.name.startswith(f"{self.token}-")
 
     @property
     def jobs(self) -> dict[str, int]:
@@ -85,12 +109,12 @@ class Snapshot:
     def unclaimed(self) -> frozenset[JobRef]:
         """Live jobs that have not claimed a trial yet."""
         alive = self.alive
-        return frozenset(alive.keys() - claiming_jobs(self.view, {ref.job for ref in alive}))
+        return frozenset(alive.keys() - claiming_jobs(self.view, {ref.job for ref in alive}, self.answer.cluster))
 
     @property
     def queued(self) -> int:
         """Number of trials that live jobs will claim and have not claimed yet."""
-        agents = {submission.job: submission.agents for submission in self.view.submissions.values()}
+        agents = {self._key(submission): submission.agents for submission in self.view.submissions.values()}
         return sum(agents.get(ref.job, 1) for ref in self.unclaimed)
 
     @property
@@ -99,14 +123,17 @@ class Snapshot:
         return {a: seen.outcome for a, seen in self.seen.items() if seen.outcome}
 
     def arrays(self, *, only_waiting: bool = False) -> tuple[str, ...]:
-        """Return the ids of arrays (or plain jobs) with live elements, or with elements that wait."""
-        return tuple(sorted({ref.job for ref, s in self.alive.items() if s.waits or not only_waiting}, key=int))
+        """Return the arrays (or plain jobs) to act on: with live elements, or with elements that wait."""
+        return tuple(sorted({ref.job for ref, s in self.named.items() if s.waits or not only_waiting}, key=by_id))
 
     @cached_property
     def idle(self) -> frozenset[JobRef]:
         """Jobs submitted for the sweep that wait for their first start; not those that were put back with a trial."""
-        ours = set(self.view.job_ids())
-        return frozenset(ref for ref in self.waiting & self.unclaimed if ref.job in ours)
+        ours = {self._key(submission) for submission in self.view.submissions.values()}
+        return frozenset(ref for ref in self.waiting & self.unclaimed & self.named.keys() if ref.job in ours)
+
+    def _key(self, submission: Submission) -> str:
+        return job_key(submission.job or "", submission.cluster, self.answer.cluster)
 
     def without_idle(self) -> Snapshot:
         """Return the same after its :attr:`idle` jobs were cancelled."""
@@ -115,7 +142,7 @@ class Snapshot:
 
     def tasks_in(self, job: str, *, waiting: bool) -> list[int]:
         """Return the indexes of an array's live elements that wait, or of those that run."""
-        return [r.task for r, s in self.alive.items() if r.job == job and r.task is not None and s.waits == waiting]
+        return [r.task for r, s in self.named.items() if r.job == job and r.task is not None and s.waits == waiting]
 
 
 def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
@@ -131,30 +158,37 @@ def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
     view = session.view
     running = running_attempts(view)
     owners = [a.owner for a in running.values() if a.owner and a.owner.job]
-    jobs, elsewhere, here = _jobs_here(session, owners)
-    wanted = {JobRef(owner.job or "", owner.task) for owner in owners if not is_elsewhere(owner.cluster, here)}
+    wanted = {JobRef.of(owner, session.here) for owner in owners}
     every_end_known = view.done() == session.store.manifest.trials
-    asked = set() if every_end_known else jobs
-    answer = session.scheduler.poll(asked, {*wanted, *also}) if asked or wanted or also else _NOT_ASKED
-    answer = answer._replace(cluster=here)
+    asked = set() if every_end_known else set(session.job_keys())
+    answer = _answer(session, asked, {*wanted, *also})
     # After the scheduler, because an agent writes its outcome before its job ends: the other way round a trial that
     # ends in between would look lost.
     seen = {a: _from_folder(session, a) or judge(attempt, answer) for a, attempt in running.items()}
-    return Snapshot(view, seen, answer, elsewhere)
+    return Snapshot(view, seen, answer, _token(session))
 
 
 def look_at_jobs(session: Session) -> Snapshot:
     """Ask the scheduler about the sweep's live jobs, whatever became of its trials: one question.
 
-    Jobs of another cluster are left out: here their ids belong to other jobs, or to none.
-
     Raises:
         SchedulerUnavailableError: the scheduler could not be asked.
     """
     owners = [a.owner for a in running_attempts(session.view).values() if a.owner and a.owner.job]
-    jobs, elsewhere, _ = _jobs_here(session, owners)
-    jobs |= {owner.job or "" for owner in owners if owner.cluster not in elsewhere}
-    return Snapshot(session.view, {}, session.scheduler.poll(jobs) if jobs else _NOT_ASKED, elsewhere)
+    jobs = {*session.job_keys(), *(JobRef.of(owner, session.here).job for owner in owners)}
+    return Snapshot(session.view, {}, _answer(session, jobs, set()), _token(session))
+
+
+def _answer(session: Session, jobs: set[str], wanted: set[JobRef]) -> Answer:
+    """Ask the scheduler, if there is anything to ask."""
+    if not jobs and not wanted:
+        return _NOT_ASKED
+    return session.scheduler.poll(jobs, wanted)._replace(cluster=session.here)
+
+
+def _token(session: Session) -> str:
+    """Return what begins the names of the sweep's jobs."""
+    return JobSource.of(session.store).name
 
 
 def look_without_scheduler(session: Session) -> Snapshot:
@@ -179,10 +213,11 @@ def running_attempts(view: SweepView) -> dict[AttemptId, Attempt]:
     return found
 
 
-def claiming_jobs(view: SweepView, jobs: set[str]) -> set[JobRef]:
-    """Return those of the jobs (array elements) that have claimed a trial."""
-    owners = (a.owner for trial in view.trials.of_jobs(jobs) for a in trial.attempts.values())
-    return {JobRef(owner.job, owner.task) for owner in owners if owner and owner.job}
+def claiming_jobs(view: SweepView, jobs: set[str], here: str) -> set[JobRef]:
+    """Return those of the jobs (array elements) that have claimed a trial, as they are named on cluster ``here``."""
+    numbers = {parts_of(job)[0] for job in jobs}
+    owners = (a.owner for trial in view.trials.of_jobs(numbers) for a in trial.attempts.values())
+    return {JobRef.of(owner, here) for owner in owners if owner and owner.job}
 
 
 def stray_output(session: Session) -> list[str]:
@@ -194,19 +229,10 @@ def stray_output(session: Session) -> list[str]:
             status = files.status_of(path)  # a job that ends cleanly removes its file meanwhile
             if status and status.st_size:
                 said[name.removesuffix(".out")] = path
-    claiming = {str(ref) for ref in claiming_jobs(session.view, {name.partition("_")[0] for name in said})}
+    jobs = {name.partition("_")[0] for name in said}
+    owners = (a.owner for trial in session.view.trials.of_jobs(jobs) for a in trial.attempts.values())
+    claiming = {owner.job_name for owner in owners if owner}
     return sorted(path for name, path in said.items() if name not in claiming)
-
-
-def _jobs_here(session: Session, owners: Collection[Owner]) -> tuple[set[str], tuple[str, ...], str]:
-    """Return jobs that were submitted to this cluster, the names of other clusters, and this one's name."""
-    submissions = [submission for submission in session.view.submissions.values() if submission.job]
-    clusters = {submission.cluster for submission in submissions} | {owner.cluster or "" for owner in owners}
-    here = session.scheduler.cluster() if any(clusters) else ""
-    by_cluster: defaultdict[bool, set[str]] = defaultdict(set)
-    for submission in submissions:
-        by_cluster[is_elsewhere(submission.cluster, here)].add(submission.job or "")
-    return by_cluster[False], tuple(sorted(name for name in clusters if is_elsewhere(name, here))), here
 
 
 def judge(attempt: Attempt, answer: Answer) -> Observation:
@@ -240,7 +266,7 @@ def _from_scheduler(owner: Owner, answer: Answer, *, process_is_gone: bool) -> O
     silence = _says_nothing(owner, answer)
     if silence:
         return Observation(None, final=False, note=silence, witnessed=False)
-    status = answer.tasks.get(JobRef(owner.job or "", owner.task))
+    status = answer.tasks.get(JobRef.of(owner, answer.cluster))
     if status is None:
         note = f"Slurm does not know job {owner.job_name} any more"
         return Observation(_vanished(), final=process_is_gone, note=note)
@@ -260,8 +286,8 @@ def _from_scheduler(owner: Owner, answer: Answer, *, process_is_gone: bool) -> O
 
 def _says_nothing(owner: Owner, answer: Answer) -> str:
     """Return why nothing follows from an answer about a job; empty where something does."""
-    ref = JobRef(owner.job or "", owner.task)
-    if is_elsewhere(owner.cluster, answer.cluster):
+    ref = JobRef.of(owner, answer.cluster)
+    if parts_of(ref.job)[1] in answer.silent:
         return f"job {owner.job_name} is of cluster {owner.cluster}, and this is {answer.cluster}: ask there"
     if answer.lags(ref):
         return f"accounting knows array {owner.job}, and not yet its element {owner.task}"

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.backends.base import Asked, JobRef
+from slurmsweep.backends.base import Asked, JobRef, job_key
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import RUNG
 from slurmsweep.state.tail import AttemptId
@@ -95,6 +95,7 @@ class Ledger:
         documents: of the submissions, for those whose options did not fit in the journal's record.
         among: numbers of the trials that may be looked up; None for all, which costs a pass over them. Of jobs that
             ran several trials, only those among these are seen.
+        here: this cluster, where the ids of others' jobs are other jobs'.
     """
 
     def __init__(  # noqa: PLR0913 - all that knows of jobs
@@ -106,16 +107,20 @@ class Ledger:
         among: Iterable[int] | None = None,
         *,
         documents: SubmissionFiles | None = None,
+        here: str = "",
     ) -> None:
         self._view = view
         self._ended = ended
         self._accounts = accounts
-        self._submitted = {s.job: asked(_options(s, documents)) for s in view.submissions.values() if s.job}
+        self._here = here
+        self._submitted = {
+            job_key(s.job, s.cluster, here): asked(_options(s, documents)) for s in view.submissions.values() if s.job
+        }
         self._shares: dict[AttemptId, _Share] = {}
         self._last: set[AttemptId] = set()
         by_job: defaultdict[JobRef, list[JobSpan]] = defaultdict(list)
         for span in view.trials.spans() if among is None else (s for n in among for s in view.trials[n].spans()):
-            by_job[JobRef(span.job, span.task)].append(span)
+            by_job[JobRef(job_key(span.job, span.cluster, here), span.task)].append(span)
         for spans in by_job.values():
             spans.sort(key=lambda span: (span.restart, span.begun, span.attempt_id))
             self._shares.update(_shares(spans))
@@ -141,8 +146,9 @@ class Ledger:
         if outcome is None or attempt.void:
             return None
         owner = attempt.owner
-        job = owner.job if owner and not outcome.origin else None
-        account = self._accounts.get(JobRef(job, owner.task)) if owner and job else None
+        ref = JobRef.of(owner, self._here) if owner and owner.job and not outcome.origin else None
+        job = ref.job if ref else None
+        account = self._accounts.get(ref) if ref else None
         # accounting knows a job as a whole, and its last start only: what it used is that of one attempt at most
         own = account if attempt_id in self._last and attempt_id not in self._shares else None
         wanted = self._asked(job, account)
@@ -152,7 +158,7 @@ class Ledger:
             attempt=attempt.number,
             state=outcome.state,
             cause=outcome.cause,
-            job=owner.job_name if owner and job else None,
+            job=str(ref) if ref else None,
             asked_minutes=_part(wanted.time, share.time),
             asked_mib=_part(wanted.mem, share.width),
             asked_cpus=_part(wanted.cpus, share.width),

@@ -110,9 +110,12 @@ class SubmissionFiles:
         files.ensure_folder(self._folder, self._access)
         files.replace(self._path(document.name), json.dumps(asdict(document), indent=1).encode() + b"\n", self._access)
 
-    def note_job(self, document: SubmissionDocument, job: str) -> SubmissionDocument:
-        """Keep the answer of the scheduler: the id of the array, empty for a refusal. Raises StateUnwritableError."""
-        answered = replace(document, job=job)
+    def note_job(self, document: SubmissionDocument, job: str, cluster: str = "") -> SubmissionDocument:
+        """Keep the answer of the scheduler: id and cluster of the array, no id for a refusal.
+
+        Raises StateUnwritableError.
+        """
+        answered = replace(document, job=job, cluster=cluster or document.cluster)
         self.write(answered)
         return answered
 

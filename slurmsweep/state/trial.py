@@ -48,6 +48,7 @@ class JobSpan(NamedTuple):
         seat: which of the agents that it ran side by side; None where it ran one.
         begun, ended: by the clock of its node; the same where it is not known how long the command ran.
         attempt_id: which attempt.
+        cluster: of the job, as Slurm calls itself; None where that is not known.
     """
 
     job: str
@@ -57,6 +58,7 @@ class JobSpan(NamedTuple):
     begun: float
     ended: float
     attempt_id: AttemptId
+    cluster: str | None = None
 
 
 @dataclass(slots=True)
@@ -133,7 +135,7 @@ class Trial:
             if owner and owner.job:
                 begun, seconds = attempt.claimed or 0.0, attempt.outcome.seconds if attempt.outcome else None
                 ended, attempt_id = begun + (seconds or 0.0), AttemptId(self.number, attempt.number)
-                yield JobSpan(owner.job, owner.task, owner.restart, owner.seat, begun, ended, attempt_id)
+                yield JobSpan(owner.job, owner.task, owner.restart, owner.seat, begun, ended, attempt_id, owner.cluster)
 
     @property
     def cause(self) -> str:

@@ -243,8 +243,9 @@ class TrialIndex(Mapping[int, Trial]):
             if job:
                 begun = _optional(claimed) or 0.0
                 lasted = 0.0 if code == _RUNNING else _optional(seconds) or 0.0
-                seat, element = self._places.items[place][5], None if task == _NO_TASK else task
-                yield JobSpan(job, element, restart, seat, begun, begun + lasted, AttemptId(number, 1))
+                *_, cluster, seat = self._places.items[place]
+                element = None if task == _NO_TASK else task
+                yield JobSpan(job, element, restart, seat, begun, begun + lasted, AttemptId(number, 1), cluster)
         for trial in self.stories():
             yield from trial.spans()
 

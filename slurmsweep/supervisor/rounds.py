@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here, this_process
-from slurmsweep.backends.base import JobRef
+from slurmsweep.backends.base import JobRef, by_id
 from slurmsweep.control.apply import apply
 from slurmsweep.control.decide import Policy, decide
 from slurmsweep.control.events import ArraySubmitted, JobsReleased, Reconciled
@@ -146,7 +146,8 @@ def _lives(session: Session, holder: Owner) -> bool:
     here = lives_here(holder)
     if here is not None or holder.job is None:
         return bool(here)
-    status = session.scheduler.poll([holder.job]).tasks.get(JobRef(holder.job))
+    ref = JobRef.of(holder, session.here)
+    status = session.scheduler.poll([ref.job]).tasks.get(ref)
     return bool(status and status.alive and not status.waits)
 
 
@@ -205,7 +206,7 @@ def _arrange_the_next(
     """Schedule the next round, or write the report if nothing is left: the scheduler is asked once more before that."""
     view = session.refresh()
     known = {*this.arrays, *(ref.job for ref in situation.snapshot.alive)}
-    arrays = tuple(sorted(known, key=int)) or look_at_jobs(session).arrays()
+    arrays = tuple(sorted(known, key=by_id)) or look_at_jobs(session).arrays()
     if arrays or this.kept_back:
         minutes = min(SOON, settings.every) if this.kept_back else settings.every
         watch.wake_after(arrays, minutes)
@@ -225,7 +226,7 @@ def _arrange_the_next(
 
 def _write_report(session: Session, this: Round) -> None:
     store, view = session.store, session.view
-    known = session.scheduler.restarts(view.job_ids())
+    known = session.scheduler.restarts(session.job_keys())
     document = ending_document(
         SweepSummary(store.layout, store.manifest, view, {}, {}),
         accounting=known.accounting,

@@ -87,7 +87,8 @@ class WakeupJobs:
 
     def alive(self) -> list[WakeupJob]:
         """Return those that wait or run, this process's own job too. Raises SchedulerUnavailableError."""
-        return self.session.scheduler.find_later((self.wake_name, self.clock_name))
+        cluster = str(self._options().get("clusters") or "")
+        return self.session.scheduler.find_later((self.wake_name, self.clock_name), cluster)
 
     @property
     def wake_name(self) -> str:

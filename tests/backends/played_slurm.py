@@ -1,16 +1,23 @@
-"""Slurm's programs over one JSON file of jobs, for tests of what is asked of them and understood of their answers.
+"""Slurm's programs over a JSON file of jobs, for tests of what is asked of them and understood of their answers.
 
-Put on the PATH under their names by :func:`put_on_path`. ``jobs.json`` has by id: name, number of elements (None for a
-plain job) and, by index, the state of each element.
+Put on the PATH under their names by :func:`put_on_path`, or run in the tests' process by :func:`run`. ``lab.json``, and
+``other.json`` of a second cluster, has by id: name, by index the state of each element, and what was done to the job.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo")
 
@@ -27,26 +34,57 @@ def put_on_path(folder: Path, monkeypatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
 
 
-def main(folder: Path, program: str, argv: list[str]) -> int:
-    file = folder / "jobs.json"
-    jobs = json.loads(file.read_text()) if file.exists() else {}
+def main(folder: Path, program: str, argv: list[str], environ: Mapping[str, str]) -> int:
+    """Ask, and change, the cluster that the words choose, else the variables, else the script."""
+    cluster = environ.get("SLURM_CLUSTERS", "")
+    if program == "sbatch":
+        text = Path(argv[-1]).read_text() if not argv[-1].startswith("--") else sys.stdin.read()
+        sys.stdin = io.StringIO(text)
+        chosen = re.search(r"^#SBATCH --clusters=(.*)$", text, re.MULTILINE)
+        cluster = environ.get("SBATCH_CLUSTERS") or cluster or (chosen[1] if chosen else "")
+    if "-M" in argv:
+        cluster = argv.pop(argv.index("-M") + 1)
+        argv.remove("-M")
+    cluster = next((word.partition("=")[2] for word in argv if word.startswith("--clusters=")), cluster)
+    cluster = cluster.lower()
+    jobs = read(folder, cluster or "lab")
     code = globals()[f"_{program}"](jobs, argv)
-    file.write_text(json.dumps(jobs))
+    if program == "sbatch" and cluster and "--test-only" not in argv:
+        print(f"Submitted batch job {next(reversed(jobs))} on cluster {cluster}")
+    write(folder, cluster or "lab", jobs)
     return code
 
 
+def read(folder: Path, cluster: str) -> dict[str, Any]:
+    file = folder / f"{cluster}.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def write(folder: Path, cluster: str, jobs: dict[str, Any]) -> None:
+    (folder / f"{cluster}.json").write_text(json.dumps(jobs))
+
+
+def run(folder: Path, argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Do what one of the programs does, in this process."""
+    said, complaints = io.StringIO(), io.StringIO()
+    with redirect_stdout(said), redirect_stderr(complaints):
+        code = main(folder, argv[0], list(argv[1:]), environ)
+    return subprocess.CompletedProcess(argv, code, said.getvalue(), complaints.getvalue())
+
+
 def _sbatch(jobs, argv) -> int:
-    text = Path(argv[-1]).read_text() if not argv[-1].startswith("--") else sys.stdin.read()
+    text = sys.stdin.read()
     options = dict(re.findall(r"^#SBATCH --([\w-]+)=(.*)$", text, re.MULTILINE))
     options |= dict(word[2:].split("=", 1) for word in argv if "=" in word)
     if "--test-only" in argv:
         print("sbatch: Job 1 to start at 2026-11-23T19:40:12 using 1 processors on nodes n1", file=sys.stderr)
         return 0
-    job = str(len(jobs) + 41)
+    job = str(int(next(reversed(jobs), "40")) + 1)
     last = re.match(r"0-(\d+)", options.get("array", ""))
     indexes = range(int(last[1]) + 1) if last else ["N/A"]
     jobs[job] = {"name": options["job-name"], "states": {str(index): "PENDING" for index in indexes}}
-    print(job if "--parsable" in argv else f"Submitted batch job {job}")
+    if "clusters" not in options:
+        print(job if "--parsable" in argv else f"Submitted batch job {job}")
     return 0
 
 
@@ -74,6 +112,7 @@ def _scancel(jobs, argv) -> int:
     for target in [word for word in argv if not word.startswith("--")]:
         job, _, index = target.partition("_")
         states = jobs[job]["states"] if job in jobs else {}
+        _touch(jobs, job, "scancel", *argv)
         for name in states:
             if index in ("", name) and states[name] in ("PENDING", "RUNNING"):
                 states[name] = "CANCELLED"
@@ -81,10 +120,17 @@ def _scancel(jobs, argv) -> int:
 
 
 def _scontrol(jobs, argv) -> int:
+    for job in re.findall(r"(?:^|,|jobid=)(\d+)", argv[1]):
+        _touch(jobs, job, *argv)
     if argv[0] == "update":
         job = re.match(r"jobid=(\d+)", argv[1])[1]
         return int(job not in jobs)
     return 0
+
+
+def _touch(jobs, job, *words) -> None:
+    if job in jobs:
+        jobs[job].setdefault("touched", []).append(" ".join(words))
 
 
 def _sinfo(_jobs, _argv) -> int:
@@ -93,5 +139,4 @@ def _sinfo(_jobs, _argv) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.clear()
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:], os.environ))

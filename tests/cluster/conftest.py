@@ -51,6 +51,24 @@ def cluster_without_accounting():
         yield started
 
 
+@pytest.fixture(scope="session")
+def two_clusters():
+    """Return two clusters that one slurmdbd knows, "one" and "other", whose jobs have the same ids."""
+    first = LAB.with_name(f"{LAB.name}-one")
+    knobs = {"SLURMSWEEP_LAB_NODES": "2", "SLURMSWEEP_LAB_FIRST_JOB": "5000"}
+    one = {"SLURMSWEEP_LAB_CLUSTER": "one", "SLURMSWEEP_LAB_PORTS": str(PORTS + 200)}
+    other = {
+        "SLURMSWEEP_LAB_CLUSTER": "other",
+        "SLURMSWEEP_LAB_PORTS": str(PORTS + 300),
+        "SLURMSWEEP_LAB_BESIDE": str(first),
+    }
+    with (
+        running(first, **knobs, **one) as here,
+        running(LAB.with_name(f"{LAB.name}-other"), **knobs, **other) as there,
+    ):
+        yield here, there
+
+
 @pytest.fixture
 def on_cluster(cluster, slurmsweep):
     """Return the command line with the cluster's environment."""

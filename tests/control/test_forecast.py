@@ -62,7 +62,7 @@ def test_arrays_are_those_that_slurm_allows(monkeypatch):
 
     monkeypatch.setattr(commands, "available", lambda: True)
     monkeypatch.setattr(executor, "earliest_start", lambda request: (None, None))
-    monkeypatch.setattr(limits, "max_array_size", lambda: 2001)
+    monkeypatch.setattr(limits, "max_array_size", lambda cluster="": 2001)
     assert SlurmBackend().estimate(request(5000)).arrays == (2001, 2001, 998)
 
 

@@ -22,6 +22,7 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt
 
 JOB = Owner("far", 10, 1, "b", cluster="lab", job="7", task=3)
+NAME = "slurmsweep-abcd1234-1f2e"
 
 
 def answer(squeue="", sacct="") -> Answer:
@@ -68,7 +69,7 @@ def test_a_job_that_waits_will_run_as_many_trials_as_it_has_agents(make_store, m
     with store.transaction() as transaction:
         transaction.submit(SubmitRecord("a", 2, "7", agents=4))
         transaction.submit(SubmitRecord("b", 1, "8"))
-    waiting = answer("7|0|7|PENDING|0||0|a\n7|1|9|PENDING|0||0|a\n8|0|8|PENDING|0||0|b\n")
+    waiting = answer(f"7|0|7|PENDING|0||0|{NAME}\n7|1|9|PENDING|0||0|{NAME}\n8|0|8|PENDING|0||0|{NAME}\n")
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: waiting)
 
     assert look(Session(store)).queued == 9
@@ -178,7 +179,7 @@ def test_queued_jobs_are_those_that_claimed_nothing(make_store, monkeypatch):
     with store.transaction() as transaction:
         transaction.submit(SubmitRecord("name", 3, "7"))
     store.claim(JOB)
-    lines = "7|3|9|RUNNING|0|n1|0|x\n7|4|9|PENDING|0||0|x\n7|5|9|PENDING|0||0|x\n"
+    lines = f"7|3|9|RUNNING|0|n1|0|{NAME}\n7|4|9|PENDING|0||0|{NAME}\n7|5|9|PENDING|0||0|{NAME}\n"
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: answer(lines))
 
     snapshot = look(Session(store))
@@ -188,7 +189,8 @@ def test_queued_jobs_are_those_that_claimed_nothing(make_store, monkeypatch):
     assert JobRef("7", 3) not in snapshot.ended
 
 
-def test_of_another_clusters_job_nothing_is_concluded_whatever_its_id_is_here(make_store, monkeypatch):
+@pytest.mark.parametrize("silent", [(), ("other",)])
+def test_of_another_clusters_job_that_cluster_is_asked_whatever_its_id_is_here(make_store, monkeypatch, silent):
     store = make_store(3)
     store.claim(Owner("far", 1, 1, "b", cluster="other", job="30"))
     store.claim(Owner("far", 2, 1, "b", cluster="lab", job="31"))
@@ -199,16 +201,19 @@ def test_of_another_clusters_job_nothing_is_concluded_whatever_its_id_is_here(ma
 
     def ask(jobs, wanted):
         asked.append((set(jobs), set(wanted)))
-        return answer("30|N/A|30|COMPLETED|0|n2|0|x\n31|N/A|31|RUNNING|0|n2|0|x")
+        return answer("30|N/A|30|COMPLETED|0|n2|0|x\n31|N/A|31|RUNNING|0|n2|0|x")._replace(silent=silent)
 
     monkeypatch.setattr(queue, "ask", ask)
     monkeypatch.setattr(cluster, "site_name", lambda: "lab")
 
     seen = look(Session(store)).seen
 
-    assert asked == [({"31"}, {JobRef("31")})]
-    assert (seen[AttemptId(0, 1)].outcome, seen[AttemptId(0, 1)].witnessed) == (None, False)
-    assert "cluster other, and this is lab" in seen[AttemptId(0, 1)].note
+    assert asked == [({"30@other", "31"}, {JobRef("30@other"), JobRef("31")})]
+    assert seen[AttemptId(0, 1)].witnessed is not bool(silent)
+    if silent:
+        assert "cluster other, and this is lab" in seen[AttemptId(0, 1)].note
+    else:
+        assert seen[AttemptId(0, 1)].note == "Slurm does not know job 30 any more"
     assert seen[AttemptId(1, 1)].witnessed
 
 
@@ -240,8 +245,7 @@ def a_cluster(tmp_path, monkeypatch):
     [
         ("# ClusterName=old\nClusterName = Big # ours\nSlurmctldHost=c\n", {}, "big"),
         ("SlurmctldHost=c\n", {}, "asked"),
-        ("ClusterName=big\n", {"SLURM_CLUSTERS": "small"}, "small"),
-        ("ClusterName=big\n", {"SLURM_CLUSTERS": "small,big"}, ""),
+        ("ClusterName=big\n", {"SLURM_CLUSTERS": "small"}, "big"),
         ("ClusterName=big\n", {"SLURM_CLUSTER_NAME": "inside"}, "inside"),
     ],
 )
@@ -256,7 +260,7 @@ def test_the_clusters_name_is_read_where_slurms_programs_read_it(a_cluster, conf
     [
         ("ClusterName=big\nMaxArraySize=7\n", {}, False),
         ("ClusterName=big\nInclude /etc/slurm/more.conf\n", {}, True),
-        ("ClusterName=big\n", {"SLURM_CLUSTERS": "small"}, True),
+        ("ClusterName=big\n", {"SLURM_CLUSTERS": "small"}, False),
         ("MaxArraySize=7\n", {}, True),  # whatever file that is, it is no cluster's
     ],
 )

@@ -72,7 +72,7 @@ def read(monkeypatch):
 @pytest.fixture(autouse=True)
 def _some_slurm(monkeypatch):
     monkeypatch.setattr(executor, "submit", lambda request: "7")
-    monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
+    monkeypatch.setattr(limits, "max_array_size", lambda cluster="": 1000)
     monkeypatch.setattr(limits, "room", lambda options: Room())
     monkeypatch.setattr(queue, "find_by_name", lambda name: [])
 

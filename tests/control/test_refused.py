@@ -150,7 +150,7 @@ def test_without_an_answer_they_wait_until_slurm_is_asked_again(store, backend, 
         send_all(store, backend, [ERRANDS[errand]], reopen=True)
     assert (store.replay().word, store.replay().waiting()) == (None, list(AGAIN))
 
-    backend.find = lambda name: "7" if is_there else ""
+    backend.find = lambda name, cluster: "7" if is_there else ""
     recover(store, backend)
 
     assert [s.job for s in store.replay().submissions.values()] == (["7"] if is_there else [""])

@@ -73,7 +73,8 @@ class PlayedSlurm:
         self.alarms[str(self.ids)] = (name, when)
         return str(self.ids)
 
-    def find(self, names):
+    def find(self, names, cluster=""):
+        del cluster
         return [
             WakeupJob(job, name, waits=job != ME) for job, (name, _) in sorted(self.alarms.items()) if name in names
         ]
@@ -104,7 +105,7 @@ def slurm(monkeypatch):
     monkeypatch.setattr(commands, "available", lambda: True)
     monkeypatch.setattr(queue, "cancel", played.cancel)
     monkeypatch.setattr(site, "answer", lambda *argv: "n1|main*|1-00:00:00|16000\nn2|main*|1-00:00:00|16000\n")
-    monkeypatch.setattr(limits, "max_array_size", lambda: 1000)
+    monkeypatch.setattr(limits, "max_array_size", lambda cluster="": 1000)
     monkeypatch.setattr(limits, "room", lambda options: Room())
     monkeypatch.setattr(wakeup, "submit", played.submit_alarm)
     monkeypatch.setattr(wakeup, "find", played.find)

@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import Account, JobRef, JobRestarts
-from slurmsweep.backends.slurm.commands import sacct
+from slurmsweep.backends.base import Account, JobRef, JobRestarts, key_on
+from slurmsweep.backends.slurm.commands import on, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, meaning
+from slurmsweep.backends.slurm.queue import by_cluster
 from slurmsweep.backends.slurm.resources import mebibytes
 
 if TYPE_CHECKING:
@@ -24,8 +25,13 @@ def accounts(jobs: Collection[str]) -> tuple[dict[JobRef, Account], str]:
     """Return what accounting knows of arrays or plain jobs by id, and what became of the question. Never raises."""
     if not jobs:
         return {}, "not needed"
-    text, accounting = sacct("--units=M", "-j", ",".join(sorted(jobs)), "-o", _FIELDS)
-    return parse_accounts(text), accounting
+    found: dict[JobRef, Account] = {}
+    answers = []
+    for cluster, ids in by_cluster(jobs).items():
+        text, accounting = sacct(*on(cluster), "--units=M", "-j", ",".join(ids), "-o", _FIELDS)
+        found |= {JobRef(key_on(ref.job, cluster), ref.task): one for ref, one in parse_accounts(text).items()}
+        answers.append(accounting)
+    return found, _worst(answers)
 
 
 def count_restarts(jobs: Collection[str]) -> JobRestarts:
@@ -35,8 +41,17 @@ def count_restarts(jobs: Collection[str]) -> JobRestarts:
     """
     if not jobs:
         return JobRestarts()
-    text, accounting = sacct("-X", "-D", "-j", ",".join(sorted(jobs)), "-o", "JobID,State")
-    return JobRestarts(parse_restarts(text), accounting)
+    lines, answers = "", []
+    for cluster, ids in by_cluster(jobs).items():
+        text, accounting = sacct(*on(cluster), "-X", "-D", "-j", ",".join(ids), "-o", "JobID,State")
+        lines += text
+        answers.append(accounting)
+    return JobRestarts(parse_restarts(lines), _worst(answers))
+
+
+def _worst(answers: list[str]) -> str:
+    """Return what became of the question where several clusters were asked: an error before the others."""
+    return next((one for one in answers if one not in ("used", "off")), answers[0])
 
 
 def parse_restarts(text: str) -> dict[str, int]:

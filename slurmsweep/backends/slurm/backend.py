@@ -8,7 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.backends.base import Ability, Asked, Backend, Capacity, JobRequest, StartEstimate
-from slurmsweep.backends.slurm import accounting, changes, cluster, commands, limits, queue, resources, site, wakeup
+from slurmsweep.backends.slurm import (
+    accounting,
+    changes,
+    cluster,
+    commands,
+    inherited,
+    limits,
+    queue,
+    resources,
+    site,
+    wakeup,
+)
 from slurmsweep.backends.slurm.template import agents_of, load_template, normal_template_name
 from slurmsweep.errors import UsageError
 from slurmsweep.state.assignment import MAX_SLOTS
@@ -48,15 +59,18 @@ class SlurmBackend(Backend):
     # Before anything is submitted
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Refuse wrong options, and folders that no script can name. Slurm ignores no wish, so there are no notices."""
+        """Refuse wrong options, and folders that no script can name; name the variables that count as wishes."""
         for folder in (source.workdir, source.jobs_dir) if source else ():
             if any(c in "\r\n" or "\ud800" <= c <= "\udfff" for c in folder):
                 problem = f"{folder!a} has a line break in it, or is not UTF-8, and a batch script has to name it"
                 raise UsageError(f"{problem}: rename the folder, or choose another one by WANDB_DIR")
         template = load_template(wish.template)
         agents_of(template)
-        _merged(template, source, wish)
-        return ()
+        return self.inherited(_merged(template, source, wish))
+
+    def inherited(self, options: Options) -> tuple[str, ...]:
+        """Return a line for each SBATCH_ variable of an option that is not slurmsweep's alone."""
+        return tuple(inherited.words(os.environ, options))
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
         """Return sbatch options by long name: command line over sweep file over template, with the default time."""
@@ -102,14 +116,16 @@ class SlurmBackend(Backend):
         from slurmsweep.backends.slurm import executor
 
         start, refusal = executor.earliest_start(request)
-        return StartEstimate(tuple(limits.split(request.tasks, limits.max_array_size())), start, refusal)
+        return StartEstimate(
+            tuple(limits.split(request.tasks, limits.max_array_size(cluster.target(request.options)))), start, refusal
+        )
 
     # Submitting
 
     def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
         """Split a request by MaxArraySize and by the limits on a user's jobs."""
         agents = request.agents or 1
-        largest = limits.max_array_size()
+        largest = limits.max_array_size(cluster.target(request.options))
         if request.attempt_ids:  # they stand in the batch script, as one variable
             largest = min(largest, MAX_SLOTS // agents)
 
@@ -127,15 +143,15 @@ class SlurmBackend(Backend):
 
         return executor.submit(request)
 
-    def find(self, name: str) -> str:
-        """Return the id of the array with that name; empty where neither squeue nor sacct knows one (yet)."""
-        return next(iter(queue.find_by_name(name)), "")
+    def find(self, name: str, cluster: str = "") -> str:
+        """Return the key of the array with that name; empty where neither squeue nor sacct knows one (yet)."""
+        return next(iter(queue.find_by_name(name, _elsewhere(cluster))), "")
 
     # Looking
 
-    def cluster(self) -> str:
-        """Return Slurm's name of itself (ClusterName)."""
-        return cluster.site_name()
+    def cluster(self, options: Options | None = None) -> str:
+        """Return Slurm's name of itself (ClusterName), or of the cluster that the options choose."""
+        return cluster.target(options or {}) or cluster.site_name()
 
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
         """Ask about arrays or plain jobs: one squeue call, and at most one sacct call."""
@@ -143,7 +159,7 @@ class SlurmBackend(Backend):
 
     def capacity(self, options: Options) -> Capacity:
         """Return what the partitions that the options name give at most, by one sinfo call."""
-        partitions, nodes = site.survey()
+        partitions, nodes = site.survey(cluster.target(options))
         wanted = options.get("partition")
         most = site.choose(partitions, wanted if isinstance(wanted, str) else None)
         return Capacity(most.minutes, most.mebibytes or None, nodes, resources.warning_seconds(options))
@@ -213,17 +229,23 @@ class SlurmBackend(Backend):
         """Submit a plain job with ``--begin`` and ``--dependency``; return its id."""
         return wakeup.submit(name, body, options, when)
 
-    def find_later(self, names: Collection[str]) -> list[WakeupJob]:
+    def find_later(self, names: Collection[str], cluster: str = "") -> list[WakeupJob]:
         """Return live jobs with one of these names, by one squeue call."""
-        return wakeup.find(names)
+        return wakeup.find(names, _elsewhere(cluster))
 
     def move_later(self, job: str, when: When) -> bool:
         """Change when a waiting job starts, by one scontrol call."""
         return wakeup.move(job, when)
 
 
+def _elsewhere(name: str) -> str:
+    """Return the name of a cluster in lower case; empty for this one."""
+    return cluster.target({"clusters": name})
+
+
 def _merged(template: Template, source: JobSource | None, wish: SubmitOptions) -> dict[str, str | bool]:
-    merged = resources.merge(template.options, source.options if source else {}, wish.options or {})
+    environment = inherited.wishes(os.environ)
+    merged = resources.merge(template.options, source.options if source else {}, wish.options or {}, environment)
     return {"time": resources.DEFAULT_TIME, **merged}
 
 

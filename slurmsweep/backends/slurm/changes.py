@@ -1,10 +1,11 @@
-"""Change jobs that wait in Slurm: one ``scontrol update`` for some elements of an array."""
+"""Change jobs that wait in Slurm: one ``scontrol update`` for some elements of an array, and one for its width."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm.commands import call
+from slurmsweep.backends.base import parts_of
+from slurmsweep.backends.slurm.commands import call, on
 from slurmsweep.backends.slurm.refusals import advice
 from slurmsweep.backends.slurm.resources import mebibytes
 from slurmsweep.errors import UsageError
@@ -22,6 +23,9 @@ _NAMES = {
     "switches": "Switches", "time": "TimeLimit", "time-min": "TimeMin", "wckey": "WCKey",
 }  # fmt: skip
 
+#: Begins the word for how many elements of an array run at a time.
+_WIDTH = "ArrayTaskThrottle="
+
 #: scontrol takes MiB without a unit.
 _IN_MEBIBYTES = ("mem", "mem-per-cpu")
 #: What scontrol says of elements that started or ended since they were looked at, and of those it changed.
@@ -35,7 +39,7 @@ def assignments(options: Mapping[str, str | bool], width: int | None) -> list[st
     Raises:
         UsageError: an option is fixed once a job is submitted, or a memory is not one.
     """
-    words = [f"ArrayTaskThrottle={width}"] if width is not None else []
+    words = [f"{_WIDTH}{width}"] if width is not None else []
     for option, value in options.items():
         if option not in _NAMES:
             raise UsageError(
@@ -60,17 +64,24 @@ def change(job: str, elements: Iterable[int], words: list[str]) -> list[str]:
     Raises:
         SchedulerUnavailableError: scontrol could not be run.
     """
-    done = call("scontrol", "update", f"jobid={job}_[{ranges(elements)}]", *words)
-    if done.returncode == 0:
-        return []
-    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    known = [line for line in lines if any(word in line for word in (_CHANGED, *_NOT_WAITING))]
-    return [_explained(line) for line in lines if line not in known]
+    number, cluster = parts_of(job)
+    problems = []
+    # Slurm (23.11) changes the width on the array alone, and refuses with it all else in the same call
+    width = [word for word in words if word.startswith(_WIDTH)]
+    rest = [word for word in words if word not in width]
+    for target, some in ((number, width), (f"{number}_[{ranges(elements)}]", rest)):
+        done = call("scontrol", *on(cluster), "update", f"jobid={target}", *some) if some else None
+        if done and done.returncode != 0:
+            lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            known = [line for line in lines if any(word in line for word in (_CHANGED, *_NOT_WAITING))]
+            problems += [_explained(line) for line in lines if line not in known]
+    return problems
 
 
 def change_job(job: str, words: list[str]) -> bool:
     """Change a plain job that waits; return False where it does not wait any more, or may not be changed."""
-    return call("scontrol", "update", f"jobid={job}", *words).returncode == 0
+    number, cluster = parts_of(job)
+    return call("scontrol", *on(cluster), "update", f"jobid={number}", *words).returncode == 0
 
 
 def ranges(numbers: Iterable[int]) -> str:

@@ -6,9 +6,14 @@ import os
 import re
 import shutil
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm.commands import answer
+from slurmsweep.backends.base import is_elsewhere
+from slurmsweep.backends.slurm.commands import answer, on
 from slurmsweep.errors import SchedulerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Where Slurm's programs look for their configuration (slurm.conf(5)); the last is that of a cluster without files.
 _PLACES = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf")
@@ -23,12 +28,10 @@ _NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNOREC
 def site_name() -> str:
     """Return the cluster that Slurm's programs ask here; empty where it is not known. Looked up once per process.
 
-    Read where Slurm's programs read it (SLURM_CLUSTERS, the file of SLURM_CONF), so that it costs the controller
-    nothing; asked of the controller (two RPCs) only where no file names it. Never raises.
+    Read where Slurm's programs read it (the file of SLURM_CONF), so that it costs the controller nothing; asked of the
+    controller (two RPCs) only where no file names it. SLURM_CLUSTERS chooses where jobs go (:mod:`.inherited`), and is
+    kept from all programs: each question names its cluster. Never raises.
     """
-    chosen = os.environ.get("SLURM_CLUSTERS")
-    if chosen:
-        return "" if "," in chosen or chosen == "all" else chosen
     inside = os.environ.get("SLURM_CLUSTER_NAME")  # of a job: a supervisor
     if inside:
         return inside
@@ -38,24 +41,30 @@ def site_name() -> str:
         return ""
 
 
-def configuration() -> str:
-    """Return Slurm's configuration, a ``Name=Value`` a line; a value at its default may be left out.
+def target(options: Mapping[str, str | bool]) -> str:
+    """Return the cluster that jobs with these options go to; empty for this one."""
+    name = str(options.get("clusters") or "")
+    return name.lower() if is_elsewhere(name, site_name() if name else "") else ""
+
+
+def configuration(cluster: str = "") -> str:
+    """Return the configuration of this cluster or that one, a ``Name=Value`` a line; defaults may be left out.
 
     From the file that Slurm's own programs read, so that it costs the controller nothing. The controller is asked (two
-    RPCs, once per process) where there is no such file, where the file includes others, and where SLURM_CLUSTERS
-    chooses another cluster. A change of the file counts at once, also before the controller reads it.
+    RPCs, once per process) where there is no such file, where the file includes others, and of another cluster. A
+    change of the file counts at once, also before the controller reads it.
 
     Raises:
         SchedulerUnavailableError: the controller was asked and did not answer.
     """
-    text = "" if os.environ.get("SLURM_CLUSTERS") else _file(_places())
-    return text if text and not _INCLUDES.search(text) else asked_configuration()
+    text = "" if cluster else _file(_places())
+    return text if text and not _INCLUDES.search(text) else asked_configuration(cluster)
 
 
-@lru_cache(maxsize=1)
-def asked_configuration() -> str:
-    """Return the whole configuration, with defaults, from the controller. Raises SchedulerUnavailableError."""
-    return answer("scontrol", "show", "config")
+@lru_cache(maxsize=4)
+def asked_configuration(cluster: str = "") -> str:
+    """Return the whole configuration, with defaults, from a controller. Raises SchedulerUnavailableError."""
+    return answer("scontrol", *on(cluster), "show", "config")
 
 
 def parse_cluster_name(text: str) -> str:

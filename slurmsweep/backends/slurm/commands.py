@@ -6,10 +6,17 @@ import os
 import shutil
 import subprocess
 
+from slurmsweep.backends.slurm import inherited
 from slurmsweep.errors import SchedulerUnavailableError
 
 #: Seconds. Slurm's own clients give up after MessageTimeout (10 s by default) or a few times that.
 _TIMEOUT = 60
+
+#: Variables by which users change what Slurm's programs print, choose and ask.
+_OF_USERS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SCONTROL_", "SLURM_CLUSTERS")
+
+#: Variables of Slurm's that say how to reach it, and nothing of a job.
+_OF_SITE = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
 
 
 def available() -> bool:
@@ -36,8 +43,8 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
     Raises:
         SchedulerUnavailableError: the program is not installed, or did not answer in time.
     """
-    # English words, and none of a user's own formats
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
+    # English words, and none of a user's own formats, filters and clusters
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_OF_USERS)}
     environ |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
     try:
         return subprocess.run(
@@ -85,13 +92,20 @@ def sacct(*options: str) -> tuple[str, str]:
     return "", "off" if "disabled" in done.stderr else first_line(done.stderr) or f"exit code {done.returncode}"
 
 
+def on(cluster: str) -> list[str]:
+    """Return the words that let one of Slurm's programs ask another cluster; none for this one (empty)."""
+    return ["-M", cluster] if cluster else []
+
+
 def as_outside_of_jobs(*variables: str) -> list[str]:
     """Return what stands before sbatch to run it without ``variables``, and without those of a surrounding job.
 
-    sbatch would take these for options of the new job.
+    sbatch would take these for options of the new job; likewise the options in ``SBATCH_`` variables, which stand in
+    the script as far as they count (:mod:`.inherited`).
     """
-    inherited = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]
-    return ["env", *(word for name in (*inherited, *variables) for word in ("-u", name)), "LC_ALL=C"]
+    surrounding = [name for name in os.environ if name.startswith("SLURM_") and name not in _OF_SITE]
+    unset = (*surrounding, *inherited.removed(os.environ), *variables)
+    return ["env", *(word for name in unset for word in ("-u", name)), "LC_ALL=C"]
 
 
 def first_line(text: str) -> str:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
+from slurmsweep.backends.base import parts_of
 from slurmsweep.backends.slurm import commands
+from slurmsweep.backends.slurm.queue import submitted
 from slurmsweep.backends.slurm.refusals import explain
 from slurmsweep.backends.slurm.resources import DEFAULT_TIME, WARNING_SIGNAL, warning_seconds
 from slurmsweep.errors import SchedulerUnavailableError
@@ -56,17 +58,18 @@ def submit(request: JobRequest) -> str:
     executor = _ArrayExecutor(request)
     try:
         with durable.writing(request.source.jobs_dir):
-            job = executor._submit_command(_command(request))  # noqa: SLF001 - see the module's docstring
+            executor._submit_command(_command(request))  # noqa: SLF001 - see the module's docstring
     except (FailedJobError, FailedSubmissionError) as error:
         raise explain(str(error)) from error
     finally:
         executor.remove_hidden_file()
-    return str(job.job_id)
+    return executor.key
 
 
 def earliest_start(request: JobRequest) -> tuple[str | None, str | None]:
     """Return when such a job would start now, and what Slurm has against it. Raises SchedulerUnavailableError."""
-    done = commands.call("sbatch", "--test-only", text=render(replace(request, tasks=1, width=None)))
+    command = [*commands.as_outside_of_jobs(), "sbatch", "--test-only"]
+    done = commands.call(*command, text=render(replace(request, tasks=1, width=None)))
     # sbatch: Job 320 to start at 2026-11-23T19:40:12 using 1 processors on nodes n1 in partition main
     start = re.search(r"to start at (\S+)", done.stderr)
     if start:
@@ -84,6 +87,8 @@ class _ArrayExecutor(SlurmExecutor):
         super().__init__(folder=request.source.jobs_dir)
         self._request = request
         self._hidden: Path | None = None
+        self.key = ""
+        """Of the job that sbatch took: its id, and its cluster where that is another one."""
 
     @classmethod
     def affinity(cls) -> int:
@@ -97,6 +102,10 @@ class _ArrayExecutor(SlurmExecutor):
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         ours = (assignment.VARIABLE, assignment.SEAT, assignment.TRIALS)
         return [*commands.as_outside_of_jobs(*ours), "sbatch", str(submission_file_path)]
+
+    def _get_job_id_from_submission_command(self, string: bytes | str) -> str:  # type: ignore[override]
+        self.key = submitted(string.decode(errors="replace") if isinstance(string, bytes) else string)
+        return parts_of(self.key)[0]
 
     def remove_hidden_file(self) -> None:
         """Remove submitit's hidden link to the script, or the hidden script itself where sbatch failed.

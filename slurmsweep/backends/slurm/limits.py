@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.backends.base import SubmitResult
-from slurmsweep.backends.slurm.cluster import asked_configuration, configuration
-from slurmsweep.backends.slurm.commands import answer, call
+from slurmsweep.backends.slurm.cluster import asked_configuration, configuration, target
+from slurmsweep.backends.slurm.commands import answer, call, on
 from slurmsweep.errors import JobLimitError, SchedulerUnavailableError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def hand_over(count: int, largest: int, options: Options, part: SubmitPart, *, w
     if left.jobs is not None and left.jobs < count:
         fits, why, refusal = left.jobs, left.why, None
     elif refusal:
-        fits, why = _may_still_fit(count, refusal, is_first=True), str(refusal)
+        fits, why = _may_still_fit(count, refusal, target(options), is_first=True), str(refusal)
     arrays: list[Submitted] = []
     done = 0
     while done < fits:
@@ -80,26 +80,26 @@ def hand_over(count: int, largest: int, options: Options, part: SubmitPart, *, w
             arrays += [array] if array else []
             done += tasks
         except JobLimitError as error:
-            fits = done + _may_still_fit(tasks, error, is_first=refusal is None)
+            fits = done + _may_still_fit(tasks, error, target(options), is_first=refusal is None)
             why, refusal = str(error), error
     if refusal and not arrays:
         raise refusal
     return SubmitResult(tuple(arrays), count - done, why)
 
 
-def _may_still_fit(refused: int, error: JobLimitError, *, is_first: bool) -> int:
+def _may_still_fit(refused: int, error: JobLimitError, cluster: str, *, is_first: bool) -> int:
     """Return an upper bound of the jobs that a limit leaves room for, after Slurm refused so many.
 
     A full cluster takes two minutes to refuse, so it is asked once more, for well below what it should take.
     """
     if not error.cluster_is_full:
         return refused - 1
-    return min(refused - 1, (free_in_cluster() or 0) // 2) if is_first else 0
+    return min(refused - 1, (free_in_cluster(cluster) or 0) // 2) if is_first else 0
 
 
-def max_array_size() -> int:
-    """Return how many elements an array may have on this cluster. Raises as :func:`.cluster.configuration`."""
-    return parse_max_array_size(configuration())
+def max_array_size(cluster: str = "") -> int:
+    """Return how many elements an array may have there. Raises as :func:`.cluster.configuration`."""
+    return parse_max_array_size(configuration(cluster))
 
 
 def room(options: Options) -> Room:
@@ -108,23 +108,25 @@ def room(options: Options) -> Room:
     Raises:
         SchedulerUnavailableError: the controller did not answer.
     """
-    if not _ENFORCED.search(configuration()):
+    where = target(options)
+    if not _ENFORCED.search(configuration(where)):
         return Room()
-    done = call("scontrol", "-o", "show", "assoc_mgr", f"users={getpass.getuser()}", "flags=assoc,qos")
+    asked = f"users={getpass.getuser()}"
+    done = call("scontrol", *on(where), "-o", "show", "assoc_mgr", asked, "flags=assoc,qos")
     if done.returncode != 0:
         return Room()  # a site may keep it from its users; then the refusal says it
     account, qos = options.get("account"), options.get("qos")
     return parse_room(done.stdout, str(account) if account else None, str(qos) if qos else None, os.geteuid())
 
 
-def free_in_cluster() -> int | None:
+def free_in_cluster(cluster: str = "") -> int | None:
     """Return how many jobs a full cluster still takes, as the controller counted half a minute ago; None if unknown.
 
     The number is an upper bound: the controller keeps jobs that ended minutes ago, and they count too.
     """
-    largest = re.search(r"^MaxJobCount\s*=\s*(\d+)", asked_configuration(), re.MULTILINE)
+    largest = re.search(r"^MaxJobCount\s*=\s*(\d+)", asked_configuration(cluster), re.MULTILINE)
     try:
-        counted = re.findall(r"^Jobs (?:pending|running):\s*(\d+)", answer("sdiag"), re.MULTILINE)
+        counted = re.findall(r"^Jobs (?:pending|running):\s*(\d+)", answer("sdiag", *on(cluster)), re.MULTILINE)
     except SchedulerUnavailableError:
         return None  # a site may keep it from its users
     return max(0, int(largest[1]) - sum(map(int, counted)) - 1) if largest and counted else None

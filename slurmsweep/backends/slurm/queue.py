@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import Answer, JobRef, JobStatus
+from slurmsweep.backends.base import Answer, JobRef, JobStatus, job_key, key_on, parts_of
 from slurmsweep.backends.slurm.cluster import site_name
-from slurmsweep.backends.slurm.commands import answer, call, first_line, sacct
+from slurmsweep.backends.slurm.commands import answer, call, first_line, on, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
 from slurmsweep.backends.slurm.resources import minutes
-from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.errors import SchedulerUnavailableError, SubmissionUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,10 @@ _SQUEUE_FORMAT = (
     "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,exit_code:|,NodeList:|,RestartCnt:|,Name:200|,Reason:|,TimeLimit:|,"
     "TimeUsed:|,Cluster:|"
 )
-_SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason,TimelimitRaw,ElapsedRaw,Cluster"
+_SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason,TimelimitRaw,ElapsedRaw,Cluster,JobName"
+
+#: What sbatch says of a job that it took, with and without --parsable; the cluster where it was chosen.
+_TAKEN = re.compile(r"^(?:Submitted batch job )?(\d+)(?:(?:;| on cluster )(\S+))?\s*$", re.MULTILINE)
 
 #: What scontrol says of jobs that run or are over, and beside it (22.05).
 _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "slurm_suspend error")
@@ -36,33 +39,57 @@ _IDS_PER_CALL = 1000
 
 
 def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
-    """Ask about arrays or plain jobs by id: one squeue call, and at most one sacct call.
+    """Ask about arrays or plain jobs by key: of each cluster one squeue call, and at most one sacct call.
 
     squeue knows everything that lives, and what ended within MinJobAge. sacct (where there is accounting) knows what
     ended before, and is asked for ``wanted`` jobs that squeue does not know. It lags by seconds, so squeue's word
     stands where both have one.
 
     Raises:
-        SchedulerUnavailableError: squeue did not answer.
+        SchedulerUnavailableError: squeue did not answer for this cluster.
     """
-    live = dict(parse_squeue(_squeue(sorted({*jobs, *(ref.job for ref in wanted)}))))
+    live: dict[JobRef, JobStatus] = {}
+    silent = []
+    for cluster, ids in by_cluster({*jobs, *(ref.job for ref in wanted)}).items():
+        try:
+            live |= _on(cluster, parse_squeue(_squeue(ids, cluster)))
+        except SchedulerUnavailableError:  # noqa: PERF203 - a few clusters
+            if not cluster:
+                raise
+            silent.append(cluster)
     over = [ref for ref in wanted if ref not in live or not live[ref].alive]
-    cluster = site_name() if over else ""
-    forgotten = sorted({ref.job for ref in over if ref not in live})
-    if not forgotten:
-        return Answer(live, "not needed", cluster)
-    text, accounting = sacct("-X", "-j", ",".join(forgotten), "-o", _SACCT_FIELDS)
-    return Answer({**dict(parse_sacct(text)), **live}, accounting, cluster)
+    here = site_name() if over else ""
+    forgotten = {ref.job for ref in over if ref not in live and parts_of(ref.job)[1] not in silent}
+    ended: dict[JobRef, JobStatus] = {}
+    accounting = "not needed"
+    for cluster, ids in by_cluster(forgotten).items():
+        text, said = sacct(*on(cluster), "-X", "-j", ",".join(ids), "-o", _SACCT_FIELDS)
+        ended |= _on(cluster, parse_sacct(text))
+        accounting = said if accounting in ("not needed", "used", "off") else accounting
+    return Answer({**ended, **live}, accounting, here, tuple(silent))
 
 
-def find_by_name(name: str) -> list[str]:
-    """Return the ids of jobs with that name, from squeue (which must answer), else from sacct if there is one."""
-    text = answer("squeue", "-h", "-a", "-t", "all", f"--name={name}", "-O", "ArrayJobID:|,Name:200")
+def by_cluster(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Return the ids among job keys, or the targets with ``@cluster``, by cluster; this one is the empty word."""
+    found: dict[str, list[str]] = {}
+    for job, cluster in sorted(map(parts_of, keys)):
+        found.setdefault(cluster, []).append(job)
+    return found
+
+
+def _on(cluster: str, statuses: Iterable[tuple[JobRef, JobStatus]]) -> dict[JobRef, JobStatus]:
+    """Return the statuses by job, named as jobs of that cluster."""
+    return {JobRef(key_on(ref.job, cluster), ref.task): status for ref, status in statuses}
+
+
+def find_by_name(name: str, cluster: str = "") -> list[str]:
+    """Return the keys of jobs with that name, from squeue (which must answer), else from sacct if there is one."""
+    text = answer("squeue", *on(cluster), "-h", "-a", "-t", "all", f"--name={name}", "-O", "ArrayJobID:|,Name:200")
     found = {line.split("|")[0].strip() for line in text.splitlines() if "|" in line}
     if not found:
-        text, _ = sacct("-X", "-S", "now-7days", f"--name={name}", "-o", "JobID")
+        text, _ = sacct(*on(cluster), "-X", "-S", "now-7days", f"--name={name}", "-o", "JobID")
         found = {line.split("_")[0].strip() for line in text.splitlines() if line.strip()}
-    return sorted(found)
+    return sorted(key_on(job, cluster) for job in found)
 
 
 def order(verb: str, jobs: Sequence[str]) -> None:
@@ -71,14 +98,26 @@ def order(verb: str, jobs: Sequence[str]) -> None:
     Raises:
         SchedulerUnavailableError: scontrol failed; the message has its words.
     """
-    if not jobs:
-        return
-    done = call("scontrol", verb, ",".join(jobs))
-    # an array of which nothing waits any more is no error: its last jobs started, or ended, in between
-    problems = [line for line in done.stderr.splitlines() if not any(word in line for word in _NOTHING_WAITS)]
-    problem = first_line("\n".join(problems))
-    if done.returncode != 0 and problem:
-        raise SchedulerUnavailableError(f"scontrol {verb}: {problem}")
+    for cluster, ids in by_cluster(jobs).items():
+        done = call("scontrol", *on(cluster), verb, ",".join(ids))
+        # an array of which nothing waits any more is no error: its last jobs started, or ended, in between
+        problems = [line for line in done.stderr.splitlines() if not any(word in line for word in _NOTHING_WAITS)]
+        problem = first_line("\n".join(problems))
+        if done.returncode != 0 and problem:
+            raise SchedulerUnavailableError(f"scontrol {verb}: {problem}")
+
+
+def submitted(text: str) -> str:
+    """Return the key of the job that sbatch said it took: ``5000``, ``5000;other`` or a sentence with both.
+
+    Raises:
+        SubmissionUnknownError: sbatch said neither, so that a job may be there whose id is not known.
+    """
+    found = [*_TAKEN.finditer(text)]
+    if not found:
+        raise SubmissionUnknownError(f"sbatch named no job: {first_line(text) or 'it said nothing'}")
+    job, cluster = found[-1][1], found[-1][2] or ""
+    return job_key(job, cluster, site_name() if cluster else "")
 
 
 def failed_launches(tasks: Mapping[JobRef, JobStatus]) -> list[JobRef]:
@@ -88,11 +127,12 @@ def failed_launches(tasks: Mapping[JobRef, JobStatus]) -> list[JobRef]:
 
 def cancel(targets: Sequence[str], *, only_waiting: bool = False) -> None:
     """Cancel arrays and jobs, if any; one that is over already is no error. Raises SchedulerUnavailableError."""
-    if targets:
-        answer("scancel", *(["--state=PENDING"] if only_waiting else []), *targets, harmless="Invalid job id")
+    state = ["--state=PENDING"] if only_waiting else []
+    for cluster, ids in by_cluster(targets).items():
+        answer("scancel", *on(cluster), *state, *ids, harmless="Invalid job id")
 
 
-def _squeue(ids: Sequence[str]) -> str:
+def _squeue(ids: Sequence[str], cluster: str) -> str:
     """Return what squeue says of jobs of any state.
 
     squeue passes over a forgotten id among others. A single forgotten id it refuses with exit code 1 (22.05), which
@@ -101,7 +141,7 @@ def _squeue(ids: Sequence[str]) -> str:
     text = []
     for start in range(0, len(ids), _IDS_PER_CALL):
         some = ids[start : start + _IDS_PER_CALL]
-        program = ("squeue", "-h", "-a", "-r", "-t", "all", "-j", ",".join(some), "-O", _SQUEUE_FORMAT)
+        program = ("squeue", *on(cluster), "-h", "-a", "-r", "-t", "all", "-j", ",".join(some), "-O", _SQUEUE_FORMAT)
         text.append(answer(*program, harmless="Invalid job id specified"))
     return "".join(text)
 
@@ -115,10 +155,10 @@ def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         fields = [part.strip() for part in line.split("|")]
         if len(fields) < 8:
             continue
-        array, index, job, word, status, node = fields[:6]
+        array, index, job, word, status, node, _, name = fields[:8]
         reason, limit, used = [*fields[8:], "", "", ""][:3]
         ref = JobRef(array, int(index)) if index.isdecimal() else JobRef(job)
-        yield ref, _status(word, status, node, "squeue", _left(limit, used))._replace(reason=reason)
+        yield ref, _status(word, status, node, "squeue", _left(limit, used))._replace(reason=reason, name=name)
 
 
 def parse_sacct(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
@@ -135,6 +175,7 @@ def parse_sacct(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         limit, used = [*fields[5:], "", ""][:2]
         left = int(limit) * 60 - int(used) if limit.isdecimal() and used.isdecimal() else None
         known = _status(word, status, "" if node == "None assigned" else node, "sacct", left)
+        known = known._replace(name="|".join(fields[8:]))
         for ref in _refs(name):
             yield ref, known
 

@@ -74,9 +74,12 @@ _MEMORIES = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 
 def merge(
-    template: Mapping[str, Any], sweep_file: Mapping[str, Any], command_line: Mapping[str, Any]
+    template: Mapping[str, Any],
+    sweep_file: Mapping[str, Any],
+    command_line: Mapping[str, Any],
+    environment: Mapping[str, Any] | None = None,
 ) -> dict[str, Value]:
-    """Return options by long name; the later place wins.
+    """Return options by long name; the later place wins, and that of the environment is the first.
 
     Raises:
         UsageError: sbatch does not have an option, or slurmsweep sets it; a value holds a control character; a time or
@@ -84,6 +87,7 @@ def merge(
     """
     merged: dict[str, Value] = {}
     for source, options in (
+        ("the SBATCH_ variables of your environment", environment or {}),
         ("the job template", template),
         ("slurm: in the sweep file", sweep_file),
         ("the command line", command_line),
@@ -173,6 +177,10 @@ def _value(name: str, value: Any, source: str) -> Value:
         raise UsageError(f"{source}: {name} holds a control character ({text!a}); remove it")
     if name == "export":
         _refuse_secrets(text, source)
+    if name == "clusters" and ("," in text or text.lower() == "all"):
+        raise UsageError(
+            f"{source}: clusters={text}: name one cluster, because a job's id means nothing without its cluster"
+        )
     if name == "time" and not _TIME.fullmatch(text):
         raise UsageError(f"{source}: time {text!a} is not a time; write minutes, 1:30:00 or 2-0")
     if name in _MEMORIES and not _MEMORY.fullmatch(text):

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm.commands import answer, call, first_line, installed
+from slurmsweep.backends.slurm.commands import answer, call, first_line, installed, on
 from slurmsweep.backends.slurm.limits import parse_max_array_size
 from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.errors import SchedulerUnavailableError
@@ -105,13 +105,14 @@ def _submit_limit() -> int | None:
     return parse_submit_limits(done.stdout) if done.returncode == 0 else None
 
 
-def survey() -> tuple[list[Partition], int]:
+def survey(cluster: str = "") -> tuple[list[Partition], int]:
     """Return an entry for each kind of node in each partition, and the number of nodes, by one sinfo call.
 
     Raises:
         SchedulerUnavailableError: sinfo did not answer.
     """
-    lines = [line.strip() for line in answer("sinfo", "-h", "-N", "-o", _FORMAT).splitlines() if "|" in line]
+    text = answer("sinfo", *on(cluster), "-h", "-N", "-o", _FORMAT)
+    lines = [line.strip() for line in text.splitlines() if "|" in line]
     kinds = dict.fromkeys(line.partition("|")[2] for line in lines)
     return list(parse_sinfo(kinds)), len({line.partition("|")[0] for line in lines})
 

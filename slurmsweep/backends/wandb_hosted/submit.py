@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.base import JobRef, JobSource, Submitted
+from slurmsweep.backends.base import JobRef, JobSource, Submitted, job_key, parts_of
 from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
 from slurmsweep.state.submissions import SubmissionDocument
@@ -63,8 +63,8 @@ def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[Subm
     request = backend.request(source, count, wishes)
     folder.make()
     for earlier in folder.submissions():
-        if earlier.job is None and (found := backend.find(earlier.name)):
-            folder.files.note_job(earlier, found)
+        if earlier.job is None and (found := backend.find(earlier.name, earlier.cluster)):
+            folder.files.note_job(earlier, *_known(found, earlier.cluster))
     submitted: list[SubmissionDocument] = []
 
     def part(_first: int, trials: int) -> Submitted:
@@ -79,23 +79,30 @@ def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[Subm
             options=dict(array.options),
             wishes=dict(wishes.options or {}),
             template=array.template,
+            cluster=backend.cluster(array.options),
             submitted=round(time.time(), 3),
         )
         folder.files.write(document)
         try:
             job = backend.send(array)
         except SubmissionUnknownError:
-            job = backend.find(array.name)
+            job = backend.find(array.name, document.cluster)
             if not job:
                 raise
         except SlurmsweepError:
             folder.files.forget(document.name)
             raise
-        submitted.append(folder.files.note_job(document, job))
+        submitted.append(folder.files.note_job(document, *_known(job, document.cluster)))
         return Submitted(job, trials, trials)
 
     backend.submit(request, part)
     return submitted
+
+
+def _known(key: str, cluster: str) -> tuple[str, str]:
+    """Return id and cluster of a job that was submitted to that cluster."""
+    job, elsewhere = parts_of(key)
+    return job, elsewhere or cluster
 
 
 def status(folder: HostedFolder) -> HostedStatus:
@@ -111,7 +118,8 @@ def status(folder: HostedFolder) -> HostedStatus:
             f"nothing was submitted for {folder.sweep} from here: there is nothing of it in {folder.path}; set "
             "WANDB_DIR to the folder where it was submitted"
         )
-    jobs = {s.name: s.job or backend.find(s.name) for s in submissions}
+    here = backend.cluster() if any(s.cluster for s in submissions) else ""
+    jobs = {s.name: job_key(s.job, s.cluster, here) if s.job else backend.find(s.name, s.cluster) for s in submissions}
     wanted = [JobRef(job, task) for s in submissions if (job := jobs[s.name]) for task in range(s.tasks)]
     tasks = backend.poll([], wanted).tasks if wanted else {}
     words = Counter(tasks[ref].word if ref in tasks else "unknown" for ref in wanted)

@@ -38,8 +38,15 @@ def run(args: argparse.Namespace) -> int:
     """Show what was asked beside what was used, and advice; return the exit code."""
     session = Session.open(args.sweep)
     _, snapshot = summarize(session)
-    accounts, answer = session.scheduler.accounts(snapshot.view.job_ids())
-    ledger = Ledger(snapshot.view, snapshot.ended, accounts, session.scheduler.asked, documents=session.submissions)
+    accounts, answer = session.scheduler.accounts(session.job_keys())
+    ledger = Ledger(
+        snapshot.view,
+        snapshot.ended,
+        accounts,
+        session.scheduler.asked,
+        documents=session.submissions,
+        here=session.here,
+    )
     document = efficiency_document(session, ledger, _bounds(session)) | {"accounting": answer}
     own = (usage for usages in ledger.all() for usage in usages if usage.origin is None)
     limit = args.limit or (None if args.json else _TABLE_LIMIT)

@@ -56,6 +56,41 @@ def test_an_element_that_started_meanwhile_is_no_problem_and_a_refusal_is(monkey
     assert all(word in text for word, text in zip(problems, found, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("words", "calls"),
+    [
+        (["ArrayTaskThrottle=5"], ["update jobid=9 ArrayTaskThrottle=5"]),
+        (["TimeLimit=7"], ["update jobid=9_[2-4] TimeLimit=7"]),
+        (
+            ["ArrayTaskThrottle=0", "TimeLimit=7", "Nice=1"],
+            ["update jobid=9 ArrayTaskThrottle=0", "update jobid=9_[2-4] TimeLimit=7 Nice=1"],
+        ),
+    ],
+)
+@pytest.mark.parametrize(("key", "before"), [("9", ""), ("9@other", "-M other ")])
+def test_the_width_is_changed_on_the_array_by_a_call_of_its_own(monkeypatch, tmp_path, words, calls, key, before):
+    """Slurm 23.11 refuses the width of some elements, and with it all else in that call."""
+    program = tmp_path / "scontrol"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    assert change(key, [2, 3, 4], words) == []
+
+    assert (tmp_path / "calls").read_text().splitlines() == [before + call for call in calls]
+
+
+def test_a_refused_width_leaves_the_other_changes_and_is_said(monkeypatch, tmp_path):
+    program = tmp_path / "scontrol"
+    program.write_text(
+        '#!/bin/sh\ncase "$*" in *Throttle*) echo "Requested operation not supported" >&2; exit 1;; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    assert change("9", [2], ["ArrayTaskThrottle=5", "TimeLimit=7"]) == ["Requested operation not supported"]
+
+
 def test_every_option_that_can_be_changed_is_one_of_sbatch():
     from slurmsweep.backends.slurm.resources import KNOWN
 

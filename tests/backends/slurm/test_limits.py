@@ -91,9 +91,9 @@ def slurm_with(monkeypatch):
             fake.questions += 1
 
         monkeypatch.setattr(executor, "submit", fake.submit)
-        monkeypatch.setattr(limits, "max_array_size", lambda: 40)
+        monkeypatch.setattr(limits, "max_array_size", lambda cluster="": 40)
         monkeypatch.setattr(limits, "room", lambda options: asked_for_limits() or known or Room())
-        monkeypatch.setattr(limits, "free_in_cluster", lambda: free)
+        monkeypatch.setattr(limits, "free_in_cluster", lambda cluster="": free)
         return fake
 
     return make
@@ -214,7 +214,7 @@ def test_a_submission_that_slurm_does_not_know_at_two_looks_was_never_taken(make
         transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 3, None))
     looks = []
 
-    def find(name):
+    def find(name, cluster=""):
         looks.append(name)
         return ["77"] if name.endswith("2") and len(looks) > 2 else []
 

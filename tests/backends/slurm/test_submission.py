@@ -300,16 +300,18 @@ def test_a_surrounding_jobs_variables_do_not_reach_sbatch(fake_sbatch, tmp_path,
     for name, value in {
         "SLURM_JOB_ID": "1",
         "SLURM_MEM_PER_CPU": "9",
+        "SLURM_CLUSTERS": "other",
         "SLURM_CONF": "/c",
-        "SBATCH_ACCOUNT": "mine",
+        "SLURM_CONF_SERVER": "controller:6817",
+        "SLURM_JWT": "token",
     }.items():
         monkeypatch.setenv(name, value)
 
     submit(asked_for(tmp_path))
 
     seen = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
-    assert {"SLURM_CONF", "SBATCH_ACCOUNT"} <= seen
-    assert not {"SLURM_JOB_ID", "SLURM_MEM_PER_CPU"} & seen
+    assert {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"} <= seen
+    assert not {"SLURM_JOB_ID", "SLURM_MEM_PER_CPU", "SLURM_CLUSTERS"} & seen
 
 
 def test_what_we_use_of_submitit_is_still_there():

@@ -137,7 +137,7 @@ def slurm(monkeypatch):
         return str(100 + len(taken))
 
     monkeypatch.setattr(executor, "submit", submit)
-    monkeypatch.setattr(limits, "max_array_size", lambda: 10)
+    monkeypatch.setattr(limits, "max_array_size", lambda cluster="": 10)
     return taken
 
 
@@ -190,7 +190,7 @@ def test_a_submission_that_was_never_answered_is_looked_for_by_its_name(slurm, t
     folder = HostedFolder(SWEEP, str(tmp_path))
     [array] = cloud.submit(folder, 2, SubmitOptions())
     folder.files.write(replace(array, job=None))
-    monkeypatch.setattr(queue, "find_by_name", lambda name: ["555"] if name == array.name else [])
+    monkeypatch.setattr(queue, "find_by_name", lambda name, cluster: ["555"] if name == array.name else [])
 
     cloud.submit(folder, 1, SubmitOptions())
 
