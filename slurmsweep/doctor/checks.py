@@ -13,10 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.slurm import commands
+from slurmsweep.backends.base import parts_of
+from slurmsweep.backends.slurm import commands, inherited, queue
 from slurmsweep.doctor.probe import ROUNDS
 from slurmsweep.errors import SchedulerUnavailableError, StateUnwritableError
 from slurmsweep.state import filesystem
@@ -43,6 +45,9 @@ _NODE_SCRIPT = """\
 #!/bin/bash
 exec srun bash -c '"$1" -m slurmsweep.doctor.probe "$2" "$SLURM_PROCID" "$3"' probe {python} {folder} {count}
 """
+
+#: Options of the user's environment that say where a job may run, and who pays.
+_OF_SITES = ("account", "partition", "qos", "reservation", "clusters", "constraint")
 
 #: Seconds to wait for processes on this machine to finish their part.
 _LOCAL_PATIENCE = 120.0
@@ -163,17 +168,19 @@ def try_out_on_nodes(folder: str, nodes: int, options: Mapping[str, str], patien
     place = _probe_folder(folder)
     script = _NODE_SCRIPT.format(python=shlex.quote(sys.executable), folder=shlex.quote(place), count=nodes)
     layout = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--time=5", f"--output={place}/out"]
-    flags = [*layout, *(f"--{name}={value}" for name, value in options.items())]
+    asked = {name: value for name, value in inherited.wishes(os.environ).items() if name in _OF_SITES} | dict(options)
+    flags = [*layout, *(f"--{name}={value}" for name, value in asked.items())]
     job = ""
     try:
-        done = commands.call("sbatch", "--parsable", *flags, text=script)
+        done = commands.call(*commands.as_outside_of_jobs(), "sbatch", "--parsable", *flags, text=script)
         if done.returncode:
             raise SchedulerUnavailableError(f"sbatch: {commands.first_line(done.stderr)}")
-        job = done.stdout.strip().partition(";")[0]
+        job = queue.submitted(done.stdout)
         return _wait_for_nodes(place, nodes, job, patience)
     finally:
         if job:
-            commands.call("scancel", job)
+            with suppress(SchedulerUnavailableError):
+                queue.cancel([job])
         shutil.rmtree(place, ignore_errors=True)
 
 
@@ -181,7 +188,10 @@ def _wait_for_nodes(place: str, nodes: int, job: str, patience: float) -> list[d
     """Return what each process saw, as soon as all have left it; raises as :func:`try_out_on_nodes`."""
     deadline = time.monotonic() + patience
     while len(seen := _collect(place, nodes)) < nodes:
-        state = commands.call("squeue", "-h", "-j", job, "-O", "State:20,Reason:60").stdout.split()
+        number, cluster = parts_of(job)
+        state = commands.call(
+            "squeue", *commands.on(cluster), "-h", "-j", number, "-O", "State:20,Reason:60"
+        ).stdout.split()
         if not state and len(seen := _collect(place, nodes)) < nodes:
             said = commands.first_line(_read(f"{place}/out")) or "it printed nothing: do the nodes see the folder?"
             raise SchedulerUnavailableError(f"job {job} on {nodes} nodes ended without a result: {said}")

@@ -82,7 +82,7 @@ def _sbatch(jobs, argv) -> int:
     job = str(int(next(reversed(jobs), "40")) + 1)
     last = re.match(r"0-(\d+)", options.get("array", ""))
     indexes = range(int(last[1]) + 1) if last else ["N/A"]
-    jobs[job] = {"name": options["job-name"], "states": {str(index): "PENDING" for index in indexes}}
+    jobs[job] = {"name": options.get("job-name", "sbatch"), "states": {str(index): "PENDING" for index in indexes}}
     if "clusters" not in options:
         print(job if "--parsable" in argv else f"Submitted batch job {job}")
     return 0

@@ -22,7 +22,8 @@ from slurmsweep.control.delete import Choice, delete
 from slurmsweep.control.events import ignore
 from slurmsweep.control.reconcile import give_back, reconcile, recover_submissions
 from slurmsweep.control.snapshot import look, look_at_jobs
-from slurmsweep.errors import SlurmsweepError, SubmissionUnknownError, UsageError
+from slurmsweep.doctor.checks import try_out_on_nodes
+from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, SubmissionUnknownError, UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
@@ -201,6 +202,16 @@ def test_a_cluster_that_cannot_be_asked_here_is_said_and_nothing_is_concluded(cl
     [seen] = look(on_slurm(store)).seen.values()
     assert (seen.outcome, seen.witnessed) == (None, False)
     assert orders.pause(on_slurm(store)).clusters == ("other",)
+
+
+def test_the_doctors_job_is_cancelled_where_it_is(clusters, tmp_path, monkeypatch):
+    monkeypatch.setenv("SBATCH_CLUSTERS", "other")
+
+    with pytest.raises(SchedulerUnavailableError, match="job 100@other on 2 nodes"):
+        try_out_on_nodes(str(tmp_path), 2, {}, patience=0.1)
+
+    assert set(clusters.jobs("other")["100"]["states"].values()) == {"CANCELLED"}
+    assert clusters.touched() == ["sbatch 100 on other: ['scancel 100']"]
 
 
 class Orders:
