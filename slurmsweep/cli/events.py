@@ -83,7 +83,7 @@ class EventPrinter:
     @_print.register
     def _(self, event: Reconciled) -> None:
         note_unknown(event.result.unknown)
-        for line in event.result.cancelled_words():
+        for line in event.result.words_of_jobs():
             note(line)
 
     @_print.register

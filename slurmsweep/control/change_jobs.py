@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from slurmsweep.control import granted
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.errors import UsageError
 from slurmsweep.state.supervisor_files import SupervisorFiles
@@ -66,6 +67,7 @@ def change_waiting(
         named = {backend.long_name(name): str(value) for name, value in given}
         files.change(replace(settings, options=named, width=settings.width if width is None else width or None))
     live, done = look_at_jobs(session), []
+    granted.record(session, live, all_of_them=True)  # what differs from now on is what this command changes
     for job in live.arrays():
         waiting, busy = live.tasks_in(job, waiting=True), live.tasks_in(job, waiting=False) if running else []
         problems = backend.change(job, waiting, words) if waiting else []

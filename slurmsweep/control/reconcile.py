@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import by_id, is_elsewhere, key_on, parts_of
+from slurmsweep.control import granted
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.snapshot import Snapshot, look, renewed, running_attempts
 from slurmsweep.errors import SchedulerUnavailableError, StateUnreadableError
@@ -51,6 +52,7 @@ class ReconcileResult:
         unknown: attempts of which no witness could tell, with the reason.
         explained: recorded ends whose reason the scheduler told now.
         cancelled: jobs that waited for trials that there are none of, as the scheduler names them.
+        granted: what jobs have otherwise than was asked for, in words.
         snapshot: of the sweep, after all of this was recorded.
     """
 
@@ -60,11 +62,15 @@ class ReconcileResult:
     explained: tuple[AttemptId, ...]
     snapshot: Snapshot
     cancelled: tuple[str, ...] = ()
+    granted: tuple[str, ...] = ()
 
-    def cancelled_words(self) -> list[str]:
-        """Return a line that names the jobs that were cancelled; nothing where none was."""
+    def words_of_jobs(self) -> list[str]:
+        """Return lines about jobs that were cancelled, and about those that have what was not asked for."""
         named = ", ".join(self.cancelled)
-        return [f"cancelled, because no trial is left for them: jobs {named}"] if named else []
+        return [
+            *self.granted,
+            *([f"cancelled, because no trial is left for them: jobs {named}"] if named else []),
+        ]
 
 
 def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> ReconcileResult:
@@ -94,10 +100,10 @@ def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> 
     ended, explained = _record(session, certain, snapshot)
     unknown = {a: seen.note for a, seen in first.seen.items() if not seen.witnessed}
     snapshot = renewed(snapshot, session.view)
+    said = granted.record(session, snapshot)
     cancelled = cancel_idle(session, snapshot)
-    return ReconcileResult(
-        ended, voided, unknown, explained, snapshot.without_idle() if cancelled else snapshot, cancelled
-    )
+    snapshot = snapshot.without_idle() if cancelled else snapshot
+    return ReconcileResult(ended, voided, unknown, explained, snapshot, cancelled, said)
 
 
 def cancel_idle(session: Session, snapshot: Snapshot) -> tuple[str, ...]:

@@ -195,6 +195,7 @@ class SubmitRecord:
         agents: that each element runs side by side; None where the record does not say, which means 1.
         resumes: what the sweep was until it ran again for this array; None where it ran.
         cluster: Slurm's name of itself; empty where the record does not say.
+        compared: ``asked`` is what Slurm says of the jobs, where that is not what was asked for.
     """
 
     op: ClassVar = "submit"
@@ -207,6 +208,7 @@ class SubmitRecord:
     agents: int | None = None
     resumes: SweepState | None = None
     cluster: str = ""
+    compared: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields of the record; none of the options where they are too long for a record."""
@@ -216,6 +218,7 @@ class SubmitRecord:
             data |= options if len(json.dumps(options)) <= _MOST_OPTIONS else {}
         data |= {"agents": self.agents} if self.agents not in (None, 1) else {}
         data |= {"resumes": self.resumes.value} if self.resumes else {}
+        data |= {"compared": True} if self.compared else {}
         return data | ({"cluster": self.cluster} if self.cluster else {})
 
     @classmethod

@@ -89,6 +89,7 @@ class Submission:
         resumes: what the sweep was (paused, finished, canceled) until it ran again for this array; None where it ran.
         sequence: of its first record; -1 where that was not seen.
         cluster: Slurm's name of itself where it was submitted; empty where the record does not say.
+        compared: ``asked`` is what Slurm said of the jobs, and is compared with its answers no more.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Submission:
     resumes: SweepState | None = None
     sequence: int = -1
     cluster: str = ""
+    compared: bool = False
 
 
 @dataclass
@@ -423,6 +425,7 @@ def _submit(state: SweepView, record: SubmitRecord, sequence: int) -> None:
     known.tasks = record.tasks
     known.agents = record.agents or known.agents
     known.cluster = record.cluster or known.cluster
+    known.compared = record.compared or known.compared
     if record.job is not None:
         known.job = record.job
         _keep_reserved(state, known, known.again)

@@ -75,7 +75,7 @@ class Round:
             ended, voided = len(event.result.ended), len(event.result.voided)
             if ended or voided:
                 self.said.append(f"ends recorded: {ended}; attempts that never started: {voided}")
-            self.said += event.result.cancelled_words()
+            self.said += event.result.words_of_jobs()
         elif isinstance(event, JobsReleased):
             self.said.append(f"released after a failed launch: jobs {', '.join(event.jobs)}")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has.
 _SQUEUE_FORMAT = (
     "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,exit_code:|,NodeList:|,RestartCnt:|,Name:200|,Reason:|,TimeLimit:|,"
-    "TimeUsed:|,Cluster:|"
+    "TimeUsed:|,Cluster:|,Partition:|"
 )
 _SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason,TimelimitRaw,ElapsedRaw,Cluster,JobName"
 
@@ -156,9 +156,10 @@ def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         if len(fields) < 8:
             continue
         array, index, job, word, status, node, _, name = fields[:8]
-        reason, limit, used = [*fields[8:], "", "", ""][:3]
+        reason, limit, used, _, partition = [*fields[8:], *[""] * 5][:5]
         ref = JobRef(array, int(index)) if index.isdecimal() else JobRef(job)
-        yield ref, _status(word, status, node, "squeue", _left(limit, used))._replace(reason=reason, name=name)
+        known = _status(word, status, node, "squeue", _left(limit, used))
+        yield ref, known._replace(reason=reason, name=name, minutes=_minutes(limit), partition=partition)
 
 
 def parse_sacct(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
@@ -204,11 +205,16 @@ def _status(word: str, status: str, node: str, source: str, left: float | None) 
 
 def _left(limit: str, used: str) -> float | None:
     """Return the seconds between ``10:00`` that a job may run and ``0:35`` that it ran; None where one is no time."""
+    most, so_far = _minutes(limit), _minutes(used)
+    return None if most is None or so_far is None else (most - so_far) * 60
+
+
+def _minutes(text: str) -> float | None:
+    """Return the minutes of ``10:00``; None for no limit, and where it is no time."""
     try:
-        most, so_far = minutes(limit), minutes(used)
+        return minutes(text)
     except ValueError:
         return None
-    return None if most is None or so_far is None else (most - so_far) * 60
 
 
 def _exit_status(text: str) -> tuple[int, int]:

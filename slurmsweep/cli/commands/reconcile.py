@@ -37,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
                 note(f"trial {trial}, attempt {attempt}: {end.state} ({end.cause or 'no cause known'})")
         for trial, attempt in result.voided:
             note(f"trial {trial}, attempt {attempt}: was never started, and may be claimed again")
-        for line in result.cancelled_words():
+        for line in result.words_of_jobs():
             note(line)
-        if not (ended or result.voided or result.cancelled):
+        if not (ended or result.voided or result.words_of_jobs()):
             note("the journal knows everything that Slurm and the folders know")
     if not args.dry_run:
         note_unknown(result.unknown)

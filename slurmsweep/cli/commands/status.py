@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
-from slurmsweep.cli.output import print_json, print_text
+from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import note_stray_output, summarize
+from slurmsweep.control import granted
 from slurmsweep.control.failure_groups import failure_groups
 from slurmsweep.control.session import Session
 from slurmsweep.report import tables
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
         return hosted.status(parse(args.sweep, os.environ, args.entity, args.project), as_json=args.json)
     session = Session.open(args.sweep)
-    summary, _ = summarize(session)
+    summary, snapshot = summarize(session)
     supervisor = supervisor_status(session)
     if args.json:
         print_json(
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     if supervisor:
         print_text(f"  mending {_supervisor_text(supervisor, args.sweep)}")
     note_stray_output(session)
+    for line in granted.words(snapshot, granted.differences(session, snapshot)):
+        note(line)
     return 0
 
 
