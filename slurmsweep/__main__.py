@@ -25,7 +25,11 @@ def run() -> NoReturn:
     """
     _open_closed_streams()
     if sys.getfilesystemencoding() != "utf-8":
-        _run_in_utf8()
+        # again, with UTF-8 for arguments, variables and file names: a locale may know few characters; what is printed
+        # stays in the locale's encoding, which the terminal has
+        shown = sys.stdout.encoding
+        options = ["-X", "utf8", "-X", f"{OUTPUT_ENCODING}={shown}"]
+        os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606 - no shell is the point
     gc.set_threshold(_GARBAGE_THRESHOLD)
     code = main()
     if "wandb" in sys.modules:
@@ -46,16 +50,6 @@ def _open_closed_streams() -> None:
         if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == number:  # the lowest that is free
             os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
-
-
-def _run_in_utf8() -> NoReturn:
-    """Start this command again with UTF-8 for arguments, variables and file names: a locale may know few characters.
-
-    What is printed stays in the locale's encoding, which the terminal has.
-    """
-    shown = sys.stdout.encoding
-    options = ["-X", "utf8", "-X", f"{OUTPUT_ENCODING}={shown}"]
-    os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606 - no shell is the point
 
 
 if __name__ == "__main__":

@@ -162,7 +162,8 @@ class Claims:
         if self._spare:
             return NothingLeft(self._spare)
         config, attempt_id = self._store.manifest.config, self._assigned
-        if config.extensions.rungs and attempt_id is None and self._may_let_go_on():
+        runs_here = self.owner.job is None or LOCAL in self._environ  # Slurm gives those that go on jobs of their own
+        if config.extensions.rungs and attempt_id is None and runs_here:
             self._let_one_go_on()
         if config.method != "bayes":
             return self._claim(attempt_id, None)
@@ -178,10 +179,6 @@ class Claims:
             name = f"trial {attempt_id.trial}, attempt {attempt_id.attempt}"
             say(f"{name}: voided while this agent was stopped, so it does not run here")
         self._store.voided.clear()
-
-    def _may_let_go_on(self) -> bool:
-        """Return whether trials run here without limits: on Slurm those that go on get jobs with their own limits."""
-        return self.owner.job is None or LOCAL in self._environ
 
     def _let_one_go_on(self) -> None:
         """Let the best trial that may go on to its next rung be claimed before a new one."""

@@ -86,8 +86,8 @@ class BandWatch(TrialWatch):
             with suppress(LockTimeoutError):  # busy: the value counts for this look all the same
                 self._store.record_bands(self._attempt_id, new)
                 self._recorded.update(band for band, _ in new)
-        if not self._has_news() and not new:
-            return None
+        if not new and self._reading is not None and os.stat(self._store.journal.path).st_size == self._reading.offset:
+            return None  # the journal has not grown since it was last read
         reading = self._up_to_date()
         trial = self._attempt_id.trial
         return hyperband.verdict(self._rule, self._metric.goal, own, lambda band: reading.view.values_at(band, trial))
@@ -106,10 +106,6 @@ class BandWatch(TrialWatch):
                 break
             self._reached.setdefault(band, own[band - 1])
         return own
-
-    def _has_news(self) -> bool:
-        """Return whether records were added to the journal since it was last read."""
-        return self._reading is None or os.stat(self._store.journal.path).st_size != self._reading.offset
 
     def _up_to_date(self) -> Reading:
         if self._reading is None:

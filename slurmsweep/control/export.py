@@ -35,7 +35,11 @@ def trial_rows(session: Session, summary: SweepSummary, trials: Iterable[TrialRo
     for trial in with_errors(with_metric_so_far(session.store, summary, trials)):
         usages = [usage for usage in ledger.of(trial.number) if usage.attempt == trial.attempt]
         minutes = usages[0].asked_minutes if usages else None
-        logged = _summary(summary, trial) | dict(trial.metrics or {})
+        logged: dict[str, Any] = {}
+        if trial.attempt and not trial.origin:
+            first = summary.view.first_attempt(trial.number)
+            logged = read_summary(summary.layout, AttemptId(trial.number, trial.attempt), first)
+        logged |= trial.metrics or {}
         known = summary.view.trials.get(trial.number)
         outcome = known.current.outcome if known and known.current else None
         yield {
@@ -75,10 +79,3 @@ def history_rows(summary: SweepSummary, trials: Iterable[TrialRow]) -> Iterator[
                 values = {name: value for name, value in flat(row) if not name.startswith("_")}
                 steps = {"step": row.get(_STEP), "time": row.get(_TIME)}
                 yield {"number": trial.number, "attempt": attempt, **steps, **values}
-
-
-def _summary(summary: SweepSummary, trial: TrialRow) -> dict[str, Any]:
-    if not trial.attempt or trial.origin:
-        return {}
-    first = summary.view.first_attempt(trial.number)
-    return read_summary(summary.layout, AttemptId(trial.number, trial.attempt), first)

@@ -88,7 +88,11 @@ def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
         UsageError: Hydra's grammar cannot write a parameter, or a variable that agents read is wrong.
     """
     seen, wrap = _Eyes(workdir, search_path(environ)), refuse_wrong_variables(environ)
-    seen.doubts += _unset_variables(config, environ)
+    seen.doubts += [  # a job template may set it
+        Violation(f"command.{place}", f"the environment variable {name} is not set", "export it first")
+        for place, name in command.environment_variables(config.command)
+        if name not in environ
+    ]
     if not os.path.isdir(workdir):
         seen.doubts.append(Violation("", f"there is no folder {workdir} to run in", "make it again"))
     elif seen.begins_with_a_program(config):
@@ -172,7 +176,7 @@ class _Eyes:
             problem = f"{word!r} is in {self._workdir}, which is not on the PATH"[:300]
             self.errors.append(Violation(place, problem, f"write ./{word}, or put its interpreter before it"))
         elif len(word.split()) > 1:
-            hint = f"split it: {json.dumps(_split(word), ensure_ascii=False)}"
+            hint = f"split it: {json.dumps(command.split_line(word), ensure_ascii=False)}"
             self.errors.append(Violation(place, f"there is no program {word!r}, with a blank in its name"[:200], hint))
         elif word in _OF_SHELL:
             hint = 'let one read it: [bash, -c, "..."]'
@@ -230,22 +234,6 @@ class _Eyes:
             return True
         self.doubts.append(Violation(place, f"{word!r} needs the interpreter {program!r}, which is not here"[:300]))
         return False
-
-
-def _split(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
-
-
-def _unset_variables(config: SweepConfig, environ: Mapping[str, str]) -> list[Violation]:
-    """Return a doubt for each ``${envvar:NAME}`` that is not set here; a job template may set it."""
-    return [
-        Violation(f"command.{place}", f"the environment variable {name} is not set", "export it first")
-        for place, name in command.environment_variables(config.command)
-        if name not in environ
-    ]
 
 
 def _largest_argv(config: SweepConfig, environ: Mapping[str, str]) -> list[str]:

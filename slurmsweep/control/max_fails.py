@@ -63,7 +63,8 @@ class FailedAlike:
         if len(failed) < most or len(alike) > 1:
             return ""
         [(cause, words)] = alike
-        return f"{_counted(len(failed))} ({cause}{': ' if words else ''}{words})"
+        counted = "the first trial failed" if len(failed) == 1 else f"the first {len(failed)} trials all failed alike"
+        return f"{counted} ({cause}{': ' if words else ''}{words})"
 
     def _failed(self) -> set[AttemptId]:
         trials = self._session.view.trials
@@ -72,7 +73,3 @@ class FailedAlike:
 
     def _ended(self) -> int:
         return ended_trials(self._session.view)
-
-
-def _counted(number: int) -> str:
-    return "the first trial failed" if number == 1 else f"the first {number} trials all failed alike"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.create import Draft
-    from slurmsweep.sweepfile.config import SweepConfig
 
 
 def plan_sweep(
@@ -67,7 +66,9 @@ def plan_sweep(
     # the points of a bayes search depend on results
     shown = min(n for n in (limit, total, count) if n is not None) if draft.config.method != "bayes" else 0
     called = draft.function.called_by(draft.config) if draft.function else draft.config
-    program, environ, rows = called.program or "<program>", _named(called) | without_secrets(os.environ), []
+    # of a variable that only jobs have its macro is shown
+    macros = {name: f"${{envvar:{name}}}" for _, name in command.environment_variables(called.command)}
+    program, environ, rows = called.program or "<program>", macros | without_secrets(os.environ), []
     for number in range(shown):
         params = search.parameters(called, number, NO_ID)
         json_file = layout.args_json(AttemptId(number, 1))
@@ -85,11 +86,6 @@ def plan_sweep(
         "forecast": expected.to_json(),
         "warnings": [str(warning) for warning in (*draft.warnings, *draft.doubts)],
     }
-
-
-def _named(config: SweepConfig) -> dict[str, str]:
-    """Return for each variable that the command names the macro: what is shown of those that only jobs have."""
-    return {name: f"${{envvar:{name}}}" for _, name in command.environment_variables(config.command)}
 
 
 def _rungs(draft: Draft, trials: int, whole: float | None) -> list[dict[str, Any]]:

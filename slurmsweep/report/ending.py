@@ -113,7 +113,11 @@ def ending_text(document: Mapping[str, Any]) -> str:
         f"  attempts  {document['attempts']}, of which {document['run_again']} ran a trial again; {arrays}",
     ]
     if document["ends"]:
-        lines += ["what went wrong", *(f"  {_end_words(end)}" for end in document["ends"])]
+        lines.append("what went wrong")
+    for end in document["ends"]:
+        cause = "cause unknown" if end["cause"] == UNKNOWN else printable(end["cause"])
+        trials = numbers_text(end["trials"], _NAMED)
+        lines.append(f"  {end['attempts']:>4} {end['state']}, {cause}: trials {trials}")
     if document["slurm_says"]:
         words = ", ".join(f"{n} {word}" for word, n in document["slurm_says"].items())
         lines.append(f"  Slurm's own words for jobs that did not complete: {words}")
@@ -157,12 +161,6 @@ def _by_cause(ends: Sequence[_End]) -> list[dict[str, Any]]:
         rows[end.state.value, end.cause].append(end.trial)
     found = [{"state": s, "cause": c, "attempts": len(n), "trials": sorted(set(n))} for (s, c), n in rows.items()]
     return sorted(found, key=lambda row: -row["attempts"])
-
-
-def _end_words(end: Mapping[str, Any]) -> str:
-    """Return ``2 crashed, node_fail: trials 3, 7``."""
-    cause = "cause unknown" if end["cause"] == UNKNOWN else printable(end["cause"])
-    return f"{end['attempts']:>4} {end['state']}, {cause}: trials {numbers_text(end['trials'], _NAMED)}"
 
 
 def _unknown_words(document: Mapping[str, Any]) -> list[str]:

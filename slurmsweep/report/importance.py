@@ -68,7 +68,8 @@ def _explanation(document: Mapping[str, Any]) -> list[str]:
 def _failure_lines(failures: Mapping[str, Any]) -> list[str]:
     if not failures["failed"]:
         return []
-    lines = ["", *_wrapped(f"{failures['failed']} trials failed: {_causes(failures['causes'])}")]
+    causes = ", ".join(f"{count} {printable(cause)}" for cause, count in failures["causes"].items())
+    lines = ["", *_wrapped(f"{failures['failed']} trials failed: {causes}")]
     for one in failures["findings"][:_SHOWN]:
         word = "" if one["values"].startswith(("at ", "absent")) else "= "
         where = f"{_short(one['parameter'], _NAME)} {word}{_short(one['values'], _VALUE)}"
@@ -81,10 +82,6 @@ def _failure_lines(failures: Mapping[str, Any]) -> list[str]:
             *_wrapped(f"each cause by itself; p is times the number of tests, {failures['tests']}"),
         ]
     return [*lines, *_wrapped("no parameter shows evidence that its values make trials fail")]
-
-
-def _causes(causes: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {printable(cause)}" for cause, count in causes.items())
 
 
 def _short(text: str, widest: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.report.terminal import printable, printable_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 def plan_text(document: Mapping[str, Any]) -> str:
@@ -26,19 +26,13 @@ def plan_text(document: Mapping[str, Any]) -> str:
         lines.append(
             " What runs at the same time learns nothing from each other: docs/search.md says what --width costs)"
         )
-    lines += _rung_lines(document.get("rungs", []))
+    for number, rung in enumerate(document.get("rungs", []), 1):
+        limit = f", {rung['minutes']} min each" if rung["minutes"] else ""
+        lines.append(f"rung {number}: about {rung['trials']} trials run to {rung['steps']} steps{limit}")
     lines += ["", *_forecast_lines(document["forecast"]), "", "batch script:", printable_text(document["sbatch"])]
     if "canary" in document:
         lines += _canary_lines(document["canary"], document["forecast"]["trials"])
     return "\n".join(lines)
-
-
-def _rung_lines(rungs: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        f"rung {number}: about {rung['trials']} trials run to {rung['steps']} steps"
-        + (f", {rung['minutes']} min each" if rung["minutes"] else "")
-        for number, rung in enumerate(rungs, 1)
-    ]
 
 
 def _forecast_lines(expected: Mapping[str, Any]) -> list[str]:

@@ -90,9 +90,10 @@ def plain_table(rows: Sequence[Mapping[str, Any]], width: int) -> str:
     Long texts are cut; columns for which there is no room are named below.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [
-        Column(printable(name), tuple(_cell(row.get(name)) for row in rows), place) for place, name in enumerate(names)
-    ]
+    columns = []
+    for place, name in enumerate(names):
+        cells = tuple("" if row.get(name) is None else printable(str(row[name])) for row in rows)
+        columns.append(Column(printable(name), cells, place))
     shown, gone = fit([column for column in columns if any(column.cells)], width)
     return "\n".join([grid(shown), *([f"no room for: {', '.join(gone)}"] if gone else [])])
 
@@ -110,7 +111,3 @@ def grid(columns: Sequence[Column]) -> str:
 def params_text(params: Mapping[str, Any]) -> str:
     """Return ``lr=0.1, opt.name=adam``, safe for a terminal."""
     return ", ".join(f"{printable(name)}={printable(value_text(value))}" for name, value in flat(params))
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else printable(str(value))

@@ -97,12 +97,15 @@ def _attempts(summary: SweepSummary, trial: Trial) -> Iterator[dict[str, Any]]:
 def trial_text(document: Mapping[str, Any]) -> str:
     """Return the document as lines of this terminal."""
     cause = f" ({document['cause']})" if document["cause"] else ""
+    metrics = {} if document["metric"] is None else {document["metric_name"] or "metric": document["metric"]}
+    metrics |= document["metrics"] or {}
     lines = [
         f"trial {document['number']} of sweep {document['sweep']}",
         *_field("state", f"{document['state']}{cause}"),
         *(_field("ran as", f"trial {document['origin']}, in another sweep") if document["origin"] else []),
         *_table("parameters", document["params"]),
-        *_metric_lines(document),
+        *_table("metric", metrics),
+        *(_field("no metric", document["no_metric"]) if document["no_metric"] else []),
         *_table("logged", document["logged"]),
     ]
     for place, attempt in enumerate(document["attempts"]):
@@ -116,12 +119,6 @@ def trial_text(document: Mapping[str, Any]) -> str:
     if document["command"]:
         lines += ["", "by hand, apart from the trial's own files:", document["command"]]
     return "\n".join(lines)
-
-
-def _metric_lines(document: Mapping[str, Any]) -> list[str]:
-    values = {} if document["metric"] is None else {document["metric_name"] or "metric": document["metric"]}
-    lines = _table("metric", values | dict(document["metrics"] or {}))
-    return [*lines, *(_field("no metric", document["no_metric"]) if document["no_metric"] else [])]
 
 
 def _attempt_words(attempt: Mapping[str, Any]) -> str:

@@ -67,7 +67,8 @@ def _first(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
     """Return the columns that every table has, and those that say what went wrong."""
     found = [_column(trials, Field("trial", lambda trial: trial.number), 0)]
     found += [_column(trials, field, 0) for field in metrics(config).values()]
-    found.append(_column(trials, Field("state", _state), 0))
+    state = Field("state", lambda trial: "stopped early" if trial.cause == STOPPED_EARLY else str(trial.state))
+    found.append(_column(trials, state, 0))
     causes = Field("cause", _cause)
     found += _telling([_column(trials, causes, _WHY, _WIDEST_REASON)])
     if any(trial.attempt > 1 for trial in trials):
@@ -78,11 +79,12 @@ def _first(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
 
 def _of_jobs(trials: Sequence[TrialRow]) -> list[Column]:
     """Return where and when the trials ran."""
+    moment = Field("started", lambda trial: trial.started, lambda at: time.strftime("%m-%d %H:%M", time.localtime(at)))
     return [
         _column(trials, Field("took", lambda trial: trial.seconds, duration), _TOOK),
         _column(trials, Field("node", lambda trial: trial.node), _NODE),
         _column(trials, Field("job", lambda trial: trial.job), _JOB),
-        _column(trials, Field("started", lambda trial: trial.started, _moment), _STARTED),
+        _column(trials, moment, _STARTED),
     ]
 
 
@@ -111,14 +113,6 @@ def _cause(trial: TrialRow) -> str:
     if trial.error:
         return f"{trial.cause}: {trial.error}"
     return trial.cause or (f"from {trial.origin}" if trial.origin else "")
-
-
-def _state(trial: TrialRow) -> str:
-    return "stopped early" if trial.cause == STOPPED_EARLY else str(trial.state)
-
-
-def _moment(started: float) -> str:
-    return time.strftime("%m-%d %H:%M", time.localtime(started))
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -142,10 +142,6 @@ def _cifs(mount: Mount) -> Opinion:
     return Opinion(Fitness.WARN, "cifs: locks reach the server; caching depends on it", _TRUST)
 
 
-def _nine_p(_: Mount) -> Opinion:
-    return Opinion(Fitness.WARN, "9p: locks may not leave this machine", _TRUST)
-
-
 _JUDGES: dict[str, Callable[[Mount], Opinion]] = {
     "nfs": _nfs,
     "nfs4": _nfs,
@@ -153,7 +149,7 @@ _JUDGES: dict[str, Callable[[Mount], Opinion]] = {
     "fuse.sshfs": _sshfs,
     "cifs": _cifs,
     "smb3": _cifs,
-    "9p": _nine_p,
+    "9p": lambda _: Opinion(Fitness.WARN, "9p: locks may not leave this machine", _TRUST),
 }
 
 

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class TrialState(str, Enum):
+class _Word(str, Enum):
+    """A word that is written as it is, in tables and messages."""
+
+    __str__ = str.__str__
+
+
+class TrialState(_Word):
     """State of a trial: that of its newest attempt, or pending when it waits for one."""
 
     PENDING = "pending"
@@ -39,12 +45,8 @@ class TrialState(str, Enum):
         """Whether another attempt of the trial may be asked for: it has ended and did not finish."""
         return self.has_ended() and self is not TrialState.FINISHED
 
-    def __str__(self) -> str:
-        """Return the bare word, for tables and messages."""
-        return self.value
 
-
-class SweepState(str, Enum):
+class SweepState(_Word):
     """State that is ordered of a sweep, and W&B's word for one; ``canceled`` has one L, as W&B's API spells it."""
 
     PENDING = "pending"
@@ -53,12 +55,8 @@ class SweepState(str, Enum):
     FINISHED = "finished"
     CANCELED = "canceled"
 
-    def __str__(self) -> str:
-        """Return the bare word, for tables and messages."""
-        return self.value
 
-
-class Standing(str, Enum):
+class Standing(_Word):
     """What a sweep is doing, as people see it: an order says that it is over, but not that anything runs."""
 
     PENDING = "pending"
@@ -73,10 +71,6 @@ class Standing(str, Enum):
     FINISHED = "finished"
     """All trials have ended, or one reached the target."""
     CANCELED = "canceled"
-
-    def __str__(self) -> str:
-        """Return the bare word, for tables and messages."""
-        return self.value
 
     @classmethod
     def of_order(cls, order: SweepState) -> Standing:

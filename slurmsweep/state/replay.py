@@ -363,10 +363,6 @@ def _claim(state: SweepView, record: ClaimRecord, _: int) -> None:
         state.chosen.setdefault(record.attempt_id.trial, record.chosen)
 
 
-def _band(state: SweepView, record: BandRecord, _: int) -> None:
-    state.bands.take(record.attempt_id, record.values)
-
-
 def _end(state: SweepView, record: EndRecord, _: int) -> None:
     attempt = state.attempt(record.attempt_id)
     if attempt.outcome is None or _weight(record.outcome) > _weight(attempt.outcome):
@@ -445,7 +441,7 @@ def _order(state: SweepView, record: OrderRecord, sequence: int) -> None:
 #: By kind of record: its class, and what it changes, given its sequence number.
 _CHANGES: dict[str, tuple[Any, Callable[[SweepView, Any, int], None]]] = {
     ClaimRecord.op: (ClaimRecord, _claim),
-    BandRecord.op: (BandRecord, _band),
+    BandRecord.op: (BandRecord, lambda state, record, _: state.bands.take(record.attempt_id, record.values)),
     EndRecord.op: (EndRecord, _end),
     VoidRecord.op: (VoidRecord, _void),
     RetryRecord.op: (RetryRecord, _retry),

@@ -138,7 +138,8 @@ class SupervisorFiles:
             StateError: the files could not be read or written.
         """
         files.ensure_folder(self._place.mend, self._access)
-        newest = self._newest()
+        rounds = filter(None, map(_ROUND.fullmatch, files.names_in(self._place.mend)))
+        newest = max((int(found[1]) for found in rounds), default=0)
         last = self.last()
         if newest and not (last and last.number >= newest):
             holder = self._holder(newest)
@@ -171,11 +172,6 @@ class SupervisorFiles:
     def has_report(self) -> bool:
         """Return whether the report on the end of the sweep was written."""
         return files.is_file(self._place.report_text)
-
-    def _newest(self) -> int:
-        """Return the number of the newest round; 0 before the first."""
-        names = files.names_in(self._place.mend)
-        return max((int(found[1]) for name in names if (found := _ROUND.fullmatch(name))), default=0)
 
 
 def _bytes(document: dict[str, Any]) -> bytes:

@@ -164,7 +164,7 @@ def check_command(command: Any, names: Collection[str], path: Path, findings: Fi
     ``names`` are those of all parameters, dotted paths for nested ones.
     """
     if isinstance(command, str):
-        findings.error(path, "must be a list, not one string", f"write {json.dumps(_split(command))}")
+        findings.error(path, "must be a list, not one string", f"write {json.dumps(split_line(command))}")
         return
     if not isinstance(command, list):
         findings.error(path, f"must be a list, not {shown(command)}", f"the default is {json.dumps(DEFAULT)}")
@@ -189,7 +189,7 @@ def _check_element(text: str, names: Collection[str], path: Path, findings: Find
         if is_shell_text and macro != text and not name.startswith("envvar:") and not nearest(name, MACROS):
             continue
         if name in MACROS and macro != text:
-            hint = f"give it an element of its own: {json.dumps(_split(text))}"
+            hint = f"give it an element of its own: {json.dumps(split_line(text))}"
             findings.error(path, f"{macro} stands inside {text!r}, where W&B would not expand it", hint)
         elif not _ENVVAR.fullmatch(macro) and name not in (*MACROS, *names):
             _report_unknown(macro, text, names, path, findings)
@@ -222,7 +222,7 @@ def _report_unknown(macro: str, text: str, names: Collection[str], path: Path, f
         findings.warn(path, f"{macro} in {text!r} is passed on as it is, because it is no macro of W&B's", hint)
 
 
-def _split(text: str) -> list[str]:
+def split_line(text: str) -> list[str]:
     """Split a command line into the list that was probably meant."""
     import shlex
 

@@ -58,18 +58,16 @@ def _value(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, str):
-        return value if _BARE.fullmatch(value) else _quoted(value)
+        if _BARE.fullmatch(value):
+            return value
+        # in quotes backslashes count only where they end before a quote, and are doubled there
+        doubled = _BEFORE_QUOTE.sub(r"\1\1", value).replace("'", "\\'")
+        return f"'{doubled}'"
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(_value, value))}]"
     if isinstance(value, dict):
         return "{" + ",".join(f"{_key(name)}:{_value(item)}" for name, item in value.items()) + "}"
     return f"{value}"
-
-
-def _quoted(text: str) -> str:
-    """Return a text in quotes: backslashes count only where they end before a quote, and are doubled there."""
-    doubled = _BEFORE_QUOTE.sub(r"\1\1", text).replace("'", "\\'")
-    return f"'{doubled}'"
 
 
 def _key(name: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from typing import TYPE_CHECKING
+
+from slurmsweep.sweepfile.command import split_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ def warn_of_shell_words(elements: Sequence[str], path: Path, findings: Findings)
         meant = _VARIABLE.sub(r"${envvar:\1}", text)
         if _WITH_VALUE.fullmatch(text):
             also = f", and {variable[0]} stays as it is" if variable else ""
-            hint = f"split it: {json.dumps(_split(meant), ensure_ascii=False)}"
+            hint = f"split it: {json.dumps(split_line(meant), ensure_ascii=False)}"
             findings.warn(here, f"{text!r} is one argument with a blank in it{also}: no shell reads it"[:300], hint)
         elif variable:
             hint = f"write {json.dumps(meant, ensure_ascii=False)}"
@@ -46,10 +47,3 @@ def warn_of_shell_words(elements: Sequence[str], path: Path, findings: Findings)
         elif _JOINTS.fullmatch(text):
             hint = 'let a shell read the whole: [bash, -c, "..."]'
             findings.warn(here, f"{text!r} is an argument like any other: no shell reads it", hint)
-
-
-def _split(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()

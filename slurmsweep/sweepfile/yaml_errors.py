@@ -37,7 +37,8 @@ def explain(error: yaml.MarkedYAMLError, text: str) -> Violation:
     if at is None:
         return Violation("", f"not YAML: {said}")
     if "single document" in said:
-        hint = "one sweep to a file" if _rest(text, at).strip("-. \n") else "remove this line"
+        rest = "".join(_LINES.split(text)[at.line :])
+        hint = "one sweep to a file" if rest.strip("-. ") else "remove this line"
         return Violation("", "holds several YAML documents: --- begins another one", hint, at.line + 1)
     found = opened and (_never_closed(error, text, opened, at) or _without_colon(said, text, opened))
     if found:
@@ -45,10 +46,6 @@ def explain(error: yaml.MarkedYAMLError, text: str) -> Violation:
     hint = _quotes_before(text, at) or _about_colons(said, text, at)
     hint = hint or next((hint for part, hint in _HINTS if part in said), "")
     return Violation("", f"not YAML: {said} at column {at.column + 1}", hint, at.line + 1)
-
-
-def _rest(text: str, mark: yaml.Mark) -> str:
-    return "\n".join(_LINES.split(text)[mark.line :])
 
 
 def _never_closed(error: yaml.MarkedYAMLError, text: str, opened: yaml.Mark, at: yaml.Mark) -> Violation | None:

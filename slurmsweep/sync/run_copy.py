@@ -109,7 +109,7 @@ def copy_run(
         OSError: the original cannot be read.
         StateUnwritableError: part of the copy may exist.
     """
-    if not any(_is_run(record) for record in RecordReader(original).new()):
+    if not any(kind == _RUN for record in RecordReader(original).new() for kind, _, _ in _raw_fields(record)):
         return None
     files.ensure_folders(folder, access)
     copy = os.path.join(folder, os.path.basename(original))
@@ -144,10 +144,6 @@ def _copy_once(source: str, target: str, access: Access) -> None:
     if os.path.exists(source) and not os.path.exists(target):
         with open(source, "rb") as file:
             files.replace(target, file.read(), access)
-
-
-def _is_run(record: bytes) -> bool:
-    return any(number == _RUN for number, _, _ in _raw_fields(record))
 
 
 def _for_server(record: bytes, home: Home | None, before: Extremes) -> bytes:

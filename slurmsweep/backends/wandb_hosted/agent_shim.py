@@ -30,7 +30,8 @@ def main(argv: list[str]) -> int:
     Of several runs the first code that is not 0 counts. Without a run it is the agent's own code, and a line on stderr
     says so.
     """
-    _forget_own_folder()
+    here = os.path.dirname(os.path.realpath(__file__))  # Python puts it first: its modules would hide others
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or ".") != here]
     try:
         from wandb import wandb_agent
         from wandb.cli import cli
@@ -52,12 +53,6 @@ def main(argv: list[str]) -> int:
         if getattr(process, "last_sigterm_time", None) is not None:
             _say("W&B ordered the run to stop")
     return next((code for code in codes if code), 0)
-
-
-def _forget_own_folder() -> None:
-    """Take this file's folder, which Python puts first, off the path: its modules would hide others of their names."""
-    here = os.path.dirname(os.path.realpath(__file__))
-    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or ".") != here]
 
 
 def _what_is_lacking(wandb_agent: Any, cli: Any) -> str:

@@ -212,7 +212,8 @@ class Space:
         if len(allowed) >= _FEW_ACCEPTED * count:
             return allowed
         for row in rows[: max(1, count // 4)]:
-            chosen = self._grid.point(_below(generator, self._grid.size()))
+            size = self._grid.size()  # may be larger than any of numpy's integers
+            chosen = self._grid.point(int.from_bytes(generator.bytes(size.bit_length() // 8 + 8), "big") % size)
             for place in self._places:
                 paths = self.dimensions[place].paths
                 row[place] = self.dimensions[place].find(tuple(reach(chosen, path) for path in paths))
@@ -257,11 +258,6 @@ def _axis(dimension: Dimension) -> Axis:
         return None if coordinate is None else int(dimension.positions(np.array([coordinate]))[0])
 
     return Axis(dimension.paths, count, values, find)
-
-
-def _below(generator: np.random.Generator, count: int) -> int:
-    """Return a number from 0 to before ``count``, which may be larger than any of numpy's integers."""
-    return int.from_bytes(generator.bytes(count.bit_length() // 8 + 8), "big") % count
 
 
 def _number(value: Any) -> float | None:
