@@ -105,17 +105,17 @@ STOPPED = [name for name in COMMANDS if name != "run"]
 
 
 def as_it_is(_store, _say) -> None:
-    """Nothing happens to the journal."""
+    """Leave the journal as it is."""
 
 
 def remove(store, _say) -> None:
-    """A person removes the journal, and repairs the sweep."""
+    """Remove the journal, and repair the sweep, as a person does."""
     os.unlink(store.journal.path)
     rebuild(store)
 
 
 def edit(store, _say) -> None:
-    """A person edits the journal, whose editor makes a new file, and repairs what that broke."""
+    """Edit the journal, with an editor that makes a new file, and repair what that broke."""
     with open(store.journal.path, "rb") as file:
         lines = file.read().splitlines(keepends=True)
     durable.replace(store.journal.path, b"".join([*lines[:2], b"junk\n", *lines[3:]]))
@@ -123,7 +123,7 @@ def edit(store, _say) -> None:
 
 
 def damage(store, _say) -> None:
-    """A file server loses a part of the journal, and a person repairs it."""
+    """Lose a part of the journal, as a file server does, and repair it."""
     with open(store.journal.path, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(size // 2)

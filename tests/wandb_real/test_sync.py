@@ -44,11 +44,7 @@ run.finish()
 """
 
 
-@pytest.fixture(autouse=True)
-def _no_real_account(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+pytestmark = pytest.mark.usefixtures("no_real_account")
 
 
 @pytest.fixture
