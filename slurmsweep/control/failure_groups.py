@@ -36,7 +36,7 @@ def failure_groups(summary: SweepSummary) -> list[FailureGroup]:
         failure = _failure(row)
         key = (row.state.value, row.cause, failure.signature)
         groups.setdefault(key, []).append(row)
-        errors.setdefault(key, _words(failure))
+        errors.setdefault(key, failure.words)
     for row in rows:
         ended = (row.state.value, row.cause)
         known = [key for key in groups if key[:2] == ended]
@@ -50,17 +50,10 @@ def failure_groups(summary: SweepSummary) -> list[FailureGroup]:
 
 def with_errors(rows: Iterable[TrialRow]) -> list[TrialRow]:
     """Return the same trials, those that failed with the last words of their logs: costs an open file for each."""
-    return [row._replace(error=_words(_failure(row)) or None) for row in rows]
+    return [row._replace(error=_failure(row).words or None) for row in rows]
 
 
 def _failure(row: TrialRow) -> Failure:
     """Return what the log of a trial that failed ends with; nothing where the cause says all."""
     says_more = row.state.can_retry and row.cause.startswith(_OF_THE_SCRIPT)
     return read_failure(last_words(row.log)) if row.log and says_more else Failure()
-
-
-def _words(failure: Failure) -> str:
-    """Return ``ValueError: 7 is too large (train.py, line 5)``; the last line where there is no traceback."""
-    words = failure.errors[-1].strip().partition("\n")[0] if failure.errors else ""
-    place = failure.signature.partition(": ")[0]
-    return f"{words} ({place})" if failure.files else words

@@ -113,6 +113,12 @@ class Failure:
     may_pass: bool = False
     blames_machine: bool = False
 
+    @property
+    def words(self) -> str:
+        """``ValueError: 7 is too large (train.py, line 5)``; the last line where there is no traceback."""
+        said = self.errors[-1].strip().partition("\n")[0] if self.errors else ""
+        return f"{said} ({self.signature.partition(': ')[0]})" if self.files else said
+
 
 @dataclass
 class _Block:

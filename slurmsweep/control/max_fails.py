@@ -56,13 +56,11 @@ class FailedAlike:
             most = 1 if cause in _CANNOT_START else _MOST
             if self._finished_before and cause not in _CANNOT_START:
                 return ""
-        alike = {
-            (view.trials[one.trial].cause, read_failure(last_words(layout.log(one))).signature)
-            for one in failed[: most + 1]
-        }
+        ends = {one: read_failure(last_words(layout.log(one))) for one in failed[: most + 1]}
+        alike = {(view.trials[one.trial].cause, failure.signature) for one, failure in ends.items()}
         if len(failed) < most or len(alike) > 1:
             return ""
-        [(cause, words)] = alike
+        words = ends[failed[0]].words
         counted = "the first trial failed" if len(failed) == 1 else f"the first {len(failed)} trials all failed alike"
         return f"{counted} ({cause}{': ' if words else ''}{words})"
 

@@ -184,6 +184,7 @@ def _ended(
                 may_pass=bool(failure and failure.may_pass),
                 blames_machine=bool(failure and failure.blames_machine),
                 was_refused=trial.next_attempt in refused,
+                error=failure.words if failure else "",
             )
         )
     return found

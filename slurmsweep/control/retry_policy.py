@@ -94,6 +94,7 @@ class EndedTrial:
         may_pass: its error is of a kind that passes: of connections, file servers, time.
         blames_machine: on another machine it may go well.
         was_refused: a person has been told that this attempt is not run.
+        error: the last words of its failure, as they are shown.
     """
 
     number: int
@@ -109,6 +110,7 @@ class EndedTrial:
     may_pass: bool = False
     blames_machine: bool = False
     was_refused: bool = False
+    error: str = ""
 
     @property
     def attempt_id(self) -> AttemptId:
@@ -235,7 +237,8 @@ def decide(
     for trial in chosen:
         why, reason = _not_possible(trial, policy), ""
         if not why and judges:
-            why, reason = _not_wise(trial, alike, finished) if trial.number in alike else ("", trial.mended)
+            group = alike.get(trial.number)
+            why, reason = _not_wise(trial, group, finished) if group else ("", trial.mended)
             why = why or (_beyond(trial, bounds, asks) if bounds else "")
             if why and policy.by_person and trial.was_refused:
                 why, reason = "", "asked for once more"
@@ -254,25 +257,25 @@ def decide(
     return RetryPlan(_ordered(groups), whys, left, tuple(refused), assigned=assigned)
 
 
-def _alike(trials: Iterable[EndedTrial]) -> dict[int, int]:
-    """Return the trials that fail as at least two others do, and since which nothing was mended: each with how many."""
+def _alike(trials: Iterable[EndedTrial]) -> dict[int, list[EndedTrial]]:
+    """Return the trials that fail as at least two others do, and since which nothing was mended: each with all such."""
     sharing = defaultdict(list)
     for trial in trials:
         if trial.signature and not trial.mended:
-            sharing[trial.signature].append(trial.number)
-    return {n: len(numbers) for numbers in sharing.values() if len(numbers) >= ALIKE for n in numbers}
+            sharing[trial.signature].append(trial)
+    return {trial.number: group for group in sharing.values() if len(group) >= ALIKE for trial in group}
 
 
-def _not_wise(trial: EndedTrial, alike: Mapping[int, int], finished: int) -> tuple[str, str]:
+def _not_wise(trial: EndedTrial, alike: Sequence[EndedTrial], finished: int) -> tuple[str, str]:
     """Return why a trial that fails as others do is not run again; or nothing, and why it is all the same."""
-    is_rare = finished > alike[trial.number]
+    is_rare = finished > len(alike)
     if trial.failed <= _CHANCES and trial.may_pass:
         return "", "such an error may pass"
     if trial.failed <= _CHANCES and is_rare:
         return "", "most trials finish"
     times = f" {trial.failed} times" if trial.may_pass or is_rare else ""
-    hint = "mend it, then `slurmsweep resubmit`; given twice, that runs them as they are"
-    return f"fail alike{times}: {trial.signature}; {hint}", ""
+    hint = "mend it, then `slurmsweep resubmit`; the same command once more runs them as they are"
+    return f"fail alike{times}: {alike[0].error or trial.signature}; {hint}", ""
 
 
 def _ordered(groups: Mapping[ResourceOverride, list[AttemptId]]) -> dict[ResourceOverride, tuple[AttemptId, ...]]:

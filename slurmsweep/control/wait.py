@@ -78,6 +78,6 @@ def wait_for_jobs(  # noqa: PLR0913 - what was submitted, and two that listen
     refresh()
     session.backend.wait(jobs, before + trials, refresh, may_start)
     session.store.link()
-    if brake and brake.reason:
+    if brake and brake.reason and ended_trials(session.view) < before + trials:
         again = f"`slurmsweep resubmit {session.store.manifest.sweep_id}` runs what failed again, and the rest"
         tell(Noticed(f"no further trials: {brake.reason}. Once that is mended, {again}; --max-fails 0 never stops"))

@@ -143,7 +143,9 @@ def test_a_mistake_in_a_module_is_mended_and_the_trials_run_again(slurmsweep, wr
 
     assert (planned.returncode, json.loads(planned.stdout)["groups"]) == (1, [])
     assert first_line(refused) == (1, "nothing was run again: 4 trials fail alike")
-    assert "not run again: trials 0, 1, 2, 3 (fail alike: model.py, line 2: KeyError: #; mend it" in refused.stderr
+    assert (
+        "not run again: trials 0, 1, 2, 3 (fail alike: KeyError: 'hidden' (model.py, line 2); mend it" in refused.stderr
+    )
     (tmp_path / "model.py").write_text(WHOLE)
     done = slurmsweep("resubmit", str(folder), "--backend", "local")
     assert first_line(done) == (0, "to be run again: trials 0, 1, 2, 3 (exit 1; model.py has changed)")

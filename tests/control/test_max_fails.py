@@ -39,8 +39,28 @@ def test_five_that_fail_alike_are_enough(write_sweep, counts):
 
     assert (code, found) == (1, {"failed": 5, "pending": 7})
     assert (
-        "no further trials: the first 5 trials all failed alike (exit 1: train.py, line 1: ValueError: no data)" in said
+        "no further trials: the first 5 trials all failed alike (exit 1: ValueError: no data (train.py, line 1))"
+        in said
     )
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        ("import numpyy\n", "ModuleNotFoundError: No module named 'numpyy' (train.py, line 1)"),
+        ("open('data/train.csv')\n", "No such file or directory: 'data/train.csv' (train.py, line 1)"),
+        ("import argparse\nargparse.ArgumentParser().parse_args()\n", "unrecognized arguments: --x=0"),
+    ],
+)
+def test_what_is_missing_is_named(write_sweep, counts, script, named):
+    write_sweep(script, TWELVE)
+    assert f"{named})" in counts()[2].replace("\n", " ")
+
+
+def test_where_none_is_left_no_further_trial_is_spoken_of(write_sweep, counts):
+    write_sweep(ALIKE, "  x: {values: [1, 2, 3, 4, 5]}")
+    code, found, said = counts()
+    assert (code, found, "no further trials" in said) == (1, {"failed": 5}, False)
 
 
 @pytest.mark.parametrize("script", ["raise SystemExit(127)\n", "raise SystemExit(126)\n"])
@@ -119,7 +139,7 @@ def test_a_sweep_with_finished_trials_goes_on_unless_its_command_cannot_start(ma
     ended(store, "failed", "exit 127", "slurmsweep: cannot start 'x'\n")
     session.refresh()
     assert (brake.may_start(), named.may_start()) == (False, False)
-    assert brake.reason == "the first trial failed (exit 127: slurmsweep: cannot start #)"
+    assert brake.reason == "the first trial failed (exit 127: slurmsweep: cannot start 'x')"
 
 
 def test_jobs_that_wait_in_slurm_are_cancelled_where_the_user_asked_for_it(make_store, monkeypatch):

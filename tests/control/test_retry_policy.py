@@ -29,9 +29,9 @@ def usage(number, attempt, cause, minutes=60.0, mib=2048.0) -> Usage:
     return Usage(number, attempt, state, cause, f"7_{number}", minutes, mib, 1.0, 50.0, 50.0, 1.0, 900.0)
 
 
-def ended(number, *causes, signature="", goes_on=False, **asked) -> EndedTrial:
+def ended(number, *causes, signature="", error="", goes_on=False, **asked) -> EndedTrial:
     usages = [usage(number, n, cause, **asked) for n, cause in enumerate(causes, 1)]
-    return EndedTrial(number, usages[-1].state, causes[-1], len(causes) + 1, usages, signature, goes_on)
+    return EndedTrial(number, usages[-1].state, causes[-1], len(causes) + 1, usages, signature, goes_on, error=error)
 
 
 def given(plan) -> dict:
@@ -84,14 +84,15 @@ def test_without_a_known_memory_what_was_used_counts():
 
 
 def test_three_trials_that_fail_alike_stop_and_say_so():
-    trials = [ended(n, "exit 3", signature="train.py, line 3: KeyError: #") for n in range(3)]
+    words = [f"KeyError: 'layer{n}' (train.py, line 3)" for n in range(3)]
+    trials = [ended(n, "exit 3", signature="train.py, line 3: KeyError: #", error=words[n]) for n in range(3)]
     trials.append(ended(3, "exit 3", signature="train.py, line 9: ValueError: #"))
 
     plan = decide(trials, RetryPolicy(), BOUNDS)
 
     assert given(plan) == {3: (None, None)}
     assert plan.left == dict.fromkeys(range(3), plan.left[0])
-    assert plan.left[0].startswith("fail alike: train.py, line 3: KeyError: #; mend it")
+    assert plan.left[0].startswith("fail alike: KeyError: 'layer0' (train.py, line 3); mend it")
     assert plan.left_words() == [f"not run again: trials 0, 1, 2 ({plan.left[0]})"]
     assert plan.refused == tuple(AttemptId(n, 2) for n in range(3))
     assert len(given(decide(trials, RetryPolicy(force=True), BOUNDS))) == 4
