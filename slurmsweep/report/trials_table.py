@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Characters of a value, of a title and of a reason, at most: a longer value is in ``show`` and ``--json``.
 _WIDEST, _WIDEST_TITLE, _WIDEST_REASON = 40, 20, 72
 
+#: Characters that a reason keeps where parameters need the room: ``status`` says it in whole.
+_LEAST_REASON = 20
+
 #: The order in which columns go where there is no room: first those of the highest rank.
 _STARTED, _JOB, _NODE, _TOOK, _PARAMETER, _WHY, _ATTEMPT = 7, 6, 5, 4, 3, 2, 1
 
@@ -91,7 +94,7 @@ def _of_jobs(trials: Sequence[TrialRow]) -> list[Column]:
 def _column(trials: Sequence[TrialRow], field: Field, rank: int, widest: int = _WIDEST) -> Column:
     values = map(field.of, trials)
     cells = ("" if value is None else shortened(printable(field.text(value)), widest) for value in values)
-    least = _WIDEST if widest > _WIDEST else Column("", ()).least
+    least = _LEAST_REASON if widest == _WIDEST_REASON else Column("", ()).least
     return Column(last_part(printable(field.title), _WIDEST_TITLE), tuple(cells), rank, least)
 
 

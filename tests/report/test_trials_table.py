@@ -90,6 +90,25 @@ def test_causes_stay_where_parameters_must_go():
     assert table.split("\n")[0].split()[:4] == ["trial", "val/loss", "state", "cause"]
 
 
+@pytest.mark.parametrize(
+    ("width", "error", "shown"),
+    [
+        (80, "ValueError: unknown optimizer sdg (train.py, line 15)", ["cause", "learning_rate", "batch_size"]),
+        (80, "ModuleNotFoundError: No module named 'x'", ["cause", "learning_rate", "batch_size"]),
+        (120, "E" * 200, ["cause", "learning_rate", "batch_size", "optimizer", "took"]),
+    ],
+)
+def test_a_long_reason_leaves_room_for_parameters(width, error, shown):
+    names = ["learning_rate", "batch_size", "optimizer"]
+    trials = rows(3, lambda n: dict.fromkeys(names, 10.0 ** (-n)), state=TrialState.FAILED, cause="exit 1", error=error)
+    table = trials_table(trials, config({name: {"values": [1, 0.1, 0.01]} for name in names}), width)
+
+    header, _, first = table.split("\n")[:3]
+    assert header.split()[3 : 3 + len(shown)] == shown
+    assert f"exit 1: {error}"[:19] in first
+    assert max(map(len, table.split("\n"))) <= width
+
+
 def test_chosen_columns_come_in_that_order_and_an_unknown_one_is_refused():
     trials, space = rows(2, lambda n: {"lr": n, "opt": {"momentum": 0.5}}), {"lr": {"values": [0, 1]}, "opt": {"parameters": {"momentum": {"value": 0.5}}}}  # fmt: skip
     table = trials_table(trials, config(space), 80, ["lr", "trial", "momentum", "took", "metrics.val/loss"])
