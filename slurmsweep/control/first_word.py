@@ -94,7 +94,8 @@ def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
         if name not in environ
     ]
     if not os.path.isdir(workdir):
-        seen.doubts.append(Violation("", f"there is no folder {workdir} to run in", "make it again"))
+        hint = "if the project was moved, make a link there, or a new sweep by `slurmsweep create FILE --prior SWEEP`"
+        seen.doubts.append(Violation("", f"there is no folder {workdir} to run in", hint))
     elif seen.begins_with_a_program(config):
         argv = _largest_argv(config, environ)
         if wrap:  # what stands behind it may be in a container

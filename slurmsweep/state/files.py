@@ -55,7 +55,7 @@ _ADVICE = {
     errno.ESTALE: "the file server lost the file: run the command again",
     errno.EIO: "the filesystem reports an input/output error: run the command again, and tell its administrator",
     errno.ENOTDIR: "a file stands where a folder is needed: choose another folder by WANDB_DIR",
-    errno.ENOENT: "a folder of the sweep is missing: was it moved or removed?",
+    errno.ENOENT: "a folder of this path is missing: was it moved or removed?",
     errno.ELOOP: "a symbolic link stands where the sweep's own file should be: nothing was written through it",
 }
 

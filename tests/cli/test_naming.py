@@ -88,6 +88,28 @@ def test_commands_that_change_something_want_a_name(made, slurmsweep, command):
     assert slurmsweep(command).returncode == 2
 
 
+def test_a_moved_project_is_read_and_told_how_to_go_on(slurmsweep, write_sweep, tmp_path):
+    (tmp_path / "before").mkdir()
+    file = write_sweep("pass").rename(tmp_path / "before" / "sweep.yaml")
+    (tmp_path / "train.py").rename(tmp_path / "before" / "train.py")
+    assert slurmsweep("create", str(file), cwd=file.parent).returncode == 0
+    now = (tmp_path / "before").rename(tmp_path / "now")
+
+    assert "3 pending" in slurmsweep("status", cwd=now).stdout
+    refused = slurmsweep("run", "last", "--backend", "local", cwd=now)
+    assert refused.returncode == 2
+    assert f"there is no folder {tmp_path}/before to run in (if the project was moved, make a link" in refused.stderr
+
+    (tmp_path / "before").symlink_to("now")
+    assert slurmsweep("run", "last", "--backend", "local", cwd=now).returncode == 0
+
+
+def test_an_export_into_a_folder_that_is_not_there_speaks_of_that_folder(made, slurmsweep, tmp_path):
+    done = slurmsweep("export", "-o", f"{tmp_path}/tables/trials.csv")
+    assert (done.returncode, "the sweep is missing" in done.stderr) == (5, False)
+    assert f"cannot write {tmp_path}/tables/trials.csv: No such file or directory" in done.stderr
+
+
 def test_a_damaged_sweep_does_not_hide_the_others(made, slurmsweep):
     Path(made, ".slurmsweep", "sweep-abcd1234", "sweep.json").write_text("{")
     assert status(slurmsweep, "second") == "abxy5678"
