@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from slurmsweep.cli.output import note
 from slurmsweep.errors import NotFoundError, StateError, UsageError
 from slurmsweep.state import files, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: The word for the newest sweep here.
 LAST = "last"
@@ -25,27 +29,29 @@ def sweep_of(word: str | None) -> str:
 
     Raises:
         NotFoundError: there is no sweep here.
-        UsageError: several sweeps have this name, or an id that begins so.
+        UsageError: several sweeps have this name or an id that begins so, or ``last`` is the name of an older one.
     """
-    if word is None or word == LAST:
-        newest = _newest()
-        note(f"sweep {newest}, the newest here")
-        return newest
-    if not word or os.sep in word or word in (".", ".."):
+    if word is not None and (not word or os.sep in word or word in (".", "..")):
         return word
-    known = paths.sweep_ids(paths.root_folder())
+    root = paths.root_folder()
+    known = paths.sweep_ids(root)
     if word in known:
         return word
-    meant = [sweep for sweep in known if sweep.startswith(word)] or [sweep for sweep in known if _name(sweep) == word]
+    newest = _newest(root, known) if word is None or word == LAST else None
+    # a name that is also the beginning of another sweep's id would otherwise give the order to that one
+    meant = [s for s in known if s == newest or (word and (s.startswith(word) or _name(s) == word))]
     if len(meant) > 1:
         shown = ", ".join(meant[:_NAMED]) + (", ..." if len(meant) > _NAMED else "")
         raise UsageError(f"{word!r} may mean {len(meant)} sweeps: {shown}; write more of the id")
-    return meant[0] if meant else word
+    if newest:
+        note(f"sweep {newest}, the newest here")
+    with suppress(StateError):  # a word that can be no path
+        if word and not meant and files.is_file(paths.Layout(word).manifest):
+            return os.path.join(os.curdir, word)
+    return meant[0] if meant else word or ""
 
 
-def _newest() -> str:
-    root = paths.root_folder()
-    known = paths.sweep_ids(root)
+def _newest(root: str, known: Sequence[str]) -> str:
     if not known:
         raise NotFoundError(
             f"no sweeps in {root}: `slurmsweep run FILE` makes one; or give the path of a sweep's folder"

@@ -113,3 +113,41 @@ def test_an_export_into_a_folder_that_is_not_there_speaks_of_that_folder(made, s
 def test_a_damaged_sweep_does_not_hide_the_others(made, slurmsweep):
     Path(made, ".slurmsweep", "sweep-abcd1234", "sweep.json").write_text("{")
     assert status(slurmsweep, "second") == "abxy5678"
+
+
+def test_other_sweeps_that_create_takes_are_named_by_little_too(made, slurmsweep, monkeypatch):
+    monkeypatch.setattr(create, "new_sweep_id", lambda: "nnnn0000")
+    assert slurmsweep("create", "--from", "last", "--trials", "1").stdout.startswith("program: train.py\n")
+    done = slurmsweep("create", "sweep.yaml", "--prior", "abx")
+    assert (done.returncode, "points known from sweep abx that will not be run again: 0" in done.stderr) == (0, True)
+
+
+def test_a_name_that_begins_another_id_is_not_taken_for_that_sweep(made, slurmsweep, write_sweep, monkeypatch):
+    monkeypatch.setattr(create, "new_sweep_id", lambda: "nnnn0000")
+    slurmsweep("create", str(write_sweep("pass", extra="name: zz")))
+
+    done = slurmsweep("cancel", "zz")
+    assert (done.returncode, "'zz' may mean 2 sweeps: nnnn0000, zzzz0000" in done.stderr) == (2, True)
+
+
+def test_an_older_sweep_of_the_name_last_is_not_passed_over(made, slurmsweep, write_sweep, monkeypatch):
+    ids = iter(["nnnn0000", "oooo0000"])
+    monkeypatch.setattr(create, "new_sweep_id", lambda: next(ids))
+    slurmsweep("create", str(write_sweep("pass", extra="name: last")))
+    assert status(slurmsweep, "last") == "nnnn0000"
+
+    newer = slurmsweep("create", str(write_sweep("pass"))).stdout.strip()
+    done = slurmsweep("stop", "last")
+    assert (done.returncode, "'last' may mean 2 sweeps: nnnn0000, oooo0000" in done.stderr) == (2, True)
+    assert status(slurmsweep) == newer
+
+
+def test_a_word_too_long_for_a_path_is_no_sweep(made, slurmsweep):
+    assert slurmsweep("status", "w" * 5000).returncode == 3
+
+
+@pytest.mark.parametrize("word", ["link", "sweep-abcd1234"])
+def test_a_folder_here_is_a_path_without_a_slash_too(made, slurmsweep, word):
+    (made / "link").symlink_to(".slurmsweep/sweep-abcd1234")
+    (made / "sweep-abcd1234").symlink_to(".slurmsweep/sweep-abcd1234")
+    assert status(slurmsweep, word) == "abcd1234"

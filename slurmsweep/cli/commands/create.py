@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
+from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft, summarize
 from slurmsweep.control.prior import adopt, best_trials, narrowed
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--from SWEEP stands without a sweep file, and with one of --trials LIST and --top N")
         from slurmsweep.sweepfile import yaml12
 
-        print_text(yaml12.dump(_around_chosen(args.origin, args.trials, args.top)), end="")
+        print_text(yaml12.dump(_around_chosen(sweep_of(args.origin), args.trials, args.top)), end="")
         return 0
     if not args.file:
         raise UsageError("create: name a sweep file, or a sweep by --from")
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         )
     from slurmsweep.control.create import create  # loads yaml
 
-    prior = SweepStore.open(args.prior) if args.prior else None
+    prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None
     draft = read_draft(args)
     note_doubts(draft)
     store = create(draft, shared=args.shared)
