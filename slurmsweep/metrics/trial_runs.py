@@ -98,6 +98,8 @@ class TrialRuns:
 
     def found(self) -> list[FoundRun]:
         """Return the runs in the order in which they began. Raises OSError as above."""
+        if not self._numbers:  # deleted, and not run again yet: no run counts
+            return []
         named = {path: number for number, log in self._logs.items() for path in log.files()}
         inside = [entry.path for entry in run_entries(self._layout, self._trial)]
         said = {os.path.basename(place) for log in self._logs.values() for place in log.said}

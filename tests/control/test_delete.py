@@ -82,3 +82,25 @@ def test_rerunning_a_grid_after_some_runs_were_deleted(slurmsweep, write_sweep, 
 
     assert sorted((tmp_path / "ran").read_text().split()) == ["--x=1", "--x=2", "--x=2", "--x=3", "--x=4", "--x=4"]
     assert slurmsweep("check", sweep).returncode == 0
+
+
+@pytest.mark.parametrize("logs", ["wandb.log({'loss': 1.0})", "pass"])
+def test_what_reads_logged_values_goes_on_where_a_deleted_trial_has_not_run_again(slurmsweep, write_sweep, logs):
+    keys = "metric: {name: loss, goal: minimize}"
+    file = write_sweep(f"import slurmsweep as wandb\nwandb.init()\n{logs}", extra=keys)
+    sweep = json.loads(slurmsweep("run", str(file), "--backend", "local", "--json").stdout)["id"]
+    slurmsweep("delete", sweep, "--trials", "0")
+
+    def told(*words: str) -> str:
+        done = slurmsweep(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    rows = json.loads(told("export", sweep, "--format", "json"))
+    logged = 1.0 if "log" in logs else None
+    assert [row.get("metrics.loss") for row in rows] == [None, logged, logged]
+    attempts = [row["number"] for row in json.loads(told("export", sweep, "--history", "--format", "json"))]
+    assert set(attempts) == ({1, 2} if logged else set())
+    assert json.loads(told("show", sweep, "0", "--json"))["state"] == "pending"
+    told("show", sweep, "0")
+    told("sync", sweep, "--dry-run")
