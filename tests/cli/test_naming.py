@@ -151,9 +151,3 @@ def test_a_folder_here_is_a_path_without_a_slash_too(made, slurmsweep, word):
     (made / "link").symlink_to(".slurmsweep/sweep-abcd1234")
     (made / "sweep-abcd1234").symlink_to(".slurmsweep/sweep-abcd1234")
     assert status(slurmsweep, word) == "abcd1234"
-
-
-@pytest.mark.parametrize(("word", "sweep"), [("last", "zzzz0000"), ("abc", "abcd1234"), ("second", "abxy5678")])
-def test_run_goes_on_with_a_sweep_that_is_named_by_little(made, slurmsweep, word, sweep):
-    done = slurmsweep("run", word, "--backend", "local", "--json")
-    assert (done.returncode, json.loads(done.stdout)["id"]) == (0, sweep)

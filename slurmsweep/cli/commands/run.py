@@ -49,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
 def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) -> Sweep:
     """Return the sweep that is named, or a new one of the sweep file, which is checked before anything is written."""
     from slurmsweep.api.sweep import Sweep
-    from slurmsweep.cli.naming import sweep_of
 
     if not os.path.isfile(args.file) and not args.file.endswith((".yaml", ".yml", ".json")):
         if named := options.names_of(args):
