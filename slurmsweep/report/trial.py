@@ -102,6 +102,7 @@ def trial_text(document: Mapping[str, Any]) -> str:
     lines = [
         f"trial {document['number']} of sweep {document['sweep']}",
         *_field("state", f"{document['state']}{cause}"),
+        *(_field("error", document["error"]) if document["error"] else []),
         *(_field("ran as", f"trial {document['origin']}, in another sweep") if document["origin"] else []),
         *_table("parameters", document["params"]),
         *_table("metric", metrics),

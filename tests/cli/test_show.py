@@ -340,3 +340,14 @@ def test_numbers_that_json_does_not_have_are_texts(make_store, slurmsweep):
     assert (logged["loss"], logged["up"], logged["down"]) == ("NaN", "Infinity", "-Infinity")
     assert logged["large"] == 10**400
     assert slurmsweep("show", "abcd1234", "0").returncode == 0
+
+
+def test_why_a_trial_failed_stands_below_its_state(slurmsweep, write_sweep):
+    slurmsweep("run", str(write_sweep("raise ValueError('7 is too large')")), "--backend", "local", "--count", "1")
+    shown, told = slurmsweep("show", "0"), slurmsweep("show", "0", "--json")
+
+    assert (
+        "  state        failed (exit 1)\n  error        ValueError: 7 is too large (train.py, line 1)\n" in shown.stdout
+    )
+    assert json.loads(told.stdout)["error"] == "ValueError: 7 is too large (train.py, line 1)"
+    assert "error" not in slurmsweep("show", "1").stdout

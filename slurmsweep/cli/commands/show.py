@@ -8,6 +8,7 @@ import os
 from slurmsweep.cli import options
 from slurmsweep.cli.output import print_json, print_text
 from slurmsweep.cli.sweeps import summarize
+from slurmsweep.control.failure_groups import with_errors
 from slurmsweep.control.session import Session
 
 HELP = "show one trial: parameters, attempts, values, its command, and why it has its point"
@@ -28,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     session = Session.open(args.sweep)
     summary, _ = summarize(session)
     document = trial_document(summary, session.store.journal, args.trial, os.environ)
+    [trial] = with_errors([summary.trial(args.trial)])
+    document["error"] = trial.error
     if args.json:
         print_json(document)
     else:
