@@ -56,6 +56,9 @@ def trials_table(
     places, alike = _split(trials, _of_jobs(trials))
     every = [*_first(trials, config), *differing, *places]
     shown, gone = fit(every, width) if width else (every, [])
+    if width and any(column.title in gone for column in differing):
+        every = [column._replace(least=_LEAST_REASON) if column.rank == _WHY else column for column in every]
+        shown, gone = fit(every, width)
     lines = [grid(shown)]
     line = width or max(map(len, lines[0].split("\n")))
     if same or alike:
@@ -94,7 +97,7 @@ def _of_jobs(trials: Sequence[TrialRow]) -> list[Column]:
 def _column(trials: Sequence[TrialRow], field: Field, rank: int, widest: int = _WIDEST) -> Column:
     values = map(field.of, trials)
     cells = ("" if value is None else shortened(printable(field.text(value)), widest) for value in values)
-    least = _LEAST_REASON if widest == _WIDEST_REASON else Column("", ()).least
+    least = _WIDEST if widest > _WIDEST else Column("", ()).least
     return Column(last_part(printable(field.title), _WIDEST_TITLE), tuple(cells), rank, least)
 
 

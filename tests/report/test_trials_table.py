@@ -109,6 +109,14 @@ def test_a_long_reason_leaves_room_for_parameters(width, error, shown):
     assert max(map(len, table.split("\n"))) <= width
 
 
+def test_a_long_reason_is_not_cut_for_times_and_nodes():
+    trials = rows(3, lambda n: {"lr": n}, state=TrialState.FAILED, cause="exit 1", error="E" * 200)
+    table = trials_table(trials, config({"lr": {"values": [0, 1, 2]}}), 80)
+
+    assert {"cause", "lr"} <= set(table.split("\n")[0].split())
+    assert "exit 1: " + "E" * 31 in table
+
+
 def test_chosen_columns_come_in_that_order_and_an_unknown_one_is_refused():
     trials, space = rows(2, lambda n: {"lr": n, "opt": {"momentum": 0.5}}), {"lr": {"values": [0, 1]}, "opt": {"parameters": {"momentum": {"value": 0.5}}}}  # fmt: skip
     table = trials_table(trials, config(space), 80, ["lr", "trial", "momentum", "took", "metrics.val/loss"])
