@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents.identity import lives_here
 from slurmsweep.control.snapshot import look_at_jobs, running_attempts
 from slurmsweep.errors import UsageError
+from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import Standing, SweepState
 from slurmsweep.state.tail import in_words
 
@@ -78,7 +79,9 @@ def resume(session: Session) -> Ordered:
     without_job = None if open_trials is None else max(0, open_trials - len(live.waiting))
     lifted = Standing.of_order(word) if word else None
     clusters, foreign = live.elsewhere, live.foreign
-    return Ordered(Standing.RUNNING, arrays, (), (), without_job, clusters, lifted, foreign)
+    store = session.store
+    standing = SweepSummary(store.layout, store.manifest, session.view, {}, live.jobs).state()
+    return Ordered(standing, arrays, (), (), without_job, clusters, lifted, foreign)
 
 
 def stop(session: Session) -> Ordered:

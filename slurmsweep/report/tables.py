@@ -44,7 +44,7 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
         found = f"{config.metric.name} = {value_text(best.metric)} in trial {best.number}"
         lines += _line("best", f"{found}: {params_text(best.params)}")
     for words in failure_words(failures, name):
-        lines += _line("failed", words)
+        lines += _line("why", words)
     for words in unmeasured_words(summary.unmeasured()):
         lines += _line("metric", words)
     lines.append(labelled_path("folder", summary.layout.folder, _LEFT))

@@ -35,7 +35,7 @@ def folder(run_in, tmp_path_factory):
 
 def test_status_groups_what_failed_alike(folder, slurmsweep):
     shown = slurmsweep("status", folder[1], cwd=folder[0], COLUMNS="300").stdout
-    told = [line.removeprefix("  failed  ") for line in shown.splitlines() if line.startswith("  failed")]
+    told = [line.removeprefix("  why     ") for line in shown.splitlines() if line.startswith("  why")]
 
     assert told == [
         SMALL.format(folder[1]),

@@ -91,7 +91,7 @@ def test_every_order_says_one_document(slurmsweep, write_sweep):
 
     states = [json.loads(slurmsweep(order, sweep, "--json").stdout)["state"] for order in ("pause", "resume", "stop")]
 
-    assert states == ["paused", "running", "stopped"]
+    assert states == ["paused", "pending", "stopped"]
     refused = slurmsweep("stop", sweep)
     assert (refused.returncode, "is stopped already" in refused.stderr) == (2, True)
     assert slurmsweep("cancel", sweep).returncode == 0
@@ -102,7 +102,7 @@ def test_what_lifts_an_order_says_so(slurmsweep, write_sweep, order, was):
     sweep = slurmsweep("create", str(write_sweep("pass"))).stdout.strip()
 
     slurmsweep(order, sweep)
-    assert f"sweep {sweep} was {was}, which this lifts: it is running" in slurmsweep("resume", sweep).stderr
+    assert f"sweep {sweep} was {was}, which this lifts: it is pending" in slurmsweep("resume", sweep).stderr
     slurmsweep(order, sweep)
     assert f"the sweep was {was}: `run` lifts that order" in slurmsweep("run", sweep, "--backend", "local").stderr
     assert "lifts" not in slurmsweep("run", sweep, "--backend", "local").stderr
