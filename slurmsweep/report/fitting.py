@@ -44,14 +44,17 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
     Long cells are cut before a column goes; columns of rank 0 are neither cut nor left out, so a table of these alone
     can be wider than ``width``.
     """
-    shown, gone = list(columns), []
-    while sum(_least(column) for column in shown) + _GAP * (len(shown) - 1) > width:
-        rank = max((column.rank for column in shown), default=0)
-        if not rank:
+    needs = [_least(column) + _GAP for column in columns]
+    over = sum(needs) - _GAP - width
+    gone: list[int] = []
+    for place in sorted(range(len(columns)), key=lambda place: (columns[place].rank, place), reverse=True):
+        if over <= 0 or not columns[place].rank:
             break
-        last = max(place for place, column in enumerate(shown) if column.rank == rank)
-        gone.append(shown.pop(last).title)
-    return _cut(shown, width - _GAP * (len(shown) - 1)), gone[::-1]
+        gone.append(place)
+        over -= needs[place]
+    left = set(gone)
+    shown = [column for place, column in enumerate(columns) if place not in left]
+    return _cut(shown, width - _GAP * (len(shown) - 1)), [columns[place].title for place in reversed(gone)]
 
 
 def shortened(text: str, widest: int) -> str:

@@ -177,6 +177,17 @@ def test_long_cells_are_cut_before_a_column_goes():
     assert ([column.cells[0] for column in shown], gone) == (["x" * 35 + "…", "yy"], [])
 
 
+def test_each_column_is_measured_once_however_many_are_left_out(monkeypatch):
+    measured = []
+    monkeypatch.setattr("slurmsweep.report.fitting.text_width", lambda text: measured.append(text) or len(text))
+
+    shown, gone = fit([Column(f"p{n}", ("1",), 3) for n in range(3000)], 80)
+
+    assert [column.title for column in shown] == [f"p{n}" for n in range(len(shown))]
+    assert gone == [f"p{n}" for n in range(len(shown), 3000)]
+    assert len(measured) < 2 * 3000 + 1000
+
+
 def test_states_are_coloured_where_they_stand_and_nowhere_else():
     table = "trial    state    note\n-------  -------  ------\n1        failed   failed\n2        pending  x"
     assert coloured(table).split("\n")[2:] == ["1        \x1b[31mfailed\x1b[0m   failed", "2        pending  x"]
