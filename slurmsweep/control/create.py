@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import Examined, SweepConfig
 
 
+#: Of W&B's projects: characters at most, and those that no name has.
+_LONGEST_PROJECT, _NOT_IN_PROJECTS = 128, frozenset("/\\#?%:")
+
 #: Bytes of a program that are searched for the name of a project.
 _MOST_OF_PROGRAM = 1 << 20
 
@@ -99,9 +102,17 @@ def _draft(examined: Examined, names: Mapping[str, str]) -> Draft:
     workdir = os.getcwd()
     if examined.config is not None:
         workdir = find_program(examined.config, examined.source, examined.findings)
+        _check_project(names.get("project") or examined.config.project or "", examined.findings)
     checked = examined.checked()
     config = with_hydra(_named(checked.config, names, examined.source), workdir)
     return Draft(examined.source, config, tuple(checked.warnings), workdir)
+
+
+def _check_project(name: str, findings: Findings) -> None:
+    """Report a name that wandb 0.31 refuses in each ``init``; sweeps of scripts without wandb may have it already."""
+    if len(name) > _LONGEST_PROJECT or _NOT_IN_PROJECTS & set(name):
+        hint = f"use at most {_LONGEST_PROJECT} characters, none of {' '.join(sorted(_NOT_IN_PROJECTS))}"
+        findings.error(("project",), f"wandb refuses the name {name!r} in every trial"[:200], hint)
 
 
 def _named(config: SweepConfig, names: Mapping[str, str], source: str) -> SweepConfig:

@@ -146,6 +146,10 @@ def _hint(program: str, places: tuple[str, str]) -> str:
         return "no shell reads it: write the path without ~ and $"
     if first != program and any(os.path.isfile(os.path.join(folder, first)) for folder in places):
         return f"program is one file: write program: {first}, and its options in command"
+    if script := next((word for word in program.split() if word.endswith((".py", ".sh"))), None):
+        words = ", ".join("${program}" if word == script else word for word in program.split())
+        if script != program:
+            return f"program is one file: write program: {script}, and command: [{words}, ${{args}}]"
     return "give its path relative to the sweep file, or to the folder you run slurmsweep in"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 
@@ -146,3 +147,29 @@ def test_a_missing_program_is_said_with_all_other_mistakes_and_its_line(folder):
         (2, "method"),
         (5, "parameters.lr.valeus"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("program", "script", "words"),
+    [
+        ("python train.py", "train.py", "python, ${program}"),
+        ("accelerate launch --cpu a/train.py --fast", "a/train.py", "accelerate, launch, --cpu, ${program}, --fast"),
+        ("bash run.sh", "run.sh", "bash, ${program}"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_whole_command_as_program_is_told_apart_into_program_and_command(program, script, words):
+    assert f"(program is one file: write program: {script}, and command: [{words}, ${{args}}])" in refused(program)
+
+
+@pytest.mark.parametrize("name", ["team/mnist", "a:b", "50%", "x" * 129])
+def test_a_project_that_wandb_refuses_in_every_trial_is_an_error_before_the_first(folder, name):
+    (folder / "train.py").touch()
+    with pytest.raises(SweepFileError, match="project: wandb refuses the name"):
+        draft("train.py", project=name)
+    (folder / "sweep.json").write_text(
+        json.dumps({"method": "grid", "parameters": {"x": {"value": 1}}, "program": "train.py"})
+    )
+    with pytest.raises(SweepFileError, match="project: wandb refuses the name"):
+        read_draft("sweep.json", names={"project": name})
+    assert draft("train.py", project="mnist tuning (2)").config.project == "mnist tuning (2)"
