@@ -32,6 +32,9 @@ _OF_SHELL = frozenset(
     {".", "source", "cd", "export", "set", "unset", "ulimit", "alias", "eval", "exec", "module", "ml"}
 )
 
+#: Words between two commands of a shell, and before the files that it opens.
+_OPERATORS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1"})
+
 #: Values of ``WANDB_MODE``: wandb, and the native client, end a script for any other.
 _MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
@@ -177,7 +180,11 @@ class _Eyes:
             problem = f"{word!r} is in {self._workdir}, which is not on the PATH"[:300]
             self.errors.append(Violation(place, problem, f"write ./{word}, or put its interpreter before it"))
         elif len(word.split()) > 1:
-            hint = f"split it: {json.dumps(command.split_line(word), ensure_ascii=False)}"
+            parts = command.split_line(word)
+            hint = f"split it: {json.dumps(parts, ensure_ascii=False)}"
+            if parts[0] in _OF_SHELL or _OPERATORS & set(parts):
+                text = json.dumps(f'{word} "$@"', ensure_ascii=False)
+                hint = f"let a shell read it: [bash, -c, {text}, bash, ...]"
             self.errors.append(Violation(place, f"there is no program {word!r}, with a blank in its name"[:200], hint))
         elif word in _OF_SHELL:
             hint = 'let one read it: [bash, -c, "..."]'

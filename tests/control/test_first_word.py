@@ -55,6 +55,9 @@ def found(workdir, command, environ=None, **parameters) -> tuple[list[str], list
     ("command", "words"),
     [
         (["nice -n 5", "python"], 'no program \'nice -n 5\', with a blank in its name (split it: ["nice", "-n", "5"])'),
+        (["cd sub && python", "${program}"], r'let a shell read it: [bash, -c, "cd sub && python \"$@\"", bash, ...]'),
+        (["source env.sh; python", "x"], r'[bash, -c, "source env.sh; python \"$@\"", bash, ...]'),
+        (["python a.py | tee", "log"], r'[bash, -c, "python a.py | tee \"$@\"", bash, ...]'),
         (["accelerate launch", "${program}"], 'split it: ["accelerate", "launch"]'),
         (["${env}", "python -u", "${program}"], 'split it: ["python", "-u"]'),
         (["timeout", "-k", "5", "1h", "torchrun --x"], 'split it: ["torchrun", "--x"]'),
