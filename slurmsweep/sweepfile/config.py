@@ -179,7 +179,7 @@ def _check_keys(data: dict[str, Any], findings: Findings) -> None:
             findings.error((key,), "has no value", hint or "give it one, or remove it")
         elif key in sections.FOREIGN:
             sections.check_foreign(key, value, data, findings)
-        elif key == "metrics":
+        elif key == "metrics" and ("metric" not in data or data.get("method") == "custom"):
             hint = "name one metric; docs/extensions.md shows weighted sums and the Pareto view of several"
             findings.error((key,), "several metrics need W&B's method custom, which is not supported here", hint)
         elif key not in _KNOWN:
@@ -202,7 +202,7 @@ def _check_unknown(key: str, value: Any, data: dict[str, Any], findings: Finding
     elif looks_like_parameter(value):
         hint = "it looks like a parameter: move it below parameters"
     elif close:
-        hint = f"{close} is there, too: remove it"
+        hint = f"{close} is there, too: remove {key}"
     findings.warn((key,), f"{shown(key)} is not a key of a sweep file: ignored", hint)
 
 

@@ -233,5 +233,5 @@ def _check_keys(section: dict[str, Any], path: Path, known: tuple[str, ...], fin
         elif close and close not in section:
             findings.error((*path, key), problem, suggest(key, known))
         else:
-            hint = f"{close} is there, too: remove it" if close else f"known are {', '.join(known)}"
+            hint = f"{close} is there, too: remove {key}" if close else f"known are {', '.join(known)}"
             findings.warn((*path, key), f"{problem}: ignored", hint)

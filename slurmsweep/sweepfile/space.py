@@ -131,6 +131,8 @@ def read_parameters(data: Any, path: Path, findings: Findings) -> dict[str, Para
             continue
         if not NAME.fullmatch(name):
             hint = "it is passed on as it is; W&B's names have letters, digits, _ . - and no digit first"
+            if name.startswith("-"):
+                hint = f"write {name.lstrip('-') or 'a name'}: the macros of the command write the hyphens"
             findings.warn(here, f"{shown(name)} is an unusual name for a parameter", hint)
         parameter = read_parameter(form, here, findings)
         if parameter is not None:

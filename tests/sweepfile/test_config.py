@@ -266,8 +266,9 @@ def test_a_number_beyond_all_floats_or_a_nested_name_is_a_violation(change, path
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"Hyperparameter": {"epochs": 50}}, "Hyperparameter: 'Hyperparameter' is not a key of a sweep file: ignored (parameters is there, too: remove it)"),
-        ({"Method": "bayes"}, "ignored (method is there, too: remove it)"),
+        ({"Hyperparameter": {"epochs": 50}}, "Hyperparameter: 'Hyperparameter' is not a key of a sweep file: ignored (parameters is there, too: remove Hyperparameter)"),
+        ({"metric": {"name": "loss"}, "metrics": [{"name": "a"}, {"name": "b"}]}, "ignored (metric is there, too: remove metrics)"),
+        ({"Method": "bayes"}, "ignored (method is there, too: remove Method)"),
         ({"count": 10}, "ignored (for a number of trials write run_cap: 10)"),
         ({"n_trials": 10}, "write run_cap: 10"),
         ({"num-agents": 4}, "trials at a time are --width in Slurm, and --jobs elsewhere"),
@@ -276,11 +277,11 @@ def test_a_number_beyond_all_floats_or_a_nested_name_is_a_violation(change, path
         ({"scheduler": {"job": "e/p/j:v1", "resource": "local-process"}}, "it is for W&B Launch"),
         ({"scheduler": {"engine": "wandb", "num_workers": 2}}, "grid, random and bayes need no scheduler"),
         ({"job": "e/p/j:v1"}, "job: has no effect here"),
-        ({"metric": {"name": "loss", "Name": "x"}}, "metric.Name: 'Name' is not a key of metric: ignored (name is there, too: remove it)"),
+        ({"metric": {"name": "loss", "Name": "x"}}, "metric.Name: 'Name' is not a key of metric: ignored (name is there, too: remove Name)"),
         ({"metric": {"name": "loss", "unit": "nats"}}, "ignored (known are name,"),
         (
             {"metric": {"name": "loss"}, "early_terminate": {"type": "hyperband", "min_iter": 3, "Type": "x"}},
-            "early_terminate.Type: 'Type' is not a key of early_terminate: ignored (type is there, too: remove it)",
+            "early_terminate.Type: 'Type' is not a key of early_terminate: ignored (type is there, too: remove Type)",
         ),
     ],
 )  # fmt: skip
@@ -299,3 +300,9 @@ def test_ten_thousand_parameters_are_one_grid():
     made = [search.parameters(excluded, number, "s") for number in range(search.run_count(excluded))]
     assert [(one["p1900"], one["p3"], one["p5"]) for one in made] == [(0, 0, 1), (1, 0, 1), (1, 1, 1)]
     assert [search.number_of(excluded, one, "s") for one in made] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["--lr", "-lr"])
+def test_a_name_with_the_hyphens_of_an_option_is_told_who_writes_them(name):
+    [told] = warnings({"program": "t.py", "method": "grid", "parameters": {name: {"value": 1}}})
+    assert "(write lr: the macros of the command write the hyphens)" in told
