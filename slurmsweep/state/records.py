@@ -16,6 +16,7 @@ from slurmsweep.state.fields import (
     LATEST,
     MOST_ATTEMPTS,
     Fields,
+    flag,
     mapping,
     maybe,
     number,
@@ -292,6 +293,7 @@ _SUBMIT = Fields(
         "agents": maybe(whole(1, MOST_JOBS)),
         "resumes": maybe(one_of(SweepState)),
         "cluster": text,
+        "compared": flag,
     },
 )
 _ORDER = Fields({"state": one_of(SweepState)}, {"reached": maybe(REACHED)})
