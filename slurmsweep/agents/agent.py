@@ -69,8 +69,10 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
             stop = child.pending_stop()
             if stop is not None and signals.asks_to_stop(stop):
                 return code or 128 + stop
-            claim = claims.next()
-            claims.say_what_was_voided(say)
+            try:
+                claim = claims.next()
+            finally:
+                claims.say_what_was_voided(say)
             if isinstance(claim, NothingLeft):
                 say(f"nothing left to do: {claim.reason}")
                 break

@@ -111,8 +111,10 @@ def _run_function(
     claims = claiming.Claims(store, environ)
     with Interrupts() as interrupts:
         for _ in itertools.count() if count is None else range(count):
-            claim = claims.next()
-            claims.say_what_was_voided(note)
+            try:
+                claim = claims.next()
+            finally:
+                claims.say_what_was_voided(note)
             if isinstance(claim, NothingLeft):
                 note(f"nothing left to do: {claim.reason}")
                 return

@@ -56,8 +56,10 @@ def run_agent(store, say, trials: int = 2) -> None:
     claims = agent.Claims(store, {})
     claims.owner = this_process({})
     for _ in range(trials):
-        claim = claims.next()
-        claims.say_what_was_voided(say)
+        try:
+            claim = claims.next()
+        finally:
+            claims.say_what_was_voided(say)
         if not isinstance(claim, Claim):
             break
         say(f"claimed {claim.attempt_id.trial} {claim.attempt_id.attempt}")
@@ -257,22 +259,40 @@ def after(store, *, locks: bool, deleted: bool) -> str:
     return "; ".join(wrong)
 
 
+def stopped_before_its_name(store, attempt_id) -> tracer.Trace:
+    """Return an agent that made the folder of that attempt and has not put its name in."""
+    claimed = store.layout.attempt(attempt_id)
+    work = functools.partial(said_by, run_agent, store.layout.folder)
+    return tracer.stop_before(work, lambda name, path: name == "rename" and path.startswith(f"{claimed}/.owner"))
+
+
 def test_an_agent_whose_attempt_a_repair_voided_says_so_and_runs_another_trial(eventful):
-    """It was stopped with the attempt's folder made and its own name not yet in it."""
-    folder, claimed = eventful.layout.folder, eventful.layout.attempt((1, 2))
-    sleeper = tracer.stop_before(
-        functools.partial(said_by, run_agent, folder), lambda name, path: name == "rename" and path.startswith(claimed)
-    )
+    sleeper = stopped_before_its_name(eventful, (4, 1))
     remove(eventful, None)
 
     tracer.wake(sleeper)
 
-    assert sleeper.said[:2] == [
-        "trial 1, attempt 2: voided while this agent was stopped, so it does not run here",
-        "claimed 4 1",
+    assert sleeper.said[2:4] == [
+        "trial 4, attempt 1: voided while this agent was stopped, so it does not run here",
+        "claimed 5 1",
     ]
-    assert eventful.replay().trials[1].attempts[2].void
-    assert after(SweepStore.open(folder), locks=True, deleted=False) == ""
+    assert eventful.replay().trials[4].attempts[1].void
+    assert after(SweepStore.open(eventful.layout.folder), locks=True, deleted=False) == ""
+
+
+def test_a_further_attempt_without_a_name_is_voided_when_its_trial_runs_again(eventful):
+    """A repair leaves its folder alone, which may be a script's own; no agent can make it a second time."""
+    sleeper = stopped_before_its_name(eventful, (1, 2))
+    remove(eventful, None)
+    for _ in range(2):
+        resubmit(eventful, None)
+        run_agents_here(eventful)
+
+    tracer.wake(sleeper)
+
+    assert sleeper.said[0] == "trial 1, attempt 2: voided while this agent was stopped, so it does not run here"
+    assert eventful.replay().trials[1].current.number == 3
+    assert after(SweepStore.open(eventful.layout.folder), locks=True, deleted=False) == ""
 
 
 def test_an_agent_that_claimed_in_a_removed_journal_obeys_the_order_in_the_new_one(eventful):
