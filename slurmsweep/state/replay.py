@@ -432,7 +432,7 @@ def _submit(state: SweepView, record: SubmitRecord, sequence: int) -> None:
 
 
 def _order(state: SweepView, record: OrderRecord, sequence: int) -> None:
-    if sequence > state.word_sequence:
+    if sequence >= state.word_sequence:  # of two that knew the same the later one counts, as in the head
         state.word_sequence = sequence
         state.word = None if record.state is SweepState.RUNNING else record.state
         state.reached = record.reached

@@ -348,3 +348,18 @@ def run_agents_here(store) -> list[int]:
     said: list[str] = []
     run_agents(store, said.append)
     return [int(line.split()[1]) for line in said if line.startswith("finished")]
+
+
+def test_of_two_orders_at_once_without_a_lock_all_readers_believe_the_same(eventful, monkeypatch):
+    """Both writers saw the same last record, so both orders have its number and one."""
+    folder = eventful.layout.folder
+    sleeper = tracer.stop_before(
+        functools.partial(said_by, COMMANDS["cancel"], folder), lambda name, path: name == "write" and "journal" in path
+    )
+    monkeypatch.setattr(LockedFile, "_try_lock", lambda self, descriptor: True)
+    said_by(COMMANDS["pause"], folder, print)
+
+    tracer.wake(sleeper)
+
+    view = eventful.replay()
+    assert view.word is view.head.word is SweepState.CANCELED
