@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _WORDS = ("min", "max", "mean", "last", "first", "best", "none", "copy")
 
@@ -21,7 +21,24 @@ Path = tuple[str, ...]
 
 
 class Summary(dict[str, Any]):
-    """The final values of a run as items or attributes: the last, or as defined, or as the script sets them."""
+    """The final values of a run as items or attributes: the last, or as defined, or as the script sets them.
+
+    What the script sets is told to the run at once, which writes it: a script that is killed writes no summary.
+    """
+
+    def follow(self, told: Callable[[str, Any], None]) -> None:
+        """Call ``told`` with each name and value that the script sets from now on."""
+        object.__setattr__(self, "_told", told)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        if "_told" in self.__dict__:
+            self.__dict__["_told"](name, value)
+
+    def update(self, *values: Any, **named: Any) -> None:
+        """Set several values, as of a dictionary."""
+        for name, value in dict(*values, **named).items():
+            self[name] = value
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -129,7 +146,7 @@ class Aggregates:
                 for path, leaf in _leaves((name,), value):
                     self._take_leaf(path, leaf)
             else:
-                self._summary[name] = value
+                dict.__setitem__(self._summary, name, value)
 
     def _take_leaf(self, path: Path, value: Any) -> None:
         name = ".".join(path)
@@ -181,6 +198,7 @@ def _put(summary: dict[str, Any], path: Path, value: Any) -> None:
     for name in path[:-1]:
         inner = summary.get(name)
         if not isinstance(inner, dict):
-            inner = summary[name] = {}
+            inner = {}
+            dict.__setitem__(summary, name, inner)
         summary = inner
-    summary[path[-1]] = value
+    dict.__setitem__(summary, path[-1], value)

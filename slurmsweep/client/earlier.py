@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.client.aggregates import MetricDefinition
-from slurmsweep.client.history import NAME
+from slurmsweep.client.history import NAME, SET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,8 @@ def take_up(
             elif isinstance(row.get("_summary"), dict):
                 summary.clear()
                 summary.update(row["_summary"])
+            elif isinstance(row.get(SET), dict):
+                summary.update(row[SET])
             elif isinstance(row.get("_step"), int):
                 values = {name: value for name, value in row.items() if name not in CLOCK}
                 aggregates.take(values)

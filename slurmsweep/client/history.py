@@ -26,6 +26,10 @@ RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMI_RANK", "SLU
 AGENT_RANKS = "SLURMSWEEP_AGENT_RANKS"
 
 
+#: The key of rows of values that the script sets in the summary itself; ``metrics/reported.py`` repeats the name.
+SET = "_summary_set"
+
+
 class History:
     """An append-only file of rows.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.client.aggregates import Aggregates, Definitions, MetricDefinition, Summary
 from slurmsweep.client.earlier import take_up
 from slurmsweep.client.folders import make_like_parent
-from slurmsweep.client.history import History, rank
+from slurmsweep.client.history import SET, History, rank
 from slurmsweep.client.values import plain, warn
 from slurmsweep.errors import UsageError
 
@@ -107,6 +107,7 @@ class Run:
         self._has_logged = False
         self._history = History(self._made()) if self._writes and place.keeps_history else None
         self._ended = False
+        self.summary.follow(lambda name, value: self._write({SET: plain({name: value})}))
 
     def __enter__(self) -> Run:  # noqa: PYI034 - typing.Self needs 3.11
         return self
@@ -389,7 +390,7 @@ class Run:
         self.step += 1
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        if self._history is not None:
+        if self._history is not None and not self._ended:
             self._history.write(row)
 
     def _copy(self, copies: Mapping[str, str]) -> None:

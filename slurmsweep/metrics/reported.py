@@ -28,6 +28,9 @@ _AGGREGATES = {*_SUMMARY_KEYS, "best"}
 #: How the native client's row of ``mark_preempting`` begins.
 _PREEMPTING_ROW = b'{"_preempting"'
 
+#: The key of its rows of values that the script sets in the summary itself (``client/history.py`` has the name, too).
+SET = "_summary_set"
+
 
 class MetricReading(NamedTuple):
     """The state of one metric of a trial, over its attempts.
@@ -264,8 +267,8 @@ class NativeRows:
     """Rows of the native client's history file; each byte is read once.
 
     Attributes:
-        summary: the newest one in the file, without names that were logged after it.
-        is_summed_up: nothing was logged after it.
+        summary: the newest one in the file, and what the script set in it since, without names that were logged later.
+        is_summed_up: nothing was logged after it, and the run wrote it whole.
         definitions: the newest arguments of ``define_metric`` by name, which may end in a star.
     """
 
@@ -288,12 +291,14 @@ class NativeRows:
                 said, defined = row.get("_summary"), row.get("_define")
                 if isinstance(said, dict):
                     self.summary, self.is_summed_up = said, True
+                elif isinstance(row.get(SET), dict):
+                    self.summary = self.summary | row[SET]
                 elif isinstance(defined, dict):
                     self.definitions[str(defined.get("name"))] = defined
                 else:
-                    if self.is_summed_up:
+                    if not self.summary.keys().isdisjoint(row):
                         self.summary = {name: value for name, value in self.summary.items() if name not in row}
-                        self.is_summed_up = False
+                    self.is_summed_up = False
                     yield row
 
     def definition(self, name: str) -> dict[str, Any]:

@@ -334,6 +334,16 @@ def test_a_later_attempt_goes_on_with_steps_and_summary(second_attempt):
     assert last["_summary"] == {"loss": {"min": 1, "mean": 2.0}, "acc": 0.5}
 
 
+def test_what_a_script_sets_in_the_summary_is_written_at_once_and_goes_on(second_attempt):
+    before = [*BEFORE, {"_summary_set": {"best_epoch": 7}}, {"_summary_set": {"acc": 0.9}}]
+    script = "run.summary['note'] = 'x'\nrun.summary.update({'a': 1, 'b': 2})\nrun.log({'acc': 0.1})\nos._exit(0)"
+
+    told = second_attempt(before, "import os\n" + script)
+
+    assert told[:3] == [{"_summary_set": {"note": "x"}}, {"_summary_set": {"a": 1}}, {"_summary_set": {"b": 2}}]
+    assert [row["acc"] for row in told[3:]] == [0.1]
+
+
 def test_a_later_attempt_may_begin_with_an_earlier_step(second_attempt):
     script = "run.log({'loss': 9}, step=1)\nrun.log({'loss': 8}, step=0)\nrun.log({'loss': 7}, step=2)\n"
 

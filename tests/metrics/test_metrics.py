@@ -83,6 +83,19 @@ def run_wandb(folder, script, **environ) -> Path:
     return file
 
 
+def test_what_a_killed_script_set_in_the_summary_counts_until_it_is_logged_again(layout, history):
+    told = [{"loss": 3, "_step": 0}, {"_summary_set": {"loss": 1, "best": 7}}, {"acc": 0.5, "_step": 1}]
+    history.write_text("".join(json.dumps(row) + "\n" for row in told))
+
+    assert read_metric(layout, FIRST, "loss").value == 1
+    assert read_metric(layout, FIRST, "best").value == 7
+    assert read_summary(layout, FIRST) == {"loss": 1, "best": 7, "acc": 0.5, "_step": 1}
+    with history.open("a") as file:
+        file.write('{"loss": 2, "_step": 2}\n')
+    assert read_metric(layout, FIRST, "loss").value == 2
+    assert read_metric(layout, SECOND, "best").value == 7
+
+
 def place(layout, data: bytes, name: str = "offline-run-20260101_000000-abcd1234-0") -> Path:
     """Return a run file in the trial's folder."""
     folder = Path(layout.runs(0)) / name
