@@ -197,7 +197,7 @@ exec "$@"
 
 def test_apptainer_runs_the_trials_command_and_not_the_agent_inside(create, submit, by_hand, finished, tmp_path):
     sweep = create(SCRIPT)
-    folder = tmp_path / "wandb" / f"sweep-{sweep}"
+    folder = tmp_path / ".slurmsweep" / f"sweep-{sweep}"
     program(tmp_path / "bin" / "apptainer", APPTAINER)
     environ = {"SLURMSWEEP_IMAGE": "image.sif", "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
     submit(sweep, "apptainer", "--count", "1", **environ)

@@ -30,6 +30,7 @@ from slurmsweep.control.delete import Choice, delete
 from slurmsweep.control.reconcile import give_back, reconcile
 from slurmsweep.errors import NotFoundError, StateError, UsageError
 from slurmsweep.state import files as durable
+from slurmsweep.state import journal
 from slurmsweep.state.check import attempt_folders, check
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.lock import LockedFile
@@ -173,6 +174,7 @@ def eventful(make_store, tmp_path) -> SweepStore:
 def _hurried(monkeypatch):
     monkeypatch.setattr(agent, "_RECORD_AGAIN", (0.0, 0.0))
     monkeypatch.setattr(durable, "_VIEW_LAGS", (0.0,))
+    monkeypatch.setattr(journal, "_HELD_UP", 0.0)  # those that are stopped here sleep for milliseconds
 
 
 def calls_of(name: str, folder: str) -> int:

@@ -141,7 +141,7 @@ raise SystemExit(2 - attempt)
 
 
 VALUES = {
-    "small": 1e-05, "large": 1e22, "big": 2**53 + 1, "yes": True, "none": None, "text": "1e-5", "word": "größe 日本 🎉",
+    "small": 1e-05, "large": 1e22, "big": 2**53 + 1, "yes": True, "none": None, "text": "1e-5x", "word": "größe 日本 🎉",
     "nested": {"a": {"b": [1, 1e-7, None, "yes"]}, "ü": "on"},
 }  # fmt: skip
 
