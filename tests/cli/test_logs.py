@@ -127,4 +127,5 @@ def ended_in_time(process):
         process.wait(60)
     finally:
         watchdog.cancel()
+        watchdog.join(60)
         process.kill()

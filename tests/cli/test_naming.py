@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from slurmsweep.control import create
 
 @pytest.fixture
 def made(slurmsweep, write_sweep, monkeypatch, tmp_path):
-    """Make three sweeps, the ids of two of which begin alike, one after the other."""
+    """Make three sweeps, the ids of two of which begin alike, one after the other, in this process for its ids."""
+    for thread in set(threading.enumerate()) - {threading.current_thread()}:
+        thread.join(60)  # one of an earlier test that is about to end
     ids = iter(["abcd1234", "abxy5678", "zzzz0000"])
     monkeypatch.setattr(create, "new_sweep_id", lambda: next(ids))
     for place, name in enumerate(["first", "second", "first"]):
