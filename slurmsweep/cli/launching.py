@@ -18,7 +18,6 @@ from slurmsweep.report.summary import status_document
 from slurmsweep.report.terminal import printable_text, width
 from slurmsweep.report.trials_table import trials_table
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
     import argparse
@@ -136,13 +135,12 @@ def _print_results(session: Session, summary: SweepSummary) -> None:
     from slurmsweep.control.live_metrics import with_metric_so_far
 
     config, counts = summary.manifest.config, summary.counts()
-    unfinished = {state for state in TrialState if state.can_retry}
-    told = list(islice((r for r in summary.trials(None, unfinished) if r.cause != STOPPED_EARLY), _UNFINISHED_ROWS))
+    told = list(islice(summary.unfinished(), _UNFINISHED_ROWS))
     best = summary.ranked(_RESULT_ROWS - len(told))
     shown = best + told if best else with_metric_so_far(session.store, summary, summary.trials(_RESULT_ROWS))
     print_table(trials_table(with_errors(shown), config, width()))
     if len(shown) < sum(counts.values()):
-        failures = sum(counts[state] for state in unfinished) - summary.stopped_early()
+        failures = summary.unfinished_count()
         which = f"the {len(best)} best" if best else "the first"
         which += f" and {len(told)} of {failures} that did not finish" if best and failures else ""
         all_of_them = f"`slurmsweep trials {summary.manifest.sweep_id}` has all"

@@ -33,10 +33,10 @@ def sweep_of(word: str | None) -> str:
     """
     if word is not None and (not word or os.sep in word or word in (".", "..")):
         return word
+    if word and paths.SWEEP_ID.fullmatch(word) and _is_id(word):
+        return word
     root = paths.root_folder()
     known = paths.sweep_ids(root)
-    if word in known:
-        return word
     newest = _newest(root, known) if word is None or word == LAST else None
     # a name that is also the beginning of another sweep's id would otherwise give the order to that one
     meant = [s for s in known if s == newest or (word and (s.startswith(word) or _name(s) == word))]
@@ -49,6 +49,17 @@ def sweep_of(word: str | None) -> str:
         if word and not meant and files.is_file(paths.Layout(word).manifest):
             return os.path.join(os.curdir, word)
     return meant[0] if meant else word or ""
+
+
+def _is_id(word: str) -> bool:
+    """Return whether a sweep here has that id, or that cannot be told: no other sweep is looked at for it."""
+    try:
+        paths.find(word)
+    except NotFoundError:
+        return False
+    except StateError:
+        pass
+    return True
 
 
 def _newest(root: str, known: Sequence[str]) -> str:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.control.failure_text import Failure, last_words, read_failure
 from slurmsweep.report.failures import FailureGroup
-from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +26,7 @@ def failure_groups(summary: SweepSummary) -> list[FailureGroup]:
     The first 200 logs are read. Of a trial beyond these the cause alone says with which it belongs: with the largest
     group of that cause.
     """
-    states = {state for state in TrialState if state.can_retry}
-    rows = (row for row in summary.trials(None, states) if row.cause != STOPPED_EARLY)
+    rows = summary.unfinished()
     groups: dict[tuple[str, str, str], list[TrialRow]] = {}
     errors: dict[tuple[str, str, str], str] = {}
     for row in islice(rows, MOST_LOGS):

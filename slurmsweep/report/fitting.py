@@ -14,7 +14,7 @@ _GAP = 2
 LEAST = 8
 
 #: Of a row of columns with long values, each keeps at least this before other columns are left out.
-_READABLE = 12
+READABLE = 12
 
 
 class Column(NamedTuple):
@@ -30,7 +30,7 @@ class Column(NamedTuple):
     title: str
     cells: tuple[str, ...]
     rank: int = 0
-    least: int = _READABLE
+    least: int = READABLE
 
     @property
     def width(self) -> int:

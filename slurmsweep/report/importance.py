@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.fitting import shortened
 from slurmsweep.report.tables import plain_table
 from slurmsweep.report.terminal import printable, width
 
@@ -85,8 +86,7 @@ def _failure_lines(failures: Mapping[str, Any]) -> list[str]:
 
 
 def _short(text: str, widest: int) -> str:
-    text = printable(text)
-    return text if len(text) <= widest else text[: widest - 1] + "…"
+    return shortened(printable(text), widest)
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

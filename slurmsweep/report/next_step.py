@@ -22,7 +22,7 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
         name: of the sweep as the user wrote it.
     """
     counts, standing = summary.counts(), summary.state()
-    failed = sum(n for state, n in counts.items() if state.can_retry) - summary.stopped_early()
+    failed = summary.unfinished_count()
     total = summary.manifest.trials
     sweep = shlex.quote(name)
     if standing in (Standing.PAUSED, Standing.STOPPED, Standing.CANCELED):

@@ -161,6 +161,15 @@ class SweepSummary(NamedTuple):
             no_metric=outcome.no_metric,
         )
 
+    def unfinished(self) -> Iterator[TrialRow]:
+        """Yield by number the trials that ended and did not finish, without those that were stopped early."""
+        states = {state for state in TrialState if state.can_retry}
+        return (row for row in self.trials(None, states) if row.cause != STOPPED_EARLY)
+
+    def unfinished_count(self) -> int:
+        """Return how many trials :meth:`unfinished` yields, without looking at each."""
+        return sum(n for state, n in self.counts().items() if state.can_retry) - self.stopped_early()
+
     def stopped_early(self) -> int:
         """Return how many trials their agents stopped because others were better."""
         seen = self._seen_to_end().values()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.report.choice import Field, fields, metrics, named, parameters
 from slurmsweep.report.figures import duration
-from slurmsweep.report.fitting import Column, fit, last_part, shortened
+from slurmsweep.report.fitting import READABLE, Column, fit, last_part, shortened
 from slurmsweep.report.tables import grid
 from slurmsweep.report.terminal import printable
 from slurmsweep.state.outcome import STOPPED_EARLY
@@ -97,7 +97,7 @@ def _of_jobs(trials: Sequence[TrialRow]) -> list[Column]:
 def _column(trials: Sequence[TrialRow], field: Field, rank: int, widest: int = _WIDEST) -> Column:
     values = map(field.of, trials)
     cells = ("" if value is None else shortened(printable(field.text(value)), widest) for value in values)
-    least = _WIDEST if widest > _WIDEST else Column("", ()).least
+    least = _WIDEST if widest > _WIDEST else READABLE
     return Column(last_part(printable(field.title), _WIDEST_TITLE), tuple(cells), rank, least)
 
 
