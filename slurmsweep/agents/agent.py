@@ -42,9 +42,6 @@ _SHORTEST_SPREAD, _LONGEST_SPREAD = 0.01, 5.0
 #: Seconds between tries to record an outcome: a full disk or a restarting file server passes, a lost result does not.
 _RECORD_AGAIN = (1, 2, 5, 10, 20, 40, 60, 60, 60)
 
-#: Seconds for `scontrol requeue`: Slurm's clients give up after MessageTimeout (10 s by default), and the end is near.
-_REQUEUE_TIMEOUT = 15
-
 
 def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
     """Run up to ``count`` trials, one after the other; 1 makes the walltime of a job predictable.
@@ -239,23 +236,17 @@ def _requeue(job: str) -> str:
     its state. ``job`` is ``123_4`` or ``123``, never ``$SLURM_JOB_ID``: one element of each array has the array's own
     id, by which all of its elements would be put back.
     """
-    # the job is of this cluster, whichever one a shell chose for new ones
-    environ = {name: value for name, value in os.environ.items() if name != "SLURM_CLUSTERS"}
+    from slurmsweep.agents.waiting_jobs import TIMEOUT, call  # few jobs put themselves back
+
     try:
-        done = subprocess.run(
-            ["scontrol", "requeue", job],
-            env=environ,
-            capture_output=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            timeout=_REQUEUE_TIMEOUT,
-            check=False,
-        )
+        call("scontrol", "requeue", job)
     except FileNotFoundError:
         return "there is no scontrol on this node"
     except subprocess.TimeoutExpired:
-        return f"scontrol did not answer within {_REQUEUE_TIMEOUT} s"
-    return done.stderr.strip() if done.returncode else ""
+        return f"scontrol did not answer within {TIMEOUT} s"
+    except subprocess.CalledProcessError as error:
+        return f"{error.stderr}".strip()
+    return ""
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Cancel what waits in Slurm for a sweep that reached its target: done by the agent whose trial reached it.
 
+:func:`call` is the one way in which agents ask Slurm for anything.
+
 Loaded in that moment only. It is help and no part of the promise: a job that starts all the same finds the sweep
 finished and ends within seconds, and every command that reconciles cancels what is left.
 """
@@ -17,8 +19,8 @@ from slurmsweep.state.assignment import ranges
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Seconds for each of the two calls: Slurm's clients give up after MessageTimeout (10 s by default).
-_TIMEOUT = 15
+#: Seconds for each call: Slurm's clients give up after MessageTimeout (10 s by default).
+TIMEOUT = 15
 
 #: Array, element, restarts and name of a job that waits.
 _FORMAT = "ArrayJobID:|,ArrayTaskID:|,RestartCnt:|,Name:200|"
@@ -37,15 +39,15 @@ def cancel_waiting(submissions: str) -> str:
     if not names:
         return "no jobs were submitted for the sweep"
     try:
-        found = _call("squeue", "-h", "-a", "-r", "-t", "PENDING", f"--name={','.join(names)}", "-O", _FORMAT)
+        found = call("squeue", "-h", "-a", "-r", "-t", "PENDING", f"--name={','.join(names)}", "-O", _FORMAT)
         targets = _never_started(found, names)
         if targets:
             # one that starts in between goes on to find the sweep finished
-            _call("scancel", "--state=PENDING", *targets)
+            call("scancel", "--state=PENDING", *targets)
     except FileNotFoundError as error:
         return f"waiting jobs will start and find nothing to do: there is no {error.filename} on this node"
     except subprocess.TimeoutExpired:
-        return f"waiting jobs will start and find nothing to do: Slurm did not answer within {_TIMEOUT} s"
+        return f"waiting jobs will start and find nothing to do: Slurm did not answer within {TIMEOUT} s"
     except subprocess.CalledProcessError as error:
         said = f"{error.stderr}".strip() or f"exit code {error.returncode}"
         return f"waiting jobs will start and find nothing to do: {error.cmd[0]}: {said}"
@@ -67,8 +69,11 @@ def _never_started(lines: str, names: Sequence[str]) -> list[str]:
     return [*(f"{job}_[{','.join(ranges(sorted(elements)))}]" for job, elements in waiting.items()), *plain]
 
 
-def _call(*argv: str) -> str:
-    """Run one of Slurm's programs. Raises FileNotFoundError, TimeoutExpired, CalledProcessError."""
+def call(*argv: str) -> str:
+    """Run one of Slurm's programs on the job's own cluster, whichever one a shell chose.
+
+    Raises FileNotFoundError, TimeoutExpired, CalledProcessError.
+    """
     environ = {
         name: value
         for name, value in os.environ.items()
@@ -81,7 +86,7 @@ def _call(*argv: str) -> str:
         capture_output=True,
         encoding="utf-8",
         errors="backslashreplace",
-        timeout=_TIMEOUT,
+        timeout=TIMEOUT,
         check=True,
     )
     return done.stdout
