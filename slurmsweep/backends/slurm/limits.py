@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.backends.base import SubmitResult
 from slurmsweep.backends.slurm.cluster import asked_configuration, configuration, target
-from slurmsweep.backends.slurm.commands import answer, call, on
+from slurmsweep.backends.slurm.commands import answer, on
 from slurmsweep.errors import JobLimitError, SchedulerUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from slurmsweep.backends.base import Options, SubmitPart, Submitted
 
@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 _DEFAULT_MAX_ARRAY_SIZE = 1001
 
 _ARRAY_SIZE = re.compile(r"^\s*MaxArraySize\s*=\s*(\d+)", re.MULTILINE | re.IGNORECASE)
+#: A site may allow fewer elements than indexes (slurm.conf(5), SchedulerParameters).
+_ARRAY_TASKS = re.compile(r"^\s*SchedulerParameters\s*=.*\bmax_array_tasks=([1-9]\d*)", re.MULTILINE | re.IGNORECASE)
 
 #: Limits are enforced; ``all`` and numbers include that (slurm.conf(5), AccountingStorageEnforce).
 _ENFORCED = re.compile(r"^\s*AccountingStorageEnforce\s*=.*(limits|safe|all|\d)", re.MULTILINE | re.IGNORECASE)
 
 #: A limit and, in brackets, what is used of it (``MaxSubmitJobs=50(7)``); ``N`` and nothing mean no limit.
 _USED = re.compile(r"(\d+)\((\d+)\)")
+
+#: Of a QOS, what one user or one account uses: ``1000={...}`` (22.05), ``ann(1000)={...}`` (23.02), ``vision={...}``.
+_EACH = re.compile(r"(\S+)=\{([^}]*)\}")
 
 
 class Room(NamedTuple):
@@ -98,25 +103,33 @@ def _may_still_fit(refused: int, error: JobLimitError, cluster: str, *, is_first
 
 
 def max_array_size(cluster: str = "") -> int:
-    """Return how many elements an array may have there. Raises as :func:`.cluster.configuration`."""
-    return parse_max_array_size(configuration(cluster))
+    """Return how many elements an array may have there; Slurm's default where the controller does not say."""
+    return parse_max_array_size(_configuration(cluster))
 
 
 def room(options: Options) -> Room:
     """Return how many more jobs with these sbatch options Slurm takes now: one scontrol call where limits are enforced.
 
-    Raises:
-        SchedulerUnavailableError: the controller did not answer.
+    A site may keep it from its users: then no limit is known, and Slurm's refusal says it. Never raises.
     """
     where = target(options)
-    if not _ENFORCED.search(configuration(where)):
+    if not _ENFORCED.search(_configuration(where)):
         return Room()
     asked = f"users={getpass.getuser()}"
-    done = call("scontrol", *on(where), "-o", "show", "assoc_mgr", asked, "flags=assoc,qos")
-    if done.returncode != 0:
-        return Room()  # a site may keep it from its users; then the refusal says it
-    account, qos = options.get("account"), options.get("qos")
-    return parse_room(done.stdout, str(account) if account else None, str(qos) if qos else None, os.geteuid())
+    try:
+        said = answer("scontrol", *on(where), "-o", "show", "assoc_mgr", asked, "flags=assoc,qos")
+    except SchedulerUnavailableError:
+        return Room()
+    account, qos, partition = (str(options.get(name) or "") or None for name in ("account", "qos", "partition"))
+    return parse_room(said, account, qos, os.geteuid(), partition)
+
+
+def _configuration(cluster: str) -> str:
+    """Return the configuration; empty where it is kept from this user. A controller that is down, sbatch tells of."""
+    try:
+        return configuration(cluster)
+    except SchedulerUnavailableError:
+        return ""
 
 
 def free_in_cluster(cluster: str = "") -> int | None:
@@ -124,8 +137,8 @@ def free_in_cluster(cluster: str = "") -> int | None:
 
     The number is an upper bound: the controller keeps jobs that ended minutes ago, and they count too.
     """
-    largest = re.search(r"^MaxJobCount\s*=\s*(\d+)", asked_configuration(cluster), re.MULTILINE)
     try:
+        largest = re.search(r"^MaxJobCount\s*=\s*(\d+)", asked_configuration(cluster), re.MULTILINE)
         counted = re.findall(r"^Jobs (?:pending|running):\s*(\d+)", answer("sdiag", *on(cluster)), re.MULTILINE)
     except SchedulerUnavailableError:
         return None  # a site may keep it from its users
@@ -133,22 +146,31 @@ def free_in_cluster(cluster: str = "") -> int | None:
 
 
 def parse_max_array_size(text: str) -> int:
-    """Return MaxArraySize from a line such as ``MaxArraySize            = 10001``."""
-    found = _ARRAY_SIZE.search(text)
-    return int(found[1]) if found else _DEFAULT_MAX_ARRAY_SIZE
+    """Return MaxArraySize of a line such as ``MaxArraySize            = 10001``, or the smaller max_array_tasks."""
+    size, tasks = _ARRAY_SIZE.search(text), _ARRAY_TASKS.search(text)
+    most = int(size[1]) if size else _DEFAULT_MAX_ARRAY_SIZE
+    return min(most, int(tasks[1])) if tasks else most
 
 
-def parse_room(text: str, account: str | None, qos: str | None, uid: int) -> Room:
+def parse_room(text: str, account: str | None, qos: str | None, uid: int, partition: str | None = None) -> Room:
     """Return the smallest room that the user's association, accounts and QOS leave.
+
+    A limit of the QOS stands in the place of the same one of the association (acct_policy.c of Slurm 22.05 to 26.05).
 
     Args:
         text: of ``scontrol -o show assoc_mgr``, a line for each record; a limit stands with what is used of it.
         account: that jobs are charged to; None for the user's default.
-        qos: that jobs ask for; None where they leave it to Slurm, whose refusal then tells the limit.
+        qos: that jobs ask for, of several (24.11) Slurm counts by the one of the highest priority; None where they
+            leave it to Slurm, whose refusal then tells the limit.
         uid: of the user.
+        partition: that jobs ask for: users may have an association for each.
     """
     lines = text.splitlines()
-    found = [*_of_associations(lines, account), *(_of_qos(lines, qos, uid) if qos else ())]
+    records = [_fields(line.partition(" Comment=")[0]) for line in lines if line.startswith("ClusterName=")]
+    mine = _own(records, account, uid, partition)
+    of_qos = [*_of_qos(lines, qos, uid, mine["Account"] if mine else account)] if qos else []
+    stands = {room.why.partition(" ")[0] for room in of_qos}
+    found = [*of_qos, *(_of_associations(records, mine, stands) if mine else ())]
     return min(found, key=lambda room: room.jobs or 0, default=Room())
 
 
@@ -158,14 +180,25 @@ def split(count: int, size: int) -> list[int]:
     return [size] * full + ([rest] if rest else [])
 
 
-def _of_associations(lines: list[str], account: str | None) -> Iterator[Room]:
-    """Yield the room that the user's own association leaves, and the accounts above it."""
-    records = [_fields(line) for line in lines if line.startswith("ClusterName=")]
+def _own(records: list[dict[str, str]], account: str | None, uid: int, partition: str | None) -> dict[str, str] | None:
+    """Return the user's association with the account (the default one without), that of the partition before others."""
     own = [r for r in records if r.get("UserName")]
-    mine = next((r for r in own if (r["Account"] == account if account else r.get("DefAssoc") == "Yes")), None)
-    if mine is None:
+    own = [r for r in own if r["UserName"].endswith(f"({uid})")] or own
+    if not account:
+        account = next((r["Account"] for r in own if r.get("DefAssoc") == "Yes"), "")
+    charged = [r for r in own if r["Account"].lower() == account.lower()]
+    places = ((partition or "").partition(",")[0], "")
+    return next((r for place in places for r in charged if r.get("Partition", "") == place), None)
+
+
+def _of_associations(records: list[dict[str, str]], mine: dict[str, str], stands: set[str]) -> Iterator[Room]:
+    """Yield the room that the user's own association leaves, and the accounts above it; ``stands``: limits of a QOS."""
+    whose = f"your jobs in account {mine['Account']}"
+    if stands.isdisjoint(("MaxSubmitJobsPU", "MaxSubmitJobsPA")):
+        yield from _room(mine, "MaxSubmitJobs", whose)
+    if "GrpSubmitJobs" in stands:
         return
-    yield from _room(mine, "MaxSubmitJobs", f"your jobs in account {mine['Account']}")
+    yield from _room(mine, "GrpSubmitJobs", whose)
     parent = mine["Account"]
     while parent:
         above = next((r for r in records if r["Account"] == parent and not r.get("UserName")), {})
@@ -174,16 +207,32 @@ def _of_associations(lines: list[str], account: str | None) -> Iterator[Room]:
         parent = above.get("ParentAccount", "").partition("(")[0]
 
 
-def _of_qos(lines: list[str], qos: str, uid: int) -> Iterator[Room]:
-    """Yield the room in a QOS, and in what it grants each user, which is listed once the user has had a job in it."""
-    for line in lines:
-        if line.startswith(f"QOS={qos}("):
-            limits, _, users = line.partition(" User Limits=")
-            yield from _room(
-                _fields(limits.partition(" Account Limits=")[0]), "GrpSubmitJobs", f"all jobs of QOS {qos}"
-            )
-            mine = re.search(rf"\b{uid}=\{{([^}}]*)\}}", users)
-            yield from _room(_fields(mine[1]) if mine else {}, "MaxSubmitJobsPU", f"your jobs in QOS {qos}")
+def _of_qos(lines: list[str], qos: str, uid: int, account: str | None) -> Iterator[Room]:
+    """Yield the room in a QOS, and in what it grants each account and each user."""
+    names = [name.strip().lower() for name in qos.split(",")]
+    named = [line for line in lines if line.startswith("QOS=") and line[4:].partition("(")[0].lower() in names]
+    if not named:
+        return
+    record = max(named, key=lambda line: int(_fields(line).get("Priority", "0")))
+    name = record[4:].partition("(")[0]
+    in_all, _, each = record.partition(" Account Limits=")
+    accounts, _, users = each.partition(" User Limits=")
+    yield from _room(_fields(in_all), "GrpSubmitJobs", f"all jobs of QOS {name}")
+    if account:
+        of_account = _of_each(accounts, lambda key: key.lower() == account.lower())
+        yield from _room(of_account, "MaxSubmitJobsPA", f"all jobs of account {account} in QOS {name}")
+    of_user = _of_each(users, lambda key: key == str(uid) or key.endswith(f"({uid})"))
+    yield from _room(of_user, "MaxSubmitJobsPU", f"your jobs in QOS {name}")
+
+
+def _of_each(text: str, is_ours: Callable[[str], bool]) -> dict[str, str]:
+    """Return what a QOS grants one user or account, and what of it is used.
+
+    Each is listed once it had a job in the QOS. The limits are the same for all, so those of another one tell them.
+    """
+    listed = [(is_ours(key), _fields(fields)) for key, fields in _EACH.findall(text)]
+    others = ({name: re.sub(r"\(\d+\)", "(0)", value) for name, value in fields.items()} for _, fields in listed)
+    return next((fields for ours, fields in listed if ours), None) or next(others, {})
 
 
 def _room(record: dict[str, str], name: str, whose: str) -> Iterator[Room]:

@@ -6,7 +6,7 @@ import pytest
 from submitting import send, submit
 
 from slurmsweep.backends.base import SubmitOptions, Submitted
-from slurmsweep.backends.slurm import executor, limits, queue
+from slurmsweep.backends.slurm import cluster, executor, limits, queue
 from slurmsweep.backends.slurm.limits import Room, parse_room
 from slurmsweep.backends.slurm.refusals import explain
 from slurmsweep.control.batch import JobBatch
@@ -51,6 +51,96 @@ def test_the_users_own_limit_counts_where_it_is_the_smallest():
     roomy = ASSOC_MGR.replace("100(97)", "N(97)")
 
     assert parse_room(roomy, None, None, 1000).jobs == 43
+
+
+#: The same of Slurm 24.11 and 26.05: users by name, a lineage, a comment that holds anything, an association for each
+#: partition, priorities of QOS, and the fields on TRES.
+NEWER = """\
+Current Association Manager state
+Association Records
+ClusterName=lab Account=root UserName= Partition= Priority=0 ID=1 SharesRaw/Norm/Level/Factor=1/0.00/1/0.00 UsageRaw/Norm/Efctv=0.00/0.00/0.00 ParentAccount= Lineage=/ DefAssoc=No GrpJobs=N(2) GrpJobsAccrue=N(0) GrpSubmitJobs=N(97) GrpWall=N(0.00) GrpTRES=cpu=N(2),mem=N(200),gres/gpu=N(0) GrpTRESMins=cpu=N(0) GrpTRESRunMins=cpu=N(9) MaxJobs= MaxJobsAccrue= MaxSubmitJobs= MaxWallPJ= MaxTRESPJ= MaxTRESPN= MaxTRESMinsPJ= MinPrioThresh= Comment=
+ClusterName=lab Account=vision UserName= Partition= Priority=0 ID=3 ParentAccount=root(1) Lineage=/vision/ DefAssoc=No GrpJobs=N(0) GrpSubmitJobs=90(80) MaxJobs= MaxSubmitJobs= Comment=GrpSubmitJobs=1(1)
+ClusterName=lab Account=vision UserName=ann(1000) Partition= Priority=0 ID=2 ParentAccount= Lineage=/vision/0-ann/ DefAssoc=Yes GrpJobs=N(2) GrpSubmitJobs=N(7) MaxJobs=5(2) MaxJobsAccrue= MaxSubmitJobs=50(42) MaxWallPJ= Comment=she may MaxSubmitJobs=9(9)
+ClusterName=lab Account=vision UserName=ann(1000) Partition=gpu Priority=0 ID=9 ParentAccount= Lineage=/vision/0-ann/gpu/ DefAssoc=No GrpSubmitJobs=6(1) MaxJobs= MaxSubmitJobs=10(4) Comment=
+ClusterName=lab Account=vision UserName=bob(1001) Partition= Priority=0 ID=8 ParentAccount= Lineage=/vision/0-bob/ DefAssoc=Yes GrpSubmitJobs=N(0) MaxSubmitJobs=3(3) Comment=
+QOS Records
+QOS=normal(1) UsageRaw=0.000000 GrpJobs=N(2) GrpJobsAccrue=N(0) GrpSubmitJobs=N(3) GrpWall=N(0.00) MinPrioThresh= MinTRESPJ= PreemptMode=OFF Priority=0 Account Limits=No Accounts User Limits=No Users
+QOS=tight(2) UsageRaw=0.000000 GrpJobs=N(0) GrpSubmitJobs=N(4) GrpTRES=cpu=N(0) PreemptMode=OFF Priority=5 Account Limits= vision={MaxJobsPA=N(0) MaxJobsAccruePA=N(0) MaxSubmitJobsPA=30(4) MaxTRESPA=cpu=N(4) MaxTRESRunMinsPA=cpu=N(4)} User Limits= root(0)={MaxSubmitJobsPU=10(1) MaxTRESPU=cpu=N(1)} ann(1000)={MaxJobsPU=N(0) MaxJobsAccruePU=N(0) MaxSubmitJobsPU=10(10) MaxTRESPU=cpu=N(4) MaxTRESRunMinsPU=cpu=N(4)}
+QOS=wide(3) UsageRaw=0.000000 GrpJobs=N(0) GrpSubmitJobs=500(200) PreemptMode=OFF Priority=9 Account Limits= speech={MaxSubmitJobsPA=60(7)} User Limits= bob(1001)={MaxSubmitJobsPU=400(3)}
+QOS=pooled(4) UsageRaw=0.000000 GrpJobs=N(0) GrpSubmitJobs=N(0) PreemptMode=OFF Priority=1 Account Limits= vision={MaxSubmitJobsPA=30(9)} User Limits= ann(1000)={MaxSubmitJobsPU=N(9)} 1000(77)={MaxSubmitJobsPU=N(0)}
+QOS=shut(5) UsageRaw=0.000000 GrpSubmitJobs=0(0) Priority=1 Account Limits=No Accounts User Limits=No Users
+"""
+
+
+@pytest.mark.parametrize(
+    ("account", "qos", "partition", "room"),
+    [
+        (None, None, None, Room(8, "MaxSubmitJobs limits your jobs in account vision to 50, and 42 are there")),
+        ("Vision", None, "main", Room(8, "MaxSubmitJobs limits your jobs in account vision to 50, and 42 are there")),
+        ("vision", None, "gpu", Room(5, "GrpSubmitJobs limits your jobs in account vision to 6, and 1 are there")),
+        (None, "tight", None, Room(0, "MaxSubmitJobsPU limits your jobs in QOS tight to 10, and 10 are there")),
+        (None, "TIGHT", None, Room(0, "MaxSubmitJobsPU limits your jobs in QOS tight to 10, and 10 are there")),
+        # of several the one of the highest priority; what it says of others it grants this user and account, too
+        (None, "tight,wide", None, Room(60, "MaxSubmitJobsPA limits all jobs of account vision in QOS wide to 60, and 0 are there")),
+        # a limit of the QOS stands instead of the association's own: 50(42)
+        (None, "pooled", None, Room(10, "GrpSubmitJobs limits all jobs of account vision to 90, and 80 are there")),
+        (None, "shut", None, Room(0, "GrpSubmitJobs limits all jobs of QOS shut to 0, and 0 are there")),
+        (None, "unheard", None, Room(8, "MaxSubmitJobs limits your jobs in account vision to 50, and 42 are there")),
+    ],
+)  # fmt: skip
+def test_newer_slurms_say_the_same_in_other_words(account, qos, partition, room):
+    assert parse_room(NEWER, account, qos, 1000, partition) == room
+
+
+def test_another_users_association_is_not_taken_for_ones_own():
+    assert (
+        parse_room(NEWER, None, None, 1001).why
+        == "MaxSubmitJobs limits your jobs in account vision to 3, and 3 are there"
+    )
+
+
+def test_an_account_has_a_limit_in_a_qos():
+    text = NEWER.replace("MaxSubmitJobsPU=10(10)", "MaxSubmitJobsPU=N(4)")
+
+    assert parse_room(text, None, "tight", 1000) == Room(
+        10, "GrpSubmitJobs limits all jobs of account vision to 90, and 80 are there"
+    )
+    text = text.replace("90(80)", "N(80)")
+    assert parse_room(text, None, "tight", 1000) == Room(
+        26, "MaxSubmitJobsPA limits all jobs of account vision in QOS tight to 30, and 4 are there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("configuration", "size"),
+    [
+        ("MaxArraySize            = 10001\n", 10001),
+        ("maxarraysize=500\n", 500),
+        ("MaxArraySize=10001\nSchedulerParameters=bf_continue,max_array_tasks=300\n", 300),
+        ("SchedulerParameters     = max_array_tasks=2000,defer\n", 1001),
+        ("#SchedulerParameters=max_array_tasks=3\nMaxArraySize=50\n", 50),
+        ("", 1001),
+    ],
+)
+def test_the_size_of_an_array_has_two_limits(configuration, size):
+    assert limits.parse_max_array_size(configuration) == size
+
+
+@pytest.mark.parametrize("scontrol", [None, "echo 'scontrol: error: Access/permission denied' >&2; exit 1"])
+def test_limits_that_are_kept_from_the_user_are_no_limits(tmp_path, monkeypatch, scontrol):
+    """Slurm's refusal says them then."""
+    if scontrol:
+        (tmp_path / "scontrol").write_text(f"#!/bin/sh\n{scontrol}\n")
+        (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))  # which is not there
+    cluster.asked_configuration.cache_clear()
+
+    assert (limits.max_array_size(), limits.room({"qos": "tight"}), limits.free_in_cluster()) == (1001, Room(), None)
+
+    (tmp_path / "slurm.conf").write_text("ClusterName=lab\nMaxArraySize=77\nAccountingStorageEnforce=limits,qos\n")
+    cluster._file.cache_clear()
+    assert (limits.max_array_size(), limits.room({"qos": "tight"})) == (77, Room())
 
 
 class FakeSlurm:

@@ -9,16 +9,23 @@ import pytest
 from submitting import submit
 
 from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.backends.slurm import cluster
+from slurmsweep.backends.slurm import cluster, executor, limits
+from slurmsweep.backends.slurm.limits import Room
 from slurmsweep.backends.slurm.refusals import explain
-from slurmsweep.errors import SchedulerError, SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError
+from slurmsweep.errors import (
+    JobLimitError,
+    SchedulerError,
+    SchedulerUnavailableError,
+    SubmissionRefusedError,
+    SubmissionUnknownError,
+)
 from slurmsweep.state.check import check
 
 FAILED = "sbatch: error: Batch job submission failed: "
 POLICY = FAILED + "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 NODES = FAILED + "Requested node configuration is not available"
 
-#: As Slurm 22.05 prints them, the exit code, and what the message must name.
+#: As Slurm 22.05 to 26.05 print them, the exit code, and what the message must name.
 REFUSALS = {
     "partition": (
         "sbatch: error: invalid partition specified: nope\n" + FAILED + "Invalid partition name specified",
@@ -48,6 +55,72 @@ REFUSALS = {
         1,
         "--count",
     ),
+    "all jobs, 26.05": (
+        "sbatch: Slurm job queue full, sleeping and retrying\n" + FAILED + "MaxJobCount limit reached",
+        1,
+        "MaxJobCount",
+    ),
+    "queue full": (
+        "sbatch: Slurm job queue full, sleeping and retrying\n" + FAILED + "Unable to create job record, try again",
+        1,
+        "submit later",
+    ),
+    "no jobs now": (
+        "sbatch: error: Job creation temporarily disabled, retrying\n" + FAILED + "Requested nodes are busy",
+        1,
+        "submit later",
+    ),
+    "ports": (FAILED + "Required ports are in use", 1, "submit later"),
+    "group's jobs": ("sbatch: error: AssocGrpSubmitJobsLimit\n" + POLICY, 1, "--count"),
+    "QOS's jobs": ("sbatch: error: QOSGrpSubmitJobsLimit\n" + POLICY, 1, "--count"),
+    "account's jobs in a QOS": ("sbatch: error: MaxSubmitJobsPerAccount\n" + POLICY, 1, "--count"),
+    "cpus twice": (
+        "sbatch: fatal: --cpus-per-task, --tres-per-task=cpu:#, and --cpus-per-gpu are mutually exclusive",
+        1,
+        "leave one of them out",
+    ),
+    "gpus twice": ("sbatch: fatal: --gpus-per-node and --gres=gpu are mutually exclusive.", 1, "leave one of them out"),
+    "tasks twice": (
+        "sbatch: fatal: --gpus-per-task is mutually exclusive with --ntasks-per-gpu and SLURM_NTASKS_PER_GPU",
+        1,
+        "leave one of them out",
+    ),
+    "per task twice": (
+        "sbatch: fatal: You can not have --tres-per-task=cpu= and --cpus-per-task please use one or the other",
+        1,
+        "leave one of them out",
+    ),
+    "buffers": ("sbatch: error: Cannot specify both --burst-buffer and --bbf", 255, "leave one of them out"),
+    "arbitrary": ("sbatch: error: --nodes is incompatible with --distribution=arbitrary", 1, "leave one of them out"),
+    "gpus of no task": (
+        "sbatch: error: Failed to validate job spec. --gpus-per-task used without either --gpus or -n/--ntasks is not "
+        "allowed.\n" + FAILED + "Invalid generic resource (gres) specification",
+        1,
+        "--sbatch ntasks=1",
+    ),
+    "resources of no task": (
+        "sbatch: error: Failed to validate job spec. --tres-per-task used without -n/--ntasks is not allowed.",
+        1,
+        "--sbatch ntasks=1",
+    ),
+    "reservation": (FAILED + "Requested reservation is invalid", 1, "--sbatch reservation"),
+    "another's reservation": (FAILED + "Access denied to requested reservation", 1, "is not for you"),
+    "later reservation": (FAILED + "Requested reservation not usable now", 1, "has begun"),
+    "license": (FAILED + "Invalid license specification", 1, "--sbatch licenses"),
+    "no license left": (FAILED + "Licenses currently unavailable", 1, "submit later"),
+    "nice": ("sbatch: error: Invalid --nice value, out of range (+/- 2147483645)", 255, "--sbatch nice"),
+    "mail": ("sbatch: error: Invalid --mail-type specification", 255, "TIME_LIMIT"),
+    "any value": ("sbatch: error: Invalid --distribution specification", 255, "correct the value of --distribution"),
+    "wckey": (FAILED + "Invalid wckey specification", 1, "--sbatch wckey"),
+    "threshold": (FAILED + "Requested account has breached requested QOS usage threshold", 1, "--qos"),
+    "groups": (FAILED + "User's group not permitted to use this partition", 1, "--partition"),
+    "drained partition": (FAILED + "Required partition not available (inactive or drain)", 1, "--partition"),
+    "no partition": (FAILED + "No partition specified or system default partition", 1, "--partition"),
+    "site": (
+        "sbatch: error: You must name a project.\nsbatch: error: See the wiki.\n" + FAILED + "Unspecified error",
+        1,
+        "a check of this site",
+    ),
     "dependency": (FAILED + "Job dependency problem", 1, "--sbatch dependency"),
     "script": ("sbatch: error: Unable to open file /nowhere", 1, "--template"),
     "no script": (
@@ -63,6 +136,8 @@ REFUSALS = {
 #: Nothing was refused: there was no answer.
 SILENCES = {
     "down": (FAILED + "Unable to contact slurm controller (connect failure)", SchedulerUnavailableError),
+    "too many questions": (FAILED + "Rate limit exceeded, please retry later", SchedulerUnavailableError),
+    "standby": (FAILED + "Slurm backup controller in standby mode", SchedulerUnavailableError),
     "hung": (FAILED + "Socket timed out on send/recv operation", SubmissionUnknownError),
 }
 
@@ -77,6 +152,40 @@ def test_a_refusal_names_the_option_to_change(name):
     assert option in str(error)
     assert "sbatch: error" not in str(error)
     assert "man sbatch" not in str(error)
+
+
+#: Texts that are about now, and not about what was asked for: what fits is submitted, and the rest waits.
+FULL = [name for name in REFUSALS if name in ("queue full", "no jobs now", "ports") or "jobs" in name]
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_only_a_full_cluster_account_or_qos_is_asked_again_for_fewer(name):
+    error = explain(REFUSALS[name][0])
+
+    assert isinstance(error, JobLimitError) == (name in FULL)
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_where_it_is_full_some_jobs_are_submitted_and_the_rest_waits(make_store, monkeypatch, name):
+    taken, free = [], 20
+
+    def submit_some(request):
+        if sum(taken) + request.tasks > free:
+            raise explain(REFUSALS[name][0])
+        taken.append(request.tasks)
+        return str(100 + len(taken))
+
+    monkeypatch.setattr(executor, "submit", submit_some)
+    monkeypatch.setattr(limits, "max_array_size", lambda cluster="": 1001)
+    monkeypatch.setattr(limits, "room", lambda options: Room())
+    monkeypatch.setattr(limits, "free_in_cluster", lambda cluster="": free)
+
+    handed = submit(make_store(30), 30, SubmitOptions())
+
+    # a full cluster takes two minutes to refuse, so that it is asked once more, for half of what it should take
+    fits = 10 if name.startswith("all jobs") or name in ("queue full", "no jobs now", "ports") else 20
+    assert (sum(taken), handed.kept_back) == (fits, 30 - fits)
+    assert REFUSALS[name][2] in handed.why
 
 
 @pytest.fixture
