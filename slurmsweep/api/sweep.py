@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.naming import known, whereabouts
+from slurmsweep.backends import registry
 from slurmsweep.backends.base import Ability, JobSource, SubmitOptions, SubmitResult
 from slurmsweep.control import orders
 from slurmsweep.control.apply import apply
@@ -493,6 +494,11 @@ def _asked_for(
     width, template = options.pop("width", None), str(options.pop("template", wish.template))
     check_number("width", width)
     named = {key.replace("_", "-"): value if isinstance(value, bool) else str(value) for key, value in options.items()}
+    scheduler = registry.scheduler()
+    if unheard := scheduler.strangers(named):  # an argument of this call, misspelt, far more often than a new option
+        scheduler.normalized(dict.fromkeys(unheard, ""))
+        hint = "one that is newer than this version goes into wish=SubmitOptions(options={...})"
+        raise UsageError(f"{unheard[0]!a} is not an option of sbatch; {hint}")
     wish = SubmitOptions(template, {**(wish.options or {}), **named}, wish.width if width is None else int(width))
     return (wish, sizing) if sizing else what_to_learn(wish)
 

@@ -364,7 +364,7 @@ class Backend(ABC):
         """Refuse wrong options before anything is written; return a notice a line about wishes that are ignored."""
 
     def inherited(self, options: Options) -> tuple[str, ...]:
-        """Return a line for each wish in this process's environment: whether it counts among merged options."""
+        """Return a line for each wish in this process's environment (whether it counts) and for unheard-of options."""
         del options
         return ()
 
@@ -379,6 +379,15 @@ class Backend(ABC):
     def normalized(self, options: Options) -> Options:
         """Return options by their long names. Raises UsageError for one that is none, or is set by slurmsweep."""
         return options
+
+    def over(self, earlier: Options, later: Options) -> Options:
+        """Return the options of two places: the later one wins, also over what excludes its own."""
+        return {**earlier, **later}
+
+    def strangers(self, options: Options) -> list[str]:
+        """Return the options that may be newer than this version, or mistakes."""
+        del options
+        return []
 
     @abstractmethod
     def request(

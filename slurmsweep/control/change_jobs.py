@@ -63,8 +63,7 @@ def change_waiting(
         raise UsageError("--running changes the time limit of trials that run: give --time too")
     files = SupervisorFiles(session.store.layout, session.store.access)
     if settings := files.settings():
-        given = [*settings.options.items(), *options.items()]
-        named = {backend.long_name(name): str(value) for name, value in given}
+        named = {name: str(value) for name, value in backend.over(settings.options, options).items()}
         files.change(replace(settings, options=named, width=settings.width if width is None else width or None))
     live, done = look_at_jobs(session), []
     granted.record(session, live, all_of_them=True)  # what differs from now on is what this command changes

@@ -132,8 +132,7 @@ class WakeupJobs:
         of_trials = scheduler.options(wish_of(self.settings), JobSource.of(store))
         shared = {name: of_trials[name] for name in _SHARED if name in of_trials}
         return {
-            **scheduler.normalized(shared | _NEEDS),
-            **scheduler.normalized(self.settings.supervisor),
+            **scheduler.over(scheduler.normalized(shared | _NEEDS), scheduler.normalized(self.settings.supervisor)),
             "requeue": True,
             "open-mode": "append",
             "output": store.layout.mend_log("%j").replace("%", "%%").replace("%%j", "%j"),

@@ -69,8 +69,13 @@ class SlurmBackend(Backend):
         return self.inherited(_merged(template, source, wish))
 
     def inherited(self, options: Options) -> tuple[str, ...]:
-        """Return a line for each SBATCH_ variable of an option that is not slurmsweep's alone."""
-        return tuple(inherited.words(os.environ, options))
+        """Return a line for each SBATCH_ variable of an option, and for each option that slurmsweep does not know."""
+        unheard = [
+            f"--{name} is no option that this slurmsweep knows: sbatch gets it as it is"
+            + ("" if not (here := commands.options_of_sbatch()) or name in here else ", and lists no such option here")
+            for name in resources.strangers(options)
+        ]
+        return (*inherited.words(os.environ, options), *unheard)
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
         """Return sbatch options by long name: command line over sweep file over template, with the default time."""
@@ -82,7 +87,15 @@ class SlurmBackend(Backend):
 
     def normalized(self, options: Options) -> Options:
         """Return sbatch options by their long names."""
-        return resources.merge({}, {}, options)
+        return resources.merge({}, {}, options, listed=commands.options_of_sbatch)
+
+    def over(self, earlier: Options, later: Options) -> Options:
+        """Return sbatch options by their long names, without earlier ones that later ones exclude."""
+        return resources.over(earlier, later)
+
+    def strangers(self, options: Options) -> list[str]:
+        """Return the long names that slurmsweep does not know as options of sbatch."""
+        return resources.strangers({resources.normal_name(name): value for name, value in options.items()})
 
     def request(
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
@@ -244,8 +257,9 @@ def _elsewhere(name: str) -> str:
 
 
 def _merged(template: Template, source: JobSource | None, wish: SubmitOptions) -> dict[str, str | bool]:
+    of_sweep, listed = source.options if source else {}, commands.options_of_sbatch
     environment = inherited.wishes(os.environ)
-    merged = resources.merge(template.options, source.options if source else {}, wish.options or {}, environment)
+    merged = resources.merge(template.options, of_sweep, wish.options or {}, environment, listed)
     return {"time": resources.DEFAULT_TIME, **merged}
 
 

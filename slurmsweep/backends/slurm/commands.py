@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from functools import lru_cache
 
 from slurmsweep.backends.slurm import inherited
 from slurmsweep.errors import SchedulerUnavailableError
@@ -17,6 +19,9 @@ _OF_USERS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SCONTROL_", "SLURM_CLUS
 
 #: Variables of Slurm's that say how to reach it, and nothing of a job.
 _OF_SITE = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
+
+#: ``  -A, --account=name`` and ``      --container-image=URI`` at the beginning of a line.
+_LISTED = re.compile(r"^\s*(?:-\w, )?--([a-z][\w-]+)", re.MULTILINE)
 
 
 def available() -> bool:
@@ -45,7 +50,8 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """
     # English words, and none of a user's own formats, filters and clusters
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_OF_USERS)}
-    environ |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
+    # elements of an array are not cut at 64 characters (``19_[1,4,9-12,...``)
+    environ |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0"}
     try:
         return subprocess.run(
             argv,
@@ -90,6 +96,19 @@ def sacct(*options: str) -> tuple[str, str]:
     if done.returncode == 0:
         return done.stdout, "used"
     return "", "off" if "disabled" in done.stderr else first_line(done.stderr) or f"exit code {done.returncode}"
+
+
+@lru_cache(maxsize=1)
+def options_of_sbatch() -> frozenset[str]:
+    """Return the long options that ``sbatch --help`` lists here, those of a site's plugins too; empty if it fails.
+
+    It asks no controller. Never raises.
+    """
+    try:
+        said = call("sbatch", "--help")
+    except SchedulerUnavailableError:
+        return frozenset()
+    return frozenset(_LISTED.findall(said.stdout)) if said.returncode == 0 else frozenset()
 
 
 def on(cluster: str) -> list[str]:

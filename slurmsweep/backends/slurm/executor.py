@@ -20,7 +20,7 @@ from slurmsweep.backends.base import parts_of
 from slurmsweep.backends.slurm import commands
 from slurmsweep.backends.slurm.queue import submitted
 from slurmsweep.backends.slurm.refusals import explain
-from slurmsweep.backends.slurm.resources import DEFAULT_TIME, WARNING_SIGNAL, warning_seconds
+from slurmsweep.backends.slurm.resources import DEFAULT_TIME, WARNING_SIGNAL, over, warning_seconds
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state import assignment
 from slurmsweep.state import files as durable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def render(request: JobRequest) -> str:
     """Return the batch script as it would be submitted. Needs no Slurm."""
     folder, width = request.source.jobs_dir, min(request.width or request.tasks, request.tasks)
-    options = {"time": DEFAULT_TIME, "signal": WARNING_SIGNAL, "nodes": "1", **request.options}
+    options = over({"time": DEFAULT_TIME, "signal": WARNING_SIGNAL, "nodes": "1"}, request.options)
     options |= {
         "array": f"0-{request.tasks - 1}" + (f"%{width}" if request.width else ""),
         "output": os.path.join(folder.replace("%", "%%"), "%A_%a.out"),  # a percent sign begins a field (sbatch(1))
@@ -48,6 +48,7 @@ def render(request: JobRequest) -> str:
         stderr_to_stdout=True,
         use_srun=False,
         wckey=None,  # type: ignore[arg-type] # left out, which submitit's signature does not know
+        nodes=None,  # type: ignore[arg-type]
         additional_parameters=options,
     )
 

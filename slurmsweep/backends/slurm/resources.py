@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.base import Asked
@@ -10,7 +11,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.secrets import is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 Value = str | bool
 
@@ -21,16 +22,18 @@ DEFAULT_TIME = "60"
 #: that the batch script alone is told.
 WARNING_SIGNAL = "B:USR1@60"
 
-#: Long options of sbatch (22.05 to 25.05) that say what a job needs. What slurmsweep itself decides is in OURS.
+#: Long options of sbatch (slurm_opt.c, 22.05 to 26.05) that say what a job needs. What slurmsweep decides is in OURS.
 _WORDS = """
-account acctg-freq batch bb bbf begin chdir cluster-constraint clusters comment constraint contiguous core-spec
-cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot dependency distribution exclude exclusive
-export extra-node-info get-user-env gid gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket gpus-per-task gres
-gres-flags hint hold kill-on-invalid-dep licenses mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu
-mincpus network nice no-kill no-requeue nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node
-ntasks-per-socket open-mode overcommit oversubscribe partition power prefer priority profile propagate qos quiet
-reboot requeue reservation signal sockets-per-node spread-job switches thread-spec threads-per-core time time-min
-tmp tres-per-task use-min-nodes verbose wait-all-nodes wckey
+account acctg-freq batch bb bbf begin chdir cluster-constraint clusters comment consolidate-segments constraint
+container container-id container-type context contiguous core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task
+deadline delay-boot dependency distribution exclude exclusive export export-file extra extra-node-info get-user-env gid
+gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket gpus-per-task gres gres-flags hint hold kill-on-invalid-dep
+licenses mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu mem-update mincpus network nice no-kill
+no-requeue nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node ntasks-per-socket
+ntasks-per-tres oom-kill-step open-mode overcommit oversubscribe partition power prefer priority profile propagate qos
+quiet reboot requeue reservation resources resv-ports segment signal sockets-per-node spread-job spread-segments stepmgr
+switches thread-spec threads-per-core time time-min tmp tres-bind tres-per-task uid use-min-nodes verbose wait-all-nodes
+wckey
 """
 KNOWN = frozenset(_WORDS.split())
 
@@ -45,6 +48,9 @@ OURS = {
     "parsable": "slurmsweep reads sbatch's answer",
     "test-only": "use slurmsweep plan",
     "wait": "use slurmsweep run",
+    "external": "such a job runs no agent",
+    "ignore-pbs": "templates have no lines of PBS",
+    **dict.fromkeys(("help", "usage", "version", "autocomplete"), "sbatch would submit nothing"),
 }
 
 #: Short options and other names for the same.
@@ -52,15 +58,54 @@ _ALIASES = {
     "A": "account", "p": "partition", "t": "time", "c": "cpus-per-task", "n": "ntasks", "N": "nodes", "G": "gpus",
     "C": "constraint", "q": "qos", "w": "nodelist", "x": "exclude", "J": "job-name", "o": "output", "e": "error",
     "a": "array", "d": "dependency", "D": "chdir", "H": "hold", "M": "clusters", "L": "licenses", "b": "begin",
-    "timeout-min": "time", "cpus": "cpus-per-task", "memory": "mem", "queue": "partition",
+    "B": "extra-node-info", "F": "nodefile", "i": "input", "k": "no-kill", "m": "distribution", "O": "overcommit",
+    "Q": "quiet", "s": "oversubscribe", "S": "core-spec", "v": "verbose", "V": "version", "W": "wait", "h": "help",
+    "timeout-min": "time", "cpus": "cpus-per-task", "memory": "mem", "queue": "partition", "cluster": "clusters",
+    "tasks-per-node": "ntasks-per-node",
 }  # fmt: skip
 
-#: Options that stand in each other's place: a later place that names one means it instead of what earlier ones say.
-_INSTEAD = (
-    frozenset({"requeue", "no-requeue"}),
-    frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),
-    frozenset({"exclusive", "oversubscribe"}),
+#: Options that exclude each other: sbatch of some version refuses both, or passes over one of them (slurm_opt.c). A
+#: later place that names one means it instead of what earlier places say. ``gres:gpu``, ``tres:gpu`` and ``tres:cpu``
+#: are parts of the values of ``gres`` and ``tres-per-task``.
+_ONE_OF = (
+    ("requeue", "no-requeue"),
+    ("mem", "mem-per-cpu", "mem-per-gpu"),
+    ("exclusive", "oversubscribe"),
+    ("core-spec", "thread-spec"),
+    ("bb", "bbf"),
+    ("nodelist", "nodefile"),
+    ("cpus-per-task", "cpus-per-gpu", "tres:cpu"),
+    ("gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "gres:gpu", "tres:gpu"),
+    ("ntasks-per-gpu", "ntasks-per-tres"),
 )
+#: Options that exclude some others, which do not exclude each other.
+_NOT_WITH = {
+    "ntasks-per-gpu": ("gpus-per-task", "gpus-per-socket", "ntasks-per-node", "tres-per-task", "tres:cpu", "tres:gpu"),
+    "hint": ("ntasks-per-core", "threads-per-core", "cores-per-socket", "sockets-per-node", "extra-node-info"),
+    "extra-node-info": ("threads-per-core", "cores-per-socket", "sockets-per-node"),
+    "distribution:arbitrary": ("nodes",),
+}
+_EXCLUSIVE = {frozenset(pair) for group in _ONE_OF for pair in combinations(group, 2)} | {
+    frozenset((one, other)) for one, others in _NOT_WITH.items() for other in others
+}
+
+#: Of these sbatch takes no two, of any version. Of the others some versions do, so it is asked.
+_NEVER_TWO = {
+    frozenset(pair)
+    for group in (("mem", "mem-per-cpu", "mem-per-gpu"), ("core-spec", "thread-spec"), ("bb", "bbf"))
+    for pair in combinations(group, 2)
+} | {frozenset(("ntasks-per-gpu", other)) for other in ("gpus-per-task", "gpus-per-socket", "ntasks-per-node")}
+
+#: A name that can be an option: what is none would end its line in the script.
+_IS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+
+#: How much a name is like a known one that is a misspelling of it, and not an option that is newer than this version
+#: (difflib's ratio, 0 to 1): where sbatch here says what it has, and this is not among it; and where it says nothing.
+#: Of the 16 options that are new since 22.05 one is more like an older one than that (tres-per-task).
+_CLOSE, _CLOSER = 0.6, 0.75
+
+_IS_GPU = re.compile(r"(gres[/:])?gpu\b")
+_IS_CPU = re.compile(r"cpu\b")
 
 #: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes, days-hours:minutes:seconds
 #: (sbatch(1)).
@@ -78,26 +123,79 @@ def merge(
     sweep_file: Mapping[str, Any],
     command_line: Mapping[str, Any],
     environment: Mapping[str, Any] | None = None,
+    listed: Callable[[], Collection[str]] = tuple,
 ) -> dict[str, Value]:
     """Return options by long name; the later place wins, and that of the environment is the first.
 
+    A later place wins over options that exclude its own, too. An option that is not KNOWN is taken where nothing says
+    that it is a mistake: :func:`strangers` tells which were.
+
+    Args:
+        template: options by any of their names, as in the other places; False takes one away.
+        sweep_file: of the sweep.
+        command_line: of the user.
+        environment: of the user's shell.
+        listed: returns the options that sbatch here says it has, for names that look misspelt.
+
     Raises:
-        UsageError: sbatch does not have an option, or slurmsweep sets it; a value holds a control character; a time or
-            a memory is not one; ``export`` gives a secret.
+        UsageError: an option is a misspelt one, or slurmsweep sets it; a value holds a control character; a time or a
+            memory is not one; ``export`` gives a secret; two in one place exclude each other, for every sbatch.
     """
     merged: dict[str, Value] = {}
+    source_of: dict[str, str] = {}
     for source, options in (
         ("the SBATCH_ variables of your environment", environment or {}),
         ("the job template", template),
         ("slurm: in the sweep file", sweep_file),
         ("the command line", command_line),
     ):
-        named = {name: _value(name, value, source) for key, value in options.items() if (name := _name(key, source))}
-        for instead in _INSTEAD:
-            if not instead.isdisjoint(named):
-                merged = {name: value for name, value in merged.items() if name not in instead}
-        merged |= named
-    return {name: value for name, value in merged.items() if value is not False}
+        named = {_name(key, source, listed): value for key, value in options.items()}
+        named = {name: _value(name, value, source) for name, value in named.items()}
+        merged = over(merged, named)
+        source_of |= dict.fromkeys(named, source)
+    merged = {name: value for name, value in merged.items() if value is not False}
+    for one, other in combinations(merged, 2):
+        if frozenset((one, other)) in _NEVER_TWO:
+            raise UsageError(f"{source_of[one]}: {one} and {other} exclude each other: leave one of them out")
+    return merged
+
+
+def over(earlier: Mapping[str, Value], later: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the options of two places by any of their names: the later one wins, also over what excludes its own."""
+    named = {part for key, value in later.items() for part, _ in _parts(normal_name(key), value)}
+    kept: dict[str, Value] = {}
+    for key, value in earlier.items():
+        parts = [*_parts(normal_name(key), value)]
+        left = [text for part, text in parts if all(frozenset((part, other)) not in _EXCLUSIVE for other in named)]
+        if len(left) == len(parts):
+            kept[normal_name(key)] = value
+        elif left:
+            kept[normal_name(key)] = ",".join(map(str, left))
+    return kept | {normal_name(key): value for key, value in later.items()}
+
+
+def _parts(name: str, value: Value) -> Iterator[tuple[str, Value]]:
+    """Yield what an option asks for, with its text: ``gres`` and ``tres-per-task`` ask for several things.
+
+    What is taken away excludes nothing.
+    """
+    if value is False:
+        return
+    if name in ("gres", "tres-per-task"):
+        for item in str(value).split(","):
+            if _IS_GPU.match(item):
+                yield f"{name.partition('-')[0]}:gpu", item
+            else:
+                yield "tres:cpu" if name != "gres" and _IS_CPU.match(item) else name, item
+    elif name == "distribution" and str(value).partition(":")[0].lower().startswith("arbitrary"):
+        yield "distribution:arbitrary", value
+    else:
+        yield name, value
+
+
+def strangers(options: Mapping[str, Value]) -> list[str]:
+    """Return the long names among merged options that this version does not know."""
+    return [name for name in options if name not in KNOWN]
 
 
 def minutes(time: str) -> float | None:
@@ -155,17 +253,24 @@ def normal_name(key: str) -> str:
     return _ALIASES.get(key, key)
 
 
-def _name(key: str, source: str) -> str:
+def _name(key: str, source: str, listed: Callable[[], Collection[str]]) -> str:
     name = normal_name(key)
     if name in OURS:
         raise UsageError(f"{source}: {key} is set by slurmsweep: {OURS[name]}")
-    if name not in KNOWN:
+    if name in KNOWN:
+        return name
+    hint = "see `man sbatch`"
+    if _IS_NAME.fullmatch(name):
+        here = listed()
+        # sbatch takes the beginning of a name for the whole one
+        longer = sorted(known for known in KNOWN | OURS.keys() if known.startswith(name))
         from difflib import get_close_matches  # for mistakes only
 
-        close = get_close_matches(name, KNOWN, n=1)
-        hint = f"did you mean {close[0]}?" if close else "see `man sbatch`"
-        raise UsageError(f"{source}: {key!a} is not an option of sbatch; {hint}")
-    return name
+        close = get_close_matches(name, KNOWN, n=1, cutoff=_CLOSE if here else _CLOSER)
+        if name in here or not (longer or close):
+            return name
+        hint = f"write {' or '.join(longer[:3])}" if longer else f"did you mean {close[0]}?"
+    raise UsageError(f"{source}: {key!a} is not an option of sbatch; {hint}")
 
 
 def _value(name: str, value: Any, source: str) -> Value:
