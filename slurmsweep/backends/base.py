@@ -129,12 +129,14 @@ class Answer(NamedTuple):
         accounting: what became of the question to accounting: ``used``, ``not needed``, ``off``, or its error message.
         cluster: the cluster that answered, by its own name; empty where the name is not known or does not matter.
         silent: other clusters that could not be asked from here: nothing follows about their jobs.
+        cut: arrays of whose elements accounting does not name all: nothing follows about the others.
     """
 
     tasks: Mapping[JobRef, JobStatus]
     accounting: str
     cluster: str = ""
     silent: tuple[str, ...] = ()
+    cut: frozenset[str] = frozenset()
 
     @property
     def failed(self) -> bool:
@@ -142,11 +144,12 @@ class Answer(NamedTuple):
         return self.accounting not in ("used", "not needed", "off")
 
     def lags(self, ref: JobRef) -> bool:
-        """Return whether accounting knows an element's array and not yet its elements: its silence says nothing then.
+        """Return whether accounting knows an element's array and not all its elements: its silence says nothing then.
 
-        For some seconds one element stands there as a job of its own, under the array's id.
+        For some seconds one element stands there as a job of its own, under the array's id. Or it cut a long list.
         """
-        return ref.task is not None and ref not in self.tasks and JobRef(ref.job) in self.tasks
+        knows_array = JobRef(ref.job) in self.tasks or ref.job in self.cut
+        return ref.task is not None and ref not in self.tasks and knows_array
 
 
 class Asked(NamedTuple):

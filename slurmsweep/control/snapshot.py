@@ -290,7 +290,7 @@ def _says_nothing(owner: Owner, answer: Answer) -> str:
     if parts_of(ref.job)[1] in answer.silent:
         return f"job {owner.job_name} is of cluster {owner.cluster}, and this is {answer.cluster}: ask there"
     if answer.lags(ref):
-        return f"accounting knows array {owner.job}, and not yet its element {owner.task}"
+        return f"accounting knows array {owner.job}, and does not name its element {owner.task}"
     if answer.failed and ref not in answer.tasks:
         unknown = f"squeue does not know job {owner.job_name} any more"
         return f"{unknown}, and accounting did not answer: {answer.accounting}"

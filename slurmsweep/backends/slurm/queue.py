@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Answer, JobRef, JobStatus, job_key, key_on, parts_of
@@ -14,6 +15,7 @@ from slurmsweep.backends.slurm.commands import answer, call, first_line, on, sac
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
 from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.errors import SchedulerUnavailableError, SubmissionUnknownError
+from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,8 +33,27 @@ _TAKEN = re.compile(r"^(?:Submitted batch job )?(\d+)(?:(?:;| on cluster )(\S+))
 #: What scontrol says of jobs that run or are over, and beside it (22.05).
 _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "slurm_suspend error")
 
-#: Why a job waits that a node could not start (its prolog failed, a leftover of an earlier start was in the way).
-_FAILED_LAUNCH = "launch failed requeued held"
+#: Why a job waits that a node could not start: its prolog failed, or a leftover of an earlier start was in the way; the
+#: same so often that Slurm gave up (23.02, MaxBatchRequeue); --get-user-env failed (25.05).
+_FAILED_LAUNCH = (
+    "launch failed requeued held",
+    "launch failure limit exceeded requeued held",
+    "JobHoldMaxRequeue",
+    "user env retrieval failed requeued held",
+)
+
+#: sacct up to 25.05 prints an exit code of 128 and more without the 128. Of these codes it cannot be told which one was
+#: meant: 128, 255, and those of a shell whose command died of a signal that Slurm, the kernel or the C library sends.
+_FOLDED = frozenset(
+    {0, signal.SIGILL, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGKILL, signal.SIGUSR1, signal.SIGSEGV}
+    | {signal.SIGUSR2, signal.SIGPIPE, signal.SIGALRM, signal.SIGTERM, signal.SIGXCPU, signal.SIGXFSZ, 255 - 128}
+)
+
+#: ``0-3``, ``7`` and ``1-23:2`` (each second one) in a list of elements.
+_ELEMENTS = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+
+#: Ends a list of elements that was cut: what it does not name is not known (SLURM_BITSTR_LEN, 64 characters).
+_CUT = "..."
 
 #: Job ids in one call: command lines have an end.
 _IDS_PER_CALL = 1000
@@ -61,12 +82,14 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
     here = site_name() if over else ""
     forgotten = {ref.job for ref in over if ref not in live and parts_of(ref.job)[1] not in silent}
     ended: dict[JobRef, JobStatus] = {}
+    cut: set[str] = set()
     accounting = "not needed"
     for cluster, ids in by_cluster(forgotten).items():
         text, said = sacct(*on(cluster), "-X", "-j", ",".join(ids), "-o", _SACCT_FIELDS)
         ended |= _on(cluster, parse_sacct(text))
+        cut |= {key_on(job, cluster) for job in arrays_cut(text)}
         accounting = said if accounting in ("not needed", "used", "off") else accounting
-    return Answer({**ended, **live}, accounting, here, tuple(silent))
+    return Answer({**ended, **live}, accounting, here, tuple(silent), frozenset(cut))
 
 
 def by_cluster(keys: Iterable[str]) -> dict[str, list[str]]:
@@ -122,7 +145,8 @@ def submitted(text: str) -> str:
 
 def failed_launches(tasks: Mapping[JobRef, JobStatus]) -> list[JobRef]:
     """Return the jobs that Slurm holds because a node failed to start them: they wait for ever unless released."""
-    return [ref for ref, status in tasks.items() if status.waits and status.reason == _FAILED_LAUNCH]
+    # scontrol writes it with underscores
+    return [ref for ref, s in tasks.items() if s.waits and s.reason.replace("_", " ").strip("()") in _FAILED_LAUNCH]
 
 
 def cancel(targets: Sequence[str], *, only_waiting: bool = False) -> None:
@@ -165,13 +189,11 @@ def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
 def parse_sacct(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
     """Yield each job and its status from lines of ``sacct -X -P``.
 
-    ``19_7|FAILED|9:0|n1|None``, ``12|CANCELLED by 0|0:0|n2|None``. Elements that never started stand in one line,
-    ``1206_[0-9]|CANCELLED by 0|0:0|None assigned|None``; each is yielded.
+    ``19_7|FAILED|3:0|n1|None``, ``12|CANCELLED by 0|0:0|n2|None``. Elements that never started stand in one line,
+    ``1206_[0-9]|CANCELLED by 0|0:0|None assigned|None``; each is yielded, before those that have a line of their own.
     """
-    for line in text.splitlines():
-        fields = line.split("|")
-        if len(fields) < 4:
-            continue
+    rows = [fields for line in text.splitlines() if len(fields := line.split("|")) >= 4]
+    for fields in sorted(rows, key=lambda fields: "[" not in fields[0]):
         name, word, status, node = fields[:4]
         limit, used = [*fields[5:], "", ""][:2]
         left = int(limit) * 60 - int(used) if limit.isdecimal() and used.isdecimal() else None
@@ -181,25 +203,35 @@ def parse_sacct(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
             yield ref, known
 
 
+def arrays_cut(text: str) -> set[str]:
+    """Return the arrays of whose elements sacct does not name all: ``5077_[1,4,9-12,51-...]``."""
+    names = (line.partition("|")[0] for line in text.splitlines())
+    return {name.partition("_")[0] for name in names if "[" in name and _CUT in name}
+
+
 def _refs(name: str) -> Iterator[JobRef]:
-    """Yield the jobs that ``12``, ``19_7`` or ``19_[0-3,5%2]`` names."""
+    """Yield the jobs that ``12``, ``19_7``, ``19_[0-3,5%2]`` or ``19_[1-23:2]`` names.
+
+    Of a list that was cut those are yielded that are certain.
+    """
     job, underscore, index = name.partition("_")
     if not underscore:
         yield JobRef(job)
         return
     for part in index.strip("[]").split("%")[0].split(","):
-        first, _, last = part.partition("-")
-        if first.isdecimal():
-            stop = re.match(r"\d+", last)
-            yield from (JobRef(job, n) for n in range(int(first), int(stop[0] if stop else first) + 1))
+        if found := _ELEMENTS.fullmatch(part):
+            first, last, step = (int(number) if number else None for number in found.groups())
+            yield from (JobRef(job, n) for n in range(first or 0, (last or first or 0) + 1, step or 1))
 
 
 def _status(word: str, status: str, node: str, source: str, left: float | None) -> JobStatus:
     said = meaning(word)
     if said.alive:
         return JobStatus(base_word(word), True, None, "", None, node, source, said.waits)
-    code, signal = _exit_status(status)
-    state, cause = outcome(word, code, signal, left)
+    code, ended_by = _exit_status(status)
+    state, cause = outcome(word, code, ended_by, left)
+    if source == "sacct" and state is TrialState.FAILED and code in _FOLDED:
+        return JobStatus(base_word(word), False, state, f"exit {code} or {code + 128}", None, node, source)
     return JobStatus(base_word(word), False, state, cause, code, node, source)
 
 

@@ -21,7 +21,7 @@ SQUEUE = """\
 
 SACCT = """\
 12|CANCELLED by 0|0:0|n2|None
-19_7|FAILED|9:0|n1|None
+19_7|FAILED|3:0|n1|None
 19_8|FAILED|0:11|n1|None
 1206_[0-2,5%2]|CANCELLED by 0|0:0|None assigned|None
 32_0|TIMEOUT|0:0|n1|None
@@ -47,7 +47,7 @@ def test_sacct_lines_become_reports_and_ranges_are_spelt_out():
 
     assert {ref: (str(report.state), report.cause) for ref, report in reports.items()} == {
         JobRef("12"): ("killed", "cancelled"),
-        JobRef("19", 7): ("failed", "exit 9"),
+        JobRef("19", 7): ("failed", "exit 3"),
         JobRef("19", 8): ("crashed", "signal 11"),
         **{JobRef("1206", n): ("killed", "cancelled") for n in (0, 1, 2, 5)},
         JobRef("32", 0): ("crashed", "timeout"),
@@ -55,6 +55,131 @@ def test_sacct_lines_become_reports_and_ranges_are_spelt_out():
         JobRef("34"): ("crashed", "oom"),
     }
     assert reports[JobRef("1206", 0)].node == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "elements"),
+    [
+        ("5_[1-23:2]", range(1, 24, 2)),
+        ("5_[0-40:10%3]", range(0, 41, 10)),
+        ("5_[3-9:2%1]", range(3, 10, 2)),
+        ("5_[1-4,9,12-20:4]", [1, 2, 3, 4, 9, 12, 16, 20]),
+        ("5_[7]", [7]),
+        ("5_[0-0]", [0]),
+        ("5_7", [7]),
+    ],
+)
+def test_lists_of_elements_are_spelt_out(name, elements):
+    assert [ref for ref, _ in parse_sacct(f"{name}|CANCELLED by 1000|0:0|None assigned|None")] == [
+        JobRef("5", n) for n in elements
+    ]
+
+
+def test_an_element_with_a_line_of_its_own_is_not_what_a_list_says():
+    """A real one: 12 elements failed, the others were cancelled; sacct 24.11 prints their list last."""
+    failed = [f"5226_{n}|FAILED|1:0|n1|None" for n in range(0, 24, 2)]
+    lines = "\n".join([*failed, "5226_[0-23]|CANCELLED by 1000|0:0|None assigned|None"])
+
+    states = {ref.task: str(report.state) for ref, report in parse_sacct(lines)}
+
+    assert states == {n: "killed" if n % 2 else "failed" for n in range(24)}
+
+
+#: As sacct cuts a list where SLURM_BITSTR_LEN does not forbid it, and what is certain of it.
+CUT = [
+    ("5077_[1,4,9-12,17,23,26-29,33,36,39,42,45,49,51-...]", {1, 4, *range(9, 13), 17, 23, *range(26, 30), 33, 36, 39, 42, 45, 49}),
+    ("5077_[0,2,4,6,8,1...]", {0, 2, 4, 6, 8}),
+    ("5077_[3-...%4]", set()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "certain"), CUT)
+def test_a_list_that_was_cut_is_not_taken_for_complete(scheduler, name, certain):
+    scheduler("squeue")
+    scheduler("sacct", stdout=f"{name}|CANCELLED by 1000|0:0|None assigned|None\n5077_60|FAILED|3:0|n1|None\n")
+
+    answer = queue.ask(["5077"], {JobRef("5077", n) for n in range(90)})
+
+    assert {ref.task for ref in answer.tasks} == certain | {60}
+    assert answer.cut == {"5077"}
+    assert [n for n in range(90) if not answer.lags(JobRef("5077", n))] == sorted(certain | {60})
+    assert not answer.lags(JobRef("5078", 1))
+
+
+def test_nothing_is_concluded_of_elements_that_a_list_does_not_name():
+    from slurmsweep.control.snapshot import judge
+    from slurmsweep.state.owner import Owner
+    from slurmsweep.state.trial import Attempt
+
+    known = dict(parse_sacct("5077_[1,4,9-...]|CANCELLED by 0|0:0|None assigned|None"))
+    answer = Answer(known, "used", "lab", cut=frozenset({"5077"}))
+    attempt = Attempt(1, "token", Owner("far", 1, 1, "b", cluster="lab", job="5077", task=60))
+
+    seen = judge(attempt, answer)
+
+    assert (seen.outcome, seen.witnessed) == (None, False)
+    assert seen.note == "accounting knows array 5077, and does not name its element 60"
+
+
+def test_slurms_programs_are_told_to_name_all_elements(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_BITSTR_LEN", "20")
+    for program in ("squeue", "sacct"):
+        (tmp_path / program).write_text(f"#!/bin/sh\nenv > {tmp_path}/{program}.env\n")
+        (tmp_path / program).chmod(0o755)
+
+    queue.ask(["1"], {JobRef("1", 1)})
+
+    for program in ("squeue", "sacct"):
+        assert "SLURM_BITSTR_LEN=0\n" in (tmp_path / f"{program}.env").read_text()
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "code"),
+    [
+        ("15:0", "exit 15 or 143", None),  # up to 25.05
+        ("143:0", "exit 143", 143),  # 25.11
+        ("9:0", "exit 9 or 137", None),
+        ("127:0", "exit 127 or 255", None),
+        ("0:0", "exit 0 or 128", None),
+        ("1:0", "exit 1", 1),
+        ("2:0", "exit 2", 2),
+        ("126:0", "exit 126", 126),
+        ("255:0", "exit 255", 255),
+    ],
+)
+def test_an_exit_code_that_accounting_may_have_made_smaller_is_not_said_for_certain(status, cause, code):
+    [(_, report)] = parse_sacct(f"19_7|FAILED|{status}|n1|None")
+
+    assert (str(report.state), report.cause, report.exit_code) == ("failed", cause, code)
+
+
+@pytest.mark.parametrize("status", ["143:0", "36608"])
+def test_the_queue_says_the_exit_code_as_it_was(status):
+    """With a colon since 23.02; a raw wait status before."""
+    [(_, report)] = parse_squeue(f"1|1|1|FAILED|{status}|n1|0|x")
+
+    assert (report.cause, report.exit_code) == ("exit 143", 143)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason", "is_one"),
+    [
+        ("PENDING", "launch failed requeued held", True),
+        ("PENDING", "launch_failed_requeued_held", True),
+        ("PENDING", "(launch failed requeued held)", True),
+        ("PENDING", "user env retrieval failed requeued held", True),
+        ("REQUEUE_HOLD", "launch failure limit exceeded requeued held", True),
+        ("REQUEUE_HOLD", "JobHoldMaxRequeue", True),
+        ("REQUEUE_HOLD", "job requeued in held state", False),
+        ("SPECIAL_EXIT", "job requeued in special exit state", False),
+        ("PENDING", "JobHeldUser", False),
+        ("RUNNING", "launch failed requeued held", False),
+    ],
+)
+def test_a_job_that_a_node_could_not_start_is_told_from_one_that_a_person_holds(word, reason, is_one):
+    tasks = dict(parse_squeue(f"31|4|31|{word}|0||1|x|{reason}|"))
+
+    assert queue.failed_launches(tasks) == ([JobRef("31", 4)] if is_one else [])
 
 
 @pytest.mark.parametrize("word", WORDS)
