@@ -1,11 +1,13 @@
 """Find why a scheduler ended what an agent only saw ending: a SIGTERM may be a time limit, a preemption, or a scancel.
 
 Agents record what they see, at once; the scheduler's accounting knows the reason, seconds later. The agent's word on
-what the trial did (exit code, metric, seconds) stays; the scheduler's reason replaces the cause.
+what the trial did (exit code, metric, seconds) stays; the scheduler's reason replaces the cause. A script of which a
+worker was killed for its memory ends with an exit code of its own: it has failed, and the cause is the memory.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import CUT_SHORT, JobRef
@@ -40,18 +42,32 @@ def reasons(view: SweepView, answer: Answer) -> dict[AttemptId, Outcome]:
         if attempt.outcome is None or attempt.owner is None:
             continue
         status = answer.tasks.get(JobRef.of(attempt.owner, answer.cluster))
-        if status and status.state and not status.alive and status.cause in _TELLING:
+        if attempt.outcome.state is TrialState.FAILED:
+            if status and not status.alive and status.cause == "oom":
+                better[attempt_id] = attempt.outcome._replace(cause="oom", by="slurm")
+        elif status and status.state and not status.alive and status.cause in _TELLING:
             better[attempt_id] = attempt.outcome._replace(state=status.state, cause=status.cause, by="slurm")
     return better
 
 
 def _doubtful(view: SweepView) -> dict[AttemptId, Attempt]:
-    """Return the newest attempts that ended inside a job in a way that agents cannot explain."""
+    """Return the newest attempts that ended inside a job in a way that agents cannot explain.
+
+    Those that failed are among them where no other trial ran in their jobs: Slurm says of a job that it ran out of
+    memory, and not which of its trials did.
+    """
     found = {}
-    for state in (TrialState.KILLED, TrialState.CRASHED):
+    trials_in: defaultdict[tuple[str | None, str | None, int | None], set[int]] = defaultdict(set)
+    for span in view.trials.spans() if view.counts().get(TrialState.FAILED) else ():
+        trials_in[span.cluster, span.job, span.task].add(span.attempt_id.trial)
+    for state in (TrialState.KILLED, TrialState.CRASHED, TrialState.FAILED):
         for number in view.trials.in_state(state):
             current = view.trials[number].current
             owner, outcome = (current.owner, current.outcome) if current else (None, None)
-            if current and owner and owner.job and outcome and outcome.by == "agent" and outcome.cause in _DOUBTFUL:
+            if not (current and owner and owner.job and outcome and outcome.by == "agent"):
+                continue
+            in_its_job = trials_in[owner.cluster, owner.job, owner.task]
+            failed_alone = state is TrialState.FAILED and len(in_its_job) < 2
+            if failed_alone or outcome.cause in _DOUBTFUL:
                 found[AttemptId(number, current.number)] = current
     return found

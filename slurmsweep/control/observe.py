@@ -197,7 +197,8 @@ def _failures(session: Session, trials: list[Trial]) -> dict[int, Failure]:
     """
     from slurmsweep.control.failure_text import last_words, read_failure  # most commands meet no failure
 
-    failed = [trial for trial in trials if trial.state is TrialState.FAILED and trial.current]
+    # what lacked memory does not fail for its program's sake
+    failed = [t for t in trials if t.state is TrialState.FAILED and t.current and t.cause != "oom"]
     read, others = failed[-_MOST_LOGS:], failed[:-_MOST_LOGS]
     found: dict[int, Failure] = {}
     by_cause: dict[str, Failure | None] = {}

@@ -317,7 +317,11 @@ def merged(plans: Iterable[RetryPlan]) -> RetryPlan:
 
 
 def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
-    """Return nodes to stay away from, and a remark; no node where they are too many for that to be the reason."""
+    """Return nodes to stay away from, and a remark; no node where they are too many for that to be the reason.
+
+    ``total``: nodes of the cluster; 0 where it is not known, and then those count on which trials ended.
+    """
+    total = total or len(nodes)
     suspects = sorted(name for name, node in nodes.items() if node.is_suspect())
     if suspects and len(suspects) > _MOST_AVOIDED * total:
         return (), f"trials went wrong on {len(suspects)} of {total} nodes: none is avoided, it may not be the nodes"

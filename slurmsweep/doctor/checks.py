@@ -127,7 +127,11 @@ def judge_site(seen: Site) -> list[CheckResult]:
     accounting = CheckResult(Fitness.WARN, "accounting", seen.accounting, advice)
     if seen.accounting == "on":
         accounting = CheckResult(Fitness.GOOD, "accounting", "on: why a job ended can be asked later")
-    return [slurm, accounting, _judge_limits(seen)]
+    advice = (
+        "--time auto, --mem auto and resubmit ask for what trials need, however much; name a --partition that has it"
+    )
+    bounds = [CheckResult(Fitness.WARN, "bounds", f"not known: {seen.bounds}", advice)] if seen.bounds else []
+    return [slurm, accounting, _judge_limits(seen), *bounds]
 
 
 def _judge_limits(seen: Site) -> CheckResult:

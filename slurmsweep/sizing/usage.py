@@ -60,8 +60,8 @@ class Usage(NamedTuple):
 
     @property
     def is_out_of_memory(self) -> bool:
-        """Return whether it was cut off because it needed more memory."""
-        return self.state is TrialState.CRASHED and self.cause == "oom"
+        """Return whether it, or a process that it started, was killed because it needed more memory."""
+        return self.cause == "oom"
 
     @property
     def least_seconds(self) -> float | None:

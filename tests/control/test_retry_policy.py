@@ -208,6 +208,53 @@ def test_what_slurm_does_not_explain_stays_as_the_agent_said(make_store, monkeyp
     assert explained(store) == {}
 
 
+def failed(make_store, owners=(OWNER,)):
+    store = make_store(3)
+    for owner in owners:
+        store.finish(store.claim(owner), Outcome(TrialState.FAILED, "exit 1", exit_code=1, metric=0.5, ended=1.0))
+    return store
+
+
+def test_memory_that_lacked_is_the_cause_also_where_the_script_ended_by_itself(make_store, monkeypatch):
+    """The kernel killed a worker of a DataLoader, and the script raised for it."""
+    store = failed(make_store)
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(dict(parse_sacct("7_3|OUT_OF_MEMORY|0:125|n1|")), ""))
+
+    [(attempt_id, better)] = explained(store).items()
+
+    assert attempt_id == AttemptId(0, 1)
+    assert (better.state, better.cause, better.by, better.metric, better.exit_code) == (
+        TrialState.FAILED,
+        "oom",
+        "slurm",
+        0.5,
+        1,
+    )
+
+
+@pytest.mark.parametrize("word", ["FAILED|1:0", "TIMEOUT|0:0", "PREEMPTED|0:0", "CANCELLED by 0|0:15", "COMPLETED|0:0"])
+def test_a_script_that_failed_by_itself_has_failed_whatever_else_slurm_says(make_store, monkeypatch, word):
+    store = failed(make_store)
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(dict(parse_sacct(f"7_3|{word}|n1|")), "used"))
+
+    assert explained(store) == {}
+
+
+def test_the_memory_of_a_job_of_several_trials_is_blamed_on_none_of_them(make_store, monkeypatch):
+    store = failed(make_store, (OWNER, OWNER._replace(pid=11)))
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(dict(parse_sacct("7_3|OUT_OF_MEMORY|0:125|n1|")), ""))
+
+    assert doubtful_jobs(store.replay()) == set()
+    assert explained(store) == {}
+
+
+def test_what_failed_for_its_memory_gets_more_of_it():
+    usage = Usage(0, 1, TrialState.FAILED, "oom", "7_3", 60, 2048, 1, 5, 5, 5, 1900)
+    trial = EndedTrial(0, TrialState.FAILED, "oom", 2, (usage,))
+
+    assert decide([trial], RetryPolicy(), BOUNDS).whys == {0: "oom with 4096 MiB"}
+
+
 def test_a_job_that_was_put_back_is_not_explained_yet(make_store, monkeypatch):
     """Squeue says PENDING while the newest row of sacct is PREEMPTED still: squeue's word stands."""
     store = stopped(make_store, "terminated")

@@ -21,7 +21,7 @@ from slurmsweep.backends.slurm import (
     wakeup,
 )
 from slurmsweep.backends.slurm.template import agents_of, load_template, normal_template_name
-from slurmsweep.errors import UsageError
+from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.state.assignment import MAX_SLOTS
 
 if TYPE_CHECKING:
@@ -171,8 +171,15 @@ class SlurmBackend(Backend):
         return queue.ask(jobs, wanted)
 
     def capacity(self, options: Options) -> Capacity:
-        """Return what the partitions that the options name give at most, by one sinfo call."""
-        partitions, nodes = site.survey(cluster.target(options))
+        """Return what the partitions that the options name give at most, by one sinfo call.
+
+        Nothing is bounded where sinfo is kept from this user (PrivateData), is not there, or does not answer: Slurm
+        refuses what is too much.
+        """
+        try:
+            partitions, nodes = site.survey(cluster.target(options))
+        except SchedulerUnavailableError:
+            partitions, nodes = [], 0
         wanted = options.get("partition")
         most = site.choose(partitions, wanted if isinstance(wanted, str) else None)
         return Capacity(most.minutes, most.mebibytes or None, nodes, resources.warning_seconds(options))

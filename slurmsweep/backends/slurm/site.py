@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.slurm.commands import answer, call, first_line, installed, on
+from slurmsweep.backends.slurm.commands import answer, installed, on, sacct
 from slurmsweep.backends.slurm.limits import parse_max_array_size
 from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.errors import SchedulerUnavailableError
@@ -48,6 +48,7 @@ class Site:
         max_job_count: number of jobs that the controller keeps, of all users; None where it does not say.
         accounting: ``on``, or why nothing is known of jobs that ended a while ago.
         submit_limit: number of jobs that this user may have at a time; None where no limit is set or known.
+        bounds: why it is not known what partitions give at most; empty where it is.
     """
 
     missing: tuple[str, ...]
@@ -57,10 +58,11 @@ class Site:
     max_job_count: int | None
     accounting: str
     submit_limit: int | None
+    bounds: str = ""
 
 
 def look_around() -> Site:
-    """Ask the cluster about itself: one scontrol, one sacct and one sacctmgr call. Never raises."""
+    """Ask the cluster about itself: one scontrol, one sacct, one sacctmgr and one sinfo call. Never raises."""
     missing = tuple(name for name in ("sbatch", "squeue", "scontrol", "scancel", "sacct") if not installed(name))
     try:
         config, silent = answer("scontrol", "show", "config"), ""
@@ -75,6 +77,7 @@ def look_around() -> Site:
         max_job_count=int(count) if count and count.isdecimal() else None,
         accounting=_accounting(silent),
         submit_limit=None if silent else _submit_limit(),
+        bounds="" if silent else _bounds(),
     )
 
 
@@ -91,18 +94,28 @@ def parse_submit_limits(text: str) -> int | None:
 
 
 def _accounting(silent: str) -> str:
-    if silent or not installed("sacct"):
-        return "not asked: " + (silent or "there is no sacct on this machine")
-    done = call("sacct", "-X", "-n", "-P", "-S", "now-1minutes", "-o", "JobID")
-    return "on" if done.returncode == 0 else first_line(done.stderr)
+    if silent:
+        return f"not asked: {silent}"
+    _, said = sacct("-X", "-S", "now-1minutes", "-o", "JobID")
+    if said == "off" and not installed("sacct"):
+        return "not asked: there is no sacct on this machine"
+    return "on" if said == "used" else "Slurm accounting storage is disabled" if said == "off" else said
 
 
 def _submit_limit() -> int | None:
-    if not installed("sacctmgr"):
-        return None
     user = f"user={os.environ.get('USER') or os.geteuid()}"
-    done = call("sacctmgr", "-n", "-P", "show", "assoc", user, "format=MaxSubmitJobs")
-    return parse_submit_limits(done.stdout) if done.returncode == 0 else None
+    try:
+        return parse_submit_limits(answer("sacctmgr", "-n", "-P", "show", "assoc", user, "format=MaxSubmitJobs"))
+    except SchedulerUnavailableError:
+        return None
+
+
+def _bounds() -> str:
+    try:
+        survey()
+    except SchedulerUnavailableError as error:
+        return str(error)
+    return ""
 
 
 def survey(cluster: str = "") -> tuple[list[Partition], int]:
