@@ -8,7 +8,7 @@ from slurmsweep.backends.base import parts_of
 from slurmsweep.backends.slurm.commands import call, on
 from slurmsweep.backends.slurm.refusals import advice
 from slurmsweep.backends.slurm.resources import mebibytes
-from slurmsweep.errors import UsageError
+from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.state import assignment
 
 if TYPE_CHECKING:
@@ -59,10 +59,8 @@ def assignments(options: Mapping[str, str | bool], width: int | None) -> list[st
 def change(job: str, elements: Iterable[int], words: list[str]) -> list[str]:
     """Change elements of an array; return what Slurm has against it, in words; empty where Slurm did all of it.
 
-    An element that started or ended since it was looked at stays as it is, and that is not a problem.
-
-    Raises:
-        SchedulerUnavailableError: scontrol could not be run.
+    An element that started or ended since it was looked at stays as it is, and that is not a problem. A call that fails
+    is one, and leaves the other call, and those for other arrays. Never raises.
     """
     number, cluster = parts_of(job)
     problems = []
@@ -70,7 +68,11 @@ def change(job: str, elements: Iterable[int], words: list[str]) -> list[str]:
     width = [word for word in words if word.startswith(_WIDTH)]
     rest = [word for word in words if word not in width]
     for target, some in ((number, width), (f"{number}_[{ranges(elements)}]", rest)):
-        done = call("scontrol", *on(cluster), "update", f"jobid={target}", *some) if some else None
+        try:
+            done = call("scontrol", *on(cluster), "update", f"jobid={target}", *some) if some else None
+        except SchedulerUnavailableError as error:
+            problems.append(str(error))
+            continue
         if done and done.returncode != 0:
             lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             known = [line for line in lines if any(word in line for word in (_CHANGED, *_NOT_WAITING))]

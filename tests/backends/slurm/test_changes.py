@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurmsweep.backends.slurm import changes
+from slurmsweep.backends.slurm import changes, commands
 from slurmsweep.backends.slurm.changes import assignments, change, ranges
 from slurmsweep.errors import UsageError
 
@@ -89,6 +89,24 @@ def test_a_refused_width_leaves_the_other_changes_and_is_said(monkeypatch, tmp_p
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     assert change("9", [2], ["ArrayTaskThrottle=5", "TimeLimit=7"]) == ["Requested operation not supported"]
+
+
+def test_of_several_arrays_each_is_changed_whatever_becomes_of_the_others(monkeypatch, tmp_path):
+    """The first array's width is refused, the second one's scontrol hangs, the third one's does as it is told."""
+    program = tmp_path / "scontrol"
+    program.write_text(
+        '#!/bin/sh\ncase "$2 $3" in\n*=7*Throttle*) echo "Access/permission denied" >&2; exit 1;;\n'
+        "*=8*) while :; do :; done;;\nesac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(commands, "_TIMEOUT", 0.3)
+
+    found = [change(job, [0, 1], ["ArrayTaskThrottle=5", "TimeLimit=7"]) for job in ("7", "8", "9")]
+
+    assert [len(problems) for problems in found] == [1, 2, 0]
+    assert "operator" in found[0][0]
+    assert found[1] == ["scontrol did not answer within 0.3 s"] * 2
 
 
 def test_every_option_that_can_be_changed_is_one_of_sbatch():
