@@ -174,11 +174,13 @@ class SlurmBackend(Backend):
         """Return what the partitions that the options name give at most, by one sinfo call.
 
         Nothing is bounded where sinfo is kept from this user (PrivateData), is not there, or does not answer: Slurm
-        refuses what is too much.
+        refuses what is too much. Where there is no Slurm at all, that is an error.
         """
         try:
             partitions, nodes = site.survey(cluster.target(options))
         except SchedulerUnavailableError:
+            if not commands.available():
+                raise
             partitions, nodes = [], 0
         wanted = options.get("partition")
         most = site.choose(partitions, wanted if isinstance(wanted, str) else None)

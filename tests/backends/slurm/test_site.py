@@ -32,6 +32,7 @@ def programs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("sinfo", [f"echo '{DENIED}' >&2; exit 1", None, "while :; do :; done", "echo; exit 0", "kill -9 $$"])  # fmt: skip
 def test_without_sinfo_nothing_is_bounded(programs, monkeypatch, sinfo):
     monkeypatch.setattr(commands, "_TIMEOUT", 0.3)
+    programs(sbatch="")
     if sinfo:
         programs(sinfo=sinfo)
 
