@@ -32,7 +32,7 @@ from slurmsweep.backends.base import (
     WakeupJob,
     When,
 )
-from slurmsweep.backends.slurm import changes, jobstates, queue, resources
+from slurmsweep.backends.slurm import changes, jobstates, queue, resources, waiting
 from slurmsweep.errors import (
     JobLimitError,
     SchedulerUnavailableError,
@@ -43,7 +43,9 @@ from slurmsweep.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-_WAITS = JobStatus("PENDING", True, None, "", None, "", "squeue", waits=True, reason="Priority")
+_WAITS = JobStatus("PENDING", True, None, "", None, "", "squeue", waits=True)._replace(
+    reason="Priority", wait=waiting.explain("Priority")
+)
 _RUNS = JobStatus("RUNNING", True, None, "", None, "n1", "squeue")
 
 
@@ -285,7 +287,7 @@ class FakeBackend(Backend):
     def _reason(self, jobs, reason) -> None:
         for ref, status in self.tasks.items():
             if {ref.job, str(ref)} & set(jobs) and status.waits:
-                self.tasks[ref] = status._replace(reason=reason)
+                self.tasks[ref] = status._replace(reason=reason, wait=waiting.explain(reason))
 
     # Waking a supervisor
 

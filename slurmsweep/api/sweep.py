@@ -303,12 +303,14 @@ class Sweep:
 
     def _summary(self) -> SweepSummary:
         from slurmsweep.control.snapshot import look
+        from slurmsweep.control.waiting import waiting_reasons
         from slurmsweep.report.summary import SweepSummary
 
         store = self.session.store
         self.session.refresh()
         snapshot = look(self.session)
-        return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, snapshot.jobs)
+        waiting = waiting_reasons(snapshot)
+        return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, snapshot.jobs, waiting)
 
     def dataframe(self, *, history: bool = False) -> pd.DataFrame:
         """Return the trials as a table, one row each, or with ``history`` one row for each row that a trial logged.

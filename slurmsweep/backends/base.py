@@ -92,6 +92,20 @@ class JobRef(NamedTuple):
         return f"{job}_{self.task}" + (f"@{cluster}" if cluster else "")
 
 
+class Wait(NamedTuple):
+    """Why a job does not start, in words for people.
+
+    Attributes:
+        why: without the scheduler's own word.
+        help: what would help; ``{sweep}`` stands for the sweep's name in a command. Empty where only time helps.
+        is_stuck: no time helps: as they are the job, or what it needs, never start.
+    """
+
+    why: str
+    help: str = ""
+    is_stuck: bool = False
+
+
 class JobStatus(NamedTuple):
     """What a scheduler says of one job.
 
@@ -105,6 +119,8 @@ class JobStatus(NamedTuple):
         waits: the job has not started, or was put back to start again; ``reason``: why, in the scheduler's words.
         name: of the job; empty where that is not known, or there is none.
         minutes: time limit of a live job, ``partition``: where it may run; None and empty where that is not known.
+        wait: what ``reason`` means; None where the job does not wait, or the scheduler says no reason.
+        starts: when a job that waits is expected to start, ISO 8601 in local time; empty where that is not known.
     """
 
     word: str
@@ -119,6 +135,8 @@ class JobStatus(NamedTuple):
     name: str = ""
     minutes: float | None = None
     partition: str = ""
+    wait: Wait | None = None
+    starts: str = ""
 
 
 class Answer(NamedTuple):

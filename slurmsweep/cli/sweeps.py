@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note
 from slurmsweep.control.snapshot import Snapshot, look, look_without_scheduler, stray_output
+from slurmsweep.control.waiting import waiting_reasons
 from slurmsweep.errors import SchedulerUnavailableError, SweepFileError
 from slurmsweep.report.summary import SweepSummary
 
@@ -28,8 +29,8 @@ def summarize(session: Session) -> tuple[SweepSummary, Snapshot]:
     except SchedulerUnavailableError as error:
         note(f"{error}; trials that run or ended unseen are shown as the journal last knew them")
         snapshot, jobs = look_without_scheduler(session), None
-    store = session.store
-    return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, jobs), snapshot
+    store, waiting = session.store, waiting_reasons(snapshot)
+    return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, jobs, waiting), snapshot
 
 
 def note_stray_output(session: Session) -> None:

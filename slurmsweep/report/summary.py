@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.report.failures import FailureGroup
+    from slurmsweep.report.waiting import WaitingReason
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.replay import SweepView
@@ -112,6 +113,7 @@ class SweepSummary(NamedTuple):
         view: the journal's state.
         ended: ends that the journal does not have yet but witnesses know: shown, not written.
         jobs: number of live jobs by the scheduler's word; None where it was not asked or did not answer.
+        waiting: why jobs wait.
     """
 
     layout: Layout
@@ -119,6 +121,7 @@ class SweepSummary(NamedTuple):
     view: SweepView
     ended: Mapping[AttemptId, Outcome]
     jobs: Mapping[str, int] | None = None
+    waiting: Sequence[WaitingReason] = ()
 
     def trials(self, limit: int | None = None, states: Collection[TrialState] = ()) -> Iterator[TrialRow]:
         """Yield trials by number: all of a finite sweep; those that were ever claimed otherwise.
@@ -297,6 +300,7 @@ def status_document(summary: SweepSummary, failures: Sequence[FailureGroup]) -> 
         "counts": {state.value: n for state, n in summary.counts().items()},
         **summary.stopped_early_document(),
         "jobs": dict(summary.jobs or {}),
+        "waiting": [reason.to_json(summary.manifest.sweep_id) for reason in summary.waiting],
         "best": best.to_json() if best else None,
         "unmeasured": [row._asdict() for row in summary.unmeasured()],
         "failures": [group.to_json() for group in failures],

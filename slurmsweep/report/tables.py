@@ -10,6 +10,7 @@ from slurmsweep.report.figures import flat, value_text
 from slurmsweep.report.fitting import Column, fit
 from slurmsweep.report.next_step import next_step
 from slurmsweep.report.terminal import labelled, labelled_path, printable
+from slurmsweep.report.waiting import waiting_words
 from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
         lines += _line("rungs", f"{further} may go on: `slurmsweep resubmit {summary.manifest.sweep_id}` starts them")
     if summary.jobs:
         lines += _line("jobs", ", ".join(f"{n} {word}" for word, n in sorted(summary.jobs.items())))
+    for words in waiting_words(summary.waiting, name):
+        lines += _line("waits", words)
     best = summary.best()
     if best and config.metric:
         found = f"{config.metric.name} = {value_text(best.metric)} in trial {best.number}"

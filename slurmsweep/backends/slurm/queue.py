@@ -14,6 +14,7 @@ from slurmsweep.backends.slurm.cluster import site_name
 from slurmsweep.backends.slurm.commands import answer, call, first_line, on, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
 from slurmsweep.backends.slurm.resources import minutes
+from slurmsweep.backends.slurm.waiting import FAILED_LAUNCHES, explain
 from slurmsweep.errors import SchedulerUnavailableError, SubmissionUnknownError
 from slurmsweep.state.lifecycle import TrialState
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 #: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has.
 _SQUEUE_FORMAT = (
     "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,exit_code:|,NodeList:|,RestartCnt:|,Name:200|,Reason:|,TimeLimit:|,"
-    "TimeUsed:|,Cluster:|,Partition:|"
+    "TimeUsed:|,Cluster:|,Partition:|,StartTime:|"
 )
 _SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason,TimelimitRaw,ElapsedRaw,Cluster,JobName"
 
@@ -32,15 +33,6 @@ _TAKEN = re.compile(r"^(?:Submitted batch job )?(\d+)(?:(?:;| on cluster )(\S+))
 
 #: What scontrol says of jobs that run or are over, and beside it (22.05).
 _NOTHING_WAITS = ("No error", "already finished", "Invalid job id specified", "slurm_suspend error")
-
-#: Why a job waits that a node could not start: its prolog failed, or a leftover of an earlier start was in the way; the
-#: same so often that Slurm gave up (23.02, MaxBatchRequeue); --get-user-env failed (25.05).
-_FAILED_LAUNCH = (
-    "launch failed requeued held",
-    "launch failure limit exceeded requeued held",
-    "JobHoldMaxRequeue",
-    "user env retrieval failed requeued held",
-)
 
 #: sacct up to 25.05 prints an exit code of 128 and more without the 128. Of these codes it cannot be told which one was
 #: meant: 128, 255, and those of a shell whose command died of a signal that Slurm, the kernel or the C library sends.
@@ -146,7 +138,7 @@ def submitted(text: str) -> str:
 def failed_launches(tasks: Mapping[JobRef, JobStatus]) -> list[JobRef]:
     """Return the jobs that Slurm holds because a node failed to start them: they wait for ever unless released."""
     # scontrol writes it with underscores
-    return [ref for ref, s in tasks.items() if s.waits and s.reason.replace("_", " ").strip("()") in _FAILED_LAUNCH]
+    return [ref for ref, s in tasks.items() if s.waits and s.reason.replace("_", " ").strip("()") in FAILED_LAUNCHES]
 
 
 def cancel(targets: Sequence[str], *, only_waiting: bool = False) -> None:
@@ -180,10 +172,13 @@ def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         if len(fields) < 8:
             continue
         array, index, job, word, status, node, _, name = fields[:8]
-        reason, limit, used, _, partition = [*fields[8:], *[""] * 5][:5]
+        reason, limit, used, _, partition, starts = [*fields[8:], *[""] * 6][:6]
         ref = JobRef(array, int(index)) if index.isdecimal() else JobRef(job)
         known = _status(word, status, node, "squeue", _left(limit, used))
-        yield ref, known._replace(reason=reason, name=name, minutes=_minutes(limit), partition=partition)
+        known = known._replace(reason=reason, name=name, minutes=_minutes(limit), partition=partition)
+        if known.waits:
+            known = known._replace(wait=explain(reason), starts=starts if starts[:1].isdecimal() else "")
+        yield ref, known
 
 
 def parse_sacct(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
