@@ -243,8 +243,12 @@ class FakeBackend(Backend):
         del jobs
         return JobRestarts(dict(self.ends), self.accounting)
 
-    def wait(self, jobs, target, refresh, may_start=None):  # noqa: ARG002 - started already
-        while self.meanwhile and _ended(refresh()) < target and any(s.alive for s in self.poll(jobs).tasks.values()):
+    def wait(self, jobs, target, refresh, may_start=None, seen=lambda _: None):  # noqa: ARG002 - started already
+        while self.meanwhile and _ended(refresh()) < target:
+            answer = self.poll(jobs)
+            seen(answer)
+            if not any(s.alive for s in answer.tasks.values()):
+                break
             self.meanwhile.pop(0)()
         refresh()
 

@@ -32,6 +32,7 @@ from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
+from slurmsweep.control.waiting import look_after_submission
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state import refusals
 from slurmsweep.state.lifecycle import Standing, TrialState
@@ -389,9 +390,12 @@ class Sweep:
 
             ready_to_run(self.session.store, None)
         self.check(policy.wish, max_fails, wait=wait, supervise=supervisor is not None)
-        backend = self.session.backend
-        if policy.sizing and Ability.LIMIT not in backend.abilities:
-            self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
+        if policy.sizing and Ability.LIMIT not in self.session.backend.abilities:
+            self.tell(
+                Noticed(
+                    f"the {self.session.backend.name} backend does not limit trials: no time and no memory is learnt"
+                )
+            )
         session = self.session.rehearsal() if dry_run else self.session
         total, finished, expected = SubmitResult(), None, 0
         first: Headline | None = None
@@ -417,6 +421,8 @@ class Sweep:
             finished = session.view.done() if finished is None else finished
             finished -= len({a.trial for a in again}.intersection(session.view.trials.stopped_early()))
             done, watch = self._apply(policy, plan, situation, supervisor, command)
+            if done.arrays and (watch or not wait):  # a command that waits for jobs asks about them in time
+                look_after_submission(session, [array.job for array in done.arrays], self.tell)
             trials = session.view.trials
             before -= sum(trials[a.trial].open_to >= a.attempt for a in again)  # these are to end once more
             total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)

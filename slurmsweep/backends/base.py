@@ -496,6 +496,7 @@ class Backend(ABC):
         target: int,
         refresh: Callable[[], SweepView],
         may_start: Callable[[], bool] = lambda: True,
+        seen: Callable[[Answer], None] = lambda _: None,
     ) -> None:
         """Wait until so many trials of the sweep have ended in all, or until none of the jobs is left.
 
@@ -504,6 +505,7 @@ class Backend(ABC):
             target: number of ended trials, of any state, to wait for.
             refresh: reads the journal on, shows progress, returns the view.
             may_start: says after ``refresh`` whether further trials may start; for a backend that starts them itself.
+            seen: takes what the scheduler says of the jobs, whenever it was asked.
 
         Raises:
             SchedulerUnavailableError: the scheduler did not answer; jobs that outlive this command go on.

@@ -138,13 +138,14 @@ class LocalBackend(Backend):
         target: int,
         refresh: Callable[[], SweepView],
         may_start: Callable[[], bool] = lambda: True,
+        seen: Callable[[Answer], None] = lambda _: None,
     ) -> None:
         """Run the agents of remembered requests until all have ended; forget the requests.
 
         Ctrl-C (or SIGTERM, SIGHUP) is passed to the trials, which get their grace; a second one terminates, a third
         kills. The sweep can go on later from where it was. Before a StateError the other agents are allowed to end.
         """
-        del target  # every agent ends by itself
+        del target, seen  # every agent ends by itself, and no scheduler is asked
         for request in [self._requests.pop(job) for job in jobs if job in self._requests]:
             _run(_command(request.source.argument), request.tasks, request.width or 1, refresh, may_start)
 

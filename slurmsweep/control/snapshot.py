@@ -179,6 +179,11 @@ def look_at_jobs(session: Session) -> Snapshot:
     return Snapshot(session.view, {}, _answer(session, jobs, set()), _token(session))
 
 
+def of_answer(session: Session, answer: Answer) -> Snapshot:
+    """Return what the journal says, and an answer about jobs of the sweep that the scheduler gave."""
+    return Snapshot(session.view, {}, answer._replace(cluster=session.here), _token(session))
+
+
 def _answer(session: Session, jobs: set[str], wanted: set[JobRef]) -> Answer:
     """Ask the scheduler, if there is anything to ask."""
     if not jobs and not wanted:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.control.events import Noticed, Progress
 from slurmsweep.control.reconcile import cancel_idle
 from slurmsweep.control.snapshot import look_at_jobs
+from slurmsweep.control.waiting import stuck_jobs_teller
 from slurmsweep.errors import SchedulerUnavailableError
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def wait_for_jobs(  # noqa: PLR0913 - what was submitted, and two that listen
 ) -> None:
     """Wait until ``trials`` more trials have ended than ``before``, or until the backend has none of the jobs left.
 
+    Jobs that never start as they are, are told once.
+
     When a trial reaches the target, the jobs that wait are cancelled, if the agent could not do that.
 
     Args:
@@ -76,7 +79,7 @@ def wait_for_jobs(  # noqa: PLR0913 - what was submitted, and two that listen
         return brake is None or brake.may_start()
 
     refresh()
-    session.backend.wait(jobs, before + trials, refresh, may_start)
+    session.backend.wait(jobs, before + trials, refresh, may_start, stuck_jobs_teller(session, tell))
     session.store.link()
     if brake and brake.reason and ended_trials(session.view) < before + trials:
         again = f"`slurmsweep resubmit {session.store.manifest.sweep_id}` runs what failed again, and the rest"

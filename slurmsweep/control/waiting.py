@@ -1,15 +1,24 @@
-"""Why the jobs of a sweep wait, of what the scheduler said anyway: no question is asked for it."""
+"""Why the jobs of a sweep wait, by what the scheduler said anyway; only after a submission it is asked for it."""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Wait, by_id
+from slurmsweep.control import granted
+from slurmsweep.control.events import Noticed
+from slurmsweep.control.snapshot import of_answer
+from slurmsweep.errors import SchedulerUnavailableError, StateError
 from slurmsweep.report.waiting import WaitingReason
 
 if TYPE_CHECKING:
-    from slurmsweep.backends.base import JobRef, JobStatus
+    from collections.abc import Callable, Sequence
+
+    from slurmsweep.backends.base import Answer, JobRef, JobStatus
+    from slurmsweep.control.events import Tell
+    from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
 
 
@@ -28,3 +37,28 @@ def waiting_reasons(snapshot: Snapshot) -> tuple[WaitingReason, ...]:
         for (wait, reason), jobs in found.items()
     )
     return tuple(sorted(reasons, key=lambda reason: not reason.is_stuck))
+
+
+def stuck_jobs_teller(session: Session, tell: Tell) -> Callable[[Answer], None]:
+    """Return a function that tells of jobs that never start as they are, once for each reason."""
+    told: set[str] = set()
+
+    def seen(answer: Answer) -> None:
+        for reason in waiting_reasons(of_answer(session, answer)):
+            if reason.is_stuck and reason.reason not in told:
+                told.add(reason.reason)
+                tell(Noticed(reason.words(session.store.manifest.sweep_id)))
+
+    return seen
+
+
+def look_after_submission(session: Session, jobs: Sequence[str], tell: Tell) -> None:
+    """Ask once about jobs that were just submitted: tell what never starts, and what is otherwise than was asked for.
+
+    Where the scheduler does not answer, or the journal cannot be written, the next command says it.
+    """
+    with suppress(SchedulerUnavailableError, StateError):
+        answer = session.scheduler.poll(jobs)
+        stuck_jobs_teller(session, tell)(answer)
+        for line in granted.record(session, of_answer(session, answer)):
+            tell(Noticed(line))

@@ -19,6 +19,7 @@ from slurmsweep.control.decide import Policy, decide
 from slurmsweep.control.events import ArraySubmitted, JobsReleased, Reconciled
 from slurmsweep.control.observe import observe
 from slurmsweep.control.snapshot import look_at_jobs
+from slurmsweep.control.waiting import waiting_reasons
 from slurmsweep.errors import (
     JobLimitError,
     SchedulerUnavailableError,
@@ -176,6 +177,10 @@ def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJob
             f"{session.store.manifest.sweep_id}` on a login node at times"
         ) from error
     situation = observe(session, policy_of(settings), this.happened)
+    for reason in waiting_reasons(situation.snapshot):
+        # what a node could not start is released below
+        if reason.is_stuck and reason.first not in situation.held and not any(reason.why in one for one in this.notes):
+            this.remark(reason.words(session.store.manifest.sweep_id))
     _submit(session, settings, situation, this)
     _arrange_the_next(session, settings, watch, situation, this)
 

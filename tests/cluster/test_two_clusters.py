@@ -7,6 +7,7 @@ import os
 import random
 import re
 import subprocess
+from collections import Counter
 
 import pytest
 from cluster.test_orders import SCRIPT
@@ -125,30 +126,103 @@ def test_no_command_touches_a_job_of_the_same_id_on_another_cluster(lab, write_s
     (tmp_path / "all").touch()
 
 
-@pytest.mark.timeout(900)
-def test_a_sample_of_random_orders_touches_no_job_of_the_same_id(lab, write_sweep, tmp_path):
-    (tmp_path / "all").touch()
-    sweep = lab("create", str(write_sweep(SCRIPT, "  x: {min: 1, max: 200}")))
-    for _ in range(6):  # with ids that jobs of the sweep will have on the other cluster
-        lab.innocent("one")
-        lab.innocent("other")
-    before, dice = lab.innocents(), random.Random(1)
-    orders = [
-        ("submit", "--count", "1", "--time", "5"),
-        ("submit", "--count", "1", "--time", "5", "--sbatch", "clusters=other"),
-        ("pause",),
-        ("resume",),
-        ("set", "--time", "4", "--width", "1"),
-        ("stop",),
-        ("cancel",),
-        ("reconcile",),
-        ("resubmit", "--no-wait"),
-        ("delete", "--state", "killed"),
-    ]
+#: Random orders of commands: some here and in CI; 200 by SLURMSWEEP_RANDOM_ORDERS=200 (about ten minutes).
+ORDERS = int(os.environ.get("SLURMSWEEP_RANDOM_ORDERS", "40"))
 
-    for _ in range(40):
-        verb, *options = dice.choice(orders)
-        environ = {"SLURM_CLUSTERS": dice.choice(["one", "other"])} if dice.random() < 0.3 else {}
-        lab._slurmsweep(verb, sweep, *options, **lab.environ, **environ)
+#: Commands on a sweep, those that may submit beside those that may not.
+SUBMITTING = (("submit", "--count", "2", "--width", "1"), ("resubmit", "--no-wait"), ("mend",))
+ACTING = (
+    ("pause",),
+    ("resume",),
+    ("set", "--time", "4", "--width", "1"),
+    ("set", "--time", "3", "--running"),
+    ("stop",),
+    ("cancel",),
+    ("reconcile",),
+    ("status",),
+    ("delete", "--state", "killed"),
+)
 
-    assert lab.innocents() == before
+#: Both clusters, by the other one.
+OTHER = {"one": "other", "other": "one"}
+
+
+class Bystanders:
+    """Innocent arrays with the ids of a sweep's jobs on the other cluster, and what Slurm said of each at its start."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._before: dict[str, str] = {}
+        self.ids: set[tuple[str, int]] = set()
+
+    def put_beside(self, cluster: str, sweeps: list[str]) -> None:
+        """Make one for each id that a job of the sweeps has on that cluster, where the other one has room for it."""
+        lab, other = self._lab, OTHER[cluster]
+        ours = [line for sweep in sweeps for line in lab.queue(cluster, f"slurmsweep-{sweep}")]
+        for job in sorted({int(line.partition("|")[0]) for line in ours}):
+            if (other, job) in self.ids:
+                continue
+            last = 0
+            while last < job - 1:
+                last = lab.throw_away(other)
+            if last == job - 1:
+                self._start(other, job)
+
+    def _start(self, cluster: str, job: int) -> None:
+        """Some run and wait for themselves, the others wait for a day, or for their user: there is not room for all."""
+        few = len([one for one, _ in self.ids if one == cluster]) < 4
+        kind = [] if few else [["-H"], ["--begin=now+1day"]][job % 2]
+        sleeper = ("--array=0-2%1", "-J", "innocent", "-t", "30", "-o", "/dev/null", *kind, "--wrap", "sleep 3600")
+        assert int(self._lab.slurm("sbatch", "-M", cluster, "--parsable", *sleeper).partition(";")[0]) == job
+        if few:
+            runs = f"{job}|0|innocent|RUNNING"
+            wait_until(lambda: any(line.startswith(runs) for line in self._lab.queue(cluster, "innocent")))
+        self.ids.add((cluster, job))
+        self._before |= {key: line for key, line in self._now().items() if key not in self._before}
+
+    def _now(self) -> dict[str, str]:
+        """State, time limit, partition, priority, reason, restarts and width, by cluster and element."""
+        now = {
+            f"{name} {line.rsplit('innocent')[0]}": line for name in OTHER for line in self._lab.queue(name, "innocent")
+        }
+        for name in OTHER:
+            text = self._lab.slurm("scontrol", "-M", name, "-o", "show", "job")
+            for line in text.splitlines():
+                if "JobName=innocent" in line and "ArrayTaskThrottle" in line:
+                    words = dict(word.split("=", 1) for word in line.split() if "=" in word)
+                    now[f"{name} {words['ArrayJobId']} width"] = words["ArrayTaskThrottle"]
+        return now
+
+    def touched(self) -> list[str]:
+        now = self._now()
+        return [f"{key}: {line} -> {now.get(key)}" for key, line in self._before.items() if now.get(key) != line]
+
+
+@pytest.mark.timeout(3600)
+def test_random_orders_of_commands_touch_no_job_of_the_same_id(lab, write_sweep, capsys):
+    file = str(write_sweep(SCRIPT, "  x: {min: 1, max: 400}"))
+    sweeps = [lab("create", file), lab("create", file)]
+    innocent, dice = Bystanders(lab), random.Random(1)
+    ran: Counter[str] = Counter()
+    for number in range(ORDERS):
+        sweep, cluster = dice.choice(sweeps), dice.choice(sorted(OTHER))
+        verb, *options = dice.choice(SUBMITTING if number < 4 or dice.random() < 0.3 else ACTING)
+        environ = {"SLURM_CLUSTERS": dice.choice(sorted(OTHER))} if dice.random() < 0.3 else {}
+        if verb != "mend" and (verb, *options) in SUBMITTING:
+            lab.lead(cluster, OTHER[cluster])
+            options += ["--time", "5", "--sbatch", f"clusters={cluster}", *(["--mend"] if dice.random() < 0.2 else [])]
+        done = lab._slurmsweep(verb, sweep, *options, **lab.environ, **environ)
+        assert (done.returncode in (0, 1, 2, 4), "Traceback" in done.stderr) == (True, False), (verb, options, done)
+        ran[f"{verb} {done.returncode}"] += 1
+        for name in OTHER:
+            innocent.put_beside(name, sweeps)
+        assert innocent.touched() == [], (number, verb, options)
+
+    both = {name: sum(one == name for one, _ in innocent.ids) for name in OTHER}
+    with capsys.disabled():
+        print(
+            f"\n{ran.total()} random orders: {dict(sorted(ran.items()))}; innocent arrays with ids of the sweeps' jobs: "
+            f"{both}, 0 touched"
+        )
+    assert ran.total() == ORDERS
+    assert min(both.values()) >= 1

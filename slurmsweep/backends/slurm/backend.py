@@ -204,6 +204,7 @@ class SlurmBackend(Backend):
         target: int,
         refresh: Callable[[], SweepView],
         may_start: Callable[[], bool] = lambda: True,
+        seen: Callable[[Answer], None] = lambda _: None,
     ) -> None:
         """Wait for ends in the journal; ask squeue where none came for 15 s. Ctrl-C ends the waiting, not the jobs."""
         del may_start  # Slurm starts the jobs
@@ -215,7 +216,9 @@ class SlurmBackend(Backend):
                 next_question = time.monotonic() + SQUEUE_PERIOD
             elif time.monotonic() >= next_question:
                 next_question = time.monotonic() + SQUEUE_PERIOD
-                if not any(status.alive for status in self.poll(jobs).tasks.values()):
+                answer = self.poll(jobs)
+                seen(answer)
+                if not any(status.alive for status in answer.tasks.values()):
                     break
         refresh()
 

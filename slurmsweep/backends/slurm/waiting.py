@@ -46,7 +46,7 @@ _WORDS = {
         "where you gave --begin, `slurmsweep set {sweep} --sbatch begin=now` starts them earlier",
     ),
     "JobHeldUser": Wait("you hold them, or `pause` does", _RELEASE),
-    "JobHeldAdmin": Wait("an administrator holds them", f"{_ADMIN}; where `pause` did it, {_RELEASE}", is_stuck=True),
+    "JobHeldAdmin": Wait("an administrator holds them", f"{_ADMIN}; where `pause` did it, {_RELEASE}"),
     "JobHoldMaxRequeue": Wait("they were requeued as often as Slurm lets, and are held", _RELEASE, is_stuck=True),
     "Cleaning": Wait("Slurm still cleans up after their last start"),
     "Prolog": Wait("a node is being prepared for them"),
