@@ -99,11 +99,13 @@ class Wait(NamedTuple):
         why: without the scheduler's own word.
         help: what would help; ``{sweep}`` stands for the sweep's name in a command. Empty where only time helps.
         is_stuck: no time helps: as they are the job, or what it needs, never start.
+        is_first_word: said at once after a submission; seconds later the scheduler may say something else.
     """
 
     why: str
     help: str = ""
     is_stuck: bool = False
+    is_first_word: bool = False
 
 
 class JobStatus(NamedTuple):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
 
+#: Seconds after which a scheduler has looked at jobs that were just submitted (Slurm: batch_sched_delay is 3).
+_SECOND_LOOK = 5.0
+
 
 def waiting_reasons(snapshot: Snapshot) -> tuple[WaitingReason, ...]:
     """Return why the sweep's jobs wait: those that never start as they are first, then in the order of their jobs.
@@ -33,7 +36,15 @@ def waiting_reasons(snapshot: Snapshot) -> tuple[WaitingReason, ...]:
     for ref, status in sorted(waiting, key=lambda pair: (by_id(pair[0].job), pair[0].task or 0)):
         found.setdefault((status.wait or Wait(""), status.reason), []).append((ref, status))
     reasons = (
-        WaitingReason(reason, *wait, len(jobs), str(jobs[0][0]), starts if (starts := jobs[0][1].starts) > now else "")
+        WaitingReason(
+            reason,
+            wait.why,
+            wait.help,
+            wait.is_stuck,
+            len(jobs),
+            str(jobs[0][0]),
+            starts if (starts := jobs[0][1].starts) > now else "",
+        )
         for (wait, reason), jobs in found.items()
     )
     return tuple(sorted(reasons, key=lambda reason: not reason.is_stuck))
@@ -52,13 +63,19 @@ def stuck_jobs_teller(session: Session, tell: Tell) -> Callable[[Answer], None]:
     return seen
 
 
-def look_after_submission(session: Session, jobs: Sequence[str], tell: Tell) -> None:
+def look_after_submission(
+    session: Session, jobs: Sequence[str], tell: Tell, sleep: Callable[[float], None] = time.sleep
+) -> None:
     """Ask once about jobs that were just submitted: tell what never starts, and what is otherwise than was asked for.
 
-    Where the scheduler does not answer, or the journal cannot be written, the next command says it.
+    Where that was only the scheduler's first word, it is asked once more some seconds later. Where it does not answer,
+    or the journal cannot be written, the next command says it.
     """
     with suppress(SchedulerUnavailableError, StateError):
         answer = session.scheduler.poll(jobs)
+        if any(status.wait and status.wait.is_first_word for status in answer.tasks.values()):
+            sleep(_SECOND_LOOK)
+            answer = session.scheduler.poll(jobs)
         stuck_jobs_teller(session, tell)(answer)
         for line in granted.record(session, of_answer(session, answer)):
             tell(Noticed(line))

@@ -9,8 +9,11 @@ from submitting import on_backend, send_all
 from slurmsweep.backends.base import JobRef, SubmitOptions
 from slurmsweep.backends.slurm.waiting import explain
 from slurmsweep.control.batch import JobBatch
+from slurmsweep.control.events import Noticed
 from slurmsweep.control.snapshot import look
-from slurmsweep.control.waiting import waiting_reasons
+from slurmsweep.control.wait import wait_for_jobs
+from slurmsweep.control.waiting import look_after_submission, waiting_reasons
+from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.report.waiting import waiting_words
 
 
@@ -103,3 +106,71 @@ def test_the_document_names_the_sweep_in_its_command(sweep):
         "first": f"{backend.arrays[0]}_0",
         "starts": None,
     }
+
+
+STUCK = "never start as they are: no node has what they ask for (BadConstraints)"
+
+
+def test_after_a_submission_what_never_starts_is_said_and_what_is_otherwise_than_asked(make_store):
+    store, backend, told = make_store(9), FakeBackend(), []
+    send_all(store, [JobBatch(SubmitOptions(options={"time": "10"}), 3)], backend=backend)
+    [job], name = backend.arrays, next(iter(backend.requests.values())).name
+    let(backend, job, [0, 1], "BadConstraints")
+    backend.tasks = {ref: s._replace(name=name, minutes=5.0) for ref, s in backend.tasks.items()}
+    backend.said.clear()
+
+    look_after_submission(on_backend(store, backend), [job], told.append)
+
+    assert backend.said == ["poll"]
+    assert [event.text.partition("; ")[0] for event in told] == [
+        f"2 jobs ({job}_0 ...) {STUCK}",
+        f"job {job}: --time is 5, and 10 was asked for: the site, a QOS or scontrol changed it",
+    ]
+    assert [submission.compared for submission in store.replay().submissions.values()] == [True]
+
+
+def test_where_the_schedulers_first_word_says_little_it_is_asked_again(sweep):
+    store, backend = sweep
+    first, second = backend.arrays
+    told, slept = [], []
+    let(backend, first, [0, 1, 2], "Dependency")
+    backend.said.clear()
+
+    def later(seconds: float) -> None:
+        slept.append(seconds)
+        let(backend, first, [0, 1, 2], "DependencyNeverSatisfied")
+
+    look_after_submission(on_backend(store, backend), [first, second], told.append, later)
+
+    assert (backend.said, slept) == (["poll", "poll"], [5.0])
+    assert ["(DependencyNeverSatisfied)" in event.text for event in told] == [True]
+
+
+def test_a_scheduler_that_does_not_answer_after_a_submission_is_asked_by_the_next_command(sweep):
+    store, backend = sweep
+    backend.silent = 1
+
+    look_after_submission(on_backend(store, backend), backend.arrays, pytest.fail)
+
+    with pytest.raises(SchedulerUnavailableError):
+        backend.silent = 1
+        look(on_backend(store, backend))
+
+
+def test_while_a_command_waits_each_reason_is_said_once_when_it_is_known(sweep):
+    store, backend = sweep
+    first, second = backend.arrays
+    told: list[object] = []
+    backend.meanwhile = [
+        lambda: let(backend, first, [0], "BadConstraints"),
+        lambda: told.append("now"),
+        lambda: let(backend, second, [0, 1], "BadConstraints"),
+        lambda: let(backend, second, [2], "DependencyNeverSatisfied"),
+        lambda: [backend.end(job, "CANCELLED") for job in backend.arrays],
+    ]
+
+    wait_for_jobs(on_backend(store, backend), backend.arrays, 6, 0, told.append)
+
+    said = [event if event == "now" else event.text for event in told if event == "now" or isinstance(event, Noticed)]
+    assert [line.partition(" (")[0] for line in said] == ["1 job", "now", "1 job"]
+    assert ["BadConstraints" in said[0], "DependencyNeverSatisfied" in said[2]] == [True, True]

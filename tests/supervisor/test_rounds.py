@@ -16,6 +16,7 @@ from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, Sub
 from slurmsweep.backends.slurm import accounting, commands, executor, limits, queue, site, wakeup
 from slurmsweep.backends.slurm.accounting import parse_restarts
 from slurmsweep.backends.slurm.limits import Room
+from slurmsweep.backends.slurm.waiting import explain
 from slurmsweep.control import observe as observing
 from slurmsweep.control.batch import JobBatch
 from slurmsweep.control.change_jobs import change_waiting
@@ -276,6 +277,21 @@ def test_what_a_node_could_not_start_is_released(slurm, make_store, monkeypatch)
 
     assert released == [(str(ref),)]
     assert f"released after a failed launch: jobs {ref}" in said
+
+
+def test_a_round_says_once_what_never_starts(slurm, make_store, monkeypatch):
+    store = make_store(2)
+    submit_minded(store, SupervisorSettings(), [JobBatch(SubmitOptions(), 2)])
+    as_supervisor(monkeypatch, slurm)
+    for ref, status in slurm.alive.items():
+        stuck = explain("PartitionTimeLimit") if ref.task == 1 else explain("Priority")
+        slurm.alive[ref] = status._replace(reason="PartitionTimeLimit" if ref.task else "Priority", wait=stuck)
+
+    said = [line for _ in range(2) for line in held(store, slurm)[1] if "never start" in line]
+
+    assert len(said) == 1
+    assert said[0].startswith(f"1 job ({slurm.arrays[0][0]}_1) never starts as it is: they ask for more time")
+    assert "`slurmsweep set abcd1234 --time MINUTES`" in said[0]
 
 
 def test_a_round_asks_for_the_jobs_once(slurm, make_store, monkeypatch):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has.
 _SQUEUE_FORMAT = (
     "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,exit_code:|,NodeList:|,RestartCnt:|,Name:200|,Reason:|,TimeLimit:|,"
-    "TimeUsed:|,Cluster:|,Partition:|,StartTime:|"
+    "TimeUsed:|,Cluster:|,Partition:|,StartTime:|,Dependency:|"
 )
 _SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason,TimelimitRaw,ElapsedRaw,Cluster,JobName"
 
@@ -172,12 +172,14 @@ def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         if len(fields) < 8:
             continue
         array, index, job, word, status, node, _, name = fields[:8]
-        reason, limit, used, _, partition, starts = [*fields[8:], *[""] * 6][:6]
+        reason, limit, used, _, partition, starts, dependency = [*fields[8:], *[""] * 7][:7]
         ref = JobRef(array, int(index)) if index.isdecimal() else JobRef(job)
         known = _status(word, status, node, "squeue", _left(limit, used))
         known = known._replace(reason=reason, name=name, minutes=_minutes(limit), partition=partition)
         if known.waits:
-            known = known._replace(wait=explain(reason), starts=starts if starts[:1].isdecimal() else "")
+            if reason == "None" and dependency not in ("", "(null)"):  # Slurm says it when it looks at the job
+                reason = "Dependency"
+            known = known._replace(reason=reason, wait=explain(reason), starts=starts if starts[:1].isdecimal() else "")
         yield ref, known
 
 

@@ -35,10 +35,10 @@ _WORDS = {
     "JobArrayTaskLimit": Wait(
         "as many jobs of the array run as its width lets", "`slurmsweep set {sweep} --width N` lets more run"
     ),
-    "Dependency": Wait("they wait for another job"),
+    "Dependency": Wait("they wait for another job", is_first_word=True),
     "DependencyNeverSatisfied": Wait(
         "the job that they wait for did not end as they need it",
-        "`slurmsweep set {sweep} --sbatch dependency=` lets them start without",
+        "`slurmsweep set {sweep} --sbatch dependency=0` lets them start without",
         is_stuck=True,
     ),
     "BeginTime": Wait(
@@ -62,7 +62,12 @@ _WORDS = {
         f"{_PARTITION}; to ask for fewer nodes, `slurmsweep cancel {{sweep}}` and submit with --sbatch nodes=N",
         is_stuck=True,
     ),
-    "PartitionConfig": Wait("the partition does not take such jobs as it is", _PARTITION, is_stuck=True),
+    "PartitionConfig": Wait(
+        "the partition does not take such jobs (their time, nodes, account or QOS)",
+        f"{_PARTITION}, `--time MINUTES` asks for less time",
+        is_stuck=True,
+        is_first_word=True,
+    ),
     "PartitionDown": Wait("the partition is down: it takes jobs and starts none", f"wait, or {_PARTITION}"),
     "PartitionInactive": Wait("the partition is inactive: it takes and starts no jobs", f"wait, or {_PARTITION}"),
     "ReqNodeNotAvail": Wait("the nodes that they could use are down, drained or reserved", f"wait, or {_PARTITION}"),

@@ -78,7 +78,9 @@ LINES = """\
 7|0|8|PENDING|0:0||0|slurmsweep-abcd1234-1f|PartitionTimeLimit|1-00:00:00|0:00|N/A|urgent|N/A|
 7|1|9|PENDING|0:0||0|slurmsweep-abcd1234-1f|Priority|10:00|0:00|N/A|main|2026-11-29T14:00:00|
 7|2|10|RUNNING|0:0|n1|0|slurmsweep-abcd1234-1f|None|10:00|0:35|N/A|main|2026-11-29T12:00:00|
-7|3|11|PENDING|0:0||1|slurmsweep-abcd1234-1f|user env retrieval failed requeued held|10:00|0:00|N/A|main|N/A|
+7|3|11|PENDING|0:0||1|slurmsweep-abcd1234-1f|user env retrieval failed requeued held|10:00|0:00|N/A|main|N/A|(null)|
+7|4|12|PENDING|0:0||0|slurmsweep-abcd1234-1f|None|10:00|0:00|N/A|main|N/A|(null)|
+7|5|13|PENDING|0:0||0|slurmsweep-abcd1234-1f|None|10:00|0:00|N/A|main|N/A|afterok:5_*(unfulfilled)|
 """
 
 
@@ -90,6 +92,8 @@ def test_squeues_line_tells_why_a_job_waits_and_when_it_may_start():
         1: (explain("Priority"), "2026-11-29T14:00:00"),
         2: (None, ""),
         3: (Wait("a node could not get your login environment, and they are held", RELEASE, True), ""),
+        4: (Wait("Slurm has not looked at them yet"), ""),
+        5: (Wait("they wait for another job", is_first_word=True), ""),
     }
     assert queue.failed_launches(said) == [JobRef("7", 3)]
 
