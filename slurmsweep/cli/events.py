@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slurmsweep.backends.base import Submitted
+    from slurmsweep.cli.watching import Viewer
     from slurmsweep.control.events import Event
     from slurmsweep.control.retry_policy import RetryPlan
 
@@ -37,12 +39,15 @@ class EventPrinter:
     Attributes:
         submitted: arrays that the scheduler took, each with the minutes and MiB that were learnt for its trials.
         reasons: why waves of trials were made as they were.
+        live: folder of the sweep, to show its live view on a terminal while the command waits; empty for a bar.
     """
 
     def __init__(self, sweep: str = "") -> None:
         self.sweep = sweep
         self.submitted: list[ArraySubmitted] = []
         self.reasons: list[str] = []
+        self.live = ""
+        self._viewer: Viewer | None = None
         self._stack = ExitStack()
         self._show: Callable[[int, str], None] | None = None
         self._total = -1
@@ -57,7 +62,7 @@ class EventPrinter:
 
     def _end_bar(self) -> None:
         self._stack.close()
-        self._show = None
+        self._show = self._viewer = None
 
     def __call__(self, event: Event) -> None:
         """Print one event; what comes before the first decision is held back until it is known what to say first."""
@@ -118,12 +123,29 @@ class EventPrinter:
 
     @_print.register
     def _(self, event: Progress) -> None:
+        if self._is_live():
+            return
         if self._show is None or self._total != event.total:
             self._end_bar()
             self._show, self._total = self._stack.enter_context(steps(event.total, "trials")), event.total
         counts = in_words(event.counts, event.stopped_early)
         words = ", ".join(f"{n} {word}" for word, n in sorted(counts.items())) or "waiting"
         self._show(event.ended, words)
+
+    def _is_live(self) -> bool:
+        """Return whether the live view is shown, which tells the progress itself."""
+        from slurmsweep.cli import screen  # of commands that wait
+
+        if self._viewer and not self._viewer.is_alive():  # the person left it, or it met an error
+            self._end_bar()
+            self.live = ""
+        if not self.live or (self._viewer is None and not screen.is_possible(sys.stderr)):
+            return False
+        if self._viewer is None:
+            from slurmsweep.cli import watching
+
+            self._viewer = self._stack.enter_context(watching.beside(self.live, self.sweep, sys.stderr))
+        return True
 
 
 def array_words(array: Submitted) -> str:

@@ -17,6 +17,7 @@ COMMANDS = (
     *("pause", "resume", "stop", "cancel", "delete", "set", "mend"),
     *(
         "status",
+        "watch",
         "trials",
         "show",
         "logs",

@@ -9,7 +9,7 @@ from slurmsweep.control.failure_text import Failure, last_words, read_failure
 from slurmsweep.report.failures import FailureGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from slurmsweep.report.summary import SweepSummary, TrialRow
 
@@ -20,37 +20,44 @@ MOST_LOGS = 200
 _OF_THE_SCRIPT = ("exit ", "signal ")
 
 
-def failure_groups(summary: SweepSummary) -> list[FailureGroup]:
+def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] | None = None) -> list[FailureGroup]:
     """Return the trials that did not finish, those that ended alike together, the largest group first.
 
     The first 200 logs are read. Of a trial beyond these the cause alone says with which it belongs: with the largest
     group of that cause.
+
+    Args:
+        summary: of the sweep.
+        read: takes a trial and returns what its log ends with; :func:`failure_of` by default.
     """
-    rows = summary.unfinished()
-    groups: dict[tuple[str, str, str], list[TrialRow]] = {}
-    errors: dict[tuple[str, str, str], str] = {}
-    for row in islice(rows, MOST_LOGS):
-        failure = _failure(row)
+    ways = summary.ways_to_fail()
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    firsts: dict[tuple[str, str, str], tuple[str, str | None]] = {}
+    for number, _, _ in islice(ways, MOST_LOGS):
+        row = summary.trial(number)
+        failure = (read or failure_of)(row)
         key = (row.state.value, row.cause, failure.signature)
-        groups.setdefault(key, []).append(row)
-        errors.setdefault(key, failure.words)
-    for row in rows:
-        ended = (row.state.value, row.cause)
-        known = [key for key in groups if key[:2] == ended]
-        groups.setdefault(max(known, key=lambda key: len(groups[key]), default=(*ended, "")), []).append(row)
-    found = [
-        FailureGroup(*key[:2], errors.get(key, ""), tuple(row.number for row in alike), alike[0].log)
-        for key, alike in groups.items()
-    ]
+        groups.setdefault(key, []).append(number)
+        firsts.setdefault(key, (failure.words, row.log))
+    largest: dict[tuple[str, str], list[int]] = {}
+    for key in sorted(groups, key=lambda key: len(groups[key])):
+        largest[key[:2]] = groups[key]
+    for number, state, cause in ways:
+        ended = (state.value, cause)
+        if ended not in largest:
+            largest[ended] = groups[(*ended, "")] = []
+            firsts[(*ended, "")] = ("", summary.trial(number).log)
+        largest[ended].append(number)
+    found = [FailureGroup(*key[:2], firsts[key][0], tuple(alike), firsts[key][1]) for key, alike in groups.items()]
     return sorted(found, key=lambda group: (-len(group.trials), group.trials))
 
 
 def with_errors(rows: Iterable[TrialRow]) -> list[TrialRow]:
     """Return the same trials, those that failed with the last words of their logs: costs an open file for each."""
-    return [row._replace(error=_failure(row).words or None) for row in rows]
+    return [row._replace(error=failure_of(row).words or None) for row in rows]
 
 
-def _failure(row: TrialRow) -> Failure:
+def failure_of(row: TrialRow) -> Failure:
     """Return what the log of a trial that failed ends with; nothing where the cause says all."""
     says_more = row.state.can_retry and row.cause.startswith(_OF_THE_SCRIPT)
     return read_failure(last_words(row.log)) if row.log and says_more else Failure()

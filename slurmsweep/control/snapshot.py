@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agents.identity import lives_here
 from slurmsweep.backends.base import Answer, JobRef, JobSource, by_id, job_key, parts_of
@@ -145,6 +145,37 @@ class Snapshot:
         return [r.task for r, s in self.named.items() if r.job == job and r.task is not None and s.waits == waiting]
 
 
+class Question(NamedTuple):
+    """What a scheduler is to be asked of a sweep.
+
+    Attributes:
+        jobs: of which the live ones count; ``wanted``: of which the end counts, too.
+        running: the attempts that the answer is about: one that was claimed after it says nothing of.
+    """
+
+    jobs: set[str]
+    wanted: set[JobRef]
+    running: dict[AttemptId, Attempt]
+
+
+def question(session: Session, also: Collection[JobRef] = ()) -> Question:
+    """Return what to ask about a sweep as of its last refresh, and about jobs that are over."""
+    running = running_attempts(session.view)
+    owners = [a.owner for a in running.values() if a.owner and a.owner.job]
+    wanted = {JobRef.of(owner, session.here) for owner in owners}
+    every_end_known = session.view.done() == session.store.manifest.trials
+    return Question(set() if every_end_known else set(session.job_keys()), {*wanted, *also}, running)
+
+
+def answered(session: Session, asked: Question, answer: Answer) -> Snapshot:
+    """Return the sweep as an answer and the folders show it; the answer is older than what the folders say.
+
+    An agent writes its outcome before its job ends: the other way round a trial that ends in between would look lost.
+    """
+    seen = {a: _from_folder(session, a) or judge(attempt, answer) for a, attempt in asked.running.items()}
+    return Snapshot(session.view, seen, answer, _token(session))
+
+
 def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
     """Look at a sweep as of its last refresh: at most one question to the queue and one to accounting. Writes nothing.
 
@@ -155,17 +186,8 @@ def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
     Raises:
         SchedulerUnavailableError: there are jobs that only the scheduler can tell of, and it could not be asked.
     """
-    view = session.view
-    running = running_attempts(view)
-    owners = [a.owner for a in running.values() if a.owner and a.owner.job]
-    wanted = {JobRef.of(owner, session.here) for owner in owners}
-    every_end_known = view.done() == session.store.manifest.trials
-    asked = set() if every_end_known else set(session.job_keys())
-    answer = _answer(session, asked, {*wanted, *also})
-    # After the scheduler, because an agent writes its outcome before its job ends: the other way round a trial that
-    # ends in between would look lost.
-    seen = {a: _from_folder(session, a) or judge(attempt, answer) for a, attempt in running.items()}
-    return Snapshot(view, seen, answer, _token(session))
+    asked = question(session, also)
+    return answered(session, asked, ask(session, asked.jobs, asked.wanted))
 
 
 def look_at_jobs(session: Session) -> Snapshot:
@@ -176,7 +198,7 @@ def look_at_jobs(session: Session) -> Snapshot:
     """
     owners = [a.owner for a in running_attempts(session.view).values() if a.owner and a.owner.job]
     jobs = {*session.job_keys(), *(JobRef.of(owner, session.here).job for owner in owners)}
-    return Snapshot(session.view, {}, _answer(session, jobs, set()), _token(session))
+    return Snapshot(session.view, {}, ask(session, jobs, set()), _token(session))
 
 
 def of_answer(session: Session, answer: Answer) -> Snapshot:
@@ -184,8 +206,8 @@ def of_answer(session: Session, answer: Answer) -> Snapshot:
     return Snapshot(session.view, {}, answer._replace(cluster=session.here), _token(session))
 
 
-def _answer(session: Session, jobs: set[str], wanted: set[JobRef]) -> Answer:
-    """Ask the scheduler, if there is anything to ask."""
+def ask(session: Session, jobs: set[str], wanted: set[JobRef]) -> Answer:
+    """Ask the scheduler, if there is anything to ask. Raises SchedulerUnavailableError."""
     if not jobs and not wanted:
         return _NOT_ASKED
     return session.scheduler.poll(jobs, wanted)._replace(cluster=session.here)

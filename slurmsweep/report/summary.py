@@ -134,6 +134,10 @@ class SweepSummary(NamedTuple):
         for number in islice(self._numbers_in(states) if states else every, limit):
             yield self.trial(number)
 
+    def trials_in(self, state: TrialState) -> Iterable[int]:
+        """Return the trials in one state by number, without making an object of each."""
+        return self._numbers_in((state,))
+
     def trial(self, number: int) -> TrialRow:
         """Return one trial, known to the journal or not."""
         trial = self.view.trials.get(number) or Trial(number)
@@ -166,8 +170,14 @@ class SweepSummary(NamedTuple):
 
     def unfinished(self) -> Iterator[TrialRow]:
         """Yield by number the trials that ended and did not finish, without those that were stopped early."""
-        states = {state for state in TrialState if state.can_retry}
-        return (row for row in self.trials(None, states) if row.cause != STOPPED_EARLY)
+        return (self.trial(number) for number, _, _ in self.ways_to_fail())
+
+    def ways_to_fail(self) -> Iterator[tuple[int, TrialState, str]]:
+        """Yield number, state and cause of :meth:`unfinished`, without making an object of each trial."""
+        states, seen = {state for state in TrialState if state.can_retry}, self._seen_to_end()
+        known = (way for way in self.view.trials.ways_to_end(states) if way[0] not in seen)
+        ended = sorted((number, end.state, end.cause) for number, end in seen.items() if end.state in states)
+        return (way for way in merge(known, ended) if way[2] != STOPPED_EARLY)
 
     def unfinished_count(self) -> int:
         """Return how many trials :meth:`unfinished` yields, without looking at each."""

@@ -35,17 +35,25 @@ _PHASES = {
 
 
 def trial_document(summary: SweepSummary, journal: Journal, number: int, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the document of ``show --json``.
+    """Return the document of ``show --json``: :func:`trial_facts`, and why the search chose this point.
+
+    Raises as :func:`trial_facts`; also StateUnreadableError: the journal cannot be read.
+    """
+    facts = trial_facts(summary, number, environ)
+    why = explanation(summary.manifest, journal, summary.view, number)
+    return facts | {"why": why.to_json() if why else None}
+
+
+def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is known of a trial, without going through the search again.
 
     Args:
         summary: of the sweep.
-        journal: of the sweep.
         number: of the trial.
         environ: of the person who may run its command by hand.
 
     Raises:
         NotFoundError: the sweep has no such trial.
-        StateUnreadableError: the journal cannot be read.
     """
     manifest, layout, total = summary.manifest, summary.layout, summary.manifest.trials
     if total is not None and number >= total:
@@ -61,7 +69,6 @@ def trial_document(summary: SweepSummary, journal: Journal, number: int, environ
         command, problem = shell_command(manifest, row.params, environ) if row.params else None, None
     except UsageError as error:
         command, problem = None, str(error)
-    why = explanation(manifest, journal, summary.view, number)
     return {
         **row.to_json(),
         "sweep": manifest.sweep_id,
@@ -73,7 +80,7 @@ def trial_document(summary: SweepSummary, journal: Journal, number: int, environ
         "log": row.log if row.log and files.is_file(row.log) else None,
         "command": command,
         "no_command": problem,
-        "why": why.to_json() if why else None,
+        "why": None,
     }
 
 

@@ -15,7 +15,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from heapq import nsmallest
-from itertools import chain, count
+from itertools import accumulate, chain, compress, count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from slurmsweep.state.fields import LATEST
@@ -235,6 +235,21 @@ class TrialIndex(Mapping[int, Trial]):
             if code and job in indices and number not in self._stories:
                 yield self[number]
 
+    def ways_to_end(self, states: Collection[TrialState]) -> Iterator[tuple[int, TrialState, str]]:
+        """Yield the trials in these states, ascending, each with its state and the cause beside it."""
+        wanted = {_CODE[state] for state in states}
+        for number, code, how in self._rows("code", "how"):
+            if code in wanted:
+                yield number, _STATE[code], self._hows.items[how][0]
+
+    def ended_since(self, moment: float) -> int:
+        """Return how many trials have ended after a moment, seconds since the epoch."""
+        return sum(map(float(moment).__lt__, self._column("ended")))
+
+    def first_claim(self) -> float | None:
+        """Return when the first of the newest attempts was claimed; None without a time."""
+        return min(filter((0.0).__lt__, self._column("claimed")), default=None)  # a missing one is NaN
+
     def spans(self) -> Iterator[JobSpan]:
         """Yield the spans of all attempts that Slurm jobs made."""
         rows = self._rows("code", "job", "task", "restart", "place", "claimed", "seconds")
@@ -295,6 +310,29 @@ class TrialIndex(Mapping[int, Trial]):
         )
         return [number for _, number in (sorted(found) if most is None else nsmallest(most, found))]
 
+    def best_so_far(self, *, largest: bool, most: int) -> list[float]:
+        """Return the best metric among the trials up to each one, by number; of very many every so manieth.
+
+        The trials are those of :meth:`ranked`.
+
+        Args:
+            largest: the largest metric is the best.
+            most: values at most; the last one is the best of all.
+        """
+        values = filter(math.isfinite, compress(self._column("metric"), self._counting()))
+        found = array("d", accumulate(values, max if largest else min))
+        if len(found) <= most:
+            return list(found)
+        return [found[len(found) * (place + 1) // most - 1] for place in range(most)]
+
+    def _counting(self) -> Iterable[object]:
+        """Return for each row whether its metric counts: the trial finished, or was stopped early."""
+        early = self._early_ways()
+        if not early:
+            return map(_FINISHED.__eq__, self._codes())
+        ways = zip(self._codes(), self._column("how"))  # noqa: B905 - both have every row
+        return (code == _FINISHED or (code == _KILLED and how in early) for code, how in ways)
+
     def points(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[float, ...]]]:
         """Yield finished trials, ascending, that have all of these of their metrics; with those, in that order."""
         self._write_rows()
@@ -354,6 +392,11 @@ class TrialIndex(Mapping[int, Trial]):
         rows = zip(count(), *(self._columns[name] for name in names))
         far = [(number, self._row(trial)) for number, trial in self._far()]
         return chain(rows, [(number, *(row.get(name, math.nan) for name in names)) for number, row in far])
+
+    def _column(self, name: str) -> Iterable[Any]:
+        """Return one column of every row, as :meth:`_rows` has them."""
+        self._write_rows()
+        return chain(self._columns[name], [self._row(trial)[name] for _, trial in self._far()])
 
     def _codes(self) -> bytes:
         self._write_rows()

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
     )
+    parser.add_argument("--plain", action="store_true", help="on a terminal: a line of progress, and no live view")
     options.add(parser, "--dry-run", "--json")
     options.add_names(parser)
     options.add_mend(parser)
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     with closing(EventPrinter()) as events:
         sweep = _sweep(args, asked["wish"], events)
         events.sweep = sweep.id
+        events.live = "" if args.plain else sweep.session.store.layout.folder
         result = sweep.run(count=args.count, **asked)
     if args.dry_run:
         return launching.show_plan(sweep, result, as_json=args.json)

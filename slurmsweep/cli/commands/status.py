@@ -14,6 +14,7 @@ from slurmsweep.cli.sweeps import note_stray_output, summarize
 from slurmsweep.control import granted
 from slurmsweep.control.failure_groups import failure_groups
 from slurmsweep.control.session import Session
+from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
 from slurmsweep.report.summary import status_document
 from slurmsweep.supervisor.status import supervisor_status
@@ -27,6 +28,7 @@ HELP = "show state, counts and the best trial of a sweep"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``status``."""
     options.add(parser, "newest", "--json")
+    parser.add_argument("--watch", action="store_true", help="the same as `slurmsweep watch`")
     options.add_hosted(parser)
 
 
@@ -36,6 +38,12 @@ def run(args: argparse.Namespace) -> int:
         from slurmsweep.cli import hosted  # loads submitit
 
         return hosted.status(parse(args.sweep, os.environ, args.entity, args.project), as_json=args.json)
+    if args.watch:
+        from slurmsweep.cli.commands.watch import show
+
+        if args.json:
+            raise UsageError("--watch shows a screen, and --json one document: give one of them")
+        return show(args.sweep)
     session = Session.open(args.sweep)
     summary, snapshot = summarize(session)
     supervisor = supervisor_status(session)

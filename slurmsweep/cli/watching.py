@@ -1,0 +1,156 @@
+"""Show a sweep until it ends: on a screen that follows keys, or in lines where there is no terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+from typing import TYPE_CHECKING, TextIO
+
+from slurmsweep.cli import screen
+from slurmsweep.cli.output import print_text
+from slurmsweep.control.live_view import LONGEST_QUEUE_PERIOD, LiveView
+from slurmsweep.control.session import Session
+from slurmsweep.report.live import LiveState, compose, one_line, plain
+from slurmsweep.report.live_choice import Choice, react
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: Seconds between two looks at the journal, and how many times as long as the look before at least.
+PERIOD, _SPARING = 2.0, 10.0
+
+#: Seconds between two lines where there is no terminal.
+LINE_PERIOD = 10.0
+
+#: Seconds after which the end of a look is not waited for any more.
+_PATIENCE = 1.0
+
+
+def once(view: LiveView) -> LiveState:
+    """Print one screen, as large as the terminal is, without colours; return what it shows."""
+    size = shutil.get_terminal_size((80, 24))
+    state = view.gather(Choice(), size.columns, size.lines)
+    lines = compose(state, Choice(), size.columns, size.lines, screen.glyphs())
+    print_text(plain(lines[:-1]).rstrip())  # without the keys
+    return state
+
+
+def in_lines(view: LiveView, sleep: Callable[[float], None] = time.sleep) -> LiveState:
+    """Print a line when something has changed, at most every 10 s, until the sweep has ended."""
+    shown, at = "", -LINE_PERIOD
+    while True:
+        began = time.monotonic()
+        state = view.gather(Choice(), 80, 0)
+        line = one_line(state)
+        if line != shown and (state.is_over or began - at >= LINE_PERIOD):
+            print_text(line)
+            sys.stdout.flush()
+            shown, at = line, began
+        if state.is_over:
+            return state
+        sleep(max(PERIOD, _SPARING * (time.monotonic() - began)))
+
+
+class Viewer(Thread):
+    """A live view on a screen: gathers, draws and follows keys in a thread, so that signals are heard meanwhile.
+
+    Args:
+        view: gathers.
+        on: the screen, which its owner enters and leaves.
+        stays: go on when the sweep has ended: its owner ends the view.
+
+    Attributes:
+        state: what was shown last; None before the first look.
+        error: what ended the view; None where it was left or the sweep ended.
+    """
+
+    def __init__(self, view: LiveView, on: screen.Screen, *, stays: bool = False) -> None:
+        super().__init__(daemon=True)
+        self._view, self._screen, self._stays = view, on, stays
+        self._is_over = Event()
+        self.state: LiveState | None = None
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Show the sweep until it has ended, a person leaves, or :meth:`end` is called."""
+        try:
+            self._follow()
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits for this one
+            self.error = error
+        finally:
+            self._is_over.set()
+
+    def end(self) -> None:
+        """End the view; do not wait for a file server or scheduler that does not answer."""
+        self._is_over.set()
+        with suppress(OSError):
+            self._screen.wake()
+        self.join(_PATIENCE)
+
+    def _follow(self) -> None:
+        choice, shapes = Choice(), screen.glyphs()
+        self._screen.draw([((f"reading the journal of sweep {self._view.sweep} ...", ""),)])
+        while not self._is_over.is_set():
+            began, (width, height) = time.monotonic(), self._screen.size
+            state = self.state = self._view.gather(choice, width, height)
+            if state.is_over and not self._stays:
+                return
+            self._screen.draw(compose(state, choice, width, height, shapes))
+            due = time.monotonic() + max(PERIOD, _SPARING * (time.monotonic() - began))
+            while not self._is_over.is_set() and time.monotonic() < due:
+                keys = self._screen.keys(min(0.5, due - time.monotonic()))
+                before = choice
+                for key in keys:
+                    changed = react(choice, key, state.order)
+                    if changed is None:
+                        return
+                    choice = changed
+                if choice.page is not before.page or choice.needs_more_than(before) or "resize" in keys:
+                    break  # what is shown now was not gathered
+                if choice != before:
+                    self._screen.draw(compose(state, choice, width, height, shapes))
+
+
+def on_screen(view: LiveView, stream: TextIO) -> LiveState | None:
+    """Show the live view on a terminal until the sweep has ended or a person leaves; return what was shown last.
+
+    Raises as :meth:`LiveView.gather`.
+    """
+    with screen.Screen(stream) as on:
+        viewer = Viewer(view, on)
+        viewer.start()
+        try:
+            while viewer.is_alive():
+                viewer.join(_PATIENCE)
+        finally:
+            viewer.end()
+    if viewer.error:
+        raise viewer.error
+    return viewer.state
+
+
+@contextmanager
+def beside(folder: str, name: str, stream: TextIO) -> Iterator[Viewer]:
+    """Show the live view of a sweep while the command that runs it waits.
+
+    Args:
+        folder: of the sweep.
+        name: of the sweep in commands.
+        stream: the terminal.
+    """
+    view = LiveView(Session.open(folder), name, in_background=True, shortest=LONGEST_QUEUE_PERIOD)
+    with screen.Screen(stream) as on:
+        viewer = Viewer(view, on, stays=True)
+        viewer.start()
+        try:
+            yield viewer
+        finally:
+            viewer.end()
+
+
+def view_of(sweep: str, *, in_background: bool = False) -> LiveView:
+    """Return the gatherer for a sweep, with a reading of its journal of its own. Raises as :meth:`Session.open`."""
+    return LiveView(Session.open(sweep), sweep, in_background=in_background)
