@@ -71,7 +71,7 @@ def main() -> None:
         print(f"--version: {1000 * least:.0f} ms of CPU")
         for trials in sizes:
             folder = fill(Path(name) / str(trials), trials)
-            for words in (["status", folder],):
+            for words in (["status", folder], ["watch", "--once", folder]):
                 for when in ("the first time", "nothing changed"):
                     cpu, cost = cpu_of([*ours, *words], Path(name))
                     print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import os
 import re
 import select
@@ -53,9 +52,9 @@ def is_possible(stream: TextIO) -> bool:
         return True
 
 
-def glyphs() -> Glyphs:
-    """Return the characters of bars and curves that this locale has."""
-    return BLOCKS if locale.getpreferredencoding(do_setlocale=False).lower().replace("-", "") == "utf8" else ASCII
+def glyphs(stream: TextIO) -> Glyphs:
+    """Return the characters of bars and curves that a stream's encoding has."""
+    return BLOCKS if (stream.encoding or "").lower().replace("-", "") == "utf8" else ASCII
 
 
 class Screen:
@@ -70,7 +69,7 @@ class Screen:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._lock = stream, RLock()
+        self.stream, self._lock = stream, RLock()
         self._live: Live | None = None
         self._modes: list[object] | None = None
         self._is_pasting = False
@@ -102,7 +101,7 @@ class Screen:
     def size(self) -> tuple[int, int]:
         """Columns and lines now."""
         try:
-            found = os.get_terminal_size(self._stream.fileno())
+            found = os.get_terminal_size(self.stream.fileno())
         except OSError:
             return 80, 24
         return found.columns or 80, found.lines or 24
@@ -156,13 +155,13 @@ class Screen:
         from rich.live import Live
 
         with self._lock:
-            if self._live or not is_possible(self._stream):
+            if self._live or not is_possible(self.stream):
                 return
             if sys.stdin.isatty():
                 with suppress(termios.error):
                     self._modes = termios.tcgetattr(sys.stdin)
                     tty.setcbreak(sys.stdin, termios.TCSANOW)
-            console = Console(file=self._stream, highlight=False, emoji=False, markup=False)
+            console = Console(file=self.stream, highlight=False, emoji=False, markup=False)
             self._live = Live(
                 console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
             )
@@ -184,15 +183,14 @@ class Screen:
                     termios.tcsetattr(sys.stdin, termios.TCSANOW, modes)  # type: ignore[arg-type]
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        self.stream.write(text)
+        self.stream.flush()
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._hide()
         signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)  # stops here, until `fg` or `bg`
+        os.kill(os.getpid(), number)  # stops here until SIGCONT, whose handler shows the screen again
         signal.signal(number, self._stop)
-        self._go_on(number, None)
 
     def _go_on(self, _number: int, _frame: FrameType | None) -> None:
         """Show the screen again: after `kill -STOP` another program may have changed the terminal."""

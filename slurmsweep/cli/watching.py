@@ -33,7 +33,7 @@ def once(view: LiveView) -> LiveState:
     """Print one screen, as large as the terminal is, without colours; return what it shows."""
     size = shutil.get_terminal_size((80, 24))
     state = view.gather(Choice(), size.columns, size.lines)
-    lines = compose(state, Choice(), size.columns, size.lines, screen.glyphs())
+    lines = compose(state, Choice(), size.columns, size.lines, screen.glyphs(sys.stdout))
     print_text(plain(lines[:-1]).rstrip())  # without the keys
     return state
 
@@ -91,7 +91,7 @@ class Viewer(Thread):
         self.join(_PATIENCE)
 
     def _follow(self) -> None:
-        choice, shapes = Choice(), screen.glyphs()
+        choice, shapes = Choice(), screen.glyphs(self._screen.stream)
         self._screen.draw([((f"reading the journal of sweep {self._view.sweep} ...", ""),)])
         while not self._is_over.is_set():
             began, (width, height) = time.monotonic(), self._screen.size

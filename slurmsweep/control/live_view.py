@@ -29,8 +29,6 @@ from slurmsweep.report.next_step import next_step
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.report.tables import params_text
 from slurmsweep.report.terminal import labelled, printable, printable_lines
-from slurmsweep.report.trial import trial_facts, trial_text
-from slurmsweep.report.trials_table import trials_table
 from slurmsweep.state import files, place
 from slurmsweep.state.lifecycle import Standing, TrialState, in_words
 from slurmsweep.state.tail import AttemptId
@@ -186,6 +184,8 @@ class LiveView:
             notes=tuple(notes),
             **self._reckoned(summary, now),
         )
+        if choice.page is Page.FIRST:
+            return state
         return replace(state, page=tuple(self._page(choice, state, summary, width)))
 
     def summary(self) -> SweepSummary:
@@ -284,8 +284,8 @@ class LiveView:
         is_over = standing in _OVER and not counts[TrialState.RUNNING]
         failures = failure_groups(summary, self._failure)
         best = tuple(summary.ranked(_BEST))
-        rate, left = _rate(summary, now)
         begun = view.trials.first_claim()
+        rate, left = _rate(summary, begun, now)
         lasts = [ended for group in failures if (ended := _ended(summary.trial(group.trials[-1]))) is not None]
         better = _ended(best[0]) if best else None
         weighed = bool(config.extensions.pareto) and counts[TrialState.FINISHED] <= _MOST_WEIGHED
@@ -319,6 +319,9 @@ class LiveView:
 
     def _page(self, choice: Choice, state: LiveState, summary: SweepSummary, width: int) -> Sequence[str]:
         """Return the lines of a page other than the first."""
+        from slurmsweep.report.trial import trial_facts, trial_text  # loads what explains a search
+        from slurmsweep.report.trials_table import trials_table
+
         number, lines = choice.shown(state.order), list[str]()
         if choice.page is Page.FAILURES:
             lines = [line for words in failure_words(state.failures, self._name) for line in labelled("", words, 0)]
@@ -400,14 +403,13 @@ def _words(trial: TrialRow) -> str:
     return f"{trial.number} {trial.node} {trial.job} {params_text(trial.params)}"
 
 
-def _rate(summary: SweepSummary, now: float) -> tuple[float | None, tuple[float, float] | None]:
+def _rate(summary: SweepSummary, begun: float | None, now: float) -> tuple[float | None, tuple[float, float] | None]:
     """Return how many trials end in an hour, and the seconds until all have ended, at least and at most.
 
     Of the last hour; where fewer than five ended in it, of as many hours as it takes. Ends are taken to come at random,
     so the range is that of four cases in five.
     """
     trials = summary.view.trials
-    begun = trials.first_claim()
     if begun is None or now <= begun:
         return None, None
     span, most = min(3600.0, now - begun), now - begun

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.report.figures import duration, figure, value_text
@@ -26,7 +27,7 @@ Line = tuple[tuple[str, str], ...]
 _NEARLY_OVER = 0.8
 
 #: Groups of failures, and lines of the best trials, on the first page.
-_GROUPS, _BEST = 4, 5
+_GROUPS, _BEST = 6, 5
 
 #: Lines and columns from which on there is room for more than one best trial, and for the nodes.
 _TALL, _WIDE = 30, 100
@@ -34,13 +35,13 @@ _TALL, _WIDE = 30, 100
 #: Order of the words for states, and their styles; the words are there without them.
 _STYLES = {
     "finished": "green",
-    "stopped early": "green",
+    "running": "cyan",
+    "pending": "",
     "failed": "red",
     "crashed": "red",
     "killed": "yellow",
     "preempted": "yellow",
-    "running": "cyan",
-    "pending": "",
+    "stopped early": "green",
 }
 
 
@@ -215,9 +216,11 @@ def _first_page(state: LiveState, choice: Choice, width: int, room: int, glyphs:
         if len(blocks[place][1]) <= left:
             left -= len(blocks[place][1])
             kept.add(place)
-    # failures get what running trials do not need, and two lines at least
+    # failures get what running trials do not need, and some lines at least
     wanted = len(state.order) + len(blank)
-    told = min(len(failures), max(2, left - wanted - len(blank)), max(0, left - len(blank))) if failures else 0
+    told = (
+        min(len(failures), max(2, room // 6, left - wanted - len(blank)), max(0, left - len(blank))) if failures else 0
+    )
     told = 0 if told == 1 and len(failures) > 1 else told
     left -= told + (len(blank) if told else 0)
     running = [*blank[:left], *_running(state, choice, width, of_running + left - len(blank), glyphs)]
@@ -226,11 +229,11 @@ def _first_page(state: LiveState, choice: Choice, width: int, room: int, glyphs:
 
 
 def _header(state: LiveState, width: int) -> Line:
-    words = [state.sweep, printable(state.name), state.method + (f", {state.trials} trials" if state.trials else "")]
-    running = f" for {duration(state.runs_for)}" if state.runs_for is not None and not state.is_over else ""
-    return _sides(
-        "  ".join(word for word in [*words, f"{state.standing}{running}"] if word), state.clock, width, "bold"
-    )
+    goes_on = state.runs_for is not None and not state.is_over
+    standing = f"{state.standing} for {duration(state.runs_for)}" if goes_on else state.standing
+    method = state.method + (f", {state.trials} trials" if state.trials else "")
+    words = [state.sweep, standing, printable(state.name), method]
+    return _sides("  ".join(word for word in words if word), state.clock, width, "bold")
 
 
 def _progress(state: LiveState, width: int, glyphs: Glyphs) -> Line:
@@ -252,7 +255,7 @@ def _bar(parts: Sequence[tuple[int, str, str]], width: int) -> Iterator[tuple[st
     total, spare = sum(n for n, _, _ in telling), width - len(telling)
     if spare < 0 or not total:
         return
-    ends = [n * spare // total for n in accumulate(n for n, _, _ in telling)]
+    ends = [round(n * spare / total) for n in accumulate(n for n, _, _ in telling)]
     for start, end, (_, char, style) in zip([0, *ends], ends, telling, strict=False):
         yield char * (end - start + 1), style
 
@@ -314,7 +317,11 @@ def _nodes(state: LiveState, glyphs: Glyphs) -> list[Line]:
 
 
 def curve(values: Sequence[float], width: int, glyphs: Glyphs = BLOCKS) -> str:
-    """Return values as a curve of at most ``width`` characters, from their smallest to their largest."""
+    """Return values as a curve of at most ``width`` characters, from their smallest to their largest.
+
+    What is no finite number is left out.
+    """
+    values = [value for value in values if isfinite(value)]
     points = (
         [values[len(values) * (place + 1) // width - 1] for place in range(width)]
         if len(values) > width > 0
@@ -351,7 +358,7 @@ def _running(state: LiveState, choice: Choice, width: int, room: int, glyphs: Gl
 def _columns(
     rows: Sequence[Running], at: int, metric: str, width: int, glyphs: Glyphs
 ) -> tuple[list[Column], set[str]]:
-    """Return the columns of running trials, the one at place ``at`` marked, and the titles of those that end on the right.
+    """Return the columns of running trials, and the titles of those that end on the right; one trial is marked.
 
     Parameters shrink first; then job, step, bar and node go.
     """
@@ -369,7 +376,7 @@ def _columns(
         Column("so far", tuple(curve(row.curve, 16 if wide else 8, glyphs) for row in rows), 4, 16),
         Column("step", tuple(str(row.steps or "") for row in rows), 7),
         Column("job", tuple(printable(t.job or "") for t in trials), 8, 20),
-        Column("parameters", tuple(params_text(t.params) for t in trials), 3, 8),
+        Column("parameters", tuple(params_text(t.params) for t in trials), 3, 14),
     ]
     return [column for column in found if any(column.cells)], {"trial", "elapsed", title, "step"}
 
@@ -399,14 +406,15 @@ def _failures(state: LiveState, width: int) -> list[Line]:
         return []
     last = f", the last {duration(state.failed)} ago" if state.failed is not None else ""
     total = sum(len(group.trials) for group in state.failures)
-    lines: list[Line] = [((f"did not finish: {total}{last}", "red"),)]
+    reasons = len(state.failures)
+    more = f", for {reasons} reasons (f)" if reasons > 1 else ""
+    lines: list[Line] = [((f"did not finish: {total}{more}{last}", "red"),)]
     for group in state.failures[:_GROUPS]:
         named = numbers_text(group.trials, 3 if width < _WIDE else 8)
         lines.append(
             ((f"{len(group.trials):>4} x {_why(group)}  (trial{'s' if len(group.trials) > 1 else ''} {named})", ""),)
         )
-    rest = len(state.failures) - _GROUPS
-    return [*lines, *([((f"       and {rest} other reasons: f", "dim"),)] if rest > 0 else [])]
+    return lines
 
 
 def _why(group: FailureGroup) -> str:

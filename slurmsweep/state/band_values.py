@@ -90,7 +90,7 @@ class BandValues:
         return described, b"".join(column.tobytes() for column in self._first.values())
 
     @classmethod
-    def load(cls, described: dict[str, Any], data: bytes) -> BandValues:
+    def load(cls, described: dict[str, Any], data: bytes | memoryview) -> BandValues:
         """Return what :meth:`dump` gave, here or on a machine of the same byte order. Else ValueError or KeyError."""
         values, start = cls(), 0
         for band, rows in described["rows"]:

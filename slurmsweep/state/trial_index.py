@@ -14,8 +14,9 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Mapping
-from heapq import nsmallest
-from itertools import accumulate, chain, compress, count
+from heapq import merge, nlargest, nsmallest
+from itertools import accumulate, chain, compress, count, repeat
+from operator import and_
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from slurmsweep.state.fields import LATEST
@@ -26,7 +27,7 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, JobSpan, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from slurmsweep.state.journal import Record
 
@@ -237,10 +238,11 @@ class TrialIndex(Mapping[int, Trial]):
 
     def ways_to_end(self, states: Collection[TrialState]) -> Iterator[tuple[int, TrialState, str]]:
         """Yield the trials in these states, ascending, each with its state and the cause beside it."""
-        wanted = {_CODE[state] for state in states}
-        for number, code, how in self._rows("code", "how"):
-            if code in wanted:
-                yield number, _STATE[code], self._hows.items[how][0]
+        self._write_rows()
+        hows, far = self._columns["how"], dict(self._far())
+        for number, state in merge(*(zip(self.in_state(state), repeat(state)) for state in states)):
+            how = self._row(far[number])["how"] if number in far else hows[number]
+            yield number, state, self._hows.items[how][0]
 
     def ended_since(self, moment: float) -> int:
         """Return how many trials have ended after a moment, seconds since the epoch."""
@@ -302,28 +304,28 @@ class TrialIndex(Mapping[int, Trial]):
 
         Those that were stopped early are among them with their last value, as in W&B.
         """
-        sign, early = -1 if largest else 1, self._early_ways()
-        found = (
-            (sign * m, number)
-            for number, code, m, how in self._rows("code", "metric", "how")
-            if m == m and (code == _FINISHED or (code == _KILLED and how in early))  # noqa: PLR0124 - not for NaN
-        )
-        return [number for _, number in (sorted(found) if most is None else nsmallest(most, found))]
+        metrics, wanted = list(self._column("metric")), list(self._counting())
+        is_good: Callable[[float], bool] = math.isfinite
+        if most is not None:
+            top = (nlargest if largest else nsmallest)(most, filter(is_good, compress(metrics, wanted)))
+            is_good = (top[-1].__le__ if largest else top[-1].__ge__) if top else is_good
+        numbers = chain(range(self._rows_there), (number for number, _ in self._far()))
+        good = compress(zip(metrics, numbers), map(and_, wanted, map(is_good, metrics)))  # noqa: B905 - one each a row
+        sign = -1 if largest else 1
+        return [number for _, number in sorted((sign * metric, number) for metric, number in good)[:most]]
 
     def best_so_far(self, *, largest: bool, most: int) -> list[float]:
-        """Return the best metric among the trials up to each one, by number; of very many every so manieth.
-
-        The trials are those of :meth:`ranked`.
+        """Return the best metric among the trials of :meth:`ranked` up to each one, by number.
 
         Args:
             largest: the largest metric is the best.
-            most: values at most; the last one is the best of all.
+            most: values at most: of many trials each value is of the next few.
         """
-        values = filter(math.isfinite, compress(self._column("metric"), self._counting()))
-        found = array("d", accumulate(values, max if largest else min))
-        if len(found) <= most:
-            return list(found)
-        return [found[len(found) * (place + 1) // most - 1] for place in range(most)]
+        metrics, wanted, best = list(self._column("metric")), list(self._counting()), max if largest else min
+        size = max(1, -(-len(metrics) // most))
+        parts = (slice(start, start + size) for start in range(0, len(metrics), size))
+        found = (best(filter(math.isfinite, compress(metrics[p], wanted[p])), default=None) for p in parts)
+        return list(accumulate((value for value in found if value is not None), best))
 
     def _counting(self) -> Iterable[object]:
         """Return for each row whether its metric counts: the trial finished, or was stopped early."""
@@ -361,7 +363,7 @@ class TrialIndex(Mapping[int, Trial]):
         return described, b"".join(column.tobytes() for column in self._columns.values())
 
     @classmethod
-    def load(cls, described: dict[str, Any], data: bytes, stories: Iterable[Trial] = ()) -> TrialIndex:
+    def load(cls, described: dict[str, Any], data: bytes | memoryview, stories: Iterable[Trial] = ()) -> TrialIndex:
         """Return what :meth:`dump` gave, here or on such a machine. Anything else: ValueError, KeyError, TypeError."""
         if described["byteorder"] != sys.byteorder:
             raise ValueError("the columns are of another byte order")

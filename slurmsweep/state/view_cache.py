@@ -101,17 +101,20 @@ def _save(store: SweepStore, reading: Reading) -> None:
         "bands_at": len(columns),
         **_view_to_json(reading.view),
     }
-    head, rest = json.dumps(document).encode(), columns + values
-    content = b"%08x %s\n%s" % (zlib.crc32(head + rest), head, rest)
+    head = json.dumps(document).encode()
+    checksum = zlib.crc32(values, zlib.crc32(columns, zlib.crc32(head)))
+    content = b"%08x %s\n%s%s" % (checksum, head, columns, values)
     files.replace(store.layout.cache, content, store.access, sync=False)
 
 
 def _load(store: SweepStore) -> Reading | None:
     """Return what the cache says; None where there is none, it is of another journal, or it is damaged."""
     try:
-        first, _, columns = (files.read_plain_file(store.layout.cache) or b"").partition(b"\n")
-        checksum, _, head = first.partition(b" ")
-        if checksum != b"%08x" % zlib.crc32(head + columns):
+        content = files.read_plain_file(store.layout.cache) or b""
+        end = content.find(b"\n")
+        checksum, _, head = content[: max(0, end)].partition(b" ")
+        columns = memoryview(content)[end + 1 :]  # of a large sweep: not copied
+        if checksum != b"%08x" % zlib.crc32(columns, zlib.crc32(head)):
             return None
         document = parsed(head)
         if document["format"] != _FORMAT:
@@ -146,7 +149,7 @@ def _view_to_json(view: SweepView) -> dict[str, Any]:
     }
 
 
-def _view_from_json(document: dict[str, Any], columns: bytes, expected: Expected) -> SweepView:
+def _view_from_json(document: dict[str, Any], columns: memoryview, expected: Expected) -> SweepView:
     submissions = [Submission(**_SUBMISSION(fields)) for fields in document["submissions"]]
     for submission in submissions:
         submission.again = list(submission.again)
