@@ -30,18 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     quick = agent_arguments(words)
     if quick is not None:
         return _run(quick)
-    from slurmsweep.cli.parser import build_parser  # loads argparse
+    from slurmsweep.cli import parser  # loads argparse
 
-    parser = build_parser(*words[:1])
-    args = parser.parse_args(words)
+    if not words:
+        print(parser.FIRST_STEPS, file=sys.stderr)
+        return 2
+    args = parser.parse(words)
     if args.version:
         from slurmsweep.version import __version__
 
         print_text(f"slurmsweep {__version__}")
         return 0
-    if args.command is None:
-        parser.print_help(sys.stderr)
-        return 2
     return _run(args)
 
 

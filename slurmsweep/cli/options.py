@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from slurmsweep.report.choice import Condition
     from slurmsweep.state.supervisor_files import SupervisorSettings
 
+#: Letters of options, as of make, grep and tail; those of sbatch for what is asked of Slurm. ``-n`` is how many.
+_SHORT = dict.fromkeys(("--count", "--limit", "--lines", "--top"), "-n") | {
+    **{f"--{name}": f"-{name[0]}" for name in ("follow", "jobs", "output", "state", "where")},
+    **{f"--{name}": f"-{name[0]}" for name in ("cpus-per-task", "partition", "qos", "time")},
+    "--account": "-A",
+    "--constraint": "-C",
+    "--exclude": "-x",
+}
+
 #: Options of sbatch that have their own flags; any other goes through --sbatch NAME=VALUE.
 _RESOURCES = {
     "partition": "partition (queue)",
@@ -202,18 +211,23 @@ def one_thread() -> None:
 def add(parser: argparse._ActionsContainer, *names: str) -> None:
     """Add arguments that several commands share, in this order; ``newest`` is a sweep that need not be named."""
     for name in names:
-        parser.add_argument("sweep" if name == "newest" else name, **_SHARED[name])
+        parser.add_argument(*flags("sweep" if name == "newest" else name), **_SHARED[name])
+
+
+def flags(name: str) -> list[str]:
+    """Return an option's name, behind its letter where it has one."""
+    return [*filter(None, [_SHORT.get(name)]), name]
 
 
 def add_states(parser: argparse._ActionsContainer, text: str) -> None:
     """Add the option that chooses trials by state; none where it is not given."""
-    parser.add_argument("--state", type=trial_state, action="append", default=[], metavar="STATE", help=text)
+    parser.add_argument(*flags("--state"), type=trial_state, action="append", default=[], metavar="STATE", help=text)
 
 
 def add_where(parser: argparse._ActionsContainer) -> None:
     """Add the option that chooses trials by what they are."""
     parser.add_argument(
-        "--where",
+        *flags("--where"),
         type=_condition,
         action="append",
         default=[],
@@ -240,7 +254,7 @@ def add_resources(group: argparse._ActionsContainer) -> None:
 def add_resource(group: argparse._ActionsContainer, name: str, text: str, metavar: str = "X") -> None:
     """Add one flag whose name and value become a pair in ``resources``."""
     group.add_argument(
-        f"--{name}",
+        *flags(f"--{name}"),
         dest="resources",
         action="append",
         default=[],
@@ -270,7 +284,7 @@ def add_hosted(parser: argparse.ArgumentParser) -> None:
     """Add what makes a short name the name of a sweep that W&B hosts."""
     group = parser.add_argument_group(
         "sweeps of W&B's own",
-        "SWEEP is entity/project/sweep, or shorter with these; WANDB_ENTITY and WANDB_PROJECT give what still lacks",
+        "SWEEP is entity/project/sweep, or shorter with these;\nWANDB_ENTITY and WANDB_PROJECT give what still lacks",
     )
     group.add_argument("--entity", metavar="NAME", help="W&B's user or team")
     group.add_argument("--project", metavar="NAME", help="W&B's project")

@@ -16,10 +16,13 @@ def parse(*words):
 @pytest.mark.parametrize(
     ("words", "explained"),
     [
-        (["trials", "s", "--limit", "0"], "argument --limit: '0' is not a whole number, 1 or more"),
-        (["trials", "s", "--limit", "two"], "argument --limit: 'two' is not a whole number, 1 or more"),
+        (["trials", "s", "--limit", "0"], "argument -n/--limit: '0' is not a whole number, 1 or more"),
+        (["trials", "s", "--limit", "two"], "argument -n/--limit: 'two' is not a whole number, 1 or more"),
         (["logs", "s", "-1"], "-1"),
-        (["trials", "s", "--state", "dead"], "argument --state: 'dead' is not a state of trials: there are crashed,"),
+        (
+            ["trials", "s", "--state", "dead"],
+            "argument -s/--state: 'dead' is not a state of trials: there are crashed,",
+        ),
         (["delete", "s", "--trials", "0-x"], "argument --trials: 'x' is not a whole number, 0 or more"),
         (["delete", "s", "--trials", "7-3"], "argument --trials: '7-3' names no number"),
         (["resubmit", "s", "--mem-factor", "0.5"], "argument --mem-factor: 0.5: less than before"),

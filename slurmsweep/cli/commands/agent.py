@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HELP = "claim trials and run them: what each job runs"
+EXAMPLES = (
+    ("agent k3v9q2xa", "run one trial"),
+    ("agent -n 10 k3v9q2xa", "one after the other, at most ten"),
+)
+EXIT_CODES = {1: "and others: that of the trial's command", 3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     options.add(parser, "sweep")
     parser.add_argument(
-        "--count",
+        *options.flags("--count"),
         type=options.natural,
         default=1,
         metavar="N",

@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from slurmsweep.report.summary import SweepSummary
 
 HELP = "show the best finished trials by the sweep's metric"
+EXAMPLES = (
+    ("best", "of the newest sweep here"),
+    ("best last -n 5", "the five best"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``best``."""
     options.add(parser, "newest")
-    parser.add_argument("--top", type=options.natural, metavar="N", help="how many (default 1; with --pareto all)")
+    parser.add_argument(
+        *options.flags("--top"), type=options.natural, metavar="N", help="how many (default 1; with --pareto all)"
+    )
     parser.add_argument(
         "--pareto",
         action="store_true",

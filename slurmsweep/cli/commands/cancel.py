@@ -10,6 +10,11 @@ from slurmsweep.control import orders
 from slurmsweep.control.session import Session
 
 HELP = "end a sweep: nothing new starts, running trials are killed"
+EXAMPLES = (
+    ("cancel last", "running trials are killed"),
+    ("cancel last --json", "which jobs were told to end, for programs"),
+)
+EXIT_CODES = {1: "an agent goes on that can be ended on its own machine only", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,11 @@ from slurmsweep.state.check import check
 from slurmsweep.state.store import SweepStore
 
 HELP = "prove that no trial is lost or doubled; exit code 1 otherwise"
+EXAMPLES = (
+    ("check last", "compare the journal with the trials' folders"),
+    ("check last --repair", "rebuild the journal if they disagree"),
+)
+EXIT_CODES = {1: "something is wrong", 3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _MOST_NAMED = 1_000_000
 
 HELP = "create a sweep and print its id; nothing is run"
+EXAMPLES = (
+    ("create sweep.yaml", "print the id alone"),
+    ("create --from last --top 5", "print a sweep file around the best trials"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

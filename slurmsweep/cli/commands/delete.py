@@ -10,6 +10,11 @@ from slurmsweep.control import delete
 from slurmsweep.control.session import Session
 
 HELP = "take trials back so that their points are run again, also finished ones; nothing is removed"
+EXAMPLES = (
+    ("delete last --trials 0,3-5", "these points are run again"),
+    ("delete last -s failed --dry-run", "say which trials failed"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,11 @@ from slurmsweep.state.filesystem import Fitness
 from slurmsweep.state.paths import root_folder, state_root
 
 HELP = "try whether a folder is fit for sweeps, and this cluster too"
+EXAMPLES = (
+    ("doctor", "of this folder and this cluster"),
+    ("doctor --nodes 2 -p short", "try the folder between two nodes"),
+)
+EXIT_CODES = {1: "something is bad", 3: "no such folder", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

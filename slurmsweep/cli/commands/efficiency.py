@@ -19,6 +19,11 @@ from slurmsweep.sizing.usage import Ledger
 from slurmsweep.sizing.walltime import Bounds
 
 HELP = "show what was asked beside what was used, and what to ask instead"
+EXAMPLES = (
+    ("efficiency", "of the newest sweep here"),
+    ("efficiency last --trials -n 20", "twenty attempts, too"),
+)
+EXIT_CODES = {3: "", 4: "", 5: ""}
 
 #: Attempts shown for people where no limit is given.
 _TABLE_LIMIT = 100
@@ -29,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, "newest")
     parser.add_argument("--trials", action="store_true", help="each attempt too")
     parser.add_argument(
-        "--limit", type=options.natural, metavar="N", help="with --trials: at most N (default 100; all with --json)"
+        *options.flags("--limit"),
+        type=options.natural,
+        metavar="N",
+        help="with --trials: at most N (default 100; all with --json)",
     )
     options.add(parser, "--json")
 

@@ -18,6 +18,11 @@ from slurmsweep.state import files
 from slurmsweep.state.files import reading
 
 HELP = "write the trials, or all that they logged, as a table for other programs"
+EXAMPLES = (
+    ("export -o trials.csv", "one row a trial, of the newest sweep here"),
+    ("export last --history --format jsonl", "all that trials logged, on stdout"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 _CSV, _BINARY = "csv", "parquet"
 
@@ -25,7 +30,7 @@ _CSV, _BINARY = "csv", "parquet"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``export``."""
     options.add(parser, "newest")
-    parser.add_argument("-o", "--output", metavar="FILE", help="default: stdout")
+    parser.add_argument(*options.flags("--output"), metavar="FILE", help="default: stdout")
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else csv")
     parser.add_argument("--history", action="store_true", help="one row for each row that a trial logged")
     options.add_states(parser, "only trials in this state (repeatable)")

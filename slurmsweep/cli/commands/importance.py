@@ -11,6 +11,11 @@ from slurmsweep.control.session import Session
 from slurmsweep.report.importance import importance_text
 
 HELP = "show which parameters mattered, which way, and with which values trials fail"
+EXAMPLES = (
+    ("importance", "of the newest sweep here"),
+    ("importance last --among best:50%", "what matters among the better half"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from slurmsweep.state.replay import SweepView
 
 HELP = "print the log of a trial's newest attempt, or of those that failed"
+EXAMPLES = (
+    ("logs last best -n 20", "the last 20 lines of the best trial"),
+    ("logs last --failed", "the ends of those that did not finish"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 BEST = "best"
 
@@ -37,10 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("trial", type=_trial, nargs="?", metavar="TRIAL", help="number of the trial, or `best`")
     which.add_argument("--failed", action="store_true", help=f"the ends of up to {_TRIALS} trials that did not finish")
     parser.add_argument("--attempt", type=options.natural, metavar="N", help="an older attempt")
-    parser.add_argument("-n", "--lines", type=options.natural, metavar="N", help="the last N lines only")
+    parser.add_argument(*options.flags("--lines"), type=options.natural, metavar="N", help="the last N lines only")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--path", action="store_true", help="print the log's path instead")
-    what.add_argument("-f", "--follow", action="store_true", help="print what is added until the attempt has ended")
+    what.add_argument(
+        *options.flags("--follow"), action="store_true", help="print what is added until the attempt has ended"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

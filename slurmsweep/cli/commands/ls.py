@@ -16,6 +16,11 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 
 HELP = "list the sweeps below WANDB_DIR, or the current folder"
+EXAMPLES = (
+    ("ls", "here, or below WANDB_DIR"),
+    ("ls --json", "for programs"),
+)
+EXIT_CODES = {5: "a sweep could not be read"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

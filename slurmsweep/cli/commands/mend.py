@@ -13,6 +13,11 @@ from slurmsweep.state.store import SweepStore
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
 
 HELP = "look after a sweep once: record ends, run again what deserves it, submit what waits; then by itself"
+EXAMPLES = (
+    ("mend last", "one round now; the next ones come by themselves"),
+    ("mend last --mend-every 30", "look at least every 30 minutes"),
+)
+EXIT_CODES = {3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,11 @@ from slurmsweep.control import orders
 from slurmsweep.control.session import Session
 
 HELP = "start no new trials for now: running ones go on, waiting jobs are held"
+EXAMPLES = (
+    ("pause last", "running trials go on"),
+    ("pause last --json", "which jobs were held, for programs"),
+)
+EXIT_CODES = {3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

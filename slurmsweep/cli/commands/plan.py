@@ -14,6 +14,11 @@ from slurmsweep.report.plan import plan_text
 from slurmsweep.search import run_count
 
 HELP = "show what would happen: points, commands, batch script; writes nothing"
+EXAMPLES = (
+    ("plan sweep.yaml", "the first points, their commands, the batch script"),
+    ("plan sweep.yaml --canary", "run the first trial for real, to see what it needs"),
+)
+EXIT_CODES = {1: "the canary failed", 4: "", 5: ""}
 
 #: Trials in a plan at most.
 MOST_SHOWN = 1_000_000

@@ -11,6 +11,11 @@ from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.session import Session
 
 HELP = "record the ends that no agent lived to record, and why Slurm ended what it ended"
+EXAMPLES = (
+    ("reconcile last", "after jobs were killed or a node was lost"),
+    ("reconcile last --dry-run", "say what would be recorded"),
+)
+EXIT_CODES = {3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

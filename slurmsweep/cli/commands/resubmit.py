@@ -11,6 +11,11 @@ from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.errors import UsageError
 
 HELP = "run again exactly what is not finished: crashed, failed, killed, preempted"
+EXAMPLES = (
+    ("resubmit last --dry-run", "say which trials would run again, and why"),
+    ("resubmit last -s failed --mem-factor 2", "those that failed; twice the memory where it lacked"),
+)
+EXIT_CODES = {1: "a trial did not finish, or one was not submitted", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

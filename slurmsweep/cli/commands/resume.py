@@ -10,6 +10,11 @@ from slurmsweep.control import orders
 from slurmsweep.control.session import Session
 
 HELP = "start new trials again after pause, stop or cancel; held jobs are released"
+EXAMPLES = (
+    ("resume last", "after pause, stop or cancel"),
+    ("resume last --json", "which jobs were released, for programs"),
+)
+EXIT_CODES = {3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from slurmsweep.backends.base import SubmitOptions
 
 HELP = "create a sweep, run it and follow it; with a sweep's id, go on with it"
+EXAMPLES = (
+    ("run sweep.yaml", "here; on Slurm where sbatch is found"),
+    ("run sweep.yaml -p gpu -t 45 --no-wait", "one job a trial; do not wait for them"),
+)
+EXIT_CODES = {1: "a trial did not finish", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,11 @@ from slurmsweep.errors import SchedulerError
 from slurmsweep.state.supervisor_files import SupervisorFiles
 
 HELP = "change what waits in Slurm: width, time, partition, nice and so on"
+EXAMPLES = (
+    ("set last --width 32", "jobs of an array at a time"),
+    ("set last -t 45 -p long", "time limit and partition of what waits"),
+)
+EXIT_CODES = {1: "nothing waits", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

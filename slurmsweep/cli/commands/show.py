@@ -12,6 +12,11 @@ from slurmsweep.control.failure_groups import with_errors
 from slurmsweep.control.session import Session
 
 HELP = "show one trial: parameters, attempts, values, its command, and why it has its point"
+EXAMPLES = (
+    ("show 0", "trial 0 of the newest sweep here"),
+    ("show last 0 --json", "for programs"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

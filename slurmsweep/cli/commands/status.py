@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from slurmsweep.supervisor.status import SupervisorStatus
 
 HELP = "show state, counts and the best trial of a sweep"
+EXAMPLES = (
+    ("status", "of the newest sweep here"),
+    ("status last --json", "for programs"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,11 @@ from slurmsweep.control import orders
 from slurmsweep.control.session import Session
 
 HELP = "start no new trials: running ones finish, waiting jobs are cancelled"
+EXAMPLES = (
+    ("stop last", "running trials finish"),
+    ("stop last --json", "which jobs were cancelled, for programs"),
+)
+EXIT_CODES = {3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,11 @@ from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
 
 HELP = "submit single-count agents to Slurm, one array of jobs"
+EXAMPLES = (
+    ("submit last -n 200 -t 30", "200 jobs of one trial each"),
+    ("submit last --dry-run -p gpu", "print the batch script"),
+)
+EXIT_CODES = {1: "a trial that was waited for did not finish, or one was not submitted", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from slurmsweep.sync.upload import Found
 
 HELP = "upload the offline wandb runs of finished trials, from a node with internet"
+EXAMPLES = (
+    ("sync last --dry-run", "say which runs would be uploaded, and where"),
+    ("sync last -j 8 --project mnist", "eight trials at a time"),
+)
+EXIT_CODES = {1: "a run could not be uploaded", 3: "", 5: ""}
 
 #: Failures that are shown one by one.
 _MOST_FAILURES = 10
@@ -32,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--entity", metavar="X", help="of the runs at W&B (default: the one they were logged with, or yours)"
     )
-    parser.add_argument("--jobs", type=options.up_to(1000), default=4, metavar="N", help="trials at a time (default 4)")
+    parser.add_argument(
+        *options.flags("--jobs"), type=options.up_to(1000), default=4, metavar="N", help="trials at a time (default 4)"
+    )
     parser.add_argument("--include-synced", action="store_true", help="also what was uploaded before")
     parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded; upload nothing")
     options.add(parser, "--json")

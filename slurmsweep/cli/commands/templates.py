@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from slurmsweep.backends.slurm.template import Template
 
 HELP = "list the job templates, or check one and print it"
+EXAMPLES = (
+    ("templates", "the names, and what each is for"),
+    ("templates array", "check one and print it, to be copied"),
+)
+EXIT_CODES: dict[int, str] = {}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

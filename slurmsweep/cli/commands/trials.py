@@ -15,6 +15,11 @@ from slurmsweep.report.terminal import width
 from slurmsweep.report.trials_table import trials_table
 
 HELP = "list the trials of a sweep"
+EXAMPLES = (
+    ("trials -s failed -s crashed", "those that did not finish"),
+    ("trials -w 'lr<0.1' --sort lr -n 10", "ten, by learning rate"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 _TABLE_LIMIT = 100
 
@@ -26,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_where(parser)
     parser.add_argument("--sort", default="", metavar="NAME", help="by this, the smallest first")
     parser.add_argument("--reverse", action="store_true", help="with --sort: the largest first")
-    parser.add_argument("--limit", type=options.natural, metavar="N", help="at most N (default 100; all with --json)")
+    parser.add_argument(
+        *options.flags("--limit"), type=options.natural, metavar="N", help="at most N (default 100; all with --json)"
+    )
     table = parser.add_mutually_exclusive_group()
     table.add_argument(
         "--columns", type=_names, default=[], metavar="A,B", help="of the table, such as trial,loss,lr,took"
