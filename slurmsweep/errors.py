@@ -73,16 +73,30 @@ class SweepFileError(UsageError):
         violations: every violation, in the order of the file if lines are known.
     """
 
+    kind: ClassVar[str] = "sweep file"
+
     def __init__(self, source: str, violations: list[Violation]) -> None:
         super().__init__(source, violations)
         self.source = source
         self.violations = violations
 
     def __str__(self) -> str:
-        """Return the name of the file, then one line for each violation."""
+        """Return the name of the file, then a line for each violation; one line where the whole file is wrong."""
         count = len(self.violations)
-        head = f"{self.source}: {count} thing{'s' if count > 1 else ''} wrong in this sweep file"
+        if count == 1 and not self.violations[0].path and self.violations[0].line is None:
+            return f"{self.source}: {self.violations[0]}"
+        head = f"{self.source}: {count} thing{'s' if count > 1 else ''} wrong in this {self.kind}"
         return "\n".join([head, *(f"  - {violation}" for violation in self.violations)])
+
+
+class DefaultsFileError(SweepFileError):
+    """Raised for a file with the defaults of a user or a project that is wrong; exit code 2.
+
+    Example: ``/home/me/.config/slurmsweep/config.yaml: 1 thing wrong in this file of defaults``, and below it
+    ``- line 2, slurm.partion: 'partion' is not an option of sbatch; did you mean partition?``.
+    """
+
+    kind: ClassVar[str] = "file of defaults"
 
 
 class NotFoundError(SlurmsweepError):

@@ -64,6 +64,7 @@ def _environment(folder: Path) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours) or name == "SLURM_CONF"}
     # as in an activated virtual environment: `python` is the one with slurmsweep in it
     clean["PATH"] = os.path.dirname(sys.executable) + os.pathsep + clean["PATH"]
+    clean["XDG_CONFIG_HOME"] = str(folder / "config")  # no defaults of the user who runs the tests
     for word in ("CACHE", "CONFIG", "DATA"):
         clean[f"WANDB_{word}_DIR"] = str(folder / f"wandb-{word.lower()}")
     return clean

@@ -22,6 +22,7 @@ from slurmsweep.control import orders
 from slurmsweep.control.apply import apply
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.decide import Plan, Policy, decide
+from slurmsweep.control.defaults import filled
 from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack, warn_of_notices
 from slurmsweep.control.first_word import refuse_what_cannot_start
 from slurmsweep.control.headline import Headline, headline
@@ -358,7 +359,8 @@ class Sweep:
             UsageError: an option is wrong, or needs an ability that the backend does not have; or no trial could start;
                 or a variable is wrong that agents inherit from here.
         """
-        backend = self.session.backend
+        backend, source = self.session.backend, JobSource.of(self.session.store)
+        wish = filled(wish, source.defaults, backend)
         if not wait:
             backend.require(Ability.OUTLIVE, "--no-wait")
         if supervise:
@@ -369,7 +371,7 @@ class Sweep:
         runs_here = Ability.ELSEWHERE not in backend.abilities
         for doubt in refuse_what_cannot_start(self.session.store.manifest, os.environ, runs_here=runs_here):
             self.tell(Noticed(f"{doubt}; the nodes may differ"))
-        for notice in backend.check(wish, JobSource.of(self.session.store)):
+        for notice in backend.check(wish, source):
             self.tell(Noticed(notice))
 
     def _launch(
@@ -390,12 +392,10 @@ class Sweep:
 
             ready_to_run(self.session.store, None)
         self.check(policy.wish, max_fails, wait=wait, supervise=supervisor is not None)
-        if policy.sizing and Ability.LIMIT not in self.session.backend.abilities:
-            self.tell(
-                Noticed(
-                    f"the {self.session.backend.name} backend does not limit trials: no time and no memory is learnt"
-                )
-            )
+        backend = self.session.backend
+        policy = replace(policy, wish=filled(policy.wish, self.session.store.manifest.defaults, backend))
+        if policy.sizing and Ability.LIMIT not in backend.abilities:
+            self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
         session = self.session.rehearsal() if dry_run else self.session
         total, finished, expected = SubmitResult(), None, 0
         first: Headline | None = None

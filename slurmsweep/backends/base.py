@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from slurmsweep.errors import UsageError
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     #: Submits so many trials (or jobs) from a position on; returns None where nothing was left to submit.
     SubmitPart = Callable[[int, int], "Submitted | None"]
 
+
+#: The job template where none is named.
+DEFAULT_TEMPLATE = "array"
 
 #: The cause of a job that its scheduler ended for time although the job had time left: more time would not help.
 CUT_SHORT = "cut short"
@@ -235,12 +238,13 @@ class SubmitOptions:
     """What a person asks of the jobs.
 
     Attributes:
-        template: name or path of the job template.
-        options: sbatch options; they win over the sweep file's ``slurm:`` section, which wins over the template.
+        template: name or path of the job template; empty where the user does not say.
+        options: sbatch options; they win over the sweep file's ``slurm:`` section, which wins over the defaults of
+            project and user, which win over the template.
         width: jobs at a time; None for as many as Slurm lets, or one local process.
     """
 
-    template: str = "array"
+    template: str = ""
     options: Options | None = None
     width: int | None = None
 
@@ -255,6 +259,7 @@ class JobSource:
         jobs_dir: folder of batch scripts and job output.
         workdir: current folder of each job.
         options: sbatch options of the sweep file.
+        defaults: what user and project ask of all sweeps, those that win last: :mod:`slurmsweep.control.defaults`.
     """
 
     name: str
@@ -262,13 +267,19 @@ class JobSource:
     jobs_dir: str
     workdir: str
     options: Options = field(default_factory=dict)
+    defaults: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def setup(self) -> Sequence[str]:
+        """Lines of shell before the agent."""
+        return next((document["setup"] for document in reversed(self.defaults) if "setup" in document), ())
 
     @classmethod
     def of(cls, store: SweepStore) -> JobSource:
         """Return the source for a sweep of ours."""
         manifest, layout = store.manifest, store.layout
         name = f"slurmsweep-{manifest.sweep_id}"
-        return cls(name, layout.folder, layout.jobs, manifest.workdir, manifest.config.slurm)
+        return cls(name, layout.folder, layout.jobs, manifest.workdir, manifest.config.slurm, manifest.defaults)
 
 
 @dataclass(frozen=True)

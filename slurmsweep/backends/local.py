@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.backends.base import (
+    DEFAULT_TEMPLATE,
     Ability,
     Answer,
     Backend,
@@ -70,7 +71,7 @@ class LocalBackend(Backend):
         options = [f"--{name.lstrip('-').replace('_', '-')}" for name in wish.options or {}]
         limits = [name for name in options if name[2:].partition("-")[0] in _LIMITS]
         others = [name for name in options if name not in limits]
-        others += ["--template"] if wish.template != SubmitOptions().template else []
+        others += ["--template"] if wish.template not in ("", DEFAULT_TEMPLATE) else []
         kinds = (("does not limit trials", limits), ("submits nothing to Slurm", others))
         return tuple(
             f"the local backend {what}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} ignored"

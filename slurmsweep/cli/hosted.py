@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from slurmsweep.backends.wandb_hosted import submit as hosted
 from slurmsweep.backends.wandb_hosted.backend import DEFAULT_WIDTH, SUPPORTED_AGENTS, HostedBackend
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder
 from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.control import defaults
 from slurmsweep.control.auto_resources import AUTO
 from slurmsweep.errors import NotFoundError, UsageError
 
@@ -43,17 +45,19 @@ def submit(  # noqa: PLR0913 - what the command line says
     if count is None:
         raise UsageError(f"{sweep}: only W&B knows how many trials are left; say how many jobs by --count")
     words = [word for word, value in refused.items() if value]
+    source = hosted.source_of(folder, defaults.read(os.getcwd()))
     given = options.options or {}
     words += [f"--{name} auto" for name in ("time", "mem") if str(given.get(name, "")).lower() == AUTO]
     if words:
         raise UsageError(f"{sweep}: {' and '.join(words)} is for sweeps of slurmsweep's own, not for W&B's")
+    backend = HostedBackend()
+    options = defaults.filled(options, source.defaults, backend)
     if dry_run:
-        backend = HostedBackend()
-        print_text(backend.preview(backend.request(hosted.source_of(folder), count, options)))
+        print_text(backend.preview(backend.request(source, count, options)))
         return 0
     registry.choose("slurm")
     _note_width(folder, options.width, count)
-    submitted = hosted.submit(folder, count, options)
+    submitted = hosted.submit(folder, count, options, source)
     for array in submitted:
         note(f"submitted job {array.job}: {array.tasks} agents of W&B's sweep {sweep}, {array.width} at a time")
     note(f"their output, with what the runs print: {folder.jobs}")

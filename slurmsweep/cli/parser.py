@@ -27,7 +27,7 @@ GROUPS = {
     "look": ("trials", "show", "importance", "efficiency", "export", "ls"),
     "steer": ("pause", "resume", "stop", "cancel", "set"),
     "repair": ("check", "reconcile", "delete", "mend"),
-    "Slurm": ("create", "submit", "agent", "templates", "doctor"),
+    "Slurm": ("create", "submit", "agent", "templates", "defaults", "doctor"),
     "W&B's server (submit, status and agent also take entity/project/sweep)": ("sync",),
 }
 COMMANDS = tuple(chain.from_iterable(GROUPS.values()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.control.apply import apply
 from slurmsweep.control.create import create
 from slurmsweep.control.decide import Policy, decide
+from slurmsweep.control.defaults import filled
 from slurmsweep.control.events import ignore
 from slurmsweep.control.observe import observe
 from slurmsweep.control.session import Session
@@ -62,11 +63,13 @@ def run_canary(draft: Draft, backend: str, wish: SubmitOptions) -> CanaryUsage:
         StateError: its files could not be written.
     """
     config = SweepConfig.from_json(draft.config.to_json() | {"run_cap": 1})
-    session, policy = Session(create(draft._replace(config=config)), backend), Policy(wish, count=1)
+    store = create(draft._replace(config=config))
+    session = Session(store, backend)
+    policy = Policy(filled(wish, store.manifest.defaults, session.backend), count=1)
     result = apply(session, decide(observe(session, policy, ignore), policy), ignore)
     wait_for_jobs(session, [array.job for array in result.arrays], result.trials, 0, ignore)
     session.refresh()
-    store, snapshot = session.store, look(session)
+    snapshot = look(session)
     trial = snapshot.view.trials.get(0)
     recorded = trial.current.outcome if trial and trial.current else None
     outcome = recorded or next(iter(snapshot.ended.values()), None)

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
+from slurmsweep.control import defaults
 from slurmsweep.control.first_word import look
 from slurmsweep.control.hydra_program import with_hydra
 from slurmsweep.control.program import beginning_of, find_program
@@ -170,7 +171,7 @@ def create(draft: Draft, *, shared: bool = False, needs_program: bool = True) ->
 
 
 def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
-    """Return what the draft would be as a sweep with that id."""
+    """Return what the draft would be as a sweep with that id, with the defaults of now. Raises DefaultsFileError."""
     return Manifest(
         sweep_id=sweep_id,
         config=draft.config,
@@ -179,6 +180,7 @@ def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
         source=os.path.abspath(draft.source),
         created=round(time.time(), 3),
         version=__version__,
+        defaults=defaults.read(os.path.dirname(os.path.abspath(draft.source))),
     ).calling(draft.function)
 
 

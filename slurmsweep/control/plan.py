@@ -12,6 +12,7 @@ from slurmsweep.backends import registry
 from slurmsweep.backends.base import JobSource, StartEstimate
 from slurmsweep.control.batch import with_resources
 from slurmsweep.control.create import manifest_of
+from slurmsweep.control.defaults import filled, rows_of
 from slurmsweep.control.forecast import forecast
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
@@ -47,6 +48,7 @@ def plan_sweep(
     trials = count or total or 1
     layout = Layout(sweep_folder(root_folder(), NO_ID))
     source, slurm = JobSource.of(SweepStore(layout, manifest_of(draft, NO_ID))), registry.scheduler()
+    options = filled(options, source.defaults, slurm)
     rungs = _rungs(draft, trials, slurm.asked(slurm.options(options, source)).time)
     if rungs:
         options = with_resources(options, rungs[0]["minutes"], None)
@@ -84,6 +86,7 @@ def plan_sweep(
         **({"rungs": rungs} if rungs else {}),
         "sbatch": slurm.preview(replace(request, tasks=expected.arrays[0])),
         "forecast": expected.to_json(),
+        "defaults": rows_of(source.defaults),
         "warnings": [str(warning) for warning in (*draft.warnings, *draft.doubts)],
     }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import job_key
+from slurmsweep.control.defaults import backend_of
 from slurmsweep.state import files, view_cache
 from slurmsweep.state.journal import decode
 from slurmsweep.state.replay import Reading
@@ -106,7 +107,8 @@ class Session:
         Raises:
             SchedulerUnavailableError: the one that was asked for is not there on this machine.
         """
-        return registry.choose(self._wanted, self.remembered_backend(), rehearsal=self.is_rehearsal)
+        remembered = self.remembered_backend() or backend_of(self.store.manifest.defaults)
+        return registry.choose(self._wanted, remembered, rehearsal=self.is_rehearsal)
 
     @cached_property
     def scheduler(self) -> Backend:

@@ -29,6 +29,9 @@ def plan_text(document: Mapping[str, Any]) -> str:
     for number, rung in enumerate(document.get("rungs", []), 1):
         limit = f", {rung['minutes']} min each" if rung["minutes"] else ""
         lines.append(f"rung {number}: about {rung['trials']} trials run to {rung['steps']} steps{limit}")
+    for file in dict.fromkeys(row["file"] for row in document["defaults"]):
+        values = ", ".join(f"{row['name']} {row['value']}" for row in document["defaults"] if row["file"] == file)
+        lines.append(f"defaults of {printable(file)}: {printable(values)}")
     lines += ["", *_forecast_lines(document["forecast"]), "", "batch script:", printable_text(document["sbatch"])]
     if "canary" in document:
         lines += _canary_lines(document["canary"], document["forecast"]["trials"])

@@ -18,6 +18,7 @@ from slurmsweep.state.fields import (
     maybe,
     number,
     path,
+    rows,
     shown,
     text,
     whole,
@@ -27,6 +28,8 @@ from slurmsweep.sweepfile.command import needs_program
 from slurmsweep.sweepfile.config import SweepConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from slurmsweep.state.function import Function
     from slurmsweep.state.paths import Layout
 
@@ -50,6 +53,8 @@ class Manifest(NamedTuple):
         shared: its files are for the group of its folder, and not for their makers alone.
         function: what its trials call in the place of a command; ``config`` and ``workdir`` are as it wants them then.
             Not in ``sweep.json``: it may be named later than the sweep is made.
+        defaults: what user and project asked of all sweeps when this one was made, one document a file, those that win
+            last: :mod:`slurmsweep.control.defaults`.
     """
 
     sweep_id: str
@@ -62,6 +67,7 @@ class Manifest(NamedTuple):
     format: int = VERSION
     shared: bool = False
     function: Function | None = None
+    defaults: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def can_run(self) -> bool:
@@ -94,6 +100,7 @@ class Manifest(NamedTuple):
             "workdir": self.workdir,
             "trials": self.trials,
             **({"shared": True} if self.shared else {}),
+            **({"defaults": list(self.defaults)} if self.defaults else {}),
             "config": self.config.to_json(),
         }
 
@@ -135,6 +142,7 @@ def _document(data: Any) -> Manifest | str:
         version=kind["slurmsweep"],
         format=kind["version"],
         shared=known.get("shared", False),
+        defaults=known.get("defaults", ()),
     )
 
 
@@ -151,6 +159,18 @@ def _config(value: Any) -> SweepConfig:
         raise WrongFieldError("; ".join(map(str, error.violations))) from error
 
 
+def _defaults(value: Any) -> dict[str, Any]:
+    return dict(value) | Fields({"file": text}, _OF_DEFAULTS)(value)
+
+
+_OF_DEFAULTS = {
+    "slurm": mapping(anything),
+    "template": text,
+    "backend": text,
+    "width": whole(1),
+    "jobs": whole(1),
+    "setup": rows(text),
+}
 _KIND = Fields({"format": text, "version": whole(), "slurmsweep": text})
 _FIELDS = Fields(
     {
@@ -161,5 +181,5 @@ _FIELDS = Fields(
         "source": text,
         "created": number(0, LATEST),
     },
-    {"shared": flag},
+    {"shared": flag, "defaults": rows(_defaults)},
 )

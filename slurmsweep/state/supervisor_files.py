@@ -41,7 +41,7 @@ class SupervisorSettings:
             nothing.
     """
 
-    template: str = "array"
+    template: str = ""
     options: dict[str, str] = field(default_factory=dict)
     width: int | None = None
     goal: int | None = None

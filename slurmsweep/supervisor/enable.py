@@ -54,7 +54,7 @@ def begin(session: Session, settings: SupervisorSettings) -> tuple[WakeupJobs, P
         SchedulerError: the scheduler could not be asked.
     """
     watch, files = WakeupJobs(session, settings), _files(session)
-    session.scheduler.options(wish_of(settings), JobSource.of(session.store))
+    session.scheduler.options(wish_of(settings, session), JobSource.of(session.store))
     session.scheduler.normalized(settings.supervisor)
     before = files.ask_for(settings)
     try:

@@ -129,12 +129,12 @@ def mend(
     return this.ended()
 
 
-def policy_of(settings: SupervisorSettings) -> Policy:
+def policy_of(settings: SupervisorSettings, session: Session) -> Policy:
     """Return what a round wants of the sweep."""
     from slurmsweep.sizing.walltime import AutoSizing
 
     return Policy(
-        wish=wish_of(settings),
+        wish=wish_of(settings, session),
         retry=retry_policy_of(settings),
         sizing=AutoSizing(**settings.learn) if settings.learn else None,
         goal=settings.goal or 0,
@@ -176,7 +176,7 @@ def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJob
             "nodes may do so (AllocNodes of the partition); elsewhere run `slurmsweep mend "
             f"{session.store.manifest.sweep_id}` on a login node at times"
         ) from error
-    situation = observe(session, policy_of(settings), this.happened)
+    situation = observe(session, policy_of(settings, session), this.happened)
     for reason in waiting_reasons(situation.snapshot):
         # what a node could not start is released below
         if reason.is_stuck and reason.first not in situation.held and not any(reason.why in one for one in this.notes):
@@ -187,7 +187,7 @@ def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJob
 
 def _submit(session: Session, settings: SupervisorSettings, situation: Situation, this: Round) -> None:
     """Run again what lacked time or memory, within bounds, and submit what waits; without room the next round does."""
-    plan = decide(situation, policy_of(settings))
+    plan = decide(situation, policy_of(settings, session))
     for remark in (*plan.retry.remarks, *plan.retry.left_words()):
         this.remark(remark)
     if plan.retry.attempt_ids:

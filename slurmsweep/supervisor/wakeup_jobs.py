@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import JobSource, SubmitOptions, WakeupJob, When
+from slurmsweep.control.defaults import filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +130,7 @@ class WakeupJobs:
 
     def _options(self) -> Options:
         store, scheduler = self.session.store, self.session.scheduler
-        of_trials = scheduler.options(wish_of(self.settings), JobSource.of(store))
+        of_trials = scheduler.options(wish_of(self.settings, self.session), JobSource.of(store))
         shared = {name: of_trials[name] for name in _SHARED if name in of_trials}
         return {
             **scheduler.over(scheduler.normalized(shared | _NEEDS), scheduler.normalized(self.settings.supervisor)),
@@ -140,6 +141,7 @@ class WakeupJobs:
         }
 
 
-def wish_of(settings: SupervisorSettings) -> SubmitOptions:
+def wish_of(settings: SupervisorSettings, session: Session) -> SubmitOptions:
     """Return what jobs ask for that a supervisor submits."""
-    return SubmitOptions(settings.template, settings.options, settings.width)
+    wish = SubmitOptions(settings.template, settings.options, settings.width)
+    return filled(wish, session.store.manifest.defaults, session.scheduler)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile import yaml12
 from slurmsweep.sweepfile.config import Checked, Examined, examine
+
+if TYPE_CHECKING:
+    from slurmsweep.sweepfile.findings import Path
 
 
 def load(path: str) -> Checked:
@@ -21,6 +25,17 @@ def examine_file(path: str) -> Examined:
     """Read and examine a sweep file, YAML or JSON.
 
     Raises SweepFileError if its content cannot be examined: it cannot be read, is not YAML, or no mapping.
+    """
+    data, lines = read_yaml(path)
+    if data is None:
+        raise _unreadable(path, "is empty", "a sweep file needs method and parameters")
+    return examine(data, path, lines)
+
+
+def read_yaml(path: str) -> tuple[Any, dict[Path, int]]:
+    """Return the content of a file, YAML or JSON (None of an empty one), and the 1-based line of each key path.
+
+    Raises SweepFileError if it cannot be read, or is not YAML.
     """
     try:
         with open(path, "rb", opener=_open) as file:
@@ -44,8 +59,7 @@ def examine_file(path: str) -> Examined:
     except UnicodeDecodeError as error:
         problem = f"is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}"
         raise _unreadable(path, problem, "save it as UTF-8") from error
-    data, lines = yaml12.load(text, path)
-    return examine(data, path, lines)
+    return yaml12.load(text, path)
 
 
 def _open(path: str, flags: int) -> int:

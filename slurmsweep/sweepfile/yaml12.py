@@ -179,8 +179,7 @@ def _load(text: str, source: str) -> tuple[Any, dict[Path, int]]:
     try:
         node = loader.get_single_node()
         if node is None:
-            empty = Violation("", "the file is empty", "a sweep file needs method and parameters")
-            raise SweepFileError(source, [empty])
+            return None, {}
         sizes: dict[int, int] = {}
         expanded = _size(node, sizes)  # nothing is expanded for that
         if expanded > max(_SMALL, _MAX_EXPANSION * len(sizes)):

@@ -260,8 +260,8 @@ def test_a_shell_says_it_in_its_own_words(fail, monkeypatch):
 
 def round_plan(store):
     """Return what a supervisor would run again."""
-    policy = policy_of(SupervisorSettings())
     session = Session(store, "local").rehearsal()
+    policy = policy_of(SupervisorSettings(), session)
     return decide(observe(session, policy, lambda event: None), policy).retry
 
 

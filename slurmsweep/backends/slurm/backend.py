@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from slurmsweep.backends.base import Ability, Asked, Backend, Capacity, JobRequest, StartEstimate
+from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, Asked, Backend, Capacity, JobRequest, StartEstimate
 from slurmsweep.backends.slurm import (
     accounting,
     changes,
@@ -64,7 +64,7 @@ class SlurmBackend(Backend):
             if any(c in "\r\n" or "\ud800" <= c <= "\udfff" for c in folder):
                 problem = f"{folder!a} has a line break in it, or is not UTF-8, and a batch script has to name it"
                 raise UsageError(f"{problem}: rename the folder, or choose another one by WANDB_DIR")
-        template = load_template(wish.template)
+        template = load_template(wish.template or DEFAULT_TEMPLATE)
         agents_of(template)
         return self.inherited(_merged(template, source, wish))
 
@@ -78,8 +78,8 @@ class SlurmBackend(Backend):
         return (*inherited.words(os.environ, options), *unheard)
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
-        """Return sbatch options by long name: command line over sweep file over template, with the default time."""
-        return _merged(load_template(wish.template), source, wish)
+        """Return sbatch options by long name: command line, sweep file, defaults, template, with the default time."""
+        return _merged(load_template(wish.template or DEFAULT_TEMPLATE), source, wish)
 
     def long_name(self, option: str) -> str:
         """Return the long name of an sbatch option."""
@@ -101,7 +101,7 @@ class SlurmBackend(Backend):
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
     ) -> JobRequest:
         """Return the request for an array; a packed template runs several trials in each job."""
-        template = load_template(wish.template)
+        template = load_template(wish.template or DEFAULT_TEMPLATE)
         agents = agents_of(template)
         return JobRequest(
             name=f"{source.name}-{os.urandom(4).hex()}",
@@ -110,8 +110,8 @@ class SlurmBackend(Backend):
             agents=agents,
             width=wish.width,
             options=_merged(template, source, wish),
-            template=normal_template_name(wish.template),
-            body=template.body,
+            template=normal_template_name(wish.template or DEFAULT_TEMPLATE),
+            body="\n".join([*source.setup, template.body]),
             source=source,
             attempt_ids=attempt_ids,
         )
@@ -271,7 +271,8 @@ def _elsewhere(name: str) -> str:
 def _merged(template: Template, source: JobSource | None, wish: SubmitOptions) -> dict[str, str | bool]:
     of_sweep, listed = source.options if source else {}, commands.options_of_sbatch
     environment = inherited.wishes(os.environ)
-    merged = resources.merge(template.options, of_sweep, wish.options or {}, environment, listed)
+    defaults = [(document["file"], document.get("slurm", {})) for document in (source.defaults if source else ())]
+    merged = resources.merge(template.options, of_sweep, wish.options or {}, environment, listed, defaults)
     return {"time": resources.DEFAULT_TIME, **merged}
 
 

@@ -1,4 +1,7 @@
-"""Options of sbatch from three places, checked and merged: command line over ``slurm:`` over template."""
+"""Options of sbatch from several places, checked and merged.
+
+Command line over the sweep file's ``slurm:`` over defaults of project and user over template over SBATCH_ variables.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.secrets import is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 Value = str | bool
 
@@ -124,6 +127,7 @@ def merge(
     command_line: Mapping[str, Any],
     environment: Mapping[str, Any] | None = None,
     listed: Callable[[], Collection[str]] = tuple,
+    defaults: Sequence[tuple[str, Mapping[str, Any]]] = (),
 ) -> dict[str, Value]:
     """Return options by long name; the later place wins, and that of the environment is the first.
 
@@ -136,6 +140,7 @@ def merge(
         command_line: of the user.
         environment: of the user's shell.
         listed: returns the options that sbatch here says it has, for names that look misspelt.
+        defaults: those of files of defaults, each with the file's name; a later one wins.
 
     Raises:
         UsageError: an option is a misspelt one, or slurmsweep sets it; a value holds a control character; a time or a
@@ -146,6 +151,7 @@ def merge(
     for source, options in (
         ("the SBATCH_ variables of your environment", environment or {}),
         ("the job template", template),
+        *defaults,
         ("slurm: in the sweep file", sweep_file),
         ("the command line", command_line),
     ):

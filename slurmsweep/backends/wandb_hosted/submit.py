@@ -14,7 +14,7 @@ from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownE
 from slurmsweep.state.submissions import SubmissionDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.backends.wandb_hosted.folder import HostedFolder
@@ -43,13 +43,15 @@ class HostedStatus:
         return {"jobs": self.words, "alive": self.alive, "submissions": rows}
 
 
-def source_of(folder: HostedFolder) -> JobSource:
+def source_of(folder: HostedFolder, defaults: tuple[Mapping[str, Any], ...] = ()) -> JobSource:
     """Return what jobs for the sweep are made from: their script is given W&B's name of the sweep."""
     sweep = folder.sweep
-    return JobSource(f"slurmsweep-cloud-{sweep.sweep_id[:30]}", str(sweep), folder.jobs, os.getcwd())
+    return JobSource(f"slurmsweep-cloud-{sweep.sweep_id[:30]}", str(sweep), folder.jobs, os.getcwd(), defaults=defaults)
 
 
-def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[SubmissionDocument]:
+def submit(
+    folder: HostedFolder, count: int, wishes: SubmitOptions, source: JobSource | None = None
+) -> list[SubmissionDocument]:
     """Submit ``count`` jobs that run one trial each, at most ``wishes.width`` of them at a time.
 
     Each array is remembered before Slurm is asked for it. Arrays whose submission was never answered are looked for by
@@ -59,7 +61,7 @@ def submit(folder: HostedFolder, count: int, wishes: SubmitOptions) -> list[Subm
         UsageError: an option or the template is wrong; nothing was submitted.
         SchedulerError: Slurm refused or could not be asked; what was submitted before stays, and is remembered.
     """
-    backend, source = HostedBackend(), source_of(folder)
+    backend, source = HostedBackend(), source or source_of(folder)
     request = backend.request(source, count, wishes)
     folder.make()
     for earlier in folder.submissions():
