@@ -266,9 +266,7 @@ def add_resource(group: argparse._ActionsContainer, name: str, text: str, metava
 
 def add_slurm(parser: argparse.ArgumentParser) -> None:
     """Add what can be asked of Slurm: template, width, resources."""
-    group = parser.add_argument_group(
-        "Slurm", "these win over the sweep file's slurm:, your defaults and the template"
-    )
+    group = parser.add_argument_group("Slurm", "these win over the sweep file's slurm:, your defaults and the template")
     group.add_argument("--template", default="", metavar="NAME|PATH", help="job template (default array)")
     group.add_argument("--width", type=up_to(MOST_JOBS), metavar="N", help="jobs at a time")
     add_resources(group)

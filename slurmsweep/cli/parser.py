@@ -29,6 +29,7 @@ GROUPS = {
     "repair": ("check", "reconcile", "delete", "mend"),
     "Slurm": ("create", "submit", "agent", "templates", "defaults", "doctor"),
     "W&B's server (submit, status and agent also take entity/project/sweep)": ("sync",),
+    "your shell": ("completion",),
 }
 COMMANDS = tuple(chain.from_iterable(GROUPS.values()))
 
