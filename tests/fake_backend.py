@@ -135,17 +135,17 @@ class FakeBackend(Backend):
     # Before anything is submitted
 
     def check(self, wish, source=None):
-        resources.merge({}, source.options if source else {}, wish.options or {})
+        merged(source.options if source else {}, wish)
         return ()
 
     def options(self, wish, source):
-        return {"time": resources.DEFAULT_TIME, **resources.merge({}, source.options, wish.options or {})}
+        return {"time": resources.DEFAULT_TIME, **merged(source.options, wish)}
 
     def long_name(self, option):
         return resources.normal_name(option)
 
     def normalized(self, options):
-        return resources.merge({}, {}, options)
+        return resources.merge((resources.COMMAND_LINE, options))
 
     def request(self, source, trials, wish, attempt_ids=()):
         if attempt_ids:
@@ -316,6 +316,10 @@ class FakeBackend(Backend):
             return False
         self.later[job] = (self.later[job][0], when)
         return True
+
+
+def merged(of_sweep, wish):
+    return resources.merge((resources.SWEEP_FILE, of_sweep), (resources.COMMAND_LINE, wish.options or {}))
 
 
 def _ended(view) -> int:

@@ -385,17 +385,7 @@ class Sweep:
         dry_run: bool,
     ) -> LaunchResult:
         """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
-        check_number("count", policy.count)
-        check_number("max_fails", max_fails or None)
-        if not self.session.store.manifest.can_run:
-            from slurmsweep.control.function import ready_to_run  # says what is missing
-
-            ready_to_run(self.session.store, None)
-        self.check(policy.wish, max_fails, wait=wait, supervise=supervisor is not None)
-        backend = self.session.backend
-        policy = replace(policy, wish=filled(policy.wish, self.session.store.manifest.defaults, backend))
-        if policy.sizing and Ability.LIMIT not in backend.abilities:
-            self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
+        policy = self._ready(policy, wait, supervisor, max_fails)
         session = self.session.rehearsal() if dry_run else self.session
         total, finished, expected = SubmitResult(), None, 0
         first: Headline | None = None
@@ -442,6 +432,27 @@ class Sweep:
         expected += (finished or 0) + kept_back
         later = plan.wave.left if plan.wave and has_next_wave else 0
         return LaunchResult(plan, total, expected, step == "STUCK", watch is not None, wait, later, first or Headline())
+
+    def _ready(
+        self,
+        policy: Policy,
+        wait: bool,  # noqa: FBT001 - named by every caller's own argument
+        supervisor: SupervisorSettings | None,
+        max_fails: int | None,
+    ) -> Policy:
+        """Return the policy with the defaults of the sweep; refuse what is wrong before anything is looked at."""
+        check_number("count", policy.count)
+        check_number("max_fails", max_fails or None)
+        if not self.session.store.manifest.can_run:
+            from slurmsweep.control.function import ready_to_run  # says what is missing
+
+            ready_to_run(self.session.store, None)
+        self.check(policy.wish, max_fails, wait=wait, supervise=supervisor is not None)
+        backend = self.session.backend
+        policy = replace(policy, wish=filled(policy.wish, self.session.store.manifest.defaults, backend))
+        if policy.sizing and Ability.LIMIT not in backend.abilities:
+            self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
+        return policy
 
     def _apply(
         self, policy: Policy, plan: Plan, situation: Situation, supervisor: SupervisorSettings | None, command: str

@@ -87,7 +87,7 @@ class SlurmBackend(Backend):
 
     def normalized(self, options: Options) -> Options:
         """Return sbatch options by their long names."""
-        return resources.merge({}, {}, options, listed=commands.options_of_sbatch)
+        return resources.merge((resources.COMMAND_LINE, options), listed=commands.options_of_sbatch)
 
     def over(self, earlier: Options, later: Options) -> Options:
         """Return sbatch options by their long names, without earlier ones that later ones exclude."""
@@ -269,10 +269,14 @@ def _elsewhere(name: str) -> str:
 
 
 def _merged(template: Template, source: JobSource | None, wish: SubmitOptions) -> dict[str, str | bool]:
-    of_sweep, listed = source.options if source else {}, commands.options_of_sbatch
-    environment = inherited.wishes(os.environ)
-    defaults = [(document["file"], document.get("slurm", {})) for document in (source.defaults if source else ())]
-    merged = resources.merge(template.options, of_sweep, wish.options or {}, environment, listed, defaults)
+    merged = resources.merge(
+        ("the SBATCH_ variables of your environment", inherited.wishes(os.environ)),
+        ("the job template", template.options),
+        *((document["file"], document.get("slurm", {})) for document in (source.defaults if source else ())),
+        (resources.SWEEP_FILE, source.options if source else {}),
+        (resources.COMMAND_LINE, wish.options or {}),
+        listed=commands.options_of_sbatch,
+    )
     return {"time": resources.DEFAULT_TIME, **merged}
 
 

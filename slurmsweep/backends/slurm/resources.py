@@ -14,7 +14,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.secrets import is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 Value = str | bool
 
@@ -120,27 +120,18 @@ _UNITS = "KMGT"
 _CPUS = frozenset({"ntasks", "nodes", "ntasks-per-node", "cpus-per-task"})
 _MEMORIES = ("mem", "mem-per-cpu", "mem-per-gpu")
 
+#: Names of places for people.
+SWEEP_FILE, COMMAND_LINE = "slurm: in the sweep file", "the command line"
 
-def merge(
-    template: Mapping[str, Any],
-    sweep_file: Mapping[str, Any],
-    command_line: Mapping[str, Any],
-    environment: Mapping[str, Any] | None = None,
-    listed: Callable[[], Collection[str]] = tuple,
-    defaults: Sequence[tuple[str, Mapping[str, Any]]] = (),
-) -> dict[str, Value]:
-    """Return options by long name; the later place wins, and that of the environment is the first.
 
-    A later place wins over options that exclude its own, too. An option that is not KNOWN is taken where nothing says
-    that it is a mistake: :func:`strangers` tells which were.
+def merge(*places: tuple[str, Mapping[str, Any]], listed: Callable[[], Collection[str]] = tuple) -> dict[str, Value]:
+    """Return options by long name; the later place wins, also over options that exclude its own.
+
+    An option that is not KNOWN is taken where nothing says that it is a mistake: :func:`strangers` tells which were.
 
     Args:
-        template: options by any of their names, as in the other places; False takes one away.
-        sweep_file: of the sweep.
-        command_line: of the user.
-        environment: of the user's shell.
+        places: each with its name for people, and with options by any of their names; False takes one away.
         listed: returns the options that sbatch here says it has, for names that look misspelt.
-        defaults: those of files of defaults, each with the file's name; a later one wins.
 
     Raises:
         UsageError: an option is a misspelt one, or slurmsweep sets it; a value holds a control character; a time or a
@@ -148,13 +139,7 @@ def merge(
     """
     merged: dict[str, Value] = {}
     source_of: dict[str, str] = {}
-    for source, options in (
-        ("the SBATCH_ variables of your environment", environment or {}),
-        ("the job template", template),
-        *defaults,
-        ("slurm: in the sweep file", sweep_file),
-        ("the command line", command_line),
-    ):
+    for source, options in places:
         named = {_name(key, source, listed): value for key, value in options.items()}
         named = {name: _value(name, value, source) for name, value in named.items()}
         merged = over(merged, named)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from slurmsweep.report.live import LiveState
 
 HELP = "show a sweep as it goes, until it has ended"
+EXAMPLES = (
+    ("watch", "the newest sweep here, live"),
+    ("watch last --once", "one screen, for a script or an ssh command"),
+)
+EXIT_CODES = {1: "the sweep has ended and a trial of it did not finish", 3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -87,4 +87,4 @@ def test_what_options_ask_for(options, expected):
 @pytest.mark.parametrize("text", ["auto", "4 G", "lots", "-1"])
 def test_a_memory_that_is_none_is_refused_before_sbatch_is(text):
     with pytest.raises(UsageError, match="is not a memory; write MiB, or 4G"):
-        merge({}, {}, {"mem": text})
+        merge(("the command line", {"mem": text}))

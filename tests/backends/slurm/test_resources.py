@@ -17,8 +17,8 @@ PLACES = ("environment", "template", "sweep_file", "command_line")
 PAIRS = [(earlier, later) for n, earlier in enumerate(PLACES) for later in PLACES[n + 1 :]]
 
 
-def merged(**places) -> dict[str, str | bool]:
-    return merge(**({name: {} for name in PLACES} | places))
+def merged(listed=tuple, **places) -> dict[str, str | bool]:
+    return merge(*((name, places.get(name, {})) for name in PLACES), listed=listed)
 
 
 #: What an earlier place says, what a later one says, and what of the earlier is left.

@@ -25,6 +25,8 @@ from slurmsweep.errors import (
     UsageError,
 )
 
+PLACES = ("the job template", "slurm: in the sweep file", "the command line")
+
 
 def asked_for(folder, tasks=4, width=None, body="true", workdir=None, jobs=None, **options) -> JobRequest:
     source = JobSource("slurmsweep-x", str(folder), str(jobs or folder), str(workdir or folder))
@@ -74,12 +76,12 @@ def test_a_control_character_is_refused_wherever_it_comes_from(text, place):
     options[place] = {"comment": text}
 
     with pytest.raises(UsageError, match="comment holds a control character"):
-        merge(*options)
+        merge(*zip(PLACES, options, strict=True))
 
 
 def test_a_control_character_in_a_name_is_refused():
     with pytest.raises(UsageError, match="is not an option of sbatch"):
-        merge({}, {}, {"comment=x\n#SBATCH --y": "1"})
+        merge(("x", {"comment=x\n#SBATCH --y": "1"}))
 
 
 def test_the_command_line_wins_over_the_sweep_file_over_the_template():
@@ -88,7 +90,11 @@ def test_the_command_line_wins_over_the_sweep_file_over_the_template():
         {"mem": "2G", "cpus_per_task": 4, "requeue": False},
     )
 
-    assert merge(template, sweep_file, {"time": "5"}) == {"time": "5", "mem": "2G", "cpus-per-task": "4"}
+    assert merge(*zip(PLACES, (template, sweep_file, {"time": "5"}), strict=True)) == {
+        "time": "5",
+        "mem": "2G",
+        "cpus-per-task": "4",
+    }
 
 
 @pytest.mark.parametrize(
@@ -102,12 +108,12 @@ def test_the_command_line_wins_over_the_sweep_file_over_the_template():
 )
 def test_wrong_options_are_explained(options, words):
     with pytest.raises(UsageError, match=re.escape(words)):
-        merge({}, {}, options)
+        merge(("the command line", options))
 
 
 @pytest.mark.parametrize("value", ["30", "30:00", "1:30:00", "2-0", "2-12:30", "1-00:00:00", "UNLIMITED"])
 def test_slurms_forms_of_time_are_taken(value):
-    assert merge({}, {}, {"time": value}) == {"time": value}
+    assert merge(("the command line", {"time": value})) == {"time": value}
 
 
 def test_the_plain_template_is_read():
@@ -349,4 +355,4 @@ def test_arrays_are_split_under_the_limit():
     ],
 )
 def test_an_option_is_meant_instead_of_its_opposite_in_an_earlier_place(template, now, expected):
-    assert merge(template, {}, now) == expected
+    assert merge(("the job template", template), ("the command line", now)) == expected
