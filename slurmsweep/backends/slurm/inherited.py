@@ -14,10 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Variables that are not named after their option (sbatch(1), "INPUT ENVIRONMENT VARIABLES").
-_OPTIONS = {"ARRAY_INX": "array", "TIMELIMIT": "time", "MEM_PER_NODE": "mem", "REQ_SWITCH": "switches"}
+_OPTIONS = {
+    "ARRAY_INX": "array", "TIMELIMIT": "time", "MEM_PER_NODE": "mem", "REQ_SWITCH": "switches",
+    "SEGMENT_SIZE": "segment", "CPU_FREQ_REQ": "cpu-freq", "BURST_BUFFER": "bb",
+}  # fmt: skip
 
 #: Options without a value: that the variable is there is all that counts.
-_FLAGS = frozenset({"no-requeue", "overcommit", "requeue", "spread-job", "use-min-nodes"})
+_FLAGS = frozenset(
+    {"no-requeue", "overcommit", "requeue", "spread-job", "use-min-nodes", "spread-segments", "consolidate-segments"}
+)
 
 #: Options whose value is optional, and the values that mean something.
 _MODES = {"exclusive": ("user", "mcs", "topo"), "no-kill": ("off",), "oversubscribe": ("user",)}

@@ -36,10 +36,7 @@ _NO_CONTROLLER = (
 
 _FULL = "the cluster holds as many jobs as it can (MaxJobCount): submit later, or a smaller --count"
 _LATER = "submit later"
-_ONE_OF_TWO = (
-    "both stand in one place (the template, slurm:, or the command line), or in two that this version does not take "
-    "together: leave one of them out"
-)
+_ONE_OF_TWO = "they stand in one place (the template, slurm:, or the command line): leave one of them out"
 
 #: A part of sbatch's text, and what to do. The first that is found counts: texts that say more come first.
 _ADVICE = (

@@ -60,6 +60,11 @@ def test_what_is_asked_for_wins(tmp_path, monkeypatch, variable, value, asked, o
         ("SBATCH_EXCLUSIVE", "1", "exclusive", ""),
         ("SBATCH_EXCLUSIVE", "user", "exclusive", "user"),
         ("SBATCH_SPREAD_JOB", "yes", "spread-job", ""),
+        ("SBATCH_SPREAD_SEGMENTS", "1", "spread-segments", ""),
+        ("SBATCH_SEGMENT_SIZE", "4", "segment", "4"),
+        ("SBATCH_CPU_FREQ_REQ", "low", "cpu-freq", "low"),
+        ("SBATCH_BURST_BUFFER", "capacity=1G", "bb", "capacity=1G"),
+        ("SBATCH_TRES_PER_TASK", "license/x:1", "tres-per-task", "license/x:1"),
         ("SLURM_CLUSTERS", "other", "clusters", "other"),
     ],
 )
