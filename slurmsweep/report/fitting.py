@@ -59,17 +59,21 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
 
 def shortened(text: str, widest: int) -> str:
     """Return a text in at most ``widest`` columns of a terminal, with ``…`` at the end where it was cut."""
-    if text_width(text) <= widest:
-        return text
+    return text if text_width(text) <= widest else f"{beginning(text, widest - 1)}…"
+
+
+def beginning(text: str, widest: int) -> str:
+    """Return the longest beginning of a text that takes at most ``widest`` columns of a terminal."""
+    if text.isascii():
+        return text[:widest]
     from wcwidth import wcwidth  # most texts are plain ASCII
 
-    kept, used = [], 0
-    for char in text:
+    used = 0
+    for place, char in enumerate(text):
         used += max(0, wcwidth(char))
-        if used > widest - 1:
-            break
-        kept.append(char)
-    return "".join([*kept, "…"])
+        if used > widest:
+            return text[:place]
+    return text
 
 
 def last_part(text: str, widest: int) -> str:

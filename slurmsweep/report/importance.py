@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.fitting import shortened
 from slurmsweep.report.tables import plain_table
-from slurmsweep.report.terminal import printable, width
+from slurmsweep.report.terminal import printable, width, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,4 +89,4 @@ def _short(text: str, widest: int) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, width(), initial_indent=indent, subsequent_indent=indent + "  ")
+    return wrapped(text, width(), indent, f"{indent}  ")

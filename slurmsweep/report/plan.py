@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.terminal import printable, printable_text
+from slurmsweep.report.terminal import printable, printable_text, width, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,14 @@ def plan_text(document: Mapping[str, Any]) -> str:
         lines.append(f"rung {number}: about {rung['trials']} trials run to {rung['steps']} steps{limit}")
     for file in dict.fromkeys(row["file"] for row in document["defaults"]):
         values = ", ".join(f"{row['name']} {row['value']}" for row in document["defaults"] if row["file"] == file)
-        lines.append(f"defaults of {printable(file)}: {printable(values)}")
-    lines += ["", *_forecast_lines(document["forecast"]), "", "batch script:", printable_text(document["sbatch"])]
+        lines += wrapped(f"defaults of {printable(file)}: {printable(values)}", width(), hanging="  ")
+    lines += [
+        "",
+        *(part for line in _forecast_lines(document["forecast"]) for part in wrapped(line, width())),
+        "",
+        "batch script:",
+        printable_text(document["sbatch"]),
+    ]
     if "canary" in document:
         lines += _canary_lines(document["canary"], document["forecast"]["trials"])
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from slurmsweep.report.failures import failure_words
 from slurmsweep.report.figures import flat, value_text
 from slurmsweep.report.fitting import Column, fit
 from slurmsweep.report.next_step import next_step
-from slurmsweep.report.terminal import labelled, labelled_path, printable
+from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
 from slurmsweep.report.waiting import waiting_words
 from slurmsweep.state.lifecycle import in_words
 
@@ -31,7 +31,12 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
     config = summary.manifest.config
     total = summary.manifest.trials
     counts = ", ".join(f"{n} {word}" for word, n in in_words(summary.counts(), summary.stopped_early()).items())
-    lines = [f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else "")]
+    lines = wrapped(
+        f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
+        width(),
+        "",
+        "  ",
+    )
     lines += _line("state", summary.state_words())
     lines += _line("method", config.method + (f", {total} trials" if total is not None else ""))
     lines += _line("trials", counts or "none")
@@ -81,9 +86,10 @@ def findings_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Return one line a finding, and its advice below it."""
     lines = []
     for row in rows:
-        lines.append(f"{row['fitness']:4}  {printable(row['subject'])}: {printable(row['why'])}")
+        found = f"{printable(row['subject'])}: {printable(row['why'])}"
+        lines += wrapped(found, width(), f"{row['fitness']:4}  ", " " * 6)
         if row["advice"]:
-            lines.append(f"      -> {printable(row['advice'])}")
+            lines += wrapped(printable(row["advice"]), width(), "      -> ", " " * 9)
     return "\n".join(lines)
 
 

@@ -7,6 +7,8 @@ import re
 import shutil
 import textwrap
 
+from slurmsweep.report.fitting import beginning, shortened, text_width
+
 #: Colours and styles (ECMA-48, SGR): the one kind of sequence that a log may keep.
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _LAYOUT = "\n\r\t"
@@ -31,6 +33,48 @@ def width() -> int:
     return max(_NARROWEST, shutil.get_terminal_size((_USUAL, 24)).columns)
 
 
+def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: int | None = None) -> list[str]:
+    """Return the lines of a text, each of which fits ``columns`` of a terminal; a wide character takes two.
+
+    Args:
+        text: of one line, printable.
+        columns: of a terminal.
+        indent: begins the first line.
+        hanging: begins the others.
+        most: lines; what is beyond them is cut, with ``…`` in its place. None for as many as it takes.
+    """
+    if text.isascii():
+        return textwrap.wrap(
+            text,
+            columns,
+            initial_indent=indent,
+            subsequent_indent=hanging,
+            break_on_hyphens=False,
+            max_lines=most,
+            placeholder=" …",
+        )
+    lines: list[str] = []
+    line, words = indent, text.split()
+    while words:
+        start = hanging if lines else indent
+        more = words[0] if line == start else f" {words[0]}"
+        if text_width(line + more) <= columns:
+            line += more
+            del words[0]
+        elif line != start:
+            lines.append(line)
+            line = hanging
+        else:  # a word without blanks, as in languages that write none
+            part = beginning(words[0], max(2, columns - text_width(line)))
+            lines.append(line + part)
+            words[0] = words[0][len(part) :]
+            line = hanging
+    lines += [line] if line != (hanging if lines else indent) else []
+    if most is not None and len(lines) > most:
+        lines[most - 1 :] = [shortened(f"{lines[most - 1]} {lines[most]}", columns)]
+    return lines
+
+
 def labelled(label: str, text: str, left: int) -> list[str]:
     """Return a label with a text beside it, wrapped.
 
@@ -40,13 +84,7 @@ def labelled(label: str, text: str, left: int) -> list[str]:
         left: characters of the label.
     """
     beside = f"  {label:<{left}}"
-    return textwrap.wrap(
-        printable(text),
-        width(),
-        initial_indent=beside,
-        subsequent_indent=" " * len(beside),
-        break_on_hyphens=False,
-    )
+    return wrapped(printable(text), width(), beside, " " * len(beside))
 
 
 def labelled_path(label: str, path: str, left: int) -> str:

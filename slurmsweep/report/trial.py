@@ -12,7 +12,8 @@ from slurmsweep.learning.explanation import explanation
 from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.by_hand import shell_command
 from slurmsweep.report.figures import duration, flat, value_text
-from slurmsweep.report.terminal import labelled, labelled_path
+from slurmsweep.report.fitting import last_part, text_width
+from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
 from slurmsweep.state import files
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Trial
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from slurmsweep.report.summary import SweepSummary
     from slurmsweep.state.journal import Journal
 
-#: Characters of the words on the left.
-_LEFT = 13
+#: Characters of the words on the left, and of a name of a parameter or metric at most.
+_LEFT, _WIDEST_NAME = 13, 40
 
 #: What the phases of a search that learns mean.
 _PHASES = {
@@ -163,11 +164,12 @@ def _why_lines(document: Mapping[str, Any]) -> list[str]:
 
 def _table(label: str, values: Mapping[str, Any]) -> list[str]:
     """Return one line for each value, nested ones by their dotted names."""
-    named = dict(flat(values))
-    width = min(24, max(map(len, named), default=0))
+    named = {last_part(printable(name), _WIDEST_NAME): value for name, value in flat(values)}
+    least = min(24, max(map(text_width, named), default=0))
     lines: list[str] = []
     for name, value in named.items():
-        lines += _field("" if lines else label, f"{name:<{width}}  {value_text(value)}")
+        beside = f"  {'' if lines else label:<{_LEFT}}{name}{' ' * (least - text_width(name))}  "
+        lines += wrapped(printable(value_text(value)), width(), beside, " " * min(text_width(beside), _LEFT + 8))
     return lines
 
 

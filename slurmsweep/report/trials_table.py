@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from slurmsweep.report.choice import Field, fields, metrics, named, parameters
 from slurmsweep.report.figures import duration
 from slurmsweep.report.fitting import READABLE, Column, fit, last_part, shortened
 from slurmsweep.report.tables import grid
-from slurmsweep.report.terminal import printable
+from slurmsweep.report.terminal import printable, wrapped
 from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
@@ -122,6 +121,4 @@ def _cause(trial: TrialRow) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text, max(20, width), subsequent_indent="  ", max_lines=_LINES, placeholder=" …", break_on_hyphens=False
-    )
+    return wrapped(text, max(20, width), hanging="  ", most=_LINES)

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from slurmsweep.report.terminal import printable, printable_lines, printable_log
+from slurmsweep.report.terminal import printable, printable_lines, printable_log, wrapped
 
 #: Clears the screen, sets the title, moves the cursor, rings, goes back: with ESC and with C1 controls.
 NASTY = "\x1b[2J\x1b]0;title\x07\x9b31m\rback\x08"
@@ -73,3 +73,21 @@ def test_logs_are_filtered_for_a_terminal_and_left_alone_for_a_pipe(slurmsweep, 
             seen += piece
     os.close(ours)
     assert b"\\x1b[2Jlog" in seen
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("日本語 の 長い値", ["> 日本語", "- の", "- 長い値"]),
+        ("日本語日本語日本語", ["> 日本語", "- 日本語", "- 日本語"]),
+        ("é plain words of text", ["> é plain", "- words of", "- text"]),
+        ("", []),
+    ],
+)
+def test_lines_are_wrapped_by_what_characters_take(text, lines):
+    assert wrapped(text, 9 if text[:1] == "日" else 10, "> ", "- ") == lines
+
+
+def test_lines_beyond_the_most_are_cut_with_a_mark():
+    assert wrapped("äa bb cc dd", 4, most=2) == ["äa", "bb …"]
+    assert wrapped("aa bb cc dd ee", 5, most=2) == ["aa bb", "cc …"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text, steps
+from slurmsweep.report.terminal import width, wrapped
 from slurmsweep.state import view_cache
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sync.run_copy import UNCATEGORIZED, Home
@@ -65,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         for one in found.uploads:
             homes = dict.fromkeys(str(_home(args, home)) for home in one.homes.values())
             print_text(f"trial {one.trial} to {' and '.join(homes)}: " + ", ".join(one.run_files))
-        print_text(f"would upload the runs of {len(found.uploads)} trials; {rest}")
+        _print_wrapped(f"would upload the runs of {len(found.uploads)} trials; {rest}")
     else:
-        print_text(f"uploaded the runs of {len(result.done)} trials; {rest}")
+        _print_wrapped(f"uploaded the runs of {len(result.done)} trials; {rest}")
         _note_others(result)
     return 1 if result.failed else 0
 
@@ -80,6 +81,10 @@ def _note_others(result: Result) -> None:
     if result.failed:
         untried = f", {len(result.untried)} were not tried after that" if result.untried else ""
         note(f"{len(result.failed)} trials could not be uploaded{untried}; the same command goes on with them")
+
+
+def _print_wrapped(text: str) -> None:
+    print_text("\n".join(wrapped(text, width())))
 
 
 def _home(args: argparse.Namespace, home: Home) -> Home:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.backends.slurm.template import builtin_templates, load_template
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
-from slurmsweep.report.terminal import printable
+from slurmsweep.report.terminal import printable, wrapped
+from slurmsweep.report.terminal import width as columns
 
 if TYPE_CHECKING:
     from slurmsweep.backends.slurm.template import Template
@@ -34,10 +35,11 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json([_row(template) for template in known])
             return 0
-        width = max(len(template.name) for template in known)
+        left = max(len(template.name) for template in known)
         for template in known:
-            print_text(f"{template.name:{width}}  {printable(template.description)}")
-            print_text(f"{'':{width}}  {template.path}")
+            text = printable(template.description)
+            print_text("\n".join(wrapped(text, columns(), f"{template.name:{left}}  ", " " * (left + 2))))
+            print_text(f"{'':{left}}  {template.path}")
         return 0
     template = load_template(args.template)
     if args.json:

@@ -1,0 +1,175 @@
+"""What every command shows of a hostile sweep: lines that fit, no escape code, no traceback, no secret.
+
+The sweep has twenty parameters with long names and long, wide and hostile values; its trials log, fail and save what
+a terminal would act upon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+
+import pytest
+
+from slurmsweep.report.fitting import text_width
+
+COLUMNS = 80
+ESCAPE = "\x1b]0;owned\x07\x1b[2J\x1b[31m"
+WIDE = "日本語の長い値がここにあります" * 3
+SECRET = "hf_abcdefghijklmnop"
+
+SCRIPT = f"""
+import os, sys
+import slurmsweep as wandb
+wandb.init()
+x = wandb.config.x
+print({ESCAPE!r}, "a line of the log that is much longer than any terminal is wide, with a wide {WIDE}")
+wandb.log({{"loss": x / 3, "a.metric.with.a.long.name": 1e300, {WIDE!r}: x, "esc{ESCAPE}": 1}})
+if x == 1:
+    raise ValueError("x is one " + {ESCAPE!r} + {WIDE!r} * 4)
+if x == 2:
+    sys.exit(77)
+"""
+
+
+def sweep_file():
+    parameters = {f"optimizer_parameter_with_a_long_name_{n:02}": {"values": [10.0**-n, 0.1]} for n in range(16)}
+    parameters |= {
+        "x": {"values": [0, 1, 2, 3]},
+        "hostile": {"values": [f"a{ESCAPE}b", "plain", ESCAPE * 9]},
+        WIDE[:12]: {"values": [WIDE, WIDE[::-1], "short"]},
+        "long": {"values": ["v" * 300, "w" * 300]},
+    }
+    document = {
+        "program": "train.py",
+        "name": f"a name {WIDE}",
+        "method": "random",
+        "run_cap": 9,
+        "metric": {"name": "loss", "goal": "minimize"},
+        "parameters": parameters,
+        "command": ["${env}", "python", "${program}", "--token", "${envvar:HF_TOKEN}"],
+    }
+    return json.dumps(document)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory, slurmsweep_in):
+    """Return a folder in which such a sweep has run, and what `run` itself has shown."""
+    folder = tmp_path_factory.mktemp("hostile")
+    (folder / "train.py").write_text(SCRIPT)
+    (folder / "sweep.json").write_text(sweep_file())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_TOKEN", SECRET)
+        patch.setenv("PATH", os.path.dirname(sys.executable))
+        patch.setenv("COLUMNS", str(COLUMNS))
+        done = slurmsweep_in(folder, "run", "sweep.json", "--backend", "local", "--max-fails", "0")
+    assert done.returncode == 1, done.stderr
+    return folder, done
+
+
+@pytest.fixture
+def shown(hostile, slurmsweep_in, monkeypatch):
+    """Run a command there."""
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable))
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    return lambda *words: slurmsweep_in(hostile[0], *words)
+
+
+def too_long(text):
+    """Return the lines that do not fit; what is copied as a whole (a path, a command, a script) is no table."""
+    lines = text.splitlines()
+    return [
+        line for line in lines if text_width(line) > COLUMNS and not re.search(r"(?:^| )\.?/?[\w.-]*/[\w./-]+$", line)
+    ]
+
+
+SCREENS = [
+    ["status"],
+    ["ls"],
+    ["trials"],
+    ["trials", "--state", "failed"],
+    ["trials", "--sort", "loss", "--reverse"],
+    ["best"],
+    ["best", "--top", "5"],
+    ["importance"],
+    ["efficiency"],
+    ["efficiency", "--trials"],
+    ["check", "last"],
+    ["templates"],
+    ["doctor"],
+    ["defaults"],
+    ["reconcile", "last", "--dry-run"],
+    ["resubmit", "last", "--dry-run"],
+    ["sync", "last", "--dry-run"],
+    ["show", "0"],
+    ["show", "1"],
+    ["show", "2"],
+    ["plan", "sweep.json"],
+]
+
+
+@pytest.mark.parametrize("words", SCREENS, ids=" ".join)
+def test_each_line_of_a_screen_fits_80_columns(shown, words):
+    done = shown(*words)
+
+    assert "Traceback" not in done.stderr
+    text = done.stdout
+    if words[0] == "show":  # a command to be copied
+        text = text.partition("\nby hand, ")[0]
+    if words[0] == "plan":  # commands and a script as they are run
+        text = re.sub(r"^ +\d+  .*$", "", text.partition("\nbatch script:")[0], flags=re.MULTILINE)
+    assert too_long(text) == []
+
+
+@pytest.mark.parametrize("words", [*SCREENS, ["logs", "last", "--failed"]], ids=" ".join)
+def test_no_screen_has_an_escape_code_a_traceback_of_ours_or_a_secret(shown, words):
+    done = shown(*words)
+
+    both = done.stdout + done.stderr
+    assert SECRET not in both
+    if words[0] != "logs":  # a log is bytes of the script where it is no terminal
+        assert "\x1b" not in both
+        assert "\x07" not in both
+    assert "slurmsweep/cli/main.py" not in both
+
+
+def test_the_end_of_a_run_fits(hostile):
+    _, done = hostile
+
+    assert "\x1b" not in done.stdout + done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    assert too_long(done.stdout) == []
+    assert "77" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["trials"], ["best", "--top", "5"], ["efficiency", "--trials"]], ids=" ".join)
+def test_columns_stand_below_their_titles(shown, words):
+    """Each row has blanks where the rule below the titles has them, also beside escaped and wide values."""
+    lines = shown(*words).stdout.splitlines()
+    rule = next(place for place, line in enumerate(lines) if re.fullmatch(r"-+(?:  +-+)*", line))
+    gaps = [place for place, char in enumerate(lines[rule]) if char == " "]
+    rows = []
+    for line in lines[rule + 1 :]:
+        if not line.strip() or line.startswith(("the same", "no room", "  ")):
+            break
+        rows.append(line)
+    assert rows
+    for row in rows:
+        cells = "".join(char + "\0" * (text_width(char) - 1) for char in row).ljust(len(lines[rule]))
+        assert {cells[place] for place in gaps} <= {" "}, row
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "日本"])
+def test_a_sweep_of_any_name_is_listed_without_escape_codes(slurmsweep, tmp_path, name):
+    (tmp_path / "train.py").write_text("pass")
+    document = {"program": "train.py", "method": "grid", "name": name, "parameters": {"x": {"values": [1]}}}
+    (tmp_path / "sweep.json").write_text(json.dumps(document))
+    made = slurmsweep("create", "sweep.json")
+    assert made.returncode == 0, made.stderr
+
+    for words in (["ls"], ["status"], ["trials"]):
+        done = slurmsweep(*words, COLUMNS="80")
+        assert "\x1b" not in done.stdout + done.stderr
