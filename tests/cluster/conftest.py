@@ -69,6 +69,19 @@ def two_clusters():
         yield here, there
 
 
+@pytest.fixture(scope="session")
+def private_cluster():
+    """Return a cluster that shows its users neither jobs of others nor nodes and partitions; root's is the account."""
+    knobs = {
+        "SLURMSWEEP_LAB_CLUSTER": "private",
+        "SLURMSWEEP_LAB_CONF": "PrivateData=jobs,nodes,partitions",
+        "SLURMSWEEP_LAB_PORTS": str(PORTS + 400),
+        "SLURMSWEEP_LAB_NODES": "2",
+    }
+    with running(LAB.with_name(f"{LAB.name}-private"), **knobs) as started:
+        yield started
+
+
 @pytest.fixture
 def on_cluster(cluster, slurmsweep):
     """Return the command line with the cluster's environment."""

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 _OUT_OF_MEMORY = """
 import ctypes, glob, sys
 slurm = ctypes.CDLL(glob.glob('/usr/lib/*/slurm-wlm/libslurmfull.so')[0], mode=ctypes.RTLD_GLOBAL, use_errno=True)
+class Step(ctypes.Structure):
+    _fields_ = [("sluid", ctypes.c_uint64), ("job", ctypes.c_uint32), ("part", ctypes.c_uint32), ("step", ctypes.c_uint32)]
 slurm.slurm_init(None)
-sys.exit(slurm.slurm_complete_job(ctypes.c_uint32(int(sys.argv[1])), ctypes.c_uint32(253)) != 0)
+job, version = int(sys.argv[1]), tuple(map(int, sys.argv[2].split(".")[:2]))
+named = ctypes.c_uint32(job) if version < (26, 5) else ctypes.byref(Step(0, job, 0xFFFFFFFE, 0xFFFFFFFE))
+sys.exit(slurm.slurm_complete_job(named, ctypes.c_uint32(253)) != 0)
 """
 
 
@@ -55,7 +59,8 @@ class Lab:
     def run_out_of_memory(self, job: str) -> None:
         """Let a running job end as OUT_OF_MEMORY."""
         python = shutil.which("python3", path="/usr/bin:/bin")
-        subprocess.run([python, "-c", _OUT_OF_MEMORY, self.raw_id(job)], env=self.environ, check=True)
+        version = self.run("scontrol", "--version").split()[1]
+        subprocess.run([python, "-c", _OUT_OF_MEMORY, self.raw_id(job), version], env=self.environ, check=True)
 
     def run_out_of_time(self, job: str, seconds: int) -> None:
         """Let a running job's time limit come: its warning, and its end, are seen within Slurm's next half minute."""

@@ -85,6 +85,9 @@ def test_each_end_has_its_cause_and_what_was_lacking_is_given(lab, on_cluster, w
     agent = Sweep(tmp_path / "wandb" / f"sweep-{sweep}").running()[3]["pid"]
     [child] = [int(pid) for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split()]
     kill(child)
+    # a job that ends while it is preempted is PREEMPTED (24.05)
+    ending = ("squeue", "-h", "-t", "R,CG", "-j", ",".join(job[number] for number in range(4)))
+    wait_until(lambda: not lab.run(*ending, check=False), "the first four ends")
     node = lab.run("squeue", "-h", "-j", job[4], "-o", "%N").strip()
     lab.preempt_on(node, 8, 5)
     wait_until(lambda: states(on_cluster, sweep).get("running", 0) <= 2, "the ends")
