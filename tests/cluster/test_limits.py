@@ -18,6 +18,7 @@ def tight(slurm):
     slurm("sacctmgr", "-iQ", "add", "qos", "tight", "set", "MaxSubmitJobsPerUser=10")
     slurm("sacctmgr", "-iQ", "modify", "user", "root", "set", "qos+=tight")
     yield "tight"
+    slurm("scancel", "--qos", "tight")
     slurm("sacctmgr", "-iQ", "modify", "user", "root", "set", "qos-=tight")
     slurm("sacctmgr", "-iQ", "delete", "qos", "tight")
 
