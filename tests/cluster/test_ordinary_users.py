@@ -196,7 +196,9 @@ def test_it_is_paused_changed_resumed_and_cancelled(alice):
     assert alice.counts(sweep) == {"killed": 3, "pending": 1, "crashed": 1, "failed": 1}
 
 
-def test_the_doctor_finds_the_cluster_fit(alice):
-    said = alice("doctor", str(alice.folder))
+def test_the_doctor_says_what_is_kept_from_the_user(alice):
+    rows = {row["subject"]: row for row in json.loads(alice("doctor", str(alice.folder), "--json"))}
 
-    assert "slurm" in said.lower()
+    assert (rows["accounting"]["fitness"], rows["bounds"]["fitness"]) == ("good", "warn")
+    why = "denied" if alice.has("sinfo") else "there is no sinfo on this machine"
+    assert why in rows["bounds"]["why"]

@@ -25,6 +25,7 @@ from slurmsweep.backends.slurm import (
     site,
     wakeup,
 )
+from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.backends.slurm.refusals import explain
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 
@@ -235,7 +236,7 @@ def test_the_room_in_a_qos_and_in_an_account_is_read(said, monkeypatch):
 
 
 def test_a_cluster_describes_itself(said):
-    done = said.load("site")
+    done = said.load("site", "survey")
     config = done[0].stdout
 
     found = site.look_around()
@@ -355,14 +356,15 @@ def test_orders_to_what_is_over_are_no_errors(said):
 def test_what_a_site_keeps_from_its_users_bounds_nothing(said, monkeypatch):
     monkeypatch.setattr(limits, "configuration", lambda where: "AccountingStorageEnforce=limits,qos")
     said.load("private survey")
-    partitions, _ = site.survey()
+    capacity = SlurmBackend().capacity({})
     said.load("private squeue")
     tasks = queue.ask([said.jobs["held"]]).tasks
     said.load("private room")
-    limits.room({"qos": "tight"})
-    said.load("private site")
+    room = limits.room({"qos": "tight"})
+    said.load("private site", "private survey")
     found = site.look_around()
 
-    assert partitions == []
+    assert (capacity.minutes, capacity.mib, capacity.nodes) == (None, None, 0)
     assert sorted(ref.task for ref in tasks) == [0, 1, 2, 3, 4, 5]
+    assert room == limits.Room()
     assert (found.silent, found.accounting) == ("", "on")
