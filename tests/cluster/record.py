@@ -216,6 +216,10 @@ def _limits(at: Recording) -> None:
         site.look_around()
     with at.recorder.into("survey"):
         site.survey()
+    with at.recorder.into("options"):
+        commands.call("sbatch", "--help")
+    with at.recorder.into("partitions"):
+        commands.call("scontrol", "-o", "show", "partition")
     with at.recorder.into("room before any job"):
         limits.room({"qos": "tight"})
     job = at.submit("limits", "exit 0", 6, qos="tight", hold=True)
@@ -257,6 +261,8 @@ def _ends(at: Recording) -> None:
     everything = list(at.jobs.values())
     with at.recorder.into("squeue"):
         queue.ask(everything)
+    with at.recorder.into("jobs"):
+        commands.call("scontrol", "-o", "show", "job", job)
     with at.recorder.into("found by name"):
         queue.find_by_name(f"{at.source.name}-ends")
     wait_until(
