@@ -44,6 +44,9 @@ REHEARSING = ("run", "resubmit", "sync")
 #: Options with which even these load a user's module, or wait for jobs.
 _OWN_PROCESS = ("--function", "--wait")
 
+#: An interpreter that all users may run: that of the tests may be in a user's home.
+_PYTHON_OF_ALL = "/usr/bin/python3"
+
 #: Variables that Python itself reads when it starts.
 _OF_PYTHON = ("PYTHON", "LC_", "LANG", "TZ")
 
@@ -67,6 +70,7 @@ def _environment(folder: Path) -> dict[str, str]:
     clean["XDG_CONFIG_HOME"] = str(folder / "config")  # no defaults of the user who runs the tests
     for word in ("CACHE", "CONFIG", "DATA"):
         clean[f"WANDB_{word}_DIR"] = str(folder / f"wandb-{word.lower()}")
+    clean["XDG_STATE_HOME"] = str(folder / "state-of-the-user")
     return clean
 
 
@@ -109,6 +113,45 @@ def slurmsweep_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProc
     def run(*argv: str, cwd: Path = tmp_path, **environ: str) -> subprocess.CompletedProcess[str]:
         return _own_process(argv, cwd, os.environ | environ)
 
+    return run
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Return a folder that other users can enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="slurmsweep-test-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def as_user(open_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line as another real user of this machine, by number, in :func:`open_folder`."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can act as other users")
+    libraries = os.pathsep.join([str(REPOSITORY), *(path for path in sys.path if path.endswith("site-packages"))])
+
+    def run(
+        user: int, *argv: str, group: int | None = None, groups: str = "", umask: int = 0o022, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        who = ["setpriv", f"--reuid={user}", f"--regid={group or user}"]
+        who.append(f"--groups={groups}" if groups else "--clear-groups")
+        env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": libraries, "HOME": str(open_folder)}
+        return subprocess.run(
+            [*who, _PYTHON_OF_ALL, "-m", "slurmsweep", *argv],
+            cwd=open_folder,
+            env=env | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            umask=umask,
+        )
+
+    known = run(4242, "--version")
+    if known.returncode:
+        pytest.skip(f"other users cannot run {_PYTHON_OF_ALL} with this checkout: {known.stderr[-200:]}")
     return run
 
 

@@ -35,7 +35,7 @@ def sweep_of(word: str | None) -> str:
         return word
     if word and paths.SWEEP_ID.fullmatch(word) and _is_id(word):
         return word
-    root = paths.root_folder()
+    root = paths.project_folder()
     known = paths.sweep_ids(root)
     newest = _newest(root, known) if word is None or word == LAST else None
     # a name that is also the beginning of another sweep's id would otherwise give the order to that one
@@ -67,8 +67,7 @@ def _newest(root: str, known: Sequence[str]) -> str:
         raise NotFoundError(
             f"no sweeps in {root}: `slurmsweep run FILE` makes one; or give the path of a sweep's folder"
         )
-    made = {sweep: files.status_of(paths.find(sweep).manifest) for sweep in known}
-    return max(known, key=lambda sweep: (status.st_mtime_ns if (status := made[sweep]) else 0, sweep))
+    return max(known, key=lambda sweep: (paths.made(root, sweep), sweep))
 
 
 def _name(sweep: str) -> str | None:

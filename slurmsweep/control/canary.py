@@ -63,7 +63,7 @@ def run_canary(draft: Draft, backend: str, wish: SubmitOptions) -> CanaryUsage:
         StateError: its files could not be written.
     """
     config = SweepConfig.from_json(draft.config.to_json() | {"run_cap": 1})
-    store = create(draft._replace(config=config))
+    store = create(draft._replace(config=config), canary=True)
     session = Session(store, backend)
     policy = Policy(filled(wish, store.manifest.defaults, session.backend), count=1)
     result = apply(session, decide(observe(session, policy, ignore), policy), ignore)

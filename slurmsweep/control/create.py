@@ -16,6 +16,7 @@ from slurmsweep.control.program import beginning_of, find_program
 from slurmsweep.errors import SweepFileError, UsageError, Violation
 from slurmsweep.search import random
 from slurmsweep.search.kept import has_room
+from slurmsweep.state import projects
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.paths import new_sweep_id, root_folder
 from slurmsweep.state.store import SweepStore
@@ -154,12 +155,13 @@ def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:
     return tuple(warning for warning in warnings if warning.path != "program")
 
 
-def create(draft: Draft, *, shared: bool = False, needs_program: bool = True) -> SweepStore:
+def create(draft: Draft, *, shared: bool = False, canary: bool = False, needs_program: bool = True) -> SweepStore:
     """Write a new sweep below :func:`root_folder`.
 
     Args:
         draft: what to write.
         shared: for the group of that folder, and not for this user alone.
+        canary: it is one trial of a plan.
         needs_program: its trials run a command; else they may be run by a function, which is named later.
 
     Raises:
@@ -167,7 +169,10 @@ def create(draft: Draft, *, shared: bool = False, needs_program: bool = True) ->
         StateUnwritableError: there is no new sweep.
     """
     _refuse_what_cannot_run(draft, needs_program=needs_program and draft.function is None)
-    return SweepStore.create(root_folder(), manifest_of(draft, new_sweep_id())._replace(shared=shared))
+    root, what = root_folder(), manifest_of(draft, new_sweep_id())._replace(shared=shared, canary=canary)
+    store = SweepStore.create(root, what)
+    projects.remember(root)
+    return store
 
 
 def manifest_of(draft: Draft, sweep_id: str) -> Manifest:

@@ -51,6 +51,7 @@ class Manifest(NamedTuple):
         version: of the slurmsweep that created it.
         format: version of ``sweep.json``.
         shared: its files are for the group of its folder, and not for their makers alone.
+        canary: it is the first trial of a plan, run for real.
         function: what its trials call in the place of a command; ``config`` and ``workdir`` are as it wants them then.
             Not in ``sweep.json``: it may be named later than the sweep is made.
         defaults: what user and project asked of all sweeps when this one was made, one document a file, those that win
@@ -66,6 +67,7 @@ class Manifest(NamedTuple):
     version: str
     format: int = VERSION
     shared: bool = False
+    canary: bool = False
     function: Function | None = None
     defaults: tuple[Mapping[str, Any], ...] = ()
 
@@ -99,7 +101,7 @@ class Manifest(NamedTuple):
             "source": self.source,
             "workdir": self.workdir,
             "trials": self.trials,
-            **({"shared": True} if self.shared else {}),
+            **{name: True for name in ("shared", "canary") if getattr(self, name)},
             **({"defaults": list(self.defaults)} if self.defaults else {}),
             "config": self.config.to_json(),
         }
@@ -143,6 +145,7 @@ def _document(data: Any) -> Manifest | str:
         format=kind["version"],
         shared=known.get("shared", False),
         defaults=known.get("defaults", ()),
+        canary=known.get("canary", False),
     )
 
 
@@ -181,5 +184,5 @@ _FIELDS = Fields(
         "source": text,
         "created": number(0, LATEST),
     },
-    {"shared": flag, "defaults": rows(_defaults)},
+    {"shared": flag, "canary": flag, "defaults": rows(_defaults)},
 )

@@ -29,9 +29,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from slurmsweep.state.tail import AttemptId
 
 from slurmsweep.errors import NotFoundError, StateUnreadableError
@@ -206,6 +210,38 @@ def root_folder() -> str:
     return os.path.abspath(os.path.expanduser(os.environ.get("WANDB_DIR") or os.getcwd()))
 
 
+def roots_from_here() -> Iterator[str]:
+    """Yield where sweeps are looked for: ``$WANDB_DIR`` alone; else the current folder and those above it.
+
+    So sweeps are found from any folder of their project, also from inside ``wandb`` and ``.slurmsweep``. The search
+    ends below a folder in which every user may write, such as ``/tmp``: any user may have made the sweeps there.
+    """
+    folder = root_folder()
+    yield folder
+    while not os.environ.get("WANDB_DIR") and (above := os.path.dirname(folder)) != folder:
+        try:
+            status = files.status_of(above)
+        except StateUnreadableError:
+            return
+        if status is None or status.st_mode & stat.S_IWOTH:
+            return
+        yield (folder := above)
+
+
+def project_folder() -> str:
+    """Return the nearest of :func:`roots_from_here` that has sweeps, the first one where none has.
+
+    Raises:
+        StateUnreadableError: the current folder, or ``$WANDB_DIR``, cannot be read.
+    """
+    here = root_folder()
+    for root in roots_from_here():
+        with nullcontext() if root == here else suppress(StateUnreadableError):
+            if sweep_ids(root):
+                return root
+    return here
+
+
 def new_sweep_id() -> str:
     """Make an id: eight random characters, as W&B's sweep ids."""
     import secrets  # agents never make one
@@ -282,6 +318,14 @@ def sweep_ids(root: str) -> list[str]:
     return sorted(i for i in ids if SWEEP_ID.fullmatch(i) and any(map(_may_be_sweep, places(root, _PREFIX + i))))
 
 
+def made(root: str, sweep_id: str) -> int:
+    """Return when a sweep below ``root`` was made, in nanoseconds since the epoch; 0 where that cannot be told."""
+    with suppress(NotFoundError, StateUnreadableError):
+        status = files.status_of(find(sweep_id, root).manifest)
+        return status.st_mtime_ns if status else 0
+    return 0
+
+
 def _may_be_sweep(folder: str) -> bool:
     """Return whether a folder has a ``sweep.json``, or that cannot be told: opening it says why."""
     try:
@@ -291,7 +335,9 @@ def _may_be_sweep(folder: str) -> bool:
 
 
 def find(name: str, root: str | None = None) -> Layout:
-    """Find the sweep of that name: its id below ``root`` (default :func:`root_folder`), or the path of its folder.
+    """Find the sweep of that name: its id below ``root``, or the path of its folder.
+
+    Without ``root`` an id is looked up below the current folder and those above it (:func:`roots_from_here`).
 
     A path may also be that of the link to the folder.
 
@@ -299,17 +345,19 @@ def find(name: str, root: str | None = None) -> Layout:
         NotFoundError: there is none; the message says where it was looked for and what is there.
         StateUnreadableError: whether there is one cannot be told.
     """
-    root = root or root_folder()
     is_path = os.sep in name or name in (".", "..")
     if not is_path and not SWEEP_ID.fullmatch(name):
         right = "give its id (eight of a-z and 0-9) or the path of its folder; `slurmsweep ls` lists the sweeps here"
         raise NotFoundError(f"{name!r} is not a sweep: {right}")
-    candidates = [os.path.abspath(name)] if is_path else places(root, _PREFIX + name)
-    for folder in candidates:
+    here = root or root_folder()
+    looked_at = [os.path.abspath(name)] if is_path else places(here, _PREFIX + name)
+    above = [] if root or is_path else [p for folder in roots_from_here() for p in places(folder, _PREFIX + name)][2:]
+    for folder in [*looked_at, *above]:
         place = Layout(without_links(folder))
-        if files.status_of(place.manifest):
-            return place
-    raise NotFoundError(_explain_missing(name, candidates, root, is_path=is_path))
+        with suppress(StateUnreadableError) if folder in above else nullcontext():
+            if files.status_of(place.manifest):
+                return place
+    raise NotFoundError(_explain_missing(name, looked_at, here, is_path=is_path))
 
 
 def _explain_missing(name: str, looked_at: list[str], root: str, *, is_path: bool) -> str:

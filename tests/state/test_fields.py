@@ -141,7 +141,9 @@ def test_of_several_sweeps_one_that_cannot_be_read_costs_its_own_line(make_store
 
     done = slurmsweep("ls", "--json")
 
-    assert (done.returncode, len(json.loads(done.stdout))) == (5, 9)
+    rows = json.loads(done.stdout)
+    assert (done.returncode, len(rows)) == (5, 10)
+    assert [row["id"] for row in rows if row["error"]] == ["abcd0009"]
     assert done.stderr.count("\n") == 1
     assert "sweep abcd0009: " in done.stderr
     assert "sweep.json is damaged: id: 7 is not text" in done.stderr

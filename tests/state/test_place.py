@@ -117,7 +117,7 @@ def test_a_sweep_that_was_made_in_wandb_goes_on_there(make_store, slurmsweep, tm
     shutil.move(tmp_path / ".slurmsweep" / "sweep-abcd1234", tmp_path / "wandb" / "sweep-abcd1234")
     make_store(3, sweep_id="abcd1235")
 
-    assert [row["id"] for row in json.loads(slurmsweep("ls", "--json").stdout)] == ["abcd1234", "abcd1235"]
+    assert {row["id"] for row in json.loads(slurmsweep("ls", "--json").stdout)} == {"abcd1234", "abcd1235"}
     done = slurmsweep("run", "abcd1234", "--backend", "local")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "wandb" / "sweep-abcd1234" / "trials" / "0" / "2" / "1" / "outcome.json").is_file()

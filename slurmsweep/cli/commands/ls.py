@@ -3,61 +3,92 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
-from slurmsweep.errors import NotFoundError, StateError
-from slurmsweep.report.summary import SweepSummary
+from slurmsweep.control.sweep_list import is_foreign, list_sweeps
+from slurmsweep.errors import StateError, StateUnreadableError
+from slurmsweep.report.figures import date_text, size_text
 from slurmsweep.report.tables import plain_table
 from slurmsweep.report.terminal import width
-from slurmsweep.state import paths, view_cache
-from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.store import SweepStore
+from slurmsweep.state import paths, projects
 
-HELP = "list the sweeps below WANDB_DIR, or the current folder"
+if TYPE_CHECKING:
+    from slurmsweep.control.sweep_list import SweepRow
+
+HELP = "list the sweeps of this folder, or of the nearest one above that has any; the newest first"
 EXAMPLES = (
     ("ls", "here, or below WANDB_DIR"),
+    ("ls --all", "of all projects in which you have made sweeps"),
     ("ls --json", "for programs"),
 )
 EXIT_CODES = {5: "a sweep could not be read"}
 
+#: Characters of the reason why a sweep cannot be read.
+_REASON = 160
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``ls``."""
+    parser.add_argument("--all", action="store_true", help="of all projects in which you have made sweeps")
     options.add(parser, "--json")
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the sweeps, one row each, without asking Slurm; return the exit code, 5 where one cannot be read."""
-    root = paths.root_folder()
-    found = [_row(sweep_id) for sweep_id in paths.sweep_ids(root)]
-    rows = [row for row in found if row]
-    code = 0 if len(rows) == len(found) else StateError.exit_code
+    """List the sweeps, one row each, without asking Slurm; return the exit code, 5 where one is damaged."""
+    listed = _listed(every_project=args.all)
+    rows = [row for found in listed.values() for row in found]
+    for row in rows:
+        if row.error:
+            reason = row.error if len(row.error) <= _REASON else f"{row.error[:_REASON]}..."
+            note(f"sweep {row.id}: {reason}")
     if args.json:
-        print_json(rows)
-    elif rows:
-        print_text(plain_table(rows, width()))
-    elif not code:
-        note(f"no sweeps in {root}")
-    return code
+        print_json([row.to_json() for row in rows])
+    else:
+        _print(listed, named=args.all or list(listed) != [paths.root_folder()])
+    return StateError.exit_code if any(row.error and not is_foreign(row) for row in rows) else 0
 
 
-def _row(sweep_id: str) -> dict[str, Any] | None:
-    """Return the row of a sweep; None where it cannot be read, and say why."""
+def _listed(*, every_project: bool) -> dict[str, list[SweepRow]]:
+    """Return the sweeps by project, that with the newest sweep first; projects that are gone are left out."""
+    if not every_project:
+        root = paths.project_folder()
+        return {root: list_sweeps(root)}
+    roots = dict.fromkeys([paths.project_folder(), *reversed(projects.projects())])
+    listed = [(root, rows) for root in roots if (rows := _readable(root))]
+    return dict(sorted(listed, key=lambda one: max(row.created or 0 for row in one[1]), reverse=True))
+
+
+def _readable(root: str) -> list[SweepRow]:
     try:
-        store = SweepStore.open(sweep_id)
-        summary = SweepSummary(store.layout, store.manifest, view_cache.read(store), {})
-    except (StateError, NotFoundError) as error:  # or it was removed meanwhile
-        note(f"sweep {sweep_id}: {error}")
-        return None
-    manifest = store.manifest
+        return list_sweeps(root)
+    except StateUnreadableError as error:
+        note(f"{root}: {error}")
+        return []
+
+
+def _print(listed: dict[str, list[SweepRow]], *, named: bool) -> None:
+    for place, (root, rows) in enumerate(listed.items()):
+        if rows and named:
+            print_text(("\n" if place else "") + root.replace(os.path.expanduser("~") + os.sep, "~/"))
+        if rows:
+            print_text(plain_table([_cells(row) for row in rows], width()))
+    if not any(listed.values()):
+        note(f"no sweeps in {' or '.join(listed) or paths.root_folder()}: `slurmsweep run FILE` makes one")
+
+
+def _cells(row: SweepRow) -> dict[str, Any]:
+    done = row.finished + row.stopped_early
+    size = size_text(row.bytes) if row.bytes else ""
     return {
-        "id": manifest.sweep_id,
-        "name": manifest.config.name or "",
-        "state": summary.state().value,
-        "method": manifest.config.method,
-        "trials": manifest.trials if manifest.trials is not None else "",
-        "finished": summary.counts()[TrialState.FINISHED],
-        "source": manifest.source,
+        "sweep": row.id,
+        "state": row.state,
+        "done": "" if row.error else f"{done}/{row.trials}" if row.trials is not None else str(done),
+        "failed": row.ended_otherwise or None,
+        "made": date_text(row.created) if row.created is not None else None,
+        "size": f"~{size}" if row.bytes_are_estimated else size,
+        "name": "canary" if row.canary else row.name,
+        "file": os.path.basename(row.source) if row.source else None,
     }
