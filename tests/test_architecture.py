@@ -41,6 +41,7 @@ LOOKING = re.compile(
 LOOKS_THERE = ("state", "control", "report", "cli", "api", "supervisor", "learning", "sizing")
 MAY_LOOK = {
     "state/files.py": "the home of all reading",
+    "state/access.py": "modes: one that cannot be looked at, or is gone, is no error of its own",
     "state/lock.py": "tells a file server that is out of order for a while from one that refuses",
     "state/journal.py": "the same, and follows no link",
     "state/place.py": "makes folders: where it cannot look, the error of making them says what to do",

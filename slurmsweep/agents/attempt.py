@@ -73,11 +73,19 @@ class Requests(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A command ready to be started, and the descriptor of its log, which says why where there is no ``argv``."""
+    """A command ready to be started.
+
+    Attributes:
+        argv: empty where there is none; the log says why.
+        environ: its environment.
+        log: descriptor of its output.
+        umask: for its files: in a shared sweep the group may read them.
+    """
 
     argv: list[str]
     environ: dict[str, str]
     log: int
+    umask: int
 
 
 def conclude(  # noqa: PLR0913, PLR0917 - what a run leaves
@@ -147,7 +155,7 @@ def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prep
     except UsageError as error:
         _say(log, str(error))
         argv = []
-    return Prepared(argv, seen, log)
+    return Prepared(argv, seen, log, files.umask_of_commands(store.access))
 
 
 def furnish(
@@ -220,7 +228,7 @@ def run_command(prepared: Prepared, workdir: str, watch: TrialWatch | None = Non
     if not prepared.argv:
         return CommandEnd(_NOT_FOUND, None, 0.0)
     try:
-        child = Child(prepared.argv, cwd=workdir, environ=prepared.environ, output=prepared.log)
+        child = Child(prepared.argv, cwd=workdir, environ=prepared.environ, output=prepared.log, umask=prepared.umask)
     except ValueError as error:  # a character that the locale of this process does not have: called from a script
         _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error}")
         return CommandEnd(_CANNOT_RUN, None, 0.0)

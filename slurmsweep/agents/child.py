@@ -102,7 +102,9 @@ class Child:
         OSError: the command cannot be started.
     """
 
-    def __init__(self, argv: Sequence[str], *, cwd: str, environ: Mapping[str, str], output: int) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, cwd: str, environ: Mapping[str, str], output: int, umask: int = -1
+    ) -> None:
         self.started = time.monotonic()
         self._process = subprocess.Popen(
             argv,
@@ -111,6 +113,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            umask=umask,
             preexec_fn=_in_child(os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
         self._sigterm_origin = SigtermOrigin()

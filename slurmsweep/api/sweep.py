@@ -31,6 +31,8 @@ from slurmsweep.control.observe import observe
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
+from slurmsweep.control.share import WAYS, share
+from slurmsweep.control.share import in_words as readers
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
 from slurmsweep.control.waiting import look_after_submission
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.reconcile import ReconcileResult
     from slurmsweep.report.summary import SweepSummary
     from slurmsweep.sizing.walltime import AutoSizing
+    from slurmsweep.state.files import Access
     from slurmsweep.state.supervisor_files import SupervisorSettings
     from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
 
@@ -125,10 +128,10 @@ class Sweep:
         self.session = Session(store, backend)
 
     @classmethod
-    def create(
-        cls, draft: Draft, *, backend: str = "auto", shared: bool = False, tell: Tell = warn_of_notices
-    ) -> Sweep:
+    def create(cls, draft: Draft, *, backend: str = "auto", shared: str = "off", tell: Tell = warn_of_notices) -> Sweep:
         """Make a sweep of a checked sweep file (:func:`slurmsweep.control.create.read_draft`).
+
+        ``shared`` is ``off``, ``read`` or ``write``, as :meth:`share` takes it.
 
         Raises:
             SweepFileError: its trials could not be run.
@@ -136,8 +139,8 @@ class Sweep:
         """
         from slurmsweep.control.create import create
 
-        store = known(create(draft, shared=shared))
-        tell(Noticed(f"sweep {store.manifest.sweep_id} in {store.layout.folder}"))
+        store = known(create(draft, access=_access(shared)))
+        tell(Noticed(f"sweep {store.manifest.sweep_id} in {store.layout.folder}; {readers(store)}"))
         return cls(Session(store, backend), tell=tell)
 
     @classmethod
@@ -294,6 +297,17 @@ class Sweep:
     def cancel(self) -> Ordered:
         """End the sweep and its running trials. Raises as :func:`slurmsweep.control.orders.cancel`."""
         return orders.cancel(self.session)
+
+    def share(self, who: str = "read") -> str:
+        """Let the group of the sweep's folder ``read`` or ``write`` the sweep, or with ``off`` its owner alone.
+
+        Returns who can read it now, in words. Raises as :func:`slurmsweep.control.share.share`.
+        """
+        others = share(self.session.store, _access(who))
+        words = f"sweep {self.id}: {readers(self.session.store)}"
+        words += f"; {others} files of other users keep their modes" if others else ""
+        self.tell(Noticed(words))
+        return words
 
     def status(self) -> dict[str, Any]:
         """Return the document of ``status --json``. Raises SchedulerUnavailableError."""
@@ -501,6 +515,12 @@ class Sweep:
                 self.tell(Noticed(f"stopped; `slurmsweep run {self.id}` goes on where it was"))
             raise
         return bool(brake.reason)
+
+
+def _access(who: str) -> Access:
+    if who not in WAYS:
+        raise UsageError(f"{who!r} is not a way to share a sweep: write read, write or off")
+    return WAYS[who]
 
 
 def _asked_for(

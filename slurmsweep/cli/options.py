@@ -245,6 +245,15 @@ def _condition(text: str) -> Condition:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def add_shared(parser: argparse._ActionsContainer) -> None:
+    """Add for whom the sweep is: ``off`` where none of the options is given."""
+    text = "the group of the sweep's folder reads the sweep, runs it and changes it"
+    parser.add_argument("--shared", action="store_const", const="write", default="off", help=text)
+    # with a value that may be left out the option would take the word behind it, such as the sweep file
+    text = "the group only reads it"
+    parser.add_argument("--shared=read", dest="shared", action="store_const", const="read", default="off", help=text)
+
+
 def add_resources(group: argparse._ActionsContainer) -> None:
     """Add a flag for each common sbatch option; ``resources`` are the pairs of name and value that were given."""
     for name, text in _RESOURCES.items():

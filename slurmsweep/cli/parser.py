@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "every day": ("run", "plan", "status", "watch", "logs", "best", "resubmit"),
     "look": ("trials", "show", "importance", "efficiency", "export", "ls"),
-    "steer": ("pause", "resume", "stop", "cancel", "set"),
+    "steer": ("pause", "resume", "stop", "cancel", "set", "share"),
     "repair": ("check", "reconcile", "delete", "mend"),
     "Slurm": ("create", "submit", "agent", "templates", "defaults", "doctor"),
     "W&B's server (submit, status and agent also take entity/project/sweep)": ("sync",),

@@ -13,10 +13,11 @@ from slurmsweep.control import defaults
 from slurmsweep.control.first_word import look
 from slurmsweep.control.hydra_program import with_hydra
 from slurmsweep.control.program import beginning_of, find_program
+from slurmsweep.control.share import share
 from slurmsweep.errors import SweepFileError, UsageError, Violation
 from slurmsweep.search import random
 from slurmsweep.search.kept import has_room
-from slurmsweep.state import projects
+from slurmsweep.state import files, projects
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.paths import new_sweep_id, root_folder
 from slurmsweep.state.store import SweepStore
@@ -155,12 +156,14 @@ def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:
     return tuple(warning for warning in warnings if warning.path != "program")
 
 
-def create(draft: Draft, *, shared: bool = False, canary: bool = False, needs_program: bool = True) -> SweepStore:
+def create(
+    draft: Draft, *, access: files.Access = files.PRIVATE, canary: bool = False, needs_program: bool = True
+) -> SweepStore:
     """Write a new sweep below :func:`root_folder`.
 
     Args:
         draft: what to write.
-        shared: for the group of that folder, and not for this user alone.
+        access: for whom it is; other users are those of the group of that folder.
         canary: it is one trial of a plan.
         needs_program: its trials run a command; else they may be run by a function, which is named later.
 
@@ -169,8 +172,10 @@ def create(draft: Draft, *, shared: bool = False, canary: bool = False, needs_pr
         StateUnwritableError: there is no new sweep.
     """
     _refuse_what_cannot_run(draft, needs_program=needs_program and draft.function is None)
-    root, what = root_folder(), manifest_of(draft, new_sweep_id())._replace(shared=shared, canary=canary)
-    store = SweepStore.create(root, what)
+    root, what = root_folder(), manifest_of(draft, new_sweep_id())._replace(canary=canary)
+    store = SweepStore.create(root, what, access)
+    if access is not files.PRIVATE:
+        share(store, access)  # of the project's group, though `.slurmsweep` may be of another one
     projects.remember(root)
     return store
 

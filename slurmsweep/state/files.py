@@ -42,7 +42,10 @@ class Access(NamedTuple):
 #: For the user alone: parameters and logs of a sweep are private unless the user says otherwise.
 PRIVATE = Access(0o700, 0o600)
 
-#: For the group of the folder; what is made in it belongs to the same group.
+#: For the group of the folder, to read; what is made in it belongs to the same group.
+READABLE = Access(0o2750, 0o640)
+
+#: For the group of the folder, to read and to change.
 SHARED = Access(0o2770, 0o660)
 
 
@@ -149,13 +152,38 @@ def ensure_folders(path: str, access: Access = PRIVATE) -> None:
         ensure_folder(path, access)
 
 
-def give_to_group_of_parent(path: str) -> None:
+def give_to_group_of_parent(path: str, access: Access) -> None:
     """Let a folder belong to the group that the folder above it belongs to. Raises StateUnwritableError."""
     with writing(path):
         group = os.stat(os.path.dirname(path)).st_gid
         if os.stat(path).st_gid != group:
             os.chown(path, -1, group)
-            os.chmod(path, SHARED.folder)  # chown takes the group bit away
+            os.chmod(path, access.folder)  # chown takes the group bit away
+
+
+def access_by_mode(folder: str, otherwise: Access) -> Access:
+    """Return for whom a sweep is: the mode of its folder says so, which ``share`` changes, also while agents run.
+
+    Args:
+        folder: of the sweep.
+        otherwise: where the mode does not say it, as on a filesystem that has no group bits, or where it is gone.
+    """
+    try:
+        mode = os.stat(folder).st_mode
+    except OSError:
+        return otherwise
+    if not mode & stat.S_IRWXG:
+        return PRIVATE
+    if not mode & stat.S_ISGID:
+        return otherwise
+    return SHARED if mode & stat.S_IWGRP else READABLE
+
+
+def umask_of_commands(access: Access) -> int:
+    """Return the umask for the commands of trials: this process's, but what the group may do is not taken away."""
+    own = os.umask(0o077)
+    os.umask(own)
+    return own & ~(access.folder & stat.S_IRWXG)
 
 
 def remove_empty_folder(path: str) -> bool:
@@ -511,19 +539,20 @@ def refuse_strangers_sweep(folder: str, *, shared: bool) -> None:
     """Refuse to run, as this user, the private sweep of another user.
 
     Raises:
-        StateUnreadableError: the folder is another user's, and the sweep was not created with ``--shared``.
+        StateUnreadableError: the folder is another user's, and its group may not change the sweep.
     """
     with reading(folder):
         owner = os.stat(folder).st_uid
     if shared or owner in (os.geteuid(), 0, _NOBODY):
         return
     raise StateUnreadableError(
-        f"{folder} belongs to {_user_name(owner)}: its commands are not run as you. To share a sweep with a group, "
-        "create it with `slurmsweep create --shared`"
+        f"{folder} belongs to {user_name(owner)}: its commands are not run as you. Its owner shares it with a group by "
+        "`slurmsweep share SWEEP --write`"
     )
 
 
-def _user_name(user: int) -> str:
+def user_name(user: int) -> str:
+    """Return the name of a user by number."""
     import pwd
 
     try:

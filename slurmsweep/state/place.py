@@ -75,6 +75,6 @@ def _make_top_folder(path: str, access: files.Access) -> bool:
     if os.path.isdir(path):
         return False
     files.ensure_folders(path, access)
-    if access is files.SHARED:
-        files.give_to_group_of_parent(path)
+    if access is not files.PRIVATE:
+        files.give_to_group_of_parent(path, access)
     return True

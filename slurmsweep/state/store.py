@@ -74,20 +74,22 @@ class SweepStore:
         voided: attempts that this process began to claim and that were voided, while it was stopped, before it had its
             name there: it does not run them. For its caller to say.
         device: of the filesystem on which the folder was when it was opened.
+        access: the modes of what is written, as of the last transaction.
     """
 
     def __init__(self, place: Layout, what: Manifest, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self.layout = place
         self.manifest = what
         self.journal = Journal(place.journal)
-        self.access = files.SHARED if what.shared else files.PRIVATE
+        otherwise = files.SHARED if what.shared else files.PRIVATE
+        self.access = files.access_by_mode(place.folder, otherwise)
         self.lock_timeout = lock_timeout
         self.voided: list[AttemptId] = []
         self.device: int | None = None
 
     @classmethod
-    def create(cls, root: str, what: Manifest) -> SweepStore:
-        """Make the folder of a new sweep below ``root``.
+    def create(cls, root: str, what: Manifest, access: files.Access = files.PRIVATE) -> SweepStore:
+        """Make the folder of a new sweep below ``root``, for the users that ``access`` means.
 
         ``sweep.json`` is written last: without it the folder is not a sweep, so a half-made one is never met.
 
@@ -96,15 +98,15 @@ class SweepStore:
         """
         from slurmsweep.state.place import make  # agents make no sweep
 
-        store = cls(Layout(layout.sweep_folder(root, what.sweep_id)), what)
-        place, access = store.layout, store.access
+        store = cls(Layout(layout.sweep_folder(root, what.sweep_id)), what._replace(shared=access is files.SHARED))
+        place, store.access = store.layout, access
         make(root, place.folder, access)
         files.ensure_folder(place.trials, access)
         files.ensure_folder(place.jobs, access)
         files.write_once(place.journal, header(what.sweep_id), access)
         if what.function:
             what.function.write(place, access)
-        manifest.write(place, what, access)
+        manifest.write(place, store.manifest, access)
         return store
 
     @classmethod
@@ -135,7 +137,7 @@ class SweepStore:
             StateUnreadableError: also where the sweep is another user's and not shared.
         """
         store = cls.open(name)
-        files.refuse_strangers_sweep(store.layout.folder, shared=store.manifest.shared)
+        files.refuse_strangers_sweep(store.layout.folder, shared=store.access is files.SHARED)
         return store
 
     def link(self) -> None:
@@ -154,6 +156,7 @@ class SweepStore:
             reading: of the journal; brought up to date under the lock, so that ``reading.view`` is the state that the
                 records are added to. Refresh it before too: then little is left to read while others wait.
         """
+        self.access = files.access_by_mode(self.layout.folder, self.access)
         with self.journal.locked(self.lock_timeout) as journal:
             view = reading.refresh() if reading else None
             transaction = Transaction(journal, view, self.manifest.config.metric)
@@ -314,6 +317,7 @@ class SweepStore:
         Raises:
             StateUnwritableError, LockTimeoutError: call it again; doing so twice is harmless.
         """
+        self.access = files.access_by_mode(self.layout.folder, self.access)  # `share` may have changed it meanwhile
         self._write_outcome(claim, outcome, bands.values)
         with self.transaction() as transaction:
             transaction.band(claim.attempt_id, bands.unrecorded)

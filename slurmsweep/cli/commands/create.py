@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
-import stat
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft, summarize
+from slurmsweep.control import share
 from slurmsweep.control.prior import adopt, best_trials, narrowed
 from slurmsweep.control.session import Session
 from slurmsweep.errors import NotFoundError, UsageError
-from slurmsweep.state import files
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -48,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trials", type=options.numbers, metavar="LIST", help="with --prior or --from: only these, such as 0,3,7-12"
     )
-    parser.add_argument(
-        "--shared", action="store_true", help="for the group of the folder: its members run and change the sweep too"
-    )
+    options.add_shared(parser)
     parser.add_argument("--top", type=options.natural, metavar="N", help="with --from: the N best trials")
     options.add(parser, "--function", "--strict")
     options.add_names(parser)
@@ -81,10 +77,8 @@ def run(args: argparse.Namespace) -> int:
     prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None
     draft = read_draft(args)
     note_doubts(draft)
-    store = create(draft, shared=args.shared)
-    note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
-    if args.shared:
-        _note_closed_folders(store.layout.folder)
+    store = create(draft, access=share.WAYS[args.shared])
+    note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}; {share.in_words(store)}")
     if prior:
         known = adopt(store, prior, args.trials)
         learns = store.manifest.config.method == "bayes"
@@ -97,16 +91,6 @@ def run(args: argparse.Namespace) -> int:
             note(known.ended)
     print_text(store.manifest.sweep_id)
     return 0
-
-
-def _note_closed_folders(folder: str) -> None:
-    """Print which folders above a shared sweep keep its group out."""
-    above = os.path.dirname(folder)
-    while above != os.path.dirname(above):
-        status = files.status_of(above)
-        if status and not status.st_mode & (stat.S_IXGRP | stat.S_IXOTH):
-            note(f"the group cannot reach the sweep: `chmod g+x {above}`")
-        above = os.path.dirname(above)
 
 
 def _around_chosen(origin: str, trials: Collection[int] | None, top: int | None) -> dict[str, Any]:

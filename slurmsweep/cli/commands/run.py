@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``run``."""
     parser.add_argument("file", metavar="FILE|SWEEP", help="sweep file, or a sweep to go on with")
     options.add(parser, "--backend", "--jobs", "--count", "--max-fails", "--function", "--strict")
+    options.add_shared(parser)
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
     )
@@ -63,7 +64,10 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
                 f"--{next(iter(named))} names a new sweep; the configuration of sweep {args.file} never changes "
                 "(`sync` takes --project and --entity)"
             )
-        return Sweep(sweep_of(args.file), backend=args.backend, function=args.function, tell=events)
+        sweep = Sweep(sweep_of(args.file), backend=args.backend, function=args.function, tell=events)
+        if args.shared != "off" and not args.dry_run:
+            sweep.share(args.shared)
+        return sweep
     from slurmsweep.cli.sweeps import read_draft
 
     draft = read_draft(args)
@@ -72,4 +76,4 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
     Sweep.planned(draft, backend=args.backend, tell=ignore).check(
         wish, args.max_fails, wait=args.wait, supervise=args.mend
     )
-    return Sweep.create(draft, backend=args.backend, tell=events)
+    return Sweep.create(draft, backend=args.backend, shared=args.shared, tell=events)

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
     parser.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     options.add(parser, "--json")
+    options.add_shared(parser)
     options.add_mend(parser)
     options.add_hosted(parser)
     options.add_slurm(parser)
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         options.refuse_function(args.function)
         jobs = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width)
         refused = {"--wait": args.wait, "--mend": args.mend, "--canaries": args.canaries, "--max-fails": args.max_fails}
+        refused["--shared"] = args.shared != "off"
         named = parse(args.sweep, os.environ, args.entity, args.project)
         return hosted.submit(named, args.count, jobs, refused, dry_run=args.dry_run, as_json=args.json)
     from slurmsweep.api.sweep import Sweep
@@ -47,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     asked = launching.asked_for(args)
     with closing(EventPrinter(args.sweep)) as events:
         sweep = Sweep(args.sweep, backend="slurm", function=args.function, tell=events, keep=not args.dry_run)
+        if args.shared != "off" and not args.dry_run:
+            sweep.share(args.shared)
         result = sweep.submit(count=args.count, **asked)
     if args.dry_run:
         return launching.show_plan(sweep, result, as_json=args.json)

@@ -1,0 +1,58 @@
+"""Give a sweep, with all that is in it, other modes: for its owner alone, or for a group."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from slurmsweep.state.files import Access, writing
+
+
+def give_folder(folder: str, access: Access, group: int) -> None:
+    """Give one folder that mode and group. Raises StateUnwritableError."""
+    with writing(folder):
+        os.chown(folder, -1, group)
+        os.chmod(folder, access.folder)
+
+
+def give(folder: str, access: Access, group: int) -> int:
+    """Give a folder, and all of this user's in it, these modes and that group; return how many others there are.
+
+    Files keep what their owner may not do (an executable stays one, a read-only file too). The folder itself comes
+    first: what is made in it from then on has the new modes. Links are left alone.
+
+    Raises:
+        StateUnwritableError: the folder itself is another user's, or the group is none of this user's.
+    """
+    give_folder(folder, access, group)
+    found = (os.path.join(above, name) for above, folders, names in os.walk(folder) for name in (*folders, *names))
+    return sum(not _give(path, access, group) for path in found if not os.path.islink(path))
+
+
+def _give(path: str, access: Access, group: int) -> bool:
+    """Give one file or folder its modes and group; return False where it is another user's."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)  # a temporary file of an agent
+    try:
+        status = os.fstat(descriptor)
+        if os.geteuid() not in (status.st_uid, 0):
+            return False
+        own = status.st_mode & stat.S_IRWXU
+        mode = access.folder if stat.S_ISDIR(status.st_mode) else own | (own >> 3 & access.folder)
+        os.fchown(descriptor, -1, group)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def group_name(group: int) -> str:
+    """Return the name of a group by number."""
+    import grp
+
+    try:
+        return grp.getgrgid(group).gr_name
+    except KeyError:
+        return str(group)
