@@ -36,7 +36,21 @@ REPOSITORY = Path(__file__).parent.parent
 #: Commands that only read, and commands that change the sweep alone: fixtures run them in the process of the tests,
 #: where they cost a hundredth of the CPU time. Others start trials, are sent signals, or load what a user wrote.
 READING = ("status", "trials", "show", "logs", "best", "importance", "check", "ls", "efficiency", "plan", "templates")
-CHANGING = ("create", "pause", "resume", "stop", "cancel", "delete", "set", "share", "reconcile", "submit")
+CHANGING = (
+    "create",
+    "pause",
+    "resume",
+    "stop",
+    "cancel",
+    "delete",
+    "rerun",
+    "set",
+    "share",
+    "rm",
+    "clean",
+    "reconcile",
+    "submit",
+)
 
 #: Commands that with ``--dry-run`` start nothing either.
 REHEARSING = ("run", "resubmit", "sync")

@@ -23,12 +23,15 @@ from slurmsweep.control.apply import apply
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.decide import Plan, Policy, decide
 from slurmsweep.control.defaults import filled
+from slurmsweep.control.delete import Choice, delete
 from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack, warn_of_notices
 from slurmsweep.control.first_word import refuse_what_cannot_start
 from slurmsweep.control.headline import Headline, headline
 from slurmsweep.control.max_fails import FailedAlike
 from slurmsweep.control.observe import observe
 from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.remove import planned as planned_removal
+from slurmsweep.control.remove import remove
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.share import WAYS, share
@@ -43,6 +46,8 @@ from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pandas as pd
 
     from slurmsweep.control.batch import JobBatch
@@ -297,6 +302,26 @@ class Sweep:
     def cancel(self) -> Ordered:
         """End the sweep and its running trials. Raises as :func:`slurmsweep.control.orders.cancel`."""
         return orders.cancel(self.session)
+
+    def rerun(self, trials: Collection[int] = (), states: Collection[str] = ()) -> list[int]:
+        """Let these trials, and all in these states, be run again, also finished ones; :meth:`run` starts them.
+
+        Returns their numbers; those that wait already are not among them. Raises as
+        :func:`slurmsweep.control.delete.chosen_attempts`.
+        """
+        try:
+            choice = Choice(sorted(trials), frozenset(map(TrialState, states)))
+        except ValueError as error:
+            raise UsageError(f"states={states!r}: {error}") from None
+        return [attempt_id.trial for attempt_id in delete(self.session, choice)]
+
+    def remove(self) -> None:
+        """Remove the sweep from disk, with all that is in it, without asking.
+
+        Raises as :func:`slurmsweep.control.remove.planned` and :func:`slurmsweep.control.remove.remove`.
+        """
+        removal = planned_removal(self.session)
+        remove(removal, self.session)
 
     def share(self, who: str = "read") -> str:
         """Let the group of the sweep's folder ``read`` or ``write`` the sweep, or with ``off`` its owner alone.

@@ -10,6 +10,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from slurmsweep.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -122,6 +124,20 @@ def _last_lines(file: BinaryIO, lines: int) -> int:
                 return begin + at + 1
         position = begin
     return 0
+
+
+def confirm(question: str, *, yes: bool) -> bool:
+    """Ask a person before something is lost; return whether the answer is yes, which it is without asking for ``yes``.
+
+    Raises:
+        UsageError: there is no terminal to ask on.
+    """
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("nothing was removed: there is no terminal to ask on; --yes answers, --dry-run only shows")
+    print(f"slurmsweep: {question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> None:

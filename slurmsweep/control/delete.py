@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.report.choice import chosen, fields
+from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.records import DELETED
 
@@ -17,20 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from slurmsweep.control.session import Session
+    from slurmsweep.report.choice import Condition
     from slurmsweep.state.tail import AttemptId
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The trials that are meant; at least one of the two is given.
+    """The trials that are meant; at least one of the three is given.
 
     Attributes:
         trials: by number, ascending; those that are not there are met before long.
         states: by state.
+        where: only those of them that meet these; alone, of all that ended.
     """
 
     trials: Collection[int] = ()
     states: frozenset[TrialState] = frozenset()
+    where: tuple[Condition, ...] = ()
 
 
 def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:
@@ -40,22 +45,28 @@ def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:
         UsageError: nothing was chosen, or a trial that runs.
         NotFoundError: there is no such trial, or it was never run.
     """
-    if not choice.trials and not choice.states:
-        raise UsageError("say which trials: --trials LIST, or --state STATE")
+    if not choice.trials and not choice.states and not choice.where:
+        raise UsageError("say which trials: --trials LIST, --state STATE, or --where NAME=VALUE")
     running = choice.states & {TrialState.RUNNING, TrialState.PENDING}
     if running:
-        raise UsageError(f"--state {next(iter(running))}: only trials that ended can be deleted")
+        raise UsageError(f"--state {next(iter(running))}: only trials that ended can be run again")
     sweep, total, trials = session.store.manifest.sweep_id, session.store.manifest.trials, session.view.trials
     for number in choice.trials:
         if total is not None and number >= total:
             raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
         trial = trials.get(number)
         if trial is None:
-            raise NotFoundError(f"trial {number} of sweep {sweep} was never run: there is nothing to delete")
+            raise NotFoundError(f"trial {number} of sweep {sweep} was never run: `slurmsweep run {sweep}` starts it")
         if trial.state is TrialState.RUNNING:
             raise UsageError(f"trial {number} runs: wait for its end, or `slurmsweep cancel {sweep}`")
     by_state = {number for state in choice.states for number in trials.in_state(state)}
     numbers = sorted(n for n in {*choice.trials, *by_state} if trials[n].state is not TrialState.PENDING)
+    if choice.where:
+        store = session.store
+        summary = SweepSummary(store.layout, store.manifest, session.view, {})
+        ended = [state for state in TrialState if state.has_ended()]
+        rows = map(summary.trial, numbers) if choice.trials or choice.states else summary.trials(None, ended)
+        numbers = [row.number for row in chosen(rows, fields(store.manifest.config), choice.where)]
     return [trials[number].next_attempt for number in numbers]
 
 

@@ -147,6 +147,8 @@ class SweepSummary(NamedTuple):
             return TrialRow(number, trial.state, trial.cause, 0, params)
         attempt_id = AttemptId(number, current.number)
         known = self.ended.get(attempt_id, current.outcome)
+        if trial.state is TrialState.PENDING:  # to be run again: what it had before is no result of the sweep
+            known = None
         outcome, owner = known or Outcome(trial.state), current.owner
         return TrialRow(
             number=number,

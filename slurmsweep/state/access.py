@@ -56,3 +56,15 @@ def group_name(group: int) -> str:
         return grp.getgrgid(group).gr_name
     except KeyError:
         return str(group)
+
+
+def closed_to_us(folder: str) -> str | None:
+    """Return a folder, of a tree, in which this user may remove nothing; None where there is no such one."""
+    for above, folders, names in os.walk(folder):
+        if (folders or names) and not os.access(above, os.W_OK | os.X_OK):
+            return above
+        for name in folders:
+            path = os.path.join(above, name)
+            if not os.path.islink(path) and not os.access(path, os.R_OK | os.X_OK):
+                return path
+    return None

@@ -1,0 +1,42 @@
+"""The ``rerun`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import note, print_json
+from slurmsweep.control import delete
+from slurmsweep.control.session import Session
+
+HELP = "let trials be run again, also finished ones; nothing is removed, and `run` starts them"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rerun`` and ``delete``."""
+    options.add(parser, "sweep")
+    parser.add_argument("--trials", type=options.numbers, metavar="LIST", help="these, such as 0,3,7-12")
+    options.add_states(parser, "all that ended in this state (repeatable)")
+    options.add_where(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say which; write nothing")
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Let chosen trials be run again; return the exit code."""
+    session = Session.open_to_run(args.sweep)
+    choice = delete.Choice(args.trials or (), frozenset(args.state), tuple(args.where))
+    attempt_ids = delete.chosen_attempts(session, choice) if args.dry_run else delete.delete(session, choice)
+    if args.json:
+        print_json([attempt_id._asdict() for attempt_id in attempt_ids])
+    elif not attempt_ids:
+        named = [f"trial {n} waits to be run already" for n in sorted(choice.trials)]
+        named += [f"no trial is {state}" for state in sorted(choice.states)]
+        named += [f"no such trial has {''.join(one)}" for one in choice.where]
+        note(f"nothing to run again: {', '.join(named)}")
+    else:
+        numbers = ", ".join(str(attempt_id.trial) for attempt_id in attempt_ids)
+        note(f"trials {numbers} {'would' if args.dry_run else 'will'} be run again")
+        if not args.dry_run:
+            note(f"`slurmsweep resume {args.sweep}` where the sweep was stopped, then `slurmsweep run {args.sweep}`")
+    return 0

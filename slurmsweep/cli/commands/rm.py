@@ -1,0 +1,80 @@
+"""The ``rm`` command."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from slurmsweep.cli import options
+from slurmsweep.cli.output import confirm, note, print_json
+from slurmsweep.control import remove
+from slurmsweep.control.session import Session
+from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.report.figures import size_text
+from slurmsweep.supervisor.status import supervisor_status
+
+if TYPE_CHECKING:
+    from slurmsweep.control.remove import Removal
+
+HELP = "remove a sweep from disk, with all its trials, logs and checkpoints"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rm``."""
+    options.add(parser, "sweep")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    options.add(parser, "--dry-run", "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show what a sweep has on disk, ask, and remove it; return the exit code, 1 where the answer was no."""
+    try:
+        session, removal = _planned(args.sweep)
+    except NotFoundError:
+        left = remove.broken_off(args.sweep)
+        if left is None:
+            raise
+        session, removal = None, left
+    document = {**removal._asdict(), "removed": False}
+    if not args.json:
+        _show(removal, session)
+    if not args.dry_run:
+        if not confirm(f"remove sweep {removal.sweep}?", yes=args.yes):
+            return 1
+        remove.remove(removal, session)
+        document["removed"] = True
+        note(f"sweep {removal.sweep} is removed")
+    if args.json:
+        print_json(document)
+    return 0
+
+
+def _planned(name: str) -> tuple[Session | None, Removal]:
+    session = Session.open_to_run(name)
+    supervisor = supervisor_status(session)
+    if supervisor and supervisor.supervisors is None:
+        raise UsageError("whether a supervisor waits in Slurm cannot be told: Slurm could not be asked")
+    if supervisor and supervisor.supervisors:
+        sweep = session.store.manifest.sweep_id
+        jobs = ", ".join(supervisor.supervisors)
+        raise UsageError(f"the supervisor of sweep {sweep} waits in Slurm (job {jobs}): `slurmsweep cancel {sweep}`")
+    return session, remove.planned(session)
+
+
+def _show(removal: Removal, session: Session | None) -> None:
+    """Print what goes, and what goes that is nowhere else."""
+    size = f"{size_text(removal.size)} in {removal.entries} files and folders"
+    note(f"{removal.folder}: {size}")
+    for link in removal.links:
+        note(f"{link}: a link to it")
+    if session is None:
+        note(f"this is what an earlier `rm` of sweep {removal.sweep} left")
+        return
+    from slurmsweep.sync.upload import find
+
+    count = len(session.view.trials)
+    note(f"{count} trials were started, {session.view.done()} are done")
+    left = find(session.store, session.view, (), None).uploads
+    if left:
+        whose = "1 of them has" if len(left) == 1 else f"{len(left)} of them have"
+        note(f"{whose} wandb runs that were never uploaded: `slurmsweep sync {removal.sweep}` does it")
