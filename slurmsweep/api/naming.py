@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.state.naming import meant
 from slurmsweep.state.paths import find
 
 if TYPE_CHECKING:
@@ -41,10 +42,14 @@ def sweep_name(path: object) -> str:
 
 
 def whereabouts(name: str) -> str:
-    """Return the folder of a sweep that this program made or opened; the name where that is found from here, too."""
+    """Return the folder of a sweep that this program made or opened; else the sweep that the name means here.
+
+    That is as on the command line (:func:`slurmsweep.state.naming.meant`): also ``last``, the beginning of an id, or
+    the sweep's name. Raises NotFoundError, UsageError.
+    """
     if name in _known:
         try:
             find(name)
         except NotFoundError:
             return _known[name]
-    return name
+    return meant(name)

@@ -95,8 +95,9 @@ class Sweep:
     """One sweep, to start, follow and order its trials.
 
     Args:
-        name: id of a sweep below ``WANDB_DIR`` (or the current folder), the path of its folder, or a session, by
-            which ``backend``, ``function`` and ``keep`` are decided already.
+        name: id of a sweep below ``WANDB_DIR`` (or the current folder), its beginning, the sweep's name, ``last`` for
+            the newest sweep, the path of its folder, or a session, by which ``backend``, ``function`` and ``keep`` are
+            decided already.
         backend: where trials run: ``auto`` for the backend that the sweep was started on, else Slurm where there is
             one, else processes of this machine; or ``slurm``, ``local``.
         function: import path of what trials call, for a sweep without a program.

@@ -30,12 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     quick = agent_arguments(words)
     if quick is not None:
         return _run(quick)
-    from slurmsweep.cli import parser  # loads argparse
+    from slurmsweep.cli import parser, suggest  # both load argparse
 
     if not words:
         print(parser.FIRST_STEPS, file=sys.stderr)
         return 2
-    args = parser.parse(words)
+    args = suggest.parse(parser.build_parser(*words[:1]), words)
     if args.version:
         from slurmsweep.version import __version__
 

@@ -151,11 +151,11 @@ def name_value(text: str) -> tuple[str, str]:
     return name.lstrip("-"), value
 
 
-_SWEEP = "id of a sweep below WANDB_DIR (or here) or its beginning, the sweep's name, or the path of its folder"
+SWEEP = "id of a sweep below WANDB_DIR (or here) or its beginning, the sweep's name, or the path of its folder"
 
 _SHARED: dict[str, dict[str, Any]] = {
-    "sweep": {"metavar": "SWEEP", "help": f"{_SWEEP}, or `last`"},
-    "newest": {"metavar": "SWEEP", "nargs": "?", "help": f"{_SWEEP} (default: the newest here)"},
+    "sweep": {"metavar": "SWEEP", "help": f"{SWEEP}, or `last`"},
+    "newest": {"metavar": "SWEEP", "nargs": "?", "help": f"{SWEEP} (default: the newest here)"},
     "--dry-run": {"action": "store_true", "help": "say what would be done, and do nothing"},
     "--json": {"action": "store_true", "help": "one JSON document on stdout"},
     "--count": {

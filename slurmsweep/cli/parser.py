@@ -12,14 +12,13 @@ A module of :mod:`slurmsweep.cli.commands` says of its command:
 from __future__ import annotations
 
 import argparse
-import re
 import textwrap
 from importlib import import_module
 from itertools import chain
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 #: Modules of :mod:`slurmsweep.cli.commands`, in the order of the help.
 GROUPS = {
@@ -77,26 +76,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().add_usage(usage or " ".join(["%(prog)s [options]", *places]), actions, groups, prefix)
 
 
-class CommandParser(argparse.ArgumentParser):
-    """A parser that says which word may have been meant."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the usage and what is wrong; end with exit code 2."""
-        unknown = re.search(r"invalid choice: '([^']+)'|unrecognized arguments: (--[^\s=]+)", message)
-        if unknown:
-            from difflib import get_close_matches  # for mistakes only
-
-            known = [*self._option_string_actions, *chain.from_iterable(a.choices or () for a in self._actions)]
-            close = get_close_matches(unknown[1] or unknown[2], map(str, known), n=1)
-            message = f"{message.partition(' (choose from')[0]}; did you mean {close[0]}?" if close else message
-        super().error(message)
-
-
-def build_parser(command: str = "") -> CommandParser:
+def build_parser(command: str = "") -> argparse.ArgumentParser:
     """Return the parser of all commands; of ``command`` only where there is one of that name, which loads no other."""
     chosen = (command,) if command in COMMANDS else COMMANDS
     modules = {name: import_module(f"slurmsweep.cli.commands.{name}") for name in chosen}
-    parser = CommandParser(
+    parser = argparse.ArgumentParser(
         prog="slurmsweep",
         usage="%(prog)s COMMAND ...",
         description=textwrap.fill(
@@ -126,21 +110,6 @@ def build_parser(command: str = "") -> CommandParser:
         topic = parsers.add_parser("help", help="show the help of a command", description="Show the help of a command.")
         topic.add_argument("topic", nargs="?", choices=COMMANDS, metavar="COMMAND", help="default: list all commands")
     return parser
-
-
-def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Return what a command line says; end the process where it says nothing that can be done, as argparse does."""
-    parser = build_parser(*words[:1])
-    args, unknown = parser.parse_known_args(words)
-    [commands] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
-    if unknown:
-        commands.choices.get(args.command, parser).error(f"unrecognized arguments: {' '.join(unknown)}")
-    if args.command is None and not args.version:
-        parser.error("name a command")
-    if args.command == "help":
-        commands.choices.get(args.topic, parser).print_help()
-        parser.exit()
-    return args
 
 
 def _overview(helps: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note
 from slurmsweep.control.snapshot import Snapshot, look, look_without_scheduler, stray_output
 from slurmsweep.control.waiting import waiting_reasons
-from slurmsweep.errors import SchedulerUnavailableError, SweepFileError
+from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, SweepFileError, UsageError
 from slurmsweep.report.summary import SweepSummary
 
 if TYPE_CHECKING:
@@ -31,6 +31,16 @@ def summarize(session: Session) -> tuple[SweepSummary, Snapshot]:
         snapshot, jobs = look_without_scheduler(session), None
     store, waiting = session.store, waiting_reasons(snapshot)
     return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, jobs, waiting), snapshot
+
+
+def best_trial(summary: SweepSummary) -> int:
+    """Return the number of the best trial. Raises UsageError, NotFoundError."""
+    metric, best = summary.manifest.config.metric, summary.best()
+    if metric is None:
+        raise UsageError("the sweep file names no metric, so no trial is best: give the number of a trial")
+    if best is None:
+        raise NotFoundError(f"no finished trial has a value of {metric.name!r} yet")
+    return best.number
 
 
 def note_stray_output(session: Session) -> None:

@@ -129,7 +129,7 @@ def test_delete_says_why_there_is_nothing_to_do(slurmsweep, sweep_of, argv, said
     if argv[0] == "--trials":
         slurmsweep("delete", folder, *argv)
 
-    assert first_line(slurmsweep("delete", folder, *argv)) == (0, f"nothing to delete: {said}")
+    assert first_line(slurmsweep("delete", folder, *argv)) == (0, f"nothing to run again: {said}")
 
 
 def test_a_mistake_in_a_module_is_mended_and_the_trials_run_again(slurmsweep, write_sweep, tmp_path):

@@ -78,10 +78,10 @@ def test_the_ends_of_failed_trials_are_printed_below_their_paths(logs):
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        ([], 2, "required"),
-        (["3", "--failed"], 2, "not allowed with"),
-        (["--failed", "-f"], 2, "are for one TRIAL"),
-        (["worst"], 2, "'worst' is not a whole number"),
+        ([], 2, "is not the number of a trial: `slurmsweep logs SWEEP TRIAL`"),
+        (["3", "--failed"], 2, "TRIAL, --attempt and --follow are for one"),
+        (["--failed", "-f"], 2, "TRIAL, --attempt and --follow are for one"),
+        (["worst"], 2, "'worst' is not the number of a trial"),
         (["9"], 3, "there is no trial 9"),
         (["1", "--attempt", "2"], 3, "trial 1 has no log of attempt 2 yet"),
     ],

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import slurmsweep as slurmsweep_package
 from slurmsweep.control import create
+from slurmsweep.errors import NotFoundError, UsageError
 
 
 @pytest.fixture
@@ -86,9 +88,11 @@ def test_without_a_sweep_it_is_said_how_to_make_one(slurmsweep):
     assert "wandb" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["resubmit", "cancel", "delete", "stop", "check", "sync"])
+@pytest.mark.parametrize(
+    "command", ["resubmit", "cancel", "delete", "rerun", "stop", "sync", "rm", "share", "check --repair"]
+)
 def test_commands_that_change_something_want_a_name(made, slurmsweep, command):
-    assert slurmsweep(command).returncode == 2
+    assert slurmsweep(*command.split()).returncode == 2
 
 
 def test_a_moved_project_is_read_and_told_how_to_go_on(slurmsweep, write_sweep, tmp_path):
@@ -154,3 +158,88 @@ def test_a_folder_here_is_a_path_without_a_slash_too(made, slurmsweep, word):
     (made / "link").symlink_to(".slurmsweep/sweep-abcd1234")
     (made / "sweep-abcd1234").symlink_to(".slurmsweep/sweep-abcd1234")
     assert status(slurmsweep, word) == "abcd1234"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status",
+        "trials",
+        "show 1",
+        "show 1 --json",
+        "best",
+        "export",
+        "importance",
+        "efficiency",
+        "check",
+        "logs --failed",
+    ],
+)
+def test_commands_that_read_take_the_newest_sweep(made, slurmsweep, command):
+    done = slurmsweep(*command.split())
+
+    assert "sweep zzzz0000, the newest here" in done.stderr
+    assert done.returncode in (0, 2), done.stderr  # 2: the sweep has no metric
+
+
+@pytest.fixture
+def ran(slurmsweep, write_sweep):
+    """Return the id of a sweep whose trials print their point; the second one is the best."""
+    script = "import slurmsweep, sys; slurmsweep.init(); slurmsweep.log({'loss': 5 - int(sys.argv[1][4:])}); print('log of', sys.argv[1])"
+    file = write_sweep(script, parameters="  x: {values: [1, 3]}", extra="metric: {name: loss}")
+    return json.loads(slurmsweep("run", str(file), "--backend", "local", "--json").stdout)["id"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("logs 0", "log of --x=1\n"),
+        ("logs best", "log of --x=3\n"),
+        ("logs last best", "log of --x=3\n"),
+        ("logs best -n 1", "log of --x=3\n"),
+        ("logs -n 1 best", "log of --x=3\n"),
+        ("logs last -n 1 0", "log of --x=1\n"),
+    ],
+)
+def test_the_log_of_a_trial_of_the_newest_sweep_needs_no_sweep(ran, slurmsweep, words, said):
+    done = slurmsweep(*words.split())
+
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
+@pytest.mark.parametrize("words", ["show 1", "show best", "show last 1", "show --json best", "show last --json 1"])
+def test_a_trial_of_the_newest_sweep_is_shown_without_naming_the_sweep(ran, slurmsweep, words):
+    done = slurmsweep(*words.split())
+
+    shown = json.loads(done.stdout)["number"] if "--json" in words else done.stdout.splitlines()[0]
+    assert shown in (1, f"trial 1 of sweep {ran}"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("logs", "name a trial by its number: `slurmsweep logs SWEEP TRIAL`, or TRIAL alone of the newest sweep"),
+        ("logs last", "'last' is not the number of a trial: `slurmsweep logs SWEEP TRIAL`"),
+        ("logs last 0 1", "`slurmsweep logs SWEEP TRIAL`"),
+        ("show zzzz", "'zzzz' is not the number of a trial: `slurmsweep show SWEEP TRIAL`"),
+        ("logs last 0 --failed", "--failed prints the ends of several logs"),
+    ],
+)
+def test_words_that_name_no_trial_are_told_what_would(ran, slurmsweep, words, said):
+    done = slurmsweep(*words.split())
+
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_python_names_sweeps_by_as_little(made, monkeypatch):
+    monkeypatch.chdir(made)
+
+    assert [slurmsweep_package.Sweep(word).id for word in ("last", "abc", "second")] == [
+        "zzzz0000",
+        "abcd1234",
+        "abxy5678",
+    ]
+    with pytest.raises(UsageError, match="may mean 2 sweeps"):
+        slurmsweep_package.Sweep("ab")
+    with pytest.raises(NotFoundError):
+        slurmsweep_package.Sweep("fourth")

@@ -18,7 +18,6 @@ def parse(*words):
     [
         (["trials", "s", "--limit", "0"], "argument -n/--limit: '0' is not a whole number, 1 or more"),
         (["trials", "s", "--limit", "two"], "argument -n/--limit: 'two' is not a whole number, 1 or more"),
-        (["logs", "s", "-1"], "-1"),
         (
             ["trials", "s", "--state", "dead"],
             "argument -s/--state: 'dead' is not a state of trials: there are crashed,",
@@ -62,7 +61,7 @@ def test_one_process_may_run_several_commands(capsys, tmp_path, monkeypatch):
     assert codes == [3, 0, 0, 0]
     out, err = capsys.readouterr()
     assert out.startswith("[]\nslurmsweep ")
-    assert err.splitlines()[1] == f"slurmsweep: no sweeps in {tmp_path}"
+    assert err.splitlines()[1] == f"slurmsweep: no sweeps in {tmp_path}: `slurmsweep run FILE` makes one"
 
 
 @pytest.mark.parametrize(

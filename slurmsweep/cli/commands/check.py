@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from slurmsweep.cli import options
+from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text
-from slurmsweep.errors import StateUnreadableError
+from slurmsweep.errors import StateUnreadableError, UsageError
 from slurmsweep.state.check import check
 from slurmsweep.state.store import SweepStore
 
@@ -20,7 +21,7 @@ EXIT_CODES = {1: "something is wrong", 3: "", 5: ""}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``check``."""
-    options.add(parser, "sweep")
+    parser.add_argument("name", metavar="SWEEP", nargs="?", help=f"{options.SWEEP} (default: the newest here)")
     parser.add_argument(
         "--repair", action="store_true", help="rebuild the journal from the trials' folders, if anything is wrong"
     )
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prove that journal and folders agree, or make them; return the exit code, 1 where they do not."""
-    store = SweepStore.open(args.sweep)
+    if args.repair and args.name is None:
+        raise UsageError("--repair changes a sweep: name it")
+    store = SweepStore.open(sweep_of(args.name))
     if args.repair and _needs_repair(store):
         from slurmsweep.state.repair import rebuild
 

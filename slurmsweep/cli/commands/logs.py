@@ -8,8 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 from slurmsweep.cli import options
+from slurmsweep.cli.naming import BEST, sweep_and_trial, sweep_of
 from slurmsweep.cli.output import note, print_log, print_text
+from slurmsweep.cli.sweeps import best_trial
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state import files, view_cache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import STOPPED_EARLY
@@ -26,8 +29,6 @@ EXAMPLES = (
 )
 EXIT_CODES = {3: "", 5: ""}
 
-BEST = "best"
-
 #: Lines of each log where several are printed, and how many trials are named of those that did not finish.
 _LINES, _TRIALS = 20, 10
 
@@ -37,10 +38,10 @@ _PERIOD, _LOOKS = 0.5, 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``logs``."""
-    options.add(parser, "sweep")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("trial", type=_trial, nargs="?", metavar="TRIAL", help="number of the trial, or `best`")
-    which.add_argument("--failed", action="store_true", help=f"the ends of up to {_TRIALS} trials that did not finish")
+    text = "number of the trial, or `best`; before it the sweep (default: the newest here)"
+    parser.add_argument("words", nargs="*", metavar="SWEEP TRIAL", help=text)
+    text = f"[SWEEP] --failed: the ends of up to {_TRIALS} trials that did not finish"
+    parser.add_argument("--failed", action="store_true", help=text)
     parser.add_argument("--attempt", type=options.natural, metavar="N", help="an older attempt")
     parser.add_argument(*options.flags("--lines"), type=options.natural, metavar="N", help="the last N lines only")
     what = parser.add_mutually_exclusive_group()
@@ -52,13 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the log of one attempt, or of those that failed; return the exit code."""
-    store = SweepStore.open(args.sweep)
-    view = view_cache.read(store)
     if args.failed:
-        if args.attempt or args.follow:
-            raise UsageError("--failed prints the ends of several logs: --attempt and --follow are for one TRIAL")
+        if args.attempt or args.follow or len(args.words) > 1:
+            raise UsageError("--failed prints the ends of several logs: TRIAL, --attempt and --follow are for one")
+        store = SweepStore.open(sweep_of(*args.words or [None]))
+        view = view_cache.read(store)
         return _print_failed(store, view, args.lines or _LINES, only_paths=args.path)
-    number = _best(store, view) if args.trial == BEST else args.trial
+    sweep, word = sweep_and_trial(args.words, "`slurmsweep logs SWEEP TRIAL`, or TRIAL alone of the newest sweep")
+    store = SweepStore.open(sweep)
+    view = view_cache.read(store)
+    number = best_trial(SweepSummary(store.layout, store.manifest, view, {})) if word == BEST else int(word)
     attempt_id = _attempt(store, view, number, args.attempt)
     path = store.layout.log(attempt_id)
     if args.path:
@@ -68,20 +72,6 @@ def run(args: argparse.Namespace) -> int:
     if args.follow:
         _follow(store, attempt_id, path, end)
     return 0
-
-
-def _trial(text: str) -> int | str:
-    return text if text == BEST else options.number(text)
-
-
-def _best(store: SweepStore, view: SweepView) -> int:
-    metric = store.manifest.config.metric
-    if metric is None:
-        raise UsageError("the sweep file names no metric, so no trial is best: give the number of a trial")
-    number = view.trials.best(largest=metric.goal == "maximize")
-    if number is None:
-        raise NotFoundError(f"no finished trial has a value of {metric.name!r} yet")
-    return number
 
 
 def _attempt(store: SweepStore, view: SweepView, number: int, attempt: int | None) -> AttemptId:

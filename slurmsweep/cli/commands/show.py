@@ -6,8 +6,9 @@ import argparse
 import os
 
 from slurmsweep.cli import options
+from slurmsweep.cli.naming import BEST, sweep_and_trial
 from slurmsweep.cli.output import print_json, print_text
-from slurmsweep.cli.sweeps import summarize
+from slurmsweep.cli.sweeps import best_trial, summarize
 from slurmsweep.control.failure_groups import with_errors
 from slurmsweep.control.session import Session
 
@@ -21,8 +22,8 @@ EXIT_CODES = {3: "", 5: ""}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``show``."""
-    options.add(parser, "newest")
-    parser.add_argument("trial", type=options.number, metavar="TRIAL", help="number of the trial")
+    text = "number of the trial, or `best`; before it the sweep (default: the newest here)"
+    parser.add_argument("words", nargs="*", metavar="SWEEP TRIAL", help=text)
     options.add(parser, "--json")
 
 
@@ -31,10 +32,12 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.report.trial import trial_document, trial_text
 
     options.one_thread()
-    session = Session.open(args.sweep)
+    sweep, word = sweep_and_trial(args.words, "`slurmsweep show SWEEP TRIAL`, or TRIAL alone of the newest sweep")
+    session = Session.open(sweep)
     summary, _ = summarize(session)
-    document = trial_document(summary, session.store.journal, args.trial, os.environ)
-    [trial] = with_errors([summary.trial(args.trial)])
+    number = best_trial(summary) if word == BEST else int(word)
+    document = trial_document(summary, session.store.journal, number, os.environ)
+    [trial] = with_errors([summary.trial(number)])
     document["error"] = trial.error
     if args.json:
         print_json(document)

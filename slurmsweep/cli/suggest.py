@@ -1,0 +1,77 @@
+"""Read a command line, and say what may have been meant where a command or an option is unknown.
+
+argparse says this differently in each Python, hides an unknown option behind other mistakes, and shows the usage of all
+commands in the place of that of the one which was named.
+"""
+
+from __future__ import annotations
+
+import argparse
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: Words of other programs, and what they are here.
+_ELSEWHERE = {
+    "list": "ls",
+    "remove": "rm",
+    "retry": "resubmit",
+    "repeat": "rerun",
+    "start": "run",
+    "kill": "cancel",
+    "log": "logs",
+    "info": "show",
+    "top": "status",
+}
+
+
+def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Return what the words say; end the process with exit code 2 and the usage of the right command otherwise.
+
+    Where a command has the argument ``words``, they may stand apart, with options between them.
+
+    Args:
+        parser: of all commands, or of the one that is named.
+        words: of the command line.
+    """
+    [commands] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
+    own = parser
+    if words and not words[0].startswith("-"):
+        if words[0] not in commands.choices:
+            close = _ELSEWHERE.get(words[0]) or _closest(words[0], commands.choices)
+            said = f"; did you mean `{close}`?" if close else ": `slurmsweep --help` lists the commands"
+            commands.choices.get(close, parser).error(f"there is no command {words[0]!r}{said}")
+        own = commands.choices[words[0]]
+        _refuse_unknown_option(own, words[1:])
+    args, left = parser.parse_known_args(words)
+    if left and "words" in args and not any(word.startswith("-") for word in left):
+        args.words += left
+    elif left:
+        own.error(f"unrecognized arguments: {' '.join(left)}")
+    if args.command is None and not args.version:
+        parser.error("name a command")
+    if args.command == "help":
+        commands.choices.get(args.topic, parser).print_help()
+        parser.exit()
+    return args
+
+
+def _refuse_unknown_option(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    known = parser._option_string_actions  # noqa: SLF001 - argparse tells it in no other way
+    for word in words:
+        name = word.partition("=")[0]
+        if word == "--":
+            return
+        if word.startswith("--") and name not in known and word not in known:
+            close = _closest(name, (option for option in known if option.startswith("--")))
+            parser.error(f"there is no option {name}" + (f"; did you mean {close}?" if close else ""))
+
+
+def _closest(word: str, known: Iterable[str]) -> str:
+    """Return the one that is most like the word, or the only one that begins so; empty where none is near."""
+    known = list(known)
+    begun = [one for one in known if one.startswith(word)]
+    near = begun if len(begun) == 1 else get_close_matches(word, known, n=1)
+    return near[0] if near else ""

@@ -1,0 +1,76 @@
+"""Which sweep a word means: an id, its beginning, the sweep's name, ``last``, or a path."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from slurmsweep.errors import NotFoundError, StateError, UsageError
+from slurmsweep.state import files, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The word for the newest sweep here.
+LAST = "last"
+
+#: Sweeps that are named where a word may mean several.
+_NAMED = 8
+
+
+def meant(word: str | None) -> str:
+    """Return the id or path that a word means; what is no sweep here is returned as it is, for the command's error.
+
+    Args:
+        word: as it was written; None where none was, which means the newest sweep.
+
+    Raises:
+        NotFoundError: there is no sweep here.
+        UsageError: several sweeps have this name or an id that begins so, or ``last`` is the name of an older one.
+    """
+    if word is not None and (not word or os.sep in word or word in (".", "..")):
+        return word
+    if word and paths.SWEEP_ID.fullmatch(word) and _is_id(word):
+        return word
+    root = paths.project_folder()
+    known = paths.sweep_ids(root)
+    newest = _newest(root, known) if word is None or word == LAST else None
+    # a name that is also the beginning of another sweep's id would otherwise give the order to that one
+    found = [s for s in known if s == newest or (word and (s.startswith(word) or _name(s) == word))]
+    if len(found) > 1:
+        shown = ", ".join(found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+        raise UsageError(f"{word!r} may mean {len(found)} sweeps: {shown}; write more of the id")
+    with suppress(StateError):  # a word that can be no path
+        if word and not found and files.is_file(paths.Layout(word).manifest):
+            return os.path.join(os.curdir, word)
+    return found[0] if found else word or ""
+
+
+def _is_id(word: str) -> bool:
+    """Return whether a sweep here has that id, or that cannot be told: no other sweep is looked at for it."""
+    try:
+        paths.find(word)
+    except NotFoundError:
+        return False
+    except StateError:
+        pass
+    return True
+
+
+def _newest(root: str, known: Sequence[str]) -> str:
+    if not known:
+        raise NotFoundError(
+            f"no sweeps in {root}: `slurmsweep run FILE` makes one; or give the path of a sweep's folder"
+        )
+    return max(known, key=lambda sweep: (paths.made(root, sweep), sweep))
+
+
+def _name(sweep: str) -> str | None:
+    """Return the name in a sweep's configuration; None where it has none, or it cannot be read."""
+    with suppress(StateError, NotFoundError, ValueError, KeyError, TypeError):
+        document = json.loads(files.read_plain_file(paths.find(sweep).manifest) or b"{}")
+        name = document["config"].get("name")
+        return name if isinstance(name, str) else None
+    return None

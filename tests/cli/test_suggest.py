@@ -1,0 +1,69 @@
+"""Commands and options that there are not: which one was meant, and how that one is used; the same in each Python."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurmsweep.cli.main import main
+
+
+def said(capsys, *words: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("statsu", "status"),
+        ("stat", "status"),
+        ("trails", "trials"),
+        ("re-submit", "resubmit"),
+        ("list", "ls"),
+        ("remove", "rm"),
+        ("log", "logs"),
+        ("RUN", None),
+        ("frobnicate", None),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_one_that_was_meant_and_its_usage(capsys, word, meant):
+    text = said(capsys, word, "abcd1234")
+
+    if meant:
+        assert text.startswith(f"usage: slurmsweep {meant} ")
+        assert text.endswith(f"there is no command '{word}'; did you mean `{meant}`?\n")
+    else:
+        assert text.endswith(f"there is no command '{word}': `slurmsweep --help` lists the commands\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "meant"),
+    [
+        (["resubmit", "abcd1234", "--stat", "failed"], "--stat", "--state"),
+        (["resubmit", "--max-atempts=3"], "--max-atempts", "--max-attempts"),  # SWEEP is missing, too
+        (["trials", "--colums", "lr"], "--colums", "--columns"),
+        (["run", "sweep.yaml", "--share=read"], "--share", "--shared"),
+        (["ls", "--frobnicate"], "--frobnicate", None),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_one_that_was_meant(capsys, words, option, meant):
+    text = said(capsys, *words)
+
+    assert text.startswith(f"usage: slurmsweep {words[0]} ")
+    assert text.endswith(f"there is no option {option}" + (f"; did you mean {meant}?\n" if meant else "\n"))
+
+
+def test_a_word_too_many_shows_the_usage_of_its_command(capsys):
+    text = said(capsys, "status", "abcd1234", "ef")
+
+    assert text.startswith("usage: slurmsweep status ")
+    assert text.endswith("unrecognized arguments: ef\n")
+
+
+def test_an_option_whose_name_has_its_value_is_known(capsys):
+    text = said(capsys, "run", "--shared=read")
+
+    assert "no option" not in text
+    assert "FILE" in text
