@@ -32,7 +32,20 @@ NOT_RUN = {
 }
 
 #: Commands whose examples change nothing that another example looks at.
-READING = {"status", "trials", "show", "logs", "best", "importance", "check", "ls", "efficiency", "templates", "export"}
+READING = {
+    "status",
+    "watch",
+    "trials",
+    "show",
+    "logs",
+    "best",
+    "importance",
+    "check",
+    "ls",
+    "efficiency",
+    "templates",
+    "export",
+}
 
 #: Letters, and the options that may have them. `-n` is how many, in every command.
 LETTERS = {
@@ -115,7 +128,9 @@ def test_examples_that_look_run(looked_at, slurmsweep_in, words):
 @pytest.mark.parametrize("words", [words for words in EXAMPLES if not reads(words)])
 def test_examples_that_do_something_run(tmp_path, slurmsweep_in, monkeypatch, words):
     monkeypatch.setenv("PATH", os.path.dirname(sys.executable))  # Slurm may be installed here, and not run
-    start = ["run", "--backend", "local"] if words.startswith("delete") else ["create"]  # only what ended is deleted
+    start = (
+        ["run", "--backend", "local"] if words.startswith(("delete", "rerun")) else ["create"]
+    )  # only what ended is deleted
     sweep = slurmsweep_in(write_sweep_file(tmp_path), *start, "sweep.yaml").stdout.strip()
 
     done = slurmsweep_in(tmp_path, *shlex.split(words.replace("k3v9q2xa", sweep)))

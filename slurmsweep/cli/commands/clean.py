@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from slurmsweep.control.clean import Cleaning
 
 HELP = "remove checkpoints, saved files and uploaded wandb runs of trials that are done; results and logs stay"
+EXAMPLES = (
+    ("clean last --dry-run", "what would go, and how much room it takes"),
+    ("clean --older 30d --keep-best 3 --yes", "of all sweeps here that are a month old"),
+)
+EXIT_CODES = {1: "the answer was no", 3: "", 5: ""}
 
 _SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 

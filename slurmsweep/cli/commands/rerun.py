@@ -10,6 +10,11 @@ from slurmsweep.control import delete
 from slurmsweep.control.session import Session
 
 HELP = "let trials be run again, also finished ones; nothing is removed, and `run` starts them"
+EXAMPLES = (
+    ("rerun last --trials 0,3-5", "these trials"),
+    ("rerun last --where lr=0.1 --dry-run", "say which trials have this value"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from slurmsweep.control.remove import Removal
 
 HELP = "remove a sweep from disk, with all its trials, logs and checkpoints"
+EXAMPLES = (
+    ("rm last --dry-run", "what would go, and how much room it takes"),
+    ("rm last --yes", "without a question, for a script"),
+)
+EXIT_CODES = {1: "the answer was no", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,11 @@ from contextlib import closing
 from slurmsweep.cli import options
 
 HELP = "let the group of the sweep's folder read it, or run and change it; or keep it to yourself again"
+EXAMPLES = (
+    ("share last", "the group reads it"),
+    ("share last --write", "the group runs its trials, too"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for word, text in (
         ("read", "the group reads it (default)"),
         ("write", "the group reads it, runs its trials and changes it"),
-        ("off", "nobody but you reads it any more"),
+        ("off", "it is yours alone again"),
     ):
         way.add_argument(f"--{word}", dest="way", action="store_const", const=word, default="read", help=text)
 
