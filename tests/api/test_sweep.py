@@ -10,11 +10,13 @@ from fake_backend import FakeBackend
 
 import slurmsweep
 from slurmsweep.backends import registry
-from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.base import JobRef, SubmitOptions
+from slurmsweep.backends.slurm.waiting import explain
 from slurmsweep.control.create import read_draft
-from slurmsweep.control.events import Planned, Progress
+from slurmsweep.control.events import Noticed, Planned, Progress
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.errors import UsageError
+from slurmsweep.report.tables import status_text
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
@@ -183,3 +185,40 @@ def test_progress_counts_what_runs_again(write_sweep, monkeypatch):
 
     told = [(event.ended, event.total) for event in events if isinstance(event, Progress)]
     assert (told[0], told[-1]) == ((0, 3), (3, 3))
+
+
+@pytest.mark.parametrize(("wait", "said"), [(False, ["send", "poll"]), (True, ["send"])])
+def test_jobs_that_were_just_submitted_are_asked_about_once_unless_they_are_waited_for(
+    scheduler, make_store, wait, said
+):
+    told: list[object] = []
+    sweep = slurmsweep.Sweep(make_store(3).layout.folder, tell=told.append)
+
+    def let_wait(request, send=scheduler.send):
+        job = send(request)
+        for task in range(request.tasks):
+            stuck = scheduler.tasks[JobRef(job, task)]._replace(reason="BadConstraints", wait=explain("BadConstraints"))
+            scheduler.tasks[JobRef(job, task)] = stuck
+        return job
+
+    scheduler.send = let_wait
+    sweep.submit(time="30", wait=wait)
+
+    assert scheduler.said == said
+    stuck = [event.text for event in told if isinstance(event, Noticed) and "BadConstraints" in event.text]
+    assert [text.partition(" (")[0] for text in stuck] == ["3 jobs"] * (not wait)
+
+
+def test_the_status_of_a_sweep_says_why_its_jobs_wait(scheduler, make_store):
+    store = make_store(3)
+    sweep = slurmsweep.Sweep(store.layout.folder)
+    sweep.submit(time="30")
+
+    [waiting] = sweep.status()["waiting"]
+
+    assert (waiting["reason"], waiting["jobs"], waiting["is_stuck"]) == ("Priority", 3, False)
+    assert waiting["help"] == "with less time they may fit into a gap: `slurmsweep set abcd1234 --time MINUTES`"
+    shown = status_text(sweep._summary(), (), "S").splitlines()
+    assert [line for line in shown if line.startswith("  waits")] == [
+        f"  waits   3 jobs ({scheduler.arrays[0]}_0 ...) wait: jobs of higher priority come first"
+    ]

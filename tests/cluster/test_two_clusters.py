@@ -196,8 +196,8 @@ class Bystanders:
         for name in OTHER:
             text = self._lab.slurm(name, "scontrol", "-o", "show", "job")
             for line in text.splitlines():
-                if "JobName=innocent" in line and "ArrayTaskThrottle" in line:
-                    words = dict(word.split("=", 1) for word in line.split() if "=" in word)
+                words = dict(word.split("=", 1) for word in line.split() if "=" in word)
+                if "ArrayTaskThrottle" in words and (name, int(words["ArrayJobId"])) in self.ids:
                     now[f"{name} {words['ArrayJobId']} width"] = words["ArrayTaskThrottle"]
         return now
 

@@ -21,6 +21,9 @@ _PLACES = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/co
 #: A file that is only a part of the configuration.
 _INCLUDES = re.compile(r"^\s*include\s", re.MULTILINE | re.IGNORECASE)
 
+_PARTITION = re.compile(r"^\s*PartitionName\s*=\s*(\S+)(.*)", re.MULTILINE | re.IGNORECASE)
+_MAX_TIME = re.compile(r"\bMaxTime\s*=\s*(\S+)", re.IGNORECASE)
+
 _NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -65,6 +68,21 @@ def configuration(cluster: str = "") -> str:
 def asked_configuration(cluster: str = "") -> str:
     """Return the whole configuration, with defaults, from a controller. Raises SchedulerUnavailableError."""
     return answer("scontrol", *on(cluster), "show", "config")
+
+
+def longest_time(partitions: str) -> str:
+    """Return MaxTime of a partition by slurm.conf, the file that every command reads anyway.
+
+    Empty where the file says none, or for several partitions, of which a job takes the one that starts it.
+    """
+    text, default, found = re.sub(r"\\\s*\n", " ", _file(_places())), "", ""
+    for names, rest in _PARTITION.findall(text):
+        limit = _MAX_TIME.search(rest)
+        if names.upper() == "DEFAULT":
+            default = limit[1] if limit else default
+        elif partitions.lower() in names.lower().split(","):
+            found = limit[1] if limit else default
+    return found
 
 
 def parse_cluster_name(text: str) -> str:

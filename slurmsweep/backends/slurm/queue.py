@@ -10,11 +10,11 @@ import signal
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Answer, JobRef, JobStatus, job_key, key_on, parts_of
-from slurmsweep.backends.slurm.cluster import site_name
+from slurmsweep.backends.slurm.cluster import longest_time, site_name
 from slurmsweep.backends.slurm.commands import answer, call, first_line, on, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
 from slurmsweep.backends.slurm.resources import minutes
-from slurmsweep.backends.slurm.waiting import FAILED_LAUNCHES, explain
+from slurmsweep.backends.slurm.waiting import FAILED_LAUNCHES, beyond, explain
 from slurmsweep.errors import SchedulerUnavailableError, SubmissionUnknownError
 from slurmsweep.state.lifecycle import TrialState
 
@@ -70,6 +70,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
             if not cluster:
                 raise
             silent.append(cluster)
+    live |= dict(_bounded(live))
     over = [ref for ref in wanted if ref not in live or not live[ref].alive]
     here = site_name() if over else ""
     forgotten = {ref.job for ref in over if ref not in live and parts_of(ref.job)[1] not in silent}
@@ -82,6 +83,16 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
         cut |= {key_on(job, cluster) for job in arrays_cut(text)}
         accounting = said if accounting in ("not needed", "used", "off") else accounting
     return Answer({**ended, **live}, accounting, here, tuple(silent), frozenset(cut))
+
+
+def _bounded(live: Mapping[JobRef, JobStatus]) -> Iterator[tuple[JobRef, JobStatus]]:
+    """Yield jobs of this cluster that wait and ask for more time than their partition gives, with what that means."""
+    waiting = [(ref, status) for ref, status in live.items() if status.waits and not parts_of(ref.job)[1]]
+    limits = {name: _minutes(longest_time(name)) for name in {status.partition for _, status in waiting}}
+    for ref, status in waiting:
+        most = limits[status.partition]
+        if most is not None and status.minutes is not None and status.minutes > most:
+            yield ref, status._replace(wait=beyond(status, most))
 
 
 def by_cluster(keys: Iterable[str]) -> dict[str, list[str]]:

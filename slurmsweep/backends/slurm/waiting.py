@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Wait
+
+if TYPE_CHECKING:
+    from slurmsweep.backends.base import JobStatus
 
 #: A node could not start a job: its prolog failed, or a leftover of an earlier start was in the way; the same so often
 #: that Slurm gave up (23.02, MaxBatchRequeue); --get-user-env failed (25.05).
@@ -144,7 +148,7 @@ _SENTENCES = (
     ),
     (
         re.compile(r"ReqNodeNotAvail, May be reserved"),
-        Wait("the nodes that fit are reserved for other jobs", _LESS_TIME),
+        Wait("the nodes that fit are drained, or reserved for other jobs", _LESS_TIME),
     ),
     (re.compile(r"ReqNodeNotAvail\b"), _WORDS["ReqNodeNotAvail"]),
     (
@@ -217,6 +221,22 @@ def explain(reason: str) -> Wait | None:
         if found:
             return wait._replace(why=wait.why.format(*found.groups()))
     return None
+
+
+def beyond(status: JobStatus, most: float) -> Wait | None:
+    """Return what the reason of a job means that asks for more time than the ``most`` minutes of its partition.
+
+    Where Slurm has not looked at it yet, its next word is awaited: a QOS may lift the partition's limit.
+    """
+    if status.reason == "None":
+        return _WORDS["None"]._replace(is_first_word=True)
+    if status.reason not in ("PartitionTimeLimit", "PartitionConfig"):
+        return status.wait
+    return Wait(
+        f"they ask for {status.minutes:g} minutes, and partition {status.partition} gives a job {most:g}",
+        f"`slurmsweep set {{sweep}} --time {most:g}` asks for less, `--partition NAME` for another one",
+        is_stuck=True,
+    )
 
 
 def _of_limit(scope: str, kind: str, what: str, form: str, per: str) -> Wait:

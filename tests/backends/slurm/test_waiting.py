@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.backends.base import JobRef, Wait
-from slurmsweep.backends.slurm import queue
+from slurmsweep.backends.slurm import cluster, queue
 from slurmsweep.backends.slurm.waiting import FAILED_LAUNCHES, explain
 
 REASONS = (Path(__file__).parents[2] / "data" / "slurm_reasons.txt").read_text().split()
@@ -49,7 +49,11 @@ def test_every_reason_of_every_version_has_words_and_a_remedy_that_can_be_given(
         ("QOSGrpWallLimit", "all jobs of the QOS have used up their time", False),
         ("ReqNodeNotAvail, UnavailableNodes:n[1-3]", "nodes n[1-3] are down or drained", False),
         ("ReqNodeNotAvail, Reserved for maintenance", "a maintenance begins before they would end", False),
-        ("ReqNodeNotAvail, May be reserved for other job", "the nodes that fit are reserved for other jobs", False),
+        (
+            "ReqNodeNotAvail, May be reserved for other job",
+            "the nodes that fit are drained, or reserved for other",
+            False,
+        ),
         ("ReqNodeNotAvail, new in some version", "the nodes that they could use are down, drained or reserved", False),
         (
             "Nodes required for job are DOWN, DRAINED, REBOOTING or reserved for jobs in higher priority partitions",
@@ -96,6 +100,72 @@ def test_squeues_line_tells_why_a_job_waits_and_when_it_may_start():
         5: (Wait("they wait for another job", is_first_word=True), ""),
     }
     assert queue.failed_launches(said) == [JobRef("7", 3)]
+
+
+CONF = """\
+ClusterName=lab
+PartitionName=DEFAULT MaxTime=2:00:00
+PartitionName=long,main Nodes=n[1-4] \\
+    State=UP
+PartitionName=urgent Nodes=n1 maxtime=60 State=UP
+PartitionName=free Nodes=n1 MaxTime=UNLIMITED
+"""
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """A slurm.conf with partitions, and a squeue that says what the file ``said`` has."""
+    (tmp_path / "slurm.conf").write_text(CONF)
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    cluster._file.cache_clear()
+    cluster.site_name.cache_clear()
+    yield monkeypatch
+    cluster._file.cache_clear()
+    cluster.site_name.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("partition", "longest"),
+    [("urgent", "60"), ("MAIN", "2:00:00"), ("long", "2:00:00"), ("free", "UNLIMITED"), ("x", ""), ("main,urgent", "")],
+)
+@pytest.mark.usefixtures("conf")
+def test_the_longest_time_of_a_partition_is_read_from_slurms_own_file(partition, longest):
+    assert cluster.longest_time(partition) == longest
+
+
+@pytest.mark.parametrize(
+    ("reason", "partition", "limit", "why", "is_first_word"),
+    [
+        (
+            "PartitionTimeLimit",
+            "urgent",
+            "1:30:00",
+            "they ask for 90 minutes, and partition urgent gives a job 60",
+            False,
+        ),
+        ("PartitionConfig", "urgent", "1:30:00", "they ask for 90 minutes, and partition urgent gives a job 60", False),
+        ("None", "urgent", "1:30:00", "Slurm has not looked at them yet", True),
+        ("None", "urgent", "1:00:00", "Slurm has not looked at them yet", False),
+        ("Priority", "urgent", "1:30:00", "jobs of higher priority come first", False),
+        ("PartitionTimeLimit", "free", "9-00:00:00", "they ask for more time than the partition gives a job", False),
+        (
+            "PartitionTimeLimit",
+            "main,urgent",
+            "9:00:00",
+            "they ask for more time than the partition gives a job",
+            False,
+        ),
+    ],
+)
+def test_more_time_than_the_partition_gives_is_said_in_minutes(conf, reason, partition, limit, why, is_first_word):
+    line = f"7|0|8|PENDING|0:0||0|slurmsweep-abcd1234-1f|{reason}|{limit}|0:00|N/A|{partition}|N/A|(null)|\n"
+    conf.setattr(queue, "answer", lambda *_, **__: line)
+
+    wait = queue.ask(["7"]).tasks[JobRef("7", 0)].wait
+
+    assert (wait.why, wait.is_first_word) == (why, is_first_word)
+    if "60" in why:
+        assert wait.help.startswith("`slurmsweep set {sweep} --time 60` asks for less")
 
 
 def test_a_failed_launch_is_one_for_the_words_too():
