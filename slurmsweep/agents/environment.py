@@ -100,6 +100,7 @@ def child_environment(
         "SLURMSWEEP_TRIAL": str(attempt_id.trial),
         "SLURMSWEEP_ATTEMPT": str(attempt_id.attempt),
         "SLURMSWEEP_ATTEMPT_DIR": layout.attempt(attempt_id),
+        "SLURMSWEEP_METRICS_FILE": layout.metrics(attempt_id),
         "SLURMSWEEP_CHECKPOINT_DIR": layout.checkpoints(attempt_id.trial),
         **({AGENT_RANKS: ",".join(ranks), **dict.fromkeys(ranks, "0")} if ranks else {}),
         "PATH": search_path(environ),

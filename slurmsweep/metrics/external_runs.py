@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SlurmsweepError
+from slurmsweep.metrics.told import END, WORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ _PIECE = 1 << 20
 _LONGEST_LINE = 8 << 10
 
 #: Words without which a piece of a log holds nothing that is searched for.
-_NEEDLES = (b"saved locally in", b"wandb sync", b"Ignoring ")
+_NEEDLES = (b"saved locally in", b"wandb sync", b"Ignoring ", WORD)
 
 _ENDS = re.compile(rb"[\r\n]")
 
@@ -49,10 +50,12 @@ class ExternalRuns:
 
     Runs of any id count, as a script may choose it, but none of another trial. Limits: there is nothing to find if
     wandb is told to be silent, or if its output does not go to the trial's log. A log that was truncated or replaced by
-    another file is read from its start.
+    another file is read from its start. Of more than 128 MiB that were added since the last look the first and the last
+    64 MiB are read: wandb says where its runs are when they begin and end.
 
     Attributes:
         asked_for: ``project`` and ``entity`` that the script named and wandb ignored, because it runs in a sweep.
+        printed: lines that may hold values which the program prints: :class:`.told.PrintedRows` takes them.
     """
 
     def __init__(self, layout: Layout, attempt_id: AttemptId) -> None:
@@ -67,6 +70,7 @@ class ExternalRuns:
         self._torn = b""
         self._found: dict[str, str | None] = {}
         self.asked_for: dict[str, str] = {}
+        self.printed: list[str] = []
 
     def files(self) -> list[str]:
         """Return the run files found so far that can be seen from here, in the order in which wandb named them.
@@ -107,10 +111,16 @@ class ExternalRuns:
             known = os.fstat(file.fileno())
             if known.st_ino != self._inode or known.st_size < self._offset:
                 self._inode, self._offset, self._torn = known.st_ino, 0, b""
+            passed_over = known.st_size - END
+            is_long = passed_over - self._offset > END
+            first_end = self._offset + END
             file.seek(self._offset)
             while piece := file.read(_PIECE):
                 self._offset += len(piece)
                 self._take(piece)
+                if is_long and self._offset >= first_end:
+                    is_long, self._offset, self._torn = False, passed_over, b""
+                    file.seek(passed_over)
 
     def _take(self, piece: bytes) -> None:
         """Search the whole lines of what was added to the log; keep the rest until its end is there."""
@@ -127,6 +137,8 @@ class ExternalRuns:
             self._found.setdefault(said[1], None)
         elif ignored := _IGNORED.search(line):
             self.asked_for[ignored[1]] = ignored[3]
+        elif WORD.decode() in line:
+            self.printed.append(line)
 
 
 def files_in(folder: str) -> list[str]:

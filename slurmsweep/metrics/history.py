@@ -9,7 +9,7 @@ from slurmsweep.metrics.reported import NativeRows, RunRows, trial_runs
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from slurmsweep.state.paths import Layout
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def history(layout: Layout, attempt_id: AttemptId, first: int = 1) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows that the attempts of a trial logged, oldest first, each with the number of its attempt.
 
-    They are the native client's if it logged any, else those of the trial's wandb runs. A script that began again from
+    They are those of the first source that has any: see :mod:`.reported`. A script that began again from
     a checkpoint may have logged a step twice: both rows are yielded.
 
     Args:
@@ -28,13 +28,19 @@ def history(layout: Layout, attempt_id: AttemptId, first: int = 1) -> Iterator[t
     Raises:
         OSError: a file that is there cannot be read.
     """
-    is_native = False
-    for attempt in range(first, attempt_id.attempt + 1):
-        path = layout.history(AttemptId(attempt_id.trial, attempt))
-        if os.path.isfile(path):
-            for row in NativeRows(path).new():
-                is_native = True
-                yield attempt, row
-    if not is_native:
-        for run in trial_runs(layout, attempt_id, first, is_over=True).found():
-            yield from ((run.attempt, row) for row in RunRows(run.path, ()).new())
+    for source in _sources(layout, attempt_id, first):
+        rows = iter(source)
+        oldest = next(rows, None)
+        if oldest is not None:
+            yield oldest
+            yield from rows
+            return
+
+
+def _sources(layout: Layout, attempt_id: AttemptId, first: int) -> Iterator[Iterable[tuple[int, dict[str, Any]]]]:
+    paths = {n: layout.history(AttemptId(attempt_id.trial, n)) for n in range(first, attempt_id.attempt + 1)}
+    yield ((n, row) for n, path in paths.items() if os.path.isfile(path) for row in NativeRows(path).new())
+    runs = trial_runs(layout, attempt_id, first, is_over=True)
+    yield ((run.attempt, row) for run in runs.found() for row in RunRows(run.path, ()).new())
+    for told in (runs.files_of_metrics, runs.printed):
+        yield ((n, row) for n, rows in told.items() for row in rows.new())

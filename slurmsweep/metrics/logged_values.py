@@ -46,7 +46,7 @@ def values_at_bands(
 class LoggedValues:
     """Follower of all finite values of the metric that one trial logged, its earlier attempts included.
 
-    They are the native client's if it logged any, else those of wandb runs. An attempt that goes on from a checkpoint
+    They are those of the first source that has any: see :mod:`.reported`. An attempt that goes on from a checkpoint
     with the steps that follow (``log(..., step=epoch)``) goes on with the history; from its first step on its values
     replace those of the attempts before. So a script that starts over, and one that goes on without naming its steps,
     begin a new history.
@@ -69,6 +69,7 @@ class LoggedValues:
         self._attempts = [AttemptId(attempt_id.trial, attempt) for attempt in range(first, attempt_id.attempt + 1)]
         self._native: dict[AttemptId, _Piece] = {}
         self._runs: dict[str, _Piece] = {}
+        self._told: list[list[_Piece]] = []
         self._found: TrialRuns | None = None
         self._expression: Expression | None = None
         if self._metric.expression is not None:
@@ -85,22 +86,29 @@ class LoggedValues:
                 self._native[attempt_id].read_on()
             elif attempt_id == self._attempt_id and attempt_id in self._native:  # earlier ones do not grow any more
                 self._native[attempt_id].read_on()
-        return _joined(self._native.values()) or self._of_runs()
+        return _joined(self._native.values()) or self._without_client()
 
     def extremes(self) -> tuple[float, float] | None:
         """Return the smallest and the largest value of all attempts at the last :meth:`read`; None for none."""
-        pieces = [piece.values for piece in (*self._native.values(), *self._runs.values()) if piece.values]
+        read = (*self._native.values(), *self._runs.values(), *(piece for told in self._told for piece in told))
+        pieces = [piece.values for piece in read if piece.values]
         return (min(map(min, pieces)), max(map(max, pieces))) if pieces else None
 
-    def _of_runs(self) -> Sequence[float]:
-        self._found = self._found or trial_runs(self._layout, self._attempt_id, self._attempts[0].attempt)
+    def _without_client(self) -> Sequence[float]:
+        if self._found is None:
+            self._found = trial_runs(self._layout, self._attempt_id, self._attempts[0].attempt)
+            told = (self._found.files_of_metrics, self._found.printed)
+            self._told = [[self._piece(rows.new) for rows in by_attempt.values()] for by_attempt in told]
         files = self._found.files()
         names = self._expression.names if self._expression else (self._metric.name,)
         for path in files:
             if path not in self._runs:
                 self._runs[path] = self._piece(RunRows(path, (*names, _STEP)).new)
             self._runs[path].read_on()
-        return _joined(self._runs[path] for path in files)
+        for piece in (piece for pieces in self._told for piece in pieces):
+            piece.read_on()
+        sources = ([self._runs[path] for path in files], *self._told)
+        return next(filter(None, map(_joined, sources)), array("d"))
 
     def _piece(self, rows: Callable[[], Iterable[dict[str, Any]]]) -> _Piece:
         name = self._metric.name

@@ -1,4 +1,7 @@
-"""Read the values of metrics that a training script logged: with the native client, or with the real wandb.
+"""Read the values of metrics that a program logged: with the native client, with the real wandb, or without either.
+
+What the native client logged counts before what wandb did, that before the program's own metrics file, and that before
+what the program printed (:mod:`.told`).
 
 All attempts of a trial are one run, as on W&B: the newest that logged a name has its last value, and ``min`` and
 ``max`` of a summary are those of all. :class:`MetricsFollower` reads the metrics of a sweep while the script runs, and
@@ -18,6 +21,7 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from slurmsweep.metrics.told import ToldRows
     from slurmsweep.metrics.trial_runs import TrialRuns
     from slurmsweep.state.paths import Layout
 
@@ -39,7 +43,8 @@ class MetricReading(NamedTuple):
         value: the last logged value, or the one that ``define_metric(summary=...)`` selects; None where that is no
             finite number: a run that ended in NaN has no value, however good it was before.
         steps: how often a finite number was logged.
-        source: ``native``, ``wandb``, or None where the script logged nothing.
+        source: ``native``, ``wandb``, ``file`` (the program's metrics file), ``output`` (what it printed), or None
+            where the script logged nothing.
     """
 
     value: float | None = None
@@ -78,12 +83,13 @@ class MetricsFollower:
         self._histories = {attempt: layout.history(AttemptId(attempt_id.trial, attempt)) for attempt in attempts}
         self._native: dict[int, _NativeSource] = {}
         self._runs: dict[str, _RunSource] = {}
+        self._told: dict[str, list[_ToldSource]] = {}
         self._where = layout, attempt_id, first
         self._is_over = is_over
         self._found: TrialRuns | None = None
 
     def read(self) -> dict[str, MetricReading]:
-        """Return each metric so far: from the native client if it logged it, else from the wandb runs that did.
+        """Return each metric so far, from the first of the sources that logged it.
 
         Raises OSError if a file that is there cannot be read.
         """
@@ -93,19 +99,24 @@ class MetricsFollower:
                 self._native[attempt] = _NativeSource(history, self._goals)
             if is_new or (attempt in self._native and attempt == max(self._histories)):
                 self._native[attempt].read_on()
-        sources: Sequence[_Source] = [source for _, source in sorted(self._native.items())]
-        native = self._over(sources, "native") if sources else {}
+        native = self._over([source for _, source in sorted(self._native.items())], "native") if self._native else {}
         found = {name: reading for name, reading in native.items() if reading.steps}
         if len(found) == len(self._goals):
             return found
         if self._found is None:
             self._found = trial_runs(*self._where, is_over=self._is_over)
+            for origin, rows in (("file", self._found.files_of_metrics), ("output", self._found.printed)):
+                self._told[origin] = [_ToldSource(one, self._goals) for one in rows.values()]
         files = self._found.files()
         for path in files:
             self._runs.setdefault(path, _RunSource(path, self._goals)).read_on()
         logged = self._over([self._runs[path] for path in files], "wandb" if files else None)
-        readings = {name: r for name, r in logged.items() if name not in found and (r.steps or r.value is not None)}
-        return {name: (found | readings).get(name) or native.get(name, logged[name]) for name in self._goals}
+        found |= {name: r for name, r in logged.items() if name not in found and (r.steps or r.value is not None)}
+        for origin, sources in self._told.items():
+            for source in sources:
+                source.read_on()
+            found = {name: r for name, r in self._over(sources, origin).items() if r.steps} | found
+        return {name: found.get(name) or native.get(name, logged[name]) for name in self._goals}
 
     def _over(self, sources: Sequence[_Source], origin: str | None) -> dict[str, MetricReading]:
         readings = {}
@@ -124,7 +135,7 @@ class MetricsFollower:
 def read_summary(layout: Layout, attempt_id: AttemptId, first: int = 1) -> dict[str, Any]:
     """Return the final values of a trial by name, nested names joined by dots; while it runs, the values so far.
 
-    They are the native client's if it logged anything, else those of its wandb runs. Reads everything that its attempts
+    They are those of the first source that has any: see the top of this module. Reads everything that its attempts
     from ``first`` on logged, so it is for trials that have ended, or for one look at one trial. Raises OSError.
     """
     histories = [layout.history(AttemptId(attempt_id.trial, n)) for n in range(first, attempt_id.attempt + 1)]
@@ -132,8 +143,10 @@ def read_summary(layout: Layout, attempt_id: AttemptId, first: int = 1) -> dict[
     found = _summary_over(sources)
     if found:
         return found
-    runs = trial_runs(layout, attempt_id, first, is_over=True).files()
-    return _summary_over([_RunSource(path) for path in runs])
+    runs = trial_runs(layout, attempt_id, first, is_over=True)
+    told = (runs.files_of_metrics, runs.printed)
+    found = _summary_over([_RunSource(path) for path in runs.files()])
+    return found or next(filter(None, (_summary_over([_ToldSource(one) for one in r.values()]) for r in told)), {})
 
 
 def _summary_over(sources: Sequence[_Source]) -> dict[str, Any]:
@@ -398,6 +411,20 @@ class _RunSource(_Source):
         self._know(self._rows.summary)
         for part in self._parts.values():
             part.sum_up(self._rows.summary)
+
+
+class _ToldSource(_Source):
+    """What one attempt of a program without a client wrote or printed."""
+
+    def __init__(self, rows: ToldRows, names: Iterable[str] | None = None) -> None:
+        super().__init__(names)
+        self._rows = rows
+
+    def read_on(self) -> None:
+        for row in self._rows.new():
+            self._log(row)
+        for part in self._parts.values():
+            part.sum_up({})
 
 
 def number(value: Any) -> float | None:

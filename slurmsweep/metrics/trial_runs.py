@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.metrics.external_runs import ENTRIES, ExternalRuns, bases, below, files_in
+from slurmsweep.metrics.told import MetricsFile, PrintedRows
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class TrialRuns:
         attempt_id: the newest attempt.
         first: the first attempt that counts: a person may have deleted those before it.
         is_over: the trial has ended, so that a longer search is made once.
+
+    Attributes:
+        files_of_metrics: by attempt, oldest first, what programs without a client wrote into their metrics files.
+        printed: likewise, what they printed, as far as :meth:`files` or :meth:`found` read the logs.
     """
 
     def __init__(self, layout: Layout, attempt_id: AttemptId, first: int = 1, *, is_over: bool = False) -> None:
@@ -73,6 +78,10 @@ class TrialRuns:
         self._numbers = range(first, attempt_id.attempt + 1)
         self._logs = {number: ExternalRuns(layout, AttemptId(attempt_id.trial, number)) for number in self._numbers}
         self._is_over = is_over
+        self.files_of_metrics = {
+            number: MetricsFile(layout.metrics(AttemptId(attempt_id.trial, number))) for number in self._numbers
+        }
+        self.printed = {number: PrintedRows(log.printed) for number, log in self._logs.items()}
 
     @property
     def unseen(self) -> list[str]:

@@ -179,6 +179,10 @@ class Layout(NamedTuple):
         """Return the file of what the native client logged (``client/history.py`` has the name too)."""
         return os.path.join(self.attempt(attempt_id), "history.jsonl")
 
+    def metrics(self, attempt_id: AttemptId) -> str:
+        """Return the file into which any program may write its metrics (``SLURMSWEEP_METRICS_FILE``)."""
+        return os.path.join(self.attempt(attempt_id), "metrics.json")
+
     def run_id(self, trial: int) -> str:
         """Return the W&B run id of a trial: the same over its attempts, so that wandb goes on with the run."""
         return f"{self.sweep_id}-{trial}"

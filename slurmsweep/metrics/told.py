@@ -1,0 +1,151 @@
+"""Read the values that any program reports: in lines of its output, or in a file whose name it is given.
+
+A line ``slurmsweep: {"loss": 0.1, "step": 3}`` of standard output or error is a row. So is a line of the file that
+``SLURMSWEEP_METRICS_FILE`` names; that file may also be written anew, with the newest values as one object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: With this a row in an output begins; what stands before it in its line does not matter, but for the rank.
+WORD = b"slurmsweep:"
+_ROW = re.compile(rf"{WORD.decode()}[ \t]*(?=\{{)")
+
+#: How launchers label the lines of a rank: ``srun --label`` (``0: ``), ``torchrun --tee`` (``[default0]:``), ``mpirun
+#: --tag-output`` (``[1,0]<stdout>:``).
+_LABEL = re.compile(r"\s*(?:(\d+):\s|\[[A-Za-z_]*(\d+)\]:|\[[^\]\s]*,(\d+)\]<std)")
+
+#: Numbers as C, C++ and R print them that JSON does not have.
+_NO_NUMBER = re.compile(r"(?<=[:,\[\s])([+-]?)(nan(?:\([a-z]*\))?|inf(?:inity)?)(?=[\s,}\]])", re.IGNORECASE)
+
+#: Bytes of a metrics file by which it is told whether it was written anew, and of one that is read as one document.
+_BEGIN, _MOST = 4096, 16 << 20
+
+#: Bytes that one reading takes of each end of what was added to a log or file; what lies between them is passed over.
+END = 64 << 20
+
+_DECODER = json.JSONDecoder()
+
+
+def printed_rows(line: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows in a line of output: one, or several where processes wrote over each other; none if it is torn.
+
+    Of lines with the label of a rank those of rank 0 count.
+    """
+    label = _LABEL.match(line)
+    if label and int(next(filter(None, label.groups()))) != 0:
+        return
+    for found in _ROW.finditer(line):
+        row = _decoded(line[found.end() :])
+        if row is not None:
+            yield row
+
+
+def _decoded(text: str) -> dict[str, Any] | None:
+    """Return the JSON object at the start of a text, nested names joined by dots; None if there is none."""
+    for tried in (text, _NO_NUMBER.sub(_named, text)):
+        try:
+            document, _ = _DECODER.raw_decode(tried)
+        except (ValueError, RecursionError):
+            continue
+        return dict(_flat("", document)) if isinstance(document, dict) else None
+    return None
+
+
+def _named(found: re.Match[str]) -> str:
+    """Return a number as Python's JSON names it."""
+    return "NaN" if found[2][0] in "nN" else f"{found[1].strip('+')}Infinity"
+
+
+def _flat(before: str, row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(f"{before}{name}.", value)
+        else:
+            yield f"{before}{name}", value
+
+
+class ToldRows:
+    """Rows of one attempt, in order; ``step`` becomes ``_step``, and rows without one are counted from 0."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows that have become whole since the last call. Raises OSError."""
+        for row in self._read_on():
+            step = row.pop("step", None)
+            yield {"_step": self._count if step is None else step} | row
+            self._count += 1
+
+    def _read_on(self) -> Iterator[dict[str, Any]]:
+        raise NotImplementedError
+
+
+class PrintedRows(ToldRows):
+    """Rows in the output of an attempt.
+
+    Args:
+        lines: those with :data:`WORD`, which the log's reader adds; they are taken out here.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def _read_on(self) -> Iterator[dict[str, Any]]:
+        lines = self._lines[:]
+        self._lines.clear()
+        for line in lines:
+            yield from printed_rows(line)
+
+
+class MetricsFile(ToldRows):
+    """Rows of an attempt's metrics file: added lines, each read once, or one document that is written anew.
+
+    A file that was written anew gives its rows again. Its last line counts when it has its end. A document counts as
+    soon as it is whole, so a program that overwrites it had better write another file and rename that.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._offset = 0
+        self._begin = b""
+
+    def _read_on(self) -> Iterator[dict[str, Any]]:
+        if not os.path.isfile(self._path):  # nor is a pipe waited for
+            return
+        with open(self._path, "rb") as file:
+            known = os.fstat(file.fileno())
+            seen = known.st_ino, known.st_size, known.st_mtime_ns
+            if seen == self._seen:
+                return
+            begin = file.read(_BEGIN)
+            if not begin.startswith(self._begin) or known.st_size < self._offset:
+                self._offset, self._begin = 0, b""
+            file.seek(self._offset)
+            ends = known.st_size - self._offset
+            text = file.read(END)
+            if ends > 2 * END:
+                file.seek(-END, os.SEEK_END)
+            text += file.read(END)
+            whole = text.rfind(b"\n") + 1
+            self._seen = seen
+            if self._offset or _decoded(text[:whole].partition(b"\n")[0].decode("utf-8", "replace")) is not None:
+                self._offset = file.tell() - len(text) + whole
+                self._begin = begin[: self._offset]
+                for line in text[:whole].decode("utf-8", "replace").split("\n"):
+                    row = _decoded(line.strip())
+                    if row is not None:
+                        yield row
+            elif len(text) <= _MOST and (row := _decoded(text.decode("utf-8", "replace").strip())) is not None:
+                yield row
