@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4, "function": 6, "bayes_in_parts": 12}
+EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4, "function": 6, "bayes_in_parts": 12, "any_program": 3}
+
+#: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.
+ELSEWHERE = {"hydra", "lightning", "transformers", "torchrun"}
 
 #: What else an example is run with, as its README says.
 OPTIONS = {"function": ["--function", "train:train"]}
@@ -37,7 +40,9 @@ def run_example(slurmsweep_in, tmp_path_factory):
 
 
 def test_every_example_is_tested(repository):
-    assert {folder.name for folder in (repository / "examples").iterdir() if folder.is_dir()} == set(EXAMPLES)
+    assert {
+        folder.name for folder in (repository / "examples").iterdir() if folder.is_dir()
+    } == EXAMPLES.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -77,7 +82,7 @@ def test_the_function_finds_the_same_best_trial_in_one_process_and_as_processes(
     assert f"{best['metric']:.3g}" in (folder / "function" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"any_program"}))
 def test_a_script_runs_without_a_sweep_too(repository, tmp_path, name):
     environ = os.environ | {"WANDB_MODE": "disabled"}
     script = repository / "examples" / name / "train.py"
@@ -86,3 +91,18 @@ def test_a_script_runs_without_a_sweep_too(repository, tmp_path, name):
     )
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("file", "program"), [("sweep", "awk"), ("cpp", "c++"), ("r", "Rscript"), ("julia", "julia")])
+def test_any_program_has_the_same_best_trial_in_each_language(repository, slurmsweep, tmp_path, file, program):
+    if shutil.which(program) is None:
+        pytest.skip(f"there is no {program} here")
+    folder = shutil.copytree(repository / "examples" / "any_program", tmp_path / "any_program")
+    if file == "cpp":
+        subprocess.run([program, "-O2", "-o", folder / "train", folder / "train.cpp"], check=True)
+
+    done = slurmsweep("run", f"any_program/{file}.yaml", "--backend", "local", "--json")
+
+    assert done.returncode == 0, done.stderr
+    best = json.loads(done.stdout)["best"]
+    assert (best["number"], best["params"]["lr"], best["metric"]) == (1, 0.3, pytest.approx(0.4**10, rel=1e-5))

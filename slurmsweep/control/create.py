@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep import search
 from slurmsweep.control import defaults
 from slurmsweep.control.first_word import look
-from slurmsweep.control.hydra_program import with_hydra
+from slurmsweep.control.hydra_program import warnings_of_folder, with_hydra
 from slurmsweep.control.program import beginning_of, find_program
 from slurmsweep.control.share import share
 from slurmsweep.errors import SweepFileError, UsageError, Violation
@@ -148,7 +148,8 @@ def _looked_at(draft: Draft) -> Draft:
         raise SweepFileError(draft.source, list(found.errors))
     findings = Findings()
     warn_of_shell_words([str(element) for element in draft.config.command or ()], ("command",), findings)
-    return draft._replace(warnings=(*draft.warnings, *findings.warnings), doubts=found.doubts)
+    warnings = (*draft.warnings, *findings.warnings, *warnings_of_folder(draft.config, draft.workdir))
+    return draft._replace(warnings=warnings, doubts=found.doubts)
 
 
 def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:

@@ -127,3 +127,38 @@ def test_hydra_itself_reads_what_the_sweep_file_says(write_sweep, slurmsweep, tm
         "sizes": [1, None, "true", ["x y"]],
         "free": {"a": {"b c": [1]}},
     }
+
+
+WARNED = "share Hydra's output folder"
+MAIN = "import hydra\n@hydra.main(config_path='settings')\ndef main(cfg): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "configuration", "is_warned"),
+    [
+        ('"${args_no_hyphens}"', "x: 1", True),
+        ('"${args_no_hyphens}"', "hydra:\n  run:\n    dir: out/${now:%H-%M-%S}", True),
+        ('"${args_no_hyphens}"', "hydra:\n  run:\n    dir: out/${now:%H-%M-%S}-${hydra.job.override_dirname}", False),
+        ('"${args_no_hyphens}"', "hydra:\n  run:\n    dir: ${oc.env:SLURMSWEEP_CHECKPOINT_DIR}", False),
+        ('"${args_no_hyphens}"', "hydra.run.dir: out/${x}", False),
+        ('"${args_no_hyphens}", "hydra.run.dir=$${oc.env:SLURMSWEEP_CHECKPOINT_DIR}"', "x: 1", False),
+        ('"${args}"', "x: 1", False),
+    ],
+)
+def test_a_folder_that_trials_of_one_second_would_share_is_warned_of(
+    write_sweep, slurmsweep, tmp_path, command, configuration, is_warned
+):
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "config.yaml").write_text(configuration)
+    sweep = write_sweep(MAIN, extra=f'command: [python, "${{program}}", {command}]')
+
+    for words in (("plan", str(sweep)), ("create", str(sweep))):
+        done = slurmsweep(*words)
+        assert done.returncode == 0, done.stderr
+        assert (WARNED in done.stdout + done.stderr) is is_warned
+
+
+def test_a_program_without_hydra_is_not_warned_of(write_sweep, slurmsweep):
+    sweep = write_sweep("print(1)\n", extra='command: [python, "${program}", "${args_no_hyphens}"]')
+
+    assert WARNED not in slurmsweep("create", str(sweep)).stderr

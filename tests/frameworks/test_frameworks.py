@@ -16,6 +16,8 @@ from typing import NamedTuple
 import pytest
 
 SCRIPTS = Path(__file__).parent / "scripts"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+WITHOUT = shutil.ignore_patterns("wandb", ".slurmsweep")
 SIMPLE = '[python, "${program}", "${args}"]'
 
 
@@ -60,7 +62,7 @@ FRAMEWORKS = {
     "hydra": Framework(
         '[python, "${program}", "${args_no_hyphens}"]',
         "optimizer: {value: adam}, optimizer.lr: {value: 0.2}, seed: {value: 3}",
-        "runs/*/last.json",
+        "wandb/sweep-*/trials/0/0/checkpoints/last.json",
         "the agent is told to end",
     ),
     "lightning": Framework(SIMPLE, "lr: {value: 0.2}, out: {value: saved}", "saved/last.ckpt", "the script is killed"),
@@ -107,9 +109,11 @@ def sweep(slurmsweep, tmp_path, installed, request):
     package = framework.package or name
     if package not in installed:
         pytest.skip(f"{package} is not installed in .venv-frameworks: `scripts/setup-frameworks`")
-    shutil.copytree(SCRIPTS, tmp_path, dirs_exist_ok=True)
+    is_example = (EXAMPLES / name).exists()
+    shutil.copytree(EXAMPLES / name if is_example else SCRIPTS, tmp_path, dirs_exist_ok=True, ignore=WITHOUT)
+    program = "train.py" if is_example else f"{name}_train.py"
     (tmp_path / "sweep.yaml").write_text(
-        f"program: {name}_train.py\nmethod: grid\nmetric: {{name: {framework.metric}, goal: minimize}}\n"
+        f"program: {program}\nmethod: grid\nmetric: {{name: {framework.metric}, goal: minimize}}\n"
         f"command: {framework.command}\nparameters: {{{framework.parameters}}}\n"
     )
     made = slurmsweep("create", "sweep.yaml")
@@ -219,9 +223,9 @@ def test_hydra_reads_null_as_null(slurmsweep, tmp_path, installed, monkeypatch):
     if "hydra" not in installed:
         pytest.skip("hydra is not installed in .venv-frameworks: `scripts/setup-frameworks`")
     monkeypatch.setenv("STEP_SECONDS", "0")
-    shutil.copytree(SCRIPTS, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(EXAMPLES / "hydra", tmp_path, dirs_exist_ok=True, ignore=WITHOUT)
     (tmp_path / "sweep.yaml").write_text(
-        'program: hydra_train.py\nmethod: grid\ncommand: [python, "${program}", "${args_no_hyphens}"]\n'
+        'program: train.py\nmethod: grid\ncommand: [python, "${program}", "${args_no_hyphens}"]\n'
         "parameters: {weight_decay: {value: null}, hidden: {value: [4, 8]}, optimizer.name: {value: 'a b'}}\n"
     )
 
@@ -231,3 +235,52 @@ def test_hydra_reads_null_as_null(slurmsweep, tmp_path, installed, monkeypatch):
     log = slurmsweep("logs", str(folder), "0").stdout
     assert done.returncode == 0, log
     assert "optimizer a b, 2 hidden layers, weight decay 0.0" in log
+
+
+#: Examples: the number of their trials, and what the best ones have, as their README says.
+SWEEPS = {
+    "hydra": (4, "hydra", {"optimizer.lr": 0.2}),
+    "lightning": (2, "lightning", {"lr": 0.2}),
+    "transformers": (2, "transformers", {"learning_rate": 0.01}),
+    "torchrun": (2, "torch", {"lr": 0.2}),
+}
+
+
+@pytest.mark.usefixtures("surroundings")
+@pytest.mark.parametrize("name", SWEEPS)
+def test_an_example_runs_as_its_readme_says(slurmsweep, tmp_path, installed, monkeypatch, name):
+    trials, package, best = SWEEPS[name]
+    if package not in installed:
+        pytest.skip(f"{package} is not installed in .venv-frameworks: `scripts/setup-frameworks`")
+    monkeypatch.setenv("STEP_SECONDS", "0")
+    shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=WITHOUT)
+
+    planned = slurmsweep("plan", f"{name}/sweep.yaml")
+    done = slurmsweep("run", f"{name}/sweep.yaml", "--backend", "local", "--jobs", "2", "--json")
+
+    assert done.returncode == 0, done.stderr
+    status = json.loads(done.stdout)
+    assert "output folder" not in planned.stderr
+    assert (status["counts"]["finished"], status["best"]["metric"] is not None) == (trials, True)
+    assert best.items() <= status["best"]["params"].items()
+
+
+@pytest.mark.usefixtures("surroundings")
+def test_trials_of_hydra_that_start_together_have_a_folder_each(slurmsweep, tmp_path, installed):
+    if "hydra" not in installed:
+        pytest.skip("hydra is not installed in .venv-frameworks: `scripts/setup-frameworks`")
+    (tmp_path / "train.py").write_text(
+        "import hydra\n@hydra.main(version_base=None)\ndef main(cfg):\n"
+        "    print('in', hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)\nmain()\n"
+    )
+    (tmp_path / "sweep.yaml").write_text(
+        'program: train.py\nmethod: grid\ncommand: [python, "${program}", "${args_append_hydra}", '
+        '"hydra.run.dir=$${oc.env:SLURMSWEEP_CHECKPOINT_DIR}"]\nparameters: {x: {values: [1, 2]}}\n'
+    )
+
+    done = slurmsweep("run", "sweep.yaml", "--backend", "local", "--jobs", "2")
+
+    assert done.returncode == 0, done.stderr
+    [folder] = (tmp_path / "wandb").glob("sweep-*")
+    said = [slurmsweep("logs", str(folder), n).stdout.split()[-1] for n in ("0", "1")]
+    assert [Path(place).parts[-2:] for place in said] == [("0", "checkpoints"), ("1", "checkpoints")]

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--lr", type=float, default=0.1)
-    parser.add_argument("--out", default="out")
+    parser.add_argument("--out", default=os.environ.get("SLURMSWEEP_CHECKPOINT_DIR", "out"))
     args = parser.parse_args()
     dist.init_process_group("gloo")
     rank = dist.get_rank()
@@ -30,9 +30,9 @@ def main() -> None:
             print(f"going on from step {first}")
     if rank == 0:
         os.makedirs(args.out, exist_ok=True)
-        wandb.init(project="frameworks", config=vars(args))
+        wandb.init(project="examples", config=vars(args))
     for epoch in range(first, 40):
-        time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
+        time.sleep(float(os.environ.get("STEP_SECONDS", "0")))  # as a larger model takes it
         optimizer.zero_grad()
         loss = torch.nn.functional.mse_loss(model(x), x.sum(dim=1, keepdim=True))
         loss.backward()

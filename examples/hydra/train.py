@@ -1,4 +1,4 @@
-"""Train with a configuration that Hydra composes; go on from the checkpoint in the output folder of the same overrides."""
+"""Train with a configuration that Hydra composes; go on from the checkpoint in the output folder."""
 
 import json
 import logging
@@ -22,11 +22,11 @@ def main(cfg: DictConfig) -> None:
         with open(checkpoint) as file:
             step, loss = json.load(file)
         log.info("going on from step %d", step)
-    run = wandb.init(project="frameworks", config=OmegaConf.to_container(cfg, resolve=True))
+    run = wandb.init(project="examples", config=OmegaConf.to_container(cfg, resolve=True))
     decay = 0.0 if cfg.weight_decay is None else float(cfg.weight_decay)
     log.info("optimizer %s, %d hidden layers, weight decay %s", cfg.optimizer.name, len(cfg.hidden), decay)
     for step in range(step + 1, 41):
-        time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
+        time.sleep(float(os.environ.get("STEP_SECONDS", "0")))  # as a larger model takes it
         loss *= 1 - cfg.optimizer.lr
         run.log({"loss": loss, "step": step})
         with open(f"{checkpoint}.new", "w") as file:

@@ -12,29 +12,34 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 class Regression(L.LightningModule):
+    """A linear model."""
+
     def __init__(self, lr: float) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.layer = torch.nn.Linear(4, 1)
 
     def training_step(self, batch, batch_idx):
-        time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
+        """Return the loss of a batch, and log it."""
+        time.sleep(float(os.environ.get("STEP_SECONDS", "0")))  # as a larger model takes it
         x, y = batch
         loss = torch.nn.functional.mse_loss(self.layer(x), y)
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
 
     def on_train_epoch_end(self):
+        """Say how far it is."""
         print(f"step {self.current_epoch + 1}")
 
     def configure_optimizers(self):
+        """Return the optimizer."""
         return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--lr", type=float, default=0.1)
-    parser.add_argument("--out", default="out")
+    parser.add_argument("--out", default=os.environ.get("SLURMSWEEP_CHECKPOINT_DIR", "out"))
     args = parser.parse_args()
     L.seed_everything(0)
     x = torch.randn(8, 4)
@@ -42,7 +47,7 @@ def main() -> None:
     trainer = L.Trainer(
         max_epochs=40,
         accelerator="cpu",
-        logger=WandbLogger(project="frameworks"),
+        logger=WandbLogger(project="examples"),
         callbacks=[ModelCheckpoint(dirpath=args.out, save_last=True)],
         log_every_n_steps=1,
         enable_progress_bar=False,
