@@ -28,6 +28,10 @@ DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
 _MACRO = re.compile(r"\$\{([^{}]*)\}")
 _ENVVAR = re.compile(r"\$\{envvar:([A-Za-z_][A-Za-z0-9_]*)\}")
 
+#: In an element this is written as ``${``, whatever follows it; W&B has no such sign.
+_LITERAL = "$${"
+_LITERAL_OR_MACRO = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
+
 # patterns as text: compiling takes longer than what else an agent does with a command, and few commands need them
 #: The option of a shell whose value is a command line: ``bash -c``, ``bash -lc``.
 _SHELL_TEXT = r"-[a-z]*c"
@@ -81,7 +85,7 @@ def needs_program(command: Command) -> bool:
 
 def environment_variables(command: Command) -> list[tuple[int, str]]:
     """Return the name in each ``${envvar:NAME}`` of a command, with the position of its element."""
-    elements = enumerate(map(str, command or DEFAULT))
+    elements = enumerate(str(element).replace(_LITERAL, "") for element in command or DEFAULT)
     return [(place, found[1]) for place, element in elements for found in _ENVVAR.finditer(element)]
 
 
@@ -127,18 +131,19 @@ def build_argv(
         elif name in fixed:
             argv += fixed[name]
         else:
-            argv.append(_MACRO.sub(partial(_inside, element=element, params=params, environ=environ), element))
+            inside = partial(_inside, element=element, params=params, environ=environ)
+            argv.append(_LITERAL_OR_MACRO.sub(inside, element))
     return argv
 
 
 def _inside(found: re.Match[str], element: str, params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     """Return the text of a macro inside an element: an environment variable, or a parameter's value.
 
-    A macro that is neither stays as written, and one behind a further ``$``, which escapes it for Hydra.
+    A macro that is neither stays as written.
     """
+    if found[0] == _LITERAL:
+        return "${"
     variable = _ENVVAR.fullmatch(found[0])
-    if not variable and found.start() and element[found.start() - 1] == "$":
-        return found[0]
     if not variable:
         return f"{lookup(params, found[1], default=found[0])}"
     if variable[1] not in environ:
@@ -182,6 +187,7 @@ def check_command(command: Any, names: Collection[str], path: Path, findings: Fi
 
 def _check_element(text: str, names: Collection[str], path: Path, findings: Findings, *, is_shell_text: bool) -> None:
     """Check one element; of ``bash -c "cd ${HOME} && ..."`` only what resembles a macro: the shell expands the rest."""
+    text = text.replace(_LITERAL, "")
     if "${" not in text or text[2:-1] in MACROS:
         return
     for macro in (found[0] for found in re.finditer(_ANY_BRACES, text)):

@@ -16,7 +16,7 @@ from slurmsweep.sweepfile.findings import Findings
 
 FOREIGN = [
     "PYTHONPATH=${PYTHONPATH}:./app", "run_${{wandb.run.name}}", "--dir=${hydra:runtime.cwd}/x", "x=${oc.env:HOME,${y}}",
-    "$${x}", "$${lr}", "--out=${program_dir}/x", "name=${now:%H}", "--n=${{ a }}-${{ b }}", "x=${}", "--regex=^a${",
+    "--out=${program_dir}/x", "name=${now:%H}", "--n=${{ a }}-${{ b }}", "x=${}", "--regex=^a${",
 ]  # fmt: skip
 
 #: Names that W&B's schema warns of.
@@ -85,7 +85,26 @@ def test_what_is_not_ours_inside_an_element_is_passed_on_and_named(element, wand
     warnings = [str(warning) for warning in checked(command).warnings]
 
     assert argv(command, {"lr": 0.1}) == wandb_argv(command, {"lr": 0.1})
-    assert warnings == [] if element == "$${lr}" else "${" in warnings[0]
+    assert "${" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("element", "text"),
+    [
+        ("$${lr}", "${lr}"),
+        ("$${args}", "${args}"),
+        ("$${envvar:NOT_SET}", "${envvar:NOT_SET}"),
+        ("hydra.run.dir=$${oc.env:SLURMSWEEP_CHECKPOINT_DIR}", "hydra.run.dir=${oc.env:SLURMSWEEP_CHECKPOINT_DIR}"),
+        ("$${a:${lr}}-${lr}", "${a:0.1}-0.1"),
+        ("$$${lr}", "$${lr}"),
+        ("$${", "${"),
+    ],
+)
+def test_two_dollars_write_a_brace_that_is_no_macro(element, text):
+    command = ["python", "${program}", element]
+
+    assert checked(command).warnings == []
+    assert argv(command, {"lr": 0.1})[2] == text
 
 
 @pytest.mark.parametrize(
@@ -143,7 +162,7 @@ def test_a_shell_expands_what_is_its_own_without_a_warning():
     for options in ("-c", "-lc", "-ec"):
         command = ["bash", options, "cd ${HOME} && run_${{x}} ${lr} $${y} ${HOME"]
         assert checked(command).warnings == []
-        assert argv(command, {"lr": 1})[2] == "cd ${HOME} && run_${{x}} 1 $${y} ${HOME"
+        assert argv(command, {"lr": 1})[2] == "cd ${HOME} && run_${{x}} 1 ${y} ${HOME"
 
 
 @pytest.mark.timeout(30)
