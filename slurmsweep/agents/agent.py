@@ -53,8 +53,9 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
     Raises:
         StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
         UsageError: the batch script names no trial for this job, though it does for others, or a variable of Slurm's or
-            ours has a wrong value: no trial was taken.
+            ours has a wrong value, or the folder is gone in which trials run: no trial was taken.
     """
+    store.manifest.refuse_missing_workdir()
     signals.check_variables(environ)  # a mistake in the template is reported before a trial is taken
     bound = signals.requeue_bound(environ)
     words_before(environ)

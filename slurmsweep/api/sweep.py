@@ -103,12 +103,14 @@ class Sweep:
         function: import path of what trials call, for a sweep without a program.
         tell: takes an event for each thing that is done (:mod:`slurmsweep.control.events`). By default notices are
             warnings of the logger ``slurmsweep``, and the other events are dropped.
-        keep: a named function is that of all the sweep's trials from now on.
+        keep: a named function, or folder, is that of all the sweep's trials from now on.
+        workdir: the folder in which trials run from now on, because the project was moved; a relative one is below the
+            current folder.
 
     Raises:
         NotFoundError: there is no such sweep.
         StateUnreadableError: it is damaged, of a newer version, or another user's.
-        UsageError: the function cannot be used.
+        UsageError: the function cannot be used, or there is no such folder.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Sweep:
         function: str | None = None,
         tell: Tell = warn_of_notices,
         keep: bool = True,
+        workdir: str | None = None,
     ) -> None:
         self.tell = tell
         if isinstance(name, Session):
@@ -127,6 +130,10 @@ class Sweep:
         if not isinstance(name, str):
             raise UsageError(f"Sweep({name!r}): name the sweep by its id or its folder, as text")
         store = known(SweepStore.open_to_run(whereabouts(name)))
+        if workdir:
+            from slurmsweep.control.program import moved
+
+            store = moved(store, workdir, keep=keep)
         if function:
             from slurmsweep.control.function import ready_to_run
 

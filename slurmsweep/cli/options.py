@@ -168,6 +168,10 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "trials call this Python function (its import path, such as package.module:train) and run no program; "
         "kept with the sweep",
     },
+    "--workdir": {
+        "metavar": "FOLDER",
+        "help": "the project was moved: trials run in this folder from now on; kept with the sweep",
+    },
     "--strict": {"action": "store_true", "help": "what is only warned of is an error"},
     "--backend": {
         "choices": registry.WORDS,

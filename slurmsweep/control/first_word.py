@@ -70,8 +70,9 @@ def refuse_what_cannot_start(
 
     Raises:
         SweepFileError: no trial could start; where ``runs_here`` a doubt is enough.
-        UsageError: a variable that agents read is wrong.
+        UsageError: a variable that agents read is wrong, or the folder is gone in which trials run.
     """
+    manifest.refuse_missing_workdir()
     found = look(manifest.config, manifest.workdir, environ)
     wrong = [*found.errors, *(found.doubts if runs_here else ())]
     if wrong:
@@ -96,10 +97,7 @@ def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
         for place, name in command.environment_variables(config.command)
         if name not in environ
     ]
-    if not os.path.isdir(workdir):
-        hint = "if the project was moved, make a link there, or a new sweep by `slurmsweep create FILE --prior SWEEP`"
-        seen.doubts.append(Violation("", f"there is no folder {workdir} to run in", hint))
-    elif seen.begins_with_a_program(config):
+    if seen.begins_with_a_program(config):
         argv = _largest_argv(config, environ)
         if wrap:  # what stands behind it may be in a container
             seen.word(wrap[0], WRAP)

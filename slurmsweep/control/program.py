@@ -16,10 +16,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.control.wrappers import started
+from slurmsweep.errors import UsageError
+from slurmsweep.state import manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from slurmsweep.state.store import SweepStore
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.findings import Findings
 
@@ -83,6 +86,22 @@ def find_program(config: SweepConfig, source: str, findings: Findings) -> str:
     else:
         _report_missing(program, use, (here, beside), findings)
     return folders[0] if folders else here
+
+
+def moved(store: SweepStore, workdir: str, *, keep: bool = True) -> SweepStore:
+    """Return the sweep with trials that run in another folder; with ``keep`` all of its trials, from now on.
+
+    Raises:
+        UsageError: there is no such folder.
+        StateError: the folder could not be kept.
+    """
+    folder = os.path.abspath(workdir)
+    if not os.path.isdir(folder):
+        raise UsageError(f"--workdir {workdir}: there is no folder {folder}")
+    if not keep:
+        return type(store)(store.layout, store.manifest._replace(workdir=folder))
+    manifest.move(store.layout, folder, store.access)
+    return store.open_to_run(store.layout.folder)
 
 
 def _use(command: Sequence[object] | None) -> _Use | None:

@@ -7,6 +7,7 @@ Written once, by the first command with ``--function``, and read by all later on
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError, UsageError
@@ -51,7 +52,20 @@ class Function(NamedTuple):
 
     def write(self, layout: Layout, access: files.Access = files.PRIVATE) -> None:
         """Write ``function.json``, whole or not at all. Raises FileExistsError, StateUnwritableError."""
-        files.write_once(layout.function, (json.dumps(self.to_json(), indent=1) + "\n").encode(), access)
+        files.write_once(layout.function, self._text(), access)
+
+    def write_anew(self, layout: Layout, access: files.Access = files.PRIVATE) -> None:
+        """Write ``function.json`` in the place of what it was. Raises StateUnwritableError."""
+        files.replace(layout.function, self._text(), access)
+
+    def moved_to(self, folder: str) -> Function:
+        """Return the same function, called in another folder; a file below the old one is there, too."""
+        below = self.file and os.path.relpath(self.file, self.folder)
+        is_inside = below and not below.startswith(os.pardir)
+        return self._replace(folder=folder, file=os.path.join(folder, below) if below and is_inside else self.file)
+
+    def _text(self) -> bytes:
+        return (json.dumps(self.to_json(), indent=1) + "\n").encode()
 
     @classmethod
     def read(cls, layout: Layout) -> Function | None:

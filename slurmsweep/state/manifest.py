@@ -1,4 +1,4 @@
-"""``sweep.json``: the frozen, checked configuration of a sweep. Written once, never changed."""
+"""``sweep.json``: the frozen, checked configuration of a sweep. Of it only the folder of its trials ever changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.errors import StateUnreadableError, SweepFileError
+from slurmsweep.errors import StateUnreadableError, SweepFileError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.fields import (
     LATEST,
@@ -90,6 +90,15 @@ class Manifest(NamedTuple):
         config = function.called_by(self.config)
         return self._replace(config=config, workdir=function.folder, function=function)
 
+    def refuse_missing_workdir(self) -> None:
+        """Raise UsageError where the folder is gone in which trials run: before one of them is claimed."""
+        if not files.is_folder(self.workdir):
+            raise UsageError(
+                f"sweep {self.sweep_id} runs its trials in {self.workdir}, and that folder is not there. If the "
+                f"project was moved, name its folder once: `slurmsweep run {self.sweep_id} --workdir FOLDER` "
+                "(or submit, resubmit, mend)"
+            )
+
     def to_json(self) -> dict[str, Any]:
         """Return the document in ``sweep.json``."""
         return {
@@ -109,7 +118,22 @@ class Manifest(NamedTuple):
 
 def write(layout: Layout, manifest: Manifest, access: files.Access = files.PRIVATE) -> None:
     """Write ``sweep.json``, whole or not at all. Raises FileExistsError, StateUnwritableError."""
-    files.write_once(layout.manifest, (json.dumps(manifest.to_json(), indent=1) + "\n").encode(), access)
+    files.write_once(layout.manifest, _text(manifest), access)
+
+
+def move(layout: Layout, workdir: str, access: files.Access) -> None:
+    """Let trials run in another folder from now on, also those of jobs that wait: ``workdir`` is absolute and there.
+
+    Raises StateError: nothing was changed, or a function is to be called there and the command of a script is not.
+    """
+    known = read(layout)
+    if files.status_of(layout.function):
+        from slurmsweep.state.function import Function  # few sweeps have one
+
+        function = Function.read(layout)
+        if function:
+            function.moved_to(workdir).write_anew(layout, access)
+    files.replace(layout.manifest, _text(known._replace(workdir=workdir)), access)
 
 
 def read(layout: Layout) -> Manifest:
@@ -124,6 +148,10 @@ def read(layout: Layout) -> Manifest:
     if isinstance(found, str):
         raise StateUnreadableError(f"{layout.manifest}: {found}")
     return found
+
+
+def _text(manifest: Manifest) -> bytes:
+    return (json.dumps(manifest.to_json(), indent=1) + "\n").encode()
 
 
 def _document(data: Any) -> Manifest | str:

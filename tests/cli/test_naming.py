@@ -95,20 +95,72 @@ def test_commands_that_change_something_want_a_name(made, slurmsweep, command):
     assert slurmsweep(*command.split()).returncode == 2
 
 
-def test_a_moved_project_is_read_and_told_how_to_go_on(slurmsweep, write_sweep, tmp_path):
+@pytest.fixture
+def moved(slurmsweep, write_sweep, tmp_path):
+    """Make a sweep in a project, and move that; returns its new folder."""
     (tmp_path / "before").mkdir()
     file = write_sweep("pass").rename(tmp_path / "before" / "sweep.yaml")
     (tmp_path / "train.py").rename(tmp_path / "before" / "train.py")
     assert slurmsweep("create", str(file), cwd=file.parent).returncode == 0
+    return (tmp_path / "before").rename(tmp_path / "now")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "last", "--backend", "local"],
+        ["resubmit", "last", "--backend", "local"],
+        ["submit", "last", "--dry-run"],
+        ["mend", "last"],
+        ["agent", "last", "--count", "3"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_moved_project_is_one_error_before_a_trial_is_claimed(slurmsweep, moved, tmp_path, words):
+    [folder] = (moved / ".slurmsweep").glob("sweep-*")
+    refused = slurmsweep(*[str(folder) if word == "last" else word for word in words], cwd=moved)
+
+    assert refused.returncode == 2
+    [line] = refused.stderr.splitlines()
+    assert f" runs its trials in {tmp_path}/before, and that folder is not there. If the project was moved" in line
+    assert line.endswith("--workdir FOLDER` (or submit, resubmit, mend)")
+    assert "3 pending" in slurmsweep("status", cwd=moved).stdout
+
+
+def test_a_moved_project_goes_on_where_its_new_folder_is_named_once(slurmsweep, moved, tmp_path):
+    wrong = slurmsweep("run", "last", "--backend", "local", "--workdir", "nowhere", cwd=moved)
+    rehearsed = slurmsweep("run", "last", "--backend", "local", "--workdir", ".", "--dry-run", cwd=moved)
+    again = slurmsweep("run", "last", "--backend", "local", "--count", "1", cwd=moved)
+    named = slurmsweep("run", "last", "--backend", "local", "--count", "1", "--workdir", ".", cwd=moved)
+    rest = slurmsweep("run", "last", "--backend", "local", cwd=moved)
+
+    assert (wrong.returncode, f"--workdir nowhere: there is no folder {moved}/nowhere" in wrong.stderr) == (2, True)
+    assert [done.returncode for done in (rehearsed, again, named, rest)] == [0, 2, 0, 0]
+    assert "3 finished" in slurmsweep("status", cwd=moved).stdout
+    assert slurmsweep("check", "last", cwd=moved).returncode == 0
+
+
+def test_a_moved_project_whose_trials_call_a_function_goes_on_too(slurmsweep, tmp_path):
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "train.py").write_text("def train(): print('trained')\n")
+    (tmp_path / "before" / "sweep.yaml").write_text("method: grid\nparameters: {x: {values: [1, 2]}}\n")
+    function = ["--backend", "local", "--function", "train:train"]
+    assert slurmsweep("run", "sweep.yaml", "--count", "1", *function, cwd=tmp_path / "before").returncode == 0
     now = (tmp_path / "before").rename(tmp_path / "now")
 
-    assert "3 pending" in slurmsweep("status", cwd=now).stdout
     refused = slurmsweep("run", "last", "--backend", "local", cwd=now)
-    assert refused.returncode == 2
-    assert f"there is no folder {tmp_path}/before to run in (if the project was moved, make a link" in refused.stderr
+    done = slurmsweep("run", "last", "--backend", "local", "--workdir", ".", cwd=now)
 
-    (tmp_path / "before").symlink_to("now")
-    assert slurmsweep("run", "last", "--backend", "local", cwd=now).returncode == 0
+    assert (refused.returncode, "--workdir FOLDER" in refused.stderr) == (2, True)
+    assert done.returncode == 0, done.stderr
+    assert "2 finished" in slurmsweep("status", cwd=now).stdout
+
+
+def test_a_new_sweep_takes_no_other_folder(slurmsweep, write_sweep, tmp_path):
+    done = slurmsweep("run", str(write_sweep("pass")), "--workdir", ".", cwd=tmp_path)
+
+    assert (done.returncode, "is for a sweep whose project was moved" in done.stderr) == (2, True)
+    assert not (tmp_path / ".slurmsweep").exists()
 
 
 def test_an_export_into_a_folder_that_is_not_there_speaks_of_that_folder(made, slurmsweep, tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.function import ready_to_run
+from slurmsweep.control.program import moved
 from slurmsweep.control.session import Session
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
@@ -22,7 +23,7 @@ EXIT_CODES = {3: "", 4: "", 5: ""}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``mend``."""
-    options.add(parser, "sweep")
+    options.add(parser, "sweep", "--workdir")
     options.add(parser.add_argument_group("mending"), "--mend-every", "--mend-sbatch")
     options.add(parser, "--json")
     options.add_slurm(parser)
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.supervisor.rounds import mend  # loads submitit
 
     store = ready_to_run(SweepStore.open_to_run(args.sweep), None)
+    store = moved(store, args.workdir) if args.workdir else store
+    store.manifest.refuse_missing_workdir()
     files = SupervisorFiles(store.layout, store.access)
     before = files.settings()
     settings = replace(

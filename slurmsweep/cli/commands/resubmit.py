@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be run again, with what, and why; write nothing"
     )
-    options.add(parser, "--function")
+    options.add(parser, "--function", "--workdir")
     group = parser.add_argument_group("Which trials, and with what")
     options.add_states(group, "only those in this state (repeatable)")
     group.add_argument(
@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     rules = {name: getattr(args, name) for name in ("max_attempts", "time_factor", "mem_factor")}
     asked = launching.asked_for(args, **rules)
     with closing(EventPrinter(args.sweep)) as events:
-        sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=not args.dry_run)
+        keep, workdir = not args.dry_run, args.workdir
+        sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=workdir)
         result = sweep.resubmit(policy, **asked)
     if not args.dry_run:
         return launching.finish(sweep, result, events, waited=result.waited, as_json=args.json)

@@ -28,7 +28,7 @@ EXIT_CODES = {1: "a trial did not finish", 3: "", 4: "", 5: ""}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``run``."""
     parser.add_argument("file", metavar="FILE|SWEEP", help="sweep file, or a sweep to go on with")
-    options.add(parser, "--backend", "--jobs", "--count", "--max-fails", "--function", "--strict")
+    options.add(parser, "--backend", "--jobs", "--count", "--max-fails", "--function", "--strict", "--workdir")
     options.add_shared(parser)
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
@@ -64,10 +64,13 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
                 f"--{next(iter(named))} names a new sweep; the configuration of sweep {args.file} never changes "
                 "(`sync` takes --project and --entity)"
             )
-        sweep = Sweep(sweep_of(args.file), backend=args.backend, function=args.function, tell=events)
-        if args.shared != "off" and not args.dry_run:
+        name, keep = sweep_of(args.file), not args.dry_run
+        sweep = Sweep(name, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=args.workdir)
+        if args.shared != "off" and keep:
             sweep.share(args.shared)
         return sweep
+    if args.workdir:
+        raise UsageError("--workdir is for a sweep whose project was moved: a new one runs in the current folder")
     from slurmsweep.cli.sweeps import read_draft
 
     draft = read_draft(args)

@@ -20,7 +20,7 @@ EXIT_CODES = {1: "a trial that was waited for did not finish, or one was not sub
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``submit``."""
-    options.add(parser, "sweep", "--count", "--max-fails", "--function")
+    options.add(parser, "sweep", "--count", "--max-fails", "--function", "--workdir")
     parser.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
     parser.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     options.add(parser, "--json")
@@ -38,8 +38,14 @@ def run(args: argparse.Namespace) -> int:
 
         options.refuse_function(args.function)
         jobs = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width)
-        refused = {"--wait": args.wait, "--mend": args.mend, "--canaries": args.canaries, "--max-fails": args.max_fails}
-        refused["--shared"] = args.shared != "off"
+        refused = {
+            "--workdir": args.workdir,
+            "--wait": args.wait,
+            "--mend": args.mend,
+            "--canaries": args.canaries,
+            "--max-fails": args.max_fails,
+            "--shared": args.shared != "off",
+        }
         named = parse(args.sweep, os.environ, args.entity, args.project)
         return hosted.submit(named, args.count, jobs, refused, dry_run=args.dry_run, as_json=args.json)
     from slurmsweep.api.sweep import Sweep
@@ -48,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
     asked = launching.asked_for(args)
     with closing(EventPrinter(args.sweep)) as events:
-        sweep = Sweep(args.sweep, backend="slurm", function=args.function, tell=events, keep=not args.dry_run)
-        if args.shared != "off" and not args.dry_run:
+        keep, workdir = not args.dry_run, args.workdir
+        sweep = Sweep(args.sweep, backend="slurm", function=args.function, tell=events, keep=keep, workdir=workdir)
+        if args.shared != "off" and keep:
             sweep.share(args.shared)
         result = sweep.submit(count=args.count, **asked)
     if args.dry_run:
