@@ -7,6 +7,7 @@ holder. It orders writers; **nothing relies on it for correctness** (docs/decisi
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 import time
@@ -21,11 +22,16 @@ from slurmsweep.state.paths import rescued_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_LOGGER = logging.getLogger("slurmsweep")
+
 #: Seconds. Long enough for thousands of jobs that start together, short enough that a job does not wait for ever.
 LOCK_TIMEOUT = 600.0
 _FIRST_WAIT = 0.01
 _LONGEST_FIRST_WAIT = 0.25
 _LONGEST_WAIT_OF_ALL = 5.0
+
+#: Seconds after which a process that waits says so, once.
+_SILENT = 10.0
 
 #: A file server that restarts answers these for a while.
 _PASSING_ERRORS = frozenset({errno.ENOLCK, errno.ESTALE, errno.EIO})
@@ -42,6 +48,7 @@ class LockedFile:
         self.path = path
         self.tries = 0
         """How often the lock was asked for so far: what waiting costs the file server."""
+        self._has_said = False
         self.first_wait = _FIRST_WAIT
         """Seconds within which the second try falls. An agent of an array of thousands sets it higher."""
 
@@ -104,6 +111,9 @@ class LockedFile:
                 f"{self.path}: other processes held its lock for {timeout:.0f} s; nothing was changed. "
                 "If none of them lives, a file server may hold a dead lock: see docs/failure.md",
             )
+        if not self._has_said and time.monotonic() - started >= _SILENT:
+            self._has_said = True
+            _LOGGER.warning("slurmsweep: %s is locked by other processes: waiting, %.0f s at most", self.path, timeout)
         import random  # a process that finds the lock free needs none
 
         time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret

@@ -53,7 +53,8 @@ class Round:
 
     Attributes:
         number: 1..
-        said: lines for people.
+        say: takes each line for people as it comes.
+        said: these lines.
         notes: for the report, of this round and those before.
         kept_back: trials for which the scheduler had no room.
         is_over: nothing is left to do.
@@ -61,28 +62,35 @@ class Round:
     """
 
     number: int
+    say: Callable[[str], None]
     said: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     kept_back: int = 0
     is_over: bool = False
     arrays: list[str] = field(default_factory=list)
 
+    def tell(self, *lines: str) -> None:
+        """Say lines for people now, and keep them for the next round and ``status``."""
+        for line in lines:
+            self.said.append(line)
+            self.say(line)
+
     def happened(self, event: Event) -> None:
         """Take note of what was done."""
         if isinstance(event, ArraySubmitted):
             self.arrays.append(event.array.job)
-            self.said.append(f"submitted job {event.array.job}: {event.array.trials} trials")
+            self.tell(f"submitted job {event.array.job}: {event.array.trials} trials")
         elif isinstance(event, Reconciled):
             ended, voided = len(event.result.ended), len(event.result.voided)
             if ended or voided:
-                self.said.append(f"ends recorded: {ended}; attempts that never started: {voided}")
-            self.said += event.result.words_of_jobs()
+                self.tell(f"ends recorded: {ended}; attempts that never started: {voided}")
+            self.tell(*event.result.words_of_jobs())
         elif isinstance(event, JobsReleased):
-            self.said.append(f"released after a failed launch: jobs {', '.join(event.jobs)}")
+            self.tell(f"released after a failed launch: jobs {', '.join(event.jobs)}")
 
     def remark(self, line: str) -> None:
         """Take note of something that the report will say, too."""
-        self.said.append(line)
+        self.tell(line)
         if line not in self.notes:
             self.notes.append(line)
 
@@ -112,19 +120,16 @@ def mend(
         return None
     watch = WakeupJobs(session, settings, me.job)
     last = files.last()
-    this = Round(number, notes=list(last.notes) if last else [])
+    this = Round(number, say, notes=list(last.notes) if last else [])
     try:
         _patiently(lambda: _hold_round(session, settings, watch, this), this, sleep)
     except SlurmsweepError as error:
         try:
             watch.leave_to_the_clock()  # no round right behind this one
         except SlurmsweepError as second:
-            this.said.append(str(second))
+            this.tell(str(second))
         files.end_round(this.ended(str(error)))
         raise
-    finally:
-        for line in this.said:
-            say(line)
     files.end_round(this.ended())
     return this.ended()
 
@@ -158,7 +163,7 @@ def _patiently(action: Callable[[], None], this: Round, sleep: Callable[[float],
         try:
             action()
         except (SchedulerUnavailableError, SubmissionUnknownError) as error:  # noqa: PERF203 - five tries
-            this.said.append(f"{error}; trying again in {delay} s")
+            this.tell(f"{error}; trying again in {delay} s")
             sleep(delay)
         else:
             return
@@ -169,7 +174,7 @@ def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJob
     try:
         watch.watch_over_me()
     except JobLimitError as error:
-        this.said.append(f"no room for the next supervisor yet: {error}")
+        this.tell(f"no room for the next supervisor yet: {error}")
     except SubmissionRefusedError as error:
         raise SubmissionRefusedError(
             f"the supervisor may not submit jobs from this node: {error}. A sweep mends itself only where compute "
@@ -191,8 +196,8 @@ def _submit(session: Session, settings: SupervisorSettings, situation: Situation
     for remark in (*plan.retry.remarks, *plan.retry.left_words()):
         this.remark(remark)
     if plan.retry.attempt_ids:
-        this.said.append(f"to be run again: trials {', '.join(str(a.trial) for a in plan.retry.attempt_ids)}")
-    this.said += plan.wave.reasons if plan.wave else ()
+        this.tell(f"to be run again: trials {', '.join(str(a.trial) for a in plan.retry.attempt_ids)}")
+    this.tell(*(plan.wave.reasons if plan.wave else ()))
     try:
         result = apply(session, plan, this.happened)
         kept_back, why = result.kept_back, result.why
@@ -200,7 +205,7 @@ def _submit(session: Session, settings: SupervisorSettings, situation: Situation
         kept_back, why = plan.trials, str(error)
     if kept_back:
         this.kept_back += kept_back
-        this.said.append(f"{kept_back} trials wait without a job: {why}")
+        this.tell(f"{kept_back} trials wait without a job: {why}")
     for remark in plan.remarks:
         this.remark(remark)
 
@@ -216,13 +221,13 @@ def _arrange_the_next(
         minutes = min(SOON, settings.every) if this.kept_back else settings.every
         watch.wake_after(arrays, minutes)
         ended = f"when one of the arrays {', '.join(arrays)} has ended, or " if arrays else ""
-        this.said.append(f"the next round: {ended}in {minutes} minutes")
+        this.tell(f"the next round: {ended}in {minutes} minutes")
     elif view.word is SweepState.PAUSED:
         watch.wake_after(())
-        this.said.append("the sweep is paused: looked at again by the clock")
+        this.tell("the sweep is paused: looked at again by the clock")
     elif view.counts().get(TrialState.RUNNING):
         watch.wake_after(())
-        this.said.append("trials run whose state cannot be told here: looked at again by the clock")
+        this.tell("trials run whose state cannot be told here: looked at again by the clock")
     else:
         _write_report(session, this)
         this.is_over = True
@@ -240,4 +245,4 @@ def _write_report(session: Session, this: Round) -> None:
         slurm_says=known.ends,
     )
     SupervisorFiles(store.layout, store.access).write_report(ending_text(document), document)
-    this.said.append(f"nothing is left to do; the report is {store.layout.report_text}")
+    this.tell(f"nothing is left to do; the report is {store.layout.report_text}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import Ability
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
 
@@ -32,11 +33,11 @@ class SupervisorStatus:
 
 
 def supervisor_status(session: Session) -> SupervisorStatus | None:
-    """Return the state of the sweep's supervisor; None where it has none. One question, unless the sweep is over."""
+    """Return the state of the supervisor, by one question unless the sweep is over; None where it has, or can have, none."""
     layout = session.store.layout
     files = SupervisorFiles(layout, session.store.access)
     settings = files.settings()
-    if settings is None:
+    if settings is None or Ability.WAKE not in session.backend.abilities:
         return None
     last = files.last() or LastRound(0)
     if files.has_report():

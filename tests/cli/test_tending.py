@@ -89,3 +89,13 @@ def test_an_unknown_sweep(slurmsweep, command):
 
     assert done.returncode == 3
     assert "no sweep zzzzzzzz" in done.stderr
+
+
+def test_a_local_sweep_never_asks_for_a_supervisor(slurmsweep, write_sweep):
+    assert slurmsweep("run", str(write_sweep("pass")), "--backend", "local").returncode == 0
+    refused = slurmsweep("mend", "last")
+    status = slurmsweep("status", "last")
+
+    assert refused.returncode == 2
+    assert "mend: the local backend cannot start a supervisor later" in refused.stderr
+    assert "mend" not in status.stdout + status.stderr

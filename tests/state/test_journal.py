@@ -11,6 +11,7 @@ import pytest
 
 from slurmsweep.errors import LockTimeoutError, StateUnreadableError
 from slurmsweep.state import journal as journals
+from slurmsweep.state import lock
 from slurmsweep.state.journal import MAX_RECORD, SEAL, Journal, decode, encode, header
 from slurmsweep.state.replay import Reading
 
@@ -175,3 +176,13 @@ def test_lines_with_a_word_are_found_from_the_end_whatever_is_read_at_once(tmp_p
 
     offsets = [sum(len(line) + 1 for line in lines[:n]) for n in range(200)]
     assert found == [(offsets[n], lines[n]) for n in range(199, -1, -1) if b"word" in lines[n]]
+
+
+def test_waiting_for_the_lock_is_said_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(lock, "_SILENT", 0.0)
+    path = tmp_path / "journal.log"
+    path.touch()
+    with lock.LockedFile(str(path)).held(), pytest.raises(LockTimeoutError), lock.LockedFile(str(path)).held(0.2):
+        pass
+
+    assert caplog.messages == [f"slurmsweep: {path} is locked by other processes: waiting, 0 s at most"]

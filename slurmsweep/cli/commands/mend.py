@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, replace
 
+from slurmsweep.backends.base import Ability
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.function import ready_to_run
@@ -36,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     store = ready_to_run(SweepStore.open_to_run(args.sweep), None)
     store = moved(store, args.workdir) if args.workdir else store
     store.manifest.refuse_missing_workdir()
+    session = Session(store)
+    session.backend.require(Ability.WAKE, "mend")
     files = SupervisorFiles(store.layout, store.access)
     before = files.settings()
     settings = replace(
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         settings = before  # the command line asks for nothing
     else:
         files.ask_for(settings)
-    last = mend(Session(store), settings, note)
+    last = mend(session, settings, note)
     if args.json:
         print_json(asdict(last) if last else None)
     return 0
