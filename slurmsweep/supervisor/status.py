@@ -33,7 +33,10 @@ class SupervisorStatus:
 
 
 def supervisor_status(session: Session) -> SupervisorStatus | None:
-    """Return the state of the supervisor, by one question unless the sweep is over; None where it has, or can have, none."""
+    """Return the state of the sweep's supervisor; None where it has none, or can have none.
+
+    One question, unless the sweep is over.
+    """
     layout = session.store.layout
     files = SupervisorFiles(layout, session.store.access)
     settings = files.settings()
