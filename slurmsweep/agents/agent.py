@@ -284,9 +284,19 @@ def record(
             say(f"{error}; trying again in {delay} s")
             time.sleep(delay)
         else:
+            _notify(store, claim, outcome, say)
             if reached:
                 _end_sweep(store, claim, reached, say, has_time=outcome.state is TrialState.FINISHED)
             return
+
+
+def _notify(store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
+    """Tell what the end of a trial brought about, where a user wants to be told. Never raises."""
+    with suppress(StateError):  # the trial's end is recorded
+        if files.is_folder(store.layout.notify):
+            from slurmsweep.agents import notices  # of few sweeps there is anything to tell
+
+            notices.after_outcome(store, claim, outcome, say)
 
 
 def _end_sweep(

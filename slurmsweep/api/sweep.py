@@ -14,6 +14,7 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.agents import notices
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.naming import known, whereabouts
 from slurmsweep.backends import registry
@@ -28,6 +29,7 @@ from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack, warn_of_
 from slurmsweep.control.first_word import refuse_what_cannot_start
 from slurmsweep.control.headline import Headline, headline
 from slurmsweep.control.max_fails import FailedAlike
+from slurmsweep.control.notifier import Notifier
 from slurmsweep.control.observe import observe
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.remove import planned as planned_removal
@@ -40,6 +42,7 @@ from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
 from slurmsweep.control.waiting import look_after_submission
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.sizing.walltime import Step
 from slurmsweep.state import refusals
 from slurmsweep.state.lifecycle import Standing, TrialState
 from slurmsweep.state.store import SweepStore
@@ -79,6 +82,7 @@ class LaunchResult:
         waited: the trials that were started have ended.
         later: number of trials that a later wave submits, with what those of this one showed.
         headline: what was not done of what was asked.
+        stopped_by: why no further trials were started; empty where that is not so.
     """
 
     plan: Plan
@@ -89,6 +93,7 @@ class LaunchResult:
     waited: bool = False
     later: int = 0
     headline: Headline = field(default_factory=Headline)
+    stopped_by: str = ""
 
 
 class Sweep:
@@ -179,6 +184,7 @@ class Sweep:
         sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
         max_fails: int | None = None,
+        notify: str | None = None,
         dry_run: bool = False,
         **options: str | int,
     ) -> LaunchResult:
@@ -194,6 +200,8 @@ class Sweep:
             supervisor: run again and submit later what is left (``--mend``).
             max_fails: trials that may fail alike before no further one starts; 0 for any number. None for five on this
                 machine, for one if the command cannot start, and for any number where jobs outlive this process.
+            notify: a command that is run when what was started has ended, the sweep stops itself, or a first trial
+                fails; words quoted as in a shell (docs/notifications.md).
             dry_run: only decide.
             options: of the jobs, over those of ``wish``: ``time="30"``, ``mem="4G"``, ``cpus_per_task=4``; and
                 ``width=8``, ``template="packed"``. ``time="auto"`` and ``mem="auto"`` learn, as ``sizing`` does.
@@ -207,7 +215,7 @@ class Sweep:
         retry = RetryPolicy(states=CUT_OFF, plain=True)
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, count, retry=retry, sizing=sizing, reopen=True)
-        return self._launch(policy, "run", wait, supervisor, max_fails, dry_run=dry_run)
+        return self._launch(policy, "run", wait, supervisor, max_fails, notify, dry_run=dry_run)
 
     def submit(
         self,
@@ -218,6 +226,7 @@ class Sweep:
         sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
         max_fails: int | None = None,
+        notify: str | None = None,
         dry_run: bool = False,
         **options: str | int,
     ) -> LaunchResult:
@@ -232,7 +241,7 @@ class Sweep:
             raise UsageError(f"sweep {self.id} is {words}: `slurmsweep resume {self.id}` takes it up again")
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, count, sizing=sizing)
-        return self._launch(policy, "submit", wait, supervisor, max_fails, dry_run=dry_run)
+        return self._launch(policy, "submit", wait, supervisor, max_fails, notify, dry_run=dry_run)
 
     def resubmit(
         self,
@@ -243,6 +252,7 @@ class Sweep:
         sizing: AutoSizing | None = None,
         supervisor: SupervisorSettings | None = None,
         max_fails: int | None = None,
+        notify: str | None = None,
         dry_run: bool = False,
         **options: str | int,
     ) -> LaunchResult:
@@ -255,6 +265,7 @@ class Sweep:
             sizing: learn time and memory from trials that finished; nothing else is started then.
             supervisor: as for :meth:`run`.
             max_fails: as for :meth:`run`.
+            notify: as for :meth:`run`.
             dry_run: only decide.
             options: as for :meth:`run`.
 
@@ -274,7 +285,7 @@ class Sweep:
         all_open = not (retry.is_selective or is_endless or sizing)
         policy = Policy(wish, all_open=all_open, retry=retry, sizing=sizing, reopen=True)
         waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
-        return self._launch(policy, "resubmit", waits, supervisor, max_fails, dry_run=dry_run)
+        return self._launch(policy, "resubmit", waits, supervisor, max_fails, notify, dry_run=dry_run)
 
     def preview(self, batch: JobBatch) -> str:
         """Return the batch script of a planned batch, as it would be submitted; its name has a token made for each."""
@@ -421,7 +432,35 @@ class Sweep:
         for notice in backend.check(wish, source):
             self.tell(Noticed(notice))
 
-    def _launch(
+    def _launch(  # noqa: PLR0917 - what all calls that start trials take
+        self,
+        policy: Policy,
+        command: str,
+        wait: bool,  # noqa: FBT001 - named by every caller's own argument
+        supervisor: SupervisorSettings | None,
+        max_fails: int | None,
+        notify: str | None,
+        *,
+        dry_run: bool,
+    ) -> LaunchResult:
+        """Start trials, and tell what comes of them by the user's command, if there is one."""
+        if notify is None:
+            return self._start(policy, command, wait, supervisor, max_fails, dry_run=dry_run)
+        notices.words_of(notify)
+        tell = self.tell
+        notifier = self.tell = Notifier(self.session, tell, notify, waits=wait, is_supervised=supervisor is not None)
+        try:
+            result = self._start(policy, command, wait, supervisor, max_fails, dry_run=dry_run)
+        except KeyboardInterrupt:
+            if Ability.OUTLIVE in self.session.backend.abilities:
+                notifier.leave_to_agents()
+            raise
+        finally:
+            self.tell = tell
+        notifier.over(result.stopped_by or (Step.STUCK.value if result.is_stuck else ""))
+        return result
+
+    def _start(
         self,
         policy: Policy,
         command: str,
@@ -463,7 +502,7 @@ class Sweep:
             trials = session.view.trials
             before -= sum(trials[a.trial].open_to >= a.attempt for a in again)  # these are to end once more
             total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
-            is_braked = wait and self._wait(plan, done, watch, before, max_fails)
+            braked_by = self._wait(plan, done, watch, before, max_fails) if wait else ""
             step = plan.wave.step.name if plan.wave else ""
             has_next_wave = step in ("CANARIES", "WAIT")
             has_next_rung = situation.rungs is not None and done.trials > 0
@@ -472,13 +511,14 @@ class Sweep:
             expected += started + (len(plan.retry.attempt_ids) if has_next_rung else 0)
             is_last = not has_next_rung and (not has_next_wave or done.trials == policy.count)
             changed_nothing = session.view.head.sequence == sequence
-            if not wait or watch or is_last or is_braked or (has_next_rung and changed_nothing):
+            if not wait or watch or is_last or braked_by or (has_next_rung and changed_nothing):
                 break
             policy = _next_wave(policy, plan, started)
         kept_back = total.kept_back if watch else 0
         expected += (finished or 0) + kept_back
         later = plan.wave.left if plan.wave and has_next_wave else 0
-        return LaunchResult(plan, total, expected, step == "STUCK", watch is not None, wait, later, first or Headline())
+        said, is_stuck = first or Headline(), step == "STUCK"
+        return LaunchResult(plan, total, expected, is_stuck, watch is not None, wait, later, said, braked_by)
 
     def _ready(
         self,
@@ -522,10 +562,10 @@ class Sweep:
 
     def _wait(
         self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int, max_fails: int | None
-    ) -> bool:
+    ) -> str:
         """Wait for what was submitted; where others' jobs are to be learnt from, for these.
 
-        Returns whether no further trials are to start, because too many failed alike.
+        Returns why no further trials are to start: too many failed alike. Empty where they may.
         """
         outlives = Ability.OUTLIVE in self.session.backend.abilities
         brake = FailedAlike(self.session, 0 if outlives and max_fails is None else max_fails)
@@ -547,7 +587,7 @@ class Sweep:
             else:
                 self.tell(Noticed(f"stopped; `slurmsweep run {self.id}` goes on where it was"))
             raise
-        return bool(brake.reason)
+        return brake.reason
 
 
 def _access(who: str) -> Access:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.agents.notices import words_of
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_table, print_text
@@ -42,6 +43,8 @@ def asked_for(args: argparse.Namespace, **rules: float | None) -> dict[str, Any]
     """
     asked = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width or getattr(args, "jobs", None))
     wish, sizing = what_to_learn(asked, getattr(args, "canaries", None))
+    if args.notify is not None:
+        words_of(args.notify)
     supervisor = options.supervisor_settings(args.mend_every, args.mend_sbatch, **rules)
     named = {name: str(value) for name, value in (wish.options or {}).items()}
     supervisor = replace(supervisor, template=wish.template, options=named, width=wish.width)
@@ -52,6 +55,7 @@ def asked_for(args: argparse.Namespace, **rules: float | None) -> dict[str, Any]
         "supervisor": kept,
         "wait": args.wait,
         "max_fails": args.max_fails,
+        "notify": args.notify,
         "dry_run": args.dry_run,
     }
 

@@ -184,6 +184,10 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "start no further trials when N all failed alike, while this command waits; 0 for never (default: on "
         "this machine 5, and 1 where the command cannot start; on Slurm 0)",
     },
+    "--notify": {
+        "metavar": "COMMAND",
+        "help": "run this command when what was started has ended, the sweep stops itself, or a first trial fails",
+    },
     "--jobs": {"type": up_to(MOST_JOBS), "metavar": "N", "help": "local backend: trials at a time (default 1)"},
     "--canaries": {
         "type": up_to(MOST_JOBS),

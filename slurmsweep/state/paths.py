@@ -110,6 +110,11 @@ class Layout(NamedTuple):
         return os.path.join(self.folder, "mend")
 
     @property
+    def notify(self) -> str:
+        """The folder of what is to be told of the sweep, and what was told (``--notify``)."""
+        return os.path.join(self.folder, "notify")
+
+    @property
     def mend_settings(self) -> str:
         """What was asked for: rules, template, options."""
         return os.path.join(self.mend, "settings.json")

@@ -73,6 +73,7 @@ class SweepStore:
     Attributes:
         voided: attempts that this process began to claim and that were voided, while it was stopped, before it had its
             name there: it does not run them. For its caller to say.
+        counts: trials by state, as they were when this process recorded an outcome.
         device: of the filesystem on which the folder was when it was opened.
         access: the modes of what is written, as of the last transaction.
     """
@@ -85,6 +86,7 @@ class SweepStore:
         self.access = files.access_by_mode(place.folder, otherwise)
         self.lock_timeout = lock_timeout
         self.voided: list[AttemptId] = []
+        self.counts: Mapping[TrialState, int] = {}
         self.device: int | None = None
 
     @classmethod
@@ -322,7 +324,7 @@ class SweepStore:
         with self.transaction() as transaction:
             transaction.band(claim.attempt_id, bands.unrecorded)
             transaction.end(claim.attempt_id, claim.token, outcome)
-            reached = transaction.head.reached
+            reached, self.counts = transaction.head.reached, transaction.head.counts
         return reached if reached and reached.trial == claim.attempt_id.trial else None
 
     def is_made(self, attempt_id: AttemptId) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from slurmsweep.backends.base import JobRef, by_id
 from slurmsweep.control.apply import apply
 from slurmsweep.control.decide import Policy, decide
 from slurmsweep.control.events import ArraySubmitted, JobsReleased, Reconciled
+from slurmsweep.control.notifier import notify_of_round
 from slurmsweep.control.observe import observe
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.waiting import waiting_reasons
@@ -24,6 +26,7 @@ from slurmsweep.errors import (
     JobLimitError,
     SchedulerUnavailableError,
     SlurmsweepError,
+    StateError,
     SubmissionRefusedError,
     SubmissionUnknownError,
 )
@@ -130,6 +133,8 @@ def mend(
             this.tell(str(second))
         files.end_round(this.ended(str(error)))
         raise
+    with suppress(StateError):  # what is to be told cannot be read: the round is over all the same
+        notify_of_round(session, this.tell, is_over=this.is_over)
     files.end_round(this.ended())
     return this.ended()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from supervising import submit_minded
 
+from slurmsweep.agents import notices
 from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitOptions, WakeupJob, When
 from slurmsweep.backends.slurm import accounting, commands, executor, limits, queue, site, wakeup
 from slurmsweep.backends.slurm.accounting import parse_restarts
@@ -494,3 +495,24 @@ def test_a_pause_ordered_while_a_round_is_held_does_not_end_the_mending(slurm, m
     assert slurm.waiting() == {"clock": When(seconds=3600)}
     assert "the sweep is paused: looked at again by the clock" in said
     assert not Path(store.layout.report_text).exists()
+
+
+def test_rounds_tell_the_first_failure_and_the_end_once(slurm, make_store, tmp_path):
+    store = make_store(2)
+    begin(store, SupervisorSettings(rules={"max_attempts": 1}))
+    notices.ask(store, f"bash -c 'cat >> {tmp_path}/told'", 0)
+    run_trials(store, "5", [TrialState.FAILED])
+
+    held(store, slurm)
+    run_trials(store, "6", [TrialState.FINISHED])
+    slurm.alive.clear()
+    last, said = held(store, slurm)
+    held(store, slurm)
+
+    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    assert [(one["event"], one["counts"]) for one in told] == [
+        ("failed", {"failed": 1}),
+        ("ended", {"failed": 1, "finished": 1}),
+    ]
+    assert last.is_over
+    assert [line for line in said if line.startswith("notified: ")] == [f"notified: {told[1]['text']}"]

@@ -20,7 +20,7 @@ EXIT_CODES = {1: "a trial did not finish, or one was not submitted", 3: "", 4: "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``resubmit``."""
-    options.add(parser, "sweep", "--backend", "--jobs", "--max-fails")
+    options.add(parser, "sweep", "--backend", "--jobs", "--max-fails", "--notify")
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,

@@ -20,7 +20,7 @@ EXIT_CODES = {1: "a trial that was waited for did not finish, or one was not sub
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``submit``."""
-    options.add(parser, "sweep", "--count", "--max-fails", "--function", "--workdir")
+    options.add(parser, "sweep", "--count", "--max-fails", "--notify", "--function", "--workdir")
     parser.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
     parser.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     options.add(parser, "--json")
@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         options.refuse_function(args.function)
         jobs = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width)
         refused = {
+            "--notify": args.notify,
             "--workdir": args.workdir,
             "--wait": args.wait,
             "--mend": args.mend,
