@@ -28,7 +28,7 @@ GROUPS = {
     "repair": ("check", "reconcile", "rerun", "delete", "mend"),
     "tidy up": ("rm", "clean"),
     "Slurm": ("create", "submit", "agent", "templates", "defaults", "doctor"),
-    "W&B's server (submit, status and agent also take entity/project/sweep)": ("sync",),
+    "W&B (submit, status and agent also take entity/project/sweep)": ("sync", "leet"),
     "your shell": ("completion",),
 }
 COMMANDS = tuple(chain.from_iterable(GROUPS.values()))

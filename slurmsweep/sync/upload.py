@@ -205,7 +205,7 @@ def wandb_command() -> list[str]:
     if importlib.util.find_spec("wandb"):
         return [sys.executable, "-m", "wandb"]
     raise UsageError(
-        "there is no `wandb` here to upload with: activate the environment that has it, or install it by "
+        "there is no `wandb` here: activate the environment that has it, or install it by "
         f"`{os.path.basename(sys.executable)} -m pip install wandb`"
     )
 

@@ -254,7 +254,7 @@ def test_without_wandb_the_message_says_what_to_do(finished, slurmsweep, tmp_pat
     done = slurmsweep("sync", sweep, PATH="/usr/bin:/bin", PYTHONPATH=str(hidden))
 
     assert done.returncode == 2
-    assert "there is no `wandb` here to upload with" in done.stderr
+    assert "there is no `wandb` here: activate" in done.stderr
     assert "Traceback" not in done.stderr
 
 
