@@ -34,9 +34,12 @@ _RANK = re.compile(r"\[(?:rank|default)?\d+\]: ?|\d+: ")
 _BARS = re.compile(r"^\s{2,}(?:\| ?|\+ (?=Exception Group)|\+[-+ 0-9.]*$)")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
-#: Words below the command's last ones: of the agent; and of wandb at its end, of launchers that tell an exit code.
+#: Words below the command's last ones: of the agent; and of wandb at its end, of launchers that tell an exit code, and
+#: metrics that a program prints.
 _NOTE = re.compile(re.escape(NOTE) + ".*")
-_NOISE = re.compile(r"wandb:|srun: error: .*(?:Exited|task)|slurmstepd: error: \*\*\*|make: \*\*\*")
+_NOISE = re.compile(
+    r"wandb:|srun: error: .*(?:Exited|task)|slurmstepd: error: \*\*\*|make: \*\*\*|.*slurmsweep:[ \t]*\{"
+)
 
 #: What differs between two trials that make the same mistake: numbers, addresses, quoted values.
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|'[^']*'|\"[^\"]*\"")

@@ -94,3 +94,10 @@ def test_bayes_learns_from_its_values(create, slurmsweep):
     assert done.returncode == 0, done.stderr
     assert all(0 <= point["lowest"] == point["metric"] <= 1 for point in points)
     assert len(points) == 3
+
+
+def test_a_printed_metric_is_not_taken_for_the_words_of_a_failure(create, slurmsweep):
+    store = create("echo 'cannot open the mesh' >&2\n" + PRINTS.replace("echo told", "exit 4"))
+    slurmsweep("run", store.manifest.sweep_id, "--backend", "local")
+
+    assert "cannot open the mesh" in slurmsweep("status", store.manifest.sweep_id).stdout
