@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = "open W&B's viewer in the terminal (wandb leet) with all trials of a sweep"
+EXAMPLES = (
+    ("leet", "the newest sweep here"),
+    ("leet last --links runs", "lay the runs out in a folder, for another viewer"),
+)
+EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
