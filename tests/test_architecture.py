@@ -28,6 +28,7 @@ MAY_WRITE = {
     "client/history.py": "the same",
     "client/files.py": "the same",
     "doctor/probe.py": "tries the bare system calls: what it writes is no sweep's, and its folder is removed",
+    "cli/screen.py": "wakes a thread of its own through a pipe",
     "backends/slurm/executor.py": "submitit writes the batch script; its hidden link is removed there",
 }
 

@@ -118,10 +118,11 @@ class Screen:
                 with suppress(OSError):  # a terminal that is gone: SIGHUP follows
                     self._live.update(text, refresh=True)
 
-    def keys(self, seconds: float) -> list[str]:
+    def keys(self, seconds: float, *, is_typing: bool = False) -> list[str]:
         """Return the keys that come, once some do or after so many seconds; ``resize`` where the size has changed.
 
-        What is pasted is no key.
+        What is pasted is no key: what the terminal marks as such, and many different characters at once, unless the
+        person is typing a text.
         """
         size, waits = self.size, [self._awake, *([sys.stdin.fileno()] if self._modes is not None else [])]
         ready, _, _ = select.select(waits, [], [], max(0.0, seconds))
@@ -131,23 +132,19 @@ class Screen:
         if len(waits) > 1 and waits[1] in ready:
             with suppress(OSError):
                 data = os.read(waits[1], 4096)
-        found = self._of_text(data.decode("utf-8", "replace"))
+        found = []
+        for key in _KEY.findall(data.decode("utf-8", "replace")):
+            if key in (_PASTED, _END_OF_PASTE):
+                self._is_pasting = key == _PASTED
+            elif not self._is_pasting and (len(key) == 1 or key in _KEYS):
+                found.append(_KEYS.get(key, key))
+        if not is_typing and len({key for key in found if len(key) == 1}) >= _NOT_TYPED:
+            found = []
         return found if self.size == size else [*found, "resize"]
 
     def wake(self) -> None:
         """Let :meth:`keys` return at once."""
         os.write(self._wake, b".")
-
-    def _of_text(self, text: str) -> list[str]:
-        sequences = _KEY.findall(text)
-        characters = {char for char in sequences if len(char) == 1 and char.isprintable()}
-        found = []
-        for key in sequences:
-            if key in (_PASTED, _END_OF_PASTE):
-                self._is_pasting = key == _PASTED
-            elif not self._is_pasting and len(characters) < _NOT_TYPED and (len(key) == 1 or key in _KEYS):
-                found.append(_KEYS.get(key, key))
-        return found
 
     def _show(self) -> None:
         """Take the terminal, if this process is in its foreground."""

@@ -14,7 +14,7 @@ from slurmsweep.cli.output import print_text
 from slurmsweep.control.live_view import LONGEST_QUEUE_PERIOD, LiveView
 from slurmsweep.control.session import Session
 from slurmsweep.report.live import LiveState, compose, one_line, plain
-from slurmsweep.report.live_choice import Choice, react
+from slurmsweep.report.live_choice import LiveChoice, react
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,8 +32,8 @@ _PATIENCE = 1.0
 def once(view: LiveView) -> LiveState:
     """Print one screen, as large as the terminal is, without colours; return what it shows."""
     size = shutil.get_terminal_size((80, 24))
-    state = view.gather(Choice(), size.columns, size.lines)
-    lines = compose(state, Choice(), size.columns, size.lines, screen.glyphs(sys.stdout))
+    state = view.gather(LiveChoice(), size.columns, size.lines)
+    lines = compose(state, LiveChoice(), size.columns, size.lines, screen.glyphs(sys.stdout))
     print_text(plain(lines[:-1]).rstrip())  # without the keys
     return state
 
@@ -43,7 +43,7 @@ def in_lines(view: LiveView, sleep: Callable[[float], None] = time.sleep) -> Liv
     shown, at = "", -LINE_PERIOD
     while True:
         began = time.monotonic()
-        state = view.gather(Choice(), 80, 0)
+        state = view.gather(LiveChoice(), 80, 0)
         line = one_line(state)
         if line != shown and (state.is_over or began - at >= LINE_PERIOD):
             print_text(line)
@@ -91,7 +91,7 @@ class Viewer(Thread):
         self.join(_PATIENCE)
 
     def _follow(self) -> None:
-        choice, shapes = Choice(), screen.glyphs(self._screen.stream)
+        choice, shapes = LiveChoice(), screen.glyphs(self._screen.stream)
         self._screen.draw([((f"reading the journal of sweep {self._view.sweep} ...", ""),)])
         while not self._is_over.is_set():
             began, (width, height) = time.monotonic(), self._screen.size
@@ -101,7 +101,7 @@ class Viewer(Thread):
             self._screen.draw(compose(state, choice, width, height, shapes))
             due = time.monotonic() + max(PERIOD, _SPARING * (time.monotonic() - began))
             while not self._is_over.is_set() and time.monotonic() < due:
-                keys = self._screen.keys(min(0.5, due - time.monotonic()))
+                keys = self._screen.keys(min(0.5, due - time.monotonic()), is_typing=choice.asks is not None)
                 before = choice
                 for key in keys:
                     changed = react(choice, key, state.order)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.failure_text import Failure
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Question, Snapshot
-    from slurmsweep.report.live_choice import Choice
+    from slurmsweep.report.live_choice import LiveChoice
     from slurmsweep.report.summary import TrialRow
 
 #: Seconds between two questions to the queue: after news, and at most where there is none.
@@ -143,7 +143,7 @@ class LiveView:
         """The sweep's id."""
         return self._session.store.manifest.sweep_id
 
-    def gather(self, choice: Choice, width: int, height: int) -> LiveState:
+    def gather(self, choice: LiveChoice, width: int, height: int) -> LiveState:
         """Return what is known now, as far as it is shown on a screen of that size.
 
         Raises:
@@ -155,7 +155,9 @@ class LiveView:
         try:
             session.refresh()
         except StateUnreadableError as error:
-            self._refuse_removed()
+            folder = session.store.layout.folder
+            if place.is_removed(folder, self._device):
+                raise NotFoundError(f"sweep {self.sweep} was removed: {folder} is gone") from error
             if self._snapshot is None:
                 raise
             notes.append(f"{error}: what is shown is older")
@@ -193,11 +195,6 @@ class LiveView:
         store, snapshot = self._session.store, self._snapshot or look_without_scheduler(self._session)
         jobs = snapshot.jobs if self._queue.has_answer else None
         return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, jobs)
-
-    def _refuse_removed(self) -> None:
-        layout = self._session.store.layout
-        if place.is_removed(layout.folder, self._device):
-            raise NotFoundError(f"sweep {self._session.store.manifest.sweep_id} was removed: {layout.folder} is gone")
 
     def _look(self, now: float) -> Snapshot:
         """Return the last answer of the queue with what the journal says by now; ask anew where that is due."""
@@ -242,7 +239,7 @@ class LiveView:
             self._values[attempt_id] = _Values(self._session, attempt_id)
         return self._values[attempt_id].read(row)
 
-    def _ordered(self, rows: list[Running], choice: Choice, summary: SweepSummary) -> tuple[list[Running], str]:
+    def _ordered(self, rows: list[Running], choice: LiveChoice, summary: SweepSummary) -> tuple[list[Running], str]:
         """Return the running trials that were chosen, in the chosen order; and what is wrong with the filter."""
         problem = ""
         if choice.where:
@@ -317,7 +314,7 @@ class LiveView:
             self._failures[key] = failure_of(row)
         return self._failures[key]
 
-    def _page(self, choice: Choice, state: LiveState, summary: SweepSummary, width: int) -> Sequence[str]:
+    def _page(self, choice: LiveChoice, state: LiveState, summary: SweepSummary, width: int) -> Sequence[str]:
         """Return the lines of a page other than the first."""
         from slurmsweep.report.trial import trial_facts, trial_text  # loads what explains a search
         from slurmsweep.report.trials_table import trials_table
@@ -396,11 +393,13 @@ def _filtered(rows: list[Running], where: str, summary: SweepSummary) -> list[Ru
     conditions = [condition(word) for word in words if _COMPARES.intersection(word)]
     parts = [word for word in words if not _COMPARES.intersection(word)]
     meeting = {trial.number for trial in chosen((r.trial for r in rows), fields(summary.manifest.config), conditions)}
-    return [row for row in rows if row.trial.number in meeting and all(part in _words(row.trial) for part in parts)]
-
-
-def _words(trial: TrialRow) -> str:
-    return f"{trial.number} {trial.node} {trial.job} {params_text(trial.params)}"
+    found = []
+    for row in rows:
+        trial = row.trial
+        line = f"{trial.number} {trial.node} {trial.job} {params_text(trial.params)}"
+        if trial.number in meeting and all(part in line for part in parts):
+            found.append(row)
+    return found
 
 
 def _rate(summary: SweepSummary, begun: float | None, now: float) -> tuple[float | None, tuple[float, float] | None]:

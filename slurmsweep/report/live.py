@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from slurmsweep.report.failures import FailureGroup
-    from slurmsweep.report.live_choice import Choice
+    from slurmsweep.report.live_choice import LiveChoice
     from slurmsweep.report.summary import TrialRow
 
 #: One line: its parts, each a text and its style in rich's words.
@@ -88,6 +88,14 @@ class Running(NamedTuple):
     def share(self) -> float | None:
         """The part of its time that it has used; None where it has no limit."""
         return self.elapsed / self.asked if self.asked else None
+
+    def bar(self, width: int, glyphs: Glyphs, *, with_number: bool) -> str:
+        """Return a bar of the used part of its time; empty where it has no limit."""
+        if self.share is None:
+            return ""
+        used = min(width, int(self.share * width))
+        number = f" {100 * self.share:3.0f}%" if with_number else ""
+        return glyphs.used * used + glyphs.left * (width - used) + number
 
 
 class Queue(NamedTuple):
@@ -163,7 +171,7 @@ class LiveState:
     exit_code: int = 0
 
 
-def compose(state: LiveState, choice: Choice, width: int, height: int, glyphs: Glyphs = BLOCKS) -> list[Line]:
+def compose(state: LiveState, choice: LiveChoice, width: int, height: int, glyphs: Glyphs = BLOCKS) -> list[Line]:
     """Return at most ``height`` lines, none of them wider than ``width`` columns of a terminal."""
     room = max(0, height - 1)
     if choice.page is Page.FIRST:
@@ -194,24 +202,26 @@ def one_line(state: LiveState) -> str:
     return "; ".join(word for word in [*words, *state.notes] if word)
 
 
-def _first_page(state: LiveState, choice: Choice, width: int, room: int, glyphs: Glyphs) -> list[Line]:
+def _first_page(state: LiveState, choice: LiveChoice, width: int, room: int, glyphs: Glyphs) -> list[Line]:
     """Return the first page: what matters least goes first where there is no room, and running trials have the rest."""
     blank: list[Line] = [()] if room >= 14 else []
     of_running = 2 if state.order and room > 4 else 0
     failures = _failures(state, width)
     named = f"best {printable(state.metric)}" if state.metric else "best"
+    jobs = ", ".join(f"{n} {word}" for word, n in sorted((state.queue.jobs or {}).items()))
+    queue = "; ".join(word for word in (f"jobs {jobs}" if jobs else "", printable(state.queue.waits)) if word)
     blocks: list[tuple[int, list[Line]]] = [
         (1, [_header(state, width)]),
         (0, [_progress(state, width, glyphs)]),
         (2, [_counts(state, width)]),
         (3, [((f"! {printable(note)}", "yellow"),) for note in state.notes]),
         (4, [((f"next: {state.follows}", "bold"),)] if state.follows else []),
-        (6, _queue(state)),
+        (6, [((queue, ""),)] if queue else []),
         (5, _best(state, named, width, is_tall=room >= _TALL)),
         (8, _so_far(state, width, glyphs)),
         (9, _nodes(state, glyphs) if room >= _TALL and width >= _WIDE else []),
     ]
-    left, kept = room - of_running, set()
+    left, kept = room - of_running, set[int]()
     for place in sorted(range(len(blocks)), key=lambda place: blocks[place][0]):
         if len(blocks[place][1]) <= left:
             left -= len(blocks[place][1])
@@ -273,12 +283,6 @@ def _ordered(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return [(word, counts[word]) for word in _STYLES if counts.get(word)]
 
 
-def _queue(state: LiveState) -> list[Line]:
-    jobs = ", ".join(f"{n} {word}" for word, n in sorted((state.queue.jobs or {}).items()))
-    words = "; ".join(word for word in (f"jobs {jobs}" if jobs else "", printable(state.queue.waits)) if word)
-    return [((words, ""),)] if words else []
-
-
 def _best(state: LiveState, named: str, width: int, *, is_tall: bool) -> list[Line]:
     if not state.best:
         return []
@@ -335,7 +339,7 @@ def curve(values: Sequence[float], width: int, glyphs: Glyphs = BLOCKS) -> str:
     )
 
 
-def _running(state: LiveState, choice: Choice, width: int, room: int, glyphs: Glyphs) -> list[Line]:
+def _running(state: LiveState, choice: LiveChoice, width: int, room: int, glyphs: Glyphs) -> list[Line]:
     """Return the table of running trials in ``room`` lines, with the chosen one among them."""
     if room < 1 or not state.running:
         return []
@@ -371,7 +375,7 @@ def _columns(
         Column("trial", tuple(f"{'>' if place == at else ' '}{t.number:>4}" for place, t in enumerate(trials))),
         Column("node", tuple(shortened(printable(t.node or ""), 16) for t in trials), 5),
         Column("elapsed", tuple(f"{'!' if (r.share or 0) >= _NEARLY_OVER else ''}{duration(r.elapsed)}" for r in rows)),
-        Column(of, tuple(_time_bar(row, 20 if wide else 10, glyphs, with_number=wide) for row in rows), 6, 40),
+        Column(of, tuple(row.bar(20 if wide else 10, glyphs, with_number=wide) for row in rows), 6, 40),
         Column(title, tuple("" if t.metric is None else value_text(t.metric) for t in trials)),
         Column("so far", tuple(curve(row.curve, 16 if wide else 8, glyphs) for row in rows), 4, 16),
         Column("step", tuple(str(row.steps or "") for row in rows), 7),
@@ -379,13 +383,6 @@ def _columns(
         Column("parameters", tuple(params_text(t.params) for t in trials), 3, 14),
     ]
     return [column for column in found if any(column.cells)], {"trial", "elapsed", title, "step"}
-
-
-def _time_bar(row: Running, width: int, glyphs: Glyphs, *, with_number: bool) -> str:
-    if row.share is None:
-        return ""
-    used = min(width, int(row.share * width))
-    return glyphs.used * used + glyphs.left * (width - used) + (f" {100 * row.share:3.0f}%" if with_number else "")
 
 
 def _table(columns: Sequence[Column], width: int, right: set[str]) -> list[Line]:
@@ -422,7 +419,7 @@ def _why(group: FailureGroup) -> str:
     return printable(f"{cause}: {group.error}" if group.error else cause)
 
 
-def _foot(state: LiveState, choice: Choice, width: int) -> Line:
+def _foot(state: LiveState, choice: LiveChoice, width: int) -> Line:
     """Return the keys, as many as fit, and how old the scheduler's answer is; while a person types, what was typed."""
     if choice.asks:
         return ((f"{choice.asks.value}: {printable(choice.typed)}_", "bold"),)

@@ -56,7 +56,7 @@ _MOVES = {"j": 1, "down": 1, "k": -1, "up": -1, "pgdn": 10, " ": 10, "pgup": -10
 
 
 @dataclass(frozen=True)
-class Choice:
+class LiveChoice:
     """What a person chose.
 
     Attributes:
@@ -88,7 +88,7 @@ class Choice:
             return self.trial
         return order[self.place(order)] if order else self.trial
 
-    def needs_more_than(self, other: Choice) -> bool:
+    def needs_more_than(self, other: LiveChoice) -> bool:
         """Return whether it shows what was not gathered for another choice of the same page."""
         return (self.trial, self.sort, self.where) != (other.trial, other.sort, other.where)
 
@@ -105,7 +105,7 @@ class Choice:
         return ("q quit", "? keys", "j/k choose", "Enter show", "l log", "f failures", "b best", *shown, "s sort")
 
 
-def react(choice: Choice, key: str, order: Sequence[int]) -> Choice | None:
+def react(choice: LiveChoice, key: str, order: Sequence[int]) -> LiveChoice | None:
     """Return what is chosen after a key; None where the person leaves.
 
     Args:
@@ -137,7 +137,7 @@ def react(choice: Choice, key: str, order: Sequence[int]) -> Choice | None:
     return choice
 
 
-def _moved(choice: Choice, by: int, order: Sequence[int]) -> Choice:
+def _moved(choice: LiveChoice, by: int, order: Sequence[int]) -> LiveChoice:
     if choice.page is not Page.FIRST:
         return replace(choice, top=max(0, choice.top + (-by if choice.page is Page.LOG else by)))
     if not order:
@@ -146,7 +146,7 @@ def _moved(choice: Choice, by: int, order: Sequence[int]) -> Choice:
     return replace(choice, trial=order[at], at=at)
 
 
-def _typed(choice: Choice, key: str) -> Choice:
+def _typed(choice: LiveChoice, key: str) -> LiveChoice:
     """Return what is chosen after a key while a person types."""
     done = replace(choice, asks=None, typed="")
     if key == "escape":

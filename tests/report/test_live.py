@@ -13,7 +13,7 @@ import pytest
 from slurmsweep.report.failures import FailureGroup
 from slurmsweep.report.fitting import text_width
 from slurmsweep.report.live import ASCII, BLOCKS, LiveState, Queue, Running, compose, curve, one_line, plain
-from slurmsweep.report.live_choice import Asks, Choice, Page, Sort, react
+from slurmsweep.report.live_choice import Asks, LiveChoice, Page, Sort, react
 from slurmsweep.report.summary import TrialRow
 from slurmsweep.state.lifecycle import TrialState
 
@@ -75,7 +75,7 @@ SIZES = [(60, 20), (80, 24), (140, 40)]
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_a_screen_is_as_it_was_looked_at(width, height):
-    shown = plain(compose(STATE, Choice(), width, height)) + "\n"
+    shown = plain(compose(STATE, LiveChoice(), width, height)) + "\n"
 
     assert shown == (SCREENS / f"{width}x{height}.txt").read_text(encoding="utf-8")
 
@@ -89,7 +89,7 @@ ODD = replace(
     follows="`slurmsweep run k3v9x2ab` starts the 60 open trials",
     best_so_far=(1e308, -1e308, 0.0),
 )
-PAGES = [Choice(page) for page in Page] + [Choice(asks=Asks.FILTER, typed="lr<0.1" * 40)]
+PAGES = [LiveChoice(page) for page in Page] + [LiveChoice(asks=Asks.FILTER, typed="lr<0.1" * 40)]
 
 
 @pytest.mark.parametrize("choice", PAGES, ids=lambda choice: choice.page.name)
@@ -108,12 +108,12 @@ def test_no_screen_is_larger_than_its_terminal_or_has_a_raw_character(choice, sh
 
 @pytest.mark.parametrize(("width", "height"), [(20, 5), (60, 20), (80, 24), (140, 40)])
 def test_how_many_trials_have_ended_is_told_on_every_screen(width, height):
-    assert "62 %" in plain(compose(STATE, Choice(), width, height))
+    assert "62 %" in plain(compose(STATE, LiveChoice(), width, height))
 
 
 @pytest.mark.parametrize(("width", "height"), [(60, 20), (80, 24), (140, 40)])
 def test_trial_elapsed_and_metric_are_never_left_out(width, height):
-    lines = plain(compose(STATE, Choice(), width, height)).split("\n")
+    lines = plain(compose(STATE, LiveChoice(), width, height)).split("\n")
     [header] = [line for line in lines if line.lstrip().startswith("trial ") and "elapsed" in line]
 
     assert "val_loss" in header
@@ -123,7 +123,7 @@ def test_trial_elapsed_and_metric_are_never_left_out(width, height):
 
 def test_the_chosen_trial_is_on_the_screen_wherever_it_is():
     for number in STATE.order:
-        shown = plain(compose(STATE, Choice(trial=number), 80, 24))
+        shown = plain(compose(STATE, LiveChoice(trial=number), 80, 24))
         assert f"> {number}" in shown or f">{number}" in shown, number
 
 
@@ -137,7 +137,7 @@ def test_a_curve_has_the_extremes_of_its_values():
 
 def test_the_bar_shows_a_single_failure_of_a_million():
     state = replace(STATE, trials=10**6, counts={"finished": 999_998, "failed": 1, "running": 1}, left=None)
-    bar = plain(compose(state, Choice(), 60, 20)).split("\n")[1]
+    bar = plain(compose(state, LiveChoice(), 60, 20)).split("\n")[1]
 
     assert bar == "█" * 52 + "▒▓" + "  99 %"
 
@@ -154,7 +154,7 @@ def test_a_line_without_a_terminal_does_not_change_by_itself():
 
 
 def press(keys, order=(5, 6, 7), choice=None):
-    choice = choice or Choice()
+    choice = choice or LiveChoice()
     for key in keys:
         choice = react(choice, key, order)
     return choice
@@ -170,26 +170,26 @@ def test_a_trial_stays_chosen_when_the_order_changes_and_its_neighbour_when_it_e
 
 
 def test_pages_open_and_close():
-    assert press(["j", "enter"]) == Choice(Page.TRIAL, trial=6, at=1)
+    assert press(["j", "enter"]) == LiveChoice(Page.TRIAL, trial=6, at=1)
     assert press(["j", "enter", "l"]).page is Page.LOG
     assert press(["f", "j", "j", "k"]).top == 1
     assert press(["f", "q"]).page is press(["b", "escape"]).page is Page.FIRST
     assert press("q") is None
-    assert press(["escape"]) == Choice()
-    assert press(["enter"], order=()) == Choice()
-    assert press(["t", "1", "2", "enter"], order=()) == Choice(Page.TRIAL, trial=12)
-    assert press(["t", "x", "enter"]) == Choice()
+    assert press(["escape"]) == LiveChoice()
+    assert press(["enter"], order=()) == LiveChoice()
+    assert press(["t", "1", "2", "enter"], order=()) == LiveChoice(Page.TRIAL, trial=12)
+    assert press(["t", "x", "enter"]) == LiveChoice()
 
 
 def test_a_filter_is_typed_and_keys_are_letters_meanwhile():
     assert press("/qjl").typed == "qjl"
     assert press(["/", *"node=n3", "backspace", "4", "enter"]).where == "node=n4"
-    assert press(["/", "x", "escape"]) == Choice()
+    assert press(["/", "x", "escape"]) == LiveChoice()
     assert press("sss").sort is Sort.NODE
     assert press("ssss").sort is Sort.LIMIT
 
 
 if __name__ == "__main__":
     for columns, rows in SIZES:
-        lines = compose(STATE, Choice(), columns, rows)
+        lines = compose(STATE, LiveChoice(), columns, rows)
         (SCREENS / f"{columns}x{rows}.txt").write_text(plain(lines) + "\n", encoding="utf-8")
