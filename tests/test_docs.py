@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,12 @@ def test_files_that_a_page_names_exist(page):
     named = set(re.findall(r"`((?:[a-z_]+/)+[\w.-]+\.(?:py|sbatch|md))\b", page.read_text()))
 
     assert [name for name in named if not (ROOT / name).exists() and not (ROOT / "slurmsweep" / name).exists()] == []
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+    """A link that leads nowhere and a page that no other names are warnings."""
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", ROOT / "docs", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'href="tutorial.html"' in (tmp_path / "index.html").read_text()
