@@ -78,7 +78,7 @@ def _first(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
     found += _telling([_column(trials, causes, _WHY, _WIDEST_REASON)])
     if any(trial.attempt > 1 for trial in trials):
         found.append(_column(trials, Field("attempt", lambda trial: trial.attempt or ""), _ATTEMPT))
-    why = Field("no metric", lambda trial: trial.no_metric)
+    why = Field("no metric", lambda trial: None if trial.error else trial.no_metric)  # the error says it already
     return found + _telling([_column(trials, why, _WHY, _WIDEST_REASON)])
 
 
