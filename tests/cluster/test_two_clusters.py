@@ -182,9 +182,13 @@ class Bystanders:
         kind = [] if few else [["-H"], ["--begin=now+1day"]][job % 2]
         sleeper = ("--array=0-2%1", "-J", "innocent", "-t", "30", "-o", "/dev/null", *kind, "--wrap", "sleep 3600")
         assert int(self._lab.slurm(cluster, "sbatch", "--parsable", *sleeper)) == job
-        if few:
-            runs = f"{job}|0|innocent|RUNNING"
-            wait_until(lambda: any(line.startswith(runs) for line in self._lab.queue(cluster, "innocent")))
+
+        def is_settled() -> bool:
+            lines = [line for line in self._lab.queue(cluster, "innocent") if line.startswith(f"{job}|")]
+            runs = not few or any("|RUNNING|" in line for line in lines)
+            return runs and not any("|PENDING|" in line and "|None|" in line for line in lines)
+
+        wait_until(is_settled)
         self.ids.add((cluster, job))
         self._before |= {key: line for key, line in self._now().items() if key not in self._before}
 
