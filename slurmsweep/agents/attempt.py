@@ -147,7 +147,7 @@ def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prep
             config.command,
             config.program,
             params,
-            environ=environ,
+            environ=seen,  # with what names the trial: a command may take it from there
             json_file=json_file,
             hydra=bool(config.extensions.hydra),
         )

@@ -163,10 +163,15 @@ class Sweep:
 
     @classmethod
     def planned(cls, draft: Draft, *, backend: str = "auto", tell: Tell = warn_of_notices) -> Sweep:
-        """Return what a draft would be as a sweep, without writing anything: to check options, and to rehearse."""
-        from slurmsweep.control.create import manifest_of
+        """Return what a draft would be as a sweep, without writing anything: to check options, and to rehearse.
+
+        Raises:
+            SweepFileError: :meth:`create` would refuse it.
+        """
+        from slurmsweep.control.create import manifest_of, refuse_what_cannot_run
         from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
 
+        refuse_what_cannot_run(draft, needs_program=draft.function is None)
         store = SweepStore(Layout(sweep_folder(root_folder(), NO_ID)), manifest_of(draft, NO_ID))
         return cls(Session.planned(store, backend), tell=tell)
 

@@ -172,7 +172,7 @@ def create(
         SweepFileError: its trials could not be run: there is no program, or no search of that method yet.
         StateUnwritableError: there is no new sweep.
     """
-    _refuse_what_cannot_run(draft, needs_program=needs_program and draft.function is None)
+    refuse_what_cannot_run(draft, needs_program=needs_program and draft.function is None)
     root, what = root_folder(), manifest_of(draft, new_sweep_id())._replace(canary=canary)
     store = SweepStore.create(root, what, access)
     if access is not files.PRIVATE:
@@ -195,8 +195,8 @@ def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
     ).calling(draft.function)
 
 
-def _refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
-    """Refuse what a plan may still show and no sweep may be made of."""
+def refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
+    """Refuse a draft of which no sweep may be made. Raises SweepFileError."""
     config = draft.config
     violations = []
     if config.method == "bayes":

@@ -13,10 +13,12 @@ import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.agents import signals
-from slurmsweep.agents.environment import WRAP, search_path, words_before
+from slurmsweep.agents.environment import WRAP, child_environment, search_path, words_before
 from slurmsweep.control.program import beginning_of
 from slurmsweep.control.wrappers import ASSIGNMENT, started
 from slurmsweep.errors import SweepFileError, UsageError, Violation
+from slurmsweep.state.paths import NO_ID, Layout
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
@@ -92,6 +94,7 @@ def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
         UsageError: Hydra's grammar cannot write a parameter, or a variable that agents read is wrong.
     """
     seen, wrap = _Eyes(workdir, search_path(environ)), refuse_wrong_variables(environ)
+    here, environ = environ, child_environment(environ, config, Layout(f"{workdir}/sweep-{NO_ID}"), AttemptId(0, 1))
     seen.doubts += [  # a job template may set it
         Violation(f"command.{place}", f"the environment variable {name} is not set", "export it first")
         for place, name in command.environment_variables(config.command)
@@ -103,7 +106,7 @@ def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
             seen.word(wrap[0], WRAP)
         elif not seen.doubts:  # else words may be made of a variable that is not set
             seen.words(argv, config.program)
-        seen.room([*wrap, *argv], environ)
+        seen.room([*wrap, *argv], here)
     return Look(tuple(seen.errors), tuple(seen.doubts))
 
 

@@ -68,7 +68,10 @@ def headline(situation: Situation, policy: Policy, plan: Plan, command: str, *, 
 def _unmet(situation: Situation, policy: Policy, plan: Plan) -> tuple[list[str], int]:
     """Return why trials that were asked for are not run, and how many they are."""
     reasons = Counter(plan.retry.left[attempt_id.trial].partition(":")[0] for attempt_id in plan.retry.refused)
-    words = [f"{n} trial{'s' if n > 1 else ''} {reason}" for reason, n in reasons.items()]
+    words = [
+        f"{n} trials {reason}" if n > 1 else f"1 trial {reason.replace('fail ', 'fails ', 1)}"
+        for reason, n in reasons.items()
+    ]
     named, trials = (policy.retry and policy.retry.trials) or (), situation.view.trials
     known = [n for n in trials if n in named] if named else []
     runs = [n for n in known if trials[n].state is TrialState.RUNNING]

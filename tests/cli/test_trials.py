@@ -106,3 +106,16 @@ def test_a_run_shows_the_best_and_some_failures_and_says_what_it_leaves_out(fold
     assert states == ["finished"] * 16 + ["failed"] * 4
     told = "20 of 30 trials are shown, the 16 best and 4 of 4 that did not finish: `slurmsweep trials"
     assert told in done.stderr
+
+
+def test_columns_that_are_none_are_refused(slurmsweep, make_store):
+    make_store(3)
+    done = slurmsweep("trials", "--columns", "")
+    assert (done.returncode, "'' names no column" in done.stderr) == (2, True)
+
+
+def test_a_condition_that_no_trial_meets_is_said(slurmsweep, make_store):
+    make_store(3)
+    done = slurmsweep("trials", "--where", "x>9", "--where", "x!=1")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith("slurmsweep: no trial has x>9 and x!=1\n")

@@ -10,6 +10,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft
 from slurmsweep.control.auto_resources import what_to_learn
+from slurmsweep.control.events import ignore
 from slurmsweep.report.plan import plan_text
 from slurmsweep.search import run_count
 
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show what would happen, and with ``--canary`` try it; return the exit code, 1 where the canary failed."""
+    from slurmsweep.api.sweep import Sweep
     from slurmsweep.control.canary import run_canary  # both load submitit
     from slurmsweep.control.plan import plan_sweep
 
@@ -54,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     wanted, learn = what_to_learn(SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width))
     if learn:
         note("what is auto is learnt from trials that go first: the plan shows what these are given")
+    # what `run` would refuse here is no plan
+    Sweep.planned(draft, backend=args.backend, tell=ignore).check(wanted, wait=True, supervise=False)
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
     document = plan_sweep(draft, wanted, args.count, limit, note)
     if args.canary:

@@ -68,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
         sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=workdir)
         result = sweep.resubmit(policy, **asked)
     if not args.dry_run:
-        return launching.finish(sweep, result, events, waited=result.waited, as_json=args.json)
+        # where nothing was started the first line has said all, and the results are those of before
+        has_news = args.json or result.submitted.trials or result.later
+        return launching.finish(sweep, result, events, waited=result.waited and bool(has_news), as_json=args.json)
     if args.json:
         print_json(result.plan.to_json())
     elif fresh := result.plan.trials - len(result.plan.retry.attempt_ids):

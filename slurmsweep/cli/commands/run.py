@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import launching, options
 from slurmsweep.cli.events import EventPrinter
 from slurmsweep.cli.naming import sweep_of
-from slurmsweep.control.events import ignore
-from slurmsweep.errors import UsageError
+from slurmsweep.control.events import Noticed, ignore
+from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, UsageError
 
 if TYPE_CHECKING:
     from slurmsweep.api.sweep import Sweep
@@ -47,17 +47,33 @@ def run(args: argparse.Namespace) -> int:
     """Create a sweep, or open it, and start what is open; return the exit code."""
     asked = launching.asked_for(args)
     with closing(EventPrinter()) as events:
-        sweep = _sweep(args, asked["wish"], events)
+        sweep, is_new = _sweep(args, asked["wish"], events)
         events.sweep = sweep.id
         events.live = "" if args.plain else sweep.session.store.layout.folder
-        result = sweep.run(count=args.count, **asked)
+        try:
+            result = sweep.run(count=args.count, **asked)
+        except (SubmissionRefusedError, SchedulerUnavailableError):
+            if is_new:
+                _take_back(sweep)
+            raise
     if args.dry_run:
         return launching.show_plan(sweep, result, as_json=args.json)
     return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json, count=args.count)
 
 
-def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) -> Sweep:
-    """Return the sweep that is named, or a new one of the sweep file, which is checked before anything is written."""
+def _take_back(sweep: Sweep) -> None:
+    """Remove a sweep that was made for a submission which did not come about: nothing of it can run."""
+    view = sweep.session.refresh()
+    if not view.trials and not any(submission.job for submission in view.submissions.values()):
+        sweep.remove()
+        sweep.tell(Noticed(f"nothing was submitted, so sweep {sweep.id} was removed again"))
+
+
+def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) -> tuple[Sweep, bool]:
+    """Return the sweep that is named, or a new one of the sweep file, which is checked before anything is written.
+
+    And whether it was made just now.
+    """
     from slurmsweep.api.sweep import Sweep
 
     if not os.path.isfile(args.file) and not args.file.endswith((".yaml", ".yml", ".json")):
@@ -70,15 +86,15 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
         sweep = Sweep(name, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=args.workdir)
         if args.shared != "off" and keep:
             sweep.share(args.shared)
-        return sweep
+        return sweep, False
     if args.workdir:
         raise UsageError("--workdir is for a sweep whose project was moved: a new one runs in the current folder")
     from slurmsweep.cli.sweeps import read_draft
 
     draft = read_draft(args)
     if args.dry_run:
-        return Sweep.planned(draft, backend=args.backend, tell=events)
+        return Sweep.planned(draft, backend=args.backend, tell=events), False
     Sweep.planned(draft, backend=args.backend, tell=ignore).check(
         wish, args.max_fails, wait=args.wait, supervise=args.mend
     )
-    return Sweep.create(draft, backend=args.backend, shared=args.shared, tell=events)
+    return Sweep.create(draft, backend=args.backend, shared=args.shared, tell=events), True

@@ -55,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json([row.to_json() for row in rows])
         return 0
+    if args.where and not rows:
+        note(f"no trial has {' and '.join(''.join(one) for one in args.where)}")
+        return 0
     print_table(trials_table(rows, config, None if args.wide else width(), args.columns))
     if is_chosen and len(rows) < len(found):
         note(f"the first {len(rows)} of {len(found)} trials; --limit shows more")
@@ -66,4 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names no column: write names such as trial,loss,lr")
+    return names
