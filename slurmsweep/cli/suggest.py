@@ -7,7 +7,6 @@ commands in the place of that of the one which was named.
 from __future__ import annotations
 
 import argparse
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def _refuse_unknown_option(parser: argparse.ArgumentParser, words: Sequence[str]
 
 def _closest(word: str, known: Iterable[str]) -> str:
     """Return the one that is most like the word, or the only one that begins so; empty where none is near."""
+    from difflib import get_close_matches  # for mistakes only
+
     known = list(known)
     begun = [one for one in known if one.startswith(word)]
     near = begun if len(begun) == 1 else get_close_matches(word, known, n=1)
