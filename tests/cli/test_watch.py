@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -264,6 +265,33 @@ def test_a_damaged_journal_is_said_and_no_traceback(watched, store):
     shown.see("1 lines of the journal are damaged")
     shown.press("q")
     assert shown.end() == 0
+
+
+SEARCHES = {
+    "several metrics": ("grid", "slurmsweep: {pareto: {loss: minimize, size: maximize}}", 3),
+    "bayes": ("bayes", "run_cap: 3\nmetric: {name: loss}", 3),
+    "rungs": ("random", "run_cap: 3\nmetric: {name: loss}\nslurmsweep: {rungs: {steps: [1, 3]}}", 3),
+    "no metric": ("random", "", None),
+}
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_sweeps_of_every_search_are_shown(kind, write_sweep, slurmsweep_process):
+    method, extra, trials = SEARCHES[kind]
+    script = """
+import slurmsweep as wandb
+run = wandb.init()
+for step in range(2):
+    wandb.log({"loss": run.config["x"] ** 2, "size": run.config["x"]})
+"""
+    file = write_sweep(script, "  x: {min: 0, max: 2}", extra, method)
+    done = slurmsweep_process("run", str(file), "--backend", "local", "--count", "2", "--json")
+    sweep = json.loads(done.stdout)["id"]
+    shown = slurmsweep_process("watch", "--once", sweep, LC_ALL="C.UTF-8")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"{method}, {trials} trials" in shown.stdout or trials is None
+    assert "2 finished" in shown.stdout
+    assert ("best loss" in shown.stdout) == (kind in ("bayes", "rungs"))
 
 
 SCRIPT = """
