@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -122,6 +123,36 @@ def test_the_best_is_the_first_of_the_best_finished(chosen, largest):
     assert settled.ranked(largest=largest, most=3) == ranked[:3]
 
 
+@given(trials, st.booleans(), st.integers(1, 40))
+def test_the_best_so_far_is_that_of_the_finished_trials_before(chosen, largest, most):
+    settled = settle(chosen)
+    ranked = sorted(settled.ranked(largest=largest))
+    values = [settled[number].attempts[1].outcome.metric for number in ranked]
+    found = settled.best_so_far(largest=largest, most=1000)
+
+    assert found == list(accumulate(values, max if largest else min))
+    fewer = settled.best_so_far(largest=largest, most=most)
+    assert len(fewer) <= most
+    assert fewer[-1:] == found[-1:]
+    assert set(fewer) <= set(found)
+
+
+@given(trials, st.sets(st.sampled_from(list(TrialState))))
+def test_ends_are_told_without_objects(chosen, states):
+    settled = settle(chosen)
+    current = {number: trial.current for number in settled if (trial := settled[number]).current}
+    ends = [attempt.outcome.ended for attempt in current.values() if attempt.outcome and attempt.outcome.ended]
+    claims = [attempt.claimed for attempt in current.values() if attempt.claimed and attempt.claimed > 0]
+
+    assert settled.ended_since(5.0) == sum(ended > 5.0 for ended in ends)
+    assert settled.first_claim() == min(claims, default=None)
+    assert [way[:2] for way in settled.ways_to_end(states)] == [
+        (number, settled[number].state) for number in sorted(settled) if settled[number].state in states
+    ]
+    ways = settled.ways_to_end({state for state in states if state.has_ended()})
+    assert all(cause == settled[number].cause for number, _, cause in ways)
+
+
 @given(trials)
 def test_points_are_those_of_finished_trials_that_have_all_the_metrics(chosen):
     settled = settle(chosen)
@@ -199,6 +230,8 @@ def answers(kept: TrialIndex) -> list:
         list(kept.unknown_below(310)), {trial.number for trial in kept.of_jobs({"7"})}, set(kept.spans()),
         kept.nodes_of_finished(), kept.ranked(largest=True), kept.ranked(largest=False, most=2), kept.best(largest=False),
         list(kept.points(["b", "a"])), list(kept.unmeasured(of_metric=False)), list(kept.unmeasured(of_metric=True)),
+        list(kept.ways_to_end(set(TrialState))), kept.ended_since(1.0), kept.first_claim(),
+        kept.best_so_far(largest=True, most=1000)[-1:],
     ]  # fmt: skip
 
 
