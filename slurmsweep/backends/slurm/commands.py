@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import subprocess
 from functools import lru_cache
+from threading import Timer
 
 from slurmsweep.backends.slurm import inherited
 from slurmsweep.errors import SchedulerUnavailableError
 
 #: Seconds. Slurm's own clients give up after MessageTimeout (10 s by default) or a few times that.
 _TIMEOUT = 60
+
+#: Seconds after which it is said that a command waits for Slurm.
+_SILENT = 10.0
 
 #: Variables by which users change what Slurm's programs print, choose and ask.
 _OF_USERS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SCONTROL_", "SLURM_CLUSTERS")
@@ -52,6 +57,10 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_OF_USERS)}
     # elements of an array are not cut at 64 characters (``19_[1,4,9-12,...``)
     environ |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0"}
+    words = "slurmsweep: Slurm has not answered yet: waiting, %d s at most"
+    timer = Timer(_SILENT, logging.getLogger("slurmsweep").warning, (words, _TIMEOUT))
+    timer.daemon = True
+    timer.start()
     try:
         return subprocess.run(
             argv,
@@ -67,6 +76,8 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
         raise SchedulerUnavailableError(f"there is no {argv[0]} on this machine") from error
     except subprocess.TimeoutExpired as error:
         raise SchedulerUnavailableError(f"{argv[0]} did not answer within {_TIMEOUT} s") from error
+    finally:
+        timer.cancel()
 
 
 def answer(*argv: str, harmless: str = "") -> str:
