@@ -46,7 +46,11 @@ def note(message: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print one document on stdout. NaN and infinity, which JSON does not have, are the texts that W&B has for them."""
-    print(json.dumps(_strict(document), indent=1, allow_nan=False))
+    try:
+        text = json.dumps(document, indent=1, allow_nan=False)
+    except ValueError:  # few documents have such a number, and looking for it costs as much as writing them
+        text = json.dumps(_strict(document), indent=1, allow_nan=False)
+    print(text)
 
 
 def _strict(value: Any) -> Any:

@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from slurmsweep.report.figures import duration
 from slurmsweep.sizing.estimate import CUT_OFF_FACTOR, fit_estimate, margin
 from slurmsweep.sizing.walltime import mib_for, minutes_for, time_samples
 from slurmsweep.state.lifecycle import TrialState
@@ -199,13 +200,13 @@ def _time_advice(sums: _Sums, bounds: Bounds) -> Iterator[Advice]:
     asked = sums.minutes.asked
     if sums.out_of_time:
         longest = max(sums.out_of_time)
-        why = f"{_attempts(sums.out_of_time)} ran out of time, one after {_time(longest)}"
+        why = f"{_attempts(sums.out_of_time)} ran out of time, one after {duration(longest)}"
         yield Advice(f"--time {minutes_for(CUT_OFF_FACTOR * longest, bounds)}", why)
     elif sums.seconds:
         longest = max(sums.seconds)
         enough = minutes_for(longest * margin(len(sums.seconds)), bounds)
         if enough * asked.total() < (1 - _WORTH_SAYING) * sum(minutes * n for minutes, n in asked.items()):
-            why = f"the longest of {len(sums.seconds)} trials took {_time(longest)}, of {max(asked):g} min"
+            why = f"the longest of {len(sums.seconds)} trials took {duration(longest)}, of {duration(max(asked) * 60)}"
             yield Advice(f"--time {enough}", why)
 
 
@@ -249,13 +250,9 @@ def _job_advice(sums: _Sums) -> Iterator[Advice]:
     """Where trials need one CPU and little time, a job for each costs Slurm and the sweep more than the trials do."""
     usual = _median(sums.alone) if len(sums.alone) >= _MANY else math.inf
     if usual < _WORTH_A_JOB_SECONDS and max(sums.cpus.asked, default=1) <= 1:
-        half = f"half of {len(sums.alone)} trials took less than {_time(usual)}"
+        half = f"half of {len(sums.alone)} trials took less than {duration(usual)}"
         yield Advice("--template packed", f"{half}: several in a job, if they need no GPU each")
 
 
 def _attempts(cut_off: Sequence[float]) -> str:
     return f"{len(cut_off)} attempt{'s' if len(cut_off) > 1 else ''}"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds < 60 else f"{seconds / 60:.3g} min"

@@ -92,7 +92,7 @@ def test_asked_beside_used_without_accounting(store):
     assert (found.time.share, found.memory.share) == (pytest.approx(1 / 6), pytest.approx(300 / 2048))
     assert found.cpu.share == pytest.approx(0.9 / 4)
     assert found.advice == (
-        Advice("--time 17", "the longest of 8 trials took 10 min, of 60 min"),
+        Advice("--time 17", "the longest of 8 trials took 10m 00s, of 1h 00m"),
         Advice("--mem 512M", "the largest of 8 trials used 300 of 2048 MiB"),
         Advice("--cpus-per-task 1", "trials used 0.9 of 4 CPUs, the busiest 0.9"),
     )
@@ -116,7 +116,7 @@ def test_attempts_that_were_cut_off_are_lost_hours_and_more_is_advised(store):
 
     assert found.lost_core_hours == pytest.approx(576 / 3600)
     assert found.advice == (
-        Advice("--time 16", "1 attempt ran out of time, one after 9 min"),
+        Advice("--time 16", "1 attempt ran out of time, one after 9m 00s"),
         Advice("--mem 448M", "1 attempt ran out of memory, one at 256 MiB"),
     )
 
@@ -232,7 +232,9 @@ def test_the_limits_of_packed_jobs_do_not_differ_by_when_their_trials_began(make
     assert (found.asked_core_hours, found.saved_hours) == (8.0, 0.0)
 
 
-PACKED = Advice("--template packed", "half of 20 trials took less than 2 s: several in a job, if they need no GPU each")
+PACKED = Advice(
+    "--template packed", "half of 20 trials took less than 2.0s: several in a job, if they need no GPU each"
+)
 
 
 @pytest.mark.parametrize(
@@ -274,8 +276,8 @@ def test_the_command_reads_and_writes_nothing(store, slurmsweep):
     assert (text.returncode, document.returncode) == (0, 0), text.stderr
     assert "2 attempts of 2 trials have ended; accounting: off" in text.stdout
     assert "exit 3" in text.stdout
-    assert "-> --time 32: the longest of 1 trials took 10 min, of 60 min" not in text.stdout
-    assert "-> --time 23: the longest of 1 trials took 10 min, of 60 min" in text.stdout
+    assert "-> --time 32: the longest of 1 trials took 10m 00s, of 1h 00m" not in text.stdout
+    assert "-> --time 23: the longest of 1 trials took 10m 00s, of 1h 00m" in text.stdout
     parsed = json.loads(document.stdout)
     assert (parsed["attempts"], parsed["asked_core_hours"], parsed["accounting"]) == (2, 2.0, "off")
     assert store.replay().head.sequence == before
