@@ -10,27 +10,18 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.agents import notices
 from slurmsweep.api.arguments import check_number
+from slurmsweep.api.launch import Launch, LaunchResult
 from slurmsweep.api.naming import known, whereabouts
 from slurmsweep.backends import registry
-from slurmsweep.backends.base import Ability, JobSource, SubmitOptions, SubmitResult
+from slurmsweep.backends.base import Ability, JobSource, SubmitOptions
 from slurmsweep.control import orders
-from slurmsweep.control.apply import apply
 from slurmsweep.control.auto_resources import what_to_learn
-from slurmsweep.control.decide import Plan, Policy, decide
-from slurmsweep.control.defaults import filled
+from slurmsweep.control.decide import Policy
 from slurmsweep.control.delete import Choice, delete
-from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack, warn_of_notices
-from slurmsweep.control.first_word import refuse_what_cannot_start
-from slurmsweep.control.headline import Headline, headline
-from slurmsweep.control.max_fails import FailedAlike
-from slurmsweep.control.notifier import Notifier
-from slurmsweep.control.observe import observe
+from slurmsweep.control.events import Noticed, warn_of_notices
 from slurmsweep.control.reconcile import reconcile
 from slurmsweep.control.remove import planned as planned_removal
 from slurmsweep.control.remove import remove
@@ -39,12 +30,9 @@ from slurmsweep.control.session import Session
 from slurmsweep.control.share import WAYS, share
 from slurmsweep.control.share import in_words as readers
 from slurmsweep.control.snapshot import look_at_jobs
-from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
-from slurmsweep.control.waiting import look_after_submission
+from slurmsweep.control.wait import ended_trials, wait_for_jobs
 from slurmsweep.errors import NotFoundError, UsageError
-from slurmsweep.sizing.walltime import Step
-from slurmsweep.state import refusals
-from slurmsweep.state.lifecycle import Standing, TrialState
+from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
 
@@ -55,7 +43,6 @@ if TYPE_CHECKING:
 
     from slurmsweep.control.batch import JobBatch
     from slurmsweep.control.create import Draft
-    from slurmsweep.control.decide import Situation
     from slurmsweep.control.events import Tell
     from slurmsweep.control.orders import Ordered
     from slurmsweep.control.reconcile import ReconcileResult
@@ -63,37 +50,9 @@ if TYPE_CHECKING:
     from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.files import Access
     from slurmsweep.state.supervisor_files import SupervisorSettings
-    from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
 
 #: What ``run`` runs again without being asked: trials that were cut off. One that failed waits for ``resubmit``.
 CUT_OFF = frozenset({TrialState.CRASHED, TrialState.KILLED, TrialState.PREEMPTED})
-
-
-@dataclass(frozen=True)
-class LaunchResult:
-    """What a call that starts trials did.
-
-    Attributes:
-        plan: the last decision; of a rehearsal the only one.
-        submitted: what the scheduler took, and what a limit kept back.
-        expected: number of finished trials where all that was started finishes, or is stopped early.
-        is_stuck: trials ended and none finished, so that the rest was not submitted.
-        has_supervisor: a supervisor runs again and submits what is left.
-        waited: the trials that were started have ended.
-        later: number of trials that a later wave submits, with what those of this one showed.
-        headline: what was not done of what was asked.
-        stopped_by: why no further trials were started; empty where that is not so.
-    """
-
-    plan: Plan
-    submitted: SubmitResult = field(default_factory=SubmitResult)
-    expected: int = 0
-    is_stuck: bool = False
-    has_supervisor: bool = False
-    waited: bool = False
-    later: int = 0
-    headline: Headline = field(default_factory=Headline)
-    stopped_by: str = ""
 
 
 class Sweep:
@@ -220,7 +179,8 @@ class Sweep:
         retry = RetryPolicy(states=CUT_OFF, plain=True)
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, count, retry=retry, sizing=sizing, reopen=True)
-        return self._launch(policy, "run", wait, supervisor, max_fails, notify, dry_run=dry_run)
+        launch = Launch(self.session, self.tell, "run", wait, supervisor, max_fails, notify, dry_run)
+        return launch.start(policy)
 
     def submit(
         self,
@@ -246,7 +206,8 @@ class Sweep:
             raise UsageError(f"sweep {self.id} is {words}: `slurmsweep resume {self.id}` takes it up again")
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, count, sizing=sizing)
-        return self._launch(policy, "submit", wait, supervisor, max_fails, notify, dry_run=dry_run)
+        launch = Launch(self.session, self.tell, "submit", wait, supervisor, max_fails, notify, dry_run)
+        return launch.start(policy)
 
     def resubmit(
         self,
@@ -290,7 +251,8 @@ class Sweep:
         all_open = not (retry.is_selective or is_endless or sizing)
         policy = Policy(wish, all_open=all_open, retry=retry, sizing=sizing, reopen=True)
         waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
-        return self._launch(policy, "resubmit", waits, supervisor, max_fails, notify, dry_run=dry_run)
+        launch = Launch(self.session, self.tell, "resubmit", waits, supervisor, max_fails, notify, dry_run)
+        return launch.start(policy)
 
     def preview(self, batch: JobBatch) -> str:
         """Return the batch script of a planned batch, as it would be submitted; its name has a token made for each."""
@@ -416,183 +378,8 @@ class Sweep:
         return {"sweep": self.id, "among": among, **found.to_json()}
 
     def check(self, wish: SubmitOptions, max_fails: int | None = None, *, wait: bool, supervise: bool) -> None:
-        """Refuse what the backend cannot do, and trials that cannot start; tell what is ignored. Writes nothing.
-
-        Raises:
-            UsageError: an option is wrong, or needs an ability that the backend does not have; or no trial could start;
-                or a variable is wrong that agents inherit from here.
-        """
-        backend, source = self.session.backend, JobSource.of(self.session.store)
-        wish = filled(wish, source.defaults, backend)
-        if not wait:
-            backend.require(Ability.OUTLIVE, "--no-wait")
-        if supervise:
-            backend.require(Ability.WAKE, "--mend")
-        self.session.scheduler.normalized(wish.options or {})  # a misspelt name is wrong everywhere
-        if max_fails and (supervise or not wait):
-            raise UsageError("--max-fails is for trials that this command waits for: add --wait, and leave --mend out")
-        runs_here = Ability.ELSEWHERE not in backend.abilities
-        for doubt in refuse_what_cannot_start(self.session.store.manifest, os.environ, runs_here=runs_here):
-            self.tell(Noticed(f"{doubt}; the nodes may differ"))
-        for notice in backend.check(wish, source):
-            self.tell(Noticed(notice))
-
-    def _launch(  # noqa: PLR0917 - what all calls that start trials take
-        self,
-        policy: Policy,
-        command: str,
-        wait: bool,  # noqa: FBT001 - named by every caller's own argument
-        supervisor: SupervisorSettings | None,
-        max_fails: int | None,
-        notify: str | None,
-        *,
-        dry_run: bool,
-    ) -> LaunchResult:
-        """Start trials, and tell what comes of them by the user's command, if there is one."""
-        if notify is None:
-            return self._start(policy, command, wait, supervisor, max_fails, dry_run=dry_run)
-        notices.words_of(notify)
-        tell = self.tell
-        notifier = self.tell = Notifier(self.session, tell, notify, waits=wait, is_supervised=supervisor is not None)
-        try:
-            result = self._start(policy, command, wait, supervisor, max_fails, dry_run=dry_run)
-        except KeyboardInterrupt:
-            if Ability.OUTLIVE in self.session.backend.abilities:
-                notifier.leave_to_agents()
-            raise
-        finally:
-            self.tell = tell
-        notifier.over(result.stopped_by or (Step.STUCK.value if result.is_stuck else ""))
-        return result
-
-    def _start(
-        self,
-        policy: Policy,
-        command: str,
-        wait: bool,  # noqa: FBT001 - named by every caller's own argument
-        supervisor: SupervisorSettings | None,
-        max_fails: int | None,
-        *,
-        dry_run: bool,
-    ) -> LaunchResult:
-        """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
-        policy = self._ready(policy, wait, supervisor, max_fails)
-        session = self.session.rehearsal() if dry_run else self.session
-        total, finished, expected = SubmitResult(), None, 0
-        first: Headline | None = None
-        while True:
-            situation = observe(session, policy, self.tell)
-            plan = decide(situation, policy)
-            if total.arrays and situation.rungs and not plan.batches:
-                break  # every trial has gone as far as it may
-            said = Headline() if first else headline(situation, policy, plan, command, is_rehearsal=dry_run)
-            first = first or said
-            self.tell(Planned(plan, dry_run, said.text))
-            if plan.reopen and situation.view.word:
-                self.tell(
-                    Noticed(f"the sweep was {Standing.of_order(situation.view.word)}: `{command}` lifts that order")
-                )
-            if dry_run:
-                return LaunchResult(plan, headline=first)
-            if plan.retry.refused:
-                refusals.write(session.store.layout, plan.retry.refused, session.store.access)
-            known, before = len(session.view.trials), ended_trials(session.view)
-            sequence = session.view.head.sequence
-            again = [a for batch in plan.batches for a in batch.again]
-            finished = session.view.done() if finished is None else finished
-            finished -= len({a.trial for a in again}.intersection(session.view.trials.stopped_early()))
-            done, watch = self._apply(policy, plan, situation, supervisor, command)
-            if done.arrays and (watch or not wait):  # a command that waits for jobs asks about them in time
-                look_after_submission(session, [array.job for array in done.arrays], self.tell)
-            trials = session.view.trials
-            before -= sum(trials[a.trial].open_to >= a.attempt for a in again)  # these are to end once more
-            total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
-            braked_by = self._wait(plan, done, watch, before, max_fails) if wait else ""
-            step = plan.wave.step.name if plan.wave else ""
-            has_next_wave = step in ("CANARIES", "WAIT")
-            has_next_rung = situation.rungs is not None and done.trials > 0
-            # a trial that goes on to its next rung has finished before
-            started = len(session.view.trials) - known if has_next_rung and wait else done.trials
-            expected += started + (len(plan.retry.attempt_ids) if has_next_rung else 0)
-            is_last = not has_next_rung and (not has_next_wave or done.trials == policy.count)
-            changed_nothing = session.view.head.sequence == sequence
-            if not wait or watch or is_last or braked_by or (has_next_rung and changed_nothing):
-                break
-            policy = _next_wave(policy, plan, started)
-        kept_back = total.kept_back if watch else 0
-        expected += (finished or 0) + kept_back
-        later = plan.wave.left if plan.wave and has_next_wave else 0
-        said, is_stuck = first or Headline(), step == "STUCK"
-        return LaunchResult(plan, total, expected, is_stuck, watch is not None, wait, later, said, braked_by)
-
-    def _ready(
-        self,
-        policy: Policy,
-        wait: bool,  # noqa: FBT001 - named by every caller's own argument
-        supervisor: SupervisorSettings | None,
-        max_fails: int | None,
-    ) -> Policy:
-        """Return the policy with the defaults of the sweep; refuse what is wrong before anything is looked at."""
-        check_number("count", policy.count)
-        check_number("max_fails", max_fails or None)
-        if not self.session.store.manifest.can_run:
-            from slurmsweep.control.function import ready_to_run  # says what is missing
-
-            ready_to_run(self.session.store, None)
-        self.check(policy.wish, max_fails, wait=wait, supervise=supervisor is not None)
-        backend = self.session.backend
-        policy = replace(policy, wish=filled(policy.wish, self.session.store.manifest.defaults, backend))
-        if policy.sizing and Ability.LIMIT not in backend.abilities:
-            self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
-        return policy
-
-    def _apply(
-        self, policy: Policy, plan: Plan, situation: Situation, supervisor: SupervisorSettings | None, command: str
-    ) -> tuple[SubmitResult, WakeupJobs | None]:
-        """Do what was planned, with a supervisor where one was asked for."""
-        if supervisor is None or situation.view.reached:  # nothing is left to supervise
-            done, watch = apply(self.session, plan, self.tell), None
-        else:
-            from slurmsweep.supervisor.enable import submit_supervised
-
-            learn = asdict(policy.sizing) if policy.sizing else {}
-            settings = replace(supervisor, goal=_goal(policy, plan, situation), learn=learn)
-            done, watch = submit_supervised(self.session, settings, plan, self.tell)
-        if done.kept_back:
-            self.tell(TrialsKeptBack(done.kept_back, done.why, "" if watch else command))
-        if watch:
-            look = f"`slurmsweep status {self.id}` shows how it goes, and the end is in report.txt"
-            self.tell(Noticed(f"the sweep mends itself: {look}"))
-        return done, watch
-
-    def _wait(
-        self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int, max_fails: int | None
-    ) -> str:
-        """Wait for what was submitted; where others' jobs are to be learnt from, for these.
-
-        Returns why no further trials are to start: too many failed alike. Empty where they may.
-        """
-        outlives = Ability.OUTLIVE in self.session.backend.abilities
-        brake = FailedAlike(self.session, 0 if outlives and max_fails is None else max_fails)
-        session, jobs, trials = self.session, [array.job for array in done.arrays], done.trials
-        if not jobs and plan.wave:
-            jobs, trials = sorted(session.job_keys()), plan.wave.live
-        try:
-            if watch:
-                from slurmsweep.supervisor.enable import wait_until_over
-
-                refresh = progress_reader(session, done.trials + done.kept_back, before, self.tell)
-                if not wait_until_over(session, watch, refresh):
-                    self.tell(Noticed(f"no supervisor job is queued any more: `slurmsweep mend {self.id}` starts one"))
-            elif jobs:
-                wait_for_jobs(session, jobs, trials, before, self.tell, brake=brake)
-        except KeyboardInterrupt:
-            if outlives:
-                self.tell(Noticed(f"not waiting any longer; the jobs go on: `slurmsweep status {self.id}`"))
-            else:
-                self.tell(Noticed(f"stopped; `slurmsweep run {self.id}` goes on where it was"))
-            raise
-        return brake.reason
+        """Refuse what a call that starts trials would refuse. Raises as :meth:`slurmsweep.api.launch.Launch.check`."""
+        Launch(self.session, self.tell, wait=wait, max_fails=max_fails).check(wish, supervise=supervise)
 
 
 def _access(who: str) -> Access:
@@ -618,18 +405,3 @@ def _asked_for(
         raise UsageError(f"{unheard[0]!a} is not an option of sbatch; {hint}")
     wish = SubmitOptions(template, {**(wish.options or {}), **named}, wish.width if width is None else int(width))
     return (wish, sizing) if sizing else what_to_learn(wish)
-
-
-def _goal(policy: Policy, plan: Plan, situation: Situation) -> int | None:
-    """Return the number of trials in all after this submission, where the search itself has no end."""
-    if situation.trials is not None:
-        return None
-    new = plan.trials - sum(len(batch.again) for batch in plan.batches) if plan.wave is None else policy.count or 0
-    return len(situation.view.trials) + situation.snapshot.queued + new
-
-
-def _next_wave(policy: Policy, plan: Plan, started: int) -> Policy:
-    """Return the policy of the next wave: for what is left, for no trial that ended since, and for no ended sweep."""
-    retry = replace(policy.retry, only=frozenset(plan.retry.attempt_ids)) if policy.retry else None
-    count = None if policy.count is None else max(0, policy.count - started)
-    return replace(policy, count=count, retry=retry, reopen=False)

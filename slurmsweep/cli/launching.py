@@ -23,7 +23,8 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.api.sweep import LaunchResult, Sweep
+    from slurmsweep.api.launch import LaunchResult
+    from slurmsweep.api.sweep import Sweep
     from slurmsweep.cli.events import EventPrinter
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot

@@ -8,7 +8,8 @@ from itertools import islice
 import pytest
 from submitting import on_slurm
 
-from slurmsweep.api.sweep import CUT_OFF, LaunchResult, Sweep
+from slurmsweep.api.launch import LaunchResult
+from slurmsweep.api.sweep import CUT_OFF, Sweep
 from slurmsweep.backends.base import Answer, Capacity, JobRef, JobStatus, SubmitOptions
 from slurmsweep.cli.events import EventPrinter
 from slurmsweep.cli.launching import finish

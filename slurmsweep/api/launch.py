@@ -1,0 +1,259 @@
+"""Start trials of a sweep: observe, decide, apply; wait for what was started, and go on where more is to start."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from slurmsweep.agents import notices
+from slurmsweep.api.arguments import check_number
+from slurmsweep.backends.base import Ability, JobSource, SubmitResult
+from slurmsweep.control.apply import apply
+from slurmsweep.control.decide import Plan, Policy, decide
+from slurmsweep.control.defaults import filled
+from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack
+from slurmsweep.control.first_word import refuse_what_cannot_start
+from slurmsweep.control.headline import Headline, headline
+from slurmsweep.control.max_fails import FailedAlike
+from slurmsweep.control.notifier import Notifier
+from slurmsweep.control.observe import observe
+from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
+from slurmsweep.control.waiting import look_after_submission
+from slurmsweep.errors import UsageError
+from slurmsweep.sizing.walltime import Step
+from slurmsweep.state import refusals
+from slurmsweep.state.lifecycle import Standing
+
+if TYPE_CHECKING:
+    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.control.decide import Situation
+    from slurmsweep.control.events import Tell
+    from slurmsweep.control.session import Session
+    from slurmsweep.state.supervisor_files import SupervisorSettings
+    from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """What a call that starts trials did.
+
+    Attributes:
+        plan: the last decision; of a rehearsal the only one.
+        submitted: what the scheduler took, and what a limit kept back.
+        expected: number of finished trials where all that was started finishes, or is stopped early.
+        is_stuck: trials ended and none finished, so that the rest was not submitted.
+        has_supervisor: a supervisor runs again and submits what is left.
+        waited: the trials that were started have ended.
+        later: number of trials that a later wave submits, with what those of this one showed.
+        headline: what was not done of what was asked.
+        stopped_by: why no further trials were started; empty where that is not so.
+    """
+
+    plan: Plan
+    submitted: SubmitResult = field(default_factory=SubmitResult)
+    expected: int = 0
+    is_stuck: bool = False
+    has_supervisor: bool = False
+    waited: bool = False
+    later: int = 0
+    headline: Headline = field(default_factory=Headline)
+    stopped_by: str = ""
+
+
+@dataclass
+class Launch:
+    """One call that starts trials of a sweep.
+
+    Attributes:
+        session: of the sweep.
+        tell: takes an event for each thing that is done.
+        command: the call's name, for messages.
+        wait: return when what was started has ended.
+        supervisor: of a supervisor that runs again and submits later what is left; None for none.
+        max_fails: trials that may fail alike, as :meth:`slurmsweep.Sweep.run` takes it.
+        notify: the user's command that hears what comes of the trials.
+        dry_run: only decide.
+    """
+
+    session: Session
+    tell: Tell
+    command: str = ""
+    wait: bool = True
+    supervisor: SupervisorSettings | None = None
+    max_fails: int | None = None
+    notify: str | None = None
+    dry_run: bool = False
+
+    def start(self, policy: Policy) -> LaunchResult:
+        """Start trials, and tell what comes of them by the user's command, if there is one.
+
+        Raises as :meth:`slurmsweep.Sweep.run`.
+        """
+        if self.notify is None:
+            return self._start(policy)
+        notices.words_of(self.notify)
+        is_supervised = self.supervisor is not None
+        notifier = Notifier(self.session, self.tell, self.notify, waits=self.wait, is_supervised=is_supervised)
+        try:
+            result = replace(self, tell=notifier, notify=None).start(policy)
+        except KeyboardInterrupt:
+            if Ability.OUTLIVE in self.session.backend.abilities:
+                notifier.leave_to_agents()
+            raise
+        notifier.over(result.stopped_by or (Step.STUCK.value if result.is_stuck else ""))
+        return result
+
+    def check(self, wish: SubmitOptions, *, supervise: bool) -> None:
+        """Refuse what the backend cannot do, and trials that cannot start; tell what is ignored. Writes nothing.
+
+        Raises:
+            UsageError: an option is wrong, or needs an ability that the backend does not have; or no trial could start;
+                or a variable is wrong that agents inherit from here.
+        """
+        backend, source = self.session.backend, JobSource.of(self.session.store)
+        wish = filled(wish, source.defaults, backend)
+        if not self.wait:
+            backend.require(Ability.OUTLIVE, "--no-wait")
+        if supervise:
+            backend.require(Ability.WAKE, "--mend")
+        self.session.scheduler.normalized(wish.options or {})  # a misspelt name is wrong everywhere
+        if self.max_fails and (supervise or not self.wait):
+            raise UsageError("--max-fails is for trials that this command waits for: add --wait, and leave --mend out")
+        runs_here = Ability.ELSEWHERE not in backend.abilities
+        for doubt in refuse_what_cannot_start(self.session.store.manifest, os.environ, runs_here=runs_here):
+            self.tell(Noticed(f"{doubt}; the nodes may differ"))
+        for notice in backend.check(wish, source):
+            self.tell(Noticed(notice))
+
+    def _start(self, policy: Policy) -> LaunchResult:
+        """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
+        policy = self._ready(policy)
+        session = self.session.rehearsal() if self.dry_run else self.session
+        total, finished, expected = SubmitResult(), None, 0
+        first: Headline | None = None
+        while True:
+            situation = observe(session, policy, self.tell)
+            plan = decide(situation, policy)
+            if total.arrays and situation.rungs and not plan.batches:
+                break  # every trial has gone as far as it may
+            said = Headline() if first else headline(situation, policy, plan, self.command, is_rehearsal=self.dry_run)
+            first = first or said
+            self.tell(Planned(plan, self.dry_run, said.text))
+            if plan.reopen and situation.view.word:
+                self.tell(
+                    Noticed(
+                        f"the sweep was {Standing.of_order(situation.view.word)}: `{self.command}` lifts that order"
+                    )
+                )
+            if self.dry_run:
+                return LaunchResult(plan, headline=first)
+            if plan.retry.refused:
+                refusals.write(session.store.layout, plan.retry.refused, session.store.access)
+            known, before = len(session.view.trials), ended_trials(session.view)
+            sequence = session.view.head.sequence
+            again = [a for batch in plan.batches for a in batch.again]
+            finished = session.view.done() if finished is None else finished
+            finished -= len({a.trial for a in again}.intersection(session.view.trials.stopped_early()))
+            done, watch = self._apply(policy, plan, situation)
+            if done.arrays and (watch or not self.wait):  # a command that waits for jobs asks about them in time
+                look_after_submission(session, [array.job for array in done.arrays], self.tell)
+            trials = session.view.trials
+            before -= sum(trials[a.trial].open_to >= a.attempt for a in again)  # these are to end once more
+            total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
+            braked_by = self._wait_for(plan, done, watch, before) if self.wait else ""
+            step = plan.wave.step.name if plan.wave else ""
+            has_next_wave = step in ("CANARIES", "WAIT")
+            has_next_rung = situation.rungs is not None and done.trials > 0
+            # a trial that goes on to its next rung has finished before
+            started = len(session.view.trials) - known if has_next_rung and self.wait else done.trials
+            expected += started + (len(plan.retry.attempt_ids) if has_next_rung else 0)
+            is_last = not has_next_rung and (not has_next_wave or done.trials == policy.count)
+            changed_nothing = session.view.head.sequence == sequence
+            if not self.wait or watch or is_last or braked_by or (has_next_rung and changed_nothing):
+                break
+            policy = _next_wave(policy, plan, started)
+        kept_back = total.kept_back if watch else 0
+        expected += (finished or 0) + kept_back
+        later = plan.wave.left if plan.wave and has_next_wave else 0
+        said, is_stuck = first or Headline(), step == "STUCK"
+        return LaunchResult(plan, total, expected, is_stuck, watch is not None, self.wait, later, said, braked_by)
+
+    def _ready(self, policy: Policy) -> Policy:
+        """Return the policy with the defaults of the sweep; refuse what is wrong before anything is looked at."""
+        check_number("count", policy.count)
+        check_number("max_fails", self.max_fails or None)
+        if not self.session.store.manifest.can_run:
+            from slurmsweep.control.function import ready_to_run  # says what is missing
+
+            ready_to_run(self.session.store, None)
+        self.check(policy.wish, supervise=self.supervisor is not None)
+        backend = self.session.backend
+        policy = replace(policy, wish=filled(policy.wish, self.session.store.manifest.defaults, backend))
+        if policy.sizing and Ability.LIMIT not in backend.abilities:
+            self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
+        return policy
+
+    def _apply(self, policy: Policy, plan: Plan, situation: Situation) -> tuple[SubmitResult, WakeupJobs | None]:
+        """Do what was planned, with a supervisor where one was asked for."""
+        if self.supervisor is None or situation.view.reached:  # nothing is left to supervise
+            done, watch = apply(self.session, plan, self.tell), None
+        else:
+            from slurmsweep.supervisor.enable import submit_supervised
+
+            learn = asdict(policy.sizing) if policy.sizing else {}
+            settings = replace(self.supervisor, goal=_goal(policy, plan, situation), learn=learn)
+            done, watch = submit_supervised(self.session, settings, plan, self.tell)
+        if done.kept_back:
+            self.tell(TrialsKeptBack(done.kept_back, done.why, "" if watch else self.command))
+        if watch:
+            look = f"`slurmsweep status {self.session.store.manifest.sweep_id}` shows how it goes"
+            self.tell(Noticed(f"the sweep mends itself: {look}, and the end is in report.txt"))
+        return done, watch
+
+    def _wait_for(self, plan: Plan, done: SubmitResult, watch: WakeupJobs | None, before: int) -> str:
+        """Wait for what was submitted; where others' jobs are to be learnt from, for these.
+
+        Returns why no further trials are to start: too many failed alike. Empty where they may.
+        """
+        outlives = Ability.OUTLIVE in self.session.backend.abilities
+        brake = FailedAlike(self.session, 0 if outlives and self.max_fails is None else self.max_fails)
+        session, sweep, jobs, trials = (
+            self.session,
+            self.session.store.manifest.sweep_id,
+            [array.job for array in done.arrays],
+            done.trials,
+        )
+        if not jobs and plan.wave:
+            jobs, trials = sorted(session.job_keys()), plan.wave.live
+        try:
+            if watch:
+                from slurmsweep.supervisor.enable import wait_until_over
+
+                refresh = progress_reader(session, done.trials + done.kept_back, before, self.tell)
+                if not wait_until_over(session, watch, refresh):
+                    self.tell(Noticed(f"no supervisor job is queued any more: `slurmsweep mend {sweep}` starts one"))
+            elif jobs:
+                wait_for_jobs(session, jobs, trials, before, self.tell, brake=brake)
+        except KeyboardInterrupt:
+            if outlives:
+                self.tell(Noticed(f"not waiting any longer; the jobs go on: `slurmsweep status {sweep}`"))
+            else:
+                self.tell(Noticed(f"stopped; `slurmsweep run {sweep}` goes on where it was"))
+            raise
+        return brake.reason
+
+
+def _goal(policy: Policy, plan: Plan, situation: Situation) -> int | None:
+    """Return the number of trials in all after this submission, where the search itself has no end."""
+    if situation.trials is not None:
+        return None
+    new = plan.trials - sum(len(batch.again) for batch in plan.batches) if plan.wave is None else policy.count or 0
+    return len(situation.view.trials) + situation.snapshot.queued + new
+
+
+def _next_wave(policy: Policy, plan: Plan, started: int) -> Policy:
+    """Return the policy of the next wave: for what is left, for no trial that ended since, and for no ended sweep."""
+    retry = replace(policy.retry, only=frozenset(plan.retry.attempt_ids)) if policy.retry else None
+    count = None if policy.count is None else max(0, policy.count - started)
+    return replace(policy, count=count, retry=retry, reopen=False)
