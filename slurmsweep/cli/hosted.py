@@ -10,6 +10,7 @@ from slurmsweep.backends import registry
 from slurmsweep.backends.wandb_hosted import submit as hosted
 from slurmsweep.backends.wandb_hosted.backend import DEFAULT_WIDTH, SUPPORTED_AGENTS, HostedBackend
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder
+from slurmsweep.cli.options import refuse_strangers
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.control import defaults
 from slurmsweep.control.auto_resources import AUTO
@@ -50,6 +51,7 @@ def submit(  # noqa: PLR0913 - what the command line says
     words += [f"--{name} auto" for name in ("time", "mem") if str(given.get(name, "")).lower() == AUTO]
     if words:
         raise UsageError(f"{sweep}: {' and '.join(words)} is for sweeps of slurmsweep's own, not for W&B's")
+    refuse_strangers(given)
     backend = HostedBackend()
     options = defaults.filled(options, source.defaults, backend)
     if dry_run:

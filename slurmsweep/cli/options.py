@@ -16,7 +16,7 @@ from slurmsweep.state.records import MOST_JOBS
 from slurmsweep.state.supervisor_files import MOST_MINUTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.report.choice import Condition
     from slurmsweep.state.supervisor_files import SupervisorSettings
@@ -346,6 +346,12 @@ def add_mend(parser: argparse.ArgumentParser) -> None:
     add(group, "--mend-every", "--mend-sbatch")
 
 
+def refuse_strangers(options: Mapping[str, str | bool]) -> None:
+    """Raise UsageError for an option that no trial of our own gets: nothing would show what became of it."""
+    if unheard := registry.scheduler().strangers(options):
+        raise UsageError(f"--{unheard[0]} is not an option of sbatch that this slurmsweep knows; see `man sbatch`")
+
+
 def supervisor_settings(every: int, options: Iterable[tuple[str, str]], **rules: float | None) -> SupervisorSettings:
     """Return how the sweep is to be supervised, without what later jobs ask for.
 
@@ -360,6 +366,7 @@ def supervisor_settings(every: int, options: Iterable[tuple[str, str]], **rules:
     from slurmsweep.state.supervisor_files import SupervisorSettings
 
     supervisor = dict(options)
+    refuse_strangers(supervisor)
     registry.scheduler().normalized(supervisor)
     given = {name: value for name, value in rules.items() if value is not None}
     return SupervisorSettings(supervisor=supervisor, every=every, rules=given)

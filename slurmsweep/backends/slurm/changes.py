@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.backends.base import parts_of
 from slurmsweep.backends.slurm.commands import call, on
 from slurmsweep.backends.slurm.refusals import advice
-from slurmsweep.backends.slurm.resources import mebibytes
+from slurmsweep.backends.slurm.resources import KNOWN, mebibytes
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.state import assignment
 
@@ -42,9 +42,9 @@ def assignments(options: Mapping[str, str | bool], width: int | None) -> list[st
     words = [f"{_WIDTH}{width}"] if width is not None else []
     for option, value in options.items():
         if option not in _NAMES:
+            what = "cannot be changed on jobs that are submitted" if option in KNOWN else "is not an option of sbatch"
             raise UsageError(
-                f"--{option} cannot be changed on jobs that are submitted; what can be: --width, "
-                f"{', '.join(f'--{name}' for name in sorted(_NAMES))}"
+                f"--{option} {what}; what can be changed: --width, {', '.join(f'--{name}' for name in sorted(_NAMES))}"
             )
         if option in _IN_MEBIBYTES:
             memory = mebibytes(str(value))

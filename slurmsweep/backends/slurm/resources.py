@@ -186,7 +186,7 @@ def _parts(name: str, value: Value) -> Iterator[tuple[str, Value]]:
 
 def strangers(options: Mapping[str, Value]) -> list[str]:
     """Return the long names among merged options that this version does not know."""
-    return [name for name in options if name not in KNOWN]
+    return [name for name in options if name not in KNOWN and name not in OURS]
 
 
 def minutes(time: str) -> float | None:
