@@ -15,25 +15,30 @@ _shtab_slurmsweep_commands() {
     best:'Show the best finished trials by the sweep'"'"'s metric.'
     cancel:'End a sweep: nothing new starts, running trials are killed.'
     check:'Prove that no trial is lost or doubled; exit code 1 otherwise.'
+    clean:'Remove checkpoints, saved files and uploaded wandb runs of trials that'
     completion:'Print what makes a shell complete commands, options and sweeps at TAB.'
     create:'Create a sweep and print its id; nothing is run.'
     defaults:'Show what user and project ask of all sweeps, and which file says it.'
-    delete:'Take trials back so that their points are run again, also finished'
+    delete:'The same as `rerun`, by W&B'"'"'s name: nothing is removed.'
     doctor:'Try whether a folder is fit for sweeps, and this cluster too.'
     efficiency:'Show what was asked beside what was used, and what to ask instead.'
     export:'Write the trials, or all that they logged, as a table for other'
     help:'Show the help of a command.'
     importance:'Show which parameters mattered, which way, and with which values'
+    leet:'Open W&B'"'"'s viewer in the terminal (wandb leet) with all trials of a'
     logs:'Print the log of a trial'"'"'s newest attempt, or of those that failed.'
-    ls:'List the sweeps below WANDB_DIR, or the current folder.'
+    ls:'List the sweeps of this folder, or of the nearest one above that has'
     mend:'Look after a sweep once: record ends, run again what deserves it,'
     pause:'Start no new trials for now: running ones go on, waiting jobs are'
     plan:'Show what would happen: points, commands, batch script; writes'
     reconcile:'Record the ends that no agent lived to record, and why Slurm ended'
+    rerun:'Let trials be run again, also finished ones; nothing is removed, and'
     resubmit:'Run again exactly what is not finished: crashed, failed, killed,'
     resume:'Start new trials again after pause, stop or cancel; held jobs are'
+    rm:'Remove a sweep from disk, with all its trials, logs and checkpoints.'
     run:'Create a sweep, run it and follow it; with a sweep'"'"'s id, go on with'
     set:'Change what waits in Slurm: width, time, partition, nice and so on.'
+    share:'Let the group of the sweep'"'"'s folder read it, or run and change it; or'
     show:'Show one trial: parameters, attempts, values, its command, and why it'
     status:'Show state, counts and the best trial of a sweep.'
     stop:'Start no new trials: running ones finish, waiting jobs are cancelled.'
@@ -41,6 +46,7 @@ _shtab_slurmsweep_commands() {
     sync:'Upload the offline wandb runs of finished trials, from a node with'
     templates:'List the job templates, or check one and print it.'
     trials:'List the trials of a sweep.'
+    watch:'Show a sweep as it goes, until it has ended.'
   )
   _describe 'slurmsweep commands' _commands
 }
@@ -88,11 +94,25 @@ _shtab_slurmsweep_check_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--repair[rebuild the journal from the trials\' folders, if anything is wrong]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder (default\: the newest here):_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_check_defaults_added=0
+
+_shtab_slurmsweep_clean_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--older[of sweeps that were not changed for so long, such as 30d, 12h or 4w]:AGE:"
+  "--keep-best[the N best trials of each sweep keep all their files (default 1)]:N:"
+  "--unsynced[also wandb runs that were never uploaded]"
+  "--yes[do not ask]"
+  "--dry-run[say what would be done, and do nothing]"
+  "--json[one JSON document on stdout]"
+  ":of this sweep only (default\: of all sweeps here that --older chooses):_slurmsweep_sweeps"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_clean_defaults_added=0
 
 _shtab_slurmsweep_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -108,7 +128,8 @@ _shtab_slurmsweep_create_options=(
   "--from[print a new sweep file around chosen trials of that sweep]:SWEEP:_slurmsweep_sweeps"
   "--update[refused, as W\&B does once a run started\: says how to go on instead]:SWEEP:_slurmsweep_sweeps"
   "--trials[with --prior or --from\: only these, such as 0,3,7-12]:LIST:"
-  "--shared[for the group of the folder\: its members run and change the sweep too]"
+  "--shared[the group of the sweep\'s folder reads the sweep, runs it and changes it]"
+  "--shared=read[the group only reads it]"
   "--top[with --from\: the N best trials]:N:"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
   "--strict[what is only warned of is an error]"
@@ -134,6 +155,7 @@ _shtab_slurmsweep_delete_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--trials[these, such as 0,3,7-12]:LIST:"
   "*"{-s,--state}"[all that ended in this state (repeatable)]:STATE:(pending running finished failed crashed killed preempted)"
+  "*"{-w,--where}"[only those for which this holds, such as lr\=0.1 or \'loss\<0.2\' (also \!\=, \<\=, \>, \>\=\; repeatable)]:NAME=VALUE:"
   "--dry-run[say which\; write nothing]"
   "--json[one JSON document on stdout]"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
@@ -188,7 +210,7 @@ _shtab_slurmsweep_export_defaults_added=0
 
 _shtab_slurmsweep_help_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  ":default\: list all commands:(run plan status logs best resubmit trials show importance efficiency export ls pause resume stop cancel set check reconcile delete mend create submit agent templates defaults doctor sync completion)"
+  ":default\: list all commands:(run plan status watch logs best resubmit trials show importance efficiency export ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -205,15 +227,23 @@ _shtab_slurmsweep_importance_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_importance_defaults_added=0
 
+_shtab_slurmsweep_leet_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--links[lay the runs out in this folder, and start no viewer (default\: leet\/ in the sweep\'s folder)]:DIR:"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder (default\: the newest here):_slurmsweep_sweeps"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_leet_defaults_added=0
+
 _shtab_slurmsweep_logs_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--failed[the ends of up to 10 trials that did not finish]"
+  "--failed[\[SWEEP\] --failed\: the ends of up to 10 trials that did not finish]"
   "--attempt[an older attempt]:N:"
   {-n,--lines}"[the last N lines only]:N:"
   "--path[print the log\'s path instead]"
   {-f,--follow}"[print what is added until the attempt has ended]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
-  ":number of the trial, or \`best\`:"
+  "(*)::number of the trial, or \`best\`\; before it the sweep (default\: the newest here):"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -221,6 +251,7 @@ _shtab_slurmsweep_logs_defaults_added=0
 
 _shtab_slurmsweep_ls_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--all[of all projects in which you have made sweeps]"
   "--json[one JSON document on stdout]"
 )
 
@@ -229,6 +260,7 @@ _shtab_slurmsweep_ls_defaults_added=0
 
 _shtab_slurmsweep_mend_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--workdir[the project was moved\: trials run in this folder from now on\; kept with the sweep]:FOLDER:_files -/"
   "--mend-every[look at the sweep at least so often (default 60\; always when an array has ended)]:MINUTES:"
   "*--mend-sbatch[sbatch option of the supervisor\'s job, such as partition\=short (repeatable)]:NAME=VALUE:"
   "--json[one JSON document on stdout]"
@@ -299,14 +331,29 @@ _shtab_slurmsweep_reconcile_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_reconcile_defaults_added=0
 
+_shtab_slurmsweep_rerun_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--trials[these, such as 0,3,7-12]:LIST:"
+  "*"{-s,--state}"[all that ended in this state (repeatable)]:STATE:(pending running finished failed crashed killed preempted)"
+  "*"{-w,--where}"[only those for which this holds, such as lr\=0.1 or \'loss\<0.2\' (also \!\=, \<\=, \>, \>\=\; repeatable)]:NAME=VALUE:"
+  "--dry-run[say which\; write nothing]"
+  "--json[one JSON document on stdout]"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_rerun_defaults_added=0
+
 _shtab_slurmsweep_resubmit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm)"
   {-j,--jobs}"[local backend\: trials at a time (default 1)]:N:"
   "--max-fails[start no further trials when N all failed alike, while this command waits\; 0 for never (default\: on this machine 5, and 1 where the command cannot start\; on Slurm 0)]:N:"
+  "--notify[run this command when what was started has ended, the sweep stops itself, or a first trial fails]:COMMAND:"
   {--wait,--no-wait}"[wait until they have ended (default\: on the local backend)]"
   "--dry-run[say what would be run again, with what, and why\; write nothing]"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
+  "--workdir[the project was moved\: trials run in this folder from now on\; kept with the sweep]:FOLDER:_files -/"
   "*"{-s,--state}"[only those in this state (repeatable)]:STATE:(pending running finished failed crashed killed preempted)"
   "*--cause[only those that ended so\: timeout, oom, \'exit 3\' (repeatable)]:CAUSE:"
   "--trials[only these, such as 0,3,7-12]:LIST:"
@@ -345,15 +392,31 @@ _shtab_slurmsweep_resume_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_resume_defaults_added=0
 
+_shtab_slurmsweep_rm_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--yes[do not ask]"
+  "--dry-run[say what would be done, and do nothing]"
+  "--json[one JSON document on stdout]"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_rm_defaults_added=0
+
 _shtab_slurmsweep_run_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm)"
   {-j,--jobs}"[local backend\: trials at a time (default 1)]:N:"
   {-n,--count}"[trials to run (default\: all that are not claimed yet)]:N:"
   "--max-fails[start no further trials when N all failed alike, while this command waits\; 0 for never (default\: on this machine 5, and 1 where the command cannot start\; on Slurm 0)]:N:"
+  "--notify[run this command when what was started has ended, the sweep stops itself, or a first trial fails]:COMMAND:"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
   "--strict[what is only warned of is an error]"
+  "--workdir[the project was moved\: trials run in this folder from now on\; kept with the sweep]:FOLDER:_files -/"
+  "--shared[the group of the sweep\'s folder reads the sweep, runs it and changes it]"
+  "--shared=read[the group only reads it]"
   {--wait,--no-wait}"[wait until the trials have ended]"
+  "--plain[on a terminal\: a line of progress, and no live view]"
   "--dry-run[say what would be done, and do nothing]"
   "--json[one JSON document on stdout]"
   "--project[W\&B\'s project of the runs\; wins over the sweep file\'s, as the next two]:NAME:"
@@ -403,11 +466,21 @@ _shtab_slurmsweep_set_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_set_defaults_added=0
 
+_shtab_slurmsweep_share_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--read[the group reads it (default)]"
+  "--write[the group reads it, runs its trials and changes it]"
+  "--off[it is yours alone again]"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_share_defaults_added=0
+
 _shtab_slurmsweep_show_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder (default\: the newest here):_slurmsweep_sweeps"
-  ":number of the trial:"
+  "(*)::number of the trial, or \`best\`\; before it the sweep (default\: the newest here):"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -416,6 +489,7 @@ _shtab_slurmsweep_show_defaults_added=0
 _shtab_slurmsweep_status_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[one JSON document on stdout]"
+  "--watch[the same as \`slurmsweep watch\`]"
   "--entity[W\&B\'s user or team]:NAME:"
   "--project[W\&B\'s project]:NAME:"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder (default\: the newest here):_slurmsweep_sweeps"
@@ -437,10 +511,14 @@ _shtab_slurmsweep_submit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-n,--count}"[trials to run (default\: all that are not claimed yet)]:N:"
   "--max-fails[start no further trials when N all failed alike, while this command waits\; 0 for never (default\: on this machine 5, and 1 where the command cannot start\; on Slurm 0)]:N:"
+  "--notify[run this command when what was started has ended, the sweep stops itself, or a first trial fails]:COMMAND:"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
+  "--workdir[the project was moved\: trials run in this folder from now on\; kept with the sweep]:FOLDER:_files -/"
   "--dry-run[print the batch script\; submit nothing, write nothing]"
   "--wait[wait until the trials have ended, and show the results]"
   "--json[one JSON document on stdout]"
+  "--shared[the group of the sweep\'s folder reads the sweep, runs it and changes it]"
+  "--shared=read[the group only reads it]"
   "--mend[run again by itself what deserves it, submit what limits keep back, report]"
   "--mend-every[look at the sweep at least so often (default 60\; always when an array has ended)]:MINUTES:"
   "*--mend-sbatch[sbatch option of the supervisor\'s job, such as partition\=short (repeatable)]:NAME=VALUE:"
@@ -506,6 +584,15 @@ _shtab_slurmsweep_trials_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_trials_defaults_added=0
 
+_shtab_slurmsweep_watch_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--once[print one screen and end]"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder (default\: the newest here):_slurmsweep_sweeps"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_watch_defaults_added=0
+
 
 _shtab_slurmsweep() {
   local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->slurmsweep'
@@ -529,6 +616,7 @@ _shtab_slurmsweep() {
         best) _arguments -C -s $_shtab_slurmsweep_best_options ;;
         cancel) _arguments -C -s $_shtab_slurmsweep_cancel_options ;;
         check) _arguments -C -s $_shtab_slurmsweep_check_options ;;
+        clean) _arguments -C -s $_shtab_slurmsweep_clean_options ;;
         completion) _arguments -C -s $_shtab_slurmsweep_completion_options ;;
         create) _arguments -C -s $_shtab_slurmsweep_create_options ;;
         defaults) _arguments -C -s $_shtab_slurmsweep_defaults_options ;;
@@ -538,16 +626,20 @@ _shtab_slurmsweep() {
         export) _arguments -C -s $_shtab_slurmsweep_export_options ;;
         help) _arguments -C -s $_shtab_slurmsweep_help_options ;;
         importance) _arguments -C -s $_shtab_slurmsweep_importance_options ;;
+        leet) _arguments -C -s $_shtab_slurmsweep_leet_options ;;
         logs) _arguments -C -s $_shtab_slurmsweep_logs_options ;;
         ls) _arguments -C -s $_shtab_slurmsweep_ls_options ;;
         mend) _arguments -C -s $_shtab_slurmsweep_mend_options ;;
         pause) _arguments -C -s $_shtab_slurmsweep_pause_options ;;
         plan) _arguments -C -s $_shtab_slurmsweep_plan_options ;;
         reconcile) _arguments -C -s $_shtab_slurmsweep_reconcile_options ;;
+        rerun) _arguments -C -s $_shtab_slurmsweep_rerun_options ;;
         resubmit) _arguments -C -s $_shtab_slurmsweep_resubmit_options ;;
         resume) _arguments -C -s $_shtab_slurmsweep_resume_options ;;
+        rm) _arguments -C -s $_shtab_slurmsweep_rm_options ;;
         run) _arguments -C -s $_shtab_slurmsweep_run_options ;;
         set) _arguments -C -s $_shtab_slurmsweep_set_options ;;
+        share) _arguments -C -s $_shtab_slurmsweep_share_options ;;
         show) _arguments -C -s $_shtab_slurmsweep_show_options ;;
         status) _arguments -C -s $_shtab_slurmsweep_status_options ;;
         stop) _arguments -C -s $_shtab_slurmsweep_stop_options ;;
@@ -555,6 +647,7 @@ _shtab_slurmsweep() {
         sync) _arguments -C -s $_shtab_slurmsweep_sync_options ;;
         templates) _arguments -C -s $_shtab_slurmsweep_templates_options ;;
         trials) _arguments -C -s $_shtab_slurmsweep_trials_options ;;
+        watch) _arguments -C -s $_shtab_slurmsweep_watch_options ;;
       esac
   esac
 }

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep.backends.base import JobRef
 from slurmsweep.control.failure_groups import failure_groups, failure_of
 from slurmsweep.control.snapshot import answered, ask, look_without_scheduler, question, renewed
+from slurmsweep.control.waiting import waiting_reasons
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
 from slurmsweep.metrics.logged_values import LoggedValues
 from slurmsweep.metrics.objective_values import Measuring
@@ -34,7 +35,7 @@ from slurmsweep.state.lifecycle import Standing, TrialState, in_words
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from slurmsweep.backends.base import Answer
     from slurmsweep.control.failure_text import Failure
@@ -182,7 +183,7 @@ class LiveView:
             order=tuple(row.trial.number for row in rows),
             first=first,
             nodes=Counter(row.trial.node for row in running if row.trial.node),
-            queue=self._queue.told(summary.jobs, now),
+            queue=self._queue.told(summary, now),
             notes=tuple(notes),
             **self._reckoned(summary, now),
         )
@@ -193,8 +194,8 @@ class LiveView:
     def summary(self) -> SweepSummary:
         """Return the sweep as it was gathered last."""
         store, snapshot = self._session.store, self._snapshot or look_without_scheduler(self._session)
-        jobs = snapshot.jobs if self._queue.has_answer else None
-        return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, jobs)
+        jobs, waiting = (snapshot.jobs, waiting_reasons(snapshot)) if self._queue.has_answer else (None, ())
+        return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, jobs, waiting)
 
     def _look(self, now: float) -> Snapshot:
         """Return the last answer of the queue with what the journal says by now; ask anew where that is due."""
@@ -379,12 +380,13 @@ class _QueueWatch:
         except SchedulerUnavailableError as error:
             self._said.append(error)
 
-    def told(self, jobs: Mapping[str, int] | None, now: float) -> Queue:
+    def told(self, summary: SweepSummary, now: float) -> Queue:
         """Return what is shown of the last answer, and of the next question."""
         if not self._is_used:
             return Queue()
         age = now - self._asked_at if self.has_answer and self._asked is None else None
-        return Queue(jobs, age, 0.0 if self._asked else max(0.0, self._next - now))
+        waits = ", ".join(f"{one.why} ({one.reason})" if one.why else one.reason for one in summary.waiting[:1])
+        return Queue(summary.jobs, age, 0.0 if self._asked else max(0.0, self._next - now), waits)
 
 
 def _filtered(rows: list[Running], where: str, summary: SweepSummary) -> list[Running]:

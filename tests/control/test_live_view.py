@@ -10,7 +10,7 @@ import pytest
 from fake_backend import FakeBackend
 from submitting import on_backend
 
-from slurmsweep.backends.base import JobRef, JobStatus
+from slurmsweep.backends.base import JobRef, JobStatus, Wait
 from slurmsweep.control import live_view
 from slurmsweep.control.live_view import LiveView
 from slurmsweep.errors import NotFoundError
@@ -99,6 +99,15 @@ def test_the_screen_says_how_old_the_queues_answer_is(watched):
     watched.start(2)
     assert watched.look().queue[:3] == ({"running": 2, "pending": 38}, 0.0, 15.0)
     assert watched.look(4).queue[:3] == ({"running": 2, "pending": 38}, 4.0, 11.0)
+
+
+def test_the_screen_says_why_the_first_job_waits(watched):
+    watched.start(2)
+    name = "slurmsweep-abcd1234-1"
+    why = {"reason": "Priority", "wait": Wait("jobs of higher priority come first"), "name": name}
+    watched.backend.tasks |= {JobRef("7", task): WAITS._replace(**why) for task in range(2, TRIALS)}
+
+    assert watched.look().queue.waits == "jobs of higher priority come first (Priority)"
 
 
 def test_a_scheduler_that_does_not_answer_is_said_and_asked_again_later(watched):

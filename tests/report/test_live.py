@@ -67,7 +67,7 @@ STATE = LiveState(
         FailureGroup("crashed", "node_fail", "", (81,), "/l/81"),
     ),
     failed=720,
-    queue=Queue({"running": 16, "pending": 44}, 12, 18, "they wait for free nodes (Priority)"),
+    queue=Queue({"running": 16, "pending": 44}, 12, 18, "jobs of higher priority come first (Priority)"),
 )  # fmt: skip
 
 SIZES = [(60, 20), (80, 24), (140, 40)]
