@@ -38,10 +38,11 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     [commands] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
     own = parser
     if words and not words[0].startswith("-"):
-        if words[0] not in commands.choices:
-            close = _ELSEWHERE.get(words[0]) or _closest(words[0], commands.choices)
+        named = words[1] if words[0] == "help" and len(words) > 1 else words[0]
+        if named not in commands.choices:
+            close = _ELSEWHERE.get(named) or _closest(named, commands.choices)
             said = f"; did you mean `{close}`?" if close else ": `slurmsweep --help` lists the commands"
-            commands.choices.get(close, parser).error(f"there is no command {words[0]!r}{said}")
+            commands.choices.get(close, parser).error(f"there is no command {named!r}{said}")
         own = commands.choices[words[0]]
         _refuse_unknown_option(own, words[1:])
     args, left = parser.parse_known_args(words)

@@ -55,6 +55,13 @@ def test_an_unknown_option_is_answered_with_the_one_that_was_meant(capsys, words
     assert text.endswith(f"there is no option {option}" + (f"; did you mean {meant}?\n" if meant else "\n"))
 
 
+def test_help_of_a_command_that_there_is_not(capsys):
+    text = said(capsys, "help", "lgos")
+
+    assert text.startswith("usage: slurmsweep logs ")
+    assert text.endswith("there is no command 'lgos'; did you mean `logs`?\n")
+
+
 def test_a_word_too_many_shows_the_usage_of_its_command(capsys):
     text = said(capsys, "status", "abcd1234", "ef")
 
