@@ -177,7 +177,8 @@ def descendants(agent: int) -> dict[int, Process]:
 def _look_at(pid: int) -> Process | None:
     """Return a process as it is now; None for one that has ended. Raises as open(2) where it is gone."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-        fields = file.read().rpartition(")")[2].split()
+        program, _, rest = file.read().rpartition(")")
+    fields = rest.split()
     if fields[_STATE] in "ZX":
         return None
     masks = {}
@@ -190,14 +191,18 @@ def _look_at(pid: int) -> Process | None:
     with suppress(*_UNSEEN), open(f"/proc/{pid}/wchan", encoding="ascii", errors="replace") as file:
         where = file.read()
     prints, reads = _pipes(pid)
+    caught, unheard = masks["SigCgt"] & ~masks["SigBlk"], masks["SigIgn"] | masks["SigBlk"]
+    if program.endswith("(srun"):
+        # its handlers end all tasks by force, so that none can save; before 26.05 it has the same signals blocked
+        caught, unheard = 0, unheard | caught
     return Process(
         pid=pid,
         start=int(fields[_START]),
         parent=int(fields[_PARENT]),
         session=int(fields[_SESSION]),
         threads=int(fields[_THREADS]),
-        caught=masks["SigCgt"] & ~masks["SigBlk"],
-        unheard=masks["SigIgn"] | masks["SigBlk"],
+        caught=caught,
+        unheard=unheard,
         waits=where.startswith(_WAITS_FOR_CHILD),
         prints=prints,
         reads=reads,

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from slurmsweep.agents.processes import Process, hearers
+from slurmsweep.agents.processes import Process, descendants, hearers
 
 #: Saves for longer than left-over processes of a command that ended by itself would have, and says what it heard.
 PROGRAM = """
@@ -207,3 +207,19 @@ def test_a_program_that_reads_from_another_hears_it_where_the_other_only_dies():
     found = hearers(pipe, 1, signal.SIGTERM)
 
     assert (names(found.programs), names(found.held), names(found.relays)) == ([3, 4], [2], [])
+
+
+def test_srun_hears_nothing_whether_it_has_handlers_or_blocks_the_signals(tmp_path):
+    """The handlers of 26.05 end all tasks by force; earlier versions block the same signals."""
+    script = tmp_path / "srun"
+    script.write_text(
+        f"#!{sys.executable}\nimport signal\nsignal.signal(15, print)\nprint(flush=True)\nsignal.pause()\n"
+    )
+    script.chmod(0o755)
+    with subprocess.Popen([script], stdout=subprocess.PIPE) as started:
+        started.stdout.readline()
+        srun = descendants(os.getpid())[started.pid]
+        started.kill()
+
+    assert not srun.catches(signal.SIGTERM)
+    assert not srun.dies_of(signal.SIGTERM)
