@@ -29,15 +29,15 @@ from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.share import WAYS, share
 from slurmsweep.control.share import in_words as readers
-from slurmsweep.control.snapshot import look_at_jobs
+from slurmsweep.control.snapshot import look, look_at_jobs, look_without_scheduler
 from slurmsweep.control.wait import ended_trials, wait_for_jobs
-from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     import pandas as pd
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.events import Tell
     from slurmsweep.control.orders import Ordered
     from slurmsweep.control.reconcile import ReconcileResult
+    from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.report.summary import SweepSummary
     from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.files import Access
@@ -328,8 +329,7 @@ class Sweep:
         summary = self._summary()
         return status_document(summary, failure_groups(summary))
 
-    def _summary(self) -> SweepSummary:
-        from slurmsweep.control.snapshot import look
+    def _summary(self, look: Callable[[Session], Snapshot] = look) -> SweepSummary:
         from slurmsweep.control.waiting import waiting_reasons
         from slurmsweep.report.summary import SweepSummary
 
@@ -358,6 +358,61 @@ class Sweep:
         trials = summary.trials()
         rows = list(history_rows(summary, trials) if history else trial_rows(self.session, summary, trials))
         return pd.DataFrame(rows, columns=columns(rows))
+
+    def report(
+        self,
+        path: str | None = None,
+        *,
+        format: str | None = None,  # noqa: A002 - as the command's option
+        plot: str = "history",
+        metric: str | None = None,
+        history: str = "all",
+        force: bool = False,
+        told: Callable[[int, int], None] | None = None,
+    ) -> bytes:
+        """Write all that is known of the sweep into one file to look at, and return it; see ``docs/report.md``.
+
+        Of more than 10,000 trials the best 5,000 are in it, and others taken evenly; the report says what it left out.
+
+        Args:
+            path: of the file, which is made anew, or replaced where it is a report; None to write none.
+            format: ``html`` (one page that needs no network), ``md``, ``svg`` or ``png``; None for what the name of the
+                file says, else ``html``.
+            plot: what ``svg`` and ``png`` show: ``history``, ``parallel``, ``importance``, ``slices`` or ``timeline``.
+            metric: the metric that is shown first; None for the sweep's own.
+            history: whose histories are read: ``all``, ``none``, or ``best:200``.
+            force: write over a file that is no report, too.
+            told: is called with the number of histories that were read, and how many there are to read.
+
+        Raises:
+            UsageError: the format, plot, metric or history is unknown, the file is there and is no report, or
+                matplotlib is missing.
+            StateUnreadableError: what a trial logged is there and cannot be read.
+            StateUnwritableError: the file cannot be written; one that was there is unchanged.
+        """
+        from slurmsweep.control.observe import bounds_here
+        from slurmsweep.control.report import Histories, gather
+        from slurmsweep.report.page.formats import FORMATS, PLOTS, format_of, made, refuse_other_files
+        from slurmsweep.state import files
+
+        kind = format or format_of(path, FORMATS, "html")
+        for word, words in ((kind, FORMATS), (plot, PLOTS)):
+            if word not in words:
+                raise UsageError(f"{word!r} is none of {', '.join(words)}")
+        if path is not None and not force:
+            refuse_other_files(path)
+        whose, bounds = Histories.parse(history), bounds_here(self.session)
+        try:
+            summary = self._summary()
+        except SchedulerUnavailableError as error:
+            self.tell(Noticed(f"{error}; trials that run or ended unseen are shown as the journal last knew them"))
+            summary = self._summary(look_without_scheduler)
+        with files.reading(self.session.store.layout.folder):
+            content = gather(self.session, summary, self.id, metric=metric, histories=whose, bounds=bounds, told=told)
+        document = made(content, kind, plot)
+        if path is not None:
+            files.write_where_named(path, document)
+        return document
 
     def importance(self, metric: str | None = None, *, among: str | None = None) -> dict[str, Any]:
         """Return the document of ``importance --json``: which parameters mattered, and with which values trials fail.

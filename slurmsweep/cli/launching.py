@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.report.summary import SweepSummary
-    from slurmsweep.sizing.usage import Ledger
-    from slurmsweep.sizing.walltime import Bounds
 
 #: Rows of the table that a run ends with, and how many of them tell of trials that did not finish.
 _RESULT_ROWS, _UNFINISHED_ROWS = 20, 5
@@ -155,33 +153,17 @@ def _print_results(session: Session, summary: SweepSummary) -> None:
 def _note_efficiency(session: Session, snapshot: Snapshot) -> None:
     """Print one line about a run on Slurm that has ended, from what agents recorded: accounting would lag."""
     from slurmsweep.report.efficiency import one_line
+    from slurmsweep.sizing.efficiency import efficiency_document
     from slurmsweep.sizing.usage import Ledger
     from slurmsweep.sizing.walltime import Bounds
 
     ledger = Ledger(
         snapshot.view, snapshot.ended, {}, session.scheduler.asked, documents=session.submissions, here=session.here
     )
-    line = one_line(efficiency_document(session, ledger, Bounds(None, None, None, None, warning=60)))
+    bounds = Bounds(None, None, None, None, warning=60)
+    line = one_line(efficiency_document(session.store.manifest, session.view, ledger, bounds))
     if line:
         note(f"{line}: `slurmsweep efficiency {session.store.manifest.sweep_id}`")
-
-
-def efficiency_document(session: Session, ledger: Ledger, bounds: Bounds) -> dict[str, Any]:
-    """Return the document of ``efficiency --json``, without accounting's answer and single attempts."""
-    from slurmsweep import search
-    from slurmsweep.sizing.efficiency import measure
-
-    manifest = session.store.manifest
-    config, sweep_id = manifest.config, manifest.sweep_id
-    kept = session.view.kept
-    found = measure(ledger.all(), lambda number: search.parameters(config, number, sweep_id, kept(number)), bounds)
-    resources = {"time": found.time, "cpu": found.cpu, "memory": found.memory}
-    return {
-        "id": sweep_id,
-        **found._asdict(),
-        **{name: {**resource._asdict(), "share": resource.share} for name, resource in resources.items()},
-        "advice": [advice._asdict() for advice in found.advice],
-    }
 
 
 def show_plan(sweep: Sweep, result: LaunchResult, *, as_json: bool) -> int:

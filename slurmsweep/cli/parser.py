@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Modules of :mod:`slurmsweep.cli.commands`, in the order of the help.
 GROUPS = {
     "every day": ("run", "plan", "status", "watch", "logs", "best", "resubmit"),
-    "look": ("trials", "show", "importance", "efficiency", "export", "ls"),
+    "look": ("trials", "show", "importance", "compare", "report", "export", "efficiency", "ls"),
     "steer": ("pause", "resume", "stop", "cancel", "set", "share"),
     "repair": ("check", "reconcile", "rerun", "delete", "mend"),
     "tidy up": ("rm", "clean"),

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
-from slurmsweep.backends.base import Ability, Capacity, JobSource
+from slurmsweep.backends.base import Ability, Capacity, JobSource, SubmitOptions
 from slurmsweep.control.decide import Policy, RungSituation, Situation, worth_looking_at
 from slurmsweep.control.events import Reconciled
 from slurmsweep.control.reconcile import may_run_again, reconcile, recover_submissions
 from slurmsweep.control.retry_policy import ALIKE, EndedTrial
+from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state import files, refusals
 from slurmsweep.state.assignment import attempts_in, slots_of
 from slurmsweep.state.lifecycle import TrialState
@@ -27,7 +29,6 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.events import Tell
     from slurmsweep.control.failure_text import Failure
     from slurmsweep.control.session import Session
@@ -111,6 +112,19 @@ def _rungs(session: Session, wish: SubmitOptions) -> RungSituation | None:
 def bounds_of(session: Session, wish: SubmitOptions) -> Bounds:
     """Return what jobs ask for without learning, and what the cluster gives at most. Raises as :func:`observe`."""
     return _bounds(session, wish)[1]
+
+
+def bounds_here(session: Session) -> Bounds:
+    """Return the limits of the partition that the sweep file names, else of the default; none where Slurm is not asked.
+
+    For advice only: a command that submits uses :func:`bounds_of`.
+    """
+    from slurmsweep.sizing.walltime import Bounds
+
+    with suppress(SchedulerUnavailableError):
+        if Ability.LIMIT in session.backend.abilities:
+            return bounds_of(session, SubmitOptions())
+    return Bounds(None, None, None, None, warning=60)
 
 
 def _bounds(session: Session, wish: SubmitOptions) -> tuple[Capacity, Bounds]:

@@ -62,6 +62,14 @@ def rung_ended_at(rungs: Rungs, trial: Trial) -> int:
     return rungs.steps.index(step) if step in rungs.steps else len(rungs.steps) - 1
 
 
+def ends_at_rungs(rungs: Rungs, view: SweepView) -> list[tuple[int, int, int]]:
+    """Return for each rung its step, how many finished trials ended there, and how many beyond it."""
+    trials, ends = view.trials, [0] * len(rungs.steps)
+    for number in trials.in_state(TrialState.FINISHED):
+        ends[rung_ended_at(rungs, trials[number])] += 1
+    return [(step, ends[rung], sum(ends[rung + 1 :])) for rung, step in enumerate(rungs.steps)]
+
+
 def _step_of(cause: str) -> int:
     word, _, step = cause.partition(" ")
     return int(step) if word == RUNG and step.isdecimal() else 0

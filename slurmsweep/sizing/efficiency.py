@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from slurmsweep import search
 from slurmsweep.report.figures import duration
 from slurmsweep.sizing.estimate import CUT_OFF_FACTOR, fit_estimate, margin
 from slurmsweep.sizing.walltime import mib_for, minutes_for, time_samples
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from slurmsweep.sizing.estimate import Sample
-    from slurmsweep.sizing.usage import Usage
+    from slurmsweep.sizing.usage import Ledger, Usage
     from slurmsweep.sizing.walltime import Bounds, Point
+    from slurmsweep.state.manifest import Manifest
+    from slurmsweep.state.replay import SweepView
 
 #: Share of what was asked for that advice must save.
 _WORTH_SAYING = 0.2
@@ -187,6 +190,22 @@ def measure(trials: Iterable[Sequence[Usage]], point: Point | None = None, bound
         saved_hours=sum((longest - minutes) * count for minutes, count in limits.items()) / 60,
         advice=tuple(advice),
     )
+
+
+def efficiency_document(manifest: Manifest, view: SweepView, ledger: Ledger, bounds: Bounds | None) -> dict[str, Any]:
+    """Return the document of ``efficiency --json``, without accounting's answer and single attempts."""
+
+    def point(number: int) -> dict[str, Any]:
+        return search.parameters(manifest.config, number, manifest.sweep_id, view.kept(number))
+
+    found = measure(ledger.all(), point, bounds)
+    resources = {"time": found.time, "cpu": found.cpu, "memory": found.memory}
+    return {
+        "id": manifest.sweep_id,
+        **found._asdict(),
+        **{name: {**resource._asdict(), "share": resource.share} for name, resource in resources.items()},
+        "advice": [advice._asdict() for advice in found.advice],
+    }
 
 
 def _median(values: Iterable[float]) -> float:

@@ -331,6 +331,27 @@ def write_into(path: str, data: bytes) -> None:
         write_all(stream.fileno(), data)
 
 
+def write_where_named(path: str, data: bytes) -> None:
+    """Write to where a user's name leads: a file is replaced, what is none (a pipe, ``/dev/stdout``) takes the data.
+
+    A file gets the modes with which other programs make files: the user's umask says who may read it.
+
+    Raises:
+        StateUnwritableError: a file that was there is unchanged.
+    """
+    try:
+        status = status_of(path)
+        if status and not stat.S_ISREG(status.st_mode):
+            write_into(path, data)
+        else:
+            umask = os.umask(0)
+            os.umask(umask)
+            replace(os.path.realpath(path), data, Access(0o777 & ~umask, 0o666 & ~umask), sync=False)
+    except StateUnwritableError as error:  # the advice that it gives is about the folder of a sweep
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else str(error)
+        raise StateUnwritableError(f"cannot write {path}: {reason}") from error
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte; the system may take them in several pieces. No fsync."""
     view = memoryview(data)

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: In capitals, as environment variables are written: a parameter ``max_token`` is no secret.
-_NAME = re.compile(r"\w*(_KEY|_TOKEN|_SECRET|PASSWORD|PASSWD)\w*")
+_NAME = re.compile(r"\w*(?:_KEY|_TOKEN|_SECRET|PASSWORD|PASSWD)\w*")
 
 SHOWN = "***"
+
+#: A value behind a name in a text: ``WANDB_API_KEY=1234``, ``"HF_TOKEN": "hf_1234"``, ``DB_PASSWORD: 1234``.
+_IN_TEXT = re.compile(rf"""({_NAME.pattern}["']?\s*[=:]\s*["']?)[^\s"']+""")
 
 
 def is_secret(name: str) -> bool:
@@ -25,3 +28,8 @@ def is_secret(name: str) -> bool:
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables with ``***`` for the value of each secret, for commands that are shown."""
     return {name: SHOWN if is_secret(name) else value for name, value in environ.items()}
+
+
+def masked(text: str) -> str:
+    """Return a text, such as the end of a log, with ``***`` for each value that stands behind the name of a secret."""
+    return _IN_TEXT.sub(rf"\g<1>{SHOWN}", text)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
 from itertools import islice
 
-from slurmsweep.backends.base import Ability, SubmitOptions
 from slurmsweep.cli import options
-from slurmsweep.cli.launching import efficiency_document
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import summarize
-from slurmsweep.control.observe import bounds_of
+from slurmsweep.control.observe import bounds_here
 from slurmsweep.control.session import Session
-from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.report.efficiency import attempts_table, efficiency_text
+from slurmsweep.sizing.efficiency import efficiency_document
 from slurmsweep.sizing.usage import Ledger
-from slurmsweep.sizing.walltime import Bounds
 
 HELP = "show what was asked beside what was used, and what to ask instead"
 EXAMPLES = (
@@ -55,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
         documents=session.submissions,
         here=session.here,
     )
-    document = efficiency_document(session, ledger, _bounds(session)) | {"accounting": answer}
+    document = efficiency_document(session.store.manifest, session.view, ledger, bounds_here(session))
+    document |= {"accounting": answer}
     own = (usage for usages in ledger.all() for usage in usages if usage.origin is None)
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
     rows = [usage._asdict() | {"state": usage.state.value} for usage in islice(own, limit)] if args.trials else []
@@ -68,11 +65,3 @@ def run(args: argparse.Namespace) -> int:
     if args.trials and len(rows) < document["attempts"]:
         note(f"the first {len(rows)} of {document['attempts']} attempts; --limit shows more")
     return 0
-
-
-def _bounds(session: Session) -> Bounds:
-    """Return the limits of the partition that the sweep file names, else of the default; none without Slurm."""
-    with suppress(SchedulerUnavailableError):
-        if Ability.LIMIT in session.backend.abilities:
-            return bounds_of(session, SubmitOptions())
-    return Bounds(None, None, None, None, warning=60)

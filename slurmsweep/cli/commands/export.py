@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import stat
 import sys
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.session import Session
-from slurmsweep.errors import StateUnwritableError, UsageError
+from slurmsweep.errors import UsageError
 from slurmsweep.report.choice import chosen, fields
 from slurmsweep.report.export import FORMATS
 from slurmsweep.state import files
@@ -52,34 +51,12 @@ def run(args: argparse.Namespace) -> int:
         rows = list(history_rows(summary, trials) if args.history else trial_rows(session, summary, trials))
     pieces = FORMATS[kind](rows)
     if args.output:
-        _write(args.output, b"".join(pieces))
+        files.write_where_named(args.output, b"".join(pieces))
         note(f"{len(rows)} rows in {args.output}")
         return 0
     for piece in pieces:
         sys.stdout.write(piece.decode())
     return 0
-
-
-def _write(output: str, table: bytes) -> None:
-    """Write to where the name leads: a file is replaced, what is none (a pipe, ``/dev/stdout``) takes the table.
-
-    A file gets the modes with which other programs make files: the user's umask says who may read it.
-
-    Raises:
-        StateUnwritableError: a file that was there is unchanged.
-    """
-    try:
-        status = files.status_of(output)
-        if status and not stat.S_ISREG(status.st_mode):
-            files.write_into(output, table)
-        else:
-            umask = os.umask(0)
-            os.umask(umask)
-            access = files.Access(0o777 & ~umask, 0o666 & ~umask)
-            files.replace(os.path.realpath(output), table, access, sync=False)
-    except StateUnwritableError as error:  # the advice that it gives is about the folder of a sweep
-        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else str(error)
-        raise StateUnwritableError(f"cannot write {output}: {reason}") from error
 
 
 def _by_name(output: str | None) -> str:

@@ -1,0 +1,205 @@
+"""Two sweeps or more beside each other: what differs between them, and which got further, sooner."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep.report.figures import duration, flat, value_text
+from slurmsweep.report.fitting import shortened
+from slurmsweep.report.page.charts import steps_chart
+from slurmsweep.report.page.content import MARK
+from slurmsweep.report.tables import plain_table
+from slurmsweep.report.terminal import width
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Characters of a value of the configuration in a table on a terminal, and shares of the trials at which best is shown.
+_VALUE, _SHARES = 28, (0.1, 0.25, 0.5, 1.0)
+
+
+class ComparedSweep(NamedTuple):
+    """One of the sweeps.
+
+    Attributes:
+        sweep: its id.
+        title: its name, or its id.
+        metric, goal: by which its trials are compared; None without a metric.
+        counts: trials by state.
+        ended: when each trial with a value ended, in seconds since the first one started, and the value; by time.
+        best: value and trial; None without one.
+        params: those of the best trial.
+        hours: of all trials.
+        config: flat: dotted names to values.
+    """
+
+    sweep: str
+    title: str
+    metric: str | None
+    goal: str
+    counts: Mapping[str, int]
+    ended: Sequence[tuple[float, float]]
+    best: tuple[float, int] | None
+    params: Mapping[str, Any]
+    hours: float
+    config: Mapping[str, Any]
+
+    def steps(self, *, by_time: bool) -> list[tuple[float, float]]:
+        """Return the best value so far wherever it changed, over trials that ended or over hours."""
+        sign, best, found = -1.0 if self.goal == "maximize" else 1.0, float("inf"), []
+        for place, (when, value) in enumerate(self.ended, 1):
+            if sign * value < best:
+                best = sign * value
+                found.append((when / 3600 if by_time else float(place), value))
+        return found
+
+    def best_after(self, share: float) -> float | None:
+        """Return the best value of the first trials that ended, a share of them."""
+        part = [value for _, value in self.ended[: max(1, round(share * len(self.ended)))]]
+        return (max if self.goal == "maximize" else min)(part, default=None)
+
+
+def differences(sweeps: Sequence[ComparedSweep]) -> list[tuple[str, list[Any]]]:
+    """Return the keys of the configurations that differ, each with the value in every sweep; None for none."""
+    names = dict.fromkeys(name for one in sweeps for name in one.config)
+    rows = [(name, [one.config.get(name) for one in sweeps]) for name in names]
+    return [(name, values) for name, values in rows if any(_text(value) != _text(values[0]) for value in values)]
+
+
+def comparison_document(sweeps: Sequence[ComparedSweep]) -> dict[str, Any]:
+    """Return the document of ``compare --json``."""
+    rows = []
+    for one in sweeps:
+        row = one._asdict() | {
+            "counts": dict(one.counts),
+            "best": one.best and {"value": one.best[0], "trial": one.best[1]},
+        }
+        del row["config"], row["ended"]
+        rows.append(row | {"best_so_far": [list(step) for step in one.steps(by_time=False)]})
+    return {"sweeps": rows, "differences": dict(differences(sweeps))}
+
+
+def comparison_text(sweeps: Sequence[ComparedSweep]) -> str:
+    """Return the comparison as tables for a terminal."""
+    lines = [plain_table([_row(one) for one in sweeps], width()), ""]
+    rows = [
+        {
+            "best of the first": f"{share * 100:.0f} %",
+            **{_title(one, sweeps): _value(one.best_after(share)) for one in sweeps},
+        }
+        for share in _SHARES
+    ]
+    lines += [plain_table(rows, width()), ""] if any(one.ended for one in sweeps) else []
+    best = dict.fromkeys(name for one in sweeps for name, _ in flat(one.params))
+    points = [dict(flat(one.params)) for one in sweeps]
+    rows = [
+        {
+            "parameters of the best": name,
+            **{_title(s, sweeps): _value(p.get(name)) for s, p in zip(sweeps, points, strict=True)},
+        }
+        for name in best
+    ]
+    lines += [plain_table(rows, width()), ""] if rows else []
+    rows = []
+    for name, values in differences(sweeps):
+        cells = {_title(s, sweeps): shortened(_text(value), _VALUE) for s, value in zip(sweeps, values, strict=True)}
+        rows.append({"configuration": name, **cells})
+    lines.append(plain_table(rows, width()) if rows else "the configurations are the same")
+    return "\n".join(lines) + _doubt(sweeps)
+
+
+def comparison_markdown(sweeps: Sequence[ComparedSweep]) -> str:
+    """Return the comparison as Markdown."""
+    from slurmsweep.report.page.markdown import escaped, grid
+
+    heads = [f"{one.title} ({one.sweep})" if one.title != one.sweep else one.sweep for one in sweeps]
+    rows = [[_value(value) for value in _row(one).values()] for one in sweeps]
+    lines = [f"<!-- {MARK} -->", "# " + escaped(" and ".join(heads)), *grid(list(_row(sweeps[0])), rows)]
+    told = [[name, *map(_text, values)] for name, values in differences(sweeps)]
+    lines += (
+        ["## What differs in the configurations", *grid(["key", *heads], told)]
+        if told
+        else ["The configurations are the same."]
+    )
+    return "\n".join([*lines, _doubt(sweeps), ""])
+
+
+def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
+    """Return the comparison as the body of an HTML page: it has no script."""
+    from slurmsweep.report.page.web import cell, table
+
+    colours = [f'<i class="k k{place % 8}"></i>' for place in range(len(sweeps))]
+    heads = ["sweep", *list(_row(sweeps[0]))[1:]]
+    rows = []
+    for colour, one in zip(colours, sweeps, strict=True):
+        values = list(_row(one).values())
+        rows.append([f"{colour}{cell(one.title)} <span class=sub>{escape(one.sweep)}</span>", *map(cell, values[1:])])
+    charts = []
+    for by_time, label in (
+        (False, "trials in the order in which they ended"),
+        (True, "hours since the first trial started"),
+    ):
+        lines = [(one.title, one.steps(by_time=by_time)) for one in sweeps]
+        charts.append(
+            f"<section><h2>Best so far</h2>{steps_chart(lines, label, x_text=lambda x: f'{x:.3g}')}</section>"
+        )
+    points = [dict(flat(one.params)) for one in sweeps]
+    names = dict.fromkeys(name for point in points for name in point)
+    titles = [f"{one.title} ({one.sweep})" for one in sweeps]
+    best = table(["", *titles], [[cell(name), *(cell(point.get(name)) for point in points)] for name in names])
+    told = table(
+        ["", *titles], [[cell(name), *(cell(_text(value)) for value in values)] for name, values in differences(sweeps)]
+    )
+    title = escape(" and ".join(one.title for one in sweeps))
+    doubt = f'<div class="notes"><p>{escape(_doubt(sweeps).strip())}</p></div>' if _doubt(sweeps) else ""
+    return (
+        f'<header class="top"><div><h1>{title}</h1><div class="sub">{len(sweeps)} sweeps compared</div></div></header>'
+        "<main>"
+        f'{doubt}<section>{table(heads, rows, "best")}</section><div class="two">{"".join(charts)}</div>'
+        f"<section><h2>Parameters of the best trials</h2>{best}</section>"
+        "<section><h2>What differs in the configurations</h2>"
+        f"{told if differences(sweeps) else '<p>Nothing.</p>'}</section></main>"
+    )
+
+
+def _row(one: ComparedSweep) -> dict[str, Any]:
+    return {
+        "sweep": one.sweep,
+        "metric": one.metric or "",
+        "best": "" if one.best is None else value_text(one.best[0]),
+        "trial": "" if one.best is None else str(one.best[1]),
+        "trials": str(sum(one.counts.values())),
+        "done": str(one.counts.get("finished", 0) + one.counts.get("stopped early", 0)),
+        "not finished": str(sum(one.counts.get(word, 0) for word in ("failed", "crashed", "killed", "preempted"))),
+        "trial time": duration(one.hours),
+    }
+
+
+def _doubt(sweeps: Sequence[ComparedSweep]) -> str:
+    """Return a sentence where best values cannot be compared; empty where they can."""
+    metrics = {(one.metric, one.goal) for one in sweeps}
+    return (
+        "\nThe sweeps have different metrics or goals: their best values cannot be compared.\n"
+        if len(metrics) > 1
+        else ""
+    )
+
+
+def _title(one: ComparedSweep, sweeps: Sequence[ComparedSweep]) -> str:
+    """Return the name of a sweep where each has another; else its id."""
+    names = {other.title for other in sweeps}
+    if len(names) == len(sweeps):
+        return one.title
+    if len({other.sweep for other in sweeps}) == len(sweeps):
+        return one.sweep
+    return f"{one.sweep} #{[other is one for other in sweeps].index(True) + 1}"  # copies of one sweep
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _value(value: Any) -> str:
+    return "" if value is None else value_text(value)
