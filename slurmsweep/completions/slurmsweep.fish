@@ -63,8 +63,8 @@ function _shtab_slurmsweep_using
   test "$_shtab_slurmsweep_cmdpath" = "$argv"
 end
 
-set -g _shtab_slurmsweep_commands run plan status watch logs best resubmit trials show importance efficiency export ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help
-set -g _shtab_slurmsweep_opts_with_value --account --among --attempt --backend --canaries --cause --columns --constraint --count --cpus-per-task --entity --exclude --format --from --function --gres --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --prior --project --qos --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -c -j -n -o -p -q -s -t -w -x
+set -g _shtab_slurmsweep_commands run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help
+set -g _shtab_slurmsweep_opts_with_value --account --among --attempt --backend --canaries --cause --columns --constraint --count --cpus-per-task --entity --exclude --format --from --function --gres --history --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -c -j -n -o -p -q -s -t -w -x
 
 complete -c slurmsweep -e
 complete -c slurmsweep -f
@@ -210,12 +210,22 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using importance' -l metric -x -d '
 complete -c slurmsweep -n '_shtab_slurmsweep_using importance' -l among -x -d 'look at the best trials only, such as best:50% for the better half'
 complete -c slurmsweep -n '_shtab_slurmsweep_using importance' -l json -d 'one JSON document on stdout'
 complete -c slurmsweep -n '_shtab_slurmsweep_using importance; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder (default: the newest here)'
-complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a efficiency -d 'Show what was asked beside what was used, and what to ask instead.'
-complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency' -s h -l help -d 'show this help message and exit'
-complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency' -l trials -d 'each attempt too'
-complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency' -s n -l limit -x -d 'with --trials: at most N (default 100; all with --json)'
-complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency' -l json -d 'one JSON document on stdout'
-complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder (default: the newest here)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a compare -d 'Compare two sweeps or more: what differs, the best of each, and which'
+complete -c slurmsweep -n '_shtab_slurmsweep_using compare' -s h -l help -d 'show this help message and exit'
+complete -c slurmsweep -n '_shtab_slurmsweep_using compare' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'write a page, such as compare.html or compare.md'
+complete -c slurmsweep -n '_shtab_slurmsweep_using compare' -l format -xka "text html md" -d 'default: by the name of FILE, else text'
+complete -c slurmsweep -n '_shtab_slurmsweep_using compare' -l force -d 'write over a file that is no report, too'
+complete -c slurmsweep -n '_shtab_slurmsweep_using compare' -l json -d 'one JSON document on stdout'
+complete -c slurmsweep -n '_shtab_slurmsweep_using compare; and test $_shtab_slurmsweep_npos -ge 0' -ka "(__slurmsweep_sweeps)" -d 'two sweeps or more, named as for other commands'
+complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a report -d 'Write all that is known of a sweep into one file to look at, to keep'
+complete -c slurmsweep -n '_shtab_slurmsweep_using report' -s h -l help -d 'show this help message and exit'
+complete -c slurmsweep -n '_shtab_slurmsweep_using report' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'default: report-SWEEP.html here; - for stdout'
+complete -c slurmsweep -n '_shtab_slurmsweep_using report' -l format -xka "html md svg png" -d 'default: by the name of FILE, else html'
+complete -c slurmsweep -n '_shtab_slurmsweep_using report' -l plot -xka "history parallel importance slices timeline" -d 'what svg and png show (default: history)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using report' -l metric -x -d 'the metric that is shown first (default: the sweep'"'"'s own)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using report' -l history -x -d 'histories to read: all (default), none, or best:N'
+complete -c slurmsweep -n '_shtab_slurmsweep_using report' -l force -d 'write over a file that is no report, too'
+complete -c slurmsweep -n '_shtab_slurmsweep_using report; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder (default: the newest here)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a export -d 'Write the trials, or all that they logged, as a table for other'
 complete -c slurmsweep -n '_shtab_slurmsweep_using export' -s h -l help -d 'show this help message and exit'
 complete -c slurmsweep -n '_shtab_slurmsweep_using export' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'default: stdout'
@@ -224,6 +234,12 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using export' -l history -d 'one ro
 complete -c slurmsweep -n '_shtab_slurmsweep_using export' -s s -l state -xka "pending running finished failed crashed killed preempted" -d 'only trials in this state (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using export' -s w -l where -x -d 'only those for which this holds, such as lr=0.1 or '"'"'loss<0.2'"'"' (also !=, <=, >, >=; repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using export; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder (default: the newest here)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a efficiency -d 'Show what was asked beside what was used, and what to ask instead.'
+complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency' -s h -l help -d 'show this help message and exit'
+complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency' -l trials -d 'each attempt too'
+complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency' -s n -l limit -x -d 'with --trials: at most N (default 100; all with --json)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency' -l json -d 'one JSON document on stdout'
+complete -c slurmsweep -n '_shtab_slurmsweep_using efficiency; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder (default: the newest here)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a ls -d 'List the sweeps of this folder, or of the nearest one above that has'
 complete -c slurmsweep -n '_shtab_slurmsweep_using ls' -s h -l help -d 'show this help message and exit'
 complete -c slurmsweep -n '_shtab_slurmsweep_using ls' -l all -d 'of all projects in which you have made sweeps'
@@ -422,4 +438,4 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using completion' -s h -l help -d '
 complete -c slurmsweep -n '_shtab_slurmsweep_using completion; and test $_shtab_slurmsweep_npos -eq 0' -ka "bash zsh fish" -d 'one of bash, zsh, fish'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a help -d 'Show the help of a command.'
 complete -c slurmsweep -n '_shtab_slurmsweep_using help' -s h -l help -d 'show this help message and exit'
-complete -c slurmsweep -n '_shtab_slurmsweep_using help; and test $_shtab_slurmsweep_npos -eq 0' -ka "run plan status watch logs best resubmit trials show importance efficiency export ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion" -d 'default: list all commands'
+complete -c slurmsweep -n '_shtab_slurmsweep_using help; and test $_shtab_slurmsweep_npos -eq 0' -ka "run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion" -d 'default: list all commands'

@@ -16,6 +16,7 @@ _shtab_slurmsweep_commands() {
     cancel:'End a sweep: nothing new starts, running trials are killed.'
     check:'Prove that no trial is lost or doubled; exit code 1 otherwise.'
     clean:'Remove checkpoints, saved files and uploaded wandb runs of trials that'
+    compare:'Compare two sweeps or more: what differs, the best of each, and which'
     completion:'Print what makes a shell complete commands, options and sweeps at TAB.'
     create:'Create a sweep and print its id; nothing is run.'
     defaults:'Show what user and project ask of all sweeps, and which file says it.'
@@ -32,6 +33,7 @@ _shtab_slurmsweep_commands() {
     pause:'Start no new trials for now: running ones go on, waiting jobs are'
     plan:'Show what would happen: points, commands, batch script; writes'
     reconcile:'Record the ends that no agent lived to record, and why Slurm ended'
+    report:'Write all that is known of a sweep into one file to look at, to keep'
     rerun:'Let trials be run again, also finished ones; nothing is removed, and'
     resubmit:'Run again exactly what is not finished: crashed, failed, killed,'
     resume:'Start new trials again after pause, stop or cancel; held jobs are'
@@ -113,6 +115,18 @@ _shtab_slurmsweep_clean_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_clean_defaults_added=0
+
+_shtab_slurmsweep_compare_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-o,--output}"[write a page, such as compare.html or compare.md]:FILE:_files"
+  "--format[default\: by the name of FILE, else text]:format:(text html md)"
+  "--force[write over a file that is no report, too]"
+  "--json[one JSON document on stdout]"
+  "(*):two sweeps or more, named as for other commands:_slurmsweep_sweeps"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_compare_defaults_added=0
 
 _shtab_slurmsweep_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -210,7 +224,7 @@ _shtab_slurmsweep_export_defaults_added=0
 
 _shtab_slurmsweep_help_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  ":default\: list all commands:(run plan status watch logs best resubmit trials show importance efficiency export ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion)"
+  ":default\: list all commands:(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -330,6 +344,20 @@ _shtab_slurmsweep_reconcile_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_reconcile_defaults_added=0
+
+_shtab_slurmsweep_report_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-o,--output}"[default\: report-SWEEP.html here\; - for stdout]:FILE:_files"
+  "--format[default\: by the name of FILE, else html]:format:(html md svg png)"
+  "--plot[what svg and png show (default\: history)]:plot:(history parallel importance slices timeline)"
+  "--metric[the metric that is shown first (default\: the sweep\'s own)]:NAME:"
+  "--history[histories to read\: all (default), none, or best\:N]:WHOSE:"
+  "--force[write over a file that is no report, too]"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder (default\: the newest here):_slurmsweep_sweeps"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_report_defaults_added=0
 
 _shtab_slurmsweep_rerun_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -617,6 +645,7 @@ _shtab_slurmsweep() {
         cancel) _arguments -C -s $_shtab_slurmsweep_cancel_options ;;
         check) _arguments -C -s $_shtab_slurmsweep_check_options ;;
         clean) _arguments -C -s $_shtab_slurmsweep_clean_options ;;
+        compare) _arguments -C -s $_shtab_slurmsweep_compare_options ;;
         completion) _arguments -C -s $_shtab_slurmsweep_completion_options ;;
         create) _arguments -C -s $_shtab_slurmsweep_create_options ;;
         defaults) _arguments -C -s $_shtab_slurmsweep_defaults_options ;;
@@ -633,6 +662,7 @@ _shtab_slurmsweep() {
         pause) _arguments -C -s $_shtab_slurmsweep_pause_options ;;
         plan) _arguments -C -s $_shtab_slurmsweep_plan_options ;;
         reconcile) _arguments -C -s $_shtab_slurmsweep_reconcile_options ;;
+        report) _arguments -C -s $_shtab_slurmsweep_report_options ;;
         rerun) _arguments -C -s $_shtab_slurmsweep_rerun_options ;;
         resubmit) _arguments -C -s $_shtab_slurmsweep_resubmit_options ;;
         resume) _arguments -C -s $_shtab_slurmsweep_resume_options ;;

@@ -18,8 +18,10 @@ from slurmsweep.cli.parser import COMMANDS, EXIT_CODES, GROUPS, build_parser
 
 MODULES = {name: import_module(f"slurmsweep.cli.commands.{name}") for name in COMMANDS}
 
-#: What needs a cluster, internet, or a whole round of a supervisor is parsed only.
+#: What needs a cluster, internet, a whole round of a supervisor, or a second sweep is parsed only.
 NOT_RUN = {
+    "compare last k3v9",
+    "compare last k3v9 -o compare.html",
     "submit last -n 200 -t 30",
     "submit last --dry-run -p gpu",
     "run sweep.yaml -p gpu -t 45 --no-wait",
@@ -35,6 +37,7 @@ NOT_RUN = {
 READING = {
     "status",
     "watch",
+    "report",
     "trials",
     "show",
     "logs",

@@ -31,7 +31,9 @@ _FORMATS = ("text", "html", "md")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``compare``."""
     parser.add_argument("sweeps", metavar="SWEEP", nargs="+", help="two sweeps or more, named as for other commands")
-    parser.add_argument(*options.flags("--output"), metavar="FILE", help="write a page, such as compare.html or compare.md")
+    parser.add_argument(
+        *options.flags("--output"), metavar="FILE", help="write a page, such as compare.html or compare.md"
+    )
     parser.add_argument("--format", choices=_FORMATS, help="default: by the name of FILE, else text")
     parser.add_argument("--force", action="store_true", help="write over a file that is no report, too")
     options.add(parser, "--json")

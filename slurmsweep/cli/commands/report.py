@@ -26,7 +26,9 @@ _STDOUT = "-"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``report``."""
     options.add(parser, "newest")
-    parser.add_argument(*options.flags("--output"), metavar="FILE", help="default: report-SWEEP.html here; - for stdout")
+    parser.add_argument(
+        *options.flags("--output"), metavar="FILE", help="default: report-SWEEP.html here; - for stdout"
+    )
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else html")
     parser.add_argument("--plot", choices=PLOTS, default=PLOTS[0], help="what svg and png show (default: %(default)s)")
     parser.add_argument("--metric", metavar="NAME", help="the metric that is shown first (default: the sweep's own)")
