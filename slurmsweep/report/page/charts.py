@@ -30,7 +30,7 @@ def steps_chart(
     """Return an SVG of lines that go in steps, as a best value does; empty where no line has a point.
 
     Args:
-        lines: for each its title and its points, x ascending. All end at the same x.
+        lines: for each its title and its points, x ascending. One alone goes on to the right end.
         label: of the x axis.
         dots: single points behind them.
         x_text: a number of the x axis as people read it.
@@ -70,7 +70,8 @@ def steps_chart(
     for place, (title, points) in enumerate(lines):
         if points:
             path = f"M{at_x(points[0][0])} {at_y(points[0][1])}"
-            path += "".join(f"H{at_x(x)}V{at_y(y)}" for x, y in points[1:]) + f"H{at_x(high_x)}"
+            path += "".join(f"H{at_x(x)}V{at_y(y)}" for x, y in points[1:])
+            path += "" if len(lines) > 1 else f"H{at_x(high_x)}"
             kind = f"line l{place % 8}" if len(lines) > 1 else "area"
             parts.append(f'<path class="{kind}" d="{path}"><title>{escape(title)}</title></path>')
     return "".join([*parts, "</svg>"])

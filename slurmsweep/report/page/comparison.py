@@ -47,13 +47,14 @@ class ComparedSweep(NamedTuple):
     config: Mapping[str, Any]
 
     def steps(self, *, by_time: bool) -> list[tuple[float, float]]:
-        """Return the best value so far wherever it changed, over trials that ended or over hours."""
+        """Return the best value so far wherever it changed and at the end, over trials that ended or over hours."""
         sign, best, found = -1.0 if self.goal == "maximize" else 1.0, float("inf"), []
         for place, (when, value) in enumerate(self.ended, 1):
             if sign * value < best:
                 best = sign * value
                 found.append((when / 3600 if by_time else float(place), value))
-        return found
+        last = self.ended[-1][0] / 3600 if by_time and self.ended else float(len(self.ended))
+        return [*found, (last, found[-1][1])] if found else []
 
     def best_after(self, share: float) -> float | None:
         """Return the best value of the first trials that ended, a share of them."""
@@ -143,11 +144,11 @@ def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
     ):
         lines = [(one.title, one.steps(by_time=by_time)) for one in sweeps]
         charts.append(
-            f"<section><h2>Best so far</h2>{steps_chart(lines, label, x_text=lambda x: f'{x:.3g}')}</section>"
+            f"<section><h2>Best so far</h2>{steps_chart(lines, label, x_text=lambda x: f'{x:.4g}')}</section>"
         )
     points = [dict(flat(one.params)) for one in sweeps]
     names = dict.fromkeys(name for point in points for name in point)
-    titles = [f"{one.title} ({one.sweep})" for one in sweeps]
+    titles = [_title(one, sweeps) for one in sweeps]
     best = table(["", *titles], [[cell(name), *(cell(point.get(name)) for point in points)] for name in names])
     told = table(
         ["", *titles], [[cell(name), *(cell(_text(value)) for value in values)] for name, values in differences(sweeps)]
@@ -157,7 +158,7 @@ def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
     return (
         f'<header class="top"><div><h1>{title}</h1><div class="sub">{len(sweeps)} sweeps compared</div></div></header>'
         "<main>"
-        f'{doubt}<section>{table(heads, rows, "best")}</section><div class="two">{"".join(charts)}</div>'
+        f'{doubt}<section>{table(heads, rows)}</section><div class="two">{"".join(charts)}</div>'
         f"<section><h2>Parameters of the best trials</h2>{best}</section>"
         "<section><h2>What differs in the configurations</h2>"
         f"{told if differences(sweeps) else '<p>Nothing.</p>'}</section></main>"

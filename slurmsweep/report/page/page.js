@@ -144,7 +144,9 @@
 
   // ---- panels: a canvas for what is chosen, and one above it for the trial under the mouse ------------------------------
   let ink = {}, ramp = [], panels = [];
+  const dark = matchMedia("screen and (prefers-color-scheme: dark)");
   function colours() {
+    root.dataset.drawn = dark.matches ? "dark" : "light";
     const style = getComputedStyle(root), of = name => style.getPropertyValue(name).trim();
     for (const name of ["ink", "soft", "line", "accent", "card", "mute", "band1", "band2"]) ink[name] = of("--" + name);
     ramp = Array.from({ length: 9 }, (_, k) => of("--r" + k));
@@ -766,19 +768,12 @@
   const redraw = () => { cache = null; colours(); for (const p of panels) p.size(); drawAll(); };
   let resizing = 0;
   addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(redraw, 80); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  dark.addEventListener("change", () => { if (!matchMedia("print").matches) redraw(); });
   const probe = make("canvas").getContext("2d", { willReadFrequently: true });
   const drawn = () => { for (const p of panels) if (p.w) { probe.drawImage(p.base, 0, 0, 1, 1); probe.getImageData(0, 0, 1, 1); } };
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  let turned = false;
-  addEventListener("beforeprint", () => {  // dark canvases would be dark, or unreadable, on paper
-    if (!dark.matches) return;
-    turned = true;
-    root.dataset.theme = "light";
-    redraw();
-    drawn();
-  });
-  addEventListener("afterprint", () => { if (turned) { turned = false; delete root.dataset.theme; redraw(); } });
+  // On paper all is light. A canvas that is drawn anew for it comes out empty (Chromium), so that one which is dark is
+  // turned by the style sheet, which finds here how it was drawn.
+  addEventListener("beforeprint", () => point(-1));
 
   root.classList.add("ready");  // panels have a width from here on
   colours();
