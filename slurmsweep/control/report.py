@@ -206,8 +206,13 @@ class _LoggedReader:
             self._computed = {name: parse(one.expression) for name, one in objectives.items() if one.expression}
 
     def others(self) -> list[str]:
-        """Return the names that were logged, those of most trials first."""
-        return [name for name, _ in sorted(self._seen.items(), key=lambda one: (-one[1], one[0]))]
+        """Return the names that were logged, those of most trials first.
+
+        What ended alike in all of several trials, such as a number of epochs, tells none from another and is left out.
+        """
+        names = [name for name, _ in sorted(self._seen.items(), key=lambda one: (-one[1], one[0]))]
+        ends = {name: {values[name] for values in self.last.values() if name in values} for name in names}
+        return [name for name in names if len(ends[name]) > 1 or len(self.last) < 2]
 
     def read(self, trial: int, rows: Iterator[tuple[int, dict[str, Any]]]) -> None:
         """Take in the rows of a trial; where a script began again from a checkpoint, later values of a step count."""

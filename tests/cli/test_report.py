@@ -13,7 +13,7 @@ if x == 2:
     raise ValueError("too large")
 run = slurmsweep.init()
 for step in range(3):
-    run.log({"loss": (x - 1) ** 2 + 1 / (step + 1)})
+    run.log({"loss": (x - 1) ** 2 + 1 / (step + 1), "epochs_run": step})
 run.finish()
 """
 
@@ -38,6 +38,7 @@ def test_the_page_is_made_here_and_is_made_again_over_itself(swept, slurmsweep_i
     assert text.startswith("<!doctype html>")
     assert "ValueError: too large (train.py, line 5)" in text
     assert "2 finished, 1 failed" in text
+    assert "epochs_run" not in text  # it ends alike in all trials
 
 
 def test_a_file_that_is_no_report_is_written_over_by_force_only(swept, slurmsweep_in):
