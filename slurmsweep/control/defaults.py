@@ -125,7 +125,8 @@ def _read(path: str) -> Document:
 def _check(document: dict[str, Any], findings: Findings) -> None:
     """Report what is wrong; make the path of a template absolute."""
     for key in document.keys() - {"file", *KEYS}:
-        is_of_sbatch = not _refusal({str(key): "1"})
+        named = {str(key): "1"}
+        is_of_sbatch = not _refusal(named) and not registry.scheduler().strangers(named)
         hint = "an option of sbatch stands below slurm:" if is_of_sbatch else suggest(key, KEYS)
         findings.error((key,), f"{shown(key)} is no default", hint)
     for name, value in read_slurm(document.get("slurm"), findings).items():
