@@ -88,10 +88,11 @@ def test_a_wrong_sweep_file_is_explained_and_nothing_is_made(slurmsweep, files, 
     ],
     ids=["no-program", "all-excluded"],
 )
-def test_what_can_be_planned_but_not_run_is_refused_before_anything_is_made(slurmsweep, files, tmp_path, text, words):
-    assert slurmsweep("plan", files(text)).returncode == 0
-    for command in ("create", "run"):
-        assert_is_clear(slurmsweep(command, "sweep.yaml"), 2, *words)
+def test_what_cannot_run_is_refused_by_its_plan_too_and_nothing_is_made(slurmsweep, files, tmp_path, text, words):
+    file = files(text)
+
+    for command in ("plan", "create", "run"):
+        assert_is_clear(slurmsweep(command, file), 2, *words)
     assert not (tmp_path / "wandb").exists()
 
 
