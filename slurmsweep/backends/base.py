@@ -347,7 +347,7 @@ class StartEstimate:
     """What the scheduler says to a request before it is made.
 
     Attributes:
-        arrays: number of jobs in each array that the request would need.
+        arrays: number of jobs in each array that the request would need; empty where jobs are no arrays.
         earliest_start: of one such job now, ISO 8601; None where it is not known.
         refusal: what the scheduler has against the request; None where it has nothing against it.
     """

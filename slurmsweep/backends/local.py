@@ -107,8 +107,9 @@ class LocalBackend(Backend):
         return request.body
 
     def estimate(self, request: JobRequest) -> StartEstimate:
-        """Return that all agents are one submission, which starts at once."""
-        return StartEstimate((request.tasks,))
+        """Return that no array is needed: all agents are one submission, which starts at once."""
+        del request
+        return StartEstimate(())
 
     def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
         """Submit everything at once: there is no limit."""

@@ -27,7 +27,8 @@ class Forecast:
 
     Attributes:
         trials: how many.
-        arrays: sizes of the Slurm arrays they need, under MaxArraySize; one array where there is no Slurm to ask.
+        arrays: sizes of the Slurm arrays they need, under MaxArraySize; one array where there is no Slurm to ask, and
+            none where the trials run without it.
         core_hours: if every trial takes all of its time; None for a time without limit.
         inodes: files and folders, native client or none; the real wandb adds about 15 a trial.
         journal_bytes: size of the journal in the end.

@@ -34,24 +34,28 @@ def plan_text(document: Mapping[str, Any]) -> str:
         lines += wrapped(f"defaults of {printable(file)}: {printable(values)}", width(), hanging="  ")
     lines += [
         "",
-        *(part for line in _forecast_lines(document["forecast"]) for part in wrapped(line, width())),
-        "",
-        "batch script:",
-        printable_text(document["sbatch"]),
+        *(part for line in _forecast_lines(document) for part in wrapped(line, width())),
     ]
+    if document["sbatch"] is not None:
+        lines += ["", "batch script:", printable_text(document["sbatch"])]
     if "canary" in document:
         lines += _canary_lines(document["canary"], document["forecast"]["trials"])
     return "\n".join(lines)
 
 
-def _forecast_lines(expected: Mapping[str, Any]) -> list[str]:
-    arrays, hours = expected["arrays"], expected["core_hours"]
+def _forecast_lines(document: Mapping[str, Any]) -> list[str]:
+    expected = document["forecast"]
+    arrays, hours, trials = expected["arrays"], expected["core_hours"], expected["trials"]
     cost = f"at most {hours:g} core-hours" if hours is not None else "without a time limit"
+    jobs = f"{sum(arrays)} jobs in {len(arrays)} array{'s' if len(arrays) > 1 else ''}, {cost}"
+    here = f"{trials} trials on this machine, {document['width']} at a time (--jobs), without a time limit"
     files = f"about {expected['inodes']} files and folders (15 more a trial with the real wandb)"
     lines = [
-        f"{sum(arrays)} jobs in {len(arrays)} array{'s' if len(arrays) > 1 else ''}, {cost}",
+        jobs if arrays else here,
         f"{files}, {expected['journal_bytes'] / 1e6:.1f} MB of journal; logs: as much as the script prints",
     ]
+    if not arrays:
+        lines.append("nothing is asked of Slurm: `--backend slurm` shows the batch script of a cluster")
     if expected["earliest_start"]:
         lines.append(f"one such job would start at {expected['earliest_start']} at the earliest, says Slurm now")
     if expected["refusal"]:

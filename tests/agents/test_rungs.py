@@ -225,8 +225,8 @@ def test_the_kept_view_knows_where_trials_stand(run, tmp_path):
 def test_a_plan_shows_the_parts_their_limits_and_what_they_cost_in_all(slurmsweep, write_sweep):
     file = str(write_sweep(SCRIPT, f"  x: {{values: {VALUES}}}", RUNGS))
 
-    shown = slurmsweep("plan", file, "--time", "90").stdout
-    document = json.loads(slurmsweep("plan", file, "--time", "90", "--json").stdout)
+    shown = slurmsweep("plan", file, "--backend", "slurm", "--time", "90").stdout
+    document = json.loads(slurmsweep("plan", file, "--backend", "slurm", "--time", "90", "--json").stdout)
 
     assert "rung 2: about 3 trials run to 3 steps, 30 min each" in shown
     assert "#SBATCH --time=10" in shown

@@ -194,7 +194,7 @@ def test_a_canceled_sweep_starts_nothing_until_it_is_resubmitted(slurmsweep, wri
 def test_plan_shows_points_and_commands_and_writes_nothing(slurmsweep, write_sweep, tmp_path):
     file = write_sweep("pass", "  a: {values: [1, 2]}\n  b: {values: [x, 'y z']}")
 
-    document = json.loads(slurmsweep("plan", str(file), "--json").stdout)
+    document = json.loads(slurmsweep("plan", str(file), "--backend", "slurm", "--json").stdout)
 
     assert (document["method"], document["expected_run_count"]) == ("grid", 4)
     assert [trial["params"] for trial in document["trials"]] == [

@@ -206,8 +206,8 @@ def test_plan_says_which_file_a_default_comes_from_and_uses_it(user, project, sl
     write_sweep("pass").rename(f"{folder}/sweep.yaml")
     Path(folder, "train.py").write_text("pass")
 
-    plan = json.loads(slurmsweep("plan", f"{folder}/sweep.yaml", "--json").stdout)
-    text = slurmsweep("plan", f"{folder}/sweep.yaml").stdout
+    plan = json.loads(slurmsweep("plan", f"{folder}/sweep.yaml", "--backend", "slurm", "--json").stdout)
+    text = slurmsweep("plan", f"{folder}/sweep.yaml", COLUMNS="300").stdout
 
     of_project = f"{os.path.dirname(folder)}/.slurmsweep.yaml"
     assert {row["name"]: row["file"] for row in plan["defaults"]} == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -11,6 +12,9 @@ from slurmsweep.backends.slurm import commands, executor, limits
 from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.control.forecast import forecast
+
+#: The plan of a cluster is made on any machine.
+SLURM = ("--backend", "slurm")
 
 
 def request(tasks, **options) -> JobRequest:
@@ -53,7 +57,7 @@ def test_core_hours_are_trials_times_cpus_times_time(options, hours):
 def test_where_no_place_says_a_time_the_default_counts(slurmsweep, write_sweep):
     file = write_sweep("pass", "  x: {min: 1, max: 24}")
 
-    assert json.loads(slurmsweep("plan", str(file), "--json").stdout)["forecast"]["core_hours"] == 24.0
+    assert json.loads(slurmsweep("plan", str(file), "--json", *SLURM).stdout)["forecast"]["core_hours"] == 24.0
 
 
 def test_arrays_are_those_that_slurm_allows(monkeypatch):
@@ -87,12 +91,46 @@ def test_ten_million_points_plan_at_once(slurmsweep, write_sweep):
 
 
 def test_a_plan_for_people_has_every_part(slurmsweep, write_sweep):
-    text = slurmsweep("plan", str(write_sweep("pass")), "--time", "30").stdout
+    text = slurmsweep("plan", str(write_sweep("pass")), "--time", "30", *SLURM).stdout
 
     assert "grid search, 3 trials" in text
     assert "/usr/bin/env python train.py --x=1" in text
     assert "3 jobs in 1 array, at most 1.5 core-hours" in text
     assert "#SBATCH --array=0-2" in text
+
+
+def test_a_plan_for_this_machine_has_no_array_no_script_and_asks_slurm_nothing(
+    slurmsweep, write_sweep, tmp_path, monkeypatch
+):
+    asked = tmp_path / "asked"
+    (tmp_path / "bin").mkdir()
+    for program in ("sbatch", "scontrol", "squeue", "sacct", "sinfo"):
+        (tmp_path / "bin" / program).write_text(f"#!/bin/sh\necho {program} >> {asked}\n")
+        (tmp_path / "bin" / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    words = ("plan", str(write_sweep("pass")), "--backend", "local", "--jobs", "2", "--time", "30")
+
+    done, document = slurmsweep(*words), json.loads(slurmsweep(*words, "--json").stdout)
+
+    assert (document["backend"], document["width"], document["sbatch"]) == ("local", 2, None)
+    assert (document["forecast"]["arrays"], document["forecast"]["core_hours"]) == ([], None)
+    assert "\n3 trials on this machine, 2 at a time (--jobs), without a time limit\n" in done.stdout
+    assert "SBATCH" not in done.stdout
+    assert "the local backend does not limit trials: --time is ignored" in done.stderr
+    assert not asked.exists()
+
+
+def test_without_sbatch_a_plan_is_for_this_machine_and_shows_the_script_of_a_cluster_where_it_is_asked_for(
+    slurmsweep, write_sweep, monkeypatch
+):
+    monkeypatch.setattr(commands, "available", lambda: False)
+    file = str(write_sweep("pass"))
+
+    here, there = (json.loads(slurmsweep("plan", file, "--json", *words).stdout) for words in ((), SLURM))
+
+    assert (here["backend"], here["width"], here["sbatch"]) == ("local", 1, None)
+    assert (there["backend"], there["width"], there["forecast"]["arrays"]) == ("slurm", None, [3])
+    assert "#SBATCH --array=0-2\n" in there["sbatch"]
 
 
 def test_a_canary_says_what_one_trial_used_and_its_point_can_be_kept(slurmsweep, write_sweep, tmp_path):

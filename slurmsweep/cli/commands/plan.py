@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from slurmsweep.backends import registry
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
@@ -14,7 +13,7 @@ from slurmsweep.control.events import ignore
 from slurmsweep.report.plan import plan_text
 from slurmsweep.search import run_count
 
-HELP = "show what would happen: points, commands, batch script; writes nothing"
+HELP = "show what would happen: points, commands, cost, batch script; writes nothing"
 EXAMPLES = (
     ("plan sweep.yaml", "the first points, their commands, the batch script"),
     ("plan sweep.yaml --canary", "run the first trial for real, to see what it needs"),
@@ -39,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show at most N trials (default 10; with --json 1000)",
     )
     parser.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
-    parser.add_argument("--backend", choices=registry.WORDS, default=registry.AUTO, help="of the canary (default auto)")
-    options.add(parser, "--count", "--function", "--strict", "--json")
+    options.add(parser, "--backend", "--jobs", "--count", "--function", "--strict", "--json")
     options.add_names(parser)
     options.add_slurm(parser)
 
@@ -48,18 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show what would happen, and with ``--canary`` try it; return the exit code, 1 where the canary failed."""
     from slurmsweep.api.sweep import Sweep
-    from slurmsweep.control.canary import run_canary  # both load submitit
+    from slurmsweep.control.canary import run_canary  # loads submitit
+    from slurmsweep.control.decide import Policy
     from slurmsweep.control.plan import plan_sweep
 
     draft = read_draft(args)
     note_doubts(draft)
-    wanted, learn = what_to_learn(SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width))
+    asked = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width or args.jobs)
+    wanted, learn = what_to_learn(asked)
     if learn:
         note("what is auto is learnt from trials that go first: the plan shows what these are given")
+    session = Sweep.planned(draft, backend=args.backend).session.rehearsal()
     # what `run` would refuse here is no plan
-    Sweep.planned(draft, backend=args.backend, tell=ignore).check(wanted, wait=True, supervise=False)
+    Sweep(session, tell=ignore).check(wanted, wait=True, supervise=False)
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
-    document = plan_sweep(draft, wanted, args.count, limit, note)
+    document = plan_sweep(session, draft, Policy(wanted, count=args.count), limit, note)
     if args.canary:
         document["canary"] = run_canary(draft, args.backend, wanted).to_json()
     if args.json:

@@ -118,7 +118,7 @@ def test_a_wrong_value_names_where_it_came_from(tmp_path, monkeypatch):
 def test_plan_names_the_variables_that_count_and_shows_their_options(slurmsweep, write_sweep):
     variables = {"SBATCH_PARTITION": "urgent", "SBATCH_TIMELIMIT": "7", "SBATCH_JOB_NAME": "foo"}
 
-    done = slurmsweep("plan", str(write_sweep("pass")), "--time", "5", **variables)
+    done = slurmsweep("plan", str(write_sweep("pass")), "--backend", "slurm", "--time", "5", **variables)
 
     assert "SBATCH_PARTITION of your environment counts: --partition urgent" in done.stderr
     assert "SBATCH_TIMELIMIT of your environment does not count: --time 5 is set" in done.stderr

@@ -208,7 +208,8 @@ def test_templates_are_listed_checked_and_printed(slurmsweep, tmp_path, reposito
 
 
 def planned(slurmsweep, *options, **environ) -> dict:
-    done = slurmsweep("plan", "sweep.yaml", "--template", "packed", "--json", "--limit", "1", *options, **environ)
+    words = ("--backend", "slurm", "--template", "packed", "--json", "--limit", "1")
+    done = slurmsweep("plan", "sweep.yaml", *words, *options, **environ)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -218,7 +219,7 @@ def test_a_packed_template_needs_as_many_jobs_as_its_trials_fill(slurmsweep, wri
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin/nowhere")  # a plan without Slurm
 
     four, eight = planned(slurmsweep), planned(slurmsweep, SLURMSWEEP_AGENTS="8")
-    wrong = slurmsweep("plan", "sweep.yaml", "--template", "packed", SLURMSWEEP_AGENTS="many")
+    wrong = slurmsweep("plan", "sweep.yaml", "--backend", "slurm", "--template", "packed", SLURMSWEEP_AGENTS="many")
 
     assert (four["forecast"]["arrays"], four["forecast"]["trials"], four["forecast"]["core_hours"]) == ([3], 9, 12.0)
     assert "--array=0-2" in headers(four["sbatch"])
