@@ -37,6 +37,6 @@ def compared(summary: SweepSummary) -> ComparedSweep:
         ended=sorted((when - begun, value) for when, value in ended),
         best=None if best is None or best.metric is None else (best.metric, best.number),
         params={} if best is None else best.params,
-        hours=seconds,
+        seconds=seconds,
         config=dict(rest) | forms,
     )

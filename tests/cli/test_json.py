@@ -16,6 +16,7 @@ from jsonschema.exceptions import best_match
 
 from slurmsweep.cli.parser import COMMANDS, build_parser
 from slurmsweep.control.change_jobs import ArrayChange
+from slurmsweep.report.waiting import WaitingReason
 from slurmsweep.state.supervisor_files import LastRound
 
 SCHEMAS = Path(__file__).parent.parent.parent / "docs" / "schemas"
@@ -38,10 +39,16 @@ LOOKING = [
     "efficiency",
     "efficiency --trials",
     "delete last --trials 0 --dry-run",
+    "rerun last --trials 0 --dry-run",
+    "rm last --dry-run",
+    "clean last --dry-run",
+    "compare last other",
     "reconcile last --dry-run",
     "resubmit last --dry-run",
     "sync last --dry-run",
     "plan sweep.yaml",
+    "plan sweep.yaml --backend local",
+    "plan sweep.yaml --backend slurm",
     "run sweep.yaml --backend local --dry-run",
 ]
 SCRIPT = """
@@ -100,6 +107,7 @@ def folder(tmp_path_factory, slurmsweep_in):
     """Return a folder with a sweep that has run, one trial of which failed; its ``run --json`` is checked here."""
     made = tmp_path_factory.mktemp("documents")
     write_files(made)
+    slurmsweep_in(made, "create", "sweep.yaml", "--name", "other")
     done = slurmsweep_in(made, "run", "sweep.yaml", "--backend", "local", "--json")
     assert done.returncode == 1, done.stderr
     validate("run", strict(done.stdout))
@@ -132,6 +140,42 @@ def test_what_a_command_prints_is_as_its_schema_says(words, folder, slurmsweep_i
     done = slurmsweep_in(folder, *words.split(), "--json")
 
     validate(words.split()[0], strict(done.stdout))
+
+
+def test_a_list_with_a_sweep_that_cannot_be_read_and_one_without_an_end(tmp_path, slurmsweep):
+    write_files(tmp_path)
+    damaged = slurmsweep("create", "sweep.yaml").stdout.strip()
+    (tmp_path / ".slurmsweep" / f"sweep-{damaged}" / "sweep.json").write_text("{")
+    (tmp_path / "sweep.yaml").write_text((tmp_path / "sweep.yaml").read_text().replace("grid", "random"))
+    slurmsweep("create", "sweep.yaml")
+
+    rows = strict(slurmsweep("ls", "--json").stdout)
+
+    validate("ls", rows)
+    assert {(row["state"], row["method"], row["trials"]) for row in rows} == {
+        ("pending", "random", None),
+        ("unreadable", None, None),
+    }
+
+
+def test_files_that_are_removed(tmp_path, slurmsweep):
+    write_files(tmp_path)
+    slurmsweep("create", "sweep.yaml")
+
+    cleaned = strict(slurmsweep("clean", "last", "--yes", "--json").stdout)
+    removed = strict(slurmsweep("rm", "last", "--yes", "--json").stdout)
+
+    validate("clean", cleaned)
+    validate("rm", removed)
+    assert removed["removed"]
+
+
+def test_reasons_why_jobs_wait():
+    """Slurm gives such reasons in tests/cluster."""
+    reason = WaitingReason("Priority", "others come first", "", is_stuck=False, jobs=3, first="7_0")
+    schema = json.loads((SCHEMAS / "status.json").read_text())["anyOf"][0]["properties"]["waiting"]["items"]
+
+    Draft202012Validator(closed(schema)).validate(reason.to_json("abcd1234"))
 
 
 @pytest.mark.parametrize("order", ["pause", "resume", "stop", "cancel"])

@@ -31,7 +31,7 @@ class ComparedSweep(NamedTuple):
         ended: when each trial with a value ended, in seconds since the first one started, and the value; by time.
         best: value and trial; None without one.
         params: those of the best trial.
-        hours: of all trials.
+        seconds: that all trials ran, added up.
         config: flat: dotted names to values.
     """
 
@@ -43,7 +43,7 @@ class ComparedSweep(NamedTuple):
     ended: Sequence[tuple[float, float]]
     best: tuple[float, int] | None
     params: Mapping[str, Any]
-    hours: float
+    seconds: float
     config: Mapping[str, Any]
 
     def steps(self, *, by_time: bool) -> list[tuple[float, float]]:
@@ -174,7 +174,7 @@ def _row(one: ComparedSweep) -> dict[str, Any]:
         "trials": str(sum(one.counts.values())),
         "done": str(one.counts.get("finished", 0) + one.counts.get("stopped early", 0)),
         "not finished": str(sum(one.counts.get(word, 0) for word in ("failed", "crashed", "killed", "preempted"))),
-        "trial time": duration(one.hours),
+        "trial time": duration(one.seconds),
     }
 
 
