@@ -15,9 +15,9 @@ from slurmsweep.supervisor.enable import submit_supervised
 if TYPE_CHECKING:
     from slurmsweep.backends.base import Backend, SubmitResult
     from slurmsweep.control.batch import JobBatch
+    from slurmsweep.control.wakeup_jobs import WakeupJobs
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.supervisor_files import SupervisorSettings
-    from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
 
 
 def submit_minded(

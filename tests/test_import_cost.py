@@ -187,7 +187,7 @@ def test_status_loads_nothing_that_submits(slurmsweep, write_sweep, tmp_path):
             "control.submit",
             "backends.slurm.executor",
             "backends.slurm.template",
-            "supervisor.wakeup_jobs",
+            "control.wakeup_jobs",
             "control.retry_policy",
         }
         == set()

@@ -22,7 +22,7 @@ from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
 from slurmsweep.control.waiting import look_after_submission
 from slurmsweep.errors import UsageError
 from slurmsweep.sizing.walltime import Step
-from slurmsweep.state import refusals
+from slurmsweep.state import projects, refusals
 from slurmsweep.state.lifecycle import Standing
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from slurmsweep.control.decide import Situation
     from slurmsweep.control.events import Tell
     from slurmsweep.control.session import Session
+    from slurmsweep.control.wakeup_jobs import WakeupJobs
     from slurmsweep.state.supervisor_files import SupervisorSettings
-    from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,7 @@ class Launch:
                 )
             if self.dry_run:
                 return LaunchResult(plan, headline=first)
+            projects.remember(os.path.dirname(os.path.dirname(session.store.layout.folder)))
             if plan.retry.refused:
                 refusals.write(session.store.layout, plan.retry.refused, session.store.access)
             known, before = len(session.view.trials), ended_trials(session.view)

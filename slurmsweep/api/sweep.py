@@ -302,13 +302,14 @@ class Sweep:
             raise UsageError(f"states={states!r}: {error}") from None
         return [attempt_id.trial for attempt_id in delete(self.session, choice)]
 
-    def remove(self) -> None:
+    def remove(self, *, force: bool = False) -> None:
         """Remove the sweep from disk, with all that is in it, without asking.
+
+        With ``force`` also where it cannot be told whether something of it lives; never where that is known.
 
         Raises as :func:`slurmsweep.control.remove.planned` and :func:`slurmsweep.control.remove.remove`.
         """
-        removal = planned_removal(self.session)
-        remove(removal, self.session)
+        remove(planned_removal(self.session, force=force), self.session)
 
     def share(self, who: str = "read") -> str:
         """Let the group of the sweep's folder ``read`` or ``write`` the sweep, or with ``off`` its owner alone.

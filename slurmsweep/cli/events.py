@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from slurmsweep.cli.watching import Viewer
     from slurmsweep.control.events import Event
     from slurmsweep.control.retry_policy import RetryPlan
+    from slurmsweep.state.store import SweepStore
 
 #: Number of trials named in one line.
 _NAMED = 20
@@ -43,15 +44,19 @@ class EventPrinter:
     """
 
     def __init__(self, sweep: str = "") -> None:
-        self.sweep = sweep
+        self.sweep, self.live = sweep, ""
         self.submitted: list[ArraySubmitted] = []
         self.reasons: list[str] = []
-        self.live = ""
         self._viewer: Viewer | None = None
         self._stack = ExitStack()
         self._show: Callable[[int, str], None] | None = None
         self._total = -1
         self._held: list[Event] | None = []
+
+    def follow(self, store: SweepStore, *, plain: bool) -> None:
+        """Name this sweep in commands, and show its live view on a terminal unless the user wants it ``plain``."""
+        self.sweep = store.manifest.sweep_id
+        self.live = "" if plain else store.layout.folder
 
     def close(self) -> None:
         """Print what was held back, and end the progress bar, if one is shown."""
@@ -130,7 +135,9 @@ class EventPrinter:
             self._show, self._total = self._stack.enter_context(steps(event.total, "trials")), event.total
         counts = in_words(event.counts, event.stopped_early)
         words = ", ".join(f"{n} {word}" for word, n in sorted(counts.items())) or "waiting"
-        self._show(event.ended, words)
+        # the bar counts what this command started; trials that ended before are the sweep's alone
+        is_whole = sum(n for state, n in event.counts.items() if state.has_ended()) == event.ended
+        self._show(event.ended, words if is_whole else f"in the whole sweep {words}")
 
     def _is_live(self) -> bool:
         """Return whether the live view is shown, which tells the progress itself."""

@@ -73,7 +73,7 @@ def finish(  # noqa: PLR0913 - what a command line says
     It is 1 where a trial that was waited for did not finish, or one that was asked for was not started.
     """
     code = int(result.is_stuck or not result.headline.is_met)
-    if result.is_stuck:
+    if result.is_stuck and (as_json or not waited):  # else the status below says it
         note(f"`slurmsweep trials {sweep.id}` shows why; `slurmsweep resubmit {sweep.id}` runs them again once mended")
     elif result.later:
         again = "the same command again" if count is None else f"the same command with --count {result.later}"
@@ -129,7 +129,8 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     ended = {state: n for state, n in unfinished.items() if n and state.can_retry}
     words = ", ".join(f"{n} {state}" for state, n in (ended or unfinished).items() if n)
     again = f"`slurmsweep logs {sweep.id} --failed` shows why, `slurmsweep resubmit {sweep.id}` runs them again"
-    note(f"{words}: {again if ended else f'`slurmsweep status {sweep.id}` says how to go on'}")
+    if as_json or not ended:  # else the status above has said why, and what is next
+        note(f"{words}: {again if ended else f'`slurmsweep status {sweep.id}` says how to go on'}")
     return 1
 
 

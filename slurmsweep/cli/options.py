@@ -157,6 +157,7 @@ _SHARED: dict[str, dict[str, Any]] = {
     "sweep": {"metavar": "SWEEP", "help": f"{SWEEP}, or `last`"},
     "newest": {"metavar": "SWEEP", "nargs": "?", "help": f"{SWEEP} (default: the newest here)"},
     "--dry-run": {"action": "store_true", "help": "say what would be done, and do nothing"},
+    "--plain": {"action": "store_true", "help": "on a terminal: a line of progress, and no live view"},
     "--json": {"action": "store_true", "help": "one JSON document on stdout"},
     "--count": {
         "type": up_to(MOST_JOBS),

@@ -39,7 +39,7 @@ def once(view: LiveView) -> LiveState:
 
 
 def in_lines(view: LiveView, sleep: Callable[[float], None] = time.sleep) -> LiveState:
-    """Print a line when something has changed, at most every 10 s, until the sweep has ended."""
+    """Print a line when something has changed, at most every 10 s, until the sweep has ended or waits for a person."""
     shown, at = "", -LINE_PERIOD
     while True:
         began = time.monotonic()
@@ -50,6 +50,10 @@ def in_lines(view: LiveView, sleep: Callable[[float], None] = time.sleep) -> Liv
             sys.stdout.flush()
             shown, at = line, began
         if state.is_over:
+            return state
+        if view.is_at_rest(state):
+            print_text(line if line != shown else "nothing runs and nothing waits")
+            print_text(f"next: {state.follows}")
             return state
         sleep(max(PERIOD, _SPARING * (time.monotonic() - began)))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.control.remove import refuse_live
+from slurmsweep.control.alive import refuse_living
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state import files
 from slurmsweep.state.lifecycle import TrialState
@@ -36,6 +36,7 @@ class Cleaning(NamedTuple):
         unsynced: of those that keep their wandb runs, which were never uploaded.
         size: of the files that go, in bytes.
         entries: number of files and folders that go.
+        unknown: what of the sweep may be alive, in words.
     """
 
     sweep: str
@@ -44,6 +45,7 @@ class Cleaning(NamedTuple):
     unsynced: tuple[int, ...]
     size: int
     entries: int
+    unknown: tuple[str, ...]
 
 
 def changed(session: Session) -> float:
@@ -52,19 +54,20 @@ def changed(session: Session) -> float:
     return status.st_mtime if status else 0.0
 
 
-def planned(session: Session, keep_best: int, *, unsynced: bool = False) -> Cleaning:
+def planned(session: Session, keep_best: int, *, unsynced: bool = False, force: bool = False) -> Cleaning:
     """Return what :func:`clean` would remove.
 
     Args:
         session: of the sweep.
         keep_best: trials that keep all their files.
         unsynced: remove wandb runs that were never uploaded, too.
+        force: as :func:`slurmsweep.control.alive.refuse_living` takes it.
 
     Raises:
-        UsageError: the sweep has live jobs, or a trial runs.
+        UsageError: the sweep is or may be alive.
         SchedulerUnavailableError: whether it has jobs cannot be told.
     """
-    refuse_live(session)
+    unknown = refuse_living(session, force=force)
     store, view = session.store, session.view
     summary = SweepSummary(store.layout, store.manifest, view, {})
     best = [row.number for row in summary.ranked(keep_best)] if keep_best else []
@@ -81,7 +84,7 @@ def planned(session: Session, keep_best: int, *, unsynced: bool = False) -> Clea
             kept.append(number)
         size += sum(one.size for one in sizes)
         entries += sum(one.entries + 1 for one in sizes)
-    return Cleaning(store.manifest.sweep_id, tuple(found), tuple(sorted(best)), tuple(kept), size, entries)
+    return Cleaning(store.manifest.sweep_id, tuple(found), tuple(sorted(best)), tuple(kept), size, entries, unknown)
 
 
 def clean(session: Session, cleaning: Cleaning) -> int:

@@ -33,12 +33,14 @@ def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] | 
     ways = summary.ways_to_fail()
     groups: dict[tuple[str, str, str], list[int]] = {}
     firsts: dict[tuple[str, str, str], tuple[str, str | None]] = {}
+    nodes: dict[tuple[str, str, str], set[str]] = {}
     for number, _, _ in islice(ways, MOST_LOGS):
         row = summary.trial(number)
         failure = (read or failure_of)(row)
         key = (row.state.value, row.cause, failure.signature)
         groups.setdefault(key, []).append(number)
         firsts.setdefault(key, (failure.words, row.log))
+        nodes.setdefault(key, set()).update([row.node] if row.node else [])
     largest: dict[tuple[str, str], list[int]] = {}
     for key in sorted(groups, key=lambda key: len(groups[key])):
         largest[key[:2]] = groups[key]
@@ -48,7 +50,10 @@ def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] | 
             largest[ended] = groups[(*ended, "")] = []
             firsts[(*ended, "")] = ("", summary.trial(number).log)
         largest[ended].append(number)
-    found = [FailureGroup(*key[:2], firsts[key][0], tuple(alike), firsts[key][1]) for key, alike in groups.items()]
+    found = [
+        FailureGroup(*key[:2], firsts[key][0], tuple(alike), firsts[key][1], tuple(sorted(nodes.get(key, ()))))
+        for key, alike in groups.items()
+    ]
     return sorted(found, key=lambda group: (-len(group.trials), group.trials))
 
 

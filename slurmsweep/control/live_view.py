@@ -16,8 +16,9 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.backends.base import JobRef
-from slurmsweep.control.failure_groups import failure_groups, failure_of
+from slurmsweep.control.failure_groups import MOST_LOGS, failure_groups, failure_of
 from slurmsweep.control.snapshot import answered, ask, look_without_scheduler, question, renewed
+from slurmsweep.control.supervisor_status import supervisor_status
 from slurmsweep.control.waiting import waiting_reasons
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
 from slurmsweep.metrics.logged_values import LoggedValues
@@ -32,6 +33,7 @@ from slurmsweep.report.tables import params_text
 from slurmsweep.report.terminal import labelled, printable, printable_lines
 from slurmsweep.state import files, place
 from slurmsweep.state.lifecycle import Standing, TrialState, in_words
+from slurmsweep.state.supervisor_files import SupervisorFiles
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import Answer
     from slurmsweep.control.failure_text import Failure
+    from slurmsweep.control.retry_policy import RetryPlan
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Question, Snapshot
+    from slurmsweep.report.failures import FailureGroup
     from slurmsweep.report.live_choice import LiveChoice
     from slurmsweep.report.summary import TrialRow
 
@@ -52,6 +56,9 @@ _FACTS_LAST = 30.0
 
 #: Seconds after a record in which nothing need run: one trial has ended, and the next one is about to start.
 _PAUSE = 15.0
+
+#: Seconds in which the cluster's name is known where a file says it.
+_AT_ONCE = 0.2
 
 #: Running trials whose metrics are read at most: for an order by metric.
 _MOST_READ = 200
@@ -134,6 +141,7 @@ class LiveView:
         self._failures: dict[tuple[int, int], Failure] = {}
         self._asked: dict[str, float | None] = {}
         self._facts: _Facts | None = None
+        self._rests_since: float | None = None
         self._sequence: int | None = None
         self._changed = 0.0  # when the last record was seen to come
         found = files.status_of(session.store.layout.folder)
@@ -302,9 +310,11 @@ class LiveView:
             if metric
             else (),
             "failures": tuple(failures),
+            "again": self._run_again(failures),
             "failed": max(0.0, now - max(lasts)) if lasts else None,
             "follows": "" if goes_on else next_step(summary, self._name) or "",
             "is_over": is_over,
+            "rests": not (goes_on or is_over or counts[TrialState.RUNNING] or standing is Standing.RUNNING),
             "exit_code": int(bool(is_over and ended_badly)),
         }
 
@@ -314,6 +324,42 @@ class LiveView:
         if key not in self._failures:
             self._failures[key] = failure_of(row)
         return self._failures[key]
+
+    def _run_again(self, failures: Sequence[FailureGroup]) -> tuple[str, ...]:
+        """Return for each group which of its trials run again without a person's word, as the retry policy decides.
+
+        What the log of a trial says counts, of the first that did not finish; what was mended since does not.
+        """
+        supervision, view = SupervisorFiles(self._session.store.layout, self._session.store.access), self._session.view
+        settings = supervision.settings()
+        if settings is None or supervision.has_report() or not failures:
+            return ("not run again by itself",) * len(failures)
+        from slurmsweep.control.observe import ended_trial, finished_here
+        from slurmsweep.control.retry_policy import decide, retry_policy_of
+
+        waiting = self._snapshot.waiting if self._snapshot else frozenset()
+        named = [n for group in failures for n in group.trials[:MOST_LOGS]]
+        trials = [trial for n in named if (trial := view.trials[n]).state.can_retry]
+        known = {number: failure for (number, _), failure in self._failures.items()}
+        ended = [ended_trial(trial, waiting, known.get(trial.number)) for trial in trials]
+        plan = decide(ended, retry_policy_of(settings), None, finished=finished_here(view))
+        return tuple(_fate(group.trials[:MOST_LOGS], plan) for group in failures)
+
+    def is_at_rest(self, state: LiveState) -> bool:
+        """Return whether nothing has run or waited for 15 s, so that nothing happens before a person acts.
+
+        One question to the scheduler a minute at most, where the sweep has a supervisor. Call it after each look.
+        """
+        now = self._clock()
+        if not state.rests or self._rests_since is None:
+            self._rests_since = now
+        if now - self._rests_since < _PAUSE:
+            return False
+        supervisor = supervisor_status(self._session)
+        if supervisor and not supervisor.is_over and supervisor.supervisors != ():
+            self._rests_since = now + LONGEST_QUEUE_PERIOD - _PAUSE
+            return False
+        return True
 
     def _page(self, choice: LiveChoice, state: LiveState, summary: SweepSummary, width: int) -> Sequence[str]:
         """Return the lines of a page other than the first."""
@@ -344,6 +390,7 @@ class _QueueWatch:
         self._session, self._in_background, self._shortest = session, in_background, shortest
         self._period, self._next, self._asked_at = shortest, 0.0, 0.0
         self._said: list[Answer | Exception] = []
+        self._placing: Thread | None = None
         self._asked: Question | None = None
         self._known: object = None
         self._is_used = True
@@ -352,7 +399,7 @@ class _QueueWatch:
 
     def answer(self, now: float, sequence: int) -> tuple[Question, Answer] | None:
         """Return a question with its answer, once after it came; ask the next one where that is due."""
-        if self._asked is None and now >= self._next:
+        if self._asked is None and now >= self._next and self._is_placed():
             self._asked_at = now
             asked = self._asked = question(self._session)
             self._is_used = bool(asked.jobs or asked.wanted)
@@ -374,6 +421,16 @@ class _QueueWatch:
         self._next = self._asked_at + self._period
         return None if isinstance(said, Exception) else (asked, said)
 
+    def _is_placed(self) -> bool:
+        """Return whether the cluster's name is known, for which the controller may have to be asked: in a thread."""
+        if not self._in_background:
+            return True
+        if self._placing is None:
+            self._placing = Thread(target=lambda: self._session.here, daemon=True)
+            self._placing.start()
+            self._placing.join(_AT_ONCE)
+        return not self._placing.is_alive()
+
     def _ask(self, asked: Question) -> None:
         try:
             self._said.append(ask(self._session, asked.jobs, asked.wanted))
@@ -387,6 +444,15 @@ class _QueueWatch:
         age = now - self._asked_at if self.has_answer and self._asked is None else None
         waits = ", ".join(f"{one.why} ({one.reason})" if one.why else one.reason for one in summary.waiting[:1])
         return Queue(summary.jobs, age, 0.0 if self._asked else max(0.0, self._next - now), waits)
+
+
+def _fate(trials: Sequence[int], plan: RetryPlan) -> str:
+    """Return ``run again``, ``2 of 5 run again``, or why none of the trials does."""
+    again = sum(number in plan.whys for number in trials)
+    if again:
+        return "run again" if again == len(trials) else f"{again} of {len(trials)} run again"
+    why = next((plan.left[number] for number in trials if number in plan.left), "")
+    return f"not run again: {why.partition(':')[0]}" if why else "not run again"
 
 
 def _filtered(rows: list[Running], where: str, summary: SweepSummary) -> list[Running]:

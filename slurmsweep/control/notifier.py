@@ -96,13 +96,14 @@ def _tell(
         say(f"nothing is told by --notify: {error}")
 
 
-def notify_of_round(session: Session, say: Callable[[str], None], *, is_over: bool) -> None:
-    """Tell what a supervisor's round found. Raises StateError."""
+def notify_of_round(session: Session, say: Callable[[str], None], *, is_over: bool, stopped_by: str) -> None:
+    """Tell what a supervisor's round found: where it leaves trials for good, why. Raises StateError."""
     asked, counts = notices.newest(session.store), session.view.counts()
     if asked and notices.failures_in(counts) > asked.failures:
         notices.tell(session.store, SweepEvent.FAILED, counts, say, _failure(session.view))
     if asked and is_over:
-        notices.tell(session.store, SweepEvent.ENDED, counts, say, _best(session))
+        event = SweepEvent.STOPPED if stopped_by else SweepEvent.ENDED
+        notices.tell(session.store, event, counts, say, stopped_by or _best(session))
 
 
 def _failure(view: SweepView) -> str:

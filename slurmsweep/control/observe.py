@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from math import ceil
@@ -27,8 +28,9 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from slurmsweep.backends.base import JobRef
     from slurmsweep.control.events import Tell
     from slurmsweep.control.failure_text import Failure
     from slurmsweep.control.session import Session
@@ -90,7 +92,7 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
         metric=config.metric,
         asked_for=frozenset(backend.long_name(name) for name in policy.wish.options or {}) & {"time", "mem"},
         rungs=_rungs(session, policy.wish) if config.extensions.rungs else None,
-        finished=_finished_here(snapshot.view) if judged else 0,
+        finished=finished_here(snapshot.view) if judged else 0,
     )
 
 
@@ -176,32 +178,36 @@ def _ended(
     failures = _failures(session, trials) if policy.judges_ends else {}
     mended = _mended(session, policy, trials, failures)
     refused = refusals.read(session.store.layout) if policy.judges_ends else frozenset()
-    waiting = snapshot.waiting
-    found = []
-    for trial in trials:
-        outcomes = {n: a.outcome for n, a in trial.attempts.items() if a.outcome and n > trial.deleted}
-        before = max((n for n, outcome in outcomes.items() if outcome.ended_at_rung), default=0)
-        failure = failures.get(trial.number)
-        owner = trial.current.owner if trial.current else None
-        found.append(
-            EndedTrial(
-                trial.number,
-                trial.state,
-                trial.cause,
-                trial.next_attempt.attempt,
-                ledger.of(trial.number) if ledger and policy.judges_ends else (),
-                failure.signature if failure else "",
-                goes_on=bool(owner and (owner.job, owner.task) in waiting),
-                before=before,
-                failed=sum(n > before and outcome.state is TrialState.FAILED for n, outcome in outcomes.items()),
-                mended=mended.get(trial.number, ""),
-                may_pass=bool(failure and failure.may_pass),
-                blames_machine=bool(failure and failure.blames_machine),
-                was_refused=trial.next_attempt in refused,
-                error=failure.words if failure else "",
-            )
+    judged = ledger if policy.judges_ends else None
+    return [
+        replace(
+            ended_trial(trial, snapshot.waiting, failures.get(trial.number)),
+            usages=judged.of(trial.number) if judged else (),
+            mended=mended.get(trial.number, ""),
+            was_refused=trial.next_attempt in refused,
         )
-    return found
+        for trial in trials
+    ]
+
+
+def ended_trial(trial: Trial, waiting: Collection[JobRef], failure: Failure | None) -> EndedTrial:
+    """Return how a trial ended, by its records and what its log ends with; ``waiting`` are jobs that wait in Slurm."""
+    outcomes = {n: a.outcome for n, a in trial.attempts.items() if a.outcome and n > trial.deleted}
+    before = max((n for n, outcome in outcomes.items() if outcome.ended_at_rung), default=0)
+    owner = trial.current.owner if trial.current else None
+    return EndedTrial(
+        trial.number,
+        trial.state,
+        trial.cause,
+        trial.next_attempt.attempt,
+        signature=failure.signature if failure else "",
+        goes_on=bool(owner and (owner.job, owner.task) in waiting),
+        before=before,
+        failed=sum(n > before and outcome.state is TrialState.FAILED for n, outcome in outcomes.items()),
+        may_pass=bool(failure and failure.may_pass),
+        blames_machine=bool(failure and failure.blames_machine),
+        error=failure.words if failure else "",
+    )
 
 
 def _failures(session: Session, trials: list[Trial]) -> dict[int, Failure]:
@@ -237,7 +243,7 @@ def _mended(session: Session, policy: Policy, trials: list[Trial], failures: Map
     return {trial.number: changes.since(trial, failures[trial.number]) for trial in alike}
 
 
-def _finished_here(view: SweepView) -> int:
+def finished_here(view: SweepView) -> int:
     """Return how many trials finished and were not known from another sweep: as many as matter at most."""
     ends = (a.outcome for n in view.trials.in_state(TrialState.FINISHED) if (a := view.trials[n].current))
     return sum(1 for _ in islice((end for end in ends if end and not end.origin), _MOST_LOGS + 1))

@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.control.snapshot import look, look_at_jobs, running_attempts
+from slurmsweep.control.alive import refuse_living
+from slurmsweep.control.snapshot import running_attempts
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state import access, files, paths
 
 if TYPE_CHECKING:
     from slurmsweep.control.session import Session
-
-#: Begins the name of the folder of a sweep that is being removed.
-_REMOVED = ".removed-"
 
 
 class Removal(NamedTuple):
@@ -29,6 +27,7 @@ class Removal(NamedTuple):
         links: to it.
         size: of its files, in bytes.
         entries: number of its files and folders.
+        unknown: what of it may be alive, in words.
     """
 
     sweep: str
@@ -36,42 +35,28 @@ class Removal(NamedTuple):
     links: tuple[str, ...]
     size: int
     entries: int
+    unknown: tuple[str, ...] = ()
 
 
-def refuse_live(session: Session) -> None:
-    """Raise UsageError where a job of the sweep is left, or a trial runs or may run; SchedulerUnavailableError too."""
-    sweep = session.store.manifest.sweep_id
-    session.refresh()
-    jobs, snapshot = look_at_jobs(session), look(session)
-    if jobs.alive:
-        raise UsageError(f"sweep {sweep} has {len(jobs.alive)} live jobs: `slurmsweep cancel {sweep}` ends them")
-    if jobs.elsewhere:
-        raise UsageError(f"sweep {sweep} has jobs on cluster {jobs.elsewhere[0]}, which must be asked: go there")
-    running = {attempt_id.trial: seen.note for attempt_id, seen in snapshot.seen.items() if seen.outcome is None}
-    if running:
-        number, note = next(iter(running.items()))
-        raise UsageError(f"trial {number} of sweep {sweep} runs, or may run ({note}); `slurmsweep cancel {sweep}`")
-
-
-def planned(session: Session) -> Removal:
-    """Return what :func:`remove` would remove.
+def planned(session: Session, *, force: bool = False) -> Removal:
+    """Return what :func:`remove` would remove. Args as :func:`slurmsweep.control.alive.refuse_living`.
 
     Raises:
-        UsageError: the sweep is alive, or is another user's, or others' folders in it keep this user out.
+        UsageError: the sweep is or may be alive, or is another user's, or others' folders in it keep this user out.
         SchedulerUnavailableError: whether it has jobs cannot be told.
     """
-    refuse_live(session)
+    passed_over = refuse_living(session, force=force)
     place = session.store.layout
     status = files.status_of(place.folder)
     if status and os.geteuid() not in (status.st_uid, 0):
         raise UsageError(f"sweep {place.sweep_id} belongs to {files.user_name(status.st_uid)}, who alone removes it")
-    return _removal(place.sweep_id, place.folder)
+    return _removal(place.sweep_id, place.folder)._replace(unknown=passed_over)
 
 
 def broken_off(sweep: str) -> Removal | None:
     """Return the rest of a sweep whose removal was broken off; None where there is none."""
     for root in paths.roots_from_here():
-        for folder in paths.places(root, _REMOVED + sweep):
+        for folder in paths.places(root, paths.REMOVED + sweep):
             if files.is_folder(folder):
                 return _removal(sweep, folder)
     return None
@@ -99,7 +84,7 @@ def remove(removal: Removal, session: Session | None = None) -> None:
     """
     folder = removal.folder
     if session:
-        doomed = os.path.join(os.path.dirname(folder), _REMOVED + removal.sweep)
+        doomed = os.path.join(os.path.dirname(folder), paths.REMOVED + removal.sweep)
         reading = session.store.reading()
         known = set(running_attempts(session.view))
         with session.store.transaction(reading):  # no agent claims a trial meanwhile

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from slurmsweep.sizing.usage import Usage
     from slurmsweep.sizing.walltime import Bounds
     from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.state.supervisor_files import SupervisorSettings
 
 #: Trials that must fail in the same way before that is taken for a mistake of the script.
 ALIKE = 3
@@ -23,6 +24,12 @@ ALIKE = 3
 #: Times that trials run again which fail alike and may go well: for an error that may pass, or beside others that
 #: finished.
 _CHANCES = 2
+
+#: Attempts of a trial at most, unless the settings of a supervisor say otherwise.
+_MOST_ATTEMPTS = 3
+
+#: Causes of ends that a person, or the search, wanted.
+_ON_PURPOSE = frozenset({"cancelled", "interrupted", STOPPED_EARLY})
 
 #: Trials that must have ended badly on a node, and none well, before it is avoided.
 _BAD_ON_NODE = 3
@@ -76,6 +83,11 @@ class RetryPolicy:
             and (self.trials is not None or ended.cause in self.causes or ended.cause not in self.spared)
             and (self.only is None or ended.attempt_id in self.only)
         )
+
+
+def retry_policy_of(settings: SupervisorSettings) -> RetryPolicy:
+    """Return what deserves another attempt where a supervisor decides; what a person ended stays ended."""
+    return RetryPolicy(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules}, spared=_ON_PURPOSE, by_person=False)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from slurmsweep.state.paths import Layout
 
-#: The state of a sweep that cannot be read.
-UNREADABLE = "unreadable"
+#: The states of a sweep that cannot be read, and of one whose removal was broken off.
+UNREADABLE, HALF_REMOVED = "unreadable", "half removed"
 
 #: Files and folders that are looked at for the sizes of all sweeps of a list, and at least for that of each of them.
 _LOOKS, _LOOKS_EACH = 4000, 60
@@ -32,7 +32,7 @@ class SweepRow(NamedTuple):
     Attributes:
         id: of the sweep.
         name: of the sweep file; empty where it has none.
-        state: as ``status`` says it, without the scheduler's word; ``unreadable``.
+        state: as ``status`` says it, without the scheduler's word; ``unreadable``; ``half removed``.
         canary: it is the first trial of ``plan --canary``.
         method: of the search.
         trials: number of points; None where the search has no end.
@@ -40,6 +40,7 @@ class SweepRow(NamedTuple):
         stopped_early: number of trials that are done because others were better.
         ended_otherwise: number of trials that failed, crashed, were killed or preempted.
         running: number of trials that run, as far as the journal knows.
+        started: number of trials that were started, however far they got.
         created: seconds since the epoch.
         changed: when its journal was written last.
         bytes: size of its files.
@@ -59,6 +60,7 @@ class SweepRow(NamedTuple):
     stopped_early: int = 0
     ended_otherwise: int = 0
     running: int = 0
+    started: int = 0
     created: float | None = None
     changed: float | None = None
     bytes: int = 0
@@ -75,7 +77,8 @@ class SweepRow(NamedTuple):
 def list_sweeps(root: str) -> list[SweepRow]:
     """Return the sweeps below ``root``, the newest first; the scheduler is not asked.
 
-    A sweep that is damaged, of a newer version or private to another user costs its own row only.
+    Last come those whose removal was broken off, of which only the folder is told. A sweep that is damaged, of a newer
+    version or private to another user costs its own row only.
 
     Raises:
         StateUnreadableError: a folder that holds them cannot be read.
@@ -83,7 +86,13 @@ def list_sweeps(root: str) -> list[SweepRow]:
     ids = paths.sweep_ids(root)
     looks = max(_LOOKS_EACH, _LOOKS // max(1, len(ids)))
     dated = sorted(((paths.made(root, sweep_id), sweep_id) for sweep_id in ids), reverse=True)
-    return [_row(root, sweep_id, looks) for _, sweep_id in dated]
+    rests = [
+        SweepRow(sweep_id, state=HALF_REMOVED, folder=folder)
+        for sweep_id in paths.half_removed(root)
+        for folder in paths.places(root, paths.REMOVED + sweep_id)
+        if files.is_folder(folder)
+    ]
+    return [*(_row(root, sweep_id, looks) for _, sweep_id in dated), *rests]
 
 
 def _row(root: str, sweep_id: str, looks: int) -> SweepRow:
@@ -104,6 +113,7 @@ def _row(root: str, sweep_id: str, looks: int) -> SweepRow:
             stopped_early=early,
             ended_otherwise=summary.unfinished_count(),
             running=counts[TrialState.RUNNING],
+            started=len(summary.view.trials),
             created=manifest.created,
             changed=round(journal.st_mtime, 3) if journal else None,
             bytes=size,

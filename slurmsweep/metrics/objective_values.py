@@ -118,7 +118,7 @@ class Measuring:
         if unseen:
             remedy = "another machine's disk?" if os.path.isabs(unseen[0]) else "give dir= an absolute path"
             return f"its wandb run is not seen from here: {remedy} (wandb said {unseen[0]})"
-        return "nothing logged with wandb or slurmsweep"
+        return "nothing logged with wandb or slurmsweep, in a printed line or in metrics.json"
 
     def _why_no_value(self, one: Objective, summary: dict[str, Any]) -> tuple[str, bool]:
         """Return why this number has no value, and whether a name of it was never logged."""

@@ -21,6 +21,7 @@ class FailureGroup(NamedTuple):
             where the cause says all, or its log says nothing.
         trials: numbers.
         log: path of the log of the first; None where it has none.
+        nodes: where those of them ran whose logs were looked at.
     """
 
     state: str
@@ -28,10 +29,11 @@ class FailureGroup(NamedTuple):
     error: str
     trials: tuple[int, ...]
     log: str | None
+    nodes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of one group."""
-        return self._asdict() | {"trials": list(self.trials)}
+        return self._asdict() | {"trials": list(self.trials), "nodes": list(self.nodes)}
 
 
 def failure_words(groups: Sequence[FailureGroup], sweep: str) -> Iterator[str]:

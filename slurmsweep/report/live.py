@@ -26,8 +26,8 @@ Line = tuple[tuple[str, str], ...]
 #: Share of its time from which on a trial is marked: what a person can still save.
 _NEARLY_OVER = 0.8
 
-#: Groups of failures, and lines of the best trials, on the first page.
-_GROUPS, _BEST = 6, 5
+#: Groups of failures, nodes of each, and lines of the best trials, on the first page.
+_GROUPS, _NODES, _BEST = 6, 3, 5
 
 #: Lines and columns from which on there is room for more than one best trial, and for the nodes.
 _TALL, _WIDE = 30, 100
@@ -130,16 +130,18 @@ class LiveState:
         left: seconds until all have ended, at least and at most; None where that cannot be told.
         best: the best trials, best first; ``better``: seconds since the first of them ended.
         front: how many trials no other one beats in all metrics; 0 where only one counts.
-        best_so_far: the best metric among the trials up to each one, by number.
+        best_so_far: the best metric among the trials up to each one, by the time at which they ended.
         running: those of the trials that run which are on the screen, in the chosen order.
         order: numbers of all that run and were chosen; ``first``: the place among them of the first one in ``running``.
         nodes: number of running trials by node.
-        failures: trials that did not finish, by cause; ``failed``: seconds since the last of them.
+        failures: trials that did not finish, by cause; ``again``: for each of these groups whether it runs again;
+            ``failed``: seconds since the last of them.
         queue: what the scheduler said.
         follows: what a person can do next.
         notes: what is out of order.
         page: the lines of a page other than the first.
-        is_over: nothing more happens by itself; ``exit_code``: of a command that waited for that.
+        is_over: the sweep has ended, and nothing runs; ``exit_code``: of a command that waited for that.
+        rests: it has not ended, and nothing runs or waits.
     """
 
     sweep: str
@@ -162,12 +164,14 @@ class LiveState:
     first: int = 0
     nodes: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[FailureGroup, ...] = ()
+    again: tuple[str, ...] = ()
     failed: float | None = None
     queue: Queue = field(default_factory=Queue)
     follows: str = ""
     notes: tuple[str, ...] = ()
     page: tuple[str, ...] = ()
     is_over: bool = False
+    rests: bool = False
     exit_code: int = 0
 
 
@@ -406,11 +410,14 @@ def _failures(state: LiveState, width: int) -> list[Line]:
     reasons = len(state.failures)
     more = f", for {reasons} reasons (f)" if reasons > 1 else ""
     lines: list[Line] = [((f"did not finish: {total}{more}{last}", "red"),)]
-    for group in state.failures[:_GROUPS]:
-        named = numbers_text(group.trials, 3 if width < _WIDE else 8)
-        lines.append(
-            ((f"{len(group.trials):>4} x {_why(group)}  (trial{'s' if len(group.trials) > 1 else ''} {named})", ""),)
-        )
+    for place, group in enumerate(state.failures[:_GROUPS]):
+        told = f"trial{'s' if len(group.trials) > 1 else ''} {numbers_text(group.trials, 3 if width < _WIDE else 8)}"
+        if group.nodes:
+            told += (
+                f" on {', '.join(map(printable, group.nodes[:_NODES]))}{' ...' if len(group.nodes) > _NODES else ''}"
+            )
+        told += f"; {printable(state.again[place])}" if state.again else ""
+        lines.append(((f"{len(group.trials):>4} x {_why(group)}  ({told})", ""),))
     return lines
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from slurmsweep.errors import StateUnreadableError
+from slurmsweep.state import refusals
 from slurmsweep.state.lifecycle import Standing, TrialState
 
 if TYPE_CHECKING:
@@ -32,6 +35,12 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
         return None
     which = "the trial" if failed == 1 else f"the {failed} trials"
     again = f"`slurmsweep resubmit {sweep}` runs {which} again that did not finish"
+    refused = _refused(summary)
+    if refused:
+        again = (
+            f"`slurmsweep logs {sweep} {refused[0]}` shows why {len(refused)} trials fail alike; once that is mended, "
+            f"`slurmsweep resubmit {sweep}` runs them, and --force as they are"
+        )
     if standing is Standing.FINISHED:
         return again if failed else None
     pending = counts[TrialState.PENDING]
@@ -40,6 +49,15 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
         return f"`slurmsweep resubmit {sweep}` starts trials that may go on to their next rung"
     start = f"`slurmsweep run {sweep}{_as_before(summary)}` starts {which}"
     return f"{start}, {again}" if failed else start
+
+
+def _refused(summary: SweepSummary) -> list[int]:
+    """Return the trials that the newest command did not run again for how they failed, and that wait for that still."""
+    trials = summary.view.trials
+    with suppress(StateUnreadableError):
+        refused = sorted(refusals.read(summary.layout))
+        return [a.trial for a in refused if a.trial in trials and trials[a.trial].next_attempt == a]
+    return []
 
 
 def _as_before(summary: SweepSummary) -> str:

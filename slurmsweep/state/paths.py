@@ -47,6 +47,9 @@ TRIALS_PER_SHARD = 1000
 SWEEP_ID = re.compile(r"[a-z0-9]{8}")
 _PREFIX = "sweep-"
 
+#: Begins the name of the folder of a sweep that is being removed.
+REMOVED = ".removed-"
+
 #: The folder of all that slurmsweep keeps. Lines such as ``rm -rf wandb`` in scripts do not reach it.
 STATE = ".slurmsweep"
 _BESIDE = (os.path.join(os.pardir, STATE), STATE)
@@ -325,6 +328,13 @@ def sweep_ids(root: str) -> list[str]:
     names = {name for folder in folders for name in files.names_in(folder)}
     ids = {name[len(_PREFIX) :] for name in names if name.startswith(_PREFIX)}
     return sorted(i for i in ids if SWEEP_ID.fullmatch(i) and any(map(_may_be_sweep, places(root, _PREFIX + i))))
+
+
+def half_removed(root: str) -> list[str]:
+    """Return the ids of the sweeps below ``root`` whose removal was broken off, sorted. Raises StateUnreadableError."""
+    folders = [folder for folder in places(root, "") if files.is_folder(folder)]
+    names = {name for folder in folders for name in files.names_in(folder) if name.startswith(REMOVED)}
+    return sorted(i for i in (name[len(REMOVED) :] for name in names) if SWEEP_ID.fullmatch(i))
 
 
 def made(root: str, sweep_id: str) -> int:

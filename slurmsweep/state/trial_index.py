@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from heapq import merge, nlargest, nsmallest
 from itertools import accumulate, chain, compress, count, repeat
-from operator import and_
+from operator import and_, itemgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from slurmsweep.state.fields import LATEST
@@ -315,17 +315,21 @@ class TrialIndex(Mapping[int, Trial]):
         return [number for _, number in sorted((sign * metric, number) for metric, number in good)[:most]]
 
     def best_so_far(self, *, largest: bool, most: int) -> list[float]:
-        """Return the best metric among the trials of :meth:`ranked` up to each one, by number.
+        """Return the best metric among the trials of :meth:`ranked` up to each one, by the time at which they ended.
+
+        Trials whose end has no time come first.
 
         Args:
             largest: the largest metric is the best.
             most: values at most: of many trials each value is of the next few.
         """
-        metrics, wanted, best = list(self._column("metric")), list(self._counting()), max if largest else min
-        size = max(1, -(-len(metrics) // most))
-        parts = (slice(start, start + size) for start in range(0, len(metrics), size))
-        found = (best(filter(math.isfinite, compress(metrics[p], wanted[p])), default=None) for p in parts)
-        return list(accumulate((value for value in found if value is not None), best))
+        best = max if largest else min
+        ends = compress(zip(self._column("ended"), self._column("metric")), self._counting())  # noqa: B905 - both whole
+        known = [(end if end == end else -math.inf, metric) for end, metric in ends if math.isfinite(metric)]  # noqa: PLR0124 - not for NaN
+        known.sort(key=itemgetter(0))  # quick: trials end nearly in their order
+        size = max(1, -(-len(known) // most))
+        found = (best(metric for _, metric in known[n : n + size]) for n in range(0, len(known), size))
+        return list(accumulate(found, best))
 
     def _counting(self) -> Iterable[object]:
         """Return for each row whether its metric counts: the trial finished, or was stopped early."""

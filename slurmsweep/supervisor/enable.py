@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from slurmsweep.backends.base import JobSource, SubmitResult
 from slurmsweep.control.apply import apply
 from slurmsweep.control.reconcile import give_back
-from slurmsweep.control.retry_policy import RetryPolicy
+from slurmsweep.control.retry_policy import retry_policy_of
 from slurmsweep.control.snapshot import look_at_jobs
+from slurmsweep.control.wakeup_jobs import WakeupJobs, wish_of
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
-from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.supervisor_files import SupervisorFiles
-from slurmsweep.supervisor.wakeup_jobs import WakeupJobs, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -30,12 +29,6 @@ if TYPE_CHECKING:
 
 #: Minutes until the next round where trials wait for room: jobs of others end at any time.
 SOON = 10
-
-#: Attempts of a trial at most, unless the settings say otherwise.
-_MOST_ATTEMPTS = 3
-
-#: Causes of ends that a person, or the search, wanted.
-_ON_PURPOSE = frozenset({"cancelled", "interrupted", STOPPED_EARLY})
 
 #: Seconds between two looks at the journal, and between two questions to the scheduler, of a command that waits.
 _JOURNAL_PERIOD = 1.0
@@ -149,11 +142,6 @@ def wait_until_over(session: Session, watch: WakeupJobs, refresh: Callable[[], S
                 return False
     refresh()
     return True
-
-
-def retry_policy_of(settings: SupervisorSettings) -> RetryPolicy:
-    """Return what deserves another attempt; what a person ended stays ended."""
-    return RetryPolicy(**{"max_attempts": _MOST_ATTEMPTS, **settings.rules}, spared=_ON_PURPOSE, by_person=False)
 
 
 def _files(session: Session) -> SupervisorFiles:

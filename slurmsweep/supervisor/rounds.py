@@ -1,7 +1,7 @@
 """Rounds of a sweep with a supervisor: record ends, run again what deserves it, submit what waits; no daemon.
 
-A round is what ``slurmsweep mend`` does: run by a tiny job that waits in the scheduler (:mod:`.wakeup_jobs`), or by a
-person. A round that is killed is followed by another one; two at once cost jobs that find nothing to do, and no
+A round is what ``slurmsweep mend`` does: run by a tiny job that waits in the scheduler (``control/wakeup_jobs.py``), or
+by a person. A round that is killed is followed by another one; two at once cost jobs that find nothing to do, and no
 trial. What a round does is the same observe, decide and apply as any command's, under the supervisor's policy.
 """
 
@@ -20,8 +20,10 @@ from slurmsweep.control.decide import Policy, decide
 from slurmsweep.control.events import ArraySubmitted, JobsReleased, Reconciled
 from slurmsweep.control.notifier import notify_of_round
 from slurmsweep.control.observe import observe
+from slurmsweep.control.retry_policy import retry_policy_of
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.waiting import waiting_reasons
+from slurmsweep.control.wakeup_jobs import WakeupJobs, wish_of
 from slurmsweep.errors import (
     JobLimitError,
     SchedulerUnavailableError,
@@ -34,8 +36,7 @@ from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
-from slurmsweep.supervisor.enable import SOON, retry_policy_of
-from slurmsweep.supervisor.wakeup_jobs import WakeupJobs, wish_of
+from slurmsweep.supervisor.enable import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,7 @@ class Round:
         notes: for the report, of this round and those before.
         kept_back: trials for which the scheduler had no room.
         is_over: nothing is left to do.
+        stopped_by: why trials are left that will not be submitted; empty where there is no such reason.
         arrays: ids of arrays that the scheduler took.
     """
 
@@ -70,6 +72,7 @@ class Round:
     notes: list[str] = field(default_factory=list)
     kept_back: int = 0
     is_over: bool = False
+    stopped_by: str = ""
     arrays: list[str] = field(default_factory=list)
 
     def tell(self, *lines: str) -> None:
@@ -134,7 +137,7 @@ def mend(
         files.end_round(this.ended(str(error)))
         raise
     with suppress(StateError):  # what is to be told cannot be read: the round is over all the same
-        notify_of_round(session, this.tell, is_over=this.is_over)
+        notify_of_round(session, this.tell, is_over=this.is_over, stopped_by=this.stopped_by)
     files.end_round(this.ended())
     return this.ended()
 
@@ -213,6 +216,8 @@ def _submit(session: Session, settings: SupervisorSettings, situation: Situation
         this.tell(f"{kept_back} trials wait without a job: {why}")
     for remark in plan.remarks:
         this.remark(remark)
+    is_stuck = plan.wave is not None and plan.wave.step.name == "STUCK"
+    this.stopped_by = "; ".join(plan.wave.reasons) if plan.wave and is_stuck else ""
 
 
 def _arrange_the_next(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import slurmsweep as package
+from slurmsweep.agents.identity import this_process
 from slurmsweep.errors import UsageError
 from slurmsweep.state import files, paths
 
@@ -126,6 +127,7 @@ def test_a_sweep_is_removed_with_its_link_after_it_was_shown(sweep, slurmsweep, 
         "links": [str(tmp_path / "wandb" / f"sweep-{sweep}")],
         "size": found.size,
         "entries": found.entries + 1,
+        "unknown": [],
         "removed": True,
     }
     assert os.listdir(tmp_path / ".slurmsweep") == [".gitignore"]
@@ -162,12 +164,57 @@ def test_a_sweep_with_a_living_agent_stays(make_store, start_agent, slurmsweep, 
     agent = start_agent(store, "started")
     try:
         done = slurmsweep(words[0], "abcd1234", *words[1:])
-        assert (done.returncode, "trial 0 of sweep abcd1234 runs" in done.stderr) == (2, True)
+        assert (done.returncode, "sweep abcd1234 is alive: trial 0 runs (process" in done.stderr) == (2, True)
         assert os.path.isdir(store.layout.folder)
     finally:
         agent.kill()
         agent.wait()
     assert slurmsweep(words[0], "abcd1234", *words[1:]).returncode == 0
+
+
+def on_another_machine(store) -> None:
+    """Claim a trial as an agent of another machine does."""
+    store.claim(this_process({})._replace(host="elsewhere"))
+
+
+@pytest.mark.parametrize("words", [["rm", "--yes"], ["clean", "--yes"]])
+def test_a_trial_of_which_only_another_machine_can_tell_needs_force(make_store, slurmsweep, words):
+    store = make_store(2)
+    on_another_machine(store)
+
+    done = slurmsweep(words[0], "abcd1234", *words[1:])
+    forced = slurmsweep(words[0], "abcd1234", *words[1:], "--force")
+
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "sweep abcd1234 may be alive. It cannot be told whether trial 0 runs: only elsewhere can tell: ask there. "
+        "Where you know that nothing of it runs, --force goes on\n"
+    )
+    assert (forced.returncode, "it is not known whether trial 0 runs: only elsewhere can tell" in forced.stderr) == (
+        0,
+        True,
+    )
+    assert os.path.isdir(store.layout.folder) == (words[0] == "clean")
+
+
+def test_from_python_force_is_for_what_cannot_be_told(make_store, start_agent, tmp_path, monkeypatch):
+    (tmp_path / "train.py").write_text("import time; print('started', flush=True); time.sleep(600)")
+    monkeypatch.chdir(tmp_path)
+    store = make_store(2)
+    agent = start_agent(store, "started")
+    on_another_machine(store)
+    try:
+        with pytest.raises(UsageError, match="is alive: trial 0 runs"):
+            package.Sweep("abcd1234").remove(force=True)
+    finally:
+        agent.kill()
+        agent.wait()
+    with pytest.raises(UsageError, match="cannot be told whether trial 1 runs"):
+        package.Sweep("abcd1234").remove()
+
+    package.Sweep("abcd1234").remove(force=True)
+
+    assert not os.path.exists(store.layout.folder)
 
 
 def test_an_agent_that_waits_while_its_sweep_is_removed_ends_without_a_trial(make_store, slurmsweep_process, tmp_path):
@@ -283,6 +330,7 @@ def test_what_would_be_removed_is_shown_first(sweep, slurmsweep, tmp_path):
         "unsynced": [],
         "size": 2000,
         "entries": 4,
+        "unknown": [],
         "cleaned": False,
     }
     assert slurmsweep("clean", sweep, "--dry-run").stdout.splitlines()[2].split()[:4] == [sweep, "2.0", "KiB", "4"]

@@ -57,6 +57,7 @@ def test_a_row_has_stable_fields(slurmsweep, write_sweep, tmp_path):
         "stopped_early": 0,
         "ended_otherwise": 1,
         "running": 0,
+        "started": 3,
         "bytes": size,
         "bytes_are_estimated": False,
         "source": str(file),
@@ -99,6 +100,50 @@ def test_of_a_sweep_with_many_files_some_trials_stand_for_all(make_store, slurms
 
     assert (row["bytes"], row["bytes_are_estimated"]) == (rest + 40 * 100, True)
     assert "~" in slurmsweep("ls").stdout
+
+
+def test_a_search_without_an_end_has_no_number_of_trials_and_says_how_many_were_started(make_store, slurmsweep):
+    store = make_store(None)
+    for _ in range(2):
+        store.claim(this_process({}))
+
+    [row] = listed(slurmsweep)
+
+    assert (row["trials"], row["started"]) == (None, 2)
+
+
+def test_a_removal_that_was_broken_off_is_named(two, slurmsweep, tmp_path):
+    rest = tmp_path / ".slurmsweep" / ".removed-zzzz0001"
+    os.rename(two[0].layout.folder, rest)
+    (tmp_path / "wandb" / "sweep-zzzz0001").unlink()
+
+    done, rows = slurmsweep("ls"), listed(slurmsweep)
+
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "slurmsweep: the removal of sweep zzzz0001 was broken off: `slurmsweep rm zzzz0001` removes the rest"
+    ]
+    assert [(row["id"], row["state"], row["error"]) for row in rows] == [
+        ("aaaa0002", "pending", None),
+        ("zzzz0001", "half removed", None),
+    ]
+    assert rows[1]["folder"] == str(rest)
+    assert slurmsweep("rm", "zzzz0001", "--yes").returncode == 0
+    assert [row["id"] for row in listed(slurmsweep)] == ["aaaa0002"]
+
+
+@pytest.mark.parametrize("command", ["run", "resubmit"])
+def test_a_project_is_known_from_the_first_trials_that_are_started_in_it(make_store, slurmsweep, tmp_path, command):
+    """The sweep was made by another user, or this user's list was deleted."""
+    make_store(1)
+    (tmp_path / "train.py").write_text("pass")
+    assert projects.projects() == []
+
+    slurmsweep(command, "abcd1234", "--backend", "local", "--dry-run")
+    assert projects.projects() == []
+    slurmsweep(command, "abcd1234", "--backend", "local")
+
+    assert projects.projects() == [str(tmp_path)]
 
 
 def test_a_damaged_sweep_costs_its_own_line(two, slurmsweep):

@@ -27,7 +27,14 @@ sys.exit(x == 6)
 TOTAL = "slurmsweep: {metric: {name: total, expression: b/a}}"
 ABSENT = "b was never logged (logged: B, a)"
 DIVISION = "division by zero at character 1: 'b/a' of 0, 0"
-WHY = [None, ABSENT, "the last value of b is nan", DIVISION, ABSENT, "nothing logged with wandb or slurmsweep"]
+WHY = [
+    None,
+    ABSENT,
+    "the last value of b is nan",
+    DIVISION,
+    ABSENT,
+    "nothing logged with wandb or slurmsweep, in a printed line or in metrics.json",
+]
 #: Of those that finished, and how it is told.
 ROWS = [(ABSENT, 2, [1, 4]), (WHY[2], 1, [2]), (DIVISION, 1, [3])]
 TOLD = [

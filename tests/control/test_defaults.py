@@ -13,10 +13,10 @@ from slurmsweep.backends import registry
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, JobSource, SubmitOptions
 from slurmsweep.control import defaults
 from slurmsweep.control.session import Session
+from slurmsweep.control.wakeup_jobs import wish_of
 from slurmsweep.errors import DefaultsFileError
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.supervisor_files import SupervisorSettings
-from slurmsweep.supervisor.wakeup_jobs import wish_of
 
 USER = "slurm: {partition: cpu, account: mine, time: 10}\njobs: 3\nwidth: 7\ntemplate: venv\nsetup: [module load a]\n"
 PROJECT = (

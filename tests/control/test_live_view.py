@@ -5,22 +5,27 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from threading import Event
 
 import pytest
 from fake_backend import FakeBackend
 from submitting import on_backend
 
 from slurmsweep.backends.base import JobRef, JobStatus, Wait
+from slurmsweep.cli import watching
 from slurmsweep.control import live_view
 from slurmsweep.control.live_view import LiveView
+from slurmsweep.control.supervisor_status import SupervisorStatus
 from slurmsweep.errors import NotFoundError
+from slurmsweep.report.live import compose, plain
 from slurmsweep.report.live_choice import LiveChoice, Sort
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
 from slurmsweep.sweepfile.config import check
 
 TRIALS = 40
@@ -201,12 +206,91 @@ def test_best_so_far_and_failures_are_told(watched):
     for number, claim in enumerate(watched.start(6)):
         Path(watched.store.layout.log(claim.attempt_id)).write_text("ValueError: too large\n")
         ended = {"state": TrialState.FAILED, "cause": "exit 1", "exit_code": 1} if number > 3 else {}
-        watched.end(claim, 100.0 - number, metric=[5.0, 7.0, 3.0, 4.0, None, None][number], **ended)
+        # trial 3 ends first, trial 0 last
+        watched.end(claim, 100.0 + number, metric=[5.0, 7.0, 3.0, 4.0, None, None][number], **ended)
     state = watched.look()
-    assert state.best_so_far == (5.0, 5.0, 3.0, 3.0)
+    assert state.best_so_far == (4.0, 3.0, 3.0, 3.0)
     assert (state.best[0].number, state.best[0].metric) == (2, 3.0)
     [group] = state.failures
-    assert (group.trials, group.error) == ((4, 5), "ValueError: too large")
+    assert (group.trials, group.error, group.nodes) == ((4, 5), "ValueError: too large", ("n1", "n2"))
+    assert state.again == ("not run again by itself",)
+
+
+def test_of_a_sweep_with_a_supervisor_the_retry_policy_says_what_runs_again(watched):
+    SupervisorFiles(watched.store.layout, watched.store.access).ask_for(SupervisorSettings(rules={"max_attempts": 2}))
+    for number, claim in enumerate(watched.start(7)):
+        Path(watched.store.layout.log(claim.attempt_id)).write_text("ValueError: too large\n")
+        ends = {
+            3: {"state": TrialState.CRASHED, "cause": "node_fail"},
+            4: {"state": TrialState.KILLED, "cause": "cancelled"},
+        }
+        failed = {"state": TrialState.FAILED, "cause": "exit 1", "exit_code": 1}
+        watched.end(claim, 100.0, **ends.get(number, failed if number < 3 else {"metric": 1.0}))
+    state = watched.look()
+
+    assert [(group.trials, again) for group, again in zip(state.failures, state.again, strict=True)] == [
+        ((0, 1, 2), "not run again: fail alike"),
+        ((3,), "run again"),
+        ((4,), "not run again"),
+    ]
+    line = next(line for line in plain(compose(state, watched.choice, 140, 40)).split("\n") if "node_fail" in line)
+    assert line == "   1 x node_fail  (trial 3 on n0; run again)"
+
+
+def test_while_the_clusters_name_is_looked_for_the_view_goes_on(watched, monkeypatch):
+    """It hangs where no file names the cluster and the controller does not answer."""
+    answers = Event()
+    monkeypatch.setattr(watched.backend, "cluster", lambda *_: answers.wait(120) and "here")
+    watched.start(2)
+    watched.view = LiveView(
+        on_backend(watched.store, watched.backend), "abcd1234", in_background=True, clock=lambda: watched.now
+    )
+
+    assert watched.look().order == (0, 1)
+    assert watched.look(60).queue.age is None
+    assert watched.questions == 0
+    answers.set()
+    deadline = time.monotonic() + 60
+    while not watched.questions and time.monotonic() < deadline:
+        watched.look(1)
+    assert watched.questions == 1
+
+
+@pytest.mark.parametrize("order", [None, SweepState.PAUSED])
+def test_without_a_terminal_a_sweep_at_rest_is_told_and_is_the_end(watched, capsys, order):
+    [claim] = watched.start(1)
+    watched.end(claim, 1.0, metric=2.0)
+    watched.backend.tasks = {}
+    if order:
+        with watched.store.transaction() as transaction:
+            transaction.order(order)
+    looks = []
+
+    def sleep(_seconds):
+        looks.append(watched.now)
+        watched.now += 5
+
+    state = watching.in_lines(watched.view, sleep)
+
+    assert (state.is_over, state.rests, len(looks)) == (False, True, 3)
+    standing, command = ("paused", "resume") if order else ("idle", "run")
+    first, *_, told, following = capsys.readouterr().out.splitlines()
+    assert first == f"sweep abcd1234 {standing}; 1 finished, 39 pending; best loss 2 in trial 0"
+    assert told == "nothing runs and nothing waits"
+    assert following.startswith(f"next: `slurmsweep {command} abcd1234")
+
+
+@pytest.mark.parametrize("waits", [("8",), None])
+def test_a_sweep_whose_supervisor_waits_or_may_wait_is_not_at_rest(watched, monkeypatch, waits):
+    [claim] = watched.start(1)
+    watched.end(claim, 1.0)
+    watched.backend.tasks = {}
+    told = [SupervisorStatus(1, False, waits, "", None), SupervisorStatus(1, False, (), "", None)]
+    monkeypatch.setattr(live_view, "supervisor_status", lambda session: told.pop(0))
+
+    at_rest = [watched.view.is_at_rest(watched.look(after)) for after in (0, 15, 30, 29, 1)]
+
+    assert at_rest == [False, False, False, False, True]
 
 
 def test_the_end_of_a_sweep_is_the_end_of_the_view_and_its_exit_code(watched):

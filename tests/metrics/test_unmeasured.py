@@ -28,8 +28,8 @@ def config(expression=None, pareto=None):
     ("rows", "expression", "why"),
     [
         ([{"loss": 1}], None, ""),
-        ([], None, "nothing logged with wandb or slurmsweep"),
-        ([], "a + b", "nothing logged with wandb or slurmsweep"),
+        ([], None, "nothing logged with wandb or slurmsweep, in a printed line or in metrics.json"),
+        ([], "a + b", "nothing logged with wandb or slurmsweep, in a printed line or in metrics.json"),
         ([{"val/loss": 1, "_step": 3}], None, "loss was never logged (logged: val/loss)"),
         ([dict.fromkeys("fedcba", 1)], None, "loss was never logged (logged: a, b, c, d and 2 more)"),
         ([{"loss": 1}, {"loss": NAN}], None, "the last value of loss is nan"),

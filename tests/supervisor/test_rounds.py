@@ -13,6 +13,7 @@ import pytest
 from supervising import submit_minded
 
 from slurmsweep.agents import notices
+from slurmsweep.api.sweep import Sweep
 from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitOptions, WakeupJob, When
 from slurmsweep.backends.slurm import accounting, commands, executor, limits, queue, site, wakeup
 from slurmsweep.backends.slurm.accounting import parse_restarts
@@ -23,13 +24,13 @@ from slurmsweep.control.batch import JobBatch
 from slurmsweep.control.change_jobs import change_waiting
 from slurmsweep.control.decide import decide
 from slurmsweep.control.session import Session
-from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, SubmissionRefusedError
+from slurmsweep.control.supervisor_status import supervisor_status
+from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, SubmissionRefusedError, UsageError
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
 from slurmsweep.supervisor import enable, rounds
-from slurmsweep.supervisor.status import supervisor_status
 
 ME = "900"
 
@@ -425,6 +426,37 @@ def test_nobody_left_is_shown(slurm, make_store):
     assert not supervisor_status(Session(store)).is_over
 
 
+@pytest.mark.parametrize("words", [["rm", "--yes"], ["clean", "--yes"], ["rm", "--yes", "--force"]])
+def test_a_sweep_whose_supervisor_waits_is_not_removed(slurm, make_store, slurmsweep, words):
+    store = make_store(2)
+    begin(store, SupervisorSettings())
+
+    done = slurmsweep(words[0], "abcd1234", *words[1:])
+
+    why = "is alive: its supervisor waits in Slurm (job 101, 102); `slurmsweep cancel abcd1234` ends it"
+    assert (done.returncode, why in done.stderr) == (2, True)
+    with pytest.raises(UsageError, match="its supervisor waits"):
+        Sweep(Session(store)).remove(force=True)
+    slurm.alarms.clear()
+    Sweep(Session(store)).remove()
+    assert not Path(store.layout.folder).exists()
+
+
+def test_where_slurm_cannot_be_asked_only_force_removes(slurm, make_store, slurmsweep):
+    store = make_store(2)
+    submit_minded(store, SupervisorSettings(), [JobBatch(SubmitOptions(), 1)])
+    slurm.alarms.clear()
+    slurm.silent = 1
+    done = slurmsweep("rm", "abcd1234", "--yes")
+    slurm.silent = 1
+    forced = slurmsweep("rm", "abcd1234", "--yes", "--force")
+
+    unknown = "whether it has jobs: squeue: Unable to contact slurm controller"
+    assert (done.returncode, f"It cannot be told {unknown}" in done.stderr) == (4, True)
+    assert (forced.returncode, f"it is not known {unknown}" in forced.stderr) == (0, True)
+    assert not Path(store.layout.folder).exists()
+
+
 def test_what_did_not_complete_is_counted_by_slurms_word():
     text = "19_0|NODE_FAIL\n19_0|COMPLETED\n19_1|PREEMPTED\n19_2|CANCELLED by 0\n19_3|RUNNING\n19_4|PREEMPTED\n"
 
@@ -495,6 +527,24 @@ def test_a_pause_ordered_while_a_round_is_held_does_not_end_the_mending(slurm, m
     assert slurm.waiting() == {"clock": When(seconds=3600)}
     assert "the sweep is paused: looked at again by the clock" in said
     assert not Path(store.layout.report_text).exists()
+
+
+def test_a_round_that_leaves_the_rest_because_nothing_is_learnt_tells_that_the_sweep_stopped(
+    slurm, make_store, tmp_path
+):
+    store = make_store(10)
+    begin(
+        store,
+        SupervisorSettings(rules={"max_attempts": 1}, learn={"time": True, "canaries": 3}, options={"time": "10"}),
+    )
+    notices.ask(store, f"bash -c 'cat >> {tmp_path}/told'", 3)
+    run_trials(store, "5", [TrialState.FAILED] * 3)
+
+    last, _ = held(store, slurm)
+
+    [told] = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    assert (last.is_over, told["event"], told["counts"]) == (True, "stopped", {"failed": 3})
+    assert told["detail"] == "none of the 3 trials that ended finished, so nothing can be learnt from them"
 
 
 def test_rounds_tell_the_first_failure_and_the_end_once(slurm, make_store, tmp_path):

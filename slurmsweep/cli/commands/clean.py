@@ -26,7 +26,7 @@ EXAMPLES = (
     ("clean last --dry-run", "what would go, and how much room it takes"),
     ("clean --older 30d --keep-best 3 --yes", "of all sweeps here that are a month old"),
 )
-EXIT_CODES = {1: "the answer was no", 3: "", 5: ""}
+EXIT_CODES = {1: "the answer was no", 3: "", 4: "", 5: ""}
 
 _SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "also wandb runs that were never uploaded"
     parser.add_argument("--unsynced", action="store_true", help=text)
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    text = "also where it cannot be told whether something of it lives; never what is known to live"
+    parser.add_argument("--force", action="store_true", help=text)
     options.add(parser, "--dry-run", "--json")
 
 
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Show what can go, ask, and remove it; return the exit code, 1 where the answer was no."""
     if args.name is None and args.older is None:
         raise UsageError("name a sweep, or say of which sweeps by --older AGE, such as 30d")
-    chosen = _chosen(args.name, args.older, args.keep_best, unsynced=args.unsynced)
+    chosen = _chosen(args.name, args.older, args.keep_best, unsynced=args.unsynced, force=args.force)
     documents = [{**cleaning._asdict(), "cleaned": False} for _, cleaning in chosen]
     if not args.json:
         _show([cleaning for _, cleaning in chosen])
@@ -65,14 +67,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(name: str | None, older: float | None, keep_best: int, *, unsynced: bool) -> list[tuple[Session, Cleaning]]:
+def _chosen(name: str | None, older: float | None, keep_best: int, **how: bool) -> list[tuple[Session, Cleaning]]:
     """Return the sweeps that are meant, each with what can go; one of several that is alive is left out."""
     found = []
     for sweep in [sweep_of(name)] if name else paths.sweep_ids(paths.project_folder()):
         try:
             session = Session.open_to_run(sweep)
             if older is None or clean.changed(session) < time.time() - older:
-                found.append((session, clean.planned(session, keep_best, unsynced=unsynced)))
+                found.append((session, clean.planned(session, keep_best, **how)))
         except SlurmsweepError as error:  # noqa: PERF203 - a sweep is much more than the exception
             if name:
                 raise
@@ -94,6 +96,8 @@ def _show(cleanings: list[Cleaning]) -> None:
     ]
     print_text(plain_table(rows, width())) if rows else note("nothing to remove")
     for one in cleanings:
+        for words in one.unknown:
+            note(f"sweep {one.sweep}: it is not known {words}")
         if one.unsynced:
             kept = "1 trial keeps" if len(one.unsynced) == 1 else f"{len(one.unsynced)} trials keep"
             more = f"`slurmsweep sync {one.sweep}` uploads them, --unsynced removes them all the same"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
-from slurmsweep.control.sweep_list import is_foreign, list_sweeps
+from slurmsweep.control.sweep_list import HALF_REMOVED, is_foreign, list_sweeps
 from slurmsweep.errors import StateError, StateUnreadableError
 from slurmsweep.report.figures import date_text, size_text
 from slurmsweep.report.tables import plain_table
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HELP = "list the sweeps of this folder, or of the nearest one above that has any; the newest first"
 EXAMPLES = (
     ("ls", "here, or below WANDB_DIR"),
-    ("ls --all", "of all projects in which you have made sweeps"),
+    ("ls --all", "of all projects in which you have run sweeps"),
     ("ls --json", "for programs"),
 )
 EXIT_CODES = {5: "a sweep could not be read"}
@@ -32,7 +32,7 @@ _REASON = 160
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``ls``."""
-    parser.add_argument("--all", action="store_true", help="of all projects in which you have made sweeps")
+    parser.add_argument("--all", action="store_true", help="of all projects in which you have run sweeps")
     options.add(parser, "--json")
 
 
@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         if row.error:
             reason = row.error if len(row.error) <= _REASON else f"{row.error[:_REASON]}..."
             note(f"sweep {row.id}: {reason}")
+        elif row.state == HALF_REMOVED:
+            note(f"the removal of sweep {row.id} was broken off: `slurmsweep rm {row.id}` removes the rest")
     if args.json:
         print_json([row.to_json() for row in rows])
     else:
@@ -85,7 +87,11 @@ def _cells(row: SweepRow) -> dict[str, Any]:
     return {
         "sweep": row.id,
         "state": row.state,
-        "done": "" if row.error else f"{done}/{row.trials}" if row.trials is not None else str(done),
+        "done": ""
+        if row.error or row.method is None
+        else f"{done}/{row.trials}"
+        if row.trials is not None
+        else str(done),
         "failed": row.ended_otherwise or None,
         "made": date_text(row.created) if row.created is not None else None,
         "size": f"~{size}" if row.bytes_are_estimated else size,

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}-factor", type=options.factor, default=2.0, metavar="X", help=text)
     text = "also trials that fail alike, and those that had all a partition gives"
     group.add_argument("--force", action="store_true", help=text)
-    options.add(parser, "--json")
+    options.add(parser, "--plain", "--json")
     options.add_mend(parser)
     options.add_slurm(parser)
 
@@ -63,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
     policy = _policy(args)
     rules = {name: getattr(args, name) for name in ("max_attempts", "time_factor", "mem_factor")}
     asked = launching.asked_for(args, **rules)
-    with closing(EventPrinter(args.sweep)) as events:
+    with closing(EventPrinter()) as events:
         keep, workdir = not args.dry_run, args.workdir
         sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=workdir)
+        events.follow(sweep.session.store, plain=args.plain)
         result = sweep.resubmit(policy, **asked)
     if not args.dry_run:
         # where nothing was started the first line has said all, and the results are those of before

@@ -9,9 +9,8 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import confirm, note, print_json
 from slurmsweep.control import remove
 from slurmsweep.control.session import Session
-from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.errors import NotFoundError
 from slurmsweep.report.figures import size_text
-from slurmsweep.supervisor.status import supervisor_status
 
 if TYPE_CHECKING:
     from slurmsweep.control.remove import Removal
@@ -28,13 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``rm``."""
     options.add(parser, "sweep")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    text = "also where it cannot be told whether something of it lives; never what is known to live"
+    parser.add_argument("--force", action="store_true", help=text)
     options.add(parser, "--dry-run", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
     """Show what a sweep has on disk, ask, and remove it; return the exit code, 1 where the answer was no."""
+    session: Session | None
     try:
-        session, removal = _planned(args.sweep)
+        session = opened = Session.open_to_run(args.sweep)
+        removal = remove.planned(opened, force=args.force)
     except NotFoundError:
         left = remove.broken_off(args.sweep)
         if left is None:
@@ -54,24 +57,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _planned(name: str) -> tuple[Session | None, Removal]:
-    session = Session.open_to_run(name)
-    supervisor = supervisor_status(session)
-    if supervisor and supervisor.supervisors is None:
-        raise UsageError("whether a supervisor waits in Slurm cannot be told: Slurm could not be asked")
-    if supervisor and supervisor.supervisors:
-        sweep = session.store.manifest.sweep_id
-        jobs = ", ".join(supervisor.supervisors)
-        raise UsageError(f"the supervisor of sweep {sweep} waits in Slurm (job {jobs}): `slurmsweep cancel {sweep}`")
-    return session, remove.planned(session)
-
-
 def _show(removal: Removal, session: Session | None) -> None:
-    """Print what goes, and what goes that is nowhere else."""
+    """Print what goes, what of it may be alive, and what goes that is nowhere else."""
     size = f"{size_text(removal.size)} in {removal.entries} files and folders"
     note(f"{removal.folder}: {size}")
     for link in removal.links:
         note(f"{link}: a link to it")
+    for words in removal.unknown:
+        note(f"it is not known {words}")
     if session is None:
         note(f"this is what an earlier `rm` of sweep {removal.sweep} left")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.cli import launching, options
@@ -35,8 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
     )
-    parser.add_argument("--plain", action="store_true", help="on a terminal: a line of progress, and no live view")
-    options.add(parser, "--dry-run", "--json")
+    options.add(parser, "--plain", "--dry-run", "--json")
     options.add_names(parser)
     options.add_mend(parser)
     options.add_slurm(parser)
@@ -48,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
     asked = launching.asked_for(args)
     with closing(EventPrinter()) as events:
         sweep, is_new = _sweep(args, asked["wish"], events)
-        events.sweep = sweep.id
-        events.live = "" if args.plain else sweep.session.store.layout.folder
+        events.follow(sweep.session.store, plain=args.plain)
         try:
             result = sweep.run(count=args.count, **asked)
         except (SubmissionRefusedError, SchedulerUnavailableError):
@@ -65,8 +63,9 @@ def _take_back(sweep: Sweep) -> None:
     """Remove a sweep that was made for a submission which did not come about: nothing of it can run."""
     view = sweep.session.refresh()
     if not view.trials and not any(submission.job for submission in view.submissions.values()):
-        sweep.remove()
-        sweep.tell(Noticed(f"nothing was submitted, so sweep {sweep.id} was removed again"))
+        with suppress(UsageError, SchedulerUnavailableError):  # its supervisor may wait in Slurm
+            sweep.remove()
+            sweep.tell(Noticed(f"nothing was submitted, so sweep {sweep.id} was removed again"))
 
 
 def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) -> tuple[Sweep, bool]:

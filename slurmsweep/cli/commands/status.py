@@ -14,13 +14,13 @@ from slurmsweep.cli.sweeps import note_stray_output, summarize
 from slurmsweep.control import granted
 from slurmsweep.control.failure_groups import failure_groups
 from slurmsweep.control.session import Session
+from slurmsweep.control.supervisor_status import supervisor_status
 from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
 from slurmsweep.report.summary import status_document
-from slurmsweep.supervisor.status import supervisor_status
 
 if TYPE_CHECKING:
-    from slurmsweep.supervisor.status import SupervisorStatus
+    from slurmsweep.control.supervisor_status import SupervisorStatus
 
 HELP = "show state, counts and the best trial of a sweep"
 EXAMPLES = (

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, "sweep", "--count", "--max-fails", "--notify", "--function", "--workdir")
     parser.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
     parser.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
-    options.add(parser, "--json")
+    options.add(parser, "--plain", "--json")
     options.add_shared(parser)
     options.add_mend(parser)
     options.add_hosted(parser)
@@ -54,11 +54,12 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.cli.events import EventPrinter
 
     asked = launching.asked_for(args)
-    with closing(EventPrinter(args.sweep)) as events:
+    with closing(EventPrinter()) as events:
         keep, workdir = not args.dry_run, args.workdir
         sweep = Sweep(args.sweep, backend="slurm", function=args.function, tell=events, keep=keep, workdir=workdir)
         if args.shared != "off" and keep:
             sweep.share(args.shared)
+        events.follow(sweep.session.store, plain=args.plain)
         result = sweep.submit(count=args.count, **asked)
     if args.dry_run:
         return launching.show_plan(sweep, result, as_json=args.json)

@@ -22,6 +22,7 @@ from slurmsweep.control.delete import Choice, delete
 from slurmsweep.control.events import ignore
 from slurmsweep.control.reconcile import give_back, reconcile, recover_submissions
 from slurmsweep.control.snapshot import look, look_at_jobs
+from slurmsweep.control.wakeup_jobs import WakeupJobs
 from slurmsweep.doctor.checks import try_out_on_nodes
 from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, SubmissionUnknownError, UsageError
 from slurmsweep.state.lifecycle import TrialState
@@ -30,7 +31,6 @@ from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.store import Claim
 from slurmsweep.state.supervisor_files import SupervisorSettings
-from slurmsweep.supervisor.wakeup_jobs import WakeupJobs
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -45,7 +45,7 @@ def supervisor_status(session: Session) -> SupervisorStatus | None:
     last = files.last() or LastRound(0)
     if files.has_report():
         return SupervisorStatus(last.number, True, (), last.trouble, layout.report_text)
-    from slurmsweep.supervisor.wakeup_jobs import WakeupJobs  # of most sweeps there is nothing to ask
+    from slurmsweep.control.wakeup_jobs import WakeupJobs  # of most sweeps there is nothing to ask
 
     try:
         alive: tuple[str, ...] | None = tuple(job.job for job in WakeupJobs(session, settings).alive())
