@@ -59,7 +59,10 @@ def test_tables_and_documents_have_the_last_words(folder, slurmsweep):
 
 def test_the_end_of_a_run_explains_them_too(slurmsweep, write_sweep):
     done = slurmsweep("run", str(write_sweep(SCRIPT, "  x: {values: [1, 2, 7]}", METRIC)), "--backend", "local")
-    assert "2 failed, exit 1: ValueError: 1 is too small" in " ".join(done.stdout.split())
+    told = " ".join(done.stdout.split())
+    assert "2 failed, exit 1: ValueError: 1 is too small" in told
+    assert (told.count("slurmsweep logs "), told.count("slurmsweep resubmit ")) == (1, 1)
+    assert ("slurmsweep logs" in done.stderr, "slurmsweep resubmit" in done.stderr) == (False, False)
 
 
 def test_of_very_many_the_first_logs_are_read_and_the_others_counted(folder, monkeypatch):

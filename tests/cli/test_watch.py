@@ -337,6 +337,20 @@ def test_ctrl_c_in_run_ends_the_trials_and_restores_the_terminal(terminal, write
     assert b"goes on where it was" in shown.bytes.rpartition(LEAVE_SCREEN)[2]
 
 
+@pytest.mark.parametrize("words", [[], ["--plain"]])
+def test_resubmit_shows_the_view_as_run_does(terminal, write_sweep, tmp_path, slurmsweep_process, words):
+    script = f"import os\nassert os.path.exists('mended')\n{SCRIPT}"
+    file = write_sweep(script, "  x: {values: [1]}", "metric: {name: loss}")
+    sweep = json.loads(slurmsweep_process("run", str(file), "--backend", "local", "--json").stdout)["id"]
+    (tmp_path / "mended").touch()
+    shown = terminal(slurmsweep("resubmit", sweep, "--backend", "local", *words), GATE=str(tmp_path))
+    if not words:
+        shown.see("1 running")
+    (tmp_path / "go").touch()
+    assert shown.end() == 0
+    assert (ENTER_SCREEN in shown.bytes) == (not words)
+
+
 def test_run_plain_shows_no_screen(terminal, write_sweep, tmp_path):
     (tmp_path / "go").touch()
     file = write_sweep(SCRIPT, "  x: {values: [1, 2]}", "metric: {name: loss}")

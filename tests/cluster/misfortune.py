@@ -102,6 +102,10 @@ class Lab:
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the controller's end")
         time.sleep(seconds)
+        self.start_controller()
+
+    def start_controller(self) -> None:
+        """Start a controller that has ended, and wait until it answers."""
         subprocess.run(["/usr/sbin/slurmctld"], env=self.environ, check=True)
         wait_until(lambda: "is UP" in self.run("scontrol", "ping", check=False), "the controller")
 

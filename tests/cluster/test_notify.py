@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from cluster.waiting import wait_until
@@ -33,6 +37,43 @@ def test_a_supervisor_tells_the_end_of_its_sweep(on_cluster, write_sweep, tmp_pa
     told = tmp_path / "told"
 
     wait_until(told.exists, "the end is told")
+
+    [end] = [json.loads(line) for line in told.read_text().splitlines()]
+    assert (end["event"], end["counts"]) == ("ended", {"finished": 3})
+
+
+def test_a_command_that_is_interrupted_hands_over_to_the_agents(cluster, write_sweep, tmp_path):
+    write_sweep("import os, time\nwhile not os.path.exists('go'): time.sleep(0.2)")
+    notify = f"bash -c 'cat >> {tmp_path}/told'"
+    argv = [
+        sys.executable,
+        "-m",
+        "slurmsweep",
+        "run",
+        "sweep.yaml",
+        "--backend",
+        "slurm",
+        "-t",
+        "10",
+        "--notify",
+        notify,
+    ]
+    waits = subprocess.Popen(argv, cwd=tmp_path, env=os.environ | cluster.environ, stderr=subprocess.PIPE, text=True)
+    try:
+        line = next(line for line in waits.stderr if "submitted job" in line)
+        wait_until(lambda: list(tmp_path.glob(".slurmsweep/sweep-*/trials/**/output.log")), "a trial that runs")
+        waits.send_signal(signal.SIGINT)
+        said = waits.stderr.read()
+        assert waits.wait(120) == 130
+    finally:
+        waits.kill()
+        waits.stderr.close()
+    assert ("3 trials" in line, "the jobs go on" in said) == (True, True)
+    told = tmp_path / "told"
+    assert not told.exists()
+    (tmp_path / "go").touch()
+
+    wait_until(told.exists, "the end is told by an agent")
 
     [end] = [json.loads(line) for line in told.read_text().splitlines()]
     assert (end["event"], end["counts"]) == ("ended", {"finished": 3})

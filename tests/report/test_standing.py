@@ -6,10 +6,12 @@ import pytest
 
 from slurmsweep.report.next_step import next_step
 from slurmsweep.report.summary import SweepSummary
+from slurmsweep.state import refusals
 from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
+from slurmsweep.state.tail import AttemptId
 
 ME = Owner("h", 1, 1, "b")
 DONE, FAILED = Outcome(TrialState.FINISHED), Outcome(TrialState.FAILED, "exit 1", exit_code=1)
@@ -71,6 +73,23 @@ START = "`slurmsweep run abcd1234` starts the {} open trials"
 )
 def test_a_sweep_is_what_it_does(told, sweep, standing, following):
     assert told(**sweep) == (standing, following)
+
+
+def test_what_was_just_refused_is_not_advised_again(make_store):
+    store = make_store(3)
+    for _ in range(3):
+        store.finish(store.claim(ME), FAILED)
+    refusals.write(store.layout, [AttemptId(number, 2) for number in (0, 1, 2)], store.access)
+
+    def following() -> str | None:
+        return next_step(SweepSummary(store.layout, store.manifest, store.replay(), {}), "abcd1234")
+
+    assert following() == (
+        "`slurmsweep logs abcd1234 0` shows why 3 trials fail alike; once that is mended, "
+        "`slurmsweep resubmit abcd1234` runs them, and --force as they are"
+    )
+    refusals.write(store.layout, [], store.access)
+    assert following() == "`slurmsweep resubmit abcd1234` runs the 3 trials again that did not finish"
 
 
 def test_a_submitted_sweep_whose_scheduler_does_not_answer_counts_as_running(told):

@@ -17,7 +17,7 @@ from slurmsweep.errors import SchedulerUnavailableError
 _TIMEOUT = 60
 
 #: Seconds after which it is said that a command waits for Slurm.
-_SILENT = 10.0
+_SILENT = 5.0
 
 #: Variables by which users change what Slurm's programs print, choose and ask.
 _OF_USERS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SCONTROL_", "SLURM_CLUSTERS")
