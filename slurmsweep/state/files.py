@@ -169,9 +169,14 @@ def access_by_mode(folder: str, otherwise: Access) -> Access:
         otherwise: where the mode does not say it, as on a filesystem that has no group bits, or where it is gone.
     """
     try:
-        mode = os.stat(folder).st_mode
+        return access_of(os.stat(folder), otherwise)
     except OSError:
         return otherwise
+
+
+def access_of(status: os.stat_result, otherwise: Access) -> Access:
+    """Return the same where the status of the folder was just asked for."""
+    mode = status.st_mode
     if not mode & stat.S_IRWXG:
         return PRIVATE
     if not mode & stat.S_ISGID:
@@ -540,8 +545,8 @@ def read_document(path: str, kind: Callable[[Any], T], remedy: str = "") -> T | 
         raise StateUnreadableError(f"{path} is damaged: {error}{remedy and f'; {remedy}'}") from error
 
 
-def refuse_open_folder(folder: str) -> int:
-    """Refuse a sweep that every user can write to: its commands could be from any of them. Return its device.
+def refuse_open_folder(folder: str) -> os.stat_result:
+    """Refuse a sweep that every user can write to: its commands could be from any of them. Return its status.
 
     Raises:
         StateUnreadableError: the folder is writable by all users.
@@ -553,17 +558,15 @@ def refuse_open_folder(folder: str) -> int:
             f"{folder} is writable by every user, so any user may have written its contents: `chmod -R o-w {folder}` "
             "if you know that they are yours"
         )
-    return status.st_dev
+    return status
 
 
-def refuse_strangers_sweep(folder: str, *, shared: bool) -> None:
-    """Refuse to run, as this user, the private sweep of another user.
+def refuse_strangers_sweep(folder: str, owner: int, *, shared: bool) -> None:
+    """Refuse to run, as this user, the private sweep of another user, the owner of its folder.
 
     Raises:
         StateUnreadableError: the folder is another user's, and its group may not change the sweep.
     """
-    with reading(folder):
-        owner = os.stat(folder).st_uid
     if shared or owner in (os.geteuid(), 0, _NOBODY):
         return
     raise StateUnreadableError(

@@ -69,25 +69,34 @@ class SweepStore:
         place: where its files are.
         what: its frozen configuration.
         lock_timeout: seconds to wait for the journal's lock.
+        status: of its folder, where that was just asked for: each question is a request to the file server.
 
     Attributes:
         voided: attempts that this process began to claim and that were voided, while it was stopped, before it had its
             name there: it does not run them. For its caller to say.
         counts: trials by state, as they were when this process recorded an outcome.
         device: of the filesystem on which the folder was when it was opened.
+        owner: number of the user that the folder belonged to then.
         access: the modes of what is written, as of the last transaction.
     """
 
-    def __init__(self, place: Layout, what: Manifest, lock_timeout: float = LOCK_TIMEOUT) -> None:
+    def __init__(
+        self,
+        place: Layout,
+        what: Manifest,
+        lock_timeout: float = LOCK_TIMEOUT,
+        status: os.stat_result | None = None,
+    ) -> None:
         self.layout = place
         self.manifest = what
         self.journal = Journal(place.journal)
         otherwise = files.SHARED if what.shared else files.PRIVATE
-        self.access = files.access_by_mode(place.folder, otherwise)
+        self.access = files.access_of(status, otherwise) if status else files.access_by_mode(place.folder, otherwise)
         self.lock_timeout = lock_timeout
         self.voided: list[AttemptId] = []
         self.counts: Mapping[TrialState, int] = {}
-        self.device: int | None = None
+        self.device = status.st_dev if status else None
+        self.owner = status.st_uid if status else os.geteuid()
 
     @classmethod
     def create(cls, root: str, what: Manifest, access: files.Access = files.PRIVATE) -> SweepStore:
@@ -120,16 +129,14 @@ class SweepStore:
             StateUnreadableError: it is damaged, of a newer version, or writable by every user.
         """
         place = layout.find(name)
-        device = files.refuse_open_folder(place.folder)
+        status = files.refuse_open_folder(place.folder)
         what = manifest.read(place)
         place = place._replace(format=what.format)
         if files.status_of(place.function):
             from slurmsweep.state.function import Function  # agents of scripts never need it
 
             what = what.calling(Function.read(place))
-        store = cls(place, what)
-        store.device = device
-        return store
+        return cls(place, what, status=status)
 
     @classmethod
     def open_to_run(cls, name: str) -> SweepStore:
@@ -139,7 +146,7 @@ class SweepStore:
             StateUnreadableError: also where the sweep is another user's and not shared.
         """
         store = cls.open(name)
-        files.refuse_strangers_sweep(store.layout.folder, shared=store.access is files.SHARED)
+        files.refuse_strangers_sweep(store.layout.folder, store.owner, shared=store.access is files.SHARED)
         return store
 
     def link(self) -> None:

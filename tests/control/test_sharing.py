@@ -73,11 +73,10 @@ def test_a_sweep_that_everybody_can_write_to_is_refused(slurmsweep, make_store, 
 def test_a_strangers_sweep_is_not_run_as_this_user(make_store, monkeypatch):
     store = make_store(3)
     monkeypatch.setattr(guard.os, "geteuid", lambda: os.getuid() + 4711)
-    monkeypatch.setattr(guard.os, "stat", lambda path: os.stat_result([0o40755, 0, 0, 1, 4242, 0, 0, 0, 0, 0]))
 
     with pytest.raises(StateUnreadableError, match="belongs to user 4242"):
-        guard.refuse_strangers_sweep(store.layout.folder, shared=False)
-    guard.refuse_strangers_sweep(store.layout.folder, shared=True)
+        guard.refuse_strangers_sweep(store.layout.folder, 4242, shared=False)
+    guard.refuse_strangers_sweep(store.layout.folder, 4242, shared=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")

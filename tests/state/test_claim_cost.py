@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -11,6 +12,7 @@ import pytest
 from faults import tracer
 from faults.promise import one_trial
 
+from slurmsweep.state import journal
 from slurmsweep.state.journal import encode
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.store import SweepStore
@@ -64,17 +66,25 @@ def requests(store) -> Counter:
     return Counter(name for name, path in calls if path.startswith(folder))
 
 
+@pytest.fixture(params=[math.inf, 0.0], ids=["no writer was held up", "every writer was held up"])
+def looks_more(request, monkeypatch):
+    """Decide which writers look at the journal's name once more, four in a trial, whatever the load of the machine."""
+    monkeypatch.setattr(journal, "_HELD_UP", request.param)
+    return 0 if request.param else 4
+
+
 @pytest.mark.skipif(not tracer.SUPPORTED, reason="tests/faults/tracer.py knows Linux on x86-64 only")
-def test_a_trial_costs_at_most_40_requests_and_3_fsyncs(make_store):
+def test_a_trial_costs_at_most_40_requests_and_3_fsyncs(make_store, looks_more):
     store = make_store(3)
     first, second = requests(store), requests(store)
 
-    assert first.total() <= 40, first
+    assert first.total() <= 40 + looks_more, first
     assert first["fsync"] <= 3
     assert second.total() < first.total()  # its shard's folder is there
 
 
 @pytest.mark.skipif(not tracer.SUPPORTED, reason="tests/faults/tracer.py knows Linux on x86-64 only")
+@pytest.mark.usefixtures("looks_more")
 def test_a_million_trials_cost_no_more_requests_than_a_thousand(make_store, tmp_path):
     small = half_done(make_store(1_000, tmp_path / "small"), 500)
     large = half_done(make_store(1_000_000, tmp_path / "large"), 500_000)
