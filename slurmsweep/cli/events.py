@@ -18,7 +18,7 @@ from slurmsweep.control.events import (
     Reconciled,
     TrialsKeptBack,
 )
-from slurmsweep.report.tables import numbers_text
+from slurmsweep.report.figures import numbers_text
 from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:

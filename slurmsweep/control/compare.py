@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurmsweep.control.report import masked_config
-from slurmsweep.report.figures import flat
 from slurmsweep.report.page.comparison import ComparedSweep
+from slurmsweep.search.flat import flat
 from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:

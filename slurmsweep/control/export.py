@@ -8,7 +8,7 @@ from slurmsweep.control.failure_groups import with_errors
 from slurmsweep.control.live_metrics import with_metric_so_far
 from slurmsweep.metrics.history import history
 from slurmsweep.metrics.reported import read_summary
-from slurmsweep.report.figures import flat
+from slurmsweep.search.flat import flat
 from slurmsweep.sizing.usage import Ledger
 from slurmsweep.state.tail import AttemptId
 

@@ -21,8 +21,8 @@ from slurmsweep.learning.rungs import ends_at_rungs
 from slurmsweep.metrics.history import history
 from slurmsweep.metrics.reported import number, reach
 from slurmsweep.report.by_hand import shell_command
-from slurmsweep.report.figures import flat
 from slurmsweep.report.page.content import Curve, FailureTail, ReportContent, ReportTrial, guessed_goal
+from slurmsweep.search.flat import flat
 from slurmsweep.sizing.efficiency import efficiency_document
 from slurmsweep.sizing.usage import Ledger
 from slurmsweep.state.lifecycle import TrialState
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.session import Session
     from slurmsweep.report.summary import SweepSummary
     from slurmsweep.sizing.walltime import Bounds
+    from slurmsweep.state.manifest import Manifest
     from slurmsweep.sweepfile.expression import Expression
 
 #: Trials of a report; of larger sweeps half of these are the best, and half are taken evenly.
@@ -106,8 +107,8 @@ def gather(  # noqa: PLR0913 - all that a report is made of
         objectives = {config.metric.name: config.metric.objective} | objectives
     wanted = {row.number for row in rows if row.attempt and not row.origin}
     if histories.best is not None:
-        best = (row.number for row in summary.ranked(histories.best))
-        wanted &= set(best) if config.metric else set(sorted(wanted)[: histories.best])
+        ranked = {row.number for row in summary.ranked(histories.best)}
+        wanted &= ranked if config.metric else set(sorted(wanted)[: histories.best])
         left_out.append(
             f"Only the histories of {len(wanted)} trials were read; metrics the sweep file does not name are of these."
         )
@@ -130,7 +131,7 @@ def gather(  # noqa: PLR0913 - all that a report is made of
         left_out.append(f"{skipped} more trials failed in other ways: `slurmsweep trials {name}` has all.")
     rungs = ends_at_rungs(config.extensions.rungs, view) if config.extensions.rungs else []
     written = yaml.safe_dump(masked_config(config.document), sort_keys=False, allow_unicode=True, width=100)
-    by_number = {trial.row.number: trial for trial in trials}
+    best = _best(summary, shown, trials, {trial.row.number: trial for trial in trials})
     return ReportContent(
         summary=summary,
         name=name,
@@ -138,7 +139,7 @@ def gather(  # noqa: PLR0913 - all that a report is made of
         objectives=shown,
         named=len(named),
         trials=trials,
-        best=_best(summary, shown, trials, by_number),
+        best=best,
         curves={one: curves for one, curves in reader.curves.items() if curves},
         importances=[
             {"sweep": name, "among": None, **importance(summary.manifest, view, one.name).to_json()}
@@ -148,7 +149,7 @@ def gather(  # noqa: PLR0913 - all that a report is made of
         efficiency=efficiency_document(summary.manifest, view, ledger, bounds),
         rungs=rungs,
         config=written,
-        repeat=_repeat(summary, name, trials, shown),
+        repeat=_repeat(summary.manifest, name, best[:1]),
         left_out=left_out,
     )
 
@@ -319,13 +320,10 @@ def masked_config(value: Any) -> Any:
     return masked(value) if isinstance(value, str) else value
 
 
-def _repeat(
-    summary: SweepSummary, name: str, trials: Sequence[ReportTrial], shown: Sequence[Objective]
-) -> list[tuple[str, str]]:
-    """Return the commands that do the whole sweep again, and the best trial alone."""
-    manifest, sweep = summary.manifest, shlex.quote(name)
+def _repeat(manifest: Manifest, name: str, best: Sequence[ReportTrial]) -> list[tuple[str, str]]:
+    """Return the commands that do the whole sweep again, and its best trial alone."""
+    sweep = shlex.quote(name)
     found = [("the whole sweep", f"cd {shlex.quote(manifest.workdir)}\nslurmsweep run {shlex.quote(manifest.source)}")]
-    best = _best(summary, shown, trials, {trial.row.number: trial for trial in trials})[:1]
     for one in best if manifest.can_run else ():
         try:
             command = shell_command(manifest, one.row.params, os.environ)

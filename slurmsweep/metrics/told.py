@@ -11,6 +11,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.search.flat import flat
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,21 +57,13 @@ def _decoded(text: str) -> dict[str, Any] | None:
             document, _ = _DECODER.raw_decode(tried)
         except (ValueError, RecursionError):
             continue
-        return dict(_flat("", document)) if isinstance(document, dict) else None
+        return dict(flat(document)) if isinstance(document, dict) else None
     return None
 
 
 def _named(found: re.Match[str]) -> str:
     """Return a number as Python's JSON names it."""
     return "NaN" if found[2][0] in "nN" else f"{found[1].strip('+')}Infinity"
-
-
-def _flat(before: str, row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(f"{before}{name}.", value)
-        else:
-            yield f"{before}{name}", value
 
 
 class ToldRows:

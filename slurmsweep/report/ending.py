@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.figures import value_text
+from slurmsweep.report.figures import numbers_text, value_text
 from slurmsweep.report.summary import Unmeasured, target_document
-from slurmsweep.report.tables import numbers_text, params_text, unmeasured_words
+from slurmsweep.report.tables import params_text, unmeasured_words
 from slurmsweep.report.terminal import printable
 from slurmsweep.state.lifecycle import TrialState, in_words
 

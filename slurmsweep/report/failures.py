@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from slurmsweep.report.figures import numbers_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -44,9 +46,8 @@ def failure_words(groups: Sequence[FailureGroup], sweep: str) -> Iterator[str]:
         sweep: its name in commands.
     """
     for group in groups[:_GROUPS]:
-        named = ", ".join(map(str, group.trials[:_NAMED])) + (", ..." if len(group.trials) > _NAMED else "")
         why = f"{group.cause}: {group.error}" if group.error else group.cause
-        trials = f"trial{'s' if len(group.trials) > 1 else ''} {named}"
+        trials = f"trial{'s' if len(group.trials) > 1 else ''} {numbers_text(group.trials, _NAMED)}"
         log = f"; `slurmsweep logs {sweep} {group.trials[0]}`" if group.log else ""
         yield f"{len(group.trials)} {group.state}, {why} ({trials}{log})"
     rest = sum(len(group.trials) for group in groups[_GROUPS:])

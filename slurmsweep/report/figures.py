@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Sequence
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -16,20 +16,17 @@ def value_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield names and values, those of mappings by dotted names."""
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def figure(value: float | None) -> str:
     """Return an amount with three digits, without an exponent from 100 on; empty for None."""
     if value is None:
         return ""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def numbers_text(numbers: Sequence[int], most: int) -> str:
+    """Return ``3, 7, 8 and 12 more``: the first few of the numbers."""
+    shown = ", ".join(map(str, numbers[:most]))
+    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"
 
 
 def size_text(size: float) -> str:

@@ -7,10 +7,10 @@ from itertools import accumulate
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.report.figures import duration, figure, value_text
+from slurmsweep.report.figures import duration, figure, numbers_text, value_text
 from slurmsweep.report.fitting import Column, fit, last_part, shortened, text_width
 from slurmsweep.report.live_choice import Page
-from slurmsweep.report.tables import numbers_text, params_text
+from slurmsweep.report.tables import params_text
 from slurmsweep.report.terminal import printable
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ def _first_page(state: LiveState, choice: LiveChoice, width: int, room: int, gly
     named = f"best {printable(state.metric)}" if state.metric else "best"
     jobs = ", ".join(f"{n} {word}" for word, n in sorted((state.queue.jobs or {}).items()))
     queue = "; ".join(word for word in (f"jobs {jobs}" if jobs else "", printable(state.queue.waits)) if word)
+    nodes = [f"{printable(node)} {glyphs.running * n if n < 9 else n}" for node, n in sorted(state.nodes.items())]
     blocks: list[tuple[int, list[Line]]] = [
         (1, [_header(state, width)]),
         (0, [_progress(state, width, glyphs)]),
@@ -223,7 +224,7 @@ def _first_page(state: LiveState, choice: LiveChoice, width: int, room: int, gly
         (6, [((queue, ""),)] if queue else []),
         (5, _best(state, named, width, is_tall=room >= _TALL)),
         (8, _so_far(state, width, glyphs)),
-        (9, _nodes(state, glyphs) if room >= _TALL and width >= _WIDE else []),
+        (9, [((f"nodes  {'  '.join(nodes)}", ""),)] if len(nodes) > 1 and room >= _TALL and width >= _WIDE else []),
     ]
     left, kept = room - of_running, set[int]()
     for place in sorted(range(len(blocks)), key=lambda place: blocks[place][0]):
@@ -317,11 +318,6 @@ def _so_far(state: LiveState, width: int, glyphs: Glyphs) -> list[Line]:
     better = f"  better {duration(state.better)} ago" if state.better is not None else ""
     first, last = f"best so far  {value_text(values[0])} ", f" {value_text(values[-1])}{better}"
     return [((first, ""), (curve(values, width - len(first) - len(last), glyphs), "green"), (last, ""))]
-
-
-def _nodes(state: LiveState, glyphs: Glyphs) -> list[Line]:
-    words = [f"{printable(node)} {glyphs.running * n if n < 9 else n}" for node, n in sorted(state.nodes.items())]
-    return [((f"nodes  {'  '.join(words)}", ""),)] if len(words) > 1 else []
 
 
 def curve(values: Sequence[float], width: int, glyphs: Glyphs = BLOCKS) -> str:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.metrics.ranks import IN_DOUBT
 from slurmsweep.report.failures import failure_words
-from slurmsweep.report.figures import flat, value_text
+from slurmsweep.report.figures import value_text
 from slurmsweep.report.fitting import Column, fit
 from slurmsweep.report.next_step import next_step
 from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
 from slurmsweep.report.waiting import waiting_words
+from slurmsweep.search.flat import flat
 from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:
@@ -74,12 +75,6 @@ def unmeasured_words(rows: Sequence[Unmeasured]) -> list[str]:
         lines.append(f"{named} finished {value}{printable(row.why)}")
     rest = sum(row.trials for row in rows[_REASONS:])
     return [*lines, *([f"{rest} more did, for other reasons: `trials` shows each"] if rest else [])]
-
-
-def numbers_text(numbers: Sequence[int], most: int) -> str:
-    """Return ``3, 7, 8 and 12 more``: the first few of the numbers."""
-    shown = ", ".join(map(str, numbers[:most]))
-    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"
 
 
 def findings_table(rows: Sequence[Mapping[str, str]]) -> str:

@@ -11,9 +11,10 @@ from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.learning.explanation import explanation
 from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.by_hand import shell_command
-from slurmsweep.report.figures import duration, flat, value_text
+from slurmsweep.report.figures import duration, value_text
 from slurmsweep.report.fitting import last_part, text_width
 from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
+from slurmsweep.search.flat import flat
 from slurmsweep.state import files
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Trial

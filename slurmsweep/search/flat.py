@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.sweepfile.space import Names, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from slurmsweep.sweepfile.space import Parameter
 
@@ -30,6 +30,15 @@ def unflatten(values: Iterable[tuple[Names, Any]]) -> dict[str, Any]:
             inner = inner.setdefault(name, {})
         inner[path[-1]] = value
     return result
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield names and values, those of mappings by dotted names; an empty mapping counts as a value."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def reach(point: Mapping[str, Any], path: Names) -> Any:

@@ -12,7 +12,7 @@ from collections import Counter
 from itertools import combinations, islice
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.sizing.estimate import flat
+from slurmsweep.search.flat import flat
 from slurmsweep.sweepfile.plain import is_number
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def choose_canaries(points: Sequence[Mapping[str, Any]], count: int) -> list[int
 
 def _levels(points: Sequence[Mapping[str, Any]]) -> list[list[int]]:
     """Return the level of each point, by parameter; parameters with one value are left out."""
-    rows = [flat(point) for point in points]
+    rows = [dict(flat(point)) for point in points]
     columns = ([row.get(name) for row in rows] for name in (rows[0] if rows else ()))
     varied = (values for values in columns if len(set(map(repr, values))) > 1)
     return [_levels_of(values) for values in islice(varied, _MOST_PARAMETERS)]

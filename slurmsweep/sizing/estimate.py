@@ -128,14 +128,6 @@ class Estimate:
         return f"{named}: {QUANTILE} quantile of {self.samples} trials{cut} x {self.margin:.2g}"
 
 
-def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested parameters by dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in params.items():
-        found.update(flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
-    return found
-
-
 def evenly(items: Sequence[T], most: int) -> Sequence[T]:
     """Return at most so many of the items, evenly chosen, in their order."""
     return items if len(items) <= most else [items[place * len(items) // most] for place in range(most)]

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.search.flat import flat
 from slurmsweep.sizing import grouping
 from slurmsweep.sizing.canaries import canaries_wanted, choose_canaries
-from slurmsweep.sizing.estimate import CUT_OFF_FACTOR, Estimate, Sample, evenly, fit_estimate, flat
+from slurmsweep.sizing.estimate import CUT_OFF_FACTOR, Estimate, Sample, evenly, fit_estimate
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
@@ -220,7 +221,9 @@ def _needs(known: SizingInput, time: Estimate | None, memory: Estimate | None) -
     """Return minutes and MiB of each open trial. Points are computed only where a need depends on them."""
     trials, bounds = [attempt_id.trial for attempt_id in known.open], known.bounds
     if any(estimate and estimate.terms for estimate in (time, memory)):
-        return [_need(flat(known.point(trial)), known.own.get(trial, ()), time, memory, bounds) for trial in trials]
+        return [
+            _need(dict(flat(known.point(trial))), known.own.get(trial, ()), time, memory, bounds) for trial in trials
+        ]
     alike = _need({}, (), time, memory, bounds)
     again = {trial: _need({}, own, time, memory, bounds) for trial, own in known.own.items()}
     return [again.get(trial, alike) for trial in trials]
@@ -286,9 +289,9 @@ def _samples(
         value = used(usages) if last.state is TrialState.FINISHED else None
         bounds = [bound for usage in usages if (bound := least(usage))]
         if value is not None:
-            found.append(Sample(flat(point(last.trial)), value))
+            found.append(Sample(dict(flat(point(last.trial))), value))
         elif bounds:
-            found.append(Sample(flat(point(last.trial)), max(bounds), is_bound=True))
+            found.append(Sample(dict(flat(point(last.trial))), max(bounds), is_bound=True))
     return found
 
 

@@ -85,5 +85,5 @@ def test_few_groups_are_named_and_the_rest_counted():
     groups = [FailureGroup("failed", f"exit {n}", "", tuple(range(n, n + 10)), None) for n in range(1, 8)]
     told = list(failure_words(groups, "abcd1234"))
 
-    assert told[0] == "10 failed, exit 1 (trials 1, 2, 3, 4, 5, 6, 7, 8, ...)"
+    assert told[0] == "10 failed, exit 1 (trials 1, 2, 3, 4, 5, 6, 7, 8 and 2 more)"
     assert told[5:] == ["20 more, for other reasons: `slurmsweep trials abcd1234` shows each"]

@@ -8,10 +8,8 @@ import pytest
 
 from slurmsweep.backends.base import Account, Asked, JobRef
 from slurmsweep.backends.slurm.resources import asked
-from slurmsweep.cli.launching import efficiency_document
-from slurmsweep.control.session import Session
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
-from slurmsweep.sizing.efficiency import Advice, measure
+from slurmsweep.sizing.efficiency import Advice, efficiency_document, measure
 from slurmsweep.sizing.usage import Ledger
 from slurmsweep.sizing.walltime import Bounds
 from slurmsweep.state import view_cache as foldcache
@@ -138,7 +136,7 @@ def test_limits_that_differ_show_what_they_saved(store):
     for number in range(8):
         run(store, "7" if number < 4 else "8", number % 4, seconds=600.0)
 
-    document = efficiency_document(Session(store), Ledger(store.replay(), {}, {}, asked), LIMITS)
+    document = efficiency_document(store.manifest, store.replay(), Ledger(store.replay(), {}, {}, asked), LIMITS)
 
     assert document["saved_hours"] == 3.0
     assert one_line(document) == (
@@ -298,7 +296,7 @@ def test_text_and_table_are_of_the_same_numbers(store):
     submit(store, "7", 1, time=60.0, mem=1024.0, cpus=2)
     run(store, "7", 0, seconds=600.0, cpu_seconds=300.0, max_rss_mb=512.0)
     ledger = Ledger(store.replay(), {}, {}, asked)
-    document = efficiency_document(Session(store), ledger, LIMITS) | {"accounting": "off"}
+    document = efficiency_document(store.manifest, store.replay(), ledger, LIMITS) | {"accounting": "off"}
 
     lines = [line.split("  ") for line in efficiency_text(document).splitlines()]
     cells = {line[0]: [cell.strip() for cell in line[1:] if cell.strip()] for line in lines}

@@ -11,6 +11,7 @@ from slurmsweep.cli.output import note, steps
 from slurmsweep.control.report import MOST_TRIALS
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
+from slurmsweep.report.figures import size_text
 from slurmsweep.report.page.formats import FORMATS, PLOTS, format_of
 
 HELP = "write all that is known of a sweep into one file to look at, to keep and to send on"
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     path = args.output or f"report-{sweep.id}.{kind}"
     made = _made(sweep, args, path, kind)
-    note(f"{path}: {_size(len(made))}")
+    note(f"{path}: {size_text(len(made))}")
     return 0
 
 
@@ -68,7 +69,3 @@ def _made(sweep: Sweep, args: argparse.Namespace, path: str | None, kind: str) -
             force=args.force,
             told=lambda done, _: bar(done, "read"),
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

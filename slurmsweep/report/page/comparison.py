@@ -6,12 +6,13 @@ import json
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.report.figures import duration, flat, value_text
+from slurmsweep.report.figures import duration, value_text
 from slurmsweep.report.fitting import shortened
 from slurmsweep.report.page.charts import steps_chart
 from slurmsweep.report.page.content import MARK
 from slurmsweep.report.tables import plain_table
 from slurmsweep.report.terminal import width
+from slurmsweep.search.flat import flat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,8 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.report.figures import flat, value_text
+from slurmsweep.report.figures import value_text
+from slurmsweep.search.flat import flat
 from slurmsweep.sweepfile.plain import is_number
 from slurmsweep.sweepfile.space import Categorical, Constant, leaves
 

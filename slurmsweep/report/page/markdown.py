@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING
 
-from slurmsweep.report.figures import duration, figure, flat, value_text
+from slurmsweep.report.figures import date_text, duration, figure, numbers_text, value_text
 from slurmsweep.report.page.content import MARK
 from slurmsweep.report.terminal import printable, printable_text
+from slurmsweep.search.flat import flat
 from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _head(content: ReportContent) -> Iterator[str]:
     if summary.manifest.config.description:
         yield escaped(summary.manifest.config.description)
         yield ""
-    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(content.made))
+    day = date_text(content.made)
     words = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
     yield (
         f"Sweep `{summary.manifest.sweep_id}`, {summary.manifest.config.method} search, "
@@ -113,9 +113,8 @@ def _failures(content: ReportContent) -> list[str]:
     if not content.failures:
         return []
     rows = []
-    for one in content.failures[:_GROUPS]:
-        group = one.group
-        named = ", ".join(map(str, group.trials[:_NAMED])) + (", ..." if len(group.trials) > _NAMED else "")
+    for group in (one.group for one in content.failures[:_GROUPS]):
+        named = numbers_text(group.trials, _NAMED)
         rows.append([str(len(group.trials)), group.state, group.cause, group.error[:200], named])
     return ["## Trials that did not finish", *grid(["trials", "state", "cause", "last words", "which"], rows)]
 

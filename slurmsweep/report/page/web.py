@@ -13,15 +13,15 @@ import json
 import math
 import pkgutil
 import re
-import time
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.figures import duration, figure, flat, value_text
+from slurmsweep.report.figures import date_text, duration, figure, numbers_text, value_text
 from slurmsweep.report.page.charts import steps_chart
 from slurmsweep.report.page.content import MARK, finished_of
 from slurmsweep.report.page.packing import pack
 from slurmsweep.report.terminal import printable, printable_text
+from slurmsweep.search.flat import flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,6 +46,7 @@ def page(content: ReportContent) -> bytes:
     data, document = pack(content)
     script = _resource("page.js")
     meta = json.dumps(_without_nan(document), separators=(",", ":")).replace("<", "\\u003c")
+    version = escape(content.summary.manifest.version)
     left_out = "".join(f"<p>{_text(one)}</p>" for one in content.left_out)
     mattered = "".join(map(_importance, content.importances)) or '<p class="hint">The sweep file names no metric.</p>'
     body = "\n".join(
@@ -67,7 +68,7 @@ def page(content: ReportContent) -> bytes:
             _TABLE,
             _configuration(content),
             "</main>",
-            f"<footer>Made by slurmsweep {escape(content.summary.manifest.version)} at {_when(content.made)}.</footer>",
+            f"<footer>Made by slurmsweep {version} at {date_text(content.made)}.</footer>",
             '<aside id="detail" hidden></aside>',
             f'<script type="application/json" id="meta">{meta}</script>',
             f'<script type="text/plain" id="data">{data}</script>',
@@ -129,10 +130,6 @@ def _resource(name: str) -> str:
     return (pkgutil.get_data(__package__, name) or b"").decode()
 
 
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
 def _without_nan(value: Any) -> Any:
     """Return the document without what JSON has no numbers for."""
     if isinstance(value, dict):
@@ -156,7 +153,7 @@ def _header(content: ReportContent) -> str:
     return (
         f'<header class="top"><div><h1>{_text(content.title)}</h1>'
         f'<div class="sub">sweep {escape(manifest.sweep_id)} · {escape(manifest.config.method)} search{goal} · '
-        f"as of {_when(content.made)}</div>{told}</div>"
+        f"as of {date_text(content.made)}</div>{told}</div>"
         f'<span class="pill big s-{escape(shown)}">{_text(content.summary.state_words())}</span></header>'
     )
 
@@ -185,7 +182,7 @@ def _tiles(content: ReportContent) -> str:
     if begun is not None:
         end = max((t.ended or content.made for t in content.trials if t.row.started), default=content.made)
         hours = sum(t.row.seconds or 0.0 for t in content.trials)
-        told = f"from {_when(begun)} to {_when(end)}<br>{duration(hours)} of trials in it"
+        told = f"from {date_text(begun)} to {date_text(end)}<br>{duration(hours)} of trials in it"
         tiles.append((duration(end - begun), f"<span>{told}</span>"))
     failed = sum(len(one.group.trials) for one in content.failures)
     if failed:
@@ -279,12 +276,12 @@ def _rungs(content: ReportContent) -> str:
 
 def _efficiency(content: ReportContent) -> str:
     document, rows = content.efficiency, []
-    for name, unit, factor in (("time", "min", 1), ("cpu", "CPUs", 1), ("memory", "MiB", 1)):
+    for name, unit in (("time", "min"), ("cpu", "CPUs"), ("memory", "MiB")):
         one = document[name]
         asked, usual, most = (one[key] for key in ("each_asked", "each_used", "most_used"))
         if usual is None or most is None:
             continue
-        full = max(asked or 0.0, most) * factor or 1.0
+        full = max(asked or 0.0, most) or 1.0
         of = f" of {figure(asked)}" if asked is not None else ""
         mark = f'<i style="left:calc({100 * most / full:.1f}% - 2px)"></i>'
         rows.append(
@@ -321,7 +318,7 @@ def _failures(content: ReportContent) -> str:
     shown = []
     for one in content.failures:
         group = one.group
-        named = ", ".join(map(str, group.trials[:_NAMED])) + (", …" if len(group.trials) > _NAMED else "")
+        named = numbers_text(group.trials, _NAMED)
         whose = f"end of the log of trial {group.trials[0]}: <code>{_text(group.log or '')}</code>"
         log = (
             f"<details><summary>{whose}</summary><pre>{escape(printable_text(one.tail))}</pre></details>"
@@ -348,7 +345,7 @@ def _configuration(content: ReportContent) -> str:
         ("sweep file", manifest.source),
         ("trials run in", manifest.workdir),
         ("folder of the sweep", content.summary.layout.folder),
-        ("made", _when(manifest.created)),
+        ("made", date_text(manifest.created)),
         ("by", f"slurmsweep {manifest.version}"),
     ]
     known = table(["", ""], [[_text(name), f"<code>{_text(value)}</code>"] for name, value in facts])
