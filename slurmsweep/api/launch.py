@@ -130,6 +130,8 @@ class Launch:
         """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
         policy = self._ready(policy)
         session = self.session.rehearsal() if self.dry_run else self.session
+        if not self.dry_run:
+            projects.remember(os.path.dirname(os.path.dirname(session.store.layout.folder)))
         total, finished, expected = SubmitResult(), None, 0
         first: Headline | None = None
         while True:
@@ -137,18 +139,14 @@ class Launch:
             plan = decide(situation, policy)
             if total.arrays and situation.rungs and not plan.batches:
                 break  # every trial has gone as far as it may
-            said = Headline() if first else headline(situation, policy, plan, self.command, is_rehearsal=self.dry_run)
-            first = first or said
-            self.tell(Planned(plan, self.dry_run, said.text))
+            is_first = first is None
+            first = first or headline(situation, policy, plan, self.command, is_rehearsal=self.dry_run)
+            self.tell(Planned(plan, self.dry_run, first.text if is_first else ""))
             if plan.reopen and situation.view.word:
-                self.tell(
-                    Noticed(
-                        f"the sweep was {Standing.of_order(situation.view.word)}: `{self.command}` lifts that order"
-                    )
-                )
+                ordered = Standing.of_order(situation.view.word)
+                self.tell(Noticed(f"the sweep was {ordered}: `{self.command}` lifts that order"))
             if self.dry_run:
                 return LaunchResult(plan, headline=first)
-            projects.remember(os.path.dirname(os.path.dirname(session.store.layout.folder)))
             if plan.retry.refused:
                 refusals.write(session.store.layout, plan.retry.refused, session.store.access)
             known, before = len(session.view.trials), ended_trials(session.view)
@@ -177,8 +175,8 @@ class Launch:
         kept_back = total.kept_back if watch else 0
         expected += (finished or 0) + kept_back
         later = plan.wave.left if plan.wave and has_next_wave else 0
-        said, is_stuck = first or Headline(), step == "STUCK"
-        return LaunchResult(plan, total, expected, is_stuck, watch is not None, self.wait, later, said, braked_by)
+        is_supervised, is_stuck, said = watch is not None, step == "STUCK", first or Headline()
+        return LaunchResult(plan, total, expected, is_stuck, is_supervised, self.wait, later, said, braked_by)
 
     def _ready(self, policy: Policy) -> Policy:
         """Return the policy with the defaults of the sweep; refuse what is wrong before anything is looked at."""
@@ -219,12 +217,8 @@ class Launch:
         """
         outlives = Ability.OUTLIVE in self.session.backend.abilities
         brake = FailedAlike(self.session, 0 if outlives and self.max_fails is None else self.max_fails)
-        session, sweep, jobs, trials = (
-            self.session,
-            self.session.store.manifest.sweep_id,
-            [array.job for array in done.arrays],
-            done.trials,
-        )
+        session, sweep = self.session, self.session.store.manifest.sweep_id
+        jobs, trials = [array.job for array in done.arrays], done.trials
         if not jobs and plan.wave:
             jobs, trials = sorted(session.job_keys()), plan.wave.live
         try:

@@ -23,7 +23,7 @@ from slurmsweep.control.decide import Policy
 from slurmsweep.control.delete import Choice, delete
 from slurmsweep.control.events import Noticed, warn_of_notices
 from slurmsweep.control.reconcile import reconcile
-from slurmsweep.control.remove import planned as planned_removal
+from slurmsweep.control.remove import planned as removal_of
 from slurmsweep.control.remove import remove
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
@@ -309,7 +309,7 @@ class Sweep:
 
         Raises as :func:`slurmsweep.control.remove.planned` and :func:`slurmsweep.control.remove.remove`.
         """
-        remove(planned_removal(self.session, force=force), self.session)
+        remove(removal_of(self.session, force=force), self.session)
 
     def share(self, who: str = "read") -> str:
         """Let the group of the sweep's folder ``read`` or ``write`` the sweep, or with ``off`` its owner alone.
@@ -433,8 +433,13 @@ class Sweep:
         found = importance(self.session.store.manifest, self.session.refresh(), metric, chosen)
         return {"sweep": self.id, "among": among, **found.to_json()}
 
-    def check(self, wish: SubmitOptions, max_fails: int | None = None, *, wait: bool, supervise: bool) -> None:
-        """Refuse what a call that starts trials would refuse. Raises as :meth:`slurmsweep.api.launch.Launch.check`."""
+    def check_start(
+        self, wish: SubmitOptions, *, wait: bool = True, supervise: bool = False, max_fails: int | None = None
+    ) -> None:
+        """Refuse what :meth:`run` would refuse with these arguments, before a sweep is made. Writes nothing.
+
+        ``supervise`` stands for any ``supervisor``. Raises as :meth:`slurmsweep.api.launch.Launch.check`.
+        """
         Launch(self.session, self.tell, wait=wait, max_fails=max_fails).check(wish, supervise=supervise)
 
 

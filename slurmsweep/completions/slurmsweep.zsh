@@ -108,6 +108,7 @@ _shtab_slurmsweep_clean_options=(
   "--keep-best[the N best trials of each sweep keep all their files (default 1)]:N:"
   "--unsynced[also wandb runs that were never uploaded]"
   "--yes[do not ask]"
+  "--force[also where it cannot be told whether something of it lives\; never what is known to live]"
   "--dry-run[say what would be done, and do nothing]"
   "--json[one JSON document on stdout]"
   ":of this sweep only (default\: of all sweeps here that --older chooses):_slurmsweep_sweeps"
@@ -265,7 +266,7 @@ _shtab_slurmsweep_logs_defaults_added=0
 
 _shtab_slurmsweep_ls_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--all[of all projects in which you have made sweeps]"
+  "--all[of all projects in which you have run sweeps]"
   "--json[one JSON document on stdout]"
 )
 
@@ -389,6 +390,7 @@ _shtab_slurmsweep_resubmit_options=(
   "--time-factor[times the time, for trials out of it (default 2)]:X:"
   "--mem-factor[times the memory, for trials out of it (default 2)]:X:"
   "--force[also trials that fail alike, and those that had all a partition gives]"
+  "--plain[on a terminal\: a line of progress, and no live view]"
   "--json[one JSON document on stdout]"
   "--mend[run again by itself what deserves it, submit what limits keep back, report]"
   "--mend-every[look at the sweep at least so often (default 60\; always when an array has ended)]:MINUTES:"
@@ -423,6 +425,7 @@ _shtab_slurmsweep_resume_defaults_added=0
 _shtab_slurmsweep_rm_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--yes[do not ask]"
+  "--force[also where it cannot be told whether something of it lives\; never what is known to live]"
   "--dry-run[say what would be done, and do nothing]"
   "--json[one JSON document on stdout]"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
@@ -544,6 +547,7 @@ _shtab_slurmsweep_submit_options=(
   "--workdir[the project was moved\: trials run in this folder from now on\; kept with the sweep]:FOLDER:_files -/"
   "--dry-run[print the batch script\; submit nothing, write nothing]"
   "--wait[wait until the trials have ended, and show the results]"
+  "--plain[on a terminal\: a line of progress, and no live view]"
   "--json[one JSON document on stdout]"
   "--shared[the group of the sweep\'s folder reads the sweep, runs it and changes it]"
   "--shared=read[the group only reads it]"

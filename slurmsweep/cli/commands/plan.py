@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         note("what is auto is learnt from trials that go first: the plan shows what these are given")
     session = Sweep.planned(draft, backend=args.backend).session.rehearsal()
     # what `run` would refuse here is no plan
-    Sweep(session, tell=ignore).check(wanted, wait=True, supervise=False)
+    Sweep(session, tell=ignore).check_start(wanted)
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
     document = plan_sweep(session, draft, Policy(wanted, count=args.count), limit, note)
     if args.canary:

@@ -93,7 +93,6 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
     draft = read_draft(args)
     if args.dry_run:
         return Sweep.planned(draft, backend=args.backend, tell=events), False
-    Sweep.planned(draft, backend=args.backend, tell=ignore).check(
-        wish, args.max_fails, wait=args.wait, supervise=args.mend
-    )
+    planned = Sweep.planned(draft, backend=args.backend, tell=ignore)
+    planned.check_start(wish, wait=args.wait, supervise=args.mend, max_fails=args.max_fails)
     return Sweep.create(draft, backend=args.backend, shared=args.shared, tell=events), True
