@@ -64,6 +64,7 @@ def hostile(tmp_path_factory, slurmsweep_in):
         patch.setenv("HF_TOKEN", SECRET)
         patch.setenv("PATH", os.path.dirname(sys.executable))
         patch.setenv("COLUMNS", str(COLUMNS))
+        assert slurmsweep_in(folder, "create", "sweep.json", "--name", "other").returncode == 0
         done = slurmsweep_in(folder, "run", "sweep.json", "--backend", "local", "--max-fails", "0")
     assert done.returncode == 1, done.stderr
     return folder, done
@@ -107,7 +108,16 @@ SCREENS = [
     ["show", "0"],
     ["show", "1"],
     ["show", "2"],
-    ["plan", "sweep.json"],
+    ["plan", "sweep.json", "--backend", "slurm"],
+    ["plan", "sweep.json", "--backend", "local"],
+    ["rm", "last", "--dry-run"],
+    ["clean", "last", "--dry-run"],
+    ["clean", "--older", "0h", "--keep-best", "0", "--dry-run"],
+    ["ls", "--all"],
+    ["compare", "last", "other"],
+    ["watch", "--once"],
+    ["rerun", "last", "--state", "failed", "--dry-run"],
+    ["share", "last", "--off"],
 ]
 
 
