@@ -31,7 +31,7 @@ _shtab_slurmsweep_commands() {
     ls:'List the sweeps of this folder, or of the nearest one above that has'
     mend:'Look after a sweep once: record ends, run again what deserves it,'
     pause:'Start no new trials for now: running ones go on, waiting jobs are'
-    plan:'Show what would happen: points, commands, batch script; writes'
+    plan:'Show what would happen: points, commands, cost, batch script; writes'
     reconcile:'Record the ends that no agent lived to record, and why Slurm ended'
     report:'Write all that is known of a sweep into one file to look at, to keep'
     rerun:'Let trials be run again, also finished ones; nothing is removed, and'
@@ -310,7 +310,8 @@ _shtab_slurmsweep_plan_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--limit[show at most N trials (default 10\; with --json 1000)]:N:"
   "--canary[run the first trial for real, and show what it used]"
-  "--backend[of the canary (default auto)]:backend:(auto local slurm)"
+  "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm)"
+  {-j,--jobs}"[local backend\: trials at a time (default 1)]:N:"
   {-n,--count}"[trials to run (default\: all that are not claimed yet)]:N:"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
   "--strict[what is only warned of is an error]"
