@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import (
+    DEFAULT_TEMPLATE,
     Ability,
     Account,
     Answer,
@@ -158,7 +159,7 @@ class FakeBackend(Backend):
             agents=self.agents,
             width=wish.width,
             options=self.options(wish, source),
-            template=wish.template,
+            template=wish.template or DEFAULT_TEMPLATE,
             body="exec slurmsweep agent",
             source=source,
             attempt_ids=attempt_ids,

@@ -15,7 +15,7 @@ from slurmsweep.backends import registry
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, SubmitOptions
 from slurmsweep.errors import DefaultsFileError, SweepFileError, UsageError
 from slurmsweep.state import files
-from slurmsweep.sweepfile.findings import Findings, shown, suggest
+from slurmsweep.sweepfile.findings import Findings, nearest, shown, suggest
 from slurmsweep.sweepfile.secrets import is_secret
 from slurmsweep.sweepfile.sections import read_count, read_slurm
 
@@ -126,7 +126,8 @@ def _check(document: dict[str, Any], findings: Findings) -> None:
     """Report what is wrong; make the path of a template absolute."""
     for key in document.keys() - {"file", *KEYS}:
         named = {str(key): "1"}
-        is_of_sbatch = not _refusal(named) and not registry.scheduler().strangers(named)
+        # a near miss first: what sbatch has no name for may be an option of a newer one
+        is_of_sbatch = not nearest(key, KEYS) and not _refusal(named) and not registry.scheduler().strangers(named)
         hint = "an option of sbatch stands below slurm:" if is_of_sbatch else suggest(key, KEYS)
         findings.error((key,), f"{shown(key)} is no default", hint)
     for name, value in read_slurm(document.get("slurm"), findings).items():
