@@ -217,7 +217,7 @@ def test_plan_says_which_file_a_default_comes_from_and_uses_it(user, project, sl
     assert "#SBATCH --partition=gpu" in plan["sbatch"]
     assert "\nmodule load b\nulimit -c 0\n" in plan["sbatch"]
     assert "module load a" not in plan["sbatch"]
-    assert f"defaults of {of_user}: jobs 3, slurm.account mine" in " ".join(text.split())
+    assert f"defaultsof{of_user}:jobs3,slurm.accountmine" in "".join(text.split())  # a long path is folded
 
 
 def test_the_python_api_uses_the_same(user, tmp_path, monkeypatch):

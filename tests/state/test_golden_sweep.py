@@ -89,13 +89,17 @@ def test_it_answers_as_it_did(golden, tmp_path, name):
 
     assert done.returncode == expected["code"], done.stderr
     document = json.loads(made().substituted(done.stdout, tmp_path, sys.executable))
-    assert only_known(document, expected["document"]) == (
-        expected["document"] | RENAMED[name] if name in RENAMED else expected["document"]
-    )
+    assert only_known(document, expected["document"]) == SINCE.get(name, lambda old: old)(expected["document"])
 
 
-#: What has another word since: nothing runs, and trials are open.
-RENAMED = {"status": {"state": "idle"}}
+#: Of a trial that is to be run again no result is shown since.
+NO_RESULT = {"cause": "", **dict.fromkeys(("metric", "seconds", "cpu_seconds", "max_rss_mb", "exit_code"))}
+
+#: What is said otherwise since: another word where nothing runs and trials are open, and the above.
+SINCE = {
+    "status": lambda old: old | {"state": "idle"},
+    "trials": lambda old: [row | NO_RESULT if row["state"] == "pending" else row for row in old],
+}
 
 
 def only_known(document, old):
