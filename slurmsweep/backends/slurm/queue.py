@@ -21,11 +21,13 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-#: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has.
+#: Array job, index, plain id, state, exit code, node, restarts ... One character between fields that no field has but
+#: ``Reason``, which may be a sentence with names of a site's in it.
 _SQUEUE_FORMAT = (
     "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,exit_code:|,NodeList:|,RestartCnt:|,Name:200|,Reason:|,TimeLimit:|,"
     "TimeUsed:|,Cluster:|,Partition:|,StartTime:|,Dependency:|"
 )
+_FIELDS, _REASON = _SQUEUE_FORMAT.count("|"), 8
 _SACCT_FIELDS = "JobID,State,ExitCode,NodeList,Reason,TimelimitRaw,ElapsedRaw,Cluster,JobName"
 
 #: What sbatch says of a job that it took, with and without --parsable; the cluster where it was chosen.
@@ -170,6 +172,8 @@ def _squeue(ids: Sequence[str], cluster: str) -> str:
         some = ids[start : start + _IDS_PER_CALL]
         program = ("squeue", *on(cluster), "-h", "-a", "-r", "-t", "all", "-j", ",".join(some), "-O", _SQUEUE_FORMAT)
         text.append(answer(*program, harmless="Invalid job id specified"))
+        if text[-1] and not text[-1].endswith("\n"):  # jobs that were not named would count as gone
+            raise SchedulerUnavailableError("squeue's answer ends in the middle of a line")
     return "".join(text)
 
 
@@ -182,6 +186,9 @@ def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         fields = [part.strip() for part in line.split("|")]
         if len(fields) < 8:
             continue
+        if (further := len(fields) - 1 - _FIELDS) > 0:
+            end = _REASON + further + 1
+            fields[_REASON:end] = ["|".join(fields[_REASON:end])]
         array, index, job, word, status, node, _, name = fields[:8]
         reason, limit, used, _, partition, starts, dependency = [*fields[8:], *[""] * 7][:7]
         ref = JobRef(array, int(index)) if index.isdecimal() else JobRef(job)
@@ -261,6 +268,6 @@ def _exit_status(text: str) -> tuple[int, int]:
     """Return exit code and signal of ``3:0`` (sacct) or of a raw wait status (squeue: 768 is exit code 3)."""
     code, colon, signal = text.partition(":")
     if colon:
-        return int(code or 0), int(signal or 0)
+        return int(code) if code.isdecimal() else 0, int(signal) if signal.isdecimal() else 0
     status = int(code) if code.isdecimal() else 0
     return status >> 8, status & 0x7F

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -146,12 +147,15 @@ def choose(partitions: list[Partition], wanted: str | None) -> Partition:
 
 
 def parse_sinfo(lines: Iterable[str]) -> Iterator[Partition]:
-    """Yield an entry for each line, such as ``main*|1-00:00:00|16000`` or ``long|infinite|16000+``."""
+    """Yield an entry for each line, such as ``main*|1-00:00:00|16000`` or ``long|infinite|16000+``.
+
+    A line that has another form, as one that was cut, is passed over.
+    """
     for line in lines:
         fields = line.strip().split("|")
         if len(fields) == 3 and fields[2].rstrip("+").isdecimal():
             name, limit, memory = fields
             no_limit = limit.lower() in ("infinite", "n/a")
-            yield Partition(
-                name.rstrip("*"), None if no_limit else minutes(limit), int(memory.rstrip("+")), name.endswith("*")
-            )
+            with suppress(ValueError):
+                most = None if no_limit else minutes(limit)
+                yield Partition(name.rstrip("*"), most, int(memory.rstrip("+")), name.endswith("*"))

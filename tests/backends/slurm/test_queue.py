@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slurmsweep.backends.base import Answer, JobRef
 from slurmsweep.backends.slurm import queue
 from slurmsweep.backends.slurm.jobstates import WORDS, meaning, outcome
-from slurmsweep.backends.slurm.queue import parse_sacct, parse_squeue
+from slurmsweep.backends.slurm.queue import arrays_cut, parse_sacct, parse_squeue
+from slurmsweep.backends.slurm.site import parse_sinfo
 from slurmsweep.errors import SchedulerError, SchedulerUnavailableError
 from slurmsweep.state.lifecycle import TrialState
 
@@ -354,3 +359,43 @@ def test_an_array_that_accounting_has_not_taken_apart_says_nothing_of_its_elemen
     assert not answer.lags(JobRef("95", 0))
     whole = Answer(dict(parse_sacct("94|COMPLETED|0:0|n1|None||0|lab\n94_0|FAILED|1:0|n1|None")), "used")
     assert not whole.lags(JobRef("94", 0))
+
+
+LINE = "30|N/A|30|PENDING|0:0||0|slurmsweep-ab12cd34-1f|{}|10:00|0:00|c1|main|N/A|(null)|\n"
+
+
+@pytest.mark.parametrize(
+    "reason", ["Priority", "Reservation a|b was deleted", "|", "||||||||||||", "a|FAILED|1:0|n9|0|name|None|1:00|0:00"]
+)
+def test_a_reason_with_the_character_between_fields_shifts_none(reason):
+    [(ref, status)] = parse_squeue(LINE.format(reason))
+
+    assert (ref, status.word, status.reason) == (JobRef("30"), "PENDING", reason)
+    assert (status.name, status.minutes, status.partition) == ("slurmsweep-ab12cd34-1f", 10.0, "main")
+
+
+def test_an_answer_that_was_cut_is_none(monkeypatch):
+    """Its last jobs would count as gone."""
+    monkeypatch.setattr(queue, "answer", lambda *_, **__: LINE.format("Priority")[:-30])
+
+    with pytest.raises(SchedulerUnavailableError, match="ends in the middle of a line"):
+        queue.ask({"30"})
+
+
+#: What stands in answers of Slurm's programs, and what does not.
+ODD = st.lists(
+    st.sampled_from(
+        ["|", "|", "19", "FAILED", "0:9", "a:b", ":", "1-00:00:00", "[0-3%2]", "_", "\n", "²", "٣", "1_[3-1:0]"]
+    )
+    | st.text(max_size=4),
+    max_size=60,
+).map("".join)
+
+
+@given(ODD)
+def test_no_answer_is_too_odd(text):
+    arrays_cut(text)
+    list(parse_sinfo(text.splitlines()))
+    for parse in (parse_squeue, parse_sacct):
+        with suppress(SchedulerError):  # a word for a state that is not known: nothing is concluded
+            list(parse(text))
