@@ -55,7 +55,8 @@ class ExternalRuns:
 
     Attributes:
         asked_for: ``project`` and ``entity`` that the script named and wandb ignored, because it runs in a sweep.
-        printed: lines that may hold values which the program prints: :class:`.told.PrintedRows` takes them.
+        printed: lines that may hold values which the program prints, many in a text, because each alone takes several
+            times its length: :class:`.told.PrintedRows` takes them.
     """
 
     def __init__(self, layout: Layout, attempt_id: AttemptId) -> None:
@@ -128,17 +129,20 @@ class ExternalRuns:
         end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
         self._torn = text[max(end, len(text) - _LONGEST_LINE) :]
         if any(text.find(needle, 0, end) >= 0 for needle in _NEEDLES):
-            for line in _ENDS.split(text[:end]):
-                if any(needle in line for needle in _NEEDLES):
-                    self._take_line(_ESCAPES.sub("", line[-_LONGEST_LINE:].decode("utf-8", "surrogateescape")))
+            lines = (line for line in _ENDS.split(text[:end]) if any(needle in line for needle in _NEEDLES))
+            short = (_ESCAPES.sub("", line[-_LONGEST_LINE:].decode("utf-8", "surrogateescape")) for line in lines)
+            if printed := [line for line in short if not self._is_of_wandb(line)]:
+                self.printed.append("\n".join(printed))
 
-    def _take_line(self, line: str) -> None:
+    def _is_of_wandb(self, line: str) -> bool:
+        """Take in what a line says of runs; return False for one that may hold values."""
         if said := self._said.search(line):
             self._found.setdefault(said[1], None)
         elif ignored := _IGNORED.search(line):
             self.asked_for[ignored[1]] = ignored[3]
-        elif WORD.decode() in line:
-            self.printed.append(line)
+        else:
+            return WORD.decode() not in line
+        return True
 
 
 def files_in(folder: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.search.flat import flat
@@ -27,7 +28,7 @@ _LABEL = re.compile(r"\s*(?:(\d+):\s|\[[A-Za-z_]*(\d+)\]:|\[[^\]\s]*,(\d+)\]<std
 #: Numbers as C, C++ and R print them that JSON does not have.
 _NO_NUMBER = re.compile(r"(?<=[:,\[\s])([+-]?)(nan(?:\([a-z]*\))?|inf(?:inity)?)(?=[\s,}\]])", re.IGNORECASE)
 
-#: Bytes of a metrics file by which it is told whether it was written anew, and of one that is read as one document.
+#: Bytes of a metrics file by which it is told whether it was written anew, and of a document or line that is read.
 _BEGIN, _MOST = 4096, 16 << 20
 
 #: Bytes that one reading takes of each end of what was added to a log or file; what lies between them is passed over.
@@ -52,13 +53,18 @@ def printed_rows(line: str) -> Iterator[dict[str, Any]]:
 
 def _decoded(text: str) -> dict[str, Any] | None:
     """Return the JSON object at the start of a text, nested names joined by dots; None if there is none."""
-    for tried in (text, _NO_NUMBER.sub(_named, text)):
+    try:
+        document, _ = _DECODER.raw_decode(text)
+    except json.JSONDecodeError as error:
+        if not _NO_NUMBER.match(text, error.pos):  # else a line that is full of torn rows costs its length for each
+            return None
         try:
-            document, _ = _DECODER.raw_decode(tried)
+            document, _ = _DECODER.raw_decode(_NO_NUMBER.sub(_named, text))
         except (ValueError, RecursionError):
-            continue
-        return dict(flat(document)) if isinstance(document, dict) else None
-    return None
+            return None
+    except (ValueError, RecursionError):
+        return None
+    return dict(flat(document)) if isinstance(document, dict) else None
 
 
 def _named(found: re.Match[str]) -> str:
@@ -87,18 +93,17 @@ class PrintedRows(ToldRows):
     """Rows in the output of an attempt.
 
     Args:
-        lines: those with :data:`WORD`, which the log's reader adds; they are taken out here.
+        texts: lines with :data:`WORD`, many in a text, which the log's reader adds; they are taken out here.
     """
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, texts: list[str]) -> None:
         super().__init__()
-        self._lines = lines
+        self._texts = texts
 
     def _read_on(self) -> Iterator[dict[str, Any]]:
-        lines = self._lines[:]
-        self._lines.clear()
-        for line in lines:
-            yield from printed_rows(line)
+        while self._texts:
+            for line in self._texts.pop(0).split("\n"):
+                yield from printed_rows(line)
 
 
 class MetricsFile(ToldRows):
@@ -137,8 +142,8 @@ class MetricsFile(ToldRows):
             if self._offset or _decoded(text[:whole].partition(b"\n")[0].decode("utf-8", "replace")) is not None:
                 self._offset = file.tell() - len(text) + whole
                 self._begin = begin[: self._offset]
-                for line in text[:whole].decode("utf-8", "replace").split("\n"):
-                    row = _decoded(line.strip())
+                for line in BytesIO(text[:whole]):  # one at a time: all of them take several times the file's size
+                    row = _decoded(line.decode("utf-8", "replace").strip()) if len(line) <= _MOST else None
                     if row is not None:
                         yield row
             elif len(text) <= _MOST and (row := _decoded(text.decode("utf-8", "replace").strip())) is not None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slurmsweep.metrics import external_runs, told
 from slurmsweep.metrics.external_runs import ExternalRuns
@@ -187,3 +190,43 @@ def test_a_pipe_in_place_of_the_file_is_not_waited_for(layout):
     os.mkfifo(layout.metrics(SLOT))
 
     assert MetricsFollower(layout, SLOT, GOAL).read()["loss"].value is None
+
+
+def test_a_line_full_of_torn_rows_costs_its_length_and_not_its_square(monkeypatch):
+    """The search for ``nan`` looks at all that follows a row: it is made where such a word is what JSON stumbled over."""
+    searched = []
+
+    class Counting:
+        match = told._NO_NUMBER.match
+
+        def sub(self, _by, text):
+            searched.append(text)
+            return text
+
+    monkeypatch.setattr(told, "_NO_NUMBER", Counting())
+
+    assert list(printed_rows('slurmsweep: {"a":' * 500)) == []
+    assert list(printed_rows("slurmsweep: {" * 500)) == []
+    assert searched == []
+    assert list(printed_rows('slurmsweep: {"a": nan}')) == []
+    assert searched == ['{"a": nan}']
+
+
+def test_many_printed_rows_are_kept_in_about_their_own_length(layout, prints):
+    prints('slurmsweep: {"loss": 1}\n' * 100_000)
+    log = ExternalRuns(layout, SLOT)
+
+    log.files()
+
+    assert sum(map(sys.getsizeof, log.printed)) + sys.getsizeof(log.printed) < 1.1 * os.path.getsize(layout.log(SLOT))
+    rows = told.PrintedRows(log.printed)
+    assert [row["_step"] for row in rows.new()] == [*range(100_000)]
+    assert log.printed == []
+
+
+@given(
+    st.lists(st.sampled_from(['{"a": 1}', "{", "nan", "\x1b[2K", "slurmsweep:", "\u2028", '"', "1: ", "\\", "[" * 999]))
+)
+def test_no_line_is_too_odd(parts):
+    for row in printed_rows("".join(parts)):
+        assert isinstance(row, dict)
