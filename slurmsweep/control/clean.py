@@ -1,7 +1,8 @@
 """Remove what finished trials left and nothing needs any more: checkpoints, saved files, wandb runs.
 
 The journal, the outcomes, the logs and what the native client logged stay, so tables and exports show what they did.
-Trials that did not finish keep all: `resubmit` goes on from it.
+Trials that did not finish keep all: `resubmit` goes on from it. What is behind a symbolic link stays: it may be
+another sweep's, or no sweep's.
 """
 
 from __future__ import annotations
@@ -88,16 +89,18 @@ def planned(session: Session, keep_best: int, *, unsynced: bool = False, force: 
 
 
 def clean(session: Session, cleaning: Cleaning) -> int:
-    """Remove what was planned; return how many trials were cleaned: one that runs again meanwhile keeps its files.
+    """Remove what was planned; return how many trials were cleaned: one that ran again meanwhile keeps its files.
 
     Harmless to break off, and to do again. Raises StateError.
     """
     store, local, count = session.store, set(cleaning.unsynced), 0
+    planned_for = {number: session.view.trials[number].newest for number in cleaning.trials}
     for begin in range(0, len(cleaning.trials), _AT_ONCE):
         with session.transaction():
             for number in cleaning.trials[begin : begin + _AT_ONCE]:
                 trial = session.view.trials[number]
-                if trial.state is TrialState.FINISHED or trial.cause == STOPPED_EARLY:
+                is_same = trial.newest == planned_for[number]  # runs of a later attempt may not be uploaded
+                if is_same and (trial.state is TrialState.FINISHED or trial.cause == STOPPED_EARLY):
                     count += 1
                     for path in _of_trial(store.layout, number, with_runs=number not in local):
                         files.remove_tree(path)
@@ -105,12 +108,13 @@ def clean(session: Session, cleaning: Cleaning) -> int:
 
 
 def _of_trial(layout: Layout, number: int, *, with_runs: bool) -> Iterator[str]:
-    """Yield the folders of a trial that can go."""
-    if layout.format > 1 and files.is_folder(layout.checkpoints(number)):  # before, they were beside the attempts
-        yield layout.checkpoints(number)
-    if with_runs and files.is_folder(layout.runs(number)):
-        yield layout.runs(number)
-    for name in files.names_in(layout.trial(number)):
-        saved = os.path.join(layout.trial(number), name, "files")
-        if name.isdecimal() and files.is_folder(saved):
-            yield saved
+    """Yield the folders of a trial that can go: none that a link leads to, wherever in the path it stands."""
+    found = [layout.checkpoints(number)] if layout.format > 1 else []  # before, they were beside the attempts
+    found += [layout.runs(number)] if with_runs else []
+    names = filter(str.isdecimal, files.names_in(layout.trial(number)))
+    found += [os.path.join(layout.trial(number), name, "files") for name in names]
+    sweep = os.path.realpath(layout.folder)
+    for path in found:
+        own = os.path.join(sweep, os.path.relpath(path, layout.folder))
+        if files.is_folder(path) and os.path.realpath(path) == own:
+            yield path

@@ -42,11 +42,17 @@ def planned(session: Session, *, force: bool = False) -> Removal:
     """Return what :func:`remove` would remove. Args as :func:`slurmsweep.control.alive.refuse_living`.
 
     Raises:
-        UsageError: the sweep is or may be alive, or is another user's, or others' folders in it keep this user out.
+        UsageError: the sweep is or may be alive, or is another user's, or others' folders in it keep this user out; or
+            the folder has another name than a sweep's has, so that it is more than the sweep.
         SchedulerUnavailableError: whether it has jobs cannot be told.
     """
+    place, sweep = session.store.layout, session.store.manifest.sweep_id
+    if os.path.basename(place.folder) != f"sweep-{sweep}":
+        raise UsageError(
+            f"{place.folder} holds the sweep.json of sweep {sweep}, and is not its folder sweep-{sweep}: nothing was "
+            "removed; remove it by hand if you know what is in it"
+        )
     passed_over = refuse_living(session, force=force)
-    place = session.store.layout
     status = files.status_of(place.folder)
     if status and os.geteuid() not in (status.st_uid, 0):
         raise UsageError(f"sweep {place.sweep_id} belongs to {files.user_name(status.st_uid)}, who alone removes it")
@@ -55,9 +61,11 @@ def planned(session: Session, *, force: bool = False) -> Removal:
 
 def broken_off(sweep: str) -> Removal | None:
     """Return the rest of a sweep whose removal was broken off; None where there is none."""
+    if not paths.SWEEP_ID.fullmatch(sweep):
+        return None
     for root in paths.roots_from_here():
         for folder in paths.places(root, paths.REMOVED + sweep):
-            if files.is_folder(folder):
+            if not os.path.islink(folder) and files.is_folder(folder):
                 return _removal(sweep, folder)
     return None
 
@@ -78,7 +86,7 @@ def remove(removal: Removal, session: Session | None = None) -> None:
     """Remove a sweep, or with no session what an earlier call left of it.
 
     Raises:
-        UsageError: a trial began meanwhile.
+        UsageError: a trial began meanwhile, or jobs were submitted.
         NotFoundError: another process removed it.
         StateError: the folder could not be renamed, and is as it was; or some of it could not be removed.
     """
@@ -86,15 +94,17 @@ def remove(removal: Removal, session: Session | None = None) -> None:
     if session:
         doomed = os.path.join(os.path.dirname(folder), paths.REMOVED + removal.sweep)
         reading = session.store.reading()
-        known = set(running_attempts(session.view))
+        known, submitted = set(running_attempts(session.view)), set(session.view.submissions)
         with session.store.transaction(reading):  # no agent claims a trial meanwhile
             begun = running_attempts(reading.view).keys() - known
             if begun:
                 raise UsageError(f"trial {min(begun).trial} of sweep {removal.sweep} began to run: nothing was removed")
+            if reading.view.submissions.keys() - submitted:
+                raise UsageError(f"jobs were submitted for sweep {removal.sweep} meanwhile: nothing was removed")
             if not files.is_folder(folder):
                 raise NotFoundError(f"sweep {removal.sweep} was removed by another process")
             files.move(folder, doomed)
         folder = doomed
-    for link in removal.links:
+    for link in filter(os.path.islink, removal.links):
         files.remove_file(link)
     files.remove_tree(folder)

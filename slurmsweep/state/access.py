@@ -59,12 +59,19 @@ def group_name(group: int) -> str:
 
 
 def closed_to_us(folder: str) -> str | None:
-    """Return a folder, of a tree, in which this user may remove nothing; None where there is no such one."""
+    """Return another user's folder, of a tree, in which this user may remove nothing; None where there is none.
+
+    Folders of this user's that are read-only do not count: :func:`.files.remove_tree` opens them.
+    """
     for above, folders, names in os.walk(folder):
-        if (folders or names) and not os.access(above, os.W_OK | os.X_OK):
+        if (folders or names) and not os.access(above, os.W_OK | os.X_OK) and _is_others(above):
             return above
         for name in folders:
             path = os.path.join(above, name)
-            if not os.path.islink(path) and not os.access(path, os.R_OK | os.X_OK):
+            if not os.path.islink(path) and not os.access(path, os.R_OK | os.X_OK) and _is_others(path):
                 return path
     return None
+
+
+def _is_others(path: str) -> bool:
+    return os.lstat(path).st_uid != os.geteuid()

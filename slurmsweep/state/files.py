@@ -299,11 +299,22 @@ def remove_file(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a folder of ours with all that is in it, if it is there. Links in it are removed, not followed."""
+    """Remove a folder of ours with all that is in it, if it is there. Links in it are removed, not followed.
+
+    Read-only folders in it are opened, where they are this user's.
+    """
     import shutil  # agents never remove one
 
     with writing(path), suppress(FileNotFoundError):
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except PermissionError:
+            for folder, names, _ in os.walk(path):
+                for one in (folder, *(os.path.join(folder, name) for name in names)):
+                    status = os.lstat(one)
+                    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                        os.chmod(one, stat.S_IRWXU)
+            shutil.rmtree(path)
 
 
 def link_to(target: str, path: str) -> None:

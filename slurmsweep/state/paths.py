@@ -345,10 +345,17 @@ def made(root: str, sweep_id: str) -> int:
     return 0
 
 
+def _leads_astray(folder: str, place: Layout) -> bool:
+    """Return whether a path with the id of one sweep is a link to the folder of another one."""
+    asked, found = Layout(folder).sweep_id, place.sweep_id
+    return asked != found and bool(SWEEP_ID.fullmatch(asked) and SWEEP_ID.fullmatch(found))
+
+
 def _may_be_sweep(folder: str) -> bool:
     """Return whether a folder has a ``sweep.json``, or that cannot be told: opening it says why."""
     try:
-        return files.status_of(Layout(folder).manifest) is not None
+        place = Layout(without_links(folder))
+        return files.status_of(place.manifest) is not None and not _leads_astray(folder, place)
     except StateUnreadableError:
         return True
 
@@ -358,7 +365,8 @@ def find(name: str, root: str | None = None) -> Layout:
 
     Without ``root`` an id is looked up below the current folder and those above it (:func:`roots_from_here`).
 
-    A path may also be that of the link to the folder.
+    A path may also be that of the link to the folder. A link with the id of one sweep to the folder of another one is
+    not that sweep: what is meant for the one would be done to the other.
 
     Raises:
         NotFoundError: there is none; the message says where it was looked for and what is there.
@@ -374,7 +382,7 @@ def find(name: str, root: str | None = None) -> Layout:
     for folder in [*looked_at, *above]:
         place = Layout(without_links(folder))
         with suppress(StateUnreadableError) if folder in above else nullcontext():
-            if files.status_of(place.manifest):
+            if files.status_of(place.manifest) and not _leads_astray(folder, place):
                 return place
     raise NotFoundError(_explain_missing(name, looked_at, here, is_path=is_path))
 

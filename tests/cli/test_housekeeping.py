@@ -377,3 +377,111 @@ def test_a_trial_that_runs_again_meanwhile_keeps_its_files(sweep, slurmsweep, tm
 
     assert clean.clean(session, cleaning) == 1
     assert checkpoints(tmp_path, sweep) == ["0", "2", "3"]
+
+
+# ------------------------------------------------------------------------------------- what must never go
+
+
+def test_a_folder_that_only_holds_a_copy_of_a_sweeps_files_stays(sweep, slurmsweep, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(folder_of(tmp_path, sweep), project)
+    (project / "thesis.tex").touch()
+
+    done = slurmsweep("rm", str(project), "--yes")
+
+    assert (done.returncode, f"{project} holds the sweep.json of sweep {sweep}" in done.stderr) == (2, True)
+    assert (project / "thesis.tex").exists()
+    assert folder_of(tmp_path, sweep).exists()
+
+
+@pytest.mark.parametrize("name", ["aaaa0000", ".removed-aaaa0000"])
+def test_a_link_under_another_sweeps_name_leads_no_removal_astray(sweep, slurmsweep, tmp_path, name):
+    link = tmp_path / ".slurmsweep" / (name if name.startswith(".") else f"sweep-{name}")
+    link.symlink_to(folder_of(tmp_path, sweep))
+
+    done = slurmsweep("rm", "aaaa0000", "--yes")
+
+    assert done.returncode == 3, done.stderr
+    assert checkpoints(tmp_path, sweep) == ["0", "1", "2", "3"]
+    assert slurmsweep("ls").returncode == 0
+    assert slurmsweep("status").returncode == 0
+
+
+def test_links_in_a_sweep_are_removed_and_not_followed(sweep, slurmsweep, tmp_path):
+    outside = tmp_path / "data"
+    (outside / "checkpoints").mkdir(parents=True)
+    (outside / "checkpoints" / "precious").touch()
+    trials = folder_of(tmp_path, sweep) / "trials"
+    (trials / "0" / "0" / "1" / "data").symlink_to(outside)
+    (trials / "9").symlink_to(outside)
+
+    assert slurmsweep("rm", sweep, "--yes").returncode == 0
+    assert (outside / "checkpoints" / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    "linked", ["trials", "trials/0", "trials/0/3", "trials/0/3/checkpoints", "trials/0/3/1", "trials/0/3/wandb"]
+)
+def test_what_a_link_leads_to_is_not_cleaned(sweep, slurmsweep, tmp_path, linked):
+    """A user moved a part of the sweep elsewhere, or a script put a link where one of its folders was."""
+    folder = folder_of(tmp_path, sweep)
+    for name in ("3/wandb/run-x", "3/1/files"):
+        (folder / "trials" / "0" / name).mkdir(parents=True, exist_ok=True)
+        (folder / "trials" / "0" / name / "saved").touch()
+    outside = tmp_path / "elsewhere"
+    os.rename(folder / linked, outside)
+    (folder / linked).symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+
+    done = slurmsweep("clean", sweep, "--yes", "--unsynced")
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(outside.rglob("*")) == before
+    assert (folder / linked).is_symlink()
+
+
+def test_read_only_folders_of_ones_own_go_too(make_store, open_folder, as_user):
+    store = make_store(3, open_folder)
+    saved = Path(store.layout.checkpoints(0), "hub", "snapshots")
+    saved.mkdir(parents=True)
+    (saved / "model").touch()
+    for path in [open_folder, *open_folder.rglob("*")]:
+        os.lchown(path, 4242, -1)
+    for path in (saved, saved.parent):
+        os.chmod(path, 0o555)
+
+    removed = as_user(4242, "rm", "abcd1234", "--yes")
+
+    assert removed.returncode == 0, removed.stderr
+    assert not os.path.exists(store.layout.folder)
+
+
+def test_a_submission_while_the_question_waits_keeps_the_sweep(sweep, tmp_path, monkeypatch):
+    from slurmsweep.control import remove
+    from slurmsweep.control.session import Session
+    from slurmsweep.state.records import SubmitRecord
+    from slurmsweep.state.store import SweepStore
+
+    monkeypatch.chdir(tmp_path)
+    session = Session.open_to_run(sweep)
+    removal = remove.planned(session)
+    with SweepStore.open_to_run(sweep).transaction() as transaction:
+        transaction.submit(SubmitRecord("ab12cd34", 4, None))
+
+    with pytest.raises(UsageError, match="jobs were submitted"):
+        remove.remove(removal, session)
+    assert folder_of(tmp_path, sweep).exists()
+
+
+def test_a_trial_that_ran_once_more_meanwhile_keeps_its_files(sweep, slurmsweep, tmp_path, monkeypatch):
+    from slurmsweep.control import clean
+    from slurmsweep.control.session import Session
+
+    monkeypatch.chdir(tmp_path)
+    session = Session.open_to_run(sweep)
+    cleaning = clean.planned(session, 1)
+    slurmsweep("rerun", sweep, "--trials", "3")
+    assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
+
+    assert clean.clean(session, cleaning) == 1
+    assert checkpoints(tmp_path, sweep) == ["0", "2", "3"]
