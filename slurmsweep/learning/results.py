@@ -181,8 +181,8 @@ def _said(config: SweepConfig, outcome: Outcome | None, metric: Objective | None
 
 
 def label(value: Any) -> str:
-    """Return a value as people read it, floats with three digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """Return a value as people read it, floats as every table has them."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _reach(point: Mapping[str, Any], path: Names) -> Any:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.figures import figure
+from slurmsweep.report.figures import duration, figure
 from slurmsweep.report.tables import plain_table
 from slurmsweep.report.terminal import width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: The three rows: name, unit of the sums (none for memory, which is not used up), unit of one attempt.
-_ROWS = (("time", "h", "min"), ("cpu", "core-h", "CPU"), ("memory", "", "MiB"))
+#: The three rows: name, unit of the sums (none for memory, which is not used up), unit of one attempt (none for times).
+_ROWS = (("time", "h", ""), ("cpu", "core-h", "CPU"), ("memory", "", "MiB"))
 
 
 def efficiency_text(document: Mapping[str, Any]) -> str:
@@ -50,9 +50,9 @@ def attempts_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 "state": row["state"],
                 "cause": row["cause"],
                 "job": row["job"] or "",
-                "minutes": _of(_ratio(row["held_seconds"], 60), row["asked_minutes"]),
-                "CPUs": _of(_ratio(row["cpu_seconds"], row["held_seconds"]), row["asked_cpus"]),
-                "MiB": _of(row["max_rss_mib"], row["asked_mib"]),
+                "time": _of(duration(row["held_seconds"]), _time(row["asked_minutes"])),
+                "CPUs": _of(figure(_ratio(row["cpu_seconds"], row["held_seconds"])), figure(row["asked_cpus"])),
+                "MiB": _of(figure(row["max_rss_mib"]), figure(row["asked_mib"])),
             }
             for row in rows
         ],
@@ -69,15 +69,20 @@ def _row(resource: Mapping[str, Any], name: str, unit: str, each: str) -> dict[s
         "asked": _with_unit(resource["asked"] if summed else None, unit),
         "used": _with_unit(resource["used"] if summed else None, unit),
         "share": "" if share is None else f"{figure(share * 100)} %",
-        "each asked": _with_unit(resource["each_asked"], each),
-        "each used": _with_unit(resource["each_used"], each),
-        "most used": _with_unit(resource["most_used"], each),
+        **{
+            title: _with_unit(resource[key], each) if each else _time(resource[key])
+            for title, key in (("each asked", "each_asked"), ("each used", "each_used"), ("most used", "most_used"))
+        },
     }
 
 
-def _of(used: float | None, asked: float | None) -> str:
-    """Return ``10 of 60``; only what is known of the two."""
-    return " ".join([figure(used)] * (used is not None) + [f"of {figure(asked)}"] * (asked is not None))
+def _of(used: str, asked: str) -> str:
+    """Return ``10m 00s of 1h 00m``; only what is known of the two."""
+    return " ".join([used] * bool(used) + [f"of {asked}"] * bool(asked))
+
+
+def _time(minutes: float | None) -> str:
+    return duration(None if minutes is None else 60 * minutes)
 
 
 def _with_unit(value: float | None, unit: str) -> str:

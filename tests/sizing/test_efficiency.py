@@ -301,10 +301,10 @@ def test_text_and_table_are_of_the_same_numbers(store):
     lines = [line.split("  ") for line in efficiency_text(document).splitlines()]
     cells = {line[0]: [cell.strip() for cell in line[1:] if cell.strip()] for line in lines}
 
-    assert cells["time"] == ["1 h", "0.167 h", "16.7 %", "60 min", "10 min", "10 min"]
+    assert cells["time"] == ["1 h", "0.167 h", "16.7 %", "1h 00m", "10m 00s", "10m 00s"]
     assert cells["cpu"] == ["0.333 core-h", "0.0833 core-h", "25 %", "2 CPU", "0.5 CPU", "0.5 CPU"]
     assert cells["memory"] == ["50 %", "1024 MiB", "512 MiB", "512 MiB"]
     [row] = [{"trial": 0, "cause": "", **usage._asdict(), "state": "finished"} for usage in ledger.of(0)]
     table = attempts_table([row]).splitlines()
-    assert table[0].split() == ["trial", "attempt", "state", "job", "minutes", "CPUs", "MiB"]
-    assert table[-1].split("  ")[-3:] == ["10 of 60", "0.5 of 2", "512 of 1024"]
+    assert table[0].split() == ["trial", "attempt", "state", "job", "time", "CPUs", "MiB"]
+    assert table[-1].split("  ")[-3:] == ["10m 00s of 1h 00m", "0.5 of 2", "512 of 1024"]
