@@ -6,8 +6,10 @@ Each cause by itself, beside all other trials: out of memory has other reasons t
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from functools import partial
+from itertools import accumulate
 from operator import eq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -131,9 +133,14 @@ def _ordered_test(factor: Factor, levels: list[float], bad: list[bool]) -> _Test
     def meant(bound: float, level: float) -> bool:
         return level >= bound if larger else level <= bound
 
+    ascending = sorted(zip(levels, bad, strict=True))
+    ordered = [level for level, _ in ascending]
+    below = [0, *accumulate(failed for _, failed in ascending)]  # failures among so many of the lowest levels
+
     def chance(bound: float) -> float:
-        inside = [one for level, one in zip(levels, bad, strict=True) if meant(bound, level)]
-        return fisher(sum(inside), len(inside), sum(bad), len(bad))
+        at = bisect_left(ordered, bound) if larger else bisect_right(ordered, bound)
+        failed, inside = (below[-1] - below[at], len(bad) - at) if larger else (below[at], at)
+        return fisher(failed, inside, below[-1], len(bad))
 
     best = min(bounds, key=chance)
     words = "at least" if larger else "at most"
