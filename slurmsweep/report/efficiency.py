@@ -11,8 +11,8 @@ from slurmsweep.report.terminal import width
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: The three rows: name, unit of the sums (none for memory, which is not used up), unit of one attempt (none for times).
-_ROWS = (("time", "h", ""), ("cpu", "core-h", "CPU"), ("memory", "", "MiB"))
+#: The three rows: name, unit of the sums (none for memory, which is not used up).
+_ROWS = (("time", "h"), ("cpu", "core-h"), ("memory", ""))
 
 
 def efficiency_text(document: Mapping[str, Any]) -> str:
@@ -20,7 +20,7 @@ def efficiency_text(document: Mapping[str, Any]) -> str:
     counted = f"{document['attempts']} attempts of {document['trials']} trials have ended"
     lines = [f"sweep {document['id']}: {counted}; accounting: {document['accounting']}"]
     if document["attempts"]:
-        lines.append(plain_table([_row(document[name], name, *units) for name, *units in _ROWS], width()))
+        lines.append(plain_table([_row(document[name], name, unit) for name, unit in _ROWS], width()))
         lines += [line] if (line := one_line(document)) else []
         if lost := document["lost_core_hours"]:
             lines.append(f"{figure(lost)} core-hours were held by attempts that did not finish")
@@ -50,7 +50,7 @@ def attempts_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 "state": row["state"],
                 "cause": row["cause"],
                 "job": row["job"] or "",
-                "time": _of(duration(row["held_seconds"]), _time(row["asked_minutes"])),
+                "time": _of(duration(row["held_seconds"]), each_text("time", row["asked_minutes"])),
                 "CPUs": _of(figure(_ratio(row["cpu_seconds"], row["held_seconds"])), figure(row["asked_cpus"])),
                 "MiB": _of(figure(row["max_rss_mib"]), figure(row["asked_mib"])),
             }
@@ -60,7 +60,14 @@ def attempts_table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _row(resource: Mapping[str, Any], name: str, unit: str, each: str) -> dict[str, str]:
+def each_text(resource: str, amount: float | None) -> str:
+    """Return what one attempt asked for or used of ``time`` (minutes), ``cpu`` or ``memory`` (MiB); empty for None."""
+    if amount is None or resource == "time":
+        return duration(amount and 60 * amount)
+    return f"{figure(amount)} {'CPU' if resource == 'cpu' else 'MiB'}"
+
+
+def _row(resource: Mapping[str, Any], name: str, unit: str) -> dict[str, str]:
     """Return the row of one resource; its sums are left out for memory, and where nothing was asked for."""
     share = resource["share"]
     summed = unit and share is not None
@@ -69,20 +76,15 @@ def _row(resource: Mapping[str, Any], name: str, unit: str, each: str) -> dict[s
         "asked": _with_unit(resource["asked"] if summed else None, unit),
         "used": _with_unit(resource["used"] if summed else None, unit),
         "share": "" if share is None else f"{figure(share * 100)} %",
-        **{
-            title: _with_unit(resource[key], each) if each else _time(resource[key])
-            for title, key in (("each asked", "each_asked"), ("each used", "each_used"), ("most used", "most_used"))
-        },
+        "each asked": each_text(name, resource["each_asked"]),
+        "each used": each_text(name, resource["each_used"]),
+        "most used": each_text(name, resource["most_used"]),
     }
 
 
 def _of(used: str, asked: str) -> str:
     """Return ``10m 00s of 1h 00m``; only what is known of the two."""
     return " ".join([used] * bool(used) + [f"of {asked}"] * bool(asked))
-
-
-def _time(minutes: float | None) -> str:
-    return duration(None if minutes is None else 60 * minutes)
 
 
 def _with_unit(value: float | None, unit: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from slurmsweep.report.figures import date_text, duration, figure, numbers_text, value_text
+from slurmsweep.report.efficiency import each_text
+from slurmsweep.report.figures import date_text, duration, numbers_text, value_text
 from slurmsweep.report.page.content import MARK
 from slurmsweep.report.terminal import printable, printable_text
 from slurmsweep.search.flat import flat
@@ -121,10 +122,9 @@ def _failures(content: ReportContent) -> list[str]:
 
 def _efficiency(content: ReportContent) -> list[str]:
     document, rows = content.efficiency, []
-    for name, unit in (("time", "min"), ("cpu", "CPUs"), ("memory", "MiB")):
+    for name in ("time", "cpu", "memory"):
         one = document[name]
         if one["each_used"] is not None:
-            numbers = (figure(one[key]) for key in ("each_asked", "each_used", "most_used"))
-            rows.append([f"{name}, {unit}", *numbers])
+            rows.append([name, *(each_text(name, one[key]) for key in ("each_asked", "each_used", "most_used"))])
     lines = ["## Asked beside used", *grid(["", "asked", "half used at most", "most"], rows)] if rows else []
     return [*lines, *(f"- `{one['option']}`: {escaped(one['why'])}" for one in document["advice"])]

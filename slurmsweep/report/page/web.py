@@ -16,6 +16,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.efficiency import each_text
 from slurmsweep.report.figures import date_text, duration, figure, numbers_text, value_text
 from slurmsweep.report.page.charts import steps_chart
 from slurmsweep.report.page.content import MARK, finished_of
@@ -276,17 +277,17 @@ def _rungs(content: ReportContent) -> str:
 
 def _efficiency(content: ReportContent) -> str:
     document, rows = content.efficiency, []
-    for name, unit in (("time", "min"), ("cpu", "CPUs"), ("memory", "MiB")):
+    for name in ("time", "cpu", "memory"):
         one = document[name]
         asked, usual, most = (one[key] for key in ("each_asked", "each_used", "most_used"))
         if usual is None or most is None:
             continue
         full = max(asked or 0.0, most) or 1.0
-        of = f" of {figure(asked)}" if asked is not None else ""
+        of = f" of {each_text(name, asked)}" if asked is not None else ""
         mark = f'<i style="left:calc({100 * most / full:.1f}% - 2px)"></i>'
         rows.append(
             f'<span>{name}</span><span class="track"><b style="width:{100 * usual / full:.1f}%"></b>{mark}</span>'
-            f'<span class="sub">{figure(usual)}{of} {unit}, at most {figure(most)}</span>'
+            f'<span class="sub">{each_text(name, usual)}{of}, at most {each_text(name, most)}</span>'
         )
     if not rows:
         return ""
