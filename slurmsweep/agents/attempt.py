@@ -256,7 +256,8 @@ def attend(child: Child, environ: Mapping[str, str], watch: TrialWatch | None = 
     """Wait for the child's end and pass signals on; return how it was asked to end.
 
     Once asked, all processes of the command have the grace. The second request by a signal terminates them, the third
-    kills them; so does the end of the grace. Where ``watch`` says so the command is asked as by a SIGTERM for the
+    kills them; so does the end of the grace. A command may hear Slurm's order, and end, before this process hears it:
+    it was asked to, too. Where ``watch`` says so the command is asked as by a SIGTERM for the
     agent, which itself goes on.
     """
     asked = Requests()
@@ -284,7 +285,8 @@ def attend(child: Child, environ: Mapping[str, str], watch: TrialWatch | None = 
             child.ask_to_stop(signal.SIGTERM)
         else:
             child.kill()
-    return asked
+    number = child.overtaken_by() if asked == Requests() else None
+    return asked._replace(stop=number) if number and signals.asks_to_stop(number) else asked
 
 
 def _measure(store: SweepStore, attempt_id: AttemptId, log: int, first: int) -> Measured | None:

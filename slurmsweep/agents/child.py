@@ -30,6 +30,9 @@ WAITED_FOR = frozenset({*FORWARDED, signal.SIGCHLD, signal.SIGCONT})
 #: The program by which Slurm starts and signals the processes of a job.
 _SLURMS_OWN = "slurmstepd"
 
+#: Seconds within which Slurm has told a SIGTERM to all processes of a job: one after the other, on a busy node.
+_TELLING = 2.0
+
 #: Linux, <sys/prctl.h>
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -48,10 +51,10 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def pending_stop() -> signal.Signals | None:
-    """Take and return a signal that came while signals were blocked; None where none did."""
+def pending_stop(seconds: float = 0) -> signal.Signals | None:
+    """Take and return a signal that came while signals were blocked, or comes within ``seconds``; None if none does."""
     with suppress(BlockingIOError):
-        info = signal.sigtimedwait(FORWARDED, 0)
+        info = signal.sigtimedwait(FORWARDED, seconds)
         return signal.Signals(info.si_signo) if info else None
     return None
 
@@ -155,6 +158,15 @@ class Child:
     def exit_status(self) -> int | None:
         """Return None while the command runs, then its exit code, or minus the number of the signal that ended it."""
         return self._process.poll()
+
+    def overtaken_by(self) -> signal.Signals | None:
+        """Return the signal for the agent that a command without success was told first, and ended of; None if none.
+
+        Where the command ended of SIGTERM, the agent's own is waited for.
+        """
+        status = self.exit_status()
+        is_terminated = status in (-signal.SIGTERM, 128 + signal.SIGTERM)
+        return pending_stop(_TELLING if is_terminated else 0) if status else None
 
     def is_over(self) -> bool:
         """Return whether the command has ended and, if it was asked to stop, all processes that were behind it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -102,3 +103,26 @@ def test_a_further_order_of_somebody_else_is_passed_on(agent, send):
     send("bash", 1, process.pid)
 
     assert heard(process, log) == ["SIGTERM", "SIGTERM"]
+
+
+#: Ends of SIGTERM before its agent hears of it, if it does: as where Slurm tells the command first, on a busy node.
+OVERTAKEN = """
+import os, signal, subprocess, sys
+if sys.argv[1] == "--x=1":
+    subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -TERM {os.getppid()}"], start_new_session=True)
+sys.stdout.flush()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize(("x", "code", "end"), [(1, 143, ["killed", "terminated"]), (2, 143, ["crashed", "signal 15"])])
+def test_a_command_that_hears_slurms_order_before_its_agent_was_told_to_stop(
+    slurmsweep, write_sweep, tmp_path, x, code, end
+):
+    sweep = slurmsweep("create", str(write_sweep(OVERTAKEN, f"  x: {{value: {x}}}"))).stdout.strip()
+
+    done = slurmsweep("agent", sweep)
+
+    assert done.returncode == code, done.stderr
+    outcome = json.loads((tmp_path / "wandb" / f"sweep-{sweep}" / "trials/0/0/1/outcome.json").read_text())
+    assert [outcome["state"], outcome["cause"]] == end
