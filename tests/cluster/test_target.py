@@ -41,13 +41,13 @@ def queued(slurm):
 
 
 @pytest.fixture
-def made(on_cluster, cluster, write_sweep, monkeypatch):
+def made(on_cluster, cluster, write_sweep, monkeypatch, tmp_path):
     """Return a new sweep: its id, and its state's files."""
     monkeypatch.setenv("SLURM_CONF", cluster.environ["SLURM_CONF"])
     done = on_cluster("create", str(write_sweep(SCRIPT, "  x: {min: 1, max: 20}", METRIC)))
     assert done.returncode == 0, done.stderr
     sweep = done.stdout.strip()
-    return sweep, SweepStore.open(done.stderr.split(" in ")[1].strip())
+    return sweep, SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}"))
 
 
 def test_the_third_of_twenty_two_at_a_time_ends_the_sweep_and_its_supervisor(on_cluster, made, queued, tmp_path):

@@ -119,10 +119,11 @@ def test_a_drained_node_and_a_maintenance_are_named(on_cluster, slurm, sweep, re
         assert why in ("nodes n4 are down or drained", "the nodes that fit are drained, or reserved for other jobs")
     finally:
         slurm("scontrol", "update", "nodename=n4", "state=resume")
+    # a job that has started meanwhile may run into it
+    flags = "flags=maint,ignore_jobs"
     name = slurm(
-        "scontrol", "create", "reservation", "starttime=now+5minutes", "duration=60", "user=root", "flags=maint",
-        "nodes=ALL",
-    ).split()[-1]  # fmt: skip
+        "scontrol", "create", "reservation", "starttime=now+5minutes", "duration=60", "user=root", flags, "nodes=ALL"
+    ).split()[-1]
     try:
         on_cluster("submit", sweep, "--count", "1", "--time", "60")
         said = reasons("ReqNodeNotAvail, Reserved for maintenance")
