@@ -28,6 +28,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cluster.misfortune import Lab, Sweep, slurmsweep
+from cluster.place import own_place
 from cluster.waiting import wait_until
 
 HERE = Path(__file__).parent
@@ -291,22 +292,20 @@ def main() -> int:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--accounting", choices=("on", "off"), default="on")
     args = parser.parse_args()
-    plain = args.accounting == "off"
-    lab = Path(os.environ.get("SLURMSWEEP_LAB", "/tmp/slurmsweep-weekend"))
-    ports = int(os.environ.get("SLURMSWEEP_LAB_PORTS", "27400"))
-    knobs = {"SLURMSWEEP_LAB": str(lab), "SLURMSWEEP_LAB_PORTS": str(ports), "SLURMSWEEP_LAB_NODES": "6"}
-    if plain:
-        lab = lab.with_name(f"{lab.name}-plain")
-        knobs |= {"SLURMSWEEP_LAB": str(lab), "SLURMSWEEP_LAB_PORTS": str(ports + 100)}
-        knobs |= {"SLURMSWEEP_LAB_ACCOUNTING": "0", "SLURMSWEEP_LAB_MINJOBAGE": "2"}
-    was_up = (lab / "run" / "slurmctld.pid").exists()
-    subprocess.run([HERE / "up"], env=os.environ | knobs, check=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix="bad-weekend-", ignore_cleanup_errors=True) as name:
-            return _report(Lab(lab), Path(name).resolve(), SMALL if args.small else BAD)
-    finally:
-        if not was_up:
-            subprocess.run([HERE / "down"], env=os.environ | knobs, check=True)
+    with own_place("slurmsweep-weekend") as own:
+        place, knobs = own, {"SLURMSWEEP_LAB_NODES": "6"}
+        if args.accounting == "off":
+            place = own.beside("plain", 100)
+            knobs |= {"SLURMSWEEP_LAB_ACCOUNTING": "0", "SLURMSWEEP_LAB_MINJOBAGE": "2"}
+        environ = os.environ | place.knobs | knobs
+        was_up = (place.folder / "run" / "slurmctld.pid").exists()
+        subprocess.run([HERE / "up"], env=environ, check=True)
+        try:
+            with tempfile.TemporaryDirectory(prefix="bad-weekend-", ignore_cleanup_errors=True) as name:
+                return _report(Lab(place.folder), Path(name).resolve(), SMALL if args.small else BAD)
+        finally:
+            if not was_up:
+                subprocess.run([HERE / "down"], env=environ, check=True)
 
 
 def _report(lab: Lab, folder: Path, weekend: Weekend) -> int:

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cluster.place import Place, own_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-LAB = Path(os.environ.get("SLURMSWEEP_LAB", "/tmp/slurmsweep-lab"))
-#: First port of the first cluster; the second one's are a hundred further on.
-PORTS = int(os.environ.get("SLURMSWEEP_LAB_PORTS", "26800"))
 
 
 @dataclass(frozen=True)
@@ -32,53 +30,50 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def place():
+    """Return the folder and the first port of the first cluster; each other one's are a hundred further on."""
+    with own_place("slurmsweep-lab") as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def cluster(place):
     """Return the cluster, with accounting; skips, and says why, where none may be started."""
-    with running(LAB) as started:
+    with running(place) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def cluster_without_accounting():
+def cluster_without_accounting(place):
     """Return a second cluster beside it, which keeps no accounts and forgets a job two seconds after its end."""
-    knobs = {
-        "SLURMSWEEP_LAB_ACCOUNTING": "0",
-        "SLURMSWEEP_LAB_PORTS": str(PORTS + 100),
-        "SLURMSWEEP_LAB_NODES": "2",
-        "SLURMSWEEP_LAB_MINJOBAGE": "2",
-    }
-    with running(LAB.with_name(f"{LAB.name}-plain"), **knobs) as started:
+    knobs = {"SLURMSWEEP_LAB_ACCOUNTING": "0", "SLURMSWEEP_LAB_NODES": "2", "SLURMSWEEP_LAB_MINJOBAGE": "2"}
+    with running(place.beside("plain", 100), **knobs) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def two_clusters():
+def two_clusters(place):
     """Return two clusters that one slurmdbd knows, "one" and "other", whose jobs have the same ids."""
-    first = LAB.with_name(f"{LAB.name}-one")
+    first = place.beside("one", 200)
     knobs = {"SLURMSWEEP_LAB_NODES": "2", "SLURMSWEEP_LAB_FIRST_JOB": "5000"}
-    one = {"SLURMSWEEP_LAB_CLUSTER": "one", "SLURMSWEEP_LAB_PORTS": str(PORTS + 200)}
-    other = {
-        "SLURMSWEEP_LAB_CLUSTER": "other",
-        "SLURMSWEEP_LAB_PORTS": str(PORTS + 300),
-        "SLURMSWEEP_LAB_BESIDE": str(first),
-    }
+    one = {"SLURMSWEEP_LAB_CLUSTER": "one"}
+    other = {"SLURMSWEEP_LAB_CLUSTER": "other", "SLURMSWEEP_LAB_BESIDE": str(first.folder)}
     with (
         running(first, **knobs, **one) as here,
-        running(LAB.with_name(f"{LAB.name}-other"), **knobs, **other) as there,
+        running(place.beside("other", 300), **knobs, **other) as there,
     ):
         yield here, there
 
 
 @pytest.fixture(scope="session")
-def private_cluster():
+def private_cluster(place):
     """Return a cluster that shows its users neither jobs of others nor nodes and partitions; root's is the account."""
     knobs = {
         "SLURMSWEEP_LAB_CLUSTER": "private",
         "SLURMSWEEP_LAB_CONF": "PrivateData=jobs,nodes,partitions",
-        "SLURMSWEEP_LAB_PORTS": str(PORTS + 400),
         "SLURMSWEEP_LAB_NODES": "2",
     }
-    with running(LAB.with_name(f"{LAB.name}-private"), **knobs) as started:
+    with running(place.beside("private", 400), **knobs) as started:
         yield started
 
 
@@ -93,22 +88,25 @@ def slurm(cluster):
     """Run one of Slurm's own programs; its stdout."""
 
     def run(*argv) -> str:
-        done = subprocess.run(argv, env=os.environ | cluster.environ, capture_output=True, text=True, check=True)
+        done = subprocess.run(argv, env=os.environ | cluster.environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{argv}: {done.stderr}"
         return done.stdout
 
     return run
 
 
 @contextmanager
-def running(lab: Path, **knobs: str) -> Iterator[Cluster]:
+def running(place: Place, **knobs: str) -> Iterator[Cluster]:
     """Return the cluster of that folder: left alone if it runs already, else started and stopped."""
     installed = subprocess.run([HERE / "install"], capture_output=True, text=True, check=False)
     if installed.returncode:
         pytest.skip(installed.stdout.strip())
-    environ = os.environ | {"SLURMSWEEP_LAB": str(lab)} | knobs
-    was_up = (lab / "run" / "slurmctld.pid").exists()
-    started = subprocess.run([HERE / "up"], env=environ, capture_output=True, text=True, check=False)
-    assert started.returncode == 0, started.stderr
-    yield Cluster({"SLURM_CONF": str(lab / "etc" / "slurm.conf")})
-    if not was_up:
-        subprocess.run([HERE / "down"], env=environ, check=True, capture_output=True)
+    environ = os.environ | place.knobs | knobs
+    was_up = (place.folder / "run" / "slurmctld.pid").exists()
+    try:
+        started = subprocess.run([HERE / "up"], env=environ, capture_output=True, text=True, check=False)
+        assert started.returncode == 0, started.stderr
+        yield Cluster({"SLURM_CONF": str(place.folder / "etc" / "slurm.conf")})
+    finally:
+        if not was_up:
+            subprocess.run([HERE / "down"], env=environ, check=True, capture_output=True)

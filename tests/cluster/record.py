@@ -25,6 +25,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from cluster.misfortune import Lab
+from cluster.place import own_place
 from cluster.waiting import wait_until
 
 from slurmsweep.backends.base import JobRef, JobRequest, JobSource, When
@@ -168,22 +169,21 @@ class Recording:
 
 def main() -> int:
     """Start a cluster, record, stop it."""
-    folder = Path(os.environ.get("SLURMSWEEP_LAB", "/tmp/slurmsweep-record"))
-    knobs = {"SLURMSWEEP_LAB": str(folder), "SLURMSWEEP_LAB_CLUSTER": "lab", "SLURMSWEEP_LAB_MINJOBAGE": "300"}
-    knobs |= {"SLURMSWEEP_LAB_PORTS": os.environ.get("SLURMSWEEP_LAB_PORTS", "27800")}
-    made = subprocess.run(["useradd", "--no-create-home", NAME], check=False, capture_output=True).returncode == 0
-    subprocess.run([HERE / "up"], env=os.environ | knobs, check=True)
-    os.environ |= {"SLURM_CONF": str(folder / "etc" / "slurm.conf"), "USER": NAME, "LOGNAME": NAME}
-    try:
-        with tempfile.TemporaryDirectory(prefix="record-") as name:
-            home = Path(name)
-            shutil.chown(home, NAME, NAME)
-            _record(Lab(folder), home)
-    finally:
-        subprocess.run([HERE / "down"], env=os.environ | knobs, check=True)
-        if made:
-            subprocess.run(["userdel", NAME], check=False)  # unless another run has the user at work
-    return 0
+    with own_place("slurmsweep-record") as place:
+        environ = os.environ | place.knobs | {"SLURMSWEEP_LAB_CLUSTER": "lab", "SLURMSWEEP_LAB_MINJOBAGE": "300"}
+        made = subprocess.run(["useradd", "--no-create-home", NAME], check=False, capture_output=True).returncode == 0
+        subprocess.run([HERE / "up"], env=environ, check=True)
+        os.environ |= {"SLURM_CONF": str(place.folder / "etc" / "slurm.conf"), "USER": NAME, "LOGNAME": NAME}
+        try:
+            with tempfile.TemporaryDirectory(prefix="record-") as name:
+                home = Path(name)
+                shutil.chown(home, NAME, NAME)
+                _record(Lab(place.folder), home)
+        finally:
+            subprocess.run([HERE / "down"], env=environ, check=True)
+            if made:
+                subprocess.run(["userdel", NAME], check=False)  # unless another run has the user at work
+        return 0
 
 
 def _record(lab: Lab, home: Path) -> None:
