@@ -183,7 +183,7 @@ def test_an_online_script_is_logged_by_the_server_at_once_and_its_metric_is_read
     assert (trial["state"], trial["metric"]) == ("finished", 12.0)
     assert (
         slurmsweep("sync", sweep).stdout
-        == "uploaded the runs of 0 trials; 0 were uploaded before, 1 have no offline wandb run\n"
+        == "uploaded the runs of 0 trials; 0 were uploaded before, 1 have no offline wandb\nrun\n"
     )
 
 
