@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 
@@ -47,5 +48,23 @@ def test_a_suite_that_cannot_be_made_leaves_no_root(repository, tmp_path):
     )
 
     assert done.returncode == 77
-    assert done.stdout.splitlines()[-1].endswith("E: no network") or "namespaces are not allowed" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("E: no network") or "namespaces are not allowed here" in done.stdout
     assert not (tmp_path / "roots" / "slurm-trixie").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="roots are looked for by root alone")
+def test_a_run_that_makes_the_root_is_waited_for_as_long_as_was_said(repository, tmp_path):
+    (tmp_path / "slurm-trixie.lock").touch()
+    told = {"SLURMSWEEP_SLURM_ROOTS": str(tmp_path), "SLURMSWEEP_SLURM_SECONDS": "1"}
+    script = [repository / "scripts" / "newer-slurm", "trixie", "true"]
+
+    with open(tmp_path / "slurm-trixie.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(script, check=False, env=os.environ | told, capture_output=True, text=True)
+
+    assert done.returncode == 77
+    assert done.stdout in (
+        "no Slurm of Debian's trixie: another run makes it, for more than 1 seconds\n",
+        "no Slurm of Debian's trixie: namespaces are not allowed here, or no mounts in them\n",
+    )
+    assert sorted(os.listdir(tmp_path)) == ["slurm-trixie.lock"]
