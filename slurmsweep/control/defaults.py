@@ -124,7 +124,7 @@ def _read(path: str) -> Document:
 
 def _check(document: dict[str, Any], findings: Findings) -> None:
     """Report what is wrong; make the path of a template absolute."""
-    for key in document.keys() - {"file", *KEYS}:
+    for key in [key for key in document if key not in {"file", *KEYS}]:
         named = {str(key): "1"}
         # a near miss first: what sbatch has no name for may be an option of a newer one
         is_of_sbatch = not nearest(key, KEYS) and not _refusal(named) and not registry.scheduler().strangers(named)
