@@ -230,7 +230,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using report' -l force -d 'write ov
 complete -c slurmsweep -n '_shtab_slurmsweep_using report; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder (default: the newest here)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a export -d 'Write the trials, or all that they logged, as a table for other'
 complete -c slurmsweep -n '_shtab_slurmsweep_using export' -s h -l help -d 'show this help message and exit'
-complete -c slurmsweep -n '_shtab_slurmsweep_using export' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'default: stdout'
+complete -c slurmsweep -n '_shtab_slurmsweep_using export' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d '- and default: stdout'
 complete -c slurmsweep -n '_shtab_slurmsweep_using export' -l format -xka "csv json jsonl parquet" -d 'default: by the name of FILE, else csv'
 complete -c slurmsweep -n '_shtab_slurmsweep_using export' -l history -d 'one row for each row that a trial logged'
 complete -c slurmsweep -n '_shtab_slurmsweep_using export' -s s -l state -xka "pending running finished failed crashed killed preempted" -d 'only trials in this state (repeatable)'

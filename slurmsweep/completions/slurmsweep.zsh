@@ -212,7 +212,7 @@ _shtab_slurmsweep_efficiency_defaults_added=0
 
 _shtab_slurmsweep_export_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-o,--output}"[default\: stdout]:FILE:_files"
+  {-o,--output}"[- and default\: stdout]:FILE:_files"
   "--format[default\: by the name of FILE, else csv]:format:(csv json jsonl parquet)"
   "--history[one row for each row that a trial logged]"
   "*"{-s,--state}"[only trials in this state (repeatable)]:STATE:(pending running finished failed crashed killed preempted)"

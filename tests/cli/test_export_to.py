@@ -37,6 +37,14 @@ def test_a_device_takes_the_table_and_stays_a_device(export):
     assert len(export("-o", "/dev/stdout", "--format", "csv").stdout.splitlines()) == 4
 
 
+def test_a_hyphen_is_stdout_and_no_file(export, tmp_path):
+    done = export("-o", "-")
+
+    assert (len(done.stdout.splitlines()), (tmp_path / "-").exists()) == (4, False)
+    assert done.stdout == export().stdout
+    assert "give the file to write" in export("-o", "-", "--format", "parquet").stderr
+
+
 def test_a_link_stays_and_its_file_has_the_table(export, tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "table.csv").write_text("older")

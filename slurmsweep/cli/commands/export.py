@@ -29,7 +29,7 @@ _CSV, _BINARY = "csv", "parquet"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``export``."""
     options.add(parser, "newest")
-    parser.add_argument(*options.flags("--output"), metavar="FILE", help="default: stdout")
+    parser.add_argument(*options.flags("--output"), metavar="FILE", help="- and default: stdout")
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else csv")
     parser.add_argument("--history", action="store_true", help="one row for each row that a trial logged")
     options.add_states(parser, "only trials in this state (repeatable)")
@@ -40,8 +40,9 @@ def run(args: argparse.Namespace) -> int:
     """Write a table; return the exit code."""
     from slurmsweep.control.export import history_rows, trial_rows
 
-    kind = args.format or _by_name(args.output)
-    if kind == _BINARY and not args.output:
+    output = "" if args.output == "-" else args.output
+    kind = args.format or _by_name(output)
+    if kind == _BINARY and not output:
         raise UsageError("parquet is no text: give the file to write with -o FILE")
     session = Session.open(args.sweep)
     summary, _ = summarize(session)
@@ -50,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     with reading(session.store.layout.folder):
         rows = list(history_rows(summary, trials) if args.history else trial_rows(session, summary, trials))
     pieces = FORMATS[kind](rows)
-    if args.output:
-        files.write_where_named(args.output, b"".join(pieces))
-        note(f"{len(rows)} rows in {args.output}")
+    if output:
+        files.write_where_named(output, b"".join(pieces))
+        note(f"{len(rows)} rows in {output}")
         return 0
     for piece in pieces:
         sys.stdout.write(piece.decode())
