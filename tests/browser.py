@@ -88,10 +88,12 @@ def _until_it_said(words: list[str], command: list[str]) -> str:
     )
     said = []
     assert process.stderr is not None
-    for line in process.stderr:
-        said.append(line)
-        if any(word in line for word in words):
-            break
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    try:
+        for line in process.stderr:
+            said.append(line)
+            if any(word in line for word in words):
+                break
+    finally:  # also where the test is cut off or interrupted: it is in a session of its own
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
     return "".join(said)
