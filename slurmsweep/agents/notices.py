@@ -21,6 +21,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.state import files
 from slurmsweep.state.fields import Fields, maybe, text, whole
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.sweepfile.shell_words import JOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,6 +75,10 @@ def words_of(command: str) -> list[str]:
         raise UsageError(
             f"--notify: there is no program {words[0] if words else command!r} here; its words are split as in a "
             "shell, but no shell reads them: where you need one write bash -c '...'"
+        )
+    if joint := next((word for word in words if JOINTS.fullmatch(word)), ""):
+        raise UsageError(
+            f"--notify: no shell reads the command, so {joint!r} does nothing: write bash -c '...' around it"
         )
     return words
 

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         print(parser.FIRST_STEPS, file=sys.stderr)
         return 2
-    args = suggest.parse(parser.build_parser(*words[:1]), words)
+    args = suggest.parse(parser.build_parser, words)
     if args.version:
         from slurmsweep.version import __version__
 

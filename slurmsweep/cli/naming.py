@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.cli.output import note
-from slurmsweep.errors import UsageError
+from slurmsweep.errors import NotFoundError, StateError, UsageError
 from slurmsweep.state.naming import LAST, meant
+from slurmsweep.state.paths import find
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,5 +41,8 @@ def sweep_and_trial(words: Sequence[str], usage: str) -> tuple[str, str]:
     trial = words[-1] if words else ""
     if len(words) not in (1, 2) or not (trial.isdecimal() or trial == BEST):
         what = f"{trial!r} is not the number of a trial" if trial else "name a trial by its number"
+        if len(words) == 1:
+            with suppress(UsageError, NotFoundError, StateError):
+                what = f"{trial!r} is sweep {find(meant(trial)).sweep_id}: say which trial of it, or `{BEST}`"
         raise UsageError(f"{what}: {usage}")
     return sweep_of(words[0] if len(words) == 2 else None), trial

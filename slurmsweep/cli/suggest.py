@@ -10,7 +10,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 #: Words of other programs, and what they are here.
 _ELSEWHERE = {
@@ -25,26 +25,29 @@ _ELSEWHERE = {
     "top": "status",
 }
 
+#: Commands that are named where they have the option that this one lacks, at most.
+_COMMANDS = 3
 
-def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+
+def parse(build: Callable[..., argparse.ArgumentParser], words: Sequence[str]) -> argparse.Namespace:
     """Return what the words say; end the process with exit code 2 and the usage of the right command otherwise.
 
     Where a command has the argument ``words``, they may stand apart, with options between them.
 
     Args:
-        parser: of all commands, or of the one that is named.
+        build: returns the parser of all commands, or of the one that is named.
         words: of the command line.
     """
-    [commands] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
-    own = parser
+    parser = own = build(*words[:1])
+    commands = _commands(parser)
     if words and not words[0].startswith("-"):
         named = words[1] if words[0] == "help" and len(words) > 1 else words[0]
-        if named not in commands.choices:
-            close = _ELSEWHERE.get(named) or _closest(named, commands.choices)
+        if named not in commands:
+            close = _ELSEWHERE.get(named) or _closest(named, commands)
             said = f"; did you mean `{close}`?" if close else ": `slurmsweep --help` lists the commands"
-            commands.choices.get(close, parser).error(f"there is no command {named!r}{said}")
-        own = commands.choices[words[0]]
-        _refuse_unknown_option(own, words[1:])
+            commands.get(close, parser).error(f"there is no command {named!r}{said}")
+        own = commands[words[0]]
+        _refuse_unknown_option(own, words[1:], build)
     args, left = parser.parse_known_args(words)
     if left and "words" in args and not any(word.startswith("-") for word in left):
         args.words += left
@@ -53,12 +56,18 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     if args.command is None and not args.version:
         parser.error("name a command")
     if args.command == "help":
-        commands.choices.get(args.topic, parser).print_help()
+        commands.get(args.topic, parser).print_help()
         parser.exit()
     return args
 
 
-def _refuse_unknown_option(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+def _commands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    return next(one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction))  # noqa: SLF001
+
+
+def _refuse_unknown_option(
+    parser: argparse.ArgumentParser, words: Sequence[str], build: Callable[..., argparse.ArgumentParser]
+) -> None:
     known = parser._option_string_actions  # noqa: SLF001 - argparse tells it in no other way
     for word in words:
         name = word.partition("=")[0]
@@ -66,7 +75,11 @@ def _refuse_unknown_option(parser: argparse.ArgumentParser, words: Sequence[str]
             return
         if word.startswith("--") and name not in known and word not in known:
             close = _closest(name, (option for option in known if option.startswith("--")))
-            parser.error(f"there is no option {name}" + (f"; did you mean {close}?" if close else ""))
+            said = f"; did you mean {close}?" if close else ""
+            others = [command for command, one in _commands(build()).items() if name in one._option_string_actions]  # noqa: SLF001
+            if 0 < len(others) <= _COMMANDS:
+                said = f"; `slurmsweep {'` and `slurmsweep '.join(others)}` {'has' if len(others) == 1 else 'have'} it"
+            parser.error(f"there is no option {name}{said}")
 
 
 def _closest(word: str, known: Iterable[str]) -> str:

@@ -7,17 +7,19 @@ only a node or a container may have is a warning.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import stat
 from contextlib import suppress
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.control.wrappers import started
 from slurmsweep.errors import UsageError
 from slurmsweep.state import manifest
+from slurmsweep.sweepfile.findings import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +49,10 @@ _ELSEWHERE = ("--container-image", "--chdir", "--directory")
 
 _PYTHON = re.compile(r"\$\{interpreter\}|(python|pypy)[0-9.]*")
 _MODULE_OPTIONS = ("-m", "--module")
+
+#: The first line of a script that python does not read.
+_OTHER_INTERPRETER = re.compile(rb"#! *((?:(?!python|pypy)[^\n\r])+)(?=\r?\n)")
+_LINE = 256
 
 
 class _Use(NamedTuple):
@@ -132,6 +138,11 @@ def _check_found(path: str, program: str, use: _Use, findings: Findings) -> None
     elif use.by_python and os.path.isdir(path) and not os.path.isfile(os.path.join(path, "__main__.py")):
         hint = "name the script in it, or give it a __main__.py"
         findings.error(("program",), f"{program!r} is a folder without a __main__.py, which python cannot run", hint)
+    elif use.by_python and (other := _OTHER_INTERPRETER.match(beginning_of(path, _LINE) or b"")):
+        line = other[1].decode(errors="replace")
+        problem = f"{program!r} begins with '#!{line}', and the command lets python read it"
+        words = [*line.removeprefix("/usr/bin/env ").split(), _PROGRAM, "${args}"]
+        findings.warn(("program",), problem, f"write command: {_quoted(words)}")
 
 
 def _report_missing(program: str, use: _Use, places: tuple[str, str], findings: Findings) -> None:
@@ -166,10 +177,23 @@ def _hint(program: str, places: tuple[str, str]) -> str:
     if first != program and any(os.path.isfile(os.path.join(folder, first)) for folder in places):
         return f"program is one file: write program: {first}, and its options in command"
     if script := next((word for word in program.split() if word.endswith((".py", ".sh"))), None):
-        words = ", ".join("${program}" if word == script else word for word in program.split())
+        words = ["${program}" if word == script else word for word in program.split()]
         if script != program:
-            return f"program is one file: write program: {script}, and command: [{words}, ${{args}}]"
+            return f"program is one file: write program: {script}, and command: {_quoted([*words, '${args}'])}"
+    if close := nearest(program, chain.from_iterable(map(_names_in, places))):
+        return f"did you mean {close!r}?"
     return "give its path relative to the sweep file, or to the folder you run slurmsweep in"
+
+
+def _quoted(words: Sequence[str]) -> str:
+    """Return the words as a list of YAML: a macro without quotes is none in it."""
+    return json.dumps(words, ensure_ascii=False)
+
+
+def _names_in(folder: str) -> list[str]:
+    with suppress(OSError):
+        return os.listdir(folder)
+    return []
 
 
 def beginning_of(path: str, most: int) -> bytes | None:

@@ -68,7 +68,7 @@ def in_words(store: SweepStore) -> str:
         return "it was removed"
     who = "you" if status.st_uid == os.geteuid() else files.user_name(status.st_uid)
     if store.access is files.PRIVATE:
-        return f"only {who} can read it: `slurmsweep share {store.layout.sweep_id}` lets a group"
+        return f"only {who} can read it (`slurmsweep share {store.layout.sweep_id}` opens it to a group)"
     may = "read, run and change it" if store.access is files.SHARED else "read it"
     closed = _closed_above(folder)
     way = f", once `chmod g+x {' '.join(closed)}` lets them get there" if closed else ""

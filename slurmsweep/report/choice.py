@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import UsageError
@@ -117,7 +118,7 @@ def named(known: Mapping[str, Field], name: str) -> Field:
 
     close = get_close_matches(name, known, n=1)
     said = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(n for n in known if '.' not in n)}"
-    raise UsageError(f"trials of this sweep have no {name!r}: {said}")
+    raise UsageError(f"trials of this sweep have no {name!r}: {said} (`export` has all that trials logged)")
 
 
 def chosen(
@@ -139,9 +140,14 @@ def chosen(
         reverse: the largest value comes first.
 
     Raises:
-        UsageError: a name is unknown.
+        UsageError: a name is unknown, or a number is compared with what is none.
     """
+    trials = list(trials)
     tests = [(named(known, one.name), one) for one in where]
+    for field, one in tests:
+        is_ordered = one.compared in ("<", ">", "<=", ">=") and any(is_number(field.of(trial)) for trial in trials)
+        if is_ordered and not _is_number_text(one.text):
+            raise UsageError(f"{one.name} is a number, and {one.text!r} is none: write {one.name}{one.compared}0.5")
     found = [trial for trial in trials if all(_meets(field.of(trial), one) for field, one in tests)]
     if not sort:
         return found
@@ -164,6 +170,13 @@ def _meets(value: Any, one: Condition) -> bool:
         # what a table shows of a number names it, too
         return _COMPARE[one.compared](number if value_text(value) == one.text else value, number)
     return _COMPARE[one.compared](str(value), one.text)
+
+
+def _is_number_text(text: str) -> bool:
+    with suppress(ValueError):
+        float(text)
+        return True
+    return False
 
 
 def _is_missing(value: Any) -> bool:

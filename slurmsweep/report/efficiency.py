@@ -88,6 +88,8 @@ def _of(used: str, asked: str) -> str:
 
 
 def _with_unit(value: float | None, unit: str) -> str:
+    if value is not None and unit == "min" and value < 1:
+        return f"{figure(value * 60)} s"
     return "" if value is None else f"{figure(value)} {unit}"
 
 

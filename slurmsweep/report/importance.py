@@ -69,7 +69,7 @@ def _failure_lines(failures: Mapping[str, Any]) -> list[str]:
     if not failures["failed"]:
         return []
     causes = ", ".join(f"{count} {printable(cause)}" for cause, count in failures["causes"].items())
-    lines = ["", *_wrapped(f"{failures['failed']} trials failed: {causes}")]
+    lines = ["", *_wrapped(f"{failures['failed']} trials without a value: {causes}")]
     for one in failures["findings"][:_SHOWN]:
         word = "" if one["values"].startswith(("at ", "absent")) else "= "
         where = f"{_short(one['parameter'], _NAME)} {word}{_short(one['values'], _VALUE)}"

@@ -42,7 +42,10 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
             f"`slurmsweep resubmit {sweep}` runs them, and --force as they are"
         )
     if standing is Standing.FINISHED:
-        return again if failed else None
+        words = [again] if failed else []
+        if summary.manifest.config.method != "random" and _lacks_its_metric(summary):
+            words.append(f"`slurmsweep create FILE --prior {sweep}` keeps what ran, once FILE names another metric")
+        return ", ".join(words) or None
     pending = counts[TrialState.PENDING]
     which = "more trials" if total is None else "the open trial" if pending == 1 else f"the {pending} open trials"
     if standing is Standing.IDLE and summary.may_go_on():
@@ -58,6 +61,11 @@ def _refused(summary: SweepSummary) -> list[int]:
         refused = sorted(refusals.read(summary.layout))
         return [a.trial for a in refused if a.trial in trials and trials[a.trial].next_attempt == a]
     return []
+
+
+def _lacks_its_metric(summary: SweepSummary) -> bool:
+    """Return whether no trial has a value because its name was never logged: it may be misspelt in the sweep file."""
+    return summary.best() is None and any("never logged" in row.why for row in summary.unmeasured(of_metric=True))
 
 
 def _as_before(summary: SweepSummary) -> str:

@@ -43,12 +43,12 @@ class TrialRow(NamedTuple):
         metrics: those of the sweep's Pareto view, by name; None where there are none.
         job: ``123_4``; None outside Slurm.
         node: machine of the newest attempt.
-        started: wall-clock time of the claim, seconds since the epoch.
+        started: wall-clock time of the claim, seconds since the epoch; None where another sweep ran it.
         seconds: that the command ran.
         cpu_seconds: of all its processes.
         max_rss_mb: memory of its largest process, in MiB.
         exit_code: what the agent exited with.
-        log: path of the newest attempt's log; None before the first.
+        log: path of the newest attempt's log; None before the first, and where another sweep ran it.
         origin: ``<sweep>/<trial>`` where it was run, if that was another sweep.
         no_metric: of a trial that has ended, why its metric, or others of the Pareto view, have no value.
         error: of a trial that failed, the last words of its log where they were read.
@@ -160,12 +160,12 @@ class SweepSummary(NamedTuple):
             metrics=outcome.metrics,
             job=owner.job_name if owner else None,
             node=(owner.node or owner.host) if owner else None,
-            started=current.claimed,
+            started=None if outcome.origin else current.claimed,
             seconds=outcome.seconds,
             cpu_seconds=outcome.cpu_seconds,
             max_rss_mb=outcome.max_rss_mb,
             exit_code=outcome.exit_code,
-            log=self.layout.log(attempt_id),
+            log=None if outcome.origin else self.layout.log(attempt_id),
             origin=outcome.origin,
             no_metric=outcome.no_metric,
         )

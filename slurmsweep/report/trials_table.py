@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WIDEST, _WIDEST_TITLE, _WIDEST_REASON = 40, 20, 72
 
 #: Characters that a reason keeps where parameters need the room: ``status`` says it in whole.
-_LEAST_REASON = 20
+_LEAST_REASON = 12
 
 #: The order in which columns go where there is no room: first those of the highest rank.
 _STARTED, _JOB, _NODE, _TOOK, _PARAMETER, _WHY, _ATTEMPT = 7, 6, 5, 4, 3, 2, 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import SweepFileError, Violation
 from slurmsweep.sweepfile import yaml12
 from slurmsweep.sweepfile.config import Checked, Examined, examine
+from slurmsweep.sweepfile.findings import nearest
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Path
@@ -32,6 +34,15 @@ def examine_file(path: str) -> Examined:
     return examine(data, path, lines)
 
 
+def _sweep_file_like(path: str) -> str | None:
+    """Return the YAML file beside a path that has almost its name."""
+    folder, name = os.path.split(path)
+    with suppress(OSError):
+        close = nearest(name, (one for one in os.listdir(folder or os.curdir) if one.endswith((".yaml", ".yml"))))
+        return os.path.join(folder, close) if close else None
+    return None
+
+
 def read_yaml(path: str) -> tuple[Any, dict[Path, int]]:
     """Return the content of a file, YAML or JSON (None of an empty one), and the 1-based line of each key path.
 
@@ -46,7 +57,8 @@ def read_yaml(path: str) -> tuple[Any, dict[Path, int]]:
     except IsADirectoryError as error:
         raise _unreadable(path, "is a folder", "name the sweep file in it") from error
     except FileNotFoundError as error:
-        raise _unreadable(path, "there is no such file", "give the path of a sweep file") from error
+        close, hint = _sweep_file_like(path), "give the path of a sweep file"
+        raise _unreadable(path, "there is no such file", f"did you mean {close!r}?" if close else hint) from error
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror}") from error
     except ValueError as error:

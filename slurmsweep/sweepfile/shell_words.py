@@ -20,7 +20,7 @@ _VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _WITH_VALUE = re.compile(r"--?[A-Za-z][\w-]*\s+\S.*", re.DOTALL)
 
 #: Elements that join commands, or lead their output elsewhere.
-_JOINTS = re.compile(r"&&|\|\|?|;|&|\d?>>?(?:&\d)?|<")
+JOINTS = re.compile(r"&&|\|\|?|;|&|\d?>>?(?:&\d)?|<")
 
 #: After such an option stands a text that a shell reads: ``bash -c``, ``sh -lc``.
 _BEFORE_SHELL_TEXT = re.compile(r"-[a-z]*c")
@@ -44,6 +44,6 @@ def warn_of_shell_words(elements: Sequence[str], path: Path, findings: Findings)
         elif text.startswith("~/"):
             hint = f"write {json.dumps('${envvar:HOME}' + text[1:], ensure_ascii=False)}"
             findings.warn(here, f"the ~ of {text!r} stays as it is: no shell reads it"[:300], hint)
-        elif _JOINTS.fullmatch(text):
+        elif JOINTS.fullmatch(text):
             hint = 'let a shell read the whole: [bash, -c, "..."]'
             findings.warn(here, f"{text!r} is an argument like any other: no shell reads it", hint)

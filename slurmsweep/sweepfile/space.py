@@ -230,7 +230,7 @@ def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, finding
         findings.error((*path, "distribution"), problem, hint)
         return False
     for key in foreign:
-        close = None if key in KEYS else nearest(key, takes)
+        close = None if key in KEYS else nearest(key, (*takes, "distribution"))
         hint = f"did you mean {close!r}?" if close else f"{distribution} takes {', '.join(takes)}"
         if close in form:
             hint = f"remove it: {close} is there, too"

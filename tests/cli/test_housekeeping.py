@@ -63,8 +63,9 @@ def checkpoints(tmp_path: Path, sweep: str) -> list[str]:
 def test_chosen_trials_are_run_again(sweep, slurmsweep, command, words, numbers):
     document = json.loads(slurmsweep(command, sweep, *words, "--dry-run", "--json").stdout)
     assert [one["trial"] for one in document] == numbers
-    assert slurmsweep(command, sweep, *words).stderr.startswith(
+    assert slurmsweep(command, sweep, *words).stderr == (
         f"slurmsweep: trials {', '.join(map(str, numbers))} will be run again\n"
+        f"slurmsweep: `slurmsweep run {sweep}` starts them\n"
     )
 
     rows = json.loads(slurmsweep("trials", sweep, "--state", "pending", "--json").stdout)

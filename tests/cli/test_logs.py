@@ -78,7 +78,7 @@ def test_the_ends_of_failed_trials_are_printed_below_their_paths(logs):
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        ([], 2, "is not the number of a trial: `slurmsweep logs SWEEP TRIAL`"),
+        ([], 2, ": say which trial of it, or `best`: `slurmsweep logs SWEEP TRIAL`"),
         (["3", "--failed"], 2, "TRIAL, --attempt and --follow are for one"),
         (["--failed", "-f"], 2, "TRIAL, --attempt and --follow are for one"),
         (["worst"], 2, "'worst' is not the number of a trial"),

@@ -178,7 +178,10 @@ def test_other_sweeps_that_create_takes_are_named_by_little_too(made, slurmsweep
     monkeypatch.setattr(create, "new_sweep_id", lambda: "nnnn0000")
     assert slurmsweep("create", "--from", "last", "--trials", "1").stdout.startswith("program: train.py\n")
     done = slurmsweep("create", "sweep.yaml", "--prior", "abx")
-    assert (done.returncode, "points known from sweep abx that will not be run again: 0" in done.stderr) == (0, True)
+    assert (done.returncode, "points known from sweep abxy5678 that will not be run again: 0" in done.stderr) == (
+        0,
+        True,
+    )
 
 
 def test_a_name_that_begins_another_id_is_not_taken_for_that_sweep(made, slurmsweep, write_sweep, monkeypatch):
@@ -271,7 +274,7 @@ def test_a_trial_of_the_newest_sweep_is_shown_without_naming_the_sweep(ran, slur
     ("words", "said"),
     [
         ("logs", "name a trial by its number: `slurmsweep logs SWEEP TRIAL`, or TRIAL alone of the newest sweep"),
-        ("logs last", "'last' is not the number of a trial: `slurmsweep logs SWEEP TRIAL`"),
+        ("logs last", ": say which trial of it, or `best`: `slurmsweep logs SWEEP TRIAL`"),
         ("logs last 0 1", "`slurmsweep logs SWEEP TRIAL`"),
         ("show zzzz", "'zzzz' is not the number of a trial: `slurmsweep show SWEEP TRIAL`"),
         ("logs last 0 --failed", "--failed prints the ends of several logs"),

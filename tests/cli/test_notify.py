@@ -93,7 +93,12 @@ def test_a_command_that_fails_is_said_and_harms_nothing(slurmsweep, write_sweep,
 
 
 @pytest.mark.parametrize(
-    ("command", "said"), [("no-such-program x", "no program 'no-such-program'"), ("a 'b", "quoted")]
+    ("command", "said"),
+    [
+        ("no-such-program x", "no program 'no-such-program'"),
+        ("a 'b", "quoted"),
+        ("cat >> notes.txt", "no shell reads the command, so '>>' does nothing: write bash -c '...' around it"),
+    ],
 )
 def test_a_wrong_command_leaves_no_sweep_behind(slurmsweep, write_sweep, tmp_path, command, said):
     done = slurmsweep("run", str(write_sweep("pass")), "--backend", "local", "--notify", command)

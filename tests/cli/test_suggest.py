@@ -55,6 +55,21 @@ def test_an_unknown_option_is_answered_with_the_one_that_was_meant(capsys, words
     assert text.endswith(f"there is no option {option}" + (f"; did you mean {meant}?\n" if meant else "\n"))
 
 
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        (["run", "sweep.yaml", "--prior", "last"], "there is no option --prior; `slurmsweep create` has it\n"),
+        (
+            ["best", "--metric", "acc"],
+            "there is no option --metric; `slurmsweep importance` and `slurmsweep report` have it\n",
+        ),
+        (["best", "--dry-run"], "there is no option --dry-run\n"),  # of too many to be named
+    ],
+)
+def test_an_option_of_another_command_is_answered_with_that_command(capsys, words, end):
+    assert said(capsys, *words).endswith(end)
+
+
 def test_help_of_a_command_that_there_is_not(capsys):
     text = said(capsys, "help", "lgos")
 

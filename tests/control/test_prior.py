@@ -66,6 +66,30 @@ def test_a_sweep_whose_points_are_all_known_is_finished(slurmsweep, write_sweep,
     assert len(ran()) == 3
 
 
+def test_a_misspelt_metric_is_answered_with_the_way_to_keep_what_ran(slurmsweep, write_sweep, ran):
+    slurmsweep("run", str(write_sweep(COUNTING, extra=METRIC.replace("loss", "los"))), "--backend", "local")
+    [sweep] = json.loads(slurmsweep("ls", "--json").stdout)
+    keep = f"`slurmsweep create FILE --prior {sweep['id']}` keeps what ran, once FILE names another metric"
+    assert keep in " ".join(slurmsweep("status", COLUMNS="500").stdout.split())
+
+    new = create(slurmsweep, str(write_sweep(COUNTING, extra=METRIC)), "--prior", sweep["id"])
+
+    assert json.loads(slurmsweep("best", new, "--json").stdout)["number"] == 0
+    assert len(ran()) == 3
+    assert "next" not in slurmsweep("status", new).stdout
+
+
+def test_the_log_of_a_trial_that_another_sweep_ran_is_there(slurmsweep, write_sweep, first):
+    sweep = create(slurmsweep, str(write_sweep(COUNTING, extra=METRIC)), "--prior", first)
+
+    done = slurmsweep("logs", sweep, "1")
+
+    assert done.returncode == 3
+    assert f"trial 1 ran as trial 1 of sweep {first}: `slurmsweep logs {first} 1`" in done.stderr
+    [row] = [one for one in json.loads(slurmsweep("trials", sweep, "--json").stdout) if one["number"] == 1]
+    assert (row["log"], row["started"], row["origin"]) == (None, None, f"{first}/1")
+
+
 def test_only_chosen_trials_are_taken_over(slurmsweep, write_sweep, first):
     sweep = create(slurmsweep, str(write_sweep(COUNTING, extra=METRIC)), "--prior", first, "--trials", "0,2")
 

@@ -7,6 +7,7 @@ import os
 import zipfile
 
 import pytest
+import yaml
 
 from slurmsweep.control.create import draft_of, read_draft
 from slurmsweep.errors import SweepFileError
@@ -152,14 +153,53 @@ def test_a_missing_program_is_said_with_all_other_mistakes_and_its_line(folder):
 @pytest.mark.parametrize(
     ("program", "script", "words"),
     [
-        ("python train.py", "train.py", "python, ${program}"),
-        ("accelerate launch --cpu a/train.py --fast", "a/train.py", "accelerate, launch, --cpu, ${program}, --fast"),
-        ("bash run.sh", "run.sh", "bash, ${program}"),
+        ("python train.py", "train.py", ["python", "${program}"]),
+        (
+            "accelerate launch --cpu a/train.py --fast",
+            "a/train.py",
+            ["accelerate", "launch", "--cpu", "${program}", "--fast"],
+        ),
+        ("bash run.sh", "run.sh", ["bash", "${program}"]),
     ],
 )
 @pytest.mark.usefixtures("folder")
 def test_a_whole_command_as_program_is_told_apart_into_program_and_command(program, script, words):
-    assert f"(program is one file: write program: {script}, and command: [{words}, ${{args}}])" in refused(program)
+    said = refused(program)
+
+    assert f"(program is one file: write program: {script}, and command: [" in said
+    line = said.partition(", and ")[2].partition("\n")[0].removesuffix(")")
+    assert yaml.safe_load(line) == {"command": [*words, "${args}"]}
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        ("#!/bin/bash", ["/bin/bash", "${program}", "${args}"]),
+        ("#! /usr/bin/env Rscript", ["Rscript", "${program}", "${args}"]),
+        ("#!/usr/bin/env python3", None),
+        ("#!/opt/pypy/bin/pypy", None),
+        ("import os", None),
+        ("", None),
+    ],
+)
+def test_a_script_that_python_does_not_read_is_told_which_command_runs_it(folder, first, words):
+    (folder / "fit.sh").write_text(f"{first}\nx=1\n")
+
+    warnings = told("fit.sh")
+
+    if words is None:
+        assert warnings == []
+    else:
+        [warning] = warnings
+        assert f"begins with '{first.replace('! ', '!')}', and the command lets python read it" in warning
+        assert yaml.safe_load(warning.partition("(write ")[2].removesuffix(")")) == {"command": words}
+
+
+def test_a_misspelt_program_is_answered_with_the_file_that_is_there(folder):
+    (folder / "train.py").touch()
+
+    assert "there is no file 'trian.py'" in refused("trian.py")
+    assert "(did you mean 'train.py'?)" in refused("trian.py")
 
 
 @pytest.mark.parametrize("name", ["team/mnist", "a:b", "50%", "x" * 129])

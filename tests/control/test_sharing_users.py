@@ -67,7 +67,7 @@ def unlike(folder: Path, access: int) -> list[str]:
 
 def test_who_can_read_a_sweep_is_said_when_it_is_made(alice, project):
     for options, said in (
-        ([], "; only you can read it: `slurmsweep share {}` lets a group\n"),
+        ([], "; only you can read it (`slurmsweep share {}` opens it to a group)\n"),
         (["--shared=read"], f"; group {LAB} can read it\n"),
         (["--shared"], f"; group {LAB} can read, run and change it\n"),
     ):

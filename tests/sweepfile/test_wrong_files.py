@@ -35,6 +35,15 @@ def test_a_file_that_is_no_text(tmp_path):
         load(str(tmp_path / "sweep.yaml"))
 
 
+def test_a_file_of_almost_that_name_is_named(tmp_path):
+    (tmp_path / "sweep.yaml").touch()
+
+    with pytest.raises(SweepFileError, match=rf"there is no such file \(did you mean '{tmp_path}/sweep\.yaml'\?\)"):
+        load(f"{tmp_path}/sweep.yml")
+    with pytest.raises(SweepFileError, match=r"there is no such file \(give the path of a sweep file\)"):
+        load(f"{tmp_path}/other/sweep.yml")
+
+
 def test_a_folder_in_the_place_of_a_file(tmp_path):
     with pytest.raises(SweepFileError, match="is a folder"):
         load(str(tmp_path))

@@ -6,10 +6,12 @@ here and nowhere else, pinned below version 2, and held by a contract test.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
 import sys
+from contextlib import redirect_stderr
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -58,7 +60,8 @@ def submit(request: JobRequest) -> str:
     commands.require_sbatch()
     executor = _ArrayExecutor(request)
     try:
-        with durable.writing(request.source.jobs_dir):
+        # submitit prints what sbatch said, which the error says once more
+        with durable.writing(request.source.jobs_dir), redirect_stderr(io.StringIO()):
             executor._submit_command(_command(request))  # noqa: SLF001 - see the module's docstring
     except (FailedJobError, FailedSubmissionError) as error:
         raise explain(str(error)) from error

@@ -32,6 +32,7 @@ _NO_CONTROLLER = (
     "slurm_load_ctl_conf",
     "Rate limit exceeded",
     "controller in standby mode",
+    "Could not establish a configuration source",  # Slurm is installed, and no cluster is set up
 )
 
 _FULL = "the cluster holds as many jobs as it can (MaxJobCount): submit later, or a smaller --count"
@@ -120,7 +121,10 @@ def explain(text: str) -> SchedulerError:
             "Run the command again in a minute: slurmsweep looks for them by name first",
         )
     if any(words in text for words in _NO_CONTROLLER):
-        return SchedulerUnavailableError(f"Slurm's controller cannot be reached ({said}): try again later")
+        last = said.rpartition("; ")[2]
+        return SchedulerUnavailableError(
+            f"Slurm's controller cannot be reached ({last}): try again later, or run here by `run --backend local`"
+        )
     message = f"Slurm refused the jobs: {said}; {advice(text) or 'see `man sbatch`'}"
     is_full = any(words in text for words in _CLUSTER_FULL)
     if _TOO_MANY in text or is_full:

@@ -55,9 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Create a sweep, its id alone on stdout; with ``--from`` print a sweep file instead. Return the exit code."""
     if args.update:
+        sweep = sweep_of(args.update)
         raise UsageError(
-            f"the configuration of sweep {args.update} never changes once it is made; make a new sweep that keeps what "
-            f"finished: slurmsweep create {args.file or 'FILE'} --prior {args.update}",
+            f"the configuration of sweep {sweep} never changes once it is made; make a new sweep that keeps what "
+            f"finished: slurmsweep create {args.file or 'FILE'} --prior {sweep}",
         )
     if args.origin:
         if args.file or args.prior or (args.top is None) == (args.trials is None):
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         lack = "lack a value of its metric, or have parameters that it could not choose" if learns else ""
         lack = lack or "have points this grid does not have"
         beyond = f"; {known.elsewhere} finished trials {lack}" if known.elsewhere else ""
-        note(f"points known from sweep {args.prior} {what}: {known.adopted}{beyond}")
+        note(f"points known from sweep {prior.manifest.sweep_id} {what}: {known.adopted}{beyond}")
         if known.ended:
             note(known.ended)
     print_text(store.manifest.sweep_id)

@@ -80,6 +80,12 @@ def _attempt(store: SweepStore, view: SweepView, number: int, attempt: int | Non
     if total is not None and number >= total:
         sweep = store.manifest.sweep_id
         raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
+    outcome = trial.current.outcome if trial and trial.current else None
+    if outcome and outcome.origin and not attempt:
+        sweep, _, ran_as = outcome.origin.partition("/")
+        raise NotFoundError(
+            f"trial {number} ran as trial {ran_as} of sweep {sweep}: `slurmsweep logs {sweep} {ran_as}`"
+        )
     chosen = AttemptId(number, attempt or (trial.current.number if trial and trial.current else 0))
     if trial is None or not files.is_file(store.layout.log(chosen)):
         of = f" of attempt {chosen.attempt}" if chosen.attempt else ""

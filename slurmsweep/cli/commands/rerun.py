@@ -43,5 +43,6 @@ def run(args: argparse.Namespace) -> int:
         numbers = ", ".join(str(attempt_id.trial) for attempt_id in attempt_ids)
         note(f"trials {numbers} {'would' if args.dry_run else 'will'} be run again")
         if not args.dry_run:
-            note(f"`slurmsweep resume {args.sweep}` where the sweep was stopped, then `slurmsweep run {args.sweep}`")
+            first = f"`slurmsweep resume {args.sweep}`, then " if session.view.reached else ""
+            note(f"{first}`slurmsweep run {args.sweep}` starts them")
     return 0

@@ -138,6 +138,10 @@ SILENCES = {
     "down": (FAILED + "Unable to contact slurm controller (connect failure)", SchedulerUnavailableError),
     "too many questions": (FAILED + "Rate limit exceeded, please retry later", SchedulerUnavailableError),
     "standby": (FAILED + "Slurm backup controller in standby mode", SchedulerUnavailableError),
+    "not set up": (
+        "sbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: fatal: Could not establish a configuration source",
+        SchedulerUnavailableError,
+    ),
     "hung": (FAILED + "Socket timed out on send/recv operation", SubmissionUnknownError),
 }
 
