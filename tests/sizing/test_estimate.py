@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurmsweep.search.flat import flat
 from slurmsweep.sizing.canaries import canaries_wanted, choose_canaries
-from slurmsweep.sizing.estimate import CUT_OFF_FACTOR, Sample, fit_estimate, flat, margin
+from slurmsweep.sizing.estimate import CUT_OFF_FACTOR, Sample, fit_estimate, margin
 
 SIZES = {"s": 60, "m": 300, "l": 1800}
 
@@ -61,9 +62,9 @@ def simulate(name, canaries=None, sweeps=12, trials=200):
         points = [draw(rng) for _ in range(trials)]
         seconds = [take(point, rng) for point in points]
         first = choose_canaries(points, canaries or canaries_wanted(trials, points))
-        estimate = fit_estimate([Sample(flat(points[i]), seconds[i]) for i in first])
+        estimate = fit_estimate([Sample(dict(flat(points[i])), seconds[i]) for i in first])
         others = [i for i in range(trials) if i not in first]
-        given_each = [estimate.of(flat(points[i])) for i in others]
+        given_each = [estimate.of(dict(flat(points[i]))) for i in others]
         cut += sum(given < seconds[i] for given, i in zip(given_each, others, strict=True))
         asked += sum(given_each)
         longest += max(seconds) * len(others)
