@@ -180,20 +180,15 @@ def _hint(program: str, places: tuple[str, str]) -> str:
         words = ["${program}" if word == script else word for word in program.split()]
         if script != program:
             return f"program is one file: write program: {script}, and command: {_quoted([*words, '${args}'])}"
-    if close := nearest(program, chain.from_iterable(map(_names_in, places))):
-        return f"did you mean {close!r}?"
+    with suppress(OSError):
+        if close := nearest(program, chain.from_iterable(map(os.listdir, places))):
+            return f"did you mean {close!r}?"
     return "give its path relative to the sweep file, or to the folder you run slurmsweep in"
 
 
 def _quoted(words: Sequence[str]) -> str:
     """Return the words as a list of YAML: a macro without quotes is none in it."""
     return json.dumps(words, ensure_ascii=False)
-
-
-def _names_in(folder: str) -> list[str]:
-    with suppress(OSError):
-        return os.listdir(folder)
-    return []
 
 
 def beginning_of(path: str, most: int) -> bytes | None:

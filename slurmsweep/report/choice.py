@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import UsageError
@@ -145,9 +144,12 @@ def chosen(
     trials = list(trials)
     tests = [(named(known, one.name), one) for one in where]
     for field, one in tests:
-        is_ordered = one.compared in ("<", ">", "<=", ">=") and any(is_number(field.of(trial)) for trial in trials)
-        if is_ordered and not _is_number_text(one.text):
-            raise UsageError(f"{one.name} is a number, and {one.text!r} is none: write {one.name}{one.compared}0.5")
+        if one.compared in ("<", ">", "<=", ">=") and any(is_number(field.of(trial)) for trial in trials):
+            try:
+                float(one.text)
+            except ValueError as error:
+                right = f"write {one.name}{one.compared}0.5"
+                raise UsageError(f"{one.name} is a number, and {one.text!r} is none: {right}") from error
     found = [trial for trial in trials if all(_meets(field.of(trial), one) for field, one in tests)]
     if not sort:
         return found
@@ -170,13 +172,6 @@ def _meets(value: Any, one: Condition) -> bool:
         # what a table shows of a number names it, too
         return _COMPARE[one.compared](number if value_text(value) == one.text else value, number)
     return _COMPARE[one.compared](str(value), one.text)
-
-
-def _is_number_text(text: str) -> bool:
-    with suppress(ValueError):
-        float(text)
-        return True
-    return False
 
 
 def _is_missing(value: Any) -> bool:

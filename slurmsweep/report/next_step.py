@@ -43,7 +43,12 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
         )
     if standing is Standing.FINISHED:
         words = [again] if failed else []
-        if summary.manifest.config.method != "random" and _lacks_its_metric(summary):
+        # the name of a metric that no trial ever logged may be misspelt
+        if (
+            summary.best() is None
+            and summary.manifest.config.method != "random"
+            and any("never logged" in row.why for row in summary.unmeasured(of_metric=True))
+        ):
             words.append(f"`slurmsweep create FILE --prior {sweep}` keeps what ran, once FILE names another metric")
         return ", ".join(words) or None
     pending = counts[TrialState.PENDING]
@@ -61,11 +66,6 @@ def _refused(summary: SweepSummary) -> list[int]:
         refused = sorted(refusals.read(summary.layout))
         return [a.trial for a in refused if a.trial in trials and trials[a.trial].next_attempt == a]
     return []
-
-
-def _lacks_its_metric(summary: SweepSummary) -> bool:
-    """Return whether no trial has a value because its name was never logged: it may be misspelt in the sweep file."""
-    return summary.best() is None and any("never logged" in row.why for row in summary.unmeasured(of_metric=True))
 
 
 def _as_before(summary: SweepSummary) -> str:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 #: Characters of a value, of a title and of a reason, at most: a longer value is in ``show`` and ``--json``.
 _WIDEST, _WIDEST_TITLE, _WIDEST_REASON = 40, 20, 72
 
-#: Characters that a reason keeps where parameters need the room: ``status`` says it in whole.
-_LEAST_REASON = 12
+#: Characters that a reason keeps where parameters need the room, and where they need more: ``status`` has it in whole.
+_LEAST_REASON = (20, 12)
 
 #: The order in which columns go where there is no room: first those of the highest rank.
 _STARTED, _JOB, _NODE, _TOOK, _PARAMETER, _WHY, _ATTEMPT = 7, 6, 5, 4, 3, 2, 1
@@ -55,9 +55,10 @@ def trials_table(
     places, alike = _split(trials, _of_jobs(trials))
     every = [*_first(trials, config), *differing, *places]
     shown, gone = fit(every, width) if width else (every, [])
-    if width and any(column.title in gone for column in differing):
-        every = [column._replace(least=_LEAST_REASON) if column.rank == _WHY else column for column in every]
-        shown, gone = fit(every, width)
+    for least in _LEAST_REASON if width else ():
+        if any(column.title in gone for column in differing):
+            every = [column._replace(least=least) if column.rank == _WHY else column for column in every]
+            shown, gone = fit(every, width or 0)
     lines = [grid(shown)]
     line = width or max(map(len, lines[0].split("\n")))
     if same or alike:

@@ -60,6 +60,7 @@ def test_columns_are_chosen_by_name(trials):
         (["--sort", "los"], "did you mean 'loss'?"),
         (["--columns", "trial,stat"], "did you mean 'state'?"),
         (["--where", "x"], "'x' is not a condition: write NAME=VALUE"),
+        (["--where", "x>0,1"], "x is a number, and '0,1' is none: write x>0.5"),
         (["--wide", "--columns", "x"], "not allowed with"),
     ],
 )

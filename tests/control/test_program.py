@@ -134,7 +134,8 @@ def test_what_cannot_be_run_is_refused_with_the_mend(folder):
     assert "write program: pkg.train, and `- -m` before ${program} in command" in refused("-m pkg.train")
     assert "no shell reads it" in refused("~/train.py")
     assert "no shell reads it" in refused("$HOME/train.py")
-    assert "give its path relative to the sweep file" in refused("src/train.py", ["bash", "${program}"])
+    assert "(did you mean 'train.py'?)" in refused("src/train.py", ["bash", "${program}"])
+    assert "give its path relative to the sweep file" in refused("src/other.py", ["bash", "${program}"])
 
 
 def test_a_missing_program_is_said_with_all_other_mistakes_and_its_line(folder):

@@ -93,8 +93,12 @@ def test_causes_stay_where_parameters_must_go():
 @pytest.mark.parametrize(
     ("width", "error", "shown"),
     [
-        (80, "ValueError: unknown optimizer sdg (train.py, line 15)", ["cause", "learning_rate", "batch_size"]),
-        (80, "ModuleNotFoundError: No module named 'x'", ["cause", "learning_rate", "batch_size"]),
+        (
+            80,
+            "ValueError: unknown optimizer sdg (train.py, line 15)",
+            ["cause", "learning_rate", "batch_size", "optimizer"],
+        ),
+        (80, "ModuleNotFoundError: No module named 'x'", ["cause", "learning_rate", "batch_size", "optimizer"]),
         (120, "E" * 200, ["cause", "learning_rate", "batch_size", "optimizer", "took"]),
     ],
 )
@@ -105,8 +109,18 @@ def test_a_long_reason_leaves_room_for_parameters(width, error, shown):
 
     header, _, first = table.split("\n")[:3]
     assert header.split()[3 : 3 + len(shown)] == shown
-    assert f"exit 1: {error}"[:19] in first
+    assert f"exit 1: {error}"[:15] in first
     assert max(map(len, table.split("\n"))) <= width
+
+
+def test_two_long_reasons_leave_room_for_parameters():
+    names, why = ["lr", "opt", "layers"], "loss was never logged (logged: acc, val/loss)"
+    trials = rows(3, lambda n: dict.fromkeys(names, n), state=TrialState.FAILED, cause="exit 1", error="E" * 60)
+    trials += [row._replace(error=None, cause="", no_metric=why) for row in trials]
+    table = trials_table(trials, config({name: {"values": [0, 1, 2]} for name in names}), 80)
+
+    assert table.split("\n")[0].split()[2:] == ["state", "cause", "no", "metric", *names, "took"]
+    assert "loss was ne" in table
 
 
 def test_a_long_reason_is_not_cut_for_times_and_nodes():
