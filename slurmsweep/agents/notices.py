@@ -13,8 +13,10 @@ import shlex
 import shutil
 import signal
 import subprocess
+from collections import deque
 from contextlib import suppress
 from enum import Enum
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import UsageError
@@ -38,6 +40,9 @@ FAILURES = (TrialState.FAILED, TrialState.CRASHED)
 
 #: Characters of its output that are repeated where it fails.
 _SHOWN = 200
+
+#: Pieces of it, of 4 KiB at most, that are kept until it ends.
+_PIECES = 64
 
 
 class SweepEvent(Enum):
@@ -174,12 +179,16 @@ def tell(
 def _run(command: str, facts: Mapping[str, Any]) -> str:
     """Run the command with the facts; return what went wrong, empty for nothing."""
     named = {f"SLURMSWEEP_NOTIFY_{key.upper()}": str(facts[key] or "") for key in ("event", "sweep", "name", "text")}
+    ours, theirs = os.pipe()
+    printed: deque[bytes] = deque(maxlen=_PIECES)  # a program that prints without an end costs no memory
+    reader = Thread(target=_take_all, args=(ours, printed), daemon=True)
+    reader.start()
     try:
         process = subprocess.Popen(
             words_of(command),
             env=os.environ | named,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=theirs,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="backslashreplace",
@@ -187,19 +196,28 @@ def _run(command: str, facts: Mapping[str, Any]) -> str:
         )
     except (OSError, UsageError, ValueError) as error:
         return str(error)
+    finally:
+        os.close(theirs)
     try:
-        printed, _ = process.communicate(json.dumps(facts) + "\n", timeout=TIMEOUT)
+        process.communicate(json.dumps(facts) + "\n", timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):  # of a process that a file server holds
             process.wait(1)
-        for pipe in filter(None, (process.stdin, process.stdout)):
+        if process.stdin:
             with suppress(OSError):  # what was not read by then
-                pipe.close()
+                process.stdin.close()
         return f"it did not end within {TIMEOUT:.0f} s and was killed"
-    last = printed.strip()[-_SHOWN:]
+    reader.join(1)  # longer only where it left a process behind that holds its output
+    last = b"".join(list(printed)).decode("utf-8", "backslashreplace").strip()[-_SHOWN:]
     return f"exit code {process.returncode}{f': {last}' if last else ''}" if process.returncode else ""
+
+
+def _take_all(pipe: int, printed: deque[bytes]) -> None:
+    """Read a pipe to its end, and close it."""
+    with open(pipe, "rb", buffering=0) as stream:
+        printed.extend(iter(lambda: stream.read(4096), b""))
 
 
 def _path(store: SweepStore, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -164,3 +165,13 @@ def test_agents_tell_nothing_while_a_command_waits(slurmsweep, write_sweep, tmp_
 def test_words_need_a_program():
     with pytest.raises(UsageError, match="no program"):
         notices.words_of("")
+
+
+def test_a_command_that_prints_without_an_end_costs_no_memory(monkeypatch):
+    monkeypatch.setattr(notices, "TIMEOUT", 2.0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    problem = notices._run("yes", dict.fromkeys(("event", "sweep", "name", "text"), "x"))
+
+    assert problem == "it did not end within 2 s and was killed"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
