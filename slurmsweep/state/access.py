@@ -22,7 +22,8 @@ def give(folder: str, access: Access, group: int) -> int:
     first: what is made in it from then on has the new modes. Links are left alone.
 
     Raises:
-        StateUnwritableError: the folder itself is another user's, or the group is none of this user's.
+        StateUnwritableError: the folder itself is another user's, the group is none of this user's, or a file could not
+            be changed, as where the group's quota is used up.
     """
     give_folder(folder, access, group)
     found = (os.path.join(above, name) for above, folders, names in os.walk(folder) for name in (*folders, *names))
@@ -35,16 +36,17 @@ def _give(path: str, access: Access, group: int) -> bool:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return isinstance(error, FileNotFoundError)  # a temporary file of an agent
-    try:
-        status = os.fstat(descriptor)
-        if os.geteuid() not in (status.st_uid, 0):
-            return False
-        own = status.st_mode & stat.S_IRWXU
-        mode = access.folder if stat.S_ISDIR(status.st_mode) else own | (own >> 3 & access.folder)
-        os.fchown(descriptor, -1, group)
-        os.fchmod(descriptor, mode)
-    finally:
-        os.close(descriptor)
+    with writing(path):
+        try:
+            status = os.fstat(descriptor)
+            if os.geteuid() not in (status.st_uid, 0):
+                return False
+            own = status.st_mode & stat.S_IRWXU
+            mode = access.folder if stat.S_ISDIR(status.st_mode) else own | (own >> 3 & access.folder)
+            os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
     return True
 
 
