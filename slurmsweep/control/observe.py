@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.failure_text import Failure
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
-    from slurmsweep.sizing.usage import Ledger, Usage
+    from slurmsweep.sizing.usage import Ledger
     from slurmsweep.sizing.walltime import Bounds
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.trial import Trial
@@ -161,14 +161,15 @@ def _ledger(session: Session, policy: Policy, snapshot: Snapshot, again: list[Tr
     if policy.sizing and policy.sizing.mem:
         return make(accounts=scheduler.accounts(session.job_keys())[0])
     ledger = make(accounts={})
-    unknown = {job for trial in again for used in ledger.of(trial.number) if (job := _job_without_limits(used))}
+    # the arrays of attempts that were cut off, where neither journal nor document says what they had
+    unknown = {
+        used.job.partition("_")[0]
+        for trial in again
+        for used in ledger.of(trial.number)
+        if used.job
+        and ((used.is_timeout and used.asked_minutes is None) or (used.is_out_of_memory and not used.asked_mib))
+    }
     return make(accounts=scheduler.accounts(unknown)[0]) if unknown else ledger
-
-
-def _job_without_limits(usage: Usage) -> str | None:
-    """Return the array of an attempt that was cut off, where neither journal nor document says what it had."""
-    cut_off = (usage.is_timeout and usage.asked_minutes is None) or (usage.is_out_of_memory and not usage.asked_mib)
-    return usage.job.partition("_")[0] if usage.job and cut_off else None
 
 
 def _ended(

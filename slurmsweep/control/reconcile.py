@@ -121,18 +121,15 @@ def cancel_idle(session: Session, snapshot: Snapshot) -> tuple[str, ...]:
     elements: defaultdict[str, list[int]] = defaultdict(list)
     for ref in snapshot.idle:
         elements[ref.job] += [] if ref.task is None else [ref.task]
-    targets = tuple(_some_of(job, sorted(elements[job])) for job in sorted(elements, key=by_id))
+    targets = []
+    for key in sorted(elements, key=by_id):  # ``5000_[0-3,5]@other``
+        (job, cluster), tasks = parts_of(key), sorted(elements[key])
+        targets.append(key_on(f"{job}_[{','.join(ranges(tasks))}]" if tasks else job, cluster))
     try:
         session.scheduler.cancel(targets, only_waiting=True)
     except SchedulerUnavailableError:
         return ()
-    return targets
-
-
-def _some_of(key: str, tasks: Sequence[int]) -> str:
-    """Return ``5000_[0-3,5]@other``, as a target of :meth:`.Backend.cancel`."""
-    job, cluster = parts_of(key)
-    return key_on(f"{job}_[{','.join(ranges(tasks))}]" if tasks else job, cluster)
+    return tuple(targets)
 
 
 def recover_submissions(session: Session, sleep: Callable[[float], None] = time.sleep) -> None:

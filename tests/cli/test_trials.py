@@ -96,8 +96,10 @@ def test_a_run_that_ends_before_all_trials_started_speaks_of_no_failure(slurmswe
 
 def test_what_failed_is_said_apart_from_what_is_open(slurmsweep, write_sweep):
     done = slurmsweep("run", str(write_sweep("raise SystemExit(3)")), "--backend", "local", "--max-fails", "1")
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("slurmsweep: 1 failed: `slurmsweep logs ")
+
+    assert done.returncode == 1
+    assert "  trials  1 failed, 2 pending\n" in done.stdout
+    assert "  why     1 failed, exit 3 (trial 0; `slurmsweep logs " in done.stdout
 
 
 def test_a_run_shows_the_best_and_some_failures_and_says_what_it_leaves_out(folder, slurmsweep):

@@ -192,8 +192,10 @@ def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         array, index, job, word, status, node, _, name = fields[:8]
         reason, limit, used, _, partition, starts, dependency = [*fields[8:], *[""] * 7][:7]
         ref = JobRef(array, int(index)) if index.isdecimal() else JobRef(job)
-        known = _status(word, status, node, "squeue", _left(limit, used))
-        known = known._replace(reason=reason, name=name, minutes=_minutes(limit), partition=partition)
+        most, so_far = _minutes(limit), _minutes(used)
+        left = None if most is None or so_far is None else (most - so_far) * 60
+        known = _status(word, status, node, "squeue", left)
+        known = known._replace(reason=reason, name=name, minutes=most, partition=partition)
         if known.waits:
             if reason == "None" and dependency not in ("", "(null)"):  # Slurm says it when it looks at the job
                 reason = "Dependency"
@@ -248,12 +250,6 @@ def _status(word: str, status: str, node: str, source: str, left: float | None) 
     if source == "sacct" and state is TrialState.FAILED and code in _FOLDED:
         return JobStatus(base_word(word), False, state, f"exit {code} or {code + 128}", None, node, source)
     return JobStatus(base_word(word), False, state, cause, code, node, source)
-
-
-def _left(limit: str, used: str) -> float | None:
-    """Return the seconds between ``10:00`` that a job may run and ``0:35`` that it ran; None where one is no time."""
-    most, so_far = _minutes(limit), _minutes(used)
-    return None if most is None or so_far is None else (most - so_far) * 60
 
 
 def _minutes(text: str) -> float | None:
