@@ -1,7 +1,7 @@
 """For whom a sweep is: its owner, or also the group of the folder that it was made in.
 
 The mode of the sweep's folder says it (``state/files.py``, ``access_by_mode``): agents look at it before they write, so
-what is written later has the same modes, whoever writes it.
+what is written later has the same modes, whichever user writes it.
 """
 
 from __future__ import annotations

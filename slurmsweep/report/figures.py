@@ -23,6 +23,11 @@ def figure(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 trial`` or ``5 trials``."""
+    return f"{number} {noun}" + ("s" if number != 1 else "")
+
+
 def numbers_text(numbers: Sequence[int], most: int) -> str:
     """Return ``3, 7, 8 and 12 more``: the first few of the numbers."""
     shown = ", ".join(map(str, numbers[:most]))

@@ -7,7 +7,7 @@ from itertools import accumulate
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.report.figures import duration, figure, numbers_text, value_text
+from slurmsweep.report.figures import counted, duration, figure, numbers_text, value_text
 from slurmsweep.report.fitting import Column, fit, last_part, shortened, text_width
 from slurmsweep.report.live_choice import Page
 from slurmsweep.report.tables import params_text
@@ -246,7 +246,7 @@ def _first_page(state: LiveState, choice: LiveChoice, width: int, room: int, gly
 def _header(state: LiveState, width: int) -> Line:
     goes_on = state.runs_for is not None and not state.is_over
     standing = f"{state.standing} for {duration(state.runs_for)}" if goes_on else state.standing
-    method = state.method + (f", {state.trials} trials" if state.trials else "")
+    method = state.method + (f", {counted(state.trials, 'trial')}" if state.trials else "")
     words = [state.sweep, standing, printable(state.name), method]
     return _sides("  ".join(word for word in words if word), state.clock, width, "bold")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.figures import counted
 from slurmsweep.report.terminal import printable, printable_text, width, wrapped
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def plan_text(document: Mapping[str, Any]) -> str:
     """Return points, commands, cost, batch script, and the use of a canary where one has run."""
     total, method = document["expected_run_count"], document["method"]
-    lines = [f"{method} search, " + (f"{total} trials" if total is not None else "no end: give --count")]
+    lines = [f"{method} search, " + (counted(total, "trial") if total is not None else "no end: give --count")]
     lines.append(f"commands run in {printable(document['workdir'])}")
     lines += [f"  {row['number']:>4}  {printable(shlex.join(row['argv']))}" for row in document["trials"]]
     if total is None or len(document["trials"]) < total:
@@ -48,7 +49,7 @@ def _forecast_lines(document: Mapping[str, Any]) -> list[str]:
     arrays, hours, trials = expected["arrays"], expected["core_hours"], expected["trials"]
     cost = f"at most {hours:g} core-hours" if hours is not None else "without a time limit"
     jobs = f"{sum(arrays)} jobs in {len(arrays)} array{'s' if len(arrays) > 1 else ''}, {cost}"
-    here = f"{trials} trials on this machine, {document['width']} at a time (--jobs), without a time limit"
+    here = f"{counted(trials, 'trial')} on this machine, {document['width']} at a time (--jobs), without a time limit"
     files = f"about {expected['inodes']} files and folders (15 more a trial with the real wandb)"
     lines = [
         jobs if arrays else here,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.metrics.ranks import IN_DOUBT
 from slurmsweep.report.failures import failure_words
-from slurmsweep.report.figures import value_text
+from slurmsweep.report.figures import counted, value_text
 from slurmsweep.report.fitting import Column, fit
 from slurmsweep.report.next_step import next_step
 from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
@@ -39,7 +39,7 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
         "  ",
     )
     lines += _line("state", summary.state_words())
-    lines += _line("method", config.method + (f", {total} trials" if total is not None else ""))
+    lines += _line("method", config.method + (f", {counted(total, 'trial')}" if total is not None else ""))
     lines += _line("trials", counts or "none")
     further = summary.may_go_on()
     if further:
