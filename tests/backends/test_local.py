@@ -74,7 +74,7 @@ def test_a_failed_trial_makes_run_exit_with_1_and_says_how_to_go_on(slurmsweep, 
 
     assert done.returncode == 1
     assert "1 failed" in done.stdout
-    assert f"slurmsweep resubmit {only_sweep(tmp_path)}" in done.stderr
+    assert f"slurmsweep resubmit {only_sweep(tmp_path)}" in done.stdout
 
 
 def test_resubmit_runs_exactly_what_failed(slurmsweep, write_sweep, ran, tmp_path):
