@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
 
 #: Characters of a value, of a title and of a reason, at most: a longer value is in ``show`` and ``--json``.
-_WIDEST, _WIDEST_TITLE, _WIDEST_REASON = 40, 20, 72
+_WIDEST, _WIDEST_TITLE, _WIDEST_REASON = 40, 20, 80
 
 #: Characters that a reason keeps where parameters need the room, and where they need more: ``status`` has it in whole.
 _LEAST_REASON = (20, 12)

@@ -98,7 +98,7 @@ def test_what_failed_is_said_apart_from_what_is_open(slurmsweep, write_sweep):
     done = slurmsweep("run", str(write_sweep("raise SystemExit(3)")), "--backend", "local", "--max-fails", "1")
 
     assert done.returncode == 1
-    assert "  trials  1 failed, 2 pending\n" in done.stdout
+    assert "  trials  2 pending, 1 failed\n" in done.stdout
     assert "  why     1 failed, exit 3 (trial 0; `slurmsweep logs " in done.stdout
 
 
