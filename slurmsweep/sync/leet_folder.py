@@ -38,7 +38,7 @@ def lay_out(summary: SweepSummary, trials: Iterable[TrialRow], folder: str, acce
     What an earlier call made is brought up to date. Trials that logged nothing are left out.
 
     Raises:
-        OSError: what a trial logged is there and cannot be read.
+        StateUnreadableError: what a trial logged is there and cannot be read.
         StateUnwritableError: the folder cannot be written; part of it may be there.
     """
     files.ensure_folders(folder, access)
@@ -47,23 +47,23 @@ def lay_out(summary: SweepSummary, trials: Iterable[TrialRow], folder: str, acce
         if not trial.attempt or trial.origin:
             continue
         newest, first = AttemptId(trial.number, trial.attempt), summary.view.first_attempt(trial.number)
-        runs = [os.path.dirname(run.path) for run in TrialRuns(summary.layout, newest, first, is_over=True).found()]
-        for run in runs:
+        with files.reading(summary.layout.trial(trial.number)):
+            found = TrialRuns(summary.layout, newest, first, is_over=True).found()
+            rows = [] if found else [row for _, row in history(summary.layout, newest, first)]
+            final = read_summary(summary.layout, newest, first) if rows else {}
+        for run in (os.path.dirname(run.path) for run in found):
             link = os.path.join(folder, os.path.basename(run))
             files.link_to(run, link)
             if not os.path.islink(link):
                 raise StateUnwritableError(f"{link} is there and is no link of ours: choose another folder by --links")
-        linked += bool(runs)
-        rows = iter(()) if runs else (row for _, row in history(summary.layout, newest, first))
-        oldest = next(rows, None)
-        if oldest is not None:
+        linked += bool(found)
+        if rows:
             written += 1
             begun = time.strftime("%Y%m%d_%H%M%S", time.localtime(trial.started or 0))
             run_id = summary.layout.run_id(trial.number)
             run = os.path.join(folder, f"{OFFLINE}{begun}-{run_id}")
             files.ensure_folder(run, access)
-            final = read_summary(summary.layout, newest, first)
-            records = _records(summary, trial, [oldest, *rows], final)
+            records = _records(summary, trial, rows, final)
             files.write_pieces(os.path.join(run, f"run-{run_id}.wandb"), log_bytes(records), access)
     return linked, written
 

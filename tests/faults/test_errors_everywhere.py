@@ -99,7 +99,7 @@ COMMANDS = [
     *(("resubmit", "@", "--backend", "local"), ("run", "sweep.yaml", "--backend", "local")),
     *(
         ("rerun", "@", "--trials", "0"),
-        ("rerun", "@", "--where", "x>1", "--json"),
+        ("rerun", "@", "--where", "x=1", "--json"),
         ("share", "@"),
         ("share", "@", "--off"),
     ),
