@@ -89,6 +89,47 @@ def test_a_page_says_what_happens(page, tmp_path):
     assert ran
 
 
+README = (ROOT / "README.md").read_text()
+
+#: The mistakes that the README's first example of `plan` shows.
+WRONG = """program: train.py
+method: gird
+metric: {name: loss}
+parameters:
+  lr: {value: 0.1}
+  bs:
+    valeus: [16, 32]
+"""
+
+
+def output_in_readme(command: str) -> str:
+    found = re.search(rf"^    \$ {re.escape(command)}\n((?:    .*\n)+)", README, re.MULTILINE)
+    return re.sub("^    ", "", found[1], flags=re.MULTILINE)
+
+
+def printed_by(folder: Path, *words: str) -> str:
+    environment = os.environ | {"COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "slurmsweep", *words]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return "".join(plain(line) + "\n" for line in done.stdout.splitlines())
+
+
+def test_the_readme_shows_the_mistakes_of_a_sweep_file_as_plan_does(tmp_path):
+    (tmp_path / "train.py").touch()
+    (tmp_path / "sweep.yaml").write_text(WRONG)
+
+    assert pattern(output_in_readme("slurmsweep plan sweep.yaml")).fullmatch(printed_by(tmp_path, "plan", "sweep.yaml"))
+
+
+def test_the_readme_shows_the_quickstart_as_it_ends(tmp_path):
+    sweep_file = ROOT / "examples" / "quickstart" / "sweep.yaml"
+    printed = printed_by(tmp_path, "run", str(sweep_file), "--backend", "local", "--jobs", "2")
+
+    assert pattern("...\n" + output_in_readme("scripts/quickstart")).fullmatch(printed), printed
+
+
 def test_a_page_with_another_output_is_noticed():
     assert pattern(f"sweep {ID} ...\n9 finished, 0.2s\n").fullmatch("sweep z70vnp79 in /x\n9 finished, 13s\n")
     assert not pattern("8 finished\n").fullmatch("9 finished\n")
