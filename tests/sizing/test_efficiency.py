@@ -305,7 +305,7 @@ def test_text_and_table_are_of_the_same_numbers(store):
     assert cells["cpu"] == ["0.333 core-h", "0.0833 core-h", "25 %", "2 CPU", "0.5 CPU", "0.5 CPU"]
     assert cells["memory"] == ["50 %", "1024 MiB", "512 MiB", "512 MiB"]
     short = document | {"time": document["time"] | {"each_used": 0.25}}
-    assert "  15.0s  " in efficiency_text(short)
+    assert "  15s  " in efficiency_text(short)
     [row] = [{"trial": 0, "cause": "", **usage._asdict(), "state": "finished"} for usage in ledger.of(0)]
     table = attempts_table([row]).splitlines()
     assert table[0].split() == ["trial", "attempt", "state", "job", "time", "CPUs", "MiB"]
