@@ -27,9 +27,9 @@ wandb.init()
 x = wandb.config.x
 print({ESCAPE!r}, "a line of the log that is much longer than any terminal is wide, with a wide {WIDE}")
 wandb.log({{"loss": x / 3, "a.metric.with.a.long.name": 1e300, {WIDE!r}: x, "esc{ESCAPE}": 1}})
-if x == 1:
+if os.environ["SLURMSWEEP_TRIAL"] == "1":
     raise ValueError("x is one " + {ESCAPE!r} + {WIDE!r} * 4)
-if x == 2:
+if os.environ["SLURMSWEEP_TRIAL"] == "2":
     sys.exit(77)
 """
 
