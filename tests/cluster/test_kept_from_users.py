@@ -130,6 +130,10 @@ def test_memory_that_a_worker_lacked_is_the_cause_and_is_given(cluster, on_clust
     (tmp_path / "second").touch()
 
     again = ("resubmit", sweep, "--template", str(tmp_path / "on.sbatch"))
+    # while the job is being ended, Slurm's last word is not spoken
+    wait_until(
+        lambda: lab.run("squeue", "-ht", "all", "-j", trial["job"], "-o", "%T").strip() != "COMPLETING", "its end"
+    )
     [group] = json.loads(on_cluster(*again, "--dry-run", "--json").stdout)["groups"]
     assert (group["mib"], group["why"]) == (400, {"0": "oom with 400 MiB"})
     done = on_cluster(*again)
