@@ -186,9 +186,14 @@ def access_of(status: os.stat_result, otherwise: Access) -> Access:
 
 def umask_of_commands(access: Access) -> int:
     """Return the umask for the commands of trials: this process's, but what the group may do is not taken away."""
+    return _own_umask() & ~(access.folder & stat.S_IRWXG)
+
+
+def _own_umask() -> int:
+    """Return this process's umask, which can be read by setting it alone: what is made meanwhile is private."""
     own = os.umask(0o077)
     os.umask(own)
-    return own & ~(access.folder & stat.S_IRWXG)
+    return own
 
 
 def remove_empty_folder(path: str) -> bool:
@@ -360,8 +365,7 @@ def write_where_named(path: str, data: bytes) -> None:
         if status and not stat.S_ISREG(status.st_mode):
             write_into(path, data)
         else:
-            umask = os.umask(0)
-            os.umask(umask)
+            umask = _own_umask()
             replace(os.path.realpath(path), data, Access(0o777 & ~umask, 0o666 & ~umask), sync=False)
     except StateUnwritableError as error:  # the advice that it gives is about the folder of a sweep
         reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else str(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from slurmsweep.cli import options
@@ -13,6 +12,7 @@ from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.report.choice import chosen, fields
 from slurmsweep.report.export import FORMATS
+from slurmsweep.report.page.formats import format_of
 from slurmsweep.state import files
 from slurmsweep.state.files import reading
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.control.export import history_rows, trial_rows
 
     output = "" if args.output == "-" else args.output
-    kind = args.format or _by_name(output)
+    kind = args.format or format_of(output or None, list(FORMATS), _CSV)
     if kind == _BINARY and not output:
         raise UsageError("parquet is no text: give the file to write with -o FILE")
     session = Session.open(args.sweep)
@@ -58,11 +58,3 @@ def run(args: argparse.Namespace) -> int:
     for piece in pieces:
         sys.stdout.write(piece.decode())
     return 0
-
-
-def _by_name(output: str | None) -> str:
-    """Return the format that a file's name says."""
-    ending = os.path.splitext(output or "")[1].removeprefix(".").lower()
-    if output and ending not in FORMATS:
-        raise UsageError(f"{output}: what format is it to be? Add --format, one of {', '.join(FORMATS)}")
-    return ending if output else _CSV
