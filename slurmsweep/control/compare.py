@@ -23,8 +23,8 @@ def compared(summary: SweepSummary) -> ComparedSweep:
         seconds += row.seconds or 0.0
         if row.started is not None and not row.origin:
             begun = min(begun, row.started)
-            if row.metric is not None and row.seconds is not None:
-                ended.append((row.started + row.seconds, row.metric))
+            if row.metric is not None and row.over_at is not None:
+                ended.append((row.over_at, row.metric))
     best, document = summary.best(), masked_config(config.document)
     rest = flat({key: value for key, value in document.items() if key != "parameters"})
     forms = {f"parameters.{name}": form for name, form in document.get("parameters", {}).items()}  # one value each

@@ -292,8 +292,8 @@ class LiveView:
         best = tuple(summary.ranked(_BEST))
         begun = view.trials.first_claim()
         rate, left = _rate(summary, begun, now)
-        lasts = [ended for group in failures if (ended := _ended(summary.trial(group.trials[-1]))) is not None]
-        better = _ended(best[0]) if best else None
+        lasts = [ended for group in failures if (ended := summary.trial(group.trials[-1]).over_at) is not None]
+        better = best[0].over_at if best else None
         weighed = bool(config.extensions.pareto) and counts[TrialState.FINISHED] <= _MOST_WEIGHED
         ended_badly = standing is Standing.FINISHED and summary.unfinished_count() and not view.reached
         return {
@@ -442,7 +442,7 @@ class _QueueWatch:
         if not self._is_used:
             return Queue()
         age = now - self._asked_at if self.has_answer and self._asked is None else None
-        waits = ", ".join(f"{one.why} ({one.reason})" if one.why else one.reason for one in summary.waiting[:1])
+        waits = summary.waiting[0].meaning if summary.waiting else ""
         return Queue(summary.jobs, age, 0.0 if self._asked else max(0.0, self._next - now), waits)
 
 
@@ -490,11 +490,6 @@ def _rate(summary: SweepSummary, begun: float | None, now: float) -> tuple[float
         return 3600 * rate, None
     spread = _DEVIATIONS / math.sqrt(ends)
     return 3600 * rate, (open_ones / rate / (1 + spread), open_ones / rate / (1 - spread))
-
-
-def _ended(row: TrialRow) -> float | None:
-    """Return about when a trial ended; None where that is not known."""
-    return None if row.started is None or row.seconds is None else row.started + row.seconds
 
 
 def _end_of_log(path: str | None) -> list[str]:

@@ -26,7 +26,6 @@ from slurmsweep.search.flat import flat
 from slurmsweep.sizing.efficiency import efficiency_document
 from slurmsweep.sizing.usage import Ledger
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.secrets import masked
 from slurmsweep.sweepfile.sections import Objective
@@ -268,8 +267,8 @@ def _trial(summary: SweepSummary, row: Any, last: Mapping[str, float], ledger: L
     current = known.current if known else None
     outcome = current and (current.outcome or summary.ended.get(AttemptId(row.number, current.number)))
     ended = outcome.ended if outcome else None
-    if ended is None and outcome and row.started is not None and row.seconds is not None:
-        ended = row.started + row.seconds
+    if ended is None and outcome:
+        ended = row.over_at
     values = dict(last) | (row.metrics or {})
     metric = summary.manifest.config.metric
     if metric:
@@ -281,7 +280,7 @@ def _trial(summary: SweepSummary, row: Any, last: Mapping[str, float], ledger: L
         row=row,
         values=values,
         ended=ended,
-        state="stopped early" if row.cause == STOPPED_EARLY else row.state.value,
+        state=row.state_words,
         asked_seconds=None if minutes is None else minutes * 60,
         asked_mb=usage.asked_mib if usage else None,
     )

@@ -73,6 +73,16 @@ class TrialRow(NamedTuple):
     no_metric: str | None = None
     error: str | None = None
 
+    @property
+    def state_words(self) -> str:
+        """The state, of a trial that was stopped early that it was."""
+        return "stopped early" if self.cause == STOPPED_EARLY else self.state.value
+
+    @property
+    def over_at(self) -> float | None:
+        """About when the trial ended, seconds since the epoch; None where that is not known."""
+        return None if self.started is None or self.seconds is None else self.started + self.seconds
+
     def to_json(self) -> dict[str, Any]:
         """Return the document of one trial."""
         return self._asdict() | {"state": self.state.value}

@@ -10,7 +10,6 @@ from slurmsweep.report.figures import duration
 from slurmsweep.report.fitting import READABLE, Column, fit, last_part, shortened
 from slurmsweep.report.tables import grid
 from slurmsweep.report.terminal import printable, wrapped
-from slurmsweep.state.outcome import STOPPED_EARLY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,8 +72,7 @@ def _first(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
     """Return the columns that every table has, and those that say what went wrong."""
     found = [_column(trials, Field("trial", lambda trial: trial.number), 0)]
     found += [_column(trials, field, 0) for field in metrics(config).values()]
-    state = Field("state", lambda trial: "stopped early" if trial.cause == STOPPED_EARLY else str(trial.state))
-    found.append(_column(trials, state, 0))
+    found.append(_column(trials, Field("state", lambda trial: trial.state_words), 0))
     causes = Field("cause", _cause)
     found += _telling([_column(trials, causes, _WHY, _WIDEST_REASON)])
     if any(trial.attempt > 1 for trial in trials):

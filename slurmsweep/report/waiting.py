@@ -32,14 +32,18 @@ class WaitingReason(NamedTuple):
     first: str
     starts: str = ""
 
+    @property
+    def meaning(self) -> str:
+        """Why the jobs wait, with the scheduler's own words, or these alone."""
+        return f"{self.why} ({self.reason})" if self.why else self.reason
+
     def words(self, sweep: str) -> str:
         """Return one line, ``sweep`` being the name in commands."""
         jobs = f"{self.jobs} jobs ({self.first} ...)" if self.jobs > 1 else f"1 job ({self.first})"
         verb = ("never start as they are" if self.jobs > 1 else "never starts as it is") if self.is_stuck else ""
         verb = verb or ("wait" if self.jobs > 1 else "waits")
-        why = f"{self.why} ({self.reason})" if self.why else self.reason
         when = f"; the first is expected to start at {self.starts.replace('T', ' ')}" if self.starts else ""
-        return f"{jobs} {verb}: {why}{when}{self.help and '; '}{self._help(sweep)}"
+        return f"{jobs} {verb}: {self.meaning}{when}{self.help and '; '}{self._help(sweep)}"
 
     def to_json(self, sweep: str) -> dict[str, Any]:
         """Return the document of one reason."""

@@ -15,7 +15,6 @@ from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state import files, view_cache
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
 
@@ -95,9 +94,8 @@ def _attempt(store: SweepStore, view: SweepView, number: int, attempt: int | Non
 
 def _print_failed(store: SweepStore, view: SweepView, lines: int, *, only_paths: bool) -> int:
     """Print the ends of the logs of trials that did not finish, each below its path."""
-    states = [state for state in TrialState if state.can_retry]
-    numbers = sorted(number for state in states for number in view.trials.in_state(state))
-    failed = [view.trials[number] for number in numbers if view.trials[number].cause != STOPPED_EARLY]
+    summary = SweepSummary(store.layout, store.manifest, view, {})
+    failed = [view.trials[number] for number, _, _ in summary.ways_to_fail()]
     for trial in failed[:_TRIALS]:
         if trial.current is None:
             continue
