@@ -18,7 +18,7 @@ from slurmsweep.state.supervisor_files import MOST_MINUTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from slurmsweep.report.choice import Condition
+    from slurmsweep.report.choice import Demand
     from slurmsweep.state.supervisor_files import SupervisorSettings
 
 #: Letters of options, as of make, grep and tail; those of sbatch for what is asked of Slurm. ``-n`` is how many.
@@ -245,7 +245,7 @@ def add_where(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def _condition(text: str) -> Condition:
+def _condition(text: str) -> Demand:
     from slurmsweep.report.choice import condition  # most commands choose no trials
 
     try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from slurmsweep.control.session import Session
-    from slurmsweep.report.choice import Condition
+    from slurmsweep.report.choice import Demand
     from slurmsweep.state.tail import AttemptId
 
 
@@ -35,7 +35,7 @@ class Choice:
 
     trials: Collection[int] = ()
     states: frozenset[TrialState] = frozenset()
-    where: tuple[Condition, ...] = ()
+    where: tuple[Demand, ...] = ()
 
 
 def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:

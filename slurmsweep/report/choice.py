@@ -55,7 +55,7 @@ class Field(NamedTuple):
     text: Callable[[Any], str] = value_text
 
 
-class Condition(NamedTuple):
+class Demand(NamedTuple):
     """A comparison that a trial meets or not: name, operator, and the text that the value is compared with."""
 
     name: str
@@ -63,14 +63,14 @@ class Condition(NamedTuple):
     text: str
 
 
-def condition(text: str) -> Condition:
+def condition(text: str) -> Demand:
     """Return the condition of a text such as ``lr<=0.01``. Raises ValueError where it is none."""
     found = _CONDITION.fullmatch(text)
     if not found:
         raise ValueError(
             f"{text!r} is not a condition: write NAME=VALUE, or with !=, <, <=, >, >= (quoted for the shell)"
         )
-    return Condition(*found.groups())
+    return Demand(*found.groups())
 
 
 def parameters(config: SweepConfig) -> dict[str, Field]:
@@ -123,7 +123,7 @@ def named(known: Mapping[str, Field], name: str) -> Field:
 def chosen(
     trials: Iterable[TrialRow],
     known: Mapping[str, Field],
-    where: Sequence[Condition],
+    where: Sequence[Demand],
     sort: str = "",
     *,
     reverse: bool = False,
@@ -159,7 +159,7 @@ def chosen(
     return told + [trial for trial in found if _is_missing(field.of(trial))]
 
 
-def _meets(value: Any, one: Condition) -> bool:
+def _meets(value: Any, one: Demand) -> bool:
     other: Any = _WORDS.get(one.text.lower(), one.text)
     if other is None or isinstance(other, bool) or value is None:
         is_same = value is other or (isinstance(value, bool) and value == other)

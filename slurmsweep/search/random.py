@@ -17,14 +17,12 @@ from slurmsweep.errors import UsageError
 from slurmsweep.search.beta import beta_quantile
 from slurmsweep.search.flat import flatten, unflatten
 from slurmsweep.search.numbers import ceil_div, exp, log, multiple
-from slurmsweep.sweepfile.plain import identity
 from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slurmsweep.sweepfile.config import SweepConfig
-    from slurmsweep.sweepfile.extensions import Exclusion
     from slurmsweep.sweepfile.space import Continuous, Names, Parameter
 
 #: The most draws for one trial; then the exclusions leave nothing to draw.
@@ -37,21 +35,24 @@ _FLOAT_INTEGERS = 2**53
 def point(config: SweepConfig, number: int, seed: str) -> dict[str, Any]:
     """Return the point of a trial: independent draws with replacement, as W&B's; an excluded point is drawn again.
 
-    Raises UsageError if a thousand draws were all excluded.
+    A parameter that does not exist is left out, and the draws of the others stay what they are. Raises UsageError if a
+    thousand draws were all excluded.
     """
     # linked parameters share a uniform number, so their positions are equal
     leader = {path: group[0] for group in config.extensions.linked for path in group}
-    space = flatten(config.parameters)
+    space, rules = flatten(config.parameters), config.extensions
+    is_plain = not (rules.exclude or rules.conditions or rules.computed)
     for again in range(_MOST_DRAWS):
         key = f"{seed}/{again}" if again else seed
         drawn = {path: quantile(one, uniform(key, number, leader.get(path, path))) for path, one in space}
-        if not any(_meets(drawn, rule) for rule in config.extensions.exclude):
+        if is_plain:
             return unflatten(drawn.items())
+        from slurmsweep.sweepfile import presence  # few sweeps have one of these keys
+
+        drawn = presence.existing(drawn, rules.conditions)
+        if not any(presence.holds(rule, drawn) for rule in rules.exclude):
+            return unflatten(presence.with_computed(drawn, rules.computed).items())
     raise UsageError(f"trial {number}: {_MOST_DRAWS} points in a row were excluded; exclude less")
-
-
-def _meets(drawn: dict[Names, Any], rule: Exclusion) -> bool:
-    return all(any(identity(drawn[path]) == identity(value) for value in values) for path, values in rule)
 
 
 def uniform(seed: str, number: int, path: Names) -> float:

@@ -1,7 +1,8 @@
 """Compute an expression over logged metrics, ``0.3*a + 0.2*b``: parsed by Python's grammar, computed without ``eval``.
 
 An expression consists of numbers, names, ``+ - * / // % **``, a few functions, and ``x if a < b else y``. Every number
-is a float, so that no power takes long or much memory. Any other syntax is an error when the sweep file is read.
+is a float, so that no power takes long or much memory; :mod:`.exact_expression` computes with parameters, and keeps
+integers. Any other syntax is an error when the sweep file is read.
 
 A name that is one word, or words joined by dots, is written as it is (``loss``, ``val.loss``); any other name is
 written in backticks (```val/loss```).
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Number = Callable[[Mapping[str, float]], float]
-    Condition = Callable[[Mapping[str, float]], bool]
+    Number = Callable[[Mapping[str, Any]], float]
+    Operand = Callable[[Mapping[str, Any]], Any]
+    Condition = Callable[[Mapping[str, Any]], bool]
 
 #: The most characters and levels of nesting; beyond them Python's own limits would end the program.
 LONGEST, DEEPEST = 2000, 100
@@ -48,7 +50,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., float], int, int | None]] = {
     "sqrt": (math.sqrt, 1, 1),
 }
 
-_OPERATIONS: dict[type[ast.AST], Callable[..., Any]] = {
+OPERATIONS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,
     ast.Add: operator.add,
@@ -60,7 +62,7 @@ _OPERATIONS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Pow: operator.pow,
 }
 
-_COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -103,45 +105,46 @@ class Expression:
     names: tuple[str, ...]
     _compute: Number
 
-    def value(self, values: Mapping[str, float]) -> float:
-        """Compute the expression from a finite number for each of :attr:`names`.
+    def value(self, values: Mapping[str, Any]) -> float:
+        """Compute the expression from a finite number for each of :attr:`names`; a float, unless the reader says else.
 
         Raises NoValueError: a division by zero, an overflow, or an argument outside the domain of a function.
         """
         return self._compute(values)
 
 
-def parse(text: str) -> Expression:
-    """Parse an expression. Raises ExpressionError with every mistake in it."""
+def parse(text: str, reading: type[Reader] | None = None) -> Expression:
+    """Parse an expression over metrics, or what ``reading`` reads. Raises ExpressionError with every mistake in it."""
     if len(text) > LONGEST:
         raise ExpressionError([Fault(LONGEST + 1, f"has {len(text)} characters, more than {LONGEST}")])
-    quoted, plain = _without_backticks(text)
-    reader = _Reader(text, plain, quoted)
+    kind = reading or Reader
+    quoted, plain = _without_backticks(text, kind.quoted_text)
+    reader = kind(text, plain, quoted)
     compute = reader.number(_tree(text, plain))
     if not reader.faults and not reader.names:
-        reader.faults.append(Fault(1, "names no metric", "it would be the same for every trial"))
+        reader.faults.append(Fault(1, *kind.nameless))
     if reader.faults:
         raise ExpressionError(reader.faults)
     return Expression(tuple(reader.names), compute)
 
 
-def _without_backticks(text: str) -> tuple[dict[int, str], str]:
+def _without_backticks(text: str, quoted_text: str) -> tuple[dict[int, str], str]:
     """Replace names in backticks by words of the same length, so that Python can parse the text.
 
-    Returns the names by the index of their first character, and the text on one line. Raises ExpressionError for
-    characters without a meaning.
+    What matches ``quoted_text`` stays as it is. Returns the names by the index of their first character, and the text
+    on one line. Raises ExpressionError for characters without a meaning.
     """
     quoted: dict[int, str] = {}
     faults: list[Fault] = []
-    pieces = re.split("(`[^`]*`)", text)
+    pieces = re.split(f"(`[^`]*`{quoted_text})", text)
     start = 0
     for number, piece in enumerate(pieces):
-        if number % 2:
+        if number % 2 and piece[0] == "`":
             quoted[start + 1] = piece[1:-1]
             pieces[number] = f" {'_' * (len(piece) - 2)} "
             if len(piece) == 2:
                 faults.append(Fault(start + 1, "the name in backticks is empty", _BACKTICKS_HINT))
-        else:
+        elif number % 2 == 0:
             for char in dict.fromkeys(piece):
                 if not (char in _SYMBOLS or char.isspace() or f"_{char}".isidentifier()):
                     problem = "this backtick has no partner" if char == "`" else f"{char!r} has no meaning here"
@@ -172,8 +175,16 @@ def _tree(text: str, plain: str) -> ast.expr:
     raise ExpressionError([Fault(min(index, len(text.rstrip())) + 1, problem, _KNOWN_HINT)])
 
 
-class _Reader:
-    """Converts a syntax tree into functions, and collects the mistakes."""
+class Reader:
+    """Converts a syntax tree into functions, and collects the mistakes.
+
+    Attributes:
+        quoted_text: a pattern that is added to that of names in backticks, for languages with texts.
+        nameless: the mistake of an expression without any name, and what to say of it.
+    """
+
+    quoted_text = ""
+    nameless = ("names no metric", "it would be the same for every trial")
 
     def __init__(self, text: str, plain: str, quoted: Mapping[int, str]) -> None:
         self.faults: list[Fault] = []
@@ -188,13 +199,45 @@ class _Reader:
         """Return the function that computes the number of a node."""
         self._depth += 1
         try:
-            read = _READERS.get(type(node), _Reader._no_number) if self._depth <= DEEPEST else _Reader._too_deep
+            read = _READERS.get(type(node), Reader._no_number) if self._depth <= DEEPEST else Reader._too_deep
             return read(self, node)
         finally:
             self._depth -= 1
 
+    def operation(self, kind: type[ast.AST]) -> Callable[..., Any] | None:
+        """Return the function of an arithmetic sign; None if it has no meaning."""
+        return OPERATIONS.get(kind)
+
+    def comparison(self, kind: type[ast.cmpop]) -> Callable[[Any, Any], bool]:
+        """Return the function of a sign of :data:`COMPARISONS`."""
+        return COMPARISONS[kind]
+
+    def constant(self, value: float) -> float:
+        """Return a number as written. Raises OverflowError if it is too large."""
+        return float(value)
+
+    def result(self, value: Any) -> float:
+        """Return what an operation gave, as a finite number. Raises OverflowError or TypeError if it is none."""
+        number = float(value)
+        if not math.isfinite(number):
+            raise OverflowError
+        return number
+
+    def named(self, name: str) -> Number:
+        """Return the function that takes the number of a name."""
+        return operator.itemgetter(name)
+
+    def operand(self, node: ast.expr) -> Operand:
+        """Return the function for one side of a comparison."""
+        return self.number(node)
+
+    def truth(self, node: ast.Name | ast.Attribute) -> Condition | None:
+        """Return the function for a name that stands as a condition; None if it cannot."""
+        del node
+        return None
+
     def _operation(self, node: ast.UnaryOp | ast.BinOp) -> Number:
-        operation = _OPERATIONS.get(type(node.op))
+        operation = self.operation(type(node.op))
         parts = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
         return self._computed(node, operation, parts) if operation else self._no_number(node)
 
@@ -209,7 +252,7 @@ class _Reader:
         if type(node.value) not in (int, float):
             return self._fault(node, f"{self._source(node)} is not a number", _BACKTICKS_HINT)
         try:
-            value = float(node.value)  # type: ignore[arg-type]  # one of the two
+            value = self.constant(node.value)  # type: ignore[arg-type]  # one of the two
         except OverflowError:
             value = math.inf
         if math.isinf(value):
@@ -217,14 +260,18 @@ class _Reader:
         return lambda _: value
 
     def _metric(self, node: ast.Name | ast.Attribute) -> Number:
+        return self.named(self.name(node))
+
+    def name(self, node: ast.Name | ast.Attribute) -> str:
+        """Return the name that a node stands for; what is none is a mistake."""
         start, source = self._start(node), self._source(node)
         name = self._quoted.get(start) if isinstance(node, ast.Name) else None
         if name is None:
             name = re.sub(r"\s", "", source)
             if not all(part.isidentifier() for part in name.split(".")):
-                return self._fault(node, f"{source!r} is not a name"[:200], _BACKTICKS_HINT)
+                self._fault(node, f"{source!r} is not a name"[:200], _BACKTICKS_HINT)
         self.names[name] = None
-        return operator.itemgetter(name)
+        return name
 
     def _call(self, node: ast.Call) -> Number:
         name = node.func.id if isinstance(node.func, ast.Name) and self._start(node.func) not in self._quoted else None
@@ -246,10 +293,10 @@ class _Reader:
         position = self._start(node) + 1
         what = name or self._source(node)
 
-        def compute(values: Mapping[str, float]) -> float:
+        def compute(values: Mapping[str, Any]) -> float:
             arguments = [number(values) for number in numbers]
             try:
-                return _finite(function(*arguments))
+                return self.result(function(*arguments))
             except (ArithmeticError, TypeError, ValueError) as error:
                 of = ", ".join(f"{argument:g}" for argument in arguments)
                 raise NoValueError(f"{_WHY[type(error)]} at character {position}: {what[:40]!r} of {of}") from error
@@ -278,15 +325,17 @@ class _Reader:
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             part = self.condition(node.operand)
             return lambda values: not part(values)
-        elif isinstance(node, ast.Compare) and all(type(op) in _COMPARISONS for op in node.ops):
-            numbers = [self.number(part) for part in (node.left, *node.comparators)]
-            compare = [_COMPARISONS[type(op)] for op in node.ops]
+        elif isinstance(node, ast.Compare) and all(type(op) in COMPARISONS for op in node.ops):
+            numbers = [self.operand(part) for part in (node.left, *node.comparators)]
+            compare = [self.comparison(type(op)) for op in node.ops]
 
-            def holds(values: Mapping[str, float]) -> bool:
+            def holds(values: Mapping[str, Any]) -> bool:
                 seen = [number(values) for number in numbers]
                 return all(one(seen[at], seen[at + 1]) for at, one in enumerate(compare))
 
             return holds
+        elif isinstance(node, (ast.Name, ast.Attribute)) and (truth := self.truth(node)):
+            return truth
         else:
             self._fault(node, f"{self._source(node)!r} is not a condition"[:200], "compare by < <= > >= == !=")
         return lambda _: False
@@ -313,14 +362,14 @@ class _Reader:
         return self._leading + len(self._bytes[:offset].decode("utf-8", "surrogatepass"))
 
 
-_READERS: dict[type[ast.expr], Callable[[_Reader, Any], Number]] = {
-    ast.Constant: _Reader._constant,  # noqa: SLF001 - the same module
-    ast.Name: _Reader._metric,  # noqa: SLF001
-    ast.Attribute: _Reader._metric,  # noqa: SLF001
-    ast.UnaryOp: _Reader._operation,  # noqa: SLF001
-    ast.BinOp: _Reader._operation,  # noqa: SLF001
-    ast.Call: _Reader._call,  # noqa: SLF001
-    ast.IfExp: _Reader._choice,  # noqa: SLF001
+_READERS: dict[type[ast.expr], Callable[[Reader, Any], Number]] = {
+    ast.Constant: Reader._constant,  # noqa: SLF001 - the same module
+    ast.Name: Reader._metric,  # noqa: SLF001
+    ast.Attribute: Reader._metric,  # noqa: SLF001
+    ast.UnaryOp: Reader._operation,  # noqa: SLF001
+    ast.BinOp: Reader._operation,  # noqa: SLF001
+    ast.Call: Reader._call,  # noqa: SLF001
+    ast.IfExp: Reader._choice,  # noqa: SLF001
 }
 
 #: Reasons for the exceptions that Python raises; TypeError: a negative number to a fractional power is complex.
@@ -330,11 +379,3 @@ _WHY: dict[type[Exception], str] = {
     ValueError: "outside of what is defined",
     TypeError: "outside of what is defined",
 }
-
-
-def _finite(value: Any) -> float:
-    """Return a finite float; raise OverflowError for infinity and NaN, TypeError for a complex number."""
-    number = float(value)
-    if not math.isfinite(number):
-        raise OverflowError
-    return number

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import shown, suggest
-from slurmsweep.sweepfile.plain import identity
-from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Names, Parameter, leaves
+from slurmsweep.sweepfile.space import Categorical, Names, Parameter, leaves
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
+    from slurmsweep.sweepfile.presence import Computed, Condition
+    from slurmsweep.sweepfile.rules import Known
     from slurmsweep.sweepfile.rungs import Rungs
     from slurmsweep.sweepfile.sections import Metric, Objective
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
 
 ORDERS = ("wandb", "shuffled")
-_KEYS = ("order", "linked", "exclude", "metric", "pareto", "rungs", "hydra")
+_KEYS = ("order", "linked", "exclude", "conditions", "computed", "metric", "pareto", "rungs", "hydra")
 
 
 class Extensions(NamedTuple):
@@ -36,6 +37,8 @@ class Extensions(NamedTuple):
         rungs: the parts in which trials run, after each of which only the best go on; None for whole trials.
         hydra: whether the macros for Hydra write its grammar; None where the file does not say, as for W&B: a new sweep
             says it (:mod:`slurmsweep.control.hydra_program`).
+        conditions: the parameters that exist only with others, each behind those that its rule names.
+        computed: the parameters that are computed from others, each behind those that it uses.
     """
 
     order: str = "wandb"
@@ -44,6 +47,8 @@ class Extensions(NamedTuple):
     pareto: tuple[Objective, ...] = ()
     rungs: Rungs | None = None
     hydra: bool | None = None
+    conditions: tuple[Condition, ...] = ()
+    computed: tuple[Computed, ...] = ()
 
 
 def read_extensions(
@@ -54,7 +59,7 @@ def read_extensions(
     Mistakes are added to ``findings``.
     """
     path: Path = ("slurmsweep",)
-    value, method = data.get("slurmsweep"), str(data.get("method"))
+    value = data.get("slurmsweep")
     if value is None:
         return Extensions()
     if not isinstance(value, dict):
@@ -63,17 +68,22 @@ def read_extensions(
     for key in value:
         if key not in _KEYS:
             findings.error((*path, key), f"{shown(key)} is not an extension of slurmsweep", suggest(key, _KEYS))
-    known = {".".join(names): (names, parameter) for names, parameter in leaves(parameters)}
-    order = value.get("order", "wandb")
-    if order not in ORDERS:
-        findings.error((*path, "order"), f"{shown(order)} is not an order", suggest(order, ORDERS))
-    elif order != "wandb" and method != "grid":
-        problem = f"a {method} search has no order to shuffle"
-        findings.error((*path, "order"), problem, "remove it, or use method: grid")
+    known: Known = {".".join(names): (names, parameter) for names, parameter in leaves(parameters)}
+    is_conditional = value.get("conditions") is not None or value.get("computed") is not None
+    # every agent reads a sweep file, few have one of these keys
+    if is_conditional:
+        from slurmsweep.sweepfile.conditional import places_of_computed
+
+        known = {name: (at, None) for name, at in places_of_computed(value.get("computed"), parameters).items()} | known
+    order = _read_order(value.get("order", "wandb"), str(data.get("method")), findings)
     linked = _read_linked(value.get("linked"), known, findings)
     exclude = _read_exclude(value.get("exclude"), known, findings)
-    read = Extensions(str(order), linked, exclude, hydra=_read_hydra(value.get("hydra"), findings))
-    # every agent reads a sweep file, few have one of these keys
+    read = Extensions(order, linked, exclude, hydra=_read_hydra(value.get("hydra"), findings))
+    if is_conditional:
+        from slurmsweep.sweepfile.conditional import read_conditional
+
+        conditions, computed = read_conditional(value, known, linked, findings)
+        read = read._replace(conditions=conditions, computed=computed)
     if value.get("pareto") is not None:
         from slurmsweep.sweepfile.objectives import read_pareto
 
@@ -89,10 +99,16 @@ def read_extensions(
     return read
 
 
-_Known = dict[str, tuple[Names, Parameter]]
+def _read_order(order: Any, method: str, findings: Findings) -> str:
+    path: Path = ("slurmsweep", "order")
+    if order not in ORDERS:
+        findings.error(path, f"{shown(order)} is not an order", suggest(order, ORDERS))
+    elif order != "wandb" and method != "grid":
+        findings.error(path, f"a {method} search has no order to shuffle", "remove it, or use method: grid")
+    return str(order)
 
 
-def _read_linked(value: Any, known: _Known, findings: Findings) -> tuple[tuple[Names, ...], ...]:
+def _read_linked(value: Any, known: Known, findings: Findings) -> tuple[tuple[Names, ...], ...]:
     path: Path = ("slurmsweep", "linked")
     if value is None:
         return ()
@@ -106,7 +122,7 @@ def _read_linked(value: Any, known: _Known, findings: Findings) -> tuple[tuple[N
     return tuple(group for group in groups if group)
 
 
-def _read_group(group: list[Any], path: Path, known: _Known, findings: Findings) -> tuple[Names, ...]:
+def _read_group(group: list[Any], path: Path, known: Known, findings: Findings) -> tuple[Names, ...]:
     counts = {}
     for name in group:
         if not isinstance(name, str) or name not in known:
@@ -133,42 +149,14 @@ def _read_hydra(value: Any, findings: Findings) -> bool | None:
     return None
 
 
-def _read_exclude(value: Any, known: _Known, findings: Findings) -> tuple[Exclusion, ...]:
+def _read_exclude(value: Any, known: Known, findings: Findings) -> tuple[Exclusion, ...]:
     path: Path = ("slurmsweep", "exclude")
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(rule, dict) and rule for rule in value):
         findings.error(path, "must be a list of mappings", "such as [{optimizer: sgd, lr: [0.1, 1.0]}]")
         return ()
-    rules: list[Exclusion] = []
-    for position, rule in enumerate(value):
-        read: list[tuple[Names, tuple[Any, ...]]] = []
-        for name, wanted in rule.items():
-            here = (*path, position, name)
-            if name not in known:
-                findings.error(here, f"{shown(name)} is not a parameter", suggest(name, known))
-                continue
-            names, parameter = known[name]
-            values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
-            for one in values:
-                _check_excluded(one, parameter, here, findings)
-            read.append((names, values))
-        rules.append(tuple(read))
-    return tuple(rules)
+    from slurmsweep.sweepfile.rules import read_rule
 
-
-def _check_excluded(value: Any, parameter: Parameter, path: Path, findings: Findings) -> None:
-    """Report a value that its parameter cannot have, because a rule with it would never apply."""
-    if isinstance(parameter, IntUniform):
-        is_there = type(value) is int and parameter.low <= value <= parameter.high
-    elif isinstance(parameter, Categorical):
-        is_there = any(value == known and identity(value) == identity(known) for known in parameter.values)
-    elif isinstance(parameter, Constant):
-        is_there = value == parameter.value
-    else:
-        findings.error(path, "has no list of values to leave some out of", "exclude values of discrete parameters")
-        return
-    if not is_there:
-        has_lists = isinstance(parameter, Categorical) and any(isinstance(known, list) for known in parameter.values)
-        hint = "to exclude a value that is a list, write it in a list" if has_lists else ""
-        findings.error(path, f"{shown(value)} is not one of its values, so the rule would never apply", hint)
+    never = "so the rule would never apply"
+    return tuple(read_rule(rule, known, (*path, position), never, findings) for position, rule in enumerate(value))
