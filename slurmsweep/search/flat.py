@@ -41,6 +41,18 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{name}", value
 
 
+def found(point: Mapping[str, Any], paths: Iterable[Names]) -> dict[Names, Any]:
+    """Return by path the values that a point has; a parameter that it lacks is not among them."""
+    values = {}
+    for path in paths:
+        inner: Any = point
+        for name in path[:-1]:
+            inner = inner.get(name) if isinstance(inner, dict) else None
+        if isinstance(inner, dict) and path[-1] in inner:
+            values[path] = inner[path[-1]]
+    return values
+
+
 def reach(point: Mapping[str, Any], path: Names) -> Any:
     """Return the value of a nested parameter at a point; None where the point has no such parameter."""
     value: Any = point

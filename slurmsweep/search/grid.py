@@ -1,8 +1,11 @@
 """Convert the number of a trial of a grid to its point and back, in W&B's order (``sweeps/grid_search.py``).
 
 Names are sorted by code point at each level of nesting, and the last varies fastest. The product is never listed: ten
-million points cost nothing, also with exclusions. Excluded points are counted and not listed: for the remaining axes
-only those rules matter that all values chosen so far meet.
+million points cost nothing, also with exclusions and conditions. Excluded points are counted and not listed: for the
+remaining axes only those rules matter that all values chosen so far meet.
+
+A parameter that exists only with others stands right behind the last of them: only there is known whether it exists,
+and nothing has to be remembered for longer than that. Where it does not exist its axis has one position without value.
 """
 
 from __future__ import annotations
@@ -11,19 +14,24 @@ from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.errors import UsageError
 from slurmsweep.search.axes import Axis, axes_of
-from slurmsweep.search.flat import reach, unflatten
+from slurmsweep.search.flat import found, unflatten
 from slurmsweep.sweepfile.plain import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.extensions import Exclusion
+    from slurmsweep.sweepfile.presence import Computed, Condition
     from slurmsweep.sweepfile.space import Names
 
 #: The numbers of the rules that all values chosen so far meet.
 Rules = frozenset[int]
+
+#: Sets of rules at one axis, beyond which counting would take minutes: rules about axes far from each other, by dozens.
+_MOST_STATES = 1_000_000
 
 
 class Grid:
@@ -32,12 +40,26 @@ class Grid:
     Args:
         axes: the axes, the slowest first.
         exclude: the rules for points that are left out.
+        conditions: of parameters that exist only with others.
+        computed: parameters that are computed from those of the axes.
     """
 
-    def __init__(self, axes: tuple[Axis, ...], exclude: tuple[Exclusion, ...]) -> None:
-        self._axes = axes
-        self._all_rules: Rules = frozenset(range(len(exclude)))
-        self._met = [_positions_met(axis, exclude) for axis in axes]
+    def __init__(
+        self,
+        axes: Sequence[Axis],
+        exclude: Sequence[Exclusion],
+        conditions: Sequence[Condition] = (),
+        computed: Sequence[Computed] = (),
+    ) -> None:
+        gates = {path: rule for path, rule in conditions if any(path in axis.paths for axis in axes)}
+        self._axes = _behind_what_they_need(axes, gates) if gates else tuple(axes)
+        self._computed = computed
+        numbers = {path: len(exclude) + number for number, path in enumerate(gates)}
+        # linked parameters exist together, so the condition of the first one is that of the axis
+        self._gates = [numbers.get(axis.paths[0]) for axis in self._axes]
+        self._all_rules: Rules = frozenset((*range(len(exclude)), *(gate for gate in self._gates if gate is not None)))
+        rules = (*exclude, *gates.values())
+        self._met = [_positions_met(axis, rules) for axis in self._axes]
         self._counts: dict[tuple[int, Rules], int] = {}
 
     def size(self) -> int:
@@ -51,21 +73,39 @@ class Grid:
         rules = self._all_rules
         chosen: list[tuple[Names, Any]] = []
         for depth, axis in enumerate(self._axes):
+            is_there = self._is_there(depth, rules)
             position, number, rules = self._descend(depth, rules, number)
-            chosen += zip(axis.paths, axis.values(position), strict=True)
+            if is_there:
+                chosen += zip(axis.paths, axis.values(position), strict=True)
+        if self._computed:
+            from slurmsweep.sweepfile.presence import with_computed  # few sweeps have one
+
+            chosen = list(with_computed(dict(chosen), self._computed).items())
         return unflatten(chosen)
 
     def number(self, point: dict[str, Any]) -> int | None:
         """Return the number of a point; None if the point is not on the grid, or excluded."""
         rules, number = self._all_rules, 0
+        chosen: dict[Names, Any] = {}
         for depth, axis in enumerate(self._axes):
-            values = tuple(reach(point, path) for path in axis.paths)
-            position = axis.find(values)
+            told = found(point, axis.paths)
+            if self._is_there(depth, rules):
+                position = axis.find(tuple(told.get(path) for path in axis.paths))
+            else:
+                position = None if told else 0
             if position is None:
                 return None
+            after = rules
             for first, last, met in self._runs(depth, rules):
                 number += max(0, min(last, position) - first) * self._count(depth + 1, met)
-            rules = self._still_met(depth, rules, position)
+                after = met if first <= position < last else after
+            rules = after
+            chosen |= told
+        if self._computed:
+            from slurmsweep.sweepfile.presence import agrees  # few sweeps have one
+
+            if not agrees(found(point, [one.path for one in self._computed]), chosen, self._computed):
+                return None
         return None if rules else number
 
     def _count(self, depth: int, rules: Rules) -> int:
@@ -80,15 +120,13 @@ class Grid:
         """Count the points from the last axis back to the first one: axes may be too many for a recursion."""
         possible = [{rules}]  # the rules that may still be met at each axis
         for depth in range(first, len(self._axes) - 1):
-            after = {self._unmet(depth, one) for one in possible[-1]}
-            after |= {self._still_met(depth, one, p) for one in possible[-1] for p in self._special(depth, one)}
-            possible.append(after)
+            possible.append({met for one in possible[-1] for _, _, met in self._runs(depth, one)})
+            if len(possible[-1]) > _MOST_STATES:
+                raise UsageError("the exclusions and conditions of this grid are too many to count its points")
         for depth in range(len(self._axes) - 1, first - 1, -1):
             for one in possible[depth - first]:
-                special = self._special(depth, one)
-                ordinary = (self._axes[depth].size - len(special)) * self._count(depth + 1, self._unmet(depth, one))
-                counted = sum(self._count(depth + 1, self._still_met(depth, one, p)) for p in special)
-                self._counts[depth, one] = ordinary + counted
+                runs = self._runs(depth, one)
+                self._counts[depth, one] = sum((end - start) * self._count(depth + 1, met) for start, end, met in runs)
 
     def _descend(self, depth: int, rules: Rules, number: int) -> tuple[int, int, Rules]:
         """Return the position on the axis, the number among the points behind it, and the rules that it still meets."""
@@ -101,13 +139,29 @@ class Grid:
         raise AssertionError("a number below the count is always found")
 
     def _runs(self, depth: int, rules: Rules) -> Iterator[tuple[int, int, Rules]]:
-        """Yield runs of positions, from ``first`` to before ``last``, with the rules that they still meet."""
+        """Yield runs of positions, from ``first`` to before ``last``, with the rules that they still meet.
+
+        The rule that says whether the axis is there is not among them: it has said so. An axis that is not there has
+        one position, which meets no rule about it.
+        """
+        gate = self._gates[depth]
+        if gate is not None:
+            if gate not in rules:
+                yield 0, 1, self._unmet(depth, rules)
+                return
+            rules -= {gate}
         ordinary = self._unmet(depth, rules)
         edges = [-1, *self._special(depth, rules), self._axes[depth].size]
         for before, here in pairwise(edges):
-            yield before + 1, here, ordinary
+            if before + 1 < here:
+                yield before + 1, here, ordinary
             if here < self._axes[depth].size:
                 yield here, here + 1, self._still_met(depth, rules, here)
+
+    def _is_there(self, depth: int, rules: Rules) -> bool:
+        """Return whether the axis has its values where the ones before it meet ``rules``."""
+        gate = self._gates[depth]
+        return gate is None or gate in rules
 
     def _special(self, depth: int, rules: Rules) -> list[int]:
         """Return the sorted positions that meet a rule about this axis."""
@@ -123,7 +177,21 @@ class Grid:
         return frozenset(rule for rule in rules if rule not in met or position in met[rule])
 
 
-def _positions_met(axis: Axis, exclude: tuple[Exclusion, ...]) -> dict[int, frozenset[int]]:
+def _behind_what_they_need(axes: Sequence[Axis], gates: dict[Names, Exclusion]) -> tuple[Axis, ...]:
+    """Return the axes in their order, but each one with a condition right behind the last one that it needs."""
+    place = {path: number for number, axis in enumerate(axes) for path in axis.paths}
+    needs = [{place[other] for other, _ in gates.get(axis.paths[0], ()) if other in place} for axis in axes]
+    ordered: dict[int, None] = {}
+    ready = [number for number in reversed(range(len(axes))) if not needs[number]]
+    waiting = [number for number in reversed(range(len(axes))) if needs[number]]
+    while ready:
+        number = ready.pop()
+        ordered[number] = None
+        ready += [one for one in waiting if number in needs[one] and needs[one] <= ordered.keys()]
+    return tuple(axes[number] for number in ordered)
+
+
+def _positions_met(axis: Axis, exclude: Sequence[Exclusion]) -> dict[int, frozenset[int]]:
     """Return the positions that meet each rule about the axis, by the number of the rule."""
     met = {}
     for number, rule in enumerate(exclude):
@@ -156,6 +224,7 @@ def grid_of(config: SweepConfig) -> Grid:
     for known, grid in list(_GRIDS):
         if known is config:
             return grid
-    grid = Grid(axes_of(config.parameters, config.extensions), config.extensions.exclude)
+    ours = config.extensions
+    grid = Grid(axes_of(config.parameters, ours), ours.exclude, ours.conditions, ours.computed)
     _GRIDS.append((config, grid))
     return grid

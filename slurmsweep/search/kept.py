@@ -1,7 +1,8 @@
-"""The part of a point that the claim of a trial keeps: the values of the parameters that are searched.
+"""The part of a point that the claim of a trial keeps: the values of the parameters that are searched and exist.
 
-Constants stand in the configuration already. A value of a list that is long, or no plain value, is kept as its
-position in the list: one record of the journal has room for a point, but not for a document in it.
+Constants stand in the configuration already, and what is computed from others follows from it. A value of a list that
+is long, or no plain value, is kept as its position in the list: one record of the journal has room for a point, but not
+for a document in it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.search.flat import flatten, unflatten
+from slurmsweep.search.flat import flatten, found, unflatten
 from slurmsweep.sweepfile.plain import identity, is_finite, packed, unpacked
+from slurmsweep.sweepfile.presence import absent, agrees, existing, with_computed
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
 
 if TYPE_CHECKING:
@@ -36,21 +38,34 @@ _LOGARITHMS = ("log_uniform", "inv_log_uniform", "log_normal")
 
 
 def kept(config: SweepConfig, point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a point that a claim keeps, as strict JSON: nested as the point is, without constants."""
-    values = ((path, _pack(parameter, _reach(point, path))) for path, parameter in _searched(config))
-    return unflatten(values)
+    """Return the part of a point that a claim keeps, as strict JSON: nested as the point is, without constants.
+
+    Raises:
+        KeyError: a parameter that should exist has no value in it.
+    """
+    values = found(point, [path for path, _ in flatten(config.parameters)])
+    gone = absent(values, config.extensions.conditions)
+    return unflatten(
+        (path, _pack(parameter, values[path])) for path, parameter in _searched(config) if path not in gone
+    )
 
 
 def restored(config: SweepConfig, part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the point that :func:`kept` was given, constants included, in W&B's order of names.
+    """Return the point that :func:`kept` was given, with constants and what is computed, in W&B's order of names.
 
     Raises:
-        KeyError: a parameter has no value in it.
+        KeyError: a parameter that should exist has no value in it.
     """
-    return unflatten(
-        (path, parameter.value if isinstance(parameter, Constant) else _unpack(parameter, _reach(part, path)))
-        for path, parameter in flatten(config.parameters)
-    )
+    space = flatten(config.parameters)
+    values = found(part, [path for path, _ in space])
+    for path, parameter in space:
+        if isinstance(parameter, Constant):
+            values[path] = parameter.value
+        elif path in values:
+            values[path] = _unpack(parameter, values[path])
+    gone = absent(values, config.extensions.conditions)
+    there = {path: values[path] for path, _ in space if path not in gone}
+    return unflatten(with_computed(there, config.extensions.computed).items())
 
 
 def has_room(config: SweepConfig) -> bool:
@@ -59,15 +74,19 @@ def has_room(config: SweepConfig) -> bool:
 
 
 def is_in_space(config: SweepConfig, point: Mapping[str, Any]) -> bool:
-    """Return whether a search of this configuration could choose the point; other parameters of it do not count."""
-    for path, parameter in flatten(config.parameters):
-        try:
-            value = _reach(point, path)
-        except (KeyError, TypeError):
-            return False
-        if not _could_be(parameter, value):
-            return False
-    return True
+    """Return whether a search of this configuration could choose the point; other parameters of it do not count.
+
+    It could not where the point has a parameter that would not exist, or another value of a computed one.
+    """
+    space, ours = flatten(config.parameters), config.extensions
+    values = found(point, [path for path, _ in space])
+    gone = absent(values, ours.conditions)
+    told = found(point, [one.path for one in ours.computed])
+    return (
+        all((path in values) != (path in gone) for path, _ in space)
+        and all(_could_be(parameter, values[path]) for path, parameter in space if path not in gone)
+        and agrees(told, existing(values, ours.conditions), ours.computed)
+    )
 
 
 def _could_be(parameter: Parameter, value: Any) -> bool:
@@ -86,13 +105,6 @@ def _could_be(parameter: Parameter, value: Any) -> bool:
 
 def _searched(config: SweepConfig) -> Iterator[tuple[Names, Parameter]]:
     return ((path, parameter) for path, parameter in flatten(config.parameters) if not isinstance(parameter, Constant))
-
-
-def _reach(point: Mapping[str, Any], path: Names) -> Any:
-    value: Any = point
-    for name in path:
-        value = value[name]
-    return value
 
 
 def _pack(parameter: Parameter, value: Any) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from slurmsweep.state.fields import Fields, WrongFieldError, anything, mapping, row, shown, whole
-from slurmsweep.sweepfile.plain import is_finite
+from slurmsweep.sweepfile.plain import is_finite, unpacked
 from slurmsweep.sweepfile.space import Categorical, Constant, leaves
 
 if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
-    from slurmsweep.sweepfile.space import Parameter
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.space import Names, Parameter
 
 
 class Basis(NamedTuple):
@@ -48,16 +49,38 @@ class ChosenPoint(NamedTuple):
         known = _FIELDS(data)
         return cls(known["p"], known.get("b")) if "p" in known else None
 
-    def check(self, parameters: dict[str, Parameter]) -> None:
-        """Raise WrongFieldError where a parameter that is searched has no value here, or none of its kind."""
-        for path, parameter in leaves(parameters):
-            value: Any = None if isinstance(parameter, Constant) else self.values
+    def check(self, config: SweepConfig) -> None:
+        """Raise WrongFieldError where a parameter that is searched and exists has no value, or none of its kind."""
+        known: dict[Names, Any] = {}
+        missing: list[Names] = []
+        for path, parameter in leaves(config.parameters):
+            value: Any = parameter.value if isinstance(parameter, Constant) else self.values
             for name in () if isinstance(parameter, Constant) else path:
-                if not isinstance(value, dict) or name not in value:
-                    raise WrongFieldError("has no value", ".".join(("p", *path)))
-                value = value[name]
-            if not (isinstance(parameter, Constant) or _could_be(parameter, value)):
+                value = value.get(name, _MISSING) if isinstance(value, dict) else _MISSING
+            if value is _MISSING:
+                missing.append(path)
+            elif isinstance(parameter, Constant) or _could_be(parameter, value):
+                known[path] = _unpacked(parameter, value)
+            else:
                 raise WrongFieldError(f"{shown(value)} is no value of this parameter", ".".join(("p", *path)))
+        if not missing:
+            return
+        from slurmsweep.sweepfile.presence import absent  # few sweeps have parameters that exist only with others
+
+        gone = absent(known, config.extensions.conditions)
+        for path in missing:
+            if path not in gone:
+                raise WrongFieldError("has no value", ".".join(("p", *path)))
+
+
+_MISSING = object()
+
+
+def _unpacked(parameter: Parameter, value: Any) -> Any:
+    """Return the value that a claim keeps in this form (:mod:`slurmsweep.search.kept`)."""
+    if isinstance(parameter, Categorical) and isinstance(value, dict) and "$position" in value:
+        return parameter.values[value["$position"]]
+    return value if isinstance(parameter, Constant) else unpacked(value)
 
 
 def _could_be(parameter: Parameter, value: Any) -> bool:

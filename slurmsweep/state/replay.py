@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.records import AnyRecord
     from slurmsweep.state.tail import TargetReached
     from slurmsweep.state.trial import Trial
-    from slurmsweep.sweepfile.space import Parameter
+    from slurmsweep.sweepfile.config import SweepConfig
 
 #: How a line ends that a dying writer left open, and the next one closed.
 _SEALED = SEAL.rstrip(b"\n")
@@ -52,11 +52,11 @@ class Expected(NamedTuple):
 
     Attributes:
         trials: their number; infinite where the search has no end.
-        parameters: of the search, where claims keep points of it.
+        config: of the sweep, where claims keep points of it.
     """
 
     trials: float = math.inf
-    parameters: dict[str, Parameter] | None = None
+    config: SweepConfig | None = None
 
     def check(self, record: AnyRecord) -> None:
         """Raise WrongFieldError where a record speaks of a trial or a point that the sweep cannot have."""
@@ -65,8 +65,8 @@ class Expected(NamedTuple):
         for trial, _ in (*attempts, *told.get("attempt_ids", ())):
             if trial >= self.trials:
                 raise WrongFieldError(f"trial {trial} is none of this sweep, which has {self.trials}")
-        if told.get("chosen"):
-            told["chosen"].check(self.parameters or {})
+        if told.get("chosen") and self.config:
+            told["chosen"].check(self.config)
 
 
 #: Of a journal whose sweep is not looked at.

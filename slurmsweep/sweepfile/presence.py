@@ -101,6 +101,13 @@ def faults(values: Values, computed: Iterable[Computed]) -> Iterator[str]:
             yield f"the parameter {'.'.join(one.path)} has no value: {why}"
 
 
+def agrees(told: Values, values: Values, computed: Iterable[Computed]) -> bool:
+    """Return whether ``told`` has of the computed parameters exactly what follows from the values of the others."""
+    follows = with_computed(values, computed)
+    pairs = ((told.get(one.path), follows.get(one.path)) for one in computed)
+    return all(identity(one) == identity(other) for one, other in pairs)
+
+
 def _value(one: Computed, values: Values) -> tuple[float | None, str]:
     """Return the value of a computed parameter; None where it is absent, and why if it should be there."""
     if not holds(one.rule, values) or not all(path in values for _, path in one.uses):
