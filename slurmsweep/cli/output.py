@@ -69,6 +69,12 @@ def print_text(text: str, end: str = "\n") -> None:
     print(text, end=end)
 
 
+def refuse_on_terminal(kind: str) -> None:
+    """Raise UsageError where a file of that format goes to stdout, and that is a terminal."""
+    if kind == "png" and sys.stdout.isatty():
+        raise UsageError("png is no text: give the file to write with -o FILE")
+
+
 def print_table(table: str) -> None:
     """Print a table on stdout; on a terminal with states in colour, unless ``NO_COLOR`` is set."""
     from slurmsweep.report.terminal import coloured  # agents print none

@@ -119,8 +119,8 @@ _shtab_slurmsweep_clean_defaults_added=0
 
 _shtab_slurmsweep_compare_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-o,--output}"[write a page, such as compare.html or compare.md]:FILE:_files"
-  "--format[default\: by the name of FILE, else text]:format:(text html md)"
+  {-o,--output}"[write a page or a picture\: compare.html, .md, .svg, .png]:FILE:_files"
+  "--format[default\: by the name of FILE, else text]:format:(text html md svg png)"
   "--force[write over a file that is no report, too]"
   "--json[one JSON document on stdout]"
   "(*):two sweeps or more, named as for other commands:_slurmsweep_sweeps"

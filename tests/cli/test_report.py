@@ -117,3 +117,30 @@ def test_a_comparison_is_a_document_and_a_page(swept, slurmsweep_in):
     assert page.count('<svg class="chart"') == 2
     assert "<script" not in page
     assert slurmsweep_in(folder, "compare", first, "-o", "compare.html").returncode == 2
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_a_comparison_is_a_picture(swept, slurmsweep_in, kind):
+    pytest.importorskip("matplotlib")
+    folder, first, second = swept
+    name = f"compare.{kind}"
+    done = slurmsweep_in(folder, "compare", first, second, "-o", name)
+    drawn = (folder / name).read_bytes()
+    again = slurmsweep_in(folder, "compare", first, second, "-o", name)
+
+    assert (done.returncode, again.returncode) == (0, 0), done.stderr + again.stderr
+    assert (folder / name).read_bytes() == drawn
+    shown = [b"best loss so far", b"first", b"second", b"hours since"]
+    assert drawn.startswith(b"\x89PNG") if kind == "png" else all(words in drawn for words in shown)
+
+
+def test_sweeps_without_a_value_have_no_picture(tmp_path, slurmsweep_in):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "train.py").touch()
+    (tmp_path / "sweep.yaml").write_text("program: train.py\nmethod: grid\nparameters: {x: {values: [1]}}\n")
+    two = [slurmsweep_in(tmp_path, "create", "sweep.yaml").stdout.strip() for _ in range(2)]
+    done = slurmsweep_in(tmp_path, "compare", *two, "-o", "compare.svg")
+
+    assert done.returncode == 2
+    assert "there is nothing to draw" in done.stderr
+    assert not (tmp_path / "compare.svg").exists()

@@ -7,10 +7,9 @@ import sys
 
 from slurmsweep.api.sweep import Sweep
 from slurmsweep.cli import options
-from slurmsweep.cli.output import note, steps
+from slurmsweep.cli.output import note, refuse_on_terminal, steps
 from slurmsweep.control.report import MOST_TRIALS
 from slurmsweep.control.session import Session
-from slurmsweep.errors import UsageError
 from slurmsweep.report.figures import size_text
 from slurmsweep.report.page.formats import FORMATS, PLOTS, format_of
 
@@ -48,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
     kind = args.format or format_of(args.output, FORMATS, "html")
     sweep = Sweep(Session.open(args.sweep))
     if args.output == _STDOUT:
-        if kind == "png" and sys.stdout.isatty():
-            raise UsageError("png is no text: give the file to write with -o FILE")
+        refuse_on_terminal(kind)
         sys.stdout.buffer.write(_made(sweep, args, None, kind))
         return 0
     path = args.output or f"report-{sweep.id}.{kind}"

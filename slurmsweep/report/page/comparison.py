@@ -63,6 +63,16 @@ class ComparedSweep(NamedTuple):
         return (max if self.goal == "maximize" else min)(part, default=None)
 
 
+def titles(sweeps: Sequence[ComparedSweep]) -> list[str]:
+    """Return the name of each sweep where all names differ, else its id; of copies of one sweep the number, too."""
+    names, ids = [one.title for one in sweeps], [one.sweep for one in sweeps]
+    if len(set(names)) == len(sweeps):
+        return names
+    if len(set(ids)) == len(sweeps):
+        return ids
+    return [f"{one} #{number}" for number, one in enumerate(ids, 1)]
+
+
 def differences(sweeps: Sequence[ComparedSweep]) -> list[tuple[str, list[Any]]]:
     """Return the keys of the configurations that differ, each with the value in every sweep; None for none."""
     names = dict.fromkeys(name for one in sweeps for name in one.config)
@@ -85,11 +95,12 @@ def comparison_document(sweeps: Sequence[ComparedSweep]) -> dict[str, Any]:
 
 def comparison_text(sweeps: Sequence[ComparedSweep]) -> str:
     """Return the comparison as tables for a terminal."""
+    heads = titles(sweeps)
     lines = [plain_table([_row(one) for one in sweeps], width()), ""]
     rows = [
         {
             "best of the first": f"{share * 100:.0f} %",
-            **{_title(one, sweeps): _value(one.best_after(share)) for one in sweeps},
+            **{head: _value(one.best_after(share)) for head, one in zip(heads, sweeps, strict=True)},
         }
         for share in _SHARES
     ]
@@ -99,14 +110,14 @@ def comparison_text(sweeps: Sequence[ComparedSweep]) -> str:
     rows = [
         {
             "parameters of the best": name,
-            **{_title(s, sweeps): _value(p.get(name)) for s, p in zip(sweeps, points, strict=True)},
+            **{head: _value(point.get(name)) for head, point in zip(heads, points, strict=True)},
         }
         for name in best
     ]
     lines += [plain_table(rows, width()), ""] if rows else []
     rows = []
     for name, values in differences(sweeps):
-        cells = {_title(s, sweeps): shortened(_text(value), _VALUE) for s, value in zip(sweeps, values, strict=True)}
+        cells = {head: shortened(_text(value), _VALUE) for head, value in zip(heads, values, strict=True)}
         rows.append({"configuration": name, **cells})
     lines.append(plain_table(rows, width()) if rows else "the configurations are the same")
     return "\n".join(lines) + _doubt(sweeps)
@@ -133,7 +144,6 @@ def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
     from slurmsweep.report.page.web import cell, table
 
     colours = [f'<i class="k k{place % 8}"></i>' for place in range(len(sweeps))]
-    heads = ["sweep", *list(_row(sweeps[0]))[1:]]
     rows = []
     for colour, one in zip(colours, sweeps, strict=True):
         values = list(_row(one).values())
@@ -149,20 +159,19 @@ def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
         )
     points = [dict(flat(one.params)) for one in sweeps]
     names = dict.fromkeys(name for point in points for name in point)
-    titles = [_title(one, sweeps) for one in sweeps]
-    best = table(["", *titles], [[cell(name), *(cell(point.get(name)) for point in points)] for name in names])
-    told = table(
-        ["", *titles], [[cell(name), *(cell(_text(value)) for value in values)] for name, values in differences(sweeps)]
-    )
+    heads = ["", *titles(sweeps)]
+    best = table(heads, [[cell(name), *(cell(point.get(name)) for point in points)] for name in names])
+    unlike = differences(sweeps)
+    told = table(heads, [[cell(name), *(cell(_text(value)) for value in values)] for name, values in unlike])
     title = escape(" and ".join(one.title for one in sweeps))
     doubt = f'<div class="notes"><p>{escape(_doubt(sweeps).strip())}</p></div>' if _doubt(sweeps) else ""
     return (
         f'<header class="top"><div><h1>{title}</h1><div class="sub">{len(sweeps)} sweeps compared</div></div></header>'
         "<main>"
-        f'{doubt}<section>{table(heads, rows)}</section><div class="two">{"".join(charts)}</div>'
+        f'{doubt}<section>{table(list(_row(sweeps[0])), rows)}</section><div class="two">{"".join(charts)}</div>'
         f"<section><h2>Parameters of the best trials</h2>{best}</section>"
         "<section><h2>What differs in the configurations</h2>"
-        f"{told if differences(sweeps) else '<p>Nothing.</p>'}</section></main>"
+        f"{told if unlike else '<p>Nothing.</p>'}</section></main>"
     )
 
 
@@ -187,16 +196,6 @@ def _doubt(sweeps: Sequence[ComparedSweep]) -> str:
         if len(metrics) > 1
         else ""
     )
-
-
-def _title(one: ComparedSweep, sweeps: Sequence[ComparedSweep]) -> str:
-    """Return the name of a sweep where each has another; else its id."""
-    names = {other.title for other in sweeps}
-    if len(names) == len(sweeps):
-        return one.title
-    if len({other.sweep for other in sweeps}) == len(sweeps):
-        return one.sweep
-    return f"{one.sweep} #{[other is one for other in sweeps].index(True) + 1}"  # copies of one sweep
 
 
 def _text(value: Any) -> str:

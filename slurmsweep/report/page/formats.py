@@ -22,7 +22,8 @@ _BEGINNING = 4096
 
 
 #: Pages, and pictures of one plot each.
-FORMATS = ("html", "md", "svg", "png")
+PICTURES = ("svg", "png")
+FORMATS = ("html", "md", *PICTURES)
 
 
 def made(content: ReportContent, kind: str, plot: str) -> bytes:

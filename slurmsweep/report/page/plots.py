@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
+from slurmsweep.report.page.comparison import titles
 from slurmsweep.report.page.content import MARK, finished_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from slurmsweep.report.page.comparison import ComparedSweep
     from slurmsweep.report.page.content import ParameterColumn, ReportContent
 
 #: Marks from which a part of an SVG is a picture of points: 10,000 circles in each of eight axes are 6 MB.
@@ -48,6 +50,17 @@ def draw(content: ReportContent, plot: str, kind: str) -> bytes:
     Raises:
         UsageError: matplotlib is not installed, or there is nothing to draw.
     """
+    return _picture(kind, lambda figure: _DRAWN[plot](figure, content))
+
+
+def draw_comparison(sweeps: Sequence[ComparedSweep], kind: str) -> bytes:
+    """Return the best value so far of sweeps, over trials and over hours. Raises as :func:`draw`."""
+    if not any(one.ended for one in sweeps):
+        raise UsageError("no trial of these sweeps has ended with a value of a metric: there is nothing to draw")
+    return _picture(kind, lambda figure: _best_so_far(figure, sweeps))
+
+
+def _picture(kind: str, draw_on: Callable[[Figure], None]) -> bytes:
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -56,7 +69,7 @@ def draw(content: ReportContent, plot: str, kind: str) -> bytes:
     sink = io.BytesIO()
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(8, 4.5), layout="constrained")
-        _DRAWN[plot](figure, content)
+        draw_on(figure)
         metadata = {"Creator": MARK, "Date": None} if kind == "svg" else {"Software": MARK}
         figure.savefig(sink, format=kind, dpi=200, metadata=metadata)
     return sink.getvalue()
@@ -196,6 +209,23 @@ def _timeline(figure: Figure, content: ReportContent) -> None:
     states = sorted({bar[4] for bar in bars})
     axes.legend(handles=[Patch(color=_STATES.get(one, "#9aa4b1"), label=one) for one in states], frameon=False, ncols=4,
                 loc="lower right", bbox_to_anchor=(1, 1))  # fmt: skip
+
+
+def _best_so_far(figure: Figure, sweeps: Sequence[ComparedSweep]) -> None:
+    metrics = list(dict.fromkeys(one.metric for one in sweeps if one.ended))
+    by_trials, by_hours = figure.subplots(1, 2, sharey=True)
+    for axes, by_time in ((by_trials, False), (by_hours, True)):
+        for one, title in zip(sweeps, titles(sweeps), strict=True):
+            steps = one.steps(by_time=by_time)
+            label = title if len(metrics) == 1 else f"{title}: {one.metric}"
+            if steps:
+                axes.step([x for x, _ in steps], [y for _, y in steps], where="post", label=label, marker=".")
+    by_trials.set(xlabel="trials in the order in which they ended", ylabel=f"best {metrics[0]} so far")
+    if len(metrics) > 1:
+        by_trials.set_ylabel("best value so far, each of its own metric")
+    by_hours.set_xlabel("hours since the first trial started")
+    by_hours.legend(frameon=False)
+    _scale(by_trials.set_yscale, [y for one in sweeps for _, y in one.steps(by_time=False)])
 
 
 _DRAWN: dict[str, Callable[[Figure, ReportContent], None]] = {
