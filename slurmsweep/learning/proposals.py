@@ -1,9 +1,9 @@
 """Choose the point of a trial whose search learns: proposed outside the journal's lock, checked again under it.
 
 Each agent proposes by itself, from what the journal says at that moment, and no agent waits for the proposal of
-another. Several points are proposed in their order: each of them assumes that those before it are running. Under the
-lock the agent takes the first one that is not near to a point that was claimed meanwhile; where all of them are, it
-proposes again. ``docs/decisions/0027-proposed-outside-the-lock.md`` says why.
+another. Under the lock the agent takes its point unless that is near to one that was claimed meanwhile; then it
+proposes again, and several points: each of them assumes that those before it are running.
+``docs/decisions/0027-proposed-outside-the-lock.md`` says why.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
 
-#: Alternatives that are proposed at first, and at most. Each further try doubles them.
-_FEWEST, _MOST = 4, 32
+#: Points that the second try proposes, and at most; each further try doubles them. The first try proposes a single one:
+#: mostly no other agent claims in the meantime, and three alternatives take as long as the point itself.
+_SECOND, _MOST = 4, 32
 
 #: Tries after which a point is taken that is near to another one, which costs quality and nothing else.
 _MOST_TRIES = 8
@@ -59,7 +60,7 @@ class Proposer:
         if waits and not self._tries:
             self._tries, self._proposals = 1, None
             return
-        alternatives = min(_MOST, _FEWEST << self._tries)
+        alternatives = min(_MOST, _SECOND << (self._tries - 1)) if self._tries else 1
         self._tries += 1
         self._known = len(view.chosen)
         self._basis = Basis(view.head.sequence, view.head.next_trial, 0)
