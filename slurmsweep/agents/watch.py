@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 #: trial of seconds in time would be needless for one of days.
 _SHORTEST, _OF_ITS_AGE = 1.0, 0.05
 
-#: A look waits for so many times as long as the one before took: of a large sweep it is no load for the training.
+#: A look waits for so many times the CPU time that the one before took, so that of a large sweep it is no load for the
+#: training, and for as long as that one waited for files, which may be slow. Waiting costs the training nothing, and on
+#: a busy machine most of a look is that: to wait for ten times as long would miss the bands of short trials.
 _LEISURE = 10
 
 
@@ -52,14 +54,14 @@ class TrialWatch(ABC):
 
         What cannot be read or written is tried again at the next look.
         """
-        begun, why = time.monotonic(), ""
+        begun, used, why = time.monotonic(), time.thread_time(), ""
         try:
             why = self.why_stop()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with these files, the trial goes on
             self._complain(error)
         ended = time.monotonic()
         period = min(self._period, max(_SHORTEST, _OF_ITS_AGE * (ended - self._begun)))
-        self.due = ended + max(period, _LEISURE * (ended - begun))
+        self.due = ended + max(period, ended - begun, _LEISURE * (time.thread_time() - used))
         if why:
             self._say(f"{why} ({self._what})")
         return bool(why)

@@ -400,3 +400,25 @@ def test_attempts_that_a_person_deleted_do_not_count(watch, slurmsweep):
 
     assert second.look() is False
     assert second.concluded(Outcome(TrialState.FINISHED))[1].values == ()
+
+
+@pytest.mark.parametrize(("waited", "cpu", "next_look"), [(0.0, 0.01, 1.0), (3.0, 0.01, 3.0), (3.0, 0.5, 5.0)])
+def test_the_next_look_waits_by_the_work_of_the_last_and_less_by_its_waiting(
+    watch, monkeypatch, waited, cpu, next_look
+):
+    _, store, said = watch
+    clock = {"monotonic": 100.0, "thread_time": 5.0}
+    monkeypatch.setattr("slurmsweep.agents.watch.time.monotonic", lambda: clock["monotonic"])
+    monkeypatch.setattr("slurmsweep.agents.watch.time.thread_time", lambda: clock["thread_time"])
+    watched = watching(store, AttemptId(0, 1), said)
+
+    def slow() -> str:
+        clock["monotonic"] += waited
+        clock["thread_time"] += cpu
+        return ""
+
+    monkeypatch.setattr(watched, "why_stop", slow)
+
+    watched.look()
+
+    assert watched.due - clock["monotonic"] == pytest.approx(next_look)
