@@ -130,8 +130,13 @@ def conclude(  # noqa: PLR0913, PLR0917 - what a run leaves
 
 def parameters_of(store: SweepStore, claim: Claim) -> dict[str, Any]:
     """Return the parameters of a trial that was claimed."""
+    config, (number, attempt) = store.manifest.config, claim.attempt_id
     kept = claim.chosen.values if claim.chosen else None
-    return search.parameters(store.manifest.config, claim.attempt_id.trial, store.manifest.sweep_id, kept)
+    if kept is None and attempt > 1 and config.method == "random":  # it may have been taken over from another sweep
+        from slurmsweep.state import view_cache  # most trials run once
+
+        kept = view_cache.current(store).view.kept(number)
+    return search.parameters(config, number, store.manifest.sweep_id, kept)
 
 
 def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prepared:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.api.console import note
 from slurmsweep.api.naming import known, sweep_name
 from slurmsweep.control.create import create, draft_of
-from slurmsweep.control.prior import adopt
+from slurmsweep.control.prior import adopt, known_points
 from slurmsweep.errors import UsageError
 from slurmsweep.state.store import SweepStore
 
@@ -36,12 +36,12 @@ def sweep(
         sweep: the content of a sweep file, or a function that returns it.
         entity: of the runs of wandb; wins over the configuration's.
         project: likewise.
-        prior_runs: run ids (``<sweep>-<trial>``) of one other sweep, whose points a grid does not run again, and
-            from which a bayes search learns.
+        prior_runs: run ids (``<sweep>-<trial>``) of one other sweep, whose points are not run again, and from which a
+            bayes search learns.
 
     Raises:
         SweepFileError: the configuration breaks rules; every violation at once, each with its key path.
-        UsageError: ``prior_runs`` are no run ids of one sweep, or the search is random.
+        UsageError: ``prior_runs`` are no run ids of one sweep.
         NotFoundError: there is no such prior sweep, or a trial of it did not finish.
         StateUnwritableError: no sweep was created.
     """
@@ -49,17 +49,13 @@ def sweep(
     named = {key: value for key, value in (("entity", entity), ("project", project)) if value}
     draft = draft_of({**content, **named} if isinstance(content, dict) else content, _SOURCE)
     prior = _prior(prior_runs)
-    if prior and draft.config.method == "random":
-        raise UsageError(
-            "prior_runs: a random search draws new points each time; a grid has the same ones again, and bayes learns"
-        )
     for warning in (*draft.warnings, *draft.doubts):
         note(f"{_SOURCE}: {warning}")
     store = known(create(draft, needs_program=False))
     if prior:
-        adopted = adopt(store, *prior)
-        if adopted.ended:
-            note(adopted.ended)
+        ended = adopt(store, known_points(store, *prior))
+        if ended:
+            note(ended)
     print("Create sweep with ID:", store.manifest.sweep_id)
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}")
     return store.manifest.sweep_id

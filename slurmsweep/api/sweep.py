@@ -106,34 +106,64 @@ class Sweep:
         self.session = Session(store, backend)
 
     @classmethod
-    def create(cls, draft: Draft, *, backend: str = "auto", shared: str = "off", tell: Tell = warn_of_notices) -> Sweep:
+    def create(
+        cls,
+        draft: Draft,
+        *,
+        backend: str = "auto",
+        shared: str = "off",
+        prior: SweepStore | None = None,
+        tell: Tell = warn_of_notices,
+    ) -> Sweep:
         """Make a sweep of a checked sweep file (:func:`slurmsweep.control.create.read_draft`).
 
-        ``shared`` is ``off``, ``read`` or ``write``, as :meth:`share` takes it.
+        Args:
+            draft: the sweep file.
+            backend: as for the class.
+            shared: ``off``, ``read`` or ``write``, as :meth:`share` takes it.
+            prior: a sweep whose finished points are not run again.
+            tell: as for the class.
 
         Raises:
             SweepFileError: its trials could not be run.
+            UsageError: its points have no room for what ``prior`` has.
             StateUnwritableError: there is no new sweep.
         """
         from slurmsweep.control.create import create
 
         store = known(create(draft, access=_access(shared)))
         tell(Noticed(f"sweep {store.manifest.sweep_id} in {store.layout.folder}; {readers(store)}"))
+        if prior:
+            from slurmsweep.control.prior import adopt, known_points
+
+            points = known_points(store, prior)
+            for line in filter(None, (str(points), adopt(store, points))):
+                tell(Noticed(line))
         return cls(Session(store, backend), tell=tell)
 
     @classmethod
-    def planned(cls, draft: Draft, *, backend: str = "auto", tell: Tell = warn_of_notices) -> Sweep:
+    def planned(
+        cls, draft: Draft, *, backend: str = "auto", prior: SweepStore | None = None, tell: Tell = warn_of_notices
+    ) -> Sweep:
         """Return what a draft would be as a sweep, without writing anything: to check options, and to rehearse.
 
+        What finished in ``prior`` has finished in it. A random search draws its points by its id, which it has not yet.
+
         Raises:
-            SweepFileError: :meth:`create` would refuse it.
+            SweepFileError, UsageError: :meth:`create` would refuse it.
         """
         from slurmsweep.control.create import manifest_of, refuse_what_cannot_run
         from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
 
         refuse_what_cannot_run(draft, needs_program=draft.function is None)
         store = SweepStore(Layout(sweep_folder(root_folder(), NO_ID)), manifest_of(draft, NO_ID))
-        return cls(Session.planned(store, backend), tell=tell)
+        session = Session.planned(store, backend)
+        if prior:
+            from slurmsweep.control.prior import known_points, rehearse
+
+            session = session.rehearsal()
+            rehearse(session, known_points(store, prior))
+        return cls(session, tell=tell)
 
     @property
     def id(self) -> str:

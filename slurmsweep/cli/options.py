@@ -173,6 +173,10 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "FOLDER",
         "help": "the project was moved: trials run in this folder from now on; kept with the sweep",
     },
+    "--prior": {
+        "metavar": "SWEEP",
+        "help": "known results: points that finished in that sweep are not run again; bayes learns from them",
+    },
     "--strict": {"action": "store_true", "help": "what is only warned of is an error"},
     "--backend": {
         "choices": registry.WORDS,

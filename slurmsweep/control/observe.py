@@ -87,7 +87,9 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
         reserved=reserved,
         unreserved=unreserved,
         # the points of open trials are not known where the search learns, so nothing is sized by them
-        point=lambda number: {} if config.method == "bayes" else search.parameters(config, number, sweep_id),
+        point=lambda n: (
+            {} if config.method == "bayes" else search.parameters(config, n, sweep_id, snapshot.view.kept(n))
+        ),
         held=tuple(str(ref) for ref in session.scheduler.failed_launches(snapshot.answer) if ref in snapshot.named),
         metric=config.metric,
         asked_for=frozenset(backend.long_name(name) for name in policy.wish.options or {}) & {"time", "mem"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import count, islice
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,8 @@ def plan_sweep(
         UsageError: an option is wrong.
     """
     total = search.run_count(draft.config)
-    trials = policy.count or total or 1
+    left = session.open_trials()  # but for those that another sweep has run
+    trials = min(policy.count or left or 1, left or policy.count or 1)
     source, backend = JobSource.of(session.store), session.backend
     options = filled(policy.wish, source.defaults, backend)
     for line in backend.check(options, source):
@@ -63,12 +65,13 @@ def plan_sweep(
         minutes = sum(rung["trials"] * rung["minutes"] for rung in rungs)
         expected = replace(expected, core_hours=round(minutes * (asked.cpus or 1) / 60, 3))
     # the points of a bayes search depend on results
-    shown = min(n for n in (limit, total, policy.count) if n is not None) if draft.config.method != "bayes" else 0
+    shown = min(n for n in (limit, left, policy.count) if n is not None) if draft.config.method != "bayes" else 0
     called = draft.function.called_by(draft.config) if draft.function else draft.config
     # of a variable that only jobs have its macro is shown
     macros = {name: f"${{envvar:{name}}}" for _, name in command.environment_variables(called.command)}
     program, environ, rows = called.program or "<program>", macros | without_secrets(os.environ), []
-    for number in range(shown):
+    new = (number for number in count() if number not in session.view.trials)
+    for number in islice(new, shown):
         params = search.parameters(called, number, NO_ID)
         json_file = session.store.layout.args_json(AttemptId(number, 1))
         argv = command.build_argv(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep import search
@@ -12,17 +12,22 @@ from slurmsweep.agents.identity import this_process
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.metrics.logged_values import values_at_bands
 from slurmsweep.metrics.objective_values import measure_ended
-from slurmsweep.search.kept import is_in_space, kept
+from slurmsweep.search.axes import axes_of
+from slurmsweep.search.flat import flatten, reach
+from slurmsweep.search.grid import Grid, grid_of
+from slurmsweep.search.kept import has_room, is_in_space, kept
 from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.store import Adopted
 from slurmsweep.state.tail import AttemptId, in_words
-from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Nested
+from slurmsweep.sweepfile.plain import identity
+from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform, Nested
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from slurmsweep.control.session import Session
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Attempt
@@ -33,68 +38,126 @@ if TYPE_CHECKING:
 _BOUNDED = ("uniform", "log_uniform_values", "inv_log_uniform_values")
 
 
-#: Trials that a message names at most.
-_NAMED = 10
+#: Trials that a message names at most; values of one parameter that are looked at; draws that are compared.
+_NAMED, _MOST_VALUES, _MOST_DRAWS = 10, 1000, 100_000
 
 
 @dataclass(frozen=True)
 class KnownPoints:
-    """The points that a new sweep took over from another.
+    """The points that a new sweep takes over from another.
 
     Attributes:
-        adopted: number of points that will not be run again, or that the search learns from.
+        prior: id of the other sweep.
+        method: of the new one.
+        taken: what is taken over, by number of the trial in the new sweep: it is not run.
+        points: of these.
         elsewhere: finished trials whose point the new sweep does not have, or from which it cannot learn.
-        ended: that one of them reached the target, so that the new sweep has ended before it began, and what lifts
-            that; empty otherwise.
     """
 
-    adopted: int
+    prior: str
+    method: str
+    taken: Mapping[int, Adopted]
+    points: Sequence[dict[str, Any]]
     elsewhere: int
-    ended: str = ""
+
+    def __str__(self) -> str:
+        """Return how many points are known, and why others are not, in words."""
+        learns = self.method == "bayes"
+        what = "it learns from" if learns else "that will not be run again"
+        lack = "have points this grid does not have" if self.method == "grid" else "have parameters it could not choose"
+        lack = "lack a value of its metric, or have parameters that it could not choose" if learns else lack
+        beyond = f"; {self.elsewhere} finished trials {lack}" if self.elsewhere else ""
+        return f"points known from sweep {self.prior} {what}: {len(self.taken)}{beyond}"
 
 
-def adopt(store: SweepStore, prior: SweepStore, trials: Collection[int] | None) -> KnownPoints:
-    """Record the finished trials of ``prior`` as finished in ``store``, where it has their points.
+def known_points(store: SweepStore, prior: SweepStore, trials: Collection[int] | None = None) -> KnownPoints:
+    """Return the finished trials of ``prior`` whose points ``store`` has, or could have. Writes nothing.
 
-    They count for its target as if they had run here (W&B's rule for prior runs): one that reached it ends the sweep.
     Where the new sweep judges by other numbers they are read from what the trials left, as if they had run here.
 
     Args:
-        store: a grid or a bayes search that was just created. The latter takes over every trial that has a value of its
-            metric and whose parameters have values that it could choose, as its first trials, and learns from them;
-            they count for its ``run_cap``.
+        store: a sweep that is new, or planned. A grid has a point or has it not. A bayes or random search takes over
+            every trial whose parameters have values that it could choose, as its first trials; they count for its
+            ``run_cap``. Bayes learns from them, so each needs a value of the metric. A random search over lists of
+            values would draw some of them again: those trials are known, too.
         prior: any sweep.
         trials: only these of it; None for all that finished.
 
     Raises:
-        UsageError: the new sweep is a random search, so no point of it is the same as another's.
         NotFoundError: a trial was named that ``prior`` does not have, or that did not finish.
-        StateUnwritableError: part of the trials may have been recorded.
+        UsageError: a point of the random search has no room in a record.
     """
     config = store.manifest.config
-    if config.method == "random":
-        raise UsageError(
-            "--prior: a random search draws new points each time; only a grid has the same ones again, and bayes learns"
-        )
+    if config.method == "random" and not has_room(config):
+        raise UsageError("--prior: the parameters are too many: a trial's record has no room for the values of all")
     view = prior.reading().refresh()
     finished = _finished(view, prior, trials)
     points = {number: _point(prior, view, number) for number in finished}
-    places = _places_to_learn_from if config.method == "bayes" else _places_on_grid
+    if config.method != "grid":
+        points = {number: point for number, point in points.items() if is_in_space(config, point)}
     if config.method == "bayes":  # a point without a value teaches nothing, and would take a place
         told = (n for n in points if _taken_over(store, prior, view, finished[n], n).metric is not None)
         points = {n: points[n] for n in told}
-    taken = {}
-    for number, place in places(store, points).items():
+    places = {"grid": _places_on_grid, "random": _places_among_draws, "bayes": _first_places}[config.method]
+    taken, used = {}, {}
+    for place, number in places(store, points).items():
         attempt = finished[number]
-        chosen = ChosenPoint(kept(config, points[number])) if config.method == "bayes" else None
+        chosen = None if config.method == "grid" else ChosenPoint(kept(config, points[number]))
         bands = values_at_bands(config, prior.layout, AttemptId(number, attempt.number), view.first_attempt(number))
         taken[place] = Adopted(_taken_over(store, prior, view, attempt, number), chosen, bands)
-    reached = store.adopt(taken, this_process(os.environ))
-    ended = ""
-    if reached:
-        name, words = store.manifest.sweep_id, in_words(SweepState.FINISHED, reached, config.metric)
-        ended = f"sweep {name} is {words}, as it was run before. `slurmsweep resume {name}` lifts that"
-    return KnownPoints(len(taken), len(finished) - len(taken), ended)
+        used[number] = points[number]
+    return KnownPoints(prior.manifest.sweep_id, config.method, taken, tuple(used.values()), len(finished) - len(used))
+
+
+def adopt(store: SweepStore, known: KnownPoints) -> str:
+    """Record known points as finished in a sweep that was just made; return what ended it by that, empty for nothing.
+
+    They count for its target as if they had run here (W&B's rule for prior runs): one that reached it ends the sweep.
+
+    Raises:
+        StateUnwritableError: part of the trials may have been recorded.
+    """
+    reached = store.adopt(known.taken, this_process(os.environ))
+    if not reached:
+        return ""
+    name, words = store.manifest.sweep_id, in_words(SweepState.FINISHED, reached, store.manifest.config.metric)
+    return f"sweep {name} is {words}, as it was run before. `slurmsweep resume {name}` lifts that"
+
+
+def rehearse(session: Session, known: KnownPoints) -> None:
+    """Let a session that is only in memory know these points, so that its plan is what a real one would be."""
+    with session.transaction() as transaction:
+        for place, adopted in sorted(known.taken.items()):
+            owner = this_process(os.environ)
+            transaction.adopt(AttemptId(place, 1), "0" * 16, owner, adopted.outcome, adopted.chosen)
+
+
+def comparison(config: SweepConfig, trials: int | None, known: KnownPoints) -> dict[str, Any]:
+    """Return what of a planned sweep is known and what is new, as a document.
+
+    Its ``values`` are those of a grid that no known point has, each with the number of points of the grid that have it:
+    a value that was added to the file is one of them.
+    """
+    values: list[dict[str, Any]] = []
+    if config.method == "grid":
+        whole = grid_of(config).size()
+        axes = axes_of(config.parameters, config.extensions)
+        for axis in axes if known.points else ():
+            if not 1 < axis.size <= _MOST_VALUES:
+                continue
+            used = {axis.find(tuple(reach(point, path) for path in axis.paths)) for point in known.points}
+            for position in sorted(set(range(axis.size)) - used):
+                rule = tuple((path, (value,)) for path, value in zip(axis.paths, axis.values(position), strict=True))
+                without = Grid(axes, (*config.extensions.exclude, rule)).size()
+                named = {".".join(path): one for path, (one,) in rule}
+                values.append({"parameters": named, "points": whole - without})
+    return {
+        "sweep": known.prior,
+        "known": len(known.taken),
+        "new": None if trials is None else trials - len(known.taken),
+        "elsewhere": known.elsewhere,
+        "values": values,
+    }
 
 
 def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:
@@ -169,16 +232,36 @@ def _taken_over(store: SweepStore, prior: SweepStore, view: SweepView, attempt: 
 
 
 def _places_on_grid(store: SweepStore, points: Mapping[int, dict[str, Any]]) -> dict[int, int]:
-    """Return the trials of the new sweep with the same points, within its run_cap, by number of the prior trial."""
+    """Return the numbers of prior trials by that of the new sweep's trial with the same point, within its run_cap."""
     config, total = store.manifest.config, store.manifest.trials
-    found = {number: search.number_of(config, point, store.manifest.sweep_id) for number, point in points.items()}
-    return {n: place for n, place in found.items() if place is not None and (total is None or place < total)}
+    found = {search.number_of(config, point, store.manifest.sweep_id): number for number, point in points.items()}
+    return {place: number for place, number in found.items() if place is not None and (total is None or place < total)}
 
 
-def _places_to_learn_from(store: SweepStore, points: Mapping[int, dict[str, Any]]) -> dict[int, int]:
-    """Return the first trials of the new sweep for the points that it could choose, within its run_cap."""
-    usable = [number for number, point in points.items() if is_in_space(store.manifest.config, point)]
-    return {number: place for place, number in enumerate(usable[: store.manifest.trials])}
+def _first_places(store: SweepStore, points: Mapping[int, dict[str, Any]]) -> dict[int, int]:
+    """Return the numbers of prior trials by those of the new sweep's first trials, within its run_cap."""
+    return dict(enumerate(islice(points, store.manifest.trials)))
+
+
+def _places_among_draws(store: SweepStore, points: Mapping[int, dict[str, Any]]) -> dict[int, int]:
+    """Return the numbers of prior trials by those of the random sweep's trials that take their points, up to run_cap.
+
+    These are the trials that would draw the same point, and for the rest the first others. Draws are looked at where
+    there is an end of them, and where two can be the same.
+    """
+    config, total, seed = store.manifest.config, store.manifest.trials, store.manifest.sweep_id
+    space = flatten(config.parameters)
+    known = {tuple(identity(reach(point, path)) for path, _ in space): number for number, point in points.items()}
+    found: dict[int, int] = {}
+    if not any(isinstance(parameter, Continuous) and parameter.q is None for _, parameter in space):
+        for place in range(min(total or 0, _MOST_DRAWS)):
+            drawn = search.parameters(config, place, seed)
+            number = known.get(tuple(identity(reach(drawn, path)) for path, _ in space))
+            if number is not None:
+                found[place] = number
+    rest = [number for number in known.values() if number not in set(found.values())]
+    free = (place for place in (count() if total is None else range(total)) if place not in found)
+    return found | dict(zip(free, rest, strict=False))
 
 
 def _narrow_all(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.figures import counted
+from slurmsweep.report.figures import counted, value_text
 from slurmsweep.report.terminal import printable, printable_text, width, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+#: New values that are named.
+_MOST_VALUES = 20
 
 
 def plan_text(document: Mapping[str, Any]) -> str:
@@ -18,8 +22,14 @@ def plan_text(document: Mapping[str, Any]) -> str:
     lines = [f"{method} search, " + (counted(total, "trial") if total is not None else "no end: give --count")]
     lines.append(f"commands run in {printable(document['workdir'])}")
     lines += [f"  {row['number']:>4}  {printable(shlex.join(row['argv']))}" for row in document["trials"]]
-    if total is None or len(document["trials"]) < total:
+    prior = document.get("prior")
+    left = total if prior is None else prior["new"]
+    if left is None or len(document["trials"]) < left:
         lines.append("  ...")
+    if prior:
+        lines += _prior_lines(prior, total)
+    if left == 0 and prior:
+        return "\n".join(lines)
     if method == "random":
         lines.append("(random values: the sweep's id, once it has one, decides others)")
     if method == "bayes":
@@ -42,6 +52,22 @@ def plan_text(document: Mapping[str, Any]) -> str:
     if "canary" in document:
         lines += _canary_lines(document["canary"], document["forecast"]["trials"])
     return "\n".join(lines)
+
+
+def _prior_lines(prior: Mapping[str, Any], total: int | None) -> list[str]:
+    """Return what of the sweep another one has run, and what is new."""
+    of_all = f" of {counted(total, 'trial')}" if total is not None else ""
+    new = "" if prior["new"] is None else f", {prior['new']} new" if prior["new"] else ": nothing is new"
+    lines = [f"sweep {prior['sweep']} has run {prior['known']}{of_all}{new}"]
+    rows = prior["values"]
+    for row in rows[:_MOST_VALUES]:
+        named = ", ".join(f"{name}={value_text(value)}" for name, value in row["parameters"].items())
+        lines += wrapped(f"  new: {printable(named)} ({counted(row['points'], 'point')})", width(), hanging="       ")
+    if len(rows) > _MOST_VALUES:
+        lines.append(f"  and {len(rows) - _MOST_VALUES} more new values")
+    if prior["elsewhere"]:
+        lines.append(f"  points that this sweep cannot take over: {prior['elsewhere']}")
+    return lines
 
 
 def _forecast_lines(document: Mapping[str, Any]) -> list[str]:

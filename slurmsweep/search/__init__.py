@@ -34,7 +34,8 @@ def parameters(config: SweepConfig, number: int, seed: str, kept: Mapping[str, A
         config: of the sweep.
         number: of the trial, from 0 on.
         seed: any text, usually the sweep's id.
-        kept: what the trial's claim kept of the point (:func:`.kept.kept`), where the search learns.
+        kept: what the trial's claim kept of the point (:func:`.kept.kept`): where the search learns, and of a trial
+            that a random search took over from another sweep.
 
     Returns:
         The point; an empty one where the search learns and chose none for this trial yet.
@@ -50,7 +51,7 @@ def parameters(config: SweepConfig, number: int, seed: str, kept: Mapping[str, A
 
             number = shuffled(number, grid.size(), seed)
         return grid.point(number)
-    if config.method == "random":
+    if config.method == "random" and kept is None:
         from slurmsweep.search import random
 
         return random.point(config, number, seed)

@@ -183,7 +183,7 @@ class SweepStore:
         from slurmsweep.state.replay import Expected
 
         config, trials = self.manifest.config, self.manifest.trials
-        return Expected(math.inf if trials is None else trials, config if config.method == "bayes" else None)
+        return Expected(math.inf if trials is None else trials, config if config.method != "grid" else None)
 
     def replay(self) -> SweepView:
         """Return the state after all records, also after those of trials that the sweep does not have.
@@ -415,7 +415,7 @@ class SweepStore:
 
         def take(document: Any) -> dict[str, Any]:
             point = ChosenPoint.from_json(document)
-            if point and self.manifest.config.method == "bayes":
+            if point and self.manifest.config.method != "grid":
                 point.check(self.manifest.config)
             return _OWNER(document) | {"point": point}
 

@@ -97,14 +97,14 @@ def test_wrong_prior_runs_are_refused_before_a_sweep_is_made(make_sweep, runs, e
     assert not (tmp_path / "wandb").exists()
 
 
-def test_prior_runs_of_a_random_search_are_refused_before_it_is_made(make_sweep, tmp_path):
-    first = make_sweep((1,))
+def test_prior_runs_of_a_random_search_are_its_first_trials(make_sweep, outcomes):
+    first = make_sweep((1, 2))
     slurmsweep.agent(first, train)
 
-    with pytest.raises(UsageError, match="a grid has the same ones again"):
-        make_sweep(method="random", prior_runs=[f"{first}-0"])
+    second = make_sweep((1, 2, 3), prior_runs=[f"{first}-1"], method="random", run_cap=1)
 
-    assert os.listdir(tmp_path / "wandb") == [f"sweep-{first}"]
+    [run] = slurmsweep.Api().sweep(second).runs
+    assert (run.trial.origin, run.config) == (f"{first}/1", {"x": 2})
 
 
 @pytest.mark.parametrize(

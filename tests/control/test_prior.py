@@ -104,13 +104,6 @@ def test_a_trial_that_did_not_finish_cannot_be_taken_over(slurmsweep, write_swee
     assert "no finished trial 7" in done.stderr
 
 
-def test_a_random_search_has_no_points_to_know(slurmsweep, write_sweep, first):
-    done = slurmsweep("create", str(write_sweep(COUNTING, "  x: {min: 1, max: 9}", method="random")), "--prior", first)
-
-    assert done.returncode == 2
-    assert "only a grid has the same ones again" in done.stderr
-
-
 def test_a_new_file_around_the_best_trials(slurmsweep, write_sweep, tmp_path):
     parameters = (
         "  x: {values: [3, 1, 2, 7]}\n  n: {min: 1, max: 9}\n  lr: {distribution: log_uniform_values, min: 1e-5, max: 1}\n"
@@ -185,3 +178,89 @@ def test_what_finished_elsewhere_counts_at_the_bands_of_early_termination(slurms
 
     view = SweepStore.open(str(tmp_path / "wandb" / f"sweep-{sweep}")).replay()
     assert view.values_at(3, besides=0) == [1.0, 2.0]
+
+
+RANDOM = "\nrun_cap: "
+
+
+def random_file(write_sweep, space: str, cap: int):
+    return str(write_sweep(COUNTING, space, METRIC + RANDOM + str(cap), method="random"))
+
+
+def test_a_random_search_takes_over_points_and_counts_them(slurmsweep, write_sweep, first, ran, tmp_path):
+    (tmp_path / "ran").unlink()
+    file = random_file(write_sweep, "  x: {min: 0.5, max: 2.5}", 4)
+    sweep = create(slurmsweep, file, "--prior", first)
+
+    assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
+    trials = json.loads(slurmsweep("trials", sweep, "--json").stdout)
+    assert [(t["params"]["x"], t["origin"]) for t in trials[:2]] == [(1, f"{first}/0"), (2, f"{first}/1")]
+    assert len(ran()) == 2
+    assert [t["state"] for t in trials] == ["finished"] * 4
+    assert slurmsweep("check", sweep).returncode == 0
+
+
+def test_a_point_that_was_taken_over_keeps_its_values_when_it_is_run_again(slurmsweep, write_sweep, first, ran, tmp_path):
+    (tmp_path / "ran").unlink()
+    sweep = create(slurmsweep, random_file(write_sweep, "  x: {min: 0.5, max: 3.5}", 3), "--prior", first)
+
+    assert slurmsweep("rerun", sweep, "--trials", "1").returncode == 0
+    assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
+    assert ran() == ["--x=2"]
+    assert slurmsweep("check", sweep, "--repair").returncode == 0
+
+
+def test_a_draw_that_is_a_known_point_is_not_run(slurmsweep, write_sweep, first, ran, tmp_path):
+    (tmp_path / "ran").unlink()
+    sweep = create(slurmsweep, random_file(write_sweep, "  x: {values: [1, 2, 3, 4]}", 30), "--prior", first)
+
+    slurmsweep("run", sweep, "--backend", "local")
+    assert set(ran()) == {"--x=4"}
+    trials = json.loads(slurmsweep("trials", sweep, "--json").stdout)
+    assert len(trials) == 30
+    assert all((t["params"]["x"] == 4) == (t["origin"] is None) for t in trials)
+    assert all(t["metric"] == t["params"]["x"] ** 2 for t in trials)
+
+
+def test_plan_says_what_is_new_and_what_is_known(slurmsweep, write_sweep, first):
+    file = str(write_sweep(COUNTING, "  x: {values: [1, 3, 4]}\n  y: {value: 1}", METRIC))
+    nothing = json.loads(slurmsweep("plan", file, "--prior", first, "--json", "--backend", "local").stdout)["prior"]
+    assert (nothing["known"], nothing["new"], nothing["elsewhere"]) == (0, 3, 3)  # no trial of it had a y
+
+    file = str(write_sweep(COUNTING, "  x: {values: [1, 3, 4, 5]}", METRIC))
+    document = json.loads(slurmsweep("plan", file, "--prior", first, "--json", "--backend", "local").stdout)
+    assert document["prior"] == {
+        "sweep": first, "known": 2, "new": 2, "elsewhere": 1,
+        "values": [{"parameters": {"x": 4}, "points": 1}, {"parameters": {"x": 5}, "points": 1}],
+    }  # fmt: skip
+    assert [(row["number"], row["params"]["x"]) for row in document["trials"]] == [(2, 4), (3, 5)]
+    assert document["forecast"]["trials"] == 2
+    text = slurmsweep("plan", file, "--prior", first, "--backend", "local").stdout
+    assert f"sweep {first} has run 2 of 4 trials, 2 new" in text
+    assert "new: x=4 (1 point)" in text
+
+
+def test_new_values_are_counted_without_excluded_points(slurmsweep, write_sweep, first):
+    extra = METRIC + "\nslurmsweep: {exclude: [{x: 4, y: 2}], linked: [[a, b]]}"
+    space = "  x: {values: [1, 4]}\n  y: {values: [1, 2]}\n  a: {values: [1, 2]}\n  b: {values: [3, 4]}"
+    run = json.loads(slurmsweep("run", str(write_sweep(COUNTING, space.replace("1, 4]", "1]"), extra.replace("exclude: [{x: 4, y: 2}], ", "")
+                     .replace("linked: [[a, b]]", "linked: [[a, b]]"))), "--backend", "local", "--json").stdout)  # fmt: skip
+    assert run["counts"]["finished"] == 4
+
+    file = str(write_sweep(COUNTING, space.replace("[3, 4]", "[3, 4, 5]").replace("a: {values: [1, 2]", "a: {values: [1, 2, 3]"), extra))
+    prior = json.loads(slurmsweep("plan", file, "--prior", run["id"], "--json").stdout)["prior"]
+    assert (prior["known"], prior["new"]) == (4, 5)
+    assert prior["values"] == [{"parameters": {"a": 3, "b": 5}, "points": 3}, {"parameters": {"x": 4}, "points": 3}]
+
+
+def test_run_takes_a_prior_sweep_and_starts_what_is_new(slurmsweep, write_sweep, first, ran, tmp_path):
+    (tmp_path / "ran").unlink()
+    file = str(write_sweep(COUNTING, "  x: {values: [1, 2, 9]}", METRIC))
+    plan = json.loads(slurmsweep("run", file, "--prior", first, "--backend", "slurm", "--dry-run", "--json").stdout)
+    assert plan["trials"] == 1
+
+    done = slurmsweep("run", file, "--prior", first, "--backend", "local", "--json")
+    assert json.loads(done.stdout)["counts"]["finished"] == 3
+    assert "will not be run again: 2" in done.stderr
+    assert ran() == ["--x=9"]
+    assert slurmsweep("run", json.loads(done.stdout)["id"], "--prior", first).returncode == 2

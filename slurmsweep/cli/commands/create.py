@@ -10,7 +10,7 @@ from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft, summarize
 from slurmsweep.control import share
-from slurmsweep.control.prior import adopt, best_trials, narrowed
+from slurmsweep.control.prior import adopt, best_trials, known_points, narrowed
 from slurmsweep.control.session import Session
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state.store import SweepStore
@@ -32,11 +32,7 @@ EXIT_CODES = {3: "", 5: ""}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``create``."""
     parser.add_argument("file", metavar="FILE", nargs="?", help="sweep file")
-    parser.add_argument(
-        "--prior",
-        metavar="SWEEP",
-        help="known results: a grid does not run its points again, bayes learns from them",
-    )
+    options.add(parser, "--prior")
     parser.add_argument(
         "--from", dest="origin", metavar="SWEEP", help="print a new sweep file around chosen trials of that sweep"
     )
@@ -81,15 +77,11 @@ def run(args: argparse.Namespace) -> int:
     store = create(draft, access=share.WAYS[args.shared])
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}; {share.in_words(store)}")
     if prior:
-        known = adopt(store, prior, args.trials)
-        learns = store.manifest.config.method == "bayes"
-        what = "it learns from" if learns else "that will not be run again"
-        lack = "lack a value of its metric, or have parameters that it could not choose" if learns else ""
-        lack = lack or "have points this grid does not have"
-        beyond = f"; {known.elsewhere} finished trials {lack}" if known.elsewhere else ""
-        note(f"points known from sweep {prior.manifest.sweep_id} {what}: {known.adopted}{beyond}")
-        if known.ended:
-            note(known.ended)
+        known = known_points(store, prior, args.trials)
+        ended = adopt(store, known)
+        note(str(known))
+        if ended:
+            note(ended)
     print_text(store.manifest.sweep_id)
     return 0
 

@@ -6,19 +6,22 @@ import argparse
 
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
+from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.events import ignore
 from slurmsweep.report.plan import plan_text
 from slurmsweep.search import run_count
+from slurmsweep.state.store import SweepStore
 
 HELP = "show what would happen: points, commands, cost, batch script; writes nothing"
 EXAMPLES = (
     ("plan sweep.yaml", "the first points, their commands, the batch script"),
     ("plan sweep.yaml --canary", "run the first trial for real, to see what it needs"),
+    ("plan sweep.yaml --prior last", "what of it the newest sweep has run, and what is new"),
 )
-EXIT_CODES = {1: "the canary failed", 4: "", 5: ""}
+EXIT_CODES = {1: "the canary failed", 3: "", 4: "", 5: ""}
 
 #: Trials in a plan at most.
 MOST_SHOWN = 1_000_000
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show at most N trials (default 10; with --json 1000)",
     )
     parser.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
-    options.add(parser, "--backend", "--jobs", "--count", "--function", "--strict", "--json")
+    options.add(parser, "--backend", "--jobs", "--count", "--function", "--prior", "--strict", "--json")
     options.add_names(parser)
     options.add_slurm(parser)
 
@@ -50,17 +53,23 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.control.decide import Policy
     from slurmsweep.control.plan import plan_sweep
 
+    prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None
     draft = read_draft(args)
     note_doubts(draft)
     asked = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width or args.jobs)
     wanted, learn = what_to_learn(asked)
     if learn:
         note("what is auto is learnt from trials that go first: the plan shows what these are given")
-    session = Sweep.planned(draft, backend=args.backend).session.rehearsal()
+    session = Sweep.planned(draft, backend=args.backend, prior=prior).session.rehearsal()
     # what `run` would refuse here is no plan
     Sweep(session, tell=ignore).check_start(wanted)
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
     document = plan_sweep(session, draft, Policy(wanted, count=args.count), limit, note)
+    if prior:
+        from slurmsweep.control.prior import comparison, known_points
+
+        known = known_points(session.store, prior)
+        document["prior"] = comparison(draft.config, session.store.manifest.trials, known)
     if args.canary:
         document["canary"] = run_canary(draft, args.backend, wanted).to_json()
     if args.json:

@@ -12,6 +12,7 @@ from slurmsweep.cli.events import EventPrinter
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.control.events import Noticed, ignore
 from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, UsageError
+from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
     from slurmsweep.api.sweep import Sweep
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add(
         parser, "--backend", "--jobs", "--count", "--max-fails", "--notify", "--function", "--strict", "--workdir"
     )
+    options.add(parser, "--prior")
     options.add_shared(parser)
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
@@ -62,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
 def _take_back(sweep: Sweep) -> None:
     """Remove a sweep that was made for a submission which did not come about: nothing of it can run."""
     view = sweep.session.refresh()
-    if not view.trials and not any(submission.job for submission in view.submissions.values()):
+    ends = [trial.current.outcome if trial.current else None for trial in view.trials.values()]
+    if all(end and end.origin for end in ends) and not any(submission.job for submission in view.submissions.values()):
         with suppress(UsageError, SchedulerUnavailableError):  # its supervisor may wait in Slurm
             sweep.remove()
             sweep.tell(Noticed(f"nothing was submitted, so sweep {sweep.id} was removed again"))
@@ -81,6 +84,8 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
                 f"--{next(iter(named))} names a new sweep; the configuration of sweep {args.file} never changes "
                 "(`sync` takes --project and --entity)"
             )
+        if args.prior:
+            raise UsageError(f"--prior is for a new sweep: what sweep {args.file} knows was decided when it was made")
         name, keep = sweep_of(args.file), not args.dry_run
         sweep = Sweep(name, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=args.workdir)
         if args.shared != "off" and keep:
@@ -90,9 +95,10 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
         raise UsageError("--workdir is for a sweep whose project was moved: a new one runs in the current folder")
     from slurmsweep.cli.sweeps import read_draft
 
+    prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None
     draft = read_draft(args)
     if args.dry_run:
-        return Sweep.planned(draft, backend=args.backend, tell=events), False
-    planned = Sweep.planned(draft, backend=args.backend, tell=ignore)
+        return Sweep.planned(draft, backend=args.backend, prior=prior, tell=events), False
+    planned = Sweep.planned(draft, backend=args.backend, prior=prior, tell=ignore)
     planned.check_start(wish, wait=args.wait, supervise=args.mend, max_fails=args.max_fails)
-    return Sweep.create(draft, backend=args.backend, shared=args.shared, tell=events), True
+    return Sweep.create(draft, backend=args.backend, shared=args.shared, prior=prior, tell=events), True
