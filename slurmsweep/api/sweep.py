@@ -320,6 +320,18 @@ class Sweep:
         """End the sweep and its running trials. Raises as :func:`slurmsweep.control.orders.cancel`."""
         return orders.cancel(self.session)
 
+    def extend(self, count: int) -> int:
+        """Give a sweep that has an end so many more trials; return how many it has then. Any method starts them.
+
+        Raises as :func:`slurmsweep.control.extend.extend`.
+        """
+        from slurmsweep.control.extend import extend
+
+        check_number("count", count)
+        total = extend(self.session.store, count)
+        self.session = self.session.reopened()
+        return total
+
     def rerun(self, trials: Collection[int] = (), states: Collection[str] = ()) -> list[int]:
         """Let these trials, and all in these states, be run again, also finished ones; :meth:`run` starts them.
 

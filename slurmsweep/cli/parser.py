@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "every day": ("run", "plan", "status", "watch", "logs", "best", "resubmit"),
     "look": ("trials", "show", "importance", "compare", "report", "export", "efficiency", "ls"),
-    "steer": ("pause", "resume", "stop", "cancel", "set", "share"),
+    "steer": ("pause", "resume", "stop", "cancel", "extend", "set", "share"),
     "repair": ("check", "reconcile", "rerun", "delete", "mend"),
     "tidy up": ("rm", "clean"),
     "Slurm": ("create", "submit", "agent", "templates", "defaults", "doctor"),

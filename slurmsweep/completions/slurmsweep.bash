@@ -6,10 +6,10 @@
 #    source ~/.local/share/bash_completion/slurmsweep
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_slurmsweep_subparsers=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help)
+_shtab_slurmsweep_subparsers=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help)
 
-_shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude --sbatch --canaries)
-_shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --strict --json --project --entity --name --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude --sbatch)
+_shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --prior --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude --sbatch --canaries)
+_shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --prior --strict --json --project --entity --name --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude --sbatch)
 _shtab_slurmsweep_status_option_strings=(-h --help --json --watch --entity --project)
 _shtab_slurmsweep_watch_option_strings=(-h --help --once)
 _shtab_slurmsweep_logs_option_strings=(-h --help --failed --attempt -n --lines --path -f --follow)
@@ -27,6 +27,7 @@ _shtab_slurmsweep_pause_option_strings=(-h --help --json)
 _shtab_slurmsweep_resume_option_strings=(-h --help --json)
 _shtab_slurmsweep_stop_option_strings=(-h --help --json)
 _shtab_slurmsweep_cancel_option_strings=(-h --help --json)
+_shtab_slurmsweep_extend_option_strings=(-h --help -n --count --json)
 _shtab_slurmsweep_set_option_strings=(-h --help --width --nice --running -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude --sbatch --json)
 _shtab_slurmsweep_share_option_strings=(-h --help --read --write --off)
 _shtab_slurmsweep_check_option_strings=(-h --help --repair --json)
@@ -50,8 +51,10 @@ _shtab_slurmsweep_option_strings=(-h --help -V --version)
 
 _shtab_slurmsweep_run_pos_0_COMPGEN=_slurmsweep_compgen_files_and_sweeps
 _shtab_slurmsweep_run___workdir_COMPGEN=_shtab_compgen_dirs
+_shtab_slurmsweep_run___prior_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_run___template_COMPGEN=_slurmsweep_compgen_templates
 _shtab_slurmsweep_plan_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_slurmsweep_plan___prior_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_plan___template_COMPGEN=_slurmsweep_compgen_templates
 _shtab_slurmsweep_status_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_watch_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
@@ -75,6 +78,7 @@ _shtab_slurmsweep_pause_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_resume_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_stop_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_cancel_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
+_shtab_slurmsweep_extend_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_set_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_share_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_check_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
@@ -120,8 +124,8 @@ _shtab_slurmsweep_delete___state_choices=(pending running finished failed crashe
 _shtab_slurmsweep_sync__s_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_sync___state_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_completion_pos_0_choices=(bash zsh fish)
-_shtab_slurmsweep_help_pos_0_choices=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion)
-_shtab_slurmsweep_pos_0_choices=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help)
+_shtab_slurmsweep_help_pos_0_choices=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion)
+_shtab_slurmsweep_pos_0_choices=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help)
 
 _shtab_slurmsweep_run__h_nargs=0
 _shtab_slurmsweep_run___help_nargs=0
@@ -209,6 +213,9 @@ _shtab_slurmsweep_stop___json_nargs=0
 _shtab_slurmsweep_cancel__h_nargs=0
 _shtab_slurmsweep_cancel___help_nargs=0
 _shtab_slurmsweep_cancel___json_nargs=0
+_shtab_slurmsweep_extend__h_nargs=0
+_shtab_slurmsweep_extend___help_nargs=0
+_shtab_slurmsweep_extend___json_nargs=0
 _shtab_slurmsweep_set__h_nargs=0
 _shtab_slurmsweep_set___help_nargs=0
 _shtab_slurmsweep_set___running_nargs=0

@@ -63,7 +63,7 @@ function _shtab_slurmsweep_using
   test "$_shtab_slurmsweep_cmdpath" = "$argv"
 end
 
-set -g _shtab_slurmsweep_commands run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help
+set -g _shtab_slurmsweep_commands run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help
 set -g _shtab_slurmsweep_opts_with_value --account --among --attempt --backend --canaries --cause --columns --constraint --count --cpus-per-task --entity --exclude --format --from --function --gres --history --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -c -j -n -o -p -q -s -t -w -x
 
 complete -c slurmsweep -e
@@ -81,6 +81,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l notify -x -d 'run thi
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l function -x -d 'trials call this Python function (its import path, such as package.module:train) and run no program; kept with the sweep'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l strict -d 'what is only warned of is an error'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l workdir -xka "(__fish_complete_directories)" -d 'the project was moved: trials run in this folder from now on; kept with the sweep'
+complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l prior -xka "(__slurmsweep_sweeps)" -d 'known results: points that finished in that sweep are not run again; bayes learns from them'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l shared -d 'the group of the sweep'"'"'s folder reads the sweep, runs it and changes it'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l shared=read -d 'the group only reads it'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l wait -l no-wait -d 'wait until the trials have ended'
@@ -115,6 +116,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -l backend -xka "auto l
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -s j -l jobs -x -d 'local backend: trials at a time (default 1)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -s n -l count -x -d 'trials to run (default: all that are not claimed yet)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -l function -x -d 'trials call this Python function (its import path, such as package.module:train) and run no program; kept with the sweep'
+complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -l prior -xka "(__slurmsweep_sweeps)" -d 'known results: points that finished in that sweep are not run again; bayes learns from them'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -l strict -d 'what is only warned of is an error'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -l json -d 'one JSON document on stdout'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -l project -x -d 'W&B'"'"'s project of the runs; wins over the sweep file'"'"'s, as the next two'
@@ -262,6 +264,11 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_
 complete -c slurmsweep -n '_shtab_slurmsweep_using cancel' -s h -l help -d 'show this help message and exit'
 complete -c slurmsweep -n '_shtab_slurmsweep_using cancel' -l json -d 'one JSON document on stdout'
 complete -c slurmsweep -n '_shtab_slurmsweep_using cancel; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder, or `last`'
+complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a extend -d 'Give a random or bayes search that has an end more trials.'
+complete -c slurmsweep -n '_shtab_slurmsweep_using extend' -s h -l help -d 'show this help message and exit'
+complete -c slurmsweep -n '_shtab_slurmsweep_using extend' -s n -l count -x -d 'trials to add'
+complete -c slurmsweep -n '_shtab_slurmsweep_using extend' -l json -d 'one JSON document on stdout'
+complete -c slurmsweep -n '_shtab_slurmsweep_using extend; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder, or `last`'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a set -d 'Change what waits in Slurm: width, time, partition, nice and so on.'
 complete -c slurmsweep -n '_shtab_slurmsweep_using set' -s h -l help -d 'show this help message and exit'
 complete -c slurmsweep -n '_shtab_slurmsweep_using set' -l width -x -d 'jobs of an array at a time; 0 for no limit'
@@ -349,7 +356,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using clean' -l json -d 'one JSON d
 complete -c slurmsweep -n '_shtab_slurmsweep_using clean; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'of this sweep only (default: of all sweeps here that --older chooses)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a create -d 'Create a sweep and print its id; nothing is run.'
 complete -c slurmsweep -n '_shtab_slurmsweep_using create' -s h -l help -d 'show this help message and exit'
-complete -c slurmsweep -n '_shtab_slurmsweep_using create' -l prior -xka "(__slurmsweep_sweeps)" -d 'known results: a grid does not run its points again, bayes learns from them'
+complete -c slurmsweep -n '_shtab_slurmsweep_using create' -l prior -xka "(__slurmsweep_sweeps)" -d 'known results: points that finished in that sweep are not run again; bayes learns from them'
 complete -c slurmsweep -n '_shtab_slurmsweep_using create' -l from -xka "(__slurmsweep_sweeps)" -d 'print a new sweep file around chosen trials of that sweep'
 complete -c slurmsweep -n '_shtab_slurmsweep_using create' -l update -xka "(__slurmsweep_sweeps)" -d 'refused, as W&B does once a run started: says how to go on instead'
 complete -c slurmsweep -n '_shtab_slurmsweep_using create' -l trials -x -d 'with --prior or --from: only these, such as 0,3,7-12'
@@ -443,4 +450,4 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using completion' -s h -l help -d '
 complete -c slurmsweep -n '_shtab_slurmsweep_using completion; and test $_shtab_slurmsweep_npos -eq 0' -ka "bash zsh fish" -d 'one of bash, zsh, fish'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a help -d 'Show the help of a command.'
 complete -c slurmsweep -n '_shtab_slurmsweep_using help' -s h -l help -d 'show this help message and exit'
-complete -c slurmsweep -n '_shtab_slurmsweep_using help; and test $_shtab_slurmsweep_npos -eq 0' -ka "run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion" -d 'default: list all commands'
+complete -c slurmsweep -n '_shtab_slurmsweep_using help; and test $_shtab_slurmsweep_npos -eq 0' -ka "run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion" -d 'default: list all commands'

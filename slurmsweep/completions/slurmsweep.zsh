@@ -24,6 +24,7 @@ _shtab_slurmsweep_commands() {
     doctor:'Try whether a folder is fit for sweeps, and this cluster too.'
     efficiency:'Show what was asked beside what was used, and what to ask instead.'
     export:'Write the trials, or all that they logged, as a table for other'
+    extend:'Give a random or bayes search that has an end more trials.'
     help:'Show the help of a command.'
     importance:'Show which parameters mattered, which way, and with which values'
     leet:'Open W&B'"'"'s viewer in the terminal (wandb leet) with all trials of a'
@@ -139,7 +140,7 @@ _shtab_slurmsweep_completion_defaults_added=0
 
 _shtab_slurmsweep_create_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--prior[known results\: a grid does not run its points again, bayes learns from them]:SWEEP:_slurmsweep_sweeps"
+  "--prior[known results\: points that finished in that sweep are not run again\; bayes learns from them]:SWEEP:_slurmsweep_sweeps"
   "--from[print a new sweep file around chosen trials of that sweep]:SWEEP:_slurmsweep_sweeps"
   "--update[refused, as W\&B does once a run started\: says how to go on instead]:SWEEP:_slurmsweep_sweeps"
   "--trials[with --prior or --from\: only these, such as 0,3,7-12]:LIST:"
@@ -223,9 +224,19 @@ _shtab_slurmsweep_export_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_export_defaults_added=0
 
+_shtab_slurmsweep_extend_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-n,--count}"[trials to add]:N:"
+  "--json[one JSON document on stdout]"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_extend_defaults_added=0
+
 _shtab_slurmsweep_help_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  ":default\: list all commands:(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion)"
+  ":default\: list all commands:(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -314,6 +325,7 @@ _shtab_slurmsweep_plan_options=(
   {-j,--jobs}"[local backend\: trials at a time (default 1)]:N:"
   {-n,--count}"[trials to run (default\: all that are not claimed yet)]:N:"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
+  "--prior[known results\: points that finished in that sweep are not run again\; bayes learns from them]:SWEEP:_slurmsweep_sweeps"
   "--strict[what is only warned of is an error]"
   "--json[one JSON document on stdout]"
   "--project[W\&B\'s project of the runs\; wins over the sweep file\'s, as the next two]:NAME:"
@@ -445,6 +457,7 @@ _shtab_slurmsweep_run_options=(
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
   "--strict[what is only warned of is an error]"
   "--workdir[the project was moved\: trials run in this folder from now on\; kept with the sweep]:FOLDER:_files -/"
+  "--prior[known results\: points that finished in that sweep are not run again\; bayes learns from them]:SWEEP:_slurmsweep_sweeps"
   "--shared[the group of the sweep\'s folder reads the sweep, runs it and changes it]"
   "--shared=read[the group only reads it]"
   {--wait,--no-wait}"[wait until the trials have ended]"
@@ -658,6 +671,7 @@ _shtab_slurmsweep() {
         doctor) _arguments -C -s $_shtab_slurmsweep_doctor_options ;;
         efficiency) _arguments -C -s $_shtab_slurmsweep_efficiency_options ;;
         export) _arguments -C -s $_shtab_slurmsweep_export_options ;;
+        extend) _arguments -C -s $_shtab_slurmsweep_extend_options ;;
         help) _arguments -C -s $_shtab_slurmsweep_help_options ;;
         importance) _arguments -C -s $_shtab_slurmsweep_importance_options ;;
         leet) _arguments -C -s $_shtab_slurmsweep_leet_options ;;

@@ -64,6 +64,10 @@ class Session:
         """Open the sweep of that id or folder to change it. Raises as :meth:`open`, also for another user's sweep."""
         return cls(SweepStore.open_to_run(name))
 
+    def reopened(self) -> Session:
+        """Return a new session of the sweep, as it is on disk now. Raises as :meth:`open_to_run`."""
+        return Session(SweepStore.open_to_run(self.store.layout.folder), self._wanted)
+
     @classmethod
     def planned(cls, store: SweepStore, backend: str = "auto") -> Session:
         """Return the session of a sweep that is not on disk: for what a command would do with it."""

@@ -1,4 +1,8 @@
-"""``sweep.json``: the frozen, checked configuration of a sweep. Of it only the folder of its trials ever changes."""
+"""``sweep.json``: the frozen, checked configuration of a sweep.
+
+Beside the configuration two things change after the sweep is made: the folder of its trials (:func:`move`), and their
+number, which only grows (:func:`extend`).
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,7 @@ class Manifest(NamedTuple):
     Attributes:
         sweep_id: eight of a-z and 0-9; also the seed of random trials.
         config: as checked when the sweep was created.
-        trials: number of points, run_cap included; None where the search has no end.
+        trials: number of points, run_cap included, and what was added since; None where the search has no end.
         workdir: absolute; the folder the command runs in.
         source: path of the sweep file as it was given.
         created: wall-clock time, seconds since the epoch.
@@ -134,6 +138,16 @@ def move(layout: Layout, workdir: str, access: files.Access) -> None:
         if function:
             function.moved_to(workdir).write_anew(layout, access)
     files.replace(layout.manifest, _text(known._replace(workdir=workdir)), access)
+
+
+def extend(layout: Layout, trials: int, access: files.Access) -> None:
+    """Let the sweep have so many trials from now on, also for agents that open it later. Hold the journal's lock.
+
+    Any version reads the number where it always was. The configuration keeps its ``run_cap``.
+
+    Raises StateError: nothing was changed.
+    """
+    files.replace(layout.manifest, _text(read(layout)._replace(trials=trials)), access)
 
 
 def read(layout: Layout) -> Manifest:

@@ -96,6 +96,7 @@ def _save(store: SweepStore, reading: Reading) -> None:
         "journal": _identity(store.journal.path, reading.offset),
         "offset": reading.offset,
         "number": reading.number,
+        "end": store.manifest.trials,
         "index": described,
         "bands": bands,
         "bands_at": len(columns),
@@ -118,6 +119,9 @@ def _load(store: SweepStore) -> Reading | None:
             return None
         document = parsed(head)
         if document["format"] != _FORMAT:
+            return None
+        # records of trials that a longer sweep has are wrong to a process that opened it before
+        if document.get("end", store.manifest.trials) != store.manifest.trials:
             return None
         if document["journal"] != _identity(store.journal.path, document["offset"]):
             return None

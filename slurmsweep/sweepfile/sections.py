@@ -63,7 +63,7 @@ class Metric(NamedTuple):
 
 
 #: The largest whole number that is read; with other factors it is still a float.
-_MOST_TRIALS = 10**100
+MOST_TRIALS = 10**100
 
 #: The most logged values that a band may ask for; floats hold such a number and its multiples exactly.
 _MOST_VALUES = 10**12
@@ -152,9 +152,9 @@ def read_early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTermi
 
 def read_count(value: Any, path: Path, findings: Findings) -> int | None:
     """Return a whole number greater than 0, for 2 and 2.0 alike as in JSON schema; None and a mistake for others."""
-    if is_number(value) and 1 <= value <= _MOST_TRIALS and (isinstance(value, int) or value.is_integer()):
+    if is_number(value) and 1 <= value <= MOST_TRIALS and (isinstance(value, int) or value.is_integer()):
         return int(value)
-    too_large = is_number(value) and value > _MOST_TRIALS
+    too_large = is_number(value) and value > MOST_TRIALS
     problem = "is too large a number" if too_large else f"{shown(value)} is not a whole number greater than 0"
     findings.error(path, problem)
     return None

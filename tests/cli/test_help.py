@@ -134,7 +134,10 @@ def test_examples_that_do_something_run(tmp_path, slurmsweep_in, monkeypatch, wo
     start = (
         ["run", "--backend", "local"] if words.startswith(("delete", "rerun", "leet")) else ["create"]
     )  # only what ended is deleted
-    sweep = slurmsweep_in(write_sweep_file(tmp_path), *start, "sweep.yaml").stdout.strip()
+    file = write_sweep_file(tmp_path) / "sweep.yaml"
+    if words.startswith("extend"):
+        file.write_text(file.read_text().replace("method: grid", "method: random\nrun_cap: 2"))
+    sweep = slurmsweep_in(tmp_path, *start, "sweep.yaml").stdout.strip()
 
     done = slurmsweep_in(tmp_path, *shlex.split(words.replace("k3v9q2xa", sweep)))
 

@@ -188,6 +188,13 @@ def test_orders(order, tmp_path, slurmsweep):
     validate(order, strict(slurmsweep(order, "last", "--json").stdout))
 
 
+def test_more_trials(tmp_path, slurmsweep, write_sweep):
+    write_sweep("", "  x: {min: 0.0, max: 1.0}", "run_cap: 1", method="random")
+    slurmsweep("create", "sweep.yaml")
+
+    validate("extend", strict(slurmsweep("extend", "last", "-n", "1", "--json").stdout))
+
+
 def test_a_canary(tmp_path, slurmsweep):
     write_files(tmp_path)
 

@@ -1,0 +1,39 @@
+"""The ``extend`` command."""
+
+from __future__ import annotations
+
+import argparse
+
+from slurmsweep.cli import options
+from slurmsweep.cli.naming import sweep_of
+from slurmsweep.cli.output import print_json, print_text
+from slurmsweep.state.records import MOST_JOBS
+from slurmsweep.state.store import SweepStore
+
+HELP = "give a random or bayes search that has an end more trials"
+EXAMPLES = (
+    ("extend last --count 50", "fifty more than its run_cap, and than it has now"),
+    ("extend last -n 50 --json", "the number of trials, for programs"),
+)
+EXIT_CODES = {3: "", 5: ""}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``extend``."""
+    options.add(parser, "sweep")
+    count = options.up_to(MOST_JOBS)
+    parser.add_argument(*options.flags("--count"), type=count, required=True, metavar="N", help="trials to add")
+    options.add(parser, "--json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Give a sweep more trials; return the exit code."""
+    from slurmsweep.control.extend import extend
+
+    store = SweepStore.open_to_run(sweep_of(args.sweep))
+    name, total = store.manifest.sweep_id, extend(store, args.count)
+    if args.json:
+        print_json({"sweep": name, "added": args.count, "trials": total})
+    else:
+        print_text(f"sweep {name} has {total} trials now: `slurmsweep run {name}` starts what is new")
+    return 0

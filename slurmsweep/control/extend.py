@@ -1,0 +1,45 @@
+"""More trials for a sweep that has an end: ``extend SWEEP --count 50``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurmsweep.errors import UsageError
+from slurmsweep.search.grid import grid_of
+from slurmsweep.state import manifest
+from slurmsweep.sweepfile.sections import MOST_TRIALS
+
+if TYPE_CHECKING:
+    from slurmsweep.state.store import SweepStore
+
+
+def extend(store: SweepStore, count: int) -> int:
+    """Give a sweep so many more trials; return how many it has then.
+
+    Nothing else changes: the trials that it has keep their numbers and points, new ones follow them, and the search
+    goes on as if ``run_cap`` had been larger from the start. A pause or an end that was ordered stays. Two calls at one
+    time both count. Commands that opened the sweep before go on with the number that they read.
+
+    Raises:
+        UsageError: the search has no end, so it needs no more; or a grid has no more points.
+        StateError: nothing was changed.
+    """
+    name = store.manifest.sweep_id
+    with store.transaction():
+        what = manifest.read(store.layout)
+        if what.trials is None:
+            raise UsageError(
+                f"the search of sweep {name} has no end: `slurmsweep run {name} --count {count}` runs {count} more"
+            )
+        total = what.trials + count
+        if what.config.method == "grid" and total > (points := grid_of(what.config).size()):
+            left = points - what.trials
+            has = f"has {points} points, of which {left} are left" if left else f"has {points} points, all of them"
+            raise UsageError(
+                f"the grid of sweep {name} {has} in this sweep: add values to its file and make a new sweep that keeps "
+                f"what finished: slurmsweep create FILE --prior {name} (`plan FILE --prior {name}` says what is new)"
+            )
+        if total > MOST_TRIALS:
+            raise UsageError(f"--count {count}: a sweep has {MOST_TRIALS} trials at most")
+        manifest.extend(store.layout, total, store.access)
+    return total
