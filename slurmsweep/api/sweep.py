@@ -31,7 +31,7 @@ from slurmsweep.control.share import WAYS, share
 from slurmsweep.control.share import in_words as readers
 from slurmsweep.control.snapshot import look, look_at_jobs, look_without_scheduler
 from slurmsweep.control.wait import ended_trials, wait_for_jobs
-from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, UsageError
+from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
@@ -273,10 +273,7 @@ class Sweep:
         retry = RetryPolicy() if retry is None else retry
         if not isinstance(retry, RetryPolicy):
             raise UsageError(f"retry={retry!r}: a RetryPolicy says which trials run again")
-        trials = self.session.store.manifest.trials
-        beyond = next((n for n in retry.trials or () if trials is not None and n >= trials), None)
-        if beyond is not None and trials is not None:
-            raise NotFoundError(f"sweep {self.id} has trials 0 to {trials - 1}: there is no trial {beyond}")
+        self.session.store.manifest.require_trials(retry.trials or ())
         wish, sizing = _asked_for(wish, sizing, options)
         is_endless = self.session.store.manifest.trials is None
         all_open = not (retry.is_selective or is_endless or sizing)

@@ -18,7 +18,7 @@ from slurmsweep.control.events import (
     Reconciled,
     TrialsKeptBack,
 )
-from slurmsweep.report.figures import numbers_text
+from slurmsweep.report.figures import counted, numbers_text
 from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ class EventPrinter:
             for line in plan.wave.reasons:
                 note(line)
         if plan.others_open:
-            note(f"{plan.others_open} trials wait for a first attempt: `slurmsweep submit {self.sweep}` starts them")
+            note(
+                f"{counted(plan.others_open, 'trial waits', 'trials wait')} for a first attempt, which `slurmsweep "
+                f"submit {self.sweep}` starts"
+            )
 
     @_print.register
     def _(self, event: ArraySubmitted) -> None:
@@ -123,7 +126,7 @@ class EventPrinter:
     @_print.register
     def _(self, event: TrialsKeptBack) -> None:
         later = f"`slurmsweep {event.command} {self.sweep}`" if event.command else "the supervisor"
-        lacking = f"{event.trials} trials wait without a job: {event.why}"
+        lacking = f"{counted(event.trials, 'trial waits', 'trials wait')} without a job: {event.why}"
         note(f"{lacking}. Nothing is lost: {later} submits them when there is room")
 
     @_print.register
@@ -157,7 +160,11 @@ class EventPrinter:
 
 def array_words(array: Submitted) -> str:
     """Return ``12 trials``, or ``3 jobs with up to 4 trials each``."""
-    return f"{array.tasks} jobs with up to {array.agents} trials each" if array.agents > 1 else f"{array.tasks} trials"
+    return (
+        f"{counted(array.tasks, 'job')} with up to {array.agents} trials each"
+        if array.agents > 1
+        else counted(array.tasks, "trial")
+    )
 
 
 def _note_retries(plan: RetryPlan, *, is_rehearsal: bool) -> None:

@@ -15,6 +15,7 @@ from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.control import defaults
 from slurmsweep.control.auto_resources import AUTO
 from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.report.figures import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +62,10 @@ def submit(  # noqa: PLR0913 - what the command line says
     _note_width(folder, options.width, count)
     submitted = hosted.submit(folder, count, options, source)
     for array in submitted:
-        note(f"submitted job {array.job}: {array.tasks} agents of W&B's sweep {sweep}, {array.width} at a time")
+        note(
+            f"submitted job {array.job}: {counted(array.tasks, 'agent')} of W&B's sweep {sweep}, {array.width} "
+            "at a time"
+        )
     note(f"their output, with what the runs print: {folder.jobs}")
     if as_json:
         print_json([{"job": array.job, "name": array.name, "tasks": array.tasks} for array in submitted])
@@ -80,7 +84,7 @@ def status(sweep: HostedSweep, *, as_json: bool) -> int:
     for submission in answer.submissions:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(submission.submitted))
         job = submission.job or f"(unanswered: {submission.name})"
-        lines.append(f"  {job}: {submission.tasks} jobs, {submission.width} at a time, submitted {when}")
+        lines.append(f"  {job}: {counted(submission.tasks, 'job')}, {submission.width} at a time, submitted {when}")
     print_text("\n".join([*lines, f"output: {folder.jobs}"]))
     return 0
 
@@ -89,7 +93,10 @@ def _note_width(folder: HostedFolder, asked: int | None, count: int) -> None:
     """Print how many agents will run at a time where that is not as asked, or more than W&B supports."""
     width = asked or DEFAULT_WIDTH
     if asked is None and count > width:
-        note(f"{width} jobs at a time, because W&B supports about {SUPPORTED_AGENTS} agents (--width changes it)")
+        note(
+            f"{counted(width, 'job')} at a time, because W&B supports about {SUPPORTED_AGENTS} agents (--width "
+            "changes it)"
+        )
     try:
         others = hosted.status(folder)
         busy = min(others.alive, sum(submission.width or submission.tasks for submission in others.submissions))

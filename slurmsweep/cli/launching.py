@@ -15,6 +15,7 @@ from slurmsweep.cli.sweeps import note_stray_output, summarize
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.failure_groups import failure_groups, with_errors
 from slurmsweep.report import tables
+from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import status_document
 from slurmsweep.report.terminal import printable_text, width
 from slurmsweep.report.trials_table import trials_table
@@ -78,7 +79,10 @@ def finish(  # noqa: PLR0913 - what a command line says
     elif result.later:
         again = "the same command again" if count is None else f"the same command with --count {result.later}"
         again = "the supervisor" if result.has_supervisor else again
-        note(f"{result.later} trials are left: when these have ended, {again} submits them with what was learnt")
+        note(
+            f"{counted(result.later, 'trial is', 'trials are')} left: when these have ended, {again} submits "
+            "them with what was learnt"
+        )
     if waited:
         return _show_result(sweep, result.expected, as_json=as_json) or code
     if as_json:
@@ -156,13 +160,12 @@ def _note_efficiency(session: Session, snapshot: Snapshot) -> None:
     from slurmsweep.report.efficiency import one_line
     from slurmsweep.sizing.efficiency import efficiency_document
     from slurmsweep.sizing.usage import Ledger
-    from slurmsweep.sizing.walltime import Bounds
+    from slurmsweep.sizing.walltime import NO_BOUNDS
 
     ledger = Ledger(
         snapshot.view, snapshot.ended, {}, session.scheduler.asked, documents=session.submissions, here=session.here
     )
-    bounds = Bounds(None, None, None, None, warning=60)
-    line = one_line(efficiency_document(session.store.manifest, session.view, ledger, bounds))
+    line = one_line(efficiency_document(session.store.manifest, session.view, ledger, NO_BOUNDS))
     if line:
         note(f"{line}: `slurmsweep efficiency {session.store.manifest.sweep_id}`")
 
@@ -177,5 +180,5 @@ def show_plan(sweep: Sweep, result: LaunchResult, *, as_json: bool) -> int:
     else:
         print_text("".join(script if script.endswith("\n") else f"{script}\n" for script in shown), end="")
         if scripts:
-            note(f"{result.plan.trials} trials would start")
+            note(f"{counted(result.plan.trials, 'trial')} would start")
     return int(not result.headline.is_met)

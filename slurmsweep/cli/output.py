@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -49,19 +48,10 @@ def print_json(document: Any) -> None:
     try:
         text = json.dumps(document, indent=1, allow_nan=False)
     except ValueError:  # few documents have such a number, and looking for it costs as much as writing them
-        text = json.dumps(_strict(document), indent=1, allow_nan=False)
+        from slurmsweep.report.strict_json import in_words, strict
+
+        text = json.dumps(strict(document, in_words), indent=1, allow_nan=False)
     print(text)
-
-
-def _strict(value: Any) -> Any:
-    """Return the same document with texts in place of the numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _strict(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    return value
 
 
 def print_text(text: str, end: str = "\n") -> None:

@@ -9,6 +9,7 @@ from slurmsweep.cli.output import note
 from slurmsweep.control.snapshot import Snapshot, look, look_without_scheduler, stray_output
 from slurmsweep.control.waiting import waiting_reasons
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, SweepFileError, UsageError
+from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import SweepSummary
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ def note_stray_output(session: Session) -> None:
     """Print where jobs that ended without a trial left their output."""
     stray = stray_output(session)
     if stray:
-        note(f"{len(stray)} jobs ended, or run, without a trial; the last one's output is in {stray[-1]}")
+        note(
+            f"{counted(len(stray), 'job ended, or runs', 'jobs ended, or run')}, without a trial; the last "
+            f"one's output is in {stray[-1]}"
+        )
 
 
 def note_unknown(unknown: Mapping[AttemptId, str]) -> None:

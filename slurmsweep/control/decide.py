@@ -16,6 +16,7 @@ from slurmsweep.control import retry_policy
 from slurmsweep.control.batch import JobBatch, may_be_given_back, with_resources
 from slurmsweep.control.retry_policy import Node, ResourceOverride, RetryPlan, RetryPolicy
 from slurmsweep.errors import UsageError
+from slurmsweep.report.figures import counted
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId, in_words
 
@@ -213,7 +214,7 @@ def decide(situation: Situation, policy: Policy) -> Plan:
         return _in_waves(situation, policy, policy.sizing, plan, shared, total)
     batches = (*own, JobBatch(policy.wish, total, again=tuple(shared))) if total else plan.batches
     queued = situation.snapshot.queued
-    why = f"{queued} jobs wait in Slurm" if queued else "every trial has been claimed"
+    why = f"{counted(queued, 'job waits', 'jobs wait')} in Slurm" if queued else "every trial has been claimed"
     others = situation.open or 0 if policy.sizing and policy.sizes_retries and not retry.assigned else 0
     return replace(plan, batches=batches, nothing="" if batches else why, others_open=others)
 
@@ -358,7 +359,9 @@ def _in_waves(  # noqa: PLR0913, PLR0917 - what was decided so far
         retried = tuple(a for a in group.attempt_ids if a in again)
         batches.append(JobBatch(wish, size, group.attempt_ids, retried, group.minutes, group.mib))
     stuck = wave.step is Step.STUCK and policy.give_up_on_fruitless
-    remarks = (f"{wave.left} trials were not submitted: {'; '.join(wave.reasons)}",) if stuck else ()
+    remarks = (
+        (f"{counted(wave.left, 'trial was', 'trials were')} not submitted: {'; '.join(wave.reasons)}",) if stuck else ()
+    )
     return replace(plan, batches=tuple(batches), wave=wave, remarks=remarks)
 
 

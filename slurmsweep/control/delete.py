@@ -50,10 +50,9 @@ def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:
     running = choice.states & {TrialState.RUNNING, TrialState.PENDING}
     if running:
         raise UsageError(f"--state {next(iter(running))}: only trials that ended can be run again")
-    sweep, total, trials = session.store.manifest.sweep_id, session.store.manifest.trials, session.view.trials
+    sweep, trials = session.store.manifest.sweep_id, session.view.trials
     for number in choice.trials:
-        if total is not None and number >= total:
-            raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
+        session.store.manifest.require_trials([number])
         trial = trials.get(number)
         if trial is None:
             raise NotFoundError(f"trial {number} of sweep {sweep} was never run: `slurmsweep run {sweep}` starts it")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from slurmsweep.report.figures import counted
 from slurmsweep.state.lifecycle import TrialState, in_words
 
 if TYPE_CHECKING:
@@ -91,11 +92,12 @@ def _state_words(situation: Situation, policy: Policy, plan: Plan) -> str:
         counts[TrialState.PENDING] += situation.trials - sum(counts.values())
     by_word = in_words(counts, len(view.trials.stopped_early()))
     if set(by_word) == {TrialState.FINISHED.value}:
-        text = f"all {counts[TrialState.FINISHED]} trials finished"
+        finished = counts[TrialState.FINISHED]
+        text = "the trial finished" if finished == 1 else f"all {finished} trials finished"
     else:
         text = ", ".join(f"{n} {word}" for word, n in by_word.items()) or "no trial was started yet"
     if situation.snapshot.queued:
-        text += f"; {situation.snapshot.queued} jobs wait in Slurm"
+        text += f"; {counted(situation.snapshot.queued, 'job waits', 'jobs wait')} in Slurm"
     if retry is None or retry.plain:
         return text
     if retry.trials:

@@ -25,6 +25,7 @@ from slurmsweep.metrics.logged_values import LoggedValues
 from slurmsweep.metrics.objective_values import Measuring
 from slurmsweep.report.choice import chosen, condition, fields
 from slurmsweep.report.failures import failure_words
+from slurmsweep.report.figures import counted
 from slurmsweep.report.live import LiveState, Queue, Running
 from slurmsweep.report.live_choice import KEYS, Page, Sort
 from slurmsweep.report.next_step import next_step
@@ -175,7 +176,10 @@ class LiveView:
         notes += [self._queue.trouble] if self._queue.trouble else []
         if snapshot.view.damaged or snapshot.view.wrong:
             lines = len(snapshot.view.damaged) + len(snapshot.view.wrong)
-            notes.append(f"{lines} lines of the journal are damaged: `slurmsweep check {self._name}` says more")
+            notes.append(
+                f"{counted(lines, 'line of the journal is', 'lines of the journal are')} damaged: `slurmsweep check "
+                f"{self._name}` says more"
+            )
         running = self._running(summary, snapshot, now)
         rows, problem = self._ordered(running, choice, summary)
         notes += [problem] if problem else []

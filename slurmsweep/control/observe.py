@@ -123,12 +123,12 @@ def bounds_here(session: Session) -> Bounds:
 
     For advice only: a command that submits uses :func:`bounds_of`.
     """
-    from slurmsweep.sizing.walltime import Bounds
+    from slurmsweep.sizing.walltime import NO_BOUNDS
 
     with suppress(SchedulerUnavailableError):
         if Ability.LIMIT in session.backend.abilities:
             return bounds_of(session, SubmitOptions())
-    return Bounds(None, None, None, None, warning=60)
+    return NO_BOUNDS
 
 
 def _bounds(session: Session, wish: SubmitOptions) -> tuple[Capacity, Bounds]:

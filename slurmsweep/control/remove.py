@@ -61,11 +61,9 @@ def planned(session: Session, *, force: bool = False) -> Removal:
 
 def broken_off(sweep: str) -> Removal | None:
     """Return the rest of a sweep whose removal was broken off; None where there is none."""
-    if not paths.SWEEP_ID.fullmatch(sweep):
-        return None
     for root in paths.roots_from_here():
-        for folder in paths.places(root, paths.REMOVED + sweep):
-            if not os.path.islink(folder) and files.is_folder(folder):
+        for half, folder in paths.half_removed(root):
+            if half == sweep:
                 return _removal(sweep, folder)
     return None
 

@@ -21,6 +21,7 @@ from slurmsweep.learning.rungs import ends_at_rungs
 from slurmsweep.metrics.history import history
 from slurmsweep.metrics.reported import number, reach
 from slurmsweep.report.by_hand import shell_command
+from slurmsweep.report.figures import counted
 from slurmsweep.report.page.content import Curve, FailureTail, ReportContent, ReportTrial, guessed_goal
 from slurmsweep.search.flat import flat
 from slurmsweep.sizing.efficiency import efficiency_document
@@ -109,7 +110,8 @@ def gather(  # noqa: PLR0913 - all that a report is made of
         ranked = {row.number for row in summary.ranked(histories.best)}
         wanted &= ranked if config.metric else set(sorted(wanted)[: histories.best])
         left_out.append(
-            f"Only the histories of {len(wanted)} trials were read; metrics the sweep file does not name are of these."
+            f"Only the histories of {counted(len(wanted), 'trial')} were read; metrics the sweep file does not "
+            "name are of these."
         )
     reader = _LoggedReader(objectives, max(_LEAST_EACH, _MOST_POINTS // max(1, len(wanted))))
     for done, trial in enumerate(sorted(wanted), 1):
@@ -127,7 +129,7 @@ def gather(  # noqa: PLR0913 - all that a report is made of
     trials = [_trial(summary, row, reader.last.get(row.number, {}), ledger) for row in rows]
     failures, skipped = _failures(summary)
     if skipped:
-        left_out.append(f"{skipped} more trials failed in other ways: `slurmsweep trials {name}` has all.")
+        left_out.append(f"{counted(skipped, 'more trial')} failed in other ways: `slurmsweep trials {name}` has all.")
     rungs = ends_at_rungs(config.extensions.rungs, view) if config.extensions.rungs else []
     written = yaml.safe_dump(masked_config(config.document), sort_keys=False, allow_unicode=True, width=100)
     best = _best(summary, shown, trials, {trial.row.number: trial for trial in trials})

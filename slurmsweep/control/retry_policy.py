@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.figures import counted
 from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.state.tail import AttemptId
 
@@ -346,7 +347,7 @@ def _not_possible(trial: EndedTrial, policy: RetryPolicy) -> str:
         return "its job waits in Slurm, and goes on with it"
     tries = trial.next - trial.before
     if policy.max_attempts is not None and tries > policy.max_attempts:
-        return f"given up after {tries - 1} attempts"
+        return f"given up after {counted(tries - 1, 'attempt')}"
     return ""
 
 

@@ -86,12 +86,7 @@ def list_sweeps(root: str) -> list[SweepRow]:
     ids = paths.sweep_ids(root)
     looks = max(_LOOKS_EACH, _LOOKS // max(1, len(ids)))
     dated = sorted(((paths.made(root, sweep_id), sweep_id) for sweep_id in ids), reverse=True)
-    rests = [
-        SweepRow(sweep_id, state=HALF_REMOVED, folder=folder)
-        for sweep_id in paths.half_removed(root)
-        for folder in paths.places(root, paths.REMOVED + sweep_id)
-        if files.is_folder(folder)
-    ]
+    rests = [SweepRow(sweep_id, state=HALF_REMOVED, folder=folder) for sweep_id, folder in paths.half_removed(root)]
     return [*(_row(root, sweep_id, looks) for _, sweep_id in dated), *rests]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.figures import duration, figure
+from slurmsweep.report.figures import counted, duration, figure
 from slurmsweep.report.tables import plain_table
 from slurmsweep.report.terminal import width
 
@@ -17,8 +17,8 @@ _ROWS = (("time", "h"), ("cpu", "core-h"), ("memory", ""))
 
 def efficiency_text(document: Mapping[str, Any]) -> str:
     """Return the document of ``efficiency --json`` as lines for people."""
-    counted = f"{document['attempts']} attempts of {document['trials']} trials have ended"
-    lines = [f"sweep {document['id']}: {counted}; accounting: {document['accounting']}"]
+    ended = f"{counted(document['attempts'], 'attempt')} of {counted(document['trials'], 'trial')} have ended"
+    lines = [f"sweep {document['id']}: {ended}; accounting: {document['accounting']}"]
     if document["attempts"]:
         lines.append(plain_table([_row(document[name], name, unit) for name, unit in _ROWS], width()))
         lines += [line] if (line := one_line(document)) else []

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.figures import numbers_text, value_text
+from slurmsweep.report.figures import counted, numbers_text, value_text
 from slurmsweep.report.summary import Unmeasured, target_document
 from slurmsweep.report.tables import params_text, unmeasured_words
 from slurmsweep.report.terminal import printable
@@ -101,11 +101,11 @@ def ending_document(
 
 def ending_text(document: Mapping[str, Any]) -> str:
     """Return the document in words."""
-    counted = {TrialState(state): n for state, n in document["counts"].items()}
-    by_word = in_words(counted, document.get("stopped_early", 0))
+    states = {TrialState(state): n for state, n in document["counts"].items()}
+    by_word = in_words(states, document.get("stopped_early", 0))
     counts = ", ".join(f"{n} {word}" for word, n in by_word.items()) or "none"
     name = f" ({printable(document['name'])})" if document["name"] else ""
-    arrays = f"{len(document['arrays'])} arrays, {document['rounds']} rounds of mending"
+    arrays = f"{counted(len(document['arrays']), 'array')}, {counted(document['rounds'], 'round')} of mending"
     lines = [
         f"sweep {document['sweep']}{name}: {printable(document['state_in_words'])}",
         f"  trials    {counts}",

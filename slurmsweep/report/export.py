@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
+from slurmsweep.report.strict_json import strict
 from slurmsweep.sweepfile.plain import is_number
 
 if TYPE_CHECKING:
@@ -93,19 +93,11 @@ def _csv_cell(name: str, value: Any) -> Any:
 
 
 def _json(row: Row) -> bytes:
-    return json.dumps(_strict(row)).encode()
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(name): _strict(inner) for name, inner in value.items()}
-    return [_strict(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+    return json.dumps(strict(row)).encode()
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(_strict(value))
+    return value if isinstance(value, str) else json.dumps(strict(value))
 
 
 def _parquet_column(name: str, values: list[Any]) -> pa.Array:

@@ -23,9 +23,9 @@ def figure(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 trial`` or ``5 trials``."""
-    return f"{number} {noun}" + ("s" if number != 1 else "")
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """Return ``1 trial`` or ``5 trials``; with ``trial waits`` and ``trials wait``, ``1 trial waits``."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def numbers_text(numbers: Sequence[int], most: int) -> str:

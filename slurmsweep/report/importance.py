@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.figures import counted
 from slurmsweep.report.fitting import shortened
 from slurmsweep.report.tables import plain_table
 from slurmsweep.report.terminal import printable, width, wrapped
@@ -25,7 +26,7 @@ def importance_text(document: Mapping[str, Any]) -> str:
     """Return which parameters mattered, how sure that is, and with which values trials fail."""
     metric = "" if document["metric"] is None else f" for {printable(document['metric'])} ({document['goal']})"
     among = f", among {document['among']}" if document["among"] else ""
-    lines = _wrapped(f"sweep {document['sweep']}: what mattered{metric}, {document['trials']} trials{among}")
+    lines = _wrapped(f"sweep {document['sweep']}: what mattered{metric}, {counted(document['trials'], 'trial')}{among}")
     if document["unclear"]:
         lines += _wrapped(printable(document["unclear"]))
     if document["parameters"]:
@@ -69,7 +70,7 @@ def _failure_lines(failures: Mapping[str, Any]) -> list[str]:
     if not failures["failed"]:
         return []
     causes = ", ".join(f"{count} {printable(cause)}" for cause, count in failures["causes"].items())
-    lines = ["", *_wrapped(f"{failures['failed']} trials without a value: {causes}")]
+    lines = ["", *_wrapped(f"{counted(failures['failed'], 'trial')} without a value: {causes}")]
     for one in failures["findings"][:_SHOWN]:
         word = "" if one["values"].startswith(("at ", "absent")) else "= "
         where = f"{_short(one['parameter'], _NAME)} {word}{_short(one['values'], _VALUE)}"

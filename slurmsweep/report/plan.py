@@ -39,7 +39,10 @@ def plan_text(document: Mapping[str, Any]) -> str:
         )
     for number, rung in enumerate(document.get("rungs", []), 1):
         limit = f", {rung['minutes']} min each" if rung["minutes"] else ""
-        lines.append(f"rung {number}: about {rung['trials']} trials run to {rung['steps']} steps{limit}")
+        lines.append(
+            f"rung {number}: about {counted(rung['trials'], 'trial runs', 'trials run')} to {rung['steps']} "
+            f"steps{limit}"
+        )
     for file in dict.fromkeys(row["file"] for row in document["defaults"]):
         values = ", ".join(f"{row['name']} {row['value']}" for row in document["defaults"] if row["file"] == file)
         lines += wrapped(f"defaults of {printable(file)}: {printable(values)}", width(), hanging="  ")
@@ -74,7 +77,7 @@ def _forecast_lines(document: Mapping[str, Any]) -> list[str]:
     expected = document["forecast"]
     arrays, hours, trials = expected["arrays"], expected["core_hours"], expected["trials"]
     cost = f"at most {hours:g} core-hours" if hours is not None else "without a time limit"
-    jobs = f"{sum(arrays)} jobs in {len(arrays)} array{'s' if len(arrays) > 1 else ''}, {cost}"
+    jobs = f"{counted(sum(arrays), 'job')} in {counted(len(arrays), 'array')}, {cost}"
     here = f"{counted(trials, 'trial')} on this machine, {document['width']} at a time (--jobs), without a time limit"
     files = f"about {expected['inodes']} files and folders (15 more a trial with the real wandb)"
     lines = [

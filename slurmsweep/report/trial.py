@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.errors import UsageError
 from slurmsweep.learning.explanation import explanation
 from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.by_hand import shell_command
@@ -57,9 +57,8 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
     Raises:
         NotFoundError: the sweep has no such trial.
     """
-    manifest, layout, total = summary.manifest, summary.layout, summary.manifest.trials
-    if total is not None and number >= total:
-        raise NotFoundError(f"sweep {manifest.sweep_id} has trials 0 to {total - 1}: there is no trial {number}")
+    manifest, layout = summary.manifest, summary.layout
+    manifest.require_trials([number])
     trial = summary.view.trials.get(number) or Trial(number)
     row = summary.trial(number)
     logged: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
-from slurmsweep.report.figures import duration
+from slurmsweep.report.figures import counted, duration
 from slurmsweep.sizing.estimate import CUT_OFF_FACTOR, fit_estimate, margin
 from slurmsweep.sizing.walltime import mib_for, minutes_for, time_samples
 from slurmsweep.state.lifecycle import TrialState
@@ -225,7 +225,10 @@ def _time_advice(sums: _Sums, bounds: Bounds) -> Iterator[Advice]:
         longest = max(sums.seconds)
         enough = minutes_for(longest * margin(len(sums.seconds)), bounds)
         if enough * asked.total() < (1 - _WORTH_SAYING) * sum(minutes * n for minutes, n in asked.items()):
-            why = f"the longest of {len(sums.seconds)} trials took {duration(longest)}, of {duration(max(asked) * 60)}"
+            why = (
+                f"the longest of {counted(len(sums.seconds), 'trial')} took {duration(longest)}, of "
+                f"{duration(max(asked) * 60)}"
+            )
             yield Advice(f"--time {enough}", why)
 
 
@@ -251,7 +254,7 @@ def _memory_advice(sums: _Sums, bounds: Bounds) -> Iterator[Advice]:
         largest = max(sums.sizes)
         enough = mib_for(largest * margin(len(sums.sizes)), bounds)
         if enough < (1 - _WORTH_SAYING) * asked:
-            why = f"the largest of {len(sums.sizes)} trials used {largest:.0f} of {asked:g} MiB"
+            why = f"the largest of {counted(len(sums.sizes), 'trial')} used {largest:.0f} of {asked:g} MiB"
             yield Advice(f"--mem {enough}M", why)
 
 

@@ -26,6 +26,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from slurmsweep.report.figures import counted
 from slurmsweep.sweepfile.plain import is_number
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Estimate:
         by = " and ".join(term.name for term in self.terms)
         cut = f" ({self.bounds} of them cut off)" if self.bounds else ""
         named = f"{what} by {by}" if by else what
-        return f"{named}: {QUANTILE} quantile of {self.samples} trials{cut} x {self.margin:.2g}"
+        return f"{named}: {QUANTILE} quantile of {counted(self.samples, 'trial')}{cut} x {self.margin:.2g}"
 
 
 def evenly(items: Sequence[T], most: int) -> Sequence[T]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.figures import counted
 from slurmsweep.search.flat import flat
 from slurmsweep.sizing import grouping
 from slurmsweep.sizing.canaries import canaries_wanted, choose_canaries
@@ -84,6 +85,10 @@ class Bounds:
     warning: float
 
 
+#: Where no scheduler is asked.
+NO_BOUNDS = Bounds(None, None, None, None, warning=60)
+
+
 @dataclass(frozen=True)
 class SizingInput:
     """All that the decision rests on.
@@ -146,7 +151,11 @@ class Wave:
 def next_wave(known: SizingInput, auto: AutoSizing) -> Wave:
     """Return the wave that comes next: canaries, the rest, or nothing now."""
     if not known.open:
-        running = f"{known.live} jobs run or wait in Slurm" if known.live else "every trial has been claimed"
+        running = (
+            f"{counted(known.live, 'job runs or waits', 'jobs run or wait')} in Slurm"
+            if known.live
+            else "every trial has been claimed"
+        )
         return Wave(Step.NOTHING, reasons=(f"nothing to start: {running}",))
     times = time_samples(known.history, known.point)
     pool = evenly(known.open, _POOL)
@@ -156,11 +165,14 @@ def next_wave(known: SizingInput, auto: AutoSizing) -> Wave:
     if whole and (len(times) >= wanted or not known.live):
         return _rest(known, auto, times)
     if known.live:
-        reason = f"{len(times)} of {wanted} trials to learn from have ended; {known.live} jobs run or wait in Slurm"
+        reason = (
+            f"{len(times)} of {wanted} trials to learn from have ended; "
+            f"{counted(known.live, 'job runs or waits', 'jobs run or wait')} in Slurm"
+        )
         return Wave(Step.WAIT, reasons=(reason,), left=len(known.open), live=known.live)
     sizes = memory_samples(known.history, known.point) if auto.mem else []
     if known.history and not times and not sizes:
-        reason = f"none of the {len(known.history)} trials that ended finished, so nothing can be learnt from them"
+        reason = f"no trial finished of the {len(known.history)} that ended, so nothing can be learnt from them"
         return Wave(Step.STUCK, reasons=(reason,), left=len(known.open))
     chosen = tuple(pool[index] for index in choose_canaries(points, wanted))
     return _canaries(known, chosen, [s.value for s in times], [s.value for s in sizes if s.is_bound])
@@ -170,7 +182,7 @@ def wave_of_all(known: SizingInput, auto: AutoSizing) -> Wave:
     """Return all open trials, sized by those that ended, without canaries; no groups, and why, if none finished."""
     times = time_samples(known.history, known.point)
     if auto.time and all(sample.is_bound for sample in times):
-        ended = f"of {len(known.history)} trials that ended none finished" if known.history else "no trial has ended"
+        ended = f"no trial finished of the {len(known.history)} that ended" if known.history else "no trial has ended"
         return Wave(Step.STUCK, reasons=(f"nothing is learnt yet: {ended}",), left=len(known.open))
     return _rest(known, auto, times)
 

@@ -135,7 +135,7 @@ def _missing_trials(store: SweepStore, view: SweepView) -> Iterator[Finding]:
             yield Finding(_name(attempt_id), "the journal went past it and no agent claimed it", _RESUBMIT)
     for number in view.trials:
         if total is not None and number >= total:
-            yield Finding(f"trial {number}", f"the sweep has {total} trials only", _REPORT)
+            yield Finding(f"trial {number}", f"the last trial of the sweep is {total - 1}", _REPORT)
 
 
 def _trial_findings(store: SweepStore, trial: Trial, folders: set[AttemptId]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.errors import StateUnreadableError, SweepFileError, UsageError
+from slurmsweep.errors import NotFoundError, StateUnreadableError, SweepFileError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.fields import (
     LATEST,
@@ -32,7 +32,7 @@ from slurmsweep.sweepfile.command import needs_program
 from slurmsweep.sweepfile.config import SweepConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from slurmsweep.state.function import Function
     from slurmsweep.state.paths import Layout
@@ -74,6 +74,13 @@ class Manifest(NamedTuple):
     canary: bool = False
     function: Function | None = None
     defaults: tuple[Mapping[str, Any], ...] = ()
+
+    def require_trials(self, numbers: Iterable[int]) -> None:
+        """Raise NotFoundError for the first of these numbers that no trial of the sweep can have."""
+        beyond = next((one for one in numbers if self.trials is not None and one >= self.trials), None)
+        if beyond is not None:
+            last = (self.trials or 1) - 1
+            raise NotFoundError(f"sweep {self.sweep_id} has trials 0 to {last}: there is no trial {beyond}")
 
     @property
     def can_run(self) -> bool:

@@ -330,11 +330,19 @@ def sweep_ids(root: str) -> list[str]:
     return sorted(i for i in ids if SWEEP_ID.fullmatch(i) and any(map(_may_be_sweep, places(root, _PREFIX + i))))
 
 
-def half_removed(root: str) -> list[str]:
-    """Return the ids of the sweeps below ``root`` whose removal was broken off, sorted. Raises StateUnreadableError."""
-    folders = [folder for folder in places(root, "") if files.is_folder(folder)]
-    names = {name for folder in folders for name in files.names_in(folder) if name.startswith(REMOVED)}
-    return sorted(i for i in (name[len(REMOVED) :] for name in names) if SWEEP_ID.fullmatch(i))
+def half_removed(root: str) -> list[tuple[str, str]]:
+    """Return the sweeps below ``root`` whose removal was broken off, by id, each with the folder of what is left.
+
+    Raises:
+        StateUnreadableError: a folder that holds them cannot be read.
+    """
+    found = []
+    for place in filter(files.is_folder, places(root, "")):
+        for name in filter(lambda name: name.startswith(REMOVED), files.names_in(place)):
+            sweep, folder = name[len(REMOVED) :], os.path.join(place, name)
+            if SWEEP_ID.fullmatch(sweep) and files.is_folder(folder) and not os.path.islink(folder):
+                found.append((sweep, folder))
+    return sorted(found)
 
 
 def made(root: str, sweep_id: str) -> int:

@@ -33,6 +33,7 @@ from slurmsweep.errors import (
     SubmissionUnknownError,
 )
 from slurmsweep.report.ending import ending_document, ending_text
+from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
@@ -85,7 +86,7 @@ class Round:
         """Take note of what was done."""
         if isinstance(event, ArraySubmitted):
             self.arrays.append(event.array.job)
-            self.tell(f"submitted job {event.array.job}: {event.array.trials} trials")
+            self.tell(f"submitted job {event.array.job}: {counted(event.array.trials, 'trial')}")
         elif isinstance(event, Reconciled):
             ended, voided = len(event.result.ended), len(event.result.voided)
             if ended or voided:
@@ -213,7 +214,7 @@ def _submit(session: Session, settings: SupervisorSettings, situation: Situation
         kept_back, why = plan.trials, str(error)
     if kept_back:
         this.kept_back += kept_back
-        this.tell(f"{kept_back} trials wait without a job: {why}")
+        this.tell(f"{counted(kept_back, 'trial waits', 'trials wait')} without a job: {why}")
     for remark in plan.remarks:
         this.remark(remark)
     is_stuck = plan.wave is not None and plan.wave.step.name == "STUCK"

@@ -133,7 +133,7 @@ def test_where_every_canary_fails_the_rest_is_not_submitted(cluster, on_cluster,
     done = on_cluster("run", str(file), "--time", "auto", "--canaries", "2")
 
     assert done.returncode == 1
-    assert "none of the 2 trials that ended finished" in done.stderr
+    assert "no trial finished of the 2 that ended" in done.stderr
     assert "submitted job" in done.stderr
     assert done.stderr.count("submitted job") == 1
 
@@ -157,7 +157,7 @@ def test_what_is_run_again_gets_what_the_finished_trials_have_shown(cluster, on_
     planned = on_cluster("resubmit", sweep, "--time", "auto", "--dry-run", "--json")
     done = on_cluster("resubmit", sweep, "--time", "auto", "--sbatch", "hold", "--json")
 
-    assert (early.returncode, "nothing is learnt yet: of 3 trials that ended none finished" in early.stderr) == (
+    assert (early.returncode, "nothing is learnt yet: no trial finished of the 3 that ended" in early.stderr) == (
         2,
         True,
     )

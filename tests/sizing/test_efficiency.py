@@ -274,8 +274,8 @@ def test_the_command_reads_and_writes_nothing(store, slurmsweep):
     assert (text.returncode, document.returncode) == (0, 0), text.stderr
     assert "2 attempts of 2 trials have ended; accounting: off" in text.stdout
     assert "exit 3" in text.stdout
-    assert "-> --time 32: the longest of 1 trials took 10m 00s, of 1h 00m" not in text.stdout
-    assert "-> --time 23: the longest of 1 trials took 10m 00s, of 1h 00m" in text.stdout
+    assert "-> --time 32: the longest of 1 trial took 10m 00s, of 1h 00m" not in text.stdout
+    assert "-> --time 23: the longest of 1 trial took 10m 00s, of 1h 00m" in text.stdout
     parsed = json.loads(document.stdout)
     assert (parsed["attempts"], parsed["asked_core_hours"], parsed["accounting"]) == (2, 2.0, "off")
     assert store.replay().head.sequence == before

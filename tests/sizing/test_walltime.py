@@ -115,7 +115,7 @@ def test_where_every_canary_failed_the_rest_is_kept_back():
     wave = next_wave(known(range(5, 24), [ended(n, 1.0, state=TrialState.FAILED) for n in range(5)]), TIME)
 
     assert (wave.step, wave.groups) == (Step.STUCK, ())
-    assert "none of the 5 trials that ended finished" in wave.reasons[0]
+    assert "no trial finished of the 5 that ended" in wave.reasons[0]
 
 
 def test_where_every_canary_ran_out_of_time_others_get_twice_as_much():
@@ -287,7 +287,7 @@ def test_what_is_run_again_waits_for_no_canaries_and_says_so_where_nothing_is_kn
     wave = wave_of_all(known(open_trials, [ended(n) for n in range(9)], live=5), AutoSizing(time=True))
 
     assert (wave.step, submitted(wave)) == (Step.REST, list(open_trials))
-    for history, says in (([], "no trial has ended"), ([timed_out(0)], "of 1 trials that ended none finished")):
+    for history, says in (([], "no trial has ended"), ([timed_out(0)], "no trial finished of the 1 that ended")):
         nothing = wave_of_all(known(open_trials, history), AutoSizing(time=True))
         assert (nothing.groups, says in nothing.reasons[0]) == ((), True)
 

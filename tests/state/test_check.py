@@ -104,4 +104,4 @@ def test_a_trial_beyond_the_grid_is_found(make_store):
     durable.ensure_folders(store.layout.attempt((7, 1)))
     write_line(store, encode({"op": "claim", "t": 7, "a": 1, "k": "x", "o": OWNER.to_json()}))
 
-    assert problems(store) == ["trial 7: the sweep has 1 trials only"]
+    assert problems(store) == ["trial 7: the last trial of the sweep is 0"]

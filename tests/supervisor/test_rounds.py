@@ -204,7 +204,7 @@ def test_what_a_limit_kept_back_is_submitted_by_the_supervisor(slurm, make_store
     assert sum(tasks for _, tasks in slurm.arrays) == 9
     assert slurm.waiting()["clock"] == When(seconds=600)
     assert set(slurm.waiting()["mend"].ended) == {job for job, _ in slurm.arrays}
-    assert any("1 trials wait without a job" in line for line in said)
+    assert any("1 trial waits without a job" in line for line in said)
     slurm.room = 5
     held(store, slurm)
     assert sum(tasks for _, tasks in slurm.arrays) == 10
@@ -461,6 +461,7 @@ def test_what_did_not_complete_is_counted_by_slurms_word():
     text = "19_0|NODE_FAIL\n19_0|COMPLETED\n19_1|PREEMPTED\n19_2|CANCELLED by 0\n19_3|RUNNING\n19_4|PREEMPTED\n"
 
     assert parse_restarts(text) == {"PREEMPTED": 2, "NODE_FAIL": 1, "CANCELLED": 1}
+    assert parse_restarts("19_7|OF_A_NEWER_SLURM\n") == {"OF_A_NEWER_SLURM": 1}
 
 
 def test_a_trial_is_given_up_after_some_attempts_and_the_report_says_so(slurm, make_store):
@@ -544,7 +545,7 @@ def test_a_round_that_leaves_the_rest_because_nothing_is_learnt_tells_that_the_s
 
     [told] = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
     assert (last.is_over, told["event"], told["counts"]) == (True, "stopped", {"failed": 3})
-    assert told["detail"] == "none of the 3 trials that ended finished, so nothing can be learnt from them"
+    assert told["detail"] == "no trial finished of the 3 that ended, so nothing can be learnt from them"
 
 
 def test_rounds_tell_the_first_failure_and_the_end_once(slurm, make_store, tmp_path):

@@ -11,6 +11,7 @@ from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
+from slurmsweep.report.figures import counted
 from slurmsweep.report.terminal import width
 from slurmsweep.report.trials_table import trials_table
 
@@ -85,7 +86,7 @@ def _show_front(summary: SweepSummary, top: int | None, *, as_json: bool) -> Non
     if not front.trials:
         note(f"no finished trial has all of {names} yet")
     elif front.left_out:
-        note(f"{front.left_out} finished trials lack one of {names} and are left out")
+        note(f"{counted(front.left_out, 'finished trial lacks', 'finished trials lack')} one of {names}: left out")
     if front.left_out:
         for words in tables.unmeasured_words(summary.unmeasured()):
             note(words)

@@ -8,6 +8,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.errors import StateUnreadableError, UsageError
+from slurmsweep.report.figures import counted
 from slurmsweep.state.check import check
 from slurmsweep.state.store import SweepStore
 
@@ -38,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
 
         done = rebuild(store)
         note(
-            f"journal rebuilt: {done.records} records kept; from the trials' folders {done.claims} claims and "
-            f"{done.outcomes} outcomes, and {done.voided} attempts that were never started"
+            f"journal rebuilt: {counted(done.records, 'record')} kept; from the trials' folders "
+            f"{counted(done.claims, 'claim')} and "
+            f"{counted(done.outcomes, 'outcome')}, and {counted(done.voided, 'attempt')} never started"
         )
         if done.kept:
             note(f"the old one is {done.kept}")
@@ -50,7 +52,10 @@ def run(args: argparse.Namespace) -> int:
     elif report.findings:
         print_text("\n".join(str(finding) for finding in report.findings))
     else:
-        print_text(f"{report.trials} trials, {report.attempts} attempts: every trial once, none lost, none doubled")
+        print_text(
+            f"{counted(report.trials, 'trial')}, {counted(report.attempts, 'attempt')}: every trial once, none "
+            "lost, none doubled"
+        )
     return 1 if report.findings else 0
 
 

@@ -13,7 +13,7 @@ from slurmsweep.cli.output import confirm, note, print_json, print_text
 from slurmsweep.control import clean
 from slurmsweep.control.session import Session
 from slurmsweep.errors import SlurmsweepError, UsageError
-from slurmsweep.report.figures import size_text
+from slurmsweep.report.figures import counted, size_text
 from slurmsweep.report.tables import plain_table
 from slurmsweep.report.terminal import width
 from slurmsweep.state import paths
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         for (session, cleaning), document in zip(chosen, documents, strict=True):
             count = clean.clean(session, cleaning)
             document["cleaned"] = True
-            note(f"sweep {cleaning.sweep}: files of {count} trials are removed, results and logs are there")
+            note(f"sweep {cleaning.sweep}: files of {counted(count, 'trial')} are removed, results and logs are there")
     if args.json:
         print_json(documents)
     return 0

@@ -12,7 +12,7 @@ from slurmsweep.cli.sweeps import note_doubts, read_draft, summarize
 from slurmsweep.control import share
 from slurmsweep.control.prior import adopt, best_trials, known_points, narrowed
 from slurmsweep.control.session import Session
-from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.errors import UsageError
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -93,10 +93,7 @@ def _around_chosen(origin: str, trials: Collection[int] | None, top: int | None)
     if top is not None:
         summary, _ = summarize(session)
         trials = best_trials(store.manifest.config, [row.number for row in summary.ranked(top)], top)
-    total = store.manifest.trials
-    unknown = next((number for number in trials or () if total is not None and number >= total), None)
-    if unknown is not None:
-        raise NotFoundError(f"sweep {origin} has trials 0 to {(total or 1) - 1}: there is no trial {unknown}")
+    store.manifest.require_trials(trials or ())
     if trials and len(trials) > _MOST_NAMED:
         raise UsageError(f"--trials: {len(trials)} trials are too many for a sweep file: name {_MOST_NAMED} at most")
     return narrowed(store, list(trials or ()))

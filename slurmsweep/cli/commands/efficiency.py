@@ -11,6 +11,7 @@ from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.observe import bounds_here
 from slurmsweep.control.session import Session
 from slurmsweep.report.efficiency import attempts_table, efficiency_text
+from slurmsweep.report.figures import counted
 from slurmsweep.sizing.efficiency import efficiency_document
 from slurmsweep.sizing.usage import Ledger
 
@@ -63,5 +64,5 @@ def run(args: argparse.Namespace) -> int:
         print_text(attempts_table(rows), end="\n\n")
     print_text(efficiency_text(document))
     if args.trials and len(rows) < document["attempts"]:
-        note(f"the first {len(rows)} of {document['attempts']} attempts; --limit shows more")
+        note(f"the first {len(rows)} of {counted(document['attempts'], 'attempt')}; --limit shows more")
     return 0

@@ -12,6 +12,7 @@ from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.report.choice import chosen, fields
 from slurmsweep.report.export import FORMATS
+from slurmsweep.report.figures import counted
 from slurmsweep.report.page.formats import format_of
 from slurmsweep.state import files
 from slurmsweep.state.files import reading
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     pieces = FORMATS[kind](rows)
     if output:
         files.write_where_named(output, b"".join(pieces))
-        note(f"{len(rows)} rows in {output}")
+        note(f"{counted(len(rows), 'row')} in {output}")
         return 0
     for piece in pieces:
         sys.stdout.write(piece.decode())

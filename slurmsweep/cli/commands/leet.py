@@ -12,6 +12,7 @@ from slurmsweep.cli.output import note
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
+from slurmsweep.report.figures import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     linked, written = lay_out(summary, summary.trials(), folder, store.access)
     if not linked + written:
         raise UsageError("no trial of the sweep has logged anything yet: there is nothing to view")
-    note(f"{linked + written} trials in {folder}: links to {linked}, and {written} written as they are now")
+    note(f"{counted(linked + written, 'trial')} in {folder}: links to {linked}, and {written} written as they are now")
     if viewer is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(folder)
         return 0

@@ -75,10 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _attempt(store: SweepStore, view: SweepView, number: int, attempt: int | None) -> AttemptId:
     """Return the attempt that has a log. Raises NotFoundError."""
-    trial, total = view.trials.get(number), store.manifest.trials
-    if total is not None and number >= total:
-        sweep = store.manifest.sweep_id
-        raise NotFoundError(f"sweep {sweep} has trials 0 to {total - 1}: there is no trial {number}")
+    store.manifest.require_trials([number])
+    trial = view.trials.get(number)
     outcome = trial.current.outcome if trial and trial.current else None
     if outcome and outcome.origin and not attempt:
         sweep, _, ran_as = outcome.origin.partition("/")

@@ -9,6 +9,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.errors import UsageError
+from slurmsweep.report.figures import counted
 
 HELP = "run again exactly what is not finished: crashed, failed, killed, preempted"
 EXAMPLES = (
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(result.plan.to_json())
     elif fresh := result.plan.trials - len(result.plan.retry.attempt_ids):
-        note(f"{fresh} trials would start that no job is for yet")
+        note(f"{counted(fresh, 'trial')} would start that no job is for yet")
     return int(not result.headline.is_met)
 
 

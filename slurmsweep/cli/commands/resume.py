@@ -8,6 +8,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_order
 from slurmsweep.control import orders
 from slurmsweep.control.session import Session
+from slurmsweep.report.figures import counted
 
 HELP = "start new trials again after pause, stop or cancel; held jobs are released"
 EXAMPLES = (
@@ -32,5 +33,6 @@ def run(args: argparse.Namespace) -> int:
     if resume_supervision(session):
         note("the sweep mends itself: its supervisor looks at it within a minute")
     elif ordered.without_job:
-        note(f"{ordered.without_job} trials are open and no job waits for them: `slurmsweep run {args.sweep}`")
+        which = counted(ordered.without_job, "open trial has", "open trials have")
+        note(f"{which} no job: `slurmsweep run {args.sweep}` starts what is open")
     return 0

@@ -10,7 +10,7 @@ from slurmsweep.cli.output import confirm, note, print_json
 from slurmsweep.control import remove
 from slurmsweep.control.session import Session
 from slurmsweep.errors import NotFoundError
-from slurmsweep.report.figures import size_text
+from slurmsweep.report.figures import counted, size_text
 
 if TYPE_CHECKING:
     from slurmsweep.control.remove import Removal
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(removal: Removal, session: Session | None) -> None:
     """Print what goes, what of it may be alive, and what goes that is nowhere else."""
-    size = f"{size_text(removal.size)} in {removal.entries} files and folders"
+    size = f"{size_text(removal.size)} in {counted(removal.entries, 'file or folder', 'files and folders')}"
     note(f"{removal.folder}: {size}")
     for link in removal.links:
         note(f"{link}: a link to it")
@@ -71,7 +71,7 @@ def _show(removal: Removal, session: Session | None) -> None:
     from slurmsweep.sync.upload import find
 
     count = len(session.view.trials)
-    note(f"{count} trials were started, {session.view.done()} are done")
+    note(f"{counted(count, 'trial was', 'trials were')} started; done: {session.view.done()}")
     left = find(session.store, session.view, (), None).uploads
     if left:
         whose = "1 of them has" if len(left) == 1 else f"{len(left)} of them have"

@@ -17,6 +17,7 @@ from slurmsweep.control.session import Session
 from slurmsweep.control.supervisor_status import supervisor_status
 from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
+from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import status_document
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _supervisor_text(status: SupervisorStatus, sweep: str) -> str:
     """Return the state of the supervisor, and what to do where none is queued."""
-    rounds = f"{status.rounds} rounds"
+    rounds = f"{counted(status.rounds, 'round')}"
     trouble = f"; the last round had trouble: {status.trouble}" if status.trouble else ""
     if status.is_over:
         return f"done after {rounds}: {status.report}{trouble}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text, steps
+from slurmsweep.report.figures import counted
 from slurmsweep.report.terminal import width, wrapped
 from slurmsweep.state import view_cache
 from slurmsweep.state.store import SweepStore
@@ -58,7 +59,10 @@ def run(args: argparse.Namespace) -> int:
             result = upload(store, found.uploads, flags, args.jobs, show)
     homeless = [one.trial for one in found.uploads for home in one.homes.values() if home.project == UNCATEGORIZED]
     if homeless and not args.project:
-        note(f"{len(set(homeless))} trials name no project: their runs go to {UNCATEGORIZED!r} without --project X")
+        note(
+            f"{counted(len(set(homeless)), 'trial names', 'trials name')} no project: such runs go to "
+            f"{UNCATEGORIZED!r} without --project X"
+        )
     rest = f"{found.synced} were uploaded before, {found.without} have no offline wandb run"
     if args.json:
         print_json(_document(args, found, result))
@@ -66,21 +70,24 @@ def run(args: argparse.Namespace) -> int:
         for one in found.uploads:
             homes = dict.fromkeys(str(_home(args, home)) for home in one.homes.values())
             print_text(f"trial {one.trial} to {' and '.join(homes)}: " + ", ".join(one.run_files))
-        _print_wrapped(f"would upload the runs of {len(found.uploads)} trials; {rest}")
+        _print_wrapped(f"would upload the runs of {counted(len(found.uploads), 'trial')}; {rest}")
     else:
-        _print_wrapped(f"uploaded the runs of {len(result.done)} trials; {rest}")
+        _print_wrapped(f"uploaded the runs of {counted(len(result.done), 'trial')}; {rest}")
         _note_others(result)
     return 1 if result.failed else 0
 
 
 def _note_others(result: Result) -> None:
     if result.empty:
-        note(f"{len(result.empty)} trials were killed before wandb had written anything: nothing to upload of them")
+        note(
+            f"{counted(len(result.empty), 'trial was', 'trials were')} killed before wandb had written "
+            "anything: nothing to upload"
+        )
     for trial, reason in sorted(result.failed.items())[:_MOST_FAILURES]:
         note(f"trial {trial}: {reason}")
     if result.failed:
         untried = f", {len(result.untried)} were not tried after that" if result.untried else ""
-        note(f"{len(result.failed)} trials could not be uploaded{untried}; the same command goes on with them")
+        note(f"{counted(len(result.failed), 'trial')} could not be uploaded{untried}; the same command tries again")
 
 
 def _print_wrapped(text: str) -> None:

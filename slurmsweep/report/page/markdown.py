@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from slurmsweep.report.efficiency import each_text
-from slurmsweep.report.figures import date_text, duration, numbers_text, value_text
+from slurmsweep.report.figures import counted, date_text, duration, numbers_text, value_text
 from slurmsweep.report.page.content import MARK
 from slurmsweep.report.terminal import printable, printable_text
 from slurmsweep.search.flat import flat
@@ -105,7 +105,7 @@ def _importances(content: ReportContent) -> Iterator[str]:
         yield from grid(["parameter", "importance", "range", "better", "best"], rows)
         if document["unclear"]:
             yield escaped(document["unclear"][:1].upper() + document["unclear"][1:]) + "."
-        of = f"{document['trials']} trials; range over {document['resamples']} resamples"
+        of = f"{counted(document['trials'], 'trial')}; range over {document['resamples']} resamples"
         yield f"Importance: {escaped(document['method'])}, {of}."
         yield ""
 

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
+from slurmsweep.report.figures import counted
 from slurmsweep.report.page.comparison import titles
 from slurmsweep.report.page.content import MARK, finished_of
 
@@ -175,7 +176,7 @@ def _importance(figure: Figure, content: ReportContent) -> None:
     ]
     axes.barh([row["parameter"] for row in rows], values, xerr=reach, color="#437db3", ecolor="#1b2430", capsize=2)
     axes.set(
-        xlabel=f"importance for {document['metric']} ({document['method']}, {document['trials']} trials)",
+        xlabel=f"importance for {document['metric']} ({document['method']}, {counted(document['trials'], 'trial')})",
         xlim=(0, None),
     )
 

@@ -17,10 +17,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.efficiency import each_text
-from slurmsweep.report.figures import date_text, duration, figure, numbers_text, value_text
+from slurmsweep.report.figures import counted, date_text, duration, figure, numbers_text, value_text
 from slurmsweep.report.page.charts import steps_chart
 from slurmsweep.report.page.content import MARK, finished_of
 from slurmsweep.report.page.packing import pack
+from slurmsweep.report.strict_json import strict
 from slurmsweep.report.terminal import printable, printable_text
 from slurmsweep.search.flat import flat
 
@@ -46,7 +47,7 @@ def page(content: ReportContent) -> bytes:
     """Return the report as HTML."""
     data, document = pack(content)
     script = _resource("page.js")
-    meta = json.dumps(_without_nan(document), separators=(",", ":")).replace("<", "\\u003c")
+    meta = json.dumps(strict(document), separators=(",", ":")).replace("<", "\\u003c")
     version = escape(content.summary.manifest.version)
     left_out = "".join(f"<p>{_text(one)}</p>" for one in content.left_out)
     mattered = "".join(map(_importance, content.importances)) or '<p class="hint">The sweep file names no metric.</p>'
@@ -129,15 +130,6 @@ def _text(text: str) -> str:
 
 def _resource(name: str) -> str:
     return (pkgutil.get_data(__package__, name) or b"").decode()
-
-
-def _without_nan(value: Any) -> Any:
-    """Return the document without what JSON has no numbers for."""
-    if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _header(content: ReportContent) -> str:
@@ -258,7 +250,7 @@ def _importance(document: Mapping[str, Any]) -> str:
             f"{share} % of the differences between trials is explained; the rest is noise, or more than this sees."
         )
     told = "".join(f"<p>{_text(line[:1].upper() + line[1:])}</p>" for line in lines)
-    method = f"{document['method']}, {document['trials']} trials" if document["method"] else ""
+    method = f"{document['method']}, {counted(document['trials'], 'trial')}" if document["method"] else ""
     range_ = f"; whiskers: 10 % to 90 % of {document['resamples']} resamples" if document["resamples"] else ""
     same = f" The same in all: {', '.join(document['same'])}." if document["same"] else ""
     return (
