@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Account, JobRef, JobRestarts, key_on
 from slurmsweep.backends.slurm.commands import on, sacct
-from slurmsweep.backends.slurm.jobstates import base_word, meaning
+from slurmsweep.backends.slurm.jobstates import base_word, is_alive
 from slurmsweep.backends.slurm.queue import by_cluster
 from slurmsweep.backends.slurm.resources import mebibytes
 
@@ -37,7 +37,7 @@ def accounts(jobs: Collection[str]) -> tuple[dict[JobRef, Account], str]:
 def count_restarts(jobs: Collection[str]) -> JobRestarts:
     """Return how starts of arrays or plain jobs ended that did not complete: requeued ones only accounting keeps.
 
-    One sacct call. Never raises.
+    One sacct call a cluster. Never raises: where that does not answer, the result says so.
     """
     if not jobs:
         return JobRestarts()
@@ -57,7 +57,7 @@ def _worst(answers: list[str]) -> str:
 def parse_restarts(text: str) -> dict[str, int]:
     """Return the number of starts by word, from lines of ``sacct -X -D -P`` such as ``19_7|NODE_FAIL``."""
     words = [base_word(line.rpartition("|")[2]) for line in text.splitlines() if "|" in line]
-    return dict(Counter(word for word in words if word != "COMPLETED" and not meaning(word).alive).most_common())
+    return dict(Counter(word for word in words if word != "COMPLETED" and not is_alive(word)).most_common())
 
 
 def parse_accounts(text: str) -> dict[JobRef, Account]:

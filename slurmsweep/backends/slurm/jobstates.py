@@ -85,6 +85,12 @@ def meaning(word: str) -> Meaning:
     return known
 
 
+def is_alive(word: str) -> bool:
+    """Return whether a job with that word waits or runs; False for a word that is not in the table."""
+    known = _TABLE.get(base_word(word))
+    return known is not None and known.alive
+
+
 def base_word(word: str) -> str:
     """Return ``CANCELLED`` of ``CANCELLED by 1000``."""
     return word.split(" ", 1)[0].rstrip("+") if word else word
