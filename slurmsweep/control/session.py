@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import job_key
 from slurmsweep.control.defaults import backend_of
+from slurmsweep.errors import StateUnreadableError, StateUnwritableError
 from slurmsweep.state import files, view_cache
 from slurmsweep.state.journal import decode
 from slurmsweep.state.replay import Reading
@@ -90,15 +91,19 @@ class Session:
         The link in ``wandb/`` to the sweep's folder is made again, where a script removed it.
 
         Raises:
-            LockTimeoutError, StateUnreadableError, StateUnwritableError: nothing was changed.
+            LockTimeoutError, StateUnreadableError, StateUnwritableError: nothing was changed, unless the message says
+                that the change was written: then only what follows it went wrong, the link or another reading.
         """
         if not isinstance(self._reading, Reading):  # changes rest on the journal and not on a kept view
             self._reading = self.store.reading()
         self.refresh()
         with self.store.transaction(self._reading) as transaction:
             yield transaction
-        self.store.link()
-        self.refresh()
+        try:
+            self.store.link()
+            self.refresh()
+        except (StateUnreadableError, StateUnwritableError) as error:
+            raise type(error)(f"{error}; before that, what the command changes was written to the journal") from error
 
     def void(self, attempt_id: AttemptId) -> bool:
         """Make sure that no process runs an attempt without an owner; return False where it has an owner."""

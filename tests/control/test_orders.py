@@ -11,10 +11,11 @@ from slurmsweep.backends.slurm import queue
 from slurmsweep.control import orders
 from slurmsweep.control.reconcile import give_back
 from slurmsweep.control.session import Session
-from slurmsweep.errors import UsageError
+from slurmsweep.errors import StateUnwritableError, UsageError
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import NothingLeft, Owner
+from slurmsweep.state.store import SweepStore
 
 HERE = Owner("here", 1, 1, "b")
 ME = Owner("far", 1, 1, "b", cluster="lab", job="7", task=3)
@@ -106,3 +107,19 @@ def test_what_lifts_an_order_says_so(slurmsweep, write_sweep, order, was):
     slurmsweep(order, sweep)
     assert f"the sweep was {was}: `run` lifts that order" in slurmsweep("run", sweep, "--backend", "local").stderr
     assert "lifts" not in slurmsweep("run", sweep, "--backend", "local").stderr
+
+
+def test_an_error_after_the_change_does_not_say_that_nothing_was_changed(make_store, monkeypatch):
+    session = Session(make_store(3))
+
+    def refuse(store):
+        raise StateUnwritableError("wandb: cannot make the link: Permission denied")
+
+    monkeypatch.setattr(SweepStore, "link", refuse)
+    with (
+        pytest.raises(StateUnwritableError, match="the command changes was written to the journal"),
+        session.transaction() as transaction,
+    ):
+        transaction.order(SweepState.PAUSED)
+
+    assert session.refresh().word is SweepState.PAUSED
