@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import refusals
 from slurmsweep.state.lifecycle import Standing, TrialState
+from slurmsweep.state.submissions import SubmissionFiles
 
 if TYPE_CHECKING:
     from slurmsweep.report.summary import SweepSummary
@@ -34,12 +35,13 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
     if standing is Standing.RUNNING:
         return None
     which = "the trial" if failed == 1 else f"the {failed} trials"
-    again = f"`slurmsweep resubmit {sweep}` runs {which} again that did not finish"
+    jobs = _at_a_time(summary)
+    again = f"`slurmsweep resubmit {sweep}{jobs}` runs {which} again that did not finish"
     refused = _refused(summary)
     if refused:
         again = (
             f"`slurmsweep logs {sweep} {refused[0]}` shows why {len(refused)} trials fail alike; once that is mended, "
-            f"`slurmsweep resubmit {sweep}` runs them, and --force as they are"
+            f"`slurmsweep resubmit {sweep}{jobs}` runs them, and --force as they are"
         )
     if standing is Standing.FINISHED:
         words = [again] if failed else []
@@ -54,8 +56,8 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
     pending = counts[TrialState.PENDING]
     which = "more trials" if total is None else "the open trial" if pending == 1 else f"the {pending} open trials"
     if standing is Standing.IDLE and summary.may_go_on():
-        return f"`slurmsweep resubmit {sweep}` starts trials that may go on to their next rung"
-    start = f"`slurmsweep run {sweep}{_as_before(summary)}` starts {which}"
+        return f"`slurmsweep resubmit {sweep}{jobs}` starts trials that may go on to their next rung"
+    start = f"`slurmsweep run {sweep}{_as_before(summary)}{jobs}` starts {which}"
     return f"{start}, {again}" if failed else start
 
 
@@ -66,6 +68,15 @@ def _refused(summary: SweepSummary) -> list[int]:
         refused = sorted(refusals.read(summary.layout))
         return [a.trial for a in refused if a.trial in trials and trials[a.trial].next_attempt == a]
     return []
+
+
+def _at_a_time(summary: SweepSummary) -> str:
+    """Return the option for how many trials ran at a time on this machine, where that was not one; else nothing."""
+    with suppress(StateUnreadableError):
+        documents = SubmissionFiles(summary.layout.submissions).all()
+        if documents and documents[-1].backend == "local" and (documents[-1].width or 1) > 1:
+            return f" --jobs {documents[-1].width}"
+    return ""
 
 
 def _as_before(summary: SweepSummary) -> str:

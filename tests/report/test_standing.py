@@ -11,6 +11,7 @@ from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
+from slurmsweep.state.submissions import SubmissionDocument, SubmissionFiles
 from slurmsweep.state.tail import AttemptId
 
 ME = Owner("h", 1, 1, "b")
@@ -73,6 +74,23 @@ START = "`slurmsweep run abcd1234` starts the {} open trials"
 )
 def test_a_sweep_is_what_it_does(told, sweep, standing, following):
     assert told(**sweep) == (standing, following)
+
+
+def test_the_next_command_runs_as_many_trials_at_a_time_as_before(make_store):
+    store = make_store(3)
+    for end in (DONE, FAILED):
+        store.finish(store.claim(ME), end)
+    documents = SubmissionFiles(store.layout.submissions, store.access)
+
+    def following(width: int) -> str | None:
+        documents.write(SubmissionDocument("slurmsweep-abcd1234-x", "local", "abcd1234", 3, 3, width=width))
+        return next_step(SweepSummary(store.layout, store.manifest, store.replay(), {}), "abcd1234")
+
+    assert following(4) == (
+        "`slurmsweep run abcd1234 --jobs 4` starts the open trial, "
+        "`slurmsweep resubmit abcd1234 --jobs 4` runs the trial again that did not finish"
+    )
+    assert "--jobs" not in (following(1) or "")
 
 
 def test_what_was_just_refused_is_not_advised_again(make_store):
