@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli.output import note
 from slurmsweep.errors import NotFoundError, StateError, UsageError
-from slurmsweep.state.naming import LAST, meant
-from slurmsweep.state.paths import find
+from slurmsweep.state.naming import meant, steps_back
+from slurmsweep.state.paths import find, project_folder, sweep_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,9 @@ BEST = "best"
 def sweep_of(word: str | None) -> str:
     """Return the sweep that a word means (:func:`slurmsweep.state.naming.meant`); say which, where none was named."""
     sweep = meant(word)
-    if word in (None, LAST):
-        note(f"sweep {sweep}, the newest here")
+    back = steps_back(word)
+    if back is not None and len(sweep_ids(project_folder())) > 1:  # of one sweep there is nothing to mistake
+        note(f"sweep {sweep}, the newest here" if not back else f"sweep {sweep}, {back} before the newest here")
     return sweep
 
 

@@ -154,7 +154,7 @@ def name_value(text: str) -> tuple[str, str]:
 SWEEP = "id of a sweep below WANDB_DIR (or here) or its beginning, the sweep's name, or the path of its folder"
 
 _SHARED: dict[str, dict[str, Any]] = {
-    "sweep": {"metavar": "SWEEP", "help": f"{SWEEP}, or `last`"},
+    "sweep": {"metavar": "SWEEP", "help": f"{SWEEP}, `last`, or `last~1` before it"},
     "newest": {"metavar": "SWEEP", "nargs": "?", "help": f"{SWEEP} (default: the newest here)"},
     "--dry-run": {"action": "store_true", "help": "say what would be done, and do nothing"},
     "--plain": {"action": "store_true", "help": "on a terminal: a line of progress, and no live view"},

@@ -67,7 +67,7 @@ _shtab_slurmsweep_agent_options=(
   {-n,--count}"[trials to run, one after the other (default 1)]:N:"
   "--seats[so many agents side by side (default\: one)]:K:"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -87,7 +87,7 @@ _shtab_slurmsweep_best_defaults_added=0
 _shtab_slurmsweep_cancel_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -174,7 +174,7 @@ _shtab_slurmsweep_delete_options=(
   "*"{-w,--where}"[only those for which this holds, such as lr\=0.1 or \'loss\<0.2\' (also \!\=, \<\=, \>, \>\=\; repeatable)]:NAME=VALUE:"
   "--dry-run[say which\; write nothing]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -228,7 +228,7 @@ _shtab_slurmsweep_extend_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-n,--count}"[trials to add]:N:"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -302,7 +302,7 @@ _shtab_slurmsweep_mend_options=(
   "*"{-C,--constraint}"[features a node must have]:X:"
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -311,7 +311,7 @@ _shtab_slurmsweep_mend_defaults_added=0
 _shtab_slurmsweep_pause_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -353,7 +353,7 @@ _shtab_slurmsweep_reconcile_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--dry-run[say what would be recorded\; write nothing]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -380,7 +380,7 @@ _shtab_slurmsweep_rerun_options=(
   "*"{-w,--where}"[only those for which this holds, such as lr\=0.1 or \'loss\<0.2\' (also \!\=, \<\=, \>, \>\=\; repeatable)]:NAME=VALUE:"
   "--dry-run[say which\; write nothing]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -420,7 +420,7 @@ _shtab_slurmsweep_resubmit_options=(
   "*"{-C,--constraint}"[features a node must have]:X:"
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -429,7 +429,7 @@ _shtab_slurmsweep_resubmit_defaults_added=0
 _shtab_slurmsweep_resume_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -441,7 +441,7 @@ _shtab_slurmsweep_rm_options=(
   "--force[also where it cannot be told whether something of it lives\; never what is known to live]"
   "--dry-run[say what would be done, and do nothing]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -505,7 +505,7 @@ _shtab_slurmsweep_set_options=(
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
   "*--sbatch[any other option (repeatable)]:NAME=VALUE:"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -516,7 +516,7 @@ _shtab_slurmsweep_share_options=(
   "--read[the group reads it (default)]"
   "--write[the group reads it, runs its trials and changes it]"
   "--off[it is yours alone again]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -546,7 +546,7 @@ _shtab_slurmsweep_status_defaults_added=0
 _shtab_slurmsweep_stop_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -583,7 +583,7 @@ _shtab_slurmsweep_submit_options=(
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
   "--canaries[with --time auto or --mem auto\: trials to learn from before the rest (default 5 \%, within 5 and 20)]:N:"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -599,7 +599,7 @@ _shtab_slurmsweep_sync_options=(
   "--include-synced[also what was uploaded before]"
   "--dry-run[say what would be uploaded\; upload nothing]"
   "--json[one JSON document on stdout]"
-  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, or \`last\`:_slurmsweep_sweeps"
+  ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -1,9 +1,10 @@
-"""Which sweep a word means: an id, its beginning, the sweep's name, ``last``, or a path."""
+"""Which sweep a word means: an id, its beginning, the sweep's name, ``last``, ``last~1`` before it, or a path."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 #: The word for the newest sweep here.
 LAST = "last"
+
+#: ``last~2``: made two before the newest, as git counts commits.
+_BEFORE_LAST = re.compile(rf"{LAST}(?:~([0-9]{{0,6}}))?")
 
 #: Sweeps that are named where a word may mean several.
 _NAMED = 8
@@ -28,7 +32,7 @@ def meant(word: str | None) -> str:
 
     Raises:
         NotFoundError: there is no sweep here.
-        UsageError: several sweeps have this name or an id that begins so, or ``last`` is the name of an older one.
+        UsageError: several sweeps have this name or an id that begins so, or ``last`` is the name of another one.
     """
     if word is not None and (not word or os.sep in word or word in (".", "..")):
         return word
@@ -36,7 +40,8 @@ def meant(word: str | None) -> str:
         return word
     root = paths.project_folder()
     known = paths.sweep_ids(root)
-    newest = _newest(root, known) if word is None or word == LAST else None
+    back = steps_back(word)
+    newest = None if back is None else _newest(root, known, back)
     # a name that is also the beginning of another sweep's id would otherwise give the order to that one
     found = [s for s in known if s == newest or (word and (s.startswith(word) or _name(s) == word))]
     if len(found) > 1:
@@ -46,6 +51,14 @@ def meant(word: str | None) -> str:
         if word and not found and files.is_file(paths.Layout(word).manifest):
             return os.path.join(os.curdir, word)
     return found[0] if found else word or ""
+
+
+def steps_back(word: str | None) -> int | None:
+    """Return how many sweeps before the newest one a word means; None for a word that means no such sweep."""
+    found = _BEFORE_LAST.fullmatch(LAST if word is None else word)
+    if found is None:
+        return None
+    return 0 if found[1] is None else int(found[1] or 1)
 
 
 def _is_id(word: str) -> bool:
@@ -59,12 +72,15 @@ def _is_id(word: str) -> bool:
     return True
 
 
-def _newest(root: str, known: Sequence[str]) -> str:
+def _newest(root: str, known: Sequence[str], back: int) -> str:
+    """Return the newest sweep, or the one made so many before it. Raises NotFoundError."""
     if not known:
         raise NotFoundError(
             f"no sweeps in {root}: `slurmsweep run FILE` makes one; or give the path of a sweep's folder"
         )
-    return max(known, key=lambda sweep: (paths.made(root, sweep), sweep))
+    if back >= len(known):
+        raise NotFoundError(f"{root} has no sweep {LAST}~{back}: the oldest is {LAST}~{len(known) - 1}")
+    return sorted(known, key=lambda sweep: (paths.made(root, sweep), sweep))[-1 - back]
 
 
 def _name(sweep: str) -> str | None:

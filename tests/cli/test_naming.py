@@ -39,6 +39,9 @@ def status(slurmsweep, *words) -> str:
     [
         ([], "zzzz0000"),
         (["last"], "zzzz0000"),
+        (["last~0"], "zzzz0000"),
+        (["last~"], "abxy5678"),
+        (["last~2"], "abcd1234"),
         (["abc"], "abcd1234"),
         (["z"], "zzzz0000"),
         (["second"], "abxy5678"),
@@ -70,6 +73,8 @@ def test_run_takes_a_file_of_that_name_for_a_sweep_file(made, slurmsweep):
         ("fourth", 3, "'fourth' is not a sweep"),
         ("fourth", 3, "`slurmsweep ls` lists the sweeps here"),
         ("abcd1235", 3, "did you mean abcd1234?"),
+        ("last~3", 3, "has no sweep last~3: the oldest is last~2"),
+        ("last~99999999", 3, "'last~99999999' is not a sweep"),
     ],
 )
 def test_a_word_that_means_several_sweeps_or_none_is_refused(made, slurmsweep, word, code, said):
@@ -80,6 +85,12 @@ def test_a_word_that_means_several_sweeps_or_none_is_refused(made, slurmsweep, w
 def test_the_sweep_that_was_taken_is_said(made, slurmsweep):
     assert "sweep zzzz0000, the newest here" in slurmsweep("trials").stderr
     assert slurmsweep("show", "1").stdout.startswith("trial 1 of sweep zzzz0000\n")
+    assert "sweep abcd1234, 2 before the newest here" in slurmsweep("trials", "last~2").stderr
+
+
+def test_of_one_sweep_it_is_not_said(slurmsweep, write_sweep):
+    slurmsweep("create", str(write_sweep("pass")))
+    assert slurmsweep("trials").stderr == ""
 
 
 def test_without_a_sweep_it_is_said_how_to_make_one(slurmsweep):
