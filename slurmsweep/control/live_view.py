@@ -481,9 +481,11 @@ def _rate(summary: SweepSummary, begun: float | None, now: float) -> tuple[float
     so the range is that of four cases in five.
     """
     trials = summary.view.trials
-    if begun is None or now <= begun:
+    if begun is None or now <= begun or (last := trials.last_end()) is None:
         return None, None
     span, most = min(3600.0, now - begun), now - begun
+    while now - span >= last and span < most:  # counting is a look at every trial
+        span = min(2 * span, most)
     while (ends := trials.ended_since(now - span)) < _ENDS_TO_TELL and span < most:
         span = min(2 * span, most)
     if ends < _ENDS_TO_TELL:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Wait, by_id
 from slurmsweep.control import granted
-from slurmsweep.control.events import Noticed
 from slurmsweep.control.snapshot import of_answer
 from slurmsweep.errors import SchedulerUnavailableError, StateError
 from slurmsweep.report.waiting import WaitingReason
@@ -52,6 +51,8 @@ def waiting_reasons(snapshot: Snapshot) -> tuple[WaitingReason, ...]:
 
 def stuck_jobs_teller(session: Session, tell: Tell) -> Callable[[Answer], None]:
     """Return a function that tells of jobs that never start as they are, once for each reason."""
+    from slurmsweep.control.events import Noticed  # commands that only look tell no events
+
     told: set[str] = set()
 
     def seen(answer: Answer) -> None:
@@ -71,6 +72,8 @@ def look_after_submission(
     Where that was only the scheduler's first word, it is asked once more some seconds later. Where it does not answer,
     or the journal cannot be written, the next command says it.
     """
+    from slurmsweep.control.events import Noticed  # as above
+
     with suppress(SchedulerUnavailableError, StateError):
         answer = session.scheduler.poll(jobs)
         if any(status.wait and status.wait.is_first_word for status in answer.tasks.values()):

@@ -187,9 +187,11 @@ class SweepSummary(NamedTuple):
     def ways_to_fail(self) -> Iterator[tuple[int, TrialState, str]]:
         """Yield number, state and cause of :meth:`unfinished`, without making an object of each trial."""
         states, seen = {state for state in TrialState if state.can_retry}, self._seen_to_end()
-        known = (way for way in self.view.trials.ways_to_end(states) if way[0] not in seen)
-        ended = sorted((number, end.state, end.cause) for number, end in seen.items() if end.state in states)
-        return (way for way in merge(known, ended) if way[2] != STOPPED_EARLY)
+        known = self.view.trials.ways_to_end(states)
+        if seen:
+            ended = sorted((number, end.state, end.cause) for number, end in seen.items() if end.state in states)
+            known = merge((way for way in known if way[0] not in seen), ended)
+        return (way for way in known if way[2] != STOPPED_EARLY)
 
     def unfinished_count(self) -> int:
         """Return how many trials :meth:`unfinished` yields, without looking at each."""

@@ -7,22 +7,17 @@ holder. It orders writers; **nothing relies on it for correctness** (docs/decisi
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from filelock import lock_descriptor
-
 from slurmsweep.errors import LockTimeoutError, StateUnreadableError
 from slurmsweep.state.paths import rescued_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_LOGGER = logging.getLogger("slurmsweep")
 
 #: Seconds. Long enough for thousands of jobs that start together, short enough that a job does not wait for ever.
 LOCK_TIMEOUT = 600.0
@@ -113,13 +108,18 @@ class LockedFile:
             )
         if not self._has_said and time.monotonic() - started >= _SILENT:
             self._has_said = True
-            _LOGGER.warning("slurmsweep: %s is locked by other processes: waiting, %.0f s at most", self.path, timeout)
+            import logging  # few processes wait so long
+
+            logger = logging.getLogger("slurmsweep")
+            logger.warning("slurmsweep: %s is locked by other processes: waiting, %.0f s at most", self.path, timeout)
         import random  # a process that finds the lock free needs none
 
         time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
 
     def _try_lock(self, descriptor: int) -> bool:
         """Return whether the lock is held now. Raises OSError where the file server is out of order."""
+        from filelock import lock_descriptor  # as costly as all of ours for `status`, which locks nothing
+
         try:
             return lock_descriptor(descriptor, blocking=False)
         except OSError as error:

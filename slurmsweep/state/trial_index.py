@@ -14,9 +14,9 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Mapping
-from heapq import merge, nlargest, nsmallest
+from heapq import nlargest, nsmallest
 from itertools import accumulate, chain, compress, count, repeat
-from operator import and_, itemgetter
+from operator import and_
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from slurmsweep.state.fields import LATEST
@@ -27,7 +27,7 @@ from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, JobSpan, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from slurmsweep.state.journal import Record
 
@@ -36,6 +36,7 @@ _CODE = {state: code for code, state in enumerate(TrialState, 1)}
 _STATE = {code: state for state, code in _CODE.items()}
 _ABSENT, _RUNNING, _FINISHED = 0, _CODE[TrialState.RUNNING], _CODE[TrialState.FINISHED]
 _KILLED = _CODE[TrialState.KILLED]
+_IS_FINISHED = bytes(code == _FINISHED for code in range(256))
 _CODE_OF_END = {state.value: code for state, code in _CODE.items() if state.has_ended()}
 
 #: Name and array type of each column; numbers that may be missing are doubles, with NaN for missing. The columns of
@@ -240,13 +241,17 @@ class TrialIndex(Mapping[int, Trial]):
         """Yield the trials in these states, ascending, each with its state and the cause beside it."""
         self._write_rows()
         hows, far = self._columns["how"], dict(self._far())
-        for number, state in merge(*(zip(self.in_state(state), repeat(state)) for state in states)):
+        for number, state in sorted(chain(*(zip(self.in_state(state), repeat(state)) for state in states))):
             how = self._row(far[number])["how"] if number in far else hows[number]
             yield number, state, self._hows.items[how][0]
 
     def ended_since(self, moment: float) -> int:
         """Return how many trials have ended after a moment, seconds since the epoch."""
         return sum(map(float(moment).__lt__, self._column("ended")))
+
+    def last_end(self) -> float | None:
+        """Return when the last trial ended, of those whose newest attempt has; None without a time."""
+        return max(filter((0.0).__lt__, self._column("ended")), default=None)  # a missing one is NaN
 
     def first_claim(self) -> float | None:
         """Return when the first of the newest attempts was claimed; None without a time."""
@@ -304,15 +309,16 @@ class TrialIndex(Mapping[int, Trial]):
 
         Those that were stopped early are among them with their last value, as in W&B.
         """
-        metrics, wanted = list(self._column("metric")), list(self._counting())
-        is_good: Callable[[float], bool] = math.isfinite
-        if most is not None:
-            top = (nlargest if largest else nsmallest)(most, filter(is_good, compress(metrics, wanted)))
-            is_good = (top[-1].__le__ if largest else top[-1].__ge__) if top else is_good
-        numbers = chain(range(self._rows_there), (number for number, _ in self._far()))
-        good = compress(zip(metrics, numbers), map(and_, wanted, map(is_good, metrics)))  # noqa: B905 - one each a row
+        measured = self._measured()
+        metrics = list(compress(self._column("metric"), measured))
+        numbers = compress(chain(range(self._rows_there), (number for number, _ in self._far())), measured)
+        if most is not None and most < len(metrics):
+            worst = (nlargest if largest else nsmallest)(most, metrics)[-1] if most else math.nan
+            is_good = list(map(worst.__le__ if largest else worst.__ge__, metrics))
+            metrics, numbers = list(compress(metrics, is_good)), compress(numbers, is_good)
         sign = -1 if largest else 1
-        return [number for _, number in sorted((sign * metric, number) for metric, number in good)[:most]]
+        rows = sorted((sign * metric, number) for metric, number in zip(metrics, numbers, strict=True))
+        return [number for _, number in rows[:most]]
 
     def best_so_far(self, *, largest: bool, most: int) -> list[float]:
         """Return the best metric among the trials of :meth:`ranked` up to each one, by the time at which they ended.
@@ -323,21 +329,31 @@ class TrialIndex(Mapping[int, Trial]):
             largest: the largest metric is the best.
             most: values at most: of many trials each value is of the next few.
         """
-        best = max if largest else min
-        ends = compress(zip(self._column("ended"), self._column("metric")), self._counting())  # noqa: B905 - both whole
-        known = [(end if end == end else -math.inf, metric) for end, metric in ends if math.isfinite(metric)]  # noqa: PLR0124 - not for NaN
-        known.sort(key=itemgetter(0))  # quick: trials end nearly in their order
+        best, measured = max if largest else min, self._measured()
+        ends = list(compress(self._column("ended"), measured))
+        if any(map(math.isnan, ends)):
+            ends = [-math.inf if math.isnan(end) else end for end in ends]
+        metrics = list(compress(self._column("metric"), measured))
+        order = sorted(range(len(ends)), key=ends.__getitem__)  # quick: trials end nearly in their order
+        known = list(map(metrics.__getitem__, order))
         size = max(1, -(-len(known) // most))
-        found = (best(metric for _, metric in known[n : n + size]) for n in range(0, len(known), size))
-        return list(accumulate(found, best))
+        return list(accumulate((best(known[n : n + size]) for n in range(0, len(known), size)), best))
 
-    def _counting(self) -> Iterable[object]:
-        """Return for each row whether its metric counts: the trial finished, or was stopped early."""
-        early = self._early_ways()
-        if not early:
-            return map(_FINISHED.__eq__, self._codes())
-        ways = zip(self._codes(), self._column("how"))  # noqa: B905 - both have every row
-        return (code == _FINISHED or (code == _KILLED and how in early) for code, how in ways)
+    def _measured(self) -> bytes:
+        """Return for each row 1 where its metric counts: it is a number, and the trial finished or was stopped early.
+
+        A look at each of a million trials is worth avoiding: the codes are translated at once, and only where some
+        metric is missing, which the sum of all shows, each is looked at.
+        """
+        codes = self._codes()
+        counting = bytearray(codes.translate(_IS_FINISHED))
+        if early := self._early_ways():
+            hows = list(self._column("how"))
+            for row in self._positions(codes, _KILLED):
+                counting[row] = hows[row] in early
+        if not math.isfinite(sum(compress(self._column("metric"), counting))):
+            return bytes(map(and_, counting, map(math.isfinite, self._column("metric"))))
+        return bytes(counting)
 
     def points(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[float, ...]]]:
         """Yield finished trials, ascending, that have all of these of their metrics; with those, in that order."""
@@ -414,11 +430,16 @@ class TrialIndex(Mapping[int, Trial]):
         return sorted((item for item in self._stories.items() if item[0] >= rows), key=lambda item: item[0])
 
     def _numbers_with(self, code: int, end: int = sys.maxsize) -> Iterator[int]:
-        codes, wanted, rows = self._codes(), bytes([code]), self._rows_there
-        far = [number for number, _ in self._far()]
+        rows, far = self._rows_there, [number for number, _ in self._far()]
+        for position in self._positions(self._codes(), code, end):
+            yield position if position < rows else far[position - rows]
+
+    @staticmethod
+    def _positions(codes: bytes, code: int, end: int = sys.maxsize) -> Iterator[int]:
+        wanted = bytes([code])
         position = codes.find(wanted, 0, end)
         while position >= 0:
-            yield position if position < rows else far[position - rows]
+            yield position
             position = codes.find(wanted, position + 1, end)
 
     def _make_row(self, number: int) -> bool:

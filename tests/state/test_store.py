@@ -77,7 +77,7 @@ def test_eight_processes_claim_every_trial_exactly_once(make_store):
 
 def test_with_the_lock_switched_off_still_no_trial_is_run_twice(make_store):
     store = make_store(120)
-    unlocked = "import slurmsweep.state.lock as j; j.lock_descriptor = lambda fd, blocking: True\n" + CLAIM_ALL
+    unlocked = "import filelock; filelock.lock_descriptor = lambda fd, blocking: True\n" + CLAIM_ALL
     workers = [
         subprocess.Popen([sys.executable, "-c", unlocked, store.layout.folder], stdout=subprocess.PIPE, text=True)
         for _ in range(6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -57,8 +56,7 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_OF_USERS)}
     # elements of an array are not cut at 64 characters (``19_[1,4,9-12,...``)
     environ |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0"}
-    words = "slurmsweep: Slurm has not answered yet: waiting, %d s at most"
-    timer = Timer(_SILENT, logging.getLogger("slurmsweep").warning, (words, _TIMEOUT))
+    timer = Timer(_SILENT, _say_that_it_is_slow)
     timer.daemon = True
     timer.start()
     try:
@@ -78,6 +76,12 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
         raise SchedulerUnavailableError(f"{argv[0]} did not answer within {_TIMEOUT} s") from error
     finally:
         timer.cancel()
+
+
+def _say_that_it_is_slow() -> None:
+    import logging  # Slurm answers nearly always at once
+
+    logging.getLogger("slurmsweep").warning("slurmsweep: Slurm has not answered yet: waiting, %d s at most", _TIMEOUT)
 
 
 def answer(*argv: str, harmless: str = "") -> str:
