@@ -225,6 +225,7 @@ def _best_so_far(figure: Figure, sweeps: Sequence[ComparedSweep]) -> None:
     if len(metrics) > 1:
         by_trials.set_ylabel("best value so far, each of its own metric")
     by_hours.set_xlabel("hours since the first trial started")
+    by_hours.locator_params(axis="x", nbins=5)  # short sweeps have long marks
     by_hours.legend(frameon=False)
     _scale(by_trials.set_yscale, [y for one in sweeps for _, y in one.steps(by_time=False)])
 
