@@ -98,9 +98,10 @@ def _could_be(parameter: Parameter, value: Any) -> bool:
         return type(value) is int and parameter.low <= value <= parameter.high
     if not isinstance(parameter, Continuous) or not is_finite(value):
         return False
+    rounds = 0.0 if parameter.q is None else parameter.q / 2  # a draw is rounded after it was bounded, as W&B does
     if parameter.kind in _LOGARITHMS:  # whose bounds are exponents
-        return bool(value > 0)
-    return parameter.kind in _UNBOUNDED or parameter.first <= value <= parameter.second
+        return bool(value > 0 or (rounds and value == 0))
+    return parameter.kind in _UNBOUNDED or parameter.first - rounds <= value <= parameter.second + rounds
 
 
 def _searched(config: SweepConfig) -> Iterator[tuple[Names, Parameter]]:

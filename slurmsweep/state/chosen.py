@@ -86,7 +86,7 @@ def _unpacked(parameter: Parameter, value: Any) -> Any:
 def _could_be(parameter: Parameter, value: Any) -> bool:
     """Return whether a claim could keep this of a value of the parameter (:mod:`slurmsweep.search.kept`)."""
     if not isinstance(parameter, Categorical):
-        return is_finite(value)
+        return is_finite(value) or type(value) is int  # an integer may be larger than any float
     if isinstance(value, dict):
         position = value.get("$position")
         if value.keys() == {"$position"}:

@@ -11,6 +11,8 @@ from bayes_spaces import FORMS, config_of, space_of
 from slurmsweep.errors import UsageError
 from slurmsweep.search import random
 from slurmsweep.search.bayes import Space
+from slurmsweep.search.kept import is_in_space, kept
+from slurmsweep.state.chosen import ChosenPoint
 
 
 def uniform(count, space, seed=0):
@@ -38,6 +40,8 @@ def test_what_random_search_draws_has_a_row_and_comes_back(form):
 
     for number in range(60):
         drawn = random.point(config, number, "seed")
+        assert is_in_space(config, drawn)
+        ChosenPoint(kept(config, drawn)).check(config.parameters)
         back = space.decode(space.encode(drawn))
         if isinstance(drawn["p"], float) or form == "many integers":
             tail = form in {"normal", "log_normal", "beta"}
@@ -153,6 +157,18 @@ def test_old_values_are_clipped_put_between_or_not_used():
     assert space.encode({"a": "text", "n": 10, "o": "a"}) is None
     assert space.encode({"a": math.nan, "n": 10, "o": "a"}) is None
     assert space.encode({"a": 0.5}) is None
+
+
+def test_integers_beyond_all_floats_have_rows_and_may_be_kept_by_claims():
+    config = config_of({"a": {"min": -(10**400), "max": 10**400}})
+    space = Space.of(config)
+
+    point = space.decode((0.75,))
+
+    assert abs(point["a"] - 10**400 // 2) <= 1
+    assert space.encode(point) == (0.75,)
+    assert is_in_space(config, point)
+    ChosenPoint(kept(config, point)).check(config.parameters)
 
 
 def test_a_huge_finite_space_is_counted_exactly():

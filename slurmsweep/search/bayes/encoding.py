@@ -338,7 +338,7 @@ def _integers(path: Names, parameter: IntUniform) -> Dimension:
     grid = np.arange(count) / (count - 1) if count <= _MOST_STEPS else None
 
     def find(row: Values) -> float | None:
-        if _number(row[0]) is None:
+        if type(row[0]) is not int and _number(row[0]) is None:  # an integer may be larger than any float
             return None
         place: int = min(count - 1, max(0, round(row[0]) - low))
         return place / (count - 1)
