@@ -49,6 +49,9 @@ _LONGEST_STEP = 1.5
 _ENOUGH = 3e-2
 _JITTER = 1e-8
 
+#: Covariances that are computed at a time: what fits into a processor's cache is done three times as fast.
+_IN_CACHE = 32768
+
 #: The work of one evaluation, in multiplications: with many coordinates fewer observations choose the length scales.
 _WORK = 2e7
 _MOST_FITTED = 120
@@ -75,12 +78,16 @@ class Kernel(NamedTuple):
         """Return the covariances of function values at rows, shapes (n, d) and (m, d), as shape (n, m)."""
         left, right = a / self.lengths, b / self.lengths
         u, v = left[:, ~self.unordered], right[:, ~self.unordered]
-        square = (u * u).sum(axis=1)[:, None] + (v * v).sum(axis=1)[None, :] - 2 * (u @ v.T)
-        for place in np.flatnonzero(self.unordered):
-            square += (a[:, place, None] != b[None, :, place]) / self.lengths[place] ** 2
-        scaled = np.sqrt(5 * np.maximum(square, 0))
-        covariance: Array = self.amplitude * (1 + scaled + scaled * scaled / 3) * np.exp(-scaled)
-        covariance += _shapes(a, self.unordered, self.trends) @ _shapes(b, self.unordered, self.trends).T
+        covariance: Array = _shapes(a, self.unordered, self.trends) @ _shapes(b, self.unordered, self.trends).T
+        products, from_left, from_right = u @ v.T, (u * u).sum(axis=1), (v * v).sum(axis=1)
+        rows = max(1, _IN_CACHE // max(1, len(b)))
+        for start in range(0, len(a), rows):
+            here = slice(start, start + rows)
+            square = from_left[here, None] + from_right[None, :] - 2 * products[here]
+            for place in np.flatnonzero(self.unordered):
+                square += (a[here, place, None] != b[None, :, place]) / self.lengths[place] ** 2
+            scaled = np.sqrt(5 * np.maximum(square, 0))
+            covariance[here] += self.amplitude * (1 + scaled + scaled * scaled / 3) * np.exp(-scaled)
         return covariance
 
     def variance(self, x: Array) -> Array:
