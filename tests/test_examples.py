@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4, "function": 6, "bayes_in_parts": 12, "any_program": 3}
+EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4, "function": 6, "bayes_in_parts": 12, "any_program": 3, "conditional": 14}
 
 #: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.
 ELSEWHERE = {"hydra", "lightning", "transformers", "torchrun"}

@@ -147,6 +147,7 @@ def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prep
     if command.needs_json_file(config.command):
         files.write_new(json_file, command.json_text(params).encode(), store.access)
     seen, log = furnish(store, attempt_id, params, environ)
+    cannot_run = end_without_value(store, params, log)
     try:
         argv = command.build_argv(
             config.command,
@@ -160,7 +161,15 @@ def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prep
     except UsageError as error:
         _say(log, str(error))
         argv = []
-    return Prepared(argv, seen, log, files.umask_of_commands(store.access))
+    return Prepared([] if cannot_run else argv, seen, log, files.umask_of_commands(store.access))
+
+
+def end_without_value(store: SweepStore, params: Mapping[str, Any], log: int) -> CommandEnd | None:
+    """Return the end of a trial that cannot run, as a computed parameter has no value, and say so in its log."""
+    missing = search.faults(store.manifest.config, params)
+    for reason in missing:
+        _say(log, reason)
+    return CommandEnd(_NOT_FOUND, None, 0.0) if missing else None
 
 
 def furnish(

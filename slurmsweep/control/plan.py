@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from slurmsweep.control.create import Draft
     from slurmsweep.control.decide import Policy
     from slurmsweep.control.session import Session
+    from slurmsweep.sweepfile.extensions import Exclusion, Extensions
+    from slurmsweep.sweepfile.space import Names
 
 
 def plan_sweep(
@@ -84,6 +86,7 @@ def plan_sweep(
         "workdir": draft.workdir,
         "trials": rows,
         **({"rungs": rungs} if rungs else {}),
+        **({"conditional": conditional} if (conditional := _conditional(draft.config.extensions)) else {}),
         "backend": backend.name,
         "width": request.width,
         "sbatch": backend.preview(replace(request, tasks=expected.arrays[0])) if expected.arrays else None,
@@ -91,6 +94,16 @@ def plan_sweep(
         "defaults": rows_of(source.defaults),
         "warnings": [str(warning) for warning in (*draft.warnings, *draft.doubts)],
     }
+
+
+def _conditional(ours: Extensions) -> list[dict[str, Any]]:
+    """Return the parameters that not every trial has, and those that are computed, each with what the file says."""
+    rows: list[tuple[Names, str | None, Exclusion]] = [(path, None, rule) for path, rule in ours.conditions]
+    rows += [(one.path, one.expression, one.rule) for one in ours.computed]
+    return [
+        {"parameter": ".".join(path), "expression": text, "where": {".".join(other): list(v) for other, v in rule}}
+        for path, text, rule in rows
+    ]
 
 
 def _rungs(draft: Draft, trials: int, whole: float | None) -> list[dict[str, Any]]:

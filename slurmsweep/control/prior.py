@@ -167,11 +167,13 @@ def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:
     the values drawn.
 
     Raises:
-        UsageError: the sweep file links or excludes parameters, which cannot be narrowed one by one.
+        UsageError: the sweep file links or excludes parameters, or has some that exist only with others: they cannot
+            be narrowed one by one.
     """
     config = store.manifest.config
-    if config.extensions.linked or config.extensions.exclude:
-        raise UsageError("--from: this sweep links or excludes parameters: write the new sweep file by hand")
+    if config.extensions.linked or config.extensions.exclude or config.extensions.conditions:
+        problem = "this sweep links or excludes parameters, or has conditions"
+        raise UsageError(f"--from: {problem}: write the new sweep file by hand")
     view = store.reading().refresh()
     points = [_point(store, view, number) for number in trials]
     if not all(points):

@@ -77,6 +77,7 @@ def parameters(config: SweepConfig) -> dict[str, Field]:
     """Return the parameters of a sweep by name, those of nested parameters by dotted names, in the file's order."""
     order = list(config.parameters)
     paths = sorted((path for path, _ in flatten(config.parameters)), key=lambda path: order.index(path[0]))
+    paths += [one.path for one in config.extensions.computed]
     return {".".join(path): Field(".".join(path), _parameter(path)) for path in paths}
 
 

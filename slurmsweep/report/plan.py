@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.figures import counted, value_text
 from slurmsweep.report.terminal import printable, printable_text, width, wrapped
+from slurmsweep.sweepfile.findings import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,11 @@ def plan_text(document: Mapping[str, Any]) -> str:
     left = total if prior is None else prior["new"]
     if left is None or len(document["trials"]) < left:
         lines.append("  ...")
+    for one in document.get("conditional", []):
+        places = [f"{name} is {' or '.join(map(shown, values))}" for name, values in one["where"].items()]
+        what = "exists" if one["expression"] is None else f"= {one['expression']}"
+        where = f" where {' and '.join(places)}" if places else ""
+        lines += wrapped(printable(f"{one['parameter']} {what}{where}"), width(), hanging="  ")
     if prior:
         lines += _prior_lines(prior, total)
     if left == 0 and prior:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.sweepfile.config import SweepConfig
 
-__all__ = ["number_of", "parameters", "run_count"]
+__all__ = ["faults", "number_of", "parameters", "run_count"]
 
 
 def run_count(config: SweepConfig) -> int | None:
@@ -58,6 +58,18 @@ def parameters(config: SweepConfig, number: int, seed: str, kept: Mapping[str, A
     from slurmsweep.search.kept import restored
 
     return {} if kept is None else restored(config, kept)
+
+
+def faults(config: SweepConfig, point: Mapping[str, Any]) -> list[str]:
+    """Return why computed parameters that a point of this sweep should have are not in it; usually nothing."""
+    if not config.extensions.computed:
+        return []
+    from slurmsweep.search.flat import flatten, found
+    from slurmsweep.sweepfile import presence
+
+    values = found(point, [path for path, _ in flatten(config.parameters)])
+    wrong = presence.faults(values, config.extensions.computed)
+    return [f"the parameter {'.'.join(path)} has no value: {why}" for path, why in wrong]
 
 
 def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:

@@ -89,6 +89,12 @@ def environment_variables(command: Command) -> list[tuple[int, str]]:
     return [(place, found[1]) for place, element in elements for found in _ENVVAR.finditer(element)]
 
 
+def parameters_in(element: str) -> list[str]:
+    """Return the names in an element that stand for one parameter each, if there are parameters of these names."""
+    found = _MACRO.findall(element.replace(_LITERAL, ""))
+    return [name for name in found if name not in MACROS and not name.startswith("envvar:")]
+
+
 def build_argv(
     command: Command,
     program: str | None,

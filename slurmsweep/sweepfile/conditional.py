@@ -12,18 +12,19 @@ from __future__ import annotations
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.sweepfile.command import parameters_in
 from slurmsweep.sweepfile.exact_expression import parse_exact
 from slurmsweep.sweepfile.expression import ExpressionError
 from slurmsweep.sweepfile.findings import shown, suggest
 from slurmsweep.sweepfile.plain import identity
-from slurmsweep.sweepfile.presence import Computed, Condition
+from slurmsweep.sweepfile.presence import Computed, Condition, may_be_absent
 from slurmsweep.sweepfile.rules import Known, read_rule
 from slurmsweep.sweepfile.space import NAME, Names, Nested, Parameter
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from slurmsweep.sweepfile.extensions import Exclusion
+    from slurmsweep.sweepfile.extensions import Exclusion, Extensions
     from slurmsweep.sweepfile.findings import Findings, Path
 
 _CONDITIONS: Path = ("slurmsweep", "conditions")
@@ -124,6 +125,19 @@ def _check_linked(linked: Iterable[tuple[Names, ...]], rules: Mapping[Names, Exc
         if any(rule != seen[0] for rule in seen):
             names = ", ".join(map(".".join, group))
             findings.error(_CONDITIONS, f"{names} are linked, so they exist together", "give each the same condition")
+
+
+def check_macros(command: Iterable[Any], known: Iterable[Names], ours: Extensions, findings: Findings) -> None:
+    """Report macros of parameters that some points have not: the macro itself would stand in the command."""
+    absent = may_be_absent(ours.conditions, ours.computed)
+    always = {name for path in known if path not in absent for name in _names(path)}
+    some = {name: path for path in absent for name in _names(path) if name not in always}
+    for position, element in enumerate(command):
+        for name in parameters_in(str(element)):
+            if name in some:
+                problem = f"${{{name}}} has no value where {name} does not exist"
+                hint = "write ${args}, which leaves out what does not exist"
+                findings.error(("command", position), problem, hint)
 
 
 def _read_computed(value: Any, known: Known, findings: Findings) -> list[Computed]:

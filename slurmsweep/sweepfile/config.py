@@ -164,6 +164,11 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
         extensions=read_extensions(data, parameters, metric, findings),
         **texts,
     )
+    if config.command and (config.extensions.conditions or config.extensions.computed):
+        from slurmsweep.sweepfile.conditional import check_macros  # every agent reads a sweep file, few have such a key
+
+        paths = [path for path, _ in leaves(parameters)] + [one.path for one in config.extensions.computed]
+        check_macros(config.command, paths, config.extensions, findings)
     if config.method == "grid":
         _check_grid(parameters, ("parameters",), findings)
         _check_points(config, findings)
@@ -250,6 +255,9 @@ def _command(data: dict[str, Any], parameters: dict[str, Parameter], findings: F
     if command is not None:
         paths = [path for path, _ in leaves(parameters)]
         names = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
+        ours = data.get("slurmsweep")
+        computed = ours.get("computed") if isinstance(ours, dict) else None
+        names |= set(computed) if isinstance(computed, dict) else set()
         check_command(command, names, ("command",), findings)
     elements = tuple(command) if isinstance(command, list) and command else None
     if needs_program(elements) and not data.get("program"):

@@ -76,6 +76,15 @@ def existing(values: Values, conditions: Iterable[Condition]) -> dict[Names, Any
     return {path: value for path, value in values.items() if path not in gone}
 
 
+def may_be_absent(conditions: Iterable[Condition], computed: Iterable[Computed]) -> set[Names]:
+    """Return the paths of the parameters that some points have not."""
+    paths = {path for path, _ in conditions}
+    for one in computed:
+        if one.rule or any(path in paths for _, path in one.uses):
+            paths.add(one.path)
+    return paths
+
+
 def with_computed(values: Values, computed: Iterable[Computed]) -> dict[Names, Any]:
     """Return values of parameters that exist, and behind them those of the computed ones.
 
@@ -90,15 +99,15 @@ def with_computed(values: Values, computed: Iterable[Computed]) -> dict[Names, A
     return found
 
 
-def faults(values: Values, computed: Iterable[Computed]) -> Iterator[str]:
-    """Yield for each computed parameter that should have a value and has none why it has none."""
+def faults(values: Values, computed: Iterable[Computed]) -> Iterator[tuple[Names, str]]:
+    """Yield the path of each computed parameter that should have a value and has none, and why it has none."""
     found = dict(values)
     for one in computed:
         value, why = _value(one, found)
         if value is not None:
             found[one.path] = value
         elif why:
-            yield f"the parameter {'.'.join(one.path)} has no value: {why}"
+            yield one.path, why
 
 
 def agrees(told: Values, values: Values, computed: Iterable[Computed]) -> bool:

@@ -81,5 +81,5 @@ def test_a_computed_parameter_without_a_value_is_left_out_and_says_why():
     assert told(2, 1) == ({("a",): 2, ("b",): 1, ("c",): 0.5, ("d",): 1.5, ("e",): 3}, [])
     values, why = told(0, 1)
     assert values == {("a",): 0, ("b",): 1, ("e",): 1}  # what needs c is absent with it, and has no fault of its own
-    assert why == ["the parameter c has no value: division by zero at character 1: '1 / a' of 1, 0"]
-    assert told(2, "x")[1] == ["the parameter d has no value: b is 'x', which is no number"]
+    assert why == [(("c",), "division by zero at character 1: '1 / a' of 1, 0")]
+    assert told(2, "x")[1] == [(("d",), "b is 'x', which is no number")]

@@ -1,0 +1,108 @@
+"""Find points at which a computed parameter has no value, before a sweep is made: as far as that is cheap to know.
+
+Looked at is each expression over parameters that have lists of values, with at most ten thousand combinations. Of any
+other expression the trial itself says so (:func:`slurmsweep.search.faults`).
+"""
+
+from __future__ import annotations
+
+from itertools import islice, product
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep.search.axes import Axis, axes_of
+from slurmsweep.search.grid import Grid, grid_of
+from slurmsweep.sweepfile.presence import existing, faults, with_computed
+from slurmsweep.sweepfile.space import Categorical, Continuous, Nested
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.presence import Computed
+    from slurmsweep.sweepfile.space import Names, Parameter
+
+#: Combinations that are computed for one parameter, and those without a value that are looked for on the grid.
+_MOST, _MOST_LOOKED_FOR = 10_000, 100
+
+
+class WithoutValue(NamedTuple):
+    """A computed parameter, values of others at which it has none, and why."""
+
+    path: Names
+    values: dict[Names, Any]
+    why: str
+
+
+def without_value(config: SweepConfig) -> Iterator[WithoutValue]:
+    """Yield for each computed parameter the first values, of a point that the sweep has, at which it has none."""
+    ours = config.extensions
+    axes = axes_of(_listable(config.parameters), ours) if ours.computed else ()
+    rules = dict(ours.conditions) | {one.path: one.rule for one in ours.computed}
+    uses = {one.path: [path for _, path in one.uses] for one in ours.computed}
+    for place, one in enumerate(ours.computed):
+        needed: dict[Names, None] = {}
+        waiting = [one.path]
+        while waiting:
+            path = waiting.pop()
+            if path not in needed:
+                needed[path] = None
+                waiting += [*uses.get(path, ()), *(other for other, _ in rules.get(path, ()))]
+        about = [axis for axis in axes if any(path in needed for path in axis.paths)]
+        listed = {path for axis in about for path in axis.paths}
+        if all(path in listed or path in uses for path in needed) and prod(axis.size for axis in about) <= _MOST:
+            parts = [part for part in ours.computed[: place + 1] if part.path in needed]
+            wrong = (fault for fault in _wrong(config, about, parts) if _is_on(config, axes, about, fault[0]))
+            for _, values, why in islice(wrong, 1):
+                yield WithoutValue(one.path, {path: value for path, value in values.items() if path in needed}, why)
+
+
+def _listable(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    """Return the parameters that have lists of values, without values that are never drawn."""
+    kept: dict[str, Parameter] = {}
+    for name, form in parameters.items():
+        if isinstance(form, Nested):
+            kept[name] = Nested(_listable(form.parameters))
+        elif isinstance(form, Categorical) and form.probabilities:
+            pairs = zip(form.values, form.probabilities, strict=True)
+            kept[name] = Categorical(tuple(value for value, share in pairs if share > 0))
+        elif not isinstance(form, Continuous) or (form.kind == "uniform" and form.q is not None):
+            kept[name] = form
+    return kept
+
+
+def _wrong(
+    config: SweepConfig, about: list[Axis], parts: list[Computed]
+) -> Iterator[tuple[tuple[int, ...], dict[Names, Any], str]]:
+    """Yield positions on the axes at which the last of ``parts`` has no value, with the values that exist, and why."""
+    looked_for = 0
+    for positions in product(*(range(axis.size) for axis in about)):
+        values: dict[Names, Any] = {}
+        for axis, position in zip(about, positions, strict=True):
+            values.update(zip(axis.paths, axis.values(position), strict=True))
+        values = existing(values, [one for one in config.extensions.conditions if one.path in values])
+        why = next((why for _, why in faults(with_computed(values, parts[:-1]), parts[-1:])), "")
+        if why:
+            looked_for += 1
+            yield positions, values, why
+        if looked_for == _MOST_LOOKED_FOR:
+            return
+
+
+def _is_on(config: SweepConfig, axes: tuple[Axis, ...], about: list[Axis], positions: tuple[int, ...]) -> bool:
+    """Return whether the sweep has a point with these positions: none that is excluded, or beyond ``run_cap``."""
+    ours, at = config.extensions, {axis.paths: place for axis, place in zip(about, positions, strict=True)}
+    some = Grid(
+        [_only(axis, at[axis.paths]) if axis.paths in at else axis for axis in axes], ours.exclude, ours.conditions
+    )
+    if not some.size():
+        return False
+    if config.method != "grid" or config.run_cap is None:
+        return True
+    number = grid_of(config).number(some.point(0)) if ours.order == "wandb" else None
+    return number is not None and number < config.run_cap
+
+
+def _only(axis: Axis, position: int) -> Axis:
+    values = axis.values(position)
+    return Axis(axis.paths, 1, lambda _: values, lambda row: 0 if axis.find(row) == position else None)
