@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-EXAMPLES = {"quickstart": 12, "digits": 24, "wandb_offline": 4, "function": 6, "bayes_in_parts": 12, "any_program": 3, "conditional": 14}
+EXAMPLES = {
+    "quickstart": 12,
+    "digits": 24,
+    "wandb_offline": 4,
+    "function": 6,
+    "bayes_in_parts": 12,
+    "any_program": 3,
+    "conditional": 14,
+    "arguments": 8,
+}
 
 #: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.
 ELSEWHERE = {"hydra", "lightning", "transformers", "torchrun"}
@@ -106,3 +115,19 @@ def test_any_program_has_the_same_best_trial_in_each_language(repository, slurms
     assert done.returncode == 0, done.stderr
     best = json.loads(done.stdout)["best"]
     assert (best["number"], best["params"]["lr"], best["metric"]) == (1, 0.3, pytest.approx(0.4**10, rel=1e-5))
+
+
+def test_arguments_reach_argparse_and_no_two_trials_share_a_folder(run_example):
+    folder, status = run_example("arguments")
+
+    results = sorted(folder.glob(f"wandb/sweep-{status['id']}/trials/0/*/checkpoints/result.json"))
+    told = {json.loads(path.read_text())["tag"]: json.loads(path.read_text()) for path in results}
+    assert told.keys() == {f"trial-{number}" for number in range(8)}
+    assert told[f"trial-{status['best']['number']}"]["loss"] == status["best"]["metric"]
+    assert {json.dumps([one["layers"], one["bias"]]) for one in told.values()} == {
+        "[[8], true]",
+        "[[8], false]",
+        "[[8, 4], true]",
+        "[[8, 4], false]",
+    }
+    assert status["best"]["number"] == 1

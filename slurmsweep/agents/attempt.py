@@ -122,6 +122,8 @@ def conclude(  # noqa: PLR0913, PLR0917 - what a run leaves
             os.close(log)
     if outcome.exit_code == 0:
         files.remove_empty_folder(layout.checkpoints(attempt_id.trial))
+        if command.names_attempt_folder(store.manifest.config.command):
+            files.remove_empty_folder(layout.saved(attempt_id))
         if not os.path.isdir(layout.runs(attempt_id.trial)):
             with suppress(StateUnwritableError):  # the outcome matters more than one file too many
                 files.remove_file(layout.params(attempt_id))
@@ -143,9 +145,10 @@ def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prep
     """Write what the command needs: parameters file, log, environment. Raises StateUnwritableError."""
     config, attempt_id = store.manifest.config, claim.attempt_id
     params = parameters_of(store, claim)
-    json_file = store.layout.args_json(attempt_id)
     if command.needs_json_file(config.command):
-        files.write_new(json_file, command.json_text(params).encode(), store.access)
+        files.write_new(store.layout.args_json(attempt_id), command.json_text(params).encode(), store.access)
+    if command.names_attempt_folder(config.command):
+        files.ensure_folder(store.layout.saved(attempt_id), store.access)
     seen, log = furnish(store, attempt_id, params, environ)
     cannot_run = end_without_value(store, params, log)
     try:
@@ -154,7 +157,7 @@ def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prep
             config.program,
             params,
             environ=seen,  # with what names the trial: a command may take it from there
-            json_file=json_file,
+            own=store.layout.own_macros(attempt_id),
             hydra=bool(config.extensions.hydra),
         )
         argv = [*words_before(environ), *argv]

@@ -15,6 +15,7 @@ from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state import files
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import STOPPED_EARLY
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.sync.upload import find
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _of_trial(layout: Layout, number: int, *, with_runs: bool) -> Iterator[str]:
     found = [layout.checkpoints(number)] if layout.format > 1 else []  # before, they were beside the attempts
     found += [layout.runs(number)] if with_runs else []
     names = filter(str.isdecimal, files.names_in(layout.trial(number)))
-    found += [os.path.join(layout.trial(number), name, "files") for name in names]
+    found += [layout.saved(AttemptId(number, int(name))) for name in names]
     sweep = os.path.realpath(layout.folder)
     for path in found:
         own = os.path.join(sweep, os.path.relpath(path, layout.folder))

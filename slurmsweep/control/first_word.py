@@ -94,14 +94,15 @@ def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
         UsageError: Hydra's grammar cannot write a parameter, or a variable that agents read is wrong.
     """
     seen, wrap = _Eyes(workdir, search_path(environ)), refuse_wrong_variables(environ)
-    here, environ = environ, child_environment(environ, config, Layout(f"{workdir}/sweep-{NO_ID}"), AttemptId(0, 1))
+    layout, attempt_id = Layout(f"{workdir}/sweep-{NO_ID}"), AttemptId(0, 1)
+    here, environ = environ, child_environment(environ, config, layout, attempt_id)
     seen.doubts += [  # a job template may set it
         Violation(f"command.{place}", f"the environment variable {name} is not set", "export it first")
         for place, name in command.environment_variables(config.command)
         if name not in environ
     ]
     if seen.begins_with_a_program(config):
-        argv = _largest_argv(config, environ)
+        argv = _largest_argv(config, environ, layout.own_macros(attempt_id))
         if wrap:  # what stands behind it may be in a container
             seen.word(wrap[0], WRAP)
         elif not seen.doubts:  # else words may be made of a variable that is not set
@@ -123,7 +124,7 @@ class _Eyes:
         """Return whether the first element can be a program; say so if it is an option, or stands for the arguments."""
         first = str((config.command or command.DEFAULT)[0])
         macro = first.removeprefix("${").removesuffix("}")
-        if first != macro and (macro in command.MACROS and macro not in ("env", "interpreter", "program")):
+        if first != macro and command.stands_for_arguments(macro):
             problem, hint = "begins with the arguments", "put ${env}, ${interpreter}, ${program} before them"
         elif first.startswith("-"):
             problem, hint = f"begins with the option {first!r}"[:200], "put the program before it"
@@ -245,14 +246,14 @@ class _Eyes:
         return False
 
 
-def _largest_argv(config: SweepConfig, environ: Mapping[str, str]) -> list[str]:
+def _largest_argv(config: SweepConfig, environ: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
     """Return the arguments of a trial that has the longest value of each parameter."""
     return command.build_argv(
         config.command,
         config.program or "program",
         {name: _longest(parameter) for name, parameter in config.parameters.items()},
         environ={name: "" for _, name in command.environment_variables(config.command)} | dict(environ),
-        json_file="args.json",
+        own=own,
         hydra=bool(config.extensions.hydra),
     )
 

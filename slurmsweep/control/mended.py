@@ -205,7 +205,11 @@ class Changes:
         words: list[str] = []
         with suppress(UsageError, ValueError):  # a variable is missing, or a quote: the command says so itself
             argv = command.build_argv(
-                manifest.config.command, manifest.config.program, params, environ=os.environ, json_file=""
+                manifest.config.command,
+                manifest.config.program,
+                params,
+                environ=os.environ,
+                own=dict.fromkeys(self._store.layout.own_macros(_newest(trial)), ""),  # what the trial itself writes
             )
             for word in argv:
                 words += shlex.split(word) if " " in word else [word]

@@ -75,9 +75,9 @@ def plan_sweep(
     new = (number for number in count() if number not in session.view.trials)
     for number in islice(new, shown):
         params = search.parameters(called, number, NO_ID)
-        json_file = session.store.layout.args_json(AttemptId(number, 1))
+        own = session.store.layout.own_macros(AttemptId(number, 1))
         argv = command.build_argv(
-            called.command, program, params, environ=environ, json_file=json_file, hydra=bool(called.extensions.hydra)
+            called.command, program, params, environ=environ, own=own, hydra=bool(called.extensions.hydra)
         )
         rows.append({"number": number, "params": params, "argv": argv})
     return {

@@ -327,7 +327,7 @@ def _repeat(manifest: Manifest, name: str, best: Sequence[ReportTrial]) -> list[
     found = [("the whole sweep", f"cd {shlex.quote(manifest.workdir)}\nslurmsweep run {shlex.quote(manifest.source)}")]
     for one in best if manifest.can_run else ():
         try:
-            command = shell_command(manifest, one.row.params, os.environ)
+            command = shell_command(manifest, one.row.number, one.row.params, os.environ)
         except UsageError as error:
             command = f"# {error}"
         found.append((f"the best trial, {one.row.number}, by hand", masked(command)))

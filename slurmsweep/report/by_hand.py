@@ -1,7 +1,7 @@
 """The command of a trial as text for a shell, to run it by hand: apart from the trial, and without secrets.
 
-The command gets the trial's parameters. It gets no folder of the trial: what it logs and saves does not mix with what
-the trial has. Secrets are named and not shown, so the shell fills them in.
+The command gets the trial's parameters and number. It gets no folder of the trial, but new ones: what it logs and saves
+does not mix with what the trial has. Secrets are named and not shown, so the shell fills them in.
 """
 
 from __future__ import annotations
@@ -23,17 +23,23 @@ if TYPE_CHECKING:
 #: Characters of a line, of a piece of a word that is longer than a line, and of a text that needs no line of its own.
 _WIDTH, _PIECE, _SHORT = 80, 70, 20
 
-#: In a word: where a secret, or the file of the parameters, stands. No value has this character: it ends C's strings.
+#: In a word: where a variable of the shell, or the file of the parameters, stands. No value has this character: it
+#: ends C's strings.
 _MARK = re.compile("\0([^\0]*)\0")
 _JSON_FILE = "\0\0"
 
+#: Macros of folders, which are variables of the shell by hand, and how one is made.
+_FOLDERS = (command.TRIAL_DIR, command.ATTEMPT_DIR)
+_NEW_FOLDER = '"$(mktemp -d)"'
 
-def shell_command(manifest: Manifest, params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+
+def shell_command(manifest: Manifest, number: int, params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     """Return lines for bash that run the command of a trial by hand, at most 80 columns each where values allow it.
 
     Args:
         manifest: of the sweep.
-        params: of the trial.
+        number: of the trial.
+        params: its parameters.
         environ: of the person: variables that are set there are not set again.
 
     Raises:
@@ -42,13 +48,21 @@ def shell_command(manifest: Manifest, params: Mapping[str, Any], environ: Mappin
     config = manifest.config
     named = {name: f"\0{name}\0" if is_secret(name) else value for name, value in environ.items()}
     argv = command.build_argv(
-        config.command, config.program, params, environ=named, json_file=_JSON_FILE, hydra=bool(config.extensions.hydra)
+        config.command,
+        config.program,
+        params,
+        environ=named,
+        own={"args_json_file": _JSON_FILE, command.TRIAL: str(number)} | {name: f"\0{name}\0" for name in _FOLDERS},
+        hydra=bool(config.extensions.hydra),
     )
+    folders = [name for name in _FOLDERS if any(f"\0{name}\0" in word for word in argv)]
     wanted = {"WANDB_MODE": "offline", "WANDB_PROJECT": config.project or "", "WANDB_ENTITY": config.entity or ""}
     assigned = [f"{name}={_quoted(value)}" for name, value in wanted.items() if value and not environ.get(name)]
     assigned.append(f"WANDB_SWEEP_PARAM_PATH={_in_a_file(params_file.render(params))}")
-    assigned.append('SLURMSWEEP_CHECKPOINT_DIR="$(mktemp -d)"')
-    words = [f"cd {_quoted(manifest.workdir)} &&", *assigned, *(_word(one, params) for one in argv)]
+    checkpoints = f'"${command.TRIAL_DIR}"' if command.TRIAL_DIR in folders else _NEW_FOLDER
+    assigned.append(f"SLURMSWEEP_CHECKPOINT_DIR={checkpoints}")
+    made = [f"{name}={_NEW_FOLDER} &&" for name in folders]
+    words = [f"cd {_quoted(manifest.workdir)} &&", *made, *assigned, *(_word(one, params) for one in argv)]
     lines = [words[0]]
     for word in words[1:]:
         last, first = lines[-1].rpartition("\n")[2], word.partition("\n")[0]

@@ -67,7 +67,7 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
             first = summary.view.first_attempt(number)
             logged = read_summary(layout, AttemptId(number, trial.current.number), first)
     try:
-        command, problem = shell_command(manifest, row.params, environ) if row.params else None, None
+        command, problem = shell_command(manifest, number, row.params, environ) if row.params else None, None
     except UsageError as error:
         command, problem = None, str(error)
     return {

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 from slurmsweep.errors import NotFoundError, StateUnreadableError
 from slurmsweep.state import files
+from slurmsweep.sweepfile.command import ATTEMPT_DIR, TRIAL, TRIAL_DIR
 
 #: At most this many trials share a parent folder: folders with 100,000 entries are slow on parallel filesystems.
 TRIALS_PER_SHARD = 1000
@@ -211,6 +212,19 @@ class Layout(NamedTuple):
     def args_json(self, attempt_id: AttemptId) -> str:
         """Return the file that ``${args_json_file}`` names."""
         return os.path.join(self.attempt(attempt_id), "args.json")
+
+    def saved(self, attempt_id: AttemptId) -> str:
+        """Return the folder in which only the attempt's script keeps files (``client/training_run.py`` has it too)."""
+        return os.path.join(self.attempt(attempt_id), "files")
+
+    def own_macros(self, attempt_id: AttemptId) -> dict[str, str]:
+        """Return the macros of a command that differ from trial to trial, each with its text."""
+        return {
+            "args_json_file": self.args_json(attempt_id),
+            TRIAL: str(attempt_id.trial),
+            TRIAL_DIR: self.checkpoints(attempt_id.trial),
+            ATTEMPT_DIR: self.saved(attempt_id),
+        }
 
 
 #: In the place of a sweep's id, where the sweep is only planned.

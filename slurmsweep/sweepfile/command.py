@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
-from slurmsweep.sweepfile.findings import nearest, shown
+from slurmsweep.sweepfile.findings import nearest, shown, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -46,6 +46,9 @@ _ENVIRONMENTS = ("env", "oc.env")
 #: How close a word inside of an element must be to a macro to be a slip: ``${program_dir}`` is another word.
 _CLOSE_INSIDE = 0.8
 
+#: How macros for the parameters begin that take the names of :data:`SHAPES`.
+_SHAPED = "args:"
+
 #: Macros that stand for the parameters.
 _ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "args": lambda params: [f"--{k}={v}" for k, v in params.items()],
@@ -64,8 +67,18 @@ _ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
 #: Macros for Hydra, each with the sign that its overrides begin with; the first one is for other programs, too.
 FOR_HYDRA = {"args_no_hyphens": "", "args_append_hydra": "+", "args_override_hydra": "++"}
 
-#: Macros that must be an element of their own.
+#: Macros that must be an element of their own. ``${args:...}`` is one, too.
 MACROS = ("env", "interpreter", "program", *_ARGUMENTS, "args_json_file")
+
+#: What ``${args:words,flags,dotted}`` may ask for, in any order; W&B has no such macro.
+SHAPES = ("words", "flags", "dotted")
+
+#: Macros for the place of a trial, anywhere inside of an element; W&B has none of them.
+TRIAL, TRIAL_DIR, ATTEMPT_DIR = "trial", "trial_dir", "attempt_dir"
+PLACES = (TRIAL, TRIAL_DIR, ATTEMPT_DIR)
+
+#: How close a word inside of an element must be to the macro of a folder to be a slip: ``${trial_id}`` is none.
+_CLOSE_TO_FOLDER = 0.85
 
 
 def json_text(params: Mapping[str, Any]) -> str:
@@ -81,6 +94,16 @@ def needs_json_file(command: Command) -> bool:
 def needs_program(command: Command) -> bool:
     """Return whether a command uses ``${program}``."""
     return "${program}" in (command or DEFAULT)
+
+
+def names_attempt_folder(command: Command) -> bool:
+    """Return whether a command uses ``${attempt_dir}``, so that the caller must make the folder."""
+    return any(f"${{{ATTEMPT_DIR}}}" in str(element).replace(_LITERAL, "") for element in command or ())
+
+
+def stands_for_arguments(name: str) -> bool:
+    """Return whether the macro of this name puts arguments in its place: ``args_json`` and ``args:words`` do."""
+    return name in _ARGUMENTS or name == "args_json_file" or name.startswith(_SHAPED)
 
 
 def environment_variables(command: Command) -> list[tuple[int, str]]:
@@ -101,7 +124,7 @@ def build_argv(
     params: Mapping[str, Any],
     *,
     environ: Mapping[str, str],
-    json_file: str,
+    own: Mapping[str, str],
     hydra: bool = False,
     windows: bool = False,
 ) -> list[str]:
@@ -111,10 +134,11 @@ def build_argv(
     ``1e-05``, ``{'lr': 0.001}`` for a nested parameter. With ``hydra`` the macros for Hydra write its grammar instead
     (:mod:`.hydra`).
 
-    The top-level names of ``params`` are in W&B's order. The caller writes ``json_file``, which ``${args_json_file}``
-    names; ``environ`` has the variables for ``${envvar:NAME}``; on ``windows`` there is no ``${env}``. Raises
-    UsageError if one of these variables is not set, the command needs a program and has none, or Hydra's grammar cannot
-    write a parameter.
+    The top-level names of ``params`` are in W&B's order. ``own`` has the texts that differ from trial to trial
+    (:meth:`slurmsweep.state.paths.Layout.own_macros`); the caller writes the file and makes the folders that they name.
+    ``environ`` has the variables for ``${envvar:NAME}``; on ``windows`` there is no ``${env}``. Raises UsageError if
+    one of these variables is not set, the command needs a program and has none, or Hydra's grammar cannot write a
+    parameter.
     """
     if needs_program(command) and program is None:
         raise UsageError("the command needs ${program}, but the sweep file has no program: name the training script")
@@ -122,7 +146,7 @@ def build_argv(
         "env": [] if windows else ["/usr/bin/env"],
         "interpreter": ["python"],
         "program": [program or ""],
-        "args_json_file": [json_file],
+        "args_json_file": [own["args_json_file"]],
     }
     argv: list[str] = []
     for element in map(str, command or DEFAULT):
@@ -134,18 +158,40 @@ def build_argv(
             argv += overrides(params, FOR_HYDRA[name])
         elif name in _ARGUMENTS:
             argv += _ARGUMENTS[name](params)
+        elif name.startswith(_SHAPED):
+            argv += _shaped(params, _shapes(name))
         elif name in fixed:
             argv += fixed[name]
         else:
-            inside = partial(_inside, element=element, params=params, environ=environ)
+            inside = partial(_inside, element=element, params={**own, **params}, environ=environ)
             argv.append(_LITERAL_OR_MACRO.sub(inside, element))
     return argv
 
 
-def _inside(found: re.Match[str], element: str, params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """Return the text of a macro inside an element: an environment variable, or a parameter's value.
+def _shapes(name: str) -> list[str]:
+    return [shape.strip() for shape in name.removeprefix(_SHAPED).split(",")]
 
-    A macro that is neither stays as written.
+
+def _shaped(params: Mapping[str, Any], shapes: Collection[str], prefix: str = "") -> list[str]:
+    """Return the parameters as options: ``--name=value``, but for what ``shapes`` gives another form."""
+    argv: list[str] = []
+    for name, value in params.items():
+        option = f"{prefix}{name}"
+        if "dotted" in shapes and isinstance(value, dict) and value:
+            argv += _shaped(value, shapes, f"{option}.")
+        elif "flags" in shapes and isinstance(value, bool):
+            argv.append(f"--{option}" if value else f"--no-{option}")
+        elif "words" in shapes and isinstance(value, (list, tuple)):
+            argv += [f"--{option}", *map(str, value)]
+        else:
+            argv.append(f"--{option}={value}")
+    return argv
+
+
+def _inside(found: re.Match[str], element: str, params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """Return the text of a macro inside an element: an environment variable, a parameter's value, or a trial's place.
+
+    A macro that is none of them stays as written.
     """
     if found[0] == _LITERAL:
         return "${"
@@ -198,12 +244,18 @@ def _check_element(text: str, names: Collection[str], path: Path, findings: Find
         return
     for macro in (found[0] for found in re.finditer(_ANY_BRACES, text)):
         name = macro[2:-1]
-        if is_shell_text and macro != text and not name.startswith("envvar:") and not nearest(name, MACROS):
+        wrong = [shape for shape in _shapes(name) if shape not in SHAPES] if name.startswith(_SHAPED) else []
+        is_whole_element = name in MACROS or (name.startswith(_SHAPED) and not wrong)
+        is_of_shell = is_shell_text and macro != text and not (is_whole_element or name.startswith("envvar:"))
+        if is_of_shell and not nearest(name, (*MACROS, *PLACES)):
             continue
-        if name in MACROS and macro != text:
+        if is_whole_element and macro != text:
             hint = f"give it an element of its own: {json.dumps(split_line(text))}"
-            findings.error(path, f"{macro} stands inside {text!r}, where W&B would not expand it", hint)
-        elif not _ENVVAR.fullmatch(macro) and name not in (*MACROS, *names):
+            expands = "W&B would not expand it" if name in MACROS else "it is not expanded"
+            findings.error(path, f"{macro} stands inside {text!r}, where {expands}", hint)
+        elif wrong and macro == text:
+            findings.error(path, f"{macro}: {shown(wrong[0])} is no form of arguments", suggest(wrong[0], SHAPES))
+        elif not (is_whole_element or _ENVVAR.fullmatch(macro) or name in PLACES or name in names):
             _report_unknown(macro, text, names, path, findings)
     unclosed = re.search(_UNCLOSED, re.sub(_ANY_BRACES, "", text))
     if unclosed and not is_shell_text:
@@ -218,7 +270,11 @@ def _report_unknown(macro: str, text: str, names: Collection[str], path: Path, f
     """
     name = macro[2:-1]
     word, colon, variable = name.partition(":")
-    close = nearest(name, (*MACROS, *names)) if macro == text else nearest(name, MACROS, _CLOSE_INSIDE)
+    if macro == text:
+        shaped = (f"{_SHAPED}{shape}" for shape in (*SHAPES, ",".join(SHAPES)))
+        close = nearest(name, (*MACROS, *shaped, *PLACES, *names))
+    else:
+        close = nearest(name, MACROS, _CLOSE_INSIDE) or nearest(name, (TRIAL_DIR, ATTEMPT_DIR), _CLOSE_TO_FOLDER)
     if colon and nearest(word, ["envvar"], _CLOSE_INSIDE):
         close = f"envvar:{variable.strip() or 'NAME'}"
     wanted = name if name.isidentifier() else variable if word in _ENVIRONMENTS else ""
@@ -229,7 +285,7 @@ def _report_unknown(macro: str, text: str, names: Collection[str], path: Path, f
         problem = f"{macro} is neither a macro nor a parameter, and W&B leaves such an element out"
         findings.error(path, problem, f"remove it; {hint}" if hint else "remove it")
     else:
-        similar = nearest(name, names)
+        similar = nearest(name, (*PLACES, *names))
         hint = f"did you mean ${{{similar}}}?" if similar else hint
         findings.warn(path, f"{macro} in {text!r} is passed on as it is, because it is no macro of W&B's", hint)
 

@@ -198,6 +198,22 @@ def test_a_command_with_a_file_of_parameters_gets_one(slurmsweep, write_sweep, s
     assert by_hand(document["command"]) == Path(document["log"]).read_text()
 
 
+def test_a_command_with_the_trials_folders_gets_others_by_hand(slurmsweep, write_sweep, show, tmp_path):
+    script = """
+import os, sys
+trial, kept, own = sys.argv[1:]
+print(trial, os.path.samefile(kept, os.environ["SLURMSWEEP_CHECKPOINT_DIR"]), os.listdir(kept), os.listdir(own))
+for folder in (kept, own): open(folder + "/x", "w").close()
+"""
+    extra = 'command: ["${interpreter}", "${program}", "t${trial}", "${trial_dir}", "${attempt_dir}"]'
+    sweep = run(slurmsweep, write_sweep(script, extra=extra))
+    document = show(sweep, 2)
+    before = sorted(tmp_path.rglob("*"))
+
+    assert by_hand(document["command"]) == Path(document["log"]).read_text() == "t2 True [] []\n"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_secrets_are_named_and_not_shown(slurmsweep, write_sweep, show):
     script = "import sys; print(sys.argv[1:])"
     extra = 'command: ["${interpreter}", "${program}", "--token=${envvar:HF_TOKEN}!", "${envvar:PLAIN}"]'

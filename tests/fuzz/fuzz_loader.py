@@ -50,7 +50,7 @@ def use(config: SweepConfig) -> None:
     for number in {0, (total or 10) - 1} if total != 0 else ():
         try:
             params = search.parameters(config, number, "abcd1234")
-            argv = build_argv(config.command, config.program, params, environ={}, json_file="/f")
+            argv = build_argv(config.command, config.program, params, environ={}, own={"args_json_file": "/f"})
         except UsageError:
             return
         if not all(isinstance(element, str) for element in argv):

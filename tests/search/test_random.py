@@ -202,7 +202,7 @@ def test_a_valid_configuration_never_fails_to_plan(parameters, number):
 
     config = config_of(parameters)
     point = search.parameters(config, number, "seed")
-    argv = build_argv(config.command, config.program, point, environ={}, json_file="/f")
+    argv = build_argv(config.command, config.program, point, environ={}, own={"args_json_file": "/f"})
 
     assert set(point) == set(parameters)
     assert all(isinstance(element, str) for element in argv)

@@ -53,7 +53,7 @@ def refused(element) -> str:
 
 
 def argv(command, params):
-    return build_argv(tuple(command), "t.py", params, environ=os.environ, json_file="f")
+    return build_argv(tuple(command), "t.py", params, environ=os.environ, own={"args_json_file": "f"})
 
 
 @pytest.fixture

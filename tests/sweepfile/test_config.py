@@ -87,7 +87,9 @@ def test_forms_are_inferred_as_wandb_infers_them(vector):
 def test_commands_are_rendered_as_wandb_renders_them(vector):
     config = check(sweep(**({"command": vector["command"]} if vector["command"] else {})), "test").config
 
-    argv = build_argv(config.command, config.program, vector["args"], environ=vector["env"], json_file="config.json")
+    argv = build_argv(
+        config.command, config.program, vector["args"], environ=vector["env"], own={"args_json_file": "config.json"}
+    )
 
     assert argv == [element.replace("train.py", "t.py") for element in vector["expect"]["argv"]]
 
@@ -192,7 +194,7 @@ def test_merge_keys_and_small_aliases_work():
 def argv_of(command, params, forms=None) -> list[str]:
     parameters = {name: {"value": value} for name, value in params.items()} | (forms or {})
     config = check(sweep(parameters, command=command), "test").config
-    return build_argv(config.command, config.program, params, environ={}, json_file="/a/b.json")
+    return build_argv(config.command, config.program, params, environ={}, own={"args_json_file": "/a/b.json"})
 
 
 def test_a_parameters_name_gives_its_value_alone_and_inside():
@@ -224,7 +226,9 @@ def test_the_file_of_args_json_file_is_asked_for_only_where_it_is_used():
 
     assert needs_json_file(with_file.command)
     assert not needs_json_file(check(sweep(), "test").config.command)
-    assert build_argv(with_file.command, with_file.program, {"x": 1}, environ={}, json_file="/f")[2] == "/f"
+    assert (
+        build_argv(with_file.command, with_file.program, {"x": 1}, environ={}, own={"args_json_file": "/f"})[2] == "/f"
+    )
     assert json_text({"x": 1, "y": "é"}) == '{"x": 1, "y": "\\u00e9"}'
 
 

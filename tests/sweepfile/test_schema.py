@@ -35,7 +35,7 @@ BEYOND = {
     "macro-near-miss-inside", "macro-of-another-program", "macro-unclosed", "macro-unknown", "macro-upper-case",
     "min-above-max", "min-is-max", "misspelt-goal", "overflowing", "parameter-in-metric", "pareto-other-goal",
     "pareto-twice", "probabilities-in-grid", "probabilities-sum", "probabilities-too-few", "run-cap-too-large",
-    "rungs-descending", "shuffled-random", "slurm-newline",
+    "macro-of-a-place", "rungs-descending", "shuffled-random", "slurm-newline",
 }  # fmt: skip
 
 

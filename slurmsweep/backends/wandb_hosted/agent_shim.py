@@ -5,13 +5,16 @@ it imports the standard library and wandb only. Its arguments are those of ``wan
 
 W&B's agent ends with 0 whatever became of its run, and only the agent, as the parent of the run's process, is told the
 exit code. So ``wandb.wandb_agent.AgentProcess`` (one run's process) is replaced by a subclass whose instances are kept
-and asked afterwards. Nothing else of wandb is touched. Limit: W&B does not document the class's name and its methods
-``poll`` and ``wait``; ``tests/backends/wandb_hosted/test_hosted_agent.py`` holds them for the installed version.
+and asked afterwards. The function that reads a sweep's command (``sweeps.utils.create_sweep_command``) first looks for
+macros of slurmsweep's own, which W&B's agent would leave out or pass on. Nothing else of wandb is touched. Limit: W&B
+does not document these names and the methods ``poll`` and ``wait``;
+``tests/backends/wandb_hosted/test_hosted_agent.py`` holds them for the installed version.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -19,6 +22,10 @@ from typing import Any
 
 #: Exit codes of a shell for a command that cannot be run, or is not there.
 _CANNOT_RUN, _NOT_FOUND = 126, 127
+
+#: Macros that only slurmsweep's own sweeps have (``sweepfile/command.py``): an element, and inside of one.
+_OWN_ELEMENT = re.compile(r"\$\{(?:args:[a-z, ]+|trial)\}")
+_OWN_FOLDER = re.compile(r"(?<!\$)\$\{(?:trial_dir|attempt_dir)\}")
 
 #: Seconds to wait for a run that the agent killed when it was itself told to end.
 _REAP = 10
@@ -43,6 +50,10 @@ def main(argv: list[str]) -> int:
     problems: list[int] = []
     remembering = _remembering(wandb_agent.AgentProcess, processes, problems)
     setattr(wandb_agent, "AgentProcess", remembering)  # noqa: B010 - it is a class to type checkers, which we replace
+    with suppress(ImportError, AttributeError):  # another wandb leaves such macros out, as it always did
+        from wandb.sdk.launch.sweeps import utils
+
+        setattr(utils, "create_sweep_command", _refusing(utils.create_sweep_command, problems))  # noqa: B010 - likewise
     said = _run_cli(cli, argv)
     codes = problems + [_exit_code(process) for process in processes]
     if not codes:
@@ -86,6 +97,29 @@ def _remembering(original: Any, processes: list[Any], problems: list[int]) -> An
             processes.append(self)
 
     return Remembered
+
+
+def _refusing(original: Any, problems: list[int]) -> Any:
+    """Return ``create_sweep_command`` so that a command with macros that W&B does not have ends the agent.
+
+    W&B's agent would leave such an element out: the program would run without its arguments, or write into a folder
+    that all runs share.
+    """
+
+    def create_sweep_command(command: list[Any] | None = None) -> Any:
+        for element in map(str, command or ()):
+            found = _OWN_ELEMENT.fullmatch(element) or _OWN_FOLDER.search(element)
+            if found:
+                problems.append(_CANNOT_RUN)
+                _say(
+                    f"the sweep's command has {found[0]}, which W&B's agent does not know: slurmsweep expands it "
+                    "in its own sweeps only (slurmsweep create FILE). In a sweep of W&B's write ${args}, and let the "
+                    "program name its folder by $WANDB_RUN_ID"
+                )
+                raise SystemExit(_CANNOT_RUN)
+        return original(command)
+
+    return create_sweep_command
 
 
 def _run_cli(cli: Any, argv: list[str]) -> int:

@@ -69,6 +69,7 @@ def agents(tmp_path_factory):
         "terminated": serving([{"end": "never"}]),
         "nothing left": serving([]),
         "no program": serving([{"end": "0"}] * 5, "command: [no-such-program, '${args}']\n"),
+        "own macro": serving([{"end": "0"}] * 5, "command: [python, '${program}', --out, '${trial_dir}']\n"),
         "two runs": serving([{"end": "4"}, {"end": "0"}]),
     }
     started = {name: _start(name, context, tmp_path_factory) for name, context in with_servers.items()}
@@ -112,6 +113,14 @@ def ready(agent) -> list[str]:
     """Pids of the run and of the helper it started in a session of its own."""
     words = wait_until(lambda: [line.split() for line in agent.said().splitlines() if line.startswith("ready ")])
     return words[0][1:]
+
+
+def test_a_macro_that_wandb_would_leave_out_ends_the_agent_before_its_run(agents):
+    agent = agents["own macro"]
+
+    assert agent.code() == 126
+    assert "the sweep's command has ${trial_dir}, which W&B's agent does not know" in agent.said()
+    assert "ran " not in agent.said()
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGUSR1, "warned"), (signal.SIGTERM, "terminated")])
