@@ -23,13 +23,14 @@ EXAMPLES = {
     "any_program": 3,
     "conditional": 14,
     "arguments": 8,
+    "gpus": 8,
 }
 
 #: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.
 ELSEWHERE = {"hydra", "lightning", "transformers", "torchrun"}
 
 #: What else an example is run with, as its README says.
-OPTIONS = {"function": ["--function", "train:train"]}
+OPTIONS = {"function": ["--function", "train:train"], "gpus": ["--gpus", "0-3"]}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,13 @@ def test_the_function_finds_the_same_best_trial_in_one_process_and_as_processes(
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"best of 6: {best['params']} with a loss of {best['metric']:.3g}"
     assert f"{best['metric']:.3g}" in (folder / "function" / "README.md").read_text()
+
+
+def test_each_trial_says_two_gpus_of_its_own(run_example):
+    folder, status = run_example("gpus")
+
+    logs = folder.glob(f".slurmsweep/sweep-{status['id']}/trials/0/*/1/output.log")
+    assert {log.read_text().splitlines()[0] for log in logs} == {"place 0, GPUs 0,1", "place 1, GPUs 2,3"}
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"any_program"}))

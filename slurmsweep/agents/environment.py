@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
-from slurmsweep.state.assignment import LOCAL
+from slurmsweep.state.assignment import LOCAL, SEAT, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,7 @@ def child_environment(
         for name, value in environ.items()
         if name not in ("WANDB_SERVICE", LOCAL, AGENT_RANKS) and (value or not name.startswith("WANDB_"))
     }
+    seat = place(environ)
     ranks = [name for name in RANKS if environ.get(name, "").isdecimal()]
     named = {"WANDB_PROJECT": config.project, "WANDB_ENTITY": config.entity}
     # texts of the sweep are UTF-8 for the trial, also where this process has another encoding for names
@@ -102,6 +103,7 @@ def child_environment(
         "SLURMSWEEP_ATTEMPT_DIR": layout.attempt(attempt_id),
         "SLURMSWEEP_METRICS_FILE": layout.metrics(attempt_id),
         "SLURMSWEEP_CHECKPOINT_DIR": layout.checkpoints(attempt_id.trial),
+        **({SEAT: seat} if seat else {}),
         **({AGENT_RANKS: ",".join(ranks), **dict.fromkeys(ranks, "0")} if ranks else {}),
         "PATH": search_path(environ),
     }

@@ -9,7 +9,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from slurmsweep.agents import child, signals
+from slurmsweep.agents import child, gpus, signals
 from slurmsweep.agents.agent import remove_own_job_output
 from slurmsweep.state.assignment import AGENTS, SEAT
 
@@ -25,14 +25,15 @@ def run_packed(packed: int, environ: Mapping[str, str], run: Callable[[Mapping[s
     Slurm's warning (``--signal=B:``) reaches the batch script's process alone.
 
     The number of each agent is in the environment that ``run`` gets, and part of the owner of its claims: after a
-    requeue each agent finds its own trial again.
+    requeue each agent finds its own trial again. So is its part of the job's GPUs.
     """
     with child.signals_blocked():  # from before the first agent is there, so that no agent misses a signal
         agents = []
         for number in range(1, packed + 1):
             pid = os.fork()
             if pid == 0:
-                return run({**environ, AGENTS: str(packed), SEAT: str(number)})
+                own = {AGENTS: str(packed), SEAT: str(number), **gpus.dealt(environ, number - 1, packed)}
+                return run({**environ, **own})
             agents.append(pid)
         codes = _attend(agents)
     code = next((codes[pid] for pid in agents if codes[pid]), 0)

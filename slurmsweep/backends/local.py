@@ -9,9 +9,13 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
-from itertools import chain
+from itertools import chain, islice, repeat
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from slurmsweep.agents import gpus
+from slurmsweep.agents.identity import process_start
+from slurmsweep.backends import gpu_list
 from slurmsweep.backends.base import (
     DEFAULT_TEMPLATE,
     Ability,
@@ -25,10 +29,10 @@ from slurmsweep.backends.base import (
     SubmitResult,
 )
 from slurmsweep.errors import StateError, UsageError
-from slurmsweep.state.assignment import LOCAL
+from slurmsweep.state.assignment import AGENTS, LOCAL, SEAT, TRIALS, VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from slurmsweep.backends.base import JobSource, Options, SubmitPart
@@ -49,7 +53,16 @@ _WIDTH = "SLURMSWEEP_JOBS"
 _MOST_DIGITS = 9
 
 #: Begin the names of options that limit a trial or give it parts of a machine.
-_LIMITS = ("t", "time", "mem", "c", "cpus", "gpus", "gres", "G")
+_LIMITS = ("t", "time", "mem", "c", "cpus", "gpus", "gres")
+
+#: The option that names the GPUs of this machine; on Slurm it says how many a job gets.
+_GPUS = "gpus"
+
+#: In the environment of all processes of one agent: what finds them after the agent was killed.
+_MARK = "SLURMSWEEP_LOCAL_AGENT"
+
+#: Of a job in which this command runs: they are for the job's own agents.
+_OF_A_JOB = (VARIABLE, SEAT, AGENTS, TRIALS)
 
 
 class LocalBackend(Backend):
@@ -65,24 +78,26 @@ class LocalBackend(Backend):
         self._requests: dict[str, JobRequest] = {}
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Return a notice about each kind of option that means nothing here."""
+        """Return a notice about each kind of option that means nothing here, and about which trial has which GPUs."""
         del source  # its options are for Slurm, and say so
-        _width(wish)
-        options = [f"--{name.lstrip('-').replace('_', '-')}" for name in wish.options or {}]
+        width, named = _width(wish), _gpus(wish)
+        dealt = (gpu_list.in_words(gpu_list.deal(named, width)),) if named else ()
+        options = [f"--{name.lstrip('-').replace('_', '-')}" for name in wish.options or {} if not _names_gpus(name)]
         limits = [name for name in options if name[2:].partition("-")[0] in _LIMITS]
         others = [name for name in options if name not in limits]
         others += ["--template"] if wish.template not in ("", DEFAULT_TEMPLATE) else []
         kinds = (("does not limit trials", limits), ("submits nothing to Slurm", others))
-        return tuple(
+        return dealt + tuple(
             f"the local backend {what}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} ignored"
             for what, names in kinds
             if names
         )
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
-        """Return no options: no option changes how an agent runs here."""
-        del wish, source
-        return {}
+        """Return which GPUs of this machine are dealt out, where that is said: no other option means anything here."""
+        del source
+        named = _gpus(wish)
+        return {_GPUS: named} if named else {}
 
     def request(
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
@@ -96,7 +111,7 @@ class LocalBackend(Backend):
             trials=trials,
             agents=None,
             width=_width(wish),
-            options={},
+            options=self.options(wish, source),
             template="",
             body=shlex.join(_command(source.argument)),
             source=source,
@@ -149,7 +164,11 @@ class LocalBackend(Backend):
         """
         del target, seen  # every agent ends by itself, and no scheduler is asked
         for request in [self._requests.pop(job) for job in jobs if job in self._requests]:
-            _run(_command(request.source.argument), request.tasks, request.width or 1, refresh, may_start)
+            width, named = request.width or 1, str(request.options.get(_GPUS, ""))
+            dealt = map(gpus.variables, gpu_list.deal(named, width)) if named else repeat({}, width)
+            _run(
+                _command(request.source.argument), request.tasks, list(islice(dealt, request.tasks)), refresh, may_start
+            )
 
     def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
         """Forget requests that were not run."""
@@ -168,6 +187,16 @@ def _width(wish: SubmitOptions) -> int:
     return int(text)
 
 
+def _names_gpus(option: str) -> bool:
+    return option.lstrip("-") in (_GPUS, "G")
+
+
+def _gpus(wish: SubmitOptions) -> str:
+    """Return the GPUs that a wish names; empty where it names none."""
+    named = [value for name, value in (wish.options or {}).items() if _names_gpus(name) and value is not False]
+    return str(named[-1]) if named else ""
+
+
 def _command(folder: str) -> list[str]:
     return [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", folder]
 
@@ -175,21 +204,34 @@ def _command(folder: str) -> list[str]:
 def _run(
     command: Sequence[str],
     count: int,
-    width: int,
+    places: Sequence[dict[str, str]],
     refresh: Callable[[], SweepView],
     may_start: Callable[[], bool],
 ) -> None:
-    """Run ``count`` agents, ``width`` at a time. Args and errors as :meth:`LocalBackend.wait`."""
-    crew: dict[int, subprocess.Popen[str]] = {}  # agents at work, by pid
+    """Run ``count`` agents, as many at a time as there are places, each with the variables of its place.
+
+    A place is free again when no process of its trial is left, also where the agent was killed: what the agent would
+    have ended is ended here. Processes that emptied their environment are not found.
+
+    Other args and errors as :meth:`LocalBackend.wait`.
+    """
+    crew: dict[int, subprocess.Popen[str]] = {}  # agents at work, by place
+    closing: dict[int, dict[int, int]] = {}  # places whose agent left processes behind, and these
+    marks = [""] * len(places)  # of the processes of each place's agent
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_JOB}
+    ours = f"{os.getpid()}.{time.monotonic_ns()}"
     shown = time.monotonic()
     with _ending_as_interrupt():
         try:
             while count or crew:
-                while count and len(crew) < width:
+                closing = {p: left for p, known in closing.items() if (left := _end_marked(marks[p], known))}
+                free = [place for place in range(len(places)) if place not in crew and place not in closing]
+                for place in free[:count]:
                     count -= 1
+                    marks[place] = f"{ours}.{count}"
                     agent = subprocess.Popen(
                         command,
-                        env=os.environ | {LOCAL: "1"},
+                        env=inherited | places[place] | {LOCAL: str(place), _MARK: marks[place]},
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,
                         stderr=subprocess.PIPE,
@@ -197,11 +239,13 @@ def _run(
                         errors="backslashreplace",
                         start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
                     )
-                    crew[agent.pid] = agent
+                    crew[place] = agent
                 time.sleep(_PERIOD)
                 is_due = time.monotonic() - shown >= _PROGRESS_PERIOD
-                for agent in [a for a in crew.values() if a.poll() is not None]:
-                    del crew[agent.pid]
+                for place, agent in [(p, a) for p, a in crew.items() if a.poll() is not None]:
+                    del crew[place]
+                    if agent.returncode:
+                        closing[place] = _end_marked(marks[place], {})
                     is_due |= _check(agent, refresh) or agent.returncode != 0
                 if is_due:
                     shown = time.monotonic()
@@ -252,9 +296,24 @@ def _stop(crew: dict[int, subprocess.Popen[str]]) -> None:
 
 
 def _wait(crew: dict[int, subprocess.Popen[str]]) -> None:
-    for agent in list(crew.values()):
+    for place, agent in list(crew.items()):
         agent.communicate()
-        del crew[agent.pid]
+        del crew[place]
+
+
+def _end_marked(mark: str, known: Mapping[int, int]) -> dict[int, int]:
+    """Kill all processes of this user with that mark; return those of them, and of ``known``, that are not gone yet.
+
+    Each with its start. A process that is ending has no environment any more, and may hold its GPU still.
+    """
+    left = dict(known)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone, or another user's
+            if f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                pid = int(folder.name)
+                left[pid] = process_start(pid) or 0
+                os.kill(pid, signal.SIGKILL)
+    return {pid: start for pid, start in left.items() if start and process_start(pid) == start}
 
 
 @contextmanager

@@ -26,6 +26,7 @@ _SHORT = dict.fromkeys(("--count", "--limit", "--lines", "--top"), "-n") | {
     **{f"--{name}": f"-{name[0]}" for name in ("follow", "jobs", "output", "state", "where")},
     **{f"--{name}": f"-{name[0]}" for name in ("cpus-per-task", "partition", "qos", "time")},
     "--account": "-A",
+    "--gpus": "-G",
     "--constraint": "-C",
     "--exclude": "-x",
 }
@@ -43,6 +44,7 @@ _RESOURCES = {
     "exclude": "nodes to stay away from",
 }
 
+_GPUS = "GPUs of one job; local backend: GPUs of this machine for all trials at a time, such as 0-3, each its own"
 
 #: No option counts more than this: of nothing that a sweep has, or a machine, is there more.
 _MOST = 2**53
@@ -292,6 +294,7 @@ def add_slurm(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--template", default="", metavar="NAME|PATH", help="job template (default array)")
     group.add_argument("--width", type=up_to(MOST_JOBS), metavar="N", help="jobs at a time")
     add_resources(group)
+    add_resource(group, "gpus", _GPUS, "N|LIST")
     add_sbatch(group, "any other sbatch option (repeatable)")
 
 

@@ -64,7 +64,7 @@ function _shtab_slurmsweep_using
 end
 
 set -g _shtab_slurmsweep_commands run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help
-set -g _shtab_slurmsweep_opts_with_value --account --among --attempt --backend --canaries --cause --columns --constraint --count --cpus-per-task --entity --exclude --format --from --function --gres --history --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -c -j -n -o -p -q -s -t -w -x
+set -g _shtab_slurmsweep_opts_with_value --account --among --attempt --backend --canaries --cause --columns --constraint --count --cpus-per-task --entity --exclude --format --from --function --gpus --gres --history --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -G -c -j -n -o -p -q -s -t -w -x
 
 complete -c slurmsweep -e
 complete -c slurmsweep -f
@@ -105,6 +105,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using run' -s A -l account -x -d 'a
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -s q -l qos -x -d 'quality of service'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -s C -l constraint -x -d 'features a node must have'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -s x -l exclude -x -d 'nodes to stay away from'
+complete -c slurmsweep -n '_shtab_slurmsweep_using run' -s G -l gpus -x -d 'GPUs of one job; local backend: GPUs of this machine for all trials at a time, such as 0-3, each its own'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l sbatch -x -d 'any other sbatch option (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l canaries -x -d 'with --time auto or --mem auto: trials to learn from before the rest (default 5 %, within 5 and 20)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps) (__fish_complete_path (commandline -ct))" -d 'sweep file, or a sweep to go on with'
@@ -133,6 +134,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -s A -l account -x -d '
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -s q -l qos -x -d 'quality of service'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -s C -l constraint -x -d 'features a node must have'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -s x -l exclude -x -d 'nodes to stay away from'
+complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -s G -l gpus -x -d 'GPUs of one job; local backend: GPUs of this machine for all trials at a time, such as 0-3, each its own'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -l sbatch -x -d 'any other sbatch option (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'sweep file'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a status -d 'Show state, counts and the best trial of a sweep.'
@@ -192,6 +194,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using resubmit' -s A -l account -x 
 complete -c slurmsweep -n '_shtab_slurmsweep_using resubmit' -s q -l qos -x -d 'quality of service'
 complete -c slurmsweep -n '_shtab_slurmsweep_using resubmit' -s C -l constraint -x -d 'features a node must have'
 complete -c slurmsweep -n '_shtab_slurmsweep_using resubmit' -s x -l exclude -x -d 'nodes to stay away from'
+complete -c slurmsweep -n '_shtab_slurmsweep_using resubmit' -s G -l gpus -x -d 'GPUs of one job; local backend: GPUs of this machine for all trials at a time, such as 0-3, each its own'
 complete -c slurmsweep -n '_shtab_slurmsweep_using resubmit' -l sbatch -x -d 'any other sbatch option (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using resubmit; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder, `last`, or `last~1` before it'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a trials -d 'List the trials of a sweep.'
@@ -335,6 +338,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using mend' -s A -l account -x -d '
 complete -c slurmsweep -n '_shtab_slurmsweep_using mend' -s q -l qos -x -d 'quality of service'
 complete -c slurmsweep -n '_shtab_slurmsweep_using mend' -s C -l constraint -x -d 'features a node must have'
 complete -c slurmsweep -n '_shtab_slurmsweep_using mend' -s x -l exclude -x -d 'nodes to stay away from'
+complete -c slurmsweep -n '_shtab_slurmsweep_using mend' -s G -l gpus -x -d 'GPUs of one job; local backend: GPUs of this machine for all trials at a time, such as 0-3, each its own'
 complete -c slurmsweep -n '_shtab_slurmsweep_using mend' -l sbatch -x -d 'any other sbatch option (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using mend; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder, `last`, or `last~1` before it'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a rm -d 'Remove a sweep from disk, with all its trials, logs and checkpoints.'
@@ -398,6 +402,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -s A -l account -x -d
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -s q -l qos -x -d 'quality of service'
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -s C -l constraint -x -d 'features a node must have'
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -s x -l exclude -x -d 'nodes to stay away from'
+complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -s G -l gpus -x -d 'GPUs of one job; local backend: GPUs of this machine for all trials at a time, such as 0-3, each its own'
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -l sbatch -x -d 'any other sbatch option (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -l canaries -x -d 'with --time auto or --mem auto: trials to learn from before the rest (default 5 %, within 5 and 20)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder, `last`, or `last~1` before it'

@@ -301,6 +301,7 @@ _shtab_slurmsweep_mend_options=(
   "*"{-q,--qos}"[quality of service]:X:"
   "*"{-C,--constraint}"[features a node must have]:X:"
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
+  "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
@@ -342,6 +343,7 @@ _shtab_slurmsweep_plan_options=(
   "*"{-q,--qos}"[quality of service]:X:"
   "*"{-C,--constraint}"[features a node must have]:X:"
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
+  "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
   ":sweep file:_files"
 )
@@ -419,6 +421,7 @@ _shtab_slurmsweep_resubmit_options=(
   "*"{-q,--qos}"[quality of service]:X:"
   "*"{-C,--constraint}"[features a node must have]:X:"
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
+  "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
@@ -481,6 +484,7 @@ _shtab_slurmsweep_run_options=(
   "*"{-q,--qos}"[quality of service]:X:"
   "*"{-C,--constraint}"[features a node must have]:X:"
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
+  "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
   "--canaries[with --time auto or --mem auto\: trials to learn from before the rest (default 5 \%, within 5 and 20)]:N:"
   ":sweep file, or a sweep to go on with:_slurmsweep_files_and_sweeps"
@@ -581,6 +585,7 @@ _shtab_slurmsweep_submit_options=(
   "*"{-q,--qos}"[quality of service]:X:"
   "*"{-C,--constraint}"[features a node must have]:X:"
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
+  "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
   "--canaries[with --time auto or --mem auto\: trials to learn from before the rest (default 5 \%, within 5 and 20)]:N:"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"

@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends import registry
+from slurmsweep.backends import gpu_list, registry
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, SubmitOptions
 from slurmsweep.errors import DefaultsFileError, SweepFileError, UsageError
 from slurmsweep.state import files
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Of a project: in the folder of its sweep files, or above it, up to the root of the repository.
 PROJECT_FILE = ".slurmsweep.yaml"
 
-KEYS = ("slurm", "template", "width", "jobs", "backend", "setup")
+KEYS = ("slurm", "template", "width", "jobs", "gpus", "backend", "setup")
 
 _SECRET = re.compile(r"(\w+)=\S")
 
@@ -71,7 +71,9 @@ def read(folder: str) -> tuple[Document, ...]:
 
 
 def filled(wish: SubmitOptions, documents: Sequence[Document], backend: Backend) -> SubmitOptions:
-    """Return a wish with the template and the number at a time that defaults give where it does not say them.
+    """Return a wish with the template, the number at a time and the GPUs of this machine that defaults give.
+
+    Where the wish says them itself it stands.
 
     Options of sbatch and the lines of ``setup`` are added by the backend (:class:`JobSource`), below the sweep file's.
     """
@@ -81,6 +83,7 @@ def filled(wish: SubmitOptions, documents: Sequence[Document], backend: Backend)
         template = known.get("template", template)
     if Ability.OUTLIVE not in backend.abilities:
         width = known.get("jobs")
+        wish = replace(wish, options={**({"gpus": known["gpus"]} if "gpus" in known else {}), **(wish.options or {})})
     return replace(wish, template=wish.template or template, width=width if wish.width is None else wish.width)
 
 
@@ -135,6 +138,7 @@ def _check(document: dict[str, Any], findings: Findings) -> None:
             findings.error(("slurm", name), refusal)
     for key in {"width", "jobs"} & document.keys():
         read_count(document[key], (key,), findings)
+    _check_gpus(document, findings)
     word = document.get("backend", registry.AUTO)
     if word not in registry.WORDS:
         findings.error(("backend",), f"{shown(word)} is no backend", suggest(word, registry.WORDS))
@@ -148,6 +152,16 @@ def _check(document: dict[str, Any], findings: Findings) -> None:
             registry.scheduler().check(SubmitOptions(name))
         except UsageError as error:
             findings.error(("template",), str(error))
+
+
+def _check_gpus(document: dict[str, Any], findings: Findings) -> None:
+    """Report GPUs that are none; make text of a number."""
+    if "gpus" in document:
+        document["gpus"] = str(document["gpus"])
+        try:
+            gpu_list.read(document["gpus"])
+        except UsageError as error:
+            findings.error(("gpus",), str(error).partition(": ")[2])
 
 
 def _refusal(options: Mapping[str, Any]) -> str:

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 #: In the batch script of such an array.
 VARIABLE = "SLURMSWEEP_SLOTS"
 
-#: Which agent this is, from 1 on, and of how many, where one job runs several side by side.
+#: Which agent this is, from 1 on, and of how many, where one job runs several side by side. A trial sees the first
+#: from 0 on (:func:`place`).
 SEAT, AGENTS = "SLURMSWEEP_SEAT", "SLURMSWEEP_AGENTS"
 
 #: Trials that such an array is for, where they are fewer than it has seats.
 TRIALS = "SLURMSWEEP_ARRAY_TRIALS"
 
-#: Set for agents of the local backend, which may run inside a job of the user's own.
+#: Set for agents of the local backend, which may run inside a job of the user's own: the place of their trial, from 0
+#: on, among those that run at a time.
 LOCAL = "SLURMSWEEP_LOCAL"
-
 
 #: Elements of one such array: the text is one variable, which the system limits to 128 KiB (execve(2)).
 MAX_SLOTS = 5000
@@ -117,6 +118,13 @@ def _seat(environ: Mapping[str, str]) -> tuple[int, int]:
     if not is_whole_number(agents) or not is_whole_number(seat) or not 1 <= int(seat) <= int(agents):
         raise UsageError(f"{SEAT}={seat} is not one of {AGENTS}={agents}: both are set by the job template")
     return int(agents), int(seat)
+
+
+def place(environ: Mapping[str, str]) -> str:
+    """Return the place, from 0 on, that an agent's trial has among those beside it; empty where none is beside it."""
+    if LOCAL in environ:
+        return environ[LOCAL]
+    return str(_seat(environ)[1] - 1) if environ.get(SEAT) else ""
 
 
 def attempts_in(text: str) -> Iterator[AttemptId]:

@@ -221,6 +221,7 @@ _OF_DEFAULTS = {
     "backend": text,
     "width": whole(1),
     "jobs": whole(1),
+    "gpus": text,
     "setup": rows(text),
 }
 _KIND = Fields({"format": text, "version": whole(), "slurmsweep": text})

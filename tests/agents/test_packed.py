@@ -102,3 +102,14 @@ def test_no_seats_at_all_is_a_mistake(slurmsweep, sweep):
 
     assert done.returncode == 2
     assert "--seats" in done.stderr
+
+
+def test_each_trial_sees_its_place_and_its_part_of_the_gpus(slurmsweep, sweep, tmp_path):
+    told = "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "SLURMSWEEP_SEAT"
+    name = sweep(TOGETHER + f"open('seen', 'a').write(','.join(os.environ.get(n, '-') for n in {told}) + '\\n')")
+    of_job = {"CUDA_VISIBLE_DEVICES": "4,5,7", "ROCR_VISIBLE_DEVICES": "0,1,2", "SLURM_JOB_GPUS": "4,5,7"}
+
+    done = slurmsweep("agent", "--count", "1", "--seats", "3", name, **of_job)
+
+    assert done.returncode == 0, done.stderr
+    assert sorted((tmp_path / "seen").read_text().split()) == ["4,0,0,0", "5,1,0,1", "7,2,0,2"]

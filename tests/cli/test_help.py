@@ -65,6 +65,7 @@ LETTERS = {
     "-A": {"--account"},
     "-q": {"--qos"},
     "-C": {"--constraint"},
+    "-G": {"--gpus"},
     "-x": {"--exclude"},
 }
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
+from slurmsweep.backends import gpu_list
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, Asked, Backend, Capacity, JobRequest, StartEstimate
 from slurmsweep.backends.slurm import (
     accounting,
@@ -59,14 +60,23 @@ class SlurmBackend(Backend):
     # Before anything is submitted
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Refuse wrong options, and folders that no script can name; name the variables that count as wishes."""
+        """Refuse wrong options, and folders that no script can name; name the variables that count as wishes.
+
+        And say how the GPUs of a job are dealt out to its trials, where it runs several.
+        """
         for folder in (source.workdir, source.jobs_dir) if source else ():
             if any(c in "\r\n" or "\ud800" <= c <= "\udfff" for c in folder):
                 problem = f"{folder!a} has a line break in it, or is not UTF-8, and a batch script has to name it"
                 raise UsageError(f"{problem}: rename the folder, or choose another one by WANDB_DIR")
         template = load_template(wish.template or DEFAULT_TEMPLATE)
-        agents_of(template)
-        return self.inherited(_merged(template, source, wish))
+        agents, options = agents_of(template) or 1, _merged(template, source, wish)
+        named = str(options.get("gpus", ""))
+        if gpu_list.is_list(named):
+            raise UsageError(
+                f"--gpus {named}: Slurm chooses the GPUs of a job itself: write how many a job gets, such as --gpus 1; "
+                "a list of this machine's GPUs is for --backend local"
+            )
+        return (*_dealing(resources.gpus(options), agents), *self.inherited(options))
 
     def inherited(self, options: Options) -> tuple[str, ...]:
         """Return a line for each SBATCH_ variable of an option, and for each option that slurmsweep does not know."""
@@ -278,6 +288,17 @@ def _merged(template: Template, source: JobSource | None, wish: SubmitOptions) -
         listed=commands.options_of_sbatch,
     )
     return {"time": resources.DEFAULT_TIME, **merged}
+
+
+def _dealing(gpus: int, agents: int) -> tuple[str, ...]:
+    """Return a line about the GPUs of a job with several agents, as :mod:`slurmsweep.agents.gpus` deals them out."""
+    if not gpus or agents == 1:
+        return ()
+    if gpus < agents:
+        what = f"fewer than trials: up to {-(-agents // gpus)} trials share one"
+    else:
+        what = f"{gpus // agents} each" + (f", and {gpus % agents} trials have one more" if gpus % agents else "")
+    return (f"the GPUs of a job ({gpus}) are dealt out to its {agents} trials, {what}",)
 
 
 def _ended(view: SweepView) -> int:

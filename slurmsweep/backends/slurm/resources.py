@@ -226,6 +226,14 @@ def asked(options: Mapping[str, Any]) -> Asked:
     return Asked(minutes(str(limit)) if limit else None, memory, cpus)
 
 
+def gpus(options: Mapping[str, Any]) -> int:
+    """Return how many GPUs a job of one node has by merged options; 0 where they name none."""
+    named = [str(options.get(name, "")) for name in ("gpus", "gpus-per-node")]
+    named += [item for item in str(options.get("gres", "")).split(",") if _IS_GPU.match(item)]
+    counts = [item.rpartition(":")[2] for text in named for item in text.split(",") if item]
+    return sum(int(count) if count.isdecimal() else 1 for count in counts)
+
+
 def warning_seconds(options: Mapping[str, Any]) -> int:
     """Return how long before the time limit the agent is told; 0 where the options' ``signal`` does not say."""
     text = str(options.get("signal", WARNING_SIGNAL)).partition("@")[2]
