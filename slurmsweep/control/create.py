@@ -23,7 +23,7 @@ from slurmsweep.state.paths import new_sweep_id, root_folder
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.config import check, examine
-from slurmsweep.sweepfile.findings import Findings, shown
+from slurmsweep.sweepfile.findings import Findings
 from slurmsweep.sweepfile.load import examine_file
 from slurmsweep.sweepfile.shell_words import warn_of_shell_words
 from slurmsweep.version import __version__
@@ -207,21 +207,11 @@ def refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
     if search.run_count(config) == 0 or not _can_be_drawn(config):
         violations.append(Violation("slurmsweep.exclude", "leaves no point at all", "exclude less"))
     if config.extensions.computed:
-        violations += _without_values(config)
+        from slurmsweep.search.without_value import why_without_value  # few sweeps have computed parameters
+
+        violations += why_without_value(config)
     if violations:
         raise SweepFileError(draft.source, violations)
-
-
-def _without_values(config: SweepConfig) -> list[Violation]:
-    from slurmsweep.search.without_value import without_value  # few sweeps have computed parameters
-
-    violations = []
-    for one in without_value(config):
-        where = ", ".join(f"{'.'.join(path)} is {shown(value)}" for path, value in one.values.items())
-        place = f"slurmsweep.computed.{'.'.join(one.path)}"
-        hint = "give it a condition, or exclude such points"
-        violations.append(Violation(place, f"has no value where {where}: {one.why}"[:400], hint))
-    return violations
 
 
 def _why_bayes_cannot_run(config: SweepConfig) -> list[Violation]:

@@ -37,6 +37,11 @@ class Axis(NamedTuple):
     values: Callable[[int], Values]
     find: Callable[[Values], int | None]
 
+    def only(self, position: int) -> Axis:
+        """Return the axis with that one of its positions."""
+        values = self.values(position)
+        return Axis(self.paths, 1, lambda _: values, lambda row: 0 if self.find(row) == position else None)
+
 
 def axes_of(parameters: dict[str, Parameter], extensions: Extensions) -> tuple[Axis, ...]:
     """Return all axes in W&B's order; a group of linked parameters takes the place of its first name."""

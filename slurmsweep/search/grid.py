@@ -150,31 +150,23 @@ class Grid:
                 yield 0, 1, self._unmet(depth, rules)
                 return
             rules -= {gate}
-        ordinary = self._unmet(depth, rules)
-        edges = [-1, *self._special(depth, rules), self._axes[depth].size]
-        for before, here in pairwise(edges):
+        ordinary, size = self._unmet(depth, rules), self._axes[depth].size
+        about = {rule: met for rule, met in self._met[depth].items() if rule in rules}
+        special = sorted({position for met in about.values() for position in met})
+        for before, here in pairwise([-1, *special, size]):
             if before + 1 < here:
                 yield before + 1, here, ordinary
-            if here < self._axes[depth].size:
-                yield here, here + 1, self._still_met(depth, rules, here)
+            if here < size:
+                yield here, here + 1, ordinary.union(rule for rule, met in about.items() if here in met)
 
     def _is_there(self, depth: int, rules: Rules) -> bool:
         """Return whether the axis has its values where the ones before it meet ``rules``."""
         gate = self._gates[depth]
         return gate is None or gate in rules
 
-    def _special(self, depth: int, rules: Rules) -> list[int]:
-        """Return the sorted positions that meet a rule about this axis."""
-        met = self._met[depth]
-        return sorted({position for rule in rules if rule in met for position in met[rule]})
-
     def _unmet(self, depth: int, rules: Rules) -> Rules:
         """Return the rules that every other position meets: those that are not about this axis."""
         return frozenset(rule for rule in rules if rule not in self._met[depth])
-
-    def _still_met(self, depth: int, rules: Rules, position: int) -> Rules:
-        met = self._met[depth]
-        return frozenset(rule for rule in rules if rule not in met or position in met[rule])
 
 
 def _behind_what_they_need(axes: Sequence[Axis], gates: dict[Names, Exclusion]) -> tuple[Axis, ...]:

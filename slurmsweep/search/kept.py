@@ -62,7 +62,11 @@ def restored(config: SweepConfig, part: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(parameter, Constant):
             values[path] = parameter.value
         elif path in values:
-            values[path] = _unpack(parameter, values[path])
+            value = values[path]
+            if isinstance(parameter, Categorical) and isinstance(value, dict) and value.keys() == {_POSITION}:
+                values[path] = parameter.values[value[_POSITION]]
+            else:
+                values[path] = unpacked(value)
     gone = absent(values, config.extensions.conditions)
     there = {path: values[path] for path, _ in space if path not in gone}
     return unflatten(with_computed(there, config.extensions.computed).items())
@@ -116,9 +120,3 @@ def _pack(parameter: Parameter, value: Any) -> Any:
             return {_POSITION: next(i for i, one in enumerate(parameter.values) if identity(one) == wanted)}
         return text
     return packed(value)
-
-
-def _unpack(parameter: Parameter, value: Any) -> Any:
-    if isinstance(parameter, Categorical) and isinstance(value, dict) and value.keys() == {_POSITION}:
-        return parameter.values[value[_POSITION]]
-    return unpacked(value)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from itertools import islice, product
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from slurmsweep.errors import Violation
 from slurmsweep.search.axes import Axis, axes_of
 from slurmsweep.search.grid import Grid, grid_of
+from slurmsweep.sweepfile.findings import shown
 from slurmsweep.sweepfile.presence import existing, faults, with_computed
 from slurmsweep.sweepfile.space import Categorical, Continuous, Nested
 
@@ -26,15 +28,7 @@ if TYPE_CHECKING:
 _MOST, _MOST_LOOKED_FOR = 10_000, 100
 
 
-class WithoutValue(NamedTuple):
-    """A computed parameter, values of others at which it has none, and why."""
-
-    path: Names
-    values: dict[Names, Any]
-    why: str
-
-
-def without_value(config: SweepConfig) -> Iterator[WithoutValue]:
+def why_without_value(config: SweepConfig) -> Iterator[Violation]:
     """Yield for each computed parameter the first values, of a point that the sweep has, at which it has none."""
     ours = config.extensions
     axes = axes_of(_listable(config.parameters), ours) if ours.computed else ()
@@ -54,7 +48,12 @@ def without_value(config: SweepConfig) -> Iterator[WithoutValue]:
             parts = [part for part in ours.computed[: place + 1] if part.path in needed]
             wrong = (fault for fault in _wrong(config, about, parts) if _is_on(config, axes, about, fault[0]))
             for _, values, why in islice(wrong, 1):
-                yield WithoutValue(one.path, {path: value for path, value in values.items() if path in needed}, why)
+                there = ", ".join(f"{'.'.join(path)} is {shown(values[path])}" for path in values if path in needed)
+                key, hint = (
+                    ".".join(("slurmsweep", "computed", *one.path)),
+                    "give it a condition, or exclude such points",
+                )
+                yield Violation(key, f"has no value where {there}: {why}"[:400], hint)
 
 
 def _listable(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
@@ -93,7 +92,7 @@ def _is_on(config: SweepConfig, axes: tuple[Axis, ...], about: list[Axis], posit
     """Return whether the sweep has a point with these positions: none that is excluded, or beyond ``run_cap``."""
     ours, at = config.extensions, {axis.paths: place for axis, place in zip(about, positions, strict=True)}
     some = Grid(
-        [_only(axis, at[axis.paths]) if axis.paths in at else axis for axis in axes], ours.exclude, ours.conditions
+        [axis.only(at[axis.paths]) if axis.paths in at else axis for axis in axes], ours.exclude, ours.conditions
     )
     if not some.size():
         return False
@@ -101,8 +100,3 @@ def _is_on(config: SweepConfig, axes: tuple[Axis, ...], about: list[Axis], posit
         return True
     number = grid_of(config).number(some.point(0)) if ours.order == "wandb" else None
     return number is not None and number < config.run_cap
-
-
-def _only(axis: Axis, position: int) -> Axis:
-    values = axis.values(position)
-    return Axis(axis.paths, 1, lambda _: values, lambda row: 0 if axis.find(row) == position else None)

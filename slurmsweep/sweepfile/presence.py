@@ -49,12 +49,7 @@ class Computed(NamedTuple):
 
 def holds(rule: Exclusion, values: Values) -> bool:
     """Return whether all parameters of a rule exist and have one of its values."""
-    return all(path in values and _is_among(values[path], wanted) for path, wanted in rule)
-
-
-def _is_among(value: Any, wanted: tuple[Any, ...]) -> bool:
-    key = identity(value)
-    return any(identity(one) == key for one in wanted)
+    return all(path in values and identity(values[path]) in map(identity, wanted) for path, wanted in rule)
 
 
 def absent(values: Values, conditions: Iterable[Condition]) -> set[Names]:

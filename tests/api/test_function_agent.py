@@ -614,3 +614,20 @@ def test_a_program_finds_a_sweep_that_it_opened_by_its_folder(make_sweep, tmp_pa
     naming._known.clear()
     with pytest.raises(NotFoundError):
         slurmsweep.Sweep(sweep)
+
+
+def test_a_function_is_not_called_where_a_computed_parameter_has_no_value(outcomes, monkeypatch):
+    monkeypatch.setenv("WANDB_AGENT_DISABLE_FLAPPING", "true")
+    called = []
+    space = {"x": {"min": 0.0, "max": 1.0}, "kind": {"values": ["a", "b"]}, "y": {"values": [1, 2]}}
+    ours = {"computed": {"z": "log(x - 0.5)"}, "conditions": {"y": {"kind": "a"}}}
+    config = {"method": "random", "run_cap": 8, "parameters": space, "slurmsweep": ours}
+    sweep = slurmsweep.sweep(config)
+
+    slurmsweep.agent(sweep, lambda: called.append(dict(slurmsweep.init().config)))
+
+    assert all(("y" in point) == (point["kind"] == "a") for point in called)
+    assert all(point["x"] > 0.5 and "z" in point for point in called)
+    states = [state for state, _ in outcomes(sweep).values()]
+    assert (states.count("finished"), len(states)) == (len(called), 8)
+    assert 0 < len(called) < 8
