@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -104,8 +104,11 @@ def make_store(tmp_path: Path) -> Callable[..., SweepStore]:
     ) -> SweepStore:
         method = "random" if trials is None else method
         parameters = {"x": {"min": 0, "max": max(1, (trials or 2) - 1)}}
-        metric = {"metric": {"name": "loss"}} if method == "bayes" else {}
-        config = check({"method": method, "program": "train.py", "parameters": parameters, **metric}, "test").config
+        document: dict[str, Any] = {"method": method, "program": "train.py", "parameters": parameters}
+        if method == "bayes":
+            parameters["y"] = {"values": ["a", "b"]}
+            document |= {"metric": {"name": "loss"}, "slurmsweep": {"conditions": {"y": {"x": 0}}}}
+        config = check(document, "test").config
         return SweepStore.create(str(root), Manifest(sweep_id, config, trials, str(root), "test.yaml", 0.0, "0"))
 
     return make

@@ -223,6 +223,32 @@ def test_an_attempt_that_was_never_started_leaves_its_point_or_gets_another(make
     assert second.chosen == first.chosen
 
 
+def test_parameters_that_exist_only_with_others_from_the_claim_to_why_and_into_the_next_sweep(
+    slurmsweep, write_sweep, tmp_path, rows
+):
+    space = f"{SPACE}\n  momentum: {{min: 0.0, max: 0.9}}"
+    rules = 'slurmsweep: {conditions: {momentum: {optimizer: sgd}}, computed: {hidden: "4 * layers"}}'
+    prior = run(slurmsweep, write_sweep(LOGS_A_BOWL, space, f"{METRIC}\n{rules}\nrun_cap: 6", "random"))
+    (tmp_path / "seen.jsonl").unlink()
+    file = write_sweep(LOGS_A_BOWL, space, f"{METRIC}\n{rules}\nrun_cap: 16", "bayes")
+    created = slurmsweep("create", str(file), "--prior", prior)
+    sweep = created.stdout.strip().splitlines()[-1]
+
+    done = slurmsweep("run", sweep, "--backend", "local", "--jobs", "3")
+
+    assert (created.returncode, done.returncode) == (0, 0), created.stderr + done.stderr
+    shown = {row["number"]: row["params"] for row in rows(sweep)}
+    seen = [json.loads(line) for line in (tmp_path / "seen.jsonl").read_text().splitlines()]
+    assert [shown[number] for number in range(6)] == [row["params"] for row in rows(prior)]
+    assert all(shown[script.pop("trial")] == script for script in seen)
+    assert (len(seen), len(shown)) == (10, 16)
+    assert all(("momentum" in one) == (one["optimizer"] == "sgd") and one["hidden"] == 12 for one in shown.values())
+    assert slurmsweep("check", sweep).returncode == 0
+    why = json.loads(slurmsweep("show", sweep, "15", "--json").stdout)["why"]
+    assert (why["other"], why["problem"]) == (None, "")
+    assert why["why"]["phase"] == "model"
+
+
 def test_trials_of_a_prior_sweep_are_its_first_trials_and_are_learnt_from(slurmsweep, write_sweep, rows):
     prior = run(slurmsweep, write_sweep(LOGS_A_BOWL, SPACE, f"{METRIC}\nrun_cap: 6", "random"))
     file = write_sweep(LOGS_A_BOWL, SPACE, f"{METRIC}\nrun_cap: 10", "bayes")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slurmsweep.search.bayes.encoding import ABSENT
+
 if TYPE_CHECKING:
     from slurmsweep.search.bayes.arrays import Array
     from slurmsweep.search.bayes.encoding import Space
@@ -137,11 +139,13 @@ def _varied(space: Space, rows: Array, steps: Array, generator: np.random.Genera
     shape = base.shape
     moved = base + generator.standard_normal(shape) * steps * generator.choice([0.2, 0.5, 1.0], (len(base), 1))
     again = generator.random(shape) < np.where(space.unordered, 1.0, 0.1)
-    moved = np.where(again, space.drawn(generator.random(shape)), moved)
+    drawn = space.drawn(generator.random(shape))
+    moved = np.where(again, drawn, moved)
     # about half of the variations move one or two coordinates, the others many
     share = np.where(generator.random((len(base), 1)) < 0.5, min(1.0, 1.5 / max(1, shape[1])), 0.7)
     share = np.minimum(share, np.where(space.unordered, 0.3, 1.0))
-    found = space.snapped(np.where(generator.random(shape) < share, moved, base))
+    # a parameter that a row does not have, and a variation of it may, is drawn
+    found = space.snapped(np.where(base == ABSENT, drawn, np.where(generator.random(shape) < share, moved, base)))
     return found[space.allowed(found)]
 
 

@@ -6,6 +6,8 @@ A row has one coordinate for each parameter that is searched, or for each group 
   parameter is even on its log scale; integers and quantised values stand in the middle of their share; numbers among
   ``values`` stand by their size, on a log scale where they are spaced like powers.
 - *unordered* (texts, booleans, mixed lists): the position in the list; it only says equal or not equal.
+- A parameter that a point does not have (``slurmsweep: conditions``) has the coordinate ``ABSENT``, whatever a search
+  would have drawn for it. So points that are the same trial have the same row.
 
 Old values that the space has no more (trials of a prior sweep): numbers are clipped to the range, numbers between two
 of ``values`` stand between them, and a point with any other unknown value has no row, so it is not used.
@@ -28,6 +30,7 @@ from slurmsweep.search.flat import flatten, reach, unflatten
 from slurmsweep.search.grid import Grid
 from slurmsweep.search.random import quantile
 from slurmsweep.sweepfile.plain import identity
+from slurmsweep.sweepfile.presence import Condition, existing, with_computed
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
 
 if TYPE_CHECKING:
@@ -38,11 +41,18 @@ if TYPE_CHECKING:
     from slurmsweep.search.bayes.arrays import Array, Mask
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.extensions import Exclusion
+    from slurmsweep.sweepfile.presence import Computed
     from slurmsweep.sweepfile.space import Names
 
     Positions = npt.NDArray[np.int64]
 
 Values = tuple[Any, ...]
+
+#: Dimensions, each with the positions of some of its values: a row meets the rule if it has one of each of them.
+_Rule = list[tuple[int, "Positions"]]
+
+#: The coordinate of a parameter that a point does not have; those of values are 0 or more.
+ABSENT = -1.0
 
 #: An ordered parameter with more values than this is searched as if it had no steps; its values are rounded at the end.
 _MOST_STEPS = 4096
@@ -55,6 +65,10 @@ _TAIL = 1e-4
 
 #: The smallest share of accepted draws; below it, points are chosen among those that the exclusions leave.
 _FEW_ACCEPTED = 0.1
+
+
+#: Up to so many positions are compared one by one, which is faster than a search in them.
+_FEW_POSITIONS = 16
 
 
 class Dimension(NamedTuple):
@@ -107,26 +121,37 @@ class Space:
         fixed: paths and values of parameters with one value.
         dimensions: the coordinates of a row.
         exclude: the rules for points that are left out.
+        conditions: which parameters only some points have; each stands behind those that it names.
+        computed: parameters that follow from the others, which are no coordinates.
     """
 
     def __init__(
-        self, fixed: Sequence[tuple[Names, Any]], dimensions: Sequence[Dimension], exclude: Sequence[Exclusion]
+        self,
+        fixed: Sequence[tuple[Names, Any]],
+        dimensions: Sequence[Dimension],
+        exclude: Sequence[Exclusion],
+        conditions: Sequence[Condition] = (),
+        computed: Sequence[Computed] = (),
     ) -> None:
-        self.fixed = tuple(fixed)
-        self.dimensions = tuple(dimensions)
-        self.unordered: Mask = np.array([not one.ordered for one in dimensions], dtype=np.bool_)
-        known = {path: identity(value) for path, value in fixed}
-        # a rule about a fixed value always meets it, or never applies
-        self._exclude = tuple(
-            tuple((path, values) for path, values in rule if path not in known)
-            for rule in exclude
-            if all(known[path] in map(identity, values) for path, values in rule if path in known)
-        )
+        self._fixed = dict(fixed)
+        needs: dict[Names, Exclusion | None] = {}
+        for path, rule in conditions:
+            needs[path] = self._expanded(rule, needs)
+        self.dimensions = tuple(one for one in dimensions if needs.get(one.paths[0], ()) is not None)
+        self.unordered: Mask = np.array([not one.ordered for one in self.dimensions], dtype=np.bool_)
+        self._conditions = tuple(conditions)
+        self._computed = tuple(computed)
+        place_of = {path: place for place, one in enumerate(self.dimensions) for path in one.paths}
+        gates = {path: rule for path, rule in needs.items() if rule is not None and path in place_of}
+        left_out = [found for rule in exclude if (found := self._expanded(rule, needs)) is not None]
         self._places = [place for place, one in enumerate(self.dimensions) if one.size is not None]
-        self._grid = Grid(tuple(_axis(self.dimensions[place]) for place in self._places), self._exclude)
+        axes = [_axis(self.dimensions[place]) for place in self._places]
+        self._grid = Grid(axes, left_out, [Condition(path, rule) for path, rule in gates.items()])
         if not self._grid.size():
             raise UsageError("the exclusions leave no point of this sweep; exclude less")
-        self._rules = [self._positions_excluded(rule) for rule in self._exclude]
+        self._rules = [self._positions(rule) for rule in left_out]
+        # linked parameters exist together
+        self._gates = {place_of[path]: self._positions(rule) for path, rule in gates.items()}
 
     @classmethod
     def of(cls, config: SweepConfig) -> Space:
@@ -156,7 +181,9 @@ class Space:
                 fixed.append((path, parameter.value if isinstance(parameter, Constant) else quantile(parameter, 0.5)))
         single = [one for one in dimensions.values() if one.size == 1]
         fixed += [pair for one in single for pair in zip(one.paths, one.values(one.low), strict=True)]
-        return cls(fixed, [one for one in dimensions.values() if one.size != 1], config.extensions.exclude)
+        several = [one for one in dimensions.values() if one.size != 1]
+        rules = config.extensions
+        return cls(fixed, several, rules.exclude, rules.conditions, rules.computed)
 
     def size(self) -> int | None:
         """Return the number of points without excluded ones; None if a parameter is continuous."""
@@ -169,67 +196,126 @@ class Space:
 
     def listed(self) -> Array:
         """Return the rows of all points, shape (:meth:`size`, dimensions), of a space that is small enough."""
-        axes = [one.grid for one in self.dimensions if one.grid is not None]
-        rows = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)) if axes else np.empty((1, 0))
+        always = [place for place in range(len(self.dimensions)) if place not in self._gates]
+        rows = np.full((1, len(self.dimensions)), ABSENT)
+        for place in (*always, *self._gates):
+            grid = self.dimensions[place].grid
+            if grid is not None:
+                # one row for each value, but only one for all of them where the parameter is absent
+                has = self._met(self._gates.get(place, []), rows)
+                counts = np.where(has, len(grid), 1)
+                column = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+                rows = np.repeat(rows, counts, axis=0)
+                rows[:, place] = np.where(np.repeat(has, counts), grid[column], ABSENT)
         return rows[self.allowed(rows)]
 
     def encode(self, point: Mapping[str, Any]) -> tuple[float, ...] | None:
-        """Return the row of a point; None if it has a value that this space has not, or lacks one."""
+        """Return the row of a point; None if it has a value that this space has not, or lacks one.
+
+        Values of parameters that such a point does not have in this space (trials of a prior sweep) do not count.
+        """
         row = []
         for dimension in self.dimensions:
             coordinate = dimension.find(tuple(reach(point, path) for path in dimension.paths))
-            if coordinate is None:
-                return None
-            row.append(coordinate)
-        return tuple(row)
+            row.append(ABSENT if coordinate is None else coordinate)
+        off = {place for place, rule in self._gates.items() if not self._is_met(rule, row)}
+        if any(coordinate == ABSENT and place not in off for place, coordinate in enumerate(row)):
+            return None
+        return tuple(ABSENT if place in off else coordinate for place, coordinate in enumerate(row))
 
     def decode(self, row: Sequence[float] | Array) -> dict[str, Any]:
         """Return the point of a row, nested and ordered as :func:`slurmsweep.search.random.point` makes it."""
-        pairs = list(self.fixed)
+        values = dict(self._fixed)
         for dimension, coordinate in zip(self.dimensions, row, strict=True):
-            pairs += zip(dimension.paths, dimension.values(float(coordinate)), strict=True)
-        return unflatten(sorted(pairs, key=lambda pair: pair[0]))
+            if coordinate != ABSENT:
+                values |= zip(dimension.paths, dimension.values(float(coordinate)), strict=True)
+        values = with_computed(existing(values, self._conditions), self._computed)
+        return unflatten(sorted(values.items(), key=lambda pair: pair[0]))
 
     def snapped(self, rows: Array) -> Array:
         """Return the closest rows that have a point, shape as given."""
         columns = [one.snapped(rows[:, place]) for place, one in enumerate(self.dimensions)]
-        return np.stack(columns, axis=1) if columns else rows
+        return self.canonical(np.stack(columns, axis=1)) if columns else rows
 
     def drawn(self, shares: Array) -> Array:
-        """Return the rows of draws from the parameters' distributions, which may be excluded ones.
+        """Return draws of each parameter from its distribution, also of those that a point then does not have.
 
-        ``shares``, shape (draws, dimensions), are uniform numbers from 0 to 1.
+        :meth:`canonical` makes rows of them, which may be excluded ones. ``shares``, shape (draws, dimensions), are
+        uniform numbers from 0 to 1.
         """
         columns = [one.drawn(shares[:, place]) for place, one in enumerate(self.dimensions)]
         return np.stack(columns, axis=1) if columns else shares
 
+    def canonical(self, rows: Array) -> Array:
+        """Return rows with ``ABSENT`` for each parameter that the point of a row does not have."""
+        if not self._gates:
+            return rows
+        found = rows.copy()
+        for place, rule in self._gates.items():
+            found[~self._met(rule, rows), place] = ABSENT
+        return found
+
     def sample(self, generator: np.random.Generator, count: int) -> Array:
         """Return rows drawn from the parameters' distributions, at most ``count`` and none excluded; at least one."""
-        rows = self.drawn(generator.random((count, len(self.dimensions))))
+        drawn = self.drawn(generator.random((count, len(self.dimensions))))
+        rows = self.canonical(drawn)
         if not self._rules:
             return rows
         allowed = rows[self.allowed(rows)]
         if len(allowed) >= _FEW_ACCEPTED * count:
             return allowed
-        for row in rows[: max(1, count // 4)]:
+        few = drawn[: max(1, count // 4)]
+        for row in few:
             size = self._grid.size()  # may be larger than any of numpy's integers
             chosen = self._grid.point(int.from_bytes(generator.bytes(size.bit_length() // 8 + 8), "big") % size)
             for place in self._places:
                 paths = self.dimensions[place].paths
-                row[place] = self.dimensions[place].find(tuple(reach(chosen, path) for path in paths))
-        return rows[: max(1, count // 4)]
+                coordinate = self.dimensions[place].find(tuple(reach(chosen, path) for path in paths))
+                row[place] = row[place] if coordinate is None else coordinate
+        return self.canonical(few)
 
     def allowed(self, rows: Array) -> Mask:
         """Return which rows the exclusions leave, shape (rows,)."""
         allowed = np.ones(len(rows), dtype=np.bool_)
         for rule in self._rules:
-            met = np.ones(len(rows), dtype=np.bool_)
-            for place, positions in rule:
-                met &= np.isin(self.dimensions[place].positions(rows[:, place]), positions)
-            allowed &= ~met
+            allowed &= ~self._met(rule, rows)
         return allowed
 
-    def _positions_excluded(self, rule: Exclusion) -> list[tuple[int, Positions]]:
+    def _met(self, rule: _Rule, rows: Array) -> Mask:
+        """Return which rows meet a rule, shape (rows,)."""
+        met = np.ones(len(rows), dtype=np.bool_)
+        for place, positions in rule:
+            here = self.dimensions[place].positions(rows[:, place])
+            few = len(positions) <= _FEW_POSITIONS
+            met &= (here[:, None] == positions).any(axis=1) if few else np.isin(here, positions)
+        return met
+
+    def _is_met(self, rule: _Rule, row: Sequence[float]) -> bool:
+        """Return whether one row meets a rule: for a single row this is faster than :meth:`_met`."""
+        return all(self.dimensions[place].positions(np.array(row[place])) in positions for place, positions in rule)
+
+    def _expanded(self, rule: Exclusion, needs: Mapping[Names, Exclusion | None]) -> Exclusion | None:
+        """Return a rule without fixed values, which it always meets, and with what its parameters need to exist.
+
+        A point without a parameter meets no rule about it. None for a rule that no point meets.
+        """
+        found: dict[Names, Values] = {}
+        pairs = list(rule)
+        for path, values in pairs:
+            if (needed := needs.get(path, ())) is None:
+                return None
+            pairs += needed if path in dict(rule) else ()
+            keys = set(map(identity, values))
+            if path in self._fixed:
+                if identity(self._fixed[path]) not in keys:
+                    return None
+            else:
+                found[path] = tuple(value for value in found.get(path, values) if identity(value) in keys)
+                if not found[path]:
+                    return None
+        return tuple(found.items())
+
+    def _positions(self, rule: Exclusion) -> _Rule:
         """Return the positions of each dimension that a rule is about."""
         wanted = {path: {identity(value): value for value in values} for path, values in rule}
         found = []

@@ -4,6 +4,10 @@ Kernel: Matern 5/2 with one length scale for each coordinate; unordered coordina
 scales, amplitude and noise maximise the likelihood together with weak priors: the logarithms of the length scales are
 normal and correlated, so that few observations find one common scale and more tell the coordinates apart. The
 maximum is found by Fisher scoring (the Hessian's expectation is known exactly), which needs some ten evaluations.
+
+A coordinate below 0 is that of a parameter that the point does not have. Two such points are equal in it. From a point
+that has the parameter one is as far as if it stood beside the middle of the range, at a fixed height (the wedge of
+D. Horn and others 2019); the length scale of the parameter measures that, too.
 """
 
 from __future__ import annotations
@@ -39,6 +43,9 @@ BOWL = 0.6
 #: shallower than expected, and a linear trend over all ranges. So a few results that get better towards an end tell.
 DOUBT = 0.3
 TREND = 0.5
+
+#: The least distance of a point without a parameter from one that has it, as a share of the parameter's range.
+HEIGHT = 0.5
 
 #: Where the search for hyperparameters may start: factors of the prior's length scales and noise. The best two do.
 _STARTS = ((1.0, 1.0), (0.4, 0.1), (1.5, 100.0))
@@ -76,8 +83,12 @@ class Kernel(NamedTuple):
 
     def between(self, a: Array, b: Array) -> Array:
         """Return the covariances of function values at rows, shapes (n, d) and (m, d), as shape (n, m)."""
-        left, right = a / self.lengths, b / self.lengths
+        left, right = _filled(a) / self.lengths, _filled(b) / self.lengths
         u, v = left[:, ~self.unordered], right[:, ~self.unordered]
+        if (a < 0).any() or (b < 0).any():
+            heights = HEIGHT / self.lengths[~self.unordered]
+            u = np.hstack([u, heights * (a[:, ~self.unordered] < 0)])
+            v = np.hstack([v, heights * (b[:, ~self.unordered] < 0)])
         covariance: Array = _shapes(a, self.unordered, self.trends) @ _shapes(b, self.unordered, self.trends).T
         products, from_left, from_right = u @ v.T, (u * u).sum(axis=1), (v * v).sum(axis=1)
         rows = max(1, _IN_CACHE // max(1, len(b)))
@@ -225,8 +236,11 @@ class _Likelihood:
 
     def __init__(self, x: Array, unordered: Mask, y: Array, *, trends: bool = False) -> None:
         n, d = x.shape
-        difference = x.T[:, :, None] - x.T[:, None, :]
+        columns, off = _filled(x).T, x.T < 0
+        difference = columns[:, :, None] - columns[:, None, :]
         squares = np.where(unordered[:, None, None], difference != 0, difference * difference)
+        if off.any():
+            squares[~unordered] += HEIGHT**2 * (off[~unordered, :, None] != off[~unordered, None, :])
         self._distances = squares.reshape(d, n * n)
         shapes = _shapes(x, unordered, trends)
         self._fixed = shapes @ shapes.T
@@ -305,7 +319,7 @@ def _shapes(x: Array, unordered: Mask, trends: bool) -> Array:  # noqa: FBT001 (
     """
     if not trends:
         return np.full((len(x), 1), math.sqrt(MEAN_VARIANCE))
-    ordered = 2 * x[:, ~unordered] - 1
+    ordered = 2 * _filled(x)[:, ~unordered] - 1
     shapes = np.empty((len(x), ordered.shape[1] + 2))
     shapes[:, 0] = math.sqrt(MEAN_VARIANCE)
     shapes[:, 1] = DOUBT * _bowl(x, unordered)
@@ -317,8 +331,14 @@ def _bowl(x: Array, unordered: Mask) -> Array:
     """Return a quadratic of ordered coordinates with mean 0 and variance 1 over the unit cube, shape (n,)."""
     ordered = 2 * x[:, ~unordered] - 1
     d = ordered.shape[1]
-    bowl: Array = ((ordered * ordered).sum(axis=1) - d / 3) * math.sqrt(45 / (4 * max(1, d)))
+    squares = np.where(x[:, ~unordered] < 0, 1 / 3, ordered * ordered)  # an absent one is neither good nor bad
+    bowl: Array = (squares.sum(axis=1) - d / 3) * math.sqrt(45 / (4 * max(1, d)))
     return bowl
+
+
+def _filled(x: Array) -> Array:
+    """Return rows with the middle of the range in the place of absent parameters."""
+    return np.where(x < 0, 0.5, x)
 
 
 def _root(covariance: Array) -> Array:

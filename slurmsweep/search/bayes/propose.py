@@ -254,7 +254,7 @@ def _initial(known: _Known, number: int, seed: str, alternatives: int) -> Propos
     rows: list[Array] = []
     whys: list[Why] = []
     for ahead in range(_MOST_AHEAD):
-        row = space.drawn(spread(d, seed, number + ahead * _AHEAD)[None])
+        row = space.canonical(space.drawn(spread(d, seed, number + ahead * _AHEAD)[None]))
         if len(rows) < alternatives and row.tobytes() not in taken and space.allowed(row)[0]:
             taken.add(row.tobytes())
             rows.append(row[0])
