@@ -38,7 +38,7 @@ class FailureFinding(NamedTuple):
         values: which: ``sgd``, ``at least 0.1``, ``at most 8``, ``absent``.
         cause: of these failures; those with another cause count as trials that did not fail so.
         failed, trials: of those with such a value.
-        elsewhere_failed, elsewhere_trials: of all others.
+        elsewhere_failed, elsewhere_trials: of all others, of a conditional parameter those that have it.
         test: of one value against the others, or of whether failures have larger or smaller values.
         p: how likely so clear a difference is where the parameter makes none, times the number of tests.
     """
@@ -58,12 +58,14 @@ class FailureEvidence(NamedTuple):
     """What failed, and what it may depend on.
 
     Attributes:
-        failed: how many trials.
+        trials: how many were looked at.
+        failed: how many of them failed.
         causes: of all of them, by frequency.
         tests: how many were made.
         findings: those with evidence, the clearest first.
     """
 
+    trials: int
     failed: int
     causes: dict[str, int]
     tests: int
@@ -71,9 +73,10 @@ class FailureEvidence(NamedTuple):
 
 
 class _Test(NamedTuple):
-    """One test: its name, its probability, and the values that it is about."""
+    """One test: the results that it compares, its name, its probability, and the values that it is about."""
 
     factor: Factor
+    results: Sequence[TrialResult]
     name: str
     p: float
     values: str
@@ -90,9 +93,9 @@ def failures(factors: Sequence[Factor], results: Sequence[TrialResult]) -> Failu
     causes = dict(Counter(one.failure for one in results if one.failure).most_common())
     tests, found = 0, []
     for cause in causes:
-        made = [test for factor in factors for test in _tests(factor, cause, results)]
+        made = [test for factor in factors for test in _tests(factor, cause, factor.concerned(results))]
         tests += len(made)
-        found += [_finding(test, cause, results) for test in made]
+        found += [_finding(test, cause) for test in made]
     # of two values one is as clear as the other: only the worse one is told
     found = [
         one._replace(p=one.p * tests)
@@ -101,7 +104,7 @@ def failures(factors: Sequence[Factor], results: Sequence[TrialResult]) -> Failu
     ]
     found = [one for one in found if one.p < EVIDENCE]
     return FailureEvidence(
-        sum(causes.values()), causes, tests, tuple(sorted(found, key=lambda one: (one.p, one.parameter)))
+        len(results), sum(causes.values()), causes, tests, tuple(sorted(found, key=lambda one: (one.p, one.parameter)))
     )
 
 
@@ -116,16 +119,17 @@ def _tests(factor: Factor, cause: str, results: Sequence[TrialResult]) -> list[_
         pairs = [(level, one) for level, one in zip(levels, bad, strict=True) if isinstance(level, float)]
         singles = {level: text for level, text in singles.items() if level == ABSENT}
         if len({level for level, _ in pairs}) > 1 and len({one for _, one in pairs}) > 1:
-            tests.append(_ordered_test(factor, [level for level, _ in pairs], [one for _, one in pairs]))
+            tests.append(_ordered_test(factor, results, pairs))
     for level, text in singles.items():
         inside = [one for here, one in zip(levels, bad, strict=True) if here == level]
         p = fisher(sum(inside), len(inside), sum(bad), len(bad))
-        tests.append(_Test(factor, "Fisher's exact test", p, text, partial(eq, level)))
+        tests.append(_Test(factor, results, "Fisher's exact test", p, text, partial(eq, level)))
     return tests
 
 
-def _ordered_test(factor: Factor, levels: list[float], bad: list[bool]) -> _Test:
-    """Return the rank test, with the bound that separates failures best from the others."""
+def _ordered_test(factor: Factor, results: Sequence[TrialResult], pairs: list[tuple[float, bool]]) -> _Test:
+    """Return the rank test of levels and failures, with the bound that separates failures best from the others."""
+    levels, bad = [level for level, _ in pairs], [failed for _, failed in pairs]
     p, larger = rank_sum(levels, bad)
     bounds = sorted(set(levels))
     bounds = (bounds[1:] if larger else bounds[:-1])[:: -(-len(bounds) // _MOST_BOUNDS)]
@@ -133,7 +137,7 @@ def _ordered_test(factor: Factor, levels: list[float], bad: list[bool]) -> _Test
     def meant(bound: float, level: float) -> bool:
         return level >= bound if larger else level <= bound
 
-    ascending = sorted(zip(levels, bad, strict=True))
+    ascending = sorted(pairs)
     ordered = [level for level, _ in ascending]
     below = [0, *accumulate(failed for _, failed in ascending)]  # failures among so many of the lowest levels
 
@@ -148,10 +152,11 @@ def _ordered_test(factor: Factor, levels: list[float], bad: list[bool]) -> _Test
     def is_meant(level: Any) -> bool:
         return isinstance(level, float) and meant(best, level)
 
-    return _Test(factor, "rank test", p, f"{words} {label(best)}", is_meant)
+    return _Test(factor, results, "rank test", p, f"{words} {label(best)}", is_meant)
 
 
-def _finding(test: _Test, cause: str, results: Sequence[TrialResult]) -> FailureFinding:
+def _finding(test: _Test, cause: str) -> FailureFinding:
+    results = test.results
     inside = [one for one in results if test.meant(test.factor.level(one.point))]
     failed = sum(one.failure == cause for one in inside)
     elsewhere = sum(one.failure == cause for one in results) - failed

@@ -1,7 +1,8 @@
 """Which parameters mattered for a metric, which way, and with which values trials fail.
 
 The metric goes by rank: one diverged trial must not be all that is explained. Failures of the point count as the worst
-rank. Where numpy is missing, a simpler measure is used, which sees one parameter at a time; the answer names it.
+rank. Where numpy is missing, a simpler measure is used, which sees one parameter at a time; the answer names it. A
+parameter that only some trials have is compared among those, and the answer says how many they are.
 """
 
 from __future__ import annotations
@@ -53,13 +54,15 @@ class ParameterImportance(NamedTuple):
 
     Attributes:
         parameter: its name.
-        importance: the share of the differences between trials that it takes part in, from 0 to 1.
+        trials: how many have it.
+        importance: the share of the differences between these trials that it takes part in, from 0 to 1.
         low, high: its range over resamples.
         better: ``higher`` or ``lower`` for a parameter of numbers whose values go with the metric; else None.
         best: the value with which trials are best, averaged over the other parameters.
     """
 
     parameter: str
+    trials: int
     importance: float
     low: float
     high: float
@@ -154,7 +157,7 @@ def importance(
     if len(used) > _MOST_USED:
         chosen = random.Random(manifest.sweep_id).sample(used, _MOST_USED)  # noqa: S311 - a choice, and no secret
         used = sorted(chosen, key=lambda one: one.number)
-    told = [one for one in factors if len({one.level(result.point) for result in used}) > 1]
+    told = [one for one in factors if len({one.level(result.point) for result in used} - {ABSENT}) > 1]
     same = tuple(one.name for one in factors if one not in told)
     values = ranks(used, objective.goal)
     measured = _Measured("", [], [], [])
@@ -237,20 +240,23 @@ def _measured(
     try:
         import numpy as np
 
-        from slurmsweep.learning.sensitivity import encoded, sensitivity
+        from slurmsweep.learning.sensitivity import sensitivity
         from slurmsweep.search.bayes.encoding import Space
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise
         return _one_at_a_time(factors, results, values)
-    by_paths = {one.paths: one for one in Space.of(config).dimensions}
-    dimensions = [by_paths[one.paths] for one in factors]
-    x = encoded(dimensions, [[one.values(result.point) for one in factors] for result in results])
-    known = ~np.isnan(x).any(axis=1)  # trials of another sweep may have values that this one has not
-    found = sensitivity(dimensions, x[known], np.array(values)[known], everywhere=everywhere)
+    space = Space.of(config)
+    by_paths = {one.paths: place for place, one in enumerate(space.dimensions)}
+    places = [by_paths[one.paths] for one in factors]
+    # trials of another sweep may have values that this one has not
+    rows = [space.encode(result.point) for result in results]
+    known = [at for at, row in enumerate(rows) if row is not None]
+    x = np.array([rows[at] for at in known], dtype=np.float64)
+    found = sensitivity(space, places, x, np.array(values)[known], everywhere=everywhere)
     best = []
-    for factor, place, column in zip(factors, found.best, x.T, strict=True):
-        at = int(np.flatnonzero(column == place)[0])
+    for factor, place, coordinate in zip(factors, places, found.best, strict=True):
+        at = known[int(np.flatnonzero(x[:, place] == coordinate)[0])]
         best.append(factor.label(results[at].point))
     names = [one.name for one in factors]
     pairs = _interactions(names, found.indices, found.resampled)
@@ -273,8 +279,10 @@ def _rows(
     rows = []
     for place, share in enumerate(measured.shares):
         low, high = _range(share, [one[place] for one in measured.resampled])
-        better = _better(factors[place], results, values)
-        rows.append(ParameterImportance(factors[place].name, share, low, high, better, measured.best[place]))
+        factor, best = factors[place], measured.best[place]
+        having = sum(factor.level(one.point) != ABSENT for one in results)
+        better = _better(factor, results, values)
+        rows.append(ParameterImportance(factor.name, having, share, low, high, better, best))
     return rows
 
 
@@ -328,11 +336,14 @@ def _groups(factor: Factor, results: Sequence[TrialResult]) -> list[Any]:
 def _epsilon_squared(groups: Sequence[Any], values: Sequence[float]) -> float:
     """Return the share of the variance that lies between groups, less what chance puts there (Kelley 1935)."""
     members = _members(groups, values)
-    n, k = len(values), len(members)
-    mean = sum(values) / n
-    whole = sum((value - mean) ** 2 for value in values)
+    there = [value for one in members.values() for value in one]
+    n, k = len(there), len(members)
+    if n <= k:
+        return 0.0
+    mean = sum(there) / n
+    whole = sum((value - mean) ** 2 for value in there)
     within = sum(sum((value - sum(one) / len(one)) ** 2 for value in one) for one in members.values())
-    if not whole or n <= k:
+    if not whole:
         return 0.0
     return max(0.0, 1 - (within / (n - k)) / (whole / (n - 1)))
 
@@ -347,9 +358,11 @@ def _best_group(factor: Factor, groups: Sequence[Any], results: Sequence[TrialRe
 
 
 def _members(groups: Sequence[Any], values: Sequence[float]) -> dict[Any, list[float]]:
+    """Return the values of each group; trials without the parameter are in none."""
     members = defaultdict(list)
     for group, value in zip(groups, values, strict=True):
-        members[group].append(value)
+        if group != ABSENT:
+            members[group].append(value)
     return members
 
 

@@ -54,16 +54,25 @@ class Factor(NamedTuple):
         name: dots for nested parameters, commas between linked ones.
         paths: of the parameter, or of each linked one.
         ordered: whether its values are numbers.
+        conditional: whether only some points have it, by a condition of the sweep file.
     """
 
     name: str
     paths: tuple[Names, ...]
     ordered: bool
+    conditional: bool = False
 
     def values(self, point: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Return the values at a point, one for each path; None where the point has no such parameter."""
         found = tuple(_reach(point, path) for path in self.paths)
         return None if _MISSING in found else found
+
+    def concerned(self, results: Sequence[TrialResult]) -> Sequence[TrialResult]:
+        """Return the results that can be compared: of a conditional parameter those whose points have it.
+
+        Where a condition takes it away, what it is about tells the same, and better.
+        """
+        return [one for one in results if self.values(one.point) is not None] if self.conditional else results
 
     def level(self, point: Mapping[str, Any]) -> Any:
         """Return the value at a point, of linked parameters the first one's, in a form that can be compared."""
@@ -117,9 +126,10 @@ class Among(NamedTuple):
 
 
 def factors_of(config: SweepConfig) -> list[Factor]:
-    """Return what can differ between trials, in W&B's order; constants are left out."""
+    """Return what can differ between trials, in W&B's order; constants and computed parameters are left out."""
     group_of = {path: tuple(sorted(group)) for group in config.extensions.linked for path in group}
     found = dict(flatten(config.parameters))
+    conditional = {one.path for one in config.extensions.conditions}
     factors: dict[tuple[Names, ...], Factor] = {}
     for path, parameter in found.items():
         values = {identity(value) for value in parameter.values} if isinstance(parameter, Categorical) else ()
@@ -128,7 +138,7 @@ def factors_of(config: SweepConfig) -> list[Factor]:
         paths = group_of.get(path, (path,))
         first = found[paths[0]]
         ordered = all(map(is_finite, first.values)) if isinstance(first, Categorical) else True
-        factors.setdefault(paths, Factor(",".join(map(".".join, paths)), paths, ordered))
+        factors.setdefault(paths, Factor(",".join(map(".".join, paths)), paths, ordered, paths[0] in conditional))
     return list(factors.values())
 
 

@@ -30,17 +30,19 @@ def importance_text(document: Mapping[str, Any]) -> str:
     if document["unclear"]:
         lines += _wrapped(printable(document["unclear"]))
     if document["parameters"]:
-        lines += ["", plain_table([_row(one) for one in document["parameters"]], width()), ""]
+        lines += ["", plain_table([_row(one, document) for one in document["parameters"]], width()), ""]
         lines += _explanation(document)
     if document["same"]:
         lines += _wrapped(f"no difference between these trials in: {', '.join(map(printable, document['same']))}")
     return "\n".join([*lines, *_failure_lines(document["failures"])])
 
 
-def _row(one: Mapping[str, Any]) -> dict[str, str]:
+def _row(one: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, str]:
     is_telling = one["low"] >= _TELLING
+    everywhere = all(other["trials"] == document["trials"] for other in document["parameters"])
     return {
         "parameter": _short(one["parameter"], _NAME),
+        **({} if everywhere else {"trials": f"in {one['trials']} of {document['trials']}"}),
         "importance": f"{one['importance']:4.2f} {('#' if is_telling else '.') * round(_BAR * one['importance'])}",
         "range": f"{one['low']:.2f}-{one['high']:.2f}",
         "better": (is_telling and one["better"]) or "",
@@ -76,6 +78,9 @@ def _failure_lines(failures: Mapping[str, Any]) -> list[str]:
         where = f"{_short(one['parameter'], _NAME)} {word}{_short(one['values'], _VALUE)}"
         inside = f"{one['failed']} of {one['trials']} {printable(one['cause'])}"
         elsewhere = f"{one['elsewhere_failed']} of {one['elsewhere_trials']} elsewhere"
+        having = one["trials"] + one["elsewhere_trials"]
+        if having < failures["trials"]:
+            elsewhere += f", in the {having} of {failures['trials']} trials that have it"
         lines += _wrapped(f"{where}: {inside}, {elsewhere}; p {one['p']:.1g}, {one['test']}", "  ")
     if failures["findings"]:
         return [

@@ -12,10 +12,11 @@ from itertools import combinations
 import pytest
 
 from slurmsweep import search
+from slurmsweep.api.sweep import Sweep
 from slurmsweep.errors import UsageError
 from slurmsweep.learning.failures import fisher, rank_sum
 from slurmsweep.learning.importance import ONE_AT_A_TIME, SOBOL, importance, ranks
-from slurmsweep.learning.results import Among, TrialResult, results_of
+from slurmsweep.learning.results import Among, TrialResult, factors_of, results_of
 from slurmsweep.report.importance import importance_text
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.manifest import Manifest
@@ -242,25 +243,53 @@ def test_nested_and_linked_parameters_have_the_names_of_the_sweep_file(sweep):
     assert {one.parameter for one in found.parameters} == {"opt.lr", "opt.kind", "depth,width"}
 
 
-def test_a_parameter_that_some_points_lack_counts_by_where_it_is_on():
-    """No search of ours makes such points; trials of other sources may lack a nested parameter."""
-    import numpy as np
+MOMENTUM = {
+    "kind": {"values": ["sgd", "adam", "rmsprop"]},
+    "momentum": {"min": 0.0, "max": 1.0},
+    "lr": {"min": 0.0, "max": 1.0},
+    "idle": {"min": 0.0, "max": 1.0},
+}
+ONLY_SGD = {"conditions": {"momentum": {"kind": "sgd"}, "idle": {"kind": ["sgd", "adam"]}}}
 
-    from slurmsweep.learning.sensitivity import OFF, encoded, sensitivity
-    from slurmsweep.search.bayes.encoding import Space
 
-    parameters = {"momentum": {"min": 0.0, "max": 1.0}, "kind": {"values": ["sgd", "adam"]}}
-    config = check({"method": "random", "program": "t.py", "parameters": parameters}, "x").config
-    dimensions = Space.of(config).dimensions
-    rng = random.Random(1)
-    points = [(("sgd",), (rng.random(),)) if rng.random() < 0.5 else (("adam",), None) for _ in range(60)]
-    y = np.array([abs(m[0] - 0.7) if m else 0.3 for _, m in points])
+def momentum(params, noise) -> float:
+    """Return what is 0.8 by momentum where it exists, and where not by the rate alone."""
+    return (2 * abs(params["momentum"] - 0.7) if "momentum" in params else 0.6) + 0.3 * params["lr"] + noise / 5
 
-    x = encoded(dimensions, points)
-    found = sensitivity(dimensions, x, y, everywhere=True)
 
-    assert set(x[[m is None for _, m in points], 1]) == {OFF}
-    assert found.indices.total[1] > 0.6
+def test_a_conditional_parameter_is_compared_among_the_trials_that_have_it(sweep):
+    """Among them momentum is nearly all of the differences; that adam has none is no interaction of the two."""
+    store = sweep(momentum, 80, parameters=MOMENTUM, slurmsweep=ONLY_SGD)
+
+    document = Sweep(store.layout.folder).importance()
+
+    by_name = {one["parameter"]: one for one in document["parameters"]}
+    found, having = by_name["momentum"], by_name["momentum"]["trials"]
+    assert by_name["kind"]["trials"] == by_name["lr"]["trials"] == document["trials"] == 80
+    assert 15 < having < 40 < by_name["idle"]["trials"] < 70
+    assert found["importance"] > 0.8
+    assert found["better"] == "higher"
+    assert float(found["best"]) == pytest.approx(0.7, abs=0.15)
+    assert by_name["idle"]["importance"] < 0.06
+    assert by_name["lr"]["importance"] < 0.5
+    assert [one for one in document["interactions"] if set(one["parameters"]) == {"kind", "momentum"}] == []
+    [line] = [line for line in importance_text(document).splitlines() if line.startswith("momentum ")]
+    assert f"in {having} of 80" in line
+
+
+def test_a_computed_parameter_has_no_importance(sweep):
+    store = sweep(additive, 40, slurmsweep={"computed": {"hidden": "4 * layers"}})
+
+    assert "hidden" not in {one.name for one in factors_of(store.manifest.config)}
+
+
+def test_without_numpy_a_conditional_parameter_is_compared_among_the_same_trials(sweep):
+    document = json.loads(without_numpy(sweep(momentum, 90, parameters=MOMENTUM, slurmsweep=ONLY_SGD), "--json").stdout)
+
+    found = {one["parameter"]: one for one in document["parameters"]}
+    assert found["momentum"]["importance"] > 0.3
+    assert found["momentum"]["best"] != "absent"
+    assert found["momentum"]["trials"] < 40
 
 
 def test_at_most_five_hundred_trials_are_used_and_always_the_same(sweep):
@@ -377,6 +406,28 @@ def test_failures_where_a_parameter_is_absent_are_found():
     [found] = failures_of(results)
 
     assert (found.values, found.failed, found.trials, found.elsewhere_failed) == ("absent", 10, 10, 0)
+
+
+def test_failures_of_a_conditional_parameter_are_looked_for_where_it_exists(sweep):
+    """All trials with adam fail by another cause, which is no evidence about momentum."""
+
+    def outcome(params, noise):
+        if "momentum" not in params:
+            return Outcome(TrialState.CRASHED, "oom", 137)
+        return Outcome(TrialState.FAILED, "exit 1", 1) if params["momentum"] > 0.6 else 1.0 + noise
+
+    parameters = {"momentum": {"min": 0.0, "max": 1.0}, "kind": {"values": ["sgd", "adam"]}}
+    store = sweep(outcome, 60, parameters=parameters, slurmsweep={"conditions": {"momentum": {"kind": "sgd"}}})
+    document = Sweep(store.layout.folder).importance()
+    found = document["failures"]
+
+    by_cause = {(one["cause"], one["parameter"]): one for one in found["findings"]}
+    told, kind = by_cause["exit 1", "momentum"], by_cause["oom", "kind"]
+    having = told["trials"] + told["elsewhere_trials"]
+    assert by_cause.keys() == {("oom", "kind"), ("exit 1", "kind"), ("exit 1", "momentum")}
+    assert (told["failed"], told["elsewhere_failed"]) == (told["trials"], 0)
+    assert having == kind["elsewhere_trials"] < found["trials"] == 60
+    assert f"in the {having} of 60 trials that have it" in " ".join(importance_text(document).split())
 
 
 def test_fishers_test_counts_every_table():
@@ -497,8 +548,6 @@ def test_the_command_shows_what_mattered_and_what_failed(sweep, slurmsweep):
 
 
 def test_the_document_of_the_command_is_that_of_python(sweep, slurmsweep):
-    from slurmsweep.api.sweep import Sweep
-
     store = sweep(additive, 40)
 
     shown = json.loads(slurmsweep("importance", store.layout.folder, "--among", "best:50%", "--json").stdout)

@@ -92,9 +92,10 @@ def _importances(content: ReportContent) -> Iterator[str]:
         if not document["parameters"]:
             continue
         yield f"## What mattered for {escaped(document['metric'])}"
+        whole = document["trials"]
         rows = [
             [
-                one["parameter"],
+                one["parameter"] + (f" (in {one['trials']} of {whole})" if one["trials"] < whole else ""),
                 f"{one['importance']:.2f}",
                 f"{one['low']:.2f} to {one['high']:.2f}",
                 one["better"] or "",

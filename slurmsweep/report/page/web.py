@@ -233,6 +233,8 @@ def _importance(document: Mapping[str, Any]) -> str:
         low, high, at = (100 * one[key] / top for key in ("low", "high", "importance"))
         better = f"{one['better']} is better" if one["better"] and is_telling else ""
         best = better or (f"best: {one['best']}" if is_telling and one["best"] else "")
+        if one["trials"] < document["trials"]:
+            best += f"{', ' if best else ''}in {one['trials']} of {document['trials']} trials"
         told = f"{one['importance']:.2f}, range {one['low']:.2f} to {one['high']:.2f}"
         rows.append(
             f'<span title="{_text(one["parameter"])}">{_text(one["parameter"])}</span>'
