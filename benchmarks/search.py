@@ -110,7 +110,7 @@ def code(problem: Any) -> str:
             found[one.__name__] = one
             text = inspect.getsource(one)
             waiting += [called for name, called in ours.items() if f"{name}(" in text]
-    space = json.dumps(problem.space, default=str)
+    space = json.dumps([problem.space, getattr(problem, "extensions", {})], default=str)
     return hashlib.sha256((space + meaning(*(found[name] for name in sorted(found)))).encode()).hexdigest()[:12]
 
 
@@ -362,7 +362,7 @@ def observed(count: int, drawn: Process) -> list[tuple[dict[str, Any], float]]:
     import numpy as np
 
     rng = np.random.default_rng(count)
-    drawn.start(LATENCY_SPACE, "minimize", 0)
+    drawn.start(LATENCY_SPACE, {}, "minimize", 0)
     trials = []
     for number in range(count):
         point, _ = drawn.ask(number)
@@ -378,7 +378,7 @@ def cost(peer: Peer, trials: list[tuple[dict[str, Any], float]], running: int, l
     """
     process = Process(peer)
     try:
-        process.start(LATENCY_SPACE, "minimize", 0)
+        process.start(LATENCY_SPACE, {}, "minimize", 0)
         process.request(load=trials)
         for number in range(running):
             process.ask(number, limit)

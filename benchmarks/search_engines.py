@@ -5,7 +5,8 @@
 It runs in the Python that has the engine, so it imports the standard library, and then what its engine needs. Requests,
 each of which gets one line as an answer:
 
-- ``{"start": {"seed": 0, "parameters": W&B's mapping, "goal": "minimize", "axes": [...]}}``: a new search.
+- ``{"start": {"seed": 0, "parameters": W&B's mapping, "extensions": {}, "goal": "minimize", "axes": [...]}}``: a new
+  search. ``extensions`` is the mapping under ``slurmsweep:``, which only our engine knows.
 - ``{"ask": NUMBER}``: the point of a trial that starts now, with the CPU seconds that it took. Trials that were asked
   for and not yet told are running.
 - ``{"tell": [NUMBER, VALUE]}``: a trial ended; null for one without a finite value.
@@ -109,6 +110,7 @@ class Engine:
         self.told: dict[int, float] = {}
         self.loaded: list[tuple[dict[str, Any], float]] = []
         self.seed, self.parameters, self.goal = said["seed"], said["parameters"], said["goal"]
+        self.extensions: dict[str, Any] = said["extensions"]
         every = [Axis(one) for one in said["axes"]]
         self.axes = [axis for axis in every if axis.kind != "constant"]
         self.constants = [(axis.path, axis.value(0)) for axis in every if axis.kind == "constant"]
@@ -160,7 +162,7 @@ class Ours(Engine):
 
         metric = {"name": "loss", "goal": self.goal}
         document = {"method": "bayes", "metric": metric, "program": "x.py", "parameters": self.parameters}
-        self.space = Space.of(check(document, "benchmark").config)
+        self.space = Space.of(check(document | {"slurmsweep": self.extensions}, "benchmark").config)
 
     def ask(self, number: int) -> dict[str, Any]:
         """Return the engine's proposal."""
@@ -173,6 +175,15 @@ class Ours(Engine):
             known.append(Observation(one, point, None if math.isnan(value) else value, running=one not in self.told))
         proposals = propose(self.space, self.goal, known, number=number, seed=str(self.seed))
         return dict(proposals.items[0].point)
+
+
+class AlwaysPresent(Ours):
+    """slurmsweep's engine with every parameter in every trial, also where it does nothing."""
+
+    def prepare(self) -> None:
+        """Check the sweep file without its conditions."""
+        self.extensions = {name: value for name, value in self.extensions.items() if name != "conditions"}
+        super().prepare()
 
 
 class Random(Engine):
@@ -380,6 +391,7 @@ class HeboLiar(Hebo):
 
 ENGINES: dict[str, type[Engine]] = {
     "ours": Ours,
+    "always-present": AlwaysPresent,
     "random": Random,
     "wandb": Wandb,
     "optuna-tpe": Optuna,

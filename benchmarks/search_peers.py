@@ -29,6 +29,9 @@ from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUni
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: Engines that are in this checkout.
+OURS = ("ours", "always-present", "random")
+
 #: One thread each, so that CPU seconds are what a proposal costs.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -120,7 +123,7 @@ class CannotInstallError(Exception):
 
 def install(title: str, folder: Path) -> Peer:
     """Return a peer, installed below ``folder`` if it is not yet; raises CannotInstallError."""
-    if title in {"random", "ours"}:
+    if title in OURS:
         return Peer(title, title, sys.executable)
     name, calls = ENVIRONMENTS[title]
     place = folder / name
@@ -160,7 +163,7 @@ class Process:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" or peer.engine in {"ours", "random"}}
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" or peer.engine in OURS}
         if peer.checkout:
             environment["PYTHONPATH"] = peer.checkout
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
@@ -200,9 +203,10 @@ class Process:
             pass  # read() says how it ended
         return self.read(seconds)
 
-    def start(self, parameters: dict[str, Any], goal: str, seed: int) -> None:
+    def start(self, parameters: dict[str, Any], extensions: dict[str, Any], goal: str, seed: int) -> None:
         """Begin a new search."""
-        self.request(start={"seed": seed, "parameters": parameters, "goal": goal, "axes": axes(parameters)})
+        said = {"seed": seed, "parameters": parameters, "extensions": extensions, "goal": goal}
+        self.request(start={**said, "axes": axes(parameters)})
 
     def ask(self, number: int, seconds: float | None = None) -> tuple[dict[str, Any], float]:
         """Return the point of a trial that starts now, and the CPU seconds that it took."""

@@ -3,6 +3,8 @@
 ``PROBLEMS`` has a class by name, with:
 
 - ``space``: W&B's parameters, the mapping under ``parameters:`` of a sweep file.
+- ``extensions``, where it has any: the mapping under ``slurmsweep:``, such as ``{"conditions": {...}}``. Other engines
+  do not know it: a parameter that they give where it does not exist changes nothing.
 - ``evaluate(parameters, rng)``: the metric of a trial; ``rng`` is a ``numpy.random.Generator`` of this trial. NaN, or
   an ArithmeticError, ValueError or RuntimeError, is a failed trial.
 - ``true(parameters)``, where known: the metric without noise. Engines are judged by it, at the trial that they
@@ -446,6 +448,128 @@ class ProjectionWine(Learned):
         return make_pipeline(project, LogisticRegression(C=parameters["C"], max_iter=100))
 
 
+class ConditionalTraining(Training):
+    """The same, where momentum is a parameter of its one optimiser."""
+
+    extensions: ClassVar[dict[str, Any]] = {"conditions": {"momentum": {"optimizer": "sgd"}}}
+
+
+class ConditionalBranches(Branches):
+    """The same, where each model's own parameters exist only with it."""
+
+    extensions: ClassVar[dict[str, Any]] = {
+        "conditions": {
+            f"{model}.{name}": {"model": model}
+            for model, nested in Branches.space.items()
+            for name in nested.get("parameters", {})
+        }
+    }
+
+
+class Depth(Function):
+    """A network of one to five layers, each with a width and a dropout of its own; the best one has three."""
+
+    space = {
+        "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1.0},
+        "layers": {"values": [1, 2, 3, 4, 5]},
+        **{f"width{n}": {"distribution": "q_log_uniform_values", "min": 16, "max": 1024, "q": 16} for n in range(1, 6)},
+        **{f"dropout{n}": {"distribution": "uniform", "min": 0.0, "max": 0.6} for n in range(1, 6)},
+    }
+    extensions: ClassVar[dict[str, Any]] = {
+        "conditions": {
+            f"{name}{n}": {"layers": list(range(n, 6))} for n in range(2, 6) for name in ("width", "dropout")
+        }
+    }
+    optimum = 0.1
+    noise = 0.01
+
+    def true(self, parameters: dict[str, Any]) -> float:
+        p, layers = parameters, parameters["layers"]
+        loss = 0.1 + 0.05 * (layers - 3) ** 2 + min(0.6, 0.06 * (math.log10(p["lr"]) + 2.2 + 0.25 * layers) ** 2)
+        for n in range(1, layers + 1):
+            loss += 0.03 * (math.log2(p[f"width{n}"]) - 9 + 0.7 * n) ** 2 / layers
+            loss += 0.5 * (p[f"dropout{n}"] - 0.1 * n) ** 2 / layers
+        return loss
+
+
+class SvrKernels(Learned):
+    """Support vectors for a regression with four kernels, each with parameters of its own."""
+
+    name, train = "diabetes", 220
+    space = {
+        "C": {"distribution": "log_uniform_values", "min": 1e-2, "max": 1e4},
+        "epsilon": {"distribution": "log_uniform_values", "min": 1e-2, "max": 100.0},
+        "kernel": {"values": ["linear", "rbf", "poly", "sigmoid"]},
+        "gamma": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1.0},
+        "degree": {"min": 1, "max": 4},
+        "coef0": {"distribution": "uniform", "min": 0.0, "max": 3.0},
+    }
+    extensions: ClassVar[dict[str, Any]] = {
+        "conditions": {
+            "gamma": {"kernel": ["rbf", "poly", "sigmoid"]},
+            "degree": {"kernel": "poly"},
+            "coef0": {"kernel": ["poly", "sigmoid"]},
+        }
+    }
+
+    def model(self, parameters: dict[str, Any], seed: int) -> Any:  # noqa: ARG002 - it draws nothing
+        from sklearn.svm import SVR
+
+        return SVR(max_iter=20_000, **parameters)
+
+
+class LayersDigits(Learned):
+    """A network for digits with one to three hidden layers, a few epochs."""
+
+    name, train, random = "digits", 300, True
+    space = {
+        "learning_rate_init": {"distribution": "log_uniform_values", "min": 1e-4, "max": 0.3},
+        "solver": {"values": ["adam", "sgd"]},
+        "momentum": {"distribution": "uniform", "min": 0.0, "max": 0.99},
+        "layers": {"values": [1, 2, 3]},
+        **{f"units{n}": {"distribution": "q_log_uniform_values", "min": 4, "max": 64, "q": 4} for n in (1, 2, 3)},
+    }
+    extensions: ClassVar[dict[str, Any]] = {
+        "conditions": {"momentum": {"solver": "sgd"}, "units2": {"layers": [2, 3]}, "units3": {"layers": 3}}
+    }
+
+    def model(self, parameters: dict[str, Any], seed: int) -> Any:
+        from sklearn.neural_network import MLPClassifier
+
+        units = [int(parameters[f"units{n}"]) for n in range(1, parameters["layers"] + 1)]
+        momentum = {"momentum": parameters["momentum"]} if parameters["solver"] == "sgd" else {}
+        rate, solver = parameters["learning_rate_init"], parameters["solver"]
+        return MLPClassifier(
+            units, learning_rate_init=rate, solver=solver, max_iter=6, batch_size=20, random_state=seed, **momentum
+        )
+
+
+class ConditionalLogistic(LogisticCancer):
+    """The same, where the schedules have parameters of their own."""
+
+    extensions: ClassVar[dict[str, Any]] = {
+        "conditions": {
+            "eta0": {"learning_rate": ["constant", "invscaling"]},
+            "power_t": {"learning_rate": "invscaling"},
+        }
+    }
+
+    def model(self, parameters: dict[str, Any], seed: int) -> Any:
+        # scikit-learn wants a rate above 0 that it then does not use
+        return super().model({"eta0": 0.1, **parameters}, seed)
+
+
+class ConditionalProjection(ProjectionWine):
+    """The same, where the kernels have parameters of their own."""
+
+    extensions: ClassVar[dict[str, Any]] = {
+        "conditions": {"gamma": {"kernel": ["rbf", "poly"]}, "degree": {"kernel": "poly"}}
+    }
+
+    def model(self, parameters: dict[str, Any], seed: int) -> Any:
+        return super().model({"gamma": 1.0, "degree": 3, **parameters}, seed)
+
+
 PROBLEMS = {
     "branin": Branin,
     "hartmann6": Hartmann6,
@@ -467,4 +591,11 @@ PROBLEMS = {
     "mlp-digits": MlpDigits,
     "logistic-cancer": LogisticCancer,
     "projection-wine": ProjectionWine,
+    "training-conditional": ConditionalTraining,
+    "branches-conditional": ConditionalBranches,
+    "depth-conditional": Depth,
+    "svr-conditional": SvrKernels,
+    "layers-conditional": LayersDigits,
+    "logistic-conditional": ConditionalLogistic,
+    "projection-conditional": ConditionalProjection,
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Searcher(Protocol):
     """What is asked for points: a process of an engine."""
 
-    def start(self, parameters: dict[str, Any], goal: str, seed: int) -> None:
+    def start(self, parameters: dict[str, Any], extensions: dict[str, Any], goal: str, seed: int) -> None:
         """Begin a new search."""
 
     def ask(self, number: int) -> tuple[dict[str, Any], float]:
@@ -54,7 +54,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - what a search is
     """
     sign = -1.0 if getattr(problem, "goal", "minimize") == "maximize" else 1.0
     durations = random.Random(f"{name}/{seed}")
-    searcher.start(problem.space, "maximize" if sign < 0 else "minimize", seed)
+    extensions = getattr(problem, "extensions", {})
+    searcher.start(problem.space, extensions, "maximize" if sign < 0 else "minimize", seed)
     running: list[tuple[float, int]] = []
     points: dict[int, dict[str, Any]] = {}
     incumbent, kept, failed, now = math.inf, math.inf, 0, 0.0

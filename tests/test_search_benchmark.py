@@ -9,6 +9,9 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from slurmsweep.search import parameters
+from slurmsweep.sweepfile.config import check
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -26,7 +29,7 @@ class Given:
     def __init__(self, xs):
         self.xs, self.said = xs, []
 
-    def start(self, _parameters, goal, _seed):
+    def start(self, _parameters, _extensions, goal, _seed):
         self.goal = goal
 
     def ask(self, number):
@@ -172,6 +175,41 @@ def test_every_problem_can_be_searched_by_the_process_of_an_engine(benchmark):
     for curve in curves:
         assert len(curve.best) == 8
         assert math.isfinite(curve.best[-1])
+
+
+def test_a_problem_with_conditions_has_the_same_value_with_every_parameter_present(benchmark):
+    """So the two searches that the benchmark compares are of one function."""
+    made = benchmark("search_problems").PROBLEMS
+    conditional = {name: one() for name, one in made.items() if getattr(one, "extensions", {}).get("conditions")}
+
+    assert len(conditional) >= 3
+    for name, problem in conditional.items():
+        document = {"method": "random", "program": "x.py", "run_cap": 9, "parameters": problem.space}
+        every, some = (
+            [parameters(check(document | more, name).config, number, "s") for number in range(9)]
+            for more in ({}, {"slurmsweep": problem.extensions})
+        )
+        both = [(full, part) for full, part in zip(every, some, strict=True) if full != part]
+        assert both
+        full, part = both[0]
+        assert problem.evaluate(part, np.random.default_rng(1)) == problem.evaluate(full, np.random.default_rng(1)), (
+            name
+        )
+
+
+def test_only_our_engine_is_told_of_conditions_and_one_of_ours_leaves_them_out(benchmark):
+    engines = benchmark("search_engines")
+    problem = benchmark("search_problems").ConditionalTraining
+    said = {"seed": 0, "parameters": problem.space, "extensions": problem.extensions, "goal": "minimize", "axes": []}
+    points = {}
+    for title in ("ours", "always-present"):
+        engine = engines.ENGINES[title]()
+        engine.start(said)
+        points[title] = [engine.ask(number) for number in range(6)]
+
+    assert {one["optimizer"] for one in points["ours"]} > {"sgd"}
+    assert all(("momentum" in one) == (one["optimizer"] == "sgd") for one in points["ours"])
+    assert all("momentum" in one for one in points["always-present"])
 
 
 def test_an_axis_gives_each_value_back_from_its_place(benchmark):
