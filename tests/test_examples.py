@@ -24,6 +24,7 @@ EXAMPLES = {
     "conditional": 14,
     "arguments": 8,
     "gpus": 8,
+    "best_of_run": 6,
 }
 
 #: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.
@@ -139,3 +140,14 @@ def test_arguments_reach_argparse_and_no_two_trials_share_a_folder(run_example):
         "[[8, 4], false]",
     }
     assert status["best"]["number"] == 1
+
+
+def test_the_best_of_each_run_is_compared_and_its_weights_are_kept(run_example, repository):
+    folder, status = run_example("best_of_run")
+
+    readme = (repository / "examples" / "best_of_run" / "README.md").read_text()
+    shown = re.search(r"val_loss \(best\) = ([\d.]+) in trial (\d+)", readme)
+    best = status["best"]
+    assert (f"{best['metric']:g}", best["number"]) == (shown[1], int(shown[2]))
+    kept = folder / "wandb" / f"sweep-{status['id']}" / "trials" / "0" / str(best["number"]) / "checkpoints"
+    assert json.loads((kept / "best.json").read_text())["epoch"] < 199

@@ -60,7 +60,7 @@ class RungWatch(TrialWatch):
         say: Callable[[str], None],
     ) -> None:
         super().__init__("slurmsweep.rungs", period, say)
-        self._steps, self._rung = by[0].steps, rung
+        self._steps, self._rung, self._metric = by[0].steps, rung, by[1]
         first = 1  # attempts that a person deleted do not count
         if attempt_id.attempt > 1:
             first, _ = view_cache.current(store).view.bands_of(attempt_id.trial)
@@ -81,6 +81,11 @@ class RungWatch(TrialWatch):
             f"{self._steps[self._rung]}; {STEPS} tells a script so"
         )
 
+    def _worth(self, step: int) -> float:
+        """Return the value of the trial when it had logged the metric so many times."""
+        summary = self._metric.summary
+        return summary.of(self._values[:step], self._metric.goal) if summary else self._values[step - 1]
+
     def judged(self, outcome: Outcome) -> tuple[Outcome, BandsReached]:
         """Return an attempt that got to its rung as finished there, with the value at each rung that it reached.
 
@@ -93,8 +98,8 @@ class RungWatch(TrialWatch):
             return outcome, NO_BANDS
         values, own = self._values, self._steps[self._rung]
         steps = (own,) if was_stopped else self._steps[self._rung :]
-        reached = {step: values[step - 1] for step in steps if step <= len(values)}
-        last = values[-1] if outcome.metric is None and values else outcome.metric
+        reached = {step: self._worth(step) for step in steps if step <= len(values)}
+        last = self._worth(len(values)) if outcome.metric is None and values else outcome.metric
         if own not in reached and last is not None:
             reached[own] = last
         if not reached:  # nothing to compare it by: it has finished

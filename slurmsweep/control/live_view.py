@@ -94,13 +94,17 @@ class _Values:
         config, layout = session.store.manifest.config, session.store.layout
         first = session.view.first_attempt(attempt_id.trial)
         self._measuring = Measuring(config, layout, attempt_id, first)
-        self._logged = LoggedValues(config.metric, layout, attempt_id, first) if config.metric else None
+        self._logged = self._measuring.history  # read by it, where it needs the history, too
+        if config.metric and not self._logged:
+            self._logged = LoggedValues(config.metric, layout, attempt_id, first)
 
     def read(self, row: Running) -> Running:
         """Return the same trial with what it logged so far; unchanged where its files cannot be read now."""
         with suppress(OSError):
             measured = self._measuring.read()
-            values = self._logged.read() if self._logged else ()
+            if self._logged and self._logged is not self._measuring.history:
+                self._logged.read()
+            values = self._logged.values if self._logged else ()
             value = measured.metric.value
             if value is None and measured.metric.steps:
                 value = math.nan  # the last one was no finite number

@@ -24,11 +24,12 @@ def observations(config: SweepConfig, view: SweepView) -> list[Observation]:
     """Return what is known of each trial that has a point, in the order of their claims.
 
     What each is worth says :mod:`slurmsweep.search.imputation`. A trial that was stopped early counts with its last
-    value. Trials that ended at different rungs are put on one scale (:func:`slurmsweep.search.rungs.on_one_scale`). Of
-    a running trial the journal knows no value, so ``impute_while_running`` gives it that of the others.
+    value; where the sweep file has a ``summary`` all trials count with the value that it makes. Trials that ended at
+    different rungs are put on one scale (:func:`slurmsweep.search.rungs.on_one_scale`). Of a running trial the journal
+    knows no value, so ``impute_while_running`` gives it that of the others.
     """
     trials = [view.trials[number] for number in view.chosen]
-    results = _compared(config, trials, [_result(trial) for trial in trials])
+    results = _compared(config, trials, [_result(config, trial) for trial in trials])
     values = worth(results, config.metric) if config.metric else [None] * len(results)
     return [
         Observation(trial.number, restored(config, chosen.values), value, not result.has_ended)
@@ -36,12 +37,14 @@ def observations(config: SweepConfig, view: SweepView) -> list[Observation]:
     ]
 
 
-def _result(trial: Trial) -> LoggedResult:
+def _result(config: SweepConfig, trial: Trial) -> LoggedResult:
     outcome = trial.current.outcome if trial.current else None
     if outcome is None or not trial.state.has_ended():
         return LoggedResult(has_ended=False, counts=False)
     if outcome.cause == STOPPED_EARLY:
         return _of(outcome.metric)
+    if config.metric and config.metric.summary:  # single logged values are on another scale than a mean
+        return _of(outcome.metric)._replace(counts=outcome.state is TrialState.FINISHED)
     lowest = outcome.metric if outcome.lowest is None else outcome.lowest
     highest = outcome.metric if outcome.highest is None else outcome.highest
     return LoggedResult(True, outcome.state is TrialState.FINISHED, outcome.metric, lowest, highest)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep import search
 from slurmsweep.errors import UsageError
 from slurmsweep.learning.rungs import rung_ended_at
-from slurmsweep.metrics.objective_values import LAST_VALUE
+from slurmsweep.metrics.objective_values import LAST_VALUE, not_finite
 from slurmsweep.search.flat import flatten
 from slurmsweep.search.rungs import on_one_scale
 from slurmsweep.state.lifecycle import TrialState
@@ -187,7 +187,8 @@ def _said(config: SweepConfig, outcome: Outcome | None, metric: Objective | None
         return value, ""
     # an expression's own names are in the reason, and not its name
     told = LAST_VALUE if metric.expression else f"{LAST_VALUE}{metric.name} is "
-    return None, NOT_FINITE if told in (outcome.no_metric or "") else ""
+    why = outcome.no_metric or ""
+    return None, NOT_FINITE if told in why or not_finite(metric) in why else ""
 
 
 def label(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from array import array
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.expression import Expression
     from slurmsweep.sweepfile.sections import Metric
+    from slurmsweep.sweepfile.summary import HistorySummary
 
 #: Under this name the native client and wandb both write the step of a row. The native client of a resumed run, whose
 #: steps go on, writes under the other one how many it has logged itself, as long as the script names no step.
@@ -56,26 +58,36 @@ class LoggedValues:
 
     Costs of a :meth:`read` are those of :class:`.reported.MetricsFollower`; memory is 16 bytes a value.
 
+    Attributes:
+        metric: of the sweep.
+        values: all values at the last :meth:`read`.
+
     Args:
         metric: of the sweep.
         layout: where its files are.
         attempt_id: the newest attempt.
         first: the first attempt that counts: a person may have deleted those before it.
+        is_over: the attempt has ended.
     """
 
-    def __init__(self, metric: Metric, layout: Layout, attempt_id: AttemptId, first: int = 1) -> None:
+    def __init__(
+        self, metric: Metric, layout: Layout, attempt_id: AttemptId, first: int = 1, *, is_over: bool = False
+    ) -> None:
+        self.values: Sequence[float] = array("d")
+        self._telling: list[_Piece] = []
+        self._is_over = is_over
         self._layout, self._attempt_id = layout, attempt_id
-        self._metric = metric
+        self.metric = metric
         self._attempts = [AttemptId(attempt_id.trial, attempt) for attempt in range(first, attempt_id.attempt + 1)]
         self._native: dict[AttemptId, _Piece] = {}
         self._runs: dict[str, _Piece] = {}
         self._told: list[list[_Piece]] = []
         self._found: TrialRuns | None = None
         self._expression: Expression | None = None
-        if self._metric.expression is not None:
+        if self.metric.expression is not None:
             from slurmsweep.sweepfile.expression import parse  # an agent loads it only where there is one
 
-            self._expression = parse(self._metric.expression)
+            self._expression = parse(self.metric.expression)
 
     def read(self) -> Sequence[float]:
         """Return all values so far. Raises OSError where a file that is there cannot be read."""
@@ -86,49 +98,87 @@ class LoggedValues:
                 self._native[attempt_id].read_on()
             elif attempt_id == self._attempt_id and attempt_id in self._native:  # earlier ones do not grow any more
                 self._native[attempt_id].read_on()
-        return _joined(self._native.values()) or self._without_client()
+        native = list(self._native.values())
+        sources = [native] if any(piece.values for piece in native) else self._without_client()
+        telling: Iterable[_Piece] = next((one for one in sources if any(piece.values for piece in one)), ())
+        self._telling = [piece for piece in telling if piece.values or piece.broken_at is not None]
+        self.values = _joined(self._telling)
+        return self.values
 
     def extremes(self) -> tuple[float, float] | None:
         """Return the smallest and the largest value of all attempts at the last :meth:`read`; None for none."""
-        read = (*self._native.values(), *self._runs.values(), *(piece for told in self._told for piece in told))
-        pieces = [piece.values for piece in read if piece.values]
-        return (min(map(min, pieces)), max(map(max, pieces))) if pieces else None
+        pieces = [piece for piece in self._telling if piece.values]
+        return (min(piece.lowest for piece in pieces), max(piece.highest for piece in pieces)) if pieces else None
 
-    def _without_client(self) -> Sequence[float]:
+    def summed_up(self, summary: HistorySummary) -> float | None:
+        """Return the value that a summary makes of the history at the last :meth:`read`; None where it has none.
+
+        The best is that of all attempts, also of steps that a later one logged again, as for ``define_metric``. Of the
+        last values each step counts once, and there is no value where one of them was no finite number.
+        """
+        extremes = self.extremes()
+        if extremes is None:
+            return None
+        if summary.newest is None:
+            return extremes[self.metric.goal == "maximize"]
+        newest = self._telling[-1]
+        if newest.broken_at is not None and len(newest.values) - newest.broken_at < summary.newest:
+            return None
+        return summary.of(self.values, self.metric.goal)
+
+    def _without_client(self) -> list[list[_Piece]]:
         if self._found is None:
-            self._found = trial_runs(self._layout, self._attempt_id, self._attempts[0].attempt)
+            first = self._attempts[0].attempt
+            self._found = trial_runs(self._layout, self._attempt_id, first, is_over=self._is_over)
             told = (self._found.files_of_metrics, self._found.printed)
             self._told = [[self._piece(rows.new) for rows in by_attempt.values()] for by_attempt in told]
         files = self._found.files()
-        names = self._expression.names if self._expression else (self._metric.name,)
+        names = self._expression.names if self._expression else (self.metric.name,)
         for path in files:
             if path not in self._runs:
                 self._runs[path] = self._piece(RunRows(path, (*names, _STEP)).new)
             self._runs[path].read_on()
         for piece in (piece for pieces in self._told for piece in pieces):
             piece.read_on()
-        sources = ([self._runs[path] for path in files], *self._told)
-        return next(filter(None, map(_joined, sources)), array("d"))
+        return [[self._runs[path] for path in files], *self._told]
 
     def _piece(self, rows: Callable[[], Iterable[dict[str, Any]]]) -> _Piece:
-        name = self._metric.name
-        return _Piece(rows, _Computed(self._expression) if self._expression else lambda row: number(reach(row, name)))
+        name = self.metric.name
+        return _Piece(rows, _Computed(self._expression) if self._expression else lambda row: _float(reach(row, name)))
+
+
+def _float(value: Any) -> float | None:
+    """Return what was logged as a float, which may be NaN or infinite; None for what is no number."""
+    finite = number(value)
+    return value if finite is None and isinstance(value, float) else finite
 
 
 class _Piece:
-    """What one file of one run holds."""
+    """What one file of one run holds.
+
+    Attributes:
+        values: the finite ones.
+        steps: of each of them.
+        lowest, highest: of them; infinite where there are none.
+        broken_at: behind how many of them the last one that was not finite stands; None for none.
+    """
 
     def __init__(
         self, rows: Callable[[], Iterable[dict[str, Any]]], value_of: Callable[[dict[str, Any]], float | None]
     ) -> None:
         self._rows, self._value_of = rows, value_of
         self.values, self.steps = array("d"), array("d")
+        self.lowest, self.highest = math.inf, -math.inf
+        self.broken_at: int | None = None
 
     def read_on(self) -> None:
         """Take in what was added to the file. Raises OSError."""
         for row in self._rows():
             value = self._value_of(row)
-            if value is not None:
+            if value is not None and not math.isfinite(value):
+                self.broken_at = len(self.values)
+            elif value is not None:
+                self.lowest, self.highest = min(value, self.lowest), max(value, self.highest)
                 step = number(row.get(_OWN_STEP, row.get(_STEP)))
                 self.values.append(value)
                 self.steps.append(float(len(self.steps)) if step is None else step)
@@ -144,15 +194,16 @@ class _Computed:
     def __call__(self, row: dict[str, Any]) -> float | None:
         from slurmsweep.sweepfile.expression import NoValueError
 
-        logged = {name: number(reach(row, name)) for name in self._expression.names}
-        self._newest |= {name: value for name, value in logged.items() if value is not None}
+        logged = {name: value for name in self._expression.names if (value := _float(reach(row, name))) is not None}
+        finite = {name: value for name, value in logged.items() if math.isfinite(value)}
+        self._newest |= finite
         if len(self._newest) < len(self._expression.names):
-            return None
+            return math.nan if len(finite) < len(logged) else None
         parts, self._newest = self._newest, {}
         try:
             return self._expression.value(parts)
         except NoValueError:
-            return None
+            return math.nan
 
 
 def _joined(pieces: Iterable[_Piece]) -> Sequence[float]:

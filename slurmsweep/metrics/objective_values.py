@@ -11,11 +11,13 @@ from slurmsweep.metrics.reported import MetricReading, MetricsFollower, reach, r
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from slurmsweep.metrics.logged_values import LoggedValues
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.expression import Expression
     from slurmsweep.sweepfile.sections import Objective
+    from slurmsweep.sweepfile.summary import HistorySummary
 
 #: Characters of :attr:`Measured.why`: it stands in a record of the journal, and in a line on a terminal.
 _LONGEST = 200
@@ -25,6 +27,14 @@ LAST_VALUE = "the last value of "
 
 #: In it: how many of the logged names are listed, and characters of a value.
 _NAMED, _SHOWN = 4, 30
+
+
+def not_finite(one: Objective) -> str:
+    """Return how the reason begins where an objective's last value was no finite number, or one of its last ones."""
+    newest = one.summary.newest if one.summary else None
+    if newest is None or newest == 1:
+        return f"{LAST_VALUE}{one.name} is not a finite number"
+    return f"one of the last {newest} values of {one.name} is not a finite number"
 
 
 class Measured(NamedTuple):
@@ -49,6 +59,9 @@ class Measuring:
     """Follower of the numbers of a trial that its sweep asks for; arguments and costs as :class:`MetricsFollower`.
 
     A name in an expression is always what the script logged, also where it is the metric's own.
+
+    Attributes:
+        history: of the sweep's metric, where the sweep file says how it is summed up; else None.
     """
 
     def __init__(
@@ -68,6 +81,11 @@ class Measuring:
         for name, expression in self._expressions.items():
             goals = dict.fromkeys(expression.names, self._objectives[name].goal) | goals
         self._follower = MetricsFollower(layout, attempt_id, goals, first, is_over=is_over)
+        self.history: LoggedValues | None = None
+        if config.metric and config.metric.summary:
+            from slurmsweep.metrics.logged_values import LoggedValues  # likewise
+
+            self.history = LoggedValues(config.metric, layout, attempt_id, first, is_over=is_over)
         self._logged: dict[str, MetricReading] = {}
 
     def read(self) -> Measured:
@@ -75,6 +93,8 @@ class Measuring:
         if not self._objectives:
             return Measured()
         self._logged = self._follower.read()
+        if self.history:
+            self.history.read()
         reasons: list[str] = []
         found = {name: self._reading(one, reasons) for name, one in self._objectives.items()}
         values = {one.name: value for one in self._pareto if (value := found[one.name].value) is not None}
@@ -88,7 +108,7 @@ class Measuring:
         """
         lacking = [one for one in self._objectives.values() if self._reading(one, []).value is None]
         if not lacking:
-            return ""
+            return self._without_history()[:_LONGEST]
         summary = read_summary(*self._where)
         if not summary and not any(reading.steps for reading in self._logged.values()):
             return self._why_nothing()[:_LONGEST]
@@ -101,6 +121,10 @@ class Measuring:
 
     def _reading(self, one: Objective, reasons: list[str]) -> MetricReading:
         """Return the state of one number; where a computed one has no value, add a sentence to ``reasons``."""
+        if one.summary and self.history and self.history.values:
+            return self._summed_up(one.summary, self.history, reasons)
+        if one.summary and (doubt := self._without_history()):
+            reasons.append(doubt)
         if one.expression is None:
             return self._logged[one.name]
         expression = self._expressions[one.name]
@@ -109,6 +133,33 @@ class Measuring:
             hint = _backtick_hint(one.expression, expression, self._logged)
             reasons.append(f"{one.name} has no value: {reason}{hint}")
         return reading
+
+    def _without_history(self) -> str:
+        """Return that the value of the metric is of a summary alone; empty where it is not, or there is no value."""
+        if self._metric is None or not self.history or self.history.values:
+            return ""
+        names = [self._metric.name] if self._metric.expression is None else self._expressions[self._metric.name].names
+        if any(self._logged[name].value is None for name in names):
+            return ""
+        from slurmsweep.metrics.ranks import IN_DOUBT  # few trials get here
+
+        only = " and ".join(name for name in names if not self._logged[name].steps) or self._metric.name
+        return f"{IN_DOUBT}{only} only in the script's summary, so its value there counts"
+
+    def _summed_up(self, summary: HistorySummary, history: LoggedValues, reasons: list[str]) -> MetricReading:
+        """Return the metric as the sweep file sums it up; say where the script's own summary says something else."""
+        name, value = history.metric.name, history.summed_up(summary)
+        if history.metric.expression is None:
+            reading = self._logged[name]
+            if reading.value is not None and reading.value not in (value, history.values[-1]):
+                told = "no value" if value is None else f"{value:g}"
+                reasons.append(
+                    f"{name}: the sweep file's summary counts ({summary.words}: {told}), and not the script's own "
+                    f"({reading.value:g})"
+                )
+            return reading._replace(value=value)
+        reading, _ = _computed(self._expressions[name], self._logged)
+        return reading._replace(value=value)
 
     def _why_nothing(self) -> str:
         """Return why nothing was logged at all."""
@@ -122,6 +173,8 @@ class Measuring:
 
     def _why_no_value(self, one: Objective, summary: dict[str, Any]) -> tuple[str, bool]:
         """Return why this number has no value, and whether a name of it was never logged."""
+        if one.summary and self.history and self.history.values:
+            return not_finite(one), False
         names = [one.name]
         if one.expression is not None:
             names = [name for name in self._expressions[one.name].names if self._logged[name].value is None]

@@ -50,7 +50,8 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
         lines += _line("waits", words)
     best = summary.best()
     if best and config.metric:
-        found = f"{config.metric.name} = {value_text(best.metric)} in trial {best.number}"
+        summed = f" ({config.metric.summary.words})" if config.metric.summary else ""
+        found = f"{config.metric.name}{summed} = {value_text(best.metric)} in trial {best.number}"
         lines += _line("best", f"{found}: {params_text(best.params)}")
     for words in failure_words(failures, name):
         lines += _line("why", words)

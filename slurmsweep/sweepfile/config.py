@@ -147,10 +147,16 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
     texts = {key: _text(data, key, findings) for key in _TEXTS}
     parameters = _parameters(data, findings)
     metric = None if data.get("metric") is None else sections.read_metric(data["metric"], findings)
-    if sections.computed_section(data) is not None:
-        from slurmsweep.sweepfile.objectives import read_computed  # every agent reads a sweep file, few have such a key
+    # every agent reads a sweep file, few have one of these keys
+    if sections.own_section(data, "metric") is not None:
+        from slurmsweep.sweepfile.objectives import read_computed
 
         metric = read_computed(data, metric, findings)
+    if (said := sections.own_section(data, "summary")) is not None:
+        from slurmsweep.sweepfile.summary import read_history_summary
+
+        summary = read_history_summary(said, has_metric=sections.names_metric(data), findings=findings)
+        metric = metric and metric._replace(summary=summary)
     run_cap = data.get("run_cap")
     config = SweepConfig(
         method=_method(data, findings),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
 
 ORDERS = ("wandb", "shuffled")
-_KEYS = ("order", "linked", "exclude", "conditions", "computed", "metric", "pareto", "rungs", "hydra")
+_KEYS = ("order", "linked", "exclude", "conditions", "computed", "metric", "summary", "pareto", "rungs", "hydra")
 
 
 class Extensions(NamedTuple):
@@ -54,7 +54,7 @@ class Extensions(NamedTuple):
 def read_extensions(
     data: dict[str, Any], parameters: dict[str, Parameter], metric: Metric | None, findings: Findings
 ) -> Extensions:
-    """Return the ``slurmsweep`` section without its ``metric``, which :func:`objectives.read_computed` reads.
+    """Return the ``slurmsweep`` section without its ``metric`` and ``summary``, which are part of the sweep's metric.
 
     Mistakes are added to ``findings``.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.sweepfile.findings import shown, suggest
-from slurmsweep.sweepfile.sections import GOALS, Metric, Objective, computed_section
+from slurmsweep.sweepfile.sections import GOALS, Metric, Objective, own_section
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
@@ -25,7 +25,7 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
 
     ``metric`` is that of W&B's own section; None if the section is missing or wrong.
     """
-    section = computed_section(data)
+    section = own_section(data, "metric")
     path: Path = ("slurmsweep", "metric")
     if section is None:
         return metric
@@ -79,7 +79,7 @@ def _read_entry(entry: dict[str, Any], path: Path, metric: Metric | None, findin
         findings.error(path, problem, "say the same in both places")
     if objective.expression is not None and objective.expression != metric.expression:
         findings.error(path, "the sweep's metric has another expression", "give this one another name")
-    return objective._replace(expression=metric.expression)
+    return objective._replace(expression=metric.expression, summary=metric.summary)
 
 
 def _check_keys(section: dict[str, Any], path: Path, findings: Findings) -> None:

@@ -10,6 +10,7 @@ from slurmsweep.sweepfile.space import looks_like_parameter
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
+    from slurmsweep.sweepfile.summary import HistorySummary
 
 GOALS = ("minimize", "maximize")
 _IMPUTES = ("latest", "best", "worst")
@@ -26,18 +27,20 @@ class Objective(NamedTuple):
         name: the name under which the script logs it, with dots into nested values; any name if it is computed.
         goal: minimize or maximize.
         expression: how it is computed from logged metrics; None if the script logs the number itself.
+        summary: which value of a trial's history counts; None for the last one, or what the script's own summary says.
     """
 
     name: str
     goal: str = "minimize"
     expression: str | None = None
+    summary: HistorySummary | None = None
 
 
 class Metric(NamedTuple):
     """The objective of the search.
 
     Attributes:
-        name, goal, expression: see :class:`Objective`.
+        name, goal, expression, summary: see :class:`Objective`.
         target: a trial that ends with this value, or a better one, ends the sweep; None for none.
         impute: the value used for a failed trial: latest, best or worst.
         impute_while_running: the value used for a running trial: latest, best, worst, or the text "false" for none.
@@ -49,11 +52,12 @@ class Metric(NamedTuple):
     target: float | None = None
     impute: str = "worst"
     impute_while_running: str = "false"
+    summary: HistorySummary | None = None
 
     @property
     def objective(self) -> Objective:
         """Return the part that compares trials, without the settings of the search."""
-        return Objective(self.name, self.goal, self.expression)
+        return Objective(self.name, self.goal, self.expression, self.summary)
 
     def is_reached(self, value: float | None) -> bool:
         """Return whether a value is the target or better; False without a target, and for None and NaN."""
@@ -88,15 +92,15 @@ class EarlyTerminate(NamedTuple):
     strict: bool = True
 
 
-def computed_section(data: dict[str, Any]) -> Any:
-    """Return ``slurmsweep.metric`` of a sweep file without checking it; None if there is none."""
+def own_section(data: dict[str, Any], key: str) -> Any:
+    """Return a section below ``slurmsweep:`` of a sweep file without checking it; None if there is none."""
     ours = data.get("slurmsweep")
-    return ours.get("metric") if isinstance(ours, dict) else None
+    return ours.get(key) if isinstance(ours, dict) else None
 
 
 def names_metric(data: dict[str, Any]) -> bool:
     """Return whether a sweep file names a metric, under W&B's key or under ``slurmsweep:``."""
-    return "metric" in data or computed_section(data) is not None
+    return "metric" in data or own_section(data, "metric") is not None
 
 
 def read_metric(value: Any, findings: Findings) -> Metric | None:

@@ -17,6 +17,7 @@ from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Claim
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import AttemptId
+from slurmsweep.sweepfile.summary import HistorySummary
 
 pytest.importorskip("numpy")
 
@@ -180,6 +181,24 @@ def test_what_an_end_is_worth_to_the_search_is_as_impute_says(make_store, outcom
     [seen] = observations(store.manifest.config._replace(metric=metric), store.replay())
 
     assert (seen.value, seen.running) == (value, False)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "impute", "value"),
+    [
+        (Outcome(TrialState.FINISHED, metric=7.0, lowest=5.0, highest=9.0), "worst", 7.0),
+        (Outcome(TrialState.FAILED, "exit 1", metric=7.0, lowest=5.0, highest=9.0), "worst", 7.0),
+        (Outcome(TrialState.FAILED, "exit 1", metric=7.0, lowest=5.0, highest=9.0), "best", 7.0),
+    ],
+)
+def test_where_the_sweep_file_sums_up_the_search_knows_that_value_alone(make_store, outcome, impute, value):
+    store = make_store(50, method="bayes")
+    store.finish(Claims(store, {}).next(), outcome._replace(ended=1.0))
+    metric = store.manifest.config.metric._replace(impute=impute, summary=HistorySummary(3))
+
+    [seen] = observations(store.manifest.config._replace(metric=metric), store.replay())
+
+    assert seen.value == value
 
 
 def test_the_lowest_and_the_highest_value_of_a_trial_are_recorded_and_survive_the_kept_view(

@@ -286,3 +286,14 @@ def test_a_part_with_nothing_left_to_do_has_the_value_logged_before(run, rows, s
     assert done.returncode == 0, done.stderr
     assert (best["state"], best["cause"]) == ("finished", "")
     assert best["metric"] is not None
+
+
+def test_where_the_sweep_file_sums_up_trials_are_compared_by_that(run, rows):
+    """By its first value trial 1 is the best, by the last one at its rung the worst."""
+    script = SCRIPT.replace("x + 10 / (epoch + 1)", "100 - x if epoch else x")
+    extra = "metric: {name: loss, goal: minimize}\nslurmsweep: {summary: best, rungs: {steps: [2, 3], keep: 1/3}}"
+
+    ended = rows(run(script, extra, parameters="  x: {values: [2, 0, 1]}"))
+
+    assert [(row["params"]["x"], row["metric"]) for row in ended if not row["cause"]] == [(0, 0)]
+    assert {row["params"]["x"]: row["metric"] for row in ended} == {2: 2, 0: 0, 1: 1}

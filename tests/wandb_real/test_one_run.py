@@ -228,3 +228,18 @@ os._exit(int(first))
         summary = json.loads(server.files[f"{sweep}-0/wandb-summary.json"])
         assert (summary["loss"], summary["acc"]) == ({"min": 0.1, "max": 0.9}, 0.3)
         assert [row["loss"] for row in server.rows(f"{sweep}-0")] == [0.9, 0.1, 0.4, 0.5, 0.3]
+
+
+@pytest.mark.parametrize("client", ["wandb", "slurmsweep"])
+def test_the_sweep_files_summary_counts_over_all_attempts_and_before_the_scripts_own(
+    client, run_twice, document, slurmsweep
+):
+    define = 'run.define_metric("loss", summary="max")'
+    script = CURVE.format(client=client, define=define, curve=[0.9, 0.1, 0.5, 0.6, 0.3], cut=2)
+
+    sweep = run_twice(script, "metric: {name: loss, goal: minimize}\nslurmsweep: {summary: best}")
+
+    [trial] = document("trials", sweep)
+    assert (trial["state"], trial["attempt"], trial["metric"]) == ("finished", 2, 0.1)
+    said = "loss: the sweep file's summary counts (best: 0.1), and not the script's own (0.9)"
+    assert said in slurmsweep("logs", sweep, "0").stdout

@@ -83,7 +83,8 @@ def _best(content: ReportContent) -> list[str]:
         took = duration(trial.row.seconds)
         rows.append([str(trial.row.number), value_text(trial.values[first.name]), *values, took, trial.state])
     better = "lower" if first.goal == "minimize" else "higher"
-    lines = ["", f"## Best trials by {escaped(first.name)}, {better} is better"]
+    summed = f" ({first.summary.words} of a trial)" if first.summary else ""
+    lines = ["", f"## Best trials by {escaped(first.name)}{summed}, {better} is better"]
     return [*lines, *grid(["trial", first.name, *names, "took", "state"], rows)]
 
 

@@ -135,8 +135,9 @@ def _resource(name: str) -> str:
 def _header(content: ReportContent) -> str:
     manifest = content.summary.manifest
     first = content.objectives[0] if content.objectives else None
+    summed = f" ({first.summary.words} of a trial)" if first and first.summary else ""
     goal = (
-        f" · {_text(first.name)}, {'lower' if first.goal == 'minimize' else 'higher'} is better"
+        f" · {_text(first.name)}{summed}, {'lower' if first.goal == 'minimize' else 'higher'} is better"
         if first and content.named
         else ""
     )
