@@ -57,6 +57,19 @@ def test_points_that_finished_elsewhere_are_not_run_again(slurmsweep, write_swee
     assert slurmsweep("check", sweep).returncode == 0
 
 
+def test_trials_that_were_summed_up_otherwise_are_summed_up_anew(slurmsweep, write_sweep):
+    script = "import slurmsweep; slurmsweep.init(); [slurmsweep.log({'loss': loss}) for loss in (3, 1, 2)]"
+    document = json.loads(
+        slurmsweep("run", str(write_sweep(script, extra=METRIC)), "--backend", "local", "--json").stdout
+    )
+
+    file = write_sweep(script, extra=f"{METRIC}\nslurmsweep: {{summary: best}}")
+    sweep = create(slurmsweep, str(file), "--prior", document["id"])
+
+    assert document["best"]["metric"] == 2
+    assert {row["metric"] for row in json.loads(slurmsweep("trials", sweep, "--json").stdout)} == {1}
+
+
 def test_a_sweep_whose_points_are_all_known_is_finished(slurmsweep, write_sweep, first, ran):
     sweep = create(slurmsweep, str(write_sweep(COUNTING, extra=METRIC)), "--prior", first)
 
