@@ -70,12 +70,6 @@ class SlurmBackend(Backend):
                 raise UsageError(f"{problem}: rename the folder, or choose another one by WANDB_DIR")
         template = load_template(wish.template or DEFAULT_TEMPLATE)
         agents, options = agents_of(template) or 1, _merged(template, source, wish)
-        named = str(options.get("gpus", ""))
-        if gpu_list.is_list(named):
-            raise UsageError(
-                f"--gpus {named}: Slurm chooses the GPUs of a job itself: write how many a job gets, such as --gpus 1; "
-                "a list of this machine's GPUs is for --backend local"
-            )
         return (*_dealing(resources.gpus(options), agents), *self.inherited(options))
 
     def inherited(self, options: Options) -> tuple[str, ...]:
@@ -287,6 +281,12 @@ def _merged(template: Template, source: JobSource | None, wish: SubmitOptions) -
         (resources.COMMAND_LINE, wish.options or {}),
         listed=commands.options_of_sbatch,
     )
+    named = str(merged.get("gpus", ""))
+    if gpu_list.is_list(named):
+        raise UsageError(
+            f"--gpus {named}: Slurm chooses the GPUs of a job itself: write how many a job gets, such as --gpus 1; "
+            "a list of this machine's GPUs is for --backend local"
+        )
     return {"time": resources.DEFAULT_TIME, **merged}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents import child, signals
 from slurmsweep.agents.attempt import attend
 from slurmsweep.errors import UsageError
-from slurmsweep.state.assignment import whole_number
+from slurmsweep.state.assignment import SEAT, place, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,6 +118,8 @@ def _stop_within(seconds: float) -> signal.Signals | None:
 def _run(argv: list[str], environ: Mapping[str, str]) -> int:
     # an inherited WANDB_SERVICE would make wandb talk to another process's
     seen = {name: value for name, value in environ.items() if name != "WANDB_SERVICE"}
+    if seat := place(environ):
+        seen[SEAT] = seat
     sys.stdout.flush()
     agent = child.Child(argv, cwd=os.getcwd(), environ=seen, output=sys.stdout.fileno())
     attend(agent, environ)
