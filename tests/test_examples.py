@@ -25,6 +25,7 @@ EXAMPLES = {
     "arguments": 8,
     "gpus": 8,
     "best_of_run": 6,
+    "two_stages": 9,
 }
 
 #: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.
@@ -98,6 +99,17 @@ def test_each_trial_says_two_gpus_of_its_own(run_example):
 
     logs = folder.glob(f".slurmsweep/sweep-{status['id']}/trials/0/*/1/output.log")
     assert {log.read_text().splitlines()[0] for log in logs} == {"place 0, GPUs 0,1", "place 1, GPUs 2,3"}
+
+
+def test_the_fine_sweep_goes_on_around_the_best_of_the_coarse_one(run_example, slurmsweep_in):
+    folder, coarse = run_example("two_stages")
+
+    done = slurmsweep_in(folder, "run", "two_stages/fine.yaml", "--backend", "local", "--json")
+
+    assert done.returncode == 0, done.stderr
+    best = json.loads(done.stdout)["best"]
+    assert best["params"] == {"lr": 0.12, "epochs": 10, "wd": coarse["best"]["params"]["wd"]}
+    assert best["metric"] < coarse["best"]["metric"]
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"any_program"}))

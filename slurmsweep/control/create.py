@@ -74,7 +74,7 @@ def read_draft(source: str, function: str | None = None, names: Mapping[str, str
         SweepFileError: every violation at once; a program that is not there is one, and a command that cannot start.
         UsageError: there is no such function; or a variable that agents read is wrong.
     """
-    examined = examine_file(source)
+    examined = _completed(examine_file(source))
     if function is None:
         draft = _looked_at(_draft(examined, names or {}))
         return draft._replace(warnings=(*draft.warnings, *_without_project(draft)))
@@ -94,10 +94,20 @@ def draft_of(data: Any, source: str) -> Draft:
             start another.
         UsageError: a variable that agents read is wrong.
     """
-    draft = _draft(examine(data, source), {})
+    draft = _draft(_completed(examine(data, source)), {})
     if not draft.config.program:
         draft = draft._replace(warnings=_without_program(draft.warnings))
     return _looked_at(draft) if draft.config.program or draft.config.command else draft
+
+
+def _completed(examined: Examined) -> Examined:
+    """Return the sweep file with what it takes from a trial of another sweep."""
+    base = examined.config.extensions.base if examined.config else None
+    if base is None:
+        return examined
+    from slurmsweep.control.base_point import with_base  # few sweeps have one
+
+    return with_base(examined, base)
 
 
 def _draft(examined: Examined, names: Mapping[str, str]) -> Draft:

@@ -14,6 +14,7 @@ from slurmsweep.control.batch import with_resources
 from slurmsweep.control.defaults import filled, rows_of
 from slurmsweep.control.forecast import forecast
 from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.report.base import base_document
 from slurmsweep.state.paths import NO_ID
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile import command
@@ -87,6 +88,7 @@ def plan_sweep(
         "trials": rows,
         **({"rungs": rungs} if rungs else {}),
         **({"conditional": conditional} if (conditional := _conditional(draft.config.extensions)) else {}),
+        **({"base": base} if (base := base_document(draft.config)) else {}),
         "backend": backend.name,
         "width": request.width,
         "sbatch": backend.preview(replace(request, tasks=expected.arrays[0])) if expected.arrays else None,

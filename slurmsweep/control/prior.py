@@ -180,7 +180,10 @@ def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:
         number = next(number for number, point in zip(trials, points, strict=True) if not point)
         raise NotFoundError(f"trial {number} of sweep {store.manifest.sweep_id} has no point yet: it was not claimed")
     parameters = _narrow_all(config.parameters, points, config.document["parameters"])
-    return config.document | {"parameters": parameters}
+    extensions = {key: value for key, value in (config.document.get("slurmsweep") or {}).items() if key != "base"}
+    # what a base gave is among the parameters now
+    rest = {key: value for key, value in config.document.items() if key != "slurmsweep"}
+    return rest | ({"slurmsweep": extensions} if extensions else {}) | {"parameters": parameters}
 
 
 def best_trials(config: SweepConfig, ranked: Sequence[int], top: int) -> list[int]:

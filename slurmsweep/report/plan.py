@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.base import base_text
 from slurmsweep.report.figures import counted, value_text
 from slurmsweep.report.terminal import printable, printable_text, width, wrapped
 from slurmsweep.sweepfile.findings import shown
@@ -27,11 +28,7 @@ def plan_text(document: Mapping[str, Any]) -> str:
     left = total if prior is None else prior["new"]
     if left is None or len(document["trials"]) < left:
         lines.append("  ...")
-    for one in document.get("conditional", []):
-        places = [f"{name} is {' or '.join(map(shown, values))}" for name, values in one["where"].items()]
-        what = "exists" if one["expression"] is None else f"= {one['expression']}"
-        where = f" where {' and '.join(places)}" if places else ""
-        lines += wrapped(printable(f"{one['parameter']} {what}{where}"), width(), hanging="  ")
+    lines += _parameter_lines(document)
     if prior:
         lines += _prior_lines(prior, total)
     if left == 0 and prior:
@@ -77,6 +74,18 @@ def _prior_lines(prior: Mapping[str, Any], total: int | None) -> list[str]:
     if prior["elsewhere"]:
         lines.append(f"  points that this sweep cannot take over: {prior['elsewhere']}")
     return lines
+
+
+def _parameter_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return what is said of parameters: where some exist, and from which trial others are."""
+    words = []
+    for one in document.get("conditional", []):
+        places = [f"{name} is {' or '.join(map(shown, values))}" for name, values in one["where"].items()]
+        what = "exists" if one["expression"] is None else f"= {one['expression']}"
+        words.append(f"{one['parameter']} {what}" + (f" where {' and '.join(places)}" if places else ""))
+    if base := document.get("base"):
+        words.append(f"base: {base_text(base)}")
+    return [line for text in words for line in wrapped(printable(text), width(), hanging="  ")]
 
 
 def _forecast_lines(document: Mapping[str, Any]) -> list[str]:

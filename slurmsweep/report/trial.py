@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import UsageError
 from slurmsweep.learning.explanation import explanation
 from slurmsweep.metrics.reported import read_summary
+from slurmsweep.report.base import base_document, base_text
 from slurmsweep.report.by_hand import shell_command
 from slurmsweep.report.figures import duration, value_text
 from slurmsweep.report.fitting import last_part, text_width
@@ -82,6 +83,7 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
         "command": command,
         "no_command": problem,
         "why": None,
+        **({"base": base} if (base := base_document(manifest.config)) else {}),
     }
 
 
@@ -113,6 +115,7 @@ def trial_text(document: Mapping[str, Any]) -> str:
         *(_field("error", document["error"]) if document["error"] else []),
         *(_field("ran as", f"trial {document['origin']}, in another sweep") if document["origin"] else []),
         *_table("parameters", document["params"]),
+        *(_field("base", printable(base_text(document["base"]))) if "base" in document else []),
         *_table("metric", metrics),
         *(_field("no metric", document["no_metric"]) if document["no_metric"] else []),
         *_table("logged", document["logged"]),

@@ -12,6 +12,7 @@ from slurmsweep.sweepfile.findings import shown, suggest
 from slurmsweep.sweepfile.space import Categorical, Names, Parameter, leaves
 
 if TYPE_CHECKING:
+    from slurmsweep.sweepfile.base import Base
     from slurmsweep.sweepfile.findings import Findings, Path
     from slurmsweep.sweepfile.presence import Computed, Condition
     from slurmsweep.sweepfile.rules import Known
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
 
 ORDERS = ("wandb", "shuffled")
-_KEYS = ("order", "linked", "exclude", "conditions", "computed", "metric", "summary", "pareto", "rungs", "hydra")
+_KEYS = ("order", "linked", "exclude", "conditions", "computed", "metric", "summary", "pareto", "rungs", "hydra", "base")
 
 
 class Extensions(NamedTuple):
@@ -39,6 +40,7 @@ class Extensions(NamedTuple):
             says it (:mod:`slurmsweep.control.hydra_program`).
         conditions: the parameters that exist only with others, each behind those that its rule names.
         computed: the parameters that are computed from others, each behind those that it uses.
+        base: the trial of another sweep whose values parameters have that the file lacks; None for none.
     """
 
     order: str = "wandb"
@@ -49,6 +51,7 @@ class Extensions(NamedTuple):
     hydra: bool | None = None
     conditions: tuple[Condition, ...] = ()
     computed: tuple[Computed, ...] = ()
+    base: Base | None = None
 
 
 def read_extensions(
@@ -91,11 +94,11 @@ def read_extensions(
     if value.get("rungs") is not None:
         from slurmsweep.sweepfile.rungs import read_rungs
 
-        if metric is None:
-            findings.error(
-                (*path, "rungs"), "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}"
-            )
-        read = read._replace(rungs=read_rungs(value["rungs"], data, findings))
+        read = read._replace(rungs=read_rungs(value["rungs"], data, metric, findings))
+    if value.get("base") is not None:
+        from slurmsweep.sweepfile.base import read_base
+
+        read = read._replace(base=read_base(value["base"], findings))
     return read
 
 

@@ -30,7 +30,7 @@ class Findings:
     """
 
     def __init__(self, lines: Mapping[Path, int] | None = None) -> None:
-        self._lines = lines or {}
+        self.lines = lines or {}
         self.violations: list[Violation] = []
         self.warnings: list[Violation] = []
 
@@ -43,8 +43,8 @@ class Findings:
         self.warnings.append(self._make(path, problem, hint))
 
     def _make(self, path: Path, problem: str, hint: str) -> Violation:
-        known = (path[:end] for end in range(len(path), 0, -1) if path[:end] in self._lines)
-        line = next((self._lines[here] for here in known), None)
+        known = (path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines)
+        line = next((self.lines[here] for here in known), None)
         return Violation(".".join(map(str, path)), problem, hint, line)
 
 

@@ -20,6 +20,7 @@ from slurmsweep.sweepfile.plain import is_number
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
+    from slurmsweep.sweepfile.sections import Metric
 
 _KEYS = ("steps", "keep", "minutes")
 _HINT = "such as {steps: [3, 9, 27], keep: 1/3}"
@@ -49,15 +50,18 @@ class Rungs(NamedTuple):
         return trials * self.keep[0] // self.keep[1]
 
 
-def read_rungs(value: Any, data: dict[str, Any], findings: Findings) -> Rungs | None:
+def read_rungs(value: Any, data: dict[str, Any], metric: Metric | None, findings: Findings) -> Rungs | None:
     """Return the section; None, and mistakes in ``findings``, where it is wrong.
 
     Args:
         value: the section.
         data: the whole sweep file.
+        metric: of the file, by which trials are compared.
         findings: takes the mistakes.
     """
     path: Path = ("slurmsweep", "rungs")
+    if metric is None:
+        findings.error(path, "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}")
     if not isinstance(value, dict):
         findings.error(path, f"must be a mapping, not {shown(value)}", _HINT)
         return None

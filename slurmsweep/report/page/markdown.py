@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from slurmsweep.report.base import base_document, base_text
 from slurmsweep.report.efficiency import each_text
 from slurmsweep.report.figures import counted, date_text, duration, numbers_text, value_text
 from slurmsweep.report.page.content import MARK
@@ -67,6 +68,8 @@ def _head(content: ReportContent) -> Iterator[str]:
         f"Sweep `{summary.manifest.sweep_id}`, {summary.manifest.config.method} search, "
         f"{escaped(summary.state_words())} as of {day}: {words or 'nothing was started'}."
     )
+    if base := base_document(summary.manifest.config):
+        yield f"Base: {escaped(base_text(base))}."
     for one in content.left_out:
         yield ""
         yield escaped(one)

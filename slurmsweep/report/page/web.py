@@ -16,6 +16,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.base import base_document, base_text
 from slurmsweep.report.efficiency import each_text
 from slurmsweep.report.figures import counted, date_text, duration, figure, numbers_text, value_text
 from slurmsweep.report.page.charts import steps_chart
@@ -341,6 +342,7 @@ def _configuration(content: ReportContent) -> str:
         ("sweep file", manifest.source),
         ("trials run in", manifest.workdir),
         ("folder of the sweep", content.summary.layout.folder),
+        *([("base", base_text(base))] if (base := base_document(manifest.config)) else []),
         ("made", date_text(manifest.created)),
         ("by", f"slurmsweep {manifest.version}"),
     ]
