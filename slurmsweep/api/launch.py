@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agents import notices
 from slurmsweep.api.arguments import check_number
+from slurmsweep.api.naming import whereabouts
 from slurmsweep.backends.base import Ability, JobSource, SubmitResult
 from slurmsweep.control.apply import apply
 from slurmsweep.control.decide import Plan, Policy, decide
@@ -26,6 +27,8 @@ from slurmsweep.state import projects, refusals
 from slurmsweep.state.lifecycle import Standing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.decide import Situation
     from slurmsweep.control.events import Tell
@@ -74,6 +77,7 @@ class Launch:
         max_fails: trials that may fail alike, as :meth:`slurmsweep.Sweep.run` takes it.
         notify: the user's command that hears what comes of the trials.
         dry_run: only decide.
+        after: sweeps and jobs, at whose end the jobs start.
     """
 
     session: Session
@@ -84,6 +88,7 @@ class Launch:
     max_fails: int | None = None
     notify: str | None = None
     dry_run: bool = False
+    after: Sequence[str] = ()
 
     def start(self, policy: Policy) -> LaunchResult:
         """Start trials, and tell what comes of them by the user's command, if there is one.
@@ -104,12 +109,15 @@ class Launch:
         notifier.over(result.stopped_by or (Step.STUCK.value if result.is_stuck else ""))
         return result
 
-    def check(self, wish: SubmitOptions, *, supervise: bool) -> None:
+    def check(self, wish: SubmitOptions, *, supervise: bool) -> SubmitOptions:
         """Refuse what the backend cannot do, and trials that cannot start; tell what is ignored. Writes nothing.
+
+        Returns the wish with the defaults of the sweep, and with what its jobs are to wait for.
 
         Raises:
             UsageError: an option is wrong, or needs an ability that the backend does not have; or no trial could start;
                 or a variable is wrong that agents inherit from here.
+            NotFoundError, SchedulerUnavailableError: as :func:`slurmsweep.control.after.waiting_for`.
         """
         backend, source = self.session.backend, JobSource.of(self.session.store)
         wish = filled(wish, source.defaults, backend)
@@ -125,6 +133,7 @@ class Launch:
             self.tell(Noticed(f"{doubt}; the nodes may differ"))
         for notice in backend.check(wish, source):
             self.tell(Noticed(notice))
+        return self._waiting(wish) if self.after else wish
 
     def _start(self, policy: Policy) -> LaunchResult:
         """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
@@ -178,6 +187,14 @@ class Launch:
         is_supervised, is_stuck, said = watch is not None, step == "STUCK", first or Headline()
         return LaunchResult(plan, total, expected, is_stuck, is_supervised, self.wait, later, said, braked_by)
 
+    def _waiting(self, wish: SubmitOptions) -> SubmitOptions:
+        """Return the wish of jobs that wait for the sweeps and jobs in :attr:`after`. Raises as :meth:`check`."""
+        from slurmsweep.control.after import waiting_for  # few jobs wait for others
+
+        self.session.backend.require(Ability.AFTER, "--after")
+        words = [self.after] if isinstance(self.after, str) else self.after
+        return waiting_for(self.session, wish, words, whereabouts, lambda line: self.tell(Noticed(line)))
+
     def _ready(self, policy: Policy) -> Policy:
         """Return the policy with the defaults of the sweep; refuse what is wrong before anything is looked at."""
         check_number("count", policy.count)
@@ -186,9 +203,12 @@ class Launch:
             from slurmsweep.control.function import ready_to_run  # says what is missing
 
             ready_to_run(self.session.store, None)
-        self.check(policy.wish, supervise=self.supervisor is not None)
+        policy = replace(policy, wish=self.check(policy.wish, supervise=self.supervisor is not None))
+        waits = (policy.wish.options or {}).get("dependency") if self.after else None
+        if self.supervisor and waits:  # also what it submits before the others have ended
+            kept = {**self.supervisor.options, "dependency": str(waits)}
+            self.supervisor = replace(self.supervisor, options=kept)
         backend = self.session.backend
-        policy = replace(policy, wish=filled(policy.wish, self.session.store.manifest.defaults, backend))
         if policy.sizing and Ability.LIMIT not in backend.abilities:
             self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
         return policy

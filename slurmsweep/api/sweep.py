@@ -37,7 +37,7 @@ from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     import pandas as pd
 
@@ -180,6 +180,7 @@ class Sweep:
         supervisor: SupervisorSettings | None = None,
         max_fails: int | None = None,
         notify: str | None = None,
+        after: Sequence[str] = (),
         dry_run: bool = False,
         **options: str | int,
     ) -> LaunchResult:
@@ -197,6 +198,8 @@ class Sweep:
                 machine, for one if the command cannot start, and for any number where jobs outlive this process.
             notify: a command that is run when what was started has ended, the sweep stops itself, or a first trial
                 fails; words quoted as in a shell (docs/notifications.md).
+            after: sweeps, and numbers of Slurm's jobs: the jobs start when all jobs of these have ended, however they
+                end. What runs or waits now counts, and for later submissions nothing of this is kept.
             dry_run: only decide.
             options: of the jobs, over those of ``wish``: ``time="30"``, ``mem="4G"``, ``cpus_per_task=4``; and
                 ``width=8``, ``template="packed"``. ``time="auto"`` and ``mem="auto"`` learn, as ``sizing`` does.
@@ -210,7 +213,7 @@ class Sweep:
         retry = RetryPolicy(states=CUT_OFF, plain=True)
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, count, retry=retry, sizing=sizing, reopen=True)
-        launch = Launch(self.session, self.tell, "run", wait, supervisor, max_fails, notify, dry_run)
+        launch = Launch(self.session, self.tell, "run", wait, supervisor, max_fails, notify, dry_run, after)
         return launch.start(policy)
 
     def submit(
@@ -223,6 +226,7 @@ class Sweep:
         supervisor: SupervisorSettings | None = None,
         max_fails: int | None = None,
         notify: str | None = None,
+        after: Sequence[str] = (),
         dry_run: bool = False,
         **options: str | int,
     ) -> LaunchResult:
@@ -237,7 +241,7 @@ class Sweep:
             raise UsageError(f"sweep {self.id} is {words}: `slurmsweep resume {self.id}` takes it up again")
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, count, sizing=sizing)
-        launch = Launch(self.session, self.tell, "submit", wait, supervisor, max_fails, notify, dry_run)
+        launch = Launch(self.session, self.tell, "submit", wait, supervisor, max_fails, notify, dry_run, after)
         return launch.start(policy)
 
     def resubmit(
@@ -473,13 +477,19 @@ class Sweep:
         return {"sweep": self.id, "among": among, **found.to_json()}
 
     def check_start(
-        self, wish: SubmitOptions, *, wait: bool = True, supervise: bool = False, max_fails: int | None = None
+        self,
+        wish: SubmitOptions,
+        *,
+        wait: bool = True,
+        supervise: bool = False,
+        max_fails: int | None = None,
+        after: Sequence[str] = (),
     ) -> None:
         """Refuse what :meth:`run` would refuse with these arguments, before a sweep is made. Writes nothing.
 
         ``supervise`` stands for any ``supervisor``. Raises as :meth:`slurmsweep.api.launch.Launch.check`.
         """
-        Launch(self.session, self.tell, wait=wait, max_fails=max_fails).check(wish, supervise=supervise)
+        Launch(self.session, self.tell, wait=wait, max_fails=max_fails, after=after).check(wish, supervise=supervise)
 
 
 def _access(who: str) -> Access:

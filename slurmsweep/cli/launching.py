@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.agents.notices import words_of
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
+from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_table, print_text
 from slurmsweep.cli.sweeps import note_stray_output, summarize
 from slurmsweep.control.auto_resources import what_to_learn
@@ -20,6 +21,7 @@ from slurmsweep.report.summary import status_document
 from slurmsweep.report.terminal import printable_text, width
 from slurmsweep.report.trials_table import trials_table
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.naming import LAST
 
 if TYPE_CHECKING:
     import argparse
@@ -58,6 +60,11 @@ def asked_for(args: argparse.Namespace, **rules: float | None) -> dict[str, Any]
         "notify": args.notify,
         "dry_run": args.dry_run,
     }
+
+
+def awaited(args: argparse.Namespace) -> list[str]:
+    """Return the sweeps and jobs of ``--after``; ``last`` is the newest sweep before this command makes another."""
+    return [sweep_of(word) if word == LAST else word for word in args.after]
 
 
 def finish(  # noqa: PLR0913 - what a command line says

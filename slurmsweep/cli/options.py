@@ -195,6 +195,13 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "COMMAND",
         "help": "run this command when what was started has ended, the sweep stops itself, or a first trial fails",
     },
+    "--after": {
+        "action": "append",
+        "default": [],
+        "metavar": "SWEEP|JOB",
+        "help": "Slurm: these jobs start when all jobs of that sweep, or that job, have ended, however they end "
+        "(repeatable)",
+    },
     "--jobs": {"type": up_to(MOST_JOBS), "metavar": "N", "help": "local backend: trials at a time (default 1)"},
     "--canaries": {
         "type": up_to(MOST_JOBS),

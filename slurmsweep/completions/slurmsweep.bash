@@ -8,7 +8,7 @@
 
 _shtab_slurmsweep_subparsers=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help)
 
-_shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --prior --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --canaries)
+_shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --prior --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --canaries --after)
 _shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --prior --strict --json --project --entity --name --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch)
 _shtab_slurmsweep_status_option_strings=(-h --help --json --watch --entity --project)
 _shtab_slurmsweep_watch_option_strings=(-h --help --once)
@@ -38,7 +38,7 @@ _shtab_slurmsweep_mend_option_strings=(-h --help --workdir --mend-every --mend-s
 _shtab_slurmsweep_rm_option_strings=(-h --help --yes --force --dry-run --json)
 _shtab_slurmsweep_clean_option_strings=(-h --help --older --keep-best --unsynced --yes --force --dry-run --json)
 _shtab_slurmsweep_create_option_strings=(-h --help --prior --from --update --trials --shared --shared=read --top --function --strict --project --entity --name)
-_shtab_slurmsweep_submit_option_strings=(-h --help -n --count --max-fails --notify --function --workdir --dry-run --wait --plain --json --shared --shared=read --mend --mend-every --mend-sbatch --entity --project --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --canaries)
+_shtab_slurmsweep_submit_option_strings=(-h --help -n --count --max-fails --notify --function --workdir --dry-run --wait --plain --json --shared --shared=read --mend --mend-every --mend-sbatch --entity --project --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --canaries --after)
 _shtab_slurmsweep_agent_option_strings=(-h --help -n --count --seats --function)
 _shtab_slurmsweep_templates_option_strings=(-h --help --json)
 _shtab_slurmsweep_defaults_option_strings=(-h --help --json)

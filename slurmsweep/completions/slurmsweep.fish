@@ -64,7 +64,7 @@ function _shtab_slurmsweep_using
 end
 
 set -g _shtab_slurmsweep_commands run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help
-set -g _shtab_slurmsweep_opts_with_value --account --among --attempt --backend --canaries --cause --columns --constraint --count --cpus-per-task --entity --exclude --format --from --function --gpus --gres --history --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -G -c -j -n -o -p -q -s -t -w -x
+set -g _shtab_slurmsweep_opts_with_value --account --after --among --attempt --backend --canaries --cause --columns --constraint --count --cpus-per-task --entity --exclude --format --from --function --gpus --gres --history --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -G -c -j -n -o -p -q -s -t -w -x
 
 complete -c slurmsweep -e
 complete -c slurmsweep -f
@@ -108,6 +108,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using run' -s x -l exclude -x -d 'n
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -s G -l gpus -x -d 'GPUs of one job; local backend: GPUs of this machine for all trials at a time, such as 0-3, each its own'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l sbatch -x -d 'any other sbatch option (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l canaries -x -d 'with --time auto or --mem auto: trials to learn from before the rest (default 5 %, within 5 and 20)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using run' -l after -x -d 'Slurm: these jobs start when all jobs of that sweep, or that job, have ended, however they end (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using run; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps) (__fish_complete_path (commandline -ct))" -d 'sweep file, or a sweep to go on with'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a plan -d 'Show what would happen: points, commands, cost, batch script; writes'
 complete -c slurmsweep -n '_shtab_slurmsweep_using plan' -s h -l help -d 'show this help message and exit'
@@ -405,6 +406,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -s x -l exclude -x -d
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -s G -l gpus -x -d 'GPUs of one job; local backend: GPUs of this machine for all trials at a time, such as 0-3, each its own'
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -l sbatch -x -d 'any other sbatch option (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -l canaries -x -d 'with --time auto or --mem auto: trials to learn from before the rest (default 5 %, within 5 and 20)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using submit' -l after -x -d 'Slurm: these jobs start when all jobs of that sweep, or that job, have ended, however they end (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using submit; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder, `last`, or `last~1` before it'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a agent -d 'Claim trials and run them: what each job runs.'
 complete -c slurmsweep -n '_shtab_slurmsweep_using agent' -s h -l help -d 'show this help message and exit'

@@ -487,6 +487,7 @@ _shtab_slurmsweep_run_options=(
   "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
   "--canaries[with --time auto or --mem auto\: trials to learn from before the rest (default 5 \%, within 5 and 20)]:N:"
+  "*--after[Slurm\: these jobs start when all jobs of that sweep, or that job, have ended, however they end (repeatable)]:SWEEP|JOB:"
   ":sweep file, or a sweep to go on with:_slurmsweep_files_and_sweeps"
 )
 
@@ -588,6 +589,7 @@ _shtab_slurmsweep_submit_options=(
   "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
   "--canaries[with --time auto or --mem auto\: trials to learn from before the rest (default 5 \%, within 5 and 20)]:N:"
+  "*--after[Slurm\: these jobs start when all jobs of that sweep, or that job, have ended, however they end (repeatable)]:SWEEP|JOB:"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 

@@ -87,5 +87,7 @@ def _as_before(summary: SweepSummary) -> str:
     newest = asked[-1]
     words = [] if newest.template in (None, _TEMPLATE) else ["--template", str(newest.template)]
     for option, value in newest.wishes.items():
+        if option == "dependency":  # what those jobs waited for
+            continue
         words += ["--sbatch", option if value is True else f"{option}={value}"]
     return "".join(f" {shlex.quote(word)}" for word in words)

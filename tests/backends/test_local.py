@@ -237,3 +237,10 @@ def test_a_failed_agents_trial_is_found_without_going_over_all(make_store, monke
     assert looked_up == [29]
     assert local._has_a_trial(view, 100, was_killed=False)
     assert not local._has_a_trial(view, 99, was_killed=False)
+
+
+def test_here_no_trial_waits_for_another_sweep(slurmsweep, write_sweep):
+    done = slurmsweep("run", str(write_sweep("")), "--backend", "local", "--after", "12")
+
+    assert done.returncode == 2
+    assert "--after: the local backend cannot let jobs wait for the end of others" in done.stderr

@@ -15,6 +15,8 @@ from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError,
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from slurmsweep.api.sweep import Sweep
     from slurmsweep.backends.base import SubmitOptions
 
@@ -41,17 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_names(parser)
     options.add_mend(parser)
     options.add_slurm(parser)
-    options.add(parser, "--canaries")
+    options.add(parser, "--canaries", "--after")
 
 
 def run(args: argparse.Namespace) -> int:
     """Create a sweep, or open it, and start what is open; return the exit code."""
-    asked = launching.asked_for(args)
+    asked, after = launching.asked_for(args), launching.awaited(args)
     with closing(EventPrinter()) as events:
-        sweep, is_new = _sweep(args, asked["wish"], events)
+        sweep, is_new = _sweep(args, asked["wish"], after, events)
         events.follow(sweep.session.store, plain=args.plain)
         try:
-            result = sweep.run(count=args.count, **asked)
+            result = sweep.run(count=args.count, after=after, **asked)
         except (SubmissionRefusedError, SchedulerUnavailableError):
             if is_new:
                 _take_back(sweep)
@@ -71,7 +73,9 @@ def _take_back(sweep: Sweep) -> None:
             sweep.tell(Noticed(f"nothing was submitted, so sweep {sweep.id} was removed again"))
 
 
-def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) -> tuple[Sweep, bool]:
+def _sweep(
+    args: argparse.Namespace, wish: SubmitOptions, after: Sequence[str], events: EventPrinter
+) -> tuple[Sweep, bool]:
     """Return the sweep that is named, or a new one of the sweep file, which is checked before anything is written.
 
     And whether it was made just now.
@@ -100,5 +104,5 @@ def _sweep(args: argparse.Namespace, wish: SubmitOptions, events: EventPrinter) 
     if args.dry_run:
         return Sweep.planned(draft, backend=args.backend, prior=prior, tell=events), False
     planned = Sweep.planned(draft, backend=args.backend, prior=prior, tell=ignore)
-    planned.check_start(wish, wait=args.wait, supervise=args.mend, max_fails=args.max_fails)
+    planned.check_start(wish, wait=args.wait, supervise=args.mend, max_fails=args.max_fails, after=after)
     return Sweep.create(draft, backend=args.backend, shared=args.shared, prior=prior, tell=events), True

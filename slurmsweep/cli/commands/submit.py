@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_mend(parser)
     options.add_hosted(parser)
     options.add_slurm(parser)
-    options.add(parser, "--canaries")
+    options.add(parser, "--canaries", "--after")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
             "--wait": args.wait,
             "--mend": args.mend,
             "--canaries": args.canaries,
+            "--after": args.after,
             "--max-fails": args.max_fails,
             "--shared": args.shared != "off",
         }
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         if args.shared != "off" and keep:
             sweep.share(args.shared)
         events.follow(sweep.session.store, plain=args.plain)
-        result = sweep.submit(count=args.count, **asked)
+        result = sweep.submit(count=args.count, after=launching.awaited(args), **asked)
     if args.dry_run:
         return launching.show_plan(sweep, result, as_json=args.json)
     return launching.finish(sweep, result, events, waited=args.wait, as_json=args.json, count=args.count)
