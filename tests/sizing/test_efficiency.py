@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -310,3 +312,24 @@ def test_text_and_table_are_of_the_same_numbers(store):
     table = attempts_table([row]).splitlines()
     assert table[0].split() == ["trial", "attempt", "state", "job", "time", "CPUs", "MiB"]
     assert table[-1].split("  ")[-3:] == ["10m 00s of 1h 00m", "0.5 of 2", "512 of 1024"]
+
+
+def test_the_page_shows_what_is_printed(make_store):
+    """The table of docs/walltime.md is that of these 24 trials."""
+    store = make_store(24)
+    submit(store, "7", 24, time=60.0, mem=2048.0, cpus=4)
+    for task, seconds in enumerate([558.0] + [390.0] * 13 + [480.0] * 10):
+        busy, size = (0.93, 310.0) if task == 0 else (0.9, 300.0)
+        run(store, "7", task, seconds=seconds, cpu_seconds=busy * seconds, max_rss_mb=size)
+    ledger = Ledger(store.replay(), {}, {}, asked)
+    document = efficiency_document(store.manifest, store.replay(), ledger, LIMITS)
+    printed = efficiency_text(document | {"accounting": "used"})
+
+    page = (Path(__file__).parents[2] / "docs" / "walltime.md").read_text()
+    [shown] = re.findall(r"^    sweep k3v9x2ab: 24 attempts.*\n(?:    .*\n)+", page, re.MULTILINE)
+    assert plain(shown) == plain(printed.replace("abcd1234", "k3v9x2ab"))
+
+
+def plain(text: str) -> list[str]:
+    """Return lines in which the width of columns does not count."""
+    return [re.sub(r"-{2,}", "--", re.sub(r"\s+", " ", line)).strip() for line in text.strip().splitlines()]
