@@ -64,7 +64,7 @@ function _shtab_slurmsweep_using
 end
 
 set -g _shtab_slurmsweep_commands run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help
-set -g _shtab_slurmsweep_opts_with_value --account --after --among --attempt --backend --canaries --cause --columns --constraint --count --cpus-per-task --entity --exclude --format --from --function --gpus --gres --history --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -G -c -j -n -o -p -q -s -t -w -x
+set -g _shtab_slurmsweep_opts_with_value --account --after --among --attempt --backend --canaries --cause --columns --constraint --count --cpus-per-task --entity --exclude --format --from --function --goal --gpus --gres --history --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -G -c -j -n -o -p -q -s -t -w -x
 
 complete -c slurmsweep -e
 complete -c slurmsweep -f
@@ -159,7 +159,9 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using logs' -s f -l follow -d 'prin
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a best -d 'Show the best finished trials by the sweep'"'"'s metric.'
 complete -c slurmsweep -n '_shtab_slurmsweep_using best' -s h -l help -d 'show this help message and exit'
 complete -c slurmsweep -n '_shtab_slurmsweep_using best' -s n -l top -x -d 'how many (default 1; with --pareto all)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using best' -l metric -x -d 'by this metric, which trials logged, and not the sweep'"'"'s own'
 complete -c slurmsweep -n '_shtab_slurmsweep_using best' -l pareto -d 'those that no other trial beats in all metrics of the sweep file'"'"'s slurmsweep: {pareto: ...}'
+complete -c slurmsweep -n '_shtab_slurmsweep_using best' -l goal -xka "minimize maximize" -d 'with --metric: which values are good (default: as the sweep file says, else minimize)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using best' -l json -d 'one JSON document on stdout'
 complete -c slurmsweep -n '_shtab_slurmsweep_using best; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder (default: the newest here)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a resubmit -d 'Run again exactly what is not finished: crashed, failed, killed,'
@@ -202,6 +204,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_
 complete -c slurmsweep -n '_shtab_slurmsweep_using trials' -s h -l help -d 'show this help message and exit'
 complete -c slurmsweep -n '_shtab_slurmsweep_using trials' -s s -l state -xka "pending running finished failed crashed killed preempted" -d 'only those in this state (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using trials' -s w -l where -x -d 'only those for which this holds, such as lr=0.1 or '"'"'loss<0.2'"'"' (also !=, <=, >, >=; repeatable)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using trials' -l metric -x -d 'show this metric, which trials logged, and not the sweep'"'"'s own'
 complete -c slurmsweep -n '_shtab_slurmsweep_using trials' -l sort -x -d 'by this, the smallest first'
 complete -c slurmsweep -n '_shtab_slurmsweep_using trials' -l reverse -d 'with --sort: the largest first'
 complete -c slurmsweep -n '_shtab_slurmsweep_using trials' -s n -l limit -x -d 'at most N (default 100; all with --json)'

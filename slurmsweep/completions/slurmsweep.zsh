@@ -76,7 +76,9 @@ _shtab_slurmsweep_agent_defaults_added=0
 _shtab_slurmsweep_best_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-n,--top}"[how many (default 1\; with --pareto all)]:N:"
+  "--metric[by this metric, which trials logged, and not the sweep\'s own]:NAME:"
   "--pareto[those that no other trial beats in all metrics of the sweep file\'s slurmsweep\: \{pareto\: ...\}]"
+  "--goal[with --metric\: which values are good (default\: as the sweep file says, else minimize)]:goal:(minimize maximize)"
   "--json[one JSON document on stdout]"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder (default\: the newest here):_slurmsweep_sweeps"
 )
@@ -625,6 +627,7 @@ _shtab_slurmsweep_trials_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "*"{-s,--state}"[only those in this state (repeatable)]:STATE:(pending running finished failed crashed killed preempted)"
   "*"{-w,--where}"[only those for which this holds, such as lr\=0.1 or \'loss\<0.2\' (also \!\=, \<\=, \>, \>\=\; repeatable)]:NAME=VALUE:"
+  "--metric[show this metric, which trials logged, and not the sweep\'s own]:NAME:"
   "--sort[by this, the smallest first]:NAME:"
   "--reverse[with --sort\: the largest first]"
   {-n,--limit}"[at most N (default 100\; all with --json)]:N:"

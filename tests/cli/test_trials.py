@@ -10,7 +10,7 @@ SCRIPT = """
 import sys, slurmsweep
 x = int(sys.argv[1].partition("=")[2])
 slurmsweep.init()
-slurmsweep.log({"loss": abs(x - 20)})
+slurmsweep.log({"loss": abs(x - 20), "val": {"acc": x / 100}, "note": "x"})
 sys.exit(x % 7 == 3)
 """
 METRIC = "metric: {name: loss, goal: minimize}"
@@ -122,3 +122,34 @@ def test_a_condition_that_no_trial_meets_is_said(slurmsweep, make_store):
     done = slurmsweep("trials", "--where", "x>9", "--where", "x!=1")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.endswith("slurmsweep: no trial has x>9 and x!=1\n")
+
+
+def test_another_metric_that_trials_logged_is_shown(trials, folder, slurmsweep):
+    documents = json.loads(trials("--json", "--metric", "val.acc", "--sort", "val.acc", "--reverse", "-n", "2").stdout)
+    assert [(one["number"], one["metric"]) for one in documents] == [(29, 0.29), (28, 0.28)]
+    assert trials("--metric", "val.acc", "-n", "2").stdout.split()[1] == "val.acc"
+
+    def best(*words) -> int:
+        done = slurmsweep("best", folder[1], "--json", *words, cwd=folder[0])
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["number"]
+
+    assert (best(), best("--metric", "loss")) == (20, 20)
+    assert (best("--metric", "val.acc"), best("--metric", "val.acc", "--goal", "maximize")) == (0, 29)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["best", "--metric", "acc"], "logged a number named 'acc'; logged were: loss, val.acc"),
+        (["best", "--metric", "note"], "logged a number named 'note'"),
+        (["best", "--goal", "maximize"], "add --metric"),
+        (["best", "--metric", "loss", "--pareto"], "not allowed with argument"),
+        (["trials", "--metric", "acc"], "logged a number named 'acc'"),
+    ],
+)
+def test_a_metric_that_was_not_logged_is_an_error(folder, slurmsweep, words, said):
+    done = slurmsweep(words[0], folder[1], *words[1:], cwd=folder[0])
+
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr

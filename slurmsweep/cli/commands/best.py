@@ -14,16 +14,25 @@ from slurmsweep.report import tables
 from slurmsweep.report.figures import counted
 from slurmsweep.report.terminal import width
 from slurmsweep.report.trials_table import trials_table
+from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
-    from slurmsweep.report.summary import SweepSummary
+    from collections.abc import Sequence
+
+    from slurmsweep.report.summary import SweepSummary, TrialRow
+    from slurmsweep.sweepfile.config import SweepConfig
 
 HELP = "show the best finished trials by the sweep's metric"
 EXAMPLES = (
     ("best", "of the newest sweep here"),
     ("best last -n 5", "the five best"),
+    ("best last --metric loss -n 3", "by a metric that trials logged, whether or not the sweep names it"),
 )
 EXIT_CODES = {3: "", 5: ""}
+
+
+#: Trials whose last values count: as for the sweep's own metric.
+_COUNTING = ("finished", "stopped early")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,18 +41,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         *options.flags("--top"), type=options.natural, metavar="N", help="how many (default 1; with --pareto all)"
     )
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--metric", metavar="NAME", help="by this metric, which trials logged, and not the sweep's own")
+    which.add_argument(
         "--pareto",
         action="store_true",
         help="those that no other trial beats in all metrics of the sweep file's slurmsweep: {pareto: ...}",
+    )
+    parser.add_argument(
+        "--goal",
+        choices=("minimize", "maximize"),
+        help="with --metric: which values are good (default: as the sweep file says, else minimize)",
     )
     options.add(parser, "--json")
 
 
 def run(args: argparse.Namespace) -> int:
     """Show the best finished trials; return the exit code."""
+    if args.goal and not args.metric:
+        raise UsageError("--goal says which values of --metric NAME are good: add --metric")
     summary, _ = summarize(Session.open(args.sweep))
-    if args.pareto:
+    if args.metric:
+        _show_best_by(summary, args.metric, args.goal, args.top or 1, as_json=args.json)
+    elif args.pareto:
         _show_front(summary, args.top, as_json=args.json)
     else:
         _show_best(summary, args.top or 1, as_json=args.json)
@@ -55,16 +75,33 @@ def _show_best(summary: SweepSummary, top: int, *, as_json: bool) -> None:
     if config.metric is None:
         raise UsageError("the sweep file names no metric, so no trial is best: add `metric: {name: ..., goal: ...}`")
     ranked = summary.ranked(top)
+    _print_ranked(ranked, config, top, as_json=as_json)
     if as_json:
-        documents = [row.to_json() for row in ranked]
-        print_json(documents if top > 1 else (documents[0] if documents else None))
         return
-    if ranked:
-        print_table(trials_table(ranked, config, width()))
-    else:
+    if not ranked:
         note(f"no finished trial has a value of {config.metric.name!r} yet")
     for words in tables.unmeasured_words(summary.unmeasured(of_metric=True)):
         note(words)
+
+
+def _show_best_by(summary: SweepSummary, metric: str, goal: str | None, top: int, *, as_json: bool) -> None:
+    """Show the best by a metric that is not the sweep's own: reads what each finished trial logged."""
+    from slurmsweep.control.other_metric import judged_by, with_metric_named  # loads what reads metrics
+
+    config = judged_by(summary.manifest.config, metric, goal)
+    done = summary.trials(states={TrialState.FINISHED, TrialState.KILLED})
+    rows = with_metric_named(summary, (row for row in done if row.state_words in _COUNTING), metric)
+    sign = -1 if config.metric and config.metric.goal == "maximize" else 1
+    measured = sorted((sign * row.metric, row.number, row) for row in rows if row.metric is not None)
+    _print_ranked([row for *_, row in measured[:top]], config, top, as_json=as_json)
+
+
+def _print_ranked(ranked: Sequence[TrialRow], config: SweepConfig, top: int, *, as_json: bool) -> None:
+    if as_json:
+        documents = [row.to_json() for row in ranked]
+        print_json(documents if top > 1 else (documents[0] if documents else None))
+    elif ranked:
+        print_table(trials_table(ranked, config, width()))
 
 
 def _show_front(summary: SweepSummary, top: int | None, *, as_json: bool) -> None:

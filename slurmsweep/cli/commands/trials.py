@@ -9,6 +9,7 @@ from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.failure_groups import with_errors
 from slurmsweep.control.live_metrics import with_metric_so_far
+from slurmsweep.control.other_metric import judged_by, with_metric_named
 from slurmsweep.control.session import Session
 from slurmsweep.report.choice import chosen, fields
 from slurmsweep.report.terminal import width
@@ -29,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, "newest")
     options.add_states(parser, "only those in this state (repeatable)")
     options.add_where(parser)
+    parser.add_argument(
+        "--metric", metavar="NAME", help="show this metric, which trials logged, and not the sweep's own"
+    )
     parser.add_argument("--sort", default="", metavar="NAME", help="by this, the smallest first")
     parser.add_argument("--reverse", action="store_true", help="with --sort: the largest first")
     parser.add_argument(
@@ -48,8 +52,11 @@ def run(args: argparse.Namespace) -> int:
     store, (summary, _) = session.store, summarize(session)
     config, total = store.manifest.config, store.manifest.trials
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
+    if args.metric:
+        config = judged_by(config, args.metric)
     is_chosen = bool(args.where or args.sort)
     every = with_metric_so_far(store, summary, summary.trials(None if is_chosen else limit, set(args.state)))
+    every = with_metric_named(summary, every, args.metric) if args.metric else every
     found = chosen(every, fields(config), args.where, args.sort, reverse=args.reverse) if is_chosen else every
     rows = with_errors(found[:limit])
     if args.json:
