@@ -36,6 +36,7 @@ from search_peers import (
     Peer,
     Process,
     TooSlowError,
+    axes,
     install,
     meaning,
 )
@@ -45,6 +46,8 @@ os.environ.update(ONE_THREAD)  # before numpy is loaded
 import search_problems
 import search_simulation
 from search_simulation import Curve, Pairs, compare, quartiles, ranks, simulate
+
+from slurmsweep.errors import SlurmsweepError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,10 +85,18 @@ def problems(file: str) -> dict[str, Any]:
         sys.exit(f"{file}: not a Python file; --problems takes one that has PROBLEMS = {{name: class}}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # inspect finds the source by it
-    spec.loader.exec_module(module)
-    if not isinstance(getattr(module, "PROBLEMS", None), dict):
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # noqa: BLE001 - a person's file may raise anything
+        sys.exit(f"{file}: cannot be loaded: {type(error).__name__}: {error}")
+    if not isinstance(getattr(module, "PROBLEMS", None), dict) or not module.PROBLEMS:
         sys.exit(f"{file}: has no PROBLEMS = {{name: class with space and evaluate(parameters, rng)}}")
-    made = {name: one() if isinstance(one, type) else one for name, one in module.PROBLEMS.items()}
+    made = {}
+    for name, one in module.PROBLEMS.items():
+        try:
+            made[name] = one() if isinstance(one, type) else one
+        except Exception as error:  # noqa: BLE001, PERF203 - as above, once per problem
+            sys.exit(f"{file}: problem {name} cannot be made: {type(error).__name__}: {error}")
     for name, problem in made.items():
         try:
             inspect.signature(problem.evaluate).bind({}, None)
@@ -93,6 +104,10 @@ def problems(file: str) -> dict[str, Any]:
             sys.exit(f"{file}: problem {name} has no evaluate(parameters, rng)")
         if not isinstance(getattr(problem, "space", None), dict):
             sys.exit(f"{file}: problem {name} has no space, which is W&B's mapping under parameters:")
+        try:
+            axes(problem.space)
+        except SlurmsweepError as error:
+            sys.exit(f"{file}: problem {name} has a space that is wrong: {error}")
     return made
 
 

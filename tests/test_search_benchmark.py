@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import re
 import sys
 from pathlib import Path
 from types import MappingProxyType
@@ -243,3 +244,28 @@ def test_an_axis_gives_each_value_back_from_its_place(benchmark):
         assert (back, type(back)) == (pytest.approx(value), type(value))
     assert [axes["batch"].value(x) for x in range(3)] == [16, 32, 64], "numbers among values are in their order"
     assert engines.nested([(["inner", "one"], 1), (["b"], 2)]) == {"inner": {"one": 1}, "b": 2}
+
+
+EVALUATES = "    def evaluate(self, p, rng): ...\nPROBLEMS = {'a': A}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def (", "cannot be loaded: SyntaxError"),
+        ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
+        ("PROBLEMS = {}", "has no PROBLEMS"),
+        ("PROBLEMS = {'a': object}", "problem a has no evaluate(parameters, rng)"),
+        ("class A:\n    def __init__(self, n): ...\nPROBLEMS = {'a': A}", "problem a cannot be made: TypeError"),
+        (
+            f"class A:\n    space = {{'x': {{'min': 1.0, 'max': 0.0}}}}\n{EVALUATES}",
+            "problem a has a space that is wrong",
+        ),
+    ],
+)
+def test_a_wrong_file_of_problems_is_said_in_one_line(benchmark, tmp_path, text, said):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+
+    with pytest.raises(SystemExit, match=f"mine.py: {re.escape(said)}"):
+        benchmark("search").problems(str(file))
