@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -387,6 +388,16 @@ def test_a_plan_says_when_points_are_chosen(slurmsweep, write_sweep):
     assert done.returncode == 0, done.stderr
     assert "a job chooses the point of its trial when it starts" in done.stdout
     assert json.loads(slurmsweep("plan", file, "--json").stdout)["trials"] == []
+
+
+def test_a_plan_says_what_width_costs_with_the_numbers_of_the_documentation(slurmsweep, write_sweep):
+    page = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    measured = dict(re.findall(r"^\| (\d+|random search) \| (\d+) \|", page, re.MULTILINE))
+
+    text = slurmsweep("plan", str(write_sweep(LOGS_A_BOWL, SPACE, METRIC, "bayes")), COLUMNS="500").stdout
+
+    assert f"{measured['2']} with 2 at a time, {measured['4']} with 4, {measured['8']} with 8" in text
+    assert f"{measured['32']} with 32, and {measured['random search']} for random search" in text
 
 
 def test_trials_without_a_point_yet_stand_in_the_table_beside_those_that_have_one(slurmsweep, write_sweep, rows):
