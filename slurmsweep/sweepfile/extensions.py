@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
 
 ORDERS = ("wandb", "shuffled")
-_KEYS = ("order", "linked", "exclude", "conditions", "computed", "metric", "summary", "pareto", "rungs", "hydra", "base")
+_KEYS = (
+    "order",
+    "linked",
+    "exclude",
+    "conditions",
+    "computed",
+    "metric",
+    "summary",
+    "pareto",
+    "rungs",
+    "hydra",
+    "base",
+)
 
 
 class Extensions(NamedTuple):

@@ -22,7 +22,10 @@ def test_a_random_search_goes_on_as_if_its_run_cap_had_been_larger(slurmsweep, w
     before = points(slurmsweep, sweep)
 
     done = slurmsweep("extend", sweep, "--count", "2")
-    assert (done.returncode, done.stdout) == (0, f"sweep {sweep} has 4 trials now: `slurmsweep run {sweep}` starts what is new\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"sweep {sweep} has 4 trials now: `slurmsweep run {sweep}` starts what is new\n",
+    )
     status = json.loads(slurmsweep("status", sweep, "--json").stdout)
     assert (status["state"], status["expected_run_count"], status["counts"]["pending"]) == ("idle", 4, 2)
 
@@ -36,7 +39,9 @@ def test_a_random_search_goes_on_as_if_its_run_cap_had_been_larger(slurmsweep, w
 
 def test_what_cannot_be_extended_is_refused_with_what_can_be_done(slurmsweep, write_sweep, tmp_path):
     grid = slurmsweep("create", str(write_sweep(SCRIPT, "  x: {values: [1, 2, 3]}", "run_cap: 2"))).stdout.strip()
-    endless = slurmsweep("create", str(write_sweep(SCRIPT, "  x: {min: 0.0, max: 1.0}", method="random"))).stdout.strip()
+    endless = slurmsweep(
+        "create", str(write_sweep(SCRIPT, "  x: {min: 0.0, max: 1.0}", method="random"))
+    ).stdout.strip()
     manifest = tmp_path / f".slurmsweep/sweep-{grid}/sweep.json"
     before = manifest.read_bytes()
 
@@ -45,13 +50,19 @@ def test_what_cannot_be_extended_is_refused_with_what_can_be_done(slurmsweep, wr
     assert "has 3 points, of which 1 are left" in done.stderr
     assert f"create FILE --prior {grid}" in done.stderr
     assert manifest.read_bytes() == before
-    assert json.loads(slurmsweep("extend", grid, "-n", "1", "--json").stdout) == {"sweep": grid, "added": 1, "trials": 3}
+    assert json.loads(slurmsweep("extend", grid, "-n", "1", "--json").stdout) == {
+        "sweep": grid,
+        "added": 1,
+        "trials": 3,
+    }
 
     done = slurmsweep("extend", endless, "-n", "50")
     assert (done.returncode, f"`slurmsweep run {endless} --count 50` runs 50 more" in done.stderr) == (2, True)
 
 
-def test_records_beyond_the_number_that_a_process_read_spoil_no_kept_view(slurmsweep, write_sweep, monkeypatch, tmp_path):
+def test_records_beyond_the_number_that_a_process_read_spoil_no_kept_view(
+    slurmsweep, write_sweep, monkeypatch, tmp_path
+):
     """A command that opened the sweep before may keep a view in which the new trials are wrong."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("slurmsweep.state.view_cache._WORTH_KEEPING", 1)

@@ -213,7 +213,9 @@ def test_a_random_search_takes_over_points_and_counts_them(slurmsweep, write_swe
     assert slurmsweep("check", sweep).returncode == 0
 
 
-def test_a_point_that_was_taken_over_keeps_its_values_when_it_is_run_again(slurmsweep, write_sweep, first, ran, tmp_path):
+def test_a_point_that_was_taken_over_keeps_its_values_when_it_is_run_again(
+    slurmsweep, write_sweep, first, ran, tmp_path
+):
     (tmp_path / "ran").unlink()
     sweep = create(slurmsweep, random_file(write_sweep, "  x: {min: 0.5, max: 3.5}", 3), "--prior", first)
 
@@ -260,7 +262,11 @@ def test_new_values_are_counted_without_excluded_points(slurmsweep, write_sweep,
                      .replace("linked: [[a, b]]", "linked: [[a, b]]"))), "--backend", "local", "--json").stdout)  # fmt: skip
     assert run["counts"]["finished"] == 4
 
-    file = str(write_sweep(COUNTING, space.replace("[3, 4]", "[3, 4, 5]").replace("a: {values: [1, 2]", "a: {values: [1, 2, 3]"), extra))
+    file = str(
+        write_sweep(
+            COUNTING, space.replace("[3, 4]", "[3, 4, 5]").replace("a: {values: [1, 2]", "a: {values: [1, 2, 3]"), extra
+        )
+    )
     prior = json.loads(slurmsweep("plan", file, "--prior", run["id"], "--json").stdout)["prior"]
     assert (prior["known"], prior["new"]) == (4, 5)
     assert prior["values"] == [{"parameters": {"a": 3, "b": 5}, "points": 3}, {"parameters": {"x": 4}, "points": 3}]
