@@ -82,6 +82,14 @@ class _Test(NamedTuple):
     values: str
     meant: Callable[[Any], bool]
 
+    def finding(self, cause: str) -> FailureFinding:
+        """Return how many trials failed by this cause with the values, and how many with others."""
+        inside = [one for one in self.results if self.meant(self.factor.level(one.point))]
+        failed = sum(one.failure == cause for one in inside)
+        elsewhere = sum(one.failure == cause for one in self.results) - failed
+        counts = failed, len(inside), elsewhere, len(self.results) - len(inside)
+        return FailureFinding(self.factor.name, self.values, cause, *counts, self.name, self.p)
+
 
 def failures(factors: Sequence[Factor], results: Sequence[TrialResult]) -> FailureEvidence:
     """Return which values make trials fail.
@@ -95,7 +103,7 @@ def failures(factors: Sequence[Factor], results: Sequence[TrialResult]) -> Failu
     for cause in causes:
         made = [test for factor in factors for test in _tests(factor, cause, factor.concerned(results))]
         tests += len(made)
-        found += [_finding(test, cause) for test in made]
+        found += [test.finding(cause) for test in made]
     # of two values one is as clear as the other: only the worse one is told
     found = [
         one._replace(p=one.p * tests)
@@ -153,15 +161,6 @@ def _ordered_test(factor: Factor, results: Sequence[TrialResult], pairs: list[tu
         return isinstance(level, float) and meant(best, level)
 
     return _Test(factor, results, "rank test", p, f"{words} {label(best)}", is_meant)
-
-
-def _finding(test: _Test, cause: str) -> FailureFinding:
-    results = test.results
-    inside = [one for one in results if test.meant(test.factor.level(one.point))]
-    failed = sum(one.failure == cause for one in inside)
-    elsewhere = sum(one.failure == cause for one in results) - failed
-    counts = failed, len(inside), elsewhere, len(results) - len(inside)
-    return FailureFinding(test.factor.name, test.values, cause, *counts, test.name, test.p)
 
 
 def fisher(inside: int, trials: int, failed: int, total: int) -> float:

@@ -90,6 +90,23 @@ class _Shape(NamedTuple):
         whole[:, self.places] = rows
         return self.space.canonical(whole)[:, self.places]
 
+    def drawn(self, x: Array, rng: np.random.Generator, *, everywhere: bool) -> Array:
+        """Return draws of each coordinate, shape (1024, d), independent of each other, also where a point lacks it.
+
+        Values of unordered parameters that no trial had are left out: nothing is known of them.
+        """
+        columns = []
+        for place, column in zip(self.places, x.T, strict=True):
+            seen = column[column != ABSENT]
+            found = rng.choice(seen, _POINTS)
+            if everywhere:
+                dimension = self.space.dimensions[place]
+                drawn = dimension.drawn(rng.random(_POINTS))
+                known = np.isin(drawn, seen) if not dimension.ordered else np.ones(_POINTS, dtype=np.bool_)
+                found = np.where(known, drawn, found)
+            columns.append(found)
+        return np.stack(columns, axis=1)
+
 
 def sensitivity(space: Space, places: Sequence[int], x: Array, y: Array, *, everywhere: bool) -> Sensitivity:
     """Return the indices of a Gaussian process after trials: the same for the same arguments, on one machine.
@@ -105,7 +122,7 @@ def sensitivity(space: Space, places: Sequence[int], x: Array, y: Array, *, ever
     shape = _Shape(space, list(places), x.max(axis=0))
     x = x[:, shape.places]
     unordered = space.unordered[shape.places]
-    first, second = (_drawn(shape, x, rng, everywhere=everywhere) for _ in range(2))
+    first, second = (shape.drawn(x, rng, everywhere=everywhere) for _ in range(2))
     order = rng.permutation(len(y))
     process = _Mean(x[order], unordered, y[order])
     indices = _indices(process, shape, first, second, None)
@@ -145,24 +162,6 @@ class _Mean:
         n = len(self.z)
         mean_error = (self.z.sum() - self.z) / (n - 1) - self.z  # of the mean of all others
         return float(1 - (error @ error) / max(1e-300, float(mean_error @ mean_error)))
-
-
-def _drawn(shape: _Shape, x: Array, rng: np.random.Generator, *, everywhere: bool) -> Array:
-    """Return draws of each coordinate, shape (1024, d), independent of each other, also where a point lacks it then.
-
-    Values of unordered parameters that no trial had are left out: nothing is known of them.
-    """
-    columns = []
-    for place, column in zip(shape.places, x.T, strict=True):
-        seen = column[column != ABSENT]
-        found = rng.choice(seen, _POINTS)
-        if everywhere:
-            dimension = shape.space.dimensions[place]
-            drawn = dimension.drawn(rng.random(_POINTS))
-            known = np.isin(drawn, seen) if not dimension.ordered else np.ones(_POINTS, dtype=np.bool_)
-            found = np.where(known, drawn, found)
-        columns.append(found)
-    return np.stack(columns, axis=1)
 
 
 class _Asked(NamedTuple):

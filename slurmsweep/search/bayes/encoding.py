@@ -218,7 +218,10 @@ class Space:
         for dimension in self.dimensions:
             coordinate = dimension.find(tuple(reach(point, path) for path in dimension.paths))
             row.append(ABSENT if coordinate is None else coordinate)
-        off = {place for place, rule in self._gates.items() if not self._is_met(rule, row)}
+        positions = (
+            [one.positions(np.array(at)) for one, at in zip(self.dimensions, row, strict=True)] if self._gates else ()
+        )
+        off = {place for place, rule in self._gates.items() if not all(positions[of] in wanted for of, wanted in rule)}
         if any(coordinate == ABSENT and place not in off for place, coordinate in enumerate(row)):
             return None
         return tuple(ABSENT if place in off else coordinate for place, coordinate in enumerate(row))
@@ -289,10 +292,6 @@ class Space:
             few = len(positions) <= _FEW_POSITIONS
             met &= (here[:, None] == positions).any(axis=1) if few else np.isin(here, positions)
         return met
-
-    def _is_met(self, rule: _Rule, row: Sequence[float]) -> bool:
-        """Return whether one row meets a rule: for a single row this is faster than :meth:`_met`."""
-        return all(self.dimensions[place].positions(np.array(row[place])) in positions for place, positions in rule)
 
     def _expanded(self, rule: Exclusion, needs: Mapping[Names, Exclusion | None]) -> Exclusion | None:
         """Return a rule without fixed values, which it always meets, and with what its parameters need to exist.
