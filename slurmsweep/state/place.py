@@ -29,6 +29,14 @@ def make(root: str, folder: str, access: files.Access) -> None:
     link(root, folder, access)
 
 
+def unmake(root: str, folder: str) -> None:
+    """Remove what :func:`make` made, where a full disk or a quota kept the rest of a sweep from being written."""
+    with suppress(StateUnwritableError):  # the error that led here says more
+        for path in filter(os.path.islink, paths.places(root, os.path.basename(folder))):
+            files.remove_file(path)
+        files.remove_tree(folder)
+
+
 def link(root: str, folder: str, access: files.Access) -> None:
     """Make the links to ``folder`` that are missing below ``root``, where it is a folder of that root and links can be.
 

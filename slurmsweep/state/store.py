@@ -105,19 +105,24 @@ class SweepStore:
         ``sweep.json`` is written last: without it the folder is not a sweep, so a half-made one is never met.
 
         Raises:
-            StateUnwritableError: nothing that counts was made.
+            StateUnwritableError: there is no such sweep, and nothing of it is left where it could be removed.
         """
-        from slurmsweep.state.place import make  # agents make no sweep
+        from slurmsweep.state.place import make, unmake  # agents make no sweep
 
         store = cls(Layout(layout.sweep_folder(root, what.sweep_id)), what._replace(shared=access is files.SHARED))
         place, store.access = store.layout, access
-        make(root, place.folder, access)
-        files.ensure_folder(place.trials, access)
-        files.ensure_folder(place.jobs, access)
-        files.write_once(place.journal, header(what.sweep_id), access)
-        if what.function:
-            what.function.write(place, access)
-        manifest.write(place, store.manifest, access)
+        try:
+            make(root, place.folder, access)
+            files.ensure_folder(place.trials, access)
+            files.ensure_folder(place.jobs, access)
+            files.write_once(place.journal, header(what.sweep_id), access)
+            if what.function:
+                what.function.write(place, access)
+            manifest.write(place, store.manifest, access)
+        except StateUnwritableError:
+            if not files.is_file(place.manifest):  # the sweep of that id, if there is one already, is left alone
+                unmake(root, place.folder)
+            raise
         return store
 
     @classmethod

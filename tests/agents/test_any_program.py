@@ -40,7 +40,7 @@ def create(slurmsweep, tmp_path):
 
 
 @pytest.mark.parametrize("script", [PRINTS, SAVES], ids=["printed", "saved"])
-def test_best_trials_and_histories_have_its_values(create, slurmsweep, script):
+def test_a11_best_trials_and_histories_have_its_values(create, slurmsweep, script):
     store = create(script)
     sweep = store.manifest.sweep_id
     assert slurmsweep("run", sweep, "--backend", "local").returncode == 0

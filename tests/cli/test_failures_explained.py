@@ -33,7 +33,7 @@ def folder(run_in, tmp_path_factory):
     return folder, run_in(folder, SCRIPT, METRIC, [1, 2, 3, 4, 5, 6, 7], code=1)
 
 
-def test_status_groups_what_failed_alike(folder, slurmsweep):
+def test_a2_status_groups_what_failed_alike(folder, slurmsweep):
     shown = slurmsweep("status", folder[1], cwd=folder[0], COLUMNS="300").stdout
     told = [line.removeprefix("  why     ") for line in shown.splitlines() if line.startswith("  why")]
 

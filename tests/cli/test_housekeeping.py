@@ -60,7 +60,7 @@ def checkpoints(tmp_path: Path, sweep: str) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("command", ["rerun", "delete"])
-def test_chosen_trials_are_run_again(sweep, slurmsweep, command, words, numbers):
+def test_a10_chosen_trials_are_run_again(sweep, slurmsweep, command, words, numbers):
     document = json.loads(slurmsweep(command, sweep, *words, "--dry-run", "--json").stdout)
     assert [one["trial"] for one in document] == numbers
     assert slurmsweep(command, sweep, *words).stderr == (
@@ -159,7 +159,7 @@ def test_without_a_terminal_nothing_is_removed_unless_told_to(sweep, slurmsweep,
 
 
 @pytest.mark.parametrize("words", [["rm", "--yes"], ["clean", "--yes"]])
-def test_a_sweep_with_a_living_agent_stays(make_store, start_agent, slurmsweep, tmp_path, words):
+def test_a10_a_sweep_with_a_living_agent_stays(make_store, start_agent, slurmsweep, tmp_path, words):
     (tmp_path / "train.py").write_text("import time; print('started', flush=True); time.sleep(600)")
     store = make_store(2)
     agent = start_agent(store, "started")

@@ -66,7 +66,7 @@ def test_a_row_has_stable_fields(slurmsweep, write_sweep, tmp_path):
     }
 
 
-def test_progress_date_and_size_are_shown_in_the_width_of_a_terminal(slurmsweep, write_sweep):
+def test_a5_progress_date_and_size_are_shown_in_the_width_of_a_terminal(slurmsweep, write_sweep):
     extra = "name: a name that has far more letters than a table has room for, and goes on"
     slurmsweep("run", str(write_sweep("pass", extra=extra)), "--backend", "local")
     [row] = listed(slurmsweep)
@@ -146,7 +146,7 @@ def test_a_project_is_known_from_the_first_trials_that_are_started_in_it(make_st
     assert projects.projects() == [str(tmp_path)]
 
 
-def test_a_damaged_sweep_costs_its_own_line(two, slurmsweep):
+def test_a5_a_damaged_sweep_costs_its_own_line(two, slurmsweep):
     Path(two[0].layout.manifest).write_text("{")
 
     done, document = slurmsweep("ls"), json.loads(slurmsweep("ls", "--json").stdout)

@@ -49,7 +49,7 @@ def status(slurmsweep, *words) -> str:
         (["wandb/sweep-abcd1234"], "abcd1234"),
     ],
 )
-def test_a_sweep_is_named_by_little(made, slurmsweep, words, sweep):
+def test_a6_a_sweep_is_named_by_little(made, slurmsweep, words, sweep):
     assert status(slurmsweep, *words) == sweep
 
 
@@ -127,7 +127,7 @@ def moved(slurmsweep, write_sweep, tmp_path):
     ],
     ids=lambda words: words[0],
 )
-def test_a_moved_project_is_one_error_before_a_trial_is_claimed(slurmsweep, moved, tmp_path, words):
+def test_a7_a_moved_project_is_one_error_before_a_trial_is_claimed(slurmsweep, moved, tmp_path, words):
     [folder] = (moved / ".slurmsweep").glob("sweep-*")
     refused = slurmsweep(*[str(folder) if word == "last" else word for word in words], cwd=moved)
 

@@ -122,7 +122,7 @@ SCREENS = [
 
 
 @pytest.mark.parametrize("words", SCREENS, ids=" ".join)
-def test_each_line_of_a_screen_fits_80_columns(shown, words):
+def test_a1_each_line_of_a_screen_fits_80_columns(shown, words):
     done = shown(*words)
 
     assert "Traceback" not in done.stderr

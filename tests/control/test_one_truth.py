@@ -39,7 +39,7 @@ def sweeps(tmp_path: Path) -> list[str]:
         ("command: [python3.99, '${program}']", "  x: {values: [1, 2]}"),
     ],
 )
-def test_plan_refuses_what_run_refuses_and_no_sweep_is_left(slurmsweep, write_sweep, tmp_path, extra, parameters):
+def test_a4_plan_refuses_what_run_refuses_and_no_sweep_is_left(slurmsweep, write_sweep, tmp_path, extra, parameters):
     write_sweep("pass", parameters, extra)
 
     assert [code for code, _ in answers(slurmsweep)] == [2, 2, 2]
@@ -73,7 +73,7 @@ def test_a_variable_that_the_agent_sets_is_no_missing_one_and_reaches_the_comman
 
 
 @pytest.mark.parametrize("words", [[], ["--state", "failed"], ["--trials", "1"], ["--max-attempts", "2"]])
-def test_resubmit_does_what_its_rehearsal_says(slurmsweep, write_sweep, tmp_path, words):
+def test_a4_resubmit_does_what_its_rehearsal_says(slurmsweep, write_sweep, tmp_path, words):
     write_sweep("import os, sys; sys.exit(not os.path.exists('mended'))")
     slurmsweep("run", "sweep.yaml", "--backend", "local")
     sweep = json.loads(slurmsweep("ls", "--json").stdout)[0]["id"]

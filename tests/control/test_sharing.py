@@ -34,7 +34,7 @@ def test_a_sweep_is_its_owners_alone_whatever_the_umask(slurmsweep, write_sweep,
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_a_shared_sweep_is_for_the_group_whatever_the_umask(slurmsweep, write_sweep, tmp_path, umask):
+def test_a9_a_shared_sweep_is_for_the_group_whatever_the_umask(slurmsweep, write_sweep, tmp_path, umask):
     group = os.getgid() if os.geteuid() else 12345
     if os.geteuid() == 0:
         os.chown(tmp_path, -1, group)

@@ -248,7 +248,7 @@ SWEEPS = {
 
 @pytest.mark.usefixtures("surroundings")
 @pytest.mark.parametrize("name", SWEEPS)
-def test_an_example_runs_as_its_readme_says(slurmsweep, tmp_path, installed, monkeypatch, name):
+def test_a12_an_example_runs_as_its_readme_says(slurmsweep, tmp_path, installed, monkeypatch, name):
     trials, package, best = SWEEPS[name]
     if package not in installed:
         pytest.skip(f"{package} is not installed in .venv-frameworks: `scripts/setup-frameworks`")
@@ -266,7 +266,7 @@ def test_an_example_runs_as_its_readme_says(slurmsweep, tmp_path, installed, mon
 
 
 @pytest.mark.usefixtures("surroundings")
-def test_trials_of_hydra_that_start_together_have_a_folder_each(slurmsweep, tmp_path, installed):
+def test_a12_trials_of_hydra_that_start_together_have_a_folder_each(slurmsweep, tmp_path, installed):
     if "hydra" not in installed:
         pytest.skip("hydra is not installed in .venv-frameworks: `scripts/setup-frameworks`")
     (tmp_path / "train.py").write_text(

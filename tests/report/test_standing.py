@@ -72,7 +72,7 @@ START = "`slurmsweep run abcd1234` starts the {} open trials"
         ({"ends": [DONE], "trials": None, "jobs": {}}, Standing.IDLE, "`slurmsweep run abcd1234` starts more trials"),
     ],
 )
-def test_a_sweep_is_what_it_does(told, sweep, standing, following):
+def test_a3_a_sweep_is_what_it_does(told, sweep, standing, following):
     assert told(**sweep) == (standing, following)
 
 

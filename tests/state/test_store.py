@@ -411,3 +411,12 @@ def test_a_transaction_sees_what_was_written_until_it_has_the_lock(make_store):
         assert reading.view.trials[0].state is TrialState.RUNNING  # records are not taken in before they are on disk
 
     assert store.replay().head.counts == {TrialState.PENDING: 1} == reading.refresh().counts()
+
+
+def test_a_sweep_that_a_full_disk_keeps_from_being_written_leaves_nothing(write_sweep, tmp_path):
+    sweep = write_sweep("pass")
+    words = f"ulimit -f 0; exec {sys.executable} -m slurmsweep create {sweep}"  # no file may have a byte more
+    done = subprocess.run(["bash", "-c", words], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, "File too large" in done.stderr) == (5, True), done.stderr
+    assert [*tmp_path.glob(".slurmsweep/sweep-*"), *tmp_path.glob("wandb/*")] == []

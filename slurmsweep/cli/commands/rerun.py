@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
         note(f"nothing to run again: {', '.join(named)}")
     else:
         numbers = ", ".join(str(attempt_id.trial) for attempt_id in attempt_ids)
-        note(f"trials {numbers} {'would' if args.dry_run else 'will'} be run again")
+        which = f"{'trial' if len(attempt_ids) == 1 else 'trials'} {numbers}"
+        note(f"{which} {'would' if args.dry_run else 'will'} be run again")
         if not args.dry_run:
             first = f"`slurmsweep resume {args.sweep}`, then " if session.view.reached else ""
             note(f"{first}`slurmsweep run {args.sweep}` starts them")
