@@ -133,7 +133,13 @@ class Launch:
             self.tell(Noticed(f"{doubt}; the nodes may differ"))
         for notice in backend.check(wish, source):
             self.tell(Noticed(notice))
-        return self._waiting(wish) if self.after else wish
+        if not self.after:
+            return wish
+        from slurmsweep.control.after import waiting_for  # few jobs wait for others
+
+        backend.require(Ability.AFTER, "--after")
+        words = [self.after] if isinstance(self.after, str) else self.after
+        return waiting_for(self.session, wish, words, whereabouts, lambda line: self.tell(Noticed(line)))
 
     def _start(self, policy: Policy) -> LaunchResult:
         """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
@@ -186,14 +192,6 @@ class Launch:
         later = plan.wave.left if plan.wave and has_next_wave else 0
         is_supervised, is_stuck, said = watch is not None, step == "STUCK", first or Headline()
         return LaunchResult(plan, total, expected, is_stuck, is_supervised, self.wait, later, said, braked_by)
-
-    def _waiting(self, wish: SubmitOptions) -> SubmitOptions:
-        """Return the wish of jobs that wait for the sweeps and jobs in :attr:`after`. Raises as :meth:`check`."""
-        from slurmsweep.control.after import waiting_for  # few jobs wait for others
-
-        self.session.backend.require(Ability.AFTER, "--after")
-        words = [self.after] if isinstance(self.after, str) else self.after
-        return waiting_for(self.session, wish, words, whereabouts, lambda line: self.tell(Noticed(line)))
 
     def _ready(self, policy: Policy) -> Policy:
         """Return the policy with the defaults of the sweep; refuse what is wrong before anything is looked at."""

@@ -20,8 +20,6 @@ from slurmsweep.sweepfile.findings import suggest
 from slurmsweep.sweepfile.space import leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from slurmsweep.report.summary import TrialRow
     from slurmsweep.sweepfile.base import Base
     from slurmsweep.sweepfile.config import SweepConfig
@@ -120,9 +118,12 @@ def _taken(summary: SweepSummary, row: TrialRow, base: Base, own: set[Names]) ->
     taken = {paths[name]: reach(row.params, paths[name]) for name in base.parameters or paths}
     taken = {path: value for path, value in taken.items() if path not in own}
     for path in taken:
-        clash = next((other for other in own if _clash(path, other)), None)
+        # one is a mapping that holds the other, or both are written alike
+        alike = (o for o in own if all(a == b for a, b in zip(path, o, strict=False)) or ".".join(path) == ".".join(o))
+        clash = next(alike, None)
         if clash:
-            problem = f"its parameter {_form(path)} and the file's {_form(clash)} cannot both be there"
+            pair = [repr(".".join(one)) + (" (nested)" if len(one) > 1 else "") for one in (path, clash)]
+            problem = f"its parameter {pair[0]} and the file's {pair[1]} cannot both be there"
             raise _BaseError("sweep", problem, "rename one, or name the parameters to take: parameters: [...]")
     return taken
 
@@ -141,14 +142,3 @@ def _is_wrong(path: Names, forms: Any) -> bool:
             return False
         forms = forms[name].get("parameters") if isinstance(forms[name], dict) else None
     return True
-
-
-def _clash(one: Names, other: Names) -> bool:
-    """Return whether one of two names is a mapping that holds the other, or both are written alike."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter] or ".".join(one) == ".".join(other)
-
-
-def _form(path: Iterable[str]) -> str:
-    names = tuple(path)
-    return repr(".".join(names)) + (" (nested)" if len(names) > 1 else "")
