@@ -186,17 +186,17 @@ def furnish(
     files.ensure_folder(layout.checkpoints(attempt_id.trial), store.access)
     log = files.open_log(layout.log(attempt_id), store.access)
     seen = child_environment(environ, store.manifest.config, layout, attempt_id)
-    first = 1
+    view = None
     if attempt_id.attempt > 1:
         from slurmsweep.state import view_cache  # most trials run once
 
-        first = view_cache.current(store).view.first_attempt(attempt_id.trial)
-    seen[FIRST_ATTEMPT] = str(first)
+        view = view_cache.current(store).view
+    seen[FIRST_ATTEMPT] = str(view.first_attempt(attempt_id.trial) if view else 1)
     rungs = store.manifest.config.extensions.rungs
     if rungs:
         from slurmsweep.agents.rungs import variables
 
-        seen |= variables(store, rungs, attempt_id)
+        seen |= variables(rungs, view, attempt_id.trial)
     return seen, log
 
 
@@ -232,7 +232,8 @@ def watch_of(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str
     if rungs is not None:
         from slurmsweep.agents.rungs import NUMBER, RungWatch
 
-        return RungWatch(store, attempt_id, (rungs, metric), int(environ[NUMBER]) - 1, period, say)
+        part = int(environ[NUMBER]) - 1, first_attempt(environ)
+        return RungWatch(store, attempt_id, (rungs, metric), part, period, say)
     return None
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents.watch import TrialWatch
 from slurmsweep.learning.rungs import rung_of
 from slurmsweep.metrics.logged_values import LoggedValues
-from slurmsweep.state import view_cache
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import RUNG, STOPPED_EARLY
 from slurmsweep.state.records import NO_BANDS, BandsReached
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.rungs import Rungs
@@ -32,9 +32,9 @@ NUMBER, STEPS = "SLURMSWEEP_RUNG", "SLURMSWEEP_RUNG_STEPS"
 LAST_STEPS = "SLURMSWEEP_LAST_RUNG_STEPS"
 
 
-def variables(store: SweepStore, rungs: Rungs, attempt_id: AttemptId) -> dict[str, str]:
-    """Return the environment variables that tell a script how far to run. Raises StateUnreadableError."""
-    rung = rung_of(rungs, view_cache.current(store).view, attempt_id.trial) if attempt_id.attempt > 1 else 0
+def variables(rungs: Rungs, view: SweepView | None, trial: int) -> dict[str, str]:
+    """Return the environment variables that tell a script how far to run; ``view`` is None for a first attempt."""
+    rung = rung_of(rungs, view, trial) if view else 0
     return {NUMBER: str(rung + 1), STEPS: str(rungs.steps[rung]), LAST_STEPS: str(rungs.steps[-1])}
 
 
@@ -45,7 +45,7 @@ class RungWatch(TrialWatch):
         store: of the sweep.
         attempt_id: of the trial that runs.
         by: the sweep's rungs, and the metric by which trials are compared.
-        rung: index of the rung that the attempt runs to.
+        part: index of the rung that the attempt runs to, and the trial's first attempt that no person deleted.
         period: seconds between two looks.
         say: takes a line for the trial's log.
     """
@@ -55,15 +55,12 @@ class RungWatch(TrialWatch):
         store: SweepStore,
         attempt_id: AttemptId,
         by: tuple[Rungs, Metric],
-        rung: int,
+        part: tuple[int, int],
         period: float,
         say: Callable[[str], None],
     ) -> None:
         super().__init__("slurmsweep.rungs", period, say)
-        self._steps, self._rung, self._metric = by[0].steps, rung, by[1]
-        first = 1  # attempts that a person deleted do not count
-        if attempt_id.attempt > 1:
-            first, _ = view_cache.current(store).view.bands_of(attempt_id.trial)
+        self._steps, (self._rung, first), self._metric = by[0].steps, part, by[1]
         self._logged = LoggedValues(by[1], store.layout, attempt_id, first)
         self._values: Sequence[float] = ()
 

@@ -252,11 +252,9 @@ def test_an_agent_that_dies_before_it_says_what_it_claimed_keeps_no_trial_from_g
     def die(*_) -> None:
         raise Killed
 
-    monkeypatch.setattr(SweepStore, "_record_claim", die)
-    with pytest.raises(Killed):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(SweepStore, "_record_claim", die)
         Claims(store, {}).next()
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
 
     slurmsweep("reconcile", sweep)
     done = slurmsweep("run", sweep, "--backend", "local")
