@@ -112,6 +112,5 @@ def proposals(manifest: Manifest, view: SweepView, space: Space, basis: Basis, a
         observations(config, view),
         number=basis.number,
         seed=manifest.sweep_id,
-        impute=metric.impute if metric else "worst",
         alternatives=alternatives,
     )

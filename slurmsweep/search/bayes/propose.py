@@ -56,7 +56,8 @@ class KnownTrial(NamedTuple):
     Attributes:
         number: the trial's number.
         point: its parameters, nested, as :func:`slurmsweep.search.parameters` returns them.
-        value: the metric as reported; None if it ended without a usable one. Of a running trial: None, or the value
+        value: the metric as reported, or what W&B's ``impute`` says in its place; None if it ended without a usable
+            one, which counts as the worst of all. Of a running trial: None, or the value
             that it shall count with meanwhile (W&B's ``impute_while_running``).
         running: whether it is pending or running.
     """
@@ -219,7 +220,6 @@ def propose(  # noqa: PLR0913 (what a point depends on, each by its name)
     *,
     number: int,
     seed: str,
-    impute: str = "worst",
     alternatives: int = 1,
 ) -> Proposals:
     """Return the point of the next trial, and alternatives in case that others claim the same meanwhile.
@@ -233,11 +233,8 @@ def propose(  # noqa: PLR0913 (what a point depends on, each by its name)
         observations: all trials that are known. Points that the space has no more are not used.
         number: the number of the trial.
         seed: any text, usually the sweep's id.
-        impute: what failed trials count as, W&B's word; all are ``worst`` here, because for ``best`` and ``latest`` the
-            caller gives their values.
         alternatives: how many points, at least 1.
     """
-    del impute
     known = _Known.of(space, goal, observations)
     trials = len(known.ended) + len(known.running)
     few = known.targets is None or len(known.ended) < FIRST_ENDED or trials < FIRST_KNOWN
