@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.search.bayes.arrays import Array, Mask
     from slurmsweep.search.bayes.encoding import Space
+    from slurmsweep.search.bayes.model import Kernel
 
 
 #: Refits to resampled trials; the range goes from the 10 % to the 90 % quantile of their indices.
@@ -130,7 +131,7 @@ def sensitivity(space: Space, places: Sequence[int], x: Array, y: Array, *, ever
     for _ in range(RESAMPLES):
         again = rng.integers(len(y), size=len(y))
         if np.ptp(y[again]) > 0:
-            refit = _Mean(x[again], unordered, y[again])
+            refit = _Mean(x[again], unordered, y[again], near=process.process.kernel)
             some = first[:_POINTS_AGAIN], second[:_POINTS_AGAIN]
             resampled.append(_indices(refit, shape, *some, list(indices.pairs)))
     best = np.array([_best(process, shape, first[:_POINTS_OF_EFFECT], place, x) for place in range(len(places))])
@@ -140,12 +141,11 @@ def sensitivity(space: Space, places: Sequence[int], x: Array, y: Array, *, ever
 class _Mean:
     """The mean of a Gaussian process after observations; rows in an order that serves to choose length scales."""
 
-    def __init__(self, x: Array, unordered: Mask, y: Array) -> None:
-        self.process = GaussianProcess.fit(x, unordered, y, np.arange(min(len(y), MOST_CHOOSING)))
+    def __init__(self, x: Array, unordered: Mask, y: Array, near: Kernel | None = None) -> None:
+        self.process = GaussianProcess.fit(x, unordered, y, np.arange(min(len(y), MOST_CHOOSING)), near=near)
         self.x = x
         self.z = (y - self.process.centre) / self.process.scale
-        kernel = self.process.kernel
-        self.inverse = np.linalg.inv(kernel.between(x, x) + (kernel.noise + 1e-8) * np.eye(len(x)))
+        self.inverse = self.process.posterior.precision()
         self.weights = self.inverse @ self.z
 
     def at(self, rows: Array) -> Array:

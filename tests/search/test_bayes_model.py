@@ -177,3 +177,16 @@ def test_samples_with_trends_vary_more_towards_the_ends():
     assert plain.variance(ends) == plain.variance(middle)
     assert trends.variance(ends) > trends.variance(middle)
     assert trends.variance(ends) == pytest.approx(trends.between(ends, ends)[:, 0])
+
+
+def test_a_fit_that_starts_near_the_answer_finds_it_and_its_precision_is_the_inverse():
+    rng = np.random.default_rng(3)
+    x, unordered = rng.random((60, 3)), np.zeros(3, dtype=bool)
+    y = np.sin(5 * x[:, 0]) + x[:, 1] ** 2 + 0.05 * rng.standard_normal(60)
+
+    fitted = GaussianProcess.fit(x, unordered, y)
+    again = GaussianProcess.fit(x, unordered, y, near=fitted.kernel)
+
+    assert again.log_likelihood >= fitted.log_likelihood - 0.05
+    covariance = again.kernel.between(x, x) + (again.kernel.noise + 1e-8) * np.eye(60)
+    assert again.posterior.precision() @ covariance == pytest.approx(np.eye(60), abs=1e-6)

@@ -134,6 +134,10 @@ class Posterior:
         inverse = np.asarray(np.linalg.inv(_root(covariance)), dtype=np.float64)
         return cls(kernel, bowl, x, inverse, inverse @ (y - bowl * _bowl(x, kernel.unordered)[:, None]))
 
+    def precision(self) -> Array:
+        """Return the inverse of the observations' covariance, noise included; shape (n, n)."""
+        return self._inverse.T @ self._inverse
+
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return means, shape (m, versions), and standard deviations, shape (m,), of function values at (m, d) rows."""
         solved = self._inverse @ self.kernel.between(self.x, x)
@@ -186,6 +190,7 @@ class GaussianProcess(NamedTuple):
         bowl: float = 0.0,
         trends: bool = False,
         versions: int = 1,
+        near: Kernel | None = None,
     ) -> GaussianProcess:
         """Learn hyperparameters from observations, and return the process after them.
 
@@ -198,6 +203,8 @@ class GaussianProcess(NamedTuple):
             bowl: the expectation that the ends of ranges have higher values than their middle; see :class:`Posterior`.
             trends: whether the values may have trends of unknown strength; see :class:`Kernel`.
             versions: copies of the values in the posterior.
+            near: a kernel that was learnt from nearly the same observations: the search for this one starts there only,
+                which takes a third of the time.
         """
         centre = float(y.mean()) if len(y) else 0.0
         scale = float(y.std()) if len(y) else 1.0
@@ -205,7 +212,7 @@ class GaussianProcess(NamedTuple):
         z = (y - centre) / scale
         most = min(_MOST_FITTED, int((_WORK / (x.shape[1] + 2)) ** (1 / 3)))
         used = (np.arange(len(y)) if chosen is None else chosen)[:most]
-        kernel, likelihood = _learnt(x[used], unordered, z[used], bowl, trends=trends)
+        kernel, likelihood = _learnt(x[used], unordered, z[used], bowl, trends=trends, near=near)
         posterior = Posterior.of(kernel, bowl, x, np.repeat(z[:, None], versions, axis=1))
         return cls(kernel, posterior, centre, scale, likelihood)
 
@@ -295,12 +302,16 @@ class _Likelihood:
         return best
 
 
-def _learnt(x: Array, unordered: Mask, y: Array, bowl: float, *, trends: bool) -> tuple[Kernel, float]:
+def _learnt(  # noqa: PLR0913 (as GaussianProcess.fit, which says what they are)
+    x: Array, unordered: Mask, y: Array, bowl: float, *, trends: bool, near: Kernel | None
+) -> tuple[Kernel, float]:
     """Return the kernel with the best hyperparameters found, and their penalised log likelihood."""
     likelihood = _Likelihood(x, unordered, y - bowl * _bowl(x, unordered), trends=trends)
     d = x.shape[1]
     starts = []
-    for length, noise in _STARTS:
+    if near is not None:
+        starts.append(likelihood.at(np.log(np.concatenate([near.lengths, [near.amplitude, near.noise]]))))
+    for length, noise in () if near is not None else _STARTS:
         start = likelihood.mean.copy()
         start[:d] += math.log(length)
         start[d + 1] += math.log(noise)
