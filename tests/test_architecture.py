@@ -24,6 +24,7 @@ WRITING = re.compile(
 )
 MAY_WRITE = {
     "state/files.py": "the home of all writing",
+    "state/code_copy.py": "copies the user's files into a folder that is not the sweep's yet; with state/files.py's errors",
     "client/folders.py": "runs in the training script and imports nothing of ours",
     "client/history.py": "the same",
     "client/files.py": "the same",
@@ -44,7 +45,10 @@ MAY_LOOK = {
     "state/files.py": "the home of all reading",
     "state/access.py": "modes: one that cannot be looked at, or is gone, is no error of its own",
     "state/lock.py": "tells a file server that is out of order for a while from one that refuses",
-    "state/journal.py": "the same, and follows no link",
+    "state/code_copy.py": "copies the user's files, and makes read-only ones",
+    "control/code_snapshot.py": "chooses among the user's files, which are no sweep's",
+    "control/repository.py": "looks for a repository of the user's",
+    "state/journal.py": "as state/lock.py, and follows no link",
     "state/place.py": "makes folders: where it cannot look, the error of making them says what to do",
     "api/naming.py": "tells a path from a name; the sweep is opened afterwards",
     "control/canary.py": "counts what a script left: what cannot be read is not counted",

@@ -26,6 +26,8 @@ EXAMPLES = {
     "gpus": 8,
     "best_of_run": 6,
     "two_stages": 9,
+    "snapshot": 4,
+    "more": 4,
 }
 
 #: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.
@@ -64,6 +66,32 @@ def test_an_example_runs_to_the_end_and_has_a_best_trial(run_example, slurmsweep
     assert status["counts"]["finished"] == status["expected_run_count"] == EXAMPLES[name]
     assert status["best"]["metric"] is not None
     assert slurmsweep("check", status["id"], cwd=folder).returncode == 0
+
+
+def test_a_trial_that_is_run_again_runs_the_code_as_it_was(run_example, slurmsweep):
+    folder, status = run_example("snapshot")
+    script = folder / "snapshot" / "train.py"
+    script.write_text(script.read_text().replace("version 1", "version 2"))
+
+    assert slurmsweep("rerun", status["id"], "--trials", "0", cwd=folder).returncode == 0
+    assert slurmsweep("run", status["id"], "--backend", "local", cwd=folder).returncode == 0
+    assert slurmsweep("logs", status["id"], "0", cwd=folder).stdout == "version 1\n"
+    assert status["best"]["params"] == {"x": 3}
+
+
+def test_a_sweep_gets_more_trials_and_another_one_knows_what_it_ran(run_example, slurmsweep):
+    folder, status = run_example("more")
+
+    assert slurmsweep("extend", status["id"], "--count", "4", cwd=folder).returncode == 0
+    done = slurmsweep("run", status["id"], "--backend", "local", "--json", cwd=folder)
+    assert json.loads(done.stdout)["counts"]["finished"] == 8
+
+    grid = ("more/grid.yaml", "--prior", status["id"], "--backend", "local", "--json")
+    planned = json.loads(slurmsweep("plan", *grid, cwd=folder).stdout)["prior"]
+    assert {"parameters": {"x": 6}, "points": 1} in planned["values"]
+    done = slurmsweep("run", *grid, cwd=folder)
+    assert json.loads(done.stdout)["counts"]["finished"] == 6
+    assert f"will not be run again: {planned['known']}" in done.stderr
 
 
 def test_quickstart_learns_and_its_best_point_is_what_the_readme_shows(run_example, repository):

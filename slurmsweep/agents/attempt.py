@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: With which attempt the run of a trial began: a person may have deleted earlier ones.
 FIRST_ATTEMPT = "SLURMSWEEP_FIRST_ATTEMPT"
 
+#: Where trials would run if they did not run from a copy of the code: data that is no part of it is there.
+ORIGINAL_FOLDER = "SLURMSWEEP_WORKDIR"
+
 #: Exit codes of a shell for a command that cannot be run, or is not there.
 _CANNOT_RUN, _NOT_FOUND = 126, 127
 
@@ -192,6 +195,8 @@ def furnish(
 
         view = view_cache.current(store).view
     seen[FIRST_ATTEMPT] = str(view.first_attempt(attempt_id.trial) if view else 1)
+    if store.manifest.snapshot:
+        seen[ORIGINAL_FOLDER] = store.manifest.snapshot.original
     rungs = store.manifest.config.extensions.rungs
     if rungs:
         from slurmsweep.agents.rungs import variables

@@ -51,6 +51,8 @@ def sweep(
     prior = _prior(prior_runs)
     for warning in (*draft.warnings, *draft.doubts):
         note(f"{_SOURCE}: {warning}")
+    for line in draft.snapshot.notes if draft.snapshot else ():
+        note(line)
     store = known(create(draft, needs_program=False))
     if prior:
         ended = adopt(store, known_points(store, *prior))

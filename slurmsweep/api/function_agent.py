@@ -95,6 +95,11 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
         raise UsageError("an agent is at work in this process already: start another process for another agent")
     try:
         store = known(SweepStore.open_to_run(sweep_name(sweep_id)))
+        if store.manifest.snapshot:
+            raise UsageError(
+                f"the trials of sweep {store.manifest.sweep_id} run from its copy of the code, and a function of this "
+                "process is none of it: call agent() without a function, or run the sweep by slurmsweep run"
+            )
         _run_function(store, function, count, environ, Failures(environ, max_consecutive_failed_runs))
     finally:
         _at_work.release()

@@ -280,7 +280,9 @@ class JobSource:
         """Return the source for a sweep of ours."""
         manifest, layout = store.manifest, store.layout
         name = f"slurmsweep-{manifest.sweep_id}"
-        return cls(name, layout.folder, layout.jobs, manifest.workdir, manifest.config.slurm, manifest.defaults)
+        # of a sweep that is only planned the copy is not there yet, and its trials are looked at where it is made of
+        workdir = manifest.snapshot.workdir(layout) if manifest.snapshot else manifest.workdir
+        return cls(name, layout.folder, layout.jobs, workdir, manifest.config.slurm, manifest.defaults)
 
 
 @dataclass(frozen=True)

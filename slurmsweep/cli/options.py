@@ -179,6 +179,10 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "SWEEP",
         "help": "known results: points that finished in that sweep are not run again; bayes learns from them",
     },
+    "--snapshot": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "trials run from a copy of the code as it is now (default: as the sweep file says)",
+    },
     "--strict": {"action": "store_true", "help": "what is only warned of is an error"},
     "--backend": {
         "choices": registry.WORDS,

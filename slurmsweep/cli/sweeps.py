@@ -69,11 +69,13 @@ def read_draft(args: argparse.Namespace) -> Draft:
     """
     from slurmsweep.control import create  # loads yaml, which commands on a sweep do not need
 
-    draft = create.read_draft(args.file, args.function, options.names_of(args))
+    draft = create.read_draft(args.file, args.function, options.names_of(args), snapshot=args.snapshot)
     if args.strict and (draft.warnings or draft.doubts):
         raise SweepFileError(args.file, [*draft.warnings, *draft.doubts])
     for warning in draft.warnings:
         note(f"{args.file}: {warning}")
+    for line in draft.snapshot.notes if draft.snapshot else ():
+        note(line)
     return draft
 
 

@@ -8,8 +8,8 @@
 
 _shtab_slurmsweep_subparsers=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help)
 
-_shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --prior --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --canaries --after)
-_shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --prior --strict --json --project --entity --name --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch)
+_shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --prior --snapshot --no-snapshot --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --canaries --after)
+_shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --prior --snapshot --no-snapshot --strict --json --project --entity --name --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch)
 _shtab_slurmsweep_status_option_strings=(-h --help --json --watch --entity --project)
 _shtab_slurmsweep_watch_option_strings=(-h --help --once)
 _shtab_slurmsweep_logs_option_strings=(-h --help --failed --attempt -n --lines --path -f --follow)
@@ -37,7 +37,7 @@ _shtab_slurmsweep_delete_option_strings=(-h --help --trials -s --state -w --wher
 _shtab_slurmsweep_mend_option_strings=(-h --help --workdir --mend-every --mend-sbatch --json --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch)
 _shtab_slurmsweep_rm_option_strings=(-h --help --yes --force --dry-run --json)
 _shtab_slurmsweep_clean_option_strings=(-h --help --older --keep-best --unsynced --yes --force --dry-run --json)
-_shtab_slurmsweep_create_option_strings=(-h --help --prior --from --update --trials --shared --shared=read --top --function --strict --project --entity --name)
+_shtab_slurmsweep_create_option_strings=(-h --help --prior --from --update --trials --shared --shared=read --top --function --snapshot --no-snapshot --strict --project --entity --name)
 _shtab_slurmsweep_submit_option_strings=(-h --help -n --count --max-fails --notify --function --workdir --dry-run --wait --plain --json --shared --shared=read --mend --mend-every --mend-sbatch --entity --project --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --canaries --after)
 _shtab_slurmsweep_agent_option_strings=(-h --help -n --count --seats --function)
 _shtab_slurmsweep_templates_option_strings=(-h --help --json)
@@ -131,6 +131,8 @@ _shtab_slurmsweep_pos_0_choices=(run plan status watch logs best resubmit trials
 _shtab_slurmsweep_run__h_nargs=0
 _shtab_slurmsweep_run___help_nargs=0
 _shtab_slurmsweep_run___strict_nargs=0
+_shtab_slurmsweep_run___snapshot_nargs=0
+_shtab_slurmsweep_run___no_snapshot_nargs=0
 _shtab_slurmsweep_run___shared_nargs=0
 _shtab_slurmsweep_run___shared_read_nargs=0
 _shtab_slurmsweep_run___wait_nargs=0
@@ -142,6 +144,8 @@ _shtab_slurmsweep_run___mend_nargs=0
 _shtab_slurmsweep_plan__h_nargs=0
 _shtab_slurmsweep_plan___help_nargs=0
 _shtab_slurmsweep_plan___canary_nargs=0
+_shtab_slurmsweep_plan___snapshot_nargs=0
+_shtab_slurmsweep_plan___no_snapshot_nargs=0
 _shtab_slurmsweep_plan___strict_nargs=0
 _shtab_slurmsweep_plan___json_nargs=0
 _shtab_slurmsweep_status__h_nargs=0
@@ -263,6 +267,8 @@ _shtab_slurmsweep_create__h_nargs=0
 _shtab_slurmsweep_create___help_nargs=0
 _shtab_slurmsweep_create___shared_nargs=0
 _shtab_slurmsweep_create___shared_read_nargs=0
+_shtab_slurmsweep_create___snapshot_nargs=0
+_shtab_slurmsweep_create___no_snapshot_nargs=0
 _shtab_slurmsweep_create___strict_nargs=0
 _shtab_slurmsweep_submit__h_nargs=0
 _shtab_slurmsweep_submit___help_nargs=0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.control import defaults
+from slurmsweep.control.code_snapshot import Selection, copied, select
 from slurmsweep.control.first_word import look
 from slurmsweep.control.hydra_program import warnings_of_folder, with_hydra
 from slurmsweep.control.program import beginning_of, find_program
@@ -19,7 +20,7 @@ from slurmsweep.search import random
 from slurmsweep.search.kept import has_room
 from slurmsweep.state import files, projects
 from slurmsweep.state.manifest import Manifest
-from slurmsweep.state.paths import new_sweep_id, root_folder
+from slurmsweep.state.paths import Layout, new_sweep_id, root_folder, sweep_folder
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
 from slurmsweep.sweepfile.config import check, examine
@@ -52,6 +53,7 @@ class Draft(NamedTuple):
         workdir: the folder the command will run in.
         function: what trials call in the place of a command.
         doubts: what would keep trials from starting, as far as this machine can tell.
+        snapshot: what the copy of the code will hold from which trials run; None where they run from the folder.
     """
 
     source: str
@@ -60,30 +62,36 @@ class Draft(NamedTuple):
     workdir: str
     function: Function | None = None
     doubts: tuple[Violation, ...] = ()
+    snapshot: Selection | None = None
 
 
-def read_draft(source: str, function: str | None = None, names: Mapping[str, str] | None = None) -> Draft:
+def read_draft(
+    source: str, function: str | None = None, names: Mapping[str, str] | None = None, *, snapshot: bool | None = None
+) -> Draft:
     """Read and check a sweep file. Writes nothing.
 
     Args:
         source: path of the file.
         function: import path of what trials are to call; looked for here, then beside the file.
         names: the sweep's project, entity or name; they win over those of the file.
+        snapshot: whether trials run from a copy of the code; None where the file says it.
 
     Raises:
         SweepFileError: every violation at once; a program that is not there is one, and a command that cannot start.
-        UsageError: there is no such function; or a variable that agents read is wrong.
+        UsageError: there is no such function; or a variable that agents read is wrong; or git cannot be asked about the
+            code of which a copy is wanted.
     """
     examined = _completed(examine_file(source))
     if function is None:
-        draft = _looked_at(_draft(examined, names or {}))
+        draft = _looked_at(_keeping_code(_draft(examined, names or {}), wanted=snapshot))
         return draft._replace(warnings=(*draft.warnings, *_without_project(draft)))
     checked = examined.checked()
     config = _named(checked.config, names or {}, source)
     from slurmsweep.control.function import locate
 
     called = locate(function, (os.getcwd(), os.path.dirname(os.path.abspath(source))))
-    return _looked_at(Draft(source, config, _without_program(checked.warnings), called.folder, called))
+    draft = Draft(source, config, _without_program(checked.warnings), called.folder, called)
+    return _looked_at(_keeping_code(draft, wanted=snapshot))
 
 
 def draft_of(data: Any, source: str) -> Draft:
@@ -95,6 +103,13 @@ def draft_of(data: Any, source: str) -> Draft:
         UsageError: a variable that agents read is wrong.
     """
     draft = _draft(_completed(examine(data, source)), {})
+    if draft.config.program or draft.config.command:
+        draft = _keeping_code(draft, wanted=None)
+    elif draft.config.extensions.snapshot:
+        hint = "name a program; or give the function by its import path: slurmsweep create FILE --function MODULE:NAME"
+        raise SweepFileError(
+            source, [Violation("slurmsweep.snapshot", "a function in your own process runs no copy", hint)]
+        )
     if not draft.config.program:
         draft = draft._replace(warnings=_without_program(draft.warnings))
     return _looked_at(draft) if draft.config.program or draft.config.command else draft
@@ -119,6 +134,21 @@ def _draft(examined: Examined, names: Mapping[str, str]) -> Draft:
     checked = examined.checked()
     config = with_hydra(_named(checked.config, names, examined.source), workdir)
     return Draft(examined.source, config, tuple(checked.warnings), workdir)
+
+
+def _keeping_code(draft: Draft, *, wanted: bool | None) -> Draft:
+    """Return the draft with the files of which a copy is kept, where one is wanted. Raises as :func:`read_draft`."""
+    config = draft.config
+    if wanted is not None and wanted != (config.extensions.snapshot is not None):
+        ours = {**(config.document.get("slurmsweep") or {}), "snapshot": wanted}
+        config = check({**config.document, "slurmsweep": ours}, draft.source).config
+        draft = draft._replace(config=config)
+    if config.extensions.snapshot is None:
+        return draft
+    found = select(config, draft.workdir, draft.function)
+    if not isinstance(found, Selection):
+        raise SweepFileError(draft.source, found)
+    return draft._replace(snapshot=found)
 
 
 def _check_project(name: str, findings: Findings) -> None:
@@ -184,7 +214,11 @@ def create(
     """
     refuse_what_cannot_run(draft, needs_program=needs_program and draft.function is None)
     root, what = root_folder(), manifest_of(draft, new_sweep_id())._replace(canary=canary)
-    store = SweepStore.create(root, what, access)
+    folder = sweep_folder(root, what.sweep_id)
+    with copied(draft.snapshot, folder, access) as code:
+        if code:
+            what = what._replace(snapshot=code.what, workdir=code.what.workdir(Layout(folder))).calling(what.function)
+        store = SweepStore.create(root, what, access, code)
     if access is not files.PRIVATE:
         share(store, access)  # of the project's group, though `.slurmsweep` may be of another one
     projects.remember(root)
@@ -202,6 +236,7 @@ def manifest_of(draft: Draft, sweep_id: str) -> Manifest:
         created=round(time.time(), 3),
         version=__version__,
         defaults=defaults.read(os.path.dirname(os.path.abspath(draft.source))),
+        snapshot=draft.snapshot.what if draft.snapshot else None,
     ).calling(draft.function)
 
 

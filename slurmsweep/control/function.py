@@ -43,7 +43,8 @@ def ready_to_run(store: SweepStore, text: str | None, *, keep: bool = True) -> S
     """
     manifest = store.manifest
     if text is not None and manifest.function is None:
-        function = locate(text, (os.getcwd(), manifest.workdir, os.path.dirname(manifest.source)))
+        here = (os.getcwd(), manifest.workdir, os.path.dirname(manifest.source))
+        function = locate(text, (manifest.workdir,) if manifest.snapshot else here)
         try:
             if keep:
                 function.write(store.layout, store.access)

@@ -84,11 +84,12 @@ def plan_sweep(
     return {
         "method": draft.config.method,
         "expected_run_count": total,
-        "workdir": draft.workdir,
+        "workdir": source.workdir,
         "trials": rows,
         **({"rungs": rungs} if rungs else {}),
         **({"conditional": conditional} if (conditional := _conditional(draft.config.extensions)) else {}),
         **({"base": base} if (base := base_document(draft.config)) else {}),
+        **({"snapshot": draft.snapshot.to_json()} if draft.snapshot else {}),
         "backend": backend.name,
         "width": request.width,
         "sbatch": backend.preview(replace(request, tasks=expected.arrays[0])) if expected.arrays else None,

@@ -101,6 +101,11 @@ def moved(store: SweepStore, workdir: str, *, keep: bool = True) -> SweepStore:
         UsageError: there is no such folder.
         StateError: the folder could not be kept.
     """
+    if store.manifest.snapshot:
+        raise UsageError(
+            f"--workdir {workdir}: sweep {store.manifest.sweep_id} runs its trials from its own copy of the code, "
+            "wherever the project is: for other code make a new sweep (`create FILE --prior` keeps what finished)"
+        )
     folder = os.path.abspath(workdir)
     if not os.path.isdir(folder):
         raise UsageError(f"--workdir {workdir}: there is no folder {folder}")

@@ -61,6 +61,8 @@ def shell_command(manifest: Manifest, number: int, params: Mapping[str, Any], en
     assigned.append(f"WANDB_SWEEP_PARAM_PATH={_in_a_file(params_file.render(params))}")
     checkpoints = f'"${command.TRIAL_DIR}"' if command.TRIAL_DIR in folders else _NEW_FOLDER
     assigned.append(f"SLURMSWEEP_CHECKPOINT_DIR={checkpoints}")
+    if manifest.snapshot:
+        assigned.append(f"SLURMSWEEP_WORKDIR={_quoted(manifest.snapshot.original)}")
     made = [f"{name}={_NEW_FOLDER} &&" for name in folders]
     words = [f"cd {_quoted(manifest.workdir)} &&", *made, *assigned, *(_word(one, params) for one in argv)]
     lines = [words[0]]

@@ -76,7 +76,12 @@ def check(store: SweepStore) -> Report:
     view = store.replay()
     damage = dict.fromkeys(view.damaged, "not a whole record") | view.wrong
     findings = [Finding(f"journal line {number}", damage[number], _DAMAGED) for number in sorted(damage)]
-    findings += [*_unknown_folders(store, view, folders), *_damaged_documents(store), *_missing_trials(store, view)]
+    findings += [
+        *_changed_code(store),
+        *_unknown_folders(store, view, folders),
+        *_damaged_documents(store),
+        *_missing_trials(store, view),
+    ]
     for trial in view.trials.values():
         findings += _trial_findings(store, trial, folders)
     return Report(tuple(findings), len(view.trials), len(folders), view.sealed)
@@ -108,6 +113,24 @@ def _damaged_documents(store: SweepStore) -> Iterator[Finding]:
     reads: list[Callable[[], object]] = [partial(documents.read, name) for name in documents.names()]
     for problem in filter(None, map(_damage, (*reads, supervisor.settings, supervisor.last))):
         yield Finding("document", problem, "it holds up the commands that read it, and no agent")
+
+
+def _changed_code(store: SweepStore) -> Iterator[Finding]:
+    """Yield what of the copy of the code, from which trials run, is not what was copied."""
+    what, layout = store.manifest.snapshot, store.layout
+    if what is None:
+        return
+    from slurmsweep.state.code_copy import differences, read_list  # few sweeps have one
+
+    try:
+        listed = read_list(layout, what)
+    except StateUnreadableError as error:
+        yield Finding("code", str(error), "what its trials ran cannot be proven any more; make a new sweep")
+        return
+    for name, way in differences(layout.source, listed):
+        yield Finding(
+            f"code {name}", f"the copy {way}", f"trials from now on run other code; restore it from {what.root}"
+        )
 
 
 def _damage(read: Callable[[], object]) -> str:

@@ -34,6 +34,7 @@ from slurmsweep.sweepfile.config import SweepConfig
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from slurmsweep.state.code_copy import CodeCopy
     from slurmsweep.state.function import Function
     from slurmsweep.state.paths import Layout
 
@@ -60,6 +61,8 @@ class Manifest(NamedTuple):
             Not in ``sweep.json``: it may be named later than the sweep is made.
         defaults: what user and project asked of all sweeps when this one was made, one document a file, those that win
             last: :mod:`slurmsweep.control.defaults`.
+        snapshot: the copy of the code from which trials run, so that ``workdir`` is in it; None where they run the code
+            as it is.
     """
 
     sweep_id: str
@@ -74,6 +77,7 @@ class Manifest(NamedTuple):
     canary: bool = False
     function: Function | None = None
     defaults: tuple[Mapping[str, Any], ...] = ()
+    snapshot: CodeCopy | None = None
 
     def require_trials(self, numbers: Iterable[int]) -> None:
         """Raise NotFoundError for the first of these numbers that no trial of the sweep can have."""
@@ -98,6 +102,7 @@ class Manifest(NamedTuple):
         """Return the same sweep with trials that call ``function``; itself for None."""
         if function is None:
             return self
+        function = function.moved_to(self.workdir) if self.snapshot else function
         config = function.called_by(self.config)
         return self._replace(config=config, workdir=function.folder, function=function)
 
@@ -123,6 +128,7 @@ class Manifest(NamedTuple):
             "trials": self.trials,
             **{name: True for name in ("shared", "canary") if getattr(self, name)},
             **({"defaults": list(self.defaults)} if self.defaults else {}),
+            **({"snapshot": self.snapshot.to_json()} if self.snapshot else {}),
             "config": self.config.to_json(),
         }
 
@@ -168,7 +174,7 @@ def read(layout: Layout) -> Manifest:
         raise StateUnreadableError(f"{layout.manifest} is missing")
     if isinstance(found, str):
         raise StateUnreadableError(f"{layout.manifest}: {found}")
-    return found
+    return found._replace(workdir=found.snapshot.workdir(layout)) if found.snapshot else found
 
 
 def _text(manifest: Manifest) -> bytes:
@@ -195,6 +201,7 @@ def _document(data: Any) -> Manifest | str:
         shared=known.get("shared", False),
         defaults=known.get("defaults", ()),
         canary=known.get("canary", False),
+        snapshot=known.get("snapshot"),
     )
 
 
@@ -213,6 +220,12 @@ def _config(value: Any) -> SweepConfig:
 
 def _defaults(value: Any) -> dict[str, Any]:
     return dict(value) | Fields({"file": text}, _OF_DEFAULTS)(value)
+
+
+def _snapshot(value: Any) -> CodeCopy:
+    from slurmsweep.state.code_copy import CodeCopy  # few sweeps have one
+
+    return CodeCopy.from_json(value)
 
 
 _OF_DEFAULTS = {
@@ -234,5 +247,5 @@ _FIELDS = Fields(
         "source": text,
         "created": number(0, LATEST),
     },
-    {"shared": flag, "canary": flag, "defaults": rows(_defaults)},
+    {"shared": flag, "canary": flag, "defaults": rows(_defaults), "snapshot": _snapshot},
 )

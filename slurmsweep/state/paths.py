@@ -16,6 +16,8 @@
       mend/                            sweeps that mend themselves only: what was asked for, and one file a round
       report.txt, report.json          what happened, once such a sweep has ended
       refused.json                     attempts that `resubmit` refused, once: asked for again they run
+      source/, source.json             only with a snapshot: a copy of the code, from which trials run; its files
+      code.json                        only in a git repository: what the code was when trials were started last
       code/                            only where scripts log their code: an archive for each version of it
       wandb-cache/<user>/              only where scripts use the real wandb: its cache and core logs
       uploads/                         only while `sync` uploads runs, or after it failed
@@ -54,6 +56,9 @@ REMOVED = ".removed-"
 #: The folder of all that slurmsweep keeps. Lines such as ``rm -rf wandb`` in scripts do not reach it.
 STATE = ".slurmsweep"
 _BESIDE = (os.path.join(os.pardir, STATE), STATE)
+
+#: Begins the name of a copy of code that is not whole yet.
+COPYING = ".copying-"
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -82,6 +87,21 @@ class Layout(NamedTuple):
     def function(self) -> str:
         """The Python function that trials call; absent where they run a program."""
         return os.path.join(self.folder, "function.json")
+
+    @property
+    def source(self) -> str:
+        """The copy of the code from which trials run; absent where they run from the program's own folder."""
+        return os.path.join(self.folder, "source")
+
+    @property
+    def source_list(self) -> str:
+        """The files of that copy, with their checksums."""
+        return os.path.join(self.folder, "source.json")
+
+    @property
+    def code_version(self) -> str:
+        """What git said of the code when trials were started last; absent where it is in no repository."""
+        return os.path.join(self.folder, "code.json")
 
     @property
     def journal(self) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from slurmsweep.state.chosen import Chooser
+    from slurmsweep.state.code_copy import Copied
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.records import BandsReached, BandValue
     from slurmsweep.state.replay import Expected, Reading, SweepView
@@ -99,7 +100,9 @@ class SweepStore:
         self.owner = status.st_uid if status else os.geteuid()
 
     @classmethod
-    def create(cls, root: str, what: Manifest, access: files.Access = files.PRIVATE) -> SweepStore:
+    def create(
+        cls, root: str, what: Manifest, access: files.Access = files.PRIVATE, code: Copied | None = None
+    ) -> SweepStore:
         """Make the folder of a new sweep below ``root``, for the users that ``access`` means.
 
         ``sweep.json`` is written last: without it the folder is not a sweep, so a half-made one is never met.
@@ -118,6 +121,8 @@ class SweepStore:
             files.write_once(place.journal, header(what.sweep_id), access)
             if what.function:
                 what.function.write(place, access)
+            if code:
+                code.move_into(place, access)
             manifest.write(place, store.manifest, access)
         except StateUnwritableError:
             if not files.is_file(place.manifest):  # the sweep of that id, if there is one already, is left alone

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.rules import Known
     from slurmsweep.sweepfile.rungs import Rungs
     from slurmsweep.sweepfile.sections import Metric, Objective
+    from slurmsweep.sweepfile.snapshot import SnapshotRules
 
 #: One rule: some parameters, each with values. A point that has one of the values of each parameter is left out.
 Exclusion = tuple[tuple[Names, tuple[Any, ...]], ...]
@@ -35,6 +36,7 @@ _KEYS = (
     "rungs",
     "hydra",
     "base",
+    "snapshot",
 )
 
 
@@ -53,6 +55,7 @@ class Extensions(NamedTuple):
         conditions: the parameters that exist only with others, each behind those that its rule names.
         computed: the parameters that are computed from others, each behind those that it uses.
         base: the trial of another sweep whose values parameters have that the file lacks; None for none.
+        snapshot: what the copy of the code is made of from which trials run; None where they run from the folder.
     """
 
     order: str = "wandb"
@@ -64,9 +67,10 @@ class Extensions(NamedTuple):
     conditions: tuple[Condition, ...] = ()
     computed: tuple[Computed, ...] = ()
     base: Base | None = None
+    snapshot: SnapshotRules | None = None
 
 
-def read_extensions(
+def read_extensions(  # noqa: C901 - one branch a key
     data: dict[str, Any], parameters: dict[str, Parameter], metric: Metric | None, findings: Findings
 ) -> Extensions:
     """Return the ``slurmsweep`` section without its ``metric`` and ``summary``, which are part of the sweep's metric.
@@ -99,6 +103,10 @@ def read_extensions(
 
         conditions, computed = read_conditional(value, known, linked, findings)
         read = read._replace(conditions=conditions, computed=computed)
+    if value.get("snapshot") is not None:
+        from slurmsweep.sweepfile.snapshot import read_snapshot
+
+        read = read._replace(snapshot=read_snapshot(value["snapshot"], findings))
     if value.get("pareto") is not None:
         from slurmsweep.sweepfile.objectives import read_pareto
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_shared(parser)
     parser.add_argument("--top", type=options.natural, metavar="N", help="with --from: the N best trials")
-    options.add(parser, "--function", "--strict")
+    options.add(parser, "--function", "--snapshot", "--strict")
     options.add_names(parser)
 
 

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show at most N trials (default 10; with --json 1000)",
     )
     parser.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
-    options.add(parser, "--backend", "--jobs", "--count", "--function", "--prior", "--strict", "--json")
+    options.add(parser, "--backend", "--jobs", "--count", "--function", "--prior", "--snapshot", "--strict", "--json")
     options.add_names(parser)
     options.add_slurm(parser)
 

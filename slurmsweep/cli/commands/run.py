@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add(
         parser, "--backend", "--jobs", "--count", "--max-fails", "--notify", "--function", "--strict", "--workdir"
     )
-    options.add(parser, "--prior")
+    options.add(parser, "--prior", "--snapshot")
     options.add_shared(parser)
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
@@ -90,6 +90,8 @@ def _sweep(
             )
         if args.prior:
             raise UsageError(f"--prior is for a new sweep: what sweep {args.file} knows was decided when it was made")
+        if args.snapshot is not None:
+            raise UsageError(f"--snapshot is for a new sweep: which code sweep {args.file} runs was decided with it")
         name, keep = sweep_of(args.file), not args.dry_run
         sweep = Sweep(name, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=args.workdir)
         if args.shared != "off" and keep:
