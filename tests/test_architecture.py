@@ -46,6 +46,7 @@ MAY_LOOK = {
     "state/access.py": "modes: one that cannot be looked at, or is gone, is no error of its own",
     "state/lock.py": "tells a file server that is out of order for a while from one that refuses",
     "state/code_copy.py": "copies the user's files, and makes read-only ones",
+    "state/code_version.py": "looks at the user's files: what cannot be looked at is as gone",
     "control/code_snapshot.py": "chooses among the user's files, which are no sweep's",
     "control/repository.py": "looks for a repository of the user's",
     "state/journal.py": "as state/lock.py, and follows no link",

@@ -18,6 +18,7 @@ from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned, whole_number
 from slurmsweep.state.chosen import NotChosenError
+from slurmsweep.state.code_version import version_now
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.owner import Claim, NothingLeft
 from slurmsweep.state.records import NO_BANDS
@@ -156,6 +157,7 @@ class Claims:
             StateError: nothing was claimed.
         """
         if self.owner.restart:
+            self._look_at_code()
             held = self._store.continue_after_requeue(self.owner)
             if held is not None:
                 return held
@@ -194,7 +196,14 @@ class Claims:
         if first(self._reading.refresh()) is not None:  # most agents need not take the lock for this
             self._store.let_go_on(self._reading, first)
 
+    def _look_at_code(self) -> None:
+        """Let the next claim say which version of the code there is at this moment."""
+        if self._store.manifest.snapshot is None:
+            with suppress(StateError):  # the trial matters more; `check` says that code.json is damaged
+                self.owner = self.owner._replace(code=version_now(self._store.layout))
+
     def _claim(self, attempt_id: AttemptId | None, chooser: Chooser | None) -> Claim | NothingLeft:
+        self._look_at_code()
         if attempt_id is None:
             return self._store.claim(self.owner, chooser)
         return self._store.claim_attempt(self.owner, attempt_id, chooser)

@@ -11,6 +11,7 @@ from slurmsweep.api.arguments import check_number
 from slurmsweep.api.naming import whereabouts
 from slurmsweep.backends.base import Ability, JobSource, SubmitResult
 from slurmsweep.control.apply import apply
+from slurmsweep.control.code_state import note_code_state
 from slurmsweep.control.decide import Plan, Policy, decide
 from slurmsweep.control.defaults import filled
 from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack
@@ -147,6 +148,7 @@ class Launch:
         session = self.session.rehearsal() if self.dry_run else self.session
         if not self.dry_run:
             projects.remember(os.path.dirname(os.path.dirname(session.store.layout.folder)))
+            note_code_state(session.store)
         total, finished, expected = SubmitResult(), None, 0
         first: Headline | None = None
         while True:

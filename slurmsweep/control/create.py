@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep import search
 from slurmsweep.control import defaults
 from slurmsweep.control.code_snapshot import Selection, copied, select
+from slurmsweep.control.code_state import note_code_state
 from slurmsweep.control.first_word import look
 from slurmsweep.control.hydra_program import warnings_of_folder, with_hydra
 from slurmsweep.control.program import beginning_of, find_program
@@ -222,6 +223,7 @@ def create(
     if access is not files.PRIVATE:
         share(store, access)  # of the project's group, though `.slurmsweep` may be of another one
     projects.remember(root)
+    note_code_state(store)
     return store
 
 

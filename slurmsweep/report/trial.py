@@ -12,6 +12,7 @@ from slurmsweep.learning.explanation import explanation
 from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.base import base_document, base_text
 from slurmsweep.report.by_hand import shell_command
+from slurmsweep.report.code import copy_words, version_words
 from slurmsweep.report.figures import duration, value_text
 from slurmsweep.report.fitting import last_part, text_width
 from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
@@ -78,6 +79,7 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
         "metric_name": manifest.config.metric.name if manifest.config.metric else None,
         "logged": {name: value for name, value in logged.items() if not name.startswith("_")},
         "attempts": list(_attempts(summary, trial)),
+        "code": copy_words(manifest.snapshot) if manifest.snapshot else None,
         "checkpoint_folder": layout.checkpoints(number),
         "log": row.log if row.log and files.is_file(row.log) else None,
         "command": command,
@@ -101,6 +103,7 @@ def _attempts(summary: SweepSummary, trial: Trial) -> Iterator[dict[str, Any]]:
             "started": attempt.claimed,
             "seconds": outcome.seconds if outcome else None,
             "metric": outcome.metric if outcome else None,
+            "code": owner.code if owner else None,
         }
 
 
@@ -122,6 +125,7 @@ def trial_text(document: Mapping[str, Any]) -> str:
     ]
     for place, attempt in enumerate(document["attempts"]):
         lines += _field("" if place else "attempts", _attempt_words(attempt))
+    lines += _field("code", document["code"]) if document["code"] else []
     lines += [labelled_path("log", document["log"], _LEFT)] if document["log"] else _field("log", "none")
     lines.append(labelled_path("checkpoints", document["checkpoint_folder"], _LEFT))
     if document["why"]:
@@ -140,6 +144,7 @@ def _attempt_words(attempt: Mapping[str, Any]) -> str:
     if attempt["started"]:
         words.append(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["started"])))
     words += [duration(attempt["seconds"])] if attempt["seconds"] is not None else []
+    words += [version_words(attempt["code"])] if attempt["code"] else []
     return ", ".join(words)
 
 

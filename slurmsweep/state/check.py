@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import StateUnreadableError
-from slurmsweep.state import files
+from slurmsweep.state import code_version, files
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.submissions import SubmissionFiles
 from slurmsweep.state.supervisor_files import SupervisorFiles
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
@@ -50,12 +50,14 @@ class Report:
         trials: trials the journal knows.
         attempts: folders of attempts on disk.
         records_sealed: torn lines that were closed by the next writer: no process relied on them.
+        versions: how many attempts found each version of the code.
     """
 
     findings: tuple[Finding, ...]
     trials: int
     attempts: int
     records_sealed: int
+    versions: Mapping[str, int]
 
 
 _RESUBMIT = "`slurmsweep resubmit` puts it right"
@@ -84,7 +86,7 @@ def check(store: SweepStore) -> Report:
     ]
     for trial in view.trials.values():
         findings += _trial_findings(store, trial, folders)
-    return Report(tuple(findings), len(view.trials), len(folders), view.sealed)
+    return Report(tuple(findings), len(view.trials), len(folders), view.sealed, view.trials.code_versions())
 
 
 def attempt_folders(store: SweepStore) -> set[AttemptId]:
@@ -111,7 +113,8 @@ def _damaged_documents(store: SweepStore) -> Iterator[Finding]:
     """Yield what is wrong with documents beside the journal that only some commands read."""
     documents, supervisor = SubmissionFiles(store.layout.submissions), SupervisorFiles(store.layout, store.access)
     reads: list[Callable[[], object]] = [partial(documents.read, name) for name in documents.names()]
-    for problem in filter(None, map(_damage, (*reads, supervisor.settings, supervisor.last))):
+    reads += [supervisor.settings, supervisor.last, partial(code_version.read, store.layout)]
+    for problem in filter(None, map(_damage, reads)):
         yield Finding("document", problem, "it holds up the commands that read it, and no agent")
 
 

@@ -28,6 +28,8 @@ class Owner(NamedTuple):
         task: array index; None outside arrays.
         restart: how often Slurm had requeued the job.
         seat: which of the agents that one job runs side by side; None where it runs one.
+        code: version of the code that it found right before the claim (:mod:`.code_version`); None where the program is
+            in no repository, or the sweep has a copy of the code.
     """
 
     host: str
@@ -41,6 +43,7 @@ class Owner(NamedTuple):
     task: int | None = None
     restart: int = 0
     seat: int | None = None
+    code: str | None = None
 
     @property
     def job_name(self) -> str | None:
@@ -70,7 +73,7 @@ _FIELDS = Fields(
     {
         **dict.fromkeys(("host", "boot", "pid_space"), text),
         **dict.fromkeys(("pid", "start", "restart"), whole(0, LARGEST - 1)),
-        **dict.fromkeys(("node", "cluster", "job"), maybe(text)),
+        **dict.fromkeys(("node", "cluster", "job", "code"), maybe(text)),
         **dict.fromkeys(("task", "seat"), maybe(whole(0, LARGEST - 1))),
     },
 )

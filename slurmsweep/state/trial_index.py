@@ -74,7 +74,7 @@ _is_token = re.compile("[0-9a-f]{16}").fullmatch
 _LARGEST = 2**31
 
 T = TypeVar("T")
-_Place = tuple[str, str, str, "str | None", "str | None", "int | None"]
+_Place = tuple[str, str, str, "str | None", "str | None", "str | None", "int | None"]
 _How = tuple[str, "int | None", "str | None", str, "str | None"]
 
 
@@ -152,7 +152,8 @@ class TrialIndex(Mapping[int, Trial]):
             if record["a"] != 1 or "p" in record or number in self._stories or not _is_token(token):
                 return False  # with a point of its own it is more than a row
             pid, start, restart, task = get("pid", 0), get("start", 0), get("restart", 0), get("task")
-            place = get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster"), get("seat")
+            where = get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster")
+            place = (*where, get("code"), get("seat"))
             job, at = get("job"), record.get("at")
             is_sound = (
                 0 <= number < self.end
@@ -265,7 +266,7 @@ class TrialIndex(Mapping[int, Trial]):
             if job:
                 begun = _optional(claimed) or 0.0
                 lasted = 0.0 if code == _RUNNING else _optional(seconds) or 0.0
-                *_, cluster, seat = self._places.items[place]
+                *_, cluster, _, seat = self._places.items[place]
                 element = None if task == _NO_TASK else task
                 yield JobSpan(job, element, restart, seat, begun, begun + lasted, AttemptId(number, 1), cluster)
         for trial in self.stories():
@@ -288,6 +289,18 @@ class TrialIndex(Mapping[int, Trial]):
             if node:
                 nodes[node] += n
         return nodes
+
+    def code_versions(self) -> Counter[str]:
+        """Return how many attempts found each version of the code, those that found one."""
+        rows = self._rows("code", "place") if any(place[5] for place in self._places.items) else ()
+        of_rows = Counter(place for number, state, place in rows if state and number not in self._stories)
+        versions: Counter[str] = Counter()
+        for place, n in of_rows.items():
+            versions[self._places.items[place][5] or ""] += n
+        for trial in self.stories():
+            versions.update(a.owner.code or "" for a in trial.attempts.values() if a.owner)
+        del versions[""]
+        return versions
 
     def stopped_early(self) -> list[int]:
         """Return the numbers of the trials that were stopped early, ascending."""
@@ -499,7 +512,7 @@ class TrialIndex(Mapping[int, Trial]):
         return {
             "code": _CODE[trial.state],
             "place": self._places.index(
-                (owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster, owner.seat)
+                (owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster, owner.code, owner.seat)
             ),
             "job": self._jobs.index(owner.job),
             **dict(zip(("pid", "start", "restart", "token"), process, strict=True)),
@@ -513,9 +526,10 @@ class TrialIndex(Mapping[int, Trial]):
     def _from_row(self, number: int) -> Trial:
         """Return the trial whose whole story is its row."""
         row = {name: column[number] for name, column in self._columns.items()}
-        host, boot, pid_space, node, cluster, seat = self._places.items[row["place"]]
+        host, boot, pid_space, node, cluster, version, seat = self._places.items[row["place"]]
         job, task = self._jobs.items[row["job"]], None if row["task"] == _NO_TASK else row["task"]
-        owner = Owner(host, row["pid"], row["start"], boot, pid_space, node, cluster, job, task, row["restart"], seat)
+        process = (host, row["pid"], row["start"], boot, pid_space)
+        owner = Owner(*process, node, cluster, job, task, row["restart"], seat, version)
         outcome = None
         if row["code"] != _RUNNING:
             cause, exit_code, origin, by, no_metric = self._hows.items[row["how"]]

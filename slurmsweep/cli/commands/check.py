@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
@@ -10,7 +12,14 @@ from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.errors import StateUnreadableError, UsageError
 from slurmsweep.report.figures import counted
 from slurmsweep.state.check import check
+from slurmsweep.state.code_version import version_now
 from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: Files that are named.
+_NAMED = 5
 
 HELP = "prove that no trial is lost or doubled; exit code 1 otherwise"
 EXAMPLES = (
@@ -46,9 +55,12 @@ def run(args: argparse.Namespace) -> int:
         if done.kept:
             note(f"the old one is {done.kept}")
     report = check(store)
+    code, versions = _code_now(store), report.versions
     if args.json:
         findings = [vars(finding) for finding in report.findings]
-        print_json({"ok": not findings, "trials": report.trials, "attempts": report.attempts, "findings": findings})
+        ran = [{"version": version, "attempts": n} for version, n in sorted(versions.items())]
+        whole = {"ok": not findings, "trials": report.trials, "attempts": report.attempts, "findings": findings}
+        print_json(whole | {"code": {"ran": ran, **code}})
     elif report.findings:
         print_text("\n".join(str(finding) for finding in report.findings))
     else:
@@ -56,7 +68,39 @@ def run(args: argparse.Namespace) -> int:
             f"{counted(report.trials, 'trial')}, {counted(report.attempts, 'attempt')}: every trial once, none "
             "lost, none doubled"
         )
+    if not args.json:
+        for line in _code_lines(store, code, versions):
+            note(line)
     return 1 if report.findings else 0
+
+
+def _code_now(store: SweepStore) -> dict[str, Any]:
+    """Return the version of the code in its folder now; and with a copy, the files that differ there from the copy."""
+    copy = store.manifest.snapshot
+    if copy is None:
+        with suppress(StateUnreadableError):  # a finding says that code.json is damaged
+            return {"now": version_now(store.layout), "changed": []}
+        return {"now": None, "changed": []}
+    from slurmsweep.state.code_copy import differences, read_list
+
+    with suppress(StateUnreadableError):  # a finding says it of the copy
+        listed = [one for one in read_list(store.layout, copy) if one.kind != "link"]
+        return {"now": None, "changed": [name for name, _ in differences(copy.root, listed)]}
+    return {"now": None, "changed": []}
+
+
+def _code_lines(store: SweepStore, code: Mapping[str, Any], versions: Mapping[str, int]) -> Iterator[str]:
+    """Yield what is to be known of the code: that trials ran more than one, or that the folder holds another now."""
+    from slurmsweep.report.code import code_words, version_words
+
+    copy, changed = store.manifest.snapshot, code["changed"]
+    if copy and changed:
+        named = ", ".join(changed[:_NAMED]) + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
+        yield f"code: trials run {code_words(copy, versions)}; {copy.root} differs from it by now: {named}"
+    if len(versions) > 1:
+        yield f"code: trials ran with {len(versions)} versions of it: {code_words(None, versions)}"
+    if versions and code["now"] and code["now"] not in versions:
+        yield f"code: the next trial runs another version than all before: {version_words(code['now'])}"
 
 
 def _needs_repair(store: SweepStore) -> bool:

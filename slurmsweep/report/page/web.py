@@ -17,6 +17,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.base import base_document, base_text
+from slurmsweep.report.code import code_words
 from slurmsweep.report.efficiency import each_text
 from slurmsweep.report.figures import counted, date_text, duration, figure, numbers_text, value_text
 from slurmsweep.report.page.charts import steps_chart
@@ -346,6 +347,8 @@ def _configuration(content: ReportContent) -> str:
         ("made", date_text(manifest.created)),
         ("by", f"slurmsweep {manifest.version}"),
     ]
+    code = code_words(manifest.snapshot, content.summary.view.trials.code_versions())
+    facts += [("code", code)] if code else []
     known = table(["", ""], [[_text(name), f"<code>{_text(value)}</code>"] for name, value in facts])
     return (
         f'<section id="repeat" class="long"><h2>How to repeat it</h2>{known}{rows}</section>'
