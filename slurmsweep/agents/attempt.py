@@ -197,6 +197,8 @@ def furnish(
     seen[FIRST_ATTEMPT] = str(view.first_attempt(attempt_id.trial) if view else 1)
     if store.manifest.snapshot:
         seen[ORIGINAL_FOLDER] = store.manifest.snapshot.original
+        if store.manifest.snapshot.commit:  # wandb would take that of the repository around the copy, as it is by now
+            seen.setdefault("WANDB_GIT_COMMIT", store.manifest.snapshot.commit)
     rungs = store.manifest.config.extensions.rungs
     if rungs:
         from slurmsweep.agents.rungs import variables

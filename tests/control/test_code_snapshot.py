@@ -72,6 +72,17 @@ def test_trials_run_the_code_as_it_was_also_when_they_run_again(slurmsweep, proj
     assert slurmsweep("check", sweep).returncode == 0
 
 
+def test_wandb_is_told_the_commit_of_the_copy(slurmsweep, project, tmp_path):
+    file = project()
+    (tmp_path / "helper.py").write_text("import os\nVERSION = os.environ['WANDB_GIT_COMMIT']\n")
+    commit = git(tmp_path, "rev-parse", "HEAD").strip()
+    sweep = create(slurmsweep, file)
+    git(tmp_path, "commit", "-qam", "second")
+
+    assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
+    assert logs(slurmsweep, sweep).startswith(f"ran {commit} ")
+
+
 def test_git_says_what_is_copied(slurmsweep, project, copy_of, tmp_path):
     file = project()
     (tmp_path / ".gitignore").write_text("data/\n*.log\n")
