@@ -15,12 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.repeats import Numbering
 
-__all__ = ["faults", "number_of", "parameters", "run_count"]
+__all__ = ["faults", "number_of", "numbering", "parameters", "point_count", "run_count"]
 
 
 def run_count(config: SweepConfig) -> int | None:
     """Return the number of trials of a sweep (W&B's *Est. Runs*); None for an endless search without ``run_cap``."""
+    points, repeats = point_count(config), config.extensions.repeats
+    return points if points is None or repeats is None else points * len(repeats.values)
+
+
+def numbering(config: SweepConfig) -> Numbering | None:
+    """Return which trials are the runs of which point; None where every trial is a point of its own."""
+    repeats = config.extensions.repeats
+    return repeats.numbering(config.method, point_count(config)) if repeats else None
+
+
+def point_count(config: SweepConfig) -> int | None:
+    """Return the number of points of a sweep, ``run_cap`` included; None for an endless search without it."""
     if config.method != "grid":
         return config.run_cap
     points = grid_of(config).size()
@@ -28,11 +41,38 @@ def run_count(config: SweepConfig) -> int | None:
 
 
 def parameters(config: SweepConfig, number: int, seed: str, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the point of a trial in W&B's order: flat names sorted, then nested names.
+    """Return the parameters of a trial in W&B's order: its point, and the value that it has as a run of that point.
+
+    Args and errors as :func:`_point`; an empty point is returned as it is.
+    """
+    repeats, numbers = config.extensions.repeats, numbering(config)
+    if repeats is None or numbers is None:
+        return _point(config, number, seed, kept)
+    from slurmsweep.search.repeats import with_run
+
+    place, run = numbers.of(number)
+    point = _point(config, place, seed, kept)
+    return with_run(point, repeats, run, config.parameters) if point else point
+
+
+def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:
+    """Return the number of the trial with these parameters; None if the search is no grid, or it has no such trial."""
+    repeats, numbers = config.extensions.repeats, numbering(config)
+    if repeats is None or numbers is None:
+        return _place(config, point, seed)
+    from slurmsweep.search.repeats import run_of
+
+    place, run, total = _place(config, point, seed), run_of(point, repeats), point_count(config)
+    beyond = place is not None and total is not None and place >= total
+    return None if place is None or run is None or beyond else numbers.number(place, run)
+
+
+def _point(config: SweepConfig, number: int, seed: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a point in W&B's order: flat names sorted, then nested names.
 
     Args:
         config: of the sweep.
-        number: of the trial, from 0 on.
+        number: of the point, from 0 on.
         seed: any text, usually the sweep's id.
         kept: what the trial's claim kept of the point (:func:`.kept.kept`): where the search learns, and of a trial
             that a random search took over from another sweep.
@@ -72,8 +112,8 @@ def faults(config: SweepConfig, point: Mapping[str, Any]) -> list[str]:
     return [f"the parameter {'.'.join(path)} has no value: {why}" for path, why in wrong]
 
 
-def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:
-    """Return the number of the trial with this point; None if the search is no grid, or the point is not on it."""
+def _place(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:
+    """Return the number of a point; None if the search is no grid, or the point is not on it."""
     if config.method != "grid":
         return None
     grid = grid_of(config)

@@ -157,24 +157,24 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
 
         summary = read_history_summary(said, has_metric=sections.names_metric(data), findings=findings)
         metric = metric and metric._replace(summary=summary)
-    run_cap = data.get("run_cap")
+    run_cap, extensions = data.get("run_cap"), read_extensions(data, parameters, metric, findings)
     config = SweepConfig(
         method=_method(data, findings),
         parameters=parameters,
         document=data,
-        command=_command(data, parameters, findings),
+        command=_command(data, parameters, extensions, findings),
         metric=metric,
         early_terminate=sections.read_early_terminate(data, findings),
         run_cap=None if run_cap is None else sections.read_count(run_cap, ("run_cap",), findings),
         slurm=sections.read_slurm(data.get("slurm"), findings),
-        extensions=read_extensions(data, parameters, metric, findings),
+        extensions=extensions,
         **texts,
     )
-    if config.command and (config.extensions.conditions or config.extensions.computed):
+    if config.command and (extensions.conditions or extensions.computed):
         from slurmsweep.sweepfile.conditional import check_macros  # every agent reads a sweep file, few have such a key
 
-        paths = [path for path, _ in leaves(parameters)] + [one.path for one in config.extensions.computed]
-        check_macros(config.command, paths, config.extensions, findings)
+        paths = [path for path, _ in leaves(parameters)] + [one.path for one in extensions.computed]
+        check_macros(config.command, paths, extensions, findings)
     if config.method == "grid":
         _check_grid(parameters, ("parameters",), findings)
         _check_points(config, findings)
@@ -256,14 +256,15 @@ def _text(data: dict[str, Any], key: str, findings: Findings) -> str | None:
     return None
 
 
-def _command(data: dict[str, Any], parameters: dict[str, Parameter], findings: Findings) -> tuple[Any, ...] | None:
+def _command(
+    data: dict[str, Any], parameters: dict[str, Parameter], extensions: Extensions, findings: Findings
+) -> tuple[Any, ...] | None:
     command = data.get("command")
     if command is not None:
         paths = [path for path, _ in leaves(parameters)]
+        paths += [one.path for one in extensions.computed]
+        paths += [extensions.repeats.path] if extensions.repeats else []
         names = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
-        ours = data.get("slurmsweep")
-        computed = ours.get("computed") if isinstance(ours, dict) else None
-        names |= set(computed) if isinstance(computed, dict) else set()
         check_command(command, names, ("command",), findings)
     elements = tuple(command) if isinstance(command, list) and command else None
     if needs_program(elements) and not data.get("program"):

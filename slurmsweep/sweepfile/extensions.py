@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
     from slurmsweep.sweepfile.presence import Computed, Condition
     from slurmsweep.sweepfile.rules import Known
+    from slurmsweep.sweepfile.repeats import Repeats
     from slurmsweep.sweepfile.rungs import Rungs
     from slurmsweep.sweepfile.sections import Metric, Objective
     from slurmsweep.sweepfile.snapshot import SnapshotRules
@@ -37,6 +38,7 @@ _KEYS = (
     "hydra",
     "base",
     "snapshot",
+    "repeats",
 )
 
 
@@ -56,6 +58,7 @@ class Extensions(NamedTuple):
         computed: the parameters that are computed from others, each behind those that it uses.
         base: the trial of another sweep whose values parameters have that the file lacks; None for none.
         snapshot: what the copy of the code is made of from which trials run; None where they run from the folder.
+        repeats: the runs of each point; None where a point runs once.
     """
 
     order: str = "wandb"
@@ -68,6 +71,7 @@ class Extensions(NamedTuple):
     computed: tuple[Computed, ...] = ()
     base: Base | None = None
     snapshot: SnapshotRules | None = None
+    repeats: Repeats | None = None
 
 
 def read_extensions(  # noqa: C901 - one branch a key
@@ -119,6 +123,10 @@ def read_extensions(  # noqa: C901 - one branch a key
         from slurmsweep.sweepfile.base import read_base
 
         read = read._replace(base=read_base(value["base"], findings))
+    if value.get("repeats") is not None:
+        from slurmsweep.sweepfile.repeats import read_repeats
+
+        read = read._replace(repeats=read_repeats(value["repeats"], data, parameters, metric, findings))
     return read
 
 
