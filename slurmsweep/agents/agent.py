@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 _SECONDS_A_JOB = 0.002
 _SHORTEST_SPREAD, _LONGEST_SPREAD = 0.01, 5.0
 
+#: Runs of points that are left out at once: the journal's lock is held for as long.
+_MOST_LEFT_OUT = 50
+
 #: Seconds between tries to record an outcome: a full disk or a restarting file server passes, a lost result does not.
 _RECORD_AGAIN = (1, 2, 5, 10, 20, 40, 60, 60, 60)
 
@@ -164,6 +167,8 @@ class Claims:
         if self._spare:
             return NothingLeft(self._spare)
         config, attempt_id = self._store.manifest.config, self._assigned
+        if config.extensions.repeats and config.extensions.repeats.race is not None:
+            self._leave_out_what_is_decided()
         runs_here = self.owner.job is None or LOCAL in self._environ  # Slurm gives those that go on jobs of their own
         if config.extensions.rungs and attempt_id is None and runs_here:
             self._let_one_go_on()
@@ -174,6 +179,25 @@ class Claims:
             self._proposer.propose()
             with suppress(NotChosenError):
                 return self._claim(attempt_id, self._proposer)
+
+    def _leave_out_what_is_decided(self) -> None:
+        """Record the runs of points that cannot be the best one any more as not needed, before one of them is claimed.
+
+        What is left out is decided outside the lock, from what the journal says now.
+        """
+        from slurmsweep.learning.points import not_needed  # few sweeps have a race
+        from slurmsweep.state import view_cache
+        from slurmsweep.state.point_runs import leave_out
+
+        self._reading = self._reading or view_cache.current(self._store)
+        view, numbers = self._reading.refresh(), self._store.manifest.numbering
+        found = not_needed(self._store.manifest.config, view)
+        for start in range(0, len(found) if numbers else 0, _MOST_LEFT_OUT):
+            trials = {}
+            for number in found[start : start + _MOST_LEFT_OUT]:
+                runs = numbers.trials(numbers.of(number)[0]) if numbers else ()
+                trials[number] = next((view.chosen[run] for run in runs if run in view.chosen), None)
+            leave_out(self._store, trials, self.owner)
 
     def say_what_was_voided(self, say: Callable[[str], None]) -> None:
         """Say, once, which attempts another process voided while this one was stopped in the middle of its claim."""

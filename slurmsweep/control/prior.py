@@ -88,6 +88,10 @@ def known_points(store: SweepStore, prior: SweepStore, trials: Collection[int] |
         UsageError: a point of the random search has no room in a record.
     """
     config = store.manifest.config
+    if config.extensions.repeats and config.method != "grid":
+        raise UsageError(
+            f"--prior: a {config.method} search with repeats cannot take trials over: only a grid knows the runs of a point"
+        )
     if config.method == "random" and not has_room(config):
         raise UsageError("--prior: the parameters are too many: a trial's record has no room for the values of all")
     view = prior.reading().refresh()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.figures import counted
-from slurmsweep.state.outcome import STOPPED_EARLY
+from slurmsweep.state.outcome import NOT_NEEDED, STOPPED_EARLY
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _CHANCES = 2
 _MOST_ATTEMPTS = 3
 
 #: Causes of ends that a person, or the search, wanted.
-_ON_PURPOSE = frozenset({"cancelled", "interrupted", STOPPED_EARLY})
+_ON_PURPOSE = frozenset({"cancelled", "interrupted", STOPPED_EARLY, NOT_NEEDED})
 
 #: Trials that must have ended badly on a node, and none well, before it is avoided.
 _BAD_ON_NODE = 3
@@ -64,7 +64,7 @@ class RetryPolicy:
     max_attempts: int | None = None
     time_factor: float = 2.0
     mem_factor: float = 2.0
-    spared: frozenset[str] = frozenset({STOPPED_EARLY})
+    spared: frozenset[str] = frozenset({STOPPED_EARLY, NOT_NEEDED})
     force: bool = False
     plain: bool = False
     only: frozenset[AttemptId] | None = None

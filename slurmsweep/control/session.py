@@ -170,7 +170,7 @@ class Rehearsal(Session):
     def transaction(self) -> Iterator[Transaction]:
         """Collect records; the view has them after the body, and the journal never does."""
         view = self.view
-        transaction = Transaction(_Memory(view), view, self.store.manifest.config.metric)
+        transaction = Transaction(_Memory(view), view, self.store.manifest)
         yield transaction
         transaction.commit()
 

@@ -69,5 +69,6 @@ def explanation(manifest: Manifest, journal: Journal, view: SweepView, number: i
     made = proposals(manifest, before, Space.of(manifest.config), chosen.basis, alternatives=rank + 1).items[rank]
     is_same = kept(manifest.config, made.point) == chosen.values
     other = None if is_same else restored(manifest.config, kept(manifest.config, made.point))
-    now = next(one for one in observations(manifest.config, view) if one.number == number)
+    observed = manifest.numbering.of(number)[0] if manifest.numbering else number
+    now = next(one for one in observations(manifest.config, view) if one.number == observed)
     return Explanation(rank, made.why.to_json(), other, counted=None if now.running else now.value)

@@ -8,13 +8,13 @@ proposes again, and several points: each of them assumes that those before it ar
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from slurmsweep.search.bayes import Space, propose
 from slurmsweep.search.kept import kept, restored
 from slurmsweep.state import view_cache
 from slurmsweep.state.chosen import Basis, ChosenPoint, NotChosenError
+from slurmsweep.state.point_runs import settle_point
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Proposer:
         self._space = Space.of(store.manifest.config)
         self._follower = view_cache.Follower(store)
         self._tries = 0
-        self._known = 0
+        self._known: set[int] = set()
         self._basis = Basis(0, 0, 0)
         self._proposals: Proposals | None = None
 
@@ -56,14 +56,18 @@ class Proposer:
         Takes no lock. The time it takes depends on the number of results, see docs/search.md.
         """
         view = self._follower.refresh()
-        waits = view.head.queue or view.waiting()
+        waits = bool(view.head.queue or view.waiting())
+        numbers, following = self._store.manifest.numbering, view.head.next_trial
+        if numbers:  # runs of a point after its first one have its point
+            waits = waits or any(run in view.chosen for run in numbers.trials(numbers.of(following)[0]))
+            following = -(-following // numbers.runs)
         if waits and not self._tries:
             self._tries, self._proposals = 1, None
             return
         alternatives = min(_MOST, _SECOND << (self._tries - 1)) if self._tries else 1
         self._tries += 1
-        self._known = len(view.chosen)
-        self._basis = Basis(view.head.sequence, view.head.next_trial, 0)
+        self._known = {self._point_of(number) for number in view.chosen}
+        self._basis = Basis(view.head.sequence, following, 0)
         self._proposals = proposals(self._store.manifest, view, self._space, self._basis, alternatives)
 
     def choose(self, attempt_id: AttemptId) -> ChosenPoint:
@@ -76,20 +80,28 @@ class Proposer:
             before = self._store.read_chosen(AttemptId(attempt_id.trial, attempt))
             if before is not None:
                 return before
-        view = self._follower.catch_up()
-        if attempt_id.trial in view.chosen:
-            return view.chosen[attempt_id.trial]
+        view, point = self._follower.catch_up(), self._point_of(attempt_id.trial)
+        numbers = self._store.manifest.numbering
+        runs = numbers.trials(point) if numbers else (attempt_id.trial,)
+        known = next((view.chosen[run] for run in runs if run in view.chosen), None)
+        if known is not None:
+            return known
         config = self._store.manifest.config
         if self._proposals is None:
             raise NotChosenError
-        since = [restored(config, one.values) for one in islice(view.chosen.values(), self._known, None)]
+        since = [restored(config, one.values) for n, one in view.chosen.items() if self._point_of(n) not in self._known]
         rank = self._proposals.first_free(since)
         if rank is None:
             if self._tries < _MOST_TRIES:
                 raise NotChosenError
             rank = len(self._proposals.items) - 1
         self._tries = 0
-        return ChosenPoint(kept(config, self._proposals.items[rank].point), self._basis._replace(rank=rank))
+        chosen = ChosenPoint(kept(config, self._proposals.items[rank].point), self._basis._replace(rank=rank))
+        return settle_point(self._store, runs[0], chosen) if numbers else chosen
+
+    def _point_of(self, number: int) -> int:
+        numbers = self._store.manifest.numbering
+        return numbers.of(number)[0] if numbers else number
 
 
 def proposals(manifest: Manifest, view: SweepView, space: Space, basis: Basis, alternatives: int) -> Proposals:

@@ -16,6 +16,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.learning.rungs import rung_ended_at
 from slurmsweep.metrics.objective_values import LAST_VALUE, not_finite
 from slurmsweep.search.flat import flatten
+from slurmsweep.search.repeats import without_run
 from slurmsweep.search.rungs import on_one_scale
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.sweepfile.plain import identity, is_finite
@@ -170,7 +171,30 @@ def results_of(manifest: Manifest, view: SweepView, metric: Objective | None) ->
         at_rungs = {number: (rung_ended_at(rungs, view.trials[number]), value) for number, value in valued.items()}
         scaled = on_one_scale(at_rungs, metric.goal)
         results = [one._replace(value=scaled.get(one.number)) for one in results]
-    return results, silent
+    return (_of_points(manifest, results, metric) if manifest.config.extensions.repeats else results), silent
+
+
+def _of_points(manifest: Manifest, results: Sequence[TrialResult], metric: Objective | None) -> list[TrialResult]:
+    """Return one result for each point that runs several times: a failure where a run of it failed.
+
+    A point says nothing while a run of it does not.
+    """
+    repeats, numbers = manifest.config.extensions.repeats, manifest.numbering
+    if repeats is None or numbers is None:
+        return list(results)
+    runs: dict[int, list[TrialResult]] = {}
+    for one in results:
+        runs.setdefault(numbers.of(one.number)[0], []).append(one)
+    found = []
+    for ones in runs.values():
+        first, values = ones[0], [one.value for one in ones if one.value is not None]
+        failed = next((one for one in ones if one.value is None), None)
+        point = without_run(first.point, repeats)
+        if failed:
+            found.append(TrialResult(first.number, point, None, failed.failure))
+        elif len(values) == numbers.runs:
+            found.append(TrialResult(first.number, point, repeats.worth(values, metric.goal if metric else "minimize")))
+    return found
 
 
 def _said(config: SweepConfig, outcome: Outcome | None, metric: Objective | None) -> tuple[float | None, str]:

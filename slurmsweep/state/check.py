@@ -17,6 +17,7 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from slurmsweep.state.chosen import ChosenPoint
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Attempt, Trial
@@ -83,6 +84,7 @@ def check(store: SweepStore) -> Report:
         *_unknown_folders(store, view, folders),
         *_damaged_documents(store),
         *_missing_trials(store, view),
+        *_points_apart(store, view),
     ]
     for trial in view.trials.values():
         findings += _trial_findings(store, trial, folders)
@@ -162,6 +164,16 @@ def _missing_trials(store: SweepStore, view: SweepView) -> Iterator[Finding]:
     for number in view.trials:
         if total is not None and number >= total:
             yield Finding(f"trial {number}", f"the last trial of the sweep is {total - 1}", _REPORT)
+
+
+def _points_apart(store: SweepStore, view: SweepView) -> Iterator[Finding]:
+    """Yield trials whose parameters are not those of the other runs of their point, where a search chose them."""
+    numbers = store.manifest.numbering
+    known: dict[int, ChosenPoint] = {}
+    for number, chosen in view.chosen.items() if numbers else ():
+        point = numbers.of(number)[0] if numbers else number
+        if known.setdefault(point, chosen).values != chosen.values:
+            yield Finding(f"trial {number}", f"has other parameters than another run of point {point}", _REPORT)
 
 
 def _trial_findings(store: SweepStore, trial: Trial, folders: set[AttemptId]) -> Iterator[Finding]:

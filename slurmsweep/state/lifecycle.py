@@ -83,7 +83,11 @@ class Standing(_Word):
         return others.get(self) or SweepState(self.value)
 
 
-def in_words(counts: Mapping[TrialState, int], stopped_early: int) -> dict[str, int]:
-    """Return counts by word for people, without zeros: of the killed, those that were stopped early have their own."""
+def in_words(counts: Mapping[TrialState, int], stopped_early: int, not_needed: int = 0) -> dict[str, int]:
+    """Return counts by word for people, without zeros: of the killed, those that were stopped early have their own.
+
+    ``stopped_early`` includes those that were ``not_needed``, which have a word of their own, too.
+    """
     words = {state.value: n - (stopped_early if state is TrialState.KILLED else 0) for state, n in counts.items()}
-    return {word: n for word, n in {**words, "stopped early": stopped_early}.items() if n}
+    words |= {"stopped early": stopped_early - not_needed, "not needed": not_needed}
+    return {word: n for word, n in words.items() if n}

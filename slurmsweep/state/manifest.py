@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.code_copy import CodeCopy
     from slurmsweep.state.function import Function
     from slurmsweep.state.paths import Layout
+    from slurmsweep.sweepfile.repeats import Numbering
 
 FORMAT = "slurmsweep sweep"
 #: 2: checkpoints have a folder of their own, which a version that knows 1 alone would not use.
@@ -90,6 +91,21 @@ class Manifest(NamedTuple):
     def can_run(self) -> bool:
         """Whether an agent has something to run: a command, and the program where that names it; or a function."""
         return self.config.program is not None or not needs_program(self.config.command)
+
+    @property
+    def numbering(self) -> Numbering | None:
+        """Which trials are the runs of which point; None where every trial is a point of its own."""
+        repeats = self.config.extensions.repeats
+        if repeats is None:
+            return None
+        points = None if self.trials is None else self.trials // len(repeats.values)
+        return repeats.numbering(self.config.method, points)
+
+    @property
+    def judges_points(self) -> bool:
+        """Whether the target is compared with what points are worth that run several times."""
+        config = self.config
+        return bool(config.extensions.repeats and config.metric and config.metric.target is not None)
 
     @property
     def script(self) -> str | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 RUNG = "rung"
 #: The cause of a trial that its agent stopped because others were better at the same point.
 STOPPED_EARLY = "early_terminate"
+#: The cause of a trial that never ran: the run of a point that could no longer change which point is best.
+NOT_NEEDED = "not_needed"
 #: Begins a line of the agent in a trial's log that is no error: the last lines of its command are above it.
 NOTE = "slurmsweep: note: "
 
@@ -25,7 +27,7 @@ class Outcome(NamedTuple):
     Attributes:
         state: one that has ended.
         cause: ``exit 3``, ``signal 9``, ``timeout``, ``oom``, ``node_fail``, ``preempted``, ``cancelled``, ``lost``,
-            ``early_terminate``; empty for finished.
+            ``early_terminate``, ``not_needed``; empty for finished.
         exit_code: what the agent exits with: the command's own, 128 + n for signal n, 0 of a trial that was stopped
             early; None where no process saw it.
         metric: final value of the sweep's metric; None where it was not logged.
@@ -68,8 +70,8 @@ class Outcome(NamedTuple):
 
     @property
     def is_done(self) -> bool:
-        """Whether the trial is not run again unless a person names it: it finished, or was stopped early."""
-        return self.state is TrialState.FINISHED or self.cause == STOPPED_EARLY
+        """Whether the trial is not run again unless a person names it: finished, stopped early, or never needed."""
+        return self.state is TrialState.FINISHED or self.cause in (STOPPED_EARLY, NOT_NEEDED)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields that have a value; ``state`` as its word."""

@@ -192,6 +192,10 @@ class Layout(NamedTuple):
         """Return the name that the agent makes exclusively before its child starts, or a process that voids it."""
         return os.path.join(self.attempt(attempt_id), "owner")
 
+    def point(self, first: int) -> str:
+        """Return the file that says the point of several trials, of which this is the first, where a search learns."""
+        return os.path.join(self.trial(first), "point.json")
+
     def outcome(self, attempt_id: AttemptId) -> str:
         """Return the file in which the agent says how the attempt ended."""
         return os.path.join(self.attempt(attempt_id), "outcome.json")

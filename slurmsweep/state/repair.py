@@ -162,7 +162,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
     """Add what only folders know, and a head that fits all of it."""
     head = view.head._replace(queue=(), more=None, exhausted=0, word=view.word, reached=view.reached)
     journal.last = {"h": head.to_json()}
-    transaction = Transaction(journal, metric=store.manifest.config.metric)
+    transaction = Transaction(journal, manifest=store.manifest)
     claims = outcomes = voided = 0
     for attempt_id in sorted(attempt_folders(store), key=lambda s: (s.trial, s.attempt)):
         owner, outcome = _told(store.read_owner, attempt_id), _told(store.read_outcome, attempt_id)

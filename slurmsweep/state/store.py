@@ -178,7 +178,7 @@ class SweepStore:
         self.access = files.access_by_mode(self.layout.folder, self.access)
         with self.journal.locked(self.lock_timeout) as journal:
             view = reading.refresh() if reading else None
-            transaction = Transaction(journal, view, self.manifest.config.metric)
+            transaction = Transaction(journal, view, self.manifest)
             yield transaction
             transaction.commit()
 
@@ -245,7 +245,7 @@ class SweepStore:
         with self.transaction() as transaction:
             if transaction.head.word is not None:
                 return self._ordered(transaction.head.word, transaction.head.reached)
-            claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
+            claim = Claim(attempt_id, new_token(), owner, chooser.choose(attempt_id) if chooser else None)
             made = self._make_free_attempt(transaction, claim)
             if made:
                 return self._record_claim(transaction, made)
@@ -292,7 +292,7 @@ class SweepStore:
             with self.transaction(reading) as transaction:
                 self._end_current(transaction, trial, ended)
             return None
-        wanted = Claim(trial.next_attempt, _new_token(), owner, reading.view.chosen.get(trial.number))
+        wanted = Claim(trial.next_attempt, new_token(), owner, reading.view.chosen.get(trial.number))
         with self.transaction(reading) as transaction:
             if transaction.head.word is SweepState.CANCELED:
                 return None
@@ -337,8 +337,11 @@ class SweepStore:
             StateUnwritableError, LockTimeoutError: call it again; doing so twice is harmless.
         """
         self.access = files.access_by_mode(self.layout.folder, self.access)  # `share` may have changed it meanwhile
-        self._write_outcome(claim, outcome, bands.values)
-        with self.transaction() as transaction:
+        self.write_outcome(claim, outcome, bands.values)
+        reading = self.reading() if self.manifest.judges_points else None
+        if reading:
+            reading.refresh()
+        with self.transaction(reading) as transaction:
             transaction.band(claim.attempt_id, bands.unrecorded)
             transaction.end(claim.attempt_id, claim.token, outcome)
             reached, self.counts = transaction.head.reached, transaction.head.counts
@@ -362,13 +365,13 @@ class SweepStore:
             FileExistsError: a trial was claimed before.
             StateUnwritableError: the folders of some trials may have been made: `check` names them.
         """
-        claims = [Claim(AttemptId(number, 1), _new_token(), owner, trials[number].chosen) for number in sorted(trials)]
+        claims = [Claim(AttemptId(number, 1), new_token(), owner, trials[number].chosen) for number in sorted(trials)]
         with self.transaction() as transaction:
             for claim in claims:
-                if not self._make_attempt(claim):
+                if not self.make_attempt(claim):
                     raise FileExistsError(self.layout.attempt(AttemptId(claim.attempt_id.trial, 1)))
                 adopted = trials[claim.attempt_id.trial]
-                self._write_outcome(claim, adopted.outcome, adopted.bands)
+                self.write_outcome(claim, adopted.outcome, adopted.bands)
                 transaction.band(claim.attempt_id, adopted.bands)
                 transaction.adopt(claim.attempt_id, claim.token, owner, adopted.outcome, claim.chosen)
             return transaction.head.reached
@@ -431,7 +434,8 @@ class SweepStore:
 
         return None if files.is_folder(path) else files.read_document(path, _unless_empty(take))
 
-    def _write_outcome(self, claim: Claim, outcome: Outcome, bands: Sequence[BandValue] = ()) -> None:
+    def write_outcome(self, claim: Claim, outcome: Outcome, bands: Sequence[BandValue] = ()) -> None:
+        """Write in the folder of an attempt how it ended. Raises StateUnwritableError."""
         content = {"token": claim.token, **outcome.to_json(), **({"bands": bands} if bands else {})}
         document = (json.dumps(content) + "\n").encode()
         path = self.layout.outcome(claim.attempt_id)
@@ -447,7 +451,7 @@ class SweepStore:
                 return self._ordered(head.word, head.reached), 0
             for attempt_id, rest in self._candidates(head, transaction.waiting_in):
                 transaction.head = rest
-                claim = Claim(attempt_id, _new_token(), owner, chooser.choose(attempt_id) if chooser else None)
+                claim = Claim(attempt_id, new_token(), owner, chooser.choose(attempt_id) if chooser else None)
                 made = self._make_free_attempt(transaction, claim)
                 if made:
                     return self._record_claim(transaction, made), 0
@@ -482,7 +486,7 @@ class SweepStore:
         A script may have made a folder of that number beside the attempts, for its checkpoints of that epoch. No owner
         is in it. It is voided like one whose maker died before it was the owner, so no agent that sleeps runs it.
         """
-        while not self._make_attempt(claim):
+        while not self.make_attempt(claim):
             attempt_id = claim.attempt_id
             if attempt_id.attempt == 1 or not self.void(attempt_id):
                 return None
@@ -503,7 +507,7 @@ class SweepStore:
             raise StateUnwritableError(f"cannot write {path}: another process has it now")
         files.write_whole_unless_folder(path, claim.document(), self.access)
 
-    def _make_attempt(self, claim: Claim) -> bool:
+    def make_attempt(self, claim: Claim) -> bool:
         """Return whether this process made the folder and then the owner file in it: it alone runs the attempt."""
         attempt_id, path = claim.attempt_id, self.layout.owner(claim.attempt_id)
         has_trial = attempt_id.attempt > 1  # unless a script removed it
@@ -591,7 +595,7 @@ class SweepStore:
         return None if outcome is earlier.outcome else outcome
 
 
-def _new_token() -> str:
+def new_token() -> str:
     """Make 64 random bits. The module `secrets` would cost every agent the import of `random` and `hmac`."""
     return os.urandom(8).hex()
 

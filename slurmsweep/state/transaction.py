@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from slurmsweep.state.chosen import ChosenPoint
     from slurmsweep.state.journal import Record
+    from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.records import AnyRecord, BandValue, SubmitRecord
     from slurmsweep.state.replay import SweepView
-    from slurmsweep.sweepfile.sections import Metric
 
 #: Attempts in one retry record, so that the record is read back by one request of 4 KiB.
 _MOST_IN_A_RECORD = 150
@@ -62,16 +62,22 @@ class Transaction:
     Args:
         journal: whose lock is held.
         view: the state after all records of the journal. Records that are queued here are not taken in.
-        metric: of the sweep: an end with its target ends the sweep, too.
+        manifest: of the sweep: an end with the target of its metric ends the sweep, too.
 
     Attributes:
         head: as it will stand after the records queued so far.
     """
 
-    def __init__(self, journal: Appender, view: SweepView | None = None, metric: Metric | None = None) -> None:
+    def __init__(
+        self,
+        journal: Appender,
+        view: SweepView | None = None,
+        manifest: Manifest | None = None,
+    ) -> None:
         self._journal = journal
         self._view = view
-        self._metric = metric
+        self._manifest = manifest
+        self._metric = manifest.config.metric if manifest else None
         self._lines: list[bytes] = []
         self._last: Record = {}
         self._states: dict[int, TrialState] = {}  # of trials that records in the queue change
@@ -186,7 +192,7 @@ class Transaction:
         no more of the run. A second record of an end, with a better reason, does not end a sweep that was resumed. The
         record goes before that of the end: of two records the second may be torn off, and an end is found again.
         """
-        value = outcome.metric
+        value = self._compared(attempt_id, outcome)
         if self._metric is None or value is None or not self._metric.is_reached(value):
             return
         if self.head.word not in (SweepState.FINISHED, SweepState.CANCELED) and not self._has_reached(attempt_id):
@@ -196,7 +202,26 @@ class Transaction:
         """Return whether the view knows an end of that attempt that reached the target."""
         trial = self._view.trials.get(attempt_id.trial) if self._view else None
         known = trial.attempts.get(attempt_id.attempt) if trial else None
-        return bool(known and known.outcome and self._metric and self._metric.is_reached(known.outcome.metric))
+        value = self._compared(attempt_id, known.outcome) if known and known.outcome else None
+        return bool(self._metric and self._metric.is_reached(value))
+
+    def _compared(self, attempt_id: AttemptId, outcome: Outcome) -> float | None:
+        """Return the value that the target is compared with at the end of an attempt.
+
+        Where points run several times that is what the point is worth, once the view knows all of its other runs.
+        """
+        numbers = self._manifest.numbering if self._manifest and self._manifest.judges_points else None
+        repeats = self._manifest.config.extensions.repeats if self._manifest else None
+        if numbers is None or repeats is None or self._metric is None:
+            return outcome.metric
+        values = [outcome.metric]
+        for other in numbers.trials(numbers.of(attempt_id.trial)[0]):
+            if other != attempt_id.trial:
+                trial = self._view.trials.get(other) if self._view else None
+                ended = trial.current.outcome if trial and trial.is_done and trial.current else None
+                values.append(ended.metric if ended else None)
+        known = [value for value in values if value is not None]
+        return repeats.worth(known, self._metric.goal) if len(known) == len(values) else None
 
     def _retry(self, batch: Sequence[AttemptId], why: str) -> None:
         """One retry record. What has no room in the head stays in it, on top of what waits in earlier ones."""

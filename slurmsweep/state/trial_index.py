@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from slurmsweep.state.fields import LATEST
 from slurmsweep.state.lifecycle import TrialState
-from slurmsweep.state.outcome import STOPPED_EARLY, Outcome
+from slurmsweep.state.outcome import NOT_NEEDED, STOPPED_EARLY, Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, JobSpan, Trial
@@ -303,15 +303,21 @@ class TrialIndex(Mapping[int, Trial]):
         return versions
 
     def stopped_early(self) -> list[int]:
-        """Return the numbers of the trials that were stopped early, ascending."""
-        early = self._early_ways()
+        """Return the numbers of the trials that were stopped early, or never needed, ascending."""
+        return self._killed_by(self._early_ways())
+
+    def not_needed(self) -> list[int]:
+        """Return the numbers of the trials that never ran because they could not change the outcome, ascending."""
+        return self._killed_by({index for index, how in enumerate(self._hows.items) if how[0] == NOT_NEEDED})
+
+    def _killed_by(self, early: set[int]) -> list[int]:
         rows = self._rows("code", "how") if early else ()
         return [number for number, code, how in rows if code == _KILLED and how in early]
 
     def _early_ways(self) -> set[int]:
-        """Return the indexes of the ways to end that are those of trials stopped early."""
+        """Return the indexes of the ways to end that are those of trials stopped early, or never needed."""
         self._write_rows()
-        return {index for index, how in enumerate(self._hows.items) if how[0] == STOPPED_EARLY}
+        return {index for index, how in enumerate(self._hows.items) if how[0] in (STOPPED_EARLY, NOT_NEEDED)}
 
     def best(self, *, largest: bool) -> int | None:
         """Return the trial of :meth:`ranked` with the smallest or largest metric, the first of equals; else None."""
@@ -332,6 +338,13 @@ class TrialIndex(Mapping[int, Trial]):
         sign = -1 if largest else 1
         rows = sorted((sign * metric, number) for metric, number in zip(metrics, numbers, strict=True))
         return [number for _, number in rows[:most]]
+
+    def valued(self) -> Iterator[tuple[int, float]]:
+        """Yield the trials of :meth:`ranked` by number, each with its metric."""
+        metrics, wanted = list(self._column("metric")), list(self._counting())
+        numbers = chain(range(self._rows_there), (number for number, _ in self._far()))
+        rows = zip(numbers, metrics, wanted)  # noqa: B905 - one each a row
+        return ((number, metric) for number, metric, counts in rows if counts and math.isfinite(metric))
 
     def best_so_far(self, *, largest: bool, most: int) -> list[float]:
         """Return the best metric among the trials of :meth:`ranked` up to each one, by the time at which they ended.

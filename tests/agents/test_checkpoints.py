@@ -146,7 +146,7 @@ def stop_first(*args):
     os.kill(os.getpid(), signal.SIGSTOP)
     return make(*args)
 files.write_whole_unless_folder = stop_first
-made = store._make_attempt(Claim(AttemptId(0, 2), "token", Owner("there", 2, 2, "b")))
+made = store.make_attempt(Claim(AttemptId(0, 2), "token", Owner("there", 2, 2, "b")))
 print("runs" if made else "does not run")
 """
 

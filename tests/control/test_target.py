@@ -419,11 +419,11 @@ def test_an_agent_killed_after_it_wrote_the_outcome_ends_the_sweep_by_the_next_c
     code = (
         "import os, signal, sys\n"
         "from slurmsweep.state.store import SweepStore\n"
-        "write = SweepStore._write_outcome\n"
+        "write = SweepStore.write_outcome\n"
         "def write_and_die(*args):\n"
         "    write(*args)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "SweepStore._write_outcome = write_and_die\n"
+        "SweepStore.write_outcome = write_and_die\n"
         "from slurmsweep.cli.main import main\n"
         "main(['agent', sys.argv[1]])\n"
     )

@@ -62,7 +62,7 @@ def test_an_outcome_without_a_record(make_store):
     """It was killed, or found the disk full, just before the end record: what the folder says stands."""
     store = make_store(3)
     claim = store.claim(OWNER)
-    store._write_outcome(claim, FINISHED)
+    store.write_outcome(claim, FINISHED)
 
     run_to_the_end(store)
 

@@ -169,7 +169,7 @@ def test_giving_trials_back_does_not_lift_it(store):
 
 def test_an_outcome_of_an_agent_that_was_killed_before_the_journal_had_it_ends_the_sweep(store):
     claim = store.claim(OWNER)
-    store._write_outcome(claim, finished(1.0))
+    store.write_outcome(claim, finished(1.0))
     assert store.replay().word is None
 
     reconcile(Session(store))
@@ -179,7 +179,7 @@ def test_an_outcome_of_an_agent_that_was_killed_before_the_journal_had_it_ends_t
 
 def test_a_rehearsal_of_that_says_the_same_and_writes_nothing(store):
     claim = store.claim(OWNER)
-    store._write_outcome(claim, finished(1.0))
+    store.write_outcome(claim, finished(1.0))
     session = Session(store).rehearsal()
 
     reconcile(session)

@@ -128,9 +128,12 @@ class Posterior:
         self._whitened = whitened
 
     @classmethod
-    def of(cls, kernel: Kernel, bowl: float, x: Array, y: Array) -> Posterior:
-        """Return the process after values of shape (n, versions) at rows of shape (n, d)."""
-        covariance = kernel.between(x, x) + kernel.noise * np.eye(len(x))
+    def of(cls, kernel: Kernel, bowl: float, x: Array, y: Array, variances: Array | float = 0.0) -> Posterior:
+        """Return the process after values of shape (n, versions) at rows of shape (n, d).
+
+        ``variances``, shape (n,), are known ones of the values, beside the noise.
+        """
+        covariance = kernel.between(x, x) + (kernel.noise + variances) * np.eye(len(x))
         inverse = np.asarray(np.linalg.inv(_root(covariance)), dtype=np.float64)
         return cls(kernel, bowl, x, inverse, inverse @ (y - bowl * _bowl(x, kernel.unordered)[:, None]))
 
@@ -191,6 +194,7 @@ class GaussianProcess(NamedTuple):
         trends: bool = False,
         versions: int = 1,
         near: Kernel | None = None,
+        variances: Array | None = None,
     ) -> GaussianProcess:
         """Learn hyperparameters from observations, and return the process after them.
 
@@ -205,6 +209,7 @@ class GaussianProcess(NamedTuple):
             versions: copies of the values in the posterior.
             near: a kernel that was learnt from nearly the same observations: the search for this one starts there only,
                 which takes a third of the time.
+            variances: of the values, shape (n,), as far as they are known; what is noise beside them is learnt.
         """
         centre = float(y.mean()) if len(y) else 0.0
         scale = float(y.std()) if len(y) else 1.0
@@ -212,8 +217,9 @@ class GaussianProcess(NamedTuple):
         z = (y - centre) / scale
         most = min(_MOST_FITTED, int((_WORK / (x.shape[1] + 2)) ** (1 / 3)))
         used = (np.arange(len(y)) if chosen is None else chosen)[:most]
-        kernel, likelihood = _learnt(x[used], unordered, z[used], bowl, trends=trends, near=near)
-        posterior = Posterior.of(kernel, bowl, x, np.repeat(z[:, None], versions, axis=1))
+        known = np.zeros(len(y)) if variances is None else variances / (scale * scale)
+        kernel, likelihood = _learnt(x[used], unordered, z[used], bowl, trends=trends, near=near, variances=known[used])
+        posterior = Posterior.of(kernel, bowl, x, np.repeat(z[:, None], versions, axis=1), known)
         return cls(kernel, posterior, centre, scale, likelihood)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
@@ -239,9 +245,12 @@ class _Likelihood:
         unordered: which coordinates are unordered, shape (d,).
         y: values less their expectation, shape (n,).
         trends: whether the values have trends; see :class:`Kernel`.
+        variances: known ones of the values, shape (n,).
     """
 
-    def __init__(self, x: Array, unordered: Mask, y: Array, *, trends: bool = False) -> None:
+    def __init__(
+        self, x: Array, unordered: Mask, y: Array, *, trends: bool = False, variances: Array | float = 0.0
+    ) -> None:
         n, d = x.shape
         columns, off = _filled(x).T, x.T < 0
         difference = columns[:, :, None] - columns[:, None, :]
@@ -250,7 +259,7 @@ class _Likelihood:
             squares[~unordered] += HEIGHT**2 * (off[~unordered, :, None] != off[~unordered, None, :])
         self._distances = squares.reshape(d, n * n)
         shapes = _shapes(x, unordered, trends)
-        self._fixed = shapes @ shapes.T
+        self._fixed = shapes @ shapes.T + variances * np.eye(n)
         self._y = y
         self.mean = np.array([math.log(LENGTH * math.sqrt(max(1, d)))] * d + [math.log(AMPLITUDE), math.log(NOISE)])
         covariance = np.diag([OWN_SPREAD**2] * d + [AMPLITUDE_SPREAD**2, NOISE_SPREAD**2])
@@ -303,10 +312,10 @@ class _Likelihood:
 
 
 def _learnt(  # noqa: PLR0913 (as GaussianProcess.fit, which says what they are)
-    x: Array, unordered: Mask, y: Array, bowl: float, *, trends: bool, near: Kernel | None
+    x: Array, unordered: Mask, y: Array, bowl: float, *, trends: bool, near: Kernel | None, variances: Array | float = 0.0
 ) -> tuple[Kernel, float]:
     """Return the kernel with the best hyperparameters found, and their penalised log likelihood."""
-    likelihood = _Likelihood(x, unordered, y - bowl * _bowl(x, unordered), trends=trends)
+    likelihood = _Likelihood(x, unordered, y - bowl * _bowl(x, unordered), trends=trends, variances=variances)
     d = x.shape[1]
     starts = []
     if near is not None:

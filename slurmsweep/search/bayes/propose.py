@@ -60,12 +60,14 @@ class KnownTrial(NamedTuple):
             one, which counts as the worst of all. Of a running trial: None, or the value
             that it shall count with meanwhile (W&B's ``impute_while_running``).
         running: whether it is pending or running.
+        variance: of the value, as far as that is known.
     """
 
     number: int
     point: Mapping[str, Any]
     value: float | None
     running: bool = False
+    variance: float = 0.0
 
 
 class Why(NamedTuple):
@@ -164,6 +166,7 @@ class _Known(NamedTuple):
     Attributes:
         space: the parameter space.
         ended: rows of trials with a value, shape (n, d).
+        variances: of the metric of each, as far as that is known, shape (n,).
         targets: their values; None without a finite one.
         running: rows of running trials without a value, shape (r, d).
         taken: bytes of all rows that were used.
@@ -173,6 +176,7 @@ class _Known(NamedTuple):
 
     space: Space
     ended: Array
+    variances: Array
     targets: Targets | None
     running: Array
     taken: set[bytes]
@@ -189,11 +193,13 @@ class _Known(NamedTuple):
             if row is not None:
                 waits = one.running and one.value is None
                 # the trials of other sweeps may have the same numbers; NaN has no order
-                found.append((one.number, row, waits, value if math.isfinite(value) else math.inf))
+                value = value if math.isfinite(value) else math.inf
+                found.append((one.number, row, waits, value, one.variance))
         found.sort()
-        ended = _rows(space, [row for _, row, waits, _ in found if not waits])
-        running = _rows(space, [row for _, row, waits, _ in found if waits])
-        targets = targets_of([value for *_, waits, value in found if not waits], goal)
+        ended = _rows(space, [row for _, row, waits, *_ in found if not waits])
+        running = _rows(space, [row for _, row, waits, *_ in found if waits])
+        variances = np.array([variance for *_, waits, _, variance in found if not waits], dtype=np.float64)
+        targets = targets_of([value for *_, waits, value, _ in found if not waits], goal)
         taken = {row.tobytes() for row in ended} | {row.tobytes() for row in running}
         size, phase = space.size(), "model"
         is_small = size is not None and size <= MOST_LISTED and space.can_be_listed
@@ -201,7 +207,7 @@ class _Known(NamedTuple):
         if points is not None:
             free = untaken(points, taken)
             points, phase = (free, "model") if len(free) else (points, "repeat")
-        return cls(space, ended, targets, running, taken, points, phase)
+        return cls(space, ended, variances, targets, running, taken, points, phase)
 
     def why(self, phase: str) -> Why:
         """Return what does not depend on a model."""
@@ -268,6 +274,7 @@ def _initial(known: _Known, number: int, seed: str, alternatives: int) -> Propos
 def _modelled(known: _Known, rng: np.random.Generator, alternatives: int) -> Proposals:
     """Return the points of highest expected improvement."""
     y = np.zeros(len(known.ended)) if known.targets is None else known.targets.y
+    unit = 0.0 if known.targets is None else known.targets.unit
     chosen = _subset(y, rng)
     unordered = known.space.unordered
     model = GaussianProcess.fit(
@@ -278,6 +285,7 @@ def _modelled(known: _Known, rng: np.random.Generator, alternatives: int) -> Pro
         bowl=BOWL * FADE / (FADE + len(chosen)),
         trends=True,
         versions=FANTASIES,
+        variances=known.variances[chosen] * unit * unit,
     )
     posterior = imagined(model.posterior, known.running[-MOST_RUNNING:], rng)
     phase, taken = known.phase, known.taken if known.phase == "model" else set()

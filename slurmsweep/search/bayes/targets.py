@@ -20,11 +20,13 @@ class Targets(NamedTuple):
         y: the values, shape (n,): the better half is linear in the metric, the worse half goes by rank.
         metric: the metric, failed trials with the worst finite value, best first; shape (n,).
         fitted: the values of ``y`` in the same order.
+        unit: by how much ``y`` differs where the metric differs by 1, in the better half.
     """
 
     y: Array
     metric: Array
     fitted: Array
+    unit: float
 
     def in_metric(self, value: float) -> float:
         """Return the metric that a value stands for; beyond the best one on the line of the better half."""
@@ -54,9 +56,10 @@ def targets_of(values: Sequence[float], goal: str) -> Targets | None:
     )  # np.median loads numpy.ma, for 50 ms
     scores = _normal_scores(half)
     at_median = scores[deviation <= 0].max()
-    y = np.where(deviation <= 0, deviation / _spread(deviation), scores - at_median)
+    spread = _spread(deviation)
+    y = np.where(deviation <= 0, deviation / spread, scores - at_median)
     order = np.argsort(metric, kind="stable")
-    return Targets(y, sign * metric[order], y[order])
+    return Targets(y, sign * metric[order], y[order], 0.5 / spread)
 
 
 def _spread(deviation: Array) -> float:
