@@ -28,6 +28,7 @@ EXAMPLES = {
     "two_stages": 9,
     "snapshot": 4,
     "more": 4,
+    "repeats": 18,
 }
 
 #: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.

@@ -190,7 +190,7 @@ class Sweep:
 
         Args:
             wish: what the jobs ask for.
-            count: trials to start at most; needed where the search has no end.
+            count: trials to start at most; needed where the search has no end. Where points run several times: points.
             wait: return when they have ended.
             sizing: learn time and memory from a few trials that go first.
             supervisor: run again and submit later what is left (``--mend``).
@@ -212,7 +212,7 @@ class Sweep:
         """
         retry = RetryPolicy(states=CUT_OFF, plain=True)
         wish, sizing = _asked_for(wish, sizing, options)
-        policy = Policy(wish, count, retry=retry, sizing=sizing, reopen=True)
+        policy = Policy(wish, self._trials(count), retry=retry, sizing=sizing, reopen=True)
         launch = Launch(self.session, self.tell, "run", wait, supervisor, max_fails, notify, dry_run, after)
         return launch.start(policy)
 
@@ -240,7 +240,7 @@ class Sweep:
             words = in_words(view.word, view.reached, self.session.store.manifest.config.metric)
             raise UsageError(f"sweep {self.id} is {words}: `slurmsweep resume {self.id}` takes it up again")
         wish, sizing = _asked_for(wish, sizing, options)
-        policy = Policy(wish, count, sizing=sizing)
+        policy = Policy(wish, self._trials(count), sizing=sizing)
         launch = Launch(self.session, self.tell, "submit", wait, supervisor, max_fails, notify, dry_run, after)
         return launch.start(policy)
 
@@ -285,6 +285,11 @@ class Sweep:
         waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
         launch = Launch(self.session, self.tell, "resubmit", waits, supervisor, max_fails, notify, dry_run)
         return launch.start(policy)
+
+    def _trials(self, points: int | None) -> int | None:
+        """Return how many trials so many points are."""
+        repeats = self.session.store.manifest.config.extensions.repeats
+        return points * len(repeats.values) if repeats and type(points) is int else points
 
     def preview(self, batch: JobBatch) -> str:
         """Return the batch script of a planned batch, as it would be submitted; its name has a token made for each."""

@@ -150,6 +150,11 @@ def _print_results(session: Session, summary: SweepSummary) -> None:
     from slurmsweep.control.live_metrics import with_metric_so_far
 
     config, counts = summary.manifest.config, summary.counts()
+    if config.extensions.repeats:
+        points = summary.ranked(_RESULT_ROWS) or list(summary.points(_RESULT_ROWS))
+        print_table(trials_table(points, config, width()))
+        note(f"`slurmsweep trials {summary.manifest.sweep_id}` has all points, and with --repeats each run of them")
+        return
     told = list(islice(summary.unfinished(), _UNFINISHED_ROWS))
     best = summary.ranked(_RESULT_ROWS - len(told))
     shown = best + told if best else with_metric_so_far(session.store, summary, summary.trials(_RESULT_ROWS))

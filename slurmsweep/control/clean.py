@@ -72,7 +72,8 @@ def planned(session: Session, keep_best: int, *, unsynced: bool = False, force: 
     unknown = refuse_living(session, force=force)
     store, view = session.store, session.view
     summary = SweepSummary(store.layout, store.manifest, view, {})
-    best = [row.number for row in summary.ranked(keep_best)] if keep_best else []
+    ranked = summary.ranked(keep_best) if keep_best else []
+    best = [number for row in ranked for number in (row.runs.trials if row.runs else (row.number,))]
     done = {*view.trials.in_state(TrialState.FINISHED), *view.trials.stopped_early()} - set(best)
     if summary.may_go_on():  # their next part starts from the checkpoint of this one
         done = set()

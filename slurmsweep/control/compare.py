@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from slurmsweep.control.report import masked_config
 from slurmsweep.report.page.comparison import ComparedSweep
 from slurmsweep.search.flat import flat
-from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:
     from slurmsweep.report.summary import SweepSummary
@@ -33,7 +32,7 @@ def compared(summary: SweepSummary) -> ComparedSweep:
         title=config.name or summary.manifest.sweep_id,
         metric=config.metric.name if config.metric else None,
         goal=config.metric.goal if config.metric else "minimize",
-        counts={word: n for word, n in in_words(summary.counts(), summary.stopped_early()).items() if n},
+        counts={word: n for word, n in summary.words().items() if n},
         ended=sorted((when - begun, value) for when, value in ended),
         best=None if best is None or best.metric is None else (best.metric, best.number),
         params={} if best is None else best.params,

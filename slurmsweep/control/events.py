@@ -88,13 +88,15 @@ class Progress:
         ended: how many since it began to wait.
         total: how many it waits for.
         counts: of all trials with records, by state.
-        stopped_early: how many of the killed ones were stopped because others are better.
+        stopped_early: how many of the killed ones were stopped, or never needed, because others are better.
+        not_needed: how many of these were never needed.
     """
 
     ended: int
     total: int
     counts: Mapping[TrialState, int]
     stopped_early: int = 0
+    not_needed: int = 0
 
 
 Event = Noticed | Reconciled | Planned | ArraySubmitted | JobsReleased | TrialsKeptBack | Progress

@@ -44,6 +44,7 @@ def trial_rows(session: Session, summary: SweepSummary, trials: Iterable[TrialRo
         outcome = known.current.outcome if known and known.current else None
         yield {
             "number": trial.number,
+            **({} if trial.point is None else {"point": trial.point}),
             "state": trial.state.value,
             "cause": trial.cause,
             "error": trial.error,
@@ -64,6 +65,16 @@ def trial_rows(session: Session, summary: SweepSummary, trials: Iterable[TrialRo
             "origin": trial.origin,
             "log": trial.log,
         }
+
+
+def point_row(point: TrialRow) -> dict[str, Any]:
+    """Return one point that runs several times as a row: what ``trials --json`` says of it, flat."""
+    told = {"point": point.point, "state": point.state_words, "cause": point.cause, "metric": point.metric}
+    told |= {"spread": point.spread}
+    if point.runs:
+        told |= {"runs": len(point.runs.trials), "done": point.runs.done, "not_needed": point.runs.not_needed}
+    told |= {f"metrics.{name}": value for name, value in (point.metrics or {}).items()}
+    return told | {f"params.{name}": value for name, value in flat(point.params)} | {"seconds": point.seconds}
 
 
 def history_rows(summary: SweepSummary, trials: Iterable[TrialRow]) -> Iterator[dict[str, Any]]:

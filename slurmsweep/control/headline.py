@@ -90,7 +90,7 @@ def _state_words(situation: Situation, policy: Policy, plan: Plan) -> str:
     counts = Counter({state: n for state, n in view.counts().items() if n})
     if situation.trials is not None:
         counts[TrialState.PENDING] += situation.trials - sum(counts.values())
-    by_word = in_words(counts, len(view.trials.stopped_early()))
+    by_word = in_words(counts, len(view.trials.stopped_early()), len(view.trials.not_needed()))
     if set(by_word) == {TrialState.FINISHED.value}:
         finished = counts[TrialState.FINISHED]
         text = "the trial finished" if finished == 1 else f"all {finished} trials finished"

@@ -33,7 +33,7 @@ from slurmsweep.report.summary import SweepSummary
 from slurmsweep.report.tables import params_text
 from slurmsweep.report.terminal import labelled, printable, printable_lines
 from slurmsweep.state import files, place
-from slurmsweep.state.lifecycle import Standing, TrialState, in_words
+from slurmsweep.state.lifecycle import Standing, TrialState
 from slurmsweep.state.supervisor_files import SupervisorFiles
 from slurmsweep.state.tail import AttemptId
 
@@ -306,7 +306,7 @@ class LiveView:
         ended_badly = standing is Standing.FINISHED and summary.unfinished_count() and not view.reached
         return {
             "standing": str(Standing.RUNNING) if goes_on else summary.state_words(),
-            "counts": in_words(counts, summary.stopped_early()),
+            "counts": summary.words(),
             "metric": metric.name if metric else "",
             "runs_for": None if begun is None else max(0.0, now - begun),
             "rate": rate,

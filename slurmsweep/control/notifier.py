@@ -118,4 +118,4 @@ def _best(session: Session) -> str:
     store = session.store
     metric = store.manifest.config.metric
     best = SweepSummary(store.layout, store.manifest, session.view, {}, {}).best() if metric else None
-    return f"best {metric.name} = {figure(best.metric)} in trial {best.number}" if best and metric else ""
+    return f"best {metric.name} = {figure(best.metric)} in {best.name}" if best and metric else ""

@@ -48,7 +48,8 @@ def plan_sweep(
     """
     total = search.run_count(draft.config)
     left = session.open_trials()  # but for those that another sweep has run
-    trials = min(policy.count or left or 1, left or policy.count or 1)
+    runs = len(draft.config.extensions.repeats.values) if draft.config.extensions.repeats else 1
+    trials = min(policy.count or left or runs, left or policy.count or runs)
     source, backend = JobSource.of(session.store), session.backend
     options = filled(policy.wish, source.defaults, backend)
     for line in backend.check(options, source):
@@ -84,6 +85,7 @@ def plan_sweep(
     return {
         "method": draft.config.method,
         "expected_run_count": total,
+        **({"runs_each": runs} if runs > 1 else {}),
         "workdir": source.workdir,
         "trials": rows,
         **({"rungs": rungs} if rungs else {}),

@@ -132,7 +132,8 @@ def gather(  # noqa: PLR0913 - all that a report is made of
         left_out.append(f"{counted(skipped, 'more trial')} failed in other ways: `slurmsweep trials {name}` has all.")
     rungs = ends_at_rungs(config.extensions.rungs, view) if config.extensions.rungs else []
     written = yaml.safe_dump(masked_config(config.document), sort_keys=False, allow_unicode=True, width=100)
-    best = _best(summary, shown, trials, {trial.row.number: trial for trial in trials})
+    known = {trial.row.number: trial for trial in trials}
+    best = _best(summary, shown, trials, known)
     return ReportContent(
         summary=summary,
         name=name,
@@ -150,7 +151,7 @@ def gather(  # noqa: PLR0913 - all that a report is made of
         efficiency=efficiency_document(summary.manifest, view, ledger, bounds),
         rungs=rungs,
         config=written,
-        repeat=_repeat(summary.manifest, name, best[:1]),
+        repeat=_repeat(summary.manifest, name, best[:1], known),
         left_out=left_out,
     )
 
@@ -294,6 +295,9 @@ def _best(
     if not shown:
         return []
     first, metric = shown[0], summary.manifest.config.metric
+    if metric and first.name == metric.name and summary.manifest.config.extensions.repeats:
+        points = [row for row in summary.ranked(_BEST) if row.metric is not None]
+        return [ReportTrial(row, {first.name: row.metric or 0.0}, None, row.state_words) for row in points]
     if metric and first.name == metric.name:
         return [known[row.number] for row in summary.ranked(_BEST) if row.number in known]
     sign = -1.0 if first.goal == "maximize" else 1.0
@@ -321,13 +325,16 @@ def masked_config(value: Any) -> Any:
     return masked(value) if isinstance(value, str) else value
 
 
-def _repeat(manifest: Manifest, name: str, best: Sequence[ReportTrial]) -> list[tuple[str, str]]:
-    """Return the commands that do the whole sweep again, and its best trial alone."""
+def _repeat(
+    manifest: Manifest, name: str, best: Sequence[ReportTrial], known: Mapping[int, ReportTrial]
+) -> list[tuple[str, str]]:
+    """Return the commands that do the whole sweep again, and its best trial alone, of a point its first run."""
     sweep = shlex.quote(name)
     found = [("the whole sweep", f"cd {shlex.quote(manifest.workdir)}\nslurmsweep run {shlex.quote(manifest.source)}")]
     for one in best if manifest.can_run else ():
+        params = known[one.row.number].row.params if one.row.number in known else one.row.params
         try:
-            command = shell_command(manifest, one.row.number, one.row.params, os.environ)
+            command = shell_command(manifest, one.row.number, params, os.environ)
         except UsageError as error:
             command = f"# {error}"
         found.append((f"the best trial, {one.row.number}, by hand", masked(command)))

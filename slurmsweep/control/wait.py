@@ -33,7 +33,8 @@ def progress_reader(session: Session, total: int, before: int, tell: Tell) -> Ca
 
     def refresh() -> SweepView:
         view = session.refresh()
-        tell(Progress(ended_trials(view) - before, total, view.counts(), len(view.trials.stopped_early())))
+        early, not_needed = len(view.trials.stopped_early()), len(view.trials.not_needed())
+        tell(Progress(ended_trials(view) - before, total, view.counts(), early, not_needed))
         return view
 
     return refresh

@@ -23,7 +23,7 @@ _ALSO = {"trial": "number", "took": "seconds", "memory": "max_rss_mb"}
 
 _FIELDS = (
     "number", "state", "cause", "attempt", "job", "node", "started", "seconds", "cpu_seconds", "max_rss_mb",
-    "exit_code", "origin", "no_metric", "log",
+    "exit_code", "origin", "no_metric", "log", "point", "spread",
 )  # fmt: skip
 
 _CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*")
@@ -78,6 +78,7 @@ def parameters(config: SweepConfig) -> dict[str, Field]:
     order = list(config.parameters)
     paths = sorted((path for path, _ in flatten(config.parameters)), key=lambda path: order.index(path[0]))
     paths += [one.path for one in config.extensions.computed]
+    paths += [config.extensions.repeats.path] if config.extensions.repeats else []
     return {".".join(path): Field(".".join(path), _parameter(path)) for path in paths}
 
 

@@ -76,6 +76,7 @@ def ending_document(
         "expected_run_count": summary.manifest.trials,
         "counts": {state.value: n for state, n in counts.items() if n},
         **summary.stopped_early_document(),
+        **summary.points_document(),
         "attempts": len(ends) + counts[TrialState.FINISHED] + len(early),
         "run_again": sum(max(0, attempts - 1) for attempts in started),
         "ends": _by_cause(ends),
@@ -102,7 +103,8 @@ def ending_document(
 def ending_text(document: Mapping[str, Any]) -> str:
     """Return the document in words."""
     states = {TrialState(state): n for state, n in document["counts"].items()}
-    by_word = in_words(states, document.get("stopped_early", 0))
+    not_needed = document.get("not_needed", 0)
+    by_word = in_words(states, document.get("stopped_early", 0) + not_needed, not_needed)
     counts = ", ".join(f"{n} {word}" for word, n in by_word.items()) or "none"
     name = f" ({printable(document['name'])})" if document["name"] else ""
     arrays = f"{counted(len(document['arrays']), 'array')}, {counted(document['rounds'], 'round')} of mending"
@@ -137,7 +139,8 @@ def ending_text(document: Mapping[str, Any]) -> str:
         lines += ["notes", *(f"  {printable(note)}" for note in document["notes"])]
     if document["best"]:
         best = document["best"]
-        lines.append(f"best: {value_text(best['metric'])} in trial {best['number']}: {params_text(best['params'])}")
+        which = f"point {best['point']}" if best.get("runs") else f"trial {best['number']}"
+        lines.append(f"best: {value_text(best['metric'])} in {which}: {params_text(best['params'])}")
     return "\n".join(lines)
 
 

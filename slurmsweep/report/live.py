@@ -199,9 +199,7 @@ def one_line(state: LiveState) -> str:
     """Return the state in one line, for where there is no terminal: without what changes with every second."""
     words = [f"sweep {state.sweep} {state.standing}", ", ".join(f"{n} {word}" for word, n in _ordered(state.counts))]
     if state.best:
-        words.append(
-            f"best {printable(state.metric)} {value_text(state.best[0].metric)} in trial {state.best[0].number}"
-        )
+        words.append(f"best {printable(state.metric)} {state.best[0].metric_text} in {state.best[0].name}")
     words += [f"{len(group.trials)} x {_why(group)}" for group in state.failures[:2]]
     return "; ".join(word for word in [*words, *state.notes] if word)
 

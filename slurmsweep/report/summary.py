@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from heapq import merge
 from itertools import islice
 from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
+from slurmsweep.report.figures import numbers_text, value_text
 from slurmsweep.report.pareto import non_dominated
+from slurmsweep.search.repeats import without_run
 from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
-from slurmsweep.state.outcome import STOPPED_EARLY, Outcome
+from slurmsweep.state.lifecycle import in_words as state_counts_in_words
+from slurmsweep.state.outcome import NOT_NEEDED, STOPPED_EARLY, Outcome
 from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.state.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from slurmsweep.learning.points import PointValues
     from slurmsweep.report.failures import FailureGroup
     from slurmsweep.report.waiting import WaitingReason
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.replay import SweepView
+    from slurmsweep.sweepfile.config import SweepConfig
 
 #: Trials of which the Pareto front is taken at once.
 _WEIGHED_AT_ONCE = 65536
@@ -30,8 +36,30 @@ _WEIGHED_AT_ONCE = 65536
 _NAMED = 6
 
 
+class Runs(NamedTuple):
+    """The runs of a point, where each point runs several times.
+
+    Attributes:
+        trials: their numbers.
+        done: how many ended with a value.
+        not_needed: how many a race left out.
+    """
+
+    trials: tuple[int, ...]
+    done: int
+    not_needed: int
+
+    @property
+    def words(self) -> str:
+        """``4 of 5 runs``, with those that are not needed."""
+        left = f", {self.not_needed} not needed" if self.not_needed else ""
+        return f"{self.done} of {len(self.trials)}{left}"
+
+
 class TrialRow(NamedTuple):
-    """One trial as it is shown; the keys of ``trials --json``.
+    """One trial as it is shown, or one point that runs several times; the keys of ``trials --json``.
+
+    A point has the number of its first trial, what all of its runs say together, and nothing that only one has.
 
     Attributes:
         number: 0.. in the sweep.
@@ -52,6 +80,9 @@ class TrialRow(NamedTuple):
         origin: ``<sweep>/<trial>`` where it was run, if that was another sweep.
         no_metric: of a trial that has ended, why its metric, or others of the Pareto view, have no value.
         error: of a trial that failed, the last words of its log where they were read.
+        point: of the trial, where points run several times.
+        spread: of a point, the standard deviation between its runs.
+        runs: of a point; None of a trial.
     """
 
     number: int
@@ -72,20 +103,42 @@ class TrialRow(NamedTuple):
     origin: str | None = None
     no_metric: str | None = None
     error: str | None = None
+    point: int | None = None
+    spread: float | None = None
+    runs: Runs | None = None
 
     @property
     def state_words(self) -> str:
-        """The state, of a trial that was stopped early that it was."""
-        return "stopped early" if self.cause == STOPPED_EARLY else self.state.value
+        """The state; of a trial that was stopped early, or never needed, that it was."""
+        return {STOPPED_EARLY: "stopped early", NOT_NEEDED: "not needed"}.get(self.cause, self.state.value)
+
+    @property
+    def name(self) -> str:
+        """``trial 7``, or ``point 3 (trials 15, 16, 17)``."""
+        if self.runs is None:
+            return f"trial {self.number}"
+        return f"point {self.point} (trials {numbers_text(self.runs.trials, _NAMED)})"
+
+    @property
+    def metric_text(self) -> str:
+        """The metric as people read it, of a point with its spread; empty without one."""
+        spread = "" if self.spread is None else f" \u00b1 {self.spread:.2g}"
+        return "" if self.metric is None else f"{value_text(self.metric)}{spread}"
 
     @property
     def over_at(self) -> float | None:
         """About when the trial ended, seconds since the epoch; None where that is not known."""
-        return None if self.started is None or self.seconds is None else self.started + self.seconds
+        is_known = self.started is not None and self.seconds is not None and self.runs is None
+        return (self.started or 0.0) + (self.seconds or 0.0) if is_known else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of one trial."""
-        return self._asdict() | {"state": self.state.value}
+        data = self._asdict() | {"state": self.state.value, "runs": self.runs and self.runs._asdict()}
+        return {key: value for key, value in data.items() if key not in _OF_POINTS or value is not None}
+
+
+#: Keys that only sweeps have whose points run several times.
+_OF_POINTS = ("point", "spread", "runs")
 
 
 class Front(NamedTuple):
@@ -144,15 +197,89 @@ class SweepSummary(NamedTuple):
         for number in islice(self._numbers_in(states) if states else every, limit):
             yield self.trial(number)
 
+    def points(self, limit: int | None = None, states: Collection[TrialState] = ()) -> Iterator[TrialRow]:
+        """Yield what is judged: the points where each runs several times, else the trials; as :meth:`trials` does."""
+        numbers = self.manifest.numbering
+        if numbers is None:
+            yield from self.trials(limit, states)
+            return
+        from slurmsweep.learning.points import point_values
+
+        known, valued = (numbers.of(number)[0] for number in self.view.trials), point_values(self.config, self.view)
+        total = self.manifest.trials
+        every = sorted(set(known)) if total is None else range(total // numbers.runs)
+        rows = (self._point(point, valued.get(point)) for point in every)
+        yield from islice((row for row in rows if not states or row.state in states), limit)
+
+    def point(self, number: int) -> TrialRow:
+        """Return one point of a sweep whose points run several times."""
+        from slurmsweep.learning.points import point_values
+
+        return self._point(number, point_values(self.config, self.view).get(number))
+
+    def _point(self, point: int, valued: PointValues | None) -> TrialRow:
+        """Return one point that runs several times."""
+        numbers, repeats, metric = self.manifest.numbering, self.config.extensions.repeats, self.config.metric
+        if numbers is None or repeats is None:
+            raise ValueError("the points of this sweep are its trials")
+        rows = [self.trial(number) for number in numbers.trials(point)]
+        ran = [row for row in rows if row.cause != NOT_NEEDED]
+        values = list(valued.values.values()) if valued else []
+        runs = Runs(tuple(numbers.trials(point)), len(values), len(rows) - len(ran))
+        told = next(
+            (row for row in ran if row.state.can_retry and row.cause != STOPPED_EARLY), ran[0] if ran else rows[0]
+        )
+        for state in (TrialState.RUNNING, TrialState.PENDING):
+            told = next((row for row in ran if row.state is state), told)
+        is_over = len(values) == len(ran)
+        shown = next((row.params for row in rows if row.params), {})
+        return TrialRow(
+            number=numbers.number(point, 0),
+            state=TrialState.KILLED if is_over and runs.not_needed else told.state,
+            cause=NOT_NEEDED if is_over and runs.not_needed else told.cause,
+            attempt=max(row.attempt for row in rows),
+            params=without_run(shown, repeats),
+            metric=repeats.worth(values, metric.goal) if metric and values and is_over else None,
+            metrics=self._metrics_of(rows) if len(values) == len(rows) else None,
+            started=min((row.started for row in rows if row.started is not None), default=None),
+            seconds=sum(row.seconds for row in rows if row.seconds is not None) if values else None,
+            cpu_seconds=sum(row.cpu_seconds for row in rows if row.cpu_seconds is not None) if values else None,
+            max_rss_mb=max((row.max_rss_mb for row in rows if row.max_rss_mb is not None), default=None),
+            exit_code=told.exit_code,
+            log=told.log if told.state.can_retry else None,
+            no_metric=next((row.no_metric for row in rows if row.no_metric), None),
+            point=point,
+            spread=valued.spread if valued else None,
+            runs=runs,
+        )
+
+    def _metrics_of(self, rows: Sequence[TrialRow]) -> dict[str, float] | None:
+        """Return those numbers of the Pareto view that all runs of a point have, put together as its metric is."""
+        repeats, found = self.config.extensions.repeats, {}
+        for one in self.config.extensions.pareto:
+            values = [row.metrics[one.name] for row in rows if row.metrics and one.name in row.metrics]
+            if repeats and len(values) == len(rows):
+                found[one.name] = repeats.worth(values, one.goal)
+        return found or None
+
+    @property
+    def config(self) -> SweepConfig:
+        """What the sweep file says."""
+        return self.manifest.config
+
     def trials_in(self, state: TrialState) -> Iterable[int]:
         """Return the trials in one state by number, without making an object of each."""
         return self._numbers_in((state,))
 
     def trial(self, number: int) -> TrialRow:
         """Return one trial, known to the journal or not."""
+        row, numbers = self._trial(number), self.manifest.numbering
+        return row if numbers is None else row._replace(point=numbers.of(number)[0])
+
+    def _trial(self, number: int) -> TrialRow:
         trial = self.view.trials.get(number) or Trial(number)
         current = trial.current
-        params = search.parameters(self.manifest.config, number, self.manifest.sweep_id, self.view.kept(number))
+        params = search.parameters(self.config, number, self.manifest.sweep_id, self.view.kept(number))
         if current is None:
             return TrialRow(number, trial.state, trial.cause, 0, params)
         attempt_id = AttemptId(number, current.number)
@@ -191,20 +318,37 @@ class SweepSummary(NamedTuple):
         if seen:
             ended = sorted((number, end.state, end.cause) for number, end in seen.items() if end.state in states)
             known = merge((way for way in known if way[0] not in seen), ended)
-        return (way for way in known if way[2] != STOPPED_EARLY)
+        return (way for way in known if way[2] not in (STOPPED_EARLY, NOT_NEEDED))
 
     def unfinished_count(self) -> int:
         """Return how many trials :meth:`unfinished` yields, without looking at each."""
         return sum(n for state, n in self.counts().items() if state.can_retry) - self.stopped_early()
 
     def stopped_early(self) -> int:
-        """Return how many trials their agents stopped because others were better."""
+        """Return how many trials their agents stopped because others were better, or left out for that reason."""
         seen = self._seen_to_end().values()
         return len(self.view.trials.stopped_early()) + sum(outcome.cause == STOPPED_EARLY for outcome in seen)
 
+    def words(self) -> dict[str, int]:
+        """Return :meth:`counts` by word for people, without zeros."""
+        not_needed = len(self.view.trials.not_needed()) if self.config.extensions.repeats else 0
+        return state_counts_in_words(self.counts(), self.stopped_early(), not_needed)
+
     def stopped_early_document(self) -> dict[str, int]:
-        """Return ``{"stopped_early": 3}`` for a document; nothing where the sweep stops no trials early."""
-        return {"stopped_early": self.stopped_early()} if self.manifest.config.early_terminate else {}
+        """Return ``{"stopped_early": 3}`` for a document, or ``not_needed``; nothing where the sweep does neither."""
+        repeats = self.config.extensions.repeats
+        if repeats and repeats.race is not None:
+            return {"not_needed": len(self.view.trials.not_needed())}
+        return {"stopped_early": self.stopped_early()} if self.config.early_terminate else {}
+
+    def points_document(self) -> dict[str, Any]:
+        """Return ``points`` for a document: how many there are, and how many are done; nothing without repeats."""
+        numbers, total = self.manifest.numbering, self.manifest.trials
+        if numbers is None:
+            return {}
+        states = Counter(row.state_words for row in self.points())
+        count = None if total is None else total // numbers.runs
+        return {"points": {"expected": count, "runs_each": numbers.runs, "counts": dict(states)}}
 
     def counts(self) -> dict[TrialState, int]:
         """Return the number of trials by state, pending ones too where their number is known."""
@@ -247,18 +391,26 @@ class SweepSummary(NamedTuple):
 
     def best(self) -> TrialRow | None:
         """Return the trial of :meth:`ranked` with the best metric; None without a metric, or before the first value."""
-        metric = self.manifest.config.metric
+        metric = self.config.metric
+        if self.config.extensions.repeats:
+            return next(iter(self.ranked(1)), None)
         number = self.view.trials.best(largest=metric.goal == "maximize") if metric else None
         return None if number is None else self.trial(number)
 
     def ranked(self, most: int | None = None) -> list[TrialRow]:
         """Return the finished trials with a value of the metric, best first; at most ``most`` of them.
 
+        Where points run several times they are returned: those of which every run has a value.
+
         Those that were stopped early are among them with their last value, as in W&B.
         """
         metric = self.manifest.config.metric
         if metric is None:
             return []
+        if self.config.extensions.repeats:
+            from slurmsweep.learning.points import ranked_points
+
+            return [self._point(one.number, one) for one in ranked_points(self.config, self.view)[:most]]
         return [self.trial(n) for n in self.view.trials.ranked(largest=metric.goal == "maximize", most=most)]
 
     def front(self) -> Front:
@@ -269,6 +421,8 @@ class SweepSummary(NamedTuple):
         objectives = self.manifest.config.extensions.pareto
         names = [objective.name for objective in objectives]
         signs = [-1.0 if objective.goal == "maximize" else 1.0 for objective in objectives]
+        if self.config.extensions.repeats:
+            return self._front_of_points(names, signs)
         left: dict[int, tuple[float, ...]] = {}
         count, bound = 0, _WEIGHED_AT_ONCE
         for count, (number, point) in enumerate(self.view.trials.points(names), 1):  # noqa: B007 - used below
@@ -278,6 +432,15 @@ class SweepSummary(NamedTuple):
                 bound = 2 * len(left) + _WEIGHED_AT_ONCE
         best = sorted(non_dominated(left), key=lambda number: (left[number], number))
         return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - count)
+
+    def _front_of_points(self, names: Sequence[str], signs: Sequence[float]) -> Front:
+        rows = {row.number: row for row in self.points() if row.metrics and all(name in row.metrics for name in names)}
+        left = {
+            n: tuple(map(mul, signs, (row.metrics[one] for one in names))) for n, row in rows.items() if row.metrics
+        }
+        best = sorted(non_dominated(left), key=lambda number: (left[number], number))
+        finished = sum(row.state is TrialState.FINISHED for row in self.points())
+        return Front(tuple(rows[number] for number in best), finished - len(rows))
 
     def unmeasured(self, *, of_metric: bool = False) -> list[Unmeasured]:
         """Return finished trials that lack a number the sweep asks for, by reason, the most frequent first.
@@ -323,6 +486,7 @@ def status_document(summary: SweepSummary, failures: Sequence[FailureGroup]) -> 
         "expected_run_count": summary.manifest.trials,
         "counts": {state.value: n for state, n in summary.counts().items()},
         **summary.stopped_early_document(),
+        **summary.points_document(),
         "jobs": dict(summary.jobs or {}),
         "waiting": [reason.to_json(summary.manifest.sweep_id) for reason in summary.waiting],
         "best": best.to_json() if best else None,

@@ -12,13 +12,13 @@ from slurmsweep.report.next_step import next_step
 from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
 from slurmsweep.report.waiting import waiting_words
 from slurmsweep.search.flat import flat
-from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slurmsweep.report.failures import FailureGroup
     from slurmsweep.report.summary import SweepSummary, Unmeasured
+    from slurmsweep.state.manifest import Manifest
 
 #: Number of reasons for missing metrics that are named one by one.
 _REASONS = 3
@@ -31,7 +31,7 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
     """Return state, counts, jobs, the best trial, and what to do next, as lines; ``name`` names it in commands."""
     config = summary.manifest.config
     total = summary.manifest.trials
-    counts = ", ".join(f"{n} {word}" for word, n in in_words(summary.counts(), summary.stopped_early()).items())
+    counts = ", ".join(f"{n} {word}" for word, n in summary.words().items())
     lines = wrapped(
         f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
         width(),
@@ -39,8 +39,11 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
         "  ",
     )
     lines += _line("state", summary.state_words())
-    lines += _line("method", config.method + (f", {counted(total, 'trial')}" if total is not None else ""))
+    lines += _line("method", config.method + (f", {expected_words(summary.manifest)}" if total is not None else ""))
     lines += _line("trials", counts or "none")
+    points = summary.points_document().get("points")
+    if points:
+        lines += _line("points", ", ".join(f"{n} {word}" for word, n in points["counts"].items()) or "none")
     further = summary.may_go_on()
     if further:
         lines += _line("rungs", f"{further} may go on: `slurmsweep resubmit {summary.manifest.sweep_id}` starts them")
@@ -51,7 +54,7 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
     best = summary.best()
     if best and config.metric:
         summed = f" ({config.metric.summary.words})" if config.metric.summary else ""
-        found = f"{config.metric.name}{summed} = {value_text(best.metric)} in trial {best.number}"
+        found = f"{config.metric.name}{summed} = {best.metric_text} in {best.name}"
         lines += _line("best", f"{found}: {params_text(best.params)}")
     for words in failure_words(failures, name):
         lines += _line("why", words)
@@ -60,6 +63,14 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
     lines.append(labelled_path("folder", summary.layout.folder, _LEFT))
     follows = next_step(summary, name)
     return "\n".join([*lines, *(_line("next", follows) if follows else [])])
+
+
+def expected_words(manifest: Manifest) -> str:
+    """Return ``60 trials``, or ``12 points of 5 runs: 60 trials``, of a search with an end."""
+    trials, numbers = counted(manifest.trials or 0, "trial"), manifest.numbering
+    if numbers is None:
+        return trials
+    return f"{counted((manifest.trials or 0) // numbers.runs, 'point')} of {numbers.runs} runs: {trials}"
 
 
 def _line(label: str, text: str) -> list[str]:

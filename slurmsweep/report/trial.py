@@ -13,7 +13,7 @@ from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.base import base_document, base_text
 from slurmsweep.report.by_hand import shell_command
 from slurmsweep.report.code import copy_words, version_words
-from slurmsweep.report.figures import duration, value_text
+from slurmsweep.report.figures import duration, numbers_text, value_text
 from slurmsweep.report.fitting import last_part, text_width
 from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
 from slurmsweep.search.flat import flat
@@ -74,6 +74,7 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
         command, problem = None, str(error)
     return {
         **row.to_json(),
+        **_of_point(summary, row.point),
         "sweep": manifest.sweep_id,
         "method": manifest.config.method,
         "metric_name": manifest.config.metric.name if manifest.config.metric else None,
@@ -87,6 +88,15 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
         "why": None,
         **({"base": base} if (base := base_document(manifest.config)) else {}),
     }
+
+
+def _of_point(summary: SweepSummary, number: int | None) -> dict[str, Any]:
+    if number is None:
+        return {}
+    point = summary.point(number)
+    trials = point.runs.trials if point.runs else ()
+    told = {"point": number, "trials": list(trials), "state": point.state_words}
+    return {"of_point": told | {"metric": point.metric, "spread": point.spread}}
 
 
 def _attempts(summary: SweepSummary, trial: Trial) -> Iterator[dict[str, Any]]:
@@ -114,6 +124,7 @@ def trial_text(document: Mapping[str, Any]) -> str:
     metrics |= document["metrics"] or {}
     lines = [
         f"trial {document['number']} of sweep {document['sweep']}",
+        *_field_of_point(document),
         *_field("state", f"{document['state']}{cause}"),
         *(_field("error", document["error"]) if document["error"] else []),
         *(_field("ran as", f"trial {document['origin']}, in another sweep") if document["origin"] else []),
@@ -135,6 +146,17 @@ def trial_text(document: Mapping[str, Any]) -> str:
     if document["command"]:
         lines += ["", "by hand, apart from the trial's own files:", document["command"]]
     return "\n".join(lines)
+
+
+def _field_of_point(document: Mapping[str, Any]) -> list[str]:
+    """Return what the point of a trial is worth, where points run several times."""
+    of_point = document.get("of_point")
+    if of_point is None:
+        return []
+    value = "" if of_point["metric"] is None else f": {value_text(of_point['metric'])}"
+    spread = "" if of_point["spread"] is None else f" \u00b1 {of_point['spread']:.2g}"
+    trials = numbers_text(of_point["trials"], 12)
+    return _field("point", f"{of_point['point']}, of trials {trials}; {of_point['state']}{value}{spread}")
 
 
 def _attempt_words(attempt: Mapping[str, Any]) -> str:

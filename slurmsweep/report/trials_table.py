@@ -10,6 +10,7 @@ from slurmsweep.report.figures import duration
 from slurmsweep.report.fitting import READABLE, Column, fit, last_part, shortened
 from slurmsweep.report.tables import grid
 from slurmsweep.report.terminal import printable, wrapped
+from slurmsweep.state.outcome import NOT_NEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,17 @@ def trials_table(
 def _first(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
     """Return the columns that every table has, and those that say what went wrong."""
     found = [_column(trials, Field("trial", lambda trial: trial.number), 0)]
+    if any(trial.runs for trial in trials):
+        found = [_column(trials, Field("point", lambda trial: trial.point), 0)]
+    elif config.extensions.repeats:
+        found.append(_column(trials, Field("point", lambda trial: trial.point), 0))
     found += [_column(trials, field, 0) for field in metrics(config).values()]
+    found += _telling(
+        [
+            _column(trials, Field("\u00b1", lambda trial: trial.spread, "{:.2g}".format), 0),
+            _column(trials, Field("runs", lambda trial: trial.runs and trial.runs.words), 0),
+        ]
+    )
     found.append(_column(trials, Field("state", lambda trial: trial.state_words), 0))
     causes = Field("cause", _cause)
     found += _telling([_column(trials, causes, _WHY, _WIDEST_REASON)])
@@ -116,6 +127,8 @@ def _split(trials: Sequence[TrialRow], columns: Sequence[Column]) -> tuple[list[
 def _cause(trial: TrialRow) -> str:
     if trial.error:
         return f"{trial.cause}: {trial.error}"
+    if trial.cause == NOT_NEEDED:  # the state says it
+        return ""
     return trial.cause or (f"from {trial.origin}" if trial.origin else "")
 
 

@@ -33,13 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(*options.flags("--output"), metavar="FILE", help="- and default: stdout")
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else csv")
     parser.add_argument("--history", action="store_true", help="one row for each row that a trial logged")
+    parser.add_argument(
+        "--points", action="store_true", help="one row for each point, where the sweep file repeats points"
+    )
     options.add_states(parser, "only trials in this state (repeatable)")
     options.add_where(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write a table; return the exit code."""
-    from slurmsweep.control.export import history_rows, trial_rows
+    from slurmsweep.control.export import history_rows, point_row, trial_rows
 
     output = "" if args.output == "-" else args.output
     kind = args.format or format_of(output or None, list(FORMATS), _CSV)
@@ -48,9 +51,19 @@ def run(args: argparse.Namespace) -> int:
     session = Session.open(args.sweep)
     summary, _ = summarize(session)
     config = session.store.manifest.config
-    trials = chosen(summary.trials(None, set(args.state)), fields(config), args.where)
+    if args.points and (args.history or not config.extensions.repeats):
+        raise UsageError(
+            "--points: the sweep file does not run points several times (slurmsweep: {repeats: ...})"
+            if not config.extensions.repeats
+            else "--points has one row a point, and --history those of trials: give one of them"
+        )
+    listed = summary.points(None, set(args.state)) if args.points else summary.trials(None, set(args.state))
+    trials = chosen(listed, fields(config), args.where)
     with reading(session.store.layout.folder):
-        rows = list(history_rows(summary, trials) if args.history else trial_rows(session, summary, trials))
+        if args.points:
+            rows = [point_row(row) for row in trials]
+        else:
+            rows = list(history_rows(summary, trials) if args.history else trial_rows(session, summary, trials))
     pieces = FORMATS[kind](rows)
     if output:
         files.write_where_named(output, b"".join(pieces))

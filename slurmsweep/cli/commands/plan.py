@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
     # what `run` would refuse here is no plan
     Sweep(session, tell=ignore).check_start(wanted)
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
-    document = plan_sweep(session, draft, Policy(wanted, count=args.count), limit, note)
+    repeats = draft.config.extensions.repeats
+    count = args.count * len(repeats.values) if repeats and args.count else args.count
+    document = plan_sweep(session, draft, Policy(wanted, count=count), limit, note)
     if prior:
         from slurmsweep.control.prior import comparison, known_points
 

@@ -11,6 +11,7 @@ from slurmsweep.control.failure_groups import with_errors
 from slurmsweep.control.live_metrics import with_metric_so_far
 from slurmsweep.control.other_metric import judged_by, with_metric_named
 from slurmsweep.control.session import Session
+from slurmsweep.errors import UsageError
 from slurmsweep.report.choice import chosen, fields
 from slurmsweep.report.terminal import width
 from slurmsweep.report.trials_table import trials_table
@@ -38,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         *options.flags("--limit"), type=options.natural, metavar="N", help="at most N (default 100; all with --json)"
     )
+    parser.add_argument(
+        "--repeats",
+        action="store_true",
+        help="each run of a point, where the sweep file repeats points; else the points",
+    )
     table = parser.add_mutually_exclusive_group()
     table.add_argument(
         "--columns", type=_names, default=[], metavar="A,B", help="of the table, such as trial,loss,lr,took"
@@ -51,11 +57,20 @@ def run(args: argparse.Namespace) -> int:
     session = Session.open(args.sweep)
     store, (summary, _) = session.store, summarize(session)
     config, total = store.manifest.config, store.manifest.trials
+    numbers = store.manifest.numbering
+    if args.repeats and numbers is None:
+        raise UsageError("--repeats: the sweep file does not run points several times (slurmsweep: {repeats: ...})")
+    if args.metric and numbers and not args.repeats:
+        raise UsageError("--metric: a point has the sweep's own metric only; add --repeats for its runs")
+    list_of, what = (summary.points, "points") if numbers and not args.repeats else (summary.trials, "trials")
+    if numbers and total is not None and not args.repeats:
+        total //= numbers.runs
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
     if args.metric:
         config = judged_by(config, args.metric)
     is_chosen = bool(args.where or args.sort)
-    every = with_metric_so_far(store, summary, summary.trials(None if is_chosen else limit, set(args.state)))
+    listed = list(list_of(None if is_chosen else limit, set(args.state)))
+    every = listed if what == "points" else with_metric_so_far(store, summary, listed)
     every = with_metric_named(summary, every, args.metric) if args.metric else every
     found = chosen(every, fields(config), args.where, args.sort, reverse=args.reverse) if is_chosen else every
     rows = with_errors(found[:limit])
@@ -63,13 +78,13 @@ def run(args: argparse.Namespace) -> int:
         print_json([row.to_json() for row in rows])
         return 0
     if args.where and not rows:
-        note(f"no trial has {' and '.join(''.join(one) for one in args.where)}")
+        note(f"no {what[:-1]} has {' and '.join(''.join(one) for one in args.where)}")
         return 0
     print_table(trials_table(rows, config, None if args.wide else width(), args.columns))
     if is_chosen and len(rows) < len(found):
-        note(f"the first {len(rows)} of {len(found)} trials; --limit shows more")
+        note(f"the first {len(rows)} of {len(found)} {what}; --limit shows more")
     elif not is_chosen and not args.state and total is not None and len(rows) < total:
-        note(f"the first {len(rows)} of {total} trials; --limit shows more")
+        note(f"the first {len(rows)} of {total} {what}; --limit shows more")
     if summary.view.reached:
         note(f"the sweep is {summary.state_words()}")
     return 0

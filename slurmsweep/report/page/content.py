@@ -111,7 +111,9 @@ class ReportContent(NamedTuple):
         for document in self.importances[:1]:
             for one in document["parameters"]:
                 known.update(dict.fromkeys(one["parameter"].split(","), one["importance"]))
-        names = [column.name for column in self.parameters() if column.differs]
+        repeats = self.summary.manifest.config.extensions.repeats
+        run = ".".join(repeats.path) if repeats else None  # tells the runs of a point apart, and no points
+        names = [column.name for column in self.parameters() if column.differs and column.name != run]
         return sorted(names, key=lambda name: -known.get(name, 0.0))
 
     def parameters(self) -> list[ParameterColumn]:

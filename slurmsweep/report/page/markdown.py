@@ -11,7 +11,6 @@ from slurmsweep.report.figures import counted, date_text, duration, numbers_text
 from slurmsweep.report.page.content import MARK
 from slurmsweep.report.terminal import printable, printable_text
 from slurmsweep.search.flat import flat
-from slurmsweep.state.lifecycle import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +55,7 @@ def fenced(text: str, kind: str = "") -> list[str]:
 
 def _head(content: ReportContent) -> Iterator[str]:
     summary = content.summary
-    counts = in_words(summary.counts(), summary.stopped_early())
+    counts = summary.words()
     yield f"# {escaped(content.title)}"
     yield ""
     if summary.manifest.config.description:
@@ -84,11 +83,14 @@ def _best(content: ReportContent) -> list[str]:
         params = dict(flat(trial.row.params))
         values = ["" if params.get(name) is None else value_text(params[name]) for name in names]
         took = duration(trial.row.seconds)
-        rows.append([str(trial.row.number), value_text(trial.values[first.name]), *values, took, trial.state])
+        number = trial.row.point if trial.row.runs else trial.row.number
+        value = trial.row.metric_text if trial.row.runs else value_text(trial.values[first.name])
+        rows.append([str(number), value, *values, took, trial.state])
     better = "lower" if first.goal == "minimize" else "higher"
+    what = "point" if content.best[0].row.runs else "trial"
     summed = f" ({first.summary.words} of a trial)" if first.summary else ""
     lines = ["", f"## Best trials by {escaped(first.name)}{summed}, {better} is better"]
-    return [*lines, *grid(["trial", first.name, *names, "took", "state"], rows)]
+    return [*lines, *grid([what, first.name, *names, "took", "state"], rows)]
 
 
 def _importances(content: ReportContent) -> Iterator[str]:

@@ -155,25 +155,26 @@ def _header(content: ReportContent) -> str:
 
 
 def _tiles(content: ReportContent) -> str:
-    from slurmsweep.state.lifecycle import in_words
 
     summary = content.summary
-    counts = {word: n for word, n in in_words(summary.counts(), summary.stopped_early()).items() if n}
+    counts = {word: n for word, n in summary.words().items() if n}
     total = sum(counts.values())
     bar = "".join(
         f'<i class="s-{word.replace(" ", "-")}" style="flex:{n};background:var(--c)" title="{n} {word}"></i>'
         for word, n in counts.items()
     )
     words = ", ".join(f"{n} {word}" for word, n in counts.items()) or "none was started"
-    done = sum(n for word, n in counts.items() if word in ("finished", "stopped early"))
+    done = sum(n for word, n in counts.items() if word in ("finished", "stopped early", "not needed"))
     tiles = [(f"{done} of {total}", f'<div class="bar">{bar}</div><span>{escape(words)}</span>')]
     if content.objectives and content.best:
         name, best = content.objectives[0].name, content.best[0]
         point, names = dict(flat(best.row.params)), content.by_importance()[:_COLUMNS]
         params = ", ".join(f"{key}={value_text(_rounded(point[key]))}" for key in names if key in point)
         shown = params if len(params) <= 120 else params[:119] + "…"
-        told = f"best {_text(name)}, trial {best.row.number}<br>{_text(shown)}"
-        tiles.insert(0, (_text(value_text(best.values[name])), f"<span>{told}</span>"))
+        told = f"best {_text(name)}, {_text(best.row.name)}<br>{_text(shown)}"
+        tiles.insert(
+            0, (_text(best.row.metric_text if best.row.runs else value_text(best.values[name])), f"<span>{told}</span>")
+        )
     begun = min((t.row.started for t in content.trials if t.row.started), default=None)
     if begun is not None:
         end = max((t.ended or content.made for t in content.trials if t.row.started), default=content.made)
@@ -212,11 +213,22 @@ def _first(content: ReportContent) -> str:
 def _best(content: ReportContent) -> str:
     names = content.by_importance()[:_COLUMNS]
     first = content.objectives[0].name
-    heads = ["trial", first, *names, "took", *(["state"] if len({trial.state for trial in content.best}) > 1 else [])]
+    heads = [
+        "point" if content.best and content.best[0].row.runs else "trial",
+        first,
+        *names,
+        "took",
+        *(["state"] if len({trial.state for trial in content.best}) > 1 else []),
+    ]
     rows = []
     for trial in content.best:
         params = dict(flat(trial.row.params))
-        row = [str(trial.row.number), cell(trial.values.get(first)), *(cell(_rounded(params.get(n))) for n in names)]
+        number = trial.row.point if trial.row.runs else trial.row.number
+        row = [
+            str(number),
+            cell(trial.row.metric_text if trial.row.runs else trial.values.get(first)),
+            *(cell(_rounded(params.get(n))) for n in names),
+        ]
         rows.append([*row, duration(trial.row.seconds), pill(trial.state)][: len(heads)])
     same = len(content.by_importance()) - len(names)
     more = f'<p class="hint">{same} more parameters differ: the table of all trials has them.</p>' if same > 0 else ""
