@@ -90,7 +90,8 @@ def known_points(store: SweepStore, prior: SweepStore, trials: Collection[int] |
     config = store.manifest.config
     if config.extensions.repeats and config.method != "grid":
         raise UsageError(
-            f"--prior: a {config.method} search with repeats cannot take trials over: only a grid knows the runs of a point"
+            f"--prior: a {config.method} search with repeats cannot take trials over: only a grid knows which runs "
+            "a point has"
         )
     if config.method == "random" and not has_room(config):
         raise UsageError("--prior: the parameters are too many: a trial's record has no room for the values of all")

@@ -28,10 +28,9 @@ _MOST_VALUES = 20
 def plan_text(document: Mapping[str, Any]) -> str:
     """Return points, commands, cost, batch script, and the use of a canary where one has run."""
     total, method = document["expected_run_count"], document["method"]
-    runs, expected = document.get("runs_each", 1), "no end: give --count"
-    if total is not None:
-        each = f"{counted(total // runs, 'point')} of {runs} runs: " if runs > 1 else ""
-        expected = each + counted(total, "trial")
+    runs = document.get("runs_each", 1)
+    each = f"{counted(total // runs, 'point')} of {runs} runs: " if total is not None and runs > 1 else ""
+    expected = "no end: give --count" if total is None else each + counted(total, "trial")
     lines = [f"{method} search, {expected}"]
     lines.append(f"commands run in {printable(document['workdir'])}")
     lines += [f"  {row['number']:>4}  {printable(shlex.join(row['argv']))}" for row in document["trials"]]

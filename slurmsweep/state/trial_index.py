@@ -341,10 +341,9 @@ class TrialIndex(Mapping[int, Trial]):
 
     def valued(self) -> Iterator[tuple[int, float]]:
         """Yield the trials of :meth:`ranked` by number, each with its metric."""
-        metrics, wanted = list(self._column("metric")), list(self._counting())
-        numbers = chain(range(self._rows_there), (number for number, _ in self._far()))
-        rows = zip(numbers, metrics, wanted)  # noqa: B905 - one each a row
-        return ((number, metric) for number, metric, counts in rows if counts and math.isfinite(metric))
+        measured = self._measured()
+        numbers = compress(chain(range(self._rows_there), (number for number, _ in self._far())), measured)
+        return zip(numbers, compress(self._column("metric"), measured), strict=True)
 
     def best_so_far(self, *, largest: bool, most: int) -> list[float]:
         """Return the best metric among the trials of :meth:`ranked` up to each one, by the time at which they ended.

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.base import Base
     from slurmsweep.sweepfile.findings import Findings, Path
     from slurmsweep.sweepfile.presence import Computed, Condition
-    from slurmsweep.sweepfile.rules import Known
     from slurmsweep.sweepfile.repeats import Repeats
+    from slurmsweep.sweepfile.rules import Known
     from slurmsweep.sweepfile.rungs import Rungs
     from slurmsweep.sweepfile.sections import Metric, Objective
     from slurmsweep.sweepfile.snapshot import SnapshotRules

@@ -41,7 +41,7 @@ def test_what_random_search_draws_has_a_row_and_comes_back(form):
     for number in range(60):
         drawn = random.point(config, number, "seed")
         assert is_in_space(config, drawn)
-        ChosenPoint(kept(config, drawn)).check(config.parameters)
+        ChosenPoint(kept(config, drawn)).check(config)
         back = space.decode(space.encode(drawn))
         if isinstance(drawn["p"], float) or form == "many integers":
             tail = form in {"normal", "log_normal", "beta"}
@@ -168,7 +168,7 @@ def test_integers_beyond_all_floats_have_rows_and_may_be_kept_by_claims():
     assert abs(point["a"] - 10**400 // 2) <= 1
     assert space.encode(point) == (0.75,)
     assert is_in_space(config, point)
-    ChosenPoint(kept(config, point)).check(config.parameters)
+    ChosenPoint(kept(config, point)).check(config)
 
 
 def test_a_huge_finite_space_is_counted_exactly():

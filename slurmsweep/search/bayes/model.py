@@ -312,7 +312,14 @@ class _Likelihood:
 
 
 def _learnt(  # noqa: PLR0913 (as GaussianProcess.fit, which says what they are)
-    x: Array, unordered: Mask, y: Array, bowl: float, *, trends: bool, near: Kernel | None, variances: Array | float = 0.0
+    x: Array,
+    unordered: Mask,
+    y: Array,
+    bowl: float,
+    *,
+    trends: bool,
+    near: Kernel | None,
+    variances: Array | float = 0.0,
 ) -> tuple[Kernel, float]:
     """Return the kernel with the best hyperparameters found, and their penalised log likelihood."""
     likelihood = _Likelihood(x, unordered, y - bowl * _bowl(x, unordered), trends=trends, variances=variances)
