@@ -233,6 +233,10 @@ class SweepSummary(NamedTuple):
             told = next((row for row in ran if row.state is state), told)
         is_over = len(values) == len(ran)
         shown = next((row.params for row in rows if row.params), {})
+        metrics: dict[str, float] = {}
+        for one in self.config.extensions.pareto:
+            each = [row.metrics[one.name] for row in rows if row.metrics and one.name in row.metrics]
+            metrics |= {one.name: repeats.worth(each, one.goal)} if len(each) == len(rows) else {}
         return TrialRow(
             number=numbers.number(point, 0),
             state=TrialState.KILLED if is_over and runs.not_needed else told.state,
@@ -240,7 +244,7 @@ class SweepSummary(NamedTuple):
             attempt=max(row.attempt for row in rows),
             params=without_run(shown, repeats),
             metric=repeats.worth(values, metric.goal) if metric and values and is_over else None,
-            metrics=self._metrics_of(rows) if len(values) == len(rows) else None,
+            metrics=metrics if metrics and len(values) == len(rows) else None,
             started=min((row.started for row in rows if row.started is not None), default=None),
             seconds=sum(row.seconds for row in rows if row.seconds is not None) if values else None,
             cpu_seconds=sum(row.cpu_seconds for row in rows if row.cpu_seconds is not None) if values else None,
@@ -253,15 +257,6 @@ class SweepSummary(NamedTuple):
             runs=runs,
         )
 
-    def _metrics_of(self, rows: Sequence[TrialRow]) -> dict[str, float] | None:
-        """Return those numbers of the Pareto view that all runs of a point have, put together as its metric is."""
-        repeats, found = self.config.extensions.repeats, {}
-        for one in self.config.extensions.pareto:
-            values = [row.metrics[one.name] for row in rows if row.metrics and one.name in row.metrics]
-            if repeats and len(values) == len(rows):
-                found[one.name] = repeats.worth(values, one.goal)
-        return found or None
-
     @property
     def config(self) -> SweepConfig:
         """What the sweep file says."""
@@ -273,15 +268,13 @@ class SweepSummary(NamedTuple):
 
     def trial(self, number: int) -> TrialRow:
         """Return one trial, known to the journal or not."""
-        row, numbers = self._trial(number), self.manifest.numbering
-        return row if numbers is None else row._replace(point=numbers.of(number)[0])
-
-    def _trial(self, number: int) -> TrialRow:
+        numbers = self.manifest.numbering
+        point = numbers.of(number)[0] if numbers else None
         trial = self.view.trials.get(number) or Trial(number)
         current = trial.current
         params = search.parameters(self.config, number, self.manifest.sweep_id, self.view.kept(number))
         if current is None:
-            return TrialRow(number, trial.state, trial.cause, 0, params)
+            return TrialRow(number, trial.state, trial.cause, 0, params, point=point)
         attempt_id = AttemptId(number, current.number)
         known = self.ended.get(attempt_id, current.outcome)
         if trial.state is TrialState.PENDING:  # to be run again: what it had before is no result of the sweep
@@ -305,6 +298,7 @@ class SweepSummary(NamedTuple):
             log=None if outcome.origin else self.layout.log(attempt_id),
             origin=outcome.origin,
             no_metric=outcome.no_metric,
+            point=point,
         )
 
     def unfinished(self) -> Iterator[TrialRow]:

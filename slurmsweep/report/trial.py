@@ -68,13 +68,18 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
         with suppress(OSError):  # the rest is worth showing without
             first = summary.view.first_attempt(number)
             logged = read_summary(layout, AttemptId(number, trial.current.number), first)
+    of_point: dict[str, Any] = {}
+    if row.point is not None:
+        point = summary.point(row.point)
+        told = {"point": row.point, "trials": list(point.runs.trials if point.runs else ()), "state": point.state_words}
+        of_point = {"of_point": told | {"metric": point.metric, "spread": point.spread}}
     try:
         command, problem = shell_command(manifest, number, row.params, environ) if row.params else None, None
     except UsageError as error:
         command, problem = None, str(error)
     return {
         **row.to_json(),
-        **_of_point(summary, row.point),
+        **of_point,
         "sweep": manifest.sweep_id,
         "method": manifest.config.method,
         "metric_name": manifest.config.metric.name if manifest.config.metric else None,
@@ -88,15 +93,6 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
         "why": None,
         **({"base": base} if (base := base_document(manifest.config)) else {}),
     }
-
-
-def _of_point(summary: SweepSummary, number: int | None) -> dict[str, Any]:
-    if number is None:
-        return {}
-    point = summary.point(number)
-    trials = point.runs.trials if point.runs else ()
-    told = {"point": number, "trials": list(trials), "state": point.state_words}
-    return {"of_point": told | {"metric": point.metric, "spread": point.spread}}
 
 
 def _attempts(summary: SweepSummary, trial: Trial) -> Iterator[dict[str, Any]]:

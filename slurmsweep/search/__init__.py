@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.repeats import Numbering
 
-__all__ = ["faults", "number_of", "numbering", "parameters", "point_count", "run_count"]
+__all__ = ["faults", "number_of", "numbering", "parameters", "place_of", "point_count", "point_of", "run_count"]
 
 
 def run_count(config: SweepConfig) -> int | None:
@@ -43,15 +43,15 @@ def point_count(config: SweepConfig) -> int | None:
 def parameters(config: SweepConfig, number: int, seed: str, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the parameters of a trial in W&B's order: its point, and the value that it has as a run of that point.
 
-    Args and errors as :func:`_point`; an empty point is returned as it is.
+    Args and errors as :func:`point_of`; an empty point is returned as it is.
     """
     repeats, numbers = config.extensions.repeats, numbering(config)
     if repeats is None or numbers is None:
-        return _point(config, number, seed, kept)
+        return point_of(config, number, seed, kept)
     from slurmsweep.search.repeats import with_run
 
     place, run = numbers.of(number)
-    point = _point(config, place, seed, kept)
+    point = point_of(config, place, seed, kept)
     return with_run(point, repeats, run, config.parameters) if point else point
 
 
@@ -59,15 +59,15 @@ def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | No
     """Return the number of the trial with these parameters; None if the search is no grid, or it has no such trial."""
     repeats, numbers = config.extensions.repeats, numbering(config)
     if repeats is None or numbers is None:
-        return _place(config, point, seed)
+        return place_of(config, point, seed)
     from slurmsweep.search.repeats import run_of
 
-    place, run, total = _place(config, point, seed), run_of(point, repeats), point_count(config)
+    place, run, total = place_of(config, point, seed), run_of(point, repeats), point_count(config)
     beyond = place is not None and total is not None and place >= total
     return None if place is None or run is None or beyond else numbers.number(place, run)
 
 
-def _point(config: SweepConfig, number: int, seed: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+def point_of(config: SweepConfig, number: int, seed: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a point in W&B's order: flat names sorted, then nested names.
 
     Args:
@@ -112,7 +112,7 @@ def faults(config: SweepConfig, point: Mapping[str, Any]) -> list[str]:
     return [f"the parameter {'.'.join(path)} has no value: {why}" for path, why in wrong]
 
 
-def _place(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:
+def place_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:
     """Return the number of a point; None if the search is no grid, or the point is not on it."""
     if config.method != "grid":
         return None
