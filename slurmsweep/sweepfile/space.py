@@ -296,7 +296,12 @@ def _read_continuous(form: dict[str, Any], distribution: str, path: Path, findin
     if distribution in _DEPRECATED:
         hint = f"to give the limits themselves, write distribution: {distribution}_values"
         findings.warn(path, f"{distribution} takes min and max as exponents of e, as W&B's does", hint)
-    return Continuous(kind, first, second, numbers.get("q"))
+    q = numbers.get("q")
+    are_limits = kind in ("uniform", "log_uniform_values", "inv_log_uniform_values")
+    if q is not None and are_limits and second - first < q and round(first / q) == round(second / q):
+        problem = f"has one value only, {round(first / q) * q:g}, since draws are rounded to multiples of q, {q:g}"
+        findings.warn(path, problem, "give a smaller q")
+    return Continuous(kind, first, second, q)
 
 
 def _check_number(key: str, value: Any, kind: str, path: Path, findings: Findings) -> None:

@@ -123,6 +123,23 @@ def test_deprecated_distributions_warn_and_keep_their_meaning():
     assert check(data, "test").config.parameters["lr"] == Continuous("log_uniform", -5, 0)
 
 
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ({"distribution": "q_log_uniform_values", "min": 1e-5, "max": 3e-3}, "has one value only, 0"),
+        ({"distribution": "q_uniform", "min": 8, "max": 11, "q": 10}, "has one value only, 10"),
+        ({"distribution": "q_log_uniform_values", "min": 32, "max": 256, "q": 8}, ""),
+        ({"distribution": "q_uniform", "min": 0, "max": 1e308, "q": 1e-300}, ""),
+        ({"distribution": "q_log_uniform", "min": 0, "max": 0.1, "q": 0.01}, "exponents of e"),
+    ],
+)
+def test_steps_that_leave_one_value_only_are_a_warning(form, told):
+    found = warnings(sweep({"lr": form}))
+
+    assert told in found[0] if told else not found
+    assert len(found) == bool(told)
+
+
 def test_an_unknown_key_is_a_warning_and_a_misplaced_parameter_is_named():
     assert warnings(sweep(zzz=1)) == ["zzz: 'zzz' is not a key of a sweep file: ignored (remove it)"]
     assert "move it below parameters" in warnings(sweep(dropout={"values": [0.1]}))[0]
