@@ -85,3 +85,26 @@ def test_two_calls_from_python_both_count(write_sweep, tmp_path, monkeypatch):
 
     assert (first.extend(2), second.extend(3)) == (3, 6)
     assert second.session.open_trials() == 6
+
+
+def test_a_sweep_whose_points_run_several_times_gets_whole_points(slurmsweep, write_sweep):
+    own = METRIC + "run_cap: 1\nslurmsweep: {repeats: {parameter: seed, count: 3, metric: mean"
+    lines = "  x: {values: [1, 2]}"
+    sweep = slurmsweep("create", str(write_sweep(SCRIPT, lines, own + "}}\n"))).stdout.strip()
+    race = slurmsweep("create", str(write_sweep(SCRIPT, lines, own + ", race: true}}\n"))).stdout.strip()
+
+    assert json.loads(slurmsweep("extend", sweep, "-n", "1", "--json").stdout) == {
+        "sweep": sweep,
+        "added": 3,
+        "trials": 6,
+    }
+    assert "has 2 points, all of them" in slurmsweep("extend", sweep, "-n", "1").stderr
+    done = slurmsweep("extend", race, "-n", "1")
+    assert (done.returncode, "it cannot get more points" in done.stderr) == (2, True)
+
+    assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
+    rows = json.loads(slurmsweep("trials", sweep, "--repeats", "--json").stdout)
+    assert sorted((row["params"]["x"], row["params"]["seed"]) for row in rows) == [
+        (x, seed) for x in (1, 2) for seed in (0, 1, 2)
+    ]
+    assert slurmsweep("check", sweep).returncode == 0
