@@ -9,7 +9,18 @@ import jsonschema
 import pytest
 
 from slurmsweep.errors import SweepFileError
-from slurmsweep.sweepfile import config, expression, extensions, objectives, sections, space, yaml12
+from slurmsweep.sweepfile import (
+    base,
+    config,
+    expression,
+    extensions,
+    objectives,
+    repeats,
+    sections,
+    snapshot,
+    space,
+    yaml12,
+)
 
 TESTS = Path(__file__).parent.parent
 SCHEMA = json.loads(Path(config.__file__).with_name("schema.json").read_text())
@@ -84,6 +95,11 @@ def test_words_and_keys_are_those_of_the_code():
     ours = properties["slurmsweep"]["properties"]
     assert set(ours) == set(extensions._KEYS)
     assert set(ours["metric"]["properties"]) == set(objectives._KEYS)
+    assert set(ours["base"]["properties"]) == set(base._KEYS)
+    assert set(ours["snapshot"]["anyOf"][1]["properties"]) == set(snapshot._KEYS)
+    assert set(ours["repeats"]["properties"]) == set(repeats._KEYS)
+    assert ours["repeats"]["properties"]["metric"]["enum"] == list(repeats.COMBINATIONS)
+    assert ours["repeats"]["properties"]["count"]["maximum"] == repeats.MOST
     assert ours["metric"]["properties"]["goal"]["enum"] == list(sections.GOALS)
     assert ours["metric"]["properties"]["expression"]["maxLength"] == expression.LONGEST
     assert ours["metric"]["properties"]["name"]["maxLength"] == objectives.LONGEST_NAME
