@@ -16,6 +16,7 @@ from slurmsweep.backends.base import JobRef, JobSource, is_elsewhere, parts_of
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_at_jobs, running_attempts
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, UsageError
+from slurmsweep.report.figures import counted
 from slurmsweep.state.paths import find
 from slurmsweep.state.supervisor_files import SupervisorFiles
 
@@ -122,7 +123,8 @@ def _jobs_of_sweep(name: str, own: str, say: Callable[[str], None]) -> list[str]
     without = 0 if left is None else max(0, left - snapshot.queued)
     if not arrays and not session.view.trials and session.view.word is None:
         raise UsageError(f"--after {sweep}: that sweep was not started, so it has no job to wait for: submit it first")
-    more = f"; {without} trials of it have no job yet, and are not waited for" if without else ""
+    open_ones = counted(without, "trial of it has no job yet, and is", "trials of it have no job yet, and are")
+    more = f"; {open_ones} not waited for" if without else ""
     if arrays:
         say(f"these jobs start when all jobs of sweep {sweep} have ended, however they end: {', '.join(arrays)}{more}")
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look, look_without_scheduler
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateError, UsageError
+from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.search.flat import reach
 from slurmsweep.state.lifecycle import Standing
@@ -72,7 +73,10 @@ def with_base(examined: Examined, base: Base) -> Examined:
     again = examine(document, examined.source, examined.findings.lines)
     left = session.open_trials()
     if base.trial is None and left:
-        problem = f"{left} trials of sweep {summary.manifest.sweep_id} did not run: the best of the others is taken"
+        some = counted(
+            left, f"trial of sweep {summary.manifest.sweep_id}", f"trials of sweep {summary.manifest.sweep_id}"
+        )
+        problem = f"{some} did not run: the best of the others is taken"
         again.findings.warn((*_PATH, "trial"), problem)
     return again
 

@@ -12,6 +12,7 @@ from slurmsweep.agents.identity import this_process
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.metrics.logged_values import values_at_bands
 from slurmsweep.metrics.objective_values import measure_ended
+from slurmsweep.report.figures import counted
 from slurmsweep.search.axes import axes_of
 from slurmsweep.search.flat import flatten, reach
 from slurmsweep.search.grid import Grid, grid_of
@@ -64,9 +65,11 @@ class KnownPoints:
         """Return how many points are known, and why others are not, in words."""
         learns = self.method == "bayes"
         what = "it learns from" if learns else "that will not be run again"
-        lack = "have points this grid does not have" if self.method == "grid" else "have parameters it could not choose"
-        lack = "lack a value of its metric, or have parameters that it could not choose" if learns else lack
-        beyond = f"; {self.elsewhere} finished trials {lack}" if self.elsewhere else ""
+        lack = {
+            "grid": "with points this grid does not have",
+            "bayes": "without a value of its metric, or with parameters that it could not choose",
+        }.get(self.method, "with parameters it could not choose")
+        beyond = f"; left out: {counted(self.elsewhere, 'finished trial')} {lack}" if self.elsewhere else ""
         return f"points known from sweep {self.prior} {what}: {len(self.taken)}{beyond}"
 
 

@@ -9,9 +9,16 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from slurmsweep.errors import StateUnreadableError, StateUnwritableError
-from slurmsweep.state import files, paths
+from slurmsweep.state import files, manifest, paths
+from slurmsweep.state.journal import header
+
+if TYPE_CHECKING:
+    from slurmsweep.state.code_copy import Copied
+    from slurmsweep.state.manifest import Manifest
+    from slurmsweep.state.paths import Layout
 
 
 def make(root: str, folder: str, access: files.Access) -> None:
@@ -35,6 +42,28 @@ def unmake(root: str, folder: str) -> None:
         for path in filter(os.path.islink, paths.places(root, os.path.basename(folder))):
             files.remove_file(path)
         files.remove_tree(folder)
+
+
+def make_sweep(root: str, place: Layout, what: Manifest, access: files.Access, code: Copied | None) -> None:
+    """Make the folder of a new sweep below ``root`` with all that it has before its first trial, ``sweep.json`` last.
+
+    Raises:
+        StateUnwritableError: there is no such sweep, and nothing of it is left where it could be removed.
+    """
+    try:
+        make(root, place.folder, access)
+        files.ensure_folder(place.trials, access)
+        files.ensure_folder(place.jobs, access)
+        files.write_once(place.journal, header(what.sweep_id), access)
+        if what.function:
+            what.function.write(place, access)
+        if code:
+            code.move_into(place, access)
+        manifest.write(place, what, access)
+    except StateUnwritableError:
+        if not files.is_file(place.manifest):  # the sweep of that id, if there is one already, is left alone
+            unmake(root, place.folder)
+        raise
 
 
 def link(root: str, folder: str, access: files.Access) -> None:

@@ -18,7 +18,7 @@ from slurmsweep.state import files, manifest
 from slurmsweep.state import paths as layout
 from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.fields import Fields, text
-from slurmsweep.state.journal import Journal, header
+from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.lock import LOCK_TIMEOUT
 from slurmsweep.state.outcome import Outcome, requeued
@@ -110,24 +110,11 @@ class SweepStore:
         Raises:
             StateUnwritableError: there is no such sweep, and nothing of it is left where it could be removed.
         """
-        from slurmsweep.state.place import make, unmake  # agents make no sweep
+        from slurmsweep.state.place import make_sweep  # agents make no sweep
 
         store = cls(Layout(layout.sweep_folder(root, what.sweep_id)), what._replace(shared=access is files.SHARED))
-        place, store.access = store.layout, access
-        try:
-            make(root, place.folder, access)
-            files.ensure_folder(place.trials, access)
-            files.ensure_folder(place.jobs, access)
-            files.write_once(place.journal, header(what.sweep_id), access)
-            if what.function:
-                what.function.write(place, access)
-            if code:
-                code.move_into(place, access)
-            manifest.write(place, store.manifest, access)
-        except StateUnwritableError:
-            if not files.is_file(place.manifest):  # the sweep of that id, if there is one already, is left alone
-                unmake(root, place.folder)
-            raise
+        store.access = access
+        make_sweep(root, store.layout, store.manifest, access, code)
         return store
 
     @classmethod

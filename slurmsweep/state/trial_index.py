@@ -17,12 +17,13 @@ from collections.abc import Mapping
 from heapq import nlargest, nsmallest
 from itertools import accumulate, chain, compress, count, repeat
 from operator import and_
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep.state.fields import LATEST
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import NOT_NEEDED, STOPPED_EARLY, Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.shared_values import LARGEST, How, Place, Table, is_how, is_place, is_text
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, JobSpan, Trial
 
@@ -71,11 +72,6 @@ _MOST_METRICS = 8
 _LARGEST_GAP = 4096
 
 _is_token = re.compile("[0-9a-f]{16}").fullmatch
-_LARGEST = 2**31
-
-T = TypeVar("T")
-_Place = tuple[str, str, str, "str | None", "str | None", "str | None", "int | None"]
-_How = tuple[str, "int | None", "str | None", str, "str | None"]
 
 
 class TrialIndex(Mapping[int, Trial]):
@@ -91,9 +87,9 @@ class TrialIndex(Mapping[int, Trial]):
     def __init__(self, end: float = math.inf) -> None:
         self.end = end
         self._use({name: array(kind) for name, kind in _COLUMNS.items()})
-        self._places = _Table[_Place]()
-        self._jobs = _Table["str | None"]()
-        self._hows = _Table[_How]()
+        self._places = Table[Place]()
+        self._jobs = Table["str | None"]()
+        self._hows = Table[How]()
         self._stories: dict[int, Trial] = {}
         self._opened: set[int] = set()  # stories whose row, if they have one, may be out of date
 
@@ -158,11 +154,11 @@ class TrialIndex(Mapping[int, Trial]):
             is_sound = (
                 0 <= number < self.end
                 and (number >= len(codes) or not codes[number])
-                and (0 <= pid < _LARGEST and 0 <= start < _LARGEST and 0 <= restart < _LARGEST)
-                and (task is None or 0 <= task < _LARGEST)
+                and (0 <= pid < LARGEST and 0 <= start < LARGEST and 0 <= restart < LARGEST)
+                and (task is None or 0 <= task < LARGEST)
                 and (at is None or 0 <= at <= LATEST)
-                and (place in self._places or _is_place(place))
-                and (job in self._jobs or _is_text(job))
+                and (place in self._places or is_place(place))
+                and (job in self._jobs or is_text(job))
             )
             if not is_sound or (number >= len(codes) and not self._make_row(number)):
                 return False
@@ -190,7 +186,7 @@ class TrialIndex(Mapping[int, Trial]):
                 and code is not None
                 and (get("lowest") is None and get("highest") is None)  # of a search that learns: more than a row has
                 and (token is None or type(token) is str)
-                and (how in self._hows or _is_how(how))
+                and (how in self._hows or is_how(how))
             )
             if not is_sound or (further is not None and not self._make_metrics(further)):
                 return False
@@ -421,9 +417,9 @@ class TrialIndex(Mapping[int, Trial]):
             start = end
         if start != len(data):
             raise ValueError(f"{len(data)} bytes of columns instead of {start}")
-        index._places = _Table(tuple(item) for item in described["places"])
-        index._jobs = _Table(described["jobs"])
-        index._hows = _Table(tuple(item) for item in described["hows"])
+        index._places = Table(tuple(item) for item in described["places"])
+        index._jobs = Table(described["jobs"])
+        index._hows = Table(tuple(item) for item in described["hows"])
         index._stories = {trial.number: trial for trial in stories}
         return index
 
@@ -557,24 +553,6 @@ class TrialIndex(Mapping[int, Trial]):
         return Trial(number, {1: attempt})
 
 
-class _Table(Generic[T]):
-    """Distinct values by index: a million trials ran on few machines, and ended in few ways."""
-
-    def __init__(self, items: Iterable[T] = ()) -> None:
-        self.items = list(items)
-        self._index = {item: number for number, item in enumerate(self.items)}
-
-    def __contains__(self, item: object) -> bool:
-        return item in self._index
-
-    def index(self, item: T) -> int:
-        """Return the index of an item, which is taken in where it is new."""
-        number = self._index.setdefault(item, len(self.items))
-        if number == len(self.items):
-            self.items.append(item)
-        return number
-
-
 def _is_plain(trial: Trial) -> bool:
     """Return whether a row can hold the whole story: one attempt that was claimed, and runs or ended; nothing odd."""
     if len(trial.attempts) != 1 or trial.allowed != 1 or trial.deleted or trial.promised:
@@ -583,30 +561,9 @@ def _is_plain(trial: Trial) -> bool:
     if attempt is None or attempt.owner is None or attempt.token is None or attempt.void or attempt.rivals:
         return False
     owner, outcome = attempt.owner, attempt.outcome
-    if not _is_token(attempt.token) or max(owner.pid, owner.start, owner.restart) >= _LARGEST:
+    if not _is_token(attempt.token) or max(owner.pid, owner.start, owner.restart) >= LARGEST:
         return False
     return outcome is None or (outcome.state.has_ended() and outcome.lowest is None)
-
-
-def _is_text(value: object) -> bool:
-    """Return whether a value is text as a record may have it, or none."""
-    return value is None or (isinstance(value, str) and "\0" not in value)
-
-
-def _is_place(place: tuple[Any, ...]) -> bool:
-    """Return whether a new place of a record is made of what a place is made of."""
-    *texts, seat = place
-    return all(map(_is_text, texts)) and None not in texts[:3] and (seat is None or 0 <= seat < _LARGEST)
-
-
-def _is_how(how: tuple[Any, ...]) -> bool:
-    """Return whether a new way to end is made of what such a way is made of."""
-    cause, exit_code, *texts = how
-    return (
-        all(map(_is_text, (cause, *texts)))
-        and None not in (cause, texts[1])
-        and (exit_code is None or abs(exit_code) < _LARGEST)
-    )
 
 
 def _number(value: float | None) -> float:

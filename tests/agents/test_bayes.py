@@ -418,5 +418,5 @@ def test_trials_without_a_value_of_the_metric_are_not_taken_over(slurmsweep, wri
     created = slurmsweep("create", str(other), "--prior", prior)
 
     assert created.returncode == 0, created.stderr
-    assert "it learns from: 0; 6 finished trials lack a value of its metric" in created.stderr
+    assert "it learns from: 0; left out: 6 finished trials without a value of its metric" in created.stderr
     assert not any(row["attempt"] for row in rows(created.stdout.strip()))

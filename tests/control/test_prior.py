@@ -47,7 +47,7 @@ def test_points_that_finished_elsewhere_are_not_run_again(slurmsweep, write_swee
     sweep = done.stdout.strip()
 
     assert "will not be run again: 2" in done.stderr
-    assert "1 finished trials have points this grid does not have" in done.stderr
+    assert "left out: 1 finished trial with points this grid does not have" in done.stderr
     assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
     assert ran() == ["--x=4", "--x=5"]
     trials = json.loads(slurmsweep("trials", sweep, "--json").stdout)

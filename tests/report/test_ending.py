@@ -73,7 +73,7 @@ def test_the_text_says_it_in_words(store):
     text = ending_text(document_of(store, slurm_says={"NODE_FAIL": 2}, notes=["excluded: n7"]))
 
     assert "3 finished, 1 failed, 1 crashed" in text
-    assert "7, of which 2 ran a trial again; 1 arrays, 3 rounds of mending" in text
+    assert "7, of which 2 ran a trial again; 1 array, 3 rounds of mending" in text
     assert "2 crashed, cause unknown: trials 3" in text
     assert "1 crashed, node_fail: trials 2" in text
     assert "jobs that did not complete: 2 NODE_FAIL" in text

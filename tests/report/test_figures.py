@@ -28,11 +28,12 @@ NEVER_ONE = {
     "total", "array.agents", "SUPPORTED_AGENTS", "sum(counts.values())", "number", "_FRUITLESS", "finished", "n",
     "plan.trials", "seen.max_array_size", "seen.submit_limit", "seen.max_job_count", "figure(state.rate)", "failed",
     "len(refused)", "pending", "len(sweeps)", "self.jobs", "len(sums.alone)", "wanted", "environ[TRIALS]",
-    "self.sweep_id", "tail.next_trial", "tail.sequence", "self._in_a_row", "self._failed",
+    "self.sweep_id", "tail.next_trial", "tail.sequence", "self._in_a_row", "self._failed", "MOST_TRIALS", "places",
+    "failures['trials']", "document['trials']", "len(dealt)", "-(-agents // gpus)", "agents",
 }  # fmt: skip
 
 NOUNS = re.compile(
-    r" (?:(?:more|open|finished) )?(?:trials|jobs|sweeps|rows|lines|attempts|agents|records|rounds|arrays|runs)\b"
+    r" (?:(?:more|open|finished) )?(?:trials|jobs|sweeps|rows|lines|attempts|agents|records|rounds|arrays)\b"
 )
 
 

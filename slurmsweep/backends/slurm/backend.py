@@ -297,7 +297,7 @@ def _dealing(gpus: int, agents: int) -> tuple[str, ...]:
     if gpus < agents:
         what = f"fewer than trials: up to {-(-agents // gpus)} trials share one"
     else:
-        what = f"{gpus // agents} each" + (f", and {gpus % agents} trials have one more" if gpus % agents else "")
+        what = f"{gpus // agents} each" + (f", and one more to {gpus % agents} of them" if gpus % agents else "")
     return (f"the GPUs of a job ({gpus}) are dealt out to its {agents} trials, {what}",)
 
 
