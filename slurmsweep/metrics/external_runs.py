@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import SlurmsweepError
-from slurmsweep.metrics.told import END, WORD
+from slurmsweep.metrics.told import EMPTY_ROWS, END, WORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,11 @@ _PIECE = 1 << 20
 _LONGEST_LINE = 8 << 10
 
 #: Words without which a piece of a log holds nothing that is searched for.
-_NEEDLES = (b"saved locally in", b"wandb sync", b"Ignoring ", WORD)
+_WANDB_NEEDLES = (b"saved locally in", b"wandb sync", b"Ignoring ")
+_NEEDLES = (*_WANDB_NEEDLES, WORD)
 
-_ENDS = re.compile(rb"[\r\n]")
+#: Where a piece has one of these, each of its lines is looked at by itself: escapes are taken out, and wandb's words.
+_BY_LINE = (*_WANDB_NEEDLES, b"\x1b")
 
 #: wandb colours its last lines even in a file.
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -51,7 +53,8 @@ class ExternalRuns:
     Runs of any id count, as a script may choose it, but none of another trial. Limits: there is nothing to find if
     wandb is told to be silent, or if its output does not go to the trial's log. A log that was truncated or replaced by
     another file is read from its start. Of more than 128 MiB that were added since the last look the first and the last
-    64 MiB are read: wandb says where its runs are when they begin and end.
+    64 MiB are read: wandb says where its runs are when they begin and end. Of the printed rows
+    in them fewer may count (:data:`.told.ROWS`).
 
     Attributes:
         asked_for: ``project`` and ``entity`` that the script named and wandb ignored, because it runs in a sweep.
@@ -129,10 +132,15 @@ class ExternalRuns:
         end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
         self._torn = text[max(end, len(text) - _LONGEST_LINE) :]
         if any(text.find(needle, 0, end) >= 0 for needle in _NEEDLES):
-            lines = (line for line in _ENDS.split(text[:end]) if any(needle in line for needle in _NEEDLES))
-            short = (_ESCAPES.sub("", line[-_LONGEST_LINE:].decode("utf-8", "surrogateescape")) for line in lines)
-            if printed := [line for line in short if not self._is_of_wandb(line)]:
-                self.printed.append("\n".join(printed))
+            lines = (line[-_LONGEST_LINE:] for line in text[:end].splitlines() if line not in EMPTY_ROWS)
+            if any(needle in text for needle in _BY_LINE):
+                told = (line for line in lines if any(needle in line for needle in _NEEDLES))
+                short = (_ESCAPES.sub("", line.decode("utf-8", "surrogateescape")) for line in told)
+                printed = "\n".join(line for line in short if not self._is_of_wandb(line))
+            else:
+                printed = b"\n".join(line for line in lines if WORD in line).decode("utf-8", "surrogateescape")
+            if printed:
+                self.printed.append(printed)
 
     def _is_of_wandb(self, line: str) -> bool:
         """Take in what a line says of runs; return False for one that may hold values."""

@@ -10,7 +10,8 @@ import json
 import os
 import re
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from slurmsweep.search.flat import flat
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 #: With this a row in an output begins; what stands before it in its line does not matter, but for the rank.
 WORD = b"slurmsweep:"
 _ROW = re.compile(rf"{WORD.decode()}[ \t]*(?=\{{)")
+
+#: Lines that hold an empty row and nothing else: they are left out before any of their text is decoded.
+EMPTY_ROWS = frozenset({WORD + b" {}", WORD + b"{}"})
 
 #: How launchers label the lines of a rank: ``srun --label`` (``0: ``), ``torchrun --tee`` (``[default0]:``), ``mpirun
 #: --tag-output`` (``[1,0]<stdout>:``).
@@ -34,32 +38,52 @@ _BEGIN, _MOST = 4096, 16 << 20
 #: Bytes that one reading takes of each end of what was added to a log or file; what lies between them is passed over.
 END = 64 << 20
 
+#: Rows that one reading takes of each end of those that were added: a row takes several microseconds, however short.
+ROWS = 500_000
+
 _DECODER = json.JSONDecoder()
 
+_Item = TypeVar("_Item")
 
-def printed_rows(line: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows in a line of output: one, or several where processes wrote over each other; none if it is torn.
 
-    Of lines with the label of a rank those of rank 0 count.
+def printed_rows(texts: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows in lines of output: one in a line, or several where processes wrote over each other.
+
+    Torn rows are passed over, and of lines with the label of a rank all but those of rank 0. ``texts`` is emptied; each
+    of them has many lines.
     """
-    label = _LABEL.match(line)
-    if label and int(next(filter(None, label.groups()))) != 0:
-        return
-    for found in _ROW.finditer(line):
-        row = _decoded(line[found.end() :])
+    count = sum(sum(1 for _ in _ROW.finditer(text)) for text in texts)
+    for line, start in _both_ends(_places(texts), count):
+        row = _decoded(line, start)
         if row is not None:
             yield row
 
 
-def _decoded(text: str) -> dict[str, Any] | None:
-    """Return the JSON object at the start of a text, nested names joined by dots; None if there is none."""
+def _places(texts: list[str]) -> Iterator[tuple[str, int]]:
+    """Yield each line with where in it the object of a row begins: an empty line for a row that is not rank 0's."""
+    while texts:
+        for line in texts.pop(0).split("\n"):
+            label = _LABEL.match(line)
+            is_others = label is not None and int(next(filter(None, label.groups()))) != 0
+            for found in _ROW.finditer(line):
+                yield "" if is_others else line, found.end()
+
+
+def _both_ends(items: Iterator[_Item], count: int) -> Iterator[_Item]:
+    """Yield the first :data:`ROWS` of ``count`` items and the last; those between them are passed over."""
+    yield from islice(items, ROWS)
+    yield from islice(items, max(count - 2 * ROWS, 0), None)
+
+
+def _decoded(text: str, start: int = 0) -> dict[str, Any] | None:
+    """Return the JSON object that begins there in a text, nested names joined by dots; None if there is none."""
     try:
-        document, _ = _DECODER.raw_decode(text)
+        document, _ = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
         if not _NO_NUMBER.match(text, error.pos):  # else a line that is full of torn rows costs its length for each
             return None
         try:
-            document, _ = _DECODER.raw_decode(_NO_NUMBER.sub(_named, text))
+            document, _ = _DECODER.raw_decode(_NO_NUMBER.sub(_named, text[start:]))
         except (ValueError, RecursionError):
             return None
     except (ValueError, RecursionError):
@@ -73,14 +97,17 @@ def _named(found: re.Match[str]) -> str:
 
 
 class ToldRows:
-    """Rows of one attempt, in order; ``step`` becomes ``_step``, and rows without one are counted from 0."""
+    """Rows of one attempt, in order; ``step`` becomes ``_step``, and rows without one are counted from 0.
+
+    An empty object is no row. Of more than twice :data:`ROWS` new rows the first and the last ones are read.
+    """
 
     def __init__(self) -> None:
         self._count = 0
 
     def new(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that have become whole since the last call. Raises OSError."""
-        for row in self._read_on():
+        for row in filter(None, self._read_on()):
             step = row.pop("step", None)
             yield {"_step": self._count if step is None else step} | row
             self._count += 1
@@ -101,9 +128,7 @@ class PrintedRows(ToldRows):
         self._texts = texts
 
     def _read_on(self) -> Iterator[dict[str, Any]]:
-        while self._texts:
-            for line in self._texts.pop(0).split("\n"):
-                yield from printed_rows(line)
+        return printed_rows(self._texts)
 
 
 class MetricsFile(ToldRows):
@@ -142,7 +167,8 @@ class MetricsFile(ToldRows):
             if self._offset or _decoded(text[:whole].partition(b"\n")[0].decode("utf-8", "replace")) is not None:
                 self._offset = file.tell() - len(text) + whole
                 self._begin = begin[: self._offset]
-                for line in BytesIO(text[:whole]):  # one at a time: all of them take several times the file's size
+                lines = BytesIO(text[:whole])  # one at a time: all of them take several times the file's size
+                for line in _both_ends(lines, text.count(b"\n")):
                     row = _decoded(line.decode("utf-8", "replace").strip()) if len(line) <= _MOST else None
                     if row is not None:
                         yield row

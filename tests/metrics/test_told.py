@@ -80,7 +80,7 @@ def saves(layout):
 def test_a_row_is_found_in_its_line(line, rows):
     wanted = [{"loss": -math.inf, "a": [1, math.inf], "b": "nan, inf"}] if rows is None else rows
 
-    assert list(printed_rows(line)) == wanted
+    assert list(printed_rows([line])) == wanted
 
 
 @pytest.mark.parametrize("text", ["nan", "-nan", "NaN", "-nan(ind)", "NAN"])
@@ -168,11 +168,11 @@ def test_of_a_huge_log_both_ends_are_read(layout, prints, monkeypatch):
     prints('\nslurmsweep: {"loss": 1}\n')
     runs.files()
 
-    assert [row for line in runs.printed for row in printed_rows(line)] == [{"loss": 3}, {"loss": 1}]
+    assert list(printed_rows(runs.printed)) == [{"loss": 3}, {"loss": 1}]
 
     prints('slurmsweep: {"loss": 0}\n')
     runs.files()
-    assert list(printed_rows(runs.printed[-1])) == [{"loss": 0}]
+    assert list(printed_rows(runs.printed)) == [{"loss": 0}]
 
 
 def test_of_a_huge_metrics_file_both_ends_are_read(layout, saves, monkeypatch):
@@ -184,6 +184,55 @@ def test_of_a_huge_metrics_file_both_ends_are_read(layout, saves, monkeypatch):
 
     assert (first.value, follower.read()["loss"].value) == (49.5, 0.25)
     assert first.steps < 10
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Return what is read as JSON, in order."""
+    seen = []
+
+    class Counting:
+        def raw_decode(self, text, start=0):
+            seen.append(text[start:])
+            return decode(text, start)
+
+    decode = told._DECODER.raw_decode
+    monkeypatch.setattr(told, "_DECODER", Counting())
+    return seen
+
+
+@pytest.mark.parametrize("line", ["slurmsweep: {}\n", "slurmsweep:{}\r\n"])
+def test_lines_with_an_empty_row_are_no_rows_and_are_not_read_as_json(layout, prints, decoded, line):
+    follower = MetricsFollower(layout, SLOT, GOAL)
+    prints(line * 10_000 + 'slurmsweep: {"loss": 2}\n' + line * 10_000 + "slurmsweep: { }\n")
+
+    assert follower.read()["loss"] == MetricReading(2.0, 1, "output")
+    assert decoded == ['{"loss": 2}', "{ }"]
+    assert list(rows_of(layout, SLOT)) == [(1, {"_step": 0, "loss": 2})]
+    prints(line)
+    assert read_summary(layout, SLOT) == {"loss": 2, "_step": 0}
+
+
+@pytest.mark.parametrize("between", ["\n", "", " \x1b[2K", "\nwandb sync \n"])
+def test_of_many_new_rows_those_at_both_ends_are_read_as_json(layout, prints, decoded, monkeypatch, between):
+    monkeypatch.setattr(told, "ROWS", 3)
+    follower = MetricsFollower(layout, SLOT, GOAL)
+    prints("".join(f'slurmsweep: {{"loss": {n}}}{between}' for n in range(100)) + "\n")
+
+    assert follower.read()["loss"] == MetricReading(99.0, 6, "output")
+    assert [row["loss"] for _, row in rows_of(layout, SLOT)] == [0, 1, 2, 97, 98, 99]
+    assert len(decoded) == 12
+
+    prints('slurmsweep: {"loss": 50}\n' * 4)  # the bound is that of one look
+    assert follower.read()["loss"] == MetricReading(50.0, 10, "output")
+
+
+def test_of_many_lines_in_a_metrics_file_those_at_both_ends_are_read_as_json(layout, saves, decoded, monkeypatch):
+    monkeypatch.setattr(told, "ROWS", 3)
+    saves("".join(f'{{"loss": {n}}}\n' for n in range(100)))
+
+    assert MetricsFollower(layout, SLOT, GOAL).read()["loss"] == MetricReading(99.0, 6, "file")
+    assert len(decoded) == 7  # the first one also tells lines from a document
 
 
 def test_a_pipe_in_place_of_the_file_is_not_waited_for(layout):
@@ -205,10 +254,10 @@ def test_a_line_full_of_torn_rows_costs_its_length_and_not_its_square(monkeypatc
 
     monkeypatch.setattr(told, "_NO_NUMBER", Counting())
 
-    assert list(printed_rows('slurmsweep: {"a":' * 500)) == []
-    assert list(printed_rows("slurmsweep: {" * 500)) == []
+    assert list(printed_rows(['slurmsweep: {"a":' * 500])) == []
+    assert list(printed_rows(["slurmsweep: {" * 500])) == []
     assert searched == []
-    assert list(printed_rows('slurmsweep: {"a": nan}')) == []
+    assert list(printed_rows(['slurmsweep: {"a": nan}'])) == []
     assert searched == ['{"a": nan}']
 
 
@@ -228,5 +277,5 @@ def test_many_printed_rows_are_kept_in_about_their_own_length(layout, prints):
     st.lists(st.sampled_from(['{"a": 1}', "{", "nan", "\x1b[2K", "slurmsweep:", "\u2028", '"', "1: ", "\\", "[" * 999]))
 )
 def test_no_line_is_too_odd(parts):
-    for row in printed_rows("".join(parts)):
+    for row in printed_rows(["".join(parts)]):
         assert isinstance(row, dict)
