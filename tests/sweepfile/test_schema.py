@@ -16,6 +16,7 @@ from slurmsweep.sweepfile import (
     extensions,
     objectives,
     repeats,
+    rungs,
     sections,
     snapshot,
     space,
@@ -25,7 +26,7 @@ from slurmsweep.sweepfile import (
 TESTS = Path(__file__).parent.parent
 SCHEMA = json.loads(Path(config.__file__).with_name("schema.json").read_text())
 VECTORS = json.loads((TESTS / "data" / "wandb_vectors.json").read_text())["vectors"]
-EXAMPLES = sorted(TESTS.parent.glob("examples/*/sweep.yaml"))
+EXAMPLES = sorted(TESTS.parent.glob("examples/*/*.yaml"))
 
 #: Wrong files that are no YAML, or not such as JSON can hold.
 UNREADABLE = {
@@ -58,7 +59,7 @@ def test_the_schema_is_one():
     jsonschema.Draft7Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_the_examples_are_valid(file):
     assert is_valid(yaml12.load(file.read_text(), "x")[0])
 
@@ -95,6 +96,7 @@ def test_words_and_keys_are_those_of_the_code():
     ours = properties["slurmsweep"]["properties"]
     assert set(ours) == set(extensions._KEYS)
     assert set(ours["metric"]["properties"]) == set(objectives._KEYS)
+    assert set(ours["rungs"]["properties"]) == set(rungs._KEYS)
     assert set(ours["base"]["properties"]) == set(base._KEYS)
     assert set(ours["snapshot"]["anyOf"][1]["properties"]) == set(snapshot._KEYS)
     assert set(ours["repeats"]["properties"]) == set(repeats._KEYS)
@@ -102,6 +104,7 @@ def test_words_and_keys_are_those_of_the_code():
     assert ours["repeats"]["properties"]["count"]["maximum"] == repeats.MOST
     assert ours["metric"]["properties"]["goal"]["enum"] == list(sections.GOALS)
     assert ours["metric"]["properties"]["expression"]["maxLength"] == expression.LONGEST
+    assert ours["computed"]["additionalProperties"]["maxLength"] == expression.LONGEST
     assert ours["metric"]["properties"]["name"]["maxLength"] == objectives.LONGEST_NAME
     for form in ours["pareto"]["anyOf"]:
         bounds = {form.get("minItems", form.get("minProperties")), form.get("maxItems", form.get("maxProperties"))}
