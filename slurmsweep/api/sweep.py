@@ -329,7 +329,8 @@ class Sweep:
     def extend(self, count: int) -> int:
         """Give a sweep that has an end so many more trials; return how many it has then. Any method starts them.
 
-        Where points run several times, ``count`` is of points. Raises as :func:`slurmsweep.control.extend.extend`.
+        Where each point runs several times, ``count`` is of points. Raises as
+        :func:`slurmsweep.control.extend.extend`.
         """
         from slurmsweep.control.extend import extend
 

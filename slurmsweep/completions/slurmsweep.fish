@@ -277,7 +277,7 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using cancel' -l json -d 'one JSON 
 complete -c slurmsweep -n '_shtab_slurmsweep_using cancel; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder, `last`, or `last~1` before it'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a extend -d 'Give a random or bayes search that has an end more trials.'
 complete -c slurmsweep -n '_shtab_slurmsweep_using extend' -s h -l help -d 'show this help message and exit'
-complete -c slurmsweep -n '_shtab_slurmsweep_using extend' -s n -l count -x -d 'trials to add'
+complete -c slurmsweep -n '_shtab_slurmsweep_using extend' -s n -l count -x -d 'trials to add; points, where each runs several times'
 complete -c slurmsweep -n '_shtab_slurmsweep_using extend' -l json -d 'one JSON document on stdout'
 complete -c slurmsweep -n '_shtab_slurmsweep_using extend; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__slurmsweep_sweeps)" -d 'id of a sweep below WANDB_DIR (or here) or its beginning, the sweep'"'"'s name, or the path of its folder, `last`, or `last~1` before it'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a set -d 'Change what waits in Slurm: width, time, partition, nice and so on.'

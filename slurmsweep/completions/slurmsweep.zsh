@@ -230,7 +230,7 @@ _shtab_slurmsweep_export_defaults_added=0
 
 _shtab_slurmsweep_extend_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-n,--count}"[trials to add]:N:"
+  {-n,--count}"[trials to add\; points, where each runs several times]:N:"
   "--json[one JSON document on stdout]"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def extend(store: SweepStore, count: int) -> int:
-    """Give a sweep so many more trials, or points with all of their runs; return how many trials it has then.
+    """Give a sweep so many more trials, or points where each runs several times; return how many trials it has then.
 
     Nothing else changes: the trials that it has keep their numbers and points, new ones follow them, and the search
     goes on as if ``run_cap`` had been larger from the start. A pause or an end that was ordered stays. Two calls at one
     time both count. Commands that opened the sweep before go on with the number that they read.
 
     Raises:
-        UsageError: the search has no end, so it needs no more; a grid has no more points; or the runs of a race are
-            numbered by how many points there are.
+        UsageError: the search has no end, so it needs no more; or a grid has no more points; or its race is decided for
+            the points that it has.
         StateError: nothing was changed.
     """
     name = store.manifest.sweep_id
@@ -32,13 +32,13 @@ def extend(store: SweepStore, count: int) -> int:
             raise UsageError(
                 f"the search of sweep {name} has no end: `slurmsweep run {name} --count {count}` runs {count} more"
             )
-        numbers = what.numbering
-        if numbers and numbers.points is not None:
+        repeats = what.config.extensions.repeats
+        if repeats and repeats.race is not None:
             raise UsageError(
-                f"sweep {name} is a race in which every point runs once before one runs again: it cannot get more "
-                "points; make a new sweep with a larger run_cap"
+                f"sweep {name} has a race: which trial is which run, and the chance to lose the best point, are for "
+                "the points that it has; for more of them make a new sweep with a larger run_cap"
             )
-        runs = numbers.runs if numbers else 1
+        runs = len(repeats.values) if repeats else 1
         total = what.trials + count * runs
         if what.config.method == "grid" and total > (points := grid_of(what.config).size()) * runs:
             left = points - what.trials // runs

@@ -111,7 +111,8 @@ def moved(store: SweepStore, workdir: str, *, keep: bool = True) -> SweepStore:
         raise UsageError(f"--workdir {workdir}: there is no folder {folder}")
     if not keep:
         return type(store)(store.layout, store.manifest._replace(workdir=folder))
-    manifest.move(store.layout, folder, store.access)
+    with store.transaction():  # more trials (`extend`) are not lost
+        manifest.move(store.layout, folder, store.access)
     return store.open_to_run(store.layout.folder)
 
 

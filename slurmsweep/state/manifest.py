@@ -1,7 +1,7 @@
 """``sweep.json``: the frozen, checked configuration of a sweep.
 
 Beside the configuration two things change after the sweep is made: the folder of its trials (:func:`move`), and their
-number, which only grows (:func:`extend`).
+number, which only grows (:func:`extend`). Both read it and write it anew, so both hold the journal's lock.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ def write(layout: Layout, manifest: Manifest, access: files.Access = files.PRIVA
 def move(layout: Layout, workdir: str, access: files.Access) -> None:
     """Let trials run in another folder from now on, also those of jobs that wait: ``workdir`` is absolute and there.
 
-    Raises StateError: nothing was changed, or a function is to be called there and the command of a script is not.
+    Hold the journal's lock. Raises StateError: nothing was changed, or a function is to be called there and the command
+    of a script is not.
     """
     known = read(layout)
     if files.status_of(layout.function):

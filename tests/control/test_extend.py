@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import slurmsweep
+from slurmsweep.control.program import moved
 from slurmsweep.control.session import Session
+from slurmsweep.errors import LockTimeoutError
 from slurmsweep.state.store import SweepStore
 
 SCRIPT = "import slurmsweep\nrun = slurmsweep.init()\nrun.log({'loss': run.config['x']})\n"
@@ -87,24 +91,28 @@ def test_two_calls_from_python_both_count(write_sweep, tmp_path, monkeypatch):
     assert second.session.open_trials() == 6
 
 
-def test_a_sweep_whose_points_run_several_times_gets_whole_points(slurmsweep, write_sweep):
-    own = METRIC + "run_cap: 1\nslurmsweep: {repeats: {parameter: seed, count: 3, metric: mean"
-    lines = "  x: {values: [1, 2]}"
-    sweep = slurmsweep("create", str(write_sweep(SCRIPT, lines, own + "}}\n"))).stdout.strip()
-    race = slurmsweep("create", str(write_sweep(SCRIPT, lines, own + ", race: true}}\n"))).stdout.strip()
-
-    assert json.loads(slurmsweep("extend", sweep, "-n", "1", "--json").stdout) == {
-        "sweep": sweep,
-        "added": 3,
-        "trials": 6,
-    }
-    assert "has 2 points, all of them" in slurmsweep("extend", sweep, "-n", "1").stderr
-    done = slurmsweep("extend", race, "-n", "1")
-    assert (done.returncode, "it cannot get more points" in done.stderr) == (2, True)
-
-    assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
+def test_more_points_of_several_runs_and_none_for_a_race(slurmsweep, write_sweep):
+    repeats = "run_cap: 1\nslurmsweep: {repeats: {parameter: seed, count: 3%s}}"
+    file = str(write_sweep(SCRIPT, "  x: {min: 0.0, max: 1.0}", METRIC + repeats % "", method="random"))
+    sweep = slurmsweep("create", file).stdout.strip()
+    before = points(slurmsweep, sweep)
+    assert json.loads(slurmsweep("extend", sweep, "-n", "2", "--json").stdout)["added"] == 6
     rows = json.loads(slurmsweep("trials", sweep, "--repeats", "--json").stdout)
-    assert sorted((row["params"]["x"], row["params"]["seed"]) for row in rows) == [
-        (x, seed) for x in (1, 2) for seed in (0, 1, 2)
-    ]
-    assert slurmsweep("check", sweep).returncode == 0
+    assert [row["params"]["x"] for row in rows[:3]] == before * 3
+    assert [row["params"]["seed"] for row in rows] == [0, 1, 2] * 3
+
+    grid = slurmsweep("create", str(write_sweep(SCRIPT, extra=METRIC + repeats % ""))).stdout.strip()
+    assert "has 3 points, of which 2 are left" in slurmsweep("extend", grid, "-n", "3").stderr
+    assert slurmsweep("extend", grid, "-n", "2").returncode == 0
+
+    race = slurmsweep("create", str(write_sweep(SCRIPT, extra=METRIC + repeats % ", race: true"))).stdout.strip()
+    done = slurmsweep("extend", race, "-n", "1")
+    assert (done.returncode, "has a race" in done.stderr) == (2, True)
+
+
+def test_the_folder_of_the_trials_is_changed_under_the_lock(write_sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = {"method": "random", "run_cap": 1, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
+    store = slurmsweep.Sweep(slurmsweep.sweep(content)).session.store
+    with store.transaction(), pytest.raises(LockTimeoutError):
+        moved(SweepStore(store.layout, store.manifest, lock_timeout=0.1), str(tmp_path))

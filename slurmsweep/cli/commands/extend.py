@@ -22,7 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``extend``."""
     options.add(parser, "sweep")
     count = options.up_to(MOST_JOBS)
-    parser.add_argument(*options.flags("--count"), type=count, required=True, metavar="N", help="trials to add")
+    parser.add_argument(
+        *options.flags("--count"),
+        type=count,
+        required=True,
+        metavar="N",
+        help="trials to add; points, where each runs several times",
+    )
     options.add(parser, "--json")
 
 
@@ -33,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     store = SweepStore.open_to_run(sweep_of(args.sweep))
     name, total = store.manifest.sweep_id, extend(store, args.count)
     if args.json:
-        added = args.count * (store.manifest.numbering.runs if store.manifest.numbering else 1)
-        print_json({"sweep": name, "added": added, "trials": total})
+        runs = store.manifest.numbering.runs if store.manifest.numbering else 1
+        print_json({"sweep": name, "added": args.count * runs, "trials": total})
     else:
         print_text(f"sweep {name} has {total} trials now: `slurmsweep run {name}` starts what is new")
     return 0
