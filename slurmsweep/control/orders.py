@@ -2,25 +2,27 @@
 
 The order is on disk first, so that no agent slips through; then the scheduler and this machine's agents are told. Each
 function raises StateError where nothing was ordered, and SchedulerUnavailableError where the order stands and the jobs
-were not told: those that start find it and end.
+were not told: those that start find it and end. The error says so.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here
 from slurmsweep.control.snapshot import look_at_jobs, running_attempts
-from slurmsweep.errors import UsageError
+from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import Standing, SweepState
 from slurmsweep.state.tail import in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from slurmsweep.control.session import Session
 
 
@@ -57,9 +59,10 @@ def pause(session: Session) -> Ordered:
     """
     _refuse_ended(session, ": there is nothing to pause")
     _order(session, SweepState.PAUSED)
-    live = look_at_jobs(session)
-    arrays = live.arrays(only_waiting=True)
-    session.scheduler.hold(arrays)
+    with _standing(session, "is paused all the same: no new trial starts. Its waiting jobs were not held"):
+        live = look_at_jobs(session)
+        arrays = live.arrays(only_waiting=True)
+        session.scheduler.hold(arrays)
     return Ordered(Standing.PAUSED, arrays, clusters=live.elsewhere, foreign=live.foreign)
 
 
@@ -72,9 +75,11 @@ def resume(session: Session) -> Ordered:
     """
     word = session.refresh().word
     _order(session, SweepState.RUNNING)
-    live = look_at_jobs(session)
-    arrays = live.arrays(only_waiting=True)
-    session.scheduler.release(arrays)
+    untold = "may start trials again all the same. Jobs of it that are held were not released: give the order again"
+    with _standing(session, untold):
+        live = look_at_jobs(session)
+        arrays = live.arrays(only_waiting=True)
+        session.scheduler.release(arrays)
     open_trials = session.open_trials()
     without_job = None if open_trials is None else max(0, open_trials - len(live.waiting))
     lifted = Standing.of_order(word) if word else None
@@ -92,9 +97,11 @@ def stop(session: Session) -> Ordered:
     """
     _refuse_ended(session, " already")
     _order(session, SweepState.FINISHED)
-    live = look_at_jobs(session)
-    arrays = live.arrays(only_waiting=True)
-    session.scheduler.cancel(arrays, only_waiting=True)
+    untold = "is stopped all the same: no new trial starts. Its waiting jobs were not cancelled; each ends as it starts"
+    with _standing(session, untold):
+        live = look_at_jobs(session)
+        arrays = live.arrays(only_waiting=True)
+        session.scheduler.cancel(arrays, only_waiting=True)
     return Ordered(Standing.STOPPED, arrays, clusters=live.elsewhere, foreign=live.foreign)
 
 
@@ -108,8 +115,10 @@ def cancel(session: Session) -> Ordered:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     elsewhere = tuple(sorted({owner.host for owner in local if lives_here(owner) is None}))
-    live = look_at_jobs(session)
-    session.scheduler.cancel(live.arrays())
+    untold = "is canceled all the same: no new trial starts. Its jobs in Slurm were not cancelled: give the order again"
+    with _standing(session, untold):
+        live = look_at_jobs(session)
+        session.scheduler.cancel(live.arrays())
     return Ordered(
         Standing.CANCELED, live.arrays(), processes, elsewhere, clusters=live.elsewhere, foreign=live.foreign
     )
@@ -126,3 +135,12 @@ def _refuse_ended(session: Session, consequence: str) -> None:
 def _order(session: Session, state: SweepState) -> None:
     with session.transaction() as transaction:
         transaction.order(state)
+
+
+@contextmanager
+def _standing(session: Session, words: str) -> Iterator[None]:
+    """Let the error of a scheduler that could not be told say that the order stands, in these words."""
+    try:
+        yield
+    except SchedulerUnavailableError as error:
+        raise SchedulerUnavailableError(f"{error}; sweep {session.store.manifest.sweep_id} {words}") from error

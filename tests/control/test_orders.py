@@ -11,7 +11,7 @@ from slurmsweep.backends.slurm import queue
 from slurmsweep.control import orders
 from slurmsweep.control.reconcile import give_back
 from slurmsweep.control.session import Session
-from slurmsweep.errors import StateUnwritableError, UsageError
+from slurmsweep.errors import SchedulerUnavailableError, StateUnwritableError, UsageError
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import NothingLeft, Owner
@@ -123,3 +123,28 @@ def test_an_error_after_the_change_does_not_say_that_nothing_was_changed(make_st
         transaction.order(SweepState.PAUSED)
 
     assert session.refresh().word is SweepState.PAUSED
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (orders.pause, "is paused all the same: no new trial starts. Its waiting jobs were not held"),
+        (orders.stop, "is stopped all the same: no new trial starts"),
+        (orders.cancel, "is canceled all the same: no new trial starts"),
+        (orders.resume, "may start trials again all the same"),
+    ],
+)
+def test_an_order_that_slurm_was_not_told_stands_and_says_so(make_store, monkeypatch, order, words):
+    session = Session(make_store(3))
+
+    def silent(_session):
+        raise SchedulerUnavailableError("squeue: no answer")
+
+    monkeypatch.setattr(orders, "look_at_jobs", silent)
+
+    with pytest.raises(
+        SchedulerUnavailableError, match=f"^squeue: no answer; sweep {session.store.manifest.sweep_id} {words}"
+    ):
+        order(session)
+
+    assert isinstance(session.store.claim(HERE), NothingLeft) is (order is not orders.resume)
