@@ -44,6 +44,7 @@ def test_a4_plan_refuses_what_run_refuses_and_no_sweep_is_left(slurmsweep, write
 
     assert [code for code, _ in answers(slurmsweep)] == [2, 2, 2]
     assert len({said for _, said in answers(slurmsweep)}) == 1
+    assert "the nodes may differ" not in slurmsweep("plan", "sweep.yaml", "--backend", "local").stderr
     assert sweeps(tmp_path) == []
 
 

@@ -23,7 +23,7 @@ from slurmsweep.backends.slurm import commands
 from slurmsweep.backends.slurm.queue import submitted
 from slurmsweep.backends.slurm.refusals import explain
 from slurmsweep.backends.slurm.resources import DEFAULT_TIME, WARNING_SIGNAL, over, warning_seconds
-from slurmsweep.errors import SchedulerUnavailableError
+from slurmsweep.errors import SchedulerUnavailableError, SubmissionUnknownError
 from slurmsweep.state import assignment
 from slurmsweep.state import files as durable
 
@@ -81,6 +81,10 @@ def earliest_start(request: JobRequest) -> tuple[str | None, str | None]:
     error = explain(done.stderr)
     if isinstance(error, SchedulerUnavailableError):
         raise error
+    if isinstance(error, SubmissionUnknownError):  # a question makes no jobs
+        raise SchedulerUnavailableError(
+            f"Slurm did not answer: {commands.first_line(done.stderr)}; try again in a minute"
+        )
     return None, str(error)
 
 

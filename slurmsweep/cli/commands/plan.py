@@ -55,7 +55,6 @@ def run(args: argparse.Namespace) -> int:
 
     prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None
     draft = read_draft(args)
-    note_doubts(draft)
     asked = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width or args.jobs)
     wanted, learn = what_to_learn(asked)
     if learn:
@@ -63,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     session = Sweep.planned(draft, backend=args.backend, prior=prior).session.rehearsal()
     # what `run` would refuse here is no plan
     Sweep(session, tell=ignore).check_start(wanted)
+    note_doubts(draft)
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
     repeats = draft.config.extensions.repeats
     count = args.count * len(repeats.values) if repeats and args.count else args.count

@@ -234,3 +234,13 @@ def test_a_sweep_stays_as_it_was_whatever_sbatch_says(sbatch_says, make_store, n
     assert {submission.job for submission in view.submissions.values()} == {None if name == "hung" else ""}
     assert os.listdir(store.layout.jobs) == []
     assert check(store).findings == ()
+
+
+def test_a_plan_that_gets_no_answer_does_not_say_that_jobs_may_exist(sbatch_says, slurmsweep, write_sweep):
+    sbatch_says("allocation failure: Socket timed out on send/recv operation", 1)
+    write_sweep("pass")
+
+    planned = slurmsweep("plan", "sweep.yaml", "--backend", "slurm")
+
+    assert (planned.returncode, "may exist" in planned.stdout) == (0, False)
+    assert "Slurm did not answer: allocation failure: Socket timed out" in planned.stderr
