@@ -451,8 +451,9 @@ class TrialIndex(Mapping[int, Trial]):
         return sorted((item for item in self._stories.items() if item[0] >= rows), key=lambda item: item[0])
 
     def _numbers_with(self, code: int, end: int = sys.maxsize) -> Iterator[int]:
+        codes = self._codes()  # first: it may write rows
         rows, far = self._rows_there, [number for number, _ in self._far()]
-        for position in self._positions(self._codes(), code, end):
+        for position in self._positions(codes, code, end):
             yield position if position < rows else far[position - rows]
 
     @staticmethod

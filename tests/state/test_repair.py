@@ -176,6 +176,6 @@ def test_check_repair_mends_and_says_what_it_did(slurmsweep, write_sweep, tmp_pa
     done = slurmsweep("check", sweep, "--repair")
 
     assert done.returncode == 0, done.stdout
-    assert "journal rebuilt: 5 records kept; from the trials' folders 0 claims and 1 outcomes" in done.stderr
+    assert "journal rebuilt: 5 records kept; from the trials' folders 0 claims and 1 outcome," in done.stderr
     assert "journal.log.old-1" in done.stderr
     assert slurmsweep("status", sweep).returncode == 0

@@ -269,7 +269,7 @@ def test_a_requeued_job_knows_what_its_agent_wrote_before_its_node_died(make_sto
     store, mine = make_store(5), Owner("n1", 10, 1, "b", cluster="lab", job="7", task=3)
     claim = store.claim(mine)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(SweepStore, "transaction", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(SweepStore, "transaction", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         store.finish(claim, outcome)
     assert states(store) == {0: "running"}
 
@@ -288,7 +288,7 @@ def test_an_outcome_in_the_folder_reaches_the_journal_by_reconcile(make_store, m
     store = make_store(1)
     claim = store.claim(OWNER)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(SweepStore, "transaction", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(SweepStore, "transaction", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         store.finish(claim, FINISHED)
     assert states(store) == {0: "running"}
 
