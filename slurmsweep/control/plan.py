@@ -48,7 +48,8 @@ def plan_sweep(
     """
     total = search.run_count(draft.config)
     left = session.open_trials()  # but for those that another sweep has run
-    runs = len(draft.config.extensions.repeats.values) if draft.config.extensions.repeats else 1
+    repeats = draft.config.extensions.repeats
+    runs = len(repeats.values) if repeats else 1
     trials = min(policy.count or left or runs, left or policy.count or runs)
     source, backend = JobSource.of(session.store), session.backend
     options = filled(policy.wish, source.defaults, backend)
@@ -85,7 +86,7 @@ def plan_sweep(
     return {
         "method": draft.config.method,
         "expected_run_count": total,
-        **({"runs_each": runs} if runs > 1 else {}),
+        **({"runs_each": runs, "repeats": repeats.to_json()} if repeats else {}),
         "workdir": source.workdir,
         "trials": rows,
         **({"rungs": rungs} if rungs else {}),

@@ -84,12 +84,18 @@ def _prior_lines(prior: Mapping[str, Any], total: int | None) -> list[str]:
 
 
 def _parameter_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return what is said of parameters: where some exist, and from which trial others are."""
+    """Return what is said of parameters: where some exist, which one is repeated, from which trial others are."""
     words = []
     for one in document.get("conditional", []):
         places = [f"{name} is {' or '.join(map(shown, values))}" for name, values in one["where"].items()]
         what = "exists" if one["expression"] is None else f"= {one['expression']}"
         words.append(f"{one['parameter']} {what}" + (f" where {' and '.join(places)}" if places else ""))
+    if repeats := document.get("repeats"):
+        values = [value_text(value) for value in repeats["values"][:_MOST_VALUES]]
+        values += ["..."] if len(repeats["values"]) > len(values) else []
+        race = "" if repeats.get("race") is None else "; race: runs that no longer matter are left out"
+        told = f"each point runs with {repeats['parameter']} {', '.join(values)}"
+        words.append(f"{told}, and is worth the {repeats['metric']}{race}")
     if base := document.get("base"):
         words.append(f"base: {base_text(base)}")
     return [line for text in words for line in wrapped(printable(text), width(), hanging="  ")]

@@ -95,6 +95,11 @@ class Repeats(NamedTuple):
         is_broad = self.race is not None and self.combine in ("mean", "median") and method != "bayes"
         return Numbering(len(self.values), points if is_broad else None)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the section with all of its keys."""
+        named = {"parameter": ".".join(self.path), "values": list(self.values), "metric": self.combine}
+        return named if self.race is None else named | {"race": self.race}
+
     def worth(self, values: Collection[float], goal: str) -> float:
         """Return what a point is worth whose runs ended with these values, at least one."""
         if self.combine == "mean":

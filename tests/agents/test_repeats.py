@@ -52,7 +52,10 @@ def asked(slurmsweep):
 
 def test_a_point_is_done_and_judged_when_each_of_its_runs_is(slurmsweep, write_sweep, asked):
     file = write_sweep(SCRIPT, SPACE, f"{METRIC}\n{REPEATS}")
-    assert "grid search, 3 points of 3 runs: 9 trials" in slurmsweep("plan", str(file)).stdout
+    plan = slurmsweep("plan", str(file)).stdout
+    assert "grid search, 3 points of 3 runs: 9 trials" in plan
+    assert "each point runs with seed 0, 1, 2, and is worth the mean\n" in plan
+    assert asked("plan", str(file))["repeats"] == {"parameter": "seed", "values": [0, 1, 2], "metric": "mean"}
 
     first = slurmsweep("run", str(file), "--backend", "local", "--json")
     sweep = json.loads(first.stdout)["id"]
