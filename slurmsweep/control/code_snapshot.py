@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from slurmsweep.errors import Violation
 from slurmsweep.report.figures import size_text
 from slurmsweep.state import files, paths, place
 from slurmsweep.state.code_copy import CodeCopy, Copied, CopiedFile, copy_read_only, digest_of, list_text
+from slurmsweep.state.paths import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,6 +42,10 @@ _OF_ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 
 #: Ignored names of which no message is needed.
 _CACHES = (*_NO_CODE, "wandb", ".venv", "venv", "*.pyc", "*.egg-info", ".*_cache", ".coverage", ".idea", ".vscode")
+
+#: The folder of a process that makes a copy: it has the copy, and an empty folder with the name of the sweep's.
+_MADE_BY = re.compile(rf"{re.escape(paths.COPYING)}(?P<process>[0-9]+)-(?P<start>[^-]+)-(?P<host>.+)", re.ASCII)
+_OF_SWEEP, _COPY = re.compile(rf"sweep-{paths.SWEEP_ID.pattern}"), "source"
 
 #: Names of files that often hold secrets.
 _SECRETS = (
@@ -139,7 +145,8 @@ def select(config: SweepConfig, workdir: str, function: Function | None) -> Sele
 def copied(selection: Selection | None, folder: str, access: files.Access) -> Iterator[Copied | None]:
     """Copy the files beside the folder of a sweep that is about to be made; the body moves the copy into it.
 
-    A copy that the body did not take is removed, and so are those of processes of this machine that were killed.
+    A copy that the body did not take is removed, and so is what processes of this machine left that were killed: their
+    copies, and the folders of their sweeps, which are none without ``sweep.json``.
 
     Raises:
         StateUnwritableError, StateUnreadableError: there is no copy.
@@ -150,17 +157,23 @@ def copied(selection: Selection | None, folder: str, access: files.Access) -> It
     state = os.path.dirname(folder)
     place.make_state(state, access)
     host, number = os.uname().nodename, os.getpid()
-    for name in files.names_in(state):  # of processes of this machine that were killed
-        if name.startswith(paths.COPYING):
-            maker, start, where = name.removeprefix(paths.COPYING).split("-", 2)
-            if where == host and str(process_start(int(maker))) != start:
-                files.remove_tree(os.path.join(state, name))
+    for name in files.names_in(state):
+        made = _MADE_BY.fullmatch(name)
+        if made and made["host"] == host and str(process_start(int(made["process"]))) != made["start"]:
+            left = os.path.join(state, name)
+            for sweep in filter(_OF_SWEEP.fullmatch, files.names_in(left)):
+                begun = os.path.join(state, sweep)
+                if not files.is_file(Layout(begun).manifest):
+                    place.unmake(paths.root_folder(), begun)
+            files.remove_tree(left)
     temporary = os.path.join(state, f"{paths.COPYING}{number}-{process_start(number)}-{host}")
+    copy = os.path.join(temporary, _COPY)
     try:
-        files.make_folder(temporary)
-        listed = tuple(_copy(selection, temporary))
+        for one in (temporary, os.path.join(temporary, os.path.basename(folder)), copy):
+            files.make_folder(one)
+        listed = tuple(_copy(selection, copy))
         what = selection.what._replace(digest=digest_of(list_text(listed)))
-        yield Copied(temporary, listed, what)
+        yield Copied(copy, listed, what)
     finally:
         files.remove_tree(temporary)
 

@@ -289,7 +289,15 @@ main(["create", "sweep.yaml"])
 
 
 @pytest.mark.parametrize(
-    ("name", "place"), [("copy_read_only", 0), ("copy_read_only", 2), ("sync_folder", 0), ("move", 0)]
+    ("name", "place"),
+    [
+        ("copy_read_only", 0),
+        ("copy_read_only", 2),
+        ("sync_folder", 0),
+        ("move", 0),
+        ("write_once", 1),
+        ("write_once", 2),
+    ],
 )
 def test_a_copy_whose_maker_was_killed_is_no_sweep_and_goes_with_the_next(slurmsweep, project, tmp_path, name, place):
     project()
@@ -300,6 +308,7 @@ def test_a_copy_whose_maker_was_killed_is_no_sweep_and_goes_with_the_next(slurms
 
     assert json.loads(slurmsweep("ls", "--json").stdout) == []
     sweep = create(slurmsweep, "sweep.yaml")
-    assert not [path for path in state.iterdir() if path.name.startswith(".copying-")]
+    assert {path.name for path in state.iterdir()} == {".gitignore", f"sweep-{sweep}"}
+    assert [path.name for path in (tmp_path / "wandb").iterdir()] == [f"sweep-{sweep}"]
     assert slurmsweep("check", sweep).returncode == 0
     assert [one["id"] for one in json.loads(slurmsweep("ls", "--json").stdout)] == [sweep]
