@@ -110,6 +110,21 @@ class Launch:
         notifier.over(result.stopped_by or (Step.STUCK.value if result.is_stuck else ""))
         return result
 
+    def _as_wide_as_before(self, wish: SubmitOptions) -> SubmitOptions:
+        """Return the wish with the number at a time of the sweep's newest start on this machine, where none is said.
+
+        Not where GPUs are named, because they are dealt out to that number, and not of jobs that outlive this process:
+        their width is an option of the scheduler, as time and partition are.
+        """
+        names_gpus = any(name.lstrip("-") in ("gpus", "G") for name in wish.options or {})
+        if wish.width is not None or names_gpus or Ability.OUTLIVE in self.session.backend.abilities:
+            return wish
+        before = self.session.submissions.all()[-1:]
+        if not before or before[0].backend != self.session.backend.name or (before[0].width or 1) == 1:
+            return wish
+        self.tell(Noticed(f"{before[0].width} trials at a time, as when this sweep was started last (--jobs)"))
+        return replace(wish, width=before[0].width)
+
     def check(self, wish: SubmitOptions, *, supervise: bool) -> SubmitOptions:
         """Refuse what the backend cannot do, and trials that cannot start; tell what is ignored. Writes nothing.
 
@@ -121,7 +136,7 @@ class Launch:
             NotFoundError, SchedulerUnavailableError: as :func:`slurmsweep.control.after.waiting_for`.
         """
         backend, source = self.session.backend, JobSource.of(self.session.store)
-        wish = filled(wish, source.defaults, backend)
+        wish = self._as_wide_as_before(filled(wish, source.defaults, backend))
         if not self.wait:
             backend.require(Ability.OUTLIVE, "--no-wait")
         if supervise:

@@ -206,7 +206,11 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "Slurm: these jobs start when all jobs of that sweep, or that job, have ended, however they end "
         "(repeatable)",
     },
-    "--jobs": {"type": up_to(MOST_JOBS), "metavar": "N", "help": "local backend: trials at a time (default 1)"},
+    "--jobs": {
+        "type": up_to(MOST_JOBS),
+        "metavar": "N",
+        "help": "local backend: trials at a time (default: as at the sweep's last start, else 1)",
+    },
     "--canaries": {
         "type": up_to(MOST_JOBS),
         "metavar": "N",

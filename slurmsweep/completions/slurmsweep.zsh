@@ -327,7 +327,7 @@ _shtab_slurmsweep_plan_options=(
   "--limit[show at most N trials (default 10\; with --json 1000)]:N:"
   "--canary[run the first trial for real, and show what it used]"
   "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm)"
-  {-j,--jobs}"[local backend\: trials at a time (default 1)]:N:"
+  {-j,--jobs}"[local backend\: trials at a time (default\: as at the sweep\'s last start, else 1)]:N:"
   {-n,--count}"[trials to run (default\: all that are not claimed yet)]:N:"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
   "--prior[known results\: points that finished in that sweep are not run again\; bayes learns from them]:SWEEP:_slurmsweep_sweeps"
@@ -396,7 +396,7 @@ _shtab_slurmsweep_rerun_defaults_added=0
 _shtab_slurmsweep_resubmit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm)"
-  {-j,--jobs}"[local backend\: trials at a time (default 1)]:N:"
+  {-j,--jobs}"[local backend\: trials at a time (default\: as at the sweep\'s last start, else 1)]:N:"
   "--max-fails[start no further trials when N all failed alike, while this command waits\; 0 for never (default\: on this machine 5, and 1 where the command cannot start\; on Slurm 0)]:N:"
   "--notify[run this command when what was started has ended, the sweep stops itself, or a first trial fails]:COMMAND:"
   {--wait,--no-wait}"[wait until they have ended (default\: on the local backend)]"
@@ -458,7 +458,7 @@ _shtab_slurmsweep_rm_defaults_added=0
 _shtab_slurmsweep_run_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm)"
-  {-j,--jobs}"[local backend\: trials at a time (default 1)]:N:"
+  {-j,--jobs}"[local backend\: trials at a time (default\: as at the sweep\'s last start, else 1)]:N:"
   {-n,--count}"[trials to run (default\: all that are not claimed yet)]:N:"
   "--max-fails[start no further trials when N all failed alike, while this command waits\; 0 for never (default\: on this machine 5, and 1 where the command cannot start\; on Slurm 0)]:N:"
   "--notify[run this command when what was started has ended, the sweep stops itself, or a first trial fails]:COMMAND:"

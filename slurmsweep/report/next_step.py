@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: The template of jobs where none is named.
 _TEMPLATE = "array"
 
+#: The option for how many run at a time, by backend, and the smallest number that does not hold without it.
+_OPTIONS = {"local": ("--jobs", 2), "slurm": ("--width", 1)}
+
 
 def next_step(summary: SweepSummary, name: str) -> str | None:
     """Return a command and what it does, two where trials are open and others failed; None where nothing is to be done.
@@ -71,11 +74,13 @@ def _refused(summary: SweepSummary) -> list[int]:
 
 
 def _at_a_time(summary: SweepSummary) -> str:
-    """Return the option for how many trials ran at a time on this machine, where that was not one; else nothing."""
+    """Return the option for how many trials or jobs ran at a time, where that was said; else nothing."""
     with suppress(StateUnreadableError):
         documents = SubmissionFiles(summary.layout.submissions).all()
-        if documents and documents[-1].backend == "local" and (documents[-1].width or 1) > 1:
-            return f" --jobs {documents[-1].width}"
+        newest = documents[-1] if documents else None
+        option, least = _OPTIONS.get(newest.backend if newest else "", ("", 0))
+        if newest and option and (newest.width or 0) >= least:
+            return f" {option} {newest.width}"
     return ""
 
 

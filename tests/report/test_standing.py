@@ -82,8 +82,8 @@ def test_the_next_command_runs_as_many_trials_at_a_time_as_before(make_store):
         store.finish(store.claim(ME), end)
     documents = SubmissionFiles(store.layout.submissions, store.access)
 
-    def following(width: int) -> str | None:
-        documents.write(SubmissionDocument("slurmsweep-abcd1234-x", "local", "abcd1234", 3, 3, width=width))
+    def following(width: int | None, backend: str = "local") -> str | None:
+        documents.write(SubmissionDocument("slurmsweep-abcd1234-x", backend, "abcd1234", 3, 3, width=width))
         return next_step(SweepSummary(store.layout, store.manifest, store.replay(), {}), "abcd1234")
 
     assert following(4) == (
@@ -91,6 +91,8 @@ def test_the_next_command_runs_as_many_trials_at_a_time_as_before(make_store):
         "`slurmsweep resubmit abcd1234 --jobs 4` runs the trial again that did not finish"
     )
     assert "--jobs" not in (following(1) or "")
+    assert "`slurmsweep resubmit abcd1234 --width 1`" in (following(1, "slurm") or "")
+    assert "--width" not in (following(None, "slurm") or "")
 
 
 def test_what_was_just_refused_is_not_advised_again(make_store):
