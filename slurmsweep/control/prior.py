@@ -14,9 +14,10 @@ from slurmsweep.metrics.logged_values import values_at_bands
 from slurmsweep.metrics.objective_values import measure_ended
 from slurmsweep.report.figures import counted
 from slurmsweep.search.axes import axes_of
-from slurmsweep.search.flat import flatten, reach
+from slurmsweep.search.flat import flatten, found, reach
 from slurmsweep.search.grid import Grid, grid_of
 from slurmsweep.search.kept import has_room, is_in_space, kept
+from slurmsweep.search.repeats import run_of
 from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
@@ -143,22 +144,26 @@ def rehearse(session: Session, known: KnownPoints) -> None:
 def comparison(config: SweepConfig, trials: int | None, known: KnownPoints) -> dict[str, Any]:
     """Return what of a planned sweep is known and what is new, as a document.
 
-    Its ``values`` are those of a grid that no known point has, each with the number of points of the grid that have it:
-    a value that was added to the file is one of them.
+    Its ``values`` are those of a grid, and of the runs of its points, that no known trial has, each with the number of
+    points of the grid that have it: a value that was added to the file is one of them.
     """
     values: list[dict[str, Any]] = []
     if config.method == "grid":
-        whole = grid_of(config).size()
-        axes = axes_of(config.parameters, config.extensions)
+        whole, ours = grid_of(config).size(), config.extensions
+        axes = axes_of(config.parameters, ours)
         for axis in axes if known.points else ():
             if not 1 < axis.size <= _MOST_VALUES:
                 continue
-            used = {axis.find(tuple(reach(point, path) for path in axis.paths)) for point in known.points}
+            there = (found(point, axis.paths) for point in known.points)  # a condition may take a parameter away
+            used = {axis.find(tuple(one.values())) for one in there if len(one) == len(axis.paths)}
             for position in sorted(set(range(axis.size)) - used):
                 rule = tuple((path, (value,)) for path, value in zip(axis.paths, axis.values(position), strict=True))
-                without = Grid(axes, (*config.extensions.exclude, rule)).size()
-                named = {".".join(path): one for path, (one,) in rule}
-                values.append({"parameters": named, "points": whole - without})
+                points = whole - Grid(axes, (*ours.exclude, rule), ours.conditions).size()
+                values.append({"parameters": {".".join(path): one for path, (one,) in rule}, "points": points})
+        if ours.repeats and known.points:
+            runs, name = {run_of(point, ours.repeats) for point in known.points}, ".".join(ours.repeats.path)
+            new = (value for run, value in enumerate(ours.repeats.values) if run not in runs)
+            values += [{"parameters": {name: value}, "points": whole} for value in new]
     return {
         "sweep": known.prior,
         "known": len(known.taken),

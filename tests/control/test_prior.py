@@ -272,6 +272,32 @@ def test_new_values_are_counted_without_excluded_points(slurmsweep, write_sweep,
     assert prior["values"] == [{"parameters": {"a": 3, "b": 5}, "points": 3}, {"parameters": {"x": 4}, "points": 3}]
 
 
+def test_new_values_are_counted_where_parameters_exist_only_with_others(slurmsweep, write_sweep):
+    older = create(slurmsweep, str(write_sweep(COUNTING, "  x: {value: 1}\n  o: {values: [adam]}", METRIC)))
+    slurmsweep("run", older, "--backend", "local")
+    space = "  x: {values: [1, 4]}\n  o: {values: [sgd, adam]}\n  m: {values: [null, 0.9, 0.99]}"
+    file = str(write_sweep(COUNTING, space, f"{METRIC}\nslurmsweep: {{conditions: {{m: {{o: sgd}}}}}}"))
+
+    prior = json.loads(slurmsweep("plan", file, "--prior", older, "--json").stdout)["prior"]
+
+    assert prior["values"] == [
+        {"parameters": {"m": None}, "points": 2}, {"parameters": {"m": 0.9}, "points": 2}, {"parameters": {"m": 0.99}, "points": 2},
+        {"parameters": {"o": "sgd"}, "points": 6}, {"parameters": {"x": 4}, "points": 4},
+    ]  # fmt: skip
+
+
+def test_a_new_value_of_the_runs_of_a_point_is_told(slurmsweep, write_sweep):
+    space, extra = "  x: {values: [1, 4]}", "slurmsweep: {repeats: {parameter: seed, values: [0, 1]}}"
+    older = create(slurmsweep, str(write_sweep(COUNTING, space, f"{METRIC}\n{extra}")))
+    slurmsweep("run", older, "--backend", "local")
+    file = str(write_sweep(COUNTING, space, f"{METRIC}\n{extra.replace('1]', '1, 7]')}"))
+
+    prior = json.loads(slurmsweep("plan", file, "--prior", older, "--json").stdout)["prior"]
+
+    assert prior["values"] == [{"parameters": {"seed": 7}, "points": 2}]
+    assert (prior["known"], prior["new"]) == (4, 2)
+
+
 def test_run_takes_a_prior_sweep_and_starts_what_is_new(slurmsweep, write_sweep, first, ran, tmp_path):
     (tmp_path / "ran").unlink()
     file = str(write_sweep(COUNTING, "  x: {values: [1, 2, 9]}", METRIC))
