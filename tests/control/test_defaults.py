@@ -251,3 +251,16 @@ def test_where_there_is_no_file_defaults_says_which_to_write(slurmsweep, tmp_pat
 
     assert (done.returncode, done.stdout) == (0, "")
     assert f"write {tmp_path}/config/slurmsweep/config.yaml, or .slurmsweep.yaml" in done.stderr
+
+
+@pytest.mark.parametrize("columns", ["60", "44"])
+def test_in_a_narrow_terminal_defaults_still_names_the_file(user, slurmsweep, tmp_path, columns):
+    folder = tmp_path / "a-project-with-a-rather-long-name" / "and-a-folder-in-it"
+    folder.mkdir(parents=True)
+    (folder / ".slurmsweep.yaml").write_text("jobs: 2\nslurm: {partition: gpu}\n")
+
+    lines = slurmsweep("defaults", cwd=folder, COLUMNS=columns).stdout.splitlines()
+
+    named = [line for line in lines if ".slurmsweep.yaml" in line]
+    assert len(named) == 2
+    assert max(map(len, lines)) <= int(columns)

@@ -10,8 +10,9 @@ from slurmsweep.backends.base import JobSource, SubmitOptions
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.control import defaults
+from slurmsweep.report.fitting import READABLE, last_part, text_width
 from slurmsweep.report.tables import plain_table
-from slurmsweep.report.terminal import width
+from slurmsweep.report.terminal import printable, width
 from slurmsweep.sweepfile.findings import written
 
 HELP = "show what user and project ask of all sweeps, and which file says it"
@@ -41,7 +42,12 @@ def run(args: argparse.Namespace) -> int:
     for line in variables:
         note(line)
     if rows:
-        shown = [{"default": row["name"], "value": written(row["value"]), "file": row["file"]} for row in rows]
+        shown = [
+            {"default": row["name"], "value": written(row["value"]), "file": printable(row["file"])} for row in rows
+        ]
+        beside = sum(max(len(name), *(text_width(row[name]) for row in shown)) + 2 for name in ("default", "value"))
+        for row in shown:  # where a path has no room its end says which file it is
+            row["file"] = last_part(row["file"], max(READABLE, width() - beside))
         print_text(plain_table(shown, width()))
     else:
         note(f"no defaults: write {defaults.user_file()}, or {defaults.PROJECT_FILE} beside your sweep files")
