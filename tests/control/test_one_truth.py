@@ -59,6 +59,19 @@ def test_plan_refuses_bayes_without_numpy_as_run_does(slurmsweep, write_sweep, t
     assert sweeps(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("extra", "options", "is_said"), [("", [], True), ("", ["--count", "2"], False), ("run_cap: 2", [], False)]
+)
+def test_plan_says_that_run_wants_a_count_where_the_search_has_no_end(slurmsweep, write_sweep, extra, options, is_said):
+    write_sweep("pass", "  x: {min: 0.0, max: 1.0}", extra, method="random")
+
+    planned = slurmsweep("plan", "sweep.yaml", "--backend", "local", *options)
+    rehearsed = slurmsweep("run", "sweep.yaml", "--backend", "local", "--dry-run", *options)
+
+    assert (planned.returncode, "`run` wants --count" in planned.stderr) == (0, is_said)
+    assert rehearsed.returncode == (2 if is_said else 0)
+
+
 def test_a_variable_that_the_agent_sets_is_no_missing_one_and_reaches_the_command(slurmsweep, write_sweep, tmp_path):
     write_sweep(
         "import sys; print(sys.argv[1:3])",

@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     # what `run` would refuse here is no plan
     Sweep(session, tell=ignore).check_start(wanted)
     note_doubts(draft)
+    if args.count is None and run_count(draft.config) is None:
+        note("the search has no end: `run` wants --count, or run_cap in the sweep file; this is the plan of one trial")
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
     repeats = draft.config.extensions.repeats
     count = args.count * len(repeats.values) if repeats and args.count else args.count
