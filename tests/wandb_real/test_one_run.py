@@ -191,7 +191,7 @@ def test_where_a_run_goes_is_said(init, extra, options, where, slurmsweep, write
     assert f"trial 0 to {where}: " in planned.stdout
     is_nowhere = where == "uncategorized"
     assert ("project: is named nowhere" in made.stderr) == is_nowhere
-    assert ("name no project" in planned.stderr) == is_nowhere
+    assert ("1 trial names no project" in planned.stderr) == is_nowhere
 
 
 def test_a_run_is_uploaded_to_the_project_that_its_script_named(slurmsweep, write_sweep, monkeypatch):
