@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 #: The numbers of the rules that all values chosen so far meet.
 Rules = frozenset[int]
 
-#: Sets of rules at one axis, beyond which counting would take minutes: rules about axes far from each other, by dozens.
-_MOST_STATES = 1_000_000
+#: Rules in all sets of rules at all axes, beyond which counting would take minutes and gigabytes: rules about axes far
+#: from each other, by dozens.
+_MOST_RULES = 10_000_000
 
 
 class Grid:
@@ -119,10 +120,16 @@ class Grid:
     def _count_from(self, first: int, rules: Rules) -> None:
         """Count the points from the last axis back to the first one: axes may be too many for a recursion."""
         possible = [{rules}]  # the rules that may still be met at each axis
+        held = 0
         for depth in range(first, len(self._axes) - 1):
-            possible.append({met for one in possible[-1] for _, _, met in self._runs(depth, one)})
-            if len(possible[-1]) > _MOST_STATES:
-                raise UsageError("the exclusions and conditions of this grid are too many to count its points")
+            following: set[Rules] = set()
+            for one in possible[-1]:
+                new = {met for _, _, met in self._runs(depth, one)} - following
+                held += sum(map(len, new)) + len(new)
+                following |= new
+                if held > _MOST_RULES:
+                    raise UsageError("the exclusions and conditions of this grid are too many to count its points")
+            possible.append(following)
         for depth in range(len(self._axes) - 1, first - 1, -1):
             for one in possible[depth - first]:
                 runs = self._runs(depth, one)

@@ -1,7 +1,7 @@
 """Find points at which a computed parameter has no value, before a sweep is made: as far as that is cheap to know.
 
-Looked at is each expression over parameters that have lists of values, with at most ten thousand combinations. Of any
-other expression the trial itself says so (:func:`slurmsweep.search.faults`).
+Looked at is each expression over parameters that have lists of values, with at most ten thousand combinations, as long
+as all of that takes some seconds. Of any other expression the trial itself says so (:func:`slurmsweep.search.faults`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: Combinations that are computed for one parameter, and those without a value that are looked for on the grid.
 _MOST, _MOST_LOOKED_FOR = 10_000, 100
 
+#: Characters of expressions that are computed for all of them together.
+_MOST_CHARACTERS = 3_000_000
+
 
 def why_without_value(config: SweepConfig) -> Iterator[Violation]:
     """Yield for each computed parameter the first values, of a point that the sweep has, at which it has none."""
@@ -34,6 +37,7 @@ def why_without_value(config: SweepConfig) -> Iterator[Violation]:
     axes = axes_of(_listable(config.parameters), ours) if ours.computed else ()
     rules = dict(ours.conditions) | {one.path: one.rule for one in ours.computed}
     uses = {one.path: [path for _, path in one.uses] for one in ours.computed}
+    left = _MOST_CHARACTERS
     for place, one in enumerate(ours.computed):
         needed: dict[Names, None] = {}
         waiting = [one.path]
@@ -44,8 +48,12 @@ def why_without_value(config: SweepConfig) -> Iterator[Violation]:
                 waiting += [*uses.get(path, ()), *(other for other, _ in rules.get(path, ()))]
         about = [axis for axis in axes if any(path in needed for path in axis.paths)]
         listed = {path for axis in about for path in axis.paths}
-        if all(path in listed or path in uses for path in needed) and prod(axis.size for axis in about) <= _MOST:
+        combinations = prod(axis.size for axis in about)
+        if all(path in listed or path in uses for path in needed) and combinations <= _MOST:
             parts = [part for part in ours.computed[: place + 1] if part.path in needed]
+            left -= combinations * sum(len(part.expression) for part in parts)
+            if left < 0:
+                return
             wrong = (fault for fault in _wrong(config, about, parts) if _is_on(config, axes, about, fault[0]))
             for _, values, why in islice(wrong, 1):
                 there = ", ".join(f"{'.'.join(path)} is {shown(values[path])}" for path in values if path in needed)

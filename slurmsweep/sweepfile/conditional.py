@@ -88,9 +88,13 @@ def _read_rules(value: Any, known: Known, findings: Findings) -> dict[Names, Exc
         findings.error(_CONDITIONS, "must give a mapping for each name", "such as {momentum: {optimizer: sgd}}")
         return {}
     rules: dict[Names, Exclusion] = {}
+    within: dict[str, list[Names]] = {}
+    for path, _ in known.values():
+        for group in _names(path):
+            within.setdefault(group, []).append(path)
     for name, rule in value.items():
         here = (*_CONDITIONS, name)
-        under = [path for path, _ in known.values() if name in _names(path)]
+        under = within.get(name, [])
         if not under:
             findings.error(here, f"{shown(name)} is not a parameter", suggest(name, known))
         read = read_rule(rule, known, here, f"so {name} would never exist", findings)
@@ -147,9 +151,10 @@ def _read_computed(value: Any, known: Known, findings: Findings) -> list[Compute
         findings.error(_COMPUTED, f"must be a mapping, not {shown(value)}", 'such as {hidden: "4 * width"}')
         return []
     read = []
+    searched = {name for path, form in known.values() if form is not None for name in _names(path)}
     for name, text in value.items():
         here = (*_COMPUTED, name)
-        if any(name in _names(one) for one, form in known.values() if form is not None):
+        if name in searched:
             findings.error(here, f"{name} stands under parameters, too", "remove it in one of the two places")
         elif not NAME.fullmatch(name):
             findings.error(here, f"{shown(name)} is no name", "it has letters, digits, _ . - and no digit first")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MOST_BITS = 1024
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def parse_exact(text: str) -> Expression:
     """Parse an expression over parameters; its ``names`` are those it uses. Raises ExpressionError."""
     return parse(text, ExactReader)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from itertools import product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurmsweep import search
+from slurmsweep.errors import UsageError
 from slurmsweep.search.kept import is_in_space, kept, restored
+from slurmsweep.search.without_value import why_without_value
 from slurmsweep.sweepfile.config import check
 from slurmsweep.sweepfile.plain import identity
 
@@ -188,3 +191,25 @@ def test_claims_keep_what_exists_and_compute_the_rest_again():
     assert not is_in_space(config, point | {"net": {"depth": 1, "bias": True}})
     assert not is_in_space(config, point | {"h": 7})
     assert is_in_space(config, point | {"else": 7})
+
+
+def test_rules_that_would_take_minutes_to_count_are_refused(monkeypatch):
+    """What counting remembers is bounded over all axes together: each of these has fewer sets than all of them."""
+    monkeypatch.setattr("slurmsweep.search.grid._MOST_RULES", 2_000)
+    space = {f"p{one:02}": {"values": [0, 1, 2]} for one in range(12)}
+    space |= {f"q{one:02}": {"values": [0, 1]} for one in range(12)}
+    near = {"conditions": {f"p{one:02}": {f"p{one - 1:02}": 1} for one in range(1, 12)}}
+    far = {
+        "conditions": {f"q{one:02}": {f"p{one:02}": [0, 1], f"p{(one * 5 + 3) % 12:02}": [1, 2]} for one in range(12)}
+    }
+    assert search.run_count(config_of(space, near))
+    with pytest.raises(UsageError, match="too many to count"):
+        search.run_count(config_of(space, far))
+
+
+def test_expressions_are_tried_out_as_long_as_that_takes_seconds(monkeypatch):
+    space = {"x": {"values": [0, 1]}}
+    config = config_of(space, {"computed": {"a": "x + 1", "b": "1 / x"}})
+    assert [one.path for one in why_without_value(config)] == ["slurmsweep.computed.b"]
+    monkeypatch.setattr("slurmsweep.search.without_value._MOST_CHARACTERS", 15)
+    assert not list(why_without_value(config))
