@@ -29,7 +29,7 @@ NEVER_ONE = {
     "plan.trials", "seen.max_array_size", "seen.submit_limit", "seen.max_job_count", "figure(state.rate)", "failed",
     "len(refused)", "pending", "len(sweeps)", "self.jobs", "len(sums.alone)", "wanted", "environ[TRIALS]",
     "self.sweep_id", "tail.next_trial", "tail.sequence", "self._in_a_row", "self._failed", "MOST_TRIALS", "places",
-    "before[0].width",     "failures['trials']", "document['trials']", "len(dealt)", "-(-agents // gpus)", "agents",
+    "before[0].width", "failures['trials']", "document['trials']", "len(dealt)", "-(-agents // gpus)", "agents",
 }  # fmt: skip
 
 NOUNS = re.compile(
