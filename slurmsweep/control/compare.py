@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def compared(summary: SweepSummary) -> ComparedSweep:
     """Return what a comparison shows of a sweep. Costs one look at each trial, and no file of theirs."""
     config = summary.manifest.config
-    ended: list[tuple[float, float]] = []
+    ended: dict[int, tuple[float, float]] = {}
     begun, seconds = float("inf"), 0.0
     for number in summary.view.trials:
         row = summary.trial(number)
@@ -23,7 +23,15 @@ def compared(summary: SweepSummary) -> ComparedSweep:
         if row.started is not None and not row.origin:
             begun = min(begun, row.started)
             if row.metric is not None and row.over_at is not None:
-                ended.append((row.over_at, row.metric))
+                ended[number] = row.over_at, row.metric
+    if config.extensions.repeats:
+        from slurmsweep.learning.points import point_values  # few sweeps have repeats
+
+        ended = {
+            one.number: (max(ended[run][0] for run in one.values), one.worth)
+            for one in point_values(config, summary.view).values()
+            if one.worth is not None and one.values.keys() <= ended.keys()
+        }
     best, document = summary.best(), masked_config(config.document)
     rest = flat({key: value for key, value in document.items() if key != "parameters"})
     forms = {f"parameters.{name}": form for name, form in document.get("parameters", {}).items()}  # one value each
@@ -33,7 +41,7 @@ def compared(summary: SweepSummary) -> ComparedSweep:
         metric=config.metric.name if config.metric else None,
         goal=config.metric.goal if config.metric else "minimize",
         counts={word: n for word, n in summary.words().items() if n},
-        ended=sorted((when - begun, value) for when, value in ended),
+        ended=sorted((when - begun, value) for when, value in ended.values()),
         best=None if best is None or best.metric is None else (best.metric, best.number),
         params={} if best is None else best.params,
         seconds=seconds,

@@ -80,6 +80,12 @@ def test_a_point_is_done_and_judged_when_each_of_its_runs_is(slurmsweep, write_s
     assert "best    loss = 1 ± 0.1 in point 2 (trials 6, 7, 8): x=1" in slurmsweep("status", sweep).stdout
     assert slurmsweep("check", sweep).returncode == 0
 
+    other = slurmsweep("create", str(file)).stdout.strip()
+    compared = asked("compare", sweep, other)["sweeps"][0]
+    assert compared["best"] == {"value": pytest.approx(1.0), "trial": 6}
+    # points and not runs, of which one came to 0.9
+    assert compared["best_so_far"][-1] == [3, pytest.approx(1.0)]
+
 
 def test_tables_and_exports_have_points_and_runs(slurmsweep, write_sweep):
     file = write_sweep(SCRIPT.replace("(2, 1)", "None"), SPACE, f"{METRIC}\n{REPEATS}")

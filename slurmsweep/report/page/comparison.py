@@ -29,7 +29,8 @@ class ComparedSweep(NamedTuple):
         title: its name, or its id.
         metric, goal: by which its trials are compared; None without a metric.
         counts: trials by state.
-        ended: when each trial with a value ended, in seconds since the first one started, and the value; by time.
+        ended: when each trial with a value ended, in seconds since the first one started, and the value; by time. Of
+            points that run several times: each with all of its runs, when its last run ended.
         best: value and trial; None without one.
         params: those of the best trial.
         seconds: that all trials ran, added up.
