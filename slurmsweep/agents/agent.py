@@ -18,7 +18,6 @@ from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
 from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned, whole_number
 from slurmsweep.state.chosen import NotChosenError
-from slurmsweep.state.code_version import version_now
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.owner import Claim, NothingLeft
 from slurmsweep.state.records import NO_BANDS
@@ -222,9 +221,12 @@ class Claims:
 
     def _look_at_code(self) -> None:
         """Let the next claim say which version of the code there is at this moment."""
-        if self._store.manifest.snapshot is None:
-            with suppress(StateError):  # the trial matters more; `check` says that code.json is damaged
-                self.owner = self.owner._replace(code=version_now(self._store.layout))
+        layout = self._store.layout
+        with suppress(StateError):  # the trial matters more; `check` says that code.json is damaged
+            if self._store.manifest.snapshot is None and files.is_file(layout.code_version):
+                from slurmsweep.state.code_version import version_now  # only where the program is in a repository
+
+                self.owner = self.owner._replace(code=version_now(layout))
 
     def _claim(self, attempt_id: AttemptId | None, chooser: Chooser | None) -> Claim | NothingLeft:
         self._look_at_code()

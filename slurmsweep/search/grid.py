@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import UsageError
 from slurmsweep.search.axes import Axis, axes_of
 from slurmsweep.search.flat import found, unflatten
+from slurmsweep.sweepfile.config import MOST_DIGITS
 from slurmsweep.sweepfile.plain import identity
 
 if TYPE_CHECKING:
@@ -64,8 +65,11 @@ class Grid:
         self._counts: dict[tuple[int, Rules], int] = {}
 
     def size(self) -> int:
-        """Return the number of points."""
-        return self._count(0, self._all_rules)
+        """Return the number of points. Raises UsageError if trials cannot be numbered by it, or it is too much work."""
+        points = self._count(0, self._all_rules)
+        if points > 10**MOST_DIGITS:
+            raise UsageError(f"the parameters are a grid of more than 10^{MOST_DIGITS} points: use method: random")
+        return points
 
     def point(self, number: int) -> dict[str, Any]:
         """Return the point of that number. Raises ValueError unless 0 <= number < :meth:`size`."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 METHODS = ("grid", "random", "bayes")
 
 #: The most digits of the number of a trial, which a float must hold too, and the most values that a message lists.
-_MOST_DIGITS = 100
+MOST_DIGITS = 100
 _MOST_SHOWN = 5
 
 _TEXTS = ("program", "name", "description", "project", "entity")
@@ -285,21 +285,25 @@ def _check_bayes(config: SweepConfig, findings: Findings) -> None:
 def _check_points(config: SweepConfig, findings: Findings) -> None:
     """Refuse a grid of more points than trials can be numbered, and say which equal values are left out."""
     linked = {path for group in config.extensions.linked for path in group}
+    # where one of these does not exist it multiplies nothing: the grid itself counts exactly
+    conditional = {path for path, _ in config.extensions.conditions}
     digits = 0.0
     for path, parameter in leaves(config.parameters):
+        values = 1.0
         if isinstance(parameter, IntUniform):
-            digits += math.log10(parameter.high - parameter.low + 1)
+            values = parameter.high - parameter.low + 1
         elif isinstance(parameter, Continuous) and parameter.q is not None:
-            digits += math.log10(max(1.0, (parameter.second - parameter.first) / parameter.q))
+            values = max(1.0, (parameter.second - parameter.first) / parameter.q)
         elif isinstance(parameter, Categorical) and path not in linked:
             again = _equal_to_earlier(parameter.values)
-            digits += math.log10(len(parameter.values) - len(again))
+            values = len(parameter.values) - len(again)
             if again:
                 names = (name for one in path for name in ("parameters", one))
                 told = ", ".join(map(shown, again[:_MOST_SHOWN])) + (", ..." if len(again) > _MOST_SHOWN else "")
                 hint = "the first one of equal values stays, as it is written"
                 findings.warn((*names, "values"), f"{told}: there already, so left out", hint)
-    if digits > _MOST_DIGITS:
+        digits += 0.0 if path in conditional else math.log10(values)
+    if digits > MOST_DIGITS:
         problem = f"are a grid of about 10^{digits:.0f} points"
         findings.error(("parameters",), problem, "use method: random, or fewer values")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given, settings
@@ -213,3 +213,14 @@ def test_expressions_are_tried_out_as_long_as_that_takes_seconds(monkeypatch):
     assert [one.path for one in why_without_value(config)] == ["slurmsweep.computed.b"]
     monkeypatch.setattr("slurmsweep.search.without_value._MOST_CHARACTERS", 15)
     assert not list(why_without_value(config))
+
+
+def test_a_long_chain_of_conditions_has_few_points_and_only_the_count_decides():
+    names = [f"p{number:03}" for number in range(400)]
+    space = {name: {"values": [0, 1]} for name in names}
+    chain = {"conditions": {name: {before: 1} for before, name in pairwise(names)}}
+    fan = {"conditions": {name: {"p000": 1} for name in names[1:]}}
+
+    assert search.run_count(config_of(space, chain)) == 401
+    with pytest.raises(UsageError, match=r"more than 10\^100 points"):
+        search.run_count(config_of(space, fan))
