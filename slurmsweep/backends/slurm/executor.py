@@ -82,9 +82,7 @@ def earliest_start(request: JobRequest) -> tuple[str | None, str | None]:
     if isinstance(error, SchedulerUnavailableError):
         raise error
     if isinstance(error, SubmissionUnknownError):  # a question makes no jobs
-        raise SchedulerUnavailableError(
-            f"Slurm did not answer: {commands.first_line(done.stderr)}; try again in a minute"
-        )
+        raise SchedulerUnavailableError(f"Slurm did not answer: {commands.first_line(done.stderr)}")
     return None, str(error)
 
 
