@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from itertools import accumulate
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,7 +31,7 @@ from slurmsweep.report.live import LiveState, Queue, Running
 from slurmsweep.report.live_choice import KEYS, Page, Sort
 from slurmsweep.report.next_step import next_step
 from slurmsweep.report.summary import SweepSummary
-from slurmsweep.report.tables import params_text
+from slurmsweep.report.tables import expected_words, params_text
 from slurmsweep.report.terminal import labelled, printable, printable_lines
 from slurmsweep.state import files, place
 from slurmsweep.state.lifecycle import Standing, TrialState
@@ -194,6 +195,7 @@ class LiveView:
             name=store.manifest.config.name or "",
             method=store.manifest.config.method,
             trials=store.manifest.trials,
+            expected=expected_words(store.manifest),
             clock=time.strftime("%H:%M:%S", time.localtime(now)),
             running=tuple(map(self._with_values, rows[first : first + height])),
             order=tuple(row.trial.number for row in rows),
@@ -297,7 +299,8 @@ class LiveView:
         counts, metric = summary.counts(), config.metric
         is_over = standing in _OVER and not counts[TrialState.RUNNING]
         failures = failure_groups(summary, self._failure)
-        best = tuple(summary.ranked(_BEST))
+        points = summary.ranked() if config.extensions.repeats else []
+        best = tuple(points[:_BEST] if config.extensions.repeats else summary.ranked(_BEST))
         begun = view.trials.first_claim()
         rate, left = _rate(summary, begun, now)
         lasts = [ended for group in failures if (ended := summary.trial(group.trials[-1]).over_at) is not None]
@@ -314,9 +317,7 @@ class LiveView:
             "best": best,
             "better": None if better is None else max(0.0, now - better),
             "front": len(summary.front().trials) if weighed else 0,
-            "best_so_far": tuple(view.trials.best_so_far(largest=metric.goal == "maximize", most=_POINTS))
-            if metric
-            else (),
+            "best_so_far": _best_so_far(summary, points),
             "failures": tuple(failures),
             "again": self._run_again(failures),
             "failed": max(0.0, now - max(lasts)) if lasts else None,
@@ -476,6 +477,22 @@ def _filtered(rows: list[Running], where: str, summary: SweepSummary) -> list[Ru
         if trial.number in meeting and all(part in line for part in parts):
             found.append(row)
     return found
+
+
+def _best_so_far(summary: SweepSummary, points: Sequence[TrialRow]) -> tuple[float, ...]:
+    """Return the best metric up to each trial, or point that runs several times, by the time of its end.
+
+    Args:
+        summary: of the sweep.
+        points: all that are done, where points run several times.
+    """
+    metric = summary.config.metric
+    if metric is None:
+        return ()
+    if not summary.config.extensions.repeats:
+        return tuple(summary.view.trials.best_so_far(largest=metric.goal == "maximize", most=_POINTS))
+    ended = sorted((row.over_at or -math.inf, row.metric) for row in points if row.metric is not None)
+    return tuple(accumulate((value for _, value in ended), max if metric.goal == "maximize" else min))
 
 
 def _rate(summary: SweepSummary, begun: float | None, now: float) -> tuple[float | None, tuple[float, float] | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
@@ -154,8 +155,15 @@ def results_of(manifest: Manifest, view: SweepView, metric: Objective | None) ->
         metric: the sweep's, or one of its Pareto view; None where only failures count.
     """
     ended = [number for state in TrialState if state.has_ended() for number in view.trials.in_state(state)]
+    numbers = manifest.numbering
     if len(ended) > MOST_READ:
-        ended = random.Random(manifest.sweep_id).sample(ended, MOST_READ)  # noqa: S311 - a choice, and no secret
+        draw = random.Random(manifest.sweep_id).sample  # noqa: S311 - a choice, and no secret
+        if numbers is None:
+            ended = draw(ended, MOST_READ)
+        else:  # points with all of their runs
+            points = sorted({numbers.of(number)[0] for number in ended})
+            drawn = set(draw(points, min(len(points), MOST_READ // numbers.runs)))
+            ended = [number for number in ended if numbers.of(number)[0] in drawn]
     results, silent = [], 0
     for number in sorted(ended):
         current = view.trials[number].current
@@ -171,13 +179,15 @@ def results_of(manifest: Manifest, view: SweepView, metric: Objective | None) ->
         at_rungs = {number: (rung_ended_at(rungs, view.trials[number]), value) for number, value in valued.items()}
         scaled = on_one_scale(at_rungs, metric.goal)
         results = [one._replace(value=scaled.get(one.number)) for one in results]
-    return (_of_points(manifest, results, metric) if manifest.config.extensions.repeats else results), silent
+    return (_of_points(manifest, view, results, metric) if numbers else results), silent
 
 
-def _of_points(manifest: Manifest, results: Sequence[TrialResult], metric: Objective | None) -> list[TrialResult]:
+def _of_points(
+    manifest: Manifest, view: SweepView, results: Sequence[TrialResult], metric: Objective | None
+) -> list[TrialResult]:
     """Return one result for each point that runs several times: a failure where a run of it failed.
 
-    A point says nothing while a run of it does not.
+    A point says nothing while a run of it does not. One that a race left out counts with the runs that it had.
     """
     repeats, numbers = manifest.config.extensions.repeats, manifest.numbering
     if repeats is None or numbers is None:
@@ -185,14 +195,14 @@ def _of_points(manifest: Manifest, results: Sequence[TrialResult], metric: Objec
     runs: dict[int, list[TrialResult]] = {}
     for one in results:
         runs.setdefault(numbers.of(one.number)[0], []).append(one)
-    found = []
-    for ones in runs.values():
+    found, left_out = [], Counter(numbers.of(number)[0] for number in view.trials.not_needed())
+    for place, ones in runs.items():
         first, values = ones[0], [one.value for one in ones if one.value is not None]
         failed = next((one for one in ones if one.value is None), None)
         point = without_run(first.point, repeats)
         if failed:
             found.append(TrialResult(first.number, point, None, failed.failure))
-        elif len(values) == numbers.runs:
+        elif len(values) == numbers.runs - left_out[place]:
             found.append(TrialResult(first.number, point, repeats.worth(values, metric.goal if metric else "minimize")))
     return found
 

@@ -23,7 +23,7 @@ _ALSO = {"trial": "number", "took": "seconds", "memory": "max_rss_mb"}
 
 _FIELDS = (
     "number", "state", "cause", "attempt", "job", "node", "started", "seconds", "cpu_seconds", "max_rss_mb",
-    "exit_code", "origin", "no_metric", "log", "point", "spread",
+    "exit_code", "origin", "no_metric", "log",
 )  # fmt: skip
 
 _CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*")
@@ -53,6 +53,14 @@ class Field(NamedTuple):
     title: str
     of: Callable[[TrialRow], Any]
     text: Callable[[Any], str] = value_text
+
+
+#: Of sweeps whose points run several times: columns of points; in others a parameter may have such a name.
+OF_POINTS = {
+    "point": Field("point", operator.attrgetter("point")),
+    "spread": Field("\u00b1", operator.attrgetter("spread"), "{:.2g}".format),
+    "runs": Field("runs", lambda row: row.runs and row.runs.words),
+}
 
 
 class Demand(NamedTuple):
@@ -106,6 +114,8 @@ def fields(config: SweepConfig) -> dict[str, Field]:
     found |= own | logged
     found |= {name: Field(name, operator.attrgetter(name)) for name in _FIELDS}
     found |= {name: Field(name, operator.attrgetter(key)) for name, key in _ALSO.items()}
+    if config.extensions.repeats:
+        found |= OF_POINTS | {OF_POINTS["spread"].title: OF_POINTS["spread"]}
     for name in ("seconds", "took", "cpu_seconds"):
         found[name] = found[name]._replace(text=duration)
     return found

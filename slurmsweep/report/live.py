@@ -42,6 +42,7 @@ _STYLES = {
     "killed": "yellow",
     "preempted": "yellow",
     "stopped early": "green",
+    "not needed": "green",
 }
 
 
@@ -120,7 +121,7 @@ class LiveState:
 
     Attributes:
         sweep, name, method: as they are called.
-        trials: their number; None where the search has no end.
+        trials: their number; None where the search has no end. ``expected``: the same in words, with points.
         standing: what the sweep is doing, in words.
         clock: the time of day.
         counts: number of trials by word for people, without zeros.
@@ -150,6 +151,7 @@ class LiveState:
     name: str = ""
     method: str = ""
     trials: int | None = None
+    expected: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     metric: str = ""
     runs_for: float | None = None
@@ -244,7 +246,7 @@ def _first_page(state: LiveState, choice: LiveChoice, width: int, room: int, gly
 def _header(state: LiveState, width: int) -> Line:
     goes_on = state.runs_for is not None and not state.is_over
     standing = f"{state.standing} for {duration(state.runs_for)}" if goes_on else state.standing
-    method = state.method + (f", {counted(state.trials, 'trial')}" if state.trials else "")
+    method = state.method + (f", {state.expected or counted(state.trials, 'trial')}" if state.trials else "")
     words = [state.sweep, standing, printable(state.name), method]
     return _sides("  ".join(word for word in words if word), state.clock, width, "bold")
 
@@ -252,7 +254,7 @@ def _header(state: LiveState, width: int) -> Line:
 def _progress(state: LiveState, width: int, glyphs: Glyphs) -> Line:
     counts = dict(state.counts)
     running, pending = counts.pop("running", 0), counts.pop("pending", 0)
-    done = counts.pop("finished", 0) + counts.pop("stopped early", 0)
+    done = sum(counts.pop(word, 0) for word in ("finished", "stopped early", "not needed"))
     failed, total = sum(counts.values()), sum(state.counts.values())
     text = f"  {100 * (done + failed) // total:>2} %" if state.trials and total else f"  {done + failed} ended"
     if state.left:
@@ -289,22 +291,24 @@ def _ordered(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 def _best(state: LiveState, named: str, width: int, *, is_tall: bool) -> list[Line]:
     if not state.best:
         return []
+    of = "trial" if state.best[0].point is None else "point"
     if is_tall and width >= _WIDE and len(state.best) > 1:
         rows = state.best[:_BEST]
         columns = [
             Column(named, tuple(value_text(row.metric) for row in rows)),
-            Column("trial", tuple(str(row.number) for row in rows)),
+            Column(of, tuple(str(row.number if row.point is None else row.point) for row in rows)),
             Column("took", tuple(duration(row.seconds) for row in rows)),
             Column("parameters", tuple(params_text(row.params) for row in rows), 1),
         ]
-        return [(), *_table(columns, width, right={named, "trial", "took"}), ()]
+        return [(), *_table(columns, width, right={named, of, "took"}), ()]
     row = state.best[0]
+    number = row.number if row.point is None else row.point
     front = f"  (one of {state.front} that no other beats)" if state.front else ""
     return [
         (
             (f"{named} ", ""),
-            (value_text(row.metric), "bold"),
-            (f"  trial {row.number}{front}  {params_text(row.params)}", ""),
+            (row.metric_text, "bold"),
+            (f"  {of} {number}{front}  {params_text(row.params)}", ""),
         )
     ]
 

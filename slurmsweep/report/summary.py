@@ -43,11 +43,13 @@ class Runs(NamedTuple):
         trials: their numbers.
         done: how many ended with a value.
         not_needed: how many a race left out.
+        over_at: about when the last of them ended; None where one has no such time. Not in documents.
     """
 
     trials: tuple[int, ...]
     done: int
     not_needed: int
+    over_at: float | None = None
 
     @property
     def words(self) -> str:
@@ -127,13 +129,16 @@ class TrialRow(NamedTuple):
 
     @property
     def over_at(self) -> float | None:
-        """About when the trial ended, seconds since the epoch; None where that is not known."""
-        is_known = self.started is not None and self.seconds is not None and self.runs is None
+        """About when the trial, or the last run of the point, ended, seconds since the epoch; None where not known."""
+        if self.runs is not None:
+            return self.runs.over_at
+        is_known = self.started is not None and self.seconds is not None
         return (self.started or 0.0) + (self.seconds or 0.0) if is_known else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of one trial."""
-        data = self._asdict() | {"state": self.state.value, "runs": self.runs and self.runs._asdict()}
+        runs = self.runs and {key: value for key, value in self.runs._asdict().items() if key != "over_at"}
+        data = self._asdict() | {"state": self.state.value, "runs": runs}
         return {key: value for key, value in data.items() if key not in _OF_POINTS or value is not None}
 
 
@@ -225,7 +230,9 @@ class SweepSummary(NamedTuple):
         rows = [self.trial(number) for number in numbers.trials(point)]
         ran = [row for row in rows if row.cause != NOT_NEEDED]
         values = list(valued.values.values()) if valued else []
-        runs = Runs(tuple(numbers.trials(point)), len(values), len(rows) - len(ran))
+        ends = [row.over_at for row in ran]
+        over_at = max((end for end in ends if end is not None), default=None) if None not in ends else None
+        runs = Runs(tuple(numbers.trials(point)), len(values), len(rows) - len(ran), over_at)
         told = next(
             (row for row in ran if row.state.can_retry and row.cause != STOPPED_EARLY), ran[0] if ran else rows[0]
         )

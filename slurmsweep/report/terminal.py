@@ -25,6 +25,7 @@ _STATES = {
     "killed": 33,
     "preempted": 33,
     "stopped early": 32,
+    "not needed": 32,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from slurmsweep.report.choice import Field, fields, metrics, named, parameters
+from slurmsweep.report.choice import OF_POINTS, Field, fields, metrics, named, parameters
 from slurmsweep.report.figures import duration
 from slurmsweep.report.fitting import READABLE, Column, fit, last_part, shortened
 from slurmsweep.report.tables import grid
@@ -73,16 +73,11 @@ def _first(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
     """Return the columns that every table has, and those that say what went wrong."""
     found = [_column(trials, Field("trial", lambda trial: trial.number), 0)]
     if any(trial.runs for trial in trials):
-        found = [_column(trials, Field("point", lambda trial: trial.point), 0)]
+        found = [_column(trials, OF_POINTS["point"], 0)]
     elif config.extensions.repeats:
-        found.append(_column(trials, Field("point", lambda trial: trial.point), 0))
+        found.append(_column(trials, OF_POINTS["point"], 0))
     found += [_column(trials, field, 0) for field in metrics(config).values()]
-    found += _telling(
-        [
-            _column(trials, Field("\u00b1", lambda trial: trial.spread, "{:.2g}".format), 0),
-            _column(trials, Field("runs", lambda trial: trial.runs and trial.runs.words), 0),
-        ]
-    )
+    found += _telling([_column(trials, OF_POINTS[name], 0) for name in ("spread", "runs")])
     found.append(_column(trials, Field("state", lambda trial: trial.state_words), 0))
     causes = Field("cause", _cause)
     found += _telling([_column(trials, causes, _WHY, _WIDEST_REASON)])

@@ -78,6 +78,17 @@ def test_a_point_is_done_and_judged_when_each_of_its_runs_is(slurmsweep, write_s
     assert asked("best", sweep)["point"] == 2
     assert asked("show", sweep, "4")["of_point"]["trials"] == [3, 4, 5]
     assert "best    loss = 1 ± 0.1 in point 2 (trials 6, 7, 8): x=1" in slurmsweep("status", sweep).stdout
+    shown = slurmsweep("show", sweep, "4").stdout
+    assert "point        1, of trials 3, 4, 5; finished: 2 ± 0.1" in shown
+    assert "checkpoints" not in shown.split("by hand")[0]  # removed at the trial's end: nothing was in it
+    new = slurmsweep("create", str(file)).stdout.strip()
+    compared = asked("compare", sweep, new)["sweeps"][0]
+    assert compared["best"] == {"value": 1.0, "trial": 6, "point": 2}
+    assert [value for _, value in compared["best_so_far"]] == [3.0, 1.0, 1.0]
+    screen = slurmsweep("watch", sweep, "--once").stdout
+    assert "grid, 3 points of 3 runs: 9 trials" in screen
+    assert "best loss 1 ± 0.1  point 2  x=1" in screen
+    assert screen.split("best so far  ")[1].split()[::2][:2] == ["3", "1"]
     assert slurmsweep("check", sweep).returncode == 0
 
     other = slurmsweep("create", str(file)).stdout.strip()
@@ -101,6 +112,8 @@ def test_tables_and_exports_have_points_and_runs(slurmsweep, write_sweep):
     assert points[1].startswith("0,finished,,3.0,0.1")
     assert trials[0].startswith("number,point,state")
     assert (len(points), len(trials), refused.returncode) == (4, 10, 2)
+    named = slurmsweep("trials", sweep, "--columns", "point,runs,±,spread", "--where", "point=1").stdout.splitlines()
+    assert named[2].split() == ["1", "3", "of", "3", "0.1", "0.1"]
 
 
 def test_a_race_says_what_is_not_needed_and_a_person_gets_it_all_the_same(slurmsweep, write_sweep, asked, tmp_path):
@@ -120,6 +133,10 @@ def test_a_race_says_what_is_not_needed_and_a_person_gets_it_all_the_same(slurms
         {"trials": [8, 9, 10, 11], "done": 1, "not_needed": 3},
     ]
     assert slurmsweep("check", sweep).returncode == 0
+    assert asked("importance", sweep)["trials"] == 3  # with the runs that they had
+    screen = slurmsweep("watch", sweep, "--once").stdout
+    assert "6 finished  6 not needed" in screen
+    assert "▒" not in screen
     assert "nothing to" in slurmsweep("resubmit", sweep, "--wait").stderr
 
     forced = slurmsweep("resubmit", sweep, "--trials", "5-7", "--backend", "local", "--wait")

@@ -31,7 +31,8 @@ class ComparedSweep(NamedTuple):
         counts: trials by state.
         ended: when each trial with a value ended, in seconds since the first one started, and the value; by time. Of
             points that run several times: each with all of its runs, when its last run ended.
-        best: value and trial; None without one.
+        best: value and trial, of a point its first; None without one.
+        point: the best one, where points run several times.
         params: those of the best trial.
         seconds: that all trials ran, added up.
         config: flat: dotted names to values.
@@ -47,6 +48,7 @@ class ComparedSweep(NamedTuple):
     params: Mapping[str, Any]
     seconds: float
     config: Mapping[str, Any]
+    point: int | None = None
 
     def steps(self, *, by_time: bool) -> list[tuple[float, float]]:
         """Return the best value so far wherever it changed and at the end, over trials that ended or over hours."""
@@ -87,9 +89,10 @@ def comparison_document(sweeps: Sequence[ComparedSweep]) -> dict[str, Any]:
     for one in sweeps:
         row = one._asdict() | {
             "counts": dict(one.counts),
-            "best": one.best and {"value": one.best[0], "trial": one.best[1]},
+            "best": one.best
+            and {"value": one.best[0], "trial": one.best[1]} | ({} if one.point is None else {"point": one.point}),
         }
-        del row["config"], row["ended"]
+        del row["config"], row["ended"], row["point"]
         rows.append(row | {"best_so_far": [list(step) for step in one.steps(by_time=False)]})
     return {"sweeps": rows, "differences": dict(differences(sweeps))}
 
@@ -181,9 +184,9 @@ def _row(one: ComparedSweep) -> dict[str, Any]:
         "sweep": one.sweep,
         "metric": one.metric or "",
         "best": "" if one.best is None else value_text(one.best[0]),
-        "trial": "" if one.best is None else str(one.best[1]),
+        "trial": "" if one.best is None else str(one.best[1]) if one.point is None else f"point {one.point}",
         "trials": str(sum(one.counts.values())),
-        "done": str(one.counts.get("finished", 0) + one.counts.get("stopped early", 0)),
+        "done": str(sum(one.counts.get(word, 0) for word in ("finished", "stopped early", "not needed"))),
         "not finished": str(sum(one.counts.get(word, 0) for word in ("failed", "crashed", "killed", "preempted"))),
         "trial time": duration(one.seconds),
     }

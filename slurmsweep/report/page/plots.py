@@ -31,8 +31,8 @@ _LINES, _PARAMETERS, _BARS = 3000, 11, 10_000
 
 #: In which colour maps put the best and the worst, and how a state is drawn.
 _COLOURS = "viridis_r"
-_STATES = {"finished": "#2f9e63", "stopped early": "#1f9aa8", "running": "#3b82d6", "failed": "#d6403f",
-           "crashed": "#e0782a", "killed": "#8d6e97", "preempted": "#b08a2e"}  # fmt: skip
+_STATES = {"finished": "#2f9e63", "stopped early": "#1f9aa8", "not needed": "#1f9aa8", "running": "#3b82d6",
+           "failed": "#d6403f", "crashed": "#e0782a", "killed": "#8d6e97", "preempted": "#b08a2e"}  # fmt: skip
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": MARK,
