@@ -101,7 +101,8 @@ def _state_words(situation: Situation, policy: Policy, plan: Plan) -> str:
     if retry is None or retry.plain:
         return text
     if retry.trials:
-        return f"{_named(retry.trials, len(retry.trials))} finished or wait for a job; of all trials {text}"
+        ended = "has finished or waits" if len(retry.trials) == 1 else "have finished or wait"
+        return f"{_named(retry.trials, len(retry.trials))} {ended} for a job; of all trials {text}"
     if retry.is_selective and not plan.retry.left:
         return f"no trial ended so; of all trials {text}"
     return text

@@ -59,7 +59,7 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
     Raises:
         NotFoundError: the sweep has no such trial.
     """
-    manifest, layout = summary.manifest, summary.layout
+    manifest, layout, metric = summary.manifest, summary.layout, summary.config.metric
     manifest.require_trials([number])
     trial = summary.view.trials.get(number) or Trial(number)
     row = summary.trial(number)
@@ -82,7 +82,8 @@ def trial_facts(summary: SweepSummary, number: int, environ: Mapping[str, str]) 
         **of_point,
         "sweep": manifest.sweep_id,
         "method": manifest.config.method,
-        "metric_name": manifest.config.metric.name if manifest.config.metric else None,
+        "metric_name": metric.name if metric else None,
+        **({"metric_summary": metric.summary.words} if metric and metric.summary else {}),
         "logged": {name: value for name, value in logged.items() if not name.startswith("_")},
         "attempts": list(_attempts(summary, trial)),
         "code": copy_words(manifest.snapshot) if manifest.snapshot else None,
@@ -116,7 +117,9 @@ def _attempts(summary: SweepSummary, trial: Trial) -> Iterator[dict[str, Any]]:
 def trial_text(document: Mapping[str, Any]) -> str:
     """Return the document as lines of this terminal."""
     cause = f" ({document['cause']})" if document["cause"] else ""
-    metrics = {} if document["metric"] is None else {document["metric_name"] or "metric": document["metric"]}
+    summed = f" ({document['metric_summary']})" if "metric_summary" in document else ""
+    named = f"{document['metric_name'] or 'metric'}{summed}"
+    metrics = {} if document["metric"] is None else {named: document["metric"]}
     metrics |= document["metrics"] or {}
     lines = [
         f"trial {document['number']} of sweep {document['sweep']}",
@@ -134,7 +137,8 @@ def trial_text(document: Mapping[str, Any]) -> str:
         lines += _field("" if place else "attempts", _attempt_words(attempt))
     lines += _field("code", document["code"]) if document["code"] else []
     lines += [labelled_path("log", document["log"], _LEFT)] if document["log"] else _field("log", "none")
-    lines.append(labelled_path("checkpoints", document["checkpoint_folder"], _LEFT))
+    if files.is_folder(document["checkpoint_folder"]):  # of a finished trial it is removed where it is empty
+        lines.append(labelled_path("checkpoints", document["checkpoint_folder"], _LEFT))
     if document["why"]:
         lines += _why_lines(document)
     if document["no_command"]:

@@ -49,6 +49,7 @@ def test_the_best_counts_while_a_trial_runs_when_it_was_killed_and_when_it_went_
     ended = trial()
     assert (ended["state"], ended["attempt"], ended["metric"]) == ("finished", 2, 1)
     assert "loss (best) = 1 in trial 0" in slurmsweep("status", sweep).stdout
+    assert "  metric       loss (best)  1\n" in slurmsweep("show", sweep, "0").stdout
 
 
 def test_the_mean_of_the_last_is_over_both_attempts(slurmsweep, write_sweep, tmp_path, start_agent):

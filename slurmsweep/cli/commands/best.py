@@ -111,7 +111,7 @@ def _show_front(summary: SweepSummary, top: int | None, *, as_json: bool) -> Non
         raise UsageError(
             "the sweep file does not say which metrics to weigh against each other: add, for example, "
             "`slurmsweep: {pareto: {accuracy: maximize, latency: minimize}}`, and create the sweep with it "
-            f"(`slurmsweep create FILE --prior {summary.manifest.sweep_id}` keeps what a grid has finished)"
+            f"(`slurmsweep create FILE --prior {summary.manifest.sweep_id}` keeps what it has finished)"
         )
     front = summary.front()
     shown = front.trials[:top]
