@@ -93,7 +93,7 @@ def test_a_point_is_done_and_judged_when_each_of_its_runs_is(slurmsweep, write_s
 
     other = slurmsweep("create", str(file)).stdout.strip()
     compared = asked("compare", sweep, other)["sweeps"][0]
-    assert compared["best"] == {"value": pytest.approx(1.0), "trial": 6}
+    assert compared["best"] == {"value": pytest.approx(1.0), "trial": 6, "point": 2}
     # points and not runs, of which one came to 0.9
     assert compared["best_so_far"][-1] == [3, pytest.approx(1.0)]
 
