@@ -64,7 +64,7 @@ def test_a10_chosen_trials_are_run_again(sweep, slurmsweep, command, words, numb
     document = json.loads(slurmsweep(command, sweep, *words, "--dry-run", "--json").stdout)
     assert [one["trial"] for one in document] == numbers
     assert slurmsweep(command, sweep, *words).stderr == (
-        f"slurmsweep: trials {', '.join(map(str, numbers))} will be run again\n"
+        f"slurmsweep: trial{'s'[: len(numbers) - 1]} {', '.join(map(str, numbers))} will be run again\n"
         f"slurmsweep: `slurmsweep run {sweep}` starts them\n"
     )
 
@@ -141,7 +141,7 @@ def test_what_would_be_removed_is_shown_with_its_size(sweep, slurmsweep, tmp_pat
 
     assert done.returncode == 0
     assert f"{folder_of(tmp_path, sweep)}: " in done.stderr
-    assert "4 trials were started, 3 are done" in done.stderr
+    assert "4 trials were started; done: 3" in done.stderr
     assert folder_of(tmp_path, sweep).exists()
 
 

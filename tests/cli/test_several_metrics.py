@@ -131,7 +131,7 @@ def test_the_front_as_a_table_says_what_is_left_out(slurmsweep, weighed):
     )
     cells = [line.split() for line in done.stdout.splitlines()[2:5]]
     assert [[row[4], row[1], row[2]] for row in cells] == [["3", "0.95", "7"], ["1", "0.9", "5"], ["2", "0.9", "5"]]
-    assert "2 finished trials lack one of 'acc' and 'latency' and are left out" in done.stderr
+    assert "2 finished trials lack one of 'acc' and 'latency': left out" in done.stderr
     assert "the first 3 of 4 trials, by 'acc'" in done.stderr
 
 
