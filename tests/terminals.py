@@ -11,17 +11,20 @@ import struct
 import sys
 import termios
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pyte
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 #: Seconds after which a test has failed that waits for something to be shown.
 PATIENCE = 120
+
+#: Opens the side of a terminal that its program has, by the other side (ioctl_tty(2)).
+_TIOCGPTPEER = 0x5441
 
 ENTER_SCREEN, LEAVE_SCREEN, SHOW_CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
 
@@ -56,6 +59,19 @@ class Terminal:
     def modes(self) -> list:
         """How the terminal treats keys: what ``stty`` shows."""
         return termios.tcgetattr(self._fd)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the terminal as it is when its program ends: the kernel resets one that no process has open any more."""
+        side = fcntl.ioctl(self._fd, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+        try:
+            yield
+        finally:
+            os.close(side)
+
+    def has_ended(self) -> bool:
+        """Return whether the program has ended; :meth:`end` says how."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def see(self, what: str | Callable[[], bool], why: str = "") -> None:
         """Read until a text is on the screen, or something holds."""

@@ -58,10 +58,10 @@ def test_an_unknown_option_is_answered_with_the_one_that_was_meant(capsys, words
 @pytest.mark.parametrize(
     ("words", "end"),
     [
-        (["run", "sweep.yaml", "--prior", "last"], "there is no option --prior; `slurmsweep create` has it\n"),
+        (["run", "sweep.yaml", "--older", "30d"], "there is no option --older; `slurmsweep clean` has it\n"),
         (
-            ["best", "--metric", "acc"],
-            "there is no option --metric; `slurmsweep importance` and `slurmsweep report` have it\n",
+            ["best", "--history", "all"],
+            "there is no option --history; `slurmsweep report` and `slurmsweep export` have it\n",
         ),
         (["best", "--dry-run"], "there is no option --dry-run\n"),  # of too many to be named
     ],

@@ -161,8 +161,10 @@ def test_a_signal_leaves_the_terminal_as_it_was(terminal, store, number, code):
     usual = shown.modes()
     shown.see("2 running")
     assert shown.modes() != usual
-    os.kill(shown.pid, number)
-    shown.see(lambda: LEAVE_SCREEN in shown.bytes and shown.modes() == usual, "the usual modes")
+    with shown.held():
+        os.kill(shown.pid, number)
+        shown.see(lambda: LEAVE_SCREEN in shown.bytes and shown.has_ended(), "the end")
+        assert shown.modes() == usual
     assert shown.end() == code
     assert shown.bytes.count(ENTER_SCREEN) == shown.bytes.count(LEAVE_SCREEN) == 1
     assert shown.bytes.rindex(SHOW_CURSOR) > shown.bytes.rindex(ENTER_SCREEN)
