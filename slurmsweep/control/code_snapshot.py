@@ -13,11 +13,11 @@ import stat
 import subprocess
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from slurmsweep.agents.identity import process_start
 from slurmsweep.control.repository import find_repository
-from slurmsweep.errors import Violation
+from slurmsweep.errors import UsageError, Violation
 from slurmsweep.report.figures import size_text
 from slurmsweep.state import files, paths, place
 from slurmsweep.state.code_copy import CodeCopy, Copied, CopiedFile, copy_read_only, digest_of, list_text
@@ -46,6 +46,9 @@ _CACHES = (*_NO_CODE, "wandb", ".venv", "venv", "*.pyc", "*.egg-info", ".*_cache
 #: The folder of a process that makes a copy: it has the copy, and an empty folder with the name of the sweep's.
 _MADE_BY = re.compile(rf"{re.escape(paths.COPYING)}(?P<process>[0-9]+)-(?P<start>[^-]+)-(?P<host>.+)", re.ASCII)
 _OF_SWEEP, _COPY = re.compile(rf"sweep-{paths.SWEEP_ID.pattern}"), "source"
+
+#: What helps where a file may not be read.
+_CLOSED = "make it readable, or leave it out: slurmsweep: {snapshot: {exclude: [...]}}"
 
 #: Names of files that often hold secrets.
 _SECRETS = (
@@ -99,7 +102,7 @@ def select(config: SweepConfig, workdir: str, function: Function | None) -> Sele
     """Return what a copy for these trials will hold; or why it cannot be made.
 
     Raises:
-        UsageError: git cannot be asked about the repository.
+        UsageError: git cannot be asked about the repository, or a folder cannot be read.
     """
     rules = config.extensions.snapshot
     if rules is None:
@@ -110,14 +113,15 @@ def select(config: SweepConfig, workdir: str, function: Function | None) -> Sele
     ignored: list[str] = []
     if repository:
         root, commit = repository.root, repository.commit()
+    inside = os.path.relpath(os.path.realpath(workdir), os.path.realpath(root))
+    links = tuple(os.path.normpath(os.path.join(inside, one)) for one in rules.link)
+    if repository:
         untracked = repository.untracked()
         changed = bool(repository.changes())  # and what git does not know, below
         found = [*repository.tracked(), *(name for name in untracked if not _is_of_wandb(root, name))]
         ignored = [one for one in repository.ignored() if not _matches(one.rstrip("/"), _CACHES)]
     else:
-        found = list(_files_below(root))
-    inside = os.path.relpath(os.path.realpath(workdir), os.path.realpath(root))
-    links = tuple(os.path.normpath(os.path.join(inside, one)) for one in rules.link)
+        found = list(_files_below(root, rules, links))
     names = sorted({name for name in found if _is_copied(root, name, rules, links)})
     sizes = {name: os.lstat(os.path.join(root, name)).st_size for name in names}
     violations = [
@@ -129,6 +133,10 @@ def select(config: SweepConfig, workdir: str, function: Function | None) -> Sele
             problem = f"there is nothing at {os.path.join(root, one)}, or that is outside of {root}"
             hint = "link: names what trials find in the original folder; an absolute path needs no link"
             violations.append(Violation("slurmsweep.snapshot.link", problem, hint))
+    for name in names:
+        path = os.path.join(root, name)
+        if not os.path.islink(path) and not os.access(path, os.R_OK):
+            violations.append(Violation("slurmsweep.snapshot", f"{path} cannot be read", _CLOSED))
     if violations:
         return violations
     kept_untracked = tuple(name for name in untracked if name in sizes)
@@ -210,13 +218,17 @@ def _make_folders(path: str, made: set[str]) -> None:
 
 def _is_copied(root: str, name: str, rules: SnapshotRules, links: Sequence[str]) -> bool:
     """Return whether a file is to be in the copy, and there: git names files, too, that were removed."""
-    if paths.STATE in name.split("/") or _matches(name, rules.exclude) or _matches(name, links, whole=True):
+    if _is_left_out(name, rules, links):
         return False
     try:
         mode = os.lstat(os.path.join(root, name)).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return False
     return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+
+def _is_left_out(name: str, rules: SnapshotRules, links: Sequence[str]) -> bool:
+    return paths.STATE in name.split("/") or _matches(name, rules.exclude) or _matches(name, links, whole=True)
 
 
 def _matches(name: str, patterns: Iterable[str], *, whole: bool = False) -> bool:
@@ -239,18 +251,31 @@ def _is_of_wandb(root: str, name: str) -> bool:
     return not os.path.exists(os.path.join(folder, "__init__.py"))
 
 
-def _files_below(root: str) -> Iterator[str]:
-    """Yield the files of a folder that is in no repository, without what is plainly no code."""
+def _files_below(root: str, rules: SnapshotRules, links: Sequence[str]) -> Iterator[str]:
+    """Yield the files of a folder that is in no repository, without what is plainly no code, or is left out.
+
+    Raises UsageError where a folder cannot be read.
+    """
     count = 0
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=_refuse):
         below = os.path.relpath(folder, root)
-        folders[:] = [name for name in folders if _is_code(folder, name)]
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        for name in (*names, *links):
+        # what is left out is not looked at: a folder of data may have more entries than are looked at in all
+        kept = {
+            name
+            for name in (*names, *folders)
+            if not _is_left_out(os.path.normpath(os.path.join(below, name)), rules, links)
+        }
+        folders[:] = [name for name in folders if name in kept and _is_code(folder, name)]
+        linked = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*(name for name in names if name in kept), *linked):
             count += 1
             if count > _MOST_ENTRIES:
                 return
             yield os.path.normpath(os.path.join(below, name))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UsageError(f"snapshot: {error.filename} cannot be read: {_CLOSED}") from error
 
 
 def _is_code(folder: str, name: str) -> bool:

@@ -11,6 +11,9 @@ import sys
 
 import pytest
 
+from slurmsweep.control import code_snapshot
+from slurmsweep.sweepfile.load import load
+
 SCRIPT = "import helper, os\nprint('ran', helper.VERSION, os.getcwd())\n"
 KEEPING = "slurmsweep: {{snapshot: {}}}"
 
@@ -197,6 +200,38 @@ def test_what_is_too_large_is_refused_with_the_largest(slurmsweep, project, tmp_
         assert "most is in weights/ (300 MiB)" in done.stderr
         assert "exclude: [weights]" in done.stderr
     assert not (tmp_path / ".slurmsweep").exists()
+
+
+def test_what_is_left_out_is_not_looked_at(project, tmp_path, monkeypatch):
+    config = load(str(project("{exclude: [data, '*.bin'], link: [big]}", repository=False))).config
+    monkeypatch.setattr(code_snapshot, "_MOST_ENTRIES", 3)
+    for folder in ("data", "big", "."):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for number in range(5):
+            (tmp_path / folder / f"{number}.bin").touch()
+
+    selection = code_snapshot.select(config, str(tmp_path), None)
+    assert isinstance(selection, code_snapshot.Selection)
+    assert selection.names == ("helper.py", "sweep.yaml", "train.py")
+
+
+@pytest.mark.parametrize("name", ["closed.py", "closed"])
+def test_what_cannot_be_read_is_refused_by_plan_too_and_may_be_left_out(project, tmp_path, name):
+    # root reads everything, as long as it is allowed to
+    bound = [] if os.geteuid() else ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    closed, file = tmp_path / name, project(repository=False)
+    closed.touch() if closed.suffix else closed.mkdir()
+    closed.chmod(0)
+    try:
+        for command in ("plan", "create"):
+            argv = [*bound, sys.executable, "-m", "slurmsweep", command, str(file)]
+            done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert (done.returncode, f"{closed} cannot be read" in done.stderr) == (2, True), done.stderr
+            assert not (tmp_path / ".slurmsweep").exists()
+        project(f"{{exclude: [{name}]}}", repository=False)
+        assert subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    finally:
+        closed.chmod(0o700)
 
 
 def test_the_option_wins_over_the_file(slurmsweep, project, copy_of):
