@@ -125,7 +125,7 @@ def select(config: SweepConfig, workdir: str, function: Function | None) -> Sele
     names = sorted({name for name in found if _is_copied(root, name, rules, links)})
     sizes = {name: os.lstat(os.path.join(root, name)).st_size for name in names}
     violations = [
-        *_too_large(root, sizes, is_cut=not repository and len(found) >= _MOST_ENTRIES),
+        *_too_large(root, sizes, in_git=bool(repository), is_cut=not repository and len(found) >= _MOST_ENTRIES),
         *_not_in_it(config, function, root, inside, set(names)),
     ]
     for one in links:
@@ -142,7 +142,9 @@ def select(config: SweepConfig, workdir: str, function: Function | None) -> Sele
     kept_untracked = tuple(name for name in untracked if name in sizes)
     changed = changed or bool(kept_untracked)
     what = CodeCopy(root, inside, len(names), sum(sizes.values()), "", commit, changed)
-    lines = _notes(what, kept_untracked, links, [one for one in ignored if one.rstrip("/") not in links])
+    unknown = kept_untracked if repository else tuple(names)
+    not_copied = [one for one in ignored if one.rstrip("/") not in links]
+    lines = _notes(what, unknown, links, not_copied, in_git=bool(repository))
     outside = [name for name in names if _leads_outside(root, name)]
     if outside:
         lines.append(f"snapshot: links that lead out of it stay links to what is there: {_some(outside)}")
@@ -285,7 +287,7 @@ def _is_code(folder: str, name: str) -> bool:
     return name != "wandb" or os.path.exists(os.path.join(path, "__init__.py"))
 
 
-def _too_large(root: str, sizes: dict[str, int], *, is_cut: bool) -> list[Violation]:
+def _too_large(root: str, sizes: dict[str, int], *, in_git: bool, is_cut: bool) -> list[Violation]:
     total = sum(sizes.values())
     if total <= MOST_BYTES and len(sizes) <= MOST_FILES:
         return []
@@ -307,8 +309,8 @@ def _too_large(root: str, sizes: dict[str, int], *, is_cut: bool) -> list[Violat
     )
     first = largest[0].rstrip("/") if largest else "data"
     hint = (
-        f"leave out what is no code: name it in .gitignore, or write slurmsweep: {{snapshot: {{exclude: [{first}]}}}}; "
-        f"with link: [{first}] trials find the original there"
+        f"leave out what is no code: {'name it in .gitignore, or ' if in_git else ''}write "
+        f"slurmsweep: {{snapshot: {{exclude: [{first}]}}}}; with link: [{first}] trials find the original there"
     )
     return [Violation("slurmsweep.snapshot", problem, hint)]
 
@@ -357,17 +359,20 @@ def _some(names: Sequence[str]) -> str:
     return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
 
 
-def _notes(what: CodeCopy, untracked: Sequence[str], links: Sequence[str], ignored: Sequence[str]) -> list[str]:
-    """Return what is copied, and what is not, in lines for people."""
-    at = ", no repository of git"
+def _notes(
+    what: CodeCopy, unknown: Sequence[str], links: Sequence[str], ignored: Sequence[str], *, in_git: bool
+) -> list[str]:
+    """Return what is copied, and what is not, in lines for people. Of the files that are, git does not know some."""
+    at = ", a repository without a commit" if in_git else ", no repository of git"
     if what.commit:
         at = f", commit {what.commit[:12]}" + (" and what has changed since" if what.changed else "")
     lines = [f"snapshot: trials run from a copy of {what.root}: {what.files} files, {size_text(what.size)}{at}"]
-    if untracked:
-        lines.append(f"snapshot: with files that git does not know: {_some(untracked)}")
-    secret = [name for name in untracked if _matches(os.path.basename(name), _SECRETS)]
+    if unknown and in_git:
+        lines.append(f"snapshot: with files that git does not know: {_some(unknown)}")
+    secret = [name for name in unknown if _matches(os.path.basename(name), _SECRETS)]
     if secret:
-        lines.append(f"snapshot: warning: what may be secret is copied, too: {_some(secret)}; name it in .gitignore")
+        remedy = "name it in .gitignore" if in_git else "leave it out: slurmsweep: {snapshot: {exclude: [...]}}"
+        lines.append(f"snapshot: warning: what may be secret is copied, too: {_some(secret)}; {remedy}")
     if links:
         lines.append(f"snapshot: links to the originals: {_some(links)}")
     if ignored:

@@ -110,7 +110,8 @@ def _ask(folder: str, *words: str) -> bytes:
     try:
         return subprocess.run(argv, capture_output=True, timeout=_PATIENCE, check=True, env=environ).stdout
     except subprocess.CalledProcessError as error:
-        raise UsageError(error.stderr.decode(errors="replace").strip() or f"exit code {error.returncode}") from error
+        said = error.stderr.decode(errors="replace").expandtabs(4).strip()
+        raise UsageError(said or f"exit code {error.returncode}") from error
     except FileNotFoundError as error:
         raise UsageError("it is not installed on this machine") from error
     except subprocess.TimeoutExpired as error:

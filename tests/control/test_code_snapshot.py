@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -198,8 +199,10 @@ def test_what_is_too_large_is_refused_with_the_largest(slurmsweep, project, tmp_
         done = slurmsweep(command, str(file))
         assert done.returncode == 2
         assert "most is in weights/ (300 MiB)" in done.stderr
-        assert "exclude: [weights]" in done.stderr
+        assert "name it in .gitignore, or write slurmsweep: {snapshot: {exclude: [weights]}}" in done.stderr
     assert not (tmp_path / ".slurmsweep").exists()
+    shutil.rmtree(tmp_path / ".git")
+    assert ".gitignore" not in slurmsweep("create", str(file)).stderr
 
 
 def test_what_is_left_out_is_not_looked_at(project, tmp_path, monkeypatch):
@@ -232,6 +235,20 @@ def test_what_cannot_be_read_is_refused_by_plan_too_and_may_be_left_out(project,
         assert subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False).returncode == 0
     finally:
         closed.chmod(0o700)
+
+
+def test_lines_fit_a_folder_without_git_and_a_repository_without_a_commit(slurmsweep, project, tmp_path):
+    file = project(repository=False)
+    (tmp_path / ".env").touch()
+    told = slurmsweep("create", str(file)).stderr
+    assert "no repository of git" in told
+    assert "may be secret is copied, too: .env; leave it out: slurmsweep: {snapshot: {exclude:" in told
+    assert "git does not know" not in told
+
+    git(tmp_path, "init", "-q")
+    told = slurmsweep("create", str(file)).stderr
+    assert "a repository without a commit" in told
+    assert "may be secret is copied, too: .env; name it in .gitignore" in told
 
 
 def test_the_option_wins_over_the_file(slurmsweep, project, copy_of):
