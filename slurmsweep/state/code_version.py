@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Characters of a commit, and of a checksum, in a version.
 COMMIT, CHANGES = 12, 8
 
+#: How a file of git begins that names another one, as a branch can name a branch; and how many are followed.
+_NAMES_ANOTHER, _MOST_NAMES = b"ref: ", 5
+
 
 class WatchedFile(NamedTuple):
     """A tracked source file as it was: relative to the root of the repository; bytes, and nanoseconds of its time."""
@@ -90,16 +93,16 @@ def state_of(root: str, name: str) -> WatchedFile:
 
 def _commit(known: CodeState) -> str | None:
     """Return the commit that is checked out now, as git's files say; None where they do not say it."""
-    head = (files.read_plain_file(os.path.join(known.git, "HEAD")) or b"").strip()
-    if not head.startswith(b"ref: "):
-        return head.decode("ascii", "replace") or None
-    name = head[len(b"ref: ") :]
-    own = files.read_plain_file(os.path.join(known.common, os.fsdecode(name)))
-    if own is not None:
-        return own.strip().decode("ascii", "replace")
-    packed = files.read_plain_file(os.path.join(known.common, "packed-refs")) or b""
-    found = (line.partition(b" ") for line in packed.splitlines())
-    return next((commit.decode("ascii", "replace") for commit, _, ref in found if ref == name), None)
+    found = files.read_plain_file(os.path.join(known.git, "HEAD")) or b""
+    for _ in range(_MOST_NAMES):
+        if not found.startswith(_NAMES_ANOTHER):
+            return found.strip().decode("ascii", "replace") or None
+        name = found.removeprefix(_NAMES_ANOTHER).strip()
+        own = files.read_plain_file(os.path.join(known.common, os.fsdecode(name)))
+        packed = files.read_plain_file(os.path.join(known.common, "packed-refs")) or b"" if own is None else b""
+        lines = (line.partition(b" ") for line in packed.splitlines())
+        found = own or next((commit for commit, _, ref in lines if ref == name), b"")
+    return None
 
 
 _FIELDS = Fields(

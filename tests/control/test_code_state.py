@@ -104,6 +104,18 @@ def test_worktrees_packed_references_and_a_detached_head(slurmsweep, project):
     assert version_now(store.layout) == head(project)
 
 
+def test_a_branch_may_name_another_branch(slurmsweep, project, sweep):
+    store = SweepStore.open(f"{project}/.slurmsweep/sweep-{sweep}")
+    git(project, "symbolic-ref", "refs/heads/older-name", git(project, "symbolic-ref", "HEAD").strip())
+    git(project, "checkout", "-q", "older-name")
+    assert version_now(store.layout) == head(project)
+    git(project, "pack-refs", "--all")
+    assert version_now(store.layout) == head(project)
+
+    git(project, "symbolic-ref", "refs/heads/older-name", "refs/heads/older-name")
+    assert version_now(store.layout) is None
+
+
 def test_no_repository_means_no_version_and_no_file(slurmsweep, write_sweep, tmp_path):
     write_sweep("", "  x: {value: 1}")
     sweep = json.loads(slurmsweep("run", "sweep.yaml", "--backend", "local", "--json").stdout)["id"]
