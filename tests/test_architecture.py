@@ -60,6 +60,7 @@ MAY_LOOK = {
     "control/program.py": "looks for the user's program, and reads how it begins",
     "api/function_trial.py": "holds the current folder of this process, whatever its name is",
     "cli/main.py": "the null device",
+    "cli/commands/check.py": "the folder of a project, which is no file of a sweep",
     "cli/commands/completion.py": "a file of the package",
     "cli/commands/run.py": "tells a sweep file from a sweep's name; either is opened afterwards",
 }

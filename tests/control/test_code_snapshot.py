@@ -283,6 +283,11 @@ def test_a_moved_project_runs_its_copy_and_takes_no_other_folder(slurmsweep, pro
     assert (done.returncode, "its own copy of the code" in done.stderr) == (2, True)
     assert slurmsweep("run", sweep, "--backend", "local", cwd=moved).returncode == 0
     assert slurmsweep("logs", sweep, "0", cwd=moved).stdout == f"ran 1 {moved}/.slurmsweep/sweep-{sweep}/source\n"
+    assert f"{tmp_path} differs from it by now: helper.py, " in slurmsweep("check", sweep, cwd=moved).stderr
+    shutil.rmtree(tmp_path)
+    told = slurmsweep("check", sweep, cwd=moved).stderr
+    tmp_path.mkdir()
+    assert f"{tmp_path} is gone, or cannot be looked at" in told
 
 
 def test_a_function_is_called_from_the_copy(slurmsweep, project, copy_of, tmp_path):

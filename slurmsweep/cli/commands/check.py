@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,8 @@ def _code_lines(store: SweepStore, code: Mapping[str, Any], versions: Mapping[st
     copy, changed = store.manifest.snapshot, code["changed"]
     if copy and changed:
         named = ", ".join(changed[:_NAMED]) + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
-        yield f"code: trials run {code_words(copy, versions)}; {copy.root} differs from it by now: {named}"
+        now = f"differs from it by now: {named}" if os.path.isdir(copy.root) else "is gone, or cannot be looked at"
+        yield f"code: trials run {code_words(copy, versions)}; {copy.root} {now}"
     if len(versions) > 1:
         yield f"code: trials ran with {len(versions)} versions of it: {code_words(None, versions)}"
     if versions and code["now"] and code["now"] not in versions:
