@@ -250,7 +250,8 @@ def _check_element(text: str, names: Collection[str], path: Path, findings: Find
         if is_of_shell and not nearest(name, (*MACROS, *PLACES)):
             continue
         if is_whole_element and macro != text:
-            hint = f"give it an element of its own: {json.dumps(split_line(text))}"
+            words = split_line(text)
+            hint = "give it an element of its own" + (f": {json.dumps(words)}" if macro in words else "")
             expands = "W&B would not expand it" if name in MACROS else "it is not expanded"
             findings.error(path, f"{macro} stands inside {text!r}, where {expands}", hint)
         elif wrong and macro == text:

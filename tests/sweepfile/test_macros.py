@@ -112,6 +112,11 @@ def test_a_slip_is_an_error(element, said):
     assert said in refused(element)
 
 
+def test_the_remedy_is_no_repetition_of_what_is_wrong():
+    assert '["--x", "${args:words}"]' in refused("--x ${args:words}")
+    assert refused("--x=${args:words}").rstrip().endswith("(give it an element of its own)")
+
+
 def test_what_is_anothers_inside_of_text_stays_a_warning():
     [warning] = checked("--out=${trials}/x").warnings
     assert "is passed on as it is" in str(warning)
