@@ -199,7 +199,9 @@ def _table(label: str, values: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     for name, value in named.items():
         beside = f"  {'' if lines else label:<{_LEFT}}{name}{' ' * (least - text_width(name))}  "
-        lines += wrapped(printable(value_text(value)), width(), beside, " " * min(text_width(beside), _LEFT + 8))
+        lines += wrapped(
+            printable(value_text(value)) or "''", width(), beside, " " * min(text_width(beside), _LEFT + 8)
+        )
     return lines
 
 

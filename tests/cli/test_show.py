@@ -109,6 +109,11 @@ def test_a_trial_that_never_ran_is_shown_with_its_point(slurmsweep, write_sweep,
     assert "state pending" in words_of(slurmsweep("show", sweep, "2"))
 
 
+def test_an_empty_text_is_a_value_too(slurmsweep, write_sweep):
+    sweep = slurmsweep("create", str(write_sweep("pass", "  suffix: {value: ''}\n  x: {value: 1}"))).stdout.strip()
+    assert "parameters suffix '' x 1 " in words_of(slurmsweep("show", sweep, "0"))
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_an_unknown_trial_says_which_there_are(slurmsweep, write_sweep, options):
     sweep = slurmsweep("create", str(write_sweep("pass"))).stdout.strip()
