@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from slurmsweep.control.create import Draft
     from slurmsweep.control.session import Session
     from slurmsweep.state.tail import AttemptId
+    from slurmsweep.sweepfile.config import SweepConfig
+    from slurmsweep.sweepfile.sections import Metric
 
 
 def summarize(session: Session) -> tuple[SweepSummary, Snapshot]:
@@ -40,8 +42,13 @@ def best_trial(summary: SweepSummary) -> int:
     if metric is None:
         raise UsageError("the sweep file names no metric, so no trial is best: give the number of a trial")
     if best is None:
-        raise NotFoundError(f"no finished trial has a value of {metric.name!r} yet")
+        raise NotFoundError(none_is_best(summary.manifest.config, metric))
     return best.number
+
+
+def none_is_best(config: SweepConfig, metric: Metric) -> str:
+    """Return that no trial has a value, or no point where each runs several times: one with an open run has none."""
+    return f"no finished {'point' if config.extensions.repeats else 'trial'} has a value of {metric.name!r} yet"
 
 
 def note_stray_output(session: Session) -> None:

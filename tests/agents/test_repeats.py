@@ -96,6 +96,8 @@ def test_a_point_is_done_and_judged_when_each_of_its_runs_is(slurmsweep, write_s
     assert compared["best"] == {"value": pytest.approx(1.0), "trial": 6, "point": 2}
     # points and not runs, of which one came to 0.9
     assert compared["best_so_far"][-1] == [3, pytest.approx(1.0)]
+    slurmsweep("rerun", sweep, "--trials", "0,3,6")
+    assert "no finished point has a value of 'loss' yet" in slurmsweep("best", sweep).stderr
 
 
 def test_tables_and_exports_have_points_and_runs(slurmsweep, write_sweep):

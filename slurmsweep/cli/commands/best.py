@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_table
-from slurmsweep.cli.sweeps import summarize
+from slurmsweep.cli.sweeps import none_is_best, summarize
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
@@ -79,7 +79,7 @@ def _show_best(summary: SweepSummary, top: int, *, as_json: bool) -> None:
     if as_json:
         return
     if not ranked:
-        note(f"no finished trial has a value of {config.metric.name!r} yet")
+        note(none_is_best(config, config.metric))
     for words in tables.unmeasured_words(summary.unmeasured(of_metric=True)):
         note(words)
 
