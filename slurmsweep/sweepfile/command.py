@@ -40,6 +40,9 @@ _SHELL_TEXT = r"-[a-z]*c"
 _ANY_BRACES = r"\$\{(?:\{[^{}]*\}|[^{}])*\}"
 _UNCLOSED = r"\$\{(\w*)"
 
+#: How a shell sets a variable of this name.
+_SETS = r"(?:^|[\s;&|(])(?:{0}\+?=|(?:for|read|local|export)\s+{0}\b)"
+
 #: How OmegaConf and Hydra name the environment: ``${oc.env:HOME}``.
 _ENVIRONMENTS = ("env", "oc.env")
 
@@ -242,6 +245,10 @@ def _check_element(text: str, names: Collection[str], path: Path, findings: Find
     text = text.replace(_LITERAL, "")
     if "${" not in text or text[2:-1] in MACROS:
         return
+    for name in PLACES if is_shell_text else ():
+        if f"${{{name}}}" in text and name not in names and re.search(_SETS.format(name), text):
+            problem = f"the shell text sets {name!r}, but ${{{name}}} in it is a macro, which is put in before"
+            findings.warn(path, problem, f"write $${{{name}}} for the shell's own variable, or give it another name")
     for macro in (found[0] for found in re.finditer(_ANY_BRACES, text)):
         name = macro[2:-1]
         wrong = [shape for shape in _shapes(name) if shape not in SHAPES] if name.startswith(_SHAPED) else []

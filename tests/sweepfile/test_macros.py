@@ -134,6 +134,17 @@ def test_a_shell_keeps_its_own_variables():
     assert "stands inside" in refused("python t.py ${args:words}", "-c")
 
 
+@pytest.mark.parametrize("text", ["for trial in a b; do echo ${trial}", "trial=1; echo ${trial}", "cd a&&read trial"])
+def test_a_shell_text_that_sets_a_variable_with_the_name_of_a_macro_is_warned_of(text):
+    used = f"{text}; echo ${{trial}}"
+    [warning] = checked(used, "-c").warnings
+    assert "the shell text sets 'trial'" in str(warning)
+    assert "write $${trial}" in str(warning)
+    assert checked(used.replace("${", "$${"), "-c").warnings == []
+    assert checked(used, "-c", names=("trial",)).warnings == []
+    assert checked("--trial=${trial}; my_trial=${trial}; echo for trials in ${trial}", "-c").warnings == []
+
+
 def test_a_place_is_put_in_anywhere_and_a_parameter_of_its_name_comes_first(tmp_path):
     own = Layout(str(tmp_path / "sweep-abcd1234")).own_macros(AttemptId(1007, 3))
     folder = f"{tmp_path}/sweep-abcd1234/trials/1/1007"
