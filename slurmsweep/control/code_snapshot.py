@@ -122,17 +122,16 @@ def select(config: SweepConfig, workdir: str, function: Function | None) -> Sele
         ignored = [one for one in repository.ignored() if not _matches(one.rstrip("/"), _CACHES)]
     else:
         found = list(_files_below(root, rules, links))
-    names = sorted({name for name in found if _is_copied(root, name, rules, links)})
+    behind: dict[str, bool] = {}
+    names = sorted(
+        {name for name in found if _is_copied(root, name, rules, links) and not _is_behind_link(root, name, behind)}
+    )
     sizes = {name: os.lstat(os.path.join(root, name)).st_size for name in names}
     violations = [
         *_too_large(root, sizes, in_git=bool(repository), is_cut=not repository and len(found) >= _MOST_ENTRIES),
         *_not_in_it(config, function, root, inside, set(names)),
+        *_wrong_links(root, links),
     ]
-    for one in links:
-        if one.split("/")[0] == os.pardir or not os.path.lexists(os.path.join(root, one)):
-            problem = f"there is nothing at {os.path.join(root, one)}, or that is outside of {root}"
-            hint = "link: names what trials find in the original folder; an absolute path needs no link"
-            violations.append(Violation("slurmsweep.snapshot.link", problem, hint))
     for name in names:
         path = os.path.join(root, name)
         if not os.path.islink(path) and not os.access(path, os.R_OK):
@@ -227,6 +226,17 @@ def _is_copied(root: str, name: str, rules: SnapshotRules, links: Sequence[str])
     except (FileNotFoundError, NotADirectoryError):
         return False
     return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+
+def _is_behind_link(root: str, name: str, known: dict[str, bool]) -> bool:
+    """Return whether a folder above a file is a link; answers for folders are kept in ``known``.
+
+    git names such files where a link took the place of their folder. A copy of them would be written into the original.
+    """
+    above = os.path.dirname(name)
+    if above and above not in known:
+        known[above] = os.path.islink(os.path.join(root, above)) or _is_behind_link(root, above, known)
+    return bool(above) and known[above]
 
 
 def _is_left_out(name: str, rules: SnapshotRules, links: Sequence[str]) -> bool:
@@ -343,6 +353,18 @@ def _not_in_it(
         yield Violation(path, problem, "take it out of .gitignore or of exclude")
     elif os.path.islink(program) and _leads_outside(root, inside):
         yield Violation(path, f"program {config.program!r} is a link that leads out of {root}", "copy the file into it")
+
+
+def _wrong_links(root: str, links: Sequence[str]) -> Iterator[Violation]:
+    """Yield which links to the originals cannot be made."""
+    for one in links:
+        if one.split("/")[0] == os.pardir or not os.path.lexists(os.path.join(root, one)):
+            problem = f"there is nothing at {os.path.join(root, one)}, or that is outside of {root}"
+            hint = "link: names what trials find in the original folder; an absolute path needs no link"
+            yield Violation("slurmsweep.snapshot.link", problem, hint)
+        elif _is_behind_link(root, one, {}) or _matches(os.path.dirname(one), links, whole=True):
+            problem = f"{os.path.join(root, one)} is below another link, which has it already"
+            yield Violation("slurmsweep.snapshot.link", problem, f"take {one!r} out of link")
 
 
 def _leads_outside(root: str, name: str) -> bool:

@@ -168,6 +168,29 @@ def test_submodules_worktrees_and_links(slurmsweep, project, copy_of, tmp_path):
     assert (tree / ".slurmsweep" / f"sweep-{done.stdout.strip()}" / "source" / "helper.py").exists()
 
 
+def test_nothing_is_written_through_a_link_into_the_original(slurmsweep, project, copy_of, tmp_path):
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-scratch"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link.csv").symlink_to("../../other.csv")
+    (tmp_path / "data" / "table.csv").touch()
+    file = project()
+    os.rename(tmp_path / "data", elsewhere)
+    (tmp_path / "data").symlink_to(f"../{elsewhere.name}")
+
+    copy = copy_of(create(slurmsweep, file))  # git still knows data/table.csv and data/link.csv
+    assert os.readlink(copy / "data") == str(elsewhere)
+    assert os.readlink(elsewhere / "link.csv") == "../../other.csv"
+    assert slurmsweep("check", copy.parent.name.removeprefix("sweep-")).returncode == 0
+
+    for wanted in ("{link: [data/link.csv]}", "{link: [results, results/x]}"):
+        (tmp_path / "results" / "x").mkdir(parents=True, exist_ok=True)
+        other = tmp_path / "other.yaml"
+        other.write_text(file.read_text().replace("snapshot: true", f"snapshot: {wanted}"))
+        done = slurmsweep("plan", str(other))
+        assert (done.returncode, "is below another link" in done.stderr) == (2, True), done.stderr
+    assert os.readlink(elsewhere / "link.csv") == "../../other.csv"
+
+
 def test_rules_leave_files_out_and_the_program_may_not_be_one(slurmsweep, project, copy_of, tmp_path):
     file = project("{exclude: [results, '*.bin']}", repository=False)
     (tmp_path / "results").mkdir()
