@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.errors import UsageError
 from slurmsweep.search.grid import grid_of
+from slurmsweep.sweepfile.config import MOST_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +35,15 @@ def numbering(config: SweepConfig) -> Numbering | None:
 
 
 def point_count(config: SweepConfig) -> int | None:
-    """Return the number of points of a sweep, ``run_cap`` included; None for an endless search without it."""
+    """Return the number of points of a sweep, ``run_cap`` included; None for an endless search without it.
+
+    Raises UsageError: there are too many to count, or to number trials by them.
+    """
     if config.method != "grid":
         return config.run_cap
     points = grid_of(config).size()
+    if points > 10**MOST_DIGITS:
+        raise UsageError(f"the parameters are a grid of more than 10^{MOST_DIGITS} points: use method: random")
     return points if config.run_cap is None else min(points, config.run_cap)
 
 

@@ -262,7 +262,7 @@ def test_a_damaged_journal_is_said_and_no_traceback(watched, store):
     shown = watched()
     with open(store.journal.path, "ab") as file:
         file.write(b"00000000 {nonsense}\n")
-    shown.see("1 lines of the journal are damaged")
+    shown.see("1 line of the journal is damaged")
     shown.press("q")
     assert shown.end() == 0
 
