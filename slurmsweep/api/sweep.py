@@ -288,8 +288,8 @@ class Sweep:
 
     def _trials(self, points: int | None) -> int | None:
         """Return how many trials so many points are."""
-        repeats = self.session.store.manifest.config.extensions.repeats
-        return points * len(repeats.values) if repeats and type(points) is int else points
+        runs = self.session.store.manifest.config.extensions.runs_each
+        return points * runs if type(points) is int else points
 
     def preview(self, batch: JobBatch) -> str:
         """Return the batch script of a planned batch, as it would be submitted; its name has a token made for each."""

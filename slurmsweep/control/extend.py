@@ -32,13 +32,12 @@ def extend(store: SweepStore, count: int) -> int:
             raise UsageError(
                 f"the search of sweep {name} has no end: `slurmsweep run {name} --count {count}` runs {count} more"
             )
-        repeats = what.config.extensions.repeats
+        repeats, runs = what.config.extensions.repeats, what.config.extensions.runs_each
         if repeats and repeats.race is not None:
             raise UsageError(
                 f"sweep {name} has a race: which trial is which run, and the chance to lose the best point, are for "
                 "the points that it has; for more of them make a new sweep with a larger run_cap"
             )
-        runs = len(repeats.values) if repeats else 1
         total = what.trials + count * runs
         if what.config.method == "grid" and total > (points := grid_of(what.config).size()) * runs:
             left = points - what.trials // runs

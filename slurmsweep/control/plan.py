@@ -48,8 +48,7 @@ def plan_sweep(
     """
     total = search.run_count(draft.config)
     left = session.open_trials()  # but for those that another sweep has run
-    repeats = draft.config.extensions.repeats
-    runs = len(repeats.values) if repeats else 1
+    repeats, runs = draft.config.extensions.repeats, draft.config.extensions.runs_each
     trials = min(policy.count or left or runs, left or policy.count or runs)
     source, backend = JobSource.of(session.store), session.backend
     options = filled(policy.wish, source.defaults, backend)

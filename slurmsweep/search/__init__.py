@@ -24,8 +24,8 @@ __all__ = ["faults", "number_of", "numbering", "parameters", "place_of", "point_
 
 def run_count(config: SweepConfig) -> int | None:
     """Return the number of trials of a sweep (W&B's *Est. Runs*); None for an endless search without ``run_cap``."""
-    points, repeats = point_count(config), config.extensions.repeats
-    return points if points is None or repeats is None else points * len(repeats.values)
+    points = point_count(config)
+    return None if points is None else points * config.extensions.runs_each
 
 
 def numbering(config: SweepConfig) -> Numbering | None:

@@ -98,7 +98,7 @@ class Manifest(NamedTuple):
         repeats = self.config.extensions.repeats
         if repeats is None:
             return None
-        points = None if self.trials is None else self.trials // len(repeats.values)
+        points = None if self.trials is None else self.trials // self.config.extensions.runs_each
         return repeats.numbering(self.config.method, points)
 
     @property

@@ -73,8 +73,13 @@ class Extensions(NamedTuple):
     snapshot: SnapshotRules | None = None
     repeats: Repeats | None = None
 
+    @property
+    def runs_each(self) -> int:
+        """How many trials each point is: its runs; 1 where points run once."""
+        return len(self.repeats.values) if self.repeats else 1
 
-def read_extensions(  # noqa: C901 - one branch a key
+
+def read_extensions(
     data: dict[str, Any], parameters: dict[str, Parameter], metric: Metric | None, findings: Findings
 ) -> Extensions:
     """Return the ``slurmsweep`` section without its ``metric`` and ``summary``, which are part of the sweep's metric.
@@ -88,9 +93,7 @@ def read_extensions(  # noqa: C901 - one branch a key
     if not isinstance(value, dict):
         findings.error(path, "must be a mapping", f"it knows {', '.join(_KEYS)}")
         return Extensions()
-    for key in value:
-        if key not in _KEYS:
-            findings.error((*path, key), f"{shown(key)} is not an extension of slurmsweep", suggest(key, _KEYS))
+    findings.keys(path, value, _KEYS, "is not an extension of slurmsweep")
     known: Known = {".".join(names): (names, parameter) for names, parameter in leaves(parameters)}
     is_conditional = value.get("conditions") is not None or value.get("computed") is not None
     # every agent reads a sweep file, few have one of these keys

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 Path = tuple[Any, ...]
 
@@ -41,6 +41,12 @@ class Findings:
     def warn(self, path: Path, problem: str, hint: str = "") -> None:
         """Add a warning: the content has a clear meaning, but perhaps not the intended one."""
         self.warnings.append(self._make(path, problem, hint))
+
+    def keys(self, path: Path, section: Iterable[str], known: Collection[str], problem: str) -> None:
+        """Add a mistake for each key of a section that is not a known one; ``problem`` stands behind the key."""
+        for key in section:
+            if key not in known:
+                self.error((*path, key), f"{shown(key)} {problem}", suggest(key, known))
 
     def _make(self, path: Path, problem: str, hint: str) -> Violation:
         known = (path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines)

@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     store = SweepStore.open_to_run(sweep_of(args.sweep))
     name, total = store.manifest.sweep_id, extend(store, args.count)
     if args.json:
-        runs = store.manifest.numbering.runs if store.manifest.numbering else 1
-        print_json({"sweep": name, "added": args.count * runs, "trials": total})
+        added = args.count * store.manifest.config.extensions.runs_each
+        print_json({"sweep": name, "added": added, "trials": total})
     else:
         print_text(f"sweep {name} has {total} trials now: `slurmsweep run {name}` starts what is new")
     return 0

@@ -59,20 +59,21 @@ def run(args: argparse.Namespace) -> int:
     wanted, learn = what_to_learn(asked)
     if learn:
         note("what is auto is learnt from trials that go first: the plan shows what these are given")
-    session = Sweep.planned(draft, backend=args.backend, prior=prior).session.rehearsal()
+    session, known = Sweep.planned(draft, backend=args.backend).session.rehearsal(), None
+    if prior:
+        from slurmsweep.control.prior import comparison, known_points, rehearse
+
+        known = known_points(session.store, prior)
+        rehearse(session, known)
     # what `run` would refuse here is no plan
     Sweep(session, tell=ignore).check_start(wanted)
     note_doubts(draft)
     if args.count is None and run_count(draft.config) is None:
         note("the search has no end: `run` wants --count, or run_cap in the sweep file; this is the plan of one trial")
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
-    repeats = draft.config.extensions.repeats
-    count = args.count * len(repeats.values) if repeats and args.count else args.count
+    count = args.count and args.count * draft.config.extensions.runs_each
     document = plan_sweep(session, draft, Policy(wanted, count=count), limit, note)
-    if prior:
-        from slurmsweep.control.prior import comparison, known_points
-
-        known = known_points(session.store, prior)
+    if known is not None:
         document["prior"] = comparison(draft.config, session.store.manifest.trials, known)
     if args.canary:
         document["canary"] = run_canary(draft, args.backend, wanted).to_json()
