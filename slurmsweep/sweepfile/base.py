@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.sweepfile.findings import shown, suggest
+from slurmsweep.sweepfile.findings import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,8 +52,7 @@ def read_base(value: Any, findings: Findings) -> Base | None:
         findings.error(path, "must be a mapping", _HINT)
         return None
     before = len(findings.violations)
-    for key in [key for key in value if key not in _KEYS]:
-        findings.error((*path, key), f"{shown(key)} is not a key of base", suggest(key, _KEYS))
+    findings.keys(path, value, _KEYS, "is not a key of base")
     sweep, trial, names = value.get("sweep"), value.get("trial", BEST), value.get("parameters", [])
     if not isinstance(sweep, str) or not sweep:
         findings.error((*path, "sweep"), "must be the id, the name or the folder of a sweep, as text", _HINT)

@@ -33,7 +33,7 @@ def read_computed(data: dict[str, Any], metric: Metric | None, findings: Finding
         hint = "write {name: total, expression: 0.3*a + 0.2*b}"
         findings.error(path, f"must be a mapping, not {shown(section)}", hint)
         return metric
-    _check_keys(section, path, findings)
+    findings.keys(path, section, _KEYS, "is not a key of it")
     if "expression" not in section:
         findings.error((*path, "expression"), "is missing", "a metric that is logged needs W&B's key only")
     objective = _read_objective(section, path, metric, findings)
@@ -68,7 +68,7 @@ def read_pareto(value: Any, metric: Metric | None, findings: Findings) -> tuple[
 
 
 def _read_entry(entry: dict[str, Any], path: Path, metric: Metric | None, findings: Findings) -> Objective:
-    _check_keys(entry, path, findings)
+    findings.keys(path, entry, _KEYS, "is not a key of it")
     if "name" not in entry:
         findings.error((*path, "name"), "is missing", "name what the script logs")
     objective = _read_objective(entry, path, metric, findings)
@@ -80,12 +80,6 @@ def _read_entry(entry: dict[str, Any], path: Path, metric: Metric | None, findin
     if objective.expression is not None and objective.expression != metric.expression:
         findings.error(path, "the sweep's metric has another expression", "give this one another name")
     return objective._replace(expression=metric.expression, summary=metric.summary)
-
-
-def _check_keys(section: dict[str, Any], path: Path, findings: Findings) -> None:
-    for key in section:
-        if key not in _KEYS:
-            findings.error((*path, key), f"{shown(key)} is not a key of it", suggest(key, _KEYS))
 
 
 def _read_objective(section: dict[str, Any], path: Path, metric: Metric | None, findings: Findings) -> Objective:

@@ -128,9 +128,7 @@ def read_repeats(
         findings.error(path, f"must be a mapping, not {shown(value)}", _HINT)
         return None
     before = len(findings.violations)
-    for key in value:
-        if key not in _KEYS:
-            findings.error((*path, key), f"{shown(key)} is not a key of it", suggest(key, _KEYS))
+    findings.keys(path, value, _KEYS, "is not a key of it")
     if (data.get("slurmsweep") or {}).get("rungs") is not None:
         problem = "cannot be used together with rungs: a point could go on with some of its runs only"
         findings.error(path, problem, "remove one of the two")

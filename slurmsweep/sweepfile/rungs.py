@@ -15,7 +15,7 @@ import itertools
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.sweepfile.findings import shown, suggest
+from slurmsweep.sweepfile.findings import shown
 from slurmsweep.sweepfile.plain import is_number
 
 if TYPE_CHECKING:
@@ -66,9 +66,7 @@ def read_rungs(value: Any, data: dict[str, Any], metric: Metric | None, findings
         findings.error(path, f"must be a mapping, not {shown(value)}", _HINT)
         return None
     before = len(findings.violations)
-    for key in value:
-        if key not in _KEYS:
-            findings.error((*path, key), f"{shown(key)} is not a key of it", suggest(key, _KEYS))
+    findings.keys(path, value, _KEYS, "is not a key of it")
     if data.get("early_terminate") is not None:
         problem = "cannot be used together with early_terminate: both end trials that are worse than others"
         findings.error(path, problem, "remove one of the two")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.sweepfile.findings import shown, suggest
+from slurmsweep.sweepfile.findings import shown
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.findings import Findings, Path
@@ -34,9 +34,7 @@ def read_snapshot(value: Any, findings: Findings) -> SnapshotRules | None:
         hint = "true copies the program's folder; {exclude: [results], link: [data]} says what is left out or linked"
         findings.error(path, f"must be true, false or a mapping, not {shown(value)}", hint)
         return None
-    for key in value:
-        if key not in _KEYS:
-            findings.error((*path, key), f"{shown(key)} is no key of snapshot", suggest(key, _KEYS))
+    findings.keys(path, value, _KEYS, "is no key of snapshot")
     for key in _KEYS:
         listed = value.get(key, [])
         if not isinstance(listed, list) or not all(isinstance(one, str) and one.strip("/") for one in listed):
