@@ -141,7 +141,7 @@ class Launch:
             backend.require(Ability.OUTLIVE, "--no-wait")
         if supervise:
             backend.require(Ability.WAKE, "--mend")
-        self.session.scheduler.normalized(wish.options or {})  # a misspelt name is wrong everywhere
+        backend.normalized(wish.options or {})  # a misspelt name is wrong everywhere
         if self.max_fails and (supervise or not self.wait):
             raise UsageError("--max-fails is for trials that this command waits for: add --wait, and leave --mend out")
         runs_here = Ability.ELSEWHERE not in backend.abilities

@@ -1,9 +1,9 @@
 """The interface of every place that runs jobs, and the values that pass through it.
 
 A *backend* starts jobs, says what has become of them, and ends them: Slurm (:mod:`.slurm`), processes of this machine
-(:mod:`.local`), Slurm for sweeps that W&B's server holds (:mod:`.wandb_hosted`). A backend says what it can do
-(:attr:`Backend.abilities`) and what it cannot do of a wish (:meth:`Backend.check`). Code outside of this package never
-asks which backend it has; it asks for an ability, or calls a method.
+(:mod:`.local`), services of AWS (:mod:`.aws`), Slurm for sweeps that W&B's server holds (:mod:`.wandb_hosted`). A
+backend says what it can do (:attr:`Backend.abilities`) and what it cannot do of a wish (:meth:`Backend.check`). Code
+outside of this package never asks which backend it has; it asks for an ability, or calls a method.
 """
 
 from __future__ import annotations
@@ -33,18 +33,37 @@ if TYPE_CHECKING:
 #: The job template where none is named.
 DEFAULT_TEMPLATE = "array"
 
+#: Options that jobs have in AWS and not in Slurm; ``queue`` and ``cluster`` are names of sbatch's options, too.
+OPTIONS_OF_SERVICES = frozenset(
+    {"definition", "image", "instance-type", "region", "retries", "role", "security-groups", "spot", "subnets"}
+    | {"env", "plain-env", "secret"}
+)
+
 #: The cause of a job that its scheduler ended for time although the job had time left: more time would not help.
 CUT_SHORT = "cut short"
 
 
+def service_of(cluster: str | None) -> str:
+    """Return the word of the service that a recorded cluster is of (``batch`` of ``batch:eu-west-1``); empty for Slurm.
+
+    Names of Slurm's clusters have no colon.
+    """
+    return (cluster or "").partition(":")[0] if ":" in (cluster or "") else ""
+
+
 def is_elsewhere(cluster: str | None, here: str) -> bool:
     """Return whether a recorded cluster is another one than this; an unknown name counts as this one's."""
-    return bool(cluster and here and cluster.lower() != here.lower())
+    return bool(service_of(cluster)) or bool(cluster and here and cluster.lower() != here.lower())
 
 
 def job_key(job: str, cluster: str | None, here: str) -> str:
-    """Return how a job (array) is named to a backend: its id, and the cluster where that is another: ``5000@other``."""
-    return key_on(job, (cluster or "").lower() if is_elsewhere(cluster, here) else "")
+    """Return how a job (array) is named to a backend: its id, and the cluster where that is another: ``5000@other``.
+
+    That of a service is always named, as it was written: ``1c7f...@batch:eu-west-1``.
+    """
+    if not is_elsewhere(cluster, here):
+        return job
+    return key_on(job, cluster or "" if service_of(cluster) else (cluster or "").lower())
 
 
 def key_on(job: str, cluster: str) -> str:
@@ -58,10 +77,10 @@ def parts_of(key: str) -> tuple[str, str]:
     return job, cluster
 
 
-def by_id(key: str) -> tuple[str, int]:
-    """Return what sorts job keys: by cluster, this one first, then by number."""
+def by_id(key: str) -> tuple[str, int, str]:
+    """Return what sorts job keys: by cluster, this one first, then by number; ids of services are no numbers."""
     job, cluster = parts_of(key)
-    return cluster, int(job)
+    return cluster, int(job) if job.isdecimal() else 0, job
 
 
 class Ability(Enum):
@@ -121,9 +140,9 @@ class JobStatus(NamedTuple):
         state: of its trial once the job is over, with the ``cause`` beside it; None while the job is alive.
         exit_code: of the batch script; None while the job is alive.
         node: where the job runs or ran; empty before.
-        source: the program that was asked, such as ``squeue`` or ``sacct``.
+        source: the program or service that was asked, such as ``squeue``, ``sacct`` or ``AWS Batch``.
         waits: the job has not started, or was put back to start again; ``reason``: why, in the scheduler's words.
-        name: of the job; empty where that is not known, or there is none.
+        name: of the submission that made the job; empty where that is not known, or there is none.
         minutes: time limit of a live job, ``partition``: where it may run; None and empty where that is not known.
         wait: what ``reason`` means; None where the job does not wait, or the scheduler says no reason.
         starts: when a job that waits is expected to start, ISO 8601 in local time; empty where that is not known.
@@ -240,8 +259,8 @@ class SubmitOptions:
 
     Attributes:
         template: name or path of the job template; empty where the user does not say.
-        options: sbatch options; they win over the sweep file's ``slurm:`` section, which wins over the defaults of
-            project and user, which win over the template.
+        options: of the jobs, by the names that the backend's section of a sweep file has for them; they win over that
+            section, which wins over the defaults of project and user, which win over the template.
         width: jobs at a time; None for as many as Slurm lets, or one local process.
     """
 
@@ -261,6 +280,7 @@ class JobSource:
         workdir: current folder of each job.
         options: sbatch options of the sweep file.
         defaults: what user and project ask of all sweeps, those that win last: :mod:`slurmsweep.control.defaults`.
+        aws: options of the sweep file for AWS.
     """
 
     name: str
@@ -269,6 +289,7 @@ class JobSource:
     workdir: str
     options: Options = field(default_factory=dict)
     defaults: tuple[Mapping[str, Any], ...] = ()
+    aws: Options = field(default_factory=dict)
 
     @property
     def setup(self) -> Sequence[str]:
@@ -282,7 +303,8 @@ class JobSource:
         name = f"slurmsweep-{manifest.sweep_id}"
         # of a sweep that is only planned the copy is not there yet, and its trials are looked at where it is made of
         workdir = manifest.snapshot.workdir(layout) if manifest.snapshot else manifest.workdir
-        return cls(name, layout.folder, layout.jobs, workdir, manifest.config.slurm, manifest.defaults)
+        config = manifest.config
+        return cls(name, layout.folder, layout.jobs, workdir, config.slurm, manifest.defaults, config.aws)
 
 
 @dataclass(frozen=True)
@@ -538,6 +560,10 @@ class Backend(ABC):
 
         A job that is over is no error, nor is an empty list.
         """
+
+    def holdable(self, jobs: Collection[str]) -> tuple[str, ...]:
+        """Return those of the jobs that :meth:`hold` can keep from starting; the others start, and find an order."""
+        return tuple(jobs) if Ability.HOLD in self.abilities else ()
 
     def hold(self, jobs: Sequence[str]) -> None:
         """Keep jobs that have not started from starting."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.agents import gpus
 from slurmsweep.agents.identity import process_start
-from slurmsweep.backends import gpu_list
+from slurmsweep.backends import gpu_list, registry
 from slurmsweep.backends.base import (
     DEFAULT_TEMPLATE,
     Ability,
@@ -92,6 +92,10 @@ class LocalBackend(Backend):
             for what, names in kinds
             if names
         )
+
+    def normalized(self, options: Options) -> Options:
+        """Return options by Slurm's long names: a misspelt one is wrong here too. Raises UsageError."""
+        return registry.scheduler().normalized(options)
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
         """Return which GPUs of this machine are dealt out, where that is said: no other option means anything here."""

@@ -29,6 +29,7 @@ def submit(  # noqa: PLR0913 - what the command line says
     count: int | None,
     options: SubmitOptions,
     refused: Mapping[str, object],
+    word: str,
     *,
     dry_run: bool,
     as_json: bool,
@@ -40,6 +41,7 @@ def submit(  # noqa: PLR0913 - what the command line says
         count: number of jobs.
         options: of the jobs.
         refused: options that need the journal, which such a sweep does not have, and their values.
+        word: of the backend.
         dry_run: print the batch script instead.
         as_json: print a document.
     """
@@ -53,14 +55,18 @@ def submit(  # noqa: PLR0913 - what the command line says
     if words:
         raise UsageError(f"{sweep}: {' and '.join(words)} is for sweeps of slurmsweep's own, not for W&B's")
     refuse_strangers(given)
-    backend = HostedBackend()
+    remembered = next((s.backend for s in reversed(folder.submissions())), "")
+    backend = registry.hosting(word, remembered, rehearsal=dry_run)
+    backend.normalized(given)
     options = defaults.filled(options, source.defaults, backend)
     if dry_run:
         print_text(backend.preview(backend.request(source, count, options)))
         return 0
-    registry.choose("slurm")
-    _note_width(folder, options.width, count)
-    submitted = hosted.submit(folder, count, options, source)
+    for notice in backend.check(options, source):
+        note(notice)
+    if isinstance(backend, HostedBackend):
+        _note_width(folder, options.width, count)
+    submitted = hosted.submit(folder, count, options, source, backend)
     for array in submitted:
         note(
             f"submitted job {array.job}: {counted(array.tasks, 'agent')} of W&B's sweep {sweep}, {array.width} "

@@ -318,6 +318,29 @@ def add_sbatch(group: argparse._ActionsContainer, text: str) -> None:
     group.add_argument("--sbatch", type=name_value, action="append", default=[], metavar="NAME=VALUE", help=text)
 
 
+#: Options of jobs in AWS that have their own flags; any other goes through --aws NAME=VALUE.
+_AWS = {
+    "queue": ("NAME|URL", "queue of Batch, or URL of a queue of SQS (on Slurm: the partition)"),
+    "cluster": ("NAME", "cluster of ECS (on Slurm: as --sbatch clusters)"),
+    "region": ("NAME", "region (default: that of your AWS profile)"),
+    "role": ("ARN", "role that the jobs have"),
+    "image": ("URI", "container image that has slurmsweep and your program"),
+    "retries": ("N", "Batch: how often a job that lost its machine starts by itself, at most"),
+    "env": ("NAMES", "variables of this shell that jobs get, such as HF_HOME,MY_FLAG; never secrets"),
+}
+
+
+def add_aws(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked of services of AWS beside what Slurm has too: they become pairs in ``resources``."""
+    group = parser.add_argument_group("AWS", "for --backend batch, ecs, sagemaker, sqs; docs/aws.md has all of them")
+    for name, (metavar, text) in _AWS.items():
+        add_resource(group, name, text, metavar)
+    text = "any other option of the aws: section, such as secret=WANDB_API_KEY=my/key (repeatable)"
+    group.add_argument(
+        "--aws", dest="resources", action="append", type=name_value, default=[], metavar="NAME=VALUE", help=text
+    )
+
+
 def add_hosted(parser: argparse.ArgumentParser) -> None:
     """Add what makes a short name the name of a sweep that W&B hosts."""
     group = parser.add_argument_group(

@@ -8,13 +8,13 @@
 
 _shtab_slurmsweep_subparsers=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help)
 
-_shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --prior --snapshot --no-snapshot --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --canaries --after)
-_shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --prior --snapshot --no-snapshot --strict --json --project --entity --name --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch)
+_shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --prior --snapshot --no-snapshot --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --queue --cluster --region --role --image --retries --env --aws --canaries --after)
+_shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --prior --snapshot --no-snapshot --strict --json --project --entity --name --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --queue --cluster --region --role --image --retries --env --aws)
 _shtab_slurmsweep_status_option_strings=(-h --help --json --watch --entity --project)
 _shtab_slurmsweep_watch_option_strings=(-h --help --once)
 _shtab_slurmsweep_logs_option_strings=(-h --help --failed --attempt -n --lines --path -f --follow)
 _shtab_slurmsweep_best_option_strings=(-h --help -n --top --metric --pareto --goal --json)
-_shtab_slurmsweep_resubmit_option_strings=(-h --help --backend -j --jobs --max-fails --notify --wait --no-wait --dry-run --function --workdir -s --state --cause --trials --max-attempts --time-factor --mem-factor --force --plain --json --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch)
+_shtab_slurmsweep_resubmit_option_strings=(-h --help --backend -j --jobs --max-fails --notify --wait --no-wait --dry-run --function --workdir -s --state --cause --trials --max-attempts --time-factor --mem-factor --force --plain --json --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --queue --cluster --region --role --image --retries --env --aws)
 _shtab_slurmsweep_trials_option_strings=(-h --help -s --state -w --where --metric --sort --reverse -n --limit --repeats --columns --wide --json)
 _shtab_slurmsweep_show_option_strings=(-h --help --json)
 _shtab_slurmsweep_importance_option_strings=(-h --help --metric --among --json)
@@ -38,7 +38,7 @@ _shtab_slurmsweep_mend_option_strings=(-h --help --workdir --mend-every --mend-s
 _shtab_slurmsweep_rm_option_strings=(-h --help --yes --force --dry-run --json)
 _shtab_slurmsweep_clean_option_strings=(-h --help --older --keep-best --unsynced --yes --force --dry-run --json)
 _shtab_slurmsweep_create_option_strings=(-h --help --prior --from --update --trials --shared --shared=read --top --function --snapshot --no-snapshot --strict --project --entity --name)
-_shtab_slurmsweep_submit_option_strings=(-h --help -n --count --max-fails --notify --function --workdir --dry-run --wait --plain --json --shared --shared=read --mend --mend-every --mend-sbatch --entity --project --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --canaries --after)
+_shtab_slurmsweep_submit_option_strings=(-h --help -n --count --max-fails --notify --function --workdir --backend --dry-run --wait --plain --json --shared --shared=read --mend --mend-every --mend-sbatch --entity --project --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --queue --cluster --region --role --image --retries --env --aws --canaries --after)
 _shtab_slurmsweep_agent_option_strings=(-h --help -n --count --seats --function)
 _shtab_slurmsweep_templates_option_strings=(-h --help --json)
 _shtab_slurmsweep_defaults_option_strings=(-h --help --json)
@@ -104,10 +104,10 @@ _shtab_slurmsweep_doctor_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_slurmsweep_sync_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_leet_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 
-_shtab_slurmsweep_run___backend_choices=(auto local slurm)
-_shtab_slurmsweep_plan___backend_choices=(auto local slurm)
+_shtab_slurmsweep_run___backend_choices=(auto local slurm batch ecs sagemaker sqs)
+_shtab_slurmsweep_plan___backend_choices=(auto local slurm batch ecs sagemaker sqs)
 _shtab_slurmsweep_best___goal_choices=(minimize maximize)
-_shtab_slurmsweep_resubmit___backend_choices=(auto local slurm)
+_shtab_slurmsweep_resubmit___backend_choices=(auto local slurm batch ecs sagemaker sqs)
 _shtab_slurmsweep_resubmit__s_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_resubmit___state_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_trials__s_choices=(pending running finished failed crashed killed preempted)
@@ -122,6 +122,7 @@ _shtab_slurmsweep_rerun__s_choices=(pending running finished failed crashed kill
 _shtab_slurmsweep_rerun___state_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_delete__s_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_delete___state_choices=(pending running finished failed crashed killed preempted)
+_shtab_slurmsweep_submit___backend_choices=(slurm batch ecs sagemaker sqs)
 _shtab_slurmsweep_sync__s_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_sync___state_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_completion_pos_0_choices=(bash zsh fish)

@@ -45,7 +45,7 @@ _shtab_slurmsweep_commands() {
     show:'Show one trial: parameters, attempts, values, its command, and why it'
     status:'Show state, counts and the best trial of a sweep.'
     stop:'Start no new trials: running ones finish, waiting jobs are cancelled.'
-    submit:'Submit single-count agents to Slurm, one array of jobs.'
+    submit:'Submit single-count agents to Slurm or to AWS, one job a trial.'
     sync:'Upload the offline wandb runs of finished trials, from a node with'
     templates:'List the job templates, or check one and print it.'
     trials:'List the trials of a sweep.'
@@ -326,7 +326,7 @@ _shtab_slurmsweep_plan_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--limit[show at most N trials (default 10\; with --json 1000)]:N:"
   "--canary[run the first trial for real, and show what it used]"
-  "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm)"
+  "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm batch ecs sagemaker sqs)"
   {-j,--jobs}"[local backend\: trials at a time (default\: as at the sweep\'s last start, else 1)]:N:"
   {-n,--count}"[trials to run (default\: all that are not claimed yet)]:N:"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
@@ -350,6 +350,14 @@ _shtab_slurmsweep_plan_options=(
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
   "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
+  "*--queue[queue of Batch, or URL of a queue of SQS (on Slurm\: the partition)]:NAME|URL:"
+  "*--cluster[cluster of ECS (on Slurm\: as --sbatch clusters)]:NAME:"
+  "*--region[region (default\: that of your AWS profile)]:NAME:"
+  "*--role[role that the jobs have]:ARN:"
+  "*--image[container image that has slurmsweep and your program]:URI:"
+  "*--retries[Batch\: how often a job that lost its machine starts by itself, at most]:N:"
+  "*--env[variables of this shell that jobs get, such as HF_HOME,MY_FLAG\; never secrets]:NAMES:"
+  "*--aws[any other option of the aws\: section, such as secret\=WANDB_API_KEY\=my\/key (repeatable)]:NAME=VALUE:"
   ":sweep file:_files"
 )
 
@@ -395,7 +403,7 @@ _shtab_slurmsweep_rerun_defaults_added=0
 
 _shtab_slurmsweep_resubmit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm)"
+  "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm batch ecs sagemaker sqs)"
   {-j,--jobs}"[local backend\: trials at a time (default\: as at the sweep\'s last start, else 1)]:N:"
   "--max-fails[start no further trials when N all failed alike, while this command waits\; 0 for never (default\: on this machine 5, and 1 where the command cannot start\; on Slurm 0)]:N:"
   "--notify[run this command when what was started has ended, the sweep stops itself, or a first trial fails]:COMMAND:"
@@ -428,6 +436,14 @@ _shtab_slurmsweep_resubmit_options=(
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
   "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
+  "*--queue[queue of Batch, or URL of a queue of SQS (on Slurm\: the partition)]:NAME|URL:"
+  "*--cluster[cluster of ECS (on Slurm\: as --sbatch clusters)]:NAME:"
+  "*--region[region (default\: that of your AWS profile)]:NAME:"
+  "*--role[role that the jobs have]:ARN:"
+  "*--image[container image that has slurmsweep and your program]:URI:"
+  "*--retries[Batch\: how often a job that lost its machine starts by itself, at most]:N:"
+  "*--env[variables of this shell that jobs get, such as HF_HOME,MY_FLAG\; never secrets]:NAMES:"
+  "*--aws[any other option of the aws\: section, such as secret\=WANDB_API_KEY\=my\/key (repeatable)]:NAME=VALUE:"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
@@ -457,7 +473,7 @@ _shtab_slurmsweep_rm_defaults_added=0
 
 _shtab_slurmsweep_run_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm)"
+  "--backend[default auto\: where the sweep was started\; for a new one Slurm where sbatch is found]:backend:(auto local slurm batch ecs sagemaker sqs)"
   {-j,--jobs}"[local backend\: trials at a time (default\: as at the sweep\'s last start, else 1)]:N:"
   {-n,--count}"[trials to run (default\: all that are not claimed yet)]:N:"
   "--max-fails[start no further trials when N all failed alike, while this command waits\; 0 for never (default\: on this machine 5, and 1 where the command cannot start\; on Slurm 0)]:N:"
@@ -492,6 +508,14 @@ _shtab_slurmsweep_run_options=(
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
   "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
+  "*--queue[queue of Batch, or URL of a queue of SQS (on Slurm\: the partition)]:NAME|URL:"
+  "*--cluster[cluster of ECS (on Slurm\: as --sbatch clusters)]:NAME:"
+  "*--region[region (default\: that of your AWS profile)]:NAME:"
+  "*--role[role that the jobs have]:ARN:"
+  "*--image[container image that has slurmsweep and your program]:URI:"
+  "*--retries[Batch\: how often a job that lost its machine starts by itself, at most]:N:"
+  "*--env[variables of this shell that jobs get, such as HF_HOME,MY_FLAG\; never secrets]:NAMES:"
+  "*--aws[any other option of the aws\: section, such as secret\=WANDB_API_KEY\=my\/key (repeatable)]:NAME=VALUE:"
   "--canaries[with --time auto or --mem auto\: trials to learn from before the rest (default 5 \%, within 5 and 20)]:N:"
   "*--after[Slurm\: these jobs start when all jobs of that sweep, or that job, have ended, however they end (repeatable)]:SWEEP|JOB:"
   ":sweep file, or a sweep to go on with:_slurmsweep_files_and_sweeps"
@@ -570,6 +594,7 @@ _shtab_slurmsweep_submit_options=(
   "--notify[run this command when what was started has ended, the sweep stops itself, or a first trial fails]:COMMAND:"
   "--function[trials call this Python function (its import path, such as package.module\:train) and run no program\; kept with the sweep]:MODULE:NAME:"
   "--workdir[the project was moved\: trials run in this folder from now on\; kept with the sweep]:FOLDER:_files -/"
+  "--backend[default\: where the sweep was submitted last, at first Slurm]:backend:(slurm batch ecs sagemaker sqs)"
   "--dry-run[print the batch script\; submit nothing, write nothing]"
   "--wait[wait until the trials have ended, and show the results]"
   "--plain[on a terminal\: a line of progress, and no live view]"
@@ -594,6 +619,14 @@ _shtab_slurmsweep_submit_options=(
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
   "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
+  "*--queue[queue of Batch, or URL of a queue of SQS (on Slurm\: the partition)]:NAME|URL:"
+  "*--cluster[cluster of ECS (on Slurm\: as --sbatch clusters)]:NAME:"
+  "*--region[region (default\: that of your AWS profile)]:NAME:"
+  "*--role[role that the jobs have]:ARN:"
+  "*--image[container image that has slurmsweep and your program]:URI:"
+  "*--retries[Batch\: how often a job that lost its machine starts by itself, at most]:N:"
+  "*--env[variables of this shell that jobs get, such as HF_HOME,MY_FLAG\; never secrets]:NAMES:"
+  "*--aws[any other option of the aws\: section, such as secret\=WANDB_API_KEY\=my\/key (repeatable)]:NAME=VALUE:"
   "--canaries[with --time auto or --mem auto\: trials to learn from before the rest (default 5 \%, within 5 and 20)]:N:"
   "*--after[Slurm\: these jobs start when all jobs of that sweep, or that job, have ended, however they end (repeatable)]:SWEEP|JOB:"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"

@@ -17,7 +17,7 @@ from slurmsweep.errors import DefaultsFileError, SweepFileError, UsageError
 from slurmsweep.state import files
 from slurmsweep.sweepfile.findings import Findings, nearest, shown, suggest
 from slurmsweep.sweepfile.secrets import is_secret
-from slurmsweep.sweepfile.sections import read_count, read_slurm
+from slurmsweep.sweepfile.sections import JOB_SECTIONS, read_count, read_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Of a project: in the folder of its sweep files, or above it, up to the root of the repository.
 PROJECT_FILE = ".slurmsweep.yaml"
 
-KEYS = ("slurm", "template", "width", "jobs", "gpus", "backend", "setup")
+KEYS = ("slurm", "aws", "template", "width", "jobs", "gpus", "backend", "setup")
 
 _SECRET = re.compile(r"(\w+)=\S")
 
@@ -97,8 +97,9 @@ def rows_of(documents: Sequence[Document]) -> list[dict[str, Any]]:
     """Return each value with the file that it comes from, and whether a later file says another one."""
     found: dict[str, dict[str, Any]] = {}
     for document in documents:
-        flat = {key: value for key, value in document.items() if key not in ("file", "slurm")}
-        flat |= {f"slurm.{name}": value for name, value in document.get("slurm", {}).items()}
+        flat = {key: value for key, value in document.items() if key not in ("file", *JOB_SECTIONS)}
+        for section in JOB_SECTIONS:
+            flat |= {f"{section}.{name}": value for name, value in document.get(section, {}).items()}
         for name, value in flat.items():
             hidden = [found[name]["file"]] if name in found else []
             found[name] = {"name": name, "value": value, "file": document["file"], "instead_of": hidden}
@@ -130,12 +131,14 @@ def _check(document: dict[str, Any], findings: Findings) -> None:
     for key in [key for key in document if key not in {"file", *KEYS}]:
         named = {str(key): "1"}
         # a near miss first: what sbatch has no name for may be an option of a newer one
-        is_of_sbatch = not nearest(key, KEYS) and not _refusal(named) and not registry.scheduler().strangers(named)
+        is_near = nearest(key, KEYS)
+        is_of_sbatch = not is_near and not _refusal("slurm", named) and not registry.scheduler().strangers(named)
         hint = "an option of sbatch stands below slurm:" if is_of_sbatch else suggest(key, KEYS)
         findings.error((key,), f"{shown(key)} is no default", hint)
-    for name, value in read_slurm(document.get("slurm"), findings).items():
-        if refusal := _refusal({name: value}):
-            findings.error(("slurm", name), refusal)
+    for section in JOB_SECTIONS:
+        for name, value in read_jobs(section, document.get(section), findings).items():
+            if refusal := _refusal(section, {name: value}):
+                findings.error((section, name), refusal)
     for key in {"width", "jobs"} & document.keys():
         read_count(document[key], (key,), findings)
     _check_gpus(document, findings)
@@ -164,10 +167,10 @@ def _check_gpus(document: dict[str, Any], findings: Findings) -> None:
             findings.error(("gpus",), str(error).partition(": ")[2])
 
 
-def _refusal(options: Mapping[str, Any]) -> str:
-    """Return what is wrong with an option of sbatch; empty for nothing."""
+def _refusal(section: str, options: Mapping[str, Any]) -> str:
+    """Return what is wrong with an option of a section; empty for nothing."""
     try:
-        registry.scheduler().normalized(options)
+        registry.of_section(section).normalized(options)
     except UsageError as error:
         return str(error).partition(": ")[2]
     return ""

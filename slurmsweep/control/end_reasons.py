@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import CUT_SHORT, JobRef
+from slurmsweep.backends.base import CUT_SHORT, JobRef, service_of
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
@@ -42,11 +42,12 @@ def reasons(view: SweepView, answer: Answer) -> dict[AttemptId, Outcome]:
         if attempt.outcome is None or attempt.owner is None:
             continue
         status = answer.tasks.get(JobRef.of(attempt.owner, answer.cluster))
+        by = "service" if service_of(attempt.owner.cluster) else "slurm"
         if attempt.outcome.state is TrialState.FAILED:
             if status and not status.alive and status.cause == "oom":
-                better[attempt_id] = attempt.outcome._replace(cause="oom", by="slurm")
+                better[attempt_id] = attempt.outcome._replace(cause="oom", by=by)
         elif status and status.state and not status.alive and status.cause in _TELLING:
-            better[attempt_id] = attempt.outcome._replace(state=status.state, cause=status.cause, by="slurm")
+            better[attempt_id] = attempt.outcome._replace(state=status.state, cause=status.cause, by=by)
     return better
 
 

@@ -39,6 +39,7 @@ class Ordered:
         clusters: others with arrays of the sweep, which only commands there can tell.
         lifted: what the sweep was before, where a person had ordered it so and this order lifts that.
         foreign: jobs that the journal names and that were left alone, because their names are not the sweep's.
+        unheld: jobs that wait in a place that holds none: each of them finds the order when it starts, and ends.
     """
 
     state: Standing
@@ -49,6 +50,7 @@ class Ordered:
     clusters: tuple[str, ...] = ()
     lifted: Standing | None = None
     foreign: tuple[str, ...] = ()
+    unheld: tuple[str, ...] = ()
 
 
 def pause(session: Session) -> Ordered:
@@ -61,9 +63,11 @@ def pause(session: Session) -> Ordered:
     _order(session, SweepState.PAUSED)
     with _standing(session, "is paused all the same: no new trial starts. Its waiting jobs were not held"):
         live = look_at_jobs(session)
-        arrays = live.arrays(only_waiting=True)
+        waiting = live.arrays(only_waiting=True)
+        arrays = session.scheduler.holdable(waiting)
         session.scheduler.hold(arrays)
-    return Ordered(Standing.PAUSED, arrays, clusters=live.elsewhere, foreign=live.foreign)
+    unheld = tuple(job for job in waiting if job not in arrays)
+    return Ordered(Standing.PAUSED, arrays, clusters=live.elsewhere, foreign=live.foreign, unheld=unheld)
 
 
 def resume(session: Session) -> Ordered:
@@ -78,7 +82,7 @@ def resume(session: Session) -> Ordered:
     untold = "may start trials again all the same. Jobs of it that are held were not released: give the order again"
     with _standing(session, untold):
         live = look_at_jobs(session)
-        arrays = live.arrays(only_waiting=True)
+        arrays = session.scheduler.holdable(live.arrays(only_waiting=True))
         session.scheduler.release(arrays)
     open_trials = session.open_trials()
     without_job = None if open_trials is None else max(0, open_trials - len(live.waiting))
@@ -115,7 +119,7 @@ def cancel(session: Session) -> Ordered:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     elsewhere = tuple(sorted({owner.host for owner in local if lives_here(owner) is None}))
-    untold = "is canceled all the same: no new trial starts. Its jobs in Slurm were not cancelled: give the order again"
+    untold = "is canceled all the same: no new trial starts. Its jobs were not cancelled: give the order again"
     with _standing(session, untold):
         live = look_at_jobs(session)
         session.scheduler.cancel(live.arrays())

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import by_id, is_elsewhere, key_on, parts_of
+from slurmsweep.backends.base import by_id, is_elsewhere, key_on, parts_of, service_of
 from slurmsweep.control import granted
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.snapshot import Snapshot, look, renewed, running_attempts
@@ -224,7 +224,7 @@ def _found(session: Session, submission: Submission) -> bool | None:
     try:
         job = session.scheduler.find(submission.name, submission.cluster)
     except SchedulerUnavailableError:
-        if is_elsewhere(submission.cluster, session.scheduler.cluster()):
+        if is_elsewhere(submission.cluster, session.scheduler.cluster()) and not service_of(submission.cluster):
             return None
         raise
     if job:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agents.identity import lives_here
-from slurmsweep.backends.base import Answer, JobRef, JobSource, by_id, job_key, parts_of
+from slurmsweep.backends.base import Answer, JobRef, JobSource, by_id, job_key, parts_of, service_of
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
 from slurmsweep.state.lifecycle import TrialState
@@ -129,8 +129,10 @@ class Snapshot:
     @cached_property
     def idle(self) -> frozenset[JobRef]:
         """Jobs submitted for the sweep that wait for their first start; not those that were put back with a trial."""
-        ours = {self._key(submission) for submission in self.view.submissions.values()}
-        return frozenset(ref for ref in self.waiting & self.unclaimed & self.named.keys() if ref.job in ours)
+        keys, names = {self._key(submission) for submission in self.view.submissions.values()}, self.view.submissions
+        waiting = self.waiting & self.unclaimed & self.named.keys()
+        # a service may give each job of a submission an id of its own
+        return frozenset(ref for ref in waiting if ref.job in keys or self.named[ref].name in names)
 
     def _key(self, submission: Submission) -> str:
         return job_key(submission.job or "", submission.cluster, self.answer.cluster)
@@ -295,7 +297,7 @@ def _from_scheduler(owner: Owner, answer: Answer, *, process_is_gone: bool) -> O
         return Observation(None, final=False, note=silence, witnessed=False)
     status = answer.tasks.get(JobRef.of(owner, answer.cluster))
     if status is None:
-        note = f"Slurm does not know job {owner.job_name} any more"
+        note = f"{service_of(owner.cluster) or 'Slurm'} does not know job {owner.job_name} any more"
         return Observation(_vanished(), final=process_is_gone, note=note)
     note = f"{status.source} says {status.word}"
     if status.alive:

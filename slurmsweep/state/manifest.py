@@ -247,6 +247,7 @@ def _snapshot(value: Any) -> CodeCopy:
 
 _OF_DEFAULTS = {
     "slurm": mapping(anything),
+    "aws": mapping(anything),
     "template": text,
     "backend": text,
     "width": whole(1),

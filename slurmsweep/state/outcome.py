@@ -21,6 +21,10 @@ NOT_NEEDED = "not_needed"
 NOTE = "slurmsweep: note: "
 
 
+#: Words of :attr:`Outcome.by` where an agent saw the end, and a scheduler said why it came: Slurm, or a service.
+BY_SCHEDULER = ("slurm", "service")
+
+
 class Outcome(NamedTuple):
     """The end of an attempt.
 
@@ -37,8 +41,9 @@ class Outcome(NamedTuple):
         ended: wall-clock time, seconds since the epoch. For people: clocks of two nodes are never compared.
         metrics: final values of the metrics of the sweep's Pareto view, by name, those that were logged; None for none.
         origin: ``<sweep>/<trial>`` where the trial was run, if that was another sweep.
-        by: the witness. ``agent``: it saw the end itself. ``slurm``: the agent saw the end, and Slurm told why it
-            was made to stop. ``reconcile``: no agent lived to see it, so Slurm or the operating system was asked.
+        by: the witness. ``agent``: it saw the end itself. ``slurm`` and ``service``: the agent saw the end, and Slurm
+            or a service told why it was made to stop. ``reconcile``: no agent lived to see it, so the scheduler or the
+            operating system was asked.
         no_metric: why the metric, or others of the Pareto view, have no value, in a line; None where all have.
         lowest, highest: smallest and largest value of the metric that was logged, where the search learns from them.
     """
@@ -61,7 +66,7 @@ class Outcome(NamedTuple):
     @property
     def was_seen(self) -> bool:
         """Whether an agent saw the end, and so wrote it in the attempt's folder too."""
-        return self.by in ("agent", "slurm")
+        return self.by == "agent" or self.by in BY_SCHEDULER
 
     @property
     def ended_at_rung(self) -> bool:

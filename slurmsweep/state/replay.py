@@ -17,6 +17,7 @@ from slurmsweep.state.band_values import BandValues
 from slurmsweep.state.fields import WrongFieldError, text
 from slurmsweep.state.journal import SEAL, decode
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.outcome import BY_SCHEDULER
 from slurmsweep.state.records import (
     DELETED,
     BandRecord,
@@ -377,7 +378,7 @@ def _weight(outcome: Outcome) -> tuple[int, float]:
     """
     if outcome.by == "agent":
         return (3 if outcome.is_done else 1), outcome.ended or 0.0
-    return (2 if outcome.by == "slurm" else 0), outcome.ended or 0.0
+    return (2 if outcome.by in BY_SCHEDULER else 0), outcome.ended or 0.0
 
 
 def _void(state: SweepView, record: VoidRecord, _: int) -> None:

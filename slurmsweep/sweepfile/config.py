@@ -42,7 +42,7 @@ MOST_DIGITS = 100
 _MOST_SHOWN = 5
 
 _TEXTS = ("program", "name", "description", "project", "entity")
-_OURS = ("slurm", "slurmsweep")
+_OURS = (*sections.JOB_SECTIONS, "slurmsweep")
 _KNOWN = ("method", "parameters", "metric", "command", "run_cap", "early_terminate", *_TEXTS, *_OURS, *sections.FOREIGN)
 
 #: Keys that other programs have, and what they are here.
@@ -68,6 +68,7 @@ class SweepConfig(NamedTuple):
         run_cap: the largest number of trials; None for no limit.
         name, description, project, entity: texts as given.
         slurm: sbatch options by name. Options of the command line override them; they override the template's.
+        aws: the same for jobs in AWS.
         extensions: the content of the ``slurmsweep:`` key.
     """
 
@@ -84,6 +85,7 @@ class SweepConfig(NamedTuple):
     project: str | None = None
     entity: str | None = None
     slurm: Mapping[str, Any] = {}
+    aws: Mapping[str, Any] = {}
     extensions: Extensions = Extensions()
 
     def to_json(self) -> dict[str, Any]:
@@ -166,7 +168,8 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
         metric=metric,
         early_terminate=sections.read_early_terminate(data, findings),
         run_cap=None if run_cap is None else sections.read_count(run_cap, ("run_cap",), findings),
-        slurm=sections.read_slurm(data.get("slurm"), findings),
+        slurm=sections.read_jobs("slurm", data.get("slurm"), findings),
+        aws=sections.read_jobs("aws", data.get("aws"), findings),
         extensions=extensions,
         **texts,
     )

@@ -178,19 +178,23 @@ def _check_bands(bands: EarlyTerminate, path: Path, findings: Findings) -> None:
         findings.error(path, problem, "raise max_iter, or lower eta")
 
 
-def read_slurm(value: Any, findings: Findings) -> dict[str, Any]:
-    """Return the ``slurm`` section: one plain value for each option. ``backends/slurm`` checks the names of options."""
+#: Sections with options of jobs, and what they are options of.
+JOB_SECTIONS = {"slurm": "sbatch options", "aws": "options of jobs in AWS"}
+
+
+def read_jobs(section: str, value: Any, findings: Findings) -> dict[str, Any]:
+    """Return a section of :data:`JOB_SECTIONS`: one plain value for each option. A backend checks their names."""
     if value is None:
         return {}
     if not isinstance(value, dict):
-        findings.error(("slurm",), "must be a mapping of sbatch options", "write {time: 30, mem: 4G}")
+        findings.error((section,), f"must be a mapping of {JOB_SECTIONS[section]}", "write {time: 30, mem: 4G}")
         return {}
     for key, item in value.items():
         if not isinstance(item, (str, int, float, bool)):
-            findings.error(("slurm", key), "must be one plain value", "such as mem: 4G")
+            findings.error((section, key), "must be one plain value", "such as mem: 4G")
         elif not f"{key}{item}".isprintable():
             problem = "holds a control character, which could end the line of a batch script"
-            findings.error(("slurm", repr(key)[1:-1]), problem)
+            findings.error((section, repr(key)[1:-1]), problem)
     return value
 
 

@@ -30,6 +30,7 @@ import yaml
 from yaml.reader import ReaderError
 
 from slurmsweep.errors import SweepFileError, Violation
+from slurmsweep.sweepfile.sections import JOB_SECTIONS
 from slurmsweep.sweepfile.yaml_errors import explain
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ _NUMBER = re.compile(r"[-+]?(?:(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]
 _PLAIN, _QUOTED = "!number", "!number-in-quotes"
 
 #: Sections whose text is never a number.
-_TEXTS = ("command", "program", "name", "description", "project", "entity", "job", "image_uri", "slurm")
+_TEXTS = ("command", "program", "name", "description", "project", "entity", "job", "image_uri", *JOB_SECTIONS)
 
 #: From this size on, JSON as Go writes it has an exponent also for whole numbers, so they stay floats.
 _LARGEST_WHOLE = 1e21
@@ -285,13 +286,13 @@ def _note_keys(node: yaml.MappingNode, path: Path, lines: dict[Path, int], twice
 def _settle_numbers(root: yaml.Node) -> None:
     """Give each number its tag: text in sections of text, floats as bounds of an open range, else a number.
 
-    In the ``slurm:`` section also numbers that YAML 1.1 would change (``1:30:00`` to 5400) become text.
+    In the ``slurm:`` and ``aws:`` sections also numbers that YAML 1.1 would change (``1:30:00`` to 5400) become text.
     """
     for key, section in _children(root):
         if key in _TEXTS:
             for _, value in [(key, section), *_children(section)]:
                 is_changed = value.tag in (f"{_TAG}int", f"{_TAG}float") and not _AS_WRITTEN.fullmatch(value.value)
-                if value.tag in (_PLAIN, _QUOTED) or (key == "slurm" and is_changed):
+                if value.tag in (_PLAIN, _QUOTED) or (key in JOB_SECTIONS and is_changed):
                     value.tag = f"{_TAG}str"
         elif key == "parameters":
             _settle_bounds(section)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.backends import gpu_list
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, Asked, Backend, Capacity, JobRequest, StartEstimate
+from slurmsweep.backends.following import follow
 from slurmsweep.backends.slurm import (
     accounting,
     changes,
@@ -46,8 +46,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
 
-#: Seconds between two looks at the journal, and without an end before squeue is called, while a command waits for jobs.
-JOURNAL_PERIOD = 1.0
+#: Seconds without an end before squeue is called, while a command waits for jobs.
 SQUEUE_PERIOD = 15.0
 
 
@@ -212,19 +211,7 @@ class SlurmBackend(Backend):
     ) -> None:
         """Wait for ends in the journal; ask squeue where none came for 15 s. Ctrl-C ends the waiting, not the jobs."""
         del may_start  # Slurm starts the jobs
-        ended, next_question = _ended(refresh()), time.monotonic() + SQUEUE_PERIOD
-        while ended < target:
-            time.sleep(JOURNAL_PERIOD)
-            before, ended = ended, _ended(refresh())
-            if ended != before:
-                next_question = time.monotonic() + SQUEUE_PERIOD
-            elif time.monotonic() >= next_question:
-                next_question = time.monotonic() + SQUEUE_PERIOD
-                answer = self.poll(jobs)
-                seen(answer)
-                if not any(status.alive for status in answer.tasks.values()):
-                    break
-        refresh()
+        follow(jobs, target, refresh, seen, self.poll, SQUEUE_PERIOD)
 
     # Ordering
 
@@ -299,7 +286,3 @@ def _dealing(gpus: int, agents: int) -> tuple[str, ...]:
     else:
         what = f"{gpus // agents} each" + (f", and one more to {gpus % agents} of them" if gpus % agents else "")
     return (f"the GPUs of a job ({gpus}) are dealt out to its {agents} trials, {what}",)
-
-
-def _ended(view: SweepView) -> int:
-    return sum(n for state, n in view.counts().items() if state.has_ended())

@@ -9,7 +9,7 @@ import re
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.base import Asked
+from slurmsweep.backends.base import OPTIONS_OF_SERVICES, Asked
 from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.secrets import is_secret
 
@@ -186,7 +186,7 @@ def _parts(name: str, value: Value) -> Iterator[tuple[str, Value]]:
 
 def strangers(options: Mapping[str, Value]) -> list[str]:
     """Return the long names among merged options that this version does not know."""
-    return [name for name in options if name not in KNOWN and name not in OURS]
+    return [name for name in options if name not in KNOWN | OPTIONS_OF_SERVICES and name not in OURS]
 
 
 def minutes(time: str) -> float | None:
@@ -258,6 +258,10 @@ def _name(key: str, source: str, listed: Callable[[], Collection[str]]) -> str:
         raise UsageError(f"{source}: {key} is set by slurmsweep: {OURS[name]}")
     if name in KNOWN:
         return name
+    if name in OPTIONS_OF_SERVICES:
+        raise UsageError(
+            f"{source}: {key} is for jobs in AWS (--backend batch, ecs, sagemaker or sqs): sbatch has none"
+        )
     hint = "see `man sbatch`"
     if _IS_NAME.fullmatch(name):
         here = listed()

@@ -8,7 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.base import JobRef, JobSource, Submitted, job_key, parts_of
+from slurmsweep.backends import registry
+from slurmsweep.backends.base import JobRef, JobSource, Submitted, job_key, parts_of, service_of
 from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
 from slurmsweep.state.submissions import SubmissionDocument
@@ -16,7 +17,7 @@ from slurmsweep.state.submissions import SubmissionDocument
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from slurmsweep.backends.base import SubmitOptions
+    from slurmsweep.backends.base import Backend, SubmitOptions
     from slurmsweep.backends.wandb_hosted.folder import HostedFolder
 
 
@@ -50,7 +51,11 @@ def source_of(folder: HostedFolder, defaults: tuple[Mapping[str, Any], ...] = ()
 
 
 def submit(
-    folder: HostedFolder, count: int, wishes: SubmitOptions, source: JobSource | None = None
+    folder: HostedFolder,
+    count: int,
+    wishes: SubmitOptions,
+    source: JobSource | None = None,
+    backend: Backend | None = None,
 ) -> list[SubmissionDocument]:
     """Submit ``count`` jobs that run one trial each, at most ``wishes.width`` of them at a time.
 
@@ -59,13 +64,13 @@ def submit(
 
     Raises:
         UsageError: an option or the template is wrong; nothing was submitted.
-        SchedulerError: Slurm refused or could not be asked; what was submitted before stays, and is remembered.
+        SchedulerError: the scheduler refused or could not be asked; what was submitted before stays, and is remembered.
     """
-    backend, source = HostedBackend(), source or source_of(folder)
+    backend, source, known = backend or HostedBackend(), source or source_of(folder), registry.scheduler()
     request = backend.request(source, count, wishes)
     folder.make()
     for earlier in folder.submissions():
-        if earlier.job is None and (found := backend.find(earlier.name, earlier.cluster)):
+        if earlier.job is None and (found := known.find(earlier.name, earlier.cluster)):
             folder.files.note_job(earlier, *_known(found, earlier.cluster))
     submitted: list[SubmissionDocument] = []
 
@@ -114,7 +119,7 @@ def status(folder: HostedFolder) -> HostedStatus:
         NotFoundError: nothing was submitted.
         SchedulerUnavailableError: Slurm did not answer.
     """
-    submissions, backend = folder.submissions(), HostedBackend()
+    submissions, backend = folder.submissions(), registry.scheduler()
     if not submissions:
         raise NotFoundError(
             f"nothing was submitted for {folder.sweep} from here: there is nothing of it in {folder.path}; set "
@@ -123,8 +128,10 @@ def status(folder: HostedFolder) -> HostedStatus:
     here = backend.cluster() if any(s.cluster for s in submissions) else ""
     jobs = {s.name: job_key(s.job, s.cluster, here) if s.job else backend.find(s.name, s.cluster) for s in submissions}
     wanted = [JobRef(job, task) for s in submissions if (job := jobs[s.name]) for task in range(s.tasks)]
-    tasks = backend.poll([], wanted).tasks if wanted else {}
-    words = Counter(tasks[ref].word if ref in tasks else "unknown" for ref in wanted)
-    words["unknown"] += sum(s.tasks for s in submissions if not jobs[s.name])
-    alive = sum(1 for ref in wanted if ref in tasks and tasks[ref].alive)
+    of_services = {job for job in jobs.values() if service_of(parts_of(job)[1])}
+    tasks = backend.poll(of_services, [ref for ref in wanted if ref.job not in of_services]).tasks if wanted else {}
+    words = Counter(status.word for status in tasks.values())
+    # a service may give each job of a submission an id of its own, so jobs are counted and not looked up
+    words["unknown"] += sum(s.tasks for s in submissions) - sum(words.values())
+    alive = sum(1 for status in tasks.values() if status.alive)
     return HostedStatus(submissions, {word: n for word, n in sorted(words.items()) if n}, alive)

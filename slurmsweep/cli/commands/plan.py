@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, "--backend", "--jobs", "--count", "--function", "--prior", "--snapshot", "--strict", "--json")
     options.add_names(parser)
     options.add_slurm(parser)
+    options.add_aws(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, "--plain", "--json")
     options.add_mend(parser)
     options.add_slurm(parser)
+    options.add_aws(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_names(parser)
     options.add_mend(parser)
     options.add_slurm(parser)
+    options.add_aws(parser)
     options.add(parser, "--canaries", "--after")
 
 

@@ -6,11 +6,12 @@ import argparse
 import os
 from contextlib import closing
 
+from slurmsweep.backends import registry
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
 
-HELP = "submit single-count agents to Slurm, one array of jobs"
+HELP = "submit single-count agents to Slurm or to AWS, one job a trial"
 EXAMPLES = (
     ("submit last -n 200 -t 30", "200 jobs of one trial each"),
     ("submit last --dry-run -p gpu", "print the batch script"),
@@ -21,6 +22,12 @@ EXIT_CODES = {1: "a trial that was waited for did not finish, or one was not sub
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``submit``."""
     options.add(parser, "sweep", "--count", "--max-fails", "--notify", "--function", "--workdir")
+    parser.add_argument(
+        "--backend",
+        choices=registry.SUBMITTING,
+        default=registry.QUEUED,
+        help="default: where the sweep was submitted last, at first Slurm",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
     parser.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     options.add(parser, "--plain", "--json")
@@ -28,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_mend(parser)
     options.add_hosted(parser)
     options.add_slurm(parser)
+    options.add_aws(parser)
     options.add(parser, "--canaries", "--after")
 
 
@@ -49,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             "--shared": args.shared != "off",
         }
         named = parse(args.sweep, os.environ, args.entity, args.project)
-        return hosted.submit(named, args.count, jobs, refused, dry_run=args.dry_run, as_json=args.json)
+        return hosted.submit(named, args.count, jobs, refused, args.backend, dry_run=args.dry_run, as_json=args.json)
     from slurmsweep.api.sweep import Sweep
     from slurmsweep.cli import launching
     from slurmsweep.cli.events import EventPrinter
@@ -57,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     asked = launching.asked_for(args)
     with closing(EventPrinter()) as events:
         keep, workdir = not args.dry_run, args.workdir
-        sweep = Sweep(args.sweep, backend="slurm", function=args.function, tell=events, keep=keep, workdir=workdir)
+        sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=workdir)
         if args.shared != "off" and keep:
             sweep.share(args.shared)
         events.follow(sweep.session.store, plain=args.plain)

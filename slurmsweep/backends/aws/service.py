@@ -1,0 +1,230 @@
+"""What the backends of all services of AWS have in common: options, requests as text, splitting, waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import abstractmethod
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from slurmsweep.backends.aws import options as aws_options
+from slurmsweep.backends.aws.client import TITLES, Client, region_of, require_boto3
+from slurmsweep.backends.base import (
+    DEFAULT_TEMPLATE,
+    Ability,
+    Backend,
+    JobRequest,
+    StartEstimate,
+    SubmitResult,
+    parts_of,
+)
+from slurmsweep.backends.following import follow
+from slurmsweep.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from slurmsweep.backends.aws.templates import Document
+    from slurmsweep.backends.base import Account, Answer, Asked, JobRef, JobSource, Options, SubmitOptions, SubmitPart
+    from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.tail import AttemptId
+
+#: Seconds without an end in the journal before a service is asked, while a command waits for jobs.
+_PERIOD = 15.0
+
+
+class AwsBackend(Backend):
+    """One service of AWS. Nothing is asked of AWS before :meth:`send`, :meth:`poll` and the like are called.
+
+    A job is a permission to run one trial, never a trial: one that is delivered twice finds nothing left.
+    """
+
+    abilities: ClassVar[frozenset[Ability]] = frozenset(
+        {Ability.OUTLIVE, Ability.LIMIT, Ability.ASSIGN, Ability.ELSEWHERE}
+    )
+
+    #: The largest number of jobs in one submission.
+    most_tasks: ClassVar[int]
+
+    #: Options that this service has; a wish for another one is refused, or ignored with a notice.
+    known: ClassVar[frozenset[str]]
+
+    @property
+    def title(self) -> str:
+        """The service's name for people."""
+        return TITLES[self.name]
+
+    # What each service has of its own
+
+    @abstractmethod
+    def template(self, wish: SubmitOptions) -> Document | None:
+        """Return the checked template of a wish; None where the service has none."""
+
+    @abstractmethod
+    def requests(self, request: JobRequest) -> list[tuple[str, dict[str, Any]]]:
+        """Return each request that :meth:`send` makes: its operation in AWS's spelling, and its input.
+
+        The values of variables that are passed on are not in it: ``<value of NAME>`` stands for each.
+        """
+
+    # Before anything is submitted
+
+    def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
+        """Refuse wrong options and templates; return a notice about each kind of wish that means nothing here."""
+        require_boto3()
+        self.template(wish)
+        merged = self._merged(wish, source)
+        unknown = sorted(merged.keys() - self.known)
+        if unknown:
+            raise UsageError(
+                f"{self.title} has no option {', '.join(unknown)} for jobs; it has {', '.join(sorted(self.known))}"
+            )
+        missing = [name for name in aws_options.variables(merged) if name not in os.environ]
+        if missing:
+            raise UsageError(f"env: {', '.join(missing)} is not set in this shell, so no job can get its value")
+        notices = []
+        if wish.width is not None:
+            notices.append(f"--width is ignored: how many jobs run at a time is decided in {self.title}")
+        if source and source.options:
+            notices.append("the sweep file's slurm: section is for Slurm: jobs in AWS ask for what aws: says")
+        if source and source.setup:
+            notices.append("setup: of your defaults is for batch scripts: a container has what its image has")
+        return tuple(notices)
+
+    def options(self, wish: SubmitOptions, source: JobSource) -> Options:
+        """Return options by long name: command line, ``aws:`` of the sweep file, ``aws:`` of the defaults."""
+        return self._merged(wish, source)
+
+    def normalized(self, options: Options) -> Options:
+        """Return options by their long names. Raises UsageError."""
+        return aws_options.merge((aws_options.COMMAND_LINE, options))
+
+    def asked(self, options: Options) -> Asked:
+        """Return what a job with these options asks for."""
+        return aws_options.asked(options)
+
+    def request(
+        self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
+    ) -> JobRequest:
+        """Return the request for one job a trial."""
+        template = self.template(wish)
+        return JobRequest(
+            name=f"{source.name}-{os.urandom(4).hex()}",
+            tasks=trials,
+            trials=trials,
+            agents=None,
+            width=None,
+            options=self._merged(wish, source),
+            template=template.name if template else "",
+            body=template.text if template else "",
+            source=source,
+            attempt_ids=attempt_ids,
+        )
+
+    def preview(self, request: JobRequest) -> str:
+        """Return each request as JSON below the words of AWS's command line that send it. No request is made."""
+        return "\n".join(
+            f"# {self.title}: {operation}\n{json.dumps(content, indent=2)}"
+            for operation, content in self.requests(request)
+        )
+
+    def estimate(self, request: JobRequest) -> StartEstimate:
+        """Return the sizes of the submissions: AWS says nothing about a request before it is made."""
+        return StartEstimate(tuple(self._sizes(request)))
+
+    # Submitting
+
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
+        """Split a request by the largest submission of the service."""
+        del was_refused
+        arrays, first = [], 0
+        for tasks in self._sizes(request):
+            submitted = part(first, tasks)
+            first += tasks
+            arrays += [submitted] if submitted else []
+        return SubmitResult(tuple(arrays))
+
+    def _sizes(self, request: JobRequest) -> list[int]:
+        most = self.most_assigned if request.attempt_ids else self.most_tasks
+        whole, rest = divmod(request.tasks, most)
+        return [most] * whole + ([rest] if rest else [])
+
+    #: The same where each job has an attempt of its own, which stands in its environment.
+    most_assigned: ClassVar[int] = 500
+
+    # Looking
+
+    def cluster(self, options: Options | None = None) -> str:
+        """Return ``<service>:<region>``; empty where no region is named."""
+        try:
+            return f"{self.name}:{region_of((options or {}).get('region'))}"
+        except UsageError:
+            return ""
+
+    def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
+        """Return nothing: what jobs used is measured by their agents."""
+        return {}, "off" if jobs else "not needed"
+
+    def wait(
+        self,
+        jobs: Sequence[str],
+        target: int,
+        refresh: Callable[[], SweepView],
+        may_start: Callable[[], bool] = lambda: True,
+        seen: Callable[[Answer], None] = lambda _: None,
+    ) -> None:
+        """Wait for ends in the journal; ask the service where none came for 15 s. Ctrl-C ends the waiting only."""
+        del may_start  # the service starts the jobs
+        follow(jobs, target, refresh, seen, self.poll, _PERIOD)
+
+    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
+        return aws_options.merge(
+            *((document["file"], document.get("aws", {})) for document in (source.defaults if source else ())),
+            (aws_options.SWEEP_FILE, source.aws if source else {}),
+            (aws_options.COMMAND_LINE, wish.options or {}),
+        )
+
+    @staticmethod
+    def template_name(wish: SubmitOptions, default: str) -> str:
+        """Return the template that a wish names; ``default`` where it names none, or Slurm's own."""
+        return default if wish.template in ("", DEFAULT_TEMPLATE) else wish.template
+
+
+@cache
+def client(service: str, region: str) -> Client:
+    """Return the one client of a service in a region that this process has."""
+    return Client(service, region)
+
+
+def by_cluster(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Return ids of jobs by the cluster that their keys name."""
+    found: dict[str, list[str]] = {}
+    for job, cluster in sorted(map(parts_of, set(keys))):
+        found.setdefault(cluster, []).append(job)
+    return found
+
+
+def in_parts(ids: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    """Return ids in parts of a size, which one request of AWS takes."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def environment(request: JobRequest, *, shown: bool) -> dict[str, str]:
+    """Return the variables that a job gets by name; the values only where they are not to be ``shown``.
+
+    Raises:
+        NotFoundError: one is not set in this shell any more.
+    """
+    names = aws_options.variables(request.options)
+    if shown:
+        return {name: f"<value of {name}>" for name in names}
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise NotFoundError(f"env: {', '.join(missing)} is not set in this shell, so no job can get its value")
+    return {name: os.environ[name] for name in names}
+
+
+def command(source: JobSource) -> list[str]:
+    """Return the words of a job: an agent for one trial, in the place of any shell."""
+    return ["slurmsweep", "agent", "--count", "1", source.argument]

@@ -1,0 +1,105 @@
+"""Every place that knows jobs of a sweep, as one backend: each is asked about the jobs whose keys name it.
+
+A sweep may have jobs in several places: on Slurm during the week, and in a service before a deadline. The key of a job
+names its cluster, and with it the service (:func:`.base.service_of`); a key without one is Slurm's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slurmsweep.backends import registry
+from slurmsweep.backends.base import Ability, Answer, JobRestarts, parts_of, service_of
+from slurmsweep.backends.slurm.backend import SlurmBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from slurmsweep.backends.base import Account, Backend, JobRef
+
+
+class Schedulers(SlurmBackend):
+    """Slurm, and the services that keys name: for looking at jobs and for orders to them. It submits to Slurm alone."""
+
+    def find(self, name: str, cluster: str = "") -> str:
+        """Return the key of the jobs with that name, from the service of that cluster, else from Slurm."""
+        word = service_of(cluster)
+        return registry.service(word).find(name, cluster) if word else super().find(name, cluster)
+
+    def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
+        """Ask each place about its jobs: what accounting says of the question is Slurm's.
+
+        Raises SchedulerUnavailableError where a place did not answer: nothing is concluded from the others then, whose
+        jobs may be those that matter.
+        """
+        asked, refs = by_place(jobs), _refs_by_place(wanted)
+        answer = super().poll(asked.pop("", ()), refs.pop("", ()))
+        for word in sorted(asked.keys() | refs.keys()):
+            said = registry.service(word).poll(asked.get(word, ()), refs.get(word, ()))
+            answer = answer._replace(tasks={**answer.tasks, **said.tasks}, cut=answer.cut | said.cut)
+        return answer
+
+    def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
+        """Return what each place knows of its jobs, and what became of the question to Slurm, or else to the others."""
+        asked = by_place(jobs)
+        known, said = super().accounts(asked.pop("", ()))
+        for word, keys in sorted(asked.items()):
+            more, answer = registry.service(word).accounts(keys)
+            known, said = {**known, **more}, answer if said in ("not needed", "used") else said
+        return known, said
+
+    def restarts(self, jobs: Collection[str]) -> JobRestarts:
+        """Return how starts of these jobs ended that did not complete, of all places together."""
+        asked = by_place(jobs)
+        slurm = asked.pop("", ())
+        total = super().restarts(slurm) if slurm else JobRestarts()
+        for word, keys in sorted(asked.items()):
+            more = registry.service(word).restarts(keys)
+            ends = {end: total.ends.get(end, 0) + more.ends.get(end, 0) for end in [*total.ends, *more.ends]}
+            total = JobRestarts(ends, total.accounting if slurm else more.accounting)
+        return total
+
+    def cancel(self, targets: Collection[str], *, only_waiting: bool = False) -> None:
+        """Cancel jobs, each in its place. Raises the first error when all places have been asked."""
+        from slurmsweep.errors import SchedulerError
+
+        problem: SchedulerError | None = None
+        for word, keys in sorted(by_place(targets).items()):
+            try:
+                if word:
+                    registry.service(word).cancel(keys, only_waiting=only_waiting)
+                else:
+                    super().cancel(keys, only_waiting=only_waiting)
+            except SchedulerError as error:  # noqa: PERF203 - a few places
+                problem = problem or error
+        if problem:
+            raise problem
+
+    def holdable(self, jobs: Collection[str]) -> tuple[str, ...]:
+        """Return the jobs of places that can hold jobs."""
+        return tuple(key for key in jobs if Ability.HOLD in self._place(key).abilities)
+
+    def change(self, job: str, tasks: Iterable[int], words: list[str]) -> list[str]:
+        """Change elements of an array of Slurm; a service changes no job that waits, and the answer says so."""
+        if word := service_of(parts_of(job)[1]):
+            return [f"{word} changes no job that waits: `cancel` it, and submit again"]
+        return super().change(job, tasks, words)
+
+    def _place(self, key: str) -> Backend:
+        word = service_of(parts_of(key)[1])
+        return registry.service(word) if word else self
+
+
+def by_place(jobs: Iterable[str]) -> dict[str, list[str]]:
+    """Return job keys (or targets) by the word of their service; those of Slurm under the empty word."""
+    found: dict[str, list[str]] = {}
+    for key in jobs:
+        found.setdefault(service_of(parts_of(key)[1]), []).append(key)
+    return found
+
+
+def _refs_by_place(refs: Iterable[JobRef]) -> dict[str, list[JobRef]]:
+    found: dict[str, list[JobRef]] = {}
+    for ref in refs:
+        found.setdefault(service_of(parts_of(ref.job)[1]), []).append(ref)
+    return found
