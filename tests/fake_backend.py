@@ -23,7 +23,6 @@ from slurmsweep.backends.base import (
     Asked,
     Backend,
     Capacity,
-    JobRef,
     JobRequest,
     JobRestarts,
     JobStatus,
@@ -33,6 +32,7 @@ from slurmsweep.backends.base import (
     WakeupJob,
     When,
 )
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm import changes, jobstates, queue, resources, waiting
 from slurmsweep.errors import (
     JobLimitError,

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from slurmsweep.state.lifecycle import TrialState
-    from slurmsweep.state.owner import Owner
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
@@ -43,46 +43,6 @@ OPTIONS_OF_SERVICES = frozenset(
 CUT_SHORT = "cut short"
 
 
-def service_of(cluster: str | None) -> str:
-    """Return the word of the service that a recorded cluster is of (``batch`` of ``batch:eu-west-1``); empty for Slurm.
-
-    Names of Slurm's clusters have no colon.
-    """
-    return (cluster or "").partition(":")[0] if ":" in (cluster or "") else ""
-
-
-def is_elsewhere(cluster: str | None, here: str) -> bool:
-    """Return whether a recorded cluster is another one than this; an unknown name counts as this one's."""
-    return bool(service_of(cluster)) or bool(cluster and here and cluster.lower() != here.lower())
-
-
-def job_key(job: str, cluster: str | None, here: str) -> str:
-    """Return how a job (array) is named to a backend: its id, and the cluster where that is another: ``5000@other``.
-
-    That of a service is always named, as it was written: ``1c7f...@batch:eu-west-1``.
-    """
-    if not is_elsewhere(cluster, here):
-        return job
-    return key_on(job, cluster or "" if service_of(cluster) else (cluster or "").lower())
-
-
-def key_on(job: str, cluster: str) -> str:
-    """Return the key of a job on another cluster, or on this one (empty)."""
-    return f"{job}@{cluster}" if cluster else job
-
-
-def parts_of(key: str) -> tuple[str, str]:
-    """Return id and cluster of a :func:`job_key`; the cluster is empty where it is this one."""
-    job, _, cluster = key.partition("@")
-    return job, cluster
-
-
-def by_id(key: str) -> tuple[str, int, str]:
-    """Return what sorts job keys: by cluster, this one first, then by number; ids of services are no numbers."""
-    job, cluster = parts_of(key)
-    return cluster, int(job) if job.isdecimal() else 0, job
-
-
 class Ability(Enum):
     """One thing that a backend can do beyond running jobs; the value completes the sentence "this backend can ..."."""
 
@@ -94,25 +54,6 @@ class Ability(Enum):
     ELSEWHERE = "run jobs on other machines"
     AFTER = "let jobs wait for the end of others"
     WAKE = "start a supervisor later, by the clock or when a job has ended"
-
-
-class JobRef(NamedTuple):
-    """One job: an element of an array by the array's key (:func:`job_key`) and its index, or a plain job (None)."""
-
-    job: str
-    task: int | None = None
-
-    @classmethod
-    def of(cls, owner: Owner, here: str) -> JobRef:
-        """Return the job of an agent, seen from cluster ``here``."""
-        return cls(job_key(owner.job or "", owner.cluster, here), owner.task)
-
-    def __str__(self) -> str:
-        """Return ``123_4`` or ``123``, as Slurm writes it; on another cluster ``123_4@other``."""
-        if self.task is None:
-            return self.job
-        job, cluster = parts_of(self.job)
-        return f"{job}_{self.task}" + (f"@{cluster}" if cluster else "")
 
 
 class Wait(NamedTuple):

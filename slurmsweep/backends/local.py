@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.agents import gpus
 from slurmsweep.agents.identity import process_start
-from slurmsweep.backends import gpu_list, registry
+from slurmsweep.backends import gpu_list
 from slurmsweep.backends.base import (
     DEFAULT_TEMPLATE,
     Ability,
     Answer,
     Backend,
-    JobRef,
     JobRequest,
     JobStatus,
     StartEstimate,
     SubmitOptions,
     SubmitResult,
 )
+from slurmsweep.backends.keys import JobRef
+from slurmsweep.backends.slurm import commands, resources
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state.assignment import AGENTS, LOCAL, SEAT, TRIALS, VARIABLE
 
@@ -95,7 +96,7 @@ class LocalBackend(Backend):
 
     def normalized(self, options: Options) -> Options:
         """Return options by Slurm's long names: a misspelt one is wrong here too. Raises UsageError."""
-        return registry.scheduler().normalized(options)
+        return resources.merge((resources.COMMAND_LINE, options), listed=commands.options_of_sbatch)
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
         """Return which GPUs of this machine are dealt out, where that is said: no other option means anything here."""

@@ -70,7 +70,7 @@ def scheduler() -> Backend:
     """
     from slurmsweep.backends.schedulers import Schedulers
 
-    return Schedulers()
+    return Schedulers(service)
 
 
 def hosting(word: str, remembered: str, *, rehearsal: bool = False) -> Backend:

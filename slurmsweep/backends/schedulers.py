@@ -8,23 +8,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends import registry
-from slurmsweep.backends.base import Ability, Answer, JobRestarts, parts_of, service_of
+from slurmsweep.backends.base import Ability, Answer, JobRestarts
+from slurmsweep.backends.keys import parts_of, service_of
 from slurmsweep.backends.slurm.backend import SlurmBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from slurmsweep.backends.base import Account, Backend, JobRef
+    from slurmsweep.backends.base import Account, Backend
+    from slurmsweep.backends.keys import JobRef
 
 
 class Schedulers(SlurmBackend):
-    """Slurm, and the services that keys name: for looking at jobs and for orders to them. It submits to Slurm alone."""
+    """Slurm, and the services that keys name: for looking at jobs and for orders to them. It submits to Slurm alone.
+
+    Args:
+        service: returns the backend of a service by its word.
+    """
+
+    def __init__(self, service: Callable[[str], Backend]) -> None:
+        self._service = service
 
     def find(self, name: str, cluster: str = "") -> str:
         """Return the key of the jobs with that name, from the service of that cluster, else from Slurm."""
         word = service_of(cluster)
-        return registry.service(word).find(name, cluster) if word else super().find(name, cluster)
+        return self._service(word).find(name, cluster) if word else super().find(name, cluster)
 
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
         """Ask each place about its jobs: what accounting says of the question is Slurm's.
@@ -35,7 +43,7 @@ class Schedulers(SlurmBackend):
         asked, refs = by_place(jobs), _refs_by_place(wanted)
         answer = super().poll(asked.pop("", ()), refs.pop("", ()))
         for word in sorted(asked.keys() | refs.keys()):
-            said = registry.service(word).poll(asked.get(word, ()), refs.get(word, ()))
+            said = self._service(word).poll(asked.get(word, ()), refs.get(word, ()))
             answer = answer._replace(tasks={**answer.tasks, **said.tasks}, cut=answer.cut | said.cut)
         return answer
 
@@ -44,7 +52,7 @@ class Schedulers(SlurmBackend):
         asked = by_place(jobs)
         known, said = super().accounts(asked.pop("", ()))
         for word, keys in sorted(asked.items()):
-            more, answer = registry.service(word).accounts(keys)
+            more, answer = self._service(word).accounts(keys)
             known, said = {**known, **more}, answer if said in ("not needed", "used") else said
         return known, said
 
@@ -54,7 +62,7 @@ class Schedulers(SlurmBackend):
         slurm = asked.pop("", ())
         total = super().restarts(slurm) if slurm else JobRestarts()
         for word, keys in sorted(asked.items()):
-            more = registry.service(word).restarts(keys)
+            more = self._service(word).restarts(keys)
             ends = {end: total.ends.get(end, 0) + more.ends.get(end, 0) for end in [*total.ends, *more.ends]}
             total = JobRestarts(ends, total.accounting if slurm else more.accounting)
         return total
@@ -67,7 +75,7 @@ class Schedulers(SlurmBackend):
         for word, keys in sorted(by_place(targets).items()):
             try:
                 if word:
-                    registry.service(word).cancel(keys, only_waiting=only_waiting)
+                    self._service(word).cancel(keys, only_waiting=only_waiting)
                 else:
                     super().cancel(keys, only_waiting=only_waiting)
             except SchedulerError as error:  # noqa: PERF203 - a few places
@@ -87,7 +95,7 @@ class Schedulers(SlurmBackend):
 
     def _place(self, key: str) -> Backend:
         word = service_of(parts_of(key)[1])
-        return registry.service(word) if word else self
+        return self._service(word) if word else self
 
 
 def by_place(jobs: Iterable[str]) -> dict[str, list[str]]:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here
-from slurmsweep.backends.base import JobRef, JobSource, is_elsewhere, parts_of
+from slurmsweep.backends.base import JobSource
+from slurmsweep.backends.keys import JobRef, is_elsewhere, parts_of
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_at_jobs, running_attempts
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, UsageError

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import CUT_SHORT, JobRef, service_of
+from slurmsweep.backends.base import CUT_SHORT
+from slurmsweep.backends.keys import JobRef, service_of
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import job_key
+from slurmsweep.backends.keys import job_key
 from slurmsweep.state.records import SubmitRecord
 
 if TYPE_CHECKING:

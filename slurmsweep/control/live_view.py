@@ -16,7 +16,7 @@ from itertools import accumulate
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.backends.base import JobRef
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.control.failure_groups import MOST_LOGS, failure_groups, failure_of
 from slurmsweep.control.snapshot import answered, ask, look_without_scheduler, question, renewed
 from slurmsweep.control.supervisor_status import supervisor_status

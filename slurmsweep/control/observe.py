@@ -30,7 +30,7 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from slurmsweep.backends.base import JobRef
+    from slurmsweep.backends.keys import JobRef
     from slurmsweep.control.events import Tell
     from slurmsweep.control.failure_text import Failure
     from slurmsweep.control.session import Session

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import by_id, is_elsewhere, key_on, parts_of, service_of
+from slurmsweep.backends.keys import by_id, is_elsewhere, key_on, parts_of, service_of
 from slurmsweep.control import granted
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.snapshot import Snapshot, look, renewed, running_attempts

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends import registry
-from slurmsweep.backends.base import job_key
+from slurmsweep.backends.keys import job_key
 from slurmsweep.control.defaults import backend_of
 from slurmsweep.errors import StateUnreadableError, StateUnwritableError
 from slurmsweep.state import files, view_cache

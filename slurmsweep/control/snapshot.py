@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agents.identity import lives_here
-from slurmsweep.backends.base import Answer, JobRef, JobSource, by_id, job_key, parts_of, service_of
+from slurmsweep.backends.base import Answer, JobSource
+from slurmsweep.backends.keys import JobRef, by_id, job_key, parts_of, service_of
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
 from slurmsweep.state.lifecycle import TrialState

@@ -6,7 +6,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import Wait, by_id
+from slurmsweep.backends.base import Wait
+from slurmsweep.backends.keys import by_id
 from slurmsweep.control import granted
 from slurmsweep.control.snapshot import of_answer
 from slurmsweep.errors import SchedulerUnavailableError, StateError
@@ -15,7 +16,8 @@ from slurmsweep.report.waiting import WaitingReason
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from slurmsweep.backends.base import Answer, JobRef, JobStatus
+    from slurmsweep.backends.base import Answer, JobStatus
+    from slurmsweep.backends.keys import JobRef
     from slurmsweep.control.events import Tell
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot

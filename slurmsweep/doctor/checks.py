@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.base import parts_of
+from slurmsweep.backends.keys import parts_of
 from slurmsweep.backends.slurm import commands, inherited, queue
 from slurmsweep.doctor.probe import ROUNDS
 from slurmsweep.errors import SchedulerUnavailableError, StateUnwritableError

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.backends.base import Asked, JobRef, job_key
+from slurmsweep.backends.base import Asked
+from slurmsweep.backends.keys import JobRef, job_key
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import RUNG
 from slurmsweep.state.tail import AttemptId

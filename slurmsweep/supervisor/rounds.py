@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here, this_process
-from slurmsweep.backends.base import JobRef, by_id
+from slurmsweep.backends.keys import JobRef, by_id
 from slurmsweep.control.apply import apply
 from slurmsweep.control.decide import Policy, decide
 from slurmsweep.control.events import ArraySubmitted, JobsReleased, Reconciled

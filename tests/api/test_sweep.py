@@ -10,7 +10,8 @@ from fake_backend import FakeBackend
 
 import slurmsweep
 from slurmsweep.backends import registry
-from slurmsweep.backends.base import JobRef, SubmitOptions
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm.waiting import explain
 from slurmsweep.control.create import read_draft
 from slurmsweep.control.events import Noticed, Planned, Progress

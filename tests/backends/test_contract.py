@@ -9,8 +9,9 @@ import pytest
 from backends import played_slurm
 from fake_backend import FakeBackend
 
-from slurmsweep.backends import registry
-from slurmsweep.backends.base import Ability, JobRef, JobSource, SubmitOptions, Submitted, When
+from slurmsweep.backends import following, registry
+from slurmsweep.backends.base import Ability, JobSource, SubmitOptions, Submitted, When
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.local import LocalBackend
 from slurmsweep.backends.slurm import backend as slurm_backend
 from slurmsweep.backends.slurm import cluster, template
@@ -151,7 +152,7 @@ def test_options_say_what_a_job_asks_for_and_gets(backend, source):
 
 
 def test_waiting_ends_when_no_job_is_left(backend, source, make_store, monkeypatch):
-    monkeypatch.setattr(slurm_backend, "JOURNAL_PERIOD", 0.0)
+    monkeypatch.setattr(following, "JOURNAL_PERIOD", 0.0)
     monkeypatch.setattr(slurm_backend, "SQUEUE_PERIOD", 0.0)
     store, refreshed = make_store(3), []
     job, _ = sent(backend, source)

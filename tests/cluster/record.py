@@ -28,7 +28,8 @@ from cluster.misfortune import Lab
 from cluster.place import own_place
 from cluster.waiting import wait_until
 
-from slurmsweep.backends.base import JobRef, JobRequest, JobSource, When
+from slurmsweep.backends.base import JobRequest, JobSource, When
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm import accounting, changes, cluster, commands, executor, limits, queue, site, wakeup
 from slurmsweep.errors import SchedulerUnavailableError
 

@@ -154,7 +154,7 @@ def test_a_folder_above_of_another_owner_is_not_looked_into(tmp_path, project):
         ("template: nosuch", "line 1, template: there is no job template 'nosuch'"),
         ("template: ./mine.sbatch", "/slurmsweep/./mine.sbatch"),
         ("slurm: [a]", "line 1, slurm: must be a mapping of sbatch options"),
-        ("[a]", "holds [a] (it is a mapping: slurm, template, width, jobs, gpus, backend, setup)"),
+        ("[a]", "holds [a] (it is a mapping: slurm, aws, template, width, jobs, gpus, backend, setup)"),
         ("a: b: c", "config.yaml: "),
     ],
 )

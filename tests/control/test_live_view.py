@@ -11,7 +11,8 @@ import pytest
 from fake_backend import FakeBackend
 from submitting import on_backend
 
-from slurmsweep.backends.base import JobRef, JobStatus, Wait
+from slurmsweep.backends.base import JobStatus, Wait
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.cli import watching
 from slurmsweep.control import live_view
 from slurmsweep.control.live_view import LiveView

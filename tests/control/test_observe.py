@@ -7,7 +7,7 @@ import os
 import pytest
 
 from slurmsweep.agents.identity import this_process
-from slurmsweep.backends.base import is_elsewhere
+from slurmsweep.backends.keys import is_elsewhere
 from slurmsweep.backends.slurm import cluster, queue
 from slurmsweep.backends.slurm.queue import Answer, JobRef, parse_sacct, parse_squeue
 from slurmsweep.control import reconcile as reconciling

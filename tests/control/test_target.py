@@ -17,7 +17,7 @@ import slurmsweep as package
 from slurmsweep.agents.waiting_jobs import cancel_waiting
 from slurmsweep.api.sweep import Sweep
 from slurmsweep.backends import registry
-from slurmsweep.backends.base import JobRef
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.control import orders
 from slurmsweep.control.events import Reconciled
 from slurmsweep.control.reconcile import reconcile

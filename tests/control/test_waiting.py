@@ -6,6 +6,7 @@ import pytest
 from fake_clock import Clock
 from submitting import on_slurm
 
+from slurmsweep.backends import following
 from slurmsweep.backends.base import Answer
 from slurmsweep.backends.slurm import backend, queue
 from slurmsweep.control.events import ignore
@@ -21,7 +22,7 @@ def asked(monkeypatch):
     times = []
 
     def ask(_jobs, _wanted=()):
-        times.append(backend.time.monotonic())
+        times.append(following.time.monotonic())
         return Answer({}, "not needed")
 
     monkeypatch.setattr(queue, "ask", ask)
@@ -32,7 +33,7 @@ def wait(store, monkeypatch, busy, count):
     def end_one(task):
         store.finish(store.claim(Owner("host", 1, 1, "boot", job="7", task=task)), Outcome(TrialState.FINISHED))
 
-    monkeypatch.setattr(backend, "time", Clock(busy, end_one))
+    monkeypatch.setattr(following, "time", Clock(busy, end_one))
     session = on_slurm(store)
     wait_for_jobs(session, ["7"], count, 0, ignore)
     return session.view.counts().get(TrialState.FINISHED, 0)

@@ -10,7 +10,8 @@ from submitting import on_slurm
 
 from slurmsweep.api.launch import LaunchResult
 from slurmsweep.api.sweep import CUT_OFF, Sweep
-from slurmsweep.backends.base import Answer, Capacity, JobRef, JobStatus, SubmitOptions
+from slurmsweep.backends.base import Answer, Capacity, JobStatus, SubmitOptions
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.cli.events import EventPrinter
 from slurmsweep.cli.launching import finish
 from slurmsweep.control.batch import with_resources

@@ -6,7 +6,8 @@ import pytest
 from fake_backend import FakeBackend
 from submitting import on_backend, send_all
 
-from slurmsweep.backends.base import JobRef, SubmitOptions
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm.waiting import explain
 from slurmsweep.control.batch import JobBatch
 from slurmsweep.control.events import Noticed

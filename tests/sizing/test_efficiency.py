@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.backends.base import Account, Asked, JobRef
+from slurmsweep.backends.base import Account, Asked
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm.resources import asked
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.sizing.efficiency import Advice, efficiency_document, measure

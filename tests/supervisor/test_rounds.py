@@ -14,7 +14,8 @@ from supervising import submit_minded
 
 from slurmsweep.agents import notices
 from slurmsweep.api.sweep import Sweep
-from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitOptions, WakeupJob, When
+from slurmsweep.backends.base import Answer, JobRestarts, JobStatus, SubmitOptions, WakeupJob, When
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm import accounting, commands, executor, limits, queue, site, wakeup
 from slurmsweep.backends.slurm.accounting import parse_restarts
 from slurmsweep.backends.slurm.limits import Room

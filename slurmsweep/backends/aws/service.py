@@ -10,23 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import TITLES, Client, region_of, require_boto3
-from slurmsweep.backends.base import (
-    DEFAULT_TEMPLATE,
-    Ability,
-    Backend,
-    JobRequest,
-    StartEstimate,
-    SubmitResult,
-    parts_of,
-)
+from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, Backend, JobRequest, StartEstimate, SubmitResult
 from slurmsweep.backends.following import follow
+from slurmsweep.backends.keys import parts_of
 from slurmsweep.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from slurmsweep.backends.aws.templates import Document
-    from slurmsweep.backends.base import Account, Answer, Asked, JobRef, JobSource, Options, SubmitOptions, SubmitPart
+    from slurmsweep.backends.base import Account, Answer, Asked, JobSource, Options, SubmitOptions, SubmitPart
+    from slurmsweep.backends.keys import JobRef
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
 

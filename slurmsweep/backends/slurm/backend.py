@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from slurmsweep.backends.base import (
         Account,
         Answer,
-        JobRef,
         JobRestarts,
         JobSource,
         Options,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
         WakeupJob,
         When,
     )
+    from slurmsweep.backends.keys import JobRef
     from slurmsweep.backends.slurm.template import Template
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import parts_of
+from slurmsweep.backends.keys import parts_of
 from slurmsweep.backends.slurm.commands import call, on
 from slurmsweep.backends.slurm.refusals import advice
 from slurmsweep.backends.slurm.resources import KNOWN, mebibytes

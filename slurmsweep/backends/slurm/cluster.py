@@ -8,7 +8,7 @@ import shutil
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import is_elsewhere
+from slurmsweep.backends.keys import is_elsewhere
 from slurmsweep.backends.slurm.commands import answer, on
 from slurmsweep.errors import SchedulerUnavailableError
 

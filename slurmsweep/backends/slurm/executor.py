@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
-from slurmsweep.backends.base import parts_of
+from slurmsweep.backends.keys import parts_of
 from slurmsweep.backends.slurm import commands
 from slurmsweep.backends.slurm.queue import submitted
 from slurmsweep.backends.slurm.refusals import explain

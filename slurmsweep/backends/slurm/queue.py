@@ -9,7 +9,8 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import Answer, JobRef, JobStatus, job_key, key_on, parts_of
+from slurmsweep.backends.base import Answer, JobStatus
+from slurmsweep.backends.keys import JobRef, job_key, key_on, parts_of
 from slurmsweep.backends.slurm.cluster import longest_time, site_name
 from slurmsweep.backends.slurm.commands import answer, call, first_line, on, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome

@@ -6,7 +6,8 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import WakeupJob, by_id, key_on, parts_of
+from slurmsweep.backends.base import WakeupJob
+from slurmsweep.backends.keys import by_id, key_on, parts_of
 from slurmsweep.backends.slurm.changes import change_job
 from slurmsweep.backends.slurm.cluster import target
 from slurmsweep.backends.slurm.commands import answer, as_outside_of_jobs, available, call, on

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends import registry
-from slurmsweep.backends.base import JobRef, JobSource, Submitted, job_key, parts_of, service_of
+from slurmsweep.backends.base import JobSource, Submitted
+from slurmsweep.backends.keys import JobRef, job_key, parts_of, service_of
 from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
 from slurmsweep.state.submissions import SubmissionDocument

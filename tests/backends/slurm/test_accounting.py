@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slurmsweep.backends.base import Account, Asked, JobRef
+from slurmsweep.backends.base import Account, Asked
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm.accounting import parse_accounts
 from slurmsweep.backends.slurm.resources import asked, mebibytes, merge
 from slurmsweep.backends.slurm.site import Partition, choose, parse_sinfo

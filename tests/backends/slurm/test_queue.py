@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmsweep.backends.base import Answer, JobRef
+from slurmsweep.backends.base import Answer
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm import queue
 from slurmsweep.backends.slurm.jobstates import WORDS, meaning, outcome
 from slurmsweep.backends.slurm.queue import arrays_cut, parse_sacct, parse_squeue

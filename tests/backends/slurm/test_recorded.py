@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from cluster.record import DATA, ENDS, REFUSED, TAKEN, read
 
-from slurmsweep.backends.base import JobRef, JobRequest, JobSource, JobStatus
+from slurmsweep.backends.base import JobRequest, JobSource, JobStatus
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm import (
     accounting,
     changes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fake_clock import Clock
 
+from slurmsweep.backends import following
 from slurmsweep.backends.base import Answer
 from slurmsweep.backends.slurm import backend as slurm
 from slurmsweep.state.lifecycle import TrialState
@@ -20,10 +21,10 @@ def test_squeue_is_asked_15_seconds_after_the_last_end(make_store, monkeypatch, 
         store.finish(store.claim(Owner("host", 1, 1, "boot", job="7", task=task)), Outcome(TrialState.FINISHED))
 
     def ask(_jobs, _wanted):
-        times.append(slurm.time.monotonic())
+        times.append(following.time.monotonic())
         return Answer({}, "not needed")
 
-    monkeypatch.setattr(slurm, "time", Clock(busy, end_one))
+    monkeypatch.setattr(following, "time", Clock(busy, end_one))
     monkeypatch.setattr(slurm.queue, "ask", ask)
 
     slurm.SlurmBackend().wait(["7"], 40, store.replay)

@@ -11,7 +11,8 @@ import pytest
 from backends import played_slurm
 from submitting import on_slurm
 
-from slurmsweep.backends.base import SubmitOptions, parts_of
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.keys import parts_of
 from slurmsweep.backends.slurm import cluster, commands, queue
 from slurmsweep.control import orders
 from slurmsweep.control.apply import apply

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.backends.base import JobRef, Wait
+from slurmsweep.backends.base import Wait
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm import cluster, queue
 from slurmsweep.backends.slurm.waiting import FAILED_LAUNCHES, explain
 
