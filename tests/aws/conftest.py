@@ -1,0 +1,55 @@
+"""Fixtures for tests of what runs on AWS: the stand-ins of ``aws/standin``, and an environment that cannot reach AWS."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from aws.standin.cloud import Cloud
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from aws.standin.batch import Batch
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _clean_environment: None) -> Iterator[Cloud]:
+    """Return stand-ins of all services, which boto3 and the product find; a wrong answer of theirs fails the test.
+
+    Jobs run in the test's folder, as many as ``cloud.machines.slots`` at a time, with PATH and HOME as all that they
+    have of this environment. Add to ``cloud.machines.environ`` what an image would bring.
+    """
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "ECS_", "SM_", "TRAINING_JOB_")):
+            monkeypatch.delenv(name)
+    with closing(Cloud(tmp_path, {"PATH": os.environ["PATH"], "HOME": str(tmp_path)})) as made:
+        for name, value in made.environ().items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture
+def batch(cloud: Cloud) -> Batch:
+    """Return the stand-in for AWS Batch; it has a queue ``sweeps``."""
+    return cloud.batch
+
+
+@pytest.fixture
+def client(cloud: Cloud) -> Iterator[Callable[..., Any]]:
+    """Return a maker of boto3 clients for the stand-ins; each request is sent once unless a ``retries`` is given."""
+    made: list[Any] = []
+
+    def make(service: str, check: bool = True, **retries: Any) -> Any:  # noqa: FBT001, FBT002
+        config = Config(retries=retries or {"total_max_attempts": 1}, parameter_validation=check)
+        made.append(boto3.Session().client(service, config=config))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
