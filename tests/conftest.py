@@ -78,7 +78,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    ours = ("WANDB_", "SLURMSWEEP_", "SLURM_")
+    ours = ("WANDB_", "SLURMSWEEP_", "SLURM_", "AWS_BATCH_", "TRAINING_JOB_", "ECS_CONTAINER_METADATA_URI")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours) or name == "SLURM_CONF"}
     # as in an activated virtual environment: `python` is the one with slurmsweep in it
     clean["PATH"] = os.path.dirname(sys.executable) + os.pathsep + clean["PATH"]

@@ -16,7 +16,7 @@ from slurmsweep.agents.attempt import conclude, first_attempt, parameters_of, pr
 from slurmsweep.agents.environment import words_before
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
-from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned, whole_number
+from slurmsweep.state.assignment import LOCAL, SEAT, NoSlotError, assigned
 from slurmsweep.state.chosen import NotChosenError
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.owner import Claim, NothingLeft
@@ -55,8 +55,9 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
 
     Raises:
         StateError: a trial could not be claimed, or an outcome not recorded (it was printed then).
-        UsageError: the batch script names no trial for this job, though it does for others, or a variable of Slurm's or
-            ours has a wrong value, or the folder is gone in which trials run: no trial was taken.
+        UsageError: the batch script names no trial for this job, though it does for others, or a variable of the
+            scheduler's or ours has a wrong value, or the folder is gone in which trials run: no trial was taken.
+        SchedulerUnavailableError: the machine did not say which task of ECS this is: no trial was taken.
     """
     store.manifest.refuse_missing_workdir()
     signals.check_variables(environ)  # a mistake in the template is reported before a trial is taken
@@ -116,13 +117,12 @@ def _proposer(store: SweepStore) -> Proposer:
     return Proposer(store)
 
 
-def first_wait(environ: Mapping[str, str]) -> float:
-    """Return the seconds over which the jobs of a large array spread when they find the journal's lock held.
+def first_wait(tasks: int) -> float:
+    """Return the seconds over which the jobs of an array of so many spread when they find the journal's lock held.
 
     A job that finds it free does not wait. Of thousands that start in the same second nearly all find it held; they
     then come back over about the time that serving all of them takes, and not all within the next 10 ms.
     """
-    tasks = whole_number(environ, "SLURM_ARRAY_TASK_COUNT") or 1
     return min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, tasks * _SECONDS_A_JOB))
 
 
@@ -135,17 +135,23 @@ class Claims:
         owner: of the claims: this process.
 
     Raises:
-        UsageError: a variable of Slurm's or ours is not a number, or names no trial for this job.
+        UsageError: a variable of the scheduler's or ours is not what it sets, or names no trial for this job.
+        SchedulerUnavailableError: the machine did not say which task of ECS this is.
     """
 
     def __init__(self, store: SweepStore, environ: Mapping[str, str]) -> None:
-        store.journal.first_wait = first_wait(environ)
-        self.owner = identity.this_process(environ)
+        place = identity.place_of(environ)
+        store.journal.first_wait = first_wait(place.tasks or 1)
+        self.owner = identity.this_process(environ, place)
+        if place.restart is None and not place.idle:
+            from slurmsweep.agents.incarnations import numbered  # reads the journal: in jobs of SageMaker only
+
+            self.owner = numbered(store, self.owner)
         self._store = store
         self._environ = environ
-        self._assigned, self._spare = None, ""
+        self._assigned, self._spare = None, place.idle
         try:
-            self._assigned = assigned(environ)
+            self._assigned = assigned(environ, place.element)
         except NoSlotError as error:
             self._spare = str(error)
         self._proposer: Proposer | None = None
@@ -158,7 +164,7 @@ class Claims:
             UsageError: the search learns, and numpy is not installed here.
             StateError: nothing was claimed.
         """
-        if self.owner.restart:
+        if self.owner.restart and not self._spare:
             self._look_at_code()
             held = self._store.continue_after_requeue(self.owner)
             if held is not None:
@@ -253,8 +259,14 @@ def _run_claim(
 
 
 def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str], None]) -> None:
-    """Put a job that ran out of time back into the queue, up to its template's bound, to go on with its trial."""
+    """Put a job that ran out of time back into the queue, up to its template's bound, to go on with its trial.
+
+    Only Slurm is asked. Services of AWS take no such order from a job: they start one again by their own rules.
+    """
     if outcome.cause != "timeout" or not bound or not owner.job_name:
+        return
+    if owner.service:
+        say(f"this job of {owner.service} cannot put itself back, out of time: `slurmsweep resubmit` goes on")
         return
     if owner.restart >= bound:
         say(f"started again {owner.restart} times, as often as it may: `slurmsweep resubmit` goes on")
@@ -339,17 +351,20 @@ def _end_sweep(
 ) -> None:
     """Say that a trial ended the sweep by reaching its target, and cancel the jobs that wait for nothing now.
 
-    Without ``has_time``, where Slurm may be ending this job, that is left to the next command that reconciles.
+    Without ``has_time``, where Slurm may be ending this job, that is left to the next command that reconciles; so it is
+    in jobs of AWS, from which nothing is asked of it: they have no right to, and need no key.
     """
     say(f"the sweep is {in_words(SweepState.FINISHED, reached, store.manifest.config.metric)}: no new trials")
-    if has_time and claim.owner.job:
+    if claim.owner.service:
+        say("jobs that wait will find nothing to do; `slurmsweep reconcile`, where jobs are submitted, cancels them")
+    elif has_time and claim.owner.job:
         from slurmsweep.agents.waiting_jobs import cancel_waiting  # once in a sweep, if at all
 
         say(cancel_waiting(store.layout.submissions))
 
 
 def remove_own_job_output(environ: Mapping[str, str]) -> None:
-    """Remove this array task's output file: after a clean end all that is in it is in the trial's log, too.
+    """Remove the output file of this task of a Slurm array: after a clean end all of it is in the trial's log, too.
 
     Only a file that Slurm named after this very task (``%A_%a``) and that is this process's standard output. A file
     that several agents share is removed by their first process when all have ended.

@@ -25,7 +25,7 @@ def run_packed(packed: int, environ: Mapping[str, str], run: Callable[[Mapping[s
     Slurm's warning (``--signal=B:``) reaches the batch script's process alone.
 
     The number of each agent is in the environment that ``run`` gets, and part of the owner of its claims: after a
-    requeue each agent finds its own trial again. So is its part of the job's GPUs.
+    requeue, or another start of the job, each agent finds its own trial again. So is its part of the job's GPUs.
     """
     with child.signals_blocked():  # from before the first agent is there, so that no agent misses a signal
         agents = []

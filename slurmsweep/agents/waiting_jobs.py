@@ -2,6 +2,8 @@
 
 :func:`call` is the one way in which agents ask Slurm for anything.
 
+In jobs of AWS nothing is asked, by this module or another: what waits there is cancelled from where jobs are submitted.
+
 Loaded in that moment only. It is help and no part of the promise: a job that starts all the same finds the sweep
 finished and ends within seconds, and every command that reconciles cancels what is left.
 """

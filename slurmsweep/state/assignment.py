@@ -41,6 +41,10 @@ class NoSlotError(UsageError):
 #: Python reads digits of other scripts too, and refuses numbers of thousands of digits; neither is meant here.
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _PART = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?(?::([0-9]{1,18}))?")
+
+#: Who sets variables that begin so.
+_SETTERS = {"SLURM_": "Slurm", "AWS_BATCH_": "AWS Batch"}
+
 _IN_SCRIPT = re.compile(rf"^export {VARIABLE}=(\S+)$", re.MULTILINE)
 
 
@@ -50,7 +54,7 @@ def is_whole_number(text: str) -> bool:
 
 
 def whole_number(environ: Mapping[str, str], name: str) -> int | None:
-    """Return the number in a variable that Slurm, a job template or a user sets; None where it is not set, or empty.
+    """Return the number in a variable of a scheduler, a job template or a user; None where it is not set, or empty.
 
     Raises:
         UsageError: it is not a whole number.
@@ -59,7 +63,8 @@ def whole_number(environ: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     if not is_whole_number(text):
-        origin = "Slurm sets it to a whole number" if name.startswith("SLURM_") else "a whole number is needed"
+        setter = next((words for start, words in _SETTERS.items() if name.startswith(start)), "")
+        origin = f"{setter} sets it to a whole number" if setter else "a whole number is needed"
         raise UsageError(f"{name}={text[:40]!r}: {origin}, such as 3; give one, or unset the variable")
     return int(text)
 
@@ -79,14 +84,18 @@ def to_text(attempt_ids: Sequence[AttemptId]) -> str:
     return ",".join(parts)
 
 
-def assigned(environ: Mapping[str, str]) -> AttemptId | None:
+def assigned(environ: Mapping[str, str], index: int | None) -> AttemptId | None:
     """Return the attempt that this array element, or seat of it, is to run; None where it takes the next one.
+
+    Args:
+        environ: of the job.
+        index: of the element, from 0 on; None outside arrays.
 
     Raises:
         UsageError: a variable is damaged, or names fewer attempts than the array has elements.
         NoSlotError: this seat is one too many.
     """
-    text, index = environ.get(VARIABLE), whole_number(environ, "SLURM_ARRAY_TASK_ID")
+    text = environ.get(VARIABLE)
     if index is None:
         return None
     agents, seat = _seat(environ)

@@ -1,4 +1,7 @@
-"""The process that runs an attempt: enough to ask Slurm, or the operating system, whether it still lives; its claim."""
+"""The process that runs an attempt, and its claim: enough to ask whether it still lives.
+
+The operating system is asked, Slurm, or the service of AWS that ran its job.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,29 @@ if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
 
 
+class JobPlace(NamedTuple):
+    """The job in which a process runs, as its environment tells.
+
+    Attributes:
+        kind: ``slurm``, ``batch``, ``ecs``, ``sagemaker`` or ``ec2``; ``local`` outside jobs.
+        cluster, job, task, node: as of an :class:`Owner`.
+        element: its index in the array, from 0 on; of Slurm also where the array's id is not known.
+        tasks: elements of the array; None where that is not told.
+        restart: as of an owner; None where the service tells nothing: claims tell (``agents/incarnations.py``).
+        idle: why this process is to take no trial, where another machine of its job does; else empty.
+    """
+
+    kind: str = "local"
+    cluster: str | None = None
+    job: str | None = None
+    task: int | None = None
+    element: int | None = None
+    tasks: int | None = None
+    restart: int | None = 0
+    node: str | None = None
+    idle: str = ""
+
+
 class Owner(NamedTuple):
     """The agent of an attempt.
 
@@ -21,12 +47,14 @@ class Owner(NamedTuple):
         pid: of the agent, on that host.
         start: the process's start time in clock ticks since boot: a pid may be given again, the pair is not.
         boot: the kernel's boot id: after a reboot nothing of before lives.
-        node: Slurm's name of the machine; None outside Slurm.
-        cluster: Slurm's name of itself; None outside Slurm.
-        job: Slurm job id, of the array where there is one: the id of one array task is equal to the array's own, so
-            tasks are always named by array id and index.
+        node: the scheduler's name of the machine; None where it gives none.
+        cluster: Slurm's name of itself; of another service its word and where it runs jobs: ``batch:eu-west-1``,
+            ``ecs:eu-west-1/mine``. None outside jobs.
+        job: id of the job, Slurm's or the service's; of the array where there is one: the id of one array task of Slurm
+            is equal to the array's own, so tasks are always named by array id and index.
         task: array index; None outside arrays.
-        restart: how often Slurm had requeued the job.
+        restart: how often the job had been started again: requeued by Slurm, retried by AWS Batch, started again by
+            SageMaker after an interruption.
         seat: which of the agents that one job runs side by side; None where it runs one.
         code: version of the code that it found right before the claim (:mod:`.code_version`); None where the program is
             in no repository, or the sweep has a copy of the code.
@@ -47,13 +75,19 @@ class Owner(NamedTuple):
 
     @property
     def job_name(self) -> str | None:
-        """``123_4``, ``123``, or None outside Slurm."""
+        """``123_4``, ``123``, or None outside jobs."""
         if self.job is None or self.task is None:
             return self.job
         return f"{self.job}_{self.task}"
 
+    @property
+    def service(self) -> str:
+        """The service that ran the job, ``batch`` or ``ecs``; empty for Slurm, and outside jobs."""
+        word, colon, _ = (self.cluster or "").partition(":")
+        return word if colon else ""
+
     def same_job(self, other: Owner) -> bool:
-        """Return whether both are incarnations of one agent of one Slurm job (array task)."""
+        """Return whether both are incarnations of one agent of one job (array task)."""
         mine = (self.cluster, self.job, self.task, self.seat)
         return self.job is not None and mine == (other.cluster, other.job, other.task, other.seat)
 

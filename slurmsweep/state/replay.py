@@ -11,7 +11,7 @@ import json
 import math
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from slurmsweep.state.band_values import BandValues
 from slurmsweep.state.fields import WrongFieldError, text
@@ -328,7 +328,7 @@ def view_after(journal: Journal, sequence: int, expected: Expected = ANYTHING) -
 
 
 def trials_of_job(journal: Journal, owner: Owner) -> Iterator[tuple[Reading, Trial]]:
-    """Yield the trials that incarnations of a Slurm job claimed, the newest claim first; each with a reading.
+    """Yield the trials that incarnations of a job claimed, the newest claim first; each with a reading.
 
     Reads the journal from its end: the view of the reading has what was recorded since that claim, and no more. The
     rest of the journal is searched for the number of the job and not decoded.
@@ -337,20 +337,35 @@ def trials_of_job(journal: Journal, owner: Owner) -> Iterator[tuple[Reading, Tri
     with journal.opened() as file:
         known = file.seek(0, os.SEEK_END)
         reading = Reading(journal, SweepView(), known)
-        for offset, line in journal.lines_with(file, b'"job":' + json.dumps(owner.job).encode()):
-            record = decode(line) or {}
-            try:
-                claim = ClaimRecord.from_json(record) if record.get("op") == ClaimRecord.op else None
-            except WrongFieldError:
-                continue  # as of a reading of the whole journal
-            if claim is None or not claim.owner.same_job(owner):
-                continue
+        for offset, claim in _claims_of_job(journal, file, owner):
             for lines in journal.blocks(file, offset, known):
                 reading.view.take_in(lines)
             known = offset
             if claim.attempt_id.trial not in seen:
                 seen.add(claim.attempt_id.trial)
                 yield reading, reading.view.trials[claim.attempt_id.trial]
+
+
+def last_owner_of_job(journal: Journal, owner: Owner) -> Owner | None:
+    """Return the owner of the newest claim of incarnations of a job; None where it has none.
+
+    The journal is searched from its end to that claim for the id of the job, and not decoded. Raises
+    StateUnreadableError.
+    """
+    with journal.opened() as file:
+        return next((claim.owner for _, claim in _claims_of_job(journal, file, owner)), None)
+
+
+def _claims_of_job(journal: Journal, file: BinaryIO, owner: Owner) -> Iterator[tuple[int, ClaimRecord]]:
+    """Yield the claims of incarnations of a job, the newest first, each with the offset of its record."""
+    for offset, line in journal.lines_with(file, b'"job":' + json.dumps(owner.job).encode()):
+        record = decode(line) or {}
+        try:
+            claim = ClaimRecord.from_json(record) if record.get("op") == ClaimRecord.op else None
+        except WrongFieldError:
+            continue  # as of a reading of the whole journal
+        if claim is not None and claim.owner.same_job(owner):
+            yield offset, claim
 
 
 def _claim(state: SweepView, record: ClaimRecord, _: int) -> None:

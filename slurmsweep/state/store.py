@@ -260,10 +260,11 @@ class SweepStore:
         return attempt_id is not None
 
     def continue_after_requeue(self, owner: Owner) -> Claim | None:
-        """Claim the next attempt of the trial that an earlier incarnation of this Slurm job holds; None for none.
+        """Claim the next attempt of the trial that an earlier incarnation of this job holds; None for none.
 
-        Slurm runs one incarnation of a job at a time, so the earlier one is over whatever the journal says; and what it
-        recorded when it was asked to make way (``terminated``) does not end the trial: the job was put back to go on.
+        Slurm runs one incarnation of a job at a time (so do services of AWS), and the earlier one is over whatever the
+        journal says; and what it recorded when it was asked to make way (``terminated``) does not end the trial: the
+        job was put back to go on.
         So it does while the sweep is paused or stopped, which leaves trials that run alone.
         """
         from slurmsweep.state.replay import trials_of_job  # few agents are of a requeued job

@@ -30,36 +30,36 @@ FAILED = Outcome(TrialState.FAILED, "exit 1", exit_code=1, ended=1.0)
 )
 def test_text_says_what_each_element_runs(attempt_ids, text):
     assert to_text(attempt_ids) == text
-    there = [assigned({"SLURMSWEEP_SLOTS": text, "SLURM_ARRAY_TASK_ID": str(n)}) for n in range(len(attempt_ids))]
+    there = [assigned({"SLURMSWEEP_SLOTS": text}, n) for n in range(len(attempt_ids))]
     assert there == attempt_ids
 
 
 def test_without_the_variable_or_outside_an_array_nothing_is_assigned():
-    assert assigned({"SLURM_ARRAY_TASK_ID": "3"}) is None
-    assert assigned({"SLURMSWEEP_SLOTS": "0-3"}) is None
+    assert assigned({}, 3) is None
+    assert assigned({"SLURMSWEEP_SLOTS": "0-3"}, None) is None
 
 
 def test_agents_side_by_side_share_the_attempts_of_their_element():
-    def seat(element, number) -> dict[str, str]:
+    def seat(element, number) -> AttemptId | None:
         packed = {"SLURMSWEEP_AGENTS": "3", "SLURMSWEEP_SEAT": str(number)}
-        return {"SLURMSWEEP_SLOTS": "0-2,9:2", "SLURM_ARRAY_TASK_ID": str(element)} | packed
+        return assigned({"SLURMSWEEP_SLOTS": "0-2,9:2"} | packed, element)
 
-    assert [assigned(seat(0, n)) for n in (1, 2, 3)] == [AttemptId(0, 1), AttemptId(1, 1), AttemptId(2, 1)]
-    assert assigned(seat(1, 1)) == AttemptId(9, 2)
+    assert [seat(0, n) for n in (1, 2, 3)] == [AttemptId(0, 1), AttemptId(1, 1), AttemptId(2, 1)]
+    assert seat(1, 1) == AttemptId(9, 2)
     with pytest.raises(NoSlotError, match="more seats than trials"):
-        assigned(seat(1, 2))
+        seat(1, 2)
     with pytest.raises(UsageError, match="SLURMSWEEP_SEAT=4 is not one of SLURMSWEEP_AGENTS=3"):
-        assigned(seat(0, 4))
+        seat(0, 4)
 
 
 def test_seats_beyond_the_trials_of_an_array_take_none():
-    def seat(element, number) -> dict[str, str]:
+    def seat(element, number) -> AttemptId | None:
         packed = {"SLURMSWEEP_AGENTS": "4", "SLURMSWEEP_SEAT": str(number), "SLURMSWEEP_ARRAY_TRIALS": "5"}
-        return {"SLURM_ARRAY_TASK_ID": str(element)} | packed
+        return assigned(packed, element)
 
-    assert [assigned(seat(0, 4)), assigned(seat(1, 1))] == [None, None]
+    assert [seat(0, 4), seat(1, 1)] == [None, None]
     with pytest.raises(NoSlotError, match="its 5 trials"):
-        assigned(seat(1, 2))
+        seat(1, 2)
 
 
 def test_an_agent_beside_others_goes_on_with_its_own_trial_after_a_requeue(make_store):
@@ -78,7 +78,7 @@ def test_an_agent_beside_others_goes_on_with_its_own_trial_after_a_requeue(make_
 @pytest.mark.parametrize(("text", "word"), [("0-2", "element 3"), ("0-2,x", "'x'")])
 def test_an_element_without_a_trial_is_an_error(text, word):
     with pytest.raises(UsageError, match=word):
-        assigned({"SLURMSWEEP_SLOTS": text, "SLURM_ARRAY_TASK_ID": "3"})
+        assigned({"SLURMSWEEP_SLOTS": text}, 3)
 
 
 def test_trials_ahead_of_the_others_are_claimed_and_passed_by_later_claims(make_store):

@@ -8,10 +8,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from slurmsweep.agents import child, signals
+from slurmsweep.agents import child, identity, signals
 from slurmsweep.agents.attempt import attend
 from slurmsweep.errors import UsageError
-from slurmsweep.state.assignment import SEAT, place, whole_number
+from slurmsweep.state.assignment import SEAT, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,13 +37,18 @@ def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], 
     Slurm's warning becomes SIGTERM for the run, which has as much time to end as other trials (``agents/signals.py``).
 
     Returns:
-        The exit code: of the first run that did not end with 0 (128 + n for signal n); 0 where all ended well or W&B
-        had nothing left; the agent's own where it never got to a run; 127 where there is no wandb on this node.
+        The exit code: of the first run that did not end with 0 (128 + n for signal n); 0 where all ended well, W&B had
+        nothing left, or another machine of this job runs the agent; the agent's own where it never got to a
+        run; 127 where there is no wandb on this node.
 
     Raises:
         UsageError: ``SLURMSWEEP_STAGGER``, or another variable that is read here, is not a number.
     """
     signals.check_variables(environ)
+    idle = identity.stands_by(environ)
+    if idle:
+        say(f"nothing left to do: {idle}")
+        return 0
     python = find_python(environ)
     if python is None:
         say(
@@ -85,10 +90,9 @@ def stagger(environ: Mapping[str, str]) -> float:
     The same index waits the same time. ``SLURMSWEEP_STAGGER`` is the longest time (by default two seconds for each job,
     at most 30). Raises UsageError where one of these is not a number.
     """
-    index, wish = whole_number(environ, "SLURM_ARRAY_TASK_ID"), environ.get("SLURMSWEEP_STAGGER")
-    tasks = whole_number(environ, "SLURM_ARRAY_TASK_COUNT") or 1
+    (index, tasks), wish = identity.array_of(environ), environ.get("SLURMSWEEP_STAGGER")
     try:
-        longest = float(wish) if wish else min(_LONGEST_SPREAD, _SPREAD_A_JOB * (tasks - 1))
+        longest = float(wish) if wish else min(_LONGEST_SPREAD, _SPREAD_A_JOB * ((tasks or 1) - 1))
     except ValueError:
         longest = math.nan
     if not math.isfinite(longest):

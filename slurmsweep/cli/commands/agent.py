@@ -18,7 +18,7 @@ EXAMPLES = (
     ("agent k3v9q2xa", "run one trial"),
     ("agent -n 10 k3v9q2xa", "one after the other, at most ten"),
 )
-EXIT_CODES = {1: "and others: that of the trial's command", 3: "", 5: ""}
+EXIT_CODES = {1: "and others: that of the trial's command", 3: "", 4: "ECS did not say which task this is", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

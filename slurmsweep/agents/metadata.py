@@ -1,0 +1,125 @@
+"""Ask the machine of a job of AWS what its variables do not say: a task of ECS, a machine of EC2, one of several.
+
+No proxy is used and no redirection followed: these addresses are of the machine's own link. Nothing here is a request
+to AWS, and none needs a key. Loaded only in jobs of AWS.
+
+Sources: Amazon ECS Developer Guide, "Amazon ECS task metadata endpoint version 4"; Amazon EC2 User Guide, "Use the
+Instance Metadata Service to access instance metadata" (version 2); Amazon SageMaker Developer Guide, "How Amazon
+SageMaker Provides Training Information".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.agents.place import ECS_URI
+from slurmsweep.errors import SchedulerUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Seconds for each step of a question, and those between tries: the answer comes from the machine itself.
+_TIMEOUT = 2.0
+_AGAIN = (0.2, 1.0)
+
+#: More bytes than a true answer has.
+_MOST = 1024 * 1024
+
+#: Variables of the AWS SDKs: another address of EC2's metadata, and whether it may be asked.
+_EC2_ADDRESS, _EC2_DISABLED = "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_DISABLED"
+_LINK_LOCAL = "http://169.254.169.254"
+
+#: Where SageMaker puts its files, and the variable by which its own containers are told another folder.
+_SAGEMAKER, _SAGEMAKER_BASE = "/opt/ml", "SAGEMAKER_BASE_DIR"
+
+
+def ecs_task(environ: Mapping[str, str]) -> Any:
+    """Return what ECS says of the task in which this process runs.
+
+    Raises:
+        SchedulerUnavailableError: nothing answered, or not with such a document.
+        UsageError: the variable holds no address.
+    """
+    address = environ.get(ECS_URI, "").rstrip("/") + "/task"
+    return _document(_answer("GET", address, {}, f"this task's metadata ({ECS_URI})"), address)
+
+
+def this_instance(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return id and region of the machine of EC2 on which this process runs, by version 2 of its metadata service.
+
+    For ``slurmsweep listen``, which hands both to its agents.
+
+    Raises:
+        SchedulerUnavailableError: nothing answered: this is no machine of EC2, or its metadata service is closed.
+        UsageError: the service must not be asked, or a variable names no address of it.
+    """
+    if environ.get(_EC2_DISABLED, "").lower() == "true":
+        raise UsageError(f"{_EC2_DISABLED}=true: this machine cannot be asked which machine of EC2 it is; unset it")
+    base = (environ.get(_EC2_ADDRESS) or _LINK_LOCAL).rstrip("/") + "/latest"
+    what = "this machine's metadata of EC2"
+    wish = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+    token = {"X-aws-ec2-metadata-token": _text(_answer("PUT", f"{base}/api/token", wish, what))}
+    instance, region = (
+        _text(_answer("GET", f"{base}/meta-data/{path}", token, what)) for path in ("instance-id", "placement/region")
+    )
+    return instance, region
+
+
+def sagemaker_machines(environ: Mapping[str, str]) -> Any:
+    """Return what SageMaker says of the machines of a training job (``resourceconfig.json``); None without that file.
+
+    Raises:
+        UsageError: the file cannot be read, or is no JSON.
+    """
+    path = os.path.join(environ.get(_SAGEMAKER_BASE) or _SAGEMAKER, "input", "config", "resourceconfig.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.loads(file.read(_MOST))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"cannot read {path}, which names the machines of a training job: {error}") from error
+
+
+def _answer(method: str, address: str, headers: Mapping[str, str], what: str) -> bytes:
+    """Return the body of an answer with status 200, after at most three tries. Raises as above."""
+    import http.client  # with ssl and email, which jobs of Batch and SageMaker do without
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"cannot read {what}: {address!r} is no address: {error}") from error
+    if parts.scheme != "http" or not parts.hostname or not address.isascii() or not address.isprintable():
+        raise UsageError(f"cannot read {what}: {address!r} is no address that begins with http://")
+    for delay in (*_AGAIN, None):
+        connection = http.client.HTTPConnection(parts.hostname, port, timeout=_TIMEOUT)
+        try:
+            connection.request(method, parts.path, headers=dict(headers))
+            answer = connection.getresponse()
+            body = answer.read(_MOST + 1)
+            if answer.status == http.client.OK and len(body) <= _MOST:
+                return body
+            problem = f"status {answer.status}" if len(body) <= _MOST else f"more than {_MOST} bytes"
+        except (OSError, http.client.HTTPException) as error:
+            problem = f"{error}" or type(error).__name__
+        finally:
+            connection.close()
+        if delay is not None:
+            time.sleep(delay)
+    raise SchedulerUnavailableError(f"cannot read {what} from {address}: {problem}")
+
+
+def _document(body: bytes, address: str) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise SchedulerUnavailableError(f"what {address} answered is no JSON: {error}") from error
+
+
+def _text(body: bytes) -> str:
+    return body.decode("ascii", "backslashreplace").strip()
