@@ -27,6 +27,9 @@ _OF_SERVICES = (
     "ECS_CONTAINER_METADATA_URI_V4",
 )
 
+#: Slurm's ids: of the array, of the job.
+_SLURM_JOBS = "SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID"
+
 #: Index and size of an array: of Slurm, of AWS Batch.
 _SLURM_ARRAY = "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"
 _BATCH_ARRAY = "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"
@@ -106,8 +109,8 @@ def _told_by_service(environ: Mapping[str, str]) -> str:
 
 def _place_in_slurm(environ: Mapping[str, str]) -> JobPlace:
     """Return the job of Slurm, or none (sbatch(1), output environment variables)."""
-    array = environ.get("SLURM_ARRAY_JOB_ID")
-    job, index = array or environ.get("SLURM_JOB_ID"), whole_number(environ, _SLURM_ARRAY[0])
+    array, plain = ((environ[name] if whole_number(environ, name) is not None else None) for name in _SLURM_JOBS)
+    job, index = array or plain, whole_number(environ, _SLURM_ARRAY[0])
     return JobPlace(
         kind="slurm" if job else "local",
         cluster=environ.get("SLURM_CLUSTER_NAME"),
