@@ -35,9 +35,12 @@ DEFAULT_TEMPLATE = "array"
 
 #: Options that jobs have in AWS and not in Slurm; ``queue`` and ``cluster`` are names of sbatch's options, too.
 OPTIONS_OF_SERVICES = frozenset(
-    {"definition", "image", "instance-type", "region", "retries", "role", "security-groups", "spot", "subnets"}
+    {"definition", "efs", "image", "instance-type", "region", "retries", "role", "security-groups", "spot", "subnets"}
     | {"env", "plain-env", "secret"}
 )
+
+#: The cause of a job that ended before its agent could start.
+CANNOT_START = "cannot start"
 
 #: The cause of a job that its scheduler ended for time although the job had time left: more time would not help.
 CUT_SHORT = "cut short"

@@ -150,6 +150,10 @@ class Client:
                 return
             token = {name: answer[name]}
 
+    def knows(self, operation: str) -> bool:
+        """Return whether this boto3 has an operation: newer ones have more."""
+        return hasattr(self._client(once=False), operation)
+
     def _call(self, operation: str, parameters: dict[str, Any], *, once: bool) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 

@@ -33,6 +33,7 @@ _TAKEN_AWAY = ("mem-per-cpu", "mem-per-gpu")
 
 _GPU = re.compile(r"(?:gres/)?gpu(?::[\w.-]+)?(?::(\d+))?")
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
+_EFS = re.compile(r"fs-[0-9a-f]{8,40}:/\S*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBERS = {"cpus-per-task": (1, 10_000), "gpus": (0, 64), "retries": (1, 10)}
 
@@ -82,6 +83,12 @@ def secrets(options: Mapping[str, Any]) -> dict[str, str]:
     return {name: kept for name, _, kept in pairs}
 
 
+def filesystem(options: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the id of a filesystem of EFS and the folder where it is mounted, of ``efs: fs-0123:/shared``."""
+    name, _, folder = str(options.get("efs") or "").partition(":")
+    return (name, folder) if name else None
+
+
 def asked(options: Mapping[str, Any]) -> Asked:
     """Return what merged options ask for, as far as they say it."""
     limit, memory, cpus = (options.get(name) for name in ("time", "mem", "cpus-per-task"))
@@ -121,6 +128,8 @@ def _value(name: str, value: Any, source: str) -> Value:
         _refuse_values(name, text, source)
     if name == "secret":
         _refuse_no_secret(text, source)
+    if name == "efs" and not _EFS.fullmatch(text):
+        raise UsageError(f"{source}: efs {text!a} is not ID:FOLDER, such as fs-0123456789abcdef0:/shared")
     return text
 
 
