@@ -1,0 +1,352 @@
+"""AWS Batch: an array of jobs for a submission, each of which runs one agent in a container."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from slurmsweep.backends.aws import batch_jobs, templates, words
+from slurmsweep.backends.aws import options as aws_options
+from slurmsweep.backends.aws.client import region_of
+from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, command, environment, in_parts
+from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, key_on, parts_of
+from slurmsweep.errors import SlurmsweepError, SubmissionRefusedError, UsageError
+from slurmsweep.state.assignment import VARIABLE, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from slurmsweep.backends.aws.client import Client
+    from slurmsweep.backends.aws.templates import Document
+    from slurmsweep.backends.base import Account, JobRequest, JobSource, Options, SubmitOptions
+
+#: The tag of a job definition that says from which content it was registered, and that of a job with its sweep.
+_DIGEST_TAG, _SWEEP_TAG = "slurmsweep-digest", "slurmsweep-sweep"
+
+#: In the built-in template: what a person has to say.
+_IMAGE, _FILESYSTEM = "IMAGE", "FILESYSTEM"
+
+#: In a template's command: the sweep of a submission.
+_SWEEP = "Ref::sweep"
+
+#: Seconds that Batch lets an attempt run at least.
+_LEAST_SECONDS = 60
+
+#: Jobs that one order takes.
+_MOST_ORDERED = 50
+
+#: Seconds between two looks for jobs by their name, where none is found: lists lag behind submissions.
+_SEARCHES = (1.0, 2.0, 3.0)
+
+#: Seconds for which a job that this process submitted counts as waiting though no answer has it yet.
+_UNSEEN = 60.0
+
+_TARGET = re.compile(r"([^_]+)(?:_\[?([0-9,-]+)\]?)?")
+
+
+class BatchBackend(AwsBackend):
+    """AWS Batch. A submission is one SubmitJob: an array of 2 to 10,000 jobs, or a plain job."""
+
+    name: ClassVar[str] = "batch"
+    most_tasks: ClassVar[int] = 10_000
+    known: ClassVar[frozenset[str]] = frozenset(aws_options.RESOURCES) | {
+        "definition", "efs", "env", "image", "plain-env", "queue", "region", "retries", "role", "secret"
+    }  # fmt: skip
+
+    #: When this process submitted each job, by id.
+    _submitted: ClassVar[dict[str, float]] = {}
+
+    # Before anything is submitted
+
+    def template(self, wish: SubmitOptions) -> Document:
+        """Return the template of job definitions that a wish names, by default the built-in one. Raises UsageError."""
+        found = templates.load(self.template_name(wish, "batch"), "batch", "RegisterJobDefinition")
+        where, container = f"job template {found.path}", found.content.get("containerProperties")
+        if container is None:
+            raise UsageError(f"{where}: it has no containerProperties; other kinds of jobs run no agent")
+        if _SWEEP not in container.get("command", ()):
+            raise UsageError(
+                f'{where}: containerProperties.command has no element "{_SWEEP}", which stands for the sweep'
+            )
+        return found
+
+    def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
+        """Refuse wrong options and templates, and what lacks; return a notice about each wish that means nothing."""
+        notices = super().check(wish, source)
+        if source is None:
+            return notices
+        request = self.request(source, 1, wish)
+        self.requests(request)
+        return (*notices, *self._doubts(request))
+
+    def requests(self, request: JobRequest) -> list[tuple[str, dict[str, Any]]]:
+        """Return RegisterJobDefinition, which is sent where no definition has this content yet, and SubmitJob."""
+        name = request.options.get("definition")
+        if name:
+            return [("SubmitJob", self._submission(request, str(name), shown=True))]
+        content = self._definition(request)
+        revision = f"{content['jobDefinitionName']}:<its revision>"
+        return [
+            ("RegisterJobDefinition", content),
+            ("SubmitJob", self._submission(request, revision, shown=True)),
+        ]
+
+    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
+        """Return all options; what the template asks for counts where nothing else says it."""
+        merged = super()._merged(wish, source)
+        if "definition" in merged:  # what it asks for is in AWS
+            return merged
+        template = self.template(wish)
+        return {**aws_options.merge((f"job template {template.path}", _resources_of(template.content))), **merged}
+
+    def _definition(self, request: JobRequest) -> dict[str, Any]:
+        """Return the template with what the options say. Raises UsageError where it still lacks something."""
+        where, options = f"job template {request.template}", request.options
+        content: dict[str, Any] = json.loads(request.body)
+        container = content["containerProperties"]
+        if image := options.get("image"):
+            container["image"] = str(image)
+        if container.get("image", _IMAGE) == _IMAGE:
+            raise UsageError(
+                f"{where}: no container image is named; say --image URI, or `aws: {{image: URI}}` in the sweep file: "
+                "one with slurmsweep and your program"
+            )
+        if role := options.get("role"):
+            container["jobRoleArn"] = str(role)
+        if kept := aws_options.secrets(options):
+            listed = {one["name"]: one for one in container.get("secrets", ())}
+            listed |= {name: {"name": name, "valueFrom": source} for name, source in kept.items()}
+            container["secrets"] = list(listed.values())
+            if role:
+                container.setdefault("executionRoleArn", str(role))
+        _mount(container, aws_options.filesystem(options))
+        templates.check(content, "batch", "RegisterJobDefinition", where)
+        return content | {"tags": {**content.get("tags", {}), _DIGEST_TAG: templates.digest(content)}}
+
+    def _submission(self, request: JobRequest, definition: str, *, shown: bool) -> dict[str, Any]:
+        """Return the input of SubmitJob; values of variables are left out where it is to be ``shown``."""
+        options, source = request.options, request.source
+        queue = options.get("queue")
+        if not queue:
+            raise UsageError("no queue of AWS Batch is named: say --queue NAME, or `aws: {queue: NAME}`")
+        variables = environment(request, shown=shown)
+        if request.attempt_ids:
+            variables[VARIABLE] = to_text(request.attempt_ids)
+        overrides: dict[str, Any] = {
+            "environment": [{"name": name, "value": value} for name, value in variables.items()],
+            "resourceRequirements": _requirements(options),
+        }
+        content: dict[str, Any] = {
+            "jobName": request.name,
+            "jobQueue": str(queue),
+            "jobDefinition": definition,
+            "containerOverrides": {key: value for key, value in overrides.items() if value},
+            "propagateTags": True,
+            "tags": {_SWEEP_TAG: source.name.removeprefix("slurmsweep-")},
+        }
+        if "definition" in options:
+            content["containerOverrides"]["command"] = command(source)
+        else:
+            content["parameters"] = {"sweep": source.argument}
+        if request.tasks > 1:
+            content["arrayProperties"] = {"size": request.tasks}
+        if seconds := aws_options.seconds(options):
+            if seconds < _LEAST_SECONDS:
+                raise UsageError(f"time {options['time']}: AWS Batch gives a job {_LEAST_SECONDS} seconds at least")
+            content["timeout"] = {"attemptDurationSeconds": seconds}
+        if retries := options.get("retries"):
+            content["retryStrategy"] = {"attempts": int(retries), "evaluateOnExit": self._retry_rules(request)}
+        templates.check(content, "batch", "SubmitJob", "this submission")
+        return content
+
+    def _retry_rules(self, request: JobRequest) -> list[dict[str, str]]:
+        """Return the rules of the template: those of a submission replace all of a definition."""
+        content = json.loads(request.body)
+        rules: list[dict[str, str]] = content.get("retryStrategy", {}).get("evaluateOnExit", [])
+        return rules
+
+    def _doubts(self, request: JobRequest) -> Iterator[str]:
+        """Yield what most likely lacks, where that cannot be known here."""
+        options, argument = request.options, request.source.argument
+        if "definition" in options:
+            return
+        container = self._definition(request)["containerProperties"]
+        is_hosted = not argument.startswith("/")
+        if is_hosted and not any(one["name"] == "WANDB_API_KEY" for one in container.get("secrets", ())):
+            yield "no secret gives jobs WANDB_API_KEY: --aws secret=WANDB_API_KEY=<name or ARN of the kept key>"
+        if not is_hosted and not container.get("mountPoints"):
+            yield (
+                f"the job definition mounts no filesystem, and jobs need {argument}: --aws efs=fs-0123:/FOLDER, with "
+                "the folder that the filesystem has here, too; or --template with volumes of your own"
+            )
+
+    # Submitting
+
+    def send(self, request: JobRequest) -> str:
+        """Register the job definition where none has this content, then submit once. Raises as the base's."""
+        region = region_of(request.options.get("region"))
+        batch = client("batch", region)
+        definition = str(request.options.get("definition") or _registered(batch, self._definition(request)))
+        submission = self._submission(request, definition, shown=False)
+        job: str = batch.submit("submit_job", **submission)["jobId"]
+        self._submitted[job] = time.monotonic()
+        return key_on(job, f"{self.name}:{region}")
+
+    def find(self, name: str, cluster: str = "") -> str:
+        """Return the key of the job with that name, in whichever queue of the region it is; empty for none (yet)."""
+        region = region_of(cluster.partition(":")[2])
+        batch = client("batch", region)
+        by_name = [{"name": "JOB_NAME", "values": [name]}]
+        for delay in (*_SEARCHES, 0.0):
+            for queue in batch.pages("describe_job_queues", "jobQueues"):
+                jobs = batch.pages("list_jobs", "jobSummaryList", jobQueue=queue["jobQueueArn"], filters=by_name)
+                found = next((job["jobId"] for job in jobs if job["jobName"] == name), "")
+                if found:
+                    return key_on(found, f"{self.name}:{region}")
+            time.sleep(delay)
+        return ""
+
+    # Looking
+
+    def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
+        """Ask about jobs: their counts, then lists of those elements that live or failed, and the wanted ones."""
+        tasks: dict[JobRef, JobStatus] = {}
+        for cluster, ids in by_cluster([*jobs, *(ref.job for ref in wanted)]).items():
+            known, missing = batch_jobs.look(_of(cluster), cluster, ids, wanted)
+            tasks |= known
+            for job in missing:
+                if time.monotonic() - self._submitted.get(job, -_UNSEEN) < _UNSEEN:
+                    tasks[JobRef(key_on(job, cluster))] = _UNSEEN_JOB
+        return Answer(tasks, "not needed")
+
+    def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
+        """Return what jobs that are over asked for, and how long they ran."""
+        found: dict[JobRef, Account] = {}
+        try:
+            for cluster, ids in by_cluster(jobs).items():
+                found |= batch_jobs.accounts(_of(cluster), cluster, ids)
+        except SlurmsweepError as error:
+            return found, str(error)
+        return found, "used" if jobs else "not needed"
+
+    def restarts(self, jobs: Collection[str]) -> JobRestarts:
+        """Return how jobs ended that did not succeed, by cause. Of attempts that Batch repeated the last one counts."""
+        total: dict[str, int] = {}
+        try:
+            for cluster, ids in by_cluster(jobs).items():
+                for cause, n in batch_jobs.ends(_of(cluster), ids).items():
+                    total[cause] = total.get(cause, 0) + n
+        except SlurmsweepError as error:
+            return JobRestarts(total, str(error))
+        return JobRestarts(total, "used")
+
+    # Ordering
+
+    def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
+        """End jobs, or only those that wait: an order to an array is one to all its elements."""
+        operation = "cancel_job" if only_waiting else "terminate_job"
+        for cluster, ids in by_cluster(targets).items():
+            orders = [job for target in ids for job in _jobs_of(target)]
+            _order(_of(cluster), operation, orders)
+
+
+#: A job that this process submitted, and that no answer has yet.
+_UNSEEN_JOB = JobStatus("SUBMITTED", True, None, "", None, "", batch_jobs.SOURCE, waits=True)
+
+
+def _of(cluster: str) -> Client:
+    """Return the client for jobs of ``batch:<region>``."""
+    return client("batch", region_of(cluster.partition(":")[2]))
+
+
+def _registered(batch: Client, content: dict[str, Any]) -> str:
+    """Return the ARN of the newest active definition with this content, registered now if there is none."""
+    name, digest = content["jobDefinitionName"], content["tags"][_DIGEST_TAG]
+    active = batch.pages("describe_job_definitions", "jobDefinitions", jobDefinitionName=name, status="ACTIVE")
+    same = [one for one in active if one.get("tags", {}).get(_DIGEST_TAG) == digest]
+    if same:
+        return str(max(same, key=lambda one: one["revision"])["jobDefinitionArn"])
+    return str(batch.ask("register_job_definition", **content)["jobDefinitionArn"])
+
+
+def _resources_of(content: Mapping[str, Any]) -> Options:
+    """Return what a template asks for, as options."""
+    container = content["containerProperties"]
+    needs = {one.get("type"): one.get("value") for one in container.get("resourceRequirements", ())}
+    vcpus = needs.get("VCPU", container.get("vcpus"))
+    memory, gpus = needs.get("MEMORY", container.get("memory")), needs.get("GPU")
+    seconds = content.get("timeout", {}).get("attemptDurationSeconds")
+    asked = {
+        "cpus-per-task": str(vcpus) if vcpus and float(vcpus).is_integer() else None,  # Fargate has 0.25 and 0.5
+        "mem": f"{memory}M" if memory else None,
+        "gpus": str(gpus) if gpus else None,
+        "time": f"{seconds // 60}:{seconds % 60:02d}" if seconds else None,
+    }
+    return {name: value for name, value in asked.items() if value}
+
+
+def _requirements(options: Options) -> list[dict[str, str]]:
+    """Return what a job needs in Batch's words: CPUs, MiB, GPUs."""
+    asked = aws_options.asked(options)
+    needs = {
+        "VCPU": str(asked.cpus) if asked.cpus else "",
+        "MEMORY": str(round(asked.mem)) if asked.mem else "",
+        "GPU": "" if options.get("gpus") == "0" else options.get("gpus", ""),
+    }
+    return [{"type": kind, "value": str(value)} for kind, value in needs.items() if value]
+
+
+def _mount(container: dict[str, Any], filesystem: tuple[str, str] | None) -> None:
+    """Mount a filesystem of EFS where the template has a place for one; without one the template's own place goes."""
+    volumes = copy.deepcopy(container.get("volumes", []))
+    free = next((v for v in volumes if v.get("efsVolumeConfiguration", {}).get("fileSystemId") == _FILESYSTEM), None)
+    points = container.get("mountPoints", [])
+    if filesystem is None:
+        if free:
+            container["volumes"] = [volume for volume in volumes if volume is not free]
+            container["mountPoints"] = [one for one in points if one.get("sourceVolume") != free["name"]]
+        return
+    name, folder = filesystem
+    if free is None:
+        free = {"name": "slurmsweep", "efsVolumeConfiguration": {"transitEncryption": "ENABLED"}}
+        volumes.append(free)
+    free["efsVolumeConfiguration"]["fileSystemId"] = name
+    point = {"sourceVolume": free["name"], "containerPath": folder, "readOnly": False}
+    container["volumes"] = volumes
+    container["mountPoints"] = [*(one for one in points if one.get("sourceVolume") != free["name"]), point]
+
+
+def _jobs_of(target: str) -> Iterator[str]:
+    """Yield the ids of ``ID`` (an array as a whole), ``ID_4`` or ``ID_[0-3,5]``. Raises UsageError."""
+    found = _TARGET.fullmatch(parts_of(target)[0])
+    if found is None:
+        raise UsageError(f"{target!r} is no job of AWS Batch")
+    if not found[2]:
+        yield found[1]
+        return
+    for part in found[2].split(","):
+        first, _, last = part.partition("-")
+        yield from (f"{found[1]}:{index}" for index in range(int(first), int(last or first) + 1))
+
+
+def _order(batch: Client, operation: str, ids: Sequence[str]) -> None:
+    """Give an order to jobs, many at once where this boto3 can; one that Batch does not know any more is over."""
+    several = f"{operation}s"
+    problems: dict[str, str] = {}
+    if len(ids) > 1 and batch.knows(several):
+        for part in in_parts(ids, _MOST_ORDERED):
+            answer = batch.ask(several, jobs=list(part), reason=words.OUR_ORDER)
+            problems |= {one["jobId"]: one.get("errorMessage", "") for one in answer.get("errors", ())}
+    else:
+        for job in ids:
+            try:
+                batch.ask(operation, jobId=job, reason=words.OUR_ORDER)
+            except SubmissionRefusedError as error:  # noqa: PERF203 - a request each
+                problems[job] = str(error)
+    left = batch_jobs.described(batch, problems) if problems else {}
+    for name, detail in left.items():
+        if detail["status"] in words.BATCH_LIVE:
+            raise SubmissionRefusedError(f"{batch_jobs.SOURCE} does not end job {name}: {problems[name]}")

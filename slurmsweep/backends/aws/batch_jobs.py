@@ -1,0 +1,222 @@
+"""What AWS Batch says of jobs: parents of arrays by their counts, and elements by lists of one state.
+
+An array of 10,000 costs one question, and one more for each thousand elements in the states that matter. A job that was
+submitted a moment ago may be missing in an answer; so may an element that changes its state between two lists, which is
+why lists are asked for in the order of a job's life, and an element that a caller wants is described where no list had
+it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.backends.aws import words
+from slurmsweep.backends.aws.service import in_parts
+from slurmsweep.backends.base import Account, JobRef, JobStatus, Wait, key_on
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from slurmsweep.backends.aws.client import Client
+    from slurmsweep.backends.aws.words import Said
+
+SOURCE = "AWS Batch"
+
+#: Jobs that DescribeJobs takes.
+_MOST_DESCRIBED = 100
+
+#: Seconds to a second look at jobs that are missing, of which some may have been submitted a moment ago.
+_SECOND_LOOK = 1.0
+
+#: Wanted elements that no list has had, of which each is described; of more the list of those that succeeded is read.
+_MOST_MISSING = 200
+
+
+def look(
+    batch: Client, cluster: str, ids: Collection[str], wanted: Iterable[JobRef] = ()
+) -> tuple[dict[JobRef, JobStatus], set[str]]:
+    """Return what is known of jobs, and the ids that Batch does not know (any more, or yet).
+
+    Of an array: each element that lives or has failed, and the ``wanted`` ones.
+
+    Args:
+        batch: the client of the jobs' region.
+        cluster: of the jobs' keys.
+        ids: of arrays and plain jobs.
+        wanted: elements whose end is to be known, too.
+    """
+    details, elements = described(batch, ids), by_job(wanted)
+    missing = set(ids) - details.keys()
+    if missing:
+        time.sleep(_SECOND_LOOK)
+        details |= described(batch, missing)
+    found: dict[JobRef, JobStatus] = {}
+    for job_id, job in details.items():
+        key = key_on(job_id, cluster)
+        if "size" in job.get("arrayProperties", {}):
+            found |= _elements(batch, key, job, {ref.task for ref in elements.get(key, ()) if ref.task is not None})
+        else:
+            found[JobRef(key)] = status_of(job, job)
+    return _with_queues(batch, details, found, cluster), set(ids) - details.keys()
+
+
+def described(batch: Client, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return what DescribeJobs says, by id; a job that Batch does not know is absent."""
+    return {
+        job["jobId"]: job
+        for part in in_parts(sorted(set(ids)), _MOST_DESCRIBED)
+        for job in batch.ask("describe_jobs", jobs=list(part))["jobs"]
+    }
+
+
+def listed(batch: Client, array: str, status: str) -> Iterable[dict[str, Any]]:
+    """Yield the summaries of an array's elements in a state."""
+    return batch.pages("list_jobs", "jobSummaryList", arrayJobId=array, jobStatus=status)
+
+
+def said_of(job: Mapping[str, Any]) -> Said:
+    """Return what a detail, or a summary, says of a job. Raises SchedulerError for an unknown state."""
+    container = job.get("container", {})
+    return words.batch_job(
+        job["status"],
+        job.get("statusReason", ""),
+        container.get("reason", ""),
+        container.get("exitCode"),
+        by_order=bool(job.get("isTerminated") or job.get("isCancelled")),
+    )
+
+
+def status_of(job: Mapping[str, Any], whole: Mapping[str, Any]) -> JobStatus:
+    """Return the status of a job.
+
+    Args:
+        job: its detail or summary.
+        whole: the detail of the job, or of its array.
+    """
+    said = said_of(job)
+    container, reason = job.get("container", {}), job.get("statusReason", "")
+    texts = [text for text in (reason, container.get("reason", "")) if text]
+    seconds = whole.get("timeout", {}).get("attemptDurationSeconds")
+    return JobStatus(
+        word=job["status"],
+        alive=said.alive,
+        state=said.state,
+        cause=said.cause,
+        exit_code=None if said.alive else container.get("exitCode"),
+        node=words.instance_in(*texts),
+        source=SOURCE,
+        waits=said.waits,
+        reason=": ".join(texts) if not said.alive or said.waits else "",
+        name=job["jobName"],
+        minutes=seconds / 60 if said.alive and seconds else None,
+        wait=words.batch_wait(reason) if said.waits else None,
+    )
+
+
+def _elements(batch: Client, key: str, array: Mapping[str, Any], wanted: set[int]) -> dict[JobRef, JobStatus]:
+    """Return the elements of an array that live or failed, and those that are wanted."""
+    counts = {word: n for word, n in array["arrayProperties"].get("statusSummary", {}).items() if n}
+    if not counts and array["status"] in words.BATCH_LIVE:  # its elements are not made yet
+        early = status_of(array, array)
+        return {JobRef(key, task): early for task in range(array["arrayProperties"]["size"])}
+    found: dict[JobRef, JobStatus] = {}
+
+    def read(status: str) -> None:
+        for job in listed(batch, array["jobId"], status):
+            found[JobRef(key, job["arrayProperties"]["index"])] = status_of(job, array)
+
+    for status in _states_to_list(counts):
+        read(status)
+    missing = {task for task in wanted if JobRef(key, task) not in found}
+    if len(missing) > _MOST_MISSING:
+        read("SUCCEEDED")
+        missing = {task for task in missing if JobRef(key, task) not in found}
+    # a person's own reason for ending a job stands in no table, and only a detail says that it was an order
+    unclear = {task for task in wanted if (one := found.get(JobRef(key, task))) and one.cause == words.LOST.cause}
+    for job in described(batch, (f"{array['jobId']}:{task}" for task in missing | unclear)).values():
+        found[JobRef(key, job["arrayProperties"]["index"])] = status_of(job, array)
+    return found
+
+
+def _states_to_list(counts: Mapping[str, int]) -> list[str]:
+    """Return the states whose elements are listed, in the order of a job's life, so that none slips through."""
+    first = next((place for place, word in enumerate(words.BATCH_LIVE) if counts.get(word)), None)
+    live = [] if first is None else list(words.BATCH_LIVE[first:])
+    return [*live, *(["FAILED"] if live or counts.get("FAILED") else [])]
+
+
+def _with_queues(
+    batch: Client, details: Mapping[str, Mapping[str, Any]], found: dict[JobRef, JobStatus], cluster: str
+) -> dict[JobRef, JobStatus]:
+    """Return the same; jobs that wait for no reason that Batch gives have what is wrong with their queue as one."""
+    silent = {ref for ref, status in found.items() if status.waits and not status.reason}
+    queues = {key_on(job_id, cluster): job["jobQueue"] for job_id, job in details.items()}
+    named = sorted({queues[ref.job] for ref in silent})
+    said: dict[str, tuple[str, Wait]] = {}
+    for part in in_parts(named, _MOST_DESCRIBED):
+        for queue in batch.ask("describe_job_queues", jobQueues=list(part))["jobQueues"]:
+            if trouble := queue_trouble(queue):
+                said[queue["jobQueueArn"]] = trouble
+    for ref in silent:
+        if trouble := said.get(queues[ref.job]):
+            found[ref] = found[ref]._replace(reason=trouble[0], wait=trouble[1])
+    return found
+
+
+def queue_trouble(queue: Mapping[str, Any]) -> tuple[str, Wait] | None:
+    """Return what is wrong with a queue in Batch's words, and what that means for jobs in it; None for nothing."""
+    name, help_text = queue["jobQueueName"], "`slurmsweep doctor --backend batch` says more"
+    status = queue.get("status", "VALID")
+    if status in ("INVALID", "DELETING", "DELETED"):
+        reason = f"queue {name} is {status}" + (f": {queue['statusReason']}" if queue.get("statusReason") else "")
+        return reason, Wait("the queue cannot run jobs", help_text, is_stuck=True)
+    if queue["state"] == "DISABLED":
+        return f"queue {name} is DISABLED", Wait("the queue takes no new jobs; those in it may still run", help_text)
+    return None
+
+
+def by_job(refs: Iterable[JobRef]) -> dict[str, list[JobRef]]:
+    """Return jobs by the keys of their arrays."""
+    found: dict[str, list[JobRef]] = {}
+    for ref in refs:
+        found.setdefault(ref.job, []).append(ref)
+    return found
+
+
+def accounts(batch: Client, cluster: str, ids: Sequence[str]) -> dict[JobRef, Account]:
+    """Return what jobs that are over asked for, and how long they ran; what they used is not known to Batch."""
+    found = {}
+    for job_id, whole in described(batch, ids).items():
+        key, is_array = key_on(job_id, cluster), "size" in whole.get("arrayProperties", {})
+        jobs = [job for status in words.BATCH_OVER for job in listed(batch, job_id, status)] if is_array else [whole]
+        for job in jobs:
+            if job.get("startedAt") and job.get("stoppedAt"):
+                found[JobRef(key, job.get("arrayProperties", {}).get("index"))] = _account(job, whole)
+    return found
+
+
+def _account(job: Mapping[str, Any], whole: Mapping[str, Any]) -> Account:
+    needs = {one["type"]: one["value"] for one in whole.get("container", {}).get("resourceRequirements", ())}
+    seconds = whole.get("timeout", {}).get("attemptDurationSeconds")
+    return Account(
+        minutes=seconds / 60 if seconds else None,
+        mem=float(needs["MEMORY"]) if "MEMORY" in needs else None,
+        cpus=max(1, round(float(needs.get("VCPU", 1)))),
+        elapsed=(job["stoppedAt"] - job["startedAt"]) / 1000,
+        max_rss=None,
+        cpu_seconds=None,
+    )
+
+
+def ends(batch: Client, ids: Sequence[str]) -> dict[str, int]:
+    """Return how often jobs ended without success, by the cause; of attempts that Batch repeated, the last counts."""
+    counts: dict[str, int] = {}
+    for job_id, whole in described(batch, ids).items():
+        is_array = "size" in whole.get("arrayProperties", {})
+        for job in listed(batch, job_id, "FAILED") if is_array else [whole]:
+            said = said_of(job)
+            if said.state and said.state is not TrialState.FINISHED:
+                counts[said.cause] = counts.get(said.cause, 0) + 1
+    return counts
