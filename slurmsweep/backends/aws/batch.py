@@ -12,7 +12,8 @@ from slurmsweep.backends.aws import batch_jobs, templates, words
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, command, environment, in_parts
-from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, key_on, parts_of
+from slurmsweep.backends.base import Answer, JobRestarts, JobStatus
+from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import SlurmsweepError, SubmissionRefusedError, UsageError
 from slurmsweep.state.assignment import VARIABLE, to_text
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.aws import words
 from slurmsweep.backends.aws.service import in_parts
-from slurmsweep.backends.base import Account, JobRef, JobStatus, Wait, key_on
+from slurmsweep.backends.base import Account, JobStatus, Wait
+from slurmsweep.backends.keys import JobRef, key_on
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
