@@ -20,6 +20,7 @@ from fake_wandb import API_KEY, FakeWandb, serving
 
 from slurmsweep.backends.wandb_hosted import agent as cloud
 from slurmsweep.backends.wandb_hosted import agent_shim as wandb_agent_shim
+from slurmsweep.backends.wandb_hosted.folder import parse
 from slurmsweep.errors import UsageError
 
 SWEEP = "ent/proj/abcd1234"
@@ -235,6 +236,28 @@ def test_a_small_array_waits_less_and_a_single_job_not_at_all():
     assert len({round(wait, 1) for wait in waits}) == 3
     assert cloud.stagger({}) == 0
     assert cloud.stagger({"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "9", "SLURMSWEEP_STAGGER": "0"}) == 0
+
+
+def test_the_starts_of_an_array_of_aws_batch_are_spread_alike_and_need_no_region():
+    def waits(index, size) -> list[float]:
+        return [cloud.stagger({index: str(n), size: "9", "AWS_BATCH_JOB_ID": f"j:{n}"}) for n in range(9)]
+
+    of_batch = waits("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE")
+
+    assert max(of_batch) > 1
+    assert of_batch == waits("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
+
+
+def test_of_several_machines_of_a_job_one_asks_wandb_for_a_run():
+    said = []
+    job = {"AWS_BATCH_JOB_ID": "j#2", "AWS_BATCH_JOB_NODE_INDEX": "2", "AWS_BATCH_JOB_MAIN_NODE_INDEX": "1"}
+
+    code = cloud.run_cloud_agent(parse(SWEEP, {}), 1, job, said.append)
+
+    assert (code, said) == (
+        0,
+        ["nothing left to do: of this job's machines number 1 runs the agent, and this is number 2"],
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"SLURM_ARRAY_TASK_ID": "x"}, {"SLURM_ARRAY_TASK_COUNT": "x"}])
