@@ -1,4 +1,4 @@
-"""Read why a command failed, from the end of its log: the error, the line of code, the files, and whether it may pass.
+"""Read why a command failed, from the end of its log: the error, the line of code, the files.
 
 Python's tracebacks are read as Python, Hydra, torchrun and rich (typer) print them: chained, in groups, of several
 ranks at once, of a worker process. Of anything else the last lines count.
@@ -50,53 +50,6 @@ _OF_LAUNCHERS = ("ChildFailedError", "CalledProcessError")
 #: Folders of code that the user did not write.
 _LIBRARIES = re.compile(r"[/\\](?:site-packages|dist-packages|lib(?:64)?/python3[.\d]*)[/\\]|^<")
 
-#: Errors that name a mistake, whatever words their message has (``unexpected keyword argument 'timeout'``).
-_MISTAKES = re.compile(
-    r"(?:Arithmetic|Assertion|Attribute|FileNotFound|Import|Indentation|Index|IsADirectory|Key|Lookup|Memory"
-    r"|ModuleNotFound|Name|NotADirectory|NotImplemented|Permission|Recursion|Syntax|Type|UnboundLocal|Unicode\w+"
-    r"|ZeroDivision)Error"
-)
-
-#: Errors of connections, file servers and time, by name: of Python, requests, urllib3, httpx, aiohttp, botocore, gRPC,
-#: filelock, torch.distributed, wandb.
-_PASSING_NAMES = re.compile(
-    r"\w*(?:Connection|Connect(?:or)?(?=Error|Timeout)|Disconnected|Network|Time[dD]?[oO]ut|Unavailable|RateLimit"
-    r"|TooManyRequests|Throttl|NameResolution|RemoteProtocol|ChunkedEncoding|IncompleteRead|DeadlineExceeded)\w*"
-    r"|BrokenPipeError|gaierror|herror|timeout|MaxRetryError|RetryError|ProtocolError|ReadError|WriteError|SSL\w*Error"
-    r"|ClientOSError|ClientPayloadError|SlowDown|BadGateway\w*|InternalServerError|CommError|DistStoreError"
-)
-
-#: EINTR, EIO, EAGAIN, EBUSY, ETXTBSY, EPIPE, ECOMM, EADDRINUSE, ENETDOWN.., ECONNABORTED, ECONNRESET, ENOTCONN,
-#: ESHUTDOWN, ETIMEDOUT, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ESTALE, EREMOTEIO. Not ENOSPC: a full disk stays full.
-_PASSING_NUMBERS = frozenset((4, 5, 11, 16, 26, 32, 70, 98, 100, 101, 102, 103, 104, 107, 108, 110, 111, 112, 113))
-_PASSING_NUMBERS |= {116, 121}
-
-#: The same in the words of other programs and libraries.
-_PASSING_WORDS = re.compile(
-    r"connection (?:\w+ )?(?:reset|refused|aborted|closed|timed out|lost|broken|error)|broken pipe|\btimed out\b"
-    r"|time-?out (?:expired|exceeded|reached|waiting|occurred)"
-    r"|(?:operation|connect(?:ion)?|read|socket|gateway) time-?out"
-    r"|temporary failure in name resolution|name or service not known|network (?:is )?unreachable|no route to host"
-    r"|host is down|remote end closed|eof occurred in violation|could not resolve host|failed to connect"
-    r"|stale (?:nfs )?file handle|input/output error|transport endpoint|resource temporarily unavailable"
-    r"|address already in use|EADDRINUSE|database is locked|text file busy|device or resource busy"
-    r"|too many requests|service unavailable|bad gateway|internal server error|deadline exceeded|rate limit"
-    r"|(?:\bHTTP\b|\bstatus\b|\bcode\b|server error|client error|\berror\b)\D{0,20}\b(?:429|500|502|503|504)\b"
-    r"|\b(?:429|500|502|503|504) (?:server|client) error"
-    r"|nccl.{0,80}(?:system error|remote|time|network|socket|connection|unhandled)|watchdog caught collective",
-    re.IGNORECASE,
-)
-
-#: The machine is what is wrong: another one may do.
-_MACHINE = re.compile(
-    r"uncorrectable ecc|\becc error|busy or unavailable|cuda.{0,60}(?:unavailable|unknown error|not ready|hardware)"
-    r"|no cuda gpus are available|driver/library version mismatch|fallen off the bus|stale (?:nfs )?file handle"
-    r"|input/output error|transport endpoint|cannot send after",
-    re.IGNORECASE,
-)
-
-_NUMBER = re.compile(r"\[?errno:? ?(\d+)", re.IGNORECASE)
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -106,15 +59,13 @@ class Failure:
         signature: equal for equal mistakes: ``train.py, line 12: ValueError: # is no size``; empty for no words.
         errors: messages, each with its type: of a chain of exceptions all of them, the last one last.
         files: the files of code that its traceback names, outermost first.
-        may_pass: connections, file servers and time end in such a way, and scripts seldom.
-        blames_machine: on another machine it may go well.
+        is_traceback: the errors are those of tracebacks, and not the last lines of something else.
     """
 
     signature: str = ""
     errors: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    may_pass: bool = False
-    blames_machine: bool = False
+    is_traceback: bool = False
 
     @property
     def words(self) -> str:
@@ -168,9 +119,7 @@ def read_failure(text: str) -> Failure:
     else:
         said = [words for line in lines if (words := line.strip("│╭╰─╮╯ \t"))]
         errors, files = tuple(said[-_LAST:]), ()
-    errors_alone = errors if chain else ("\n".join(errors),)
-    may_pass = any(map(_may_pass, errors_alone))
-    return Failure(_signature(chain, errors), errors, files, may_pass, any(map(_MACHINE.search, errors_alone)))
+    return Failure(_signature(chain, errors), errors, files, is_traceback=bool(chain))
 
 
 def _signature(chain: Sequence[_Block], errors: Sequence[str]) -> str:
@@ -249,15 +198,3 @@ def _of_first_rank(blocks: list[_Block]) -> list[_Block]:
     while start and _RANK.fullmatch(blocks[start - 1].label):
         start -= 1
     return [block for block in blocks[start:] if block.label == blocks[start].label]
-
-
-def _may_pass(error: str) -> bool:
-    """Return whether an error tells of a connection, a file server or time."""
-    kind = error.partition("\n")[0].partition(":")[0].strip()
-    name = kind.rpartition(".")[2]
-    if _MISTAKES.fullmatch(name) or "CERTIFICATE_VERIFY_FAILED" in error:
-        return False
-    number = _NUMBER.search(error)
-    is_named = name.isidentifier() and _PASSING_NAMES.fullmatch(name) is not None
-    is_numbered = number is not None and int(number[1]) in _PASSING_NUMBERS
-    return is_named or is_numbered or _PASSING_WORDS.search(error) is not None or _MACHINE.search(error) is not None

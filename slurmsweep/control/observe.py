@@ -197,6 +197,11 @@ def ended_trial(trial: Trial, waiting: Collection[JobRef], failure: Failure | No
     """Return how a trial ended, by its records and what its log ends with; ``waiting`` are jobs that wait in Slurm."""
     outcomes = {n: a.outcome for n, a in trial.attempts.items() if a.outcome and n > trial.deleted}
     before = max((n for n, outcome in outcomes.items() if outcome.ended_at_rung), default=0)
+    passes = of_machine = False
+    if failure:
+        from slurmsweep.control.passing_failures import blames_machine, may_pass  # most commands meet no failure
+
+        passes, of_machine = may_pass(failure), blames_machine(failure)
     owner = trial.current.owner if trial.current else None
     return EndedTrial(
         trial.number,
@@ -207,8 +212,8 @@ def ended_trial(trial: Trial, waiting: Collection[JobRef], failure: Failure | No
         goes_on=bool(owner and (owner.job, owner.task) in waiting),
         before=before,
         failed=sum(n > before and outcome.state is TrialState.FAILED for n, outcome in outcomes.items()),
-        may_pass=bool(failure and failure.may_pass),
-        blames_machine=bool(failure and failure.blames_machine),
+        may_pass=passes,
+        blames_machine=of_machine,
         error=failure.words if failure else "",
     )
 

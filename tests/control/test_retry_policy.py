@@ -10,6 +10,7 @@ from slurmsweep.backends.slurm import queue
 from slurmsweep.backends.slurm.queue import Answer, parse_sacct, parse_squeue
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.failure_text import read_failure
+from slurmsweep.control.passing_failures import may_pass
 from slurmsweep.control.retry_policy import EndedTrial, Node, ResourceOverride, RetryPolicy, avoid, decide, with_learnt
 from slurmsweep.control.snapshot import judge
 from slurmsweep.sizing.usage import Usage
@@ -368,7 +369,7 @@ EARLIER = TRACEBACK.replace("ValueError", "ConnectionError") + "epoch 2\n" + TRA
 
 
 @pytest.mark.parametrize(
-    ("text", "signature", "may_pass", "files"),
+    ("text", "signature", "passing", "files"),
     [
         (GROUP, "data.py, line 5: ConnectionResetError: [Errno #] reset", True, ["train.py", "data.py"]),
         (CHAIN, "train.py, line 4: RuntimeError: cannot load", True, ["data.py", "train.py"]),
@@ -381,8 +382,8 @@ EARLIER = TRACEBACK.replace("ValueError", "ConnectionError") + "epoch 2\n" + TRA
     ],
     ids=["group", "chain", "worker", "ranks", "box", "earlier", "curl", "shell"],
 )
-def test_tracebacks_of_every_shape_are_read(text, signature, may_pass, files):
+def test_tracebacks_of_every_shape_are_read(text, signature, passing, files):
     failure = read_failure(text)
 
-    assert (failure.signature, failure.may_pass) == (signature, may_pass)
+    assert (failure.signature, may_pass(failure)) == (signature, passing)
     assert [path.rpartition("/")[2] for path in failure.files] == files
