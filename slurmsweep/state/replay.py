@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from slurmsweep.state.band_values import BandValues
 from slurmsweep.state.fields import WrongFieldError, text
-from slurmsweep.state.journal import SEAL, decode
+from slurmsweep.state.journal import SEAL, decode, decode_all
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import BY_SCHEDULER
 from slurmsweep.state.records import (
@@ -33,7 +33,7 @@ from slurmsweep.state.trial import Attempt
 from slurmsweep.state.trial_index import TrialIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from slurmsweep.state.chosen import ChosenPoint
     from slurmsweep.state.journal import Journal, Record
@@ -145,7 +145,7 @@ class SweepView:
     def __post_init__(self) -> None:
         self.trials.end = self.expected.trials
 
-    def take_in(self, lines: Iterable[bytes], first: int = 1) -> None:
+    def take_in(self, lines: Sequence[bytes], first: int = 1) -> None:
         """Take in further lines of the journal.
 
         Args:
@@ -154,8 +154,7 @@ class SweepView:
         """
         take_claim, take_end, is_quick = self.trials.take_claim, self.trials.take_end, not self.thorough
         sound, newest = self.latest, first
-        for number, line in enumerate(lines, first):
-            record = decode(line)
+        for number, (line, record) in enumerate(zip(lines, decode_all(lines), strict=True), first):
             if record is None:
                 if line.endswith(_SEALED):
                     self.sealed += 1

@@ -20,14 +20,18 @@ How = tuple[str, "int | None", "str | None", str, "str | None"]
 
 
 class Table(Generic[T]):
-    """Distinct values by index: a million trials ran on few machines, and ended in few ways."""
+    """Distinct values by index: a million trials ran on few machines, and ended in few ways.
+
+    Attributes:
+        items: by index.
+        find: takes an item and returns its index; None where it was not taken in. The dictionary's own method, since
+            replay calls it for each record.
+    """
 
     def __init__(self, items: Iterable[T] = ()) -> None:
         self.items = list(items)
         self._index = {item: number for number, item in enumerate(self.items)}
-
-    def __contains__(self, item: object) -> bool:
-        return item in self._index
+        self.find = self._index.get
 
     def index(self, item: T) -> int:
         """Return the index of an item, which is taken in where it is new."""

@@ -151,18 +151,20 @@ class TrialIndex(Mapping[int, Trial]):
             where = get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster")
             place = (*where, get("code"), get("seat"))
             job, at = get("job"), record.get("at")
+            place_index, job_index = self._places.find(place), self._jobs.find(job)
             is_sound = (
                 0 <= number < self.end
                 and (number >= len(codes) or not codes[number])
                 and (0 <= pid < LARGEST and 0 <= start < LARGEST and 0 <= restart < LARGEST)
                 and (task is None or 0 <= task < LARGEST)
                 and (at is None or 0 <= at <= LATEST)
-                and (place in self._places or is_place(place))
-                and (job in self._jobs or is_text(job))
+                and (place_index is not None or is_place(place))
+                and (job_index is not None or is_text(job))
             )
             if not is_sound or (number >= len(codes) and not self._make_row(number)):
                 return False
-            places[number], jobs[number] = self._places.index(place), self._jobs.index(job)
+            places[number] = self._places.index(place) if place_index is None else place_index
+            jobs[number] = self._jobs.index(job) if job_index is None else job_index
             pids[number], starts[number], restarts[number] = pid, start, restart
             tasks[number] = _NO_TASK if task is None else task
             tokens[number], claims[number] = int(token, 16), _number(at)
@@ -178,6 +180,7 @@ class TrialIndex(Mapping[int, Trial]):
             number, get, token = record["t"], record["out"].get, record["k"]
             code, further = _CODE_OF_END.get(get("state")), get("metrics")
             how = get("cause", ""), get("exit_code"), get("origin"), get("by", "agent"), get("no_metric")
+            how_index = self._hows.find(how)
             is_sound = (
                 record["a"] == 1
                 and number not in self._stories
@@ -186,7 +189,7 @@ class TrialIndex(Mapping[int, Trial]):
                 and code is not None
                 and (get("lowest") is None and get("highest") is None)  # of a search that learns: more than a row has
                 and (token is None or type(token) is str)
-                and (how in self._hows or is_how(how))
+                and (how_index is not None or is_how(how))
             )
             if not is_sound or (further is not None and not self._make_metrics(further)):
                 return False
@@ -198,7 +201,7 @@ class TrialIndex(Mapping[int, Trial]):
                     column[number] = value
                 else:
                     return False
-            self._columns["how"][number] = self._hows.index(how)
+            self._columns["how"][number] = self._hows.index(how) if how_index is None else how_index
             for name, value in further.items() if further else ():
                 self._columns[_METRICS + name][number] = value
         except (TypeError, KeyError, AttributeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from slurmsweep.errors import LockTimeoutError, StateUnreadableError
 from slurmsweep.state import journal as journals
 from slurmsweep.state import lock
-from slurmsweep.state.journal import MAX_RECORD, SEAL, Journal, decode, encode, header
+from slurmsweep.state.journal import MAX_RECORD, SEAL, Journal, decode, decode_all, encode, header
 from slurmsweep.state.replay import Reading
 
 
@@ -39,6 +40,32 @@ def test_a_record_is_one_ascii_line_with_its_checksum():
     assert line.isascii()
     assert line.count(b"\n") == 1
     assert decode(line[:-1]) == {"op": "claim", "name": "größe\n"}
+
+
+SOUND = [encode({"op": "end", "t": n, "out": {"cause": "größe, ]}"}})[:-1] for n in range(200)]
+
+
+def with_checksum(text: bytes) -> bytes:
+    return b"%08x %s" % (zlib.crc32(text), text)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"",
+        b"~",
+        SOUND[3][:-5],
+        SOUND[3][1:],
+        SOUND[3] + b" ",
+        *map(with_checksum, (b"", b"[]", b"7", b"{} {}", b'{"a":')),
+    ],
+)
+@pytest.mark.parametrize("places", [(), (0,), (63, 64), (199,), range(0, 200, 7)])
+def test_lines_decoded_together_are_what_each_of_them_is(odd, places):
+    lines = [odd if number in places else line for number, line in enumerate(SOUND)]
+
+    assert list(decode_all(lines)) == [decode(line) for line in lines]
+    assert sum(record is None for record in decode_all(lines)) == len(places)
 
 
 def test_a_flipped_bit_makes_a_line_unreadable():
