@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from cluster.waiting import wait_until
@@ -25,6 +27,7 @@ while not os.path.exists('go') and time.time() < deadline:
     time.sleep(0.05)
 time.sleep(0.02 * int(args['epochs']))
 """
+PAGE = Path(__file__).parents[2] / "docs" / "walltime.md"
 PARAMETERS = "  epochs: {values: [1, 10, 50]}\n  lr: {values: [1, 2, 3, 4]}"
 
 
@@ -125,6 +128,39 @@ def test_run_waits_for_its_canaries_and_says_what_was_asked_in_the_end(cluster, 
     assert "2 canaries, spread over the parameters' values, with 60 min each" in done.stderr
     assert "time: 0.95 quantile of 2 trials x 1.8" in done.stderr
     assert "core-hours: 2.5 asked" in done.stderr
+
+
+def outline(line: str) -> str:
+    """Return the words of a line with ``#`` for numbers, durations and ids; learnt of no parameter in particular."""
+    return re.sub(r"[\d.]+( h\b|s|m \d+s)?|k3v9x2ab|-{2,}| +", "#", line.replace(" by epochs", "")).replace("##", "#")
+
+
+def test_the_commands_of_the_page_on_walltime_say_what_it_shows(cluster, on_cluster, write_sweep, tmp_path):
+    (tmp_path / "go").touch()
+    (tmp_path / "broken").touch()
+    shown = [line[4:] for line in PAGE.read_text().splitlines() if line.startswith("    ")]
+    script = "import os, sys\nif '--lr=8' in sys.argv and os.path.exists('broken'): raise SystemExit(3)" + SCRIPT
+    file = write_sweep(script, "  epochs: {values: [1, 10, 50]}\n  lr: {values: [1, 2, 3, 4, 5, 6, 7, 8]}")
+
+    ran = on_cluster("run", str(file), "--time", "auto", "--max-fails", "0", "--json")
+    sweep = json.loads(ran.stdout)["id"]
+    (tmp_path / "broken").unlink()
+    again = on_cluster("resubmit", sweep, "--force", "--time", "auto")
+    wait_until(lambda: {t["state"] for t in trials(on_cluster, sweep)} == {"finished"})
+    once_too_often = on_cluster("submit", sweep, "--time", "auto")
+    used = on_cluster("efficiency", sweep)
+
+    assert [line for line in shown if line.startswith("slurmsweep ")] == [
+        "slurmsweep run sweep.yaml --time auto",
+        "slurmsweep efficiency SWEEP",
+    ]
+    said = set(map(outline, ran.stderr.splitlines()))
+    assert {outline(line) for line in shown if line.startswith("slurmsweep: ")} - said == set(), ran.stderr
+    assert "nothing" in once_too_often.stderr
+    assert (once_too_often.returncode, again.returncode, used.returncode) == (0, 0, 0)
+    lines = list(map(outline, used.stdout.splitlines()))
+    for line in map(outline, [line for line in shown if line.startswith(("    ", "core-hours", "-> --time"))]):
+        assert any(said.startswith(line) for said in lines), f"{line}\n{used.stdout}"
 
 
 def test_where_every_canary_fails_the_rest_is_not_submitted(cluster, on_cluster, write_sweep, tmp_path):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.backends.base import SubmitOptions, Submitted
+from slurmsweep.cli.events import EventPrinter
+from slurmsweep.cli.output import note
 from slurmsweep.control.auto_resources import what_to_learn
+from slurmsweep.control.events import ArraySubmitted
 from slurmsweep.errors import UsageError
 from slurmsweep.sizing.canaries import canaries_wanted, choose_canaries
 from slurmsweep.sizing.grouping import group_limits, limit_for
@@ -96,6 +100,22 @@ def test_the_rest_asks_for_what_was_learnt_in_groups():
     assert [group.minutes for group in wave.groups] == [50, 7]
     assert wave.reasons[0] == "time by epochs: 0.95 quantile of 10 trials x 1.4"
     assert wave.reasons[1] == "asks 5.22 h in all, where 60 min each would be 14 h: 63 % less"
+
+
+def test_the_page_on_walltime_shows_what_the_waves_of_these_trials_say(capsys):
+    printer, jobs = EventPrinter("abcd1234"), iter(("11", "21", "26"))
+    printer.close()  # holds nothing back: there is no headline
+    for wave in (next_wave(known(range(24)), TIME), next_wave(known(range(10, 24), map(ended, range(10))), TIME)):
+        for reason in wave.reasons:
+            note(reason)
+        for group in wave.groups:
+            size = len(group.attempt_ids)
+            printer(ArraySubmitted(Submitted(next(jobs), size, size), group.minutes, group.mib))
+    page = (Path(__file__).parents[2] / "docs" / "walltime.md").read_text()
+
+    said = capsys.readouterr().err.splitlines()
+
+    assert said == [line.strip() for line in page.splitlines() if line.startswith("    slurmsweep: ")]
 
 
 def test_enough_trials_that_ended_are_learnt_from_while_others_run():
