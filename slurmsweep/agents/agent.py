@@ -151,7 +151,9 @@ class Claims:
         self._environ = environ
         self._assigned, self._spare = None, place.idle
         try:
-            self._assigned = assigned(environ, place.element)
+            # a plain job of a service is told the one attempt that it is for, as the first of an array is
+            alone = 0 if self.owner.service and place.element is None else place.element
+            self._assigned = assigned(environ, alone)
         except NoSlotError as error:
             self._spare = str(error)
         self._proposer: Proposer | None = None

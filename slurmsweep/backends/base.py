@@ -55,6 +55,7 @@ class Ability(Enum):
     HOLD = "hold jobs that wait, and release them"
     CHANGE = "change jobs that wait"
     ELSEWHERE = "run jobs on other machines"
+    AVOID = "keep jobs away from certain nodes"
     AFTER = "let jobs wait for the end of others"
     WAKE = "start a supervisor later, by the clock or when a job has ended"
 

@@ -151,7 +151,7 @@ def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> No
     now = f"was {ordered.lifted}, which this lifts: it is" if ordered.lifted else "is"
     note(f"sweep {sweep} {now} {ordered.state}" + (f"; {verb}: {', '.join(told)}" if told else "") + but)
     for job in ordered.foreign:
-        note(f"job {job} was left alone: its name is not that of a job of this sweep; `scancel` ends it if it is yours")
+        note(f"job {job} was left alone: its name is not that of a job of this sweep; end it yourself if it is yours")
     for job in ordered.unheld:
         note(
             f"job {job} cannot be held: what starts of it during the pause ends at once; `submit` again after `resume`"

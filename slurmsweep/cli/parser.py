@@ -39,7 +39,7 @@ EXIT_CODES = {
     1: "the work failed (a trial failed, check found damage)",
     2: "wrong usage or a wrong sweep file",
     3: "no such sweep or trial",
-    4: "Slurm could not be asked, or refused",
+    4: "the scheduler could not be asked, or refused",
     5: "the state could not be locked, read or written",
 }
 

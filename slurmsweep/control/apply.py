@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.backends.base import Ability, JobSource, SubmitResult, Submitted
 from slurmsweep.control.events import ArraySubmitted, JobsReleased
 from slurmsweep.control.reconcile import AGAIN, give_back, record_job, record_refusal
-from slurmsweep.errors import JobLimitError, SchedulerError, StateError, StateUnwritableError, SubmissionUnknownError
+from slurmsweep.errors import JobLimitError, SlurmsweepError, StateError, SubmissionUnknownError
 from slurmsweep.state.assignment import to_text
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.records import SubmitRecord
@@ -108,7 +108,7 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
         job = session.backend.find(request.name, document.cluster)
         if not job:
             raise
-    except (SchedulerError, StateUnwritableError):  # the script or the document: nothing was submitted
+    except SlurmsweepError:  # nothing was submitted
         if is_kept:
             with suppress(StateError):
                 record_refusal(session, request.name)

@@ -214,7 +214,7 @@ def decide(situation: Situation, policy: Policy) -> Plan:
         return _in_waves(situation, policy, policy.sizing, plan, shared, total)
     batches = (*own, JobBatch(policy.wish, total, again=tuple(shared))) if total else plan.batches
     queued = situation.snapshot.queued
-    why = f"{counted(queued, 'job waits', 'jobs wait')} in Slurm" if queued else "every trial has been claimed"
+    why = f"{counted(queued, 'job waits', 'jobs wait')} in the queue" if queued else "every trial has been claimed"
     others = situation.open or 0 if policy.sizing and policy.sizes_retries and not retry.assigned else 0
     return replace(plan, batches=batches, nothing="" if batches else why, others_open=others)
 
@@ -230,6 +230,8 @@ def _retries(situation: Situation, policy: Policy) -> RetryPlan:
         return plan
     if policy.sizing and policy.sizes_retries:
         plan = _sized(situation, plan, policy.sizing)
+    if Ability.AVOID not in situation.abilities:
+        return plan
     blamed = {trial.attempt_id for trial in situation.ended if trial.blames_machine}
     avoided, remark = retry_policy.avoid(_nodes(situation.view, plan, blamed), situation.nodes)
     return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))

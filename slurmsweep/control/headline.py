@@ -97,7 +97,7 @@ def _state_words(situation: Situation, policy: Policy, plan: Plan) -> str:
     else:
         text = ", ".join(f"{n} {word}" for word, n in by_word.items()) or "no trial was started yet"
     if situation.snapshot.queued:
-        text += f"; {counted(situation.snapshot.queued, 'job waits', 'jobs wait')} in Slurm"
+        text += f"; {counted(situation.snapshot.queued, 'job waits', 'jobs wait')} in the queue"
     if retry is None or retry.plain:
         return text
     if retry.trials:

@@ -100,7 +100,7 @@ class EndedTrial:
         next: the number of its next attempt.
         usages: of its attempts, oldest first.
         signature: of its failure (:mod:`.failure_text`); empty where it is not known.
-        goes_on: its job waits in Slurm to start again, and will take it up by itself.
+        goes_on: its job waits to start again, and will take it up by itself.
         before: attempts up to the last one that ended at a rung: they did not go wrong.
         failed: attempts after these that failed.
         mended: what has changed since its failure, in words (:mod:`.mended`); empty for nothing known.
@@ -344,7 +344,7 @@ def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
 def _not_possible(trial: EndedTrial, policy: RetryPolicy) -> str:
     """Return why a trial is not run again, whatever a person insists on; empty where it may be."""
     if trial.goes_on:
-        return "its job waits in Slurm, and goes on with it"
+        return "its job waits in the queue, and goes on with it"
     tries = trial.next - trial.before
     if policy.max_attempts is not None and tries > policy.max_attempts:
         return f"given up after {counted(tries - 1, 'attempt')}"

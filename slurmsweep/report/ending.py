@@ -56,7 +56,7 @@ def ending_document(
         accounting: ``used``, ``off``, or why accounting did not answer.
         rounds: number of rounds that supervisors held.
         notes: lines of the supervisors worth keeping, such as why a trial was given up.
-        slurm_says: number of jobs that did not complete, by the words of Slurm's accounting.
+        slurm_says: number of jobs that did not complete, by the words of the scheduler's accounting.
     """
     trials = summary.view.trials
     states = [state for state in TrialState if state.has_ended() and state is not TrialState.FINISHED]
@@ -122,7 +122,7 @@ def ending_text(document: Mapping[str, Any]) -> str:
         lines.append(f"  {end['attempts']:>4} {end['state']}, {cause}: trials {trials}")
     if document["slurm_says"]:
         words = ", ".join(f"{n} {word}" for word, n in document["slurm_says"].items())
-        lines.append(f"  Slurm's own words for jobs that did not complete: {words}")
+        lines.append(f"  the scheduler's own words for jobs that did not complete: {words}")
     if document["nodes"]:
         words = ", ".join(f"{node} {n}" for node, n in document["nodes"].items())
         lines.append(f"  attempts that did not finish, by node: {words}")
@@ -174,7 +174,7 @@ def _unknown_words(document: Mapping[str, Any]) -> list[str]:
         words = ", ".join(f"{n} {cause}" for cause, n in document["unexplained"].items())
         lines.append(f"  unknown   why these were made to end: {words}")
     if lines and document["accounting"] != "used":
-        lines.append(f"            (Slurm's accounting would tell: {printable(document['accounting'])})")
+        lines.append(f"            (the scheduler's accounting would tell: {printable(document['accounting'])})")
     return lines or ["  causes    all known"]
 
 

@@ -113,9 +113,11 @@ def _forecast_lines(document: Mapping[str, Any]) -> list[str]:
         f"{files}, {expected['journal_bytes'] / 1e6:.1f} MB of journal; logs: as much as the script prints",
     ]
     if not arrays:
-        lines.append("nothing is asked of Slurm: `--backend slurm` shows the batch script of a cluster")
+        lines.append("no scheduler is asked: `--backend slurm` shows the batch script of a cluster")
     if expected["earliest_start"]:
-        lines.append(f"one such job would start at {expected['earliest_start']} at the earliest, says Slurm now")
+        lines.append(
+            f"one such job would start at {expected['earliest_start']} at the earliest, as the scheduler says now"
+        )
     if expected["refusal"]:
         lines.append(expected["refusal"])
     return lines

@@ -152,7 +152,7 @@ def next_wave(known: SizingInput, auto: AutoSizing) -> Wave:
     """Return the wave that comes next: canaries, the rest, or nothing now."""
     if not known.open:
         running = (
-            f"{counted(known.live, 'job runs or waits', 'jobs run or wait')} in Slurm"
+            f"{counted(known.live, 'job runs or waits', 'jobs run or wait')}"
             if known.live
             else "every trial has been claimed"
         )
@@ -167,7 +167,7 @@ def next_wave(known: SizingInput, auto: AutoSizing) -> Wave:
     if known.live:
         reason = (
             f"{len(times)} of {wanted} trials to learn from have ended; "
-            f"{counted(known.live, 'job runs or waits', 'jobs run or wait')} in Slurm"
+            f"{counted(known.live, 'job runs or waits', 'jobs run or wait')}"
         )
         return Wave(Step.WAIT, reasons=(reason,), left=len(known.open), live=known.live)
     sizes = memory_samples(known.history, known.point) if auto.mem else []

@@ -102,7 +102,7 @@ def test_three_trials_that_fail_alike_stop_and_say_so():
 def test_a_trial_whose_job_waits_to_go_on_is_left_to_it():
     plan = decide([ended(0, "timeout", goes_on=True)], RetryPolicy(force=True), BOUNDS)
 
-    assert (plan.groups, plan.left) == ({}, {0: "its job waits in Slurm, and goes on with it"})
+    assert (plan.groups, plan.left) == ({}, {0: "its job waits in the queue, and goes on with it"})
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_while_canaries_run_nothing_is_submitted():
     wave = next_wave(known(range(10, 24), map(ended, range(4)), live=6), TIME)
 
     assert (wave.step, wave.groups, wave.left) == (Step.WAIT, (), 14)
-    assert wave.reasons == ("4 of 10 trials to learn from have ended; 6 jobs run or wait in Slurm",)
+    assert wave.reasons == ("4 of 10 trials to learn from have ended; 6 jobs run or wait",)
 
 
 def test_the_rest_asks_for_what_was_learnt_in_groups():

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         for line in result.words_of_jobs():
             note(line)
         if not (ended or result.voided or result.words_of_jobs()):
-            note("the journal knows everything that Slurm and the folders know")
+            note("the journal knows everything that the scheduler and the folders know")
     if not args.dry_run:
         note_unknown(result.unknown)
     return 0
