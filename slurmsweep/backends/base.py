@@ -19,6 +19,7 @@ from slurmsweep.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from slurmsweep.state.filesystem import Opinion
     from slurmsweep.state.lifecycle import TrialState
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
@@ -356,6 +357,9 @@ class Backend(ABC):
     name: ClassVar[str]
     abilities: ClassVar[frozenset[Ability]]
 
+    #: Jobs are batch scripts, made of a template with lines of shell before the agent, or processes of this machine.
+    has_scripts: ClassVar[bool] = True
+
     def require(self, ability: Ability, option: str) -> None:
         """Raise UsageError, naming the option that asked for it, unless the backend has the ability."""
         if ability not in self.abilities:
@@ -406,6 +410,15 @@ class Backend(ABC):
     @abstractmethod
     def estimate(self, request: JobRequest) -> StartEstimate:
         """Ask the scheduler what it would do with a request; submits nothing."""
+
+    def examine(self, options: Options) -> list[tuple[str, Opinion]]:
+        """Return what a look at a service says of its fitness for jobs with these options, by what was looked at.
+
+        Nothing is changed. Slurm is looked at by :mod:`slurmsweep.doctor`. Never raises: what cannot be asked is a
+        finding.
+        """
+        del options
+        return []
 
     # Submitting
 
@@ -471,6 +484,14 @@ class Backend(ABC):
         """Return how starts of these jobs ended that did not complete; none are known by default. Never raises."""
         del jobs
         return JobRestarts()
+
+    def last_words(self, ref: JobRef) -> tuple[str, ...]:
+        """Return the last lines that a job wrote itself, where the backend has them; else none. Never raises.
+
+        Output of a trial is in its own log: this is for a job that ended before it took one.
+        """
+        del ref
+        return ()
 
     @abstractmethod
     def wait(

@@ -12,7 +12,7 @@ from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_table, print_text
-from slurmsweep.cli.sweeps import note_stray_output, summarize
+from slurmsweep.cli.sweeps import note_stray_jobs, summarize
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.failure_groups import failure_groups, with_errors
 from slurmsweep.report import tables
@@ -130,7 +130,7 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     else:
         _print_results(session, summary)
         print_text(tables.status_text(summary, failure_groups(summary), sweep.id))
-    note_stray_output(session)
+    note_stray_jobs(session, snapshot)
     if snapshot.view.submissions:
         _note_efficiency(session, snapshot)
     counts, early = summary.counts(), summary.stopped_early()

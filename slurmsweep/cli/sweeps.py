@@ -11,6 +11,7 @@ from slurmsweep.control.waiting import waiting_reasons
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, SweepFileError, UsageError
 from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import SweepSummary
+from slurmsweep.report.terminal import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.sections import Metric
+
+#: Ways to end without a trial that are shown.
+_GROUPS = 3
 
 
 def summarize(session: Session) -> tuple[SweepSummary, Snapshot]:
@@ -51,8 +55,12 @@ def none_is_best(config: SweepConfig, metric: Metric) -> str:
     return f"no finished {'point' if config.extensions.repeats else 'trial'} has a value of {metric.name!r} yet"
 
 
-def note_stray_output(session: Session) -> None:
-    """Print where jobs that ended without a trial left their output."""
+def note_stray_jobs(session: Session, snapshot: Snapshot) -> None:
+    """Print why jobs ended without a trial, and where they left their output; or its last lines."""
+    for group in snapshot.ended_in_vain[:_GROUPS]:
+        note(group.words)
+        for line in session.scheduler.last_words(group.first) if group.has_run else ():
+            note(f"  {printable(line)}")
     stray = stray_output(session)
     if stray:
         note(

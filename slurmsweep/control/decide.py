@@ -205,9 +205,10 @@ def decide(situation: Situation, policy: Policy) -> Plan:
     plan = Plan(release=situation.held, retry=retry, reopen=word is not None, batches=tuple(own))
     is_round = policy.give_up_on_fruitless
     if is_round and total and _came_to_nothing(situation.snapshot):
+        said = "; ".join(group.words for group in situation.snapshot.ended_in_vain)
         remark = (
             f"no more jobs for {total} trials: the last {_FRUITLESS} arrays ended without claiming one; "
-            "their output in the sweep's folder jobs/ says why"
+            f"{said or 'their output in the folder jobs/ of the sweep says why'}"
         )
         return replace(plan, remarks=(remark,))
     if policy.sizing and not policy.sizes_retries and Ability.LIMIT in situation.abilities and (total or not is_round):

@@ -73,12 +73,15 @@ def read(folder: str) -> tuple[Document, ...]:
 def filled(wish: SubmitOptions, documents: Sequence[Document], backend: Backend) -> SubmitOptions:
     """Return a wish with the template, the number at a time and the GPUs of this machine that defaults give.
 
-    Where the wish says them itself it stands.
+    Where the wish says them itself it stands. Jobs of a service are made of no script: its part of the defaults,
+    ``aws:``, is added by its backend.
 
     Options of sbatch and the lines of ``setup`` are added by the backend (:class:`JobSource`), below the sweep file's.
     """
     known = {key: value for document in documents for key, value in document.items()}
     template, width = DEFAULT_TEMPLATE, known.get("width")
+    if not backend.has_scripts:
+        return wish
     if Ability.LIMIT in backend.abilities:
         template = known.get("template", template)
     if Ability.OUTLIVE not in backend.abilities:

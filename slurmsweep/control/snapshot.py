@@ -51,6 +51,28 @@ class Observation:
     witnessed: bool = True
 
 
+class EndedInVain(NamedTuple):
+    """Jobs that ended alike, and none of which claimed a trial.
+
+    Attributes:
+        why: the scheduler's words.
+        first: one of them.
+        jobs: how many.
+        has_run: the first process of the job was started, so that it may have written something.
+    """
+
+    why: str
+    first: JobRef
+    jobs: int
+    has_run: bool
+
+    @property
+    def words(self) -> str:
+        """``24 jobs (123_0 ...) ended without a trial: FAILED: CannotPullContainerError: ...``."""
+        named = f"{self.jobs} jobs ({self.first} ...)" if self.jobs > 1 else f"job {self.first}"
+        return f"{named} ended without a trial: {self.why}"
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A sweep as it is now: the journal, and what witnesses add to it.
@@ -111,6 +133,40 @@ class Snapshot:
         """Live jobs that have not claimed a trial yet."""
         alive = self.alive
         return frozenset(alive.keys() - claiming_jobs(self.view, {ref.job for ref in alive}, self.answer.cluster))
+
+    @cached_property
+    def ended_in_vain(self) -> tuple[EndedInVain, ...]:
+        """Jobs that went wrong before they claimed a trial, as far as the scheduler's answer has them; by how many.
+
+        Of arrays that were submitted before one of which a job claimed a trial none counts any more.
+        """
+        over = {
+            ref: status
+            for ref, status in self.answer.tasks.items()
+            if status.state and not status.alive and status.name and self._is_ours(status)
+        }
+        claiming = claiming_jobs(self.view, {ref.job for ref in over}, self.answer.cluster) if over else set()
+        recent = self._newest_names({over[ref].name for ref in claiming & over.keys()})
+        found: dict[str, list[JobRef]] = {}
+        for ref, status in over.items():
+            wanted = status.state in (TrialState.FINISHED, TrialState.KILLED)
+            if ref not in claiming and not wanted and status.name in recent:
+                said = status.reason or status.cause
+                found.setdefault(f"{status.source} says {status.word}" + (f": {said}" if said else ""), []).append(ref)
+        groups = (
+            EndedInVain(why, min(refs), len(refs), over[refs[0]].exit_code is not None) for why, refs in found.items()
+        )
+        return tuple(sorted(groups, key=lambda group: (-group.jobs, group.first)))
+
+    def _newest_names(self, claimed: set[str]) -> set[str]:
+        """Return the names of the newest submissions: back to the last one of which a job claimed a trial."""
+        names: set[str] = set()
+        for submission in reversed(self.view.submissions.values()):
+            names.add(submission.name)
+            jobs = {submission.job} if submission.job else set()
+            if submission.name in claimed or any(True for _ in self.view.trials.of_jobs(jobs)):
+                break
+        return names
 
     @property
     def queued(self) -> int:

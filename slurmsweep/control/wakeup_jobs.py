@@ -141,7 +141,27 @@ class WakeupJobs:
         }
 
 
+class NoWakeupJobs(WakeupJobs):
+    """In the place of these jobs where the sweep's backend cannot wake: a person, or cron, holds each round."""
+
+    def watch_over_me(self) -> None:
+        """Queue nothing."""
+
+    def wake_after(self, arrays: Sequence[str], minutes: int | None = None) -> None:
+        """Queue nothing."""
+
+    def leave_to_the_clock(self) -> None:
+        """Queue nothing."""
+
+    def stop(self) -> None:
+        """Cancel nothing."""
+
+    def alive(self) -> list[WakeupJob]:
+        """Return none."""
+        return []
+
+
 def wish_of(settings: SupervisorSettings, session: Session) -> SubmitOptions:
     """Return what jobs ask for that a supervisor submits."""
     wish = SubmitOptions(settings.template, settings.options, settings.width)
-    return filled(wish, session.store.manifest.defaults, session.scheduler)
+    return filled(wish, session.store.manifest.defaults, session.backend)

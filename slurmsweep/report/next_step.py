@@ -90,9 +90,10 @@ def _as_before(summary: SweepSummary) -> str:
     if not asked:
         return ""
     newest = asked[-1]
-    words = [] if newest.template in (None, _TEMPLATE) else ["--template", str(newest.template)]
+    service = newest.cluster.partition(":")[0] if ":" in newest.cluster else ""  # its own template has its name
+    words = [] if newest.template in (None, _TEMPLATE, "", service) else ["--template", str(newest.template)]
     for option, value in newest.wishes.items():
         if option == "dependency":  # what those jobs waited for
             continue
-        words += ["--sbatch", option if value is True else f"{option}={value}"]
+        words += ["--aws" if service else "--sbatch", option if value is True else f"{option}={value}"]
     return "".join(f" {shlex.quote(word)}" for word in words)

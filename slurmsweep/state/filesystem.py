@@ -2,7 +2,7 @@
 
 Pure: mount tables come in as text. The claims of a sweep need one thing of a filesystem, that ``mkdir`` is exclusive;
 the journal's lock keeps writers in order, and without it a filesystem must at least append whole records.
-Sources: nfs(5), mount.lustre(8), sshfs(1), mount.cifs(8), proc_pid_mountinfo(5).
+Sources: nfs(5), mount.lustre(8), sshfs(1), mount.cifs(8), proc_pid_mountinfo(5), the README of mountpoint-s3.
 """
 
 from __future__ import annotations
@@ -136,6 +136,11 @@ def _sshfs(_: Mount) -> Opinion:
     return Opinion(Fitness.BAD, why, "log in to the cluster and use a folder of its own")
 
 
+def _bucket(mount: Mount) -> Opinion:
+    why = f"{mount.kind.removeprefix('fuse.')}: a bucket of S3, without locks, appends, or a rename in one step"
+    return Opinion(Fitness.BAD, why, "use EFS, FSx or S3 Files, or let W&B hold the sweep (docs/aws.md)")
+
+
 def _cifs(mount: Mount) -> Opinion:
     if "nobrl" in mount.options:
         return Opinion(Fitness.BAD, "cifs with nobrl: locks do not reach the server", "mount it without nobrl")
@@ -147,6 +152,7 @@ _JUDGES: dict[str, Callable[[Mount], Opinion]] = {
     "nfs4": _nfs,
     "lustre": _lustre,
     "fuse.sshfs": _sshfs,
+    **dict.fromkeys(("fuse.mountpoint-s3", "fuse.s3fs", "fuse.goofys", "fuse.rclone"), _bucket),
     "cifs": _cifs,
     "smb3": _cifs,
     "9p": lambda _: Opinion(Fitness.WARN, "9p: locks may not leave this machine", _TRUST),
@@ -159,5 +165,7 @@ def _parse(line: str) -> Mount | None:
     mounted, described = fields.split(" "), rest.split(" ")
     if len(mounted) < 6 or len(described) < 3:
         return None
+    # Mountpoint for S3 names itself in the place of the device alone
+    kind = f"fuse.{described[1]}" if described[:2] == ["fuse", "mountpoint-s3"] else described[0]
     point = _ESCAPE.sub(lambda found: chr(int(found[1], 8)), mounted[4])
-    return Mount(point, described[0], frozenset(mounted[5].split(",")) | frozenset(described[2].split(",")))
+    return Mount(point, kind, frozenset(mounted[5].split(",")) | frozenset(described[2].split(",")))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here, this_process
+from slurmsweep.backends.base import Ability
 from slurmsweep.backends.keys import JobRef, by_id
 from slurmsweep.control.apply import apply
 from slurmsweep.control.decide import Policy, decide
@@ -23,7 +24,7 @@ from slurmsweep.control.observe import observe
 from slurmsweep.control.retry_policy import retry_policy_of
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.waiting import waiting_reasons
-from slurmsweep.control.wakeup_jobs import WakeupJobs, wish_of
+from slurmsweep.control.wakeup_jobs import NoWakeupJobs, WakeupJobs, wish_of
 from slurmsweep.errors import (
     JobLimitError,
     SchedulerUnavailableError,
@@ -125,7 +126,8 @@ def mend(
     if not isinstance(number, int):
         say(f"{number.job_name or number.pid} on {number.node or number.host} is at it: nothing to do here")
         return None
-    watch = WakeupJobs(session, settings, me.job)
+    kind = WakeupJobs if Ability.WAKE in session.backend.abilities else NoWakeupJobs
+    watch = kind(session, settings, me.job)
     last = files.last()
     this = Round(number, say, notes=list(last.notes) if last else [])
     try:
@@ -228,7 +230,9 @@ def _arrange_the_next(
     view = session.refresh()
     known = {*this.arrays, *(ref.job for ref in situation.snapshot.alive)}
     arrays = tuple(sorted(known, key=by_id)) or look_at_jobs(session).arrays()
-    if arrays or this.kept_back:
+    if Ability.WAKE not in session.backend.abilities and (arrays or this.kept_back or view.word is SweepState.PAUSED):
+        this.tell(f"the next round: `slurmsweep mend {session.store.manifest.sweep_id}`, by hand or by cron")
+    elif arrays or this.kept_back:
         minutes = min(SOON, settings.every) if this.kept_back else settings.every
         watch.wake_after(arrays, minutes)
         ended = f"when one of the arrays {', '.join(arrays)} has ended, or " if arrays else ""

@@ -6,9 +6,10 @@ import copy
 import json
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from slurmsweep.backends.aws import batch_jobs, templates, words
+from slurmsweep.backends.aws import batch_jobs, logs, templates, words
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, command, environment, in_parts
@@ -44,6 +45,9 @@ _SEARCHES = (1.0, 2.0, 3.0)
 
 #: Seconds for which a job that this process submitted counts as waiting though no answer has it yet.
 _UNSEEN = 60.0
+
+#: Lines of a job's own output that are shown.
+_LINES = 5
 
 _TARGET = re.compile(r"([^_]+)(?:_\[?([0-9,-]+)\]?)?")
 
@@ -243,6 +247,18 @@ class BatchBackend(AwsBackend):
         except SlurmsweepError as error:
             return JobRestarts(total, str(error))
         return JobRestarts(total, "used")
+
+    def last_words(self, ref: JobRef) -> tuple[str, ...]:
+        """Return the last lines that a job wrote into its log stream. Never raises: without a log there are none."""
+        job, cluster = parts_of(ref.job)
+        name = job if ref.task is None else f"{job}:{ref.task}"
+        with suppress(SlurmsweepError):
+            detail = batch_jobs.described(_of(cluster), [name]).get(name, {}).get("container", {})
+            settings = detail.get("logConfiguration", {}).get("options", {})
+            if stream := detail.get("logStreamName"):
+                there = client("logs", settings.get("awslogs-region") or region_of(cluster.partition(":")[2]))
+                return tuple(logs.tail(there, settings.get("awslogs-group", logs.BATCH_GROUP), stream, _LINES))
+        return ()
 
     # Ordering
 

@@ -38,6 +38,8 @@ class AwsBackend(Backend):
         {Ability.OUTLIVE, Ability.LIMIT, Ability.ASSIGN, Ability.ELSEWHERE}
     )
 
+    has_scripts: ClassVar[bool] = False
+
     #: The largest number of jobs in one submission.
     most_tasks: ClassVar[int]
 
@@ -48,6 +50,15 @@ class AwsBackend(Backend):
     def title(self) -> str:
         """The service's name for people."""
         return TITLES[self.name]
+
+    def require(self, ability: Ability, option: str) -> None:
+        """Refuse as every backend; a supervisor with the words that say who may take its place."""
+        if ability is Ability.WAKE:
+            raise UsageError(
+                f"{option}: {self.title} wakes no supervisor; let cron, or a schedule of EventBridge, run "
+                "`slurmsweep mend SWEEP` on a machine that sees the sweep's folder and may submit jobs"
+            )
+        super().require(ability, option)
 
     # What each service has of its own
 
@@ -80,7 +91,7 @@ class AwsBackend(Backend):
         notices = []
         if wish.width is not None:
             notices.append(f"--width is ignored: how many jobs run at a time is decided in {self.title}")
-        if source and source.options:
+        if source and source.options and not source.aws:
             notices.append("the sweep file's slurm: section is for Slurm: jobs in AWS ask for what aws: says")
         if source and source.setup:
             notices.append("setup: of your defaults is for batch scripts: a container has what its image has")

@@ -28,17 +28,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser.add_argument_group("mending"), "--mend-every", "--mend-sbatch")
     options.add(parser, "--json")
     options.add_slurm(parser)
+    options.add_aws(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Hold one round of the supervisor; the next ones come by themselves. Return the exit code."""
+    """Hold one round of the supervisor; return the exit code.
+
+    The next ones come by themselves where the sweep's backend can wake them.
+    """
     from slurmsweep.supervisor.rounds import mend  # loads submitit
 
     store = ready_to_run(SweepStore.open_to_run(args.sweep), None)
     store = moved(store, args.workdir) if args.workdir else store
     store.manifest.refuse_missing_workdir()
     session = Session(store)
-    session.backend.require(Ability.WAKE, "mend")
+    wakes = Ability.WAKE in session.backend.abilities
+    if Ability.OUTLIVE not in session.backend.abilities:
+        session.backend.require(Ability.WAKE, "mend")
     files = SupervisorFiles(store.layout, store.access)
     before = files.settings()
     settings = replace(
@@ -50,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if before and settings == SupervisorSettings(goal=before.goal):
         settings = before  # the command line asks for nothing
-    else:
+    elif wakes:
         files.ask_for(settings)
     last = mend(session, settings, note)
     if args.json:

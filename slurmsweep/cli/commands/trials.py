@@ -6,7 +6,7 @@ import argparse
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_table
-from slurmsweep.cli.sweeps import summarize
+from slurmsweep.cli.sweeps import note_stray_jobs, summarize
 from slurmsweep.control.failure_groups import with_errors
 from slurmsweep.control.live_metrics import with_metric_so_far
 from slurmsweep.control.other_metric import judged_by, with_metric_named
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List trials, one row each; return the exit code."""
     session = Session.open(args.sweep)
-    store, (summary, _) = session.store, summarize(session)
+    store, (summary, snapshot) = session.store, summarize(session)
     config, total = store.manifest.config, store.manifest.trials
     numbers = store.manifest.numbering
     if args.repeats and numbers is None:
@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         note(f"the first {len(rows)} of {total} {what}; --limit shows more")
     if summary.view.reached:
         note(f"the sweep is {summary.state_words()}")
+    note_stray_jobs(session, snapshot)
     return 0
 
 
