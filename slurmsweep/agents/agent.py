@@ -26,6 +26,7 @@ from slurmsweep.state.tail import in_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from slurmsweep.agents.oom import MemoryKills
     from slurmsweep.learning.proposals import Proposer
     from slurmsweep.state.chosen import Chooser
     from slurmsweep.state.outcome import Outcome
@@ -253,11 +254,22 @@ def _run_claim(
         prepared = prepare(store, claim, environ)
     say(f"{name}: started, log in {store.layout.log(attempt_id)}")
     watch = watch_of(store, attempt_id, prepared.environ, prepared.log)
+    kills = _memory_kills(claim.owner)
     ended = run_command(prepared, store.manifest.workdir, watch)
     outcome, bands = conclude(store, claim, ended, prepared.log, watch, first_attempt(prepared.environ))
+    outcome = kills.judged(outcome) if kills else outcome
     record(store, claim, outcome, say, bands)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop is not None
+
+
+def _memory_kills(owner: Owner) -> MemoryKills | None:
+    """Return what counts the processes that the kernel kills for memory from now on; None on a cluster of Slurm."""
+    if ":" not in (owner.cluster or ""):
+        return None
+    from slurmsweep.agents.oom import MemoryKills  # for the containers of a service
+
+    return MemoryKills(owner)
 
 
 def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str], None]) -> None:
