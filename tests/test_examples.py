@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -29,6 +31,7 @@ EXAMPLES = {
     "snapshot": 4,
     "more": 4,
     "repeats": 18,
+    "sagemaker": 3,
 }
 
 #: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.
@@ -192,3 +195,33 @@ def test_the_best_of_each_run_is_compared_and_its_weights_are_kept(run_example, 
     assert (f"{best['metric']:g}", best["number"]) == (shown[1], int(shown[2]))
     kept = folder / "wandb" / f"sweep-{status['id']}" / "trials" / "0" / str(best["number"]) / "checkpoints"
     assert json.loads((kept / "best.json").read_text())["epoch"] < 199
+
+
+def test_the_request_of_the_sagemaker_example_has_the_name_of_a_secret_and_no_key(repository, monkeypatch):
+    launch = runpy.run_path(str(repository / "examples" / "sagemaker" / "launch.py"))
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
+    words = {"sweep": "ent/proj/abcd1234", "role": "arn", "image": "image", "instance_type": "ml.m5.large"}
+    words |= {"s3": "s3://bucket/sweeps", "max_run": 600, "spot": True, "file_system": None, "secret": "wandb-key"}
+
+    given = launch["arguments_of"](argparse.Namespace(**words))
+
+    assert given["environment"] == {"WANDB_SECRET": "wandb-key"}
+    assert given["hyperparameters"] == {"sweep": "ent/proj/abcd1234"}
+    assert (given["max_run"], given["max_wait"]) == (600, 1200)
+    assert all(Path(given["source_dir"], name).exists() for name in (given["entry_point"], "requirements.txt"))
+    assert [Path(path).name for path in given["dependencies"]] == ["train.py"]
+    assert "0123456789" not in repr(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ("0123abcd\n", {"WANDB_API_KEY": "0123abcd"}),
+        ('{"WANDB_API_KEY": "0123abcd", "WANDB_BASE_URL": "https://wandb.example"}', None),
+        ("12345678", {"WANDB_API_KEY": "12345678"}),
+    ],
+)
+def test_a_secret_is_a_bare_key_or_an_object_of_variables(repository, text, variables):
+    entry = runpy.run_path(str(repository / "examples" / "sagemaker" / "source" / "entry.py"))
+
+    assert entry["of_text"](text) == (variables or json.loads(text))
