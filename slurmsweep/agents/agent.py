@@ -254,7 +254,7 @@ def _run_claim(
         prepared = prepare(store, claim, environ)
     say(f"{name}: started, log in {store.layout.log(attempt_id)}")
     watch = watch_of(store, attempt_id, prepared.environ, prepared.log)
-    kills = _memory_kills(claim.owner)
+    kills = _memory_kills(claim.owner, environ)
     ended = run_command(prepared, store.manifest.workdir, watch)
     outcome, bands = conclude(store, claim, ended, prepared.log, watch, first_attempt(prepared.environ))
     outcome = kills.judged(outcome) if kills else outcome
@@ -263,13 +263,13 @@ def _run_claim(
     return outcome, ended.stop is not None
 
 
-def _memory_kills(owner: Owner) -> MemoryKills | None:
+def _memory_kills(owner: Owner, environ: Mapping[str, str]) -> MemoryKills | None:
     """Return what counts the processes that the kernel kills for memory from now on; None on a cluster of Slurm."""
     if ":" not in (owner.cluster or ""):
         return None
     from slurmsweep.agents.oom import MemoryKills  # for the containers of a service
 
-    return MemoryKills(owner)
+    return MemoryKills(owner, is_alone=owner.seat is None and LOCAL not in environ)
 
 
 def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str], None]) -> None:

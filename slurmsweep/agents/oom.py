@@ -1,8 +1,8 @@
 """Say that a trial ran out of memory where only its container knows: the kernel's counter of processes it killed.
 
 To the agent such a kill is a signal 9 as any other. On Slurm accounting tells the two apart, and several trials may
-share the cgroup of a job; nothing here is loaded there. A container of Batch, ECS or SageMaker runs one trial at a
-time, and what the service says of it is forgotten after hours (ECS) or days.
+share the cgroup of a job; nothing here is loaded there. A container of Batch, ECS or SageMaker usually runs one trial
+at a time, and what the service says of it is forgotten after hours (ECS) or days.
 
 Source: the kernel's cgroup-v2.rst, ``memory.events``, and cgroup-v1/memory.rst, ``memory.oom_control``: ``oom_kill``.
 """
@@ -30,22 +30,26 @@ class MemoryKills:
     """The processes that the kernel killed in this container since this object was made.
 
     Limit: none are known where the container shows no counter, and where the kernel killed the agent, too.
+
+    Args:
+        owner: of the attempt that is about to run.
+        is_alone: no other trial runs in the container meanwhile.
     """
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, *, is_alone: bool) -> None:
         is_container = (owner.cluster or "").partition(":")[0] in _CONTAINERS
         self._before = killed() if is_container else None
+        self._doubtful = ("signal ", "exit ") if is_alone else ("signal 9",)
 
     def judged(self, outcome: Outcome) -> Outcome:
         """Return the outcome; its cause is ``oom`` where the trial ended badly by itself and processes were killed.
 
         A script of which a worker was killed ends with an exit code of its own: it has failed, and the cause is the
-        memory. One that was asked to stop keeps that cause, and one that finished has none.
+        memory. One that was asked to stop keeps that cause, and one that finished has none. Beside other trials only
+        one that was killed itself counts: the exit code may have another reason than the kill.
         """
-        ended_by_itself = outcome.state in (TrialState.CRASHED, TrialState.FAILED) and outcome.cause.startswith(
-            ("signal ", "exit ")
-        )
-        if self._before is None or not ended_by_itself:
+        has_ended_badly = outcome.state in (TrialState.CRASHED, TrialState.FAILED)
+        if self._before is None or not (has_ended_badly and outcome.cause.startswith(self._doubtful)):
             return outcome
         after = killed()
         return outcome._replace(cause="oom") if after is not None and after > self._before else outcome

@@ -70,7 +70,7 @@ def test_a_kill_explains_a_bad_end_and_no_other(monkeypatch, outcome, cause):
     counts = iter([3, 4])
     monkeypatch.setattr(oom, "killed", lambda: next(counts))
 
-    judged = MemoryKills(owner("batch:eu-west-1")).judged(outcome)
+    judged = MemoryKills(owner("batch:eu-west-1"), is_alone=True).judged(outcome)
 
     assert judged == outcome._replace(cause=cause)
 
@@ -90,4 +90,14 @@ def test_without_a_kill_in_a_container_of_its_own_the_agent_says_what_it_saw(mon
     given = iter(counts)
     monkeypatch.setattr(oom, "killed", lambda: next(given))
 
-    assert MemoryKills(owner(cluster)).judged(CRASHED) == CRASHED
+    assert MemoryKills(owner(cluster), is_alone=True).judged(CRASHED) == CRASHED
+
+
+@pytest.mark.parametrize(("said", "cause"), [("signal 9", "oom"), ("signal 11", "signal 11"), ("exit 1", "exit 1")])
+def test_beside_other_trials_a_kill_explains_a_kill_alone(monkeypatch, said, cause):
+    counts = iter([3, 4])
+    monkeypatch.setattr(oom, "killed", lambda: next(counts))
+
+    judged = MemoryKills(owner("batch:eu-west-1"), is_alone=False).judged(Outcome(TrialState.CRASHED, said, 1))
+
+    assert judged.cause == cause
