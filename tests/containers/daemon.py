@@ -67,9 +67,14 @@ class Docker:
         assert done.returncode == 0, f"docker {' '.join(argv)}: {err}"
         return f"{out}\n{err}".strip() if argv[0] == "logs" else out
 
-    def start(self, *command: str, environ: Mapping[str, str], folder: Path, memory: str = "256m") -> str:
-        """Start a command as PID 1 of a container that sees ``folder`` at the same path; the container's id."""
-        words = ["run", "--detach", "--network", "none", "--memory", memory, "--memory-swap", memory]
+    def start(
+        self, *command: str, environ: Mapping[str, str], folder: Path, memory: str = "256m", network: str = "none"
+    ) -> str:
+        """Start a command as PID 1 of a container that sees ``folder`` at the same path; the container's id.
+
+        ``network="host"`` lets it reach the servers of a test.
+        """
+        words = ["run", "--detach", "--network", network, "--memory", memory, "--memory-swap", memory]
         words += ["--workdir", str(folder), "--volume", f"{folder}:{folder}"]
         for path in _read_only():
             words += ["--volume", f"{path}:{path}:ro"]
@@ -77,11 +82,11 @@ class Docker:
             words += ["--env", f"{name}={value}"]
         return self(*words, _IMAGE, *command)
 
-    def agent(self, sweep: Path, environ: Mapping[str, str], folder: Path, memory: str = "256m") -> str:
-        """Start ``slurmsweep agent --count 1 SWEEP`` in the exec form, as a job of a service does."""
+    def agent(self, sweep: Path | str, environ: Mapping[str, str], folder: Path, **options: str) -> str:
+        """Start ``slurmsweep agent --count 1 SWEEP`` in the exec form, as a job of a service does; options as above."""
         path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
         words = (sys.executable, "-m", "slurmsweep", "agent", "--count", "1", str(sweep))
-        return self.start(*words, environ={"PATH": path, "HOME": "/root", **environ}, folder=folder, memory=memory)
+        return self.start(*words, environ={"PATH": path, "HOME": "/root", **environ}, folder=folder, **options)
 
     def ended(self, container: str) -> dict[str, Any]:
         """Wait for the end of a container; what the daemon says of it: ``ExitCode``, ``OOMKilled`` ..."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+from fake_wandb import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +47,18 @@ GREEDY_WORKER = """\
 import subprocess, sys
 worker = [sys.executable, "-c", "taken = [b'x' * 2**20 for _ in range(600)]"]
 sys.exit(2 if subprocess.run(worker).returncode else 0)
+"""
+
+
+#: Of a sweep that W&B holds: ends as its parameter says, or waits for a signal.
+HOSTED = """\
+import signal, sys, time
+how = sys.argv[1].removeprefix("--end=")
+signal.signal(signal.SIGTERM, lambda *_: (print("heard TERM", flush=True), sys.exit(143)))
+print("ran", how, flush=True)
+if how.isdigit():
+    sys.exit(int(how))
+time.sleep(600)
 """
 
 
@@ -193,6 +208,64 @@ def test_elsewhere_and_after_other_kills_the_agent_says_what_it_saw(
     assert ended["ExitCode"] == 137
     [row] = recorded(slurmsweep, sweep)
     assert (row["state"], row["cause"]) == ("crashed", said)
+
+
+@pytest.fixture
+def task_of_ecs():
+    """Serve what ECS tells a container of its task; the variable that leads there."""
+    arn = "arn:aws:ecs:eu-west-1:123456789012:task/lab/158d1c8083dd49d6b527399fd6414f5c"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"Cluster": "lab", "TaskARN": arn}).encode()
+            self.send_response(200 if self.path == "/v4/one/task" else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield {"ECS_CONTAINER_METADATA_URI_V4": f"http://127.0.0.1:{server.server_port}/v4/one"}
+        server.shutdown()
+        thread.join()
+
+
+def test_a_task_of_ecs_is_named_in_its_claim_and_its_memory_is_watched(
+    docker, created, slurmsweep, tmp_path, task_of_ecs
+):
+    sweep = created(GREEDY)
+    (tmp_path / "limit").write_text("600")
+
+    docker.ended(docker.agent(sweep, task_of_ecs, tmp_path, memory="128m", network="host"))
+
+    owner = json.loads((sweep / "trials" / "0" / "0" / "1" / "owner").read_text())["owner"]
+    assert (owner["cluster"], owner["job"]) == ("ecs:eu-west-1/lab", "158d1c8083dd49d6b527399fd6414f5c")
+    [row] = recorded(slurmsweep, sweep)
+    assert (row["state"], row["cause"]) == ("crashed", "oom")
+
+
+@pytest.mark.parametrize(("end", "code"), [("3", 3), ("never", 143)])
+def test_the_agent_of_a_sweep_that_wandb_holds_ends_its_container_as_its_run_ended(docker, tmp_path, end, code):
+    (tmp_path / "train.py").write_text(HOSTED)
+    folders = {f"WANDB_{word}_DIR": str(tmp_path / word) for word in ("CACHE", "CONFIG", "DATA")}
+    with serving([{"end": end}]) as wandb:
+        environ = of_batch(1, 2) | wandb.environ() | folders | {"SLURMSWEEP_STAGGER": "0"}
+        container = docker.agent("ent/proj/abcd1234", environ, tmp_path, memory="1g", network="host")
+        deadline = time.monotonic() + 240
+        while f"ran {end}" not in docker("logs", container):
+            assert time.monotonic() < deadline, docker("logs", container)
+            time.sleep(0.1)
+        if end == "never":
+            docker("stop", "--time", "60", container)
+        ended = docker.ended(container)
+
+    assert (ended["ExitCode"], ended["OOMKilled"]) == (code, False), docker("logs", container)
+    assert list(wandb.runs.values()) == [{"end": end}]
+    assert ("heard TERM" in docker("logs", container)) == (end == "never")
 
 
 def test_six_trials_in_containers_of_which_one_is_killed_and_one_out_of_memory_finish_once_each(
