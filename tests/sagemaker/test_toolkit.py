@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -96,8 +97,12 @@ def test_the_toolkit_installs_the_requirements_and_a_run_of_wandb_has_the_sweeps
     assert API_KEY not in done.stdout
 
 
-def test_the_exit_code_of_a_script_is_what_sagemaker_tells_and_a_file_of_secrets_is_read(sandbox, job):
-    secrets = f"WANDB_API_KEY={API_KEY}\n"
+def test_the_exit_code_of_a_script_is_what_sagemaker_tells_and_the_file_of_sagemaker_auth_is_read(
+    sandbox, job, tmp_path
+):
+    write = [sys.executable, "-c", "import wandb; wandb.sagemaker_auth(path='.')"]
+    subprocess.run(write, cwd=tmp_path, env=os.environ | {"WANDB_API_KEY": API_KEY}, check=True)
+    secrets = (tmp_path / "secrets.env").read_text()
 
     with serving([POINT]) as wandb:
         done = job(wandb, {"train.py": "import sys\nsys.exit(3)\n", "secrets.env": secrets})
