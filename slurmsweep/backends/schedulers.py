@@ -70,7 +70,7 @@ class Schedulers(SlurmBackend):
     def last_words(self, ref: JobRef) -> tuple[str, ...]:
         """Return the last lines that a job wrote, where its place has them."""
         word = service_of(parts_of(ref.job)[1])
-        return registry.service(word).last_words(ref) if word else ()
+        return self._service(word).last_words(ref) if word else ()
 
     def cancel(self, targets: Collection[str], *, only_waiting: bool = False) -> None:
         """Cancel jobs, each in its place. Raises the first error when all places have been asked."""

@@ -307,6 +307,14 @@ _shtab_slurmsweep_mend_options=(
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
   "*"{-G,--gpus}"[GPUs of one job\; local backend\: GPUs of this machine for all trials at a time, such as 0-3, each its own]:N|LIST:"
   "*--sbatch[any other sbatch option (repeatable)]:NAME=VALUE:"
+  "*--queue[queue of Batch, or URL of a queue of SQS (on Slurm\: the partition)]:NAME|URL:"
+  "*--cluster[cluster of ECS (on Slurm\: as --sbatch clusters)]:NAME:"
+  "*--region[region (default\: that of your AWS profile)]:NAME:"
+  "*--role[role that the jobs have]:ARN:"
+  "*--image[container image that has slurmsweep and your program]:URI:"
+  "*--retries[Batch\: how often a job that lost its machine starts by itself, at most]:N:"
+  "*--env[variables of this shell that jobs get, such as HF_HOME,MY_FLAG\; never secrets]:NAMES:"
+  "*--aws[any other option of the aws\: section, such as secret\=WANDB_API_KEY\=my\/key (repeatable)]:NAME=VALUE:"
   ":id of a sweep below WANDB_DIR (or here) or its beginning, the sweep\'s name, or the path of its folder, \`last\`, or \`last\~1\` before it:_slurmsweep_sweeps"
 )
 
