@@ -101,14 +101,19 @@ class Client:
     Args:
         service: by boto3's name.
         region: of AWS.
+        tries: requests in all, before an answer to one that may be repeated is given up.
+        timeouts: seconds to wait for a connection, and for an answer.
 
     Raises:
         UsageError: boto3 is not installed, or there is no such region's endpoint or profile.
     """
 
-    def __init__(self, service: str, region: str) -> None:
+    def __init__(
+        self, service: str, region: str, *, tries: int = _TRIES, timeouts: tuple[int, int] = (_CONNECT, _READ)
+    ) -> None:
         require_boto3()
         self.service, self.region = service, region
+        self._tries, self._timeouts = tries, timeouts
         self._clients: dict[bool, Any] = {}
 
     def ask(self, operation: str, **parameters: Any) -> dict[str, Any]:
@@ -174,8 +179,9 @@ class Client:
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError
 
-            retries = {"mode": "standard", "total_max_attempts": 1 if once else _TRIES}
-            rules = Config(retries=retries, connect_timeout=_CONNECT, read_timeout=_READ)  # type: ignore[arg-type]
+            retries = {"mode": "standard", "total_max_attempts": 1 if once else self._tries}
+            connect, read = self._timeouts
+            rules = Config(retries=retries, connect_timeout=connect, read_timeout=read)  # type: ignore[arg-type]
             try:
                 self._clients[once] = boto3.client(self.service, region_name=self.region, config=rules)  # type: ignore[call-overload]
             except (BotoCoreError, ValueError) as error:
