@@ -527,6 +527,10 @@ class Backend(ABC):
         A job that is over is no error, nor is an empty list.
         """
 
+    def endable(self, jobs: Collection[str]) -> tuple[str, ...]:
+        """Return those of the jobs that :meth:`cancel` can end; of the others the sweep's order has to be enough."""
+        return tuple(jobs)
+
     def holdable(self, jobs: Collection[str]) -> tuple[str, ...]:
         """Return those of the jobs that :meth:`hold` can keep from starting; the others start, and find an order."""
         return tuple(jobs) if Ability.HOLD in self.abilities else ()

@@ -16,6 +16,11 @@ def service_of(cluster: str | None) -> str:
     return (cluster or "").partition(":")[0] if ":" in (cluster or "") else ""
 
 
+def is_machine(cluster: str | None) -> bool:
+    """Return whether a recorded cluster is a region in which agents run on machines that no job started."""
+    return service_of(cluster) == "ec2"
+
+
 def is_elsewhere(cluster: str | None, here: str) -> bool:
     """Return whether a recorded cluster is another one than this; an unknown name counts as this one's."""
     return bool(service_of(cluster)) or bool(cluster and here and cluster.lower() != here.lower())

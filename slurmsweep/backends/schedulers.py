@@ -88,6 +88,10 @@ class Schedulers(SlurmBackend):
         if problem:
             raise problem
 
+    def endable(self, jobs: Collection[str]) -> tuple[str, ...]:
+        """Return the jobs that can be ended, each by what its place can do."""
+        return tuple(key for key in jobs if self._place(key) is self or self._place(key).endable((key,)))
+
     def holdable(self, jobs: Collection[str]) -> tuple[str, ...]:
         """Return the jobs of places that can hold jobs."""
         return tuple(key for key in jobs if Ability.HOLD in self._place(key).abilities)

@@ -156,6 +156,8 @@ def print_order(sweep: str, ordered: Ordered, verb: str, *, as_json: bool) -> No
         note(
             f"job {job} cannot be held: what starts of it during the pause ends at once; `submit` again after `resume`"
         )
+    for job in ordered.untold:
+        note(f"{job} is no job that can be ended: what starts of it finds the order, and `listen` ends its own trials")
     for cluster in ordered.clusters:
         note(f"arrays were submitted on cluster {cluster}, too, which cannot be told from here: run the command there")
 

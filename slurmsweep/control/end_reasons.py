@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import CUT_SHORT
-from slurmsweep.backends.keys import JobRef, service_of
+from slurmsweep.backends.keys import JobRef, is_machine, service_of
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 
@@ -67,6 +67,8 @@ def _doubtful(view: SweepView) -> dict[AttemptId, Attempt]:
             current = view.trials[number].current
             owner, outcome = (current.owner, current.outcome) if current else (None, None)
             if not (current and owner and owner.job and outcome and outcome.by == "agent"):
+                continue
+            if is_machine(owner.cluster):  # it runs on after its trials: how it ends says nothing of them
                 continue
             in_its_job = trials_in[owner.cluster, owner.job, owner.task]
             failed_alone = state is TrialState.FAILED and len(in_its_job) < 2

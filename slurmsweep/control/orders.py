@@ -40,6 +40,7 @@ class Ordered:
         lifted: what the sweep was before, where a person had ordered it so and this order lifts that.
         foreign: jobs that the journal names and that were left alone, because their names are not the sweep's.
         unheld: jobs that wait in a place that holds none: each of them finds the order when it starts, and ends.
+        untold: jobs in a place that ends none for a sweep: likewise.
     """
 
     state: Standing
@@ -51,6 +52,7 @@ class Ordered:
     lifted: Standing | None = None
     foreign: tuple[str, ...] = ()
     unheld: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
 
 
 def pause(session: Session) -> Ordered:
@@ -104,9 +106,11 @@ def stop(session: Session) -> Ordered:
     untold = "is stopped all the same: no new trial starts. Its waiting jobs were not cancelled; each ends as it starts"
     with _standing(session, untold):
         live = look_at_jobs(session)
-        arrays = live.arrays(only_waiting=True)
+        waiting = live.arrays(only_waiting=True)
+        arrays = session.scheduler.endable(waiting)
         session.scheduler.cancel(arrays, only_waiting=True)
-    return Ordered(Standing.STOPPED, arrays, clusters=live.elsewhere, foreign=live.foreign)
+    others = tuple(job for job in waiting if job not in arrays)
+    return Ordered(Standing.STOPPED, arrays, clusters=live.elsewhere, foreign=live.foreign, untold=others)
 
 
 def cancel(session: Session) -> Ordered:
@@ -122,10 +126,11 @@ def cancel(session: Session) -> Ordered:
     untold = "is canceled all the same: no new trial starts. Its jobs were not cancelled: give the order again"
     with _standing(session, untold):
         live = look_at_jobs(session)
-        session.scheduler.cancel(live.arrays())
-    return Ordered(
-        Standing.CANCELED, live.arrays(), processes, elsewhere, clusters=live.elsewhere, foreign=live.foreign
-    )
+        arrays = session.scheduler.endable(live.arrays())
+        session.scheduler.cancel(arrays)
+    others = tuple(job for job in live.arrays() if job not in arrays)
+    state, clusters, foreign = Standing.CANCELED, live.elsewhere, live.foreign
+    return Ordered(state, arrays, processes, elsewhere, clusters=clusters, foreign=foreign, untold=others)
 
 
 def _refuse_ended(session: Session, consequence: str) -> None:
