@@ -1,0 +1,247 @@
+"""Work for machines of EC2 by a queue of SQS: a message is a permission to run one trial, and carries nothing else.
+
+There is no job in AWS: ``slurmsweep listen`` on a machine takes a message and runs an agent. So what is known of a
+submission is how many messages wait in its queue, about and for all sweeps that use the queue; and of an agent what EC2
+says of its machine.
+
+Source: Amazon SQS API Reference, SendMessageBatch and GetQueueAttributes; Amazon EC2 API Reference, DescribeInstances.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from slurmsweep.backends.aws import ec2_words
+from slurmsweep.backends.aws.options import RESOURCES
+from slurmsweep.backends.aws.queue import address
+from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, in_parts
+from slurmsweep.backends.base import Ability, Answer, Asked, JobRef, JobStatus, SubmitOptions, Wait, key_on, service_of
+from slurmsweep.backends.following import follow
+from slurmsweep.errors import NotFoundError, SchedulerError, SchedulerUnavailableError, SubmissionRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from slurmsweep.backends.aws.templates import Document
+    from slurmsweep.backends.base import JobRequest, JobSource, Options
+    from slurmsweep.state.replay import SweepView
+
+#: Messages in one request, and machines in one question.
+_BATCH, _MACHINES = 10, 200
+
+#: Seconds between tries for the messages of a batch that SQS could not take although the request was right.
+_AGAIN = (0.5, 1.0, 2.0, 4.0)
+
+#: Attributes whose sum is the number of messages that wait, and the one that counts those which a machine has.
+_WAITING = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
+_TAKEN = "ApproximateNumberOfMessagesNotVisible"
+
+#: Seconds without an end in the journal before SQS is asked, while a command waits.
+_PERIOD = 15.0
+
+#: What is asked about messages, for people.
+_SOURCE = "Amazon SQS"
+
+_WAITS = Wait(
+    "their messages wait for a machine that takes them",
+    "start machines that run `slurmsweep listen` with the URL of the queue",
+)
+
+
+class SqsBackend(AwsBackend):
+    """Messages to machines that listen; each lets one trial run, the next that there is."""
+
+    name: ClassVar[str] = "sqs"
+    abilities: ClassVar[frozenset[Ability]] = frozenset({Ability.OUTLIVE, Ability.ELSEWHERE})
+    most_tasks: ClassVar[int] = 10_000
+    known: ClassVar[frozenset[str]] = frozenset({"queue", "region"})
+
+    def template(self, wish: SubmitOptions) -> Document | None:
+        """Return None: a message has no template."""
+        del wish
+        return None
+
+    def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
+        """Refuse wrong options and a queue that is none; say which wishes machines that listen do not hear."""
+        notices = super().check(wish, source)
+        if source is not None:
+            address(self._merged(wish, source).get("queue"))
+        asked_for = super()._merged(wish, source)
+        unheard = [name for name in RESOURCES if name in asked_for]
+        if unheard:
+            named = ", ".join(unheard)
+            notices += (f"{named}: a machine gives a trial what it has, and the time of `slurmsweep listen --time`",)
+        return notices
+
+    def asked(self, options: Options) -> Asked:
+        """Return nothing: a message asks for no resources."""
+        del options
+        return Asked()
+
+    def requests(self, request: JobRequest) -> list[tuple[str, dict[str, Any]]]:
+        """Return the requests for all messages, ten in each."""
+        queue = address(request.options.get("queue"))
+        entries = []
+        for n in range(request.tasks):
+            body = json.dumps({"sweep": request.source.argument, "submission": request.name, "n": n})
+            # of one group of a FIFO queue no message is given out while a machine has another one
+            once = {"MessageGroupId": f"{request.name}.{n}", "MessageDeduplicationId": f"{request.name}.{n}"}
+            entries.append({"Id": str(n), "MessageBody": body} | (once if queue.is_fifo else {}))
+        return [("SendMessageBatch", {"QueueUrl": queue.url, "Entries": part}) for part in _in_tens(entries)]
+
+    def send(self, request: JobRequest) -> str:
+        """Send the messages; return ``QUEUE/REQUEST:MESSAGES@sqs:REGION``.
+
+        A batch whose answer was lost is sent again: a message that is there twice is one permission too many, and finds
+        nothing left. In a FIFO queue SQS drops the second one. Raises as :meth:`.Backend.send`; the message says how
+        many messages were sent before.
+        """
+        queue = address(request.options.get("queue"))
+        cluster, sent = self.cluster(request.options), 0
+        for _, content in self.requests(request):
+            try:
+                _send_batch(cluster.partition(":")[2], content["QueueUrl"], content["Entries"])
+            except SchedulerError as error:
+                if not sent:
+                    raise
+                more = f"{error}; {sent} of {request.tasks} messages were sent before, and each lets a trial run"
+                raise type(error)(more) from error
+            sent += len(content["Entries"])
+        return key_on(f"{queue.name}/{request.name}:{request.tasks}", cluster)
+
+    def find(self, name: str, cluster: str = "") -> str:
+        """Return nothing: a queue cannot be looked through. What was sent without a record costs agents that end."""
+        del name, cluster
+        return ""
+
+    def cluster(self, options: Options | None = None) -> str:
+        """Return ``sqs:<region>``, the region being the one of the queue's URL where it names one. Empty for none."""
+        named = options or {}
+        url = named.get("queue")
+        region = named.get("region") or (address(url).region if url else "")
+        return f"{self.name}:{region}" if region else super().cluster(options)
+
+    def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
+        """Ask SQS how many messages wait, and EC2 about machines.
+
+        SQS counts about, and all messages of a queue: those of other sweeps too. So of a sweep never more count than it
+        sent. Messages that a machine has do not count: its agent has claimed a trial, or will within seconds.
+        """
+        return self._poll(jobs, wanted, with_taken=False)
+
+    def wait(
+        self,
+        jobs: Sequence[str],
+        target: int,
+        refresh: Callable[[], SweepView],
+        may_start: Callable[[], bool] = lambda: True,
+        seen: Callable[[Answer], None] = lambda _: None,
+    ) -> None:
+        """Wait for ends in the journal, while messages wait or machines have some. Ctrl-C ends the waiting only."""
+        del may_start  # machines take messages when they like
+        follow(jobs, target, refresh, seen, lambda keys: self._poll(keys, (), with_taken=True), _PERIOD)
+
+    def cancel(self, targets: Collection[str], *, only_waiting: bool = False) -> None:
+        """Do nothing: the sweep's order is enough.
+
+        A message that is left starts an agent that finds the order and ends. Others may use the queue, so it is never
+        emptied; and a machine is not ended for one of its trials.
+        """
+
+    def endable(self, jobs: Collection[str]) -> tuple[str, ...]:
+        """Return nothing, see :meth:`cancel`."""
+        del jobs
+        return ()
+
+    def _poll(self, jobs: Iterable[str], wanted: Collection[JobRef], *, with_taken: bool) -> Answer:
+        statuses: dict[JobRef, JobStatus] = {}
+        for cluster, ids in by_cluster({*jobs, *(ref.job for ref in wanted)}).items():
+            if service_of(cluster) == self.name:
+                statuses |= _messages(cluster, ids, with_taken=with_taken)
+            else:
+                statuses |= _machines(cluster, ids)
+        return Answer(statuses, "not needed")
+
+    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
+        """Return the options of messages: those of other services mean nothing here."""
+        return {name: value for name, value in super()._merged(wish, source).items() if name not in RESOURCES}
+
+
+def _in_tens(entries: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
+    return (entries[start : start + _BATCH] for start in range(0, len(entries), _BATCH))
+
+
+def _send_batch(region: str, url: str, entries: list[dict[str, Any]]) -> None:
+    """Send messages until SQS has taken all of them. Raises SchedulerError."""
+    for delay in (*_AGAIN, None):
+        answer = client("sqs", region).ask("send_message_batch", QueueUrl=url, Entries=entries)
+        failed = {found["Id"]: found for found in answer.get("Failed", ())}
+        if not failed:
+            return
+        first = next(iter(failed.values()))
+        words = f"Amazon SQS took {len(entries) - len(failed)} of {len(entries)} messages: {first.get('Code', '')}"
+        words = f"{words}: {first.get('Message', '')}".rstrip(": ")
+        if any(found.get("SenderFault") for found in failed.values()):
+            raise SubmissionRefusedError(words)
+        if delay is None:
+            raise SchedulerUnavailableError(f"{words}; try again later")
+        entries = [entry for entry in entries if entry["Id"] in failed]
+        time.sleep(delay)
+
+
+def _messages(cluster: str, ids: Sequence[str], *, with_taken: bool) -> dict[JobRef, JobStatus]:
+    """Return a job of its queue for each message that waits, and ``with_taken`` for each that a machine has.
+
+    No queue tells which message is of which submission.
+    """
+    sent: dict[str, dict[str, int]] = {}
+    for job in ids:
+        queue, _, submission = job.partition("/")
+        request, _, count = submission.rpartition(":")
+        counts, sweep = sent.setdefault(queue, {}), request.rpartition("-")[0]
+        counts[sweep] = counts.get(sweep, 0) + int(count or 0)
+    found: dict[JobRef, JobStatus] = {}
+    for queue, counts in sent.items():
+        waiting, taken = _counted(cluster.partition(":")[2], queue)
+        for sweep, most in sorted(counts.items()):
+            mine = min(waiting, most)
+            for n in range(mine + (min(taken, most) if with_taken else 0)):
+                ref = JobRef(key_on(queue, cluster), len(found))
+                found[ref] = _waiting(queue, sweep) if n < mine else _taken(sweep)
+    return found
+
+
+def _waiting(queue: str, sweep: str) -> JobStatus:
+    reason = f"in queue {queue}"
+    return JobStatus("PENDING", True, None, "", None, "", _SOURCE, waits=True, name=sweep, reason=reason, wait=_WAITS)
+
+
+def _taken(sweep: str) -> JobStatus:
+    return JobStatus("RUNNING", True, None, "", None, "", _SOURCE, name=sweep)
+
+
+def _counted(region: str, queue: str) -> tuple[int, int]:
+    """Return how many messages of a queue wait, and how many a machine has; none of a queue that is gone."""
+    sqs = client("sqs", region)
+    try:
+        url = sqs.ask("get_queue_url", QueueName=queue)["QueueUrl"]
+        said = sqs.ask("get_queue_attributes", QueueUrl=url, AttributeNames=[*_WAITING, _TAKEN])["Attributes"]
+    except NotFoundError:
+        return 0, 0
+    return sum(int(said.get(name, 0)) for name in _WAITING), int(said.get(_TAKEN, 0))
+
+
+def _machines(cluster: str, ids: Sequence[str]) -> dict[JobRef, JobStatus]:
+    """Return what EC2 says of machines. One that it does not know is absent: it was terminated an hour ago or more."""
+    region, found = cluster.partition(":")[2], {}
+    for part in in_parts(ids, _MACHINES):
+        # by a filter: a question by ids is refused as a whole where one of them is forgotten
+        asked = [{"Name": "instance-id", "Values": list(part)}]
+        for reservation in client("ec2", region).pages("describe_instances", "Reservations", Filters=asked):
+            for one in reservation.get("Instances", ()):
+                state, reason = one.get("State", {}).get("Name", ""), one.get("StateReason", {}).get("Code", "")
+                node = one.get("PrivateDnsName", "")
+                found[JobRef(key_on(one["InstanceId"], cluster))] = ec2_words.status(state, reason, node)
+    return found
