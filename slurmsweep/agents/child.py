@@ -117,7 +117,7 @@ class Child:
             stdout=output,
             stderr=output,
             umask=umask,
-            preexec_fn=_in_child(os.getpid()),  # noqa: PLW1509 - this process has one thread
+            preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
         self._sigterm_origin = SigtermOrigin()
         self._has_heard_term = False
@@ -235,15 +235,19 @@ def _prctl() -> Callable[..., int]:
     return prctl
 
 
-def _in_child(agent: int) -> Callable[[], None]:
-    """Return what the new process runs before the command: prepared here, because little may run after a fork."""
+def dies_with(parent: int) -> Callable[[], None]:
+    """Return what a new process runs before its program, so that it dies with its parent: killed when that is gone.
+
+    It leads a process group of its own, and ignores no signal of those that are passed on. Prepared here, because
+    little may run after a fork. The thread that starts the process has to live as long as the parent.
+    """
     prctl = _prctl()
 
     def prepare() -> None:
         os.setpgid(0, 0)
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != agent:
-            os._exit(127)  # the agent was killed before the line above took effect
+        if os.getppid() != parent:
+            os._exit(127)  # the parent was killed before the line above took effect
         for number in FORWARDED:
             signal.signal(number, signal.SIG_DFL)  # a shell may ignore some in the background, the command must not
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

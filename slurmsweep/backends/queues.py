@@ -71,7 +71,7 @@ class Machine(ABC):
 
 
 def open_queue(url: str, region: str = "") -> WorkQueue:
-    """Return the queue of that URL; it is not asked yet.
+    """Return the queue of that URL, in that region where the URL says none; it is not asked yet.
 
     Raises:
         UsageError: it is no URL of a queue, no region is known, or a library is not installed.

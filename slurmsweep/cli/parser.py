@@ -28,6 +28,7 @@ GROUPS = {
     "repair": ("check", "reconcile", "rerun", "delete", "mend"),
     "tidy up": ("rm", "clean"),
     "Slurm": ("create", "submit", "agent", "templates", "defaults", "doctor"),
+    "AWS": ("listen",),
     "W&B (submit, status and agent also take entity/project/sweep)": ("sync", "leet"),
     "your shell": ("completion",),
 }

@@ -85,7 +85,7 @@ def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> 
         StateError: the journal could not be locked, read or written.
     """
     session.refresh()
-    voided = _close_holes(session)
+    voided = close_holes(session)
     snapshot = first = look(session, doubtful_jobs(session.view, lambda: session.here))
     doubtful = {a for a, seen in first.seen.items() if seen.outcome and not seen.final}
     if doubtful:
@@ -93,7 +93,7 @@ def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> 
         session.refresh()
         snapshot = look(session, doubtful_jobs(session.view, lambda: session.here))
     certain = {
-        a: _with_last_metric(session, a, seen.outcome)
+        a: with_last_metric(session, a, seen.outcome)
         for a, seen in snapshot.seen.items()
         if seen.outcome and (seen.final or a in doubtful)
     }
@@ -232,7 +232,7 @@ def _found(session: Session, submission: Submission) -> bool | None:
     return bool(job)
 
 
-def _with_last_metric(session: Session, attempt_id: AttemptId, outcome: Outcome) -> Outcome:
+def with_last_metric(session: Session, attempt_id: AttemptId, outcome: Outcome) -> Outcome:
     """Return the outcome; one that only a witness tells of gets the metrics that the script left."""
     if outcome.metric is not None or outcome.by == "agent":
         return outcome
@@ -242,7 +242,7 @@ def _with_last_metric(session: Session, attempt_id: AttemptId, outcome: Outcome)
     return outcome._replace(metric=measured.metric.value, metrics=measured.metrics, no_metric=measured.why or None)
 
 
-def _bands_left(session: Session, attempt_id: AttemptId) -> list[BandValue]:
+def bands_left(session: Session, attempt_id: AttemptId) -> list[BandValue]:
     """Return what an attempt had at bands of early termination that its agent did not live to record."""
     store = session.store
     if store.manifest.config.early_terminate is None:
@@ -262,7 +262,7 @@ def _record(
     if not certain and not better:
         return (), ()
     ended, explained = [], []
-    bands = {attempt_id: _bands_left(session, attempt_id) for attempt_id in certain}
+    bands = {attempt_id: bands_left(session, attempt_id) for attempt_id in certain}
     with session.transaction() as transaction:
         running = running_attempts(session.view)
         for attempt_id, outcome in certain.items():
@@ -279,7 +279,7 @@ def _record(
     return tuple(ended), tuple(explained)
 
 
-def _close_holes(session: Session) -> tuple[AttemptId, ...]:
+def close_holes(session: Session) -> tuple[AttemptId, ...]:
     """Settle attempts with a folder and no claim: their makers died between the two, or sleep and must not go on.
 
     An attempt without an owner is voided and its trial given back; one with an owner gets the claim it lacks.

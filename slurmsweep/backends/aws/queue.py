@@ -57,7 +57,7 @@ class SqsQueue(WorkQueue):
     def __init__(self, url: str, region: str = "") -> None:
         self._address = address(url)
         self.name = self._address.name
-        place = region or self._address.region or region_of()
+        place = self._address.region or region or region_of()
         self._patient = Client("sqs", place)
         self._quick = Client("sqs", place, tries=_TRIES, timeouts=(_CONNECT, _READ))
 
