@@ -2,6 +2,8 @@
 
 ``$XDG_STATE_HOME/slurmsweep/projects`` (default ``~/.local/state``) has one folder a line, the newest last. Commands of
 people write it, agents do not. It may be deleted: each project is in it again after the next sweep there.
+
+The folders of the sweeps for which a machine worked by messages are kept likewise, in ``worked-for``.
 """
 
 from __future__ import annotations
@@ -12,18 +14,21 @@ from contextlib import suppress
 from slurmsweep.errors import StateError
 from slurmsweep.state import files
 
+#: Names of such lists: of projects, and of the sweeps that a machine worked for by messages of a queue.
+PROJECTS, WORKED_FOR = "projects", "worked-for"
+
 #: Projects that are kept at most; the oldest go first.
 _MOST = 1000
 
 
-def remember(root: str) -> None:
-    """Put a project at the end of the list. Where that cannot be written, nothing happens: no sweep depends on it.
+def remember(root: str, name: str = PROJECTS) -> None:
+    """Put a folder at the end of the list of that name. Where that cannot be written, nothing happens.
 
     The file is replaced as a whole; of two commands that write at the same moment, one may lose its line until the next
     sweep in that project.
     """
-    path = _path()
-    known = projects()
+    path = _path(name)
+    known = projects(name)
     if not path or "\n" in root or known[-1:] == [root]:
         return
     lines = [*(one for one in known if one != root), root][-_MOST:]
@@ -32,18 +37,18 @@ def remember(root: str) -> None:
         files.replace(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"), sync=False)
 
 
-def projects() -> list[str]:
+def projects(name: str = PROJECTS) -> list[str]:
     """Return the folders of the list, the newest last; none where it is not there or cannot be read."""
     with suppress(StateError):
-        content = files.read_plain_file(_path()) if _path() else None
+        content = files.read_plain_file(_path(name)) if _path(name) else None
         lines = (content or b"").decode("utf-8", "surrogateescape").split("\n")
         return [line for line in dict.fromkeys(lines) if os.path.isabs(line)]
     return []
 
 
-def _path() -> str:
+def _path(name: str) -> str:
     """Return the path of the list; empty where this user has no home."""
     folder = os.environ.get("XDG_STATE_HOME") or ""
     if not os.path.isabs(folder):  # the specification: a relative one is ignored
         folder = os.path.expanduser("~/.local/state")
-    return os.path.join(folder, "slurmsweep", "projects") if os.path.isabs(folder) else ""
+    return os.path.join(folder, "slurmsweep", name) if os.path.isabs(folder) else ""

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from slurmsweep.errors import SchedulerError, SlurmsweepError, StateError
 from slurmsweep.state.assignment import AGENTS, LOCAL, SEAT, TRIALS, VARIABLE
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.projects import WORKED_FOR, projects, remember
 from slurmsweep.state.view_cache import Follower
 from slurmsweep.supervisor import messages
 from slurmsweep.supervisor.lease import Lease
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 #: Seconds of one question for a message, between two looks for the end of the machine, and at the sweep's order.
 _POLL, _NOTICE, _ORDER = 20, 5.0, 15.0
+
+#: Sweeps of the past that are looked at when a process begins to listen.
+_MOST_REMEMBERED = 20
 
 #: What ends this process in order.
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -112,9 +116,10 @@ class Listener:
         """
         if self.queue.keeps_refused() is False:
             self.say(f"queue {self.queue.name} has no redrive policy: a message that no machine may run comes for ever")
-        self.say(f"{self.machine.instance} listens to {self.queue.name}")
-        taken, waited_since = 0, self.now()
         with child.signals_blocked():
+            self._recover_own()
+            self.say(f"{self.machine.instance} listens to {self.queue.name}")
+            taken, waited_since = 0, self.now()
             while not self._reason_to_end(taken, waited_since):
                 began = self.now()
                 message = self._receive()
@@ -178,10 +183,23 @@ class Listener:
             self.say(f"a message is left alone, delivered {message.receives} times: {error}")
             return
         session = Session(work.store, reading=Follower(work.store)) if work.store else None
+        remember(work.argument, WORKED_FOR)
         if session and message.receives > 1:
+            self.say(f"a message that was delivered {message.receives} times: first what lost machines left")
             self._recover(session)
         agent = _Agent(self, work.argument, session, message, lease)
         self._settle(agent, session, agent.attend())
+
+    def _recover_own(self) -> None:
+        """Put back what a process of this machine left that listened before, and was killed.
+
+        Their messages may come to another machine, which sees that this one lives, and cannot tell.
+        """
+        for folder in projects(WORKED_FOR)[-_MOST_REMEMBERED:]:
+            with suppress(SlurmsweepError):  # it was removed, or is another user's by now
+                work = messages.work_of(folder, self.terms.allowed)
+                if work.store:
+                    self._recover(Session(work.store, reading=Follower(work.store)))
 
     def _recover(self, session: Session) -> None:
         """Record what was lost with the machine that had a message before, so that its agent here finds the trial."""
