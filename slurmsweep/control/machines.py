@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agents.identity import lives_here
-from slurmsweep.backends.base import Answer, JobRef, is_machine
+from slurmsweep.backends.base import Answer
+from slurmsweep.backends.keys import JobRef, is_machine
 from slurmsweep.control.reconcile import SECOND_LOOK, bands_left, close_holes, with_last_metric
 from slurmsweep.control.snapshot import Question, Snapshot, answered, running_attempts
 from slurmsweep.errors import SchedulerError

@@ -17,8 +17,9 @@ from slurmsweep.backends.aws import ec2_words
 from slurmsweep.backends.aws.options import RESOURCES
 from slurmsweep.backends.aws.queue import address
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, in_parts
-from slurmsweep.backends.base import Ability, Answer, Asked, JobRef, JobStatus, SubmitOptions, Wait, key_on, service_of
+from slurmsweep.backends.base import Ability, Answer, Asked, JobStatus, SubmitOptions, Wait
 from slurmsweep.backends.following import follow
+from slurmsweep.backends.keys import JobRef, key_on, service_of
 from slurmsweep.errors import NotFoundError, SchedulerError, SchedulerUnavailableError, SubmissionRefusedError
 
 if TYPE_CHECKING:
