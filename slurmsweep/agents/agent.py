@@ -67,7 +67,7 @@ def run_agent(store: SweepStore, count: int, environ: Mapping[str, str], say: Ca
     claims = Claims(store, environ)
     child.adopt_orphans()
     code = 0
-    with child.signals_blocked():
+    with child.signals_blocked(), child.time_limit(signals.seconds_to_warning(environ)):
         for _ in range(count):
             stop = child.pending_stop()
             if stop is not None and signals.asks_to_stop(stop):

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
     from slurmsweep.agents.stopping import Order
 
-#: What an agent passes on to its command. SIGUSR1 is Slurm's warning before the time limit (``--signal=B:USR1@N``).
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+#: What an agent passes on to its command. SIGUSR1 is Slurm's warning before the time limit (``--signal=B:USR1@N``),
+#: SIGALRM that of :func:`time_limit`.
+FORWARDED = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM),
+)
 
 #: The signals an agent waits for: also ends of its children, and SIGCONT for :class:`SigtermOrigin`.
 WAITED_FOR = frozenset({*FORWARDED, signal.SIGCHLD, signal.SIGCONT})
@@ -49,6 +53,24 @@ def signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Let SIGALRM come to this process after so many seconds, unless the body, with signals blocked, has ended before.
+
+    None for no limit. The kernel keeps the time (setitimer(2)); processes that are started in the body have no part in
+    it.
+    """
+    if seconds is None:
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.sigtimedwait((signal.SIGALRM,), 0)  # it would end this process as soon as it is no longer blocked
 
 
 def pending_stop(seconds: float = 0) -> signal.Signals | None:

@@ -23,6 +23,11 @@ _KILL_DELAY_VARIABLE = "WANDB_AGENT_KILL_DELAY"
 #: Seconds between Slurm's warning and the time limit: the submission writes them into the batch script.
 _WARNING_VARIABLE = "SLURMSWEEP_WARNING_SECONDS"
 
+#: Seconds that an agent has, where no scheduler keeps a time limit (Amazon ECS, machines of EC2), and how long before
+#: the limit its trial is told where the variable above says nothing: as Slurm warns.
+_LIMIT_VARIABLE = "SLURMSWEEP_TIME_LIMIT_SECONDS"
+_WARNING = 60.0
+
 #: Seconds between two looks at a trial that may be stopped early, at most, and the variable that says others.
 _LOOKS = 5.0
 _LOOKS_VARIABLE = "SLURMSWEEP_EARLY_TERMINATE_SECONDS"
@@ -30,9 +35,13 @@ _LOOKS_VARIABLE = "SLURMSWEEP_EARLY_TERMINATE_SECONDS"
 #: Signals by which a template may ask a command to stop: those a script can handle and usually does.
 _AUDIBLE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
+#: Slurm's warning before the time limit, and that of the agent's own (:func:`seconds_to_warning`).
+_OUT_OF_TIME = (signal.SIGUSR1, signal.SIGALRM)
+
 #: State and cause of a trial whose agent was asked to stop by a signal.
 _MEANINGS = {
     signal.SIGUSR1: (TrialState.CRASHED, "timeout"),
+    signal.SIGALRM: (TrialState.CRASHED, "timeout"),
     signal.SIGINT: (TrialState.KILLED, "interrupted"),
     signal.SIGTERM: (TrialState.KILLED, "terminated"),
     signal.SIGHUP: (TrialState.KILLED, "hangup"),
@@ -48,10 +57,10 @@ def asks_to_stop(number: signal.Signals) -> bool:
 def signal_for_command(number: signal.Signals, environ: Mapping[str, str]) -> signal.Signals:
     """Return the signal for the command when Slurm warns or ends the job: SIGTERM, or the job template's choice.
 
-    Slurm's warning is not passed on as it is: by default SIGUSR1 ends a command, and it saves nothing. Raises as
-    :func:`stop_signal`.
+    Slurm's warning is not passed on as it is: by default SIGUSR1 ends a command, and it saves nothing. So it is with
+    the agent's own time limit (SIGALRM). Raises as :func:`stop_signal`.
     """
-    return stop_signal(environ) if number in (signal.SIGUSR1, signal.SIGTERM) else number
+    return stop_signal(environ) if number in (*_OUT_OF_TIME, signal.SIGTERM) else number
 
 
 def stop_signal(environ: Mapping[str, str]) -> signal.Signals:
@@ -85,11 +94,28 @@ def grace(number: signal.Signals, environ: Mapping[str, str]) -> float:
     """Return the seconds that the command has to end by itself. Raises UsageError for a wrong variable.
 
     After Slurm's warning they are those between warning and time limit (``SLURMSWEEP_WARNING_SECONDS``), less a margin
-    in which the outcome is recorded.
+    in which the outcome is recorded. So it is after the agent's own, and never longer than until its limit.
     """
     delay = _seconds(environ, _KILL_DELAY_VARIABLE, _KILL_DELAY)
-    warned = _seconds(environ, _WARNING_VARIABLE, 0)
-    return max(delay, warned - 15) if number is signal.SIGUSR1 else delay
+    if number not in _OUT_OF_TIME:
+        return delay
+    until = seconds_to_warning(environ) if number is signal.SIGALRM else None
+    if until is None:
+        return max(delay, _seconds(environ, _WARNING_VARIABLE, 0) - 15)
+    warned = _seconds(environ, _LIMIT_VARIABLE, 0) - until
+    return max(min(delay, warned), warned - 15)
+
+
+def seconds_to_warning(environ: Mapping[str, str]) -> float | None:
+    """Return after how many seconds an agent tells its trial to end, by ``SLURMSWEEP_TIME_LIMIT_SECONDS``; else None.
+
+    That is as long before the limit as Slurm would warn (``SLURMSWEEP_WARNING_SECONDS``, else 60 s), so that the grace
+    is over by then; of a short limit in its middle. Raises UsageError for a wrong variable.
+    """
+    if not environ.get(_LIMIT_VARIABLE):
+        return None
+    limit = _seconds(environ, _LIMIT_VARIABLE, 0, above_zero=True)
+    return max(limit - _seconds(environ, _WARNING_VARIABLE, _WARNING), limit / 2)
 
 
 def check_variables(environ: Mapping[str, str]) -> None:
@@ -101,6 +127,7 @@ def check_variables(environ: Mapping[str, str]) -> None:
     requeue_bound(environ)
     seconds_between_looks(environ)
     grace(signal.SIGUSR1, environ)
+    seconds_to_warning(environ)
 
 
 def _seconds(environ: Mapping[str, str], name: str, default: float, *, above_zero: bool = False) -> float:

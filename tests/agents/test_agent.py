@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from slurmsweep.agents import child, signals
+
 AWKWARD = [
     "two words",
     'it\'s "q"',
@@ -453,6 +455,40 @@ def test_a_template_chooses_the_signal_by_which_a_script_is_told(
     assert (trial(sweep)["state"], trial(sweep)["cause"]) == ("crashed", "timeout")
 
 
+@pytest.mark.parametrize("hears", [True, False], ids=["a script that hears", "a script that does not"])
+def test_an_agent_keeps_a_time_limit_itself_where_no_scheduler_does(
+    create, slurmsweep_process, slurmsweep, trial, hears
+):
+    told = "lambda *_: sys.exit(143)" if hears else "signal.SIG_IGN"
+    sweep = create(f"import signal, sys, time\nsignal.signal(15, {told})\nprint('ready', flush=True)\ntime.sleep(600)")
+
+    done = slurmsweep_process("agent", sweep, SLURMSWEEP_TIME_LIMIT_SECONDS="6")
+
+    assert (trial(sweep)["state"], trial(sweep)["cause"]) == ("crashed", "timeout")
+    assert done.returncode == (143 if hears else 137)
+    assert log_of(slurmsweep, sweep) == "ready\n"
+
+
+def test_a_time_limit_ends_with_its_agent():
+    with child.signals_blocked(), child.time_limit(600):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        os.kill(os.getpid(), signal.SIGALRM)  # it comes in the last moment, and does not end this process later
+
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "warning", "told", "killed"),
+    [("3600", "", 3540, 3585), ("3600", "600", 3000, 3585), ("60", "", 30, 60), ("20", "", 10, 20)],
+)
+def test_the_own_time_limit_of_an_agent_has_the_warning_and_the_grace_of_slurms(limit, warning, told, killed):
+    environ = {"SLURMSWEEP_TIME_LIMIT_SECONDS": limit, "SLURMSWEEP_WARNING_SECONDS": warning}
+
+    assert signals.seconds_to_warning(environ) == told
+    assert told + signals.grace(signal.SIGALRM, environ) == killed
+    assert signals.seconds_to_warning({}) is None
+
+
 @pytest.mark.parametrize(
     ("name", "value", "word"),
     [
@@ -462,6 +498,8 @@ def test_a_template_chooses_the_signal_by_which_a_script_is_told(
         ("WANDB_AGENT_KILL_DELAY", "-1", "number of seconds"),
         ("WANDB_AGENT_KILL_DELAY", "inf", "number of seconds"),
         ("SLURMSWEEP_WARNING_SECONDS", "2m", "number of seconds"),
+        ("SLURMSWEEP_TIME_LIMIT_SECONDS", "1:00:00", "greater than 0"),
+        ("SLURMSWEEP_TIME_LIMIT_SECONDS", "0", "greater than 0"),
         ("SLURMSWEEP_EARLY_TERMINATE_SECONDS", "0", "greater than 0"),
         ("SLURM_RESTART_COUNT", "once", "whole number"),
         ("SLURM_ARRAY_TASK_COUNT", "1e3", "whole number"),

@@ -58,7 +58,7 @@ def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], 
         return _NOT_FOUND
     delay = stagger(environ)
     child.adopt_orphans()
-    with child.signals_blocked():
+    with child.signals_blocked(), child.time_limit(signals.seconds_to_warning(environ)):
         if delay:
             say(f"waiting {delay:.1f} s, so that the jobs of this array do not all ask W&B at once")
         stop = _stop_within(delay)
