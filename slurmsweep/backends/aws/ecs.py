@@ -1,0 +1,350 @@
+"""Amazon ECS: a task for each trial, on Fargate or on machines of a cluster; each runs one agent in a container."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from slurmsweep.backends.aws import ecs_requests, ecs_tasks, ecs_words, templates, words
+from slurmsweep.backends.aws import options as aws_options
+from slurmsweep.backends.aws.client import region_of
+from slurmsweep.backends.aws.ecs_tasks import Cluster
+from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
+from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitResult, key_on
+from slurmsweep.errors import (
+    JobLimitError,
+    NotFoundError,
+    SchedulerError,
+    SchedulerUnavailableError,
+    SlurmsweepError,
+    SubmissionRefusedError,
+    SubmissionUnknownError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from slurmsweep.backends.aws.client import Client
+    from slurmsweep.backends.aws.ecs_requests import Target
+    from slurmsweep.backends.aws.templates import Document
+    from slurmsweep.backends.base import (
+        Account,
+        JobRequest,
+        JobSource,
+        Options,
+        SubmitOptions,
+        SubmitPart,
+        Submitted,
+    )
+
+#: Seconds between two tries to place tasks for which there was no room, and to send again what was not answered.
+_PLACE_AGAIN = (1.0, 2.0, 4.0)
+_SEND_AGAIN = (0.5, 1.0, 2.0, 4.0)
+
+#: Seconds between two looks for tasks by their submission's name, where none is found: lists lag behind.
+_SEARCHES = (1.0, 2.0)
+
+#: Seconds for which a task that this process started counts as waiting though no answer has it yet.
+_UNSEEN = 60.0
+
+
+class Kept(NamedTuple):
+    """How many tasks of a submission were not placed, and why."""
+
+    tasks: int
+    why: str
+
+
+class EcsBackend(AwsBackend):
+    """Amazon ECS. A submission is a RunTask for each ten tasks; its key has the submission's name as job.
+
+    Each RunTask has a token of its own: what is not answered is sent again, and starts nothing twice.
+    """
+
+    name: ClassVar[str] = "ecs"
+    most_tasks: ClassVar[int] = 1000
+    most_assigned: ClassVar[int] = 500
+    known: ClassVar[frozenset[str]] = frozenset(aws_options.RESOURCES) | {
+        "cluster", "definition", "efs", "env", "image", "instance-type", "plain-env", "region", "role", "secret",
+        "security-groups", "spot", "subnets",
+    }  # fmt: skip
+
+    #: Tasks that this process started, and when, by the name of their submission.
+    _started: ClassVar[dict[str, tuple[float, tuple[str, ...]]]] = {}
+
+    def __init__(self) -> None:
+        #: By key of the submission, between :meth:`send` and :meth:`submit`.
+        self._kept: dict[str, Kept] = {}
+
+    # Before anything is submitted
+
+    def template(self, wish: SubmitOptions) -> Document:
+        """Return the template of task definitions that a wish names, by default the built-in one. Raises UsageError."""
+        found = templates.load(self.template_name(wish, "ecs"), "ecs", "RegisterTaskDefinition")
+        containers = found.content["containerDefinitions"]
+        if not containers or not containers[0].get("name"):
+            raise UsageError(
+                f"job template {found.path}: containerDefinitions[0].name is missing: it is the agent's container"
+            )
+        return found
+
+    def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
+        """Refuse wrong options and templates, and what lacks; return a notice about each wish that means nothing."""
+        notices = super().check(wish, source)
+        if source is None:
+            return notices
+        request = self.request(source, 1, wish)
+        self.requests(request)
+        return (*notices, *ecs_requests.doubts(request))
+
+    def cluster(self, options: Options | None = None) -> str:
+        """Return ``ecs:<region>/<cluster>``; empty where one of them is not named."""
+        service, name = super().cluster(options), ecs_requests.cluster_in(options or {})
+        return f"{service}/{name}" if service and name else ""
+
+    def requests(self, request: JobRequest) -> list[tuple[str, dict[str, Any]]]:
+        """Return RegisterTaskDefinition, which is sent where no definition has this content yet, and each RunTask."""
+        if named := request.options.get("definition"):
+            target = ecs_requests.unseen_target(str(named), request.options)
+            return [("RunTask", call) for call in ecs_requests.calls(request, target, shown=True)]
+        content = ecs_requests.definition(request)
+        target = ecs_requests.target(f"{content['family']}:<its revision>", content, request.options)
+        calls = ecs_requests.calls(request, target, shown=True)
+        return [("RegisterTaskDefinition", content), *(("RunTask", call) for call in calls)]
+
+    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
+        """Return all options; what the template asks for counts where nothing else says it."""
+        merged = super()._merged(wish, source)
+        if "definition" in merged:  # what it asks for is in AWS
+            return merged
+        template = self.template(wish)
+        return {
+            **aws_options.merge((f"job template {template.path}", ecs_requests.resources_of(template.content))),
+            **merged,
+        }
+
+    # Submitting
+
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
+        """Split a request by the largest submission; where there is no room for more tasks, the rest is kept back."""
+        del was_refused
+        arrays: list[Submitted] = []
+        first = 0
+        for tasks in self._sizes(request):
+            try:
+                submitted = part(first, tasks)
+            except JobLimitError as error:
+                if not arrays:
+                    raise
+                return SubmitResult(tuple(arrays), request.tasks - first, str(error))
+            first += tasks
+            if submitted is None:
+                continue
+            kept = self._kept.pop(submitted.job, Kept(0, ""))
+            arrays.append(replace(submitted, tasks=submitted.tasks - kept.tasks, trials=submitted.trials - kept.tasks))
+            if kept.tasks:
+                return SubmitResult(tuple(arrays), request.tasks - first + kept.tasks, kept.why)
+        return SubmitResult(tuple(arrays))
+
+    def send(self, request: JobRequest) -> str:
+        """Register the task definition where none has this content, then start the tasks.
+
+        What was not placed, after some tasks were, is told by :meth:`submit`. Raises as the base's, and:
+            JobLimitError: no task was placed.
+        """
+        region = region_of(request.options.get("region"))
+        ecs, key = client("ecs", region), key_on(request.name, self.cluster(request.options))
+        try:
+            calls = ecs_requests.calls(request, _found(ecs, request), shown=False)
+        except (NotFoundError, UsageError) as error:  # of a definition in AWS, or a variable that is gone
+            raise SubmissionRefusedError(str(error)) from error
+        started: list[str] = []
+        why = ""
+        for call in calls:
+            try:
+                tasks, why = _place(ecs, call)
+            except SchedulerError as error:
+                if not started:
+                    raise
+                why = str(error)
+                break
+            started += tasks
+            self._started[request.name] = time.monotonic(), tuple(started)
+            if why:
+                break
+        if not started:
+            raise JobLimitError(f"Amazon ECS placed no task: {why}; submit later")
+        if len(started) < request.tasks:
+            self._kept[key] = Kept(request.tasks - len(started), f"Amazon ECS placed no more tasks: {why}")
+        return key
+
+    def find(self, name: str, cluster: str = "") -> str:
+        """Return the key of a submission of that name on a cluster; empty where that has no task of it (yet)."""
+        place = _place_of(cluster)
+        if place is None:
+            return ""
+        for delay in (*_SEARCHES, 0.0):
+            try:
+                if ecs_tasks.started_by(place, name):
+                    return key_on(name, cluster)
+            except NotFoundError:  # no such cluster: nothing can have been started there
+                return ""
+            time.sleep(delay)
+        return ""
+
+    # Looking
+
+    def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
+        """Ask about the tasks of submissions, by their names, and about single ones: lists, and a hundred at a time."""
+        found: dict[JobRef, JobStatus] = {}
+        for cluster, ids in by_cluster([*jobs, *(ref.job for ref in wanted)]).items():
+            for task, status in self._statuses(cluster, ids).items():
+                found[JobRef(key_on(task, cluster))] = status
+        return Answer(found, "not needed")
+
+    def _statuses(self, cluster: str, ids: Collection[str]) -> dict[str, JobStatus]:
+        """Return the status of each task; one that this process has just started waits, if no answer has it."""
+        own = {task: name for name in ids for task in self._just_started(name)}
+        known = ecs_tasks.look(_cluster_of(cluster), ids, own)
+        found = {task: ecs_tasks.status_of(said) for task, said in known.items()}
+        return {**{task: _UNSEEN_TASK._replace(name=name) for task, name in own.items()}, **found}
+
+    def _just_started(self, name: str) -> tuple[str, ...]:
+        when, tasks = self._started.get(name, (0.0, ()))
+        return tasks if tasks and time.monotonic() - when < _UNSEEN else ()
+
+    def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
+        """Return what tasks that stopped within the hour asked for, and how long they ran."""
+        found: dict[JobRef, Account] = {}
+        try:
+            for cluster, ids in by_cluster(jobs).items():
+                for task, said in ecs_tasks.look(_cluster_of(cluster), ids).items():
+                    if account := ecs_tasks.account_of(said):
+                        found[JobRef(key_on(task, cluster))] = account
+        except SlurmsweepError as error:
+            return found, str(error)
+        return found, "used" if jobs else "not needed"
+
+    def restarts(self, jobs: Collection[str]) -> JobRestarts:
+        """Return how tasks ended that did not succeed, by cause: those that stopped within the hour."""
+        total: dict[str, int] = {}
+        try:
+            for cluster, ids in by_cluster(jobs).items():
+                for cause, n in ecs_tasks.ends(ecs_tasks.look(_cluster_of(cluster), ids).values()).items():
+                    total[cause] = total.get(cause, 0) + n
+        except SlurmsweepError as error:
+            return JobRestarts(total, str(error))
+        return JobRestarts(total, "used")
+
+    # Ordering
+
+    def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
+        """Stop tasks, or only those that wait; a submission's key means all of its tasks."""
+        for cluster, ids in by_cluster(targets).items():
+            place = _cluster_of(cluster)
+            for task, status in self._statuses(cluster, ids).items():
+                if status.alive and (status.waits or not only_waiting):
+                    _stop(place, task)
+
+
+#: A task that this process started, and that no answer has yet.
+_UNSEEN_TASK = JobStatus("PROVISIONING", True, None, "", None, "", ecs_words.SOURCE, waits=True)
+
+
+def _place_of(cluster: str) -> Cluster | None:
+    """Return the cluster of ``ecs:<region>/<cluster>``; None where it names none."""
+    region, _, name = cluster.partition(":")[2].partition("/")
+    return Cluster(client("ecs", region), name) if region and name else None
+
+
+def _cluster_of(cluster: str) -> Cluster:
+    """Return the same. Raises SchedulerUnavailableError where a key names none."""
+    place = _place_of(cluster)
+    if place is None:
+        raise SchedulerUnavailableError(f"{cluster!a} is no cluster of Amazon ECS: ecs:<region>/<cluster>")
+    return place
+
+
+def _found(ecs: Client, request: JobRequest) -> Target:
+    """Return the definition in AWS: the one that is named, or the template's, registered if need be."""
+    options = request.options
+    if named := options.get("definition"):
+        known = ecs.ask("describe_task_definition", taskDefinition=str(named))["taskDefinition"]
+        return ecs_requests.target(str(named), known, options)
+    content = ecs_requests.definition(request)
+    return ecs_requests.target(_registered(ecs, content), content, options)
+
+
+def _registered(ecs: Client, content: dict[str, Any]) -> str:
+    """Return the ARN of the family's newest definition if it has this content; else of one that is registered now."""
+    tag = content["tags"][-1]
+    try:
+        known = ecs.ask("describe_task_definition", taskDefinition=content["family"], include=["TAGS"])
+    except (SubmissionRefusedError, NotFoundError):  # there is no such family; what else is wrong, the next one says
+        known = {}
+    if tag not in known.get("tags", ()):
+        known = ecs.ask("register_task_definition", **content)
+    return str(known["taskDefinition"]["taskDefinitionArn"])
+
+
+def _place(ecs: Client, call: dict[str, Any]) -> tuple[list[str], str]:
+    """Start the tasks of a RunTask, with several tries; return their ids, and why not all were placed. Raises as send.
+
+    What could not be placed is told in an answer that is no error. It is asked for again by another token.
+    """
+    started: list[str] = []
+    for attempt, delay in enumerate((*_PLACE_AGAIN, None)):
+        token = call["clientToken"] + (f"-{attempt}" if attempt else "")
+        try:
+            answer = _run(ecs, {**call, "count": call["count"] - len(started), "clientToken": token})
+        except SchedulerError:
+            if not started:
+                raise
+            return started, "what was left was not answered"
+        started += [ecs_tasks.id_of(task["taskArn"]) for task in answer.get("tasks", ())]
+        if len(started) >= call["count"]:
+            break
+        failures = dict.fromkeys(_words_of(one) for one in answer.get("failures", ()))
+        if delay is None:
+            return started, "; ".join(failures) or "it did not say why"
+        time.sleep(delay)
+    return started, ""
+
+
+def _words_of(failure: Mapping[str, str]) -> str:
+    return ": ".join(text for text in (failure.get("reason", ""), failure.get("detail", "")) if text)
+
+
+def _run(ecs: Client, call: dict[str, Any]) -> dict[str, Any]:
+    """Send one RunTask until it is answered: the token makes a second one the same one.
+
+    Raises:
+        SubmissionRefusedError: ECS said no, or knows no such cluster or definition.
+        SubmissionUnknownError: it did not answer any try.
+        SchedulerUnavailableError: it could not be asked, and nothing was sent.
+    """
+    silence: SubmissionUnknownError | None = None
+    for delay in (*_SEND_AGAIN, None):
+        try:
+            return ecs.submit("run_task", **call)
+        except SubmissionUnknownError as error:
+            silence = error
+        except NotFoundError as error:
+            raise SubmissionRefusedError(str(error)) from error
+        except SchedulerUnavailableError as error:
+            raise silence or error from error
+        if delay is not None:
+            time.sleep(delay)
+    raise silence or SubmissionUnknownError("Amazon ECS did not answer")
+
+
+def _stop(place: Cluster, task: str) -> None:
+    """Stop a task; one that is over by now is no error."""
+    try:
+        place.ecs.ask("stop_task", cluster=place.name, task=task, reason=words.OUR_ORDER)
+    except (SubmissionRefusedError, NotFoundError):
+        left = ecs_tasks.look(place, [task]).get(task)
+        if left and ecs_tasks.said_of(left).alive:
+            raise

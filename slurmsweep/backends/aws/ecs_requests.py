@@ -1,0 +1,296 @@
+"""What Amazon ECS is asked to start: the task definition and each RunTask, from a template and options. Pure."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep.backends.aws import fargate, templates
+from slurmsweep.backends.aws import options as aws_options
+from slurmsweep.backends.aws.client import region_of
+from slurmsweep.backends.aws.ecs_tasks import TIME_LIMIT
+from slurmsweep.backends.aws.service import command, environment
+from slurmsweep.errors import SubmissionRefusedError, UsageError
+from slurmsweep.state.assignment import VARIABLE, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from slurmsweep.backends.base import JobRequest, Options
+
+#: The tag of a task definition that says from which content it was registered, and that of a task with its sweep.
+_DIGEST_TAG, _SWEEP_TAG = "slurmsweep-digest", "slurmsweep-sweep"
+
+#: In the built-in template: what a person has to say, and what is known.
+_IMAGE, _FILESYSTEM, _REGION = "IMAGE", "FILESYSTEM", "REGION"
+
+#: Tasks that one RunTask starts.
+_MOST_STARTED = 10
+
+#: Characters that the overrides of one RunTask may have, as JSON.
+_MOST_OVERRIDES = 8192
+
+#: What a flag is, written as text.
+_YES = ("true", "yes", "1")
+
+
+class Launch(NamedTuple):
+    """Where tasks run.
+
+    Attributes:
+        key, value: of RunTask's input.
+        is_fargate: sizes are those of Fargate.
+    """
+
+    key: str
+    value: Any
+    is_fargate: bool = False
+
+
+class Target(NamedTuple):
+    """The task definition of a submission.
+
+    Attributes:
+        definition: its name or ARN.
+        container: the name of the agent's container, its first one.
+        launch: where tasks run.
+        content: the definition, where it is made from our template; empty for one that is in AWS already.
+    """
+
+    definition: str
+    container: str
+    launch: Launch
+    content: Mapping[str, Any] = {}
+
+
+def cluster_in(options: Options) -> str:
+    """Return the name of the cluster that options name, also by its ARN; empty for none."""
+    return str(options.get("cluster") or "").rpartition("/")[2]
+
+
+def definition(request: JobRequest) -> dict[str, Any]:
+    """Return the input of RegisterTaskDefinition: the template with what the options say.
+
+    Its last tag is the digest of the content. Raises UsageError where the template still lacks something.
+    """
+    where, options = f"job template {request.template}", request.options
+    content: dict[str, Any] = json.loads(request.body)
+    container = content["containerDefinitions"][0]
+    if image := options.get("image"):
+        container["image"] = str(image)
+    if container.get("image", _IMAGE) == _IMAGE:
+        raise UsageError(
+            f"{where}: no container image is named; say --image URI, or `aws: {{image: URI}}` in the sweep file: one "
+            "with slurmsweep and your program"
+        )
+    if kept := aws_options.secrets(options):
+        listed = {one["name"]: one for one in container.get("secrets", ())}
+        listed |= {name: {"name": name, "valueFrom": source} for name, source in kept.items()}
+        container["secrets"] = list(listed.values())
+    logs = container.get("logConfiguration", {}).get("options", {})
+    if logs.get("awslogs-region") == _REGION:
+        logs["awslogs-region"] = region_of(options.get("region"))
+    _mount(content, container, aws_options.filesystem(options))
+    templates.check(content, "ecs", "RegisterTaskDefinition", where)
+    return content | {"tags": [*content.get("tags", ()), {"key": _DIGEST_TAG, "value": templates.digest(content)}]}
+
+
+def target(name: str, content: Mapping[str, Any], options: Options) -> Target:
+    """Return what a definition says of its tasks: one of ours, or as DescribeTaskDefinition shows it.
+
+    Raises UsageError where the options contradict it.
+    """
+    needs = content.get("requiresCompatibilities") or content.get("compatibilities") or ("EC2",)
+    launch = _launch(options) or Launch("launchType", needs[0], needs[0] == "FARGATE")
+    if launch.key == "launchType" and launch.value not in needs:
+        raise UsageError(f"the task definition is for {' and '.join(needs)}, and gpus and instance-type need EC2")
+    return Target(name, str(content["containerDefinitions"][0].get("name")), launch, content)
+
+
+def unseen_target(name: str, options: Options) -> Target:
+    """Return the same of a definition in AWS that is not asked for: for showing a request. Raises UsageError."""
+    launch = _launch(options) or Launch("launchType", f"<what {name} is for: FARGATE or EC2>")
+    return Target(name, f"<first container of {name}>", launch)
+
+
+def calls(request: JobRequest, start: Target, *, shown: bool) -> list[dict[str, Any]]:
+    """Return the input of each RunTask, a token in each.
+
+    Args:
+        request: for the tasks. Where it names attempts, each task has a RunTask with its own.
+        start: what is started.
+        shown: the values of variables that are passed on are left out.
+
+    Raises:
+        UsageError: an option lacks, or means nothing on ECS.
+        SubmissionRefusedError: what tasks have otherwise than their definition is too long.
+    """
+    options = request.options
+    cluster = cluster_in(options)
+    if not cluster:
+        raise UsageError("no cluster of ECS is named: say --cluster NAME, or `aws: {cluster: NAME}`")
+    variables = environment(request, shown=shown)
+    if seconds := aws_options.seconds(options):
+        variables[TIME_LIMIT] = str(seconds)
+    common: dict[str, Any] = {
+        "cluster": cluster,
+        "taskDefinition": start.definition,
+        start.launch.key: start.launch.value,
+        **_placement(options, is_awsvpc=start.content.get("networkMode") == "awsvpc"),
+        "startedBy": request.name,
+        "tags": [{"key": _SWEEP_TAG, "value": request.source.name.removeprefix("slurmsweep-")}],
+    }
+    own = [{VARIABLE: to_text([one])} for one in request.attempt_ids]
+    whole, rest = divmod(request.tasks, _MOST_STARTED)
+    counts = [1] * len(own) or [_MOST_STARTED] * whole + [rest] * bool(rest)
+    found = [
+        {
+            **common,
+            "count": count,
+            "clientToken": f"{request.name[-48:]}-{number}",  # of 64 characters at most, with what later tries add
+            "overrides": _overrides(request, start, {**variables, **(own[number] if own else {})}),
+        }
+        for number, count in enumerate(counts)
+    ]
+    templates.check(found[0], "ecs", "RunTask", "this submission")
+    return found
+
+
+def doubts(request: JobRequest) -> Iterator[str]:
+    """Yield what most likely lacks, where that cannot be known here, and what differs from the wish."""
+    options, argument = request.options, request.source.argument
+    if "definition" in options:
+        return
+    content = definition(request)
+    container, is_hosted = content["containerDefinitions"][0], not argument.startswith("/")
+    if is_hosted and not any(one["name"] == "WANDB_API_KEY" for one in container.get("secrets", ())):
+        yield "no secret gives tasks WANDB_API_KEY: --aws secret=WANDB_API_KEY=<ARN of the kept key>"
+    if not is_hosted and not container.get("mountPoints"):
+        yield (
+            f"the task definition mounts no filesystem, and tasks need {argument}: --aws efs=fs-0123:/FOLDER, with the "
+            "folder that the filesystem has here, too; or --template with volumes of your own"
+        )
+    asked, size = aws_options.asked(options).mem, _size(options, target("", content, options))
+    if asked and int(size["memory"]) != round(asked):
+        yield f"Fargate gives each task {size['memory']} MiB: it has no size with {asked:g}"
+
+
+def resources_of(content: Mapping[str, Any]) -> Options:
+    """Return what a template asks for, as options; parts of a CPU are none. Raises UsageError."""
+    units, mib = _units(content.get("cpu")), _mebibytes(content.get("memory"))
+    asked = {"cpus-per-task": str(units // 1024) if units and not units % 1024 else "", "mem": f"{mib}M" if mib else ""}
+    return {name: value for name, value in asked.items() if value}
+
+
+def _overrides(request: JobRequest, start: Target, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a task has otherwise than its definition. Raises SubmissionRefusedError where it is too long."""
+    agent: dict[str, Any] = {"name": start.container, "command": command(request.source)}
+    if variables:
+        agent["environment"] = [{"name": name, "value": value} for name, value in variables.items()]
+    if gpus := _gpus(request.options):
+        agent["resourceRequirements"] = [{"type": "GPU", "value": gpus}]
+    overrides: dict[str, Any] = {"containerOverrides": [agent], **_size(request.options, start)}
+    if role := request.options.get("role"):
+        overrides["taskRoleArn"] = str(role)
+    length = len(json.dumps(overrides))
+    if length > _MOST_OVERRIDES:
+        raise SubmissionRefusedError(
+            f"Amazon ECS takes {_MOST_OVERRIDES} characters of overrides for a task, and these have {length}: pass on "
+            "fewer or shorter variables by env"
+        )
+    return overrides
+
+
+def _size(options: Options, start: Target) -> dict[str, str]:
+    """Return CPU units and MiB of a task, where the options say them. Raises UsageError for what Fargate lacks."""
+    asked = aws_options.asked(options)
+    cpu, mib = asked.cpus and asked.cpus * 1024, asked.mem and round(asked.mem)
+    if start.launch.is_fargate:
+        content = start.content
+        wanted = fargate.Size(cpu or _units(content.get("cpu")), mib or _mebibytes(content.get("memory")))
+        found = fargate.fitting(wanted)
+        if found is None:
+            larger = fargate.next_size(wanted)
+            help_text = f"the next size is {larger}" if larger else "take machines of EC2 by --aws instance-type=TYPE"
+            raise UsageError(f"Fargate has no tasks with {wanted}: {help_text}")
+        cpu, mib = cpu and found.cpu, mib and found.mib
+    sizes = {"cpu": cpu, "memory": mib}
+    return {key: str(value) for key, value in sizes.items() if value}
+
+
+def _gpus(options: Options) -> str:
+    """Return how many GPUs options ask for; empty for none."""
+    return str(options.get("gpus", "0")).removeprefix("0")
+
+
+def _launch(options: Options) -> Launch | None:
+    """Return where tasks run, as far as the options say it. Raises UsageError where they contradict each other."""
+    spot, on_ec2 = options.get("spot"), bool(_gpus(options)) or "instance-type" in options
+    if not spot:
+        return Launch("launchType", "EC2") if on_ec2 else None
+    provider = "FARGATE_SPOT" if str(spot).lower() in _YES else str(spot)
+    is_fargate = provider in ("FARGATE", "FARGATE_SPOT")
+    if is_fargate and on_ec2:
+        raise UsageError(
+            f"spot: {provider} has no GPUs and no types of machines; name a capacity provider of your cluster's "
+            "machines of EC2"
+        )
+    return Launch("capacityProviderStrategy", [{"capacityProvider": provider, "weight": 1}], is_fargate)
+
+
+def _placement(options: Options, *, is_awsvpc: bool) -> dict[str, Any]:
+    """Return network and machines of tasks. Raises UsageError where the network lacks."""
+    subnets, groups = _listed(options, "subnets"), _listed(options, "security-groups")
+    if not subnets and (is_awsvpc or groups):
+        raise UsageError("no subnet is named: say --aws subnets=subnet-1,subnet-2, or `aws: {subnets: subnet-1}`")
+    found: dict[str, Any] = {}
+    if subnets:
+        vpc = {"subnets": subnets, **({"securityGroups": groups} if groups else {})}
+        found["networkConfiguration"] = {"awsvpcConfiguration": vpc}
+    if machine := options.get("instance-type"):
+        expression = f"attribute:ecs.instance-type =~ {machine}"
+        found["placementConstraints"] = [{"type": "memberOf", "expression": expression}]
+    return found
+
+
+def _listed(options: Options, name: str) -> list[str]:
+    return str(options.get(name) or "").replace(",", " ").split()
+
+
+def _units(value: str | None) -> int:
+    """Return the CPU units of ``1024`` or ``1 vCPU``, a template's ``cpu``; 0 for none. Raises UsageError."""
+    return _amount(value, "vcpu", "cpu", "1024, or 1 vCPU")
+
+
+def _mebibytes(value: str | None) -> int:
+    """Return the MiB of ``2048`` or ``2 GB``, a template's ``memory``; 0 for none. Raises UsageError."""
+    return _amount(value, "gb", "memory", "2048, or 2 GB")
+
+
+def _amount(value: str | None, unit: str, key: str, example: str) -> int:
+    text = (value or "0").lower()
+    number = text.removesuffix(unit).strip()
+    try:
+        return round(float(number) * (1024 if text.endswith(unit) else 1))
+    except ValueError as error:
+        raise UsageError(f"{key} {value!a} of the task definition is none: write {example}") from error
+
+
+def _mount(content: dict[str, Any], container: dict[str, Any], filesystem: tuple[str, str] | None) -> None:
+    """Mount a filesystem of EFS where the template has a place for one; without one the template's own place goes."""
+    volumes, points = copy.deepcopy(content.get("volumes", [])), container.get("mountPoints", [])
+    free = next((v for v in volumes if v.get("efsVolumeConfiguration", {}).get("fileSystemId") == _FILESYSTEM), None)
+    if filesystem is None:
+        if free:
+            content["volumes"] = [volume for volume in volumes if volume is not free]
+            container["mountPoints"] = [one for one in points if one.get("sourceVolume") != free["name"]]
+        return
+    name, folder = filesystem
+    if free is None:
+        free = {"name": "slurmsweep", "efsVolumeConfiguration": {"transitEncryption": "ENABLED"}}
+        volumes.append(free)
+    free["efsVolumeConfiguration"]["fileSystemId"] = name
+    point = {"sourceVolume": free["name"], "containerPath": folder, "readOnly": False}
+    content["volumes"] = volumes
+    container["mountPoints"] = [*(one for one in points if one.get("sourceVolume") != free["name"]), point]

@@ -1,0 +1,165 @@
+"""What Amazon ECS says of tasks: those that a submission started, by its name, and single ones by their ids.
+
+ECS is eventually consistent: a task that was started a moment ago may be missing in an answer. An hour after its end it
+forgets a task: then it is absent.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slurmsweep.backends.aws import ecs_words, words
+from slurmsweep.backends.aws.service import in_parts
+from slurmsweep.backends.base import Account, JobStatus
+from slurmsweep.errors import NotFoundError, SchedulerUnavailableError
+from slurmsweep.state.lifecycle import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from slurmsweep.backends.aws.client import Client
+    from slurmsweep.backends.aws.words import Said
+
+#: The variable by which an agent keeps its time limit: ECS keeps none.
+TIME_LIMIT = "SLURMSWEEP_TIME_LIMIT_SECONDS"
+
+#: Tasks that DescribeTasks takes.
+_MOST_DESCRIBED = 100
+
+#: What a task is to be; ListTasks answers for one of them.
+_DESIRED = ("RUNNING", "STOPPED")
+
+#: Ids of tasks, of today and of before 2018. Names of submissions are longer, and no hexadecimal numbers.
+_TASK = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Cluster(NamedTuple):
+    """A cluster, and the client of its region."""
+
+    ecs: Client
+    name: str
+
+
+def is_task(word: str) -> bool:
+    """Return whether a word is the id of a task, and not the name of a submission."""
+    return _TASK.fullmatch(word) is not None
+
+
+def id_of(arn: str) -> str:
+    """Return the id of a task: the last part of its ARN."""
+    return arn.rpartition("/")[2]
+
+
+def look(cluster: Cluster, ids: Collection[str], also: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return what DescribeTasks says, by id; tasks that ECS does not know (any more, or yet) are absent.
+
+    Args:
+        cluster: of the tasks.
+        ids: of tasks, and names of submissions, of which all tasks are meant.
+        also: further tasks.
+
+    Raises:
+        SchedulerUnavailableError: ECS did not answer, or this account has no such cluster.
+    """
+    tasks = {*also, *filter(is_task, ids)}
+    try:
+        for name in ids:
+            if not is_task(name):
+                tasks |= started_by(cluster, name)
+        return {
+            id_of(task["taskArn"]): task
+            for part in in_parts(sorted(tasks), _MOST_DESCRIBED)
+            for task in cluster.ecs.ask("describe_tasks", cluster=cluster.name, tasks=list(part))["tasks"]
+        }
+    except NotFoundError as error:
+        # clusters are not deleted while tasks run in them: more likely these are the keys of another account
+        raise SchedulerUnavailableError(f"{error}: cluster {cluster.name!a} is not in this account") from error
+
+
+def started_by(cluster: Cluster, name: str) -> set[str]:
+    """Return the ids of the tasks of a submission that run, wait, or stopped within the hour. Raises as an answer."""
+    return {
+        id_of(arn)
+        for desired in _DESIRED
+        for arn in cluster.ecs.pages(
+            "list_tasks", "taskArns", cluster=cluster.name, startedBy=name, desiredStatus=desired
+        )
+    }
+
+
+def container_of(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the container of the agent: the one that our request names, else the first."""
+    named = {one.get("name") for one in task.get("overrides", {}).get("containerOverrides", ())}
+    containers: list[Mapping[str, Any]] = task.get("containers", [])
+    return next((one for one in containers if one.get("name") in named), containers[0] if containers else {})
+
+
+def said_of(task: Mapping[str, Any]) -> Said:
+    """Return what ECS says of a task. Raises SchedulerError for a state or code that is not known."""
+    container = container_of(task)
+    return ecs_words.ecs_task(
+        task["lastStatus"],
+        task.get("stopCode", ""),
+        task.get("stoppedReason", ""),
+        container.get("reason", ""),
+        container.get("exitCode"),
+    )
+
+
+def status_of(task: Mapping[str, Any]) -> JobStatus:
+    """Return the status of a task. Raises as :func:`said_of`."""
+    said, container = said_of(task), container_of(task)
+    reason, more = task.get("stoppedReason", ""), container.get("reason", "")
+    texts = [text for text in dict.fromkeys((reason, more)) if text]
+    seconds = _seconds(task)
+    return JobStatus(
+        word=task["lastStatus"] if said.alive else task.get("stopCode") or task["lastStatus"],
+        alive=said.alive,
+        state=said.state,
+        cause=said.cause,
+        exit_code=None if said.alive else container.get("exitCode"),
+        node=words.instance_in(*texts) or id_of(task.get("containerInstanceArn", "")),
+        source=ecs_words.SOURCE,
+        waits=said.waits,
+        reason="" if said.alive else ": ".join(texts),
+        name=task.get("startedBy", ""),
+        minutes=seconds / 60 if said.alive and seconds else None,
+        partition=task.get("capacityProviderName") or task.get("launchType", ""),
+    )
+
+
+def account_of(task: Mapping[str, Any]) -> Account | None:
+    """Return what a task that has stopped asked for, and how long it ran; None where it never ran, or still does."""
+    if "startedAt" not in task or "stoppedAt" not in task:
+        return None
+    overrides, seconds = task.get("overrides", {}), _seconds(task)
+    cpu, memory = (str(task.get(key) or overrides.get(key) or "") for key in ("cpu", "memory"))
+    return Account(
+        minutes=seconds / 60 if seconds else None,
+        mem=float(memory) if memory.isdecimal() else None,
+        cpus=max(1, round(int(cpu) / 1024)) if cpu.isdecimal() else 1,
+        elapsed=(task["stoppedAt"] - task["startedAt"]).total_seconds(),
+        max_rss=None,
+        cpu_seconds=None,
+    )
+
+
+def ends(tasks: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many of these tasks ended without success, by the cause."""
+    counts: dict[str, int] = {}
+    for said in map(said_of, tasks):
+        if said.state and said.state is not TrialState.FINISHED:
+            counts[said.cause] = counts.get(said.cause, 0) + 1
+    return counts
+
+
+def _seconds(task: Mapping[str, Any]) -> float | None:
+    """Return the time limit that a request gave the agent of a task; None for none."""
+    variables = {
+        pair.get("name"): pair.get("value", "")
+        for one in task.get("overrides", {}).get("containerOverrides", ())
+        for pair in one.get("environment", ())
+    }
+    text = variables.get(TIME_LIMIT, "")
+    return float(text) if text.isdecimal() else None
