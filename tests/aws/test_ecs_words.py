@@ -75,7 +75,7 @@ def test_a_task_waits_until_its_containers_start_and_lives_until_it_has_stopped(
         ("", "", "", None, "crashed", "lost"),
     ],
 )
-def test_codes_texts_and_exit_codes_say_how_a_task_ended(code, reason, container, exit_code, state, cause):  # noqa: PLR0913, PLR0917
+def test_codes_texts_and_exit_codes_say_how_a_task_ended(code, reason, container, exit_code, state, cause):
     said = ecs_task("STOPPED", code, reason, container, exit_code)
 
     assert (said.alive, said.state.value, said.cause) == (False, state, cause)

@@ -11,7 +11,8 @@ from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.ecs_tasks import Cluster
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
-from slurmsweep.backends.base import Answer, JobRef, JobRestarts, JobStatus, SubmitResult, key_on
+from slurmsweep.backends.base import Answer, JobRestarts, JobStatus, SubmitResult
+from slurmsweep.backends.keys import JobRef, key_on
 from slurmsweep.errors import (
     JobLimitError,
     NotFoundError,
