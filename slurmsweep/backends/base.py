@@ -445,6 +445,13 @@ class Backend(ABC):
             StateUnwritableError: a file of the request could not be written; nothing was submitted.
         """
 
+    def taken(self, request: JobRequest) -> int:
+        """Return how many jobs of a request that was just sent, or found, the scheduler took: all, where it has arrays.
+
+        A service that is asked for each job may stop taking them in between: the others are none of its jobs.
+        """
+        return request.tasks
+
     @abstractmethod
     def find(self, name: str, cluster: str = "") -> str:
         """Return the key of the jobs with that name on this cluster or that one; empty where it knows none (yet)."""

@@ -66,7 +66,7 @@ def submit(  # noqa: PLR0913 - what the command line says
         note(notice)
     if isinstance(backend, HostedBackend):
         _note_width(folder, options.width, count)
-    submitted = hosted.submit(folder, count, options, source, backend)
+    submitted = hosted.submit(folder, count, options, source, backend, note)
     for array in submitted:
         note(
             f"submitted job {array.job}: {counted(array.tasks, 'agent')} of W&B's sweep {sweep}, {array.width} "

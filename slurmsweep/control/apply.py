@@ -113,9 +113,11 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
             with suppress(StateError):
                 record_refusal(session, request.name)
         raise
+    tasks = session.backend.taken(request)
     if is_kept:
-        record_job(session, request.name, request.tasks, job, () if batch.attempt_ids else batch.again)
-    return Submitted(job, request.tasks, batch.trials, request.agents or 1)
+        record_job(session, request.name, tasks, job, () if batch.attempt_ids else batch.again)
+    trials = batch.trials if tasks == request.tasks else min(batch.trials, tasks * (request.agents or 1))
+    return Submitted(job, tasks, trials, request.agents or 1)
 
 
 def _document(session: Session, request: JobRequest, batch: JobBatch) -> SubmissionDocument:

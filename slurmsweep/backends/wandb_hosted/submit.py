@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends import registry
@@ -13,10 +13,11 @@ from slurmsweep.backends.base import JobSource, Submitted
 from slurmsweep.backends.keys import JobRef, job_key, parts_of, service_of
 from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
+from slurmsweep.report.figures import counted
 from slurmsweep.state.submissions import SubmissionDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from slurmsweep.backends.base import Backend, SubmitOptions
     from slurmsweep.backends.wandb_hosted.folder import HostedFolder
@@ -51,17 +52,18 @@ def source_of(folder: HostedFolder, defaults: tuple[Mapping[str, Any], ...] = ()
     return JobSource(f"slurmsweep-cloud-{sweep.sweep_id[:30]}", str(sweep), folder.jobs, os.getcwd(), defaults=defaults)
 
 
-def submit(
+def submit(  # noqa: PLR0913, PLR0917 - what the command line says
     folder: HostedFolder,
     count: int,
     wishes: SubmitOptions,
     source: JobSource | None = None,
     backend: Backend | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[SubmissionDocument]:
     """Submit ``count`` jobs that run one trial each, at most ``wishes.width`` of them at a time.
 
     Each array is remembered before Slurm is asked for it. Arrays whose submission was never answered are looked for by
-    their names first.
+    their names first. ``say`` is called with why jobs were kept back, if some were.
 
     Raises:
         UsageError: an option or the template is wrong; nothing was submitted.
@@ -100,10 +102,14 @@ def submit(
         except SlurmsweepError:
             folder.files.forget(document.name)
             raise
+        made = backend.taken(array)
+        document = replace(document, tasks=made, trials=made) if made < array.tasks else document
         submitted.append(folder.files.note_job(document, *_known(job, document.cluster)))
-        return Submitted(job, trials, trials)
+        return Submitted(job, made, made) if made < array.tasks else Submitted(job, trials, trials)
 
-    backend.submit(request, part)
+    result = backend.submit(request, part)
+    if result.kept_back:
+        say(f"{counted(result.kept_back, 'job was', 'jobs were')} not submitted: {result.why}")
     return submitted
 
 
