@@ -1,0 +1,371 @@
+"""Amazon SageMaker: a training job for each trial, all with one template.
+
+SageMaker has no arrays. The jobs of a submission are named after it, ``<name>-0``, ``<name>-1`` and so on, and a name
+can be taken once in an account and region: a request that was not answered is made again, and finds its job made. So
+no job is made twice. Spot interruptions are SageMaker's: the same job starts again, and its agent goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from slurmsweep.backends.aws import sagemaker_job, sagemaker_words, templates
+from slurmsweep.backends.aws.client import region_of
+from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
+from slurmsweep.backends.base import Answer, Capacity, JobRef, JobStatus, SubmitResult, key_on, parts_of
+from slurmsweep.errors import (
+    JobLimitError,
+    NotFoundError,
+    SchedulerError,
+    SchedulerUnavailableError,
+    SubmissionRefusedError,
+    SubmissionUnknownError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from slurmsweep.backends.aws.client import Client
+    from slurmsweep.backends.aws.templates import Document
+    from slurmsweep.backends.base import JobRequest, JobSource, Options, SubmitOptions, SubmitPart, Submitted
+    from slurmsweep.state.tail import AttemptId
+
+#: Jobs a page of ListTrainingJobs.
+_PAGE = 100
+
+#: Failed jobs whose reason is asked for in one look though no trial of theirs is in question: the newest.
+_MOST_EXPLAINED = 20
+
+#: The longest a training job may run, minutes: 28 days.
+_LONGEST = 28 * 24 * 60.0
+
+#: A job's name: that of its submission, which ends with eight hexadecimal digits, and its number, which has fewer.
+_JOB = re.compile(r"(.+-[0-9a-f]{8})-(\d{1,7})")
+
+#: The longest name of a submission, beside ``-`` and its jobs' numbers.
+_LONGEST_NAME = 63 - 6
+
+#: Why options of other services mean nothing here.
+_NOT_HERE = {
+    **dict.fromkeys(
+        ("mem", "cpus-per-task", "gpus"),
+        "the instance type decides it: say --instance-type, such as ml.m5.2xlarge or ml.g5.xlarge",
+    ),
+    "secret": (
+        "SageMaker hands no secrets to jobs: let the image's own entry fetch it by the role, as examples/sagemaker "
+        "does, and start slurmsweep agent then"
+    ),
+    "retries": "the template's RetryStrategy says it, for faults of SageMaker alone; Spot needs none",
+}
+
+#: What ended jobs are, by region and name: an end is final, so it is asked for once in the life of a process.
+_ended: dict[tuple[str, str], sagemaker_words.Meaning] = {}
+
+
+class _Short(NamedTuple):
+    """A submission of which SageMaker took the first ``made`` jobs, and why it took no more."""
+
+    made: int
+    why: str
+
+
+class SageMakerBackend(AwsBackend):
+    """Training jobs of SageMaker, one a trial. The key of a submission names all its jobs."""
+
+    name: ClassVar[str] = "sagemaker"
+    most_tasks: ClassVar[int] = 1000
+    most_assigned: ClassVar[int] = 1000
+    known: ClassVar[frozenset[str]] = frozenset(
+        {"time", "image", "instance-type", "region", "role", "security-groups", "spot", "subnets"}
+        | {"efs", "env", "plain-env"}
+    )
+
+    def __init__(self) -> None:
+        self._short: dict[str, _Short] = {}
+
+    # Before anything is submitted
+
+    def template(self, wish: SubmitOptions) -> Document:
+        """Return the template: the input of CreateTrainingJob. Raises UsageError."""
+        return templates.load(self.template_name(wish, self.name), self.name, sagemaker_job.OPERATION)
+
+    def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
+        """Refuse what SageMaker would refuse, by its model and the rules that stand in its documentation alone."""
+        for name in sorted(self._merged(wish, source).keys() & _NOT_HERE.keys()):
+            raise UsageError(f"{name} means nothing in SageMaker: {_NOT_HERE[name]}")
+        notices = super().check(wish, source)
+        if source is None:
+            return notices
+        request = self.request(source, 1, wish)
+        content = sagemaker_job.documents(request, shown=False)[0]
+        sagemaker_job.refuse(content, request)
+        return (*notices, *sagemaker_job.notices(content, source))
+
+    def request(
+        self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
+    ) -> JobRequest:
+        """Return the request for one job a trial, under a name that training jobs may have."""
+        name = re.sub(r"[^A-Za-z0-9]+", "-", source.name)[: _LONGEST_NAME - 9].strip("-")
+        request = super().request(source, trials, wish, attempt_ids)
+        return request if name == source.name else sagemaker_job.renamed(request, f"{name}-{os.urandom(4).hex()}")
+
+    def requests(self, request: JobRequest) -> list[tuple[str, dict[str, Any]]]:
+        """Return the input of CreateTrainingJob for each job."""
+        return [(sagemaker_job.OPERATION, content) for content in sagemaker_job.documents(request, shown=True)]
+
+    def preview(self, request: JobRequest) -> str:
+        """Return the first request as JSON, and what the others have otherwise. No request is made."""
+        contents = [content for _, content in self.requests(request)]
+        lines = [f"# {self.title}: {sagemaker_job.OPERATION}", json.dumps(contents[0], indent=2)]
+        if len(contents) > 1:
+            lines += [f"# and {len(contents) - 1} more, which have otherwise:"]
+            lines += [f"#   {sagemaker_job.own_words(content)}" for content in contents[1:]]
+        return "\n".join(lines)
+
+    def capacity(self, options: Options) -> Capacity:
+        """Return the longest time that a job may have."""
+        del options
+        return Capacity(minutes=_LONGEST)
+
+    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
+        """Return the options, the template's time limit below all others."""
+        limit = self.template(wish).content.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+        own = {"time": _as_time(limit)} if limit else {}
+        return {**own, **super()._merged(wish, source)}
+
+    # Submitting
+
+    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
+        """Split a request; where SageMaker takes no more jobs, the rest is kept back, and those it took stay."""
+        del was_refused
+        arrays: list[Submitted] = []
+        first = 0
+        for tasks in self._sizes(request):
+            try:
+                submitted = part(first, tasks)
+            except JobLimitError as error:
+                if not arrays:
+                    raise
+                return SubmitResult(tuple(arrays), request.tasks - first, str(error))
+            first += tasks
+            arrays += [submitted] if submitted else []
+            short = self._short.get(parts_of(submitted.job)[0]) if submitted else None
+            if submitted and short:
+                return SubmitResult(tuple(arrays), request.tasks - first + tasks - submitted.tasks, short.why)
+        return SubmitResult(tuple(arrays))
+
+    def send(self, request: JobRequest) -> str:
+        """Make the training jobs, one after the other; return the key of all of them.
+
+        A name that is taken already is a job that an earlier try made, whose answer was lost. Where SageMaker refuses a
+        job that is not the first, or does not answer for it, those before it stay: :meth:`taken` says how many.
+
+        Raises:
+            JobLimitError: a quota leaves no room for a single job.
+            SubmissionRefusedError: it said no to the first job; nothing was submitted.
+            SubmissionUnknownError: the first job was asked for and not answered.
+            SchedulerUnavailableError: SageMaker cannot be reached, or does not know this user.
+        """
+        region = region_of(request.options.get("region"))
+        asked = client(self.name, region)
+        for number, content in enumerate(sagemaker_job.documents(request, shown=False)):
+            try:
+                asked.ask("create_training_job", **content)
+            except SchedulerError as error:  # noqa: PERF203 - each is a request
+                if _code(error) == "ResourceInUse":
+                    continue
+                if not number:
+                    raise _for_the_first(error) from error
+                self._short[request.name] = _Short(number, str(error))
+                break
+        return key_on(request.name, f"{self.name}:{region}")
+
+    def taken(self, request: JobRequest) -> int:
+        """Return how many jobs of a request SageMaker took."""
+        short = self._short.get(request.name)
+        return short.made if short else request.tasks
+
+    def find(self, name: str, cluster: str = "") -> str:
+        """Return the key of the jobs whose names begin with that of a submission; empty where SageMaker has none."""
+        cluster = cluster or self.cluster()
+        asked = client(self.name, _region(cluster))
+        made = sum(submission_of(row["TrainingJobName"]) == name for row in _listed(asked, name))
+        if made:
+            self._short[name] = _Short(made, "SageMaker did not answer for the others")
+        return key_on(name, cluster) if made else ""
+
+    # Looking
+
+    def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
+        """Ask about all jobs of submissions, and about single jobs.
+
+        A list of 100 jobs costs one question, and a failed job one for its reason, once in the life of this process.
+        """
+        asked_for = by_cluster([*jobs, *(ref.job for ref in wanted)])
+        certain = {ref.job for ref in wanted}
+        tasks: dict[JobRef, JobStatus] = {}
+        for cluster, ids in asked_for.items():
+            looker = _Looker(client(self.name, _region(cluster)))
+            alone = {one for one in ids if key_on(one, cluster) in certain or _JOB.fullmatch(one)}
+            for name, found in looker.look(set(ids) - alone, alone):
+                tasks[JobRef(key_on(name, cluster))] = _status(name, found, self.title)
+        return Answer(tasks, "not needed")
+
+    # Ordering
+
+    def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
+        """Stop training jobs: single ones, and all of a submission. Raises SchedulerError when all were asked."""
+        problem: SchedulerError | None = None
+        for cluster, ids in by_cluster(targets).items():
+            asked = client(self.name, _region(cluster))
+            for name in self._to_stop(asked, ids, only_waiting=only_waiting):
+                try:
+                    asked.ask("stop_training_job", TrainingJobName=name)
+                except NotFoundError:  # noqa: PERF203 - each is a request
+                    continue
+                except SchedulerError as error:
+                    problem = problem or (None if _is_over(error) else error)
+        if problem:
+            raise problem
+
+    @staticmethod
+    def _to_stop(asked: Client, ids: Iterable[str], *, only_waiting: bool) -> Iterator[str]:
+        """Yield the names of live jobs; of single ones without a look, unless it matters whether they wait."""
+        alone = {one for one in ids if _JOB.fullmatch(one)}
+        if not only_waiting:
+            yield from sorted(alone)
+            alone = set()
+        for name, found in _Looker(asked).look(set(ids) - alone, alone, explain=False):
+            if found.said.alive and (found.said.waits or not only_waiting) and found.word != "Stopping":
+                yield name
+
+
+class _Looker:
+    """Finds out what became of jobs in one region."""
+
+    def __init__(self, asked: Client) -> None:
+        self._asked = asked
+
+    def look(
+        self, submissions: Collection[str], alone: Collection[str], *, explain: bool = True
+    ) -> Iterator[tuple[str, sagemaker_words.Meaning]]:
+        """Yield the jobs of submissions, and single jobs, each with what it means.
+
+        Args:
+            submissions: their names.
+            alone: names of jobs that matter; one that SageMaker does not know is left out.
+            explain: ask why failed jobs failed.
+        """
+        listed = {row["TrainingJobName"]: row for row in self._rows({*submissions, *map(submission_of, alone)})}
+        explained = 0
+        for name, row in listed.items():
+            if name not in alone and submission_of(name) not in submissions:
+                continue
+            status, secondary = row["TrainingJobStatus"], row.get("SecondaryStatus", "")
+            if secondary and status != "Failed":
+                yield name, sagemaker_words.training_job(status, secondary)
+                continue
+            is_asked = explain and (name in alone or explained < _MOST_EXPLAINED)
+            explained += is_asked and name not in alone
+            found = self._described(name) if is_asked else None
+            yield name, found or sagemaker_words.training_job(status, secondary)
+        for name in sorted(set(alone) - listed.keys()):
+            if found := self._described(name):  # of a person's own job, or not in the list yet
+                yield name, found
+
+    def _rows(self, submissions: Collection[str]) -> Iterator[dict[str, Any]]:
+        """Yield the list's rows of all jobs of submissions: one list for each sweep that has several."""
+        by_sweep: dict[str, list[str]] = {}
+        for name in sorted(filter(None, submissions)):
+            by_sweep.setdefault(name[:-8], []).append(name)
+        for beginning, names in by_sweep.items():
+            yield from _listed(self._asked, names[0] if len(names) == 1 else beginning)
+
+    def _described(self, name: str) -> sagemaker_words.Meaning | None:
+        """Return what a job is by its description; None where SageMaker knows none of that name."""
+        key = (self._asked.region, name)
+        if key in _ended:
+            return _ended[key]
+        try:
+            said = self._asked.ask("describe_training_job", TrainingJobName=name)
+        except (NotFoundError, SubmissionRefusedError) as error:
+            if isinstance(error, NotFoundError) or "not found" in str(error).lower():
+                return None
+            raise
+        status, secondary = said["TrainingJobStatus"], said.get("SecondaryStatus", "")
+        found = sagemaker_words.training_job(status, secondary, said.get("FailureReason", ""))
+        if not found.said.alive:
+            _ended[key] = found
+        return found
+
+
+def submission_of(job: str) -> str:
+    """Return the name of the submission that a training job's name begins with; empty for a job made otherwise."""
+    found = _JOB.fullmatch(job)
+    return found[1] if found else ""
+
+
+def _listed(asked: Client, beginning: str) -> Iterator[dict[str, Any]]:
+    """Yield what the list says of the jobs whose names begin so, the newest first."""
+    order = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+    rows = asked.pages("list_training_jobs", "TrainingJobSummaries", NameContains=beginning, MaxResults=_PAGE, **order)
+    return (row for row in rows if row["TrainingJobName"].startswith(beginning))
+
+
+def _status(name: str, found: sagemaker_words.Meaning, source: str) -> JobStatus:
+    return JobStatus(
+        word=found.word,
+        alive=found.said.alive,
+        state=found.said.state,
+        cause=found.said.cause,
+        exit_code=found.exit_code,
+        node="",
+        source=source,
+        waits=found.said.waits,
+        reason=found.reason,
+        name=submission_of(name) or name,
+        wait=found.wait,
+    )
+
+
+def _region(cluster: str) -> str:
+    return cluster.partition(":")[2] or region_of()
+
+
+def _as_time(seconds: int) -> str:
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _code(error: SchedulerError) -> str:
+    """Return AWS's code of an error; empty where there was no answer."""
+    answer = getattr(error.__cause__, "response", None) or {}
+    return str(answer.get("Error", {}).get("Code", ""))
+
+
+def _is_over(error: SchedulerError) -> bool:
+    """Return whether a job was not stopped because it has ended, or is being stopped."""
+    return _code(error) == "ValidationException" and "status" in str(error)
+
+
+def _for_the_first(error: SchedulerError) -> SchedulerError:
+    """Return what the error of a submission's first job means for the submission."""
+    if _code(error) == "ResourceLimitExceeded":
+        return JobLimitError(str(error))
+    if isinstance(error, SchedulerUnavailableError) and _may_have_arrived(error):
+        return SubmissionUnknownError(f"{error}: the jobs may exist all the same")
+    return error
+
+
+def _may_have_arrived(error: SchedulerUnavailableError) -> bool:
+    """Return whether one of the tries behind an error may have been done."""
+    from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, HTTPClientError
+
+    if answer := getattr(error.__cause__, "response", None):  # of the last try: an unknown user's were all refused
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return bool(status >= 500 or status == 429 or "Throttl" in _code(error))
+    is_silence = isinstance(error.__cause__, HTTPClientError)
+    return is_silence and not isinstance(error.__cause__, (ConnectTimeoutError, EndpointConnectionError))
