@@ -10,7 +10,9 @@ from slurmsweep.errors import SchedulerError
 from slurmsweep.state.lifecycle import TrialState
 
 #: What the real training toolkit (5.1.4) leaves in its failure file, and what SageMaker makes of it.
-TOOLKIT = 'AlgorithmError: ExecuteUserScriptError:\nExitCode {}\nErrorMessage ""\nCommand "python entry.py", exit code: 1'
+TOOLKIT = (
+    'AlgorithmError: ExecuteUserScriptError:\nExitCode {}\nErrorMessage ""\nCommand "python entry.py", exit code: 1'
+)
 
 
 def words_of(operation: str, member: str) -> list[str]:

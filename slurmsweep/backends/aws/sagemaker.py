@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from slurmsweep.backends.aws import sagemaker_job, sagemaker_words, templates
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
-from slurmsweep.backends.base import Answer, Capacity, JobRef, JobStatus, SubmitResult, key_on, parts_of
+from slurmsweep.backends.base import Answer, Capacity, JobStatus, SubmitResult
+from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import (
     JobLimitError,
     NotFoundError,
