@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aws.standin import batch_rules as rules
 from aws.standin.batch_definitions import Definitions
 from aws.standin.batch_jobs import EXITED, GRACE, NOT_STARTED, OUT_OF_MEMORY, TIMED_OUT, Attempt, Job, now
-from aws.standin.jobs import CannotStartError, random_hex, task_document
+from aws.standin.jobs import CannotStartError, random_hex, task_document, task_id
 from aws.standin.model import RefusedError
 from aws.standin.service import ACCOUNT, REGION, page
 
@@ -101,8 +101,13 @@ class Batch(Definitions):
 
     def output(self, job_id: str, attempt: int = -1) -> str:
         """Return what an attempt wrote, by default the last one."""
-        stream = self.jobs[job_id].attempts[attempt].stream
-        return self._machines.logs.text(GROUP, stream) if stream else ""
+        attempts = self.jobs[job_id].attempts
+        return self._machines.output(task_id(attempts[attempt].task)) if attempts else ""
+
+    def wait_for_output(self, job_id: str, text: str) -> None:
+        """Return once the attempt that runs has written a text."""
+        self._running(job_id)
+        self._machines.wait_for_output(task_id(self.jobs[job_id].attempts[-1].task), text)
 
     def _running(self, job_id: str) -> Container:
         container = self.wait_for(job_id, "RUNNING").container
@@ -271,21 +276,20 @@ class Batch(Definitions):
     def _container(self, job: Job, attempt: Attempt) -> Container:
         if self.start_failures:
             raise CannotStartError(self.start_failures.pop(0))
-        command = job.command()
-        if not command:
-            raise CannotStartError("CannotStartContainerError: Error response from daemon: no command specified")
         family = job.definition.rsplit("/", 1)[-1].split(":", maxsplit=1)[0]
-        task = attempt.task.rsplit("/", 1)[-1]
+        task = task_id(attempt.task)
         attempt.stream = f"{family}/default/{task}"
         address = self._machines.metadata_address(
             task, task_document(attempt.task, "AWSBatch-machines", family, 1, "EC2")
         )
+        region = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION} if self._machines.region_told else {}
         environ = {
+            **region,
             **self._machines.secret_values(job.container_properties.get("secrets", [])),
             **job.environ(),
             "ECS_CONTAINER_METADATA_URI_V4": address,
         }
-        return self._machines.container(task, command, environ, GROUP, attempt.stream)
+        return self._machines.container(task, job.command(), environ, GROUP, attempt.stream)
 
     def _started(self, job: Job, attempt: Attempt) -> None:
         with self.changed:

@@ -201,8 +201,6 @@ class Job:
             "AWS_BATCH_JQ_NAME": self.queue.rsplit("/", 1)[-1],
             "AWS_BATCH_CE_NAME": "machines",
             "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
         }
         if self.parent is not None:
             own["AWS_BATCH_JOB_ARRAY_INDEX"] = str(self.index)

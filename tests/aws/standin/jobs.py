@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 from aws.standin.processes import Container, Slots
@@ -27,6 +28,8 @@ class Machines:
         secrets: values by what stands in ``valueFrom``.
         time_scale: seconds here for a second of a time limit.
         grace_scale: seconds here for a second between SIGTERM and SIGKILL.
+        region_told: whether AWS_REGION and AWS_DEFAULT_REGION are set in containers of Batch, whose documentation does
+            not promise them.
     """
 
     def __init__(self, folder: str, environ: dict[str, str], slots: int, logs: Logs, url: str) -> None:
@@ -34,12 +37,14 @@ class Machines:
         self.secrets: dict[str, str] = {}
         self.time_scale = 1.0
         self.grace_scale = 1.0
+        self.region_told = True
         self.logs = logs
         self._folder = folder
         self._url = url
         self._slots = Slots(slots)
         self._containers: dict[str, Container] = {}
         self._documents: dict[str, dict[str, Any]] = {}
+        self._outputs: dict[str, list[str]] = {}
 
     @property
     def slots(self) -> int:
@@ -60,19 +65,47 @@ class Machines:
         self._slots.add(run)
 
     def container(
-        self, mark: str, command: Sequence[str], environ: Mapping[str, str], group: str, stream: str
+        self,
+        mark: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        group: str | None = None,
+        stream: str = "",
     ) -> Container:
-        """Return a container that has not started; what it writes goes to that log stream."""
-        self.logs.begin(group, stream)
-        container = Container(
-            mark,
-            command,
-            {**self.environ, **environ},
-            self._folder,
-            lambda line: self.logs.write(group, stream, line),
-        )
+        """Return a container that has not started; what it writes goes to that log stream, if one is named.
+
+        Raises:
+            CannotStartError: there is no command.
+        """
+        if not command:
+            raise CannotStartError("CannotStartContainerError: Error response from daemon: no command specified")
+        if group is not None:
+            self.logs.begin(group, stream)
+        lines = self._outputs.setdefault(mark, [])
+
+        def told(line: str) -> None:
+            lines.append(line)
+            if group is not None:
+                self.logs.write(group, stream, line)
+
+        container = Container(mark, command, {**self.environ, **environ}, self._folder, told)
         self._containers[mark] = container
         return container
+
+    def output(self, mark: str) -> str:
+        """Return what a container has written so far, whether its service keeps it or not."""
+        return "".join(f"{line}\n" for line in list(self._outputs.get(mark, [])))
+
+    def wait_for_output(self, mark: str, text: str, seconds: float = 120) -> None:
+        """Return once a container has written a text.
+
+        Raises:
+            AssertionError: it has not after that time.
+        """
+        deadline = time.monotonic() + seconds
+        while text not in self.output(mark):
+            assert time.monotonic() < deadline, self.output(mark)
+            time.sleep(0.02)
 
     def secret_values(self, secrets: Sequence[Mapping[str, str]]) -> dict[str, str]:
         """Return the variables that a job gets by the names of secrets.
@@ -111,13 +144,15 @@ class Machines:
         self._slots.close()
 
 
-def task_document(arn: str, cluster: str, family: str, revision: int, launch_type: str) -> dict[str, Any]:
+def task_document(
+    arn: str, cluster: str, family: str, revision: int, launch_type: str, name: str = "default"
+) -> dict[str, Any]:
     """Return what ECS's metadata of version 4 tells about a task; on Fargate the cluster is an ARN, on EC2 a name."""
     whole = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/{cluster}"
     container = {
         "DockerId": random_hex(64),
-        "Name": "default",
-        "DockerName": f"ecs-{family}-{revision}-default",
+        "Name": name,
+        "DockerName": f"ecs-{family}-{revision}-{name}",
         "Labels": {"com.amazonaws.ecs.cluster": cluster, "com.amazonaws.ecs.task-arn": arn},
         "DesiredStatus": "RUNNING",
         "KnownStatus": "RUNNING",
@@ -139,3 +174,8 @@ def task_document(arn: str, cluster: str, family: str, revision: int, launch_typ
 def random_hex(length: int) -> str:
     """Return a new identifier, as AWS gives for tasks and instances."""
     return f"{random.getrandbits(4 * length):0{length}x}"  # an identifier, no secret
+
+
+def task_id(arn: str) -> str:
+    """Return the last part of a task's ARN, or the id that it was given."""
+    return arn.rsplit("/", 1)[-1]

@@ -50,6 +50,13 @@ class Logs(Service):
         with self.lock:
             return "".join(f"{event.message}\n" for event in self.events[group][stream])
 
+    def create_log_group(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Make a group."""
+        if asked["logGroupName"] in self.events:
+            raise RefusedError("ResourceAlreadyExistsException", "The specified log group already exists")
+        self.events[asked["logGroupName"]] = {}
+        return {}
+
     def describe_log_groups(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Answer with the groups whose names begin so."""
         names = sorted(name for name in self.events if name.startswith(asked.get("logGroupNamePrefix", "")))

@@ -30,13 +30,15 @@ class RefusedError(Exception):
         code: the name of the error, as in the model.
         message: its text.
         status: the HTTP status.
+        more: further fields of the error.
     """
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    def __init__(self, code: str, message: str, status: int = 400, **more: Any) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.more = more
 
 
 @lru_cache
@@ -222,5 +224,5 @@ def error_body(service: str, refused: RefusedError) -> tuple[str, dict[str, str]
     if protocol == "rest-json":
         body = json.dumps({"message": refused.message})
         return "application/json", {"x-amzn-ErrorType": refused.code}, body.encode()
-    body = json.dumps({"__type": refused.code, "message": refused.message})
+    body = json.dumps({"__type": refused.code, "message": refused.message, **refused.more})
     return "application/x-amz-json-1.1", {}, body.encode()

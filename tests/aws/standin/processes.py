@@ -92,7 +92,7 @@ class Container:
             self.orders.append(order)
             if self.process is None:
                 return
-            self.process.send_signal(signal.SIGTERM)
+            os.kill(self.process.pid, signal.SIGTERM)
             timer = threading.Timer(grace, self.kill)
             timer.daemon = True
             self._timers.append(timer)
@@ -114,10 +114,11 @@ class Container:
                 return
             self.orders.append(order)
             if self.process is not None:
-                self.process.send_signal(signal.SIGSTOP)
+                # not by Popen, which would collect the exit status that run() waits for
+                os.kill(self.process.pid, signal.SIGSTOP)
                 send_to_all(self.mark, signal.SIGSTOP)
                 send_to_all(self.mark, signal.SIGKILL)
-                self.process.kill()
+                os.kill(self.process.pid, signal.SIGKILL)
 
     def kill_biggest(self) -> int:
         """Send SIGKILL to the process with the most memory, the first one only where there is no other; its pid.
