@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from aws.standin.cloud import Cloud
+from aws.standin.imds import Imds
 from botocore.config import Config
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aws.standin.batch import Batch
+    from aws.standin.ecs import Ecs
+    from aws.standin.sagemaker import SageMaker
 
 
 @pytest.fixture
@@ -38,6 +41,29 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _clean_environment: N
 def batch(cloud: Cloud) -> Batch:
     """Return the stand-in for AWS Batch; it has a queue ``sweeps``."""
     return cloud.batch
+
+
+@pytest.fixture
+def ecs(cloud: Cloud) -> Ecs:
+    """Return the stand-in for Amazon ECS; it has clusters ``default`` and ``sweeps``."""
+    return cloud.ecs
+
+
+@pytest.fixture
+def sagemaker(cloud: Cloud) -> SageMaker:
+    """Return the stand-in for SageMaker's training jobs."""
+    return cloud.sagemaker
+
+
+@pytest.fixture
+def imds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _clean_environment: None) -> Iterator[Imds]:
+    """Return the metadata service of an EC2 instance, which boto3 and the product find."""
+    if "cloud" in request.fixturenames:
+        request.getfixturevalue("cloud")  # it turns metadata off, so it must come first
+    with closing(Imds()) as made:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", made.url)
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
+        yield made
 
 
 @pytest.fixture

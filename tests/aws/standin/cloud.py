@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from aws.standin.accounts import Iam, Sts
 from aws.standin.batch import Batch
+from aws.standin.ecs import Ecs
 from aws.standin.jobs import Machines
 from aws.standin.logs import Logs
 from aws.standin.model import RefusedError, error_body
+from aws.standin.sagemaker import SageMaker
 from aws.standin.service import REGION, Reply, Service
 
 if TYPE_CHECKING:
@@ -54,10 +56,12 @@ class Cloud:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.machines = Machines(str(folder), dict(environ), slots, self.logs, self.url)
         self.batch = Batch(self.machines)
+        self.ecs = Ecs(self.machines)
+        self.sagemaker = SageMaker(self.machines)
         self.sts = Sts()
         self.iam = Iam()
         self.services: dict[str, Service] = {
-            service.name: service for service in (self.batch, self.logs, self.sts, self.iam)
+            service.name: service for service in (self.batch, self.ecs, self.sagemaker, self.logs, self.sts, self.iam)
         }
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
