@@ -7,10 +7,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 import pytest
 from aws.standin.cloud import Cloud
 from aws.standin.imds import Imds
 from botocore.config import Config
+from botocore.loaders import create_loader
+
+#: Reads the models of services once for all tests: SageMaker's takes a second.
+_LOADER = create_loader()
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +78,9 @@ def client(cloud: Cloud) -> Iterator[Callable[..., Any]]:
 
     def make(service: str, check: bool = True, **retries: Any) -> Any:  # noqa: FBT001, FBT002
         config = Config(retries=retries or {"total_max_attempts": 1}, parameter_validation=check)
-        made.append(boto3.Session().client(service, config=config))
+        session = botocore.session.Session()
+        session.register_component("data_loader", _LOADER)
+        made.append(boto3.Session(botocore_session=session).client(service, config=config))
         return made[-1]
 
     yield make

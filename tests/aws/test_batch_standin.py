@@ -364,6 +364,16 @@ def test_a_wrong_answer_of_the_standin_itself_fails_the_test(cloud, batch, clien
     cloud.mistakes.clear()
 
 
+def test_the_largest_array_is_taken_shown_and_ended(cloud, batch, submit, described, client):
+    cloud.machines.slots = 0
+    array = submit("pass", size=10_000)
+    pages = client("batch").get_paginator("list_jobs").paginate(arrayJobId=array, jobStatus="RUNNABLE")
+    assert [len(page["jobSummaryList"]) for page in pages] == [1000] * 10
+    client("batch").terminate_job(jobId=array, reason="enough")
+    assert described(array)["arrayProperties"]["statusSummary"]["FAILED"] == 10_000
+    assert described(array)["status"] == "FAILED"
+
+
 def test_no_process_is_left_when_the_cloud_is_closed(cloud, batch, submit):
     program = (
         "import subprocess, sys, time; p = subprocess.Popen(['sleep', '600'], start_new_session=True);"

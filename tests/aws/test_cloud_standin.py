@@ -29,6 +29,12 @@ def test_the_account_and_a_role_are_known_and_wrong_keys_are_refused_on_order(cl
     assert code_of(sts.get_caller_identity) == "InvalidClientTokenId"
 
 
+def test_each_service_may_have_an_address_of_its_own(cloud, client, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # where nothing listens
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BATCH", cloud.url)
+    assert client("batch").describe_jobs(jobs=["x"])["jobs"] == []
+
+
 def test_log_events_are_read_page_by_page_until_the_token_stays_the_same(cloud, client):
     cloud.logs.begin("/aws/batch/job", "s")
     for number in range(5):

@@ -95,7 +95,7 @@ class Batch(Definitions):
             AssertionError: it has none of them after that time.
         """
         with self.changed:
-            found = self.changed.wait_for(lambda: self.jobs[job_id].status in statuses, seconds)
+            found = self._machines.wait(self.changed, lambda: self.jobs[job_id].status in statuses, seconds)
             assert found, f"{job_id} is {self.jobs[job_id].status}: {self.jobs[job_id].status_reason}"
             return self.jobs[job_id]
 
@@ -143,6 +143,7 @@ class Batch(Definitions):
         job = make(str(uuid.uuid4()))
         size = asked.get("arrayProperties", {}).get("size", 0)
         job.children = [make(f"{job.job_id}:{index}", index=index, parent=job) for index in range(size)]
+        job.left = size
         job.status = "PENDING" if size else "RUNNABLE"
         for each in [job, *job.children]:
             self.jobs[each.job_id] = each

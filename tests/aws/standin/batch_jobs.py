@@ -74,6 +74,7 @@ class Job:
         unseen: how many of the next questions do not show it.
         attempts: in their order; the last one may be at work.
         rules: evaluateOnExit.
+        left: how many children have not ended.
     """
 
     job_id: str
@@ -91,6 +92,7 @@ class Job:
     index: int | None = None
     parent: Job | None = None
     children: list[Job] = field(default_factory=list)
+    left: int = 0
     status: str = "SUBMITTED"
     status_reason: str | None = None
     created: int = field(default_factory=now)
@@ -121,7 +123,10 @@ class Job:
         """Note its end, and that of its parent where it was the last child."""
         self.status, self.status_reason, self.stopped = status, reason, now()
         parent = self.parent
-        if parent is not None and all(child.over for child in parent.children):
+        if parent is None:
+            return
+        parent.left -= 1
+        if not parent.left:
             failed = any(child.status == "FAILED" for child in parent.children)
             parent.end("FAILED" if failed else "SUCCEEDED", parent.order or (CHILD_FAILED if failed else None))
 

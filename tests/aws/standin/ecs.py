@@ -180,7 +180,7 @@ class Ecs(Definitions):
         """
         found = self.tasks[task_id(task)]
         with self.changed:
-            assert self.changed.wait_for(lambda: found.last_status in statuses, seconds), found
+            assert self._machines.wait(self.changed, lambda: found.last_status in statuses, seconds), found
             return found
 
     def output(self, task: str) -> str:

@@ -11,6 +11,7 @@ from aws.standin.processes import Container, Slots
 from aws.standin.service import ACCOUNT, REGION, Reply
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping, Sequence
 
     from aws.standin.logs import Logs
@@ -42,6 +43,7 @@ class Machines:
         self._folder = folder
         self._url = url
         self._slots = Slots(slots)
+        self._closed = False
         self._containers: dict[str, Container] = {}
         self._documents: dict[str, dict[str, Any]] = {}
         self._outputs: dict[str, list[str]] = {}
@@ -63,6 +65,20 @@ class Machines:
     def add(self, run: Callable[[], None]) -> None:
         """Have a function called once a slot is free."""
         self._slots.add(run)
+
+    def wait(self, changed: threading.Condition, happened: Callable[[], object], seconds: float) -> bool:
+        """Wait for an event of a service and tell whether it has come by then.
+
+        Raises:
+            AssertionError: a thread of the stand-ins has failed, so that it may never come.
+        """
+        deadline = time.monotonic() + seconds
+        while not happened():
+            assert not self.failures, self.failures
+            if time.monotonic() > deadline:
+                return False
+            changed.wait(1)
+        return True
 
     def container(
         self,
@@ -90,6 +106,8 @@ class Machines:
 
         container = Container(mark, command, {**self.environ, **environ}, self._folder, told)
         self._containers[mark] = container
+        if self._closed:
+            container.kill("closed")
         return container
 
     def output(self, mark: str) -> str:
@@ -138,6 +156,7 @@ class Machines:
 
     def close(self) -> None:
         """Kill all containers and wait for their end."""
+        self._closed = True
         self._slots.number = 0
         for container in list(self._containers.values()):
             container.kill("closed")

@@ -193,7 +193,7 @@ class SageMaker(Service):
         """
         with self.changed:
             job = self.jobs[name]
-            found = self.changed.wait_for(lambda: {job.status, job.secondary} & set(statuses), seconds)
+            found = self._machines.wait(self.changed, lambda: {job.status, job.secondary} & set(statuses), seconds)
             assert found, job
             return job
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ class Service:
         with self.lock:
             fault = self._fault_for(operation.name)
             kind = fault.kind if fault else ""
-            self.requests.append(Request(operation.name, parameters, kind, region))
+            self.requests.append(Request(operation.name, deepcopy(parameters), kind, region))
             if fault and fault.refused:
                 raise fault.refused
             if kind == "dropped":
@@ -125,8 +126,8 @@ class Service:
                 raise RefusedError(self.invalid[0], wrong, self.invalid[1])
             answer = self._method_for(operation.name)(parameters) or {}
             self.changed.notify_all()
-        answer = {word: value for word, value in answer.items() if value is not None}
-        content, text = answer_body(operation, answer)
+            # under the lock, too: parts of an answer are the service's own, and jobs go on
+            content, text = answer_body(operation, {word: value for word, value in answer.items() if value is not None})
         return Reply(None) if kind == "lost" else Reply(200, content, text)
 
     def _method_for(self, operation: str) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
