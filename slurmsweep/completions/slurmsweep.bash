@@ -52,16 +52,16 @@ _shtab_slurmsweep_option_strings=(-h --help -V --version)
 _shtab_slurmsweep_run_pos_0_COMPGEN=_slurmsweep_compgen_files_and_sweeps
 _shtab_slurmsweep_run___workdir_COMPGEN=_shtab_compgen_dirs
 _shtab_slurmsweep_run___prior_COMPGEN=_slurmsweep_compgen_sweeps
-_shtab_slurmsweep_run___template_COMPGEN=_slurmsweep_compgen_templates
+_shtab_slurmsweep_run___template_COMPGEN=_slurmsweep_compgen_templates_and_files
 _shtab_slurmsweep_plan_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_slurmsweep_plan___prior_COMPGEN=_slurmsweep_compgen_sweeps
-_shtab_slurmsweep_plan___template_COMPGEN=_slurmsweep_compgen_templates
+_shtab_slurmsweep_plan___template_COMPGEN=_slurmsweep_compgen_templates_and_files
 _shtab_slurmsweep_status_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_watch_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_best_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_resubmit_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_resubmit___workdir_COMPGEN=_shtab_compgen_dirs
-_shtab_slurmsweep_resubmit___template_COMPGEN=_slurmsweep_compgen_templates
+_shtab_slurmsweep_resubmit___template_COMPGEN=_slurmsweep_compgen_templates_and_files
 _shtab_slurmsweep_trials_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_importance_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_compare_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
@@ -87,7 +87,7 @@ _shtab_slurmsweep_rerun_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_delete_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_mend_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_mend___workdir_COMPGEN=_shtab_compgen_dirs
-_shtab_slurmsweep_mend___template_COMPGEN=_slurmsweep_compgen_templates
+_shtab_slurmsweep_mend___template_COMPGEN=_slurmsweep_compgen_templates_and_files
 _shtab_slurmsweep_rm_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_clean_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_create_pos_0_COMPGEN=_shtab_compgen_files
@@ -96,9 +96,9 @@ _shtab_slurmsweep_create___from_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_create___update_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_submit_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_submit___workdir_COMPGEN=_shtab_compgen_dirs
-_shtab_slurmsweep_submit___template_COMPGEN=_slurmsweep_compgen_templates
+_shtab_slurmsweep_submit___template_COMPGEN=_slurmsweep_compgen_templates_and_files
 _shtab_slurmsweep_agent_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
-_shtab_slurmsweep_templates_pos_0_COMPGEN=_slurmsweep_compgen_templates
+_shtab_slurmsweep_templates_pos_0_COMPGEN=_slurmsweep_compgen_templates_and_files
 _shtab_slurmsweep_defaults_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_slurmsweep_doctor_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_slurmsweep_sync_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
@@ -315,13 +315,13 @@ _shtab_slurmsweep___version_nargs=0
 
 _slurmsweep_sweeps() {
   local root=${WANDB_DIR:-.} folder
-  for folder in "$root"/.slurmsweep/sweep-* "$root"/wandb/sweep-*; do
+  for folder in "$root"/.slurmsweep/sweep-[a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9] "$root"/wandb/sweep-[a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9]; do
     [ -d "$folder" ] && echo "${folder##*/sweep-}"
   done | sort -u
 }
 _slurmsweep_compgen_sweeps() { compgen -W "last $(_slurmsweep_sweeps)" -- "$1"; }
 _slurmsweep_compgen_files_and_sweeps() { compgen -f -- "$1"; _slurmsweep_compgen_sweeps "$1"; }
-_slurmsweep_compgen_templates() { compgen -W "apptainer array conda gpu modules multi_node packed requeue torchrun venv" -- "$1"; compgen -f -- "$1"; }
+_slurmsweep_compgen_templates_and_files() { compgen -W "apptainer array conda gpu modules multi_node packed requeue torchrun venv" -- "$1"; compgen -f -- "$1"; }
 
 # End Custom Preamble
 

@@ -12,7 +12,7 @@ function __slurmsweep_sweeps
   test -n "$WANDB_DIR"; and set root $WANDB_DIR
   echo last
   for folder in $root/.slurmsweep/sweep-* $root/wandb/sweep-*
-    string replace -r '.*/sweep-' '' -- $folder
+    string replace -rf '.*/sweep-([a-z0-9]{8})$' '$1' -- $folder
   end
 end
 

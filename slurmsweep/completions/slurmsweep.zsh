@@ -761,7 +761,7 @@ _shtab_slurmsweep() {
 
 _slurmsweep_sweeps() {
   local -a ids
-  ids=(${WANDB_DIR:-.}/{.slurmsweep,wandb}/sweep-*(N-/:t))
+  ids=(${WANDB_DIR:-.}/{.slurmsweep,wandb}/sweep-[a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9][a-z0-9](N-/:t))
   ids=(last ${(u)ids#sweep-})
   compadd -a ids
 }

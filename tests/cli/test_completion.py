@@ -93,6 +93,73 @@ def test_sweeps_are_those_of_the_folder_that_the_environment_names(shell, projec
     assert {"aaaa1111", "bbbb2222", "cccc3333"} <= {line.split("\t")[0] for line in done.stdout.splitlines()}
 
 
+#: Names of folders and files that a shell reads as something else, or that are no sweep's.
+ODD_FOLDERS = [
+    "$(touch run_by_tab)",
+    "`touch run_by_tab`",
+    "a b",
+    "it's",
+    "grösse12",
+    "-rf",
+    "aaaa1111.old",
+    "AAAA1111",
+]
+ODD_FILES = ["my sweep.yaml", "it's.yaml", "größe.yaml", "-dash.yaml", "$(touch run_by_tab).yaml"]
+
+
+@pytest.mark.parametrize("shell", [bash, fish], ids=["bash", "fish"])
+def test_folders_with_odd_names_are_no_sweeps_and_run_nothing(shell, project):
+    for name in ODD_FOLDERS:
+        (project / ".slurmsweep" / f"sweep-{name}").mkdir()
+        (project / "wandb" / f"sweep-{name}").mkdir()
+
+    done = shell(["status", ""], project)
+
+    assert {line.split("\t")[0] for line in done.stdout.splitlines()} == {"last", "aaaa1111", "bbbb2222", "cccc3333"}
+    assert not (project / "run_by_tab").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "given"),
+    [
+        ("run my", ["run", "my sweep.yaml"]),
+        ("run my\\ s", ["run", "my sweep.yaml"]),
+        ("plan 'my s", ["plan", "my sweep.yaml"]),
+        ("run it", ["run", "it's.yaml"]),
+        ("run gr", ["run", "größe.yaml"]),
+        ("run ./-", ["run", "./-dash.yaml"]),
+        ("run \\$", ["run", "$(touch run_by_tab).yaml"]),
+        ("run --template my", ["run", "--template", "my sweep.yaml"]),
+        ("status c", ["status", "cccc3333"]),
+    ],
+)
+def test_a_real_tab_in_bash_gives_the_command_the_name_as_it_is(typed, given, project, tmp_path):
+    for name in ODD_FOLDERS:
+        (project / ".slurmsweep" / f"sweep-{name}").mkdir()
+    for name in ODD_FILES:
+        (project / name).touch()
+    shell, tools = need("bash"), tmp_path / "tools"
+    tools.mkdir()
+    (tools / "slurmsweep").write_text('#!/bin/sh\nprintf "RAN:"; printf "<%s>" "$@"; echo ":END"\n')
+    (tools / "slurmsweep").chmod(0o755)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(project)
+        os.environ |= {"TERM": "dumb", "LC_ALL": "C.UTF-8", "PATH": f"{tools}:{os.environ['PATH']}"}
+        os.execv(shell, [shell, "--norc", "--noprofile", "-i"])
+    try:
+        type_into(terminal, f"source {SCRIPTS}/slurmsweep.bash; echo READY''_NOW\n")
+        read_until(terminal, "READY_NOW")
+        type_into(terminal, f"slurmsweep {typed}\t\n")
+        assert f"RAN:{''.join(f'<{word}>' for word in given)}:END" in read_until(terminal, ":END")
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+
+    assert not (project / "run_by_tab").exists()
+
+
 def test_a_real_tab_in_zsh(project, tmp_path):
     """Type into a zsh in a terminal; what it completes to is on the screen and runs."""
     shell = need("zsh")
