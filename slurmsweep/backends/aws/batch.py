@@ -7,23 +7,25 @@ import json
 import re
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slurmsweep.backends.aws import batch_jobs, logs, templates, words
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, command, environment, in_parts
-from slurmsweep.backends.base import Answer, JobRestarts, JobStatus
+from slurmsweep.backends.base import Answer, JobRestarts, JobSource, JobStatus, SubmitOptions
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import SlurmsweepError, SubmissionRefusedError, UsageError
 from slurmsweep.state.assignment import VARIABLE, to_text
+from slurmsweep.state.filesystem import Fitness, Opinion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.backends.aws.client import Client
     from slurmsweep.backends.aws.templates import Document
-    from slurmsweep.backends.base import Account, JobRequest, JobSource, Options, SubmitOptions
+    from slurmsweep.backends.base import Account, JobRequest, Options
 
 #: The tag of a job definition that says from which content it was registered, and that of a job with its sweep.
 _DIGEST_TAG, _SWEEP_TAG = "slurmsweep-digest", "slurmsweep-sweep"
@@ -33,6 +35,9 @@ _IMAGE, _FILESYSTEM = "IMAGE", "FILESYSTEM"
 
 #: In a template's command: the sweep of a submission.
 _SWEEP = "Ref::sweep"
+
+#: Options that are filled into a template.
+_OF_TEMPLATE = frozenset({"image", "role", "secret", "efs"})
 
 #: Seconds that Batch lets an attempt run at least.
 _LEAST_SECONDS = 60
@@ -91,6 +96,11 @@ class BatchBackend(AwsBackend):
         """Return RegisterJobDefinition, which is sent where no definition has this content yet, and SubmitJob."""
         name = request.options.get("definition")
         if name:
+            ours = sorted(_OF_TEMPLATE & request.options.keys())
+            if ours:
+                raise UsageError(
+                    f"definition: {name} is used as it is, so {', '.join(ours)} would mean nothing: leave out one"
+                )
             return [("SubmitJob", self._submission(request, str(name), shown=True))]
         content = self._definition(request)
         revision = f"{content['jobDefinitionName']}:<its revision>"
@@ -188,6 +198,63 @@ class BatchBackend(AwsBackend):
                 "the folder that the filesystem has here, too; or --template with volumes of your own"
             )
 
+    def examine(self, options: Options) -> list[tuple[str, Opinion]]:
+        """Return who asks, and whether queue, compute environments, definition, log group and roles are there."""
+        from slurmsweep.backends.aws import doctor
+
+        try:
+            region = region_of(options.get("region"))
+        except UsageError as error:
+            return [("region", Opinion(Fitness.BAD, str(error), "name one"))]
+        findings = doctor.asks_as(region)
+        if any(seen.fitness is Fitness.BAD for _, seen in findings):
+            return findings
+        if queue := options.get("queue"):
+            findings += doctor.each(("queue", lambda: doctor.batch_queue(str(queue), region)))
+        else:
+            advice = "--queue NAME, or `aws: {queue: NAME}` in .slurmsweep.yaml or the sweep file"
+            findings.append(("queue", Opinion(Fitness.WARN, "no queue is named", advice)))
+        seen, container = self._examined_definition(options, region)
+        settings = container.get("logConfiguration", {}).get("options", {})
+        group = settings.get("awslogs-group", logs.BATCH_GROUP)
+        is_made = group == logs.BATCH_GROUP or settings.get("awslogs-create-group") == "true"
+        there = settings.get("awslogs-region", region)
+        roles = {name: container[name] for name in ("jobRoleArn", "executionRoleArn") if name in container}
+        return [
+            *findings,
+            *seen,
+            *doctor.each(
+                ("logs", lambda: doctor.log_group(group, there, is_made=is_made)),
+                *((name, partial(doctor.role, arn, name, region)) for name, arn in roles.items()),
+            ),
+        ]
+
+    def _examined_definition(
+        self, options: Options, region: str
+    ) -> tuple[list[tuple[str, Opinion]], Mapping[str, Any]]:
+        """Return what is to be said of the job definition, and its container."""
+        from slurmsweep.backends.aws import doctor
+
+        if named := options.get("definition"):
+            known: dict[str, Any] = {}
+
+            def look() -> tuple[str, Opinion]:
+                finding, container = doctor.batch_definition(str(named), region)
+                known.update(container)
+                return finding
+
+            return doctor.each(("definition", look)), known
+        wish = SubmitOptions(options=options)
+        try:
+            content = self._definition(self.request(JobSource("slurmsweep-doctor", "", "", ""), 1, wish))
+            same = _with_same_content(client("batch", region), content)
+        except SlurmsweepError as error:
+            return [("definition", Opinion(Fitness.WARN, str(error)))], {}
+        why = (
+            f"registered as {same['jobDefinitionName']}:{same['revision']}" if same else "the first submission makes it"
+        )
+        return [("definition", Opinion(Fitness.GOOD, why))], content["containerProperties"]
+
     # Submitting
 
     def send(self, request: JobRequest) -> str:
@@ -281,12 +348,16 @@ def _of(cluster: str) -> Client:
 
 def _registered(batch: Client, content: dict[str, Any]) -> str:
     """Return the ARN of the newest active definition with this content, registered now if there is none."""
+    known = _with_same_content(batch, content) or batch.ask("register_job_definition", **content)
+    return str(known["jobDefinitionArn"])
+
+
+def _with_same_content(batch: Client, content: dict[str, Any]) -> Mapping[str, Any] | None:
+    """Return the newest active definition with this content; None where there is none."""
     name, digest = content["jobDefinitionName"], content["tags"][_DIGEST_TAG]
     active = batch.pages("describe_job_definitions", "jobDefinitions", jobDefinitionName=name, status="ACTIVE")
     same = [one for one in active if one.get("tags", {}).get(_DIGEST_TAG) == digest]
-    if same:
-        return str(max(same, key=lambda one: one["revision"])["jobDefinitionArn"])
-    return str(batch.ask("register_job_definition", **content)["jobDefinitionArn"])
+    return max(same, key=lambda one: one["revision"], default=None)
 
 
 def _resources_of(content: Mapping[str, Any]) -> Options:

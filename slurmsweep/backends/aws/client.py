@@ -204,7 +204,7 @@ class Client:
             return (SubmissionUnknownError if once else SchedulerUnavailableError)(what)
         if code in QUOTA:
             return SubmissionRefusedError(f"{what}; this is a quota of the account: ask AWS for more, or wait")
-        if "NotFound" in code or "DoesNotExist" in code or "NonExistent" in code:
+        if any(part in code for part in ("NotFound", "DoesNotExist", "NonExistent", "NoSuchEntity")):
             return NotFoundError(what)
         return SubmissionRefusedError(what)
 

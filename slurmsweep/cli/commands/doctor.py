@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 
+from slurmsweep.backends import registry
+from slurmsweep.backends.base import JobSource, SubmitOptions
 from slurmsweep.backends.slurm.site import look_around
 from slurmsweep.cli import options
 from slurmsweep.cli.output import print_json, print_text
+from slurmsweep.control.defaults import read
 from slurmsweep.doctor import checks
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnwritableError
 from slurmsweep.report.tables import findings_table
@@ -15,10 +18,11 @@ from slurmsweep.state import files
 from slurmsweep.state.filesystem import Fitness
 from slurmsweep.state.paths import root_folder, state_root
 
-HELP = "try whether a folder is fit for sweeps, and this cluster too"
+HELP = "try whether a folder is fit for sweeps, and this cluster, or a service of AWS, too"
 EXAMPLES = (
     ("doctor", "of this folder and this cluster"),
     ("doctor --nodes 2 -p short", "try the folder between two nodes"),
+    ("doctor --backend batch --queue spot", "who asks, queue, job definition, logs and roles in AWS"),
 )
 EXIT_CODES = {1: "something is bad", 3: "no such folder", 4: "", 5: ""}
 
@@ -40,8 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="to wait for that job (default 300)",
     )
+    parser.add_argument(
+        "--backend", choices=registry.SUBMITTING, default="slurm", help="what is looked at beside the folder"
+    )
     options.add(parser, "--json")
     options.add_resources(parser.add_argument_group("Slurm", "of the job that tries it between nodes"))
+    options.add_aws(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,18 +57,35 @@ def run(args: argparse.Namespace) -> int:
     folder = os.path.abspath(args.folder or state_root(root_folder()))
     if not files.is_folder(folder):
         raise NotFoundError(f"{folder} is not a folder: make it, or name another one")
-    site = look_around()
-    findings = [
-        *checks.look_at_folder(folder, cluster="sbatch" not in site.missing),
-        *_try_out(folder, args.nodes, dict(args.resources), args.patience),
-        *checks.judge_site(site),
-    ]
+    if args.backend != "slurm":
+        findings = _in_service(folder, args.backend, dict(args.resources))
+    else:
+        site = look_around()
+        findings = [
+            *checks.look_at_folder(folder, cluster="sbatch" not in site.missing),
+            *_try_out(folder, args.nodes, dict(args.resources), args.patience),
+            *checks.judge_site(site),
+        ]
     rows = [finding.to_json() for finding in findings]
     if args.json:
         print_json(rows)
     else:
         print_text(findings_table(rows))
     return 1 if any(finding.fitness is Fitness.BAD for finding in findings) else 0
+
+
+def _in_service(folder: str, word: str, given: dict[str, str]) -> list[checks.CheckResult]:
+    """Judge the folder as one that other machines use, and the service with the options of the defaults and these."""
+    backend = registry.choose(word, rehearsal=True)
+    defaults = read(os.getcwd())
+    source = JobSource("slurmsweep-doctor", folder, folder, folder, defaults=defaults)
+    wish = SubmitOptions(options=given)
+    seen = backend.examine(backend.options(wish, source))
+    return [
+        *checks.look_at_folder(folder, cluster=True),
+        *_try_out(folder, 1, {}, 0),
+        *(checks.CheckResult(one.fitness, subject, one.why, one.advice) for subject, one in seen),
+    ]
 
 
 def _try_out(folder: str, nodes: int, resources: dict[str, str], patience: float) -> list[checks.CheckResult]:
