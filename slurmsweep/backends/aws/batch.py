@@ -99,7 +99,8 @@ class BatchBackend(AwsBackend):
             ours = sorted(_OF_TEMPLATE & request.options.keys())
             if ours:
                 raise UsageError(
-                    f"definition: {name} is used as it is, so {', '.join(ours)} would mean nothing: leave out one"
+                    f"definition: {name} is used as it is, and {', '.join(ours)} would mean nothing: leave out one "
+                    "or the other"
                 )
             return [("SubmitJob", self._submission(request, str(name), shown=True))]
         content = self._definition(request)
