@@ -16,7 +16,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
-from slurmsweep.backends.base import Ability, Capacity, JobSource, SubmitOptions
+from slurmsweep.backends.base import Ability, Capacity, JobSource, SubmitOptions, key_on, parts_of
 from slurmsweep.control.decide import Policy, RungSituation, Situation, worth_looking_at
 from slurmsweep.control.events import Reconciled
 from slurmsweep.control.reconcile import may_run_again, reconcile, recover_submissions
@@ -165,13 +165,19 @@ def _ledger(session: Session, policy: Policy, snapshot: Snapshot, again: list[Tr
     ledger = make(accounts={})
     # the arrays of attempts that were cut off, where neither journal nor document says what they had
     unknown = {
-        used.job.partition("_")[0]
+        _without_element(used.job)
         for trial in again
         for used in ledger.of(trial.number)
         if used.job
         and ((used.is_timeout and used.asked_minutes is None) or (used.is_out_of_memory and not used.asked_mib))
     }
     return make(accounts=scheduler.accounts(unknown)[0]) if unknown else ledger
+
+
+def _without_element(job: str) -> str:
+    """Return the key of the array of ``123_4@other``."""
+    number, cluster = parts_of(job)
+    return key_on(number.partition("_")[0], cluster)
 
 
 def _ended(

@@ -181,7 +181,13 @@ class Snapshot:
 
     def arrays(self, *, only_waiting: bool = False) -> tuple[str, ...]:
         """Return the arrays (or plain jobs) to act on: with live elements, or with elements that wait."""
-        return tuple(sorted({ref.job for ref, s in self.named.items() if s.waits or not only_waiting}, key=by_id))
+        chosen = {self._array_of(ref, s) for ref, s in self.named.items() if s.waits or not only_waiting}
+        return tuple(sorted(chosen, key=by_id))
+
+    def _array_of(self, ref: JobRef, status: JobStatus) -> str:
+        """Return the key of the submission that made a job: on a service its jobs may have ids of their own."""
+        submission = self.view.submissions.get(status.name) if service_of(parts_of(ref.job)[1]) else None
+        return self._key(submission) if submission and submission.job else ref.job
 
     @cached_property
     def idle(self) -> frozenset[JobRef]:
