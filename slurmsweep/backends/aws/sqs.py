@@ -104,11 +104,10 @@ class SqsBackend(AwsBackend):
         for _, content in self.requests(request):
             try:
                 _send_batch(cluster.partition(":")[2], content["QueueUrl"], content["Entries"])
-            except SchedulerError as error:
-                if not sent:
-                    raise
-                more = f"{error}; {sent} of {request.tasks} messages were sent before, and each lets a trial run"
-                raise type(error)(more) from error
+            except (NotFoundError, SchedulerError) as error:
+                kind = SubmissionRefusedError if isinstance(error, NotFoundError) else type(error)
+                before = f"; {sent} of {request.tasks} messages were sent before, and each lets a trial run"
+                raise kind(f"{error}{before if sent else ''}") from error
             sent += len(content["Entries"])
         return key_on(f"{queue.name}/{request.name}:{request.tasks}", cluster)
 
