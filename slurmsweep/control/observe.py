@@ -16,7 +16,8 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
-from slurmsweep.backends.base import Ability, Capacity, JobSource, SubmitOptions, key_on, parts_of
+from slurmsweep.backends.base import Ability, Capacity, JobSource, SubmitOptions
+from slurmsweep.backends.keys import key_on, parts_of
 from slurmsweep.control.decide import Policy, RungSituation, Situation, worth_looking_at
 from slurmsweep.control.events import Reconciled
 from slurmsweep.control.reconcile import may_run_again, reconcile, recover_submissions

@@ -10,7 +10,8 @@ import pytest
 from slurmsweep.backends.aws import batch as batch_module
 from slurmsweep.backends.aws import batch_jobs, service
 from slurmsweep.backends.aws.batch import BatchBackend
-from slurmsweep.backends.base import JobRef, JobSource, SubmitOptions
+from slurmsweep.backends.base import JobSource, SubmitOptions
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError
 from slurmsweep.state.lifecycle import TrialState
 

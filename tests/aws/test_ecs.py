@@ -10,7 +10,8 @@ import pytest
 
 from slurmsweep.backends.aws import ecs_tasks, service
 from slurmsweep.backends.aws.ecs import EcsBackend
-from slurmsweep.backends.base import JobRef, JobSource, SubmitOptions
+from slurmsweep.backends.base import JobSource, SubmitOptions
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
 
 AWS = "aws: {cluster: sweeps, image: 'me/sweeps:1', subnets: subnet-1, efs: 'fs-0123456789abcdef0:/shared'}"

@@ -6,13 +6,14 @@ import json
 from contextlib import closing
 
 import pytest
-from aws.queueing import FAKE, REGION, Place, command
+from aws.queueing import FAKE, REGION, Place
 from moto.server import ThreadedMotoServer
 
 from slurmsweep.backends.aws import ec2_words, queue
 from slurmsweep.backends.aws import sqs as module
 from slurmsweep.backends.aws.sqs import SqsBackend
-from slurmsweep.backends.base import JobRef, JobSource, SubmitOptions
+from slurmsweep.backends.base import JobSource, SubmitOptions
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.errors import (
     SchedulerError,
     SchedulerUnavailableError,
@@ -62,7 +63,9 @@ def test_a_url_names_its_queue_and_region(url, name, region):
     assert queue.address(url)[1:] == (name, region)
 
 
-@pytest.mark.parametrize("url", ["", "sweeps", "arn:aws:sqs:eu-west-1:1:x", "https://a/b c", "file:///x", f"{URL}\n", f"{URL}?a"])
+@pytest.mark.parametrize(
+    "url", ["", "sweeps", "arn:aws:sqs:eu-west-1:1:x", "https://a/b c", "file:///x", f"{URL}\n", f"{URL}?a"]
+)
 def test_another_text_is_no_queue(url):
     with pytest.raises(UsageError, match="write the QueueUrl"):
         queue.address(url)
@@ -73,7 +76,9 @@ def test_a_message_carries_the_sweep_and_no_option_and_ten_go_in_a_request():
 
     parts = SqsBackend().requests(asked)
 
-    assert [(name, len(content["Entries"])) for name, content in parts] == [("SendMessageBatch", n) for n in (10, 10, 3)]
+    assert [(name, len(content["Entries"])) for name, content in parts] == [
+        ("SendMessageBatch", n) for n in (10, 10, 3)
+    ]
     entry = parts[1][1]["Entries"][2]
     assert set(entry) == {"Id", "MessageBody"}
     assert json.loads(entry["MessageBody"]) == {"sweep": SOURCE.argument, "submission": asked.name, "n": 12}
@@ -176,7 +181,9 @@ def test_messages_that_sqs_could_not_take_are_sent_again_and_no_others(played):
 def test_what_sqs_never_takes_is_said_with_what_was_sent_before(played):
     played({}, *[failed("11")] * 5)
 
-    with pytest.raises(SchedulerUnavailableError, match="took 1 of 2 messages.*10 of 12 messages were sent before|InternalError"):
+    with pytest.raises(
+        SchedulerUnavailableError, match="took 1 of 2 messages.*10 of 12 messages were sent before|InternalError"
+    ):
         SqsBackend().send(request(12))
 
 
