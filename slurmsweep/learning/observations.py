@@ -17,7 +17,7 @@ from slurmsweep.state.outcome import NOT_NEEDED, STOPPED_EARLY
 from slurmsweep.state.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from slurmsweep.state.chosen import ChosenPoint
     from slurmsweep.state.replay import SweepView
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _NOISE = {"mean": 1.0, "median": math.pi / 2}
 
 
-def observations(config: SweepConfig, view: SweepView) -> list[Observation]:
-    """Return what is known of each trial that has a point, in the order of their claims.
+def observations(config: SweepConfig, view: SweepView) -> Iterator[Observation]:
+    """Yield what is known of each trial that has a point, in the order of their claims.
 
     What each is worth says :mod:`slurmsweep.search.imputation`. A trial that was stopped early counts with its last
     value; where the sweep file has a ``summary`` all trials count with the value that it makes. Trials that ended at
@@ -39,14 +39,12 @@ def observations(config: SweepConfig, view: SweepView) -> list[Observation]:
     observation (:func:`_of_points`).
     """
     if config.extensions.repeats:
-        return _of_points(config, view)
-    trials = [view.trials[number] for number in view.chosen]
-    results = _compared(config, trials, [_result(config, trial) for trial in trials])
+        yield from _of_points(config, view)
+        return
+    results = _compared(config, view, [_result(config, view.trials[number]) for number in view.chosen])
     values = worth(results, config.metric) if config.metric else [None] * len(results)
-    return [
-        Observation(trial.number, restored(config, chosen.values), value, not result.has_ended)
-        for trial, chosen, result, value in zip(trials, view.chosen.values(), results, values, strict=True)
-    ]
+    for (number, chosen), result, value in zip(view.chosen.items(), results, values, strict=True):
+        yield Observation(number, restored(config, chosen.values), value, not result.has_ended)
 
 
 def _of_points(config: SweepConfig, view: SweepView) -> list[Observation]:
@@ -107,14 +105,14 @@ def _of(value: float | None) -> LoggedResult:
     return LoggedResult(True, True, value, value, value)
 
 
-def _compared(config: SweepConfig, trials: Sequence[Trial], results: list[LoggedResult]) -> list[LoggedResult]:
-    """Return the results as they compare with each other where trials ended at different rungs."""
+def _compared(config: SweepConfig, view: SweepView, results: list[LoggedResult]) -> list[LoggedResult]:
+    """Return the results of all chosen points as they compare with each other where trials ended at different rungs."""
     rungs, metric = config.extensions.rungs, config.metric
     if rungs is None or metric is None:
         return results
     ended = {}
-    for index, result in enumerate(results):
+    for index, (number, result) in enumerate(zip(view.chosen, results, strict=True)):
         if result.counts and result.latest is not None:
-            ended[index] = (rung_ended_at(rungs, trials[index]), result.latest)
+            ended[index] = (rung_ended_at(rungs, view.trials[number]), result.latest)
     scaled = on_one_scale(ended, metric.goal)
     return [_of(scaled[index]) if index in scaled else result for index, result in enumerate(results)]

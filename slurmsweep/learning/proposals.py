@@ -89,7 +89,8 @@ class Proposer:
         config = self._store.manifest.config
         if self._proposals is None:
             raise NotChosenError
-        since = [restored(config, one.values) for n, one in view.chosen.items() if self._point_of(n) not in self._known]
+        new = [number for number in view.chosen if self._point_of(number) not in self._known]
+        since = [restored(config, view.chosen[number].values) for number in new]
         rank = self._proposals.first_free(since)
         if rank is None:
             if self._tries < _MOST_TRIES:

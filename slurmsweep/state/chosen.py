@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from slurmsweep.state.fields import Fields, WrongFieldError, anything, mapping, row, shown, whole
@@ -9,6 +11,8 @@ from slurmsweep.sweepfile.plain import is_finite, unpacked
 from slurmsweep.sweepfile.space import Categorical, Constant, leaves
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.space import Names, Parameter
@@ -93,6 +97,49 @@ def _could_be(parameter: Parameter, value: Any) -> bool:
             return type(position) is int and 0 <= position < len(parameter.values)
         return value.keys() == {"$float"} and value["$float"] in ("nan", "inf", "-inf")
     return not isinstance(value, list)
+
+
+class ChosenPoints(Mapping[int, ChosenPoint]):
+    """Points by trial, in the order of their claims: each as the text of its record, a tenth of what objects take.
+
+    A point that is looked up is a new object each time.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[int, bytes] = {}
+
+    def take(self, number: int, chosen: ChosenPoint) -> None:
+        """Take in the point of a trial that has none yet; the first one stands."""
+        if number not in self._texts:
+            self._texts[number] = json.dumps(chosen.to_json(), separators=(",", ":")).encode()
+
+    def __getitem__(self, number: int) -> ChosenPoint:
+        found = json.loads(self._texts[number])
+        return ChosenPoint(found["p"], Basis(*found["b"]) if "b" in found else None)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._texts
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def dump(self) -> bytes:
+        """Return all of them as bytes."""
+        return b"".join(b"%d %s\n" % item for item in self._texts.items())
+
+    @classmethod
+    def load(cls, data: bytes) -> ChosenPoints:
+        """Return what :meth:`dump` gave. Anything else: ValueError, KeyError, TypeError."""
+        points = cls()
+        for line in data.splitlines():
+            number, _, text = line.partition(b" ")
+            if ChosenPoint.from_json(json.loads(text)) is None:
+                raise ValueError("a point without parameters")
+            points._texts[int(number)] = text
+        return points
 
 
 _FIELDS = Fields({}, {"p": mapping(anything), "b": row(Basis, whole(), whole(), whole())})

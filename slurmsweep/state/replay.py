@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from slurmsweep.state.band_values import BandValues
+from slurmsweep.state.chosen import ChosenPoint, ChosenPoints
 from slurmsweep.state.fields import WrongFieldError, text
 from slurmsweep.state.journal import SEAL, decode, decode_all
 from slurmsweep.state.lifecycle import SweepState, TrialState
@@ -35,7 +36,6 @@ from slurmsweep.state.trial_index import TrialIndex
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from slurmsweep.state.chosen import ChosenPoint
     from slurmsweep.state.journal import Journal, Record
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.owner import Owner
@@ -135,7 +135,7 @@ class SweepView:
     damaged: list[int] = field(default_factory=list)
     sealed: int = 0
     word_sequence: int = -1
-    chosen: dict[int, ChosenPoint] = field(default_factory=dict)
+    chosen: ChosenPoints = field(default_factory=ChosenPoints)
     bands: BandValues = field(default_factory=BandValues)
     reached: TargetReached | None = None
     wrong: dict[int, str] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class SweepView:
             lines: without their LF.
             first: number of the first of them, 1 for the first of the journal.
         """
-        take_claim, take_end, is_quick = self.trials.take_claim, self.trials.take_end, not self.thorough
+        take_claim, take_end, is_quick = self._take_claim, self.trials.take_end, not self.thorough
         sound, newest = self.latest, first
         for number, (line, record) in enumerate(zip(lines, decode_all(lines), strict=True), first):
             if record is None:
@@ -174,6 +174,21 @@ class SweepView:
             JournalTail.from_json(self.latest)
         except WrongFieldError as error:
             self.latest, self.wrong[newest] = sound, str(error.below("h"))
+
+    def _take_claim(self, record: Record) -> bool:
+        """Take in the claim of a new trial as a row, with its point; return False, and do nothing, for any other."""
+        if "p" not in record and "b" not in record:
+            return self.trials.take_claim(record)
+        try:
+            chosen = ChosenPoint.from_json(record)
+            if chosen and self.expected.config:
+                chosen.check(self.expected.config)
+        except WrongFieldError:
+            return False
+        if chosen is None or not self.trials.take_claim(record):
+            return False
+        self.chosen.take(record["t"], chosen)
+        return True
 
     def apply(self, record: Record) -> None:
         """Take one record in. A kind that a newer version invented changes nothing here.
@@ -375,7 +390,7 @@ def _claim(state: SweepView, record: ClaimRecord, _: int) -> None:
         return
     attempt.token, attempt.owner, attempt.claimed = record.token, record.owner, record.at
     if record.chosen:
-        state.chosen.setdefault(record.attempt_id.trial, record.chosen)
+        state.chosen.take(record.attempt_id.trial, record.chosen)
 
 
 def _end(state: SweepView, record: EndRecord, _: int) -> None:

@@ -62,7 +62,11 @@ _COLUMNS = {
 _OF_CLAIMS = ("code", "place", "job", "pid", "start", "task", "restart", "token", "claimed")
 _NUMBERS = ("metric", "seconds", "cpu_seconds", "max_rss_mb", "ended")
 _METRICS = "metrics."
-_BOUNDS = dict.fromkeys(_NUMBERS, (0.0, LATEST)) | {"metric": (-sys.float_info.max, sys.float_info.max)}
+
+#: Columns that are made when the first trial has such a value: where the search learns.
+_EXTREMES = ("lowest", "highest")
+_BOUNDS: dict[str, tuple[float, float]] = dict.fromkeys(_NUMBERS, (0.0, float(LATEST)))
+_BOUNDS |= dict.fromkeys(("metric", *_EXTREMES), (-sys.float_info.max, sys.float_info.max))
 _NO_TASK = -1
 
 #: Columns of further metrics there may be; a sweep weighs two or three, and may adopt trials of another one.
@@ -96,7 +100,7 @@ class TrialIndex(Mapping[int, Trial]):
     def _use(self, columns: dict[str, array[Any]]) -> None:
         self._columns = columns
         self._of_claims = [columns[name] for name in _OF_CLAIMS]
-        self._of_ends = [(name, columns[name], *_BOUNDS[name]) for name in _NUMBERS]
+        self._of_ends = [(name, columns[name], *_BOUNDS[name]) for name in (*_NUMBERS, *_EXTREMES) if name in columns]
 
     # trials ---------------------------------------------------------------------------------------------------------
 
@@ -140,13 +144,14 @@ class TrialIndex(Mapping[int, Trial]):
         """Store the claim of a new trial as a row; return False, and do nothing, where that is no plain story.
 
         Makes no object: replay of a large journal is mostly this and :meth:`take_end`. It is no plain story either
-        where a field is not what it should be (:mod:`slurmsweep.state.records` says what).
+        where a field is not what it should be (:mod:`slurmsweep.state.records` says what). A point that the claim keeps
+        is not looked at.
         """
         codes, places, jobs, pids, starts, tasks, restarts, tokens, claims = self._of_claims
         try:
             number, get, token = record["t"], record["o"].get, record["k"]
-            if record["a"] != 1 or "p" in record or number in self._stories or not _is_token(token):
-                return False  # with a point of its own it is more than a row
+            if record["a"] != 1 or number in self._stories or not _is_token(token):
+                return False
             pid, start, restart, task = get("pid", 0), get("start", 0), get("restart", 0), get("task")
             where = get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster")
             place = (*where, get("code"), get("seat"))
@@ -187,12 +192,13 @@ class TrialIndex(Mapping[int, Trial]):
                 and 0 <= number < len(codes)
                 and codes[number] == _RUNNING
                 and code is not None
-                and (get("lowest") is None and get("highest") is None)  # of a search that learns: more than a row has
                 and (token is None or type(token) is str)
                 and (how_index is not None or is_how(how))
             )
             if not is_sound or (further is not None and not self._make_metrics(further)):
                 return False
+            if "lowest" not in self._columns and (get("lowest") is not None or get("highest") is not None):
+                self._make_extremes()
             for name, column, least, most in self._of_ends:
                 value = get(name)
                 if value is None:
@@ -487,11 +493,17 @@ class TrialIndex(Mapping[int, Trial]):
         if metrics is None:
             return True
         new = [name for name in sorted(metrics) if _METRICS + name not in self._columns]
-        if len(self._columns) + len(new) > len(_COLUMNS) + _MOST_METRICS:
+        others = len(_COLUMNS) + (len(_EXTREMES) if "lowest" in self._columns else 0)
+        if len(self._columns) + len(new) > others + _MOST_METRICS:
             return False
         for name in new:
             self._columns[_METRICS + name] = array("d", [math.nan]) * self._rows_there
         return bool(metrics) and all(type(m) is float and math.isfinite(m) for m in metrics.values())
+
+    def _make_extremes(self) -> None:
+        """Have columns for the smallest and the largest value that trials logged."""
+        missing = array("d", [math.nan]) * self._rows_there
+        self._use({**self._columns, "lowest": missing, "highest": missing[:]})
 
     def _write_rows(self) -> None:
         """Write the rows of trials that were opened; those whose row is their whole story are objects no more."""
@@ -502,6 +514,8 @@ class TrialIndex(Mapping[int, Trial]):
                 continue
             outcome = trial.current.outcome if trial.current else None
             fits = self._make_metrics(outcome.metrics if outcome else None)
+            if "lowest" not in self._columns and outcome and (outcome.lowest, outcome.highest) != (None, None):
+                self._make_extremes()
             if self._make_row(number):
                 row = self._row(trial)
                 for name, column in self._columns.items():
@@ -515,7 +529,7 @@ class TrialIndex(Mapping[int, Trial]):
         """Return the values of a trial's row by column: of its newest attempt."""
         current = trial.current or Attempt(0)
         owner, outcome = current.owner or Owner("", 0, 0, ""), current.outcome or Outcome(TrialState.RUNNING)
-        numbers = {name: _number(getattr(outcome, name)) for name in _NUMBERS}
+        numbers = {name: _number(getattr(outcome, name)) for name in (*_NUMBERS, *_EXTREMES)}
         metrics: Mapping[str, Any] = outcome.metrics or {}
         further = {_METRICS + name: m for name, m in metrics.items() if isinstance(m, (int, float))}
         process = (0, 0, 0, 0)  # told by the story where the row does not tell it all
@@ -545,7 +559,7 @@ class TrialIndex(Mapping[int, Trial]):
         outcome = None
         if row["code"] != _RUNNING:
             cause, exit_code, origin, by, no_metric = self._hows.items[row["how"]]
-            numbers = {name: _optional(row[name]) for name in _NUMBERS}
+            numbers = {name: _optional(row[name]) for name in (*_NUMBERS, *_EXTREMES) if name in row}
             further = {
                 n.removeprefix(_METRICS): m for n, m in row.items() if n.startswith(_METRICS) and not math.isnan(m)
             }
@@ -567,7 +581,7 @@ def _is_plain(trial: Trial) -> bool:
     owner, outcome = attempt.owner, attempt.outcome
     if not _is_token(attempt.token) or max(owner.pid, owner.start, owner.restart) >= LARGEST:
         return False
-    return outcome is None or (outcome.state.has_ended() and outcome.lowest is None)
+    return outcome is None or outcome.state.has_ended()
 
 
 def _number(value: float | None) -> float:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import StateUnreadableError, StateUnwritableError
 from slurmsweep.state import files
 from slurmsweep.state.band_values import BandValues
-from slurmsweep.state.chosen import ChosenPoint
+from slurmsweep.state.chosen import ChosenPoints
 from slurmsweep.state.fields import Fields, maybe, one_of, parsed, rows, text, whole
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.outcome import Outcome
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.replay import Expected
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 8"
+_FORMAT = "slurmsweep fold 9"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20
@@ -91,6 +91,7 @@ def current(store: SweepStore) -> Reading:
 def _save(store: SweepStore, reading: Reading) -> None:
     described, columns = reading.view.trials.dump()
     bands, values = reading.view.bands.dump()
+    chosen = reading.view.chosen.dump()
     document = {
         "format": _FORMAT,
         "journal": _identity(store.journal.path, reading.offset),
@@ -100,11 +101,12 @@ def _save(store: SweepStore, reading: Reading) -> None:
         "index": described,
         "bands": bands,
         "bands_at": len(columns),
+        "chosen_at": len(columns) + len(values),
         **_view_to_json(reading.view),
     }
     head = json.dumps(document).encode()
-    checksum = zlib.crc32(values, zlib.crc32(columns, zlib.crc32(head)))
-    content = b"%08x %s\n%s%s" % (checksum, head, columns, values)
+    checksum = zlib.crc32(chosen, zlib.crc32(values, zlib.crc32(columns, zlib.crc32(head))))
+    content = b"%08x %s\n%s%s%s" % (checksum, head, columns, values, chosen)
     files.replace(store.layout.cache, content, store.access, sync=False)
 
 
@@ -149,7 +151,6 @@ def _view_to_json(view: SweepView) -> dict[str, Any]:
         "sealed": view.sealed,
         "damaged": view.damaged,
         "wrong": list(view.wrong.items()),
-        "chosen": [[number, chosen.to_json()] for number, chosen in view.chosen.items()],
     }
 
 
@@ -158,7 +159,7 @@ def _view_from_json(document: dict[str, Any], columns: memoryview, expected: Exp
     for submission in submissions:
         submission.again = list(submission.again)
     JournalTail.from_json(document["latest"])
-    bands_at = document["bands_at"]
+    bands_at, chosen_at = document["bands_at"], document["chosen_at"]
     return SweepView(
         trials=TrialIndex.load(document["index"], columns[:bands_at], map(_trial_from_json, document["trials"])),
         submissions={submission.name: submission for submission in submissions},
@@ -169,8 +170,8 @@ def _view_from_json(document: dict[str, Any], columns: memoryview, expected: Exp
         sealed=whole()(document["sealed"]),
         damaged=list(rows(whole())(document["damaged"])),
         wrong=dict(document["wrong"]),
-        chosen={number: chosen for number, data in document["chosen"] if (chosen := ChosenPoint.from_json(data))},
-        bands=BandValues.load(document["bands"], columns[bands_at:]),
+        chosen=ChosenPoints.load(bytes(columns[chosen_at:])),
+        bands=BandValues.load(document["bands"], columns[bands_at:chosen_at]),
         expected=expected,
     )
 

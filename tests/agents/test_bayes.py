@@ -155,7 +155,7 @@ def test_what_others_run_is_seen_and_the_results_are_learnt_from(make_store):
     finish_some(store, 3)
     running = Claims(store, {}).next()
 
-    seen = observations(store.manifest.config, store.replay())
+    seen = list(observations(store.manifest.config, store.replay()))
 
     assert [one.running for one in seen] == [False, False, False, True]
     assert [one.value for one in seen[:3]] == [one.point["x"] for one in seen[:3]]
@@ -225,9 +225,10 @@ def test_a_running_trial_is_worth_the_worst_of_the_others_where_the_file_says_so
     finish_some(store, 4)
     Claims(store, {}).next()
     config, view = store.manifest.config, store.replay()
-    values = [one.value for one in observations(config, view)[:4]]
+    values = [one.value for one in list(observations(config, view))[:4]]
 
-    last = observations(config._replace(metric=config.metric._replace(impute_while_running="worst")), view)[-1]
+    worst = config._replace(metric=config.metric._replace(impute_while_running="worst"))
+    *_, last = observations(worst, view)
 
     assert (last.value, last.running) == (max(values), True)
 
@@ -283,7 +284,7 @@ def test_trials_of_a_prior_sweep_are_its_first_trials_and_are_learnt_from(slurms
     assert [(row["params"], row["metric"]) for row in new[:6]] == [(row["params"], row["metric"]) for row in old]
     assert len(new) == 10
     view = SweepStore.open(str(Path(file).parent / "wandb" / f"sweep-{sweep}")).replay()
-    assert len(observations(SweepStore.open(sweep_folder(file, sweep)).manifest.config, view)) == 10
+    assert len(list(observations(SweepStore.open(sweep_folder(file, sweep)).manifest.config, view))) == 10
 
 
 def sweep_folder(file, sweep) -> str:

@@ -218,7 +218,7 @@ def test_a_point_is_one_observation_with_the_variance_of_its_mean(bayes):
     for value in values:
         bayes.finish(agent.next(), ended(value))
 
-    found = observations(bayes.manifest.config, bayes.replay())
+    found = list(observations(bayes.manifest.config, bayes.replay()))
 
     assert [(one.number, one.value, one.running) for one in found] == [
         (0, 2.0, False),

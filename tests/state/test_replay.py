@@ -170,13 +170,17 @@ outcomes = st.fixed_dictionaries(
     optional={
         "cause": st.sampled_from(["exit 1", "oom"]), "metric": numbers, "ended": numbers, "seconds": numbers,
         "metrics": st.dictionaries(st.sampled_from("ab"), numbers), "no_metric": st.sampled_from(["", "why"]),
-        "exit_code": st.integers(0, 2), "invented_later": st.just([1]),
+        "exit_code": st.integers(0, 2), "invented_later": st.just([1]), "lowest": numbers, "highest": numbers,
     },
 )  # fmt: skip
 records = st.one_of(
     st.fixed_dictionaries(
         {"op": st.just("claim"), "t": trial_numbers, "a": attempt_numbers, "k": tokens, "o": owners},
-        optional={"at": numbers},
+        optional={
+            "at": numbers,
+            "p": st.just([]) | st.dictionaries(st.sampled_from("xy"), numbers),
+            "b": st.sampled_from([[3, 1, 0], [3]]),
+        },
     ),
     st.fixed_dictionaries(
         {"op": st.just("end"), "t": trial_numbers, "a": attempt_numbers, "k": tokens, "out": outcomes}
@@ -197,7 +201,7 @@ def told(view: SweepView) -> tuple:
     return (
         dict(index), index.counts(), {s: list(index.in_state(s)) for s in TrialState}, index.ranked(largest=True),
         list(index.points(["a"])), list(index.unmeasured(of_metric=False)), Counter(index.spans()), view.waiting(),
-        view.submissions, view.latest, view.sealed, view.damaged,
+        view.submissions, view.latest, view.sealed, view.damaged, list(view.chosen.items()),
     )  # fmt: skip
 
 

@@ -48,6 +48,8 @@ outcomes = st.builds(
     origin=words | st.none(),
     by=st.sampled_from(["agent", "reconcile"]),
     no_metric=words | st.none(),
+    lowest=st.none() | numbers,
+    highest=st.none() | numbers,
 )
 tokens = st.integers(0, 2**64 - 1).map(lambda number: f"{number:016x}")
 attempts = st.builds(

@@ -10,6 +10,7 @@ import pytest
 from slurmsweep.control.reconcile import give_back
 from slurmsweep.control.session import Session
 from slurmsweep.state import view_cache as foldcache
+from slurmsweep.state.chosen import Basis, ChosenPoint, ChosenPoints
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
@@ -46,7 +47,8 @@ def eventful(make_store):
 
 
 def said(view) -> tuple:
-    return dict(view.trials), view.submissions, view.head, view.word, view.sealed, view.damaged, view.word_sequence
+    of_trials = dict(view.trials), list(view.chosen.items())
+    return *of_trials, view.submissions, view.head, view.word, view.sealed, view.damaged, view.word_sequence
 
 
 def lines_read(store, monkeypatch) -> int:
@@ -71,6 +73,48 @@ def test_the_cache_says_what_the_journal_says(eventful, monkeypatch):
 
     assert lines_read(eventful, monkeypatch) == 0
     assert said(foldcache.read(eventful)) == said(eventful.replay())
+
+
+POINTS = [
+    ChosenPoint({"x": 0.1, "opt": {"name": "größe\n", "lr": {"$float": "inf"}}}, Basis(7, 3, 0)),
+    ChosenPoint({"x": 2**70}),
+    ChosenPoint({}, Basis(0, 0, 0)),
+]
+
+
+def test_points_are_in_the_cache_in_the_order_of_their_claims(make_store, monkeypatch):
+    store = make_store(20)
+    for number, chosen in zip((5, 2, 9), POINTS, strict=True):
+        with store.transaction() as transaction:
+            transaction.claim(AttemptId(number, 1), f"{number:016x}", OWNER, chosen)
+        end = FINISHED._replace(lowest=-0.5, highest=None if number == 9 else 3.0)
+        with store.transaction() as transaction:
+            transaction.end(AttemptId(number, 1), f"{number:016x}", end)
+    foldcache.read(store)
+
+    assert lines_read(store, monkeypatch) == 0
+    kept = foldcache.read(store)
+    assert said(kept) == said(store.replay())
+    assert list(kept.chosen.items()) == list(zip((5, 2, 9), POINTS, strict=True))
+    assert [kept.trials[n].current.outcome.highest for n in kept.chosen] == [3.0, 3.0, None]
+    assert kept.trials.stories() == []
+
+
+@pytest.mark.parametrize(
+    "data", [b"5", b"5 {}\n", b'x {"p":{}}\n', b'5 {"p":[]}\n', b'5 {"p":{},"b":[1]}\n', b"\xff \xff\n"]
+)
+def test_points_of_a_cache_with_other_content_are_refused(data):
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        ChosenPoints.load(data)
+
+
+def test_the_first_point_of_a_trial_stands():
+    points = ChosenPoints()
+    for chosen in POINTS:
+        points.take(4, chosen)
+
+    assert dict(points) == {4: POINTS[0]}
+    assert (4 in points, 5 in points, len(points), points.get(5)) == (True, False, 1, None)
 
 
 def test_only_what_is_new_is_read(eventful, monkeypatch):

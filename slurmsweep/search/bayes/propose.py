@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from slurmsweep.search.bayes.model import BOWL, LENGTH, GaussianProcess
 from slurmsweep.search.bayes.targets import targets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -184,22 +185,26 @@ class _Known(NamedTuple):
     phase: str
 
     @classmethod
-    def of(cls, space: Space, goal: str, observations: Sequence[KnownTrial]) -> _Known:
-        """Return what the observations say, whatever their order."""
-        found = []
+    def of(cls, space: Space, goal: str, observations: Iterable[KnownTrial]) -> _Known:
+        """Return what the observations say, whatever their order. Keeps none of them, but numbers of each."""
+        numbers, told, coordinates = array("q"), array("d"), array("d")
         for one in observations:
             row = space.encode(one.point)
             value = math.nan if one.value is None else float(one.value)
             if row is not None:
                 waits = one.running and one.value is None
-                # the trials of other sweeps may have the same numbers; NaN has no order
-                value = value if math.isfinite(value) else math.inf
-                found.append((one.number, row, waits, value, one.variance))
-        found.sort()
-        ended = _rows(space, [row for _, row, waits, *_ in found if not waits])
-        running = _rows(space, [row for _, row, waits, *_ in found if waits])
-        variances = np.array([variance for *_, waits, _, variance in found if not waits], dtype=np.float64)
-        targets = targets_of([value for *_, waits, value, _ in found if not waits], goal)
+                # NaN has no order
+                told.extend((waits, value if math.isfinite(value) else math.inf, one.variance))
+                numbers.append(one.number)
+                coordinates.extend(row)
+        rows = np.array(coordinates).reshape(len(numbers), len(space.dimensions))
+        told_of = np.array(told).reshape(len(numbers), 3)
+        # the trials of other sweeps may have the same numbers
+        order = np.lexsort((*told_of.T[::-1], *rows.T[::-1], np.array(numbers)))
+        rows, told_of = rows[order], told_of[order]
+        has_ended = told_of[:, 0] == 0
+        ended, running, variances = rows[has_ended], rows[~has_ended], told_of[has_ended, 2]
+        targets = targets_of(told_of[has_ended, 1].tolist(), goal)
         taken = {row.tobytes() for row in ended} | {row.tobytes() for row in running}
         size, phase = space.size(), "model"
         is_small = size is not None and size <= MOST_LISTED and space.can_be_listed
@@ -215,14 +220,10 @@ class _Known(NamedTuple):
         return Why(phase, len(self.ended), len(self.running), best)
 
 
-def _rows(space: Space, rows: list[tuple[float, ...]]) -> Array:
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(space.dimensions))
-
-
 def propose(  # noqa: PLR0913 (what a point depends on, each by its name)
     space: Space,
     goal: str,
-    observations: Sequence[KnownTrial],
+    observations: Iterable[KnownTrial],
     *,
     number: int,
     seed: str,
