@@ -10,8 +10,11 @@ import json
 import os
 import re
 import sys
+from contextlib import closing
 
 import pytest
+from terminals import Terminal
+from terminals import slurmsweep as command_line
 
 from slurmsweep.report.fitting import text_width
 
@@ -79,11 +82,11 @@ def shown(hostile, slurmsweep_in, monkeypatch):
     return lambda *words: slurmsweep_in(hostile[0], *words)
 
 
-def too_long(text):
+def too_long(text, columns=COLUMNS):
     """Return the lines that do not fit; what is copied as a whole (a path, a command, a script) is no table."""
     lines = text.splitlines()
     return [
-        line for line in lines if text_width(line) > COLUMNS and not re.search(r"(?:^| )\.?/?[\w.-]*/[\w./-]+$", line)
+        line for line in lines if text_width(line) > columns and not re.search(r"(?:^| )\.?/?[\w.-]*/[\w./-]+$", line)
     ]
 
 
@@ -126,12 +129,32 @@ def test_a1_each_line_of_a_screen_fits_80_columns(shown, words):
     done = shown(*words)
 
     assert "Traceback" not in done.stderr
-    text = done.stdout
-    if words[0] == "show":  # a command to be copied
+    assert too_long(to_be_read(words, done.stdout)) == []
+
+
+def to_be_read(words, text):
+    """Return what a command shows without what is to be copied: commands and scripts as they are run."""
+    if words[0] == "show":
         text = text.partition("\nby hand, ")[0]
-    if words[0] == "plan":  # commands and a script as they are run
+    if words[0] == "plan":
         text = re.sub(r"^ +\d+  .*$", "", text.partition("\nbatch script:")[0], flags=re.MULTILINE)
-    assert too_long(text) == []
+    return text
+
+
+def test_each_line_fits_a_real_terminal_of_120_columns(hostile):
+    columns, unfit = 120, {}
+    for words in SCREENS:
+        environ = {"HF_TOKEN": SECRET, "PATH": os.path.dirname(sys.executable)}
+        with closing(Terminal(command_line(*words), hostile[0], columns, 500, **environ)) as screen:
+            screen.end()
+        text = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", screen.bytes.decode()).replace("\r\n", "\n")
+        text = re.sub("^slurmsweep: .*$", "", text, flags=re.MULTILINE)  # sentences, which the terminal wraps
+        if lines := too_long(to_be_read(words, text), columns):
+            unfit[" ".join(words)] = lines
+        assert "Traceback" not in text
+        assert SECRET not in text
+
+    assert unfit == {}
 
 
 @pytest.mark.parametrize("words", [*SCREENS, ["logs", "last", "--failed"]], ids=" ".join)
