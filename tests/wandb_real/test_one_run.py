@@ -214,16 +214,19 @@ with wandb.init() as run:
     run.define_metric("loss", summary="min,max")
     for loss in [0.9, 0.1, 0.4] if first else [0.5, 0.3]:
         run.log({"loss": loss, "acc": loss})
-os._exit(int(first))
+os._exit(77 if first else 0)  # 1 is of a Python that failed
 """
     sweep = slurmsweep("create", str(write_sweep(script, "  x: {value: 1}"))).stdout.strip()
-    slurmsweep("agent", sweep)
+    first = slurmsweep("agent", sweep)
+    assert first.returncode == 77, slurmsweep("logs", sweep, "0").stdout
     with WandbServer() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         if is_uploaded_between:
             assert slurmsweep("sync", sweep, "--state", "failed").returncode == 0
-        slurmsweep("resubmit", sweep, "--backend", "local")
-        assert slurmsweep("sync", sweep).returncode == 0
+        again = slurmsweep("resubmit", sweep, "--backend", "local")
+        assert again.returncode == 0, slurmsweep("logs", sweep, "0").stdout
+        done = slurmsweep("sync", sweep)
+        assert done.returncode == 0, done.stderr
 
         summary = json.loads(server.files[f"{sweep}-0/wandb-summary.json"])
         assert (summary["loss"], summary["acc"]) == ({"min": 0.1, "max": 0.9}, 0.3)
