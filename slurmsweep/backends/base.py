@@ -458,6 +458,10 @@ class Backend(ABC):
 
     # Looking
 
+    def output_place(self, jobs_dir: str) -> str:
+        """Return where jobs write what no trial's log has, in words; by default the sweep's folder for it."""
+        return jobs_dir
+
     def cluster(self, options: Options | None = None) -> str:
         """Return the scheduler's name of itself, or of where jobs with these options go; empty for none. Never raises.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 #: Services by word: module and class. Machines of ``ec2`` run agents; what is submitted for them goes to ``sqs``.
-_SERVICES = {
+SERVICES = {
     "batch": ("batch", "BatchBackend"),
     "ecs": ("ecs", "EcsBackend"),
     "sagemaker": ("sagemaker", "SageMakerBackend"),
@@ -56,7 +56,7 @@ def choose(word: str, remembered: str = "", *, rehearsal: bool = False) -> Backe
         return LocalBackend()
     if word not in WORDS:
         raise UsageError(f"there is no backend {word!r}: choose one of {', '.join(WORDS)}")
-    if word in _SERVICES:
+    if word in SERVICES:
         return service(word)
     if not rehearsal:
         commands.require_sbatch()
@@ -96,8 +96,8 @@ def service(word: str) -> Backend:
     Raises:
         UsageError: no such service is known to this version, or boto3 is not installed.
     """
-    if word not in _SERVICES:
+    if word not in SERVICES:
         raise UsageError(f"this slurmsweep knows no service {word!r}, of which a job of the sweep is: a newer one does")
-    module, name = _SERVICES[word]
+    module, name = SERVICES[word]
     backend: Backend = getattr(import_module(f"slurmsweep.backends.aws.{module}"), name)()
     return backend

@@ -66,33 +66,45 @@ def submit(  # noqa: PLR0913 - what the command line says
         note(notice)
     if isinstance(backend, HostedBackend):
         _note_width(folder, options.width, count)
+    elif count > SUPPORTED_AGENTS:
+        note(
+            f"warning: up to {count} agents at a time, as the service has room; W&B supports about {SUPPORTED_AGENTS} "
+            "and answers more with errors (429)"
+        )
     submitted = hosted.submit(folder, count, options, source, backend, note)
     for array in submitted:
         note(
-            f"submitted job {array.job}: {counted(array.tasks, 'agent')} of W&B's sweep {sweep}, {array.width} "
-            "at a time"
+            f"submitted job {array.job}: {counted(array.tasks, 'agent')} of W&B's sweep {sweep}"
+            + (f", {array.width} at a time" if backend.has_scripts else "")
         )
-    note(f"their output, with what the runs print: {folder.jobs}")
+    note(f"their output, with what the runs print: {backend.output_place(folder.jobs)}")
     if as_json:
         print_json([{"job": array.job, "name": array.name, "tasks": array.tasks} for array in submitted])
     return 0
 
 
 def status(sweep: HostedSweep, *, as_json: bool) -> int:
-    """Show what Slurm says of the jobs; return the exit code."""
+    """Show what schedulers say of the jobs; return the exit code."""
     folder = HostedFolder(sweep)
     answer = hosted.status(folder)
+    places = {_output_place(one.backend, folder.jobs): None for one in answer.submissions}
     if as_json:
-        print_json({"sweep": str(sweep), **answer.to_json(), "output": folder.jobs})
+        print_json({"sweep": str(sweep), **answer.to_json(), "output": "; ".join(places)})
         return 0
     words = ", ".join(f"{n} {word}" for word, n in answer.words.items())
     lines = [f"{sweep}, a sweep of W&B's own", f"jobs: {words}"]
     for submission in answer.submissions:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(submission.submitted))
         job = submission.job or f"(unanswered: {submission.name})"
-        lines.append(f"  {job}: {counted(submission.tasks, 'job')}, {submission.width} at a time, submitted {when}")
-    print_text("\n".join([*lines, f"output: {folder.jobs}"]))
+        width = "" if submission.backend in registry.SERVICES else f", {submission.width} at a time"
+        lines.append(f"  {job}: {counted(submission.tasks, 'job')}{width}, submitted {when}")
+    print_text("\n".join([*lines, *(f"output: {place}" for place in places)]))
     return 0
+
+
+def _output_place(word: str, jobs_dir: str) -> str:
+    """Return where jobs of a backend write; that of Slurm has no service of its name."""
+    return registry.service(word).output_place(jobs_dir) if word in registry.SERVICES else jobs_dir
 
 
 def _note_width(folder: HostedFolder, asked: int | None, count: int) -> None:

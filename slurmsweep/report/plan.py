@@ -61,7 +61,8 @@ def plan_text(document: Mapping[str, Any]) -> str:
         *(part for line in _forecast_lines(document) for part in wrapped(line, width())),
     ]
     if document["sbatch"] is not None:
-        lines += ["", "batch script:", printable_text(document["sbatch"])]
+        what = "batch script:" if document["sbatch"].startswith("#!") else "requests:"  # of a service
+        lines += ["", what, printable_text(document["sbatch"])]
     if "canary" in document:
         lines += _canary_lines(document["canary"], document["forecast"]["trials"])
     return "\n".join(lines)

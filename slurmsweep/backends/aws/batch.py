@@ -316,6 +316,11 @@ class BatchBackend(AwsBackend):
             return JobRestarts(total, str(error))
         return JobRestarts(total, "used")
 
+    def output_place(self, jobs_dir: str) -> str:
+        """Return the group of logs of CloudWatch, unless the job definition names another one."""
+        del jobs_dir
+        return f"CloudWatch Logs, group {logs.BATCH_GROUP}, a stream for each attempt of a job"
+
     def last_words(self, ref: JobRef) -> tuple[str, ...]:
         """Return the last lines that a job wrote into its log stream. Never raises: without a log there are none."""
         job, cluster = parts_of(ref.job)
