@@ -21,7 +21,7 @@ _shtab_slurmsweep_commands() {
     create:'Create a sweep and print its id; nothing is run.'
     defaults:'Show what user and project ask of all sweeps, and which file says it.'
     delete:'The same as `rerun`, by W&B'"'"'s name: nothing is removed.'
-    doctor:'Try whether a folder is fit for sweeps, and this cluster too.'
+    doctor:'Try whether a folder is fit for sweeps, and this cluster, or a service'
     efficiency:'Show what was asked beside what was used, and what to ask instead.'
     export:'Write the trials, or all that they logged, as a table for other'
     extend:'Give a random or bayes search that has an end more trials.'
@@ -187,6 +187,7 @@ _shtab_slurmsweep_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--nodes[try it between N nodes of the cluster, in a job]:N:"
   "--patience[to wait for that job (default 300)]:SECONDS:"
+  "--backend[what is looked at beside the folder]:backend:(slurm batch ecs sagemaker sqs)"
   "--json[one JSON document on stdout]"
   "*"{-p,--partition}"[partition (queue)]:X:"
   "*"{-t,--time}"[time limit of one trial\: minutes, or Slurm\'s forms (1\:30\:00, 2-0)\; run, plan, submit, resubmit\: or auto]:X:"
@@ -197,6 +198,14 @@ _shtab_slurmsweep_doctor_options=(
   "*"{-q,--qos}"[quality of service]:X:"
   "*"{-C,--constraint}"[features a node must have]:X:"
   "*"{-x,--exclude}"[nodes to stay away from]:X:"
+  "*--queue[queue of Batch, or URL of a queue of SQS (on Slurm\: the partition)]:NAME|URL:"
+  "*--cluster[cluster of ECS (on Slurm\: as --sbatch clusters)]:NAME:"
+  "*--region[region (default\: that of your AWS profile)]:NAME:"
+  "*--role[role that the jobs have]:ARN:"
+  "*--image[container image that has slurmsweep and your program]:URI:"
+  "*--retries[Batch\: how often a job that lost its machine starts by itself, at most]:N:"
+  "*--env[variables of this shell that jobs get, such as HF_HOME,MY_FLAG\; never secrets]:NAMES:"
+  "*--aws[any other option of the aws\: section, such as secret\=WANDB_API_KEY\=my\/key (repeatable)]:NAME=VALUE:"
   ":default\: WANDB_DIR, or the current folder:_files -/"
 )
 

@@ -28,6 +28,7 @@ NOT_RUN = {
     "set last -t 45 -p long",
     "set last --width 32",
     "doctor --nodes 2 -p short",
+    "doctor --backend batch --queue spot",
     "mend last",
     "mend last --mend-every 30",
     "sync last -j 8 --project mnist",

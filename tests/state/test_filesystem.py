@@ -12,6 +12,7 @@ TABLE = r"""22 28 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs s
 92 28 0:46 / /scratch rw,relatime shared:41 - lustre 10.0.0.2@o2ib:/scratch rw,flock,lazystatfs
 93 28 0:47 / /scratch/with\040space ro,relatime shared:42 - nfs fs1:/old rw,vers=3,nolock
 94 28 0:48 / /mnt/laptop rw - fuse.sshfs me@host:/ rw,user_id=0
+95 28 0:49 / /mnt/bucket rw - fuse mountpoint-s3 rw,user_id=0
 broken line
 """
 
@@ -24,6 +25,7 @@ broken line
         ("/scratch", "/scratch", "lustre"),
         ("/scratch/with space/x", "/scratch/with space", "nfs"),
         ("/mnt/laptop/x", "/mnt/laptop", "fuse.sshfs"),
+        ("/mnt/bucket/x", "/mnt/bucket", "fuse.mountpoint-s3"),
     ],
 )
 def test_the_mount_that_holds_a_path(path, point, kind):
@@ -47,6 +49,8 @@ def test_no_table_no_mount():
         ("lustre", "rw,localflock", True, Fitness.WARN, "per node"),
         ("lustre", "rw", True, Fitness.BAD, "cannot be locked"),
         ("fuse.sshfs", "rw", True, Fitness.BAD, "sshfs"),
+        ("fuse.mountpoint-s3", "rw", True, Fitness.BAD, "mountpoint-s3: a bucket of S3"),
+        ("fuse.s3fs", "rw", False, Fitness.BAD, "s3fs: a bucket of S3"),
         ("cifs", "rw,nobrl", True, Fitness.BAD, "nobrl"),
         ("cifs", "rw", True, Fitness.WARN, "cifs"),
         ("9p", "rw", True, Fitness.WARN, "9p"),
