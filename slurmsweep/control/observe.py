@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep import search
 from slurmsweep.backends.base import Ability, Capacity, JobSource, SubmitOptions
-from slurmsweep.backends.keys import key_on, parts_of
+from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.control.decide import Policy, RungSituation, Situation, worth_looking_at
 from slurmsweep.control.events import Reconciled
 from slurmsweep.control.reconcile import may_run_again, reconcile, recover_submissions
@@ -31,7 +31,6 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from slurmsweep.backends.keys import JobRef
     from slurmsweep.control.events import Tell
     from slurmsweep.control.failure_text import Failure
     from slurmsweep.control.session import Session
@@ -191,7 +190,7 @@ def _ended(
     judged = ledger if policy.judges_ends else None
     return [
         replace(
-            ended_trial(trial, snapshot.waiting, failures.get(trial.number)),
+            ended_trial(trial, snapshot.waiting, failures.get(trial.number), snapshot.answer.cluster),
             usages=judged.of(trial.number) if judged else (),
             mended=mended.get(trial.number, ""),
             was_refused=trial.next_attempt in refused,
@@ -200,8 +199,15 @@ def _ended(
     ]
 
 
-def ended_trial(trial: Trial, waiting: Collection[JobRef], failure: Failure | None) -> EndedTrial:
-    """Return how a trial ended, by its records and what its log ends with; ``waiting`` are jobs that wait in Slurm."""
+def ended_trial(trial: Trial, waiting: Collection[JobRef], failure: Failure | None, here: str = "") -> EndedTrial:
+    """Return how a trial ended, by its records and what its log ends with.
+
+    Args:
+        trial: that ended.
+        waiting: jobs that wait, as they are named on cluster ``here``.
+        failure: what its log says.
+        here: this cluster.
+    """
     outcomes = {n: a.outcome for n, a in trial.attempts.items() if a.outcome and n > trial.deleted}
     before = max((n for n, outcome in outcomes.items() if outcome.ended_at_rung), default=0)
     passes = of_machine = False
@@ -216,7 +222,7 @@ def ended_trial(trial: Trial, waiting: Collection[JobRef], failure: Failure | No
         trial.cause,
         trial.next_attempt.attempt,
         signature=failure.signature if failure else "",
-        goes_on=bool(owner and (owner.job, owner.task) in waiting),
+        goes_on=bool(owner and owner.job and JobRef.of(owner, here) in waiting),
         before=before,
         failed=sum(n > before and outcome.state is TrialState.FAILED for n, outcome in outcomes.items()),
         may_pass=passes,
