@@ -226,6 +226,8 @@ class Launch:
         backend = self.session.backend
         if policy.sizing and Ability.LIMIT not in backend.abilities:
             self.tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
+        if policy.sizing and policy.sizing.mem and backend.memory_option != "mem":
+            raise UsageError(f"--mem auto: on {backend.name} the {backend.memory_option} decides what memory a job has")
         return policy
 
     def _apply(self, policy: Policy, plan: Plan, situation: Situation) -> tuple[SubmitResult, WakeupJobs | None]:

@@ -155,7 +155,7 @@ class Account(NamedTuple):
     Attributes:
         minutes: time limit; None for none.
         mem: MiB it asked for, in all; None where that is all of a node.
-        cpus: number of CPUs it was given.
+        cpus: number of CPUs it was given; None where only the type of its machine is known.
         elapsed: seconds it ran.
         max_rss: MiB of its largest step, sampled (short peaks may be missed); None where nothing was sampled.
         cpu_seconds: user and system time.
@@ -163,7 +163,7 @@ class Account(NamedTuple):
 
     minutes: float | None
     mem: float | None
-    cpus: int
+    cpus: int | None
     elapsed: float
     max_rss: float | None
     cpu_seconds: float | None
@@ -359,6 +359,9 @@ class Backend(ABC):
 
     #: Jobs are batch scripts, made of a template with lines of shell before the agent, or processes of this machine.
     has_scripts: ClassVar[bool] = True
+
+    #: The option that decides how much memory a job has. Where it is another one a person chooses its value.
+    memory_option: ClassVar[str] = "mem"
 
     def require(self, ability: Ability, option: str) -> None:
         """Raise UsageError, naming the option that asked for it, unless the backend has the ability."""

@@ -31,6 +31,7 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from slurmsweep.backends.base import Backend
     from slurmsweep.control.events import Tell
     from slurmsweep.control.failure_text import Failure
     from slurmsweep.control.session import Session
@@ -92,10 +93,16 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
         ),
         held=tuple(str(ref) for ref in session.scheduler.failed_launches(snapshot.answer) if ref in snapshot.named),
         metric=config.metric,
-        asked_for=frozenset(backend.long_name(name) for name in policy.wish.options or {}) & {"time", "mem"},
+        asked_for=_asked_for(backend, policy.wish),
         rungs=_rungs(session, policy.wish) if config.extensions.rungs else None,
         finished=finished_here(snapshot.view) if judged else 0,
     )
+
+
+def _asked_for(backend: Backend, wish: SubmitOptions) -> frozenset[str]:
+    """Return which of ``time`` and ``mem`` a person said for this time."""
+    named = {backend.long_name(name) for name in wish.options or {}}
+    return frozenset(named & {"time", "mem"} | ({"mem"} if backend.memory_option in named else set()))
 
 
 def _rungs(session: Session, wish: SubmitOptions) -> RungSituation | None:
@@ -137,7 +144,9 @@ def _bounds(session: Session, wish: SubmitOptions) -> tuple[Capacity, Bounds]:
     backend = session.backend
     options = backend.options(wish, JobSource.of(session.store))
     capacity, each = backend.capacity(options), backend.asked(options)
-    return capacity, Bounds(each.time, each.mem, capacity.minutes, capacity.mib, capacity.warning)
+    return capacity, Bounds(
+        each.time, each.mem, capacity.minutes, capacity.mib, capacity.warning, backend.memory_option
+    )
 
 
 def _ledger(session: Session, policy: Policy, snapshot: Snapshot, again: list[Trial]) -> Ledger:

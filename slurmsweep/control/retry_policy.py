@@ -359,7 +359,12 @@ def _beyond(trial: EndedTrial, bounds: Bounds, asks: frozenset[str]) -> str:
     minutes = int(newest.asked_minutes or 0) if newest.is_timeout and "time" not in asks else 0
     if minutes and bounds.most_minutes and minutes >= int(bounds.most_minutes):
         return f"had {minutes} min, all that the partition gives: choose another, or template requeue"
-    mib = int(newest.asked_mib or 0) if newest.is_out_of_memory and "mem" not in asks else 0
+    lacked_memory = newest.is_out_of_memory and "mem" not in asks
+    if lacked_memory and bounds.memory_by != "mem":
+        return (
+            f"a job has the memory that its {bounds.memory_by} gives: choose one with more by --aws {bounds.memory_by}="
+        )
+    mib = int(newest.asked_mib or 0) if lacked_memory else 0
     if mib and bounds.most_mib and mib >= int(bounds.most_mib):
         return f"had {mib} MiB, all that the partition's nodes have: choose another --partition"
     return ""
@@ -379,6 +384,8 @@ def _minutes(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | No
 
 def _mib(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | None:
     """Return likewise its memory. What it used counts where no source says what it had."""
+    if bounds.memory_by != "mem":
+        return None
     had = [usage.asked_mib for usage in trial.usages if usage.asked_mib]
     need = max([*had, bounds.mib or 0.0])
     if trial.usages and trial.usages[-1].is_out_of_memory:

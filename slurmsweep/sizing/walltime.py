@@ -76,6 +76,7 @@ class Bounds:
         most_minutes: the partition's limit; None for none.
         most_mib: memory of the partition's largest node in MiB; None where it is not known.
         warning: seconds before the time limit at which trials are told to end.
+        memory_by: the option that decides how much memory a job has.
     """
 
     minutes: float | None
@@ -83,6 +84,7 @@ class Bounds:
     most_minutes: float | None
     most_mib: float | None
     warning: float
+    memory_by: str = "mem"
 
 
 #: Where no scheduler is asked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -76,6 +77,20 @@ def test_what_a_person_asks_for_now_stands():
     plan = decide([ended(0, "timeout"), ended(1, "oom")], RetryPolicy(), BOUNDS, asks=frozenset({"time", "mem"}))
 
     assert given(plan) == {0: (None, None), 1: (None, None)}
+
+
+def test_where_another_option_decides_the_memory_a_person_chooses_it():
+    by_machine = replace(BOUNDS, memory_by="instance-type")
+    trials = [ended(0, "oom"), ended(1, "timeout")]
+
+    plan = decide(trials, RetryPolicy(), by_machine)
+    chosen = decide(trials, RetryPolicy(), by_machine, asks=frozenset({"mem"}))
+
+    assert given(plan) == {1: (120, None)}
+    assert plan.left == {
+        0: "a job has the memory that its instance-type gives: choose one with more by --aws instance-type="
+    }
+    assert given(chosen) == {0: (None, None), 1: (120, None)}
 
 
 def test_without_a_known_memory_what_was_used_counts():
