@@ -10,25 +10,29 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from slurmsweep.backends.aws import sagemaker_job, sagemaker_words, templates
+from slurmsweep.backends.aws import logs, sagemaker_job, sagemaker_words, templates
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
-from slurmsweep.backends.base import Answer, Capacity, JobStatus, SubmitResult
+from slurmsweep.backends.base import Account, Answer, Capacity, JobStatus, SubmitResult
+from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import (
     JobLimitError,
     NotFoundError,
     SchedulerError,
     SchedulerUnavailableError,
+    SlurmsweepError,
     SubmissionRefusedError,
     SubmissionUnknownError,
     UsageError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.backends.aws.client import Client
     from slurmsweep.backends.aws.templates import Document
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
 
 #: Jobs a page of ListTrainingJobs.
 _PAGE = 100
+
+#: Jobs whose accounts are asked for at once, one by one, and lines of a job's own output that are shown.
+_MOST_ACCOUNTS, _LINES = 200, 5
 
 #: Failed jobs whose reason is asked for in one look though no trial of theirs is in question: the newest.
 _MOST_EXPLAINED = 20
@@ -78,6 +85,7 @@ class SageMakerBackend(AwsBackend):
     """Training jobs of SageMaker, one a trial. The key of a submission names all its jobs."""
 
     name: ClassVar[str] = "sagemaker"
+    memory_option: ClassVar[str] = "instance-type"
     most_tasks: ClassVar[int] = 1000
     most_assigned: ClassVar[int] = 1000
     known: ClassVar[frozenset[str]] = frozenset(
@@ -99,6 +107,9 @@ class SageMakerBackend(AwsBackend):
         for name in sorted(self._merged(wish, source).keys() & _NOT_HERE.keys()):
             raise UsageError(f"{name} means nothing in SageMaker: {_NOT_HERE[name]}")
         notices = super().check(wish, source)
+        spot = self._merged(wish, source).get("spot", True)
+        if spot is not True:
+            raise UsageError(f"spot: {spot} is for ECS: SageMaker knows true and false, and finds the machines itself")
         if source is None:
             return notices
         request = self.request(source, 1, wish)
@@ -216,6 +227,26 @@ class SageMakerBackend(AwsBackend):
                 tasks[JobRef(key_on(name, cluster))] = _status(name, found, self.title)
         return Answer(tasks, "not needed")
 
+    def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
+        """Return what jobs that are over asked for, and the seconds that are paid for: a question for each job."""
+        found: dict[JobRef, Account] = {}
+        try:
+            for cluster, ids in by_cluster(jobs).items():
+                for name, account in _Looker(client(self.name, _region(cluster))).accounts(ids):
+                    found[JobRef(key_on(name, cluster))] = account
+        except SlurmsweepError as error:
+            return found, str(error)
+        return found, "used" if jobs else "not needed"
+
+    def last_words(self, ref: JobRef) -> tuple[str, ...]:
+        """Return the last lines that a job wrote in its last start. Never raises: without a log there are none."""
+        job, cluster = parts_of(ref.job)
+        with suppress(SlurmsweepError):
+            there = client("logs", _region(cluster))
+            if stream := logs.newest_stream(there, logs.SAGEMAKER_GROUP, f"{job}/"):
+                return tuple(logs.tail(there, logs.SAGEMAKER_GROUP, stream, _LINES))
+        return ()
+
     # Ordering
 
     def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
@@ -277,6 +308,21 @@ class _Looker:
         for name in sorted(set(alone) - listed.keys()):
             if found := self._described(name):  # of a person's own job, or not in the list yet
                 yield name, found
+
+    def accounts(self, ids: Collection[str]) -> Iterator[tuple[str, Account]]:
+        """Yield what jobs have that are over: single ones, and all of submissions, the newest as far as is cheap."""
+        alone = {one for one in ids if _JOB.fullmatch(one)}
+        wanted = (row for row in self._rows(set(ids) - alone) if submission_of(row["TrainingJobName"]) in ids)
+        over = (row["TrainingJobName"] for row in wanted if row.get("TrainingEndTime"))
+        for name in islice(dict.fromkeys([*sorted(alone), *over]), _MOST_ACCOUNTS):
+            try:
+                said = self._asked.ask("describe_training_job", TrainingJobName=name)
+            except (NotFoundError, SubmissionRefusedError):
+                continue
+            seconds, limits = said.get("BillableTimeInSeconds"), said.get("StoppingCondition", {})
+            if seconds is not None:
+                limit = limits.get("MaxRuntimeInSeconds")
+                yield name, Account(limit / 60 if limit else None, None, None, float(seconds), None, None)
 
     def _rows(self, submissions: Collection[str]) -> Iterator[dict[str, Any]]:
         """Yield the list's rows of all jobs of submissions: one list for each sweep that has several."""
