@@ -37,7 +37,7 @@ DEFAULT_TEMPLATE = "array"
 #: Options that jobs have in AWS and not in Slurm; ``queue`` and ``cluster`` are names of sbatch's options, too.
 OPTIONS_OF_SERVICES = frozenset(
     {"definition", "efs", "image", "instance-type", "region", "retries", "role", "security-groups", "spot", "subnets"}
-    | {"env", "plain-env", "secret"}
+    | {"env", "plain-env", "public-ip", "secret"}
 )
 
 #: The cause of a job that ended before its agent could start.

@@ -31,6 +31,10 @@ _ALIASES = {"t": "time", "c": "cpus-per-task", "G": "gpus", "cpus": "cpus-per-ta
 #: Options of sbatch that callers set beside those of :data:`RESOURCES`, and that mean nothing here where taken away.
 _TAKEN_AWAY = ("mem-per-cpu", "mem-per-gpu")
 
+#: Options that may be flags, and what their words mean: ``--aws spot`` has no value.
+_FLAGS = ("spot", "public-ip")
+_FLAG_WORDS = {"": True, "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
 _GPU = re.compile(r"(?:gres/)?gpu(?::[\w.-]+)?(?::(\d+))?")
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
 _EFS = re.compile(r"fs-[0-9a-f]{8,40}:/\S*")
@@ -113,9 +117,11 @@ def _name(key: str, value: Any, source: str) -> str:
 
 
 def _value(name: str, value: Any, source: str) -> Value:
-    if value is False or (name == "spot" and value is True):
-        return bool(value)
+    if value is False:
+        return False
     text = str(value).strip()
+    if name in _FLAGS and text.lower() in _FLAG_WORDS:
+        return _FLAG_WORDS[text.lower()]
     if not text or value is True or not text.isprintable():
         raise UsageError(f"{source}: {name} {text!a} is no value: write one, without control characters")
     if name == "time" and not _TIME.fullmatch(text):
