@@ -257,10 +257,9 @@ class SageMakerBackend(AwsBackend):
             for name in self._to_stop(asked, ids, only_waiting=only_waiting):
                 try:
                     asked.ask("stop_training_job", TrainingJobName=name)
-                except NotFoundError:  # noqa: PERF203 - each is a request
-                    continue
-                except SchedulerError as error:
-                    problem = problem or (None if _is_over(error) else error)
+                except (NotFoundError, SchedulerError) as error:  # noqa: PERF203 - each is a request
+                    if isinstance(error, SchedulerError) and not (_is_unknown(error) or _is_over(error)):
+                        problem = problem or error
         if problem:
             raise problem
 
@@ -340,9 +339,9 @@ class _Looker:
         try:
             said = self._asked.ask("describe_training_job", TrainingJobName=name)
         except (NotFoundError, SubmissionRefusedError) as error:
-            if isinstance(error, NotFoundError) or "not found" in str(error).lower():
-                return None
-            raise
+            if not _is_unknown(error):
+                raise
+            return None
         status, secondary = said["TrainingJobStatus"], said.get("SecondaryStatus", "")
         found = sagemaker_words.training_job(status, secondary, said.get("FailureReason", ""))
         if not found.said.alive:
@@ -387,10 +386,15 @@ def _as_time(seconds: int) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def _code(error: SchedulerError) -> str:
+def _code(error: SlurmsweepError) -> str:
     """Return AWS's code of an error; empty where there was no answer."""
     answer = getattr(error.__cause__, "response", None) or {}
     return str(answer.get("Error", {}).get("Code", ""))
+
+
+def _is_unknown(error: SlurmsweepError) -> bool:
+    """Return whether there is no job of that name: AWS was seen to call it a ValidationException, too."""
+    return isinstance(error, NotFoundError) or (_code(error) == "ValidationException" and "not found" in str(error))
 
 
 def _is_over(error: SchedulerError) -> bool:
