@@ -238,6 +238,11 @@ class SageMakerBackend(AwsBackend):
             return found, str(error)
         return found, "used" if jobs else "not needed"
 
+    def output_place(self, jobs_dir: str) -> str:
+        """Return the group of logs of CloudWatch."""
+        del jobs_dir
+        return f"CloudWatch Logs, group {logs.SAGEMAKER_GROUP}, streams that begin with the job's name"
+
     def last_words(self, ref: JobRef) -> tuple[str, ...]:
         """Return the last lines that a job wrote in its last start. Never raises: without a log there are none."""
         job, cluster = parts_of(ref.job)
