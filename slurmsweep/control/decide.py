@@ -422,8 +422,9 @@ def worth_looking_at(snapshot: Snapshot) -> list[int]:
 
 def _came_to_nothing(snapshot: Snapshot) -> bool:
     """Return whether the newest arrays all ended before any of their jobs claimed a trial."""
-    newest = [s.job for s in snapshot.view.submissions.values() if s.job][-_FRUITLESS:]
-    claimed = any(True for _ in snapshot.view.trials.of_jobs(set(newest)))
+    newest = {s.job: s.name for s in snapshot.view.submissions.values() if s.job}
+    newest = dict(list(newest.items())[-_FRUITLESS:])
+    claimed = any(True for _ in snapshot.view.trials.of_jobs(set(newest))) or snapshot.claimed & set(newest.values())
     return len(newest) == _FRUITLESS and not snapshot.alive and not claimed
 
 

@@ -135,6 +135,13 @@ class Snapshot:
         return frozenset(alive.keys() - claiming_jobs(self.view, {ref.job for ref in alive}, self.answer.cluster))
 
     @cached_property
+    def claimed(self) -> frozenset[str]:
+        """Names of submissions of which a job that the answer has claimed a trial: on a service jobs have own ids."""
+        tasks = self.answer.tasks
+        claiming = claiming_jobs(self.view, {ref.job for ref in tasks}, self.answer.cluster) if tasks else set()
+        return frozenset(tasks[ref].name for ref in claiming & tasks.keys())
+
+    @cached_property
     def ended_in_vain(self) -> tuple[EndedInVain, ...]:
         """Jobs that went wrong before they claimed a trial, as far as the scheduler's answer has them; by how many.
 

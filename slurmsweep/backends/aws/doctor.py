@@ -26,13 +26,13 @@ def identity(region: str) -> Finding:
     return "identity", Opinion(Fitness.GOOD, f"account {said['Account']}, region {region}")
 
 
-def role(name_or_arn: str, subject: str, region: str) -> Finding:
-    """Return whether there is such a role, and whether tasks of ECS may have it, as jobs of Batch do."""
+def role(name_or_arn: str, subject: str, region: str, service: str = "ecs-tasks.amazonaws.com") -> Finding:
+    """Return whether there is such a role, and whether a service may have it: by default ECS, for jobs of Batch too."""
     name = name_or_arn.rpartition("/")[2]
     found = client("iam", region).ask("get_role", RoleName=name)["Role"]
     trust = str(found.get("AssumeRolePolicyDocument") or "")
-    if trust and "ecs-tasks.amazonaws.com" not in trust:
-        advice = 'let "Service": "ecs-tasks.amazonaws.com" assume it'
+    if trust and service not in trust:
+        advice = f'let "Service": "{service}" assume it'
         return subject, Opinion(Fitness.BAD, f"no container may have the role {name}", advice)
     return subject, Opinion(Fitness.GOOD, f"there is a role {name}")
 

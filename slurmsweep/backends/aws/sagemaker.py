@@ -30,6 +30,7 @@ from slurmsweep.errors import (
     SubmissionUnknownError,
     UsageError,
 )
+from slurmsweep.state.filesystem import Fitness, Opinion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -142,6 +143,31 @@ class SageMakerBackend(AwsBackend):
         """Return the longest time that a job may have."""
         del options
         return Capacity(minutes=_LONGEST)
+
+    def examine(self, options: Options) -> list[tuple[str, Opinion]]:
+        """Return who asks, and whether role, log group and the right to list jobs are there."""
+        from slurmsweep.backends.aws import doctor
+
+        try:
+            region = region_of(options.get("region"))
+        except UsageError as error:
+            return [("region", Opinion(Fitness.BAD, str(error), "name one"))]
+        findings = doctor.asks_as(region)
+        if any(seen.fitness is Fitness.BAD for _, seen in findings):
+            return findings
+        for name in ("role", "image"):
+            if not options.get(name):
+                findings.append((name, Opinion(Fitness.WARN, f"no {name} is named", f"--{name}, or a template")))
+        given = str(options.get("role") or "")
+        looks = [("role", lambda: doctor.role(given, "role", region, "sagemaker.amazonaws.com"))] if given else []
+        return [
+            *findings,
+            *doctor.each(
+                *looks,
+                ("jobs", lambda: _may_list(region)),
+                ("logs", lambda: doctor.log_group(logs.SAGEMAKER_GROUP, region, is_made=True)),
+            ),
+        ]
 
     def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
         """Return the options, the template's time limit below all others."""
@@ -365,6 +391,12 @@ def _listed(asked: Client, beginning: str) -> Iterator[dict[str, Any]]:
     order = {"SortBy": "CreationTime", "SortOrder": "Descending"}
     rows = asked.pages("list_training_jobs", "TrainingJobSummaries", NameContains=beginning, MaxResults=_PAGE, **order)
     return (row for row in rows if row["TrainingJobName"].startswith(beginning))
+
+
+def _may_list(region: str) -> tuple[str, Opinion]:
+    """Return that the jobs of a region may be listed. Raises as :meth:`Client.ask`."""
+    client("sagemaker", region).ask("list_training_jobs", MaxResults=1)
+    return "jobs", Opinion(Fitness.GOOD, "training jobs may be listed")
 
 
 def _status(name: str, found: sagemaker_words.Meaning, source: str) -> JobStatus:
