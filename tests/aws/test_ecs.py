@@ -236,9 +236,10 @@ def test_a_definition_of_the_user_is_started_as_it_is(create, submit, slurmsweep
         networkMode="bridge",
         containerDefinitions=[{"name": "train", "image": "x", "memory": 512, "command": ["true"]}],
     )
-    create(trials=1)
+    create(trials=1, aws="aws: {cluster: sweeps, definition: theirs}")
+    assert "so image would mean nothing: leave out one" in submit("--image", "me/sweeps:1").stderr
 
-    assert submit("--aws", "definition=theirs").returncode == 0
+    assert submit().returncode == 0
     all_stopped(ecs)
 
     assert counts(slurmsweep) == {"finished": 1}
@@ -534,3 +535,52 @@ def test_efficiency_knows_what_tasks_asked_for(create, submit, slurmsweep, ecs):
     assert shown.returncode == 0, shown.stderr
     assert "accounting: used" in shown.stdout
     assert "2048 MiB" in shown.stdout
+
+
+def test_tasks_that_never_start_are_told_with_the_words_of_ecs(create, submit, slurmsweep, ecs):
+    create()
+    ecs.start_failures += ["CannotPullContainerError: pull access denied for me/sweeps"] * 3
+    submit()
+    all_stopped(ecs)
+
+    shown = slurmsweep("status", "last")
+
+    assert "3 jobs (" in shown.stderr, shown.stderr
+    assert "ended without a trial: Amazon ECS says TaskFailedToStart: CannotPullContainerError" in shown.stderr
+    assert counts(slurmsweep) == {"pending": 3}
+    assert slurmsweep("resubmit", "last").returncode == 0
+    all_stopped(ecs)
+    assert counts(slurmsweep) == {"finished": 3}
+
+
+def test_what_an_agent_wrote_before_it_took_a_trial_is_shown_from_its_log_stream(
+    create, submit, slurmsweep, ecs, cloud
+):
+    create(trials=1)
+    cloud.machines.environ["WANDB_AGENT_KILL_DELAY"] = "half a minute"
+    submit()
+    all_stopped(ecs)
+
+    shown = slurmsweep("status", "last").stderr
+
+    assert "ended without a trial: Amazon ECS says EssentialContainerExited" in shown
+    assert "WANDB_AGENT_KILL_DELAY='half a minute' is not a number of seconds" in shown
+
+
+def test_doctor_looks_at_cluster_definition_logs_and_roles(slurmsweep, ecs, cloud, tmp_path):
+    words = ("--cluster", "sweeps", "--image", "me/sweeps:1", "--role", "slurmsweep-job", "--json")
+
+    def findings(*more: str) -> dict[str, tuple[str, str]]:
+        done = slurmsweep("doctor", "--backend", "ecs", *words, *more)
+        return {row["subject"]: (row["fitness"], row["why"]) for row in json.loads(done.stdout)}
+
+    first = findings()
+    assert first["cluster"][1].startswith("sweeps is ACTIVE")
+    assert first["definition"] == ("good", "the first submission makes it")
+    assert first["logs"] == ("bad", "there is no log group /ecs/slurmsweep")
+    assert first["role"] == ("good", "there is a role slurmsweep-job")
+    assert first["executionRoleArn"][0] == "bad"
+    cloud.logs.begin("/ecs/slurmsweep", "made before")
+    second = findings("--cluster", "gone")
+    assert second["logs"][0] == "good"
+    assert second["cluster"] == ("bad", "there is no cluster gone in eu-west-1")

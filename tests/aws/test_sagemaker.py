@@ -16,7 +16,8 @@ from slurmsweep.backends.aws import client as clients
 from slurmsweep.backends.aws import sagemaker as backends
 from slurmsweep.backends.aws import service, templates
 from slurmsweep.backends.aws.sagemaker import SageMakerBackend
-from slurmsweep.backends.base import JobRef, JobSource, SubmitOptions, Submitted
+from slurmsweep.backends.base import JobSource, SubmitOptions, Submitted
+from slurmsweep.backends.keys import JobRef
 from slurmsweep.errors import (
     JobLimitError,
     SchedulerError,

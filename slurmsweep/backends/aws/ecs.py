@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from slurmsweep.backends.aws import ecs_requests, ecs_tasks, ecs_words, templates, words
+from slurmsweep.backends.aws import ecs_requests, ecs_tasks, ecs_words, logs, templates, words
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.ecs_tasks import Cluster
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
-from slurmsweep.backends.base import Answer, JobRestarts, JobStatus, SubmitResult
-from slurmsweep.backends.keys import JobRef, key_on
+from slurmsweep.backends.base import Answer, JobRestarts, JobSource, JobStatus, SubmitOptions, SubmitResult
+from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import (
     JobLimitError,
     NotFoundError,
@@ -23,6 +24,7 @@ from slurmsweep.errors import (
     SubmissionUnknownError,
     UsageError,
 )
+from slurmsweep.state.filesystem import Fitness, Opinion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,9 +35,7 @@ if TYPE_CHECKING:
     from slurmsweep.backends.base import (
         Account,
         JobRequest,
-        JobSource,
         Options,
-        SubmitOptions,
         SubmitPart,
         Submitted,
     )
@@ -46,6 +46,9 @@ _SEND_AGAIN = (0.5, 1.0, 2.0, 4.0)
 
 #: Seconds between two looks for tasks by their submission's name, where none is found: lists lag behind.
 _SEARCHES = (1.0, 2.0)
+
+#: Lines of a task's own output that are shown.
+_LINES = 5
 
 #: Seconds for which a task that this process started counts as waiting though no answer has it yet.
 _UNSEEN = 60.0
@@ -125,6 +128,17 @@ class EcsBackend(AwsBackend):
             **aws_options.merge((f"job template {template.path}", ecs_requests.resources_of(template.content))),
             **merged,
         }
+
+    def examine(self, options: Options) -> list[tuple[str, Opinion]]:
+        """Return who asks, and whether cluster, definition, log group and roles are there."""
+        from slurmsweep.backends.aws import ecs_doctor
+
+        try:
+            region = region_of(options.get("region"))
+            request = self.request(JobSource("slurmsweep-doctor", "", "", ""), 1, SubmitOptions(options=options))
+        except UsageError as error:
+            return [("options", Opinion(Fitness.BAD, str(error), "see docs/aws.md"))]
+        return ecs_doctor.look(request, region)
 
     # Submitting
 
@@ -239,6 +253,17 @@ class EcsBackend(AwsBackend):
             return JobRestarts(total, str(error))
         return JobRestarts(total, "used")
 
+    def last_words(self, ref: JobRef) -> tuple[str, ...]:
+        """Return the last lines that a task wrote into its log stream. Never raises: without a log there are none."""
+        number, cluster = parts_of(ref.job)
+        with suppress(SlurmsweepError):
+            place = _cluster_of(cluster)
+            task = ecs_tasks.look(place, [number]).get(number)
+            if where := task and ecs_tasks.stream_of(place.ecs, task):
+                region, group, stream = where
+                return tuple(logs.tail(client("logs", region), group, stream, _LINES))
+        return ()
+
     # Ordering
 
     def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
@@ -280,14 +305,8 @@ def _found(ecs: Client, request: JobRequest) -> Target:
 
 def _registered(ecs: Client, content: dict[str, Any]) -> str:
     """Return the ARN of the family's newest definition if it has this content; else of one that is registered now."""
-    tag = content["tags"][-1]
-    try:
-        known = ecs.ask("describe_task_definition", taskDefinition=content["family"], include=["TAGS"])
-    except (SubmissionRefusedError, NotFoundError):  # there is no such family; what else is wrong, the next one says
-        known = {}
-    if tag not in known.get("tags", ()):
-        known = ecs.ask("register_task_definition", **content)
-    return str(known["taskDefinition"]["taskDefinitionArn"])
+    known = ecs_tasks.registered(ecs, content)
+    return known or str(ecs.ask("register_task_definition", **content)["taskDefinition"]["taskDefinitionArn"])
 
 
 def _place(ecs: Client, call: dict[str, Any]) -> tuple[list[str], str]:

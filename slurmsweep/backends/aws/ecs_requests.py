@@ -31,6 +31,9 @@ _MOST_STARTED = 10
 #: Characters that the overrides of one RunTask may have, as JSON.
 _MOST_OVERRIDES = 8192
 
+#: Options that are filled into a template.
+_OF_TEMPLATE = frozenset({"image", "secret", "efs"})
+
 #: What a flag is, written as text.
 _YES = ("true", "yes", "1")
 
@@ -110,6 +113,9 @@ def target(name: str, content: Mapping[str, Any], options: Options) -> Target:
 
 def unseen_target(name: str, options: Options) -> Target:
     """Return the same of a definition in AWS that is not asked for: for showing a request. Raises UsageError."""
+    ours = sorted(_OF_TEMPLATE & options.keys())
+    if ours:
+        raise UsageError(f"definition: {name} is used as it is, so {', '.join(ours)} would mean nothing: leave out one")
     launch = _launch(options) or Launch("launchType", f"<what {name} is for: FARGATE or EC2>")
     return Target(name, f"<first container of {name}>", launch)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from slurmsweep.backends.aws import ecs_words, words
 from slurmsweep.backends.aws.service import in_parts
 from slurmsweep.backends.base import Account, JobStatus
-from slurmsweep.errors import NotFoundError, SchedulerUnavailableError
+from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, SubmissionRefusedError
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
@@ -88,6 +88,19 @@ def started_by(cluster: Cluster, name: str) -> set[str]:
     }
 
 
+def registered(ecs: Client, content: Mapping[str, Any]) -> str:
+    """Return the ARN of the family's newest definition if it has this content; else nothing.
+
+    ``content`` is the input of RegisterTaskDefinition; its last tag says from which content it is.
+    """
+    try:
+        known = ecs.ask("describe_task_definition", taskDefinition=content["family"], include=["TAGS"])
+    except (SubmissionRefusedError, NotFoundError):  # there is no such family; what else is wrong, the next one says
+        return ""
+    is_same = content["tags"][-1] in known.get("tags", ())
+    return str(known["taskDefinition"]["taskDefinitionArn"]) if is_same else ""
+
+
 def container_of(task: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the container of the agent: the one that our request names, else the first."""
     named = {one.get("name") for one in task.get("overrides", {}).get("containerOverrides", ())}
@@ -152,6 +165,29 @@ def ends(tasks: Iterable[Mapping[str, Any]]) -> dict[str, int]:
         if said.state and said.state is not TrialState.FINISHED:
             counts[said.cause] = counts.get(said.cause, 0) + 1
     return counts
+
+
+def log_settings(container: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options of the log driver where a container's definition has it write to CloudWatch Logs."""
+    logs = container.get("logConfiguration", {})
+    return dict(logs.get("options", {})) if logs.get("logDriver") == "awslogs" else {}
+
+
+def stream_of(ecs: Client, task: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Return region, group and stream of what the agent of a task wrote; None where it writes to none.
+
+    Source: Amazon ECS Developer Guide, "Send Amazon ECS logs to CloudWatch" (``prefix/container/task``).
+    """
+    container = container_of(task).get("name", "")
+    known = ecs.ask("describe_task_definition", taskDefinition=task["taskDefinitionArn"])["taskDefinition"]
+    defined: Mapping[str, Any] = next(
+        (one for one in known["containerDefinitions"] if one.get("name") == container), {}
+    )
+    settings = log_settings(defined)
+    if "awslogs-group" not in settings or "awslogs-stream-prefix" not in settings:
+        return None
+    stream = f"{settings['awslogs-stream-prefix']}/{container}/{id_of(task['taskArn'])}"
+    return settings.get("awslogs-region", ecs.region), settings["awslogs-group"], stream
 
 
 def _seconds(task: Mapping[str, Any]) -> float | None:

@@ -19,7 +19,6 @@ from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
 from slurmsweep.backends.base import Account, Answer, Capacity, JobStatus, SubmitResult
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
-from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import (
     JobLimitError,
     NotFoundError,

@@ -1,0 +1,76 @@
+"""Look at what tasks of Amazon ECS need before any is started: cluster, definition, logs, roles. Changes nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.backends.aws import doctor, ecs_requests, ecs_tasks
+from slurmsweep.backends.aws.service import client
+from slurmsweep.errors import SlurmsweepError
+from slurmsweep.state.filesystem import Fitness, Opinion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slurmsweep.backends.aws.client import Client
+    from slurmsweep.backends.aws.doctor import Finding
+    from slurmsweep.backends.base import JobRequest
+
+
+def look(request: JobRequest, region: str) -> list[Finding]:
+    """Return what was looked at, and what was seen, for tasks of a request. Never raises."""
+    findings = doctor.asks_as(region)
+    if any(seen.fitness is Fitness.BAD for _, seen in findings):
+        return findings
+    options = request.options
+    if name := ecs_requests.cluster_in(options):
+        findings += doctor.each(("cluster", lambda: _cluster(name, region)))
+    else:
+        advice = "--cluster NAME, or `aws: {cluster: NAME}` in .slurmsweep.yaml or the sweep file"
+        findings.append(("cluster", Opinion(Fitness.WARN, "no cluster is named", advice)))
+    seen, content = _definition(request, client("ecs", region))
+    [container, *_] = content.get("containerDefinitions") or [{}]
+    settings = ecs_tasks.log_settings(container)
+    looks = []
+    if "awslogs-group" in settings:
+        is_made, there = settings.get("awslogs-create-group") == "true", settings.get("awslogs-region", region)
+        looks.append(("logs", partial(doctor.log_group, settings["awslogs-group"], there, is_made=is_made)))
+    roles = {"executionRoleArn": content.get("executionRoleArn"), "role": options.get("role")}
+    looks += [(name, partial(doctor.role, str(arn), name, region)) for name, arn in roles.items() if arn]
+    return [*findings, *seen, *doctor.each(*looks)]
+
+
+def _cluster(name: str, region: str) -> Finding:
+    found = client("ecs", region).ask("describe_clusters", clusters=[name])["clusters"]
+    if not found:
+        advice = "`aws ecs list-clusters` lists them; --region may be another one"
+        return "cluster", Opinion(Fitness.BAD, f"there is no cluster {name} in {region}", advice)
+    one = found[0]
+    status, machines = one.get("status", ""), one.get("registeredContainerInstancesCount", 0)
+    providers = ", ".join(one.get("capacityProviders", ())) or "none"
+    why = f"{name} is {status}; {machines} machines of EC2, capacity providers: {providers}"
+    if status != "ACTIVE":
+        return "cluster", Opinion(Fitness.BAD, why, "it starts no tasks: name another one")
+    return "cluster", Opinion(Fitness.GOOD, why)
+
+
+def _definition(request: JobRequest, ecs: Client) -> tuple[list[Finding], Mapping[str, Any]]:
+    """Return what is to be said of the task definition, and its content as far as that is known."""
+    if named := request.options.get("definition"):
+        known: dict[str, Any] = {}
+
+        def look_at() -> Finding:
+            known.update(ecs.ask("describe_task_definition", taskDefinition=str(named))["taskDefinition"])
+            container = known["containerDefinitions"][0]
+            words = f"{known['family']}:{known['revision']}, container {container['name']}, image {container['image']}"
+            return "definition", Opinion(Fitness.GOOD, words)
+
+        return doctor.each(("definition", look_at)), known
+    try:
+        content = ecs_requests.definition(request)
+        arn = ecs_tasks.registered(ecs, content)
+    except SlurmsweepError as error:
+        return [("definition", Opinion(Fitness.WARN, str(error)))], {}
+    why = f"registered as {arn.rpartition('/')[2]}" if arn else "the first submission makes it"
+    return [("definition", Opinion(Fitness.GOOD, why))], content
