@@ -130,6 +130,7 @@ def test_the_built_in_template_is_an_input_of_register_task_definition_as_it_sta
         ({"cpus-per-task": "3", "mem": "8G"}, "the next size is cpus-per-task 4 and mem 8G"),
         ({"mem": "500G"}, "take machines of EC2 by --aws instance-type=TYPE"),
         ({"spot": True, "gpus": "1"}, "FARGATE_SPOT has no GPUs and no types of machines"),
+        ({"public-ip": "maybe"}, "public-ip 'maybe': it is a flag, without a value"),
         ({"queue": "jobs"}, "Amazon ECS has no option queue for jobs"),
         ({"env": "NOT_HERE"}, "NOT_HERE is not set in this shell"),
         ({"env": "WANDB_API_KEY"}, "WANDB_API_KEY is a secret"),
@@ -185,6 +186,8 @@ def test_options_become_sizes_role_network_and_a_time_limit_that_the_agent_keeps
         "subnets": ["subnet-1"],
         "securityGroups": ["sg-1", "sg-2"],
     }
+    public = run_task(public_ip="")["networkConfiguration"]["awsvpcConfiguration"]
+    assert public == {"subnets": ["subnet-1"], "assignPublicIp": "ENABLED"}
 
 
 def test_memory_that_fargate_rounds_up_and_what_may_lack_are_said():

@@ -72,7 +72,7 @@ class EcsBackend(AwsBackend):
     most_assigned: ClassVar[int] = 500
     known: ClassVar[frozenset[str]] = frozenset(aws_options.RESOURCES) | {
         "cluster", "definition", "efs", "env", "image", "instance-type", "plain-env", "region", "role", "secret",
-        "security-groups", "spot", "subnets",
+        "public-ip", "security-groups", "spot", "subnets",
     }  # fmt: skip
 
     #: Tasks that this process started, and when, by the name of their submission.

@@ -34,9 +34,6 @@ _MOST_OVERRIDES = 8192
 #: Options that are filled into a template.
 _OF_TEMPLATE = frozenset({"image", "secret", "efs"})
 
-#: What a flag is, written as text.
-_YES = ("true", "yes", "1")
-
 
 class Launch(NamedTuple):
     """Where tasks run.
@@ -235,7 +232,7 @@ def _launch(options: Options) -> Launch | None:
     spot, on_ec2 = options.get("spot"), bool(_gpus(options)) or "instance-type" in options
     if not spot:
         return Launch("launchType", "EC2") if on_ec2 else None
-    provider = "FARGATE_SPOT" if str(spot).lower() in _YES else str(spot)
+    provider = "FARGATE_SPOT" if spot is True else str(spot)
     is_fargate = provider in ("FARGATE", "FARGATE_SPOT")
     if is_fargate and on_ec2:
         raise UsageError(
@@ -248,11 +245,16 @@ def _launch(options: Options) -> Launch | None:
 def _placement(options: Options, *, is_awsvpc: bool) -> dict[str, Any]:
     """Return network and machines of tasks. Raises UsageError where the network lacks."""
     subnets, groups = _listed(options, "subnets"), _listed(options, "security-groups")
-    if not subnets and (is_awsvpc or groups):
+    public = options.get("public-ip")
+    if public not in (None, True):
+        raise UsageError(f"public-ip {public!a}: it is a flag, without a value")
+    if not subnets and (is_awsvpc or groups or public):
         raise UsageError("no subnet is named: say --aws subnets=subnet-1,subnet-2, or `aws: {subnets: subnet-1}`")
     found: dict[str, Any] = {}
     if subnets:
-        vpc = {"subnets": subnets, **({"securityGroups": groups} if groups else {})}
+        vpc: dict[str, Any] = {"subnets": subnets, **({"securityGroups": groups} if groups else {})}
+        if public:  # in a subnet without NAT nothing else lets Fargate pull an image
+            vpc["assignPublicIp"] = "ENABLED"
         found["networkConfiguration"] = {"awsvpcConfiguration": vpc}
     if machine := options.get("instance-type"):
         expression = f"attribute:ecs.instance-type =~ {machine}"
