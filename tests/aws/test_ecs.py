@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -320,6 +322,44 @@ def test_where_there_is_room_for_some_tasks_the_rest_is_kept_back_and_said(creat
     assert submit().returncode == 0
     all_stopped(ecs)
     assert (len(ecs.tasks), counts(slurmsweep)) == (4, {"finished": 4})
+
+
+def test_a_command_that_is_killed_between_two_requests_leaves_tasks_that_the_next_one_finds(
+    create, submit, slurmsweep, ecs, tmp_path
+):
+    create(trials=12)
+    answer = ecs.run_task
+
+    def first_alone(asked):
+        said = answer(asked)
+        ecs.throttle(99, "RunTask")
+        return said
+
+    ecs.run_task = first_alone
+    command = [sys.executable, "-m", "slurmsweep", "submit", "last", "--backend", "ecs"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        with ecs.changed:
+            assert ecs.changed.wait_for(lambda: len(ecs.asked("RunTask")) > 1, 120)
+        process.kill()
+    ecs.run_task = answer
+    ecs.heal()
+
+    assert submit().returncode == 0
+    all_stopped(ecs)
+
+    assert (len(ecs.tasks), counts(slurmsweep)) == (12, {"finished": 12})
+    assert "none lost, none doubled" in slurmsweep("check", "last").stdout
+
+
+def test_run_waits_for_the_tasks_and_shows_their_logs(ecs, cloud, slurmsweep, write_sweep):
+    cloud.logs.begin("/ecs/slurmsweep", "made before")
+    write_sweep("print('trained')\n", "  x: {values: [1, 2]}", extra=AWS)
+
+    done = slurmsweep("run", "sweep.yaml", "--backend", "ecs", "--plain")
+
+    assert done.returncode == 0, done.stderr
+    assert counts(slurmsweep) == {"finished": 2}
+    assert slurmsweep("logs", "last", "1").stdout == "trained\n"
 
 
 def test_a_refused_request_is_told_in_aws_words_and_leaves_nothing_behind(create, submit, slurmsweep, ecs):

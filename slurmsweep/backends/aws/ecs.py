@@ -319,10 +319,10 @@ def _place(ecs: Client, call: dict[str, Any]) -> tuple[list[str], str]:
         token = call["clientToken"] + (f"-{attempt}" if attempt else "")
         try:
             answer = _run(ecs, {**call, "count": call["count"] - len(started), "clientToken": token})
-        except SchedulerError:
+        except SchedulerError as error:
             if not started:
                 raise
-            return started, "what was left was not answered"
+            return started, str(error)
         started += [ecs_tasks.id_of(task["taskArn"]) for task in answer.get("tasks", ())]
         if len(started) >= call["count"]:
             break
