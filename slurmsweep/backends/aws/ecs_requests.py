@@ -35,7 +35,7 @@ _MOST_OVERRIDES = 8192
 _OF_TEMPLATE = frozenset({"image", "secret", "efs"})
 
 
-class Launch(NamedTuple):
+class TaskPlacement(NamedTuple):
     """Where tasks run.
 
     Attributes:
@@ -60,7 +60,7 @@ class Target(NamedTuple):
 
     definition: str
     container: str
-    launch: Launch
+    launch: TaskPlacement
     content: Mapping[str, Any] = {}
 
 
@@ -102,7 +102,7 @@ def target(name: str, content: Mapping[str, Any], options: Options) -> Target:
     Raises UsageError where the options contradict it.
     """
     needs = content.get("requiresCompatibilities") or content.get("compatibilities") or ("EC2",)
-    launch = _launch(options) or Launch("launchType", needs[0], needs[0] == "FARGATE")
+    launch = _launch(options) or TaskPlacement("launchType", needs[0], needs[0] == "FARGATE")
     if launch.key == "launchType" and launch.value not in needs:
         raise UsageError(f"the task definition is for {' and '.join(needs)}, and gpus and instance-type need EC2")
     return Target(name, str(content["containerDefinitions"][0].get("name")), launch, content)
@@ -113,7 +113,7 @@ def unseen_target(name: str, options: Options) -> Target:
     ours = sorted(_OF_TEMPLATE & options.keys())
     if ours:
         raise UsageError(f"definition: {name} is used as it is, so {', '.join(ours)} would mean nothing: leave out one")
-    launch = _launch(options) or Launch("launchType", f"<what {name} is for: FARGATE or EC2>")
+    launch = _launch(options) or TaskPlacement("launchType", f"<what {name} is for: FARGATE or EC2>")
     return Target(name, f"<first container of {name}>", launch)
 
 
@@ -227,11 +227,11 @@ def _gpus(options: Options) -> str:
     return str(options.get("gpus", "0")).removeprefix("0")
 
 
-def _launch(options: Options) -> Launch | None:
+def _launch(options: Options) -> TaskPlacement | None:
     """Return where tasks run, as far as the options say it. Raises UsageError where they contradict each other."""
     spot, on_ec2 = options.get("spot"), bool(_gpus(options)) or "instance-type" in options
     if not spot:
-        return Launch("launchType", "EC2") if on_ec2 else None
+        return TaskPlacement("launchType", "EC2") if on_ec2 else None
     provider = "FARGATE_SPOT" if spot is True else str(spot)
     is_fargate = provider in ("FARGATE", "FARGATE_SPOT")
     if is_fargate and on_ec2:
@@ -239,7 +239,7 @@ def _launch(options: Options) -> Launch | None:
             f"spot: {provider} has no GPUs and no types of machines; name a capacity provider of your cluster's "
             "machines of EC2"
         )
-    return Launch("capacityProviderStrategy", [{"capacityProvider": provider, "weight": 1}], is_fargate)
+    return TaskPlacement("capacityProviderStrategy", [{"capacityProvider": provider, "weight": 1}], is_fargate)
 
 
 def _placement(options: Options, *, is_awsvpc: bool) -> dict[str, Any]:
