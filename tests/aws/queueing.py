@@ -114,9 +114,11 @@ class Place:
             botocore_session=botocore.session.Session(),
         ).client(service, endpoint_url=self.environ["AWS_ENDPOINT_URL"])
 
-    def listen(self, instance: str, *options: str, visibility: int = 6, **environ: str) -> Listening:
-        """Start a machine that listens."""
-        machine = Listening(self, instance, [*options, "--visibility", str(visibility)], environ)
+    def listen(
+        self, instance: str, *options: str, visibility: int = 6, before: tuple[str, ...] = (), **environ: str
+    ) -> Listening:
+        """Start a machine that listens; ``before`` are words in front of its command."""
+        machine = Listening(self, instance, [*options, "--visibility", str(visibility)], before, environ)
         self.machines.append(machine)
         return machine
 
@@ -148,13 +150,25 @@ class Place:
 class Listening:
     """One ``slurmsweep listen``, on a machine of its own name."""
 
-    def __init__(self, place: Place, instance: str, options: list[str], environ: dict[str, str]) -> None:
+    def __init__(
+        self, place: Place, instance: str, options: list[str], before: tuple[str, ...], environ: dict[str, str]
+    ) -> None:
         self.metadata, self.instance = Metadata(instance), instance
         self.log = place.folder / f"{instance}-{os.urandom(2).hex()}.log"
         there = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.metadata.url}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "slurmsweep", "listen", place.url, "--root", str(place.folder), *options],
+                [
+                    *before,
+                    sys.executable,
+                    "-m",
+                    "slurmsweep",
+                    "listen",
+                    place.url,
+                    "--root",
+                    str(place.folder),
+                    *options,
+                ],
                 cwd=place.folder,
                 env={**os.environ, **place.environ, **there, **environ},
                 stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.documents import builtin_documents, is_document, load_document
 from slurmsweep.backends.slurm.template import builtin_templates, load_template
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
@@ -12,6 +13,7 @@ from slurmsweep.report.terminal import printable, wrapped
 from slurmsweep.report.terminal import width as columns
 
 if TYPE_CHECKING:
+    from slurmsweep.backends.documents import JobDocument
     from slurmsweep.backends.slurm.template import Template
 
 HELP = "list the job templates, or check one and print it"
@@ -31,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List the built-in templates, or check and print one; return the exit code."""
     if args.template is None:
-        known = [load_template(name) for name in builtin_templates()]
+        known: list[Template | JobDocument] = [
+            *map(load_template, builtin_templates()),
+            *map(load_document, builtin_documents()),
+        ]
         if args.json:
             print_json([_row(template) for template in known])
             return 0
@@ -40,6 +45,14 @@ def run(args: argparse.Namespace) -> int:
             text = printable(template.description)
             print_text("\n".join(wrapped(text, columns(), f"{template.name:{left}}  ", " " * (left + 2))))
             print_text(f"{'':{left}}  {template.path}")
+        return 0
+    if is_document(args.template):
+        document = load_document(args.template)
+        if args.json:
+            print_json({**_row(document), "options": {}, "text": document.text})
+        else:
+            print_text(document.text.rstrip("\n"))
+            note(f"{document.path}: {f'no mistake found by {document.checked}' if document.checked else 'not checked'}")
         return 0
     template = load_template(args.template)
     if args.json:
@@ -50,5 +63,5 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _row(template: Template) -> dict[str, Any]:
+def _row(template: Template | JobDocument) -> dict[str, Any]:
     return {"name": template.name, "path": template.path, "description": template.description}

@@ -1,0 +1,77 @@
+"""Templates that are no batch scripts: documents of AWS and of Linux, for machines and jobs there, usable by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from slurmsweep.errors import UsageError
+
+#: In a checkout beside the package; in an installed wheel inside it.
+_PLACES = (Path(__file__).parents[2] / "job_templates", Path(__file__).parents[1] / "job_templates")
+
+#: What each is for (JSON has no comments), and of which operation of AWS it is the input.
+_KNOWN = {
+    "batch.json": ("a job definition of AWS Batch", "batch", "RegisterJobDefinition"),
+    "ecs.json": ("a task definition of Amazon ECS", "ecs", "RegisterTaskDefinition"),
+    "sagemaker.json": ("a training job of Amazon SageMaker", "sagemaker", "CreateTrainingJob"),
+    "ec2-user-data.yaml": ("cloud-config of machines of EC2: mounts the sweeps, and listens to a queue", "", ""),
+    "slurmsweep-agent.service": ("the unit of systemd that listens to a queue of SQS, and ends in order", "", ""),
+}
+
+
+class JobDocument(NamedTuple):
+    """A template that is no batch script.
+
+    Attributes:
+        name: of the file.
+        path: of the file.
+        description: what it is for.
+        text: the whole file.
+        checked: by what it was found to have no mistake; empty where nothing checked it.
+    """
+
+    name: str
+    path: str
+    description: str
+    text: str
+    checked: str = ""
+
+
+def builtin_documents() -> list[str]:
+    """Return the names of those that come with slurmsweep."""
+    return [name for name in _KNOWN if any((place / name).is_file() for place in _PLACES)]
+
+
+def load_document(name: str) -> JobDocument:
+    """Return one of :func:`builtin_documents`, also by its name without ``.json``; its text as it is.
+
+    Raises:
+        UsageError: it cannot be read, or AWS's model refuses it.
+    """
+    file = name if name in _KNOWN else f"{name}.json"
+    description, service, operation = _KNOWN[file]
+    path = next(place / file for place in _PLACES if (place / file).is_file())
+    checked = ""
+    if operation:
+        from slurmsweep.backends.aws import templates
+        from slurmsweep.backends.aws.client import require_boto3
+
+        try:
+            require_boto3()
+        except UsageError:
+            checked = ""
+        else:
+            templates.load(str(path), service, operation)
+            checked = f"AWS's model of {operation}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"job template {path}: {error}") from error
+    return JobDocument(file, str(path), description, text, checked)
+
+
+def is_document(name: str) -> bool:
+    """Return whether a name is that of such a template."""
+    known = builtin_documents()
+    return name in known or f"{name}.json" in known
