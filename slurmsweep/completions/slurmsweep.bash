@@ -6,7 +6,7 @@
 #    source ~/.local/share/bash_completion/slurmsweep
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_slurmsweep_subparsers=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help)
+_shtab_slurmsweep_subparsers=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor listen sync leet completion help)
 
 _shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --prior --snapshot --no-snapshot --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --queue --cluster --region --role --image --retries --env --aws --canaries --after)
 _shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --prior --snapshot --no-snapshot --strict --json --project --entity --name --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --queue --cluster --region --role --image --retries --env --aws)
@@ -101,6 +101,7 @@ _shtab_slurmsweep_agent_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_templates_pos_0_COMPGEN=_slurmsweep_compgen_templates_and_files
 _shtab_slurmsweep_defaults_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_slurmsweep_doctor_pos_0_COMPGEN=_shtab_compgen_dirs
+_shtab_slurmsweep_listen___root_COMPGEN=_shtab_compgen_dirs
 _shtab_slurmsweep_sync_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 _shtab_slurmsweep_leet_pos_0_COMPGEN=_slurmsweep_compgen_sweeps
 
@@ -127,8 +128,8 @@ _shtab_slurmsweep_doctor___backend_choices=(slurm batch ecs sagemaker sqs)
 _shtab_slurmsweep_sync__s_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_sync___state_choices=(pending running finished failed crashed killed preempted)
 _shtab_slurmsweep_completion_pos_0_choices=(bash zsh fish)
-_shtab_slurmsweep_help_pos_0_choices=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion)
-_shtab_slurmsweep_pos_0_choices=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help)
+_shtab_slurmsweep_help_pos_0_choices=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor listen sync leet completion)
+_shtab_slurmsweep_pos_0_choices=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor listen sync leet completion help)
 
 _shtab_slurmsweep_run__h_nargs=0
 _shtab_slurmsweep_run___help_nargs=0
@@ -294,6 +295,8 @@ _shtab_slurmsweep_defaults___json_nargs=0
 _shtab_slurmsweep_doctor__h_nargs=0
 _shtab_slurmsweep_doctor___help_nargs=0
 _shtab_slurmsweep_doctor___json_nargs=0
+_shtab_slurmsweep_listen__h_nargs=0
+_shtab_slurmsweep_listen___help_nargs=0
 _shtab_slurmsweep_sync__h_nargs=0
 _shtab_slurmsweep_sync___help_nargs=0
 _shtab_slurmsweep_sync___include_synced_nargs=0

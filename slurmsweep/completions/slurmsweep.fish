@@ -63,8 +63,8 @@ function _shtab_slurmsweep_using
   test "$_shtab_slurmsweep_cmdpath" = "$argv"
 end
 
-set -g _shtab_slurmsweep_commands run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion help
-set -g _shtab_slurmsweep_opts_with_value --account --after --among --attempt --aws --backend --canaries --cause --cluster --columns --constraint --count --cpus-per-task --entity --env --exclude --format --from --function --goal --gpus --gres --history --image --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --queue --region --retries --role --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --where --width --workdir -A -C -G -c -j -n -o -p -q -s -t -w -x
+set -g _shtab_slurmsweep_commands run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor listen sync leet completion help
+set -g _shtab_slurmsweep_opts_with_value --account --after --among --attempt --aws --backend --canaries --cause --cluster --columns --constraint --count --cpus-per-task --entity --env --exclude --format --from --function --goal --gpus --grace --gres --history --idle --image --instance --jobs --keep-best --limit --lines --links --max-attempts --max-fails --mem --mem-factor --mend-every --mend-sbatch --metric --name --nice --nodes --notify --older --output --partition --patience --plot --prior --project --qos --queue --region --retries --role --root --sbatch --seats --sort --state --template --time --time-factor --top --trials --update --visibility --where --width --workdir -A -C -G -c -j -n -o -p -q -s -t -w -x
 
 complete -c slurmsweep -e
 complete -c slurmsweep -f
@@ -495,6 +495,18 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using doctor' -l retries -x -d 'Bat
 complete -c slurmsweep -n '_shtab_slurmsweep_using doctor' -l env -x -d 'variables of this shell that jobs get, such as HF_HOME,MY_FLAG; never secrets'
 complete -c slurmsweep -n '_shtab_slurmsweep_using doctor' -l aws -x -d 'any other option of the aws: section, such as secret=WANDB_API_KEY=my/key (repeatable)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using doctor; and test $_shtab_slurmsweep_npos -eq 0' -ka "(__fish_complete_directories)" -d 'default: WANDB_DIR, or the current folder'
+complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a listen -d 'Run a trial for each message of an SQS queue, on a machine of EC2.'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -s h -l help -d 'show this help message and exit'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -l root -xka "(__fish_complete_directories)" -d 'run sweeps below this folder, and no other ones (repeatable; default: the current folder)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -l entity -x -d 'run sweeps, too, that W&B holds for this entity'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -l project -x -d 'with --entity: of this project only'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -s t -l time -x -d 'time limit of one trial: minutes, 1:30:00 or 2-0'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -l idle -x -d 'end when no message came for so long'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -s n -l count -x -d 'end after N messages'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -l grace -x -d 'between the request to end and the kill of a trial (default 90: Spot gives 120)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -l visibility -x -d 'a message of a machine that is lost comes again after so long (default 120)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -l region -x -d 'of the machine (default: as its metadata says)'
+complete -c slurmsweep -n '_shtab_slurmsweep_using listen' -l instance -x -d 'of the machine (default: as its metadata says)'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a sync -d 'Upload the offline wandb runs of finished trials, from a node with'
 complete -c slurmsweep -n '_shtab_slurmsweep_using sync' -s h -l help -d 'show this help message and exit'
 complete -c slurmsweep -n '_shtab_slurmsweep_using sync' -s s -l state -xka "pending running finished failed crashed killed preempted" -d 'trials in this state instead of those finished or stopped early (repeatable)'
@@ -515,4 +527,4 @@ complete -c slurmsweep -n '_shtab_slurmsweep_using completion' -s h -l help -d '
 complete -c slurmsweep -n '_shtab_slurmsweep_using completion; and test $_shtab_slurmsweep_npos -eq 0' -ka "bash zsh fish" -d 'one of bash, zsh, fish'
 complete -c slurmsweep -n '_shtab_slurmsweep_using; and test $_shtab_slurmsweep_npos -eq 0' -a help -d 'Show the help of a command.'
 complete -c slurmsweep -n '_shtab_slurmsweep_using help' -s h -l help -d 'show this help message and exit'
-complete -c slurmsweep -n '_shtab_slurmsweep_using help; and test $_shtab_slurmsweep_npos -eq 0' -ka "run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion" -d 'default: list all commands'
+complete -c slurmsweep -n '_shtab_slurmsweep_using help; and test $_shtab_slurmsweep_npos -eq 0' -ka "run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor listen sync leet completion" -d 'default: list all commands'

@@ -28,6 +28,7 @@ _shtab_slurmsweep_commands() {
     help:'Show the help of a command.'
     importance:'Show which parameters mattered, which way, and with which values'
     leet:'Open W&B'"'"'s viewer in the terminal (wandb leet) with all trials of a'
+    listen:'Run a trial for each message of an SQS queue, on a machine of EC2.'
     logs:'Print the log of a trial'"'"'s newest attempt, or of those that failed.'
     ls:'List the sweeps of this folder, or of the nearest one above that has'
     mend:'Look after a sweep once: record ends, run again what deserves it,'
@@ -249,7 +250,7 @@ _shtab_slurmsweep_extend_defaults_added=0
 
 _shtab_slurmsweep_help_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  ":default\: list all commands:(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor sync leet completion)"
+  ":default\: list all commands:(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor listen sync leet completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -274,6 +275,24 @@ _shtab_slurmsweep_leet_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_slurmsweep_leet_defaults_added=0
+
+_shtab_slurmsweep_listen_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "*--root[run sweeps below this folder, and no other ones (repeatable\; default\: the current folder)]:FOLDER:_files -/"
+  "--entity[run sweeps, too, that W\&B holds for this entity]:NAME:"
+  "--project[with --entity\: of this project only]:NAME:"
+  {-t,--time}"[time limit of one trial\: minutes, 1\:30\:00 or 2-0]:T:"
+  "--idle[end when no message came for so long]:SECONDS:"
+  {-n,--count}"[end after N messages]:N:"
+  "--grace[between the request to end and the kill of a trial (default 90\: Spot gives 120)]:SECONDS:"
+  "--visibility[a message of a machine that is lost comes again after so long (default 120)]:SECONDS:"
+  "--region[of the machine (default\: as its metadata says)]:NAME:"
+  "--instance[of the machine (default\: as its metadata says)]:ID:"
+  ":URL of the queue, as \`submit --backend sqs --queue\` takes it:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_slurmsweep_listen_defaults_added=0
 
 _shtab_slurmsweep_logs_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -740,6 +759,7 @@ _shtab_slurmsweep() {
         help) _arguments -C -s $_shtab_slurmsweep_help_options ;;
         importance) _arguments -C -s $_shtab_slurmsweep_importance_options ;;
         leet) _arguments -C -s $_shtab_slurmsweep_leet_options ;;
+        listen) _arguments -C -s $_shtab_slurmsweep_listen_options ;;
         logs) _arguments -C -s $_shtab_slurmsweep_logs_options ;;
         ls) _arguments -C -s $_shtab_slurmsweep_ls_options ;;
         mend) _arguments -C -s $_shtab_slurmsweep_mend_options ;;

@@ -57,7 +57,7 @@ def go(place, x, code=0):
 
 
 def has_begun(place, x):
-    wait_until(lambda: (place.folder / f"began-{x}").exists(), f"trial {x} begins")
+    wait_until((place.folder / f"began-{x}").exists, f"trial {x} begins")
 
 
 def trials(place, sweep):
@@ -150,9 +150,8 @@ def test_hostile_messages_run_nothing_and_are_dead_letters(place, sweep, tmp_pat
     ]
     place.send(*hostile)
     machine = place.listen(INSTANCE, visibility=1)
-    poke = lambda: (place.counts(), place.counts(place.dead)[0])  # noqa: E731 - one question
 
-    wait_until(lambda: poke()[1] == len(hostile), "all of them are dead letters")
+    wait_until(lambda: place.counts(place.dead) == (len(hostile), 0), "all of them are dead letters")
 
     assert machine.end() == 0
     said = [line for line in machine.said.splitlines() if "a message is left alone" in line]
@@ -165,8 +164,7 @@ def test_hostile_messages_run_nothing_and_are_dead_letters(place, sweep, tmp_pat
 
 def test_a_message_whose_agent_could_claim_nothing_comes_again(place, sweep):
     (place.folder / "moved").mkdir()
-    for name in (".slurmsweep",):
-        shutil.move(place.folder / name, place.folder / "moved" / name)
+    shutil.move(place.folder / ".slurmsweep", place.folder / "moved" / ".slurmsweep")
     folder = place.folder / "moved" / ".slurmsweep" / f"sweep-{sweep}"
     document = json.loads((folder / "sweep.json").read_text())
     document["workdir"] = str(place.folder / "not-mounted")
@@ -227,7 +225,7 @@ def test_a_trial_of_a_lost_machine_is_put_back_when_its_message_comes_again(plac
 
 
 def test_what_is_wrong_with_a_command_is_said_before_a_message_is_taken(place, sweep):
-    def listen(*words, **environ):
+    def listen(*words):
         return command(place.folder, place, "listen", *words)
 
     assert listen("not-a-url", "--instance", INSTANCE, "--region", "eu-west-1").returncode == 2

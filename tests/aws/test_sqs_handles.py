@@ -120,7 +120,7 @@ def test_a_machine_that_was_stopped_lets_go_of_its_message_and_all_trials_finish
     sweep = command(place.folder, place, "create", "sweep.yaml").stdout.split()[-1]
     assert command(place.folder, place, "submit", sweep, "--backend", "sqs", "--queue", place.url).returncode == 0
     stopped = place.listen("i-00000000000000aa", visibility=4)
-    wait_until(lambda: (place.folder / "began---x=0").exists(), "trial 0 begins")
+    wait_until((place.folder / "began---x=0").exists, "trial 0 begins")
     stopped.process.send_signal(signal.SIGSTOP)
     other = place.listen("i-00000000000000bb", visibility=4)
 

@@ -14,12 +14,28 @@ import yaml
 TEMPLATES = Path(__file__).parent.parent.parent / "job_templates"
 UNIT, USER_DATA = TEMPLATES / "slurmsweep-agent.service", TEMPLATES / "ec2-user-data.yaml"
 
-#: cloud-init, and what it imports.
-PACKAGES = (
-    "cloud-init python3-requests python3-urllib3 python3-charset-normalizer python3-chardet python3-certifi python3-idna "
-    "python3-configobj python3-jinja2 python3-markupsafe python3-yaml python3-jsonschema python3-attr python3-pyrsistent "
-    "python3-oauthlib python3-jsonpatch python3-json-pointer python3-netifaces python3-six python3-serial"
-).split()
+#: Packages for Python that cloud-init needs.
+MODULES = (
+    "requests",
+    "urllib3",
+    "charset-normalizer",
+    "chardet",
+    "certifi",
+    "idna",
+    "configobj",
+    "jinja2",
+    "markupsafe",
+    "yaml",
+    "jsonschema",
+    "attr",
+    "pyrsistent",
+    "oauthlib",
+    "jsonpatch",
+    "json-pointer",
+    "netifaces",
+    "six",
+    "serial",
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +46,13 @@ def cloud_init(tmp_path_factory):
     if not (shutil.which("apt-get") and shutil.which("dpkg") and os.path.exists("/usr/bin/python3")):
         pytest.skip("no cloud-init here, and no Debian to take it from")
     folder = tmp_path_factory.mktemp("cloud-init")
-    got = subprocess.run(["apt-get", "download", *PACKAGES], cwd=folder, capture_output=True, text=True, check=False)
+    got = subprocess.run(
+        ["apt-get", "download", "cloud-init", *(f"python3-{name}" for name in MODULES)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if got.returncode:
         pytest.skip(f"no cloud-init here, and Debian's could not be had: {got.stderr[-200:]}")
     for package in folder.glob("*.deb"):

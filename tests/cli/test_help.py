@@ -32,6 +32,8 @@ NOT_RUN = {
     "mend last",
     "mend last --mend-every 30",
     "sync last -j 8 --project mnist",
+    "listen $QUEUE --root /shared",
+    "listen $QUEUE --root /shared --idle 600",
 }
 
 #: Commands whose examples change nothing that another example looks at.

@@ -106,7 +106,7 @@ class SqsBackend(AwsBackend):
                 _send_batch(cluster.partition(":")[2], content["QueueUrl"], content["Entries"])
             except (NotFoundError, SchedulerError) as error:
                 kind = SubmissionRefusedError if isinstance(error, NotFoundError) else type(error)
-                before = f"; {sent} of {request.tasks} messages were sent before, and each lets a trial run"
+                before = f"; before these {sent} of {request.tasks} messages were sent, and each lets a trial run"
                 raise kind(f"{error}{before if sent else ''}") from error
             sent += len(content["Entries"])
         return key_on(f"{queue.name}/{request.name}:{request.tasks}", cluster)
@@ -175,13 +175,14 @@ def _in_tens(entries: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
 
 def _send_batch(region: str, url: str, entries: list[dict[str, Any]]) -> None:
     """Send messages until SQS has taken all of them. Raises SchedulerError."""
+    total = len(entries)
     for delay in (*_AGAIN, None):
         answer = client("sqs", region).ask("send_message_batch", QueueUrl=url, Entries=entries)
         failed = {found["Id"]: found for found in answer.get("Failed", ())}
         if not failed:
             return
         first = next(iter(failed.values()))
-        words = f"Amazon SQS took {len(entries) - len(failed)} of {len(entries)} messages: {first.get('Code', '')}"
+        words = f"Amazon SQS took {total - len(failed)} of {total} messages: {first.get('Code', '')}"
         words = f"{words}: {first.get('Message', '')}".rstrip(": ")
         if any(found.get("SenderFault") for found in failed.values()):
             raise SubmissionRefusedError(words)

@@ -10,8 +10,8 @@ from slurmsweep.cli.output import note
 
 HELP = "run a trial for each message of an SQS queue, on a machine of EC2"
 EXAMPLES = (
-    ("listen https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps --root /shared", "until it is told to end"),
-    ("listen https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps --root /shared --idle 600", "ends when idle"),
+    ("listen $QUEUE --root /shared", "the URL of the queue is in QUEUE; ends when it is told to"),
+    ("listen $QUEUE --root /shared --idle 600", "ends when no message came for ten minutes"),
 )
 EXIT_CODES = {3: "no such queue", 4: "the queue could not be asked, or refused"}
 
