@@ -68,25 +68,3 @@ class Machine(ABC):
     @abstractmethod
     def notice(self) -> str:
         """Return what announces the end of the machine, in words; empty while nothing does. Never raises."""
-
-
-def open_queue(url: str, region: str = "") -> WorkQueue:
-    """Return the queue of that URL, in that region where the URL says none; it is not asked yet.
-
-    Raises:
-        UsageError: it is no URL of a queue, no region is known, or a library is not installed.
-    """
-    from slurmsweep.backends.aws.queue import SqsQueue
-
-    return SqsQueue(url, region)
-
-
-def this_machine(instance: str = "", region: str = "") -> Machine:
-    """Return the machine that this process is on, by its own metadata, or else by the names that a user gave.
-
-    Raises:
-        UsageError: it has no metadata and no names were given, or one is none.
-    """
-    from slurmsweep.backends.aws import machine
-
-    return machine.this_machine(instance, region)

@@ -9,6 +9,7 @@ from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
     from slurmsweep.backends.base import Backend
+    from slurmsweep.backends.queues import Machine, WorkQueue
 
 #: Chooses by what was used before and by what this machine has. Never a service: those cost money.
 AUTO = "auto"
@@ -101,3 +102,25 @@ def service(word: str) -> Backend:
     module, name = SERVICES[word]
     backend: Backend = getattr(import_module(f"slurmsweep.backends.aws.{module}"), name)()
     return backend
+
+
+def open_queue(url: str, region: str = "") -> WorkQueue:
+    """Return the queue of that URL, in that region where the URL says none; it is not asked yet.
+
+    Raises:
+        UsageError: it is no URL of a queue, no region is known, or a library is not installed.
+    """
+    from slurmsweep.backends.aws.queue import SqsQueue
+
+    return SqsQueue(url, region)
+
+
+def this_machine(instance: str = "", region: str = "") -> Machine:
+    """Return the machine that this process is on, by its own metadata, or else by the names that a user gave.
+
+    Raises:
+        UsageError: it has no metadata and no names were given, or one is none.
+    """
+    from slurmsweep.backends.aws import machine
+
+    return machine.this_machine(instance, region)

@@ -71,7 +71,7 @@ _NOT_HERE = {
 }
 
 #: What ended jobs are, by region and name: an end is final, so it is asked for once in the life of a process.
-_ended: dict[tuple[str, str], sagemaker_words.Meaning] = {}
+_ended: dict[tuple[str, str], sagemaker_words.JobMeaning] = {}
 
 
 class _Short(NamedTuple):
@@ -313,7 +313,7 @@ class _Looker:
 
     def look(
         self, submissions: Collection[str], alone: Collection[str], *, explain: bool = True
-    ) -> Iterator[tuple[str, sagemaker_words.Meaning]]:
+    ) -> Iterator[tuple[str, sagemaker_words.JobMeaning]]:
         """Yield the jobs of submissions, and single jobs, each with what it means.
 
         Args:
@@ -361,7 +361,7 @@ class _Looker:
         for beginning, names in by_sweep.items():
             yield from _listed(self._asked, names[0] if len(names) == 1 else beginning)
 
-    def _described(self, name: str) -> sagemaker_words.Meaning | None:
+    def _described(self, name: str) -> sagemaker_words.JobMeaning | None:
         """Return what a job is by its description; None where SageMaker knows none of that name."""
         key = (self._asked.region, name)
         if key in _ended:
@@ -398,7 +398,7 @@ def _may_list(region: str) -> tuple[str, Opinion]:
     return "jobs", Opinion(Fitness.GOOD, "training jobs may be listed")
 
 
-def _status(name: str, found: sagemaker_words.Meaning, source: str) -> JobStatus:
+def _status(name: str, found: sagemaker_words.JobMeaning, source: str) -> JobStatus:
     return JobStatus(
         word=found.word,
         alive=found.said.alive,

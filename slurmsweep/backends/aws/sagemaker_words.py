@@ -19,7 +19,7 @@ from slurmsweep.state.lifecycle import TrialState
 SERVICE = "Amazon SageMaker"
 
 
-class Meaning(NamedTuple):
+class JobMeaning(NamedTuple):
     """The meaning of what SageMaker says of one training job.
 
     Attributes:
@@ -89,7 +89,7 @@ _EXIT_CODES = (
 _SHOWN = 300
 
 
-def training_job(status: str, secondary: str, failure_reason: str = "") -> Meaning:
+def training_job(status: str, secondary: str, failure_reason: str = "") -> JobMeaning:
     """Return what SageMaker says of a job: TrainingJobStatus, SecondaryStatus, FailureReason (empty where not told).
 
     An unknown SecondaryStatus of a job that lives is shown as it is.
@@ -100,20 +100,24 @@ def training_job(status: str, secondary: str, failure_reason: str = "") -> Meani
     said = words.looked_up(_STATUSES, status, SERVICE)
     if status == "InProgress":
         wait = _WAITING.get(secondary)
-        return Meaning(secondary, words.WAITING, None, secondary, wait) if wait else Meaning(secondary or status, said)
+        return (
+            JobMeaning(secondary, words.WAITING, None, secondary, wait)
+            if wait
+            else JobMeaning(secondary or status, said)
+        )
     if status == "Stopped":
         said = words.looked_up(_STOPPED, secondary, SERVICE)
-        return Meaning(secondary, said, None, _NO_CAPACITY if said is words.PREEMPTED else "")
-    return _failed(" ".join(failure_reason.split())[:_SHOWN]) if status == "Failed" else Meaning(status, said)
+        return JobMeaning(secondary, said, None, _NO_CAPACITY if said is words.PREEMPTED else "")
+    return _failed(" ".join(failure_reason.split())[:_SHOWN]) if status == "Failed" else JobMeaning(status, said)
 
 
-def _failed(reason: str) -> Meaning:
+def _failed(reason: str) -> JobMeaning:
     """Return how a trial ended whose job failed for a reason, in one line."""
     known = words.by_reason(_REASONS, reason)
     if known:
-        return Meaning("Failed", known, None, reason)
+        return JobMeaning("Failed", known, None, reason)
     code = next((int(found[1]) for pattern in _EXIT_CODES if (found := pattern.search(reason))), None)
     if not code:  # a job that failed did not end well, whatever a text says of a 0
-        return Meaning("Failed", words.over(TrialState.CRASHED, reason or words.LOST.cause), None, reason)
+        return JobMeaning("Failed", words.over(TrialState.CRASHED, reason or words.LOST.cause), None, reason)
     code = 128 - code if code < 0 else code  # the toolkit writes signals as Python does
-    return Meaning("Failed", words.by_exit_code(code), code, reason)
+    return JobMeaning("Failed", words.by_exit_code(code), code, reason)

@@ -51,19 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Listen until there is a reason to end; return the exit code."""
-    from slurmsweep.backends import queues, registry
+    from slurmsweep.backends import registry
     from slurmsweep.errors import UsageError
+    from slurmsweep.state import files
     from slurmsweep.supervisor.listener import Listener, Terms
     from slurmsweep.supervisor.messages import Allowed
 
     if args.project and not args.entity:
         raise UsageError("--project needs --entity: the names of W&B's sweeps begin with it")
     roots = tuple(os.path.realpath(folder) for folder in args.root or ["."])
-    missing = [folder for folder in roots if not os.path.isdir(folder)]
+    missing = [folder for folder in roots if not files.is_folder(folder)]
     if missing:
         raise UsageError(f"--root {missing[0]}: there is no such folder (is the shared filesystem mounted?)")
-    machine = queues.this_machine(args.instance or "", args.region or "")
-    queue = queues.open_queue(args.queue, machine.region)
+    machine = registry.this_machine(args.instance or "", args.region or "")
+    queue = registry.open_queue(args.queue, machine.region)
     asked = registry.service("sqs").normalized({"time": args.time}) if args.time else {}
     minutes = registry.scheduler().asked(asked).time
     terms = Terms(
