@@ -90,7 +90,7 @@ class Ec2Machine(Machine):
 
 
 def this_machine(instance: str = "", region: str = "") -> Machine:
-    """Return this machine; see :func:`slurmsweep.backends.queues.this_machine`."""
+    """Return this machine; see :func:`slurmsweep.backends.registry.this_machine`."""
     found: Machine | None = None
     is_asked = os.environ.get(_DISABLED, "").lower() != "true"
     if is_asked and not (instance and region):

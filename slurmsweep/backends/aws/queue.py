@@ -50,7 +50,7 @@ def address(url: object) -> QueueAddress:
 
 
 class SqsQueue(WorkQueue):
-    """One queue of SQS. Args, and raises, as :func:`slurmsweep.backends.queues.open_queue`."""
+    """One queue of SQS. Args, and raises, as :func:`slurmsweep.backends.registry.open_queue`."""
 
     longest: ClassVar[int] = 12 * 60 * 60
 
