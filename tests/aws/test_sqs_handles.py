@@ -19,7 +19,7 @@ import pytest
 from aws.queueing import FAKE, REGION, Place, command, ends, wait_until
 from moto.server import ThreadedMotoServer
 
-from slurmsweep.backends.queues import open_queue
+from slurmsweep.backends.registry import open_queue
 from slurmsweep.errors import NotFoundError
 
 OWN_ENVIRONMENT = Path(__file__).parent.parent.parent / ".venv-ministack"
