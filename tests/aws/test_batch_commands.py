@@ -210,3 +210,29 @@ def test_the_doctor_looks_at_each_thing_that_jobs_need(project, cloud, batch, do
     bad = {one["subject"]: one["why"] for one in json.loads(said.stdout) if one["fitness"] == "bad"}
     assert list(bad) == ["identity"]
     assert "ExpiredToken" in bad["identity"]
+
+
+def test_without_a_region_nothing_is_left_behind(project, cloud, slurmsweep, monkeypatch):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    said = slurmsweep("run", "s.yaml", *BATCH)
+    assert said.returncode == 2
+    assert "no region of AWS is named: say --region eu-west-1" in said.stderr
+    assert not list(project.glob(".slurmsweep/sweep-*"))
+
+
+def test_where_batch_does_not_answer_the_journal_is_shown_and_nothing_is_concluded(
+    project, cloud, batch, do, slurmsweep
+):
+    do("run", "s.yaml", *BATCH, "--no-wait")
+    started(project, 2)
+    batch.refuse(1000, code="AccessDeniedException", status=403)
+    said = slurmsweep("status", "--json")
+    assert said.returncode == 0
+    assert "AccessDeniedException" in said.stderr
+    assert (json.loads(said.stdout)["counts"]["running"], json.loads(said.stdout)["jobs"]) == (2, {})
+    for words in (("reconcile", "last"), ("resubmit", "last"), ("stop", "last")):
+        said = slurmsweep(*words)
+        assert (said.returncode, "AccessDeniedException" in said.stderr) == (4, True)
+    batch.heal()
+    assert json.loads(do("status", "--json"))["counts"]["running"] == 2

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.backends.aws import batch as batch_module
-from slurmsweep.backends.aws import batch_jobs, service
+from slurmsweep.backends.aws import batch_jobs, client, service
 from slurmsweep.backends.aws.batch import BatchBackend
 from slurmsweep.backends.base import JobSource, SubmitOptions
 from slurmsweep.backends.keys import JobRef
-from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError
+from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError, UsageError
 from slurmsweep.state.lifecycle import TrialState
 
 CLUSTER = "batch:eu-west-1"
@@ -154,8 +154,6 @@ def test_a_submission_is_found_by_its_name_though_lists_lag(cloud, batch, send):
 
 
 def test_a_throttled_submission_is_sent_again_and_one_that_never_comes_through_was_not_made(batch, send, monkeypatch):
-    from slurmsweep.backends.aws import client
-
     monkeypatch.setattr(client.time, "sleep", lambda _: None)
     batch.throttle(3, "SubmitJob")
     send()
@@ -226,3 +224,13 @@ def test_what_jobs_asked_for_and_how_they_ended_is_told(batch, send, with_progra
         (task, 30, 2048, 1) for task in range(3)
     }
     assert BatchBackend().restarts([key]).ends == {"exit 3": 1}
+
+
+def test_without_boto3_nothing_is_known_of_jobs(monkeypatch):
+    def missing() -> None:
+        raise UsageError("jobs in AWS need boto3")
+
+    monkeypatch.setattr(client, "require_boto3", missing)
+    for ask in (BatchBackend().poll, BatchBackend().cancel):
+        with pytest.raises(SchedulerUnavailableError, match="could not be asked about: jobs in AWS need boto3"):
+            ask([f"1c7f@{CLUSTER}"])

@@ -16,7 +16,7 @@ from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, command, environment, in_parts
 from slurmsweep.backends.base import Answer, JobRestarts, JobSource, JobStatus, SubmitOptions
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
-from slurmsweep.errors import SlurmsweepError, SubmissionRefusedError, UsageError
+from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, SubmissionRefusedError, UsageError
 from slurmsweep.state.assignment import VARIABLE, to_text
 from slurmsweep.state.filesystem import Fitness, Opinion
 
@@ -271,7 +271,7 @@ class BatchBackend(AwsBackend):
     def find(self, name: str, cluster: str = "") -> str:
         """Return the key of the job with that name, in whichever queue of the region it is; empty for none (yet)."""
         region = region_of(cluster.partition(":")[2])
-        batch = client("batch", region)
+        batch = _of(f"{self.name}:{region}")
         by_name = [{"name": "JOB_NAME", "values": [name]}]
         for delay in (*_SEARCHES, 0.0):
             for queue in batch.pages("describe_job_queues", "jobQueues"):
@@ -348,8 +348,15 @@ _UNSEEN_JOB = JobStatus("SUBMITTED", True, None, "", None, "", batch_jobs.SOURCE
 
 
 def _of(cluster: str) -> Client:
-    """Return the client for jobs of ``batch:<region>``."""
-    return client("batch", region_of(cluster.partition(":")[2]))
+    """Return the client for jobs of ``batch:<region>``.
+
+    Raises:
+        SchedulerUnavailableError: it cannot be had here, because boto3 is not installed for example: nothing is known.
+    """
+    try:
+        return client("batch", region_of(cluster.partition(":")[2]))
+    except UsageError as error:
+        raise SchedulerUnavailableError(f"jobs of {cluster} could not be asked about: {error}") from error
 
 
 def _registered(batch: Client, content: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         events.follow(sweep.session.store, plain=args.plain)
         try:
             result = sweep.run(count=args.count, after=after, **asked)
-        except (SubmissionRefusedError, SchedulerUnavailableError):
+        except (SubmissionRefusedError, SchedulerUnavailableError, UsageError):
             if is_new:
                 _take_back(sweep)
             raise
