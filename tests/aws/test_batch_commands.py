@@ -236,3 +236,23 @@ def test_where_batch_does_not_answer_the_journal_is_shown_and_nothing_is_conclud
         assert (said.returncode, "AccessDeniedException" in said.stderr) == (4, True)
     batch.heal()
     assert json.loads(do("status", "--json"))["counts"]["running"] == 2
+
+
+def test_trials_that_went_wrong_on_nodes_of_slurm_run_again_on_batch(project, cloud, batch, do, slurmsweep):
+    """Nodes are avoided on Slurm alone; a job that ended elsewhere is never asked of Batch."""
+    from slurmsweep.state.lifecycle import TrialState
+    from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.owner import Owner
+    from slurmsweep.state.store import SweepStore
+
+    do("create", "s.yaml")
+    [folder] = project.glob(".slurmsweep/sweep-*")
+    store = SweepStore.open_to_run(str(folder))
+    for task in range(6):
+        owner = Owner("host", 1, 1, "boot", node="n1", job="7", task=task)
+        store.finish(store.claim(owner), Outcome(TrialState.CRASHED, "node_fail", by="reconcile"))
+    Path(project, "end").touch()
+    do("resubmit", "last", *BATCH, "--wait")
+    assert json.loads(do("status", "--json"))["counts"]["finished"] == 6
+    assert {job for request in batch.asked("DescribeJobs") for job in request["jobs"]} <= {parent(batch)}
+    assert [request["arrayProperties"] for request in batch.asked("SubmitJob")] == [{"size": 6}]
