@@ -56,7 +56,7 @@ def look(
     found: dict[JobRef, JobStatus] = {}
     for job_id, job in details.items():
         key = key_on(job_id, cluster)
-        if "size" in job.get("arrayProperties", {}):
+        if _is_array(job):
             found |= _elements(batch, key, job, {ref.task for ref in elements.get(key, ()) if ref.task is not None})
         else:
             found[JobRef(key)] = status_of(job, job)
@@ -114,6 +114,11 @@ def status_of(job: Mapping[str, Any], whole: Mapping[str, Any]) -> JobStatus:
         minutes=seconds / 60 if said.alive and seconds else None,
         wait=words.batch_wait(reason) if said.waits else None,
     )
+
+
+def _is_array(job: Mapping[str, Any]) -> bool:
+    """Return whether a job is the parent of an array: an element has an index in the same place."""
+    return bool(job.get("arrayProperties", {}).get("size"))
 
 
 def _elements(batch: Client, key: str, array: Mapping[str, Any], wanted: set[int]) -> dict[JobRef, JobStatus]:
@@ -190,7 +195,7 @@ def accounts(batch: Client, cluster: str, ids: Sequence[str]) -> dict[JobRef, Ac
     """Return what jobs that are over asked for, and how long they ran; what they used is not known to Batch."""
     found = {}
     for job_id, whole in described(batch, ids).items():
-        key, is_array = key_on(job_id, cluster), "size" in whole.get("arrayProperties", {})
+        key, is_array = key_on(job_id, cluster), _is_array(whole)
         jobs = [job for status in words.BATCH_OVER for job in listed(batch, job_id, status)] if is_array else [whole]
         for job in jobs:
             if job.get("startedAt") and job.get("stoppedAt"):
@@ -215,8 +220,7 @@ def ends(batch: Client, ids: Sequence[str]) -> dict[str, int]:
     """Return how often jobs ended without success, by the cause; of attempts that Batch repeated, the last counts."""
     counts: dict[str, int] = {}
     for job_id, whole in described(batch, ids).items():
-        is_array = "size" in whole.get("arrayProperties", {})
-        for job in listed(batch, job_id, "FAILED") if is_array else [whole]:
+        for job in listed(batch, job_id, "FAILED") if _is_array(whole) else [whole]:
             said = said_of(job)
             if said.state and said.state is not TrialState.FINISHED:
                 counts[said.cause] = counts.get(said.cause, 0) + 1
