@@ -123,6 +123,29 @@ def put_back(session: Session, agent: Owner) -> AttemptId | None:
     return attempt_id
 
 
+def record_killed(session: Session, agent: Owner, number: int) -> AttemptId | None:
+    """Record the end of a trial whose agent on this machine was killed by a signal; return its attempt, None for none.
+
+    The machine lives, so the trial is not put back: that is a person's business, as after a lack of memory.
+
+    Raises:
+        StateError: the journal could not be locked, read or written.
+    """
+    session.refresh()
+    found = attempt_of(session, agent)
+    if found is None or found[1].outcome or session.store.read_outcome(found[0]):
+        return None
+    attempt_id, attempt = found
+    left = Outcome(TrialState.CRASHED, f"signal {number}", ended=round(time.time(), 3), by="reconcile")
+    end, bands = with_last_metric(session, attempt_id, left), bands_left(session, attempt_id)
+    with session.transaction() as transaction:
+        if attempt_id not in running_attempts(session.view):
+            return None  # another process has recorded it meanwhile
+        transaction.band(attempt_id, bands)
+        transaction.end(attempt_id, attempt.token, end)
+    return attempt_id
+
+
 def attempt_of(session: Session, agent: Owner) -> tuple[AttemptId, Attempt] | None:
     """Return the newest attempt that a process claimed, of those that the view has; None where it claimed none."""
     for trial in session.view.trials.of_jobs({agent.job or ""}):

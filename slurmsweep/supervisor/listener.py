@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child
 from slurmsweep.agents.identity import boot_id, process_start
-from slurmsweep.control.machines import attempt_of, put_back, recover
+from slurmsweep.control.machines import attempt_of, put_back, record_killed, recover
 from slurmsweep.control.session import Session
 from slurmsweep.errors import SchedulerError, SlurmsweepError, StateError
 from slurmsweep.state.assignment import AGENTS, LOCAL, SEAT, TRIALS, VARIABLE
@@ -131,6 +131,9 @@ class Listener:
 
     def _reason_to_end(self, taken: int, waited_since: float) -> str:
         """Return why no further message is taken; empty where one is."""
+        number = child.pending_stop()
+        if number in _STOPPING:
+            self.told(number)
         if not self._stops and self.now() >= self._next_look:
             self._look_at_machine()
         if self._stops:
@@ -226,8 +229,18 @@ class Listener:
             self.say(f"no trial was claimed (exit code {agent.code}): the message comes again")
             return
         elif session and agent.code and agent.code < 0:
-            self._recover(session)  # killed from outside: no process recorded the end of its trial
+            self._record_killed(session, agent)
         self._order(lease, lambda: self.queue.delete(message))
+
+    def _record_killed(self, session: Session, agent: _Agent) -> None:
+        """Record the end of the trial of an agent that was killed from outside, as the kernel does for memory."""
+        number = -(agent.code or 0)
+        try:
+            killed = record_killed(session, agent.process, number)
+            if killed:
+                self.say(f"trial {killed.trial}, attempt {killed.attempt}: its agent was killed (signal {number})")
+        except StateError as error:
+            self.say(str(error))
 
     def _was_cut(self, session: Session, process: Owner) -> bool:
         """Put back the trial of an agent that was told to end; return False where the trial had ended by itself."""

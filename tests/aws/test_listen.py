@@ -180,6 +180,19 @@ def test_a_message_whose_agent_could_claim_nothing_comes_again(place, sweep):
     assert "not-mounted" in machine.said
 
 
+def test_a_trial_whose_agent_was_killed_alone_is_recorded_and_its_message_deleted(place, sweep):
+    machine = place.listen(INSTANCE, "--count", "1")
+    has_begun(place, 0)
+    [agent] = machine.agents()
+
+    os.kill(agent, signal.SIGKILL)
+
+    assert machine.process.wait(120) == 0
+    assert trials(place, sweep)[0] == ("crashed", "signal 9", 1)
+    assert place.counts() == (1, 0)
+    assert command(place.folder, place, "check", sweep).returncode == 0
+
+
 def test_a_listener_that_was_killed_puts_its_trial_back_when_it_starts_again(place, sweep):
     machine = place.listen(INSTANCE)
     has_begun(place, 0)
