@@ -7,7 +7,9 @@ token) is sent once: only where AWS says that it was throttled, so that nothing 
 
 from __future__ import annotations
 
+import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import (
@@ -19,7 +21,7 @@ from slurmsweep.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from slurmsweep.errors import SlurmsweepError
 
@@ -186,7 +188,25 @@ class Client:
                 self._clients[once] = boto3.client(self.service, region_name=self.region, config=rules)  # type: ignore[call-overload]
             except (BotoCoreError, ValueError) as error:
                 raise UsageError(f"{TITLES[self.service]}: {error}") from error
+            self._clients[once].meta.events.register("before-parse", partial(self._refuse_foreign, once=once))
         return self._clients[once]
+
+    def _refuse_foreign(self, *, once: bool, operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
+        """Raise for an answer that is not the service's own: botocore would read that there is nothing out of it.
+
+        So answers a proxy that wants a person to log in: with a page, and as if all were well.
+        """
+        operation, body = operation_model.name, response_dict["body"]
+        shape = operation_model.output_shape
+        if response_dict["status_code"] >= 300 or shape is None or not shape.members:
+            return
+        if operation_model.service_model.metadata["protocol"] in ("query", "ec2"):
+            is_own = body.rstrip().endswith(f"</{operation}Response>".encode())
+        else:
+            is_own = _is_object(body)
+        if not is_own:
+            what = f"{TITLES[self.service]}, {operation}: what answered is not AWS, but perhaps a proxy on the way"
+            raise _sent(what) if once else SchedulerUnavailableError(what)
 
     def _what(self, operation: str) -> str:
         return f"{TITLES[self.service]}, {''.join(word.title() for word in operation.split('_'))}"
@@ -201,7 +221,7 @@ class Client:
         if code in _NOT_ALLOWED:
             return SchedulerUnavailableError(f"{what}; `aws sts get-caller-identity` says who you are")
         if status >= 500:
-            return (SubmissionUnknownError if once else SchedulerUnavailableError)(what)
+            return _sent(what) if once else SchedulerUnavailableError(what)
         if code in QUOTA:
             return SubmissionRefusedError(f"{what}; this is a quota of the account: ask AWS for more, or wait")
         if any(part in code for part in ("NotFound", "DoesNotExist", "NonExistent", "NoSuchEntity")):
@@ -216,9 +236,19 @@ class Client:
         was_sent = isinstance(error, HTTPClientError) and not isinstance(
             error, (ConnectTimeoutError, EndpointConnectionError)
         )
-        if once and was_sent:
-            return SubmissionUnknownError(f"{what}: the jobs may exist all the same")
-        return SchedulerUnavailableError(what)
+        return _sent(what) if once and was_sent else SchedulerUnavailableError(what)
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except ValueError:
+        return False
+
+
+def _sent(what: str) -> SubmissionUnknownError:
+    """Return the error of a request of which it is not known whether AWS did what it asks for."""
+    return SubmissionUnknownError(f"{what}: the jobs may exist all the same")
 
 
 class ThrottledError(SchedulerUnavailableError):
