@@ -449,10 +449,7 @@ class Backend(ABC):
         """
 
     def taken(self, request: JobRequest) -> int:
-        """Return how many jobs of a request that was just sent, or found, the scheduler took: all, where it has arrays.
-
-        A service that is asked for each job may stop taking them in between: the others are none of its jobs.
-        """
+        """Return how many jobs of a request that was just sent, or found, the scheduler took; by default all."""
         return request.tasks
 
     @abstractmethod
@@ -499,12 +496,12 @@ class Backend(ABC):
         del jobs
         return JobRestarts()
 
-    def last_words(self, ref: JobRef) -> tuple[str, ...]:
+    def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
         """Return the last lines that a job wrote itself, where the backend has them; else none. Never raises.
 
-        Output of a trial is in its own log: this is for a job that ended before it took one.
+        Output of a trial is in its own log: this is for a job that ended before it took one, or of a sweep of W&B's.
         """
-        del ref
+        del ref, lines
         return ()
 
     @abstractmethod

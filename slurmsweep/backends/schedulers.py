@@ -67,10 +67,10 @@ class Schedulers(SlurmBackend):
             total = JobRestarts(ends, total.accounting if slurm else more.accounting)
         return total
 
-    def last_words(self, ref: JobRef) -> tuple[str, ...]:
+    def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
         """Return the last lines that a job wrote, where its place has them."""
         word = service_of(parts_of(ref.job)[1])
-        return self._service(word).last_words(ref) if word else ()
+        return self._service(word).last_words(ref, lines) if word else ()
 
     def cancel(self, targets: Collection[str], *, only_waiting: bool = False) -> None:
         """Cancel jobs, each in its place. Raises the first error when all places have been asked."""

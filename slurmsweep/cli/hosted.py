@@ -16,12 +16,16 @@ from slurmsweep.control import defaults
 from slurmsweep.control.auto_resources import AUTO
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.report.figures import counted
+from slurmsweep.report.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.backends.wandb_hosted.folder import HostedSweep
+
+#: Jobs whose output is shown.
+_JOBS = 20
 
 
 def submit(  # noqa: PLR0913 - what the command line says
@@ -99,6 +103,22 @@ def status(sweep: HostedSweep, *, as_json: bool) -> int:
         width = "" if submission.backend in registry.SERVICES else f", {submission.width} at a time"
         lines.append(f"  {job}: {counted(submission.tasks, 'job')}{width}, submitted {when}")
     print_text("\n".join([*lines, *(f"output: {place}" for place in places)]))
+    return 0
+
+
+def logs(sweep: HostedSweep, lines: int) -> int:
+    """Print the last lines that jobs of services wrote, each below its name; return the exit code.
+
+    Raises:
+        NotFoundError: no job of a service was submitted for the sweep from here.
+    """
+    folder, found = HostedFolder(sweep), False
+    for ref, status, words in hosted.outputs(folder, lines, _JOBS):
+        found = True
+        print_text(f"==> {ref}: {status.word} <==")
+        print_text("\n".join([*map(printable, words), ""]))
+    if not found:
+        raise NotFoundError(f"no jobs of AWS are known of {sweep} here; output of jobs of Slurm is in {folder.jobs}")
     return 0
 
 

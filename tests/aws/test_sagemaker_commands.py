@@ -202,6 +202,29 @@ def test_agents_of_a_sweep_that_wandb_holds_are_submitted_and_shown(project, clo
     assert len(sagemaker.jobs) == 4
 
 
+def test_what_agents_of_a_sweep_that_wandb_holds_wrote_is_read_from_cloudwatch(
+    project, cloud, sagemaker, do, slurmsweep
+):
+    program = project / "image" / "slurmsweep"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nfor n in 1 2 3; do echo $TRAINING_JOB_NAME line $n; done\n")
+    program.chmod(0o755)
+    cloud.machines.environ["PATH"] = f"{program.parent}:{cloud.machines.environ['PATH']}"
+    role = "arn:aws:iam::123456789012:role/slurmsweep-job"
+    assert slurmsweep("logs", "team/project/abcdefgh").returncode == 3
+    do("submit", "team/project/abcdefgh", "--role", role, "--image", "me/image:1", *HERE, "--count", "2")
+    for name in names(sagemaker):
+        sagemaker.wait_for(name, "Completed")
+
+    said = do("logs", "team/project/abcdefgh", "-n", "2")
+
+    first, second = names(sagemaker)
+    assert said == "".join(
+        f"==> {name}@sagemaker:eu-west-1: Completed <==\n{name} line 2\n{name} line 3\n\n" for name in (first, second)
+    )
+    assert slurmsweep("logs", "team/project/abcdefgh", "3").returncode == 2
+
+
 def test_efficiency_knows_what_jobs_asked_for_and_held(project, cloud, sagemaker, do):
     Path(project, "end").touch()
     do("run", "s.yaml", *HERE, "-t", "10")

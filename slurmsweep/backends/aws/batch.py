@@ -51,9 +51,6 @@ _SEARCHES = (1.0, 2.0, 3.0)
 #: Seconds for which a job that this process submitted counts as waiting though no answer has it yet.
 _UNSEEN = 60.0
 
-#: Lines of a job's own output that are shown.
-_LINES = 5
-
 _TARGET = re.compile(r"([^_]+)(?:_\[?([0-9,-]+)\]?)?")
 
 
@@ -321,7 +318,7 @@ class BatchBackend(AwsBackend):
         del jobs_dir
         return f"CloudWatch Logs, group {logs.BATCH_GROUP}, a stream for each attempt of a job"
 
-    def last_words(self, ref: JobRef) -> tuple[str, ...]:
+    def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
         """Return the last lines that a job wrote into its log stream. Never raises: without a log there are none."""
         job, cluster = parts_of(ref.job)
         name = job if ref.task is None else f"{job}:{ref.task}"
@@ -330,7 +327,7 @@ class BatchBackend(AwsBackend):
             settings = detail.get("logConfiguration", {}).get("options", {})
             if stream := detail.get("logStreamName"):
                 there = client("logs", settings.get("awslogs-region") or region_of(cluster.partition(":")[2]))
-                return tuple(logs.tail(there, settings.get("awslogs-group", logs.BATCH_GROUP), stream, _LINES))
+                return tuple(logs.tail(there, settings.get("awslogs-group", logs.BATCH_GROUP), stream, lines))
         return ()
 
     # Ordering

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 #: Jobs a page of ListTrainingJobs.
 _PAGE = 100
 
-#: Jobs whose accounts are asked for at once, one by one, and lines of a job's own output that are shown.
-_MOST_ACCOUNTS, _LINES = 200, 5
+#: Jobs whose accounts are asked for at once, one by one.
+_MOST_ACCOUNTS = 200
 
 #: Failed jobs whose reason is asked for in one look though no trial of theirs is in question: the newest.
 _MOST_EXPLAINED = 20
@@ -268,13 +268,13 @@ class SageMakerBackend(AwsBackend):
         del jobs_dir
         return f"CloudWatch Logs, group {logs.SAGEMAKER_GROUP}, streams that begin with the job's name"
 
-    def last_words(self, ref: JobRef) -> tuple[str, ...]:
+    def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
         """Return the last lines that a job wrote in its last start. Never raises: without a log there are none."""
         job, cluster = parts_of(ref.job)
         with suppress(SlurmsweepError):
             there = client("logs", _region(cluster))
             if stream := logs.newest_stream(there, logs.SAGEMAKER_GROUP, f"{job}/"):
-                return tuple(logs.tail(there, logs.SAGEMAKER_GROUP, stream, _LINES))
+                return tuple(logs.tail(there, logs.SAGEMAKER_GROUP, stream, lines))
         return ()
 
     # Ordering

@@ -17,9 +17,9 @@ from slurmsweep.report.figures import counted
 from slurmsweep.state.submissions import SubmissionDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from slurmsweep.backends.base import Backend, SubmitOptions
+    from slurmsweep.backends.base import Backend, JobStatus, SubmitOptions
     from slurmsweep.backends.wandb_hosted.folder import HostedFolder
 
 
@@ -111,6 +111,26 @@ def submit(  # noqa: PLR0913, PLR0917 - what the command line says
     if result.kept_back:
         say(f"{counted(result.kept_back, 'job was', 'jobs were')} not submitted: {result.why}")
     return submitted
+
+
+def outputs(folder: HostedFolder, lines: int, most: int) -> Iterator[tuple[JobRef, JobStatus, tuple[str, ...]]]:
+    """Yield jobs of services that were submitted for the sweep, each with the last lines that it wrote.
+
+    The jobs of the newest submission come first, ``most`` in all. Output of Slurm's jobs is in the folder's own files.
+
+    Raises:
+        SchedulerUnavailableError: a service did not answer.
+    """
+    backend = registry.scheduler()
+    keys = [job_key(s.job, s.cluster, "") for s in reversed(folder.submissions()) if s.job and service_of(s.cluster)]
+    shown = 0
+    for key in keys:
+        tasks = backend.poll([key]).tasks
+        for ref in sorted(tasks, key=lambda one: (len(one.job), one)):
+            if shown == most:
+                return
+            shown += 1
+            yield ref, tasks[ref], backend.last_words(ref, lines)
 
 
 def _known(key: str, cluster: str) -> tuple[str, str]:

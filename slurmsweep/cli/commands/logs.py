@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import BEST, sweep_and_trial, sweep_of
 from slurmsweep.cli.output import note, print_log, print_text
@@ -25,6 +26,7 @@ HELP = "print the log of a trial's newest attempt, or of those that failed"
 EXAMPLES = (
     ("logs last best -n 20", "the last 20 lines of the best trial"),
     ("logs last --failed", "the ends of those that did not finish"),
+    ("logs team/project/wbyz9876", "of a sweep of W&B's own: what its jobs in AWS wrote last"),
 )
 EXIT_CODES = {3: "", 5: ""}
 
@@ -52,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the log of one attempt, or of those that failed; return the exit code."""
+    if args.words and is_meant(args.words[0]):
+        return _print_of_hosted(args)
     if args.failed:
         if args.attempt or args.follow or len(args.words) > 1:
             raise UsageError("--failed prints the ends of several logs: TRIAL, --attempt and --follow are for one")
@@ -71,6 +75,17 @@ def run(args: argparse.Namespace) -> int:
     if args.follow:
         _follow(store, attempt_id, path, end)
     return 0
+
+
+def _print_of_hosted(args: argparse.Namespace) -> int:
+    """Print what jobs of AWS wrote for a sweep that W&B hosts: it has no trials here."""
+    from slurmsweep.cli import hosted
+
+    if args.failed or args.attempt or args.follow or args.path or len(args.words) > 1:
+        raise UsageError(
+            f"{args.words[0]} is a sweep of W&B's own: its jobs' last lines are all that is known of it here"
+        )
+    return hosted.logs(parse(args.words[0], os.environ), args.lines or _LINES)
 
 
 def _attempt(store: SweepStore, view: SweepView, number: int, attempt: int | None) -> AttemptId:
