@@ -82,9 +82,7 @@ def _print_of_hosted(args: argparse.Namespace) -> int:
     from slurmsweep.cli import hosted
 
     if args.failed or args.attempt or args.follow or args.path or len(args.words) > 1:
-        raise UsageError(
-            f"{args.words[0]} is a sweep of W&B's own: its jobs' last lines are all that is known of it here"
-        )
+        raise UsageError(f"{args.words[0]} is a sweep of W&B's own: here only the last lines of its jobs are known")
     return hosted.logs(parse(args.words[0], os.environ), args.lines or _LINES)
 
 
