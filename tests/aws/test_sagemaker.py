@@ -368,6 +368,15 @@ def test_a_submission_tells_of_all_its_jobs_page_by_page(send, backend, sagemake
     assert (status.name, status.alive, status.waits, status.source) == (other, True, True, "Amazon SageMaker")
 
 
+def test_a_job_that_was_just_made_waits_though_the_list_does_not_have_it_yet(send, backend, sagemaker, monkeypatch):
+    name = send(2)
+    del sagemaker.jobs[f"{name}-1"]
+
+    assert words(backend, name) == {"0": "Starting", "1": "Starting"}
+    monkeypatch.setattr(backends, "_UNSEEN", 0.0)
+    assert words(backend, name) == {"0": "Starting"}
+
+
 def test_several_submissions_of_a_sweep_are_one_question(send, backend, sagemaker):
     names = [send(2, name=f"slurmsweep-abcd1234-{n:08x}") for n in range(4)]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -171,6 +173,33 @@ def test_where_a_quota_leaves_less_room_the_rest_is_kept_back(project, cloud, sa
     sagemaker.create_training_job = create
     assert "2 trials" in do("run", "last", "--no-wait")
     assert len(sagemaker.jobs) == 4
+
+
+def test_a_command_that_is_killed_between_two_requests_leaves_jobs_that_the_next_one_finds(
+    project, cloud, sagemaker, do
+):
+    cloud.machines.slots = 0
+    create, command = sagemaker.create_training_job, [sys.executable, "-m", "slurmsweep", "run", "s.yaml", *HERE]
+
+    def create_and_kill(asked):
+        if len(sagemaker.jobs) == 2:
+            process.kill()
+        return create(asked)
+
+    sagemaker.create_training_job = create_and_kill
+    with subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL) as process:
+        assert process.wait(120) == -9
+    sagemaker.create_training_job = create
+    assert len(sagemaker.jobs) == 3
+
+    do("run", "last", "--backend", "sagemaker", "--no-wait")
+
+    assert len(sagemaker.jobs) == 4
+    assert len({name.rpartition("-")[0] for name in names(sagemaker)}) == 2
+    cloud.machines.slots = 2
+    all_end(project, sagemaker)
+    assert json.loads(do("status", "--json"))["counts"]["finished"] == 4
+    do("check", "last")
 
 
 def test_rounds_that_are_held_by_hand_go_on_as_long_as_jobs_take_trials(project, cloud, sagemaker, do, rows):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from slurmsweep.backends.aws import logs, sagemaker_job, sagemaker_words, templates
+from slurmsweep.backends.aws import logs, sagemaker_job, sagemaker_words, templates, words
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
 from slurmsweep.backends.base import Account, Answer, Capacity, JobStatus, SubmitResult
@@ -44,6 +45,10 @@ _PAGE = 100
 
 #: Jobs whose accounts are asked for at once, one by one.
 _MOST_ACCOUNTS = 200
+
+#: Seconds for which a job that this process made counts as waiting though no answer has it yet, and what it is.
+_UNSEEN = 60.0
+_UNSEEN_JOB = sagemaker_words.Meaning("Starting", words.WAITING)
 
 #: Failed jobs whose reason is asked for in one look though no trial of theirs is in question: the newest.
 _MOST_EXPLAINED = 20
@@ -92,6 +97,9 @@ class SageMakerBackend(AwsBackend):
         {"time", "image", "instance-type", "region", "role", "security-groups", "spot", "subnets"}
         | {"efs", "env", "plain-env"}
     )
+
+    #: When this process made the jobs of each submission, and how many.
+    _made: ClassVar[dict[str, tuple[float, int]]] = {}
 
     def __init__(self) -> None:
         self._short: dict[str, _Short] = {}
@@ -219,6 +227,7 @@ class SageMakerBackend(AwsBackend):
                     raise _for_the_first(error) from error
                 self._short[request.name] = _Short(number, str(error))
                 break
+        self._made[request.name] = time.monotonic(), self.taken(request)
         return key_on(request.name, f"{self.name}:{region}")
 
     def taken(self, request: JobRequest) -> int:
@@ -248,6 +257,8 @@ class SageMakerBackend(AwsBackend):
         for cluster, ids in asked_for.items():
             looker = _Looker(client(self.name, _region(cluster)))
             alone = {one for one in ids if key_on(one, cluster) in certain or _JOB.fullmatch(one)}
+            own = (f"{one}-{number}" for one in ids for number in range(self._just_made(one)))
+            tasks |= {JobRef(key_on(name, cluster)): _status(name, _UNSEEN_JOB, self.title) for name in own}
             for name, found in looker.look(set(ids) - alone, alone):
                 tasks[JobRef(key_on(name, cluster))] = _status(name, found, self.title)
         return Answer(tasks, "not needed")
@@ -262,6 +273,11 @@ class SageMakerBackend(AwsBackend):
         except SlurmsweepError as error:
             return found, str(error)
         return found, "used" if jobs else "not needed"
+
+    def _just_made(self, name: str) -> int:
+        """Return how many jobs of a submission this process made a short while ago: a list may lag behind."""
+        when, jobs = self._made.get(name, (0.0, 0))
+        return jobs if jobs and time.monotonic() - when < _UNSEEN else 0
 
     def output_place(self, jobs_dir: str) -> str:
         """Return the group of logs of CloudWatch."""
