@@ -48,7 +48,7 @@ _MOST_ACCOUNTS = 200
 
 #: Seconds for which a job that this process made counts as waiting though no answer has it yet, and what it is.
 _UNSEEN = 60.0
-_UNSEEN_JOB = sagemaker_words.Meaning("Starting", words.WAITING)
+_UNSEEN_JOB = sagemaker_words.JobMeaning("Starting", words.WAITING)
 
 #: Failed jobs whose reason is asked for in one look though no trial of theirs is in question: the newest.
 _MOST_EXPLAINED = 20
@@ -179,7 +179,7 @@ class SageMakerBackend(AwsBackend):
     def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
         """Return the options, the template's time limit below all others."""
         limit = self.template(wish).content.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
-        own = {"time": _as_time(limit)} if limit else {}
+        own = {"time": f"{limit // 3600}:{limit // 60 % 60:02}:{limit % 60:02}"} if limit else {}
         return {**own, **super()._merged(wish, source)}
 
     # Submitting
@@ -432,10 +432,6 @@ def _status(name: str, found: sagemaker_words.JobMeaning, source: str) -> JobSta
 
 def _region(cluster: str) -> str:
     return cluster.partition(":")[2] or region_of()
-
-
-def _as_time(seconds: int) -> str:
-    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def _code(error: SlurmsweepError) -> str:

@@ -10,7 +10,6 @@ SDK 2.257 for hyperparameters, which are JSON each.
 
 from __future__ import annotations
 
-import copy
 import json
 import posixpath
 import re
@@ -72,14 +71,21 @@ def documents(request: JobRequest, *, shown: bool) -> list[dict[str, Any]]:
     _set_machine(common, options)
     _set_limits(common, options)
     region = region_of(options.get("region"))
-    _set_output(common, region)
+    account = re.fullmatch(r"arn:[a-z-]+:iam::(\d{12}):.*", common["RoleArn"])
+    if common["OutputDataConfig"]["S3OutputPath"] == _OUTPUT and account:  # the bucket that SageMaker's own SDK uses
+        common["OutputDataConfig"]["S3OutputPath"] = f"s3://sagemaker-{region}-{account[1]}/slurmsweep"
     common["Environment"] = {
         "AWS_REGION": region,
         _PLAIN_RUNS: "true",
         **common.get("Environment", {}),
         **environment(request, shown=shown),
     }
-    return [_numbered(common, request, number) for number in range(request.tasks)]
+    contents = []
+    for number in range(request.tasks):
+        slots = {SLOTS: to_text([request.attempt_ids[number]])} if request.attempt_ids else {}
+        variables = {**common["Environment"], **slots}
+        contents.append({**common, "TrainingJobName": f"{request.name}-{number}", "Environment": variables})
+    return contents
 
 
 def renamed(request: JobRequest, name: str) -> JobRequest:
@@ -198,21 +204,6 @@ def _set_limits(content: dict[str, Any], options: Any) -> None:
         runs = limits["MaxRuntimeInSeconds"]
         if limits.get("MaxWaitTimeInSeconds", 0) < runs:
             limits["MaxWaitTimeInSeconds"] = runs + _WAITS
-
-
-def _set_output(content: dict[str, Any], region: str) -> None:
-    """Name the bucket that SageMaker's own SDK uses where the template names none: the account is the role's."""
-    found = re.fullmatch(r"arn:[a-z-]+:iam::(\d{12}):.*", content["RoleArn"])
-    if content["OutputDataConfig"]["S3OutputPath"] == _OUTPUT and found:
-        content["OutputDataConfig"]["S3OutputPath"] = f"s3://sagemaker-{region}-{found[1]}/slurmsweep"
-
-
-def _numbered(common: dict[str, Any], request: JobRequest, number: int) -> dict[str, Any]:
-    content = copy.deepcopy(common)
-    content["TrainingJobName"] = f"{request.name}-{number}"
-    if request.attempt_ids:
-        content["Environment"][SLOTS] = to_text([request.attempt_ids[number]])
-    return content
 
 
 def _placeholders(content: dict[str, Any]) -> Iterator[str]:
