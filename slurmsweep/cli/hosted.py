@@ -72,8 +72,8 @@ def submit(  # noqa: PLR0913 - what the command line says
         _note_width(folder, options.width, count)
     elif count > SUPPORTED_AGENTS:
         note(
-            f"warning: up to {counted(count, 'agent')} at a time, as the service has room; W&B supports about {SUPPORTED_AGENTS} "
-            "and answers more with errors (429)"
+            f"warning: up to {counted(count, 'agent')} at a time, as the service has room; W&B supports about "
+            f"{SUPPORTED_AGENTS} and answers more with errors (429)"
         )
     submitted = hosted.submit(folder, count, options, source, backend, note)
     for array in submitted:
