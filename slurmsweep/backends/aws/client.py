@@ -103,7 +103,7 @@ class Client:
     Args:
         service: by boto3's name.
         region: of AWS.
-        tries: requests in all, before an answer to one that may be repeated is given up.
+        tries: requests in all, before an answer to one that may be repeated is given up; 8 by default.
         timeouts: seconds to wait for a connection, and for an answer.
 
     Raises:
@@ -111,11 +111,11 @@ class Client:
     """
 
     def __init__(
-        self, service: str, region: str, *, tries: int = _TRIES, timeouts: tuple[int, int] = (_CONNECT, _READ)
+        self, service: str, region: str, *, tries: int | None = None, timeouts: tuple[int, int] = (_CONNECT, _READ)
     ) -> None:
         require_boto3()
         self.service, self.region = service, region
-        self._tries, self._timeouts = tries, timeouts
+        self._tries, self._timeouts = tries or _TRIES, timeouts
         self._clients: dict[bool, Any] = {}
 
     def ask(self, operation: str, **parameters: Any) -> dict[str, Any]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from slurmsweep.backends.aws import ecs_requests, ecs_tasks, ecs_words, logs, templates, words
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.ecs_tasks import Cluster
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
-from slurmsweep.backends.base import Answer, JobRestarts, JobSource, JobStatus, SubmitOptions, SubmitResult
+from slurmsweep.backends.base import Answer, JobRestarts, JobSource, JobStatus, SubmitOptions
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import (
     JobLimitError,
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
         Account,
         JobRequest,
         Options,
-        SubmitPart,
-        Submitted,
     )
 
 #: Seconds between two tries to place tasks for which there was no room, and to send again what was not answered.
@@ -47,18 +44,8 @@ _SEND_AGAIN = (0.5, 1.0, 2.0, 4.0)
 #: Seconds between two looks for tasks by their submission's name, where none is found: lists lag behind.
 _SEARCHES = (1.0, 2.0)
 
-#: Lines of a task's own output that are shown.
-_LINES = 5
-
 #: Seconds for which a task that this process started counts as waiting though no answer has it yet.
 _UNSEEN = 60.0
-
-
-class Kept(NamedTuple):
-    """How many tasks of a submission were not placed, and why."""
-
-    tasks: int
-    why: str
 
 
 class EcsBackend(AwsBackend):
@@ -77,10 +64,6 @@ class EcsBackend(AwsBackend):
 
     #: Tasks that this process started, and when, by the name of their submission.
     _started: ClassVar[dict[str, tuple[float, tuple[str, ...]]]] = {}
-
-    def __init__(self) -> None:
-        #: By key of the submission, between :meth:`send` and :meth:`submit`.
-        self._kept: dict[str, Kept] = {}
 
     # Before anything is submitted
 
@@ -142,31 +125,10 @@ class EcsBackend(AwsBackend):
 
     # Submitting
 
-    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
-        """Split a request by the largest submission; where there is no room for more tasks, the rest is kept back."""
-        del was_refused
-        arrays: list[Submitted] = []
-        first = 0
-        for tasks in self._sizes(request):
-            try:
-                submitted = part(first, tasks)
-            except JobLimitError as error:
-                if not arrays:
-                    raise
-                return SubmitResult(tuple(arrays), request.tasks - first, str(error))
-            first += tasks
-            if submitted is None:
-                continue
-            kept = self._kept.pop(submitted.job, Kept(0, ""))
-            arrays.append(replace(submitted, tasks=submitted.tasks - kept.tasks, trials=submitted.trials - kept.tasks))
-            if kept.tasks:
-                return SubmitResult(tuple(arrays), request.tasks - first + kept.tasks, kept.why)
-        return SubmitResult(tuple(arrays))
-
     def send(self, request: JobRequest) -> str:
         """Register the task definition where none has this content, then start the tasks.
 
-        What was not placed, after some tasks were, is told by :meth:`submit`. Raises as the base's, and:
+        What was not placed, after some tasks were, is told by :meth:`taken`. Raises as the base's, and:
             JobLimitError: no task was placed.
         """
         region = region_of(request.options.get("region"))
@@ -192,7 +154,7 @@ class EcsBackend(AwsBackend):
         if not started:
             raise JobLimitError(f"Amazon ECS placed no task: {why}; submit later")
         if len(started) < request.tasks:
-            self._kept[key] = Kept(request.tasks - len(started), f"Amazon ECS placed no more tasks: {why}")
+            self.took_part(request.name, len(started), f"Amazon ECS placed no more tasks: {why}")
         return key
 
     def find(self, name: str, cluster: str = "") -> str:
@@ -253,7 +215,7 @@ class EcsBackend(AwsBackend):
             return JobRestarts(total, str(error))
         return JobRestarts(total, "used")
 
-    def last_words(self, ref: JobRef) -> tuple[str, ...]:
+    def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
         """Return the last lines that a task wrote into its log stream. Never raises: without a log there are none."""
         number, cluster = parts_of(ref.job)
         with suppress(SlurmsweepError):
@@ -261,7 +223,7 @@ class EcsBackend(AwsBackend):
             task = ecs_tasks.look(place, [number]).get(number)
             if where := task and ecs_tasks.stream_of(place.ecs, task):
                 region, group, stream = where
-                return tuple(logs.tail(client("logs", region), group, stream, _LINES))
+                return tuple(logs.tail(client("logs", region), group, stream, lines))
         return ()
 
     # Ordering

@@ -13,12 +13,12 @@ import re
 import time
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from slurmsweep.backends.aws import logs, sagemaker_job, sagemaker_words, templates, words
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
-from slurmsweep.backends.base import Account, Answer, Capacity, JobStatus, SubmitResult
+from slurmsweep.backends.base import Account, Answer, Capacity, JobStatus
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import (
     JobLimitError,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.aws.client import Client
     from slurmsweep.backends.aws.templates import Document
-    from slurmsweep.backends.base import JobRequest, JobSource, Options, SubmitOptions, SubmitPart, Submitted
+    from slurmsweep.backends.base import JobRequest, JobSource, Options, SubmitOptions
     from slurmsweep.state.tail import AttemptId
 
 #: Jobs a page of ListTrainingJobs.
@@ -79,13 +79,6 @@ _NOT_HERE = {
 _ended: dict[tuple[str, str], sagemaker_words.JobMeaning] = {}
 
 
-class _Short(NamedTuple):
-    """A submission of which SageMaker took the first ``made`` jobs, and why it took no more."""
-
-    made: int
-    why: str
-
-
 class SageMakerBackend(AwsBackend):
     """Training jobs of SageMaker, one a trial. The key of a submission names all its jobs."""
 
@@ -100,9 +93,6 @@ class SageMakerBackend(AwsBackend):
 
     #: When this process made the jobs of each submission, and how many.
     _made: ClassVar[dict[str, tuple[float, int]]] = {}
-
-    def __init__(self) -> None:
-        self._short: dict[str, _Short] = {}
 
     # Before anything is submitted
 
@@ -184,25 +174,6 @@ class SageMakerBackend(AwsBackend):
 
     # Submitting
 
-    def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
-        """Split a request; where SageMaker takes no more jobs, the rest is kept back, and those it took stay."""
-        del was_refused
-        arrays: list[Submitted] = []
-        first = 0
-        for tasks in self._sizes(request):
-            try:
-                submitted = part(first, tasks)
-            except JobLimitError as error:
-                if not arrays:
-                    raise
-                return SubmitResult(tuple(arrays), request.tasks - first, str(error))
-            first += tasks
-            arrays += [submitted] if submitted else []
-            short = self._short.get(parts_of(submitted.job)[0]) if submitted else None
-            if submitted and short:
-                return SubmitResult(tuple(arrays), request.tasks - first + tasks - submitted.tasks, short.why)
-        return SubmitResult(tuple(arrays))
-
     def send(self, request: JobRequest) -> str:
         """Make the training jobs, one after the other; return the key of all of them.
 
@@ -225,15 +196,10 @@ class SageMakerBackend(AwsBackend):
                     continue
                 if not number:
                     raise _for_the_first(error) from error
-                self._short[request.name] = _Short(number, str(error))
+                self.took_part(request.name, number, str(error))
                 break
         self._made[request.name] = time.monotonic(), self.taken(request)
         return key_on(request.name, f"{self.name}:{region}")
-
-    def taken(self, request: JobRequest) -> int:
-        """Return how many jobs of a request SageMaker took."""
-        short = self._short.get(request.name)
-        return short.made if short else request.tasks
 
     def find(self, name: str, cluster: str = "") -> str:
         """Return the key of the jobs whose names begin with that of a submission; empty where SageMaker has none."""
@@ -241,7 +207,7 @@ class SageMakerBackend(AwsBackend):
         asked = client(self.name, _region(cluster))
         made = sum(submission_of(row["TrainingJobName"]) == name for row in _listed(asked, name))
         if made:
-            self._short[name] = _Short(made, "SageMaker did not answer for the others")
+            self.took_part(name, made, "SageMaker did not answer for the others")
         return key_on(name, cluster) if made else ""
 
     # Looking

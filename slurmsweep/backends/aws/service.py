@@ -6,26 +6,42 @@ import json
 import os
 from abc import abstractmethod
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import TITLES, Client, region_of, require_boto3
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, Backend, JobRequest, StartEstimate, SubmitResult
 from slurmsweep.backends.following import follow
 from slurmsweep.backends.keys import parts_of
-from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.errors import JobLimitError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from slurmsweep.backends.aws.templates import Document
-    from slurmsweep.backends.base import Account, Answer, Asked, JobSource, Options, SubmitOptions, SubmitPart
+    from slurmsweep.backends.base import (
+        Account,
+        Answer,
+        Asked,
+        JobSource,
+        Options,
+        SubmitOptions,
+        SubmitPart,
+        Submitted,
+    )
     from slurmsweep.backends.keys import JobRef
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
 
 #: Seconds without an end in the journal before a service is asked, while a command waits for jobs.
 _PERIOD = 15.0
+
+
+class _Part(NamedTuple):
+    """How many jobs of a submission a service took, and why it took no more."""
+
+    jobs: int
+    why: str
 
 
 class AwsBackend(Backend):
@@ -39,6 +55,10 @@ class AwsBackend(Backend):
     )
 
     has_scripts: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        #: By name of the submission.
+        self._in_part: dict[str, _Part] = {}
 
     #: The largest number of jobs in one submission.
     most_tasks: ClassVar[int]
@@ -141,14 +161,37 @@ class AwsBackend(Backend):
     # Submitting
 
     def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
-        """Split a request by the largest submission of the service."""
+        """Split a request by the largest submission of the service; where it takes no more jobs, keep the rest back.
+
+        What it took before stays.
+        """
         del was_refused
-        arrays, first = [], 0
+        arrays: list[Submitted] = []
+        first = 0
         for tasks in self._sizes(request):
-            submitted = part(first, tasks)
+            try:
+                submitted = part(first, tasks)
+            except JobLimitError as error:
+                if not arrays:
+                    raise
+                return SubmitResult(tuple(arrays), request.tasks - first, str(error))
             first += tasks
-            arrays += [submitted] if submitted else []
+            if submitted is None:
+                continue
+            arrays.append(submitted)
+            short = self._in_part.get(parts_of(submitted.job)[0])
+            if short and short.jobs < tasks:
+                return SubmitResult(tuple(arrays), request.tasks - first + tasks - short.jobs, short.why)
         return SubmitResult(tuple(arrays))
+
+    def taken(self, request: JobRequest) -> int:
+        """Return how many jobs of a request the service took."""
+        short = self._in_part.get(request.name)
+        return short.jobs if short else request.tasks
+
+    def took_part(self, name: str, jobs: int, why: str) -> None:
+        """Remember that the service took so many jobs of a submission of that name, and why it took no more."""
+        self._in_part[name] = _Part(jobs, why)
 
     def _sizes(self, request: JobRequest) -> list[int]:
         most = self.most_assigned if request.attempt_ids else self.most_tasks
