@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _PERIOD = 15.0
 
 
-class _Part(NamedTuple):
+class _PartTaken(NamedTuple):
     """How many jobs of a submission a service took, and why it took no more."""
 
     jobs: int
@@ -58,7 +58,7 @@ class AwsBackend(Backend):
 
     def __init__(self) -> None:
         #: By name of the submission.
-        self._in_part: dict[str, _Part] = {}
+        self._in_part: dict[str, _PartTaken] = {}
 
     #: The largest number of jobs in one submission.
     most_tasks: ClassVar[int]
@@ -191,7 +191,7 @@ class AwsBackend(Backend):
 
     def took_part(self, name: str, jobs: int, why: str) -> None:
         """Remember that the service took so many jobs of a submission of that name, and why it took no more."""
-        self._in_part[name] = _Part(jobs, why)
+        self._in_part[name] = _PartTaken(jobs, why)
 
     def _sizes(self, request: JobRequest) -> list[int]:
         most = self.most_assigned if request.attempt_ids else self.most_tasks
