@@ -47,6 +47,9 @@ _POLL, _NOTICE, _ORDER = 20, 5.0, 15.0
 #: Sweeps of the past that are looked at when a process begins to listen.
 _MOST_REMEMBERED = 20
 
+#: Exit code of an agent of W&B's that finds no wandb on its machine: what else it ends with may be its run's own.
+_NOT_FOUND = 127
+
 #: What ends this process in order.
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -225,6 +228,9 @@ class Listener:
             if session is None or self._was_cut(session, agent.process):
                 self._give_back(message, lease)
                 return
+        elif session is None and agent.code == _NOT_FOUND:
+            self.say("this machine cannot run sweeps of W&B: the message comes again")
+            return
         elif session and agent.code and not self._had_trial(session, agent.process):
             self.say(f"no trial was claimed (exit code {agent.code}): the message comes again")
             return

@@ -193,6 +193,21 @@ def test_a_trial_whose_agent_was_killed_alone_is_recorded_and_its_message_delete
     assert command(place.folder, place, "check", sweep).returncode == 0
 
 
+def test_a_message_of_wandbs_sweep_comes_again_where_the_machine_has_no_wandb(place):
+    place.send("team/project/k3v9q2xa", json.dumps({"sweep": "stranger/project/k3v9q2xa"}))
+    without = place.folder / "without"
+    without.mkdir()
+    (without / "sitecustomize.py").write_text('import sys\nsys.modules["wandb"] = None\n')
+    options = ("--entity", "team", "--idle", "6")
+
+    machine = place.listen(INSTANCE, *options, visibility=2, PATH="/nowhere", PYTHONPATH=str(without))
+
+    assert machine.process.wait(120) == 0
+    assert machine.said.count("this machine cannot run sweeps of W&B: the message comes again") == 2
+    assert machine.said.count("this machine runs those of team") == 2
+    assert len(place.bodies(place.dead)) == 2
+
+
 def test_a_listener_that_was_killed_puts_its_trial_back_when_it_starts_again(place, sweep):
     machine = place.listen(INSTANCE)
     has_begun(place, 0)

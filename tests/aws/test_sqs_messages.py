@@ -7,8 +7,17 @@ import os
 
 import pytest
 
-from slurmsweep.errors import NotFoundError, SlurmsweepError, StateUnreadableError, UsageError
+from slurmsweep.backends.aws.machine import Named
+from slurmsweep.backends.queues import Message, WorkQueue
+from slurmsweep.errors import (
+    NotFoundError,
+    SchedulerUnavailableError,
+    SlurmsweepError,
+    StateUnreadableError,
+    UsageError,
+)
 from slurmsweep.supervisor.lease import MARGIN, Lease
+from slurmsweep.supervisor.listener import Listener, Terms
 from slurmsweep.supervisor.messages import Allowed, Work, read, work_of
 
 
@@ -149,3 +158,82 @@ def test_a_message_is_let_go_before_the_queue_gives_it_away():
     assert lease.must_end(43_200 - MARGIN - 120)
     assert not Lease(hidden=2, longest=60, began=0.0).must_end(27)
     assert Lease(hidden=2, longest=60, began=0.0).must_end(28)
+
+
+class Remembered(WorkQueue):
+    """A queue that remembers what it was told, and does not answer where a test says so."""
+
+    name, longest = "sweeps", 43_200
+
+    def __init__(self):
+        self.told, self.silent, self.has_forgotten = [], False, False
+
+    def receive(self, seconds, hidden):
+        raise AssertionError((seconds, hidden))
+
+    def hide(self, message, seconds):
+        return self._take(f"hide {message.receipt} {seconds}")
+
+    def delete(self, message):
+        return self._take(f"delete {message.receipt}")
+
+    def keeps_refused(self):
+        return None
+
+    def _take(self, order):
+        if self.silent:
+            raise SchedulerUnavailableError("Amazon SQS, ChangeMessageVisibility: no answer")
+        self.told.append(order)
+        return not self.has_forgotten
+
+
+@pytest.fixture
+def kept():
+    """Return a queue, what is said, a message's lease, and a function that lets time pass and keeps the message."""
+    queue, said, clock, lease = Remembered(), [], [0.0], Lease(120, 43_200, 0.0)
+    listener = Listener(queue, Named("i-1", "eu-west-1"), Terms(Allowed(())), said.append, now=lambda: clock[0])
+
+    def keep(moment):
+        clock[0] = moment
+        listener.keep(Message("", "r1", 1), lease)
+
+    return queue, said, lease, keep
+
+
+def test_a_message_is_kept_every_third_of_its_time_and_deleted_before_twelve_hours(kept):
+    queue, said, lease, keep = kept
+
+    for moment in range(0, 43_200, 5):
+        keep(float(moment))
+
+    assert queue.told[:2] == ["hide r1 120", "hide r1 120"]
+    assert set(queue.told[:-1]) == {"hide r1 120"}
+    assert queue.told[-1] == "delete r1"
+    assert len(queue.told) == (43_200 - MARGIN - 120) // 40
+    assert [line for line in said if "for more than 12 h" in line and "`slurmsweep resubmit`" in line] == said
+    assert not lease.is_ours
+
+
+def test_a_queue_that_does_not_answer_is_asked_again_until_the_message_may_be_anothers(kept):
+    queue, said, lease, keep = kept
+    queue.silent = True
+    for moment in (40.0, 42.0, 45.0, 119.0):
+        keep(moment)
+    assert len(said) == 3  # at 40, 45 and 119: five seconds lie between two tries at least
+    assert lease.is_ours
+
+    queue.silent = False
+    keep(125.0)
+
+    assert (queue.told, lease.is_ours) == ([], False)
+    assert "another machine may have it" in said[-1]
+
+
+def test_a_receipt_that_the_queue_does_not_take_any_more_is_used_no_more(kept):
+    queue, said, lease, keep = kept
+    queue.has_forgotten = True
+    keep(40.0)
+    keep(80.0)
+
+    assert (queue.told, lease.is_ours) == (["hide r1 120"], False)
+    assert said == ["the queue says that the message is not ours any more"]
