@@ -117,8 +117,13 @@ def draft_of(data: Any, source: str) -> Draft:
 
 
 def _completed(examined: Examined) -> Examined:
-    """Return the sweep file with what it takes from a trial of another sweep."""
-    base = examined.config.extensions.base if examined.config else None
+    """Return the sweep file with what it takes from a trial of another sweep, and with what is wrong in ``aws:``."""
+    if examined.config is None:
+        return examined
+    for name, value in examined.config.aws.items():  # all names are known, and a sweep keeps what is written here
+        if why := defaults.refusal("aws", {name: value}):
+            examined.findings.error(("aws", name), why)
+    base = examined.config.extensions.base
     if base is None:
         return examined
     from slurmsweep.control.base_point import with_base  # few sweeps have one

@@ -135,13 +135,13 @@ def _check(document: dict[str, Any], findings: Findings) -> None:
         named = {str(key): "1"}
         # a near miss first: what sbatch has no name for may be an option of a newer one
         is_near = nearest(key, KEYS)
-        is_of_sbatch = not is_near and not _refusal("slurm", named) and not registry.scheduler().strangers(named)
+        is_of_sbatch = not is_near and not refusal("slurm", named) and not registry.scheduler().strangers(named)
         hint = "an option of sbatch stands below slurm:" if is_of_sbatch else suggest(key, KEYS)
         findings.error((key,), f"{shown(key)} is no default", hint)
     for section in JOB_SECTIONS:
         for name, value in read_jobs(section, document.get(section), findings).items():
-            if refusal := _refusal(section, {name: value}):
-                findings.error((section, name), refusal)
+            if why := refusal(section, {name: value}):
+                findings.error((section, name), why)
     for key in {"width", "jobs"} & document.keys():
         read_count(document[key], (key,), findings)
     _check_gpus(document, findings)
@@ -170,7 +170,7 @@ def _check_gpus(document: dict[str, Any], findings: Findings) -> None:
             findings.error(("gpus",), str(error).partition(": ")[2])
 
 
-def _refusal(section: str, options: Mapping[str, Any]) -> str:
+def refusal(section: str, options: Mapping[str, Any]) -> str:
     """Return what is wrong with an option of a section; empty for nothing."""
     try:
         registry.of_section(section).normalized(options)

@@ -183,19 +183,29 @@ JOB_SECTIONS = {"slurm": "sbatch options", "aws": "options of jobs in AWS"}
 
 
 def read_jobs(section: str, value: Any, findings: Findings) -> dict[str, Any]:
-    """Return a section of :data:`JOB_SECTIONS`: one plain value for each option. A backend checks their names."""
+    """Return a section of :data:`JOB_SECTIONS`: one plain value for each option. A backend checks their names.
+
+    What is wrong is reported, and left out.
+    """
     if value is None:
         return {}
     if not isinstance(value, dict):
         findings.error((section,), f"must be a mapping of {JOB_SECTIONS[section]}", "write {time: 30, mem: 4G}")
         return {}
+    options: dict[str, Any] = {}
     for key, item in value.items():
-        if not isinstance(item, (str, int, float, bool)):
+        if not isinstance(key, str):
+            findings.error((section, key), f"{shown(key)} is not the name of an option", "names are text")
+        elif isinstance(item, list):
+            findings.error((section, key), "must be one plain value", "such as mem: 4G; several stand in one text: a,b")
+        elif not isinstance(item, (str, int, float, bool)):
             findings.error((section, key), "must be one plain value", "such as mem: 4G")
         elif not f"{key}{item}".isprintable():
-            problem = "holds a control character, which could end the line of a batch script"
-            findings.error((section, repr(key)[1:-1]), problem)
-    return value
+            where = "which could end the line of a batch script" if section == "slurm" else "which no option has"
+            findings.error((section, repr(key)[1:-1]), f"holds a control character, {where}")
+        else:
+            options[key] = item
+    return options
 
 
 def check_foreign(key: str, value: Any, data: dict[str, Any], findings: Findings) -> None:

@@ -186,8 +186,8 @@ def test_a_template_is_refused_with_the_path_of_the_mistake(refused, project, ch
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("queue: sweeps, memry: 3G", "aws: in the sweep file: 'memry' is not an option of jobs in AWS; "),
-        ("queue: sweeps, time: soon", "aws: in the sweep file: time 'soon' is not a time"),
+        ("queue: sweeps, memry: 3G", "line 4, aws.memry: 'memry' is not an option of jobs in AWS; "),
+        ("queue: sweeps, time: soon", "line 4, aws.time: time 'soon' is not a time"),
         ("queue: [a]", "aws.queue"),
     ],
 )
