@@ -8,6 +8,7 @@ token) is sent once: only where AWS says that it was throttled, so that nothing 
 from __future__ import annotations
 
 import json
+import re
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from slurmsweep.errors import SlurmsweepError
+
+#: The name of a region: it is a part of the keys of jobs.
+REGION = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+"
 
 #: Requests in all, before an answer is given up (botocore: 8 took about 40 s against a server that throttled each).
 _TRIES = 8
@@ -82,7 +86,7 @@ def region_of(options_region: object = None) -> str:
     """Return the region that options name, else that of boto3's own rules (AWS_REGION, the profile).
 
     Raises:
-        UsageError: none is named, or boto3 is not installed.
+        UsageError: none is named, it is none, or boto3 is not installed.
     """
     if options_region:
         return str(options_region)
@@ -94,6 +98,8 @@ def region_of(options_region: object = None) -> str:
     found = os.environ.get("AWS_REGION") or boto3.session.Session().region_name
     if not found:
         raise UsageError("no region of AWS is named: say --region eu-west-1, `aws: {region: ...}`, or set AWS_REGION")
+    if not re.fullmatch(REGION, found):
+        raise UsageError(f"{found[:80]!a} is not a region of AWS: say --region eu-west-1, or set AWS_REGION")
     return str(found)
 
 

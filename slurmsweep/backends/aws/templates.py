@@ -60,7 +60,7 @@ def load(name_or_path: str, service: str, operation: str) -> Document:
     try:
         text = path.read_bytes().decode("utf-8")
         content = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"job template {path}: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(f"job template {path}: it must be one JSON object, the input of {operation}")
