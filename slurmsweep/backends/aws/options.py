@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.backends.aws.client import REGION
 from slurmsweep.backends.base import OPTIONS_OF_SERVICES, Asked
 from slurmsweep.backends.slurm.resources import mebibytes, minutes
 from slurmsweep.errors import UsageError
@@ -33,13 +34,40 @@ _TAKEN_AWAY = ("mem-per-cpu", "mem-per-gpu")
 
 #: Options that may be flags, and what their words mean: ``--aws spot`` has no value.
 _FLAGS = ("spot", "public-ip")
-_FLAG_WORDS = {"": True, "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
-_GPU = re.compile(r"(?:gres/)?gpu(?::[\w.-]+)?(?::(\d+))?")
-_TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
+_GPU = re.compile(r"(?:gres/)?gpu(?::(?![0-9]+$)[\w.-]+)?(?::([0-9]+))?")
+_TIME = re.compile(r"([0-9]{1,9}-)?[0-9]{1,9}(:[0-9]{1,9}){0,2}")
+_MEMORY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?[KMGTkmgt]?[Bb]?")
 _EFS = re.compile(r"fs-[0-9a-f]{8,40}:/\S*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBERS = {"cpus-per-task": (1, 10_000), "gpus": (0, 64), "retries": (1, 10)}
+
+#: Minutes and MiB at most: a time has 31 bits as seconds at AWS, and no machine is nearly as large.
+_MOST_MINUTES, _MOST_MIB = 10_000 * 24 * 60, 1024.0**3
+
+#: Words of a flag that came as text; ``--aws spot`` has none.
+_FLAG_WORDS = {
+    **dict.fromkeys(("", "true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+#: What names of things in AWS look like, and what each is for people. Region and cluster stand in keys of jobs, where
+#: ``@`` and ``/`` have a meaning of their own: as :mod:`slurmsweep.agents.place` takes them.
+_PLAIN = (r"[!-~]{1,2048}", "a name in AWS: those have no blanks, and of letters only those of ASCII")
+_NAMES = {
+    "region": (REGION, "a region of AWS, such as eu-west-1"),
+    "cluster": (
+        r"(?:arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]+:cluster/)?[A-Za-z0-9_-]{1,255}",
+        "the name of a cluster of ECS, or its ARN",
+    ),
+    **dict.fromkeys(("definition", "image", "instance-type", "queue", "role"), _PLAIN),
+}
+
+#: Keys of W&B: one in the place of the name under which it is kept.
+_KEY_ITSELF = re.compile(r"[0-9a-f]{40}|wandb_v[0-9]_.*")
+
+#: Options whose values no message shows, and the most characters that one shows of others.
+_HIDDEN, _LONGEST = ("env", "plain-env", "secret"), 80
 
 #: Names of places for people.
 SWEEP_FILE, COMMAND_LINE = "aws: in the sweep file", "the command line"
@@ -68,6 +96,8 @@ def merge(*places: tuple[str, Mapping[str, Any]]) -> dict[str, Value]:
                 f"env: {name} is a secret, which every Describe call of AWS would show; keep it in Secrets Manager or "
                 f"SSM and write secret: {name}=<its name or ARN>; plain-env: {name} passes it on all the same"
             )
+    if twice := sorted(set(variables(merged)) & secrets(merged).keys()):
+        raise UsageError(f"secret: {twice[0]} is a variable that env passes on, too: name it in one of the two")
     return merged
 
 
@@ -123,43 +153,92 @@ def _value(name: str, value: Any, source: str) -> Value:
     if name in _FLAGS and text.lower() in _FLAG_WORDS:
         return _FLAG_WORDS[text.lower()]
     if not text or value is True or not text.isprintable():
-        raise UsageError(f"{source}: {name} {text!a} is no value: write one, without control characters")
-    if name == "time" and not _TIME.fullmatch(text):
-        raise UsageError(f"{source}: time {text!a} is not a time; write minutes, 1:30:00 or 2-0")
-    if name == "mem" and not mebibytes(text):
-        raise UsageError(f"{source}: mem {text!a} is not a memory; write MiB, or 4G")
+        shown = "" if name in _HIDDEN else f" {_shown(text)}"
+        raise UsageError(f"{source}: {name}{shown} is no value: write one, without control characters")
     if name in _NUMBERS:
         return _number(name, text, source)
-    if name in ("env", "plain-env"):
-        _refuse_values(name, text, source)
-    if name == "secret":
-        _refuse_no_secret(text, source)
-    if name == "efs" and not _EFS.fullmatch(text):
-        raise UsageError(f"{source}: efs {text!a} is not ID:FOLDER, such as fs-0123456789abcdef0:/shared")
+    look = _LOOKS.get(name)
+    if problem := look(name, text) if look else "":
+        raise UsageError(f"{source}: {problem}")
     return text
+
+
+def _shown(text: str) -> str:
+    return f"{text if len(text) <= _LONGEST else text[:_LONGEST] + '...'!a}"
 
 
 def _number(name: str, text: str, source: str) -> str:
     found = _GPU.fullmatch(text)
     text = (found[1] or "1") if found else text
     least, most = _NUMBERS[name]
-    if not text.isdecimal() or not least <= int(text) <= most:
-        raise UsageError(f"{source}: {name} {text!a} is not a whole number, {least} to {most}")
+    if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
+        raise UsageError(f"{source}: {name} {_shown(text)} is not a whole number, {least} to {most}")
     return str(int(text))
 
 
-def _refuse_values(name: str, text: str, source: str) -> None:
+# Each returns what is wrong with a value; empty for nothing
+
+
+def _no_time(name: str, text: str) -> str:
+    if not _TIME.fullmatch(text):
+        return f"{name} {_shown(text)} is not a time; write minutes, 1:30:00 or 2-0"
+    if not 0 < (minutes(text) or 0) <= _MOST_MINUTES:
+        return (
+            f"{name} {_shown(text)} is no limit for a job: leave it out for none, or write 1 to {_MOST_MINUTES} minutes"
+        )
+    return ""
+
+
+def _no_memory(name: str, text: str) -> str:
+    if not _MEMORY.fullmatch(text) or not 1 <= (mebibytes(text) or 0) <= _MOST_MIB:
+        return f"{name} {_shown(text)} is not a memory; write MiB, or 4G"
+    return ""
+
+
+def _no_name(name: str, text: str) -> str:
+    pattern, what = _NAMES[name]
+    return "" if re.fullmatch(pattern, text) else f"{name} {_shown(text)} is not {what}"
+
+
+def _no_filesystem(name: str, text: str) -> str:
+    if not _EFS.fullmatch(text):
+        return f"{name} {_shown(text)} is not ID:FOLDER, such as fs-0123456789abcdef0:/shared"
+    return ""
+
+
+def _no_variables(name: str, text: str) -> str:
     for item in names_in(text):
         if not _VARIABLE.fullmatch(item):
             variable = item.partition("=")[0]  # what stands behind it may be a secret
-            raise UsageError(f"{source}: {name} takes names of variables, such as HF_HOME,{variable}: without values")
+            return f"{name} takes names of variables without values, such as HF_HOME,MY_FLAG, not {_shown(variable)}"
+    return ""
 
 
-def _refuse_no_secret(text: str, source: str) -> None:
+def _no_secrets(name: str, text: str) -> str:
+    seen: set[str] = set()
     for item in text.split(","):
         variable, equals, kept = item.strip().partition("=")
-        if not _VARIABLE.fullmatch(variable) or not equals or not re.fullmatch(r"[\w/+=.@:-]{1,2048}", kept):
-            raise UsageError(
-                f"{source}: secret takes VARIABLE=NAME, the name (or ARN) of a secret in Secrets Manager or SSM, such "
-                "as WANDB_API_KEY=team/wandb"
+        if not _VARIABLE.fullmatch(variable) or not equals or not re.fullmatch(r"[\w/+=.@:-]{1,2048}", kept, re.ASCII):
+            return (
+                f"{name} takes VARIABLE=NAME, the name (or ARN) of a secret in Secrets Manager or SSM, such as "
+                "WANDB_API_KEY=team/wandb"
             )
+        if _KEY_ITSELF.fullmatch(kept):
+            return (
+                f"{name}: behind {variable}= stands a key itself, which AWS and this sweep's files would show; keep it "
+                f"in Secrets Manager or SSM and write {variable}=<its name or ARN>"
+            )
+        if variable in seen:
+            return f"{name} names {variable} twice"
+        seen.add(variable)
+    return ""
+
+
+_LOOKS = {
+    "time": _no_time,
+    "mem": _no_memory,
+    "efs": _no_filesystem,
+    "secret": _no_secrets,
+    **dict.fromkeys(("env", "plain-env"), _no_variables),
+    **dict.fromkeys(_NAMES, _no_name),
+}
