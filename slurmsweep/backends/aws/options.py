@@ -32,7 +32,7 @@ _ALIASES = {"t": "time", "c": "cpus-per-task", "G": "gpus", "cpus": "cpus-per-ta
 #: Options of sbatch that callers set beside those of :data:`RESOURCES`, and that mean nothing here where taken away.
 _TAKEN_AWAY = ("mem-per-cpu", "mem-per-gpu")
 
-#: Options that may be flags, and what their words mean: ``--aws spot`` has no value.
+#: Options that may be flags.
 _FLAGS = ("spot", "public-ip")
 
 _GPU = re.compile(r"(?:gres/)?gpu(?::(?![0-9]+$)[\w.-]+)?(?::([0-9]+))?")
