@@ -63,11 +63,11 @@ def submit(  # noqa: PLR0913 - what the command line says
     backend = registry.hosting(word, remembered, rehearsal=dry_run)
     backend.normalized(given)
     options = defaults.filled(options, source.defaults, backend)
+    for notice in backend.check(options, source):
+        note(notice)
     if dry_run:
         print_text(backend.preview(backend.request(source, count, options)))
         return 0
-    for notice in backend.check(options, source):
-        note(notice)
     if isinstance(backend, HostedBackend):
         _note_width(folder, options.width, count)
     elif count > SUPPORTED_AGENTS:

@@ -161,6 +161,8 @@ def test_a_round_is_held_by_hand_and_no_supervisor_is_promised(project, cloud, b
 def test_agents_of_a_sweep_that_wandb_holds_are_submitted_and_shown(project, cloud, batch, do):
     cloud.machines.slots = 0
     words = ("team/project/abcdefgh", "--queue", "sweeps", "--image", "me/image:1")
+    assert "no secret gives jobs WANDB_API_KEY" in do("submit", *words, *BATCH, "--count", "3", "--dry-run")
+    assert batch.asked("SubmitJob") == []
     said = do("submit", *words, *BATCH, "--count", "3")
     assert "no secret gives jobs WANDB_API_KEY" in said
     assert "CloudWatch Logs, group /aws/batch/job" in said
