@@ -182,7 +182,7 @@ def test_a_name_that_no_training_job_may_have_is_made_one(backend, source):
     [
         ({"mem": "4G"}, "mem means nothing in SageMaker: the instance type decides it"),
         ({"cpus_per_task": "2"}, "cpus-per-task means nothing in SageMaker"),
-        ({"gpus": "1"}, "--instance-type, such as"),
+        ({"gpus": "1"}, "say --aws instance-type=TYPE, such as ml.m5.2xlarge"),
         ({"secret": "WANDB_API_KEY=team/wandb"}, "fetch it by the role, as examples/sagemaker does"),
         ({"retries": "3"}, "RetryStrategy"),
         ({"queue": "sweeps"}, "Amazon SageMaker has no option queue for jobs"),

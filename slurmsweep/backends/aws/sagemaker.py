@@ -66,7 +66,7 @@ _LONGEST_NAME = 63 - 6
 _NOT_HERE = {
     **dict.fromkeys(
         ("mem", "cpus-per-task", "gpus"),
-        "the instance type decides it: say --instance-type, such as ml.m5.2xlarge or ml.g5.xlarge",
+        "the instance type decides it: say --aws instance-type=TYPE, such as ml.m5.2xlarge or ml.g5.xlarge",
     ),
     "secret": (
         "SageMaker hands no secrets to jobs: let the image's own entry fetch it by the role, as examples/sagemaker "

@@ -138,7 +138,9 @@ def notices(content: dict[str, Any], source: JobSource) -> tuple[str, ...]:
             "one into a copy of the template"
         )
     if "VpcConfig" not in content:
-        raise UsageError("file systems need a network: say --subnets and --security-groups, or VpcConfig in a template")
+        raise UsageError(
+            "file systems need a network: say --aws subnets=ID and --aws security-groups=ID, or VpcConfig in a template"
+        )
     return ()
 
 

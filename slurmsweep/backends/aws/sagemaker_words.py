@@ -52,7 +52,7 @@ _STATUSES = {
 
 #: Why jobs that are InProgress have no container yet, or none again. With any other word it runs, or is being ended.
 _WAITING = {
-    "Pending": Wait("SageMaker has no machine of that type free", "--instance-type names another one"),
+    "Pending": Wait("SageMaker has no machine of that type free", "--aws instance-type=TYPE names another one"),
     "Starting": Wait("their machines are started"),
     "LaunchingMLInstances": Wait("their machines are started"),
     "PreparingTrainingStack": Wait("their machines are made ready"),
