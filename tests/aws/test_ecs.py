@@ -612,12 +612,16 @@ def test_what_an_agent_wrote_before_it_took_a_trial_is_shown_from_its_log_stream
 
 def test_doctor_looks_at_cluster_definition_logs_and_roles(slurmsweep, ecs, cloud, tmp_path):
     words = ("--cluster", "sweeps", "--image", "me/sweeps:1", "--role", "slurmsweep-job", "--json")
+    advice: dict[str, str] = {}
 
     def findings(*more: str) -> dict[str, tuple[str, str]]:
         done = slurmsweep("doctor", "--backend", "ecs", *words, *more)
-        return {row["subject"]: (row["fitness"], row["why"]) for row in json.loads(done.stdout)}
+        rows = json.loads(done.stdout)
+        advice.update({row["subject"]: row["advice"] for row in rows})
+        return {row["subject"]: (row["fitness"], row["why"]) for row in rows}
 
     first = findings()
+    assert advice["logs"] == "aws logs create-log-group --log-group-name /ecs/slurmsweep --region eu-west-1"
     assert first["cluster"][1].startswith("sweeps is ACTIVE")
     assert first["definition"] == ("good", "the first submission makes it")
     assert first["logs"] == ("bad", "there is no log group /ecs/slurmsweep")

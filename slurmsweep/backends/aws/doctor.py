@@ -44,7 +44,8 @@ def log_group(name: str, region: str, *, is_made: bool) -> Finding:
         return "logs", Opinion(Fitness.GOOD, f"log group {name}")
     if is_made:
         return "logs", Opinion(Fitness.GOOD, f"log group {name} comes with the first job")
-    return "logs", Opinion(Fitness.BAD, f"there is no log group {name}", f"aws logs create-log-group {name}")
+    advice = f"aws logs create-log-group --log-group-name {name} --region {region}"
+    return "logs", Opinion(Fitness.BAD, f"there is no log group {name}", advice)
 
 
 def batch_queue(name: str, region: str) -> list[Finding]:
