@@ -125,6 +125,18 @@ def test_role_secrets_and_filesystem_are_filled_into_the_template(rehearse):
     assert container["mountPoints"] == [{"sourceVolume": "sweeps", "containerPath": "/shared", "readOnly": False}]
 
 
+def test_a_sweep_whose_folder_no_mount_has_is_told_before_jobs_miss_it(project, unreachable, slurmsweep):
+    def said(efs: str) -> str:
+        words = ("--backend", "batch", "--dry-run", "--aws", f"efs=fs-0123456789abcdef0:{efs}")
+        return slurmsweep("run", "s.yaml", *words).stderr
+
+    assert f"the job definition mounts nothing but /shared, and jobs need {project}/.slurmsweep/sweep-" in said(
+        "/shared"
+    )
+    assert f"the job definition mounts nothing but {project}/.slurm, " in said(f"{project}/.slurm")  # no parent of it
+    assert "mounts" not in said(str(project))
+
+
 def test_a_definition_of_the_users_own_is_used_as_it_is(rehearse, project):
     Path(project, "s.yaml").write_text(SWEEP.replace('image: "me/image:1"', "definition: theirs"))
     said = rehearse()

@@ -197,6 +197,11 @@ def test_memory_that_fargate_rounds_up_and_what_may_lack_are_said():
 
     assert "Fargate gives each task 5120 MiB: it has no size with 5000" in notices
     assert any("mounts no filesystem, and tasks need /shared/sweep" in notice for notice in notices)
+    [elsewhere] = EcsBackend().check(wish(subnets="subnet-1", efs="fs-0123456789abcdef0:/share"), source())
+    assert elsewhere.startswith(
+        "the task definition mounts nothing but /share, and tasks need /shared/sweep: --aws efs="
+    )
+    assert EcsBackend().check(wish(subnets="subnet-1", efs="fs-0123456789abcdef0:/shared"), source()) == ()
     hosted = EcsBackend().check(wish(subnets="subnet-1"), source("me/project/abcd1234"))
     assert hosted == ("no secret gives tasks WANDB_API_KEY: --aws secret=WANDB_API_KEY=<ARN of the kept key>",)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from slurmsweep.backends.aws import batch_jobs, logs, templates, words
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
-from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, command, environment, in_parts
+from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, command, environment, in_parts, unmounted
 from slurmsweep.backends.base import Answer, JobRestarts, JobSource, JobStatus, SubmitOptions
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, SubmissionRefusedError, UsageError
@@ -190,11 +190,8 @@ class BatchBackend(AwsBackend):
         is_hosted = not argument.startswith("/")
         if is_hosted and not any(one["name"] == "WANDB_API_KEY" for one in container.get("secrets", ())):
             yield "no secret gives jobs WANDB_API_KEY: --aws secret=WANDB_API_KEY=<name or ARN of the kept key>"
-        if not is_hosted and not container.get("mountPoints"):
-            yield (
-                f"the job definition mounts no filesystem, and jobs need {argument}: --aws efs=fs-0123:/FOLDER, with "
-                "the folder that the filesystem has here, too; or --template with volumes of your own"
-            )
+        if not is_hosted:
+            yield from unmounted(argument, container, "the job definition", "jobs")
 
     def examine(self, options: Options) -> list[tuple[str, Opinion]]:
         """Return who asks, and whether queue, compute environments, definition, log group and roles are there."""

@@ -10,7 +10,7 @@ from slurmsweep.backends.aws import fargate, templates
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.ecs_tasks import TIME_LIMIT
-from slurmsweep.backends.aws.service import command, environment
+from slurmsweep.backends.aws.service import command, environment, unmounted
 from slurmsweep.errors import SubmissionRefusedError, UsageError
 from slurmsweep.state.assignment import VARIABLE, to_text
 
@@ -169,11 +169,8 @@ def doubts(request: JobRequest) -> Iterator[str]:
     container, is_hosted = content["containerDefinitions"][0], not argument.startswith("/")
     if is_hosted and not any(one["name"] == "WANDB_API_KEY" for one in container.get("secrets", ())):
         yield "no secret gives tasks WANDB_API_KEY: --aws secret=WANDB_API_KEY=<ARN of the kept key>"
-    if not is_hosted and not container.get("mountPoints"):
-        yield (
-            f"the task definition mounts no filesystem, and tasks need {argument}: --aws efs=fs-0123:/FOLDER, with the "
-            "folder that the filesystem has here, too; or --template with volumes of your own"
-        )
+    if not is_hosted:
+        yield from unmounted(argument, container, "the task definition", "tasks")
     asked, size = aws_options.asked(options).mem, _size(options, target("", content, options))
     if asked and int(size["memory"]) != round(asked):
         yield f"Fargate gives each task {size['memory']} MiB: it has no size with {asked:g}"

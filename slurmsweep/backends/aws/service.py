@@ -16,7 +16,7 @@ from slurmsweep.backends.keys import parts_of
 from slurmsweep.errors import JobLimitError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.backends.aws.templates import Document
     from slurmsweep.backends.base import (
@@ -276,3 +276,22 @@ def environment(request: JobRequest, *, shown: bool) -> dict[str, str]:
 def command(source: JobSource) -> list[str]:
     """Return the words of a job: an agent for one trial, in the place of any shell."""
     return ["slurmsweep", "agent", "--count", "1", source.argument]
+
+
+def unmounted(folder: str, container: Mapping[str, Any], definition: str, jobs: str) -> Iterator[str]:
+    """Yield in words that a container will not find a sweep's folder, where no mount of it has that folder.
+
+    Args:
+        folder: the sweep's, an absolute path; it is compared as text, since links of this machine are not there.
+        container: of a job definition of Batch or a task definition of ECS, which mount in the same form.
+        definition: what mounts, for people.
+        jobs: what needs the folder, for people.
+    """
+    mounts = [str(one.get("containerPath", "")) for one in container.get("mountPoints", ())]
+    if any(f"{folder}/".startswith(f"{mount.rstrip('/')}/") for mount in mounts):
+        return
+    mounted = f"nothing but {', '.join(mounts)}" if mounts else "no filesystem"
+    yield (
+        f"{definition} mounts {mounted}, and {jobs} need {folder}: --aws efs=fs-0123:/FOLDER, with the folder that the "
+        "filesystem has here, too; or --template with volumes of your own"
+    )
