@@ -39,12 +39,13 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
         return None
     which = "the trial" if failed == 1 else f"the {failed} trials"
     jobs = _at_a_time(summary)
-    again = f"`slurmsweep resubmit {sweep}{jobs}` runs {which} again that did not finish"
+    place = _as_before(summary, is_again=True)
+    again = f"`slurmsweep resubmit {sweep}{place}{jobs}` runs {which} again that did not finish"
     refused = _refused(summary)
     if refused:
         again = (
             f"`slurmsweep logs {sweep} {refused[0]}` shows why {len(refused)} trials fail alike; once that is mended, "
-            f"`slurmsweep resubmit {sweep}{jobs}` runs them, and --force as they are"
+            f"`slurmsweep resubmit {sweep}{place}{jobs}` runs them, and --force as they are"
         )
     if standing is Standing.FINISHED:
         words = [again] if failed else []
@@ -59,7 +60,7 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
     pending = counts[TrialState.PENDING]
     which = "more trials" if total is None else "the open trial" if pending == 1 else f"the {pending} open trials"
     if standing is Standing.IDLE and summary.may_go_on():
-        return f"`slurmsweep resubmit {sweep}{jobs}` starts trials that may go on to their next rung"
+        return f"`slurmsweep resubmit {sweep}{place}{jobs}` starts trials that may go on to their next rung"
     start = f"`slurmsweep run {sweep}{_as_before(summary)}{jobs}` starts {which}"
     return f"{start}, {again}" if failed else start
 
@@ -84,16 +85,24 @@ def _at_a_time(summary: SweepSummary) -> str:
     return ""
 
 
-def _as_before(summary: SweepSummary) -> str:
-    """Return the options of the newest submission as words of a command line; nothing where there was none."""
+def _as_before(summary: SweepSummary, *, is_again: bool = False) -> str:
+    """Return the options of the newest submission as words of a command line; nothing where there was none.
+
+    Args:
+        summary: of the sweep.
+        is_again: for ``resubmit``, which knows what each trial asked for: time and memory are left out, and of jobs of
+            Slurm all. Jobs in AWS need the rest (queue, image): the sweep may have it from that command line alone.
+    """
     asked = [submission for submission in summary.view.submissions.values() if submission.job]
     if not asked:
         return ""
     newest = asked[-1]
     service = newest.cluster.partition(":")[0] if ":" in newest.cluster else ""  # its own template has its name
+    if is_again and not service:
+        return ""
     words = [] if newest.template in (None, _TEMPLATE, "", service) else ["--template", str(newest.template)]
     for option, value in newest.wishes.items():
-        if option == "dependency":  # what those jobs waited for
+        if option == "dependency" or (is_again and option in ("time", "mem")):  # a dependency was of those jobs
             continue
         words += ["--aws" if service else "--sbatch", option if value is True else f"{option}={value}"]
     return "".join(f" {shlex.quote(word)}" for word in words)

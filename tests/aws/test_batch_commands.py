@@ -176,6 +176,17 @@ def test_agents_of_a_sweep_that_wandb_holds_are_submitted_and_shown(project, clo
     assert len(batch.asked("SubmitJob")) == 2
 
 
+def test_the_command_that_status_names_has_what_the_sweep_file_lacks(project, cloud, batch, do, slurmsweep):
+    Path(project, "s.yaml").write_text(SWEEP.partition("aws:")[0])
+    Path(project, "train.py").write_text("raise SystemExit(3)\n")
+    given = ("--queue", "sweeps", "--image", "me/image:1", "--mem", "1G", "-t", "10")
+    assert slurmsweep("run", "s.yaml", *BATCH, *given).returncode == 1
+    said = " ".join(do("status").split())
+    named = said.partition("`slurmsweep resubmit")[2].partition("`")[0].split()
+    assert named[1:] == ["--aws", "image=me/image:1", "--aws", "queue=sweeps"]
+    assert slurmsweep("resubmit", "last", *named[1:], "--force", "--dry-run").returncode == 0
+
+
 def test_efficiency_and_plan_know_what_jobs_ask_for(project, cloud, batch, do):
     Path(project, "end").touch()
     do("run", "s.yaml", *BATCH, "--mem", "1G", "-t", "10")
