@@ -122,6 +122,24 @@ def test_what_was_sent_waits_and_counts_for_its_sweep_as_far_as_it_was_sent(plac
     assert SqsBackend().poll([key]).tasks == {}  # machines have them: their agents are known by their claims
 
 
+def test_the_doctor_looks_at_the_queue_and_says_what_lacks(place):
+    def seen(**options):
+        return [(subject, one.fitness.value, one.why) for subject, one in SqsBackend().examine(options)]
+
+    place.send("one", "two")
+    account = ("identity", "good", f"account 123456789012, region {REGION}")
+    assert seen(queue=place.url) == [account, ("queue", "good", f"about 2 messages wait in {place.name}")]
+    [_, (subject, fitness, why)] = seen(queue=place.dead)
+    assert (subject, fitness) == ("queue", "warn")
+    assert why.startswith(f"dead-{place.name} has no redrive policy")
+    [_, (subject, fitness, why)] = seen(queue=f"{place.url}-gone")
+    assert (subject, fitness) == ("queue", "bad")
+    [(subject, fitness, why)] = seen(queue="sweeps")
+    assert (subject, fitness) == ("queue", "bad")
+    assert why.startswith("'sweeps' is not the URL of a queue")
+    assert seen() == [("queue", "warn", "no queue is named")]
+
+
 def test_of_a_queue_that_is_gone_nothing_waits(place):
     key = SqsBackend().send(request(2, place.url))
     place.sqs.delete_queue(QueueUrl=place.url)

@@ -92,6 +92,16 @@ def _environments(ask: Callable[..., Mapping[str, Any]], arns: Sequence[str]) ->
             yield "compute", Opinion(Fitness.GOOD, why)
 
 
+def sqs_queue(url: str, name: str, region: str) -> Finding:
+    """Return whether a queue of SQS is there, how many messages wait in it, and whether it keeps those refused."""
+    wanted = ["ApproximateNumberOfMessages", "RedrivePolicy"]
+    found = client("sqs", region).ask("get_queue_attributes", QueueUrl=url, AttributeNames=wanted)["Attributes"]
+    if "RedrivePolicy" not in found:
+        why = f"{name} has no redrive policy: a message that no machine may run comes for ever"
+        return "queue", Opinion(Fitness.WARN, why, "give it a queue for dead letters, with maxReceiveCount 5")
+    return "queue", Opinion(Fitness.GOOD, f"about {found['ApproximateNumberOfMessages']} messages wait in {name}")
+
+
 def batch_definition(name: str, region: str) -> tuple[Finding, Mapping[str, Any]]:
     """Return whether a definition that a person named can run jobs, and its container; by name, with revision, or ARN.
 

@@ -14,13 +14,21 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slurmsweep.backends.aws import ec2_words
+from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.options import RESOURCES
 from slurmsweep.backends.aws.queue import address
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, in_parts
 from slurmsweep.backends.base import Ability, Answer, Asked, JobStatus, SubmitOptions, Wait
 from slurmsweep.backends.following import follow
 from slurmsweep.backends.keys import JobRef, key_on, service_of
-from slurmsweep.errors import NotFoundError, SchedulerError, SchedulerUnavailableError, SubmissionRefusedError
+from slurmsweep.errors import (
+    NotFoundError,
+    SchedulerError,
+    SchedulerUnavailableError,
+    SubmissionRefusedError,
+    UsageError,
+)
+from slurmsweep.state.filesystem import Fitness, Opinion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -122,6 +130,24 @@ class SqsBackend(AwsBackend):
         url = named.get("queue")
         region = named.get("region") or (address(url).region if url else "")
         return f"{self.name}:{region}" if region else super().cluster(options)
+
+    def examine(self, options: Options) -> list[tuple[str, Opinion]]:
+        """Return who asks, and whether the queue is there and keeps what no machine may run."""
+        from slurmsweep.backends.aws import doctor
+
+        named = options.get("queue")
+        if not named:
+            advice = "--queue URL, or `aws: {queue: URL}` in .slurmsweep.yaml or the sweep file"
+            return [("queue", Opinion(Fitness.WARN, "no queue is named", advice))]
+        try:
+            queue = address(named)
+            region = str(options.get("region") or queue.region) or region_of()
+        except UsageError as error:
+            return [("queue", Opinion(Fitness.BAD, str(error)))]
+        findings = doctor.asks_as(region)
+        if any(seen.fitness is Fitness.BAD for _, seen in findings):
+            return findings
+        return [*findings, *doctor.each(("queue", lambda: doctor.sqs_queue(queue.url, queue.name, region)))]
 
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
         """Ask SQS how many messages wait, and EC2 about machines.
