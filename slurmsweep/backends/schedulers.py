@@ -6,14 +6,16 @@ names its cluster, and with it the service (:func:`.base.service_of`); a key wit
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Ability, Answer, JobRestarts
 from slurmsweep.backends.keys import parts_of, service_of
 from slurmsweep.backends.slurm.backend import SlurmBackend
+from slurmsweep.errors import SchedulerError, SchedulerUnavailableError, SlurmsweepError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from slurmsweep.backends.base import Account, Backend
     from slurmsweep.backends.keys import JobRef
@@ -37,9 +39,13 @@ class Schedulers(SlurmBackend):
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
         """Ask each place about its jobs: what accounting says of the question is Slurm's.
 
-        Raises SchedulerUnavailableError where a place did not answer: nothing is concluded from the others then, whose
-        jobs may be those that matter.
+        Raises SchedulerUnavailableError where a place did not answer, in words that are known, or cannot be asked from
+        here: nothing is concluded from the others then, whose jobs may be those that matter.
         """
+        with _nothing_known():
+            return self._poll(jobs, wanted)
+
+    def _poll(self, jobs: Iterable[str], wanted: Collection[JobRef]) -> Answer:
         asked, refs = by_place(jobs), _refs_by_place(wanted)
         answer = super().poll(asked.pop("", ()), refs.pop("", ()))
         for word in sorted(asked.keys() | refs.keys()):
@@ -74,15 +80,14 @@ class Schedulers(SlurmBackend):
 
     def cancel(self, targets: Collection[str], *, only_waiting: bool = False) -> None:
         """Cancel jobs, each in its place. Raises the first error when all places have been asked."""
-        from slurmsweep.errors import SchedulerError
-
         problem: SchedulerError | None = None
         for word, keys in sorted(by_place(targets).items()):
             try:
-                if word:
-                    self._service(word).cancel(keys, only_waiting=only_waiting)
-                else:
-                    super().cancel(keys, only_waiting=only_waiting)
+                with _nothing_known(but=SchedulerError):
+                    if word:
+                        self._service(word).cancel(keys, only_waiting=only_waiting)
+                    else:
+                        super().cancel(keys, only_waiting=only_waiting)
             except SchedulerError as error:  # noqa: PERF203 - a few places
                 problem = problem or error
         if problem:
@@ -105,6 +110,17 @@ class Schedulers(SlurmBackend):
     def _place(self, key: str) -> Backend:
         word = service_of(parts_of(key)[1])
         return self._service(word) if word else self
+
+
+@contextmanager
+def _nothing_known(but: type[SlurmsweepError] = SchedulerUnavailableError) -> Iterator[None]:
+    """Let any error of a place, ``but`` those of that kind, be that nothing is known: a new word, or no boto3 here."""
+    try:
+        yield
+    except but:
+        raise
+    except SlurmsweepError as error:
+        raise SchedulerUnavailableError(str(error)) from error
 
 
 def by_place(jobs: Iterable[str]) -> dict[str, list[str]]:

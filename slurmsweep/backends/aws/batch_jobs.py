@@ -122,8 +122,10 @@ def _is_array(job: Mapping[str, Any]) -> bool:
 
 
 def _elements(batch: Client, key: str, array: Mapping[str, Any], wanted: set[int]) -> dict[JobRef, JobStatus]:
-    """Return the elements of an array that live or failed, and those that are wanted."""
+    """Return the elements of an array that live or failed, and those that are wanted. Raises as :func:`said_of`."""
     counts = {word: n for word, n in array["arrayProperties"].get("statusSummary", {}).items() if n}
+    for word in (array["status"], *counts):
+        words.batch_job(word)  # elements in a state that is not known are not elements that are over
     if not counts and array["status"] in words.BATCH_LIVE:  # its elements are not made yet
         early = status_of(array, array)
         return {JobRef(key, task): early for task in range(array["arrayProperties"]["size"])}

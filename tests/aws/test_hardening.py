@@ -1,0 +1,101 @@
+"""Sweeps with jobs in AWS where a service, or the machine that asks it, is not as it should be."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from aws.standin import model
+
+from slurmsweep.backends.aws import service
+
+#: Until a test says that trials may go on they run.
+SCRIPT = """
+import os, sys, time
+deadline = time.monotonic() + 120
+while not os.path.exists("go") and time.monotonic() < deadline:
+    time.sleep(0.02)
+"""
+AWS = 'aws: {queue: sweeps, image: "me/image:1", time: 10}'
+
+
+@pytest.fixture(autouse=True)
+def _new_clients(cloud):
+    """Clients of one stand-in are of no use to the next test."""
+    service.client.cache_clear()
+
+
+@pytest.fixture
+def create(slurmsweep, write_sweep):
+    """Make a sweep of trials that run until the file ``go`` is there."""
+
+    def make(trials: int, aws: str = AWS) -> None:
+        write_sweep(SCRIPT, f"  x: {{values: {list(range(trials))}}}", extra=aws)
+        made = slurmsweep("create", "sweep.yaml")
+        assert made.returncode == 0, made.stderr
+
+    return make
+
+
+@pytest.fixture
+def is_running(slurmsweep):
+    """Wait until so many trials run."""
+
+    def wait(trials: int) -> None:
+        deadline = time.monotonic() + 120
+        while f"{trials} running" not in slurmsweep("status", "last").stdout:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    return wait
+
+
+def test_a_state_that_is_new_to_this_version_is_shown_and_is_no_end(
+    create, slurmsweep, batch, cloud, is_running, monkeypatch, tmp_path
+):
+    cloud.machines.slots = 3
+    create(3)
+    assert slurmsweep("submit", "last", "--backend", "batch").returncode == 0
+    is_running(3)
+    known = batch.describe_jobs
+
+    def describe(asked):
+        said = known(asked)
+        for job in said["jobs"]:
+            if "size" in job.get("arrayProperties", {}):
+                job["arrayProperties"]["statusSummary"] = {"HIBERNATING": 3}
+            else:
+                job["status"] = "HIBERNATING"
+        return said
+
+    with monkeypatch.context() as newer:
+        newer.setattr(model, "complaints", lambda *_: "")
+        newer.setattr(batch, "describe_jobs", describe)
+        status, cancelled, reconciled = (slurmsweep(word, "last") for word in ("status", "cancel", "reconcile"))
+
+    words = "AWS Batch calls a job 'HIBERNATING', which this slurmsweep does not know: nothing was concluded from it"
+    assert (status.returncode, "3 running" in status.stdout, words in status.stderr) == (0, True, True)
+    assert (cancelled.returncode, words in cancelled.stderr) == (4, True)
+    assert "is canceled all the same: no new trial starts. Its jobs were not cancelled" in cancelled.stderr
+    assert (reconciled.returncode, words in reconciled.stderr) == (4, True)
+    Path(tmp_path, "go").write_text("")
+    for parent in [job for job in batch.jobs.values() if job.parent is None]:
+        batch.wait_for(parent.job_id, "SUCCEEDED")
+    assert "3 finished" in slurmsweep("status", "last").stdout
+
+
+def test_where_boto3_is_missing_a_sweep_is_shown_as_the_journal_knows_it(
+    create, slurmsweep, slurmsweep_process, cloud, tmp_path
+):
+    cloud.machines.slots = 0
+    create(2)
+    assert slurmsweep("submit", "last", "--backend", "batch").returncode == 0
+    without = tmp_path / "without"
+    without.mkdir()
+    Path(without, "boto3.py").write_text("raise ImportError")
+    status, cancelled = (slurmsweep_process(word, "last", PYTHONPATH=str(without)) for word in ("status", "cancel"))
+    words = "jobs in AWS need boto3 on the machine that submits them: pip install 'slurmsweep[aws]'"
+    assert (status.returncode, "2 pending" in status.stdout, words in status.stderr) == (0, True, True)
+    assert (cancelled.returncode, words in cancelled.stderr) == (4, True)
+    assert "Its jobs were not cancelled: give the order again" in cancelled.stderr
