@@ -104,10 +104,8 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
     try:
         session.submissions.write(document)
         job = session.backend.send(request)
-    except SubmissionUnknownError:
-        job = session.backend.find(request.name, document.cluster)
-        if not job:
-            raise
+    except SubmissionUnknownError as unanswered:
+        job = _looked_for(session, document, unanswered)
     except SlurmsweepError:  # nothing was submitted
         if is_kept:
             with suppress(StateError):
@@ -118,6 +116,17 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
         record_job(session, request.name, tasks, job, () if batch.attempt_ids else batch.again)
     trials = batch.trials if tasks == request.tasks else min(batch.trials, tasks * (request.agents or 1))
     return Submitted(job, tasks, trials, request.agents or 1)
+
+
+def _looked_for(session: Session, document: SubmissionDocument, unanswered: SubmissionUnknownError) -> str:
+    """Return the key of the jobs of a submission that was not answered. Raises its error where none are found (yet)."""
+    try:
+        job = session.backend.find(document.name, document.cluster)
+    except SlurmsweepError as error:  # so the jobs may exist, whatever this error would say alone
+        raise SubmissionUnknownError(f"{unanswered}; they could not be looked for: {error}") from error
+    if not job:
+        raise unanswered
+    return job
 
 
 def _document(session: Session, request: JobRequest, batch: JobBatch) -> SubmissionDocument:

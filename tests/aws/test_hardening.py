@@ -99,3 +99,20 @@ def test_where_boto3_is_missing_a_sweep_is_shown_as_the_journal_knows_it(
     assert (status.returncode, "2 pending" in status.stdout, words in status.stderr) == (0, True, True)
     assert (cancelled.returncode, words in cancelled.stderr) == (4, True)
     assert "Its jobs were not cancelled: give the order again" in cancelled.stderr
+
+
+def test_a_new_sweep_whose_submission_was_not_answered_stays_though_the_jobs_cannot_be_looked_for(
+    slurmsweep, write_sweep, batch, cloud
+):
+    cloud.machines.slots = 0
+    write_sweep("", "  x: {values: [0, 1, 2]}", extra=AWS)
+    batch.lose_answers(1, "SubmitJob")
+    batch.refuse(1, "DescribeJobQueues")
+    done = slurmsweep("run", "sweep.yaml", "--backend", "batch", "--no-wait")
+    assert done.returncode == 4
+    assert "the jobs may exist all the same; they could not be looked for: AWS Batch, DescribeJobQueues" in done.stderr
+    assert "was removed" not in done.stderr
+
+    again = slurmsweep("resubmit", "last")
+    assert (again.returncode, "3 jobs wait in the queue" in again.stderr) == (0, True), again.stderr
+    assert len(batch.asked("SubmitJob")) == 1

@@ -68,7 +68,8 @@ def _take_back(sweep: Sweep) -> None:
     """Remove a sweep that was made for a submission which did not come about: nothing of it can run."""
     view = sweep.session.refresh()
     ends = [trial.current.outcome if trial.current else None for trial in view.trials.values()]
-    if all(end and end.origin for end in ends) and not any(submission.job for submission in view.submissions.values()):
+    were_refused = all(submission.job == "" for submission in view.submissions.values())  # None: it is not known
+    if all(end and end.origin for end in ends) and were_refused:
         with suppress(UsageError, SchedulerUnavailableError):  # its supervisor may wait in Slurm
             sweep.remove()
             sweep.tell(Noticed(f"nothing was submitted, so sweep {sweep.id} was removed again"))
