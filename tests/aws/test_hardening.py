@@ -116,3 +116,17 @@ def test_a_new_sweep_whose_submission_was_not_answered_stays_though_the_jobs_can
     again = slurmsweep("resubmit", "last")
     assert (again.returncode, "3 jobs wait in the queue" in again.stderr) == (0, True), again.stderr
     assert len(batch.asked("SubmitJob")) == 1
+
+
+def test_files_name_options_of_all_services_and_each_takes_its_own(slurmsweep, write_sweep, cloud):
+    both = (
+        'aws: {queue: sweeps, retries: 2, cluster: sweeps, subnets: subnet-1, image: "me/image:1", mem: 2G, time: 10}'
+    )
+    write_sweep("", "  x: {values: [0, 1]}", extra=both)
+    batch, ecs = (slurmsweep("run", "sweep.yaml", "--backend", word, "--dry-run") for word in ("batch", "ecs"))
+    assert (batch.returncode, '"jobQueue": "sweeps"' in batch.stdout) == (0, True), batch.stderr
+    assert "cluster, subnets of your files is ignored: AWS Batch has no such option for jobs" in batch.stderr
+    assert (ecs.returncode, '"cluster": "sweeps"' in ecs.stdout) == (0, True), ecs.stderr
+    assert "queue, retries of your files is ignored: Amazon ECS has no such option for jobs" in ecs.stderr
+    refused = slurmsweep("run", "sweep.yaml", "--backend", "ecs", "--dry-run", "--queue", "sweeps")
+    assert (refused.returncode, "Amazon ECS has no option queue for jobs" in refused.stderr) == (2, True)

@@ -109,6 +109,8 @@ class AwsBackend(Backend):
         if missing:
             raise UsageError(f"env: {', '.join(missing)} is not set in this shell, so no job can get its value")
         notices = []
+        if others := sorted(self._of_files(source).keys() - self.known - merged.keys()):
+            notices.append(f"{', '.join(others)} of your files is ignored: {self.title} has no such option for jobs")
         if wish.width is not None:
             notices.append(f"--width is ignored: how many jobs run at a time is decided in {self.title}")
         if source and source.options and not source.aws:
@@ -227,10 +229,18 @@ class AwsBackend(Backend):
         follow(jobs, target, refresh, seen, self.poll, _PERIOD)
 
     def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
+        """Return all options; files are for all services, so what this one has not counts only where it is said now."""
+        said = aws_options.merge((aws_options.COMMAND_LINE, wish.options or {}))
+        files = self._of_files(source, wish.options or {})
+        return {name: value for name, value in files.items() if name in self.known or name in said}
+
+    @staticmethod
+    def _of_files(source: JobSource | None, over: Options | None = None) -> dict[str, str | bool]:
+        """Return the options of the files, and what is said ``over`` them."""
         return aws_options.merge(
             *((document["file"], document.get("aws", {})) for document in (source.defaults if source else ())),
             (aws_options.SWEEP_FILE, source.aws if source else {}),
-            (aws_options.COMMAND_LINE, wish.options or {}),
+            (aws_options.COMMAND_LINE, over or {}),
         )
 
     @staticmethod
