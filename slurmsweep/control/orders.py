@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import lives_here
-from slurmsweep.control.snapshot import look_at_jobs, running_attempts
-from slurmsweep.errors import SchedulerUnavailableError, UsageError
+from slurmsweep.control.snapshot import look_at_jobs, places_of_jobs, running_attempts
+from slurmsweep.errors import SchedulerError, SchedulerUnavailableError, UsageError
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import Standing, SweepState
 from slurmsweep.state.tail import in_words
@@ -105,12 +105,8 @@ def stop(session: Session) -> Ordered:
     _order(session, SweepState.FINISHED)
     untold = "is stopped all the same: no new trial starts. Its waiting jobs were not cancelled; each ends as it starts"
     with _standing(session, untold):
-        live = look_at_jobs(session)
-        waiting = live.arrays(only_waiting=True)
-        arrays = session.scheduler.endable(waiting)
-        session.scheduler.cancel(arrays, only_waiting=True)
-    others = tuple(job for job in waiting if job not in arrays)
-    return Ordered(Standing.STOPPED, arrays, clusters=live.elsewhere, foreign=live.foreign, untold=others)
+        told = _end_jobs(session, only_waiting=True)
+    return replace(told, state=Standing.STOPPED)
 
 
 def cancel(session: Session) -> Ordered:
@@ -125,12 +121,37 @@ def cancel(session: Session) -> Ordered:
     elsewhere = tuple(sorted({owner.host for owner in local if lives_here(owner) is None}))
     untold = "is canceled all the same: no new trial starts. Its jobs were not cancelled: give the order again"
     with _standing(session, untold):
-        live = look_at_jobs(session)
-        arrays = session.scheduler.endable(live.arrays())
-        session.scheduler.cancel(arrays)
-    others = tuple(job for job in live.arrays() if job not in arrays)
-    state, clusters, foreign = Standing.CANCELED, live.elsewhere, live.foreign
-    return Ordered(state, arrays, processes, elsewhere, clusters=clusters, foreign=foreign, untold=others)
+        told = _end_jobs(session)
+    return replace(told, processes=processes, elsewhere=elsewhere)
+
+
+def _end_jobs(session: Session, *, only_waiting: bool = False) -> Ordered:
+    """Cancel the sweep's jobs, or those that wait, in each place that answers: jobs in a service cost money.
+
+    Raises:
+        SchedulerUnavailableError: a place did not answer, or end its jobs; the others have been told.
+    """
+    told, problem = Ordered(Standing.CANCELED), None
+    for place in places_of_jobs(session):
+        try:
+            live = look_at_jobs(session, place)
+            jobs = live.arrays(only_waiting=only_waiting)
+            arrays = session.scheduler.endable(jobs)
+            session.scheduler.cancel(arrays, only_waiting=only_waiting)
+        except SchedulerError as error:
+            problem = problem or error
+            continue
+        told = replace(
+            told,
+            jobs=told.jobs + arrays,
+            clusters=told.clusters + live.elsewhere,
+            foreign=told.foreign + live.foreign,
+            untold=told.untold + tuple(job for job in jobs if job not in arrays),
+        )
+    if problem:
+        ended = f" (elsewhere cancelled: job {', '.join(told.jobs)})" if told.jobs else ""
+        raise SchedulerUnavailableError(f"{problem}{ended}") from problem
+    return told
 
 
 def _refuse_ended(session: Session, consequence: str) -> None:
@@ -151,5 +172,5 @@ def _standing(session: Session, words: str) -> Iterator[None]:
     """Let the error of a scheduler that could not be told say that the order stands, in these words."""
     try:
         yield
-    except SchedulerUnavailableError as error:
+    except SchedulerError as error:
         raise SchedulerUnavailableError(f"{error}; sweep {session.store.manifest.sweep_id} {words}") from error

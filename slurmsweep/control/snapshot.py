@@ -262,15 +262,28 @@ def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:
     return answered(session, asked, ask(session, asked.jobs, asked.wanted))
 
 
-def look_at_jobs(session: Session) -> Snapshot:
+def look_at_jobs(session: Session, place: str | None = None) -> Snapshot:
     """Ask the scheduler about the sweep's live jobs, whatever became of its trials: one question.
+
+    Args:
+        session: of the sweep.
+        place: the word of a service, or empty for Slurm: only its jobs; None for all.
 
     Raises:
         SchedulerUnavailableError: the scheduler could not be asked.
     """
-    owners = [a.owner for a in running_attempts(session.view).values() if a.owner and a.owner.job]
-    jobs = {*session.job_keys(), *(JobRef.of(owner, session.here).job for owner in owners)}
+    jobs = {key for key in _jobs(session) if place is None or service_of(parts_of(key)[1]) == place}
     return Snapshot(session.view, {}, ask(session, jobs, set()), _token(session))
+
+
+def places_of_jobs(session: Session) -> list[str]:
+    """Return each place that has, or had, jobs of the sweep: words of services, and empty for Slurm."""
+    return sorted({service_of(parts_of(key)[1]) for key in _jobs(session)})
+
+
+def _jobs(session: Session) -> set[str]:
+    owners = [a.owner for a in running_attempts(session.view).values() if a.owner and a.owner.job]
+    return {*session.job_keys(), *(JobRef.of(owner, session.here).job for owner in owners)}
 
 
 def of_answer(session: Session, answer: Answer) -> Snapshot:

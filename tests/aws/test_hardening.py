@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -130,3 +133,34 @@ def test_files_name_options_of_all_services_and_each_takes_its_own(slurmsweep, w
     assert "queue, retries of your files is ignored: Amazon ECS has no such option for jobs" in ecs.stderr
     refused = slurmsweep("run", "sweep.yaml", "--backend", "ecs", "--dry-run", "--queue", "sweeps")
     assert (refused.returncode, "Amazon ECS has no option queue for jobs" in refused.stderr) == (2, True)
+
+
+def test_where_slurm_does_not_answer_jobs_in_aws_are_cancelled_all_the_same(
+    create, slurmsweep, slurmsweep_process, batch, cloud, tmp_path
+):
+    cloud.machines.slots = 0
+    create(3)
+    assert slurmsweep("submit", "last", "--backend", "batch", "--count", "2").returncode == 0
+    [sweep] = tmp_path.glob(".slurmsweep/sweep-*")
+    on_slurm = {"SLURM_JOB_ID": "77", "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "0", "SLURM_CLUSTER_NAME": "a"}
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", sweep], cwd=tmp_path, env=os.environ | on_slurm
+    )
+    deadline = time.monotonic() + 120
+    while "1 running" not in slurmsweep("status", "last").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    Path(commands, "squeue").write_text("#!/bin/sh\necho squeue: error: Unknown host >&2\nexit 1\n")
+    Path(commands, "squeue").chmod(0o755)
+    path = f"{commands}{os.pathsep}{os.environ['PATH']}"
+    status, cancelled = (slurmsweep_process(word, "last", PATH=path) for word in ("status", "cancel"))
+    Path(tmp_path, "go").write_text("")
+    agent.wait()
+
+    [parent] = [job for job in batch.jobs.values() if job.parent is None]
+    assert (status.returncode, "1 running" in status.stdout, "Unknown host" in status.stderr) == (0, True, True)
+    assert (cancelled.returncode, f"elsewhere cancelled: job {parent.job_id}@batch" in cancelled.stderr) == (4, True)
+    assert "is canceled all the same" in cancelled.stderr
+    assert batch.wait_for(parent.job_id, "FAILED").order == "slurmsweep cancel"

@@ -137,9 +137,10 @@ def test_an_error_after_the_change_does_not_say_that_nothing_was_changed(make_st
 def test_an_order_that_slurm_was_not_told_stands_and_says_so(make_store, monkeypatch, order, words):
     session = Session(make_store(3))
 
-    def silent(_session):
+    def silent(*_):
         raise SchedulerUnavailableError("squeue: no answer")
 
+    monkeypatch.setattr(orders, "places_of_jobs", lambda _: [""])
     monkeypatch.setattr(orders, "look_at_jobs", silent)
 
     with pytest.raises(
