@@ -80,8 +80,13 @@ def wait_for_jobs(  # noqa: PLR0913 - what was submitted, and two that listen
         return brake is None or brake.may_start()
 
     refresh()
-    session.backend.wait(jobs, before + trials, refresh, may_start, stuck_jobs_teller(session, tell))
+    sweep = session.store.manifest.sweep_id
+    try:
+        session.backend.wait(jobs, before + trials, refresh, may_start, stuck_jobs_teller(session, tell))
+    except SchedulerUnavailableError as error:
+        went_on = f"only the waiting has ended, and the jobs go on: `slurmsweep status {sweep}`"
+        raise SchedulerUnavailableError(f"{error}; {went_on}") from error
     session.store.link()
     if brake and brake.reason and ended_trials(session.view) < before + trials:
-        again = f"`slurmsweep resubmit {session.store.manifest.sweep_id}` runs what failed again, and the rest"
+        again = f"`slurmsweep resubmit {sweep}` runs what failed again, and the rest"
         tell(Noticed(f"no further trials: {brake.reason}. Once that is mended, {again}; --max-fails 0 never stops"))

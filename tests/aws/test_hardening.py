@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,24 @@ def test_where_slurm_does_not_answer_jobs_in_aws_are_cancelled_all_the_same(
     assert (cancelled.returncode, f"elsewhere cancelled: job {parent.job_id}@batch" in cancelled.stderr) == (4, True)
     assert "is canceled all the same" in cancelled.stderr
     assert batch.wait_for(parent.job_id, "FAILED").order == "slurmsweep cancel"
+
+
+def test_credentials_that_expire_end_the_waiting_and_not_the_jobs(
+    create, slurmsweep, batch, cloud, is_running, tmp_path
+):
+    cloud.machines.slots = 2
+    create(2)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(slurmsweep, "run", "last", "--backend", "batch")
+        is_running(2)
+        batch.refuse(1000, code="ExpiredTokenException", message="The security token is expired")
+        waited = waiting.result()
+    batch.heal()
+    assert waited.returncode == 4
+    assert "ExpiredTokenException: The security token is expired" in waited.stderr
+    assert "only the waiting has ended, and the jobs go on: `slurmsweep status" in waited.stderr
+    assert "2 running" in slurmsweep("status", "last").stdout
+    Path(tmp_path, "go").write_text("")
+    [parent] = [job for job in batch.jobs.values() if job.parent is None]
+    batch.wait_for(parent.job_id, "SUCCEEDED")
+    assert "nothing to run again: all 2 trials finished" in slurmsweep("resubmit", "last", "--wait").stderr
