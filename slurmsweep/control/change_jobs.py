@@ -68,9 +68,9 @@ def change_waiting(
     live, done = look_at_jobs(session), []
     granted.record(session, live, all_of_them=True)  # what differs from now on is what this command changes
     for job in live.arrays():
-        waiting, busy = live.tasks_in(job, waiting=True), live.tasks_in(job, waiting=False) if running else []
-        problems = backend.change(job, waiting, words) if waiting else []
-        problems += backend.change(job, busy, late) if busy else []
+        waiting, busy = live.jobs_in(job, waiting=True), live.jobs_in(job, waiting=False) if running else 0
+        problems = backend.change(job, live.tasks_in(job, waiting=True), words) if waiting else []
+        problems += backend.change(job, live.tasks_in(job, waiting=False), late) if busy else []
         if waiting or busy:
-            done.append(ArrayChange(job, len(waiting), len(busy), tuple(problems)))
+            done.append(ArrayChange(job, waiting, busy, tuple(dict.fromkeys(problems))))
     return [*done, *(ArrayChange(job, 0, 0, ("left alone: its name is not this sweep's",)) for job in live.foreign)]

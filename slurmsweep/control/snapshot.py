@@ -212,6 +212,10 @@ class Snapshot:
         tasks = {ref: status for ref, status in self.answer.tasks.items() if ref not in self.idle}
         return replace(self, answer=self.answer._replace(tasks=tasks))
 
+    def jobs_in(self, job: str, *, waiting: bool) -> int:
+        """Return how many live jobs of what :meth:`arrays` names wait, or run: on a service, too, by the submission."""
+        return sum(self._array_of(r, s) == job and s.waits == waiting for r, s in self.named.items())
+
     def tasks_in(self, job: str, *, waiting: bool) -> list[int]:
         """Return the indexes of an array's live elements that wait, or of those that run."""
         return [r.task for r, s in self.named.items() if r.job == job and r.task is not None and s.waits == waiting]

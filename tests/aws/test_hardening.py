@@ -186,3 +186,13 @@ def test_credentials_that_expire_end_the_waiting_and_not_the_jobs(
     [parent] = [job for job in batch.jobs.values() if job.parent is None]
     batch.wait_for(parent.job_id, "SUCCEEDED")
     assert "nothing to run again: all 2 trials finished" in slurmsweep("resubmit", "last", "--wait").stderr
+
+
+@pytest.mark.parametrize(("backend", "trials"), [("batch", 1), ("batch", 2), ("ecs", 2)])
+def test_jobs_that_wait_in_aws_are_not_changed_and_that_is_said(create, slurmsweep, cloud, backend, trials):
+    cloud.machines.slots = 0
+    create(trials, 'aws: {queue: sweeps, cluster: sweeps, subnets: subnet-1, image: "me/image:1", time: 10, mem: 2G}')
+    assert slurmsweep("submit", "last", "--backend", backend).returncode == 0
+    done = slurmsweep("set", "last", "--time", "20")
+    words = f"not all of {trials} waiting trials changed: {backend} changes no job that waits: `cancel` it"
+    assert (done.returncode, words in done.stderr) == (4, True), done.stderr

@@ -42,7 +42,7 @@ def test_without_jobs_nothing_is_changed_and_that_is_said_first(slurmsweep, swee
 
     assert (done.returncode, json.loads(done.stdout)) == (1, [])
     said = slurmsweep("set", sweep, "--time", "45").stderr
-    assert said == f"slurmsweep: nothing was changed: no job of sweep {sweep} waits in Slurm\n"
+    assert said == f"slurmsweep: nothing was changed: no job of sweep {sweep} waits\n"
 
 
 @pytest.mark.parametrize("command", [("run", "sweep.yaml"), ("resubmit", None)])

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         print_json([asdict(array) for array in arrays])
     elif not arrays:
         later = "only what the supervisor submits from now on is" if mends_itself else "nothing was"
-        note(f"{later} changed: no job of sweep {args.sweep} waits in Slurm")
+        note(f"{later} changed: no job of sweep {args.sweep} waits")
     else:
         for array in sorted(arrays, key=lambda array: not array.problems):
             counts = {"waiting": array.waiting, "running": array.running}
