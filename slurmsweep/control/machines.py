@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.session import Session
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.transaction import Transaction
-    from slurmsweep.state.trial import Attempt, Trial
+    from slurmsweep.state.trial import Attempt
 
 _NOT_ASKED = Answer({}, "not needed")
 
@@ -202,7 +202,11 @@ def _record(session: Session, certain: dict[AttemptId, Outcome]) -> Recovered:
                 ended.append(attempt_id)
         fresh = [a.trial for a in ended if certain[a].by == "reconcile"]
         numbers = dict.fromkeys([*_lost(session), *fresh])
-        spent = [n for n in numbers if _times_lost(session.view.trials[n], n in fresh) >= _MOST_LOST]
+        spent = [
+            n
+            for n in numbers
+            if (n in fresh) + sum(map(_was_lost, session.view.trials[n].attempts.values())) >= _MOST_LOST
+        ]
         again = _give_back(session, transaction, [n for n in numbers if n not in spent], LOST)
     return Recovered(tuple(ended), again, tuple(n for n in spent if n in fresh))
 
@@ -230,8 +234,3 @@ def _lost(session: Session) -> list[int]:
 def _was_lost(attempt: Attempt) -> bool:
     end = attempt.outcome
     return bool(end and end.by == "reconcile" and end.cause in _MACHINES_FAULT)
-
-
-def _times_lost(trial: Trial, unrecorded: int) -> int:
-    """Return how many attempts of a trial machines have lost; ``unrecorded`` of them are not in the view yet."""
-    return unrecorded + sum(map(_was_lost, trial.attempts.values()))

@@ -67,7 +67,7 @@ def refused(project, unreachable, slurmsweep):
     return run
 
 
-def test_a_rehearsal_prints_the_exact_requests_and_asks_no_one(rehearse, project):
+def test_a_rehearsal_prints_the_exact_requests_and_asks_nothing(rehearse, project):
     said = rehearse("-t", "30", "--mem", "4G", "--cpus-per-task", "2", "--gpus", "1", "--retries", "2")
     assert list(said) == ["RegisterJobDefinition", "SubmitJob"]
     built_in = json.loads(Path(__file__).parents[2].joinpath("job_templates/batch.json").read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import time
@@ -11,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slurmsweep.backends.aws import batch_jobs, logs, templates, words
+from slurmsweep.backends.aws import container as container_parts
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, command, environment, in_parts, unmounted
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 #: The tag of a job definition that says from which content it was registered, and that of a job with its sweep.
 _DIGEST_TAG, _SWEEP_TAG = "slurmsweep-digest", "slurmsweep-sweep"
-
-#: In the built-in template: what a person has to say.
-_IMAGE, _FILESYSTEM = "IMAGE", "FILESYSTEM"
 
 #: In a template's command: the sweep of a submission.
 _SWEEP = "Ref::sweep"
@@ -120,22 +117,11 @@ class BatchBackend(AwsBackend):
         where, options = f"job template {request.template}", request.options
         content: dict[str, Any] = json.loads(request.body)
         container = content["containerProperties"]
-        if image := options.get("image"):
-            container["image"] = str(image)
-        if container.get("image", _IMAGE) == _IMAGE:
-            raise UsageError(
-                f"{where}: no container image is named; say --image URI, or `aws: {{image: URI}}` in the sweep file: "
-                "one with slurmsweep and your program"
-            )
+        container_parts.fill(container, container, request, where)
         if role := options.get("role"):
             container["jobRoleArn"] = str(role)
-        if kept := aws_options.secrets(options):
-            listed = {one["name"]: one for one in container.get("secrets", ())}
-            listed |= {name: {"name": name, "valueFrom": source} for name, source in kept.items()}
-            container["secrets"] = list(listed.values())
-            if role:
+            if aws_options.secrets(options):
                 container.setdefault("executionRoleArn", str(role))
-        _mount(container, aws_options.filesystem(options))
         templates.check(content, "batch", "RegisterJobDefinition", where)
         return content | {"tags": {**content.get("tags", {}), _DIGEST_TAG: templates.digest(content)}}
 
@@ -170,16 +156,11 @@ class BatchBackend(AwsBackend):
             if seconds < _LEAST_SECONDS:
                 raise UsageError(f"time {options['time']}: AWS Batch gives a job {_LEAST_SECONDS} seconds at least")
             content["timeout"] = {"attemptDurationSeconds": seconds}
-        if retries := options.get("retries"):
-            content["retryStrategy"] = {"attempts": int(retries), "evaluateOnExit": self._retry_rules(request)}
+        if retries := options.get("retries"):  # the rules of a submission replace all of a definition
+            rules = json.loads(request.body).get("retryStrategy", {}).get("evaluateOnExit", [])
+            content["retryStrategy"] = {"attempts": int(retries), "evaluateOnExit": rules}
         templates.check(content, "batch", "SubmitJob", "this submission")
         return content
-
-    def _retry_rules(self, request: JobRequest) -> list[dict[str, str]]:
-        """Return the rules of the template: those of a submission replace all of a definition."""
-        content = json.loads(request.body)
-        rules: list[dict[str, str]] = content.get("retryStrategy", {}).get("evaluateOnExit", [])
-        return rules
 
     def _doubts(self, request: JobRequest) -> Iterator[str]:
         """Yield what most likely lacks, where that cannot be known here."""
@@ -392,26 +373,6 @@ def _requirements(options: Options) -> list[dict[str, str]]:
         "GPU": "" if options.get("gpus") == "0" else options.get("gpus", ""),
     }
     return [{"type": kind, "value": str(value)} for kind, value in needs.items() if value]
-
-
-def _mount(container: dict[str, Any], filesystem: tuple[str, str] | None) -> None:
-    """Mount a filesystem of EFS where the template has a place for one; without one the template's own place goes."""
-    volumes = copy.deepcopy(container.get("volumes", []))
-    free = next((v for v in volumes if v.get("efsVolumeConfiguration", {}).get("fileSystemId") == _FILESYSTEM), None)
-    points = container.get("mountPoints", [])
-    if filesystem is None:
-        if free:
-            container["volumes"] = [volume for volume in volumes if volume is not free]
-            container["mountPoints"] = [one for one in points if one.get("sourceVolume") != free["name"]]
-        return
-    name, folder = filesystem
-    if free is None:
-        free = {"name": "slurmsweep", "efsVolumeConfiguration": {"transitEncryption": "ENABLED"}}
-        volumes.append(free)
-    free["efsVolumeConfiguration"]["fileSystemId"] = name
-    point = {"sourceVolume": free["name"], "containerPath": folder, "readOnly": False}
-    container["volumes"] = volumes
-    container["mountPoints"] = [*(one for one in points if one.get("sourceVolume") != free["name"]), point]
 
 
 def _jobs_of(target: str) -> Iterator[str]:

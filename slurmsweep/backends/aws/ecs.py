@@ -288,15 +288,13 @@ def _place(ecs: Client, call: dict[str, Any]) -> tuple[list[str], str]:
         started += [ecs_tasks.id_of(task["taskArn"]) for task in answer.get("tasks", ())]
         if len(started) >= call["count"]:
             break
-        failures = dict.fromkeys(_words_of(one) for one in answer.get("failures", ()))
+        failures = dict.fromkeys(
+            ": ".join(filter(None, (one.get("reason"), one.get("detail")))) for one in answer.get("failures", ())
+        )
         if delay is None:
             return started, "; ".join(failures) or "it did not say why"
         time.sleep(delay)
     return started, ""
-
-
-def _words_of(failure: Mapping[str, str]) -> str:
-    return ": ".join(text for text in (failure.get("reason", ""), failure.get("detail", "")) if text)
 
 
 def _run(ecs: Client, call: dict[str, Any]) -> dict[str, Any]:

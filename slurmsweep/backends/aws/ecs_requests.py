@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from slurmsweep.backends.aws import container as container_parts
 from slurmsweep.backends.aws import fargate, templates
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _DIGEST_TAG, _SWEEP_TAG = "slurmsweep-digest", "slurmsweep-sweep"
 
 #: In the built-in template: what a person has to say, and what is known.
-_IMAGE, _FILESYSTEM, _REGION = "IMAGE", "FILESYSTEM", "REGION"
+_REGION = "REGION"
 
 #: Tasks that one RunTask starts.
 _MOST_STARTED = 10
@@ -77,21 +77,10 @@ def definition(request: JobRequest) -> dict[str, Any]:
     where, options = f"job template {request.template}", request.options
     content: dict[str, Any] = json.loads(request.body)
     container = content["containerDefinitions"][0]
-    if image := options.get("image"):
-        container["image"] = str(image)
-    if container.get("image", _IMAGE) == _IMAGE:
-        raise UsageError(
-            f"{where}: no container image is named; say --image URI, or `aws: {{image: URI}}` in the sweep file: one "
-            "with slurmsweep and your program"
-        )
-    if kept := aws_options.secrets(options):
-        listed = {one["name"]: one for one in container.get("secrets", ())}
-        listed |= {name: {"name": name, "valueFrom": source} for name, source in kept.items()}
-        container["secrets"] = list(listed.values())
+    container_parts.fill(container, content, request, where)
     logs = container.get("logConfiguration", {}).get("options", {})
     if logs.get("awslogs-region") == _REGION:
         logs["awslogs-region"] = region_of(options.get("region"))
-    _mount(content, container, aws_options.filesystem(options))
     templates.check(content, "ecs", "RegisterTaskDefinition", where)
     return content | {"tags": [*content.get("tags", ()), {"key": _DIGEST_TAG, "value": templates.digest(content)}]}
 
@@ -280,22 +269,3 @@ def _amount(value: str | None, unit: str, key: str, example: str) -> int:
         return round(float(number) * (1024 if text.endswith(unit) else 1))
     except ValueError as error:
         raise UsageError(f"{key} {value!a} of the task definition is none: write {example}") from error
-
-
-def _mount(content: dict[str, Any], container: dict[str, Any], filesystem: tuple[str, str] | None) -> None:
-    """Mount a filesystem of EFS where the template has a place for one; without one the template's own place goes."""
-    volumes, points = copy.deepcopy(content.get("volumes", [])), container.get("mountPoints", [])
-    free = next((v for v in volumes if v.get("efsVolumeConfiguration", {}).get("fileSystemId") == _FILESYSTEM), None)
-    if filesystem is None:
-        if free:
-            content["volumes"] = [volume for volume in volumes if volume is not free]
-            container["mountPoints"] = [one for one in points if one.get("sourceVolume") != free["name"]]
-        return
-    name, folder = filesystem
-    if free is None:
-        free = {"name": "slurmsweep", "efsVolumeConfiguration": {"transitEncryption": "ENABLED"}}
-        volumes.append(free)
-    free["efsVolumeConfiguration"]["fileSystemId"] = name
-    point = {"sourceVolume": free["name"], "containerPath": folder, "readOnly": False}
-    content["volumes"] = volumes
-    container["mountPoints"] = [*(one for one in points if one.get("sourceVolume") != free["name"]), point]

@@ -98,7 +98,8 @@ class SqsBackend(AwsBackend):
             # of one group of a FIFO queue no message is given out while a machine has another one
             once = {"MessageGroupId": f"{request.name}.{n}", "MessageDeduplicationId": f"{request.name}.{n}"}
             entries.append({"Id": str(n), "MessageBody": body} | (once if queue.is_fifo else {}))
-        return [("SendMessageBatch", {"QueueUrl": queue.url, "Entries": part}) for part in _in_tens(entries)]
+        parts = (entries[start : start + _BATCH] for start in range(0, len(entries), _BATCH))
+        return [("SendMessageBatch", {"QueueUrl": queue.url, "Entries": part}) for part in parts]
 
     def send(self, request: JobRequest) -> str:
         """Send the messages; return ``QUEUE/REQUEST:MESSAGES@sqs:REGION``.
@@ -195,10 +196,6 @@ class SqsBackend(AwsBackend):
         return {name: value for name, value in super()._merged(wish, source).items() if name not in RESOURCES}
 
 
-def _in_tens(entries: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
-    return (entries[start : start + _BATCH] for start in range(0, len(entries), _BATCH))
-
-
 def _send_batch(region: str, url: str, entries: list[dict[str, Any]]) -> None:
     """Send messages until SQS has taken all of them. Raises SchedulerError."""
     total = len(entries)
@@ -236,7 +233,7 @@ def _messages(cluster: str, ids: Sequence[str], *, with_taken: bool) -> dict[Job
             mine = min(waiting, most)
             for n in range(mine + (min(taken, most) if with_taken else 0)):
                 ref = JobRef(key_on(queue, cluster), len(found))
-                found[ref] = _waiting(queue, sweep) if n < mine else _taken(sweep)
+                found[ref] = _waiting(queue, sweep) if n < mine else _TAKEN_MESSAGE._replace(name=sweep)
     return found
 
 
@@ -245,8 +242,8 @@ def _waiting(queue: str, sweep: str) -> JobStatus:
     return JobStatus("PENDING", True, None, "", None, "", _SOURCE, waits=True, name=sweep, reason=reason, wait=_WAITS)
 
 
-def _taken(sweep: str) -> JobStatus:
-    return JobStatus("RUNNING", True, None, "", None, "", _SOURCE, name=sweep)
+#: A message that a machine has.
+_TAKEN_MESSAGE = JobStatus("RUNNING", True, None, "", None, "", _SOURCE)
 
 
 def _counted(region: str, queue: str) -> tuple[int, int]:

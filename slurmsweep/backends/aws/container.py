@@ -1,0 +1,65 @@
+"""What the definitions of Batch and ECS have in common: image, kept secrets, filesystem and user of a container."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import TYPE_CHECKING, Any
+
+from slurmsweep.backends.aws import options as aws_options
+from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from slurmsweep.backends.base import JobRequest
+
+#: In the built-in templates: what a person has to say.
+_IMAGE, _FILESYSTEM = "IMAGE", "FILESYSTEM"
+
+
+def fill(container: dict[str, Any], volumes_in: dict[str, Any], request: JobRequest, where: str) -> None:
+    """Change a template's container as the options of a request say.
+
+    Args:
+        container: of the template.
+        volumes_in: the part of the template that has ``volumes``.
+        request: for whose jobs the definition is.
+        where: the template, for people.
+
+    Raises:
+        UsageError: no image is named.
+    """
+    options = request.options
+    if image := options.get("image"):
+        container["image"] = str(image)
+    if container.get("image", _IMAGE) == _IMAGE:
+        raise UsageError(
+            f"{where}: no container image is named; say --image URI, or `aws: {{image: URI}}` in the sweep file: one "
+            "with slurmsweep and your program"
+        )
+    if kept := aws_options.secrets(options):
+        listed = {one["name"]: one for one in container.get("secrets", ())}
+        listed |= {name: {"name": name, "valueFrom": source} for name, source in kept.items()}
+        container["secrets"] = list(listed.values())
+    if os.path.isabs(request.source.argument) and os.geteuid():
+        # the root of an image may not run another user's sweep, and files of root would be closed to this user
+        container.setdefault("user", f"{os.geteuid()}:{os.getegid()}")
+    _mount(container, volumes_in, aws_options.filesystem(options))
+
+
+def _mount(container: dict[str, Any], volumes_in: dict[str, Any], filesystem: tuple[str, str] | None) -> None:
+    """Mount a filesystem of EFS where the template has a place for one; without one the template's own place goes."""
+    volumes, points = copy.deepcopy(volumes_in.get("volumes", [])), container.get("mountPoints", [])
+    free = next((v for v in volumes if v.get("efsVolumeConfiguration", {}).get("fileSystemId") == _FILESYSTEM), None)
+    if filesystem is None:
+        if free:
+            volumes_in["volumes"] = [volume for volume in volumes if volume is not free]
+            container["mountPoints"] = [one for one in points if one.get("sourceVolume") != free["name"]]
+        return
+    name, folder = filesystem
+    if free is None:
+        free = {"name": "slurmsweep", "efsVolumeConfiguration": {"transitEncryption": "ENABLED"}}
+        volumes.append(free)
+    free["efsVolumeConfiguration"]["fileSystemId"] = name
+    point = {"sourceVolume": free["name"], "containerPath": folder, "readOnly": False}
+    volumes_in["volumes"] = volumes
+    container["mountPoints"] = [*(one for one in points if one.get("sourceVolume") != free["name"]), point]
