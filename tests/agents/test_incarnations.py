@@ -340,7 +340,7 @@ def test_agents_of_a_local_run_inside_a_job_count_as_of_that_job(slurmsweep, wri
 
 @pytest.mark.parametrize("environ", [BATCH, TRAINING], ids=["batch", "sagemaker"])
 def test_in_a_job_that_says_all_by_variables_an_agent_loads_nothing_to_ask_with(create, tmp_path, environ):
-    """Beside what it loads in a job of Slurm: two modules of its own, and for SageMaker those that read a journal."""
+    """Beside what it loads in a job of Slurm: three modules of its own, and for SageMaker those that read a journal."""
     code = (
         "import json, sys\nfrom slurmsweep.cli.main import main; main(['agent', sys.argv[1]])\n"
         "print('\\n' + json.dumps(sorted(sys.modules)))"
@@ -357,7 +357,7 @@ def test_in_a_job_that_says_all_by_variables_an_agent_loads_nothing_to_ask_with(
     more = loaded(sweep, environ | {"SAGEMAKER_BASE_DIR": str(tmp_path)}) - loaded(sweep, {"SLURM_JOB_ID": "7"})
 
     ours = {name for name in more if name.startswith("slurmsweep.")}
-    of_all = {"slurmsweep.agents.metadata", "slurmsweep.agents.place"}
+    of_all = {"slurmsweep.agents.metadata", "slurmsweep.agents.oom", "slurmsweep.agents.place"}
     assert ours >= of_all
     if environ is BATCH:
         assert ours == of_all
