@@ -71,6 +71,9 @@ TITLES = {
     "sts": "AWS STS",
 }
 
+#: What to do where AWS does not know who asks.
+LOG_IN = "log in (`aws configure sso`, `aws sso login`), or set AWS_PROFILE; then the same command again"
+
 
 def require_boto3() -> None:
     """Raise UsageError where boto3 is not installed."""
@@ -236,9 +239,16 @@ class Client:
 
     def _of_silence(self, error: Exception, operation: str, *, once: bool) -> SlurmsweepError:
         """Return our error for a request that got no answer."""
-        from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, HTTPClientError
+        from botocore.exceptions import (
+            ConnectTimeoutError,
+            EndpointConnectionError,
+            HTTPClientError,
+            NoCredentialsError,
+        )
 
         what = f"{self._what(operation)}: {error}"
+        if isinstance(error, NoCredentialsError):
+            what += f": {LOG_IN}"
         was_sent = isinstance(error, HTTPClientError) and not isinstance(
             error, (ConnectTimeoutError, EndpointConnectionError)
         )

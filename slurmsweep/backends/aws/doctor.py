@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.aws.batch_jobs import queue_trouble
+from slurmsweep.backends.aws.client import LOG_IN
 from slurmsweep.backends.aws.service import client
 from slurmsweep.errors import NotFoundError, SlurmsweepError
 from slurmsweep.state.filesystem import Fitness, Opinion
@@ -144,5 +145,5 @@ def asks_as(region: str) -> list[Finding]:
     try:
         return [identity(region)]
     except SlurmsweepError as error:
-        advice = "log in (`aws configure sso`, `aws sso login`), or set AWS_PROFILE; then the same command again"
-        return [("identity", Opinion(Fitness.BAD, str(error), advice))]
+        why = str(error)
+        return [("identity", Opinion(Fitness.BAD, why, "" if LOG_IN in why else LOG_IN))]
