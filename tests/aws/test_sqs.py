@@ -107,6 +107,26 @@ def test_a_rehearsal_prints_the_requests_without_a_credential_or_the_network(slu
     assert (sent["QueueUrl"], len(sent["Entries"])) == (URL, 3)
 
 
+def test_without_credentials_each_command_says_what_to_do(slurmsweep, write_sweep, monkeypatch):
+    for name, value in {**FAKE, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+
+    done = slurmsweep("run", str(write_sweep("")), "--backend", "sqs", "--queue", URL, "--no-wait")
+    seen = slurmsweep("doctor", "--backend", "sqs", "--queue", URL)
+
+    assert (done.returncode, seen.returncode) == (4, 1)
+    assert (
+        "Unable to locate credentials: log in (`aws configure sso`, `aws sso login`), or set AWS_PROFILE" in done.stderr
+    )
+    assert " ".join(seen.stdout.split()).count("log in (`aws configure sso`") == 1
+
+
+def test_the_output_of_agents_is_said_to_be_where_they_listen():
+    assert SqsBackend().output_place("/shared/jobs").startswith("the output of `slurmsweep listen` on each machine")
+
+
 def test_what_was_sent_waits_and_counts_for_its_sweep_as_far_as_it_was_sent(place):
     asked = request(12, place.url)
     key = SqsBackend().send(asked)

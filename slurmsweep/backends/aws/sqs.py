@@ -132,6 +132,11 @@ class SqsBackend(AwsBackend):
         region = named.get("region") or (address(url).region if url else "")
         return f"{self.name}:{region}" if region else super().cluster(options)
 
+    def output_place(self, jobs_dir: str) -> str:
+        """Return that agents write where the machine's ``listen`` does."""
+        del jobs_dir
+        return "the output of `slurmsweep listen` on each machine (`journalctl -u slurmsweep-agent` for the unit)"
+
     def examine(self, options: Options) -> list[tuple[str, Opinion]]:
         """Return who asks, and whether the queue is there and keeps what no machine may run."""
         from slurmsweep.backends.aws import doctor
