@@ -186,7 +186,7 @@ class Listener:
         try:
             work = messages.work_of(messages.read(message.body), self.terms.allowed)
         except SlurmsweepError as error:
-            self.say(f"a message is left alone, delivered {message.receives} times: {error}")
+            self.say(f"a message is left alone (delivery {message.receives}): {error}")
             return
         session = Session(work.store, reading=Follower(work.store)) if work.store else None
         remember(work.argument, WORKED_FOR)
