@@ -106,7 +106,9 @@ def _local(mount: Mount, *, cluster: bool) -> Opinion:
         return Opinion(Fitness.WARN, "overlay: inside a container", "bind-mount a folder that all nodes see")
     why = f"{mount.kind}: a disk of this machine, which compute nodes see only if it is exported to them"
     return Opinion(
-        Fitness.WARN, why, "with --nodes 2 the doctor tries it; set WANDB_DIR to a shared folder if they do not"
+        Fitness.WARN,
+        why,
+        "on Slurm the doctor tries it with --nodes 2; set WANDB_DIR to a shared folder if they do not",
     )
 
 
