@@ -168,7 +168,7 @@ def test_what_batch_cannot_do_is_refused_before_anything_is_asked(refused, words
 
 def test_without_a_queue_or_an_image_the_message_says_where_to_write_it(refused, project):
     Path(project, "s.yaml").write_text(SWEEP.partition("aws:")[0])
-    assert "no container image is named; say --image URI" in refused("--queue", "sweeps")
+    assert "`aws: {image: URI}` in the sweep file or your defaults: one with slurmsweep" in refused("--queue", "sweeps")
     assert "no queue of AWS Batch is named: say --queue NAME" in refused("--image", "me/image:1")
 
 

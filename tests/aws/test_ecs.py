@@ -127,7 +127,7 @@ def test_the_built_in_template_is_an_input_of_register_task_definition_as_it_sta
     [
         ({"cluster": False}, "no cluster of ECS is named: say --cluster NAME"),
         ({"subnets": False}, "no subnet is named: say --aws subnets="),
-        ({"image": False}, "no container image is named; say --image URI"),
+        ({"image": False}, "say --image URI, or `aws: {image: URI}` in the sweep file or your defaults: one with"),
         ({"mem": "1G"}, "Fargate has no tasks with cpus-per-task 1 and mem 1G: the next size is cpus-per-task 1 and mem 2G"),
         ({"cpus-per-task": "3", "mem": "8G"}, "the next size is cpus-per-task 4 and mem 8G"),
         ({"mem": "500G"}, "take machines of EC2 by --aws instance-type=TYPE"),

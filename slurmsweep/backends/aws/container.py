@@ -33,8 +33,8 @@ def fill(container: dict[str, Any], volumes_in: dict[str, Any], request: JobRequ
         container["image"] = str(image)
     if container.get("image", _IMAGE) == _IMAGE:
         raise UsageError(
-            f"{where}: no container image is named; say --image URI, or `aws: {{image: URI}}` in the sweep file: one "
-            "with slurmsweep and your program"
+            f"{where}: no container image is named; say --image URI, or `aws: {{image: URI}}` in the sweep file or "
+            "your defaults: one with slurmsweep and your program"
         )
     if kept := aws_options.secrets(options):
         listed = {one["name"]: one for one in container.get("secrets", ())}
