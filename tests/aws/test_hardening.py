@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws.standin import model
+from cli.test_json import validate
 
 from slurmsweep.backends.aws import service
 
@@ -26,8 +29,9 @@ AWS = 'aws: {queue: sweeps, image: "me/image:1", time: 10}'
 
 @pytest.fixture(autouse=True)
 def _new_clients(cloud):
-    """Clients of one stand-in are of no use to the next test."""
+    """Clients of one stand-in are of no use to the next test; tasks of ECS find their group of logs."""
     service.client.cache_clear()
+    cloud.logs.begin("/ecs/slurmsweep", "made before")
 
 
 @pytest.fixture
@@ -196,3 +200,28 @@ def test_jobs_that_wait_in_aws_are_not_changed_and_that_is_said(create, slurmswe
     done = slurmsweep("set", "last", "--time", "20")
     words = f"not all of {trials} waiting trials changed: {backend} changes no job that waits: `cancel` it"
     assert (done.returncode, words in done.stderr) == (4, True), done.stderr
+
+
+@pytest.mark.parametrize("backend", ["batch", "ecs"])
+def test_documents_about_jobs_in_aws_are_as_the_schemas_say(create, slurmsweep, batch, ecs, cloud, is_running, backend):
+    cloud.machines.slots = 2
+    create(3, 'aws: {queue: sweeps, cluster: sweeps, subnets: subnet-1, image: "me/image:1", time: 10, mem: 2G}')
+
+    def document(command: str, *argv: str) -> Any:
+        said = json.loads(slurmsweep(command, *argv, "--json").stdout)
+        validate(command, said)
+        return said
+
+    assert document("plan", "sweep.yaml", "--backend", backend)["backend"] == backend
+    document("submit", "last", "--backend", backend)
+    is_running(2)
+    for command in ("status", "trials", "set", "pause", "resume", "stop", "cancel"):
+        document(command, "last", *(["--time", "20"] if command == "set" else []))
+    for job in [job for job in batch.jobs.values() if job.parent is None]:
+        batch.wait_for(job.job_id, "FAILED")
+    for task in list(ecs.tasks):
+        ecs.wait_for(task, "STOPPED")
+    ended = document("reconcile", "last")["ended"]
+    assert {(one["state"], one["cause"], one["by"]) for one in ended} == {("killed", "cancelled", "service")}
+    for command in ("show", "efficiency", "check", "resubmit", "mend"):
+        document(command, "last", *(["0"] if command == "show" else []))
