@@ -225,3 +225,10 @@ def test_documents_about_jobs_in_aws_are_as_the_schemas_say(create, slurmsweep, 
     assert {(one["state"], one["cause"], one["by"]) for one in ended} == {("killed", "cancelled", "service")}
     for command in ("show", "efficiency", "check", "resubmit", "mend"):
         document(command, "last", *(["0"] if command == "show" else []))
+
+
+def test_a_wish_that_is_refused_once_the_sweep_is_made_leaves_none(slurmsweep, write_sweep, cloud, tmp_path):
+    write_sweep("", "  x: {min: 0.0, max: 1.0}", method="random", extra=AWS)
+    done = slurmsweep("run", "sweep.yaml", "--backend", "batch", "--no-wait")
+    assert (done.returncode, "a random search has no end: say how many trials by --count" in done.stderr) == (2, True)
+    assert list(tmp_path.glob(".slurmsweep/sweep-*")) == []
