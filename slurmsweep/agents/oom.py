@@ -37,7 +37,7 @@ class MemoryKills:
     """
 
     def __init__(self, owner: Owner, *, is_alone: bool) -> None:
-        is_container = (owner.cluster or "").partition(":")[0] in _CONTAINERS
+        is_container = owner.service in _CONTAINERS
         self._before = killed() if is_container else None
         self._doubtful = ("signal ", "exit ") if is_alone else ("signal 9",)
 

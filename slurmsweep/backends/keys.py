@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from slurmsweep.state.owner import service_of
+
 if TYPE_CHECKING:
     from slurmsweep.state.owner import Owner
-
-
-def service_of(cluster: str | None) -> str:
-    """Return the word of the service that a recorded cluster is of (``batch`` of ``batch:eu-west-1``); empty for Slurm.
-
-    Names of Slurm's clusters have no colon.
-    """
-    return (cluster or "").partition(":")[0] if ":" in (cluster or "") else ""
 
 
 def is_machine(cluster: str | None) -> bool:

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Ability, Answer, JobRestarts
-from slurmsweep.backends.keys import parts_of, service_of
+from slurmsweep.backends.keys import parts_of
 from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.errors import SchedulerError, SchedulerUnavailableError, SlurmsweepError
+from slurmsweep.state.owner import service_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

@@ -11,8 +11,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import CUT_SHORT
-from slurmsweep.backends.keys import JobRef, is_machine, service_of
+from slurmsweep.backends.keys import JobRef, is_machine
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.owner import service_of
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:

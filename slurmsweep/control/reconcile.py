@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.keys import by_id, is_elsewhere, key_on, parts_of, service_of
+from slurmsweep.backends.keys import by_id, is_elsewhere, key_on, parts_of
 from slurmsweep.control import granted
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
 from slurmsweep.control.snapshot import Snapshot, look, renewed, running_attempts
@@ -20,6 +20,7 @@ from slurmsweep.errors import SchedulerUnavailableError, StateUnreadableError
 from slurmsweep.metrics.objective_values import measure_ended
 from slurmsweep.state.assignment import ranges
 from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.owner import service_of
 from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 

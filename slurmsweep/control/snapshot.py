@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agents.identity import lives_here
 from slurmsweep.backends.base import Answer, JobSource
-from slurmsweep.backends.keys import JobRef, by_id, job_key, parts_of, service_of
+from slurmsweep.backends.keys import JobRef, by_id, job_key, parts_of
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.owner import service_of
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:

@@ -38,6 +38,15 @@ class JobPlace(NamedTuple):
     idle: str = ""
 
 
+def service_of(cluster: str | None) -> str:
+    """Return the word of the service that a recorded cluster is of (``batch`` of ``batch:eu-west-1``); empty for Slurm.
+
+    Names of Slurm's clusters have no colon.
+    """
+    word, colon, _ = (cluster or "").partition(":")
+    return word if colon else ""
+
+
 class Owner(NamedTuple):
     """The agent of an attempt.
 
@@ -83,8 +92,7 @@ class Owner(NamedTuple):
     @property
     def service(self) -> str:
         """The service that ran the job, ``batch`` or ``ecs``; empty for Slurm, and outside jobs."""
-        word, colon, _ = (self.cluster or "").partition(":")
-        return word if colon else ""
+        return service_of(self.cluster)
 
     def same_job(self, other: Owner) -> bool:
         """Return whether both are incarnations of one agent of one job (array task)."""

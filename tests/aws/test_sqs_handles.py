@@ -44,7 +44,7 @@ def aws(request):
         return
     program = shutil.which("ministack") or shutil.which(OWN_ENVIRONMENT / "bin" / "ministack")
     if program is None:
-        pytest.skip("no ministack: python -m venv .venv-ministack && .venv-ministack/bin/pip install ministack")
+        pytest.skip("no ministack: scripts/setup-ministack installs it")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -7,12 +7,13 @@ from fake_backend import FakeBackend
 
 from slurmsweep.backends import registry, schedulers
 from slurmsweep.backends.base import Ability, Account, Answer, JobRestarts, JobStatus
-from slurmsweep.backends.keys import JobRef, by_id, is_elsewhere, job_key, parts_of, service_of
+from slurmsweep.backends.keys import JobRef, by_id, is_elsewhere, job_key, parts_of
 from slurmsweep.backends.schedulers import Schedulers
 from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.control.snapshot import Snapshot
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.owner import service_of
 from slurmsweep.state.replay import SweepView
 
 BATCH = "1c7f0a9e-1111-4222-8333-444455556666@batch:eu-west-1"

@@ -29,6 +29,7 @@ NOT_RUN = {
     "set last --width 32",
     "doctor --nodes 2 -p short",
     "doctor --backend batch --queue spot",
+    "logs team/project/wbyz9876",
     "mend last",
     "mend last --mend-every 30",
     "sync last -j 8 --project mnist",

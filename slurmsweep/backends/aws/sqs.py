@@ -20,7 +20,7 @@ from slurmsweep.backends.aws.queue import address
 from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, in_parts
 from slurmsweep.backends.base import Ability, Answer, Asked, JobStatus, SubmitOptions, Wait
 from slurmsweep.backends.following import follow
-from slurmsweep.backends.keys import JobRef, key_on, service_of
+from slurmsweep.backends.keys import JobRef, key_on
 from slurmsweep.errors import (
     NotFoundError,
     SchedulerError,
@@ -29,6 +29,7 @@ from slurmsweep.errors import (
     UsageError,
 )
 from slurmsweep.state.filesystem import Fitness, Opinion
+from slurmsweep.state.owner import service_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import JobSource, Submitted
-from slurmsweep.backends.keys import JobRef, job_key, parts_of, service_of
+from slurmsweep.backends.keys import JobRef, job_key, parts_of
 from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
 from slurmsweep.report.figures import counted
+from slurmsweep.state.owner import service_of
 from slurmsweep.state.submissions import SubmissionDocument
 
 if TYPE_CHECKING:
