@@ -11,7 +11,7 @@ from slurmsweep.backends.keys import JobRef, by_id, is_elsewhere, job_key, parts
 from slurmsweep.backends.schedulers import Schedulers
 from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.control.snapshot import Snapshot
-from slurmsweep.errors import SchedulerUnavailableError, UsageError
+from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.owner import service_of
 from slurmsweep.state.replay import SweepView
@@ -57,14 +57,25 @@ def status(word: str, name: str = "", state: TrialState | None = None) -> JobSta
 
 @pytest.fixture
 def asked(monkeypatch) -> list:
-    """Put places of the test behind all keys; what they were asked."""
+    """Put a place of the test in the place of Slurm; what all places were asked."""
     said: list = []
-    places = {word: Service(word, said) for word in ("slurm", "batch", "ecs")}
-    monkeypatch.setattr(registry, "service", places.__getitem__)
+    places = {"slurm": Service("slurm", said)}
     for name in ("poll", "cancel", "find", "accounts", "restarts"):
         method = getattr(places["slurm"], name)
         monkeypatch.setattr(SlurmBackend, name, lambda self, *a, _method=method, **k: _method(*a, **k))
     return said
+
+
+@pytest.fixture
+def places(asked) -> Schedulers:
+    """Return the backend that asks Slurm, Batch and ECS."""
+    return Schedulers(lambda word: Service(word, asked))
+
+
+@pytest.fixture
+def with_silent_batch(asked) -> Schedulers:
+    """Return the same where Batch does not answer."""
+    return Schedulers(lambda word: Service(word, asked, fails=word == "batch"))
 
 
 @pytest.mark.parametrize(
@@ -85,9 +96,9 @@ def test_a_key_of_a_service_always_names_it_and_keeps_its_case():
     assert sorted([BATCH, "10", "9"], key=by_id) == ["9", "10", BATCH]
 
 
-def test_each_place_is_asked_about_its_own_jobs_and_the_answers_are_one(asked):
+def test_each_place_is_asked_about_its_own_jobs_and_the_answers_are_one(asked, places):
     wanted = {JobRef("7", 1), JobRef(BATCH, 2)}
-    answer = Schedulers().poll(["7", BATCH, ECS, "8@other"], wanted)
+    answer = places.poll(["7", BATCH, ECS, "8@other"], wanted)
     assert asked == [
         ("slurm", "poll", ["7", "8@other"], [JobRef("7", 1)]),
         ("batch", "poll", [BATCH], [JobRef(BATCH, 2)]),
@@ -97,21 +108,19 @@ def test_each_place_is_asked_about_its_own_jobs_and_the_answers_are_one(asked):
     assert answer.accounting == "used"
 
 
-def test_a_place_without_jobs_is_not_asked(asked):
-    Schedulers().poll([BATCH])
+def test_a_place_without_jobs_is_not_asked(asked, places):
+    places.poll([BATCH])
     assert [place for place, *_ in asked if place != "slurm"] == ["batch"]
 
 
-def test_a_place_that_is_silent_is_never_taken_for_one_without_jobs(asked, monkeypatch):
-    monkeypatch.setattr(registry, "service", lambda word: Service(word, asked, fails=word == "batch"))
+def test_a_place_that_is_silent_is_never_taken_for_one_without_jobs(asked, with_silent_batch):
     with pytest.raises(SchedulerUnavailableError, match="batch is silent"):
-        Schedulers().poll(["7", BATCH])
+        with_silent_batch.poll(["7", BATCH])
 
 
-def test_orders_go_to_every_place_though_one_fails(asked, monkeypatch):
-    monkeypatch.setattr(registry, "service", lambda word: Service(word, asked, fails=word == "batch"))
+def test_orders_go_to_every_place_though_one_fails(asked, with_silent_batch):
     with pytest.raises(SchedulerUnavailableError, match="batch is silent"):
-        Schedulers().cancel(["7", BATCH, ECS], only_waiting=True)
+        with_silent_batch.cancel(["7", BATCH, ECS], only_waiting=True)
     assert [(place, targets, waiting) for place, _, targets, waiting in asked] == [
         ("slurm", ["7"], True),
         ("batch", [BATCH], True),
@@ -119,21 +128,21 @@ def test_orders_go_to_every_place_though_one_fails(asked, monkeypatch):
     ]
 
 
-def test_an_unanswered_submission_is_looked_for_where_it_went(asked):
-    Schedulers().find("slurmsweep-a", "batch:eu-west-1")
-    Schedulers().find("slurmsweep-b", "tau")
+def test_an_unanswered_submission_is_looked_for_where_it_went(asked, places):
+    places.find("slurmsweep-a", "batch:eu-west-1")
+    places.find("slurmsweep-b", "tau")
     assert asked == [("batch", "find", "slurmsweep-a", "batch:eu-west-1"), ("slurm", "find", "slurmsweep-b", "tau")]
 
 
-def test_what_jobs_used_is_asked_of_each_place(asked):
-    known, said = Schedulers().accounts(["7", BATCH])
+def test_what_jobs_used_is_asked_of_each_place(asked, places):
+    known, said = places.accounts(["7", BATCH])
     assert ({ref.job for ref in known}, said) == ({"7", BATCH}, "used")
-    assert Schedulers().restarts(["7", BATCH, ECS]).ends == {"oom": 3}
+    assert places.restarts(["7", BATCH, ECS]).ends == {"oom": 3}
 
 
-def test_jobs_of_services_are_not_held_nor_changed(asked):
-    assert Schedulers().holdable(["7", BATCH]) == ("7",)
-    assert Schedulers().change(BATCH, [0], ["TimeLimit=5"]) == [
+def test_jobs_of_services_are_not_held_nor_changed(asked, places):
+    assert places.holdable(["7", BATCH]) == ("7",)
+    assert places.change(BATCH, [0], ["TimeLimit=5"]) == [
         "batch changes no job that waits: `cancel` it, and submit again"
     ]
 
@@ -142,10 +151,9 @@ def test_the_places_of_keys_are_told_apart():
     assert schedulers.by_place(["7", f"{BATCH}", "8@tau", ECS]) == {"": ["7", "8@tau"], "batch": [BATCH], "ecs": [ECS]}
 
 
-def test_a_service_that_this_version_does_not_know_is_named(asked, monkeypatch):
-    monkeypatch.undo()
-    with pytest.raises(UsageError, match="knows no service 'lambda'"):
-        Schedulers().poll(["1@lambda:eu-west-1"])
+def test_a_service_that_this_version_does_not_know_is_named():
+    with pytest.raises(SchedulerUnavailableError, match="knows no service 'lambda'"):
+        registry.scheduler().poll(["1@lambda:eu-west-1"])
 
 
 def test_a_job_of_another_name_is_left_alone_on_every_place():

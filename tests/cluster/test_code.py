@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from cluster.waiting import wait_until
 
 SCRIPT = (
     "import helper, sys\nprint('version', helper.VERSION)\nsys.exit(helper.VERSION == 1 and sys.argv[1] == '--x=2')\n"
@@ -29,7 +30,12 @@ def test_trials_that_wait_and_trials_that_run_again_run_the_code_as_it_was(on_cl
     helper(2)
 
     assert on_cluster("resume", sweep).returncode == 0
-    assert on_cluster("run", sweep, "--time", "2").returncode == 1  # waits; trial 1 fails
+
+    def ended() -> dict[str, int]:
+        counts = json.loads(on_cluster("status", sweep, "--json").stdout)["counts"]
+        return {state: counts[state] for state in ("finished", "failed")}
+
+    wait_until(lambda: ended() == {"finished": 2, "failed": 1}, "the end of the three trials")
     assert [logs(on_cluster, sweep, number) for number in range(3)] == ["version 1\n"] * 3
 
     helper(3)
