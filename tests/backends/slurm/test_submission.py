@@ -196,7 +196,11 @@ def test_templates_are_listed_checked_and_printed(slurmsweep, tmp_path, reposito
     text = (repository / "job_templates" / "gpu.sbatch").read_text()
     shown = slurmsweep("templates", "gpu")
 
-    assert [row["name"] for row in listed] == builtin_templates()
+    of_aws = ["batch.json", "ecs.json", "sagemaker.json", "ec2-user-data.yaml", "slurmsweep-agent.service"]
+    assert [row["name"] for row in listed] == [*builtin_templates(), *of_aws]
+    for name in of_aws:
+        assert slurmsweep("templates", name).stdout == (repository / "job_templates" / name).read_text()
+    assert slurmsweep("templates", "batch").stdout == slurmsweep("templates", "batch.json").stdout
     assert listed[builtin_templates().index("array")]["description"] == "One trial a job: the plain template"
     assert "One trial a job: the plain template\n" in slurmsweep("templates").stdout
     assert (shown.returncode, shown.stdout) == (0, text)
