@@ -77,14 +77,20 @@ class BatchBackend(AwsBackend):
             )
         return found
 
-    def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Refuse wrong options and templates, and what lacks; return a notice about each wish that means nothing."""
-        notices = super().check(wish, source)
-        if source is None:
-            return notices
-        request = self.request(source, 1, wish)
-        self.requests(request)
-        return (*notices, *self._doubts(request))
+    def asks(self, template: Document) -> Options:
+        """Return what a template asks for, as options."""
+        content, container = template.content, template.content["containerProperties"]
+        needs = {one.get("type"): one.get("value") for one in container.get("resourceRequirements", ())}
+        vcpus = needs.get("VCPU", container.get("vcpus"))
+        memory, gpus = needs.get("MEMORY", container.get("memory")), needs.get("GPU")
+        seconds = content.get("timeout", {}).get("attemptDurationSeconds")
+        asked = {
+            "cpus-per-task": str(vcpus) if vcpus and float(vcpus).is_integer() else None,  # Fargate has 0.25 and 0.5
+            "mem": f"{memory}M" if memory else None,
+            "gpus": str(gpus) if gpus else None,
+            "time": f"{seconds // 60}:{seconds % 60:02d}" if seconds else None,
+        }
+        return {name: value for name, value in asked.items() if value}
 
     def requests(self, request: JobRequest) -> list[tuple[str, dict[str, Any]]]:
         """Return RegisterJobDefinition, which is sent where no definition has this content yet, and SubmitJob."""
@@ -103,14 +109,6 @@ class BatchBackend(AwsBackend):
             ("RegisterJobDefinition", content),
             ("SubmitJob", self._submission(request, revision, shown=True)),
         ]
-
-    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
-        """Return all options; what the template asks for counts where nothing else says it."""
-        merged = super()._merged(wish, source)
-        if "definition" in merged:  # what it asks for is in AWS
-            return merged
-        template = self.template(wish)
-        return {**aws_options.merge((f"job template {template.path}", _resources_of(template.content))), **merged}
 
     def _definition(self, request: JobRequest) -> dict[str, Any]:
         """Return the template with what the options say. Raises UsageError where it still lacks something."""
@@ -162,8 +160,9 @@ class BatchBackend(AwsBackend):
         templates.check(content, "batch", "SubmitJob", "this submission")
         return content
 
-    def _doubts(self, request: JobRequest) -> Iterator[str]:
-        """Yield what most likely lacks, where that cannot be known here."""
+    def looks(self, request: JobRequest) -> Iterator[str]:
+        """Refuse what lacks; yield what most likely lacks, where that cannot be known here."""
+        self.requests(request)
         options, argument = request.options, request.source.argument
         if "definition" in options:
             return
@@ -346,22 +345,6 @@ def _with_same_content(batch: Client, content: dict[str, Any]) -> Mapping[str, A
     active = batch.pages("describe_job_definitions", "jobDefinitions", jobDefinitionName=name, status="ACTIVE")
     same = [one for one in active if one.get("tags", {}).get(_DIGEST_TAG) == digest]
     return max(same, key=lambda one: one["revision"], default=None)
-
-
-def _resources_of(content: Mapping[str, Any]) -> Options:
-    """Return what a template asks for, as options."""
-    container = content["containerProperties"]
-    needs = {one.get("type"): one.get("value") for one in container.get("resourceRequirements", ())}
-    vcpus = needs.get("VCPU", container.get("vcpus"))
-    memory, gpus = needs.get("MEMORY", container.get("memory")), needs.get("GPU")
-    seconds = content.get("timeout", {}).get("attemptDurationSeconds")
-    asked = {
-        "cpus-per-task": str(vcpus) if vcpus and float(vcpus).is_integer() else None,  # Fargate has 0.25 and 0.5
-        "mem": f"{memory}M" if memory else None,
-        "gpus": str(gpus) if gpus else None,
-        "time": f"{seconds // 60}:{seconds % 60:02d}" if seconds else None,
-    }
-    return {name: value for name, value in asked.items() if value}
 
 
 def _requirements(options: Options) -> list[dict[str, str]]:

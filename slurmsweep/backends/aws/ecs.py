@@ -77,14 +77,14 @@ class EcsBackend(AwsBackend):
             )
         return found
 
-    def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
-        """Refuse wrong options and templates, and what lacks; return a notice about each wish that means nothing."""
-        notices = super().check(wish, source)
-        if source is None:
-            return notices
-        request = self.request(source, 1, wish)
+    def asks(self, template: Document) -> Options:
+        """Return what a template asks for, as options."""
+        return ecs_requests.resources_of(template.content)
+
+    def looks(self, request: JobRequest) -> Iterable[str]:
+        """Refuse what lacks; return what most likely lacks, and what differs from the wish."""
         self.requests(request)
-        return (*notices, *ecs_requests.doubts(request))
+        return ecs_requests.doubts(request)
 
     def cluster(self, options: Options | None = None) -> str:
         """Return ``ecs:<region>/<cluster>``; empty where one of them is not named."""
@@ -100,17 +100,6 @@ class EcsBackend(AwsBackend):
         target = ecs_requests.target(f"{content['family']}:<its revision>", content, request.options)
         calls = ecs_requests.calls(request, target, shown=True)
         return [("RegisterTaskDefinition", content), *(("RunTask", call) for call in calls)]
-
-    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
-        """Return all options; what the template asks for counts where nothing else says it."""
-        merged = super()._merged(wish, source)
-        if "definition" in merged:  # what it asks for is in AWS
-            return merged
-        template = self.template(wish)
-        return {
-            **aws_options.merge((f"job template {template.path}", ecs_requests.resources_of(template.content))),
-            **merged,
-        }
 
     def examine(self, options: Options) -> list[tuple[str, Opinion]]:
         """Return who asks, and whether cluster, definition, log group and roles are there."""

@@ -108,12 +108,18 @@ class SageMakerBackend(AwsBackend):
         spot = self._merged(wish, source).get("spot", True)
         if spot is not True:
             raise UsageError(f"spot: {spot} is for ECS: SageMaker knows true and false, and finds the machines itself")
-        if source is None:
-            return notices
-        request = self.request(source, 1, wish)
+        return notices
+
+    def looks(self, request: JobRequest) -> Iterable[str]:
+        """Refuse what SageMaker's documentation alone rules out; return what may lack."""
         content = sagemaker_job.documents(request, shown=False)[0]
         sagemaker_job.refuse(content, request)
-        return (*notices, *sagemaker_job.notices(content, source))
+        return sagemaker_job.notices(content, request.source)
+
+    def asks(self, template: Document) -> Options:
+        """Return the time limit of a template."""
+        limit = template.content.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+        return {"time": f"{limit // 3600}:{limit // 60 % 60:02}:{limit % 60:02}"} if limit else {}
 
     def request(
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
@@ -165,12 +171,6 @@ class SageMakerBackend(AwsBackend):
                 ("logs", lambda: doctor.log_group(logs.SAGEMAKER_GROUP, region, is_made=True)),
             ),
         ]
-
-    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
-        """Return the options, the template's time limit below all others."""
-        limit = self.template(wish).content.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
-        own = {"time": f"{limit // 3600}:{limit // 60 % 60:02}:{limit % 60:02}"} if limit else {}
-        return {**own, **super()._merged(wish, source)}
 
     # Submitting
 

@@ -93,6 +93,16 @@ class AwsBackend(Backend):
         The values of variables that are passed on are not in it: ``<value of NAME>`` stands for each.
         """
 
+    def asks(self, template: Document) -> Options:
+        """Return what a template asks for, as options: it counts where nothing else says it. By default nothing."""
+        del template
+        return {}
+
+    def looks(self, request: JobRequest) -> Iterable[str]:
+        """Refuse what lacks in a request for one job; yield what most likely lacks where that cannot be known here."""
+        self.requests(request)
+        return ()
+
     # Before anything is submitted
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
@@ -117,7 +127,7 @@ class AwsBackend(Backend):
             notices.append("the sweep file's slurm: section is for Slurm: jobs in AWS ask for what aws: says")
         if source and source.setup:
             notices.append("setup: of your defaults is for batch scripts: a container has what its image has")
-        return tuple(notices)
+        return (*notices, *self.looks(self.request(source, 1, wish))) if source else tuple(notices)
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
         """Return options by long name: command line, ``aws:`` of the sweep file, ``aws:`` of the defaults."""
@@ -232,7 +242,10 @@ class AwsBackend(Backend):
         """Return all options; files are for all services, so what this one has not counts only where it is said now."""
         said = aws_options.merge((aws_options.COMMAND_LINE, wish.options or {}))
         files = self._of_files(source, wish.options or {})
-        return {name: value for name, value in files.items() if name in self.known or name in said}
+        merged = {name: value for name, value in files.items() if name in self.known or name in said}
+        template = None if "definition" in merged else self.template(wish)  # what a definition asks for is in AWS
+        asks = aws_options.merge((f"job template {template.path}", self.asks(template))) if template else {}
+        return {**asks, **merged}
 
     @staticmethod
     def _of_files(source: JobSource | None, over: Options | None = None) -> dict[str, str | bool]:

@@ -76,8 +76,6 @@ class SqsBackend(AwsBackend):
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
         """Refuse wrong options and a queue that is none; say which wishes machines that listen do not hear."""
         notices = super().check(wish, source)
-        if source is not None:
-            address(self._merged(wish, source).get("queue"))
         asked_for = super()._merged(wish, source)
         unheard = [name for name in RESOURCES if name in asked_for]
         if unheard:
