@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.metrics.ranks import IN_DOUBT
 from slurmsweep.report.failures import failure_words
 from slurmsweep.report.figures import counted, value_text
-from slurmsweep.report.fitting import Column, fit
+from slurmsweep.report.fitting import READABLE, Column, fit
 from slurmsweep.report.next_step import next_step
 from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
 from slurmsweep.report.waiting import waiting_words
@@ -100,16 +100,22 @@ def findings_table(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def plain_table(rows: Sequence[Mapping[str, Any]], width: int) -> str:
+def plain_table(rows: Sequence[Mapping[str, Any]], width: int, least: Mapping[str, int] | None = None) -> str:
     """Return a table of the rows in ``width`` characters; columns that are empty in all of them are left out.
 
     Long texts are cut; columns for which there is no room are named below.
+
+    Args:
+        rows: the cells of each row, by the title of their column.
+        width: characters of a line.
+        least: characters that cells of a column keep, at least, where that is not :data:`READABLE`.
     """
+    kept = least or {}
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = []
     for place, name in enumerate(names):
         cells = tuple("" if row.get(name) is None else printable(str(row[name])) for row in rows)
-        columns.append(Column(printable(name), cells, place))
+        columns.append(Column(printable(name), cells, place, kept.get(name, READABLE)))
     shown, gone = fit([column for column in columns if any(column.cells)], width)
     return "\n".join([grid(shown), *([f"no room for: {', '.join(gone)}"] if gone else [])])
 

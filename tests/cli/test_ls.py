@@ -11,7 +11,7 @@ import pytest
 
 from slurmsweep.agents.identity import this_process
 from slurmsweep.control import sweep_list
-from slurmsweep.report.figures import size_text
+from slurmsweep.report.figures import date_text, size_text
 from slurmsweep.state import files, projects
 from slurmsweep.state.paths import TRIALS_PER_SHARD
 
@@ -77,6 +77,23 @@ def test_a5_progress_date_and_size_are_shown_in_the_width_of_a_terminal(slurmswe
     assert lines[0].split() == ["sweep", "state", "done", "made", "size", "name", "file"]
     assert lines[2].startswith(f"{row['id']}  finished  3/3")
     assert size_text(row["bytes"]) in lines[2]
+    assert date_text(row["created"]) in lines[2]
+
+
+def test_a5_a_date_is_whole_where_all_columns_are_filled(make_store, slurmsweep, write_sweep, tmp_path):
+    """A failure and a sweep that cannot be read make the table wider than a terminal."""
+    file = write_sweep("import sys; sys.exit('2' in sys.argv[1])", extra="name: mnist")
+    slurmsweep("run", str(file.rename(tmp_path / "learning-rates.yaml")), "--backend", "local")
+    [row] = listed(slurmsweep)
+    Path(make_store(3, sweep_id="zzzz0001").layout.manifest).write_text("{")
+
+    lines = slurmsweep("ls").stdout.splitlines()
+
+    assert max(map(len, lines)) <= WIDTH
+    assert lines[0].split() == ["sweep", "state", "done", "failed", "made", "size", "name", "file"]
+    [shown] = [line for line in lines if line.startswith(row["id"])]
+    assert f"  {date_text(row['created'])}  " in shown
+    assert shown.split()[-2:] == ["mnist", "learning-…"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ EXIT_CODES = {5: "a sweep could not be read"}
 #: Characters of the reason why a sweep cannot be read.
 _REASON = 160
 
+#: Characters that cells keep: a date without its end says something else, the beginning of a name still helps.
+_LEAST = {"made": len("2026-11-29 12:04"), "name": 8, "file": 8}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``ls``."""
@@ -76,7 +79,7 @@ def _print(listed: dict[str, list[SweepRow]], *, named: bool) -> None:
         if rows and named:
             print_text(("\n" if place else "") + root.replace(os.path.expanduser("~") + os.sep, "~/"))
         if rows:
-            print_text(plain_table([_cells(row) for row in rows], width()))
+            print_text(plain_table([_cells(row) for row in rows], width(), _LEAST))
     if not any(listed.values()):
         note(f"no sweeps in {' or '.join(listed) or paths.root_folder()}: `slurmsweep run FILE` makes one")
 
