@@ -169,6 +169,19 @@ def test_no_screen_has_an_escape_code_a_traceback_of_ours_or_a_secret(shown, wor
     assert "slurmsweep/cli/main.py" not in both
 
 
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_table_for_programs_is_safe_on_a_terminal_and_exact_in_a_pipe(hostile, shown, kind):
+    words = ["export", "last", "--format", kind]
+    environ = {"HF_TOKEN": SECRET, "PATH": os.path.dirname(sys.executable)}
+    with closing(Terminal(command_line(*words), hostile[0], COLUMNS, 500, **environ)) as screen:
+        assert screen.end() == 0
+    piped = shown(*words).stdout
+
+    assert (b"\x1b" in screen.bytes, b"\x07" in screen.bytes) == (False, False)
+    assert "owned" in screen.bytes.decode()
+    assert (ESCAPE if kind == "csv" else json.dumps(ESCAPE)[1:-1]) in piped
+
+
 def test_the_end_of_a_run_fits(hostile):
     _, done = hostile
 

@@ -14,6 +14,7 @@ from slurmsweep.report.choice import chosen, fields
 from slurmsweep.report.export import FORMATS
 from slurmsweep.report.figures import counted
 from slurmsweep.report.page.formats import format_of
+from slurmsweep.report.terminal import printable_text
 from slurmsweep.state import files
 from slurmsweep.state.files import reading
 
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         files.write_where_named(output, b"".join(pieces))
         note(f"{counted(len(rows), 'row')} in {output}")
         return 0
+    shown = printable_text if sys.stdout.isatty() else str  # a program that reads gets each value as it is
     for piece in pieces:
-        sys.stdout.write(piece.decode())
+        sys.stdout.write(shown(piece.decode()))
     return 0
