@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmsweep.state.outcome import NOTE
+from slurmsweep.sweepfile.secrets import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,16 +110,16 @@ def is_library(path: str) -> bool:
 
 
 def read_failure(text: str) -> Failure:
-    """Return what the end of a log says of a failure."""
+    """Return what the end of a log says of a failure, without the values that stand behind the names of secrets."""
     lines = [_COLOURS.sub("", line).rpartition("\r")[2].rstrip() for line in _NOTE.sub("", text).split("\n")]
     lines = [_BARS.sub("", line) for line in lines if not _NOISE.match(line)]
     chain = _chain(list(_blocks(lines)))
     if chain:
-        errors = tuple("\n".join(block.message) for block in chain if block.message)
+        errors = tuple(masked("\n".join(block.message)) for block in chain if block.message)
         files = tuple(dict.fromkeys(path for block in chain for path, _ in block.frames))
     else:
         said = [words for line in lines if (words := line.strip("│╭╰─╮╯ \t"))]
-        errors, files = tuple(said[-_LAST:]), ()
+        errors, files = tuple(map(masked, said[-_LAST:])), ()
     return Failure(_signature(chain, errors), errors, files, is_traceback=bool(chain))
 
 

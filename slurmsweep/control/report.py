@@ -312,7 +312,7 @@ def _failures(summary: SweepSummary) -> tuple[list[FailureTail], int]:
         tail = masked("\n".join(last_words(group.log).rstrip("\n").split("\n")[-_LINES:])[-_TAIL:]) if group.log else ""
         tail = tail if len(tail) <= room else ""
         room -= len(tail)
-        found.append(FailureTail(group._replace(error=masked(group.error)), tail))
+        found.append(FailureTail(group, tail))
     return found, sum(len(group.trials) for group in groups[_GROUPS:])
 
 

@@ -57,6 +57,17 @@ def test_tables_and_documents_have_the_last_words(folder, slurmsweep):
     assert errors[4:] == [None, None, None]
 
 
+@pytest.mark.parametrize("fails", ["raise ValueError('401 for HF_TOKEN=hf_abcdef')", "sys.exit('HF_TOKEN: hf_abcdef')"])
+def test_no_screen_and_no_document_shows_a_secret_that_a_trial_failed_with(slurmsweep, write_sweep, fails):
+    """As ``report`` does: known by its name, behind which the value stands."""
+    done = slurmsweep("run", str(write_sweep(f"import sys\n{fails}")), "--backend", "local")
+    words = ("status", "trials", "trials --wide", "show 0", "watch --once", "export", "status --json", "trials --json")
+    told = [done.stdout, *(slurmsweep(*one.split()).stdout for one in words)]
+
+    assert ["hf_abcdef" in text for text in told] == [False] * len(told)
+    assert ["***" in " ".join(text.split()) for text in told] == [True] * len(told)
+
+
 def test_the_end_of_a_run_explains_them_too(slurmsweep, write_sweep):
     done = slurmsweep("run", str(write_sweep(SCRIPT, "  x: {values: [1, 2, 7]}", METRIC)), "--backend", "local")
     told = " ".join(done.stdout.split())
