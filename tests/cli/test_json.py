@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 from importlib import import_module
@@ -116,6 +117,14 @@ def folder(tmp_path_factory, slurmsweep_in):
 
 def test_every_command_with_json_has_a_schema_and_the_reverse():
     assert sorted(path.stem for path in SCHEMAS.glob("*.json")) == with_json()
+
+
+def test_the_page_lists_every_command_with_json_and_its_schema():
+    rows = re.findall(r"^\| (`.*?) \|.*\| (\[.*) \|$", (SCHEMAS.parent / "json.md").read_text(), re.MULTILINE)
+    named = [(re.findall(r"`(\w+)`", commands), re.findall(r"schemas/(\w+)\.json", links)) for commands, links in rows]
+
+    assert [commands for commands, links in named if commands != links] == []
+    assert sorted(command for commands, _ in named for command in commands) == with_json()
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.stem)
