@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,32 +44,36 @@ def builtin_documents() -> list[str]:
     return [name for name in _KNOWN if any((place / name).is_file() for place in _PLACES)]
 
 
-def load_document(name: str) -> JobDocument:
-    """Return one of :func:`builtin_documents`, also by its name without ``.json``; its text as it is.
+def read_document(name: str) -> JobDocument:
+    """Return one of :func:`builtin_documents`, also by its name without ``.json``, unchecked; its text as it is.
 
     Raises:
-        UsageError: it cannot be read, or AWS's model refuses it.
+        UsageError: it cannot be read.
     """
     file = name if name in _KNOWN else f"{name}.json"
-    description, service, operation = _KNOWN[file]
     path = next(place / file for place in _PLACES if (place / file).is_file())
-    checked = ""
-    if operation:
-        from slurmsweep.backends.aws import templates
-        from slurmsweep.backends.aws.client import require_boto3
-
-        try:
-            require_boto3()
-        except UsageError:
-            checked = ""
-        else:
-            templates.load(str(path), service, operation)
-            checked = f"AWS's model of {operation}"
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"job template {path}: {error}") from error
-    return JobDocument(file, str(path), description, text, checked)
+    return JobDocument(file, str(path), _KNOWN[file][0], text)
+
+
+def load_document(name: str) -> JobDocument:
+    """Return the same, checked where boto3 is here to do it. Raises UsageError, also where AWS's model refuses it."""
+    document = read_document(name)
+    _, service, operation = _KNOWN[document.name]
+    if not operation:
+        return document
+    from slurmsweep.backends.aws import templates
+    from slurmsweep.backends.aws.client import require_boto3
+
+    with suppress(UsageError):
+        require_boto3()
+        document = document._replace(checked=f"AWS's model of {operation}")
+    if document.checked:
+        templates.load(document.path, service, operation)
+    return document
 
 
 def is_document(name: str) -> bool:

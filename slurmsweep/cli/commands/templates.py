@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.documents import builtin_documents, is_document, load_document
+from slurmsweep.backends.documents import builtin_documents, is_document, load_document, read_document
 from slurmsweep.backends.slurm.template import builtin_templates, load_template
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.template is None:
         known: list[Template | JobDocument] = [
             *map(load_template, builtin_templates()),
-            *map(load_document, builtin_documents()),
+            *map(read_document, builtin_documents()),
         ]
         if args.json:
             print_json([_row(template) for template in known])
