@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import ChainMap, Counter
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +14,7 @@ from slurmsweep.backends.aws import batch_jobs, logs, templates, words
 from slurmsweep.backends.aws import container as container_parts
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
-from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, command, environment, in_parts, unmounted
+from slurmsweep.backends.aws.service import AwsBackend, answers, by_cluster, client, command, environment, in_parts
 from slurmsweep.backends.base import Answer, JobRestarts, JobSource, JobStatus, SubmitOptions
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, SubmissionRefusedError, UsageError
@@ -160,35 +161,25 @@ class BatchBackend(AwsBackend):
         templates.check(content, "batch", "SubmitJob", "this submission")
         return content
 
-    def looks(self, request: JobRequest) -> Iterator[str]:
-        """Refuse what lacks; yield what most likely lacks, where that cannot be known here."""
-        self.requests(request)
-        options, argument = request.options, request.source.argument
-        if "definition" in options:
-            return
-        container = self._definition(request)["containerProperties"]
-        is_hosted = not argument.startswith("/")
-        if is_hosted and not any(one["name"] == "WANDB_API_KEY" for one in container.get("secrets", ())):
-            yield "no secret gives jobs WANDB_API_KEY: --aws secret=WANDB_API_KEY=<name or ARN of the kept key>"
-        if not is_hosted:
-            yield from unmounted(argument, container, "the job definition", "jobs")
+    def looks(self, request: JobRequest) -> Iterable[str]:
+        """Refuse what lacks; return what most likely lacks, where that cannot be known here."""
+        definition = dict(self.requests(request)).get("RegisterJobDefinition")
+        if definition is None:  # it is in AWS
+            return ()
+        return container_parts.doubts(definition["containerProperties"], request, "job", "name or ARN")
 
     def examine(self, options: Options) -> list[tuple[str, Opinion]]:
         """Return who asks, and whether queue, compute environments, definition, log group and roles are there."""
         from slurmsweep.backends.aws import doctor
 
-        try:
-            region = region_of(options.get("region"))
-        except UsageError as error:
-            return [("region", Opinion(Fitness.BAD, str(error), "name one"))]
-        findings = doctor.asks_as(region)
-        if any(seen.fitness is Fitness.BAD for _, seen in findings):
-            return findings
-        if queue := options.get("queue"):
-            findings += doctor.each(("queue", lambda: doctor.batch_queue(str(queue), region)))
-        else:
-            advice = "--queue NAME, or `aws: {queue: NAME}` in .slurmsweep.yaml or the sweep file"
-            findings.append(("queue", Opinion(Fitness.WARN, "no queue is named", advice)))
+        return doctor.in_region(options, lambda region: self._examined(options, region))
+
+    def _examined(self, options: Options, region: str) -> list[tuple[str, Opinion]]:
+        """Return the same without who asks."""
+        from slurmsweep.backends.aws import doctor
+
+        queue = str(options.get("queue") or "")
+        queues = doctor.each(("queue", lambda: doctor.batch_queue(queue, region))) if queue else []
         seen, container = self._examined_definition(options, region)
         settings = container.get("logConfiguration", {}).get("options", {})
         group = settings.get("awslogs-group", logs.BATCH_GROUP)
@@ -196,7 +187,7 @@ class BatchBackend(AwsBackend):
         there = settings.get("awslogs-region", region)
         roles = {name: container[name] for name in ("jobRoleArn", "executionRoleArn") if name in container}
         return [
-            *findings,
+            *(queues or [doctor.unnamed("queue")]),
             *seen,
             *doctor.each(
                 ("logs", lambda: doctor.log_group(group, there, is_made=is_made)),
@@ -271,24 +262,13 @@ class BatchBackend(AwsBackend):
 
     def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
         """Return what jobs that are over asked for, and how long they ran."""
-        found: dict[JobRef, Account] = {}
-        try:
-            for cluster, ids in by_cluster(jobs).items():
-                found |= batch_jobs.accounts(_of(cluster), cluster, ids)
-        except SlurmsweepError as error:
-            return found, str(error)
-        return found, "used" if jobs else "not needed"
+        found, said = answers(jobs, lambda cluster, ids: batch_jobs.accounts(_of(cluster), cluster, ids))
+        return dict(ChainMap(*found)), said
 
     def restarts(self, jobs: Collection[str]) -> JobRestarts:
         """Return how jobs ended that did not succeed, by cause. Of attempts that Batch repeated the last one counts."""
-        total: dict[str, int] = {}
-        try:
-            for cluster, ids in by_cluster(jobs).items():
-                for cause, n in batch_jobs.ends(_of(cluster), ids).items():
-                    total[cause] = total.get(cause, 0) + n
-        except SlurmsweepError as error:
-            return JobRestarts(total, str(error))
-        return JobRestarts(total, "used")
+        found, said = answers(jobs, lambda cluster, ids: batch_jobs.ends(_of(cluster), ids))
+        return JobRestarts(dict(sum(map(Counter, found), Counter())), said)
 
     def output_place(self, jobs_dir: str) -> str:
         """Return the group of logs of CloudWatch, unless the job definition names another one."""

@@ -10,6 +10,8 @@ from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from slurmsweep.backends.base import JobRequest
 
 #: In the built-in templates: what a person has to say.
@@ -63,3 +65,34 @@ def _mount(container: dict[str, Any], volumes_in: dict[str, Any], filesystem: tu
     point = {"sourceVolume": free["name"], "containerPath": folder, "readOnly": False}
     volumes_in["volumes"] = volumes
     container["mountPoints"] = [*(one for one in points if one.get("sourceVolume") != free["name"]), point]
+
+
+def doubts(container: Mapping[str, Any], request: JobRequest, job: str, kept: str) -> Iterator[str]:
+    """Yield what a container most likely lacks: W&B's key, or the folder of the sweep.
+
+    Args:
+        container: of the definition of a request.
+        request: for whose jobs the definition is.
+        job: the service's word for a job.
+        kept: by what the service names a kept secret, for people.
+    """
+    folder = request.source.argument
+    if os.path.isabs(folder):
+        yield from _unmounted(folder, container, job)
+    elif not any(one["name"] == "WANDB_API_KEY" for one in container.get("secrets", ())):
+        yield f"no secret gives {job}s WANDB_API_KEY: --aws secret=WANDB_API_KEY=<{kept} of the kept key>"
+
+
+def _unmounted(folder: str, container: Mapping[str, Any], job: str) -> Iterator[str]:
+    """Yield in words that a container will not find a sweep's folder, where no mount of it has that folder.
+
+    The folder is compared as text, since links of this machine are not there.
+    """
+    mounts = [str(one.get("containerPath", "")) for one in container.get("mountPoints", ())]
+    if any(f"{folder}/".startswith(f"{mount.rstrip('/')}/") for mount in mounts):
+        return
+    mounted = f"nothing but {', '.join(mounts)}" if mounts else "no filesystem"
+    yield (
+        f"the {job} definition mounts {mounted}, and {job}s need {folder}: --aws efs=fs-0123:/FOLDER, with the folder "
+        "that the filesystem has here, too; or --template with volumes of your own"
+    )

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.aws.batch_jobs import queue_trouble
-from slurmsweep.backends.aws.client import LOG_IN
+from slurmsweep.backends.aws.client import LOG_IN, region_of
 from slurmsweep.backends.aws.service import client
-from slurmsweep.errors import NotFoundError, SlurmsweepError
+from slurmsweep.errors import NotFoundError, SlurmsweepError, UsageError
 from slurmsweep.state.filesystem import Fitness, Opinion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from slurmsweep.backends.base import Options
 
     #: What was looked at, and what was seen.
     Finding = tuple[str, Opinion]
@@ -140,10 +142,26 @@ def each(*looks: tuple[str, Callable[[], Finding | list[Finding]]]) -> list[Find
     return findings
 
 
-def asks_as(region: str) -> list[Finding]:
-    """Return who asks; without an answer nothing else can be asked, and the finding is bad."""
+def unnamed(option: str, value: str = "NAME") -> Finding:
+    """Return that a user names no queue, or no cluster, and where to write it."""
+    advice = f"--{option} {value}, or `aws: {{{option}: {value}}}` in .slurmsweep.yaml or the sweep file"
+    return option, Opinion(Fitness.WARN, f"no {option} is named", advice)
+
+
+def after_identity(region: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """Return who asks, and what ``look`` sees; without an answer nothing else can be asked, and the finding is bad."""
     try:
-        return [identity(region)]
+        findings = [identity(region)]
     except SlurmsweepError as error:
         why = str(error)
         return [("identity", Opinion(Fitness.BAD, why, "" if LOG_IN in why else LOG_IN))]
+    return [*findings, *look()]
+
+
+def in_region(options: Options, look: Callable[[str], list[Finding]]) -> list[Finding]:
+    """Return the same for the region that options name; one that is none is a bad finding."""
+    try:
+        region = region_of(options.get("region"))
+    except UsageError as error:
+        return [("region", Opinion(Fitness.BAD, str(error), "name one"))]
+    return after_identity(region, lambda: look(region))

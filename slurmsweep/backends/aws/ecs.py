@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import ChainMap, Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,7 +11,7 @@ from slurmsweep.backends.aws import ecs_requests, ecs_tasks, ecs_words, logs, te
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.ecs_tasks import Cluster
-from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client
+from slurmsweep.backends.aws.service import AwsBackend, answers, by_cluster, client
 from slurmsweep.backends.base import Answer, JobRestarts, JobSource, JobStatus, SubmitOptions
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import (
@@ -83,8 +84,8 @@ class EcsBackend(AwsBackend):
 
     def looks(self, request: JobRequest) -> Iterable[str]:
         """Refuse what lacks; return what most likely lacks, and what differs from the wish."""
-        self.requests(request)
-        return ecs_requests.doubts(request)
+        definition = dict(self.requests(request)).get("RegisterTaskDefinition")
+        return ecs_requests.doubts(request, definition) if definition else ()  # else it is in AWS
 
     def cluster(self, options: Options | None = None) -> str:
         """Return ``ecs:<region>/<cluster>``; empty where one of them is not named."""
@@ -103,14 +104,14 @@ class EcsBackend(AwsBackend):
 
     def examine(self, options: Options) -> list[tuple[str, Opinion]]:
         """Return who asks, and whether cluster, definition, log group and roles are there."""
-        from slurmsweep.backends.aws import ecs_doctor
+        from slurmsweep.backends.aws import doctor, ecs_doctor
 
         try:
             region = region_of(options.get("region"))
             request = self.request(JobSource("slurmsweep-doctor", "", "", ""), 1, SubmitOptions(options=options))
         except UsageError as error:
             return [("options", Opinion(Fitness.BAD, str(error), "see docs/aws.md"))]
-        return ecs_doctor.look(request, region)
+        return doctor.after_identity(region, lambda: ecs_doctor.look(request, region))
 
     # Submitting
 
@@ -183,26 +184,21 @@ class EcsBackend(AwsBackend):
 
     def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
         """Return what tasks that stopped within the hour asked for, and how long they ran."""
-        found: dict[JobRef, Account] = {}
-        try:
-            for cluster, ids in by_cluster(jobs).items():
-                for task, said in ecs_tasks.look(_cluster_of(cluster), ids).items():
-                    if account := ecs_tasks.account_of(said):
-                        found[JobRef(key_on(task, cluster))] = account
-        except SlurmsweepError as error:
-            return found, str(error)
-        return found, "used" if jobs else "not needed"
+
+        def ask(cluster: str, ids: list[str]) -> dict[JobRef, Account]:
+            known = ecs_tasks.look(_cluster_of(cluster), ids).items()
+            accounts = ((JobRef(key_on(task, cluster)), ecs_tasks.account_of(said)) for task, said in known)
+            return {ref: account for ref, account in accounts if account}
+
+        found, said = answers(jobs, ask)
+        return dict(ChainMap(*found)), said
 
     def restarts(self, jobs: Collection[str]) -> JobRestarts:
         """Return how tasks ended that did not succeed, by cause: those that stopped within the hour."""
-        total: dict[str, int] = {}
-        try:
-            for cluster, ids in by_cluster(jobs).items():
-                for cause, n in ecs_tasks.ends(ecs_tasks.look(_cluster_of(cluster), ids).values()).items():
-                    total[cause] = total.get(cause, 0) + n
-        except SlurmsweepError as error:
-            return JobRestarts(total, str(error))
-        return JobRestarts(total, "used")
+        found, said = answers(
+            jobs, lambda cluster, ids: ecs_tasks.ends(ecs_tasks.look(_cluster_of(cluster), ids).values())
+        )
+        return JobRestarts(dict(sum(map(Counter, found), Counter())), said)
 
     def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
         """Return the last lines that a task wrote into its log stream. Never raises: without a log there are none."""

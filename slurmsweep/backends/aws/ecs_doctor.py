@@ -20,15 +20,9 @@ if TYPE_CHECKING:
 
 def look(request: JobRequest, region: str) -> list[Finding]:
     """Return what was looked at, and what was seen, for tasks of a request. Never raises."""
-    findings = doctor.asks_as(region)
-    if any(seen.fitness is Fitness.BAD for _, seen in findings):
-        return findings
     options = request.options
-    if name := ecs_requests.cluster_in(options):
-        findings += doctor.each(("cluster", lambda: _cluster(name, region)))
-    else:
-        advice = "--cluster NAME, or `aws: {cluster: NAME}` in .slurmsweep.yaml or the sweep file"
-        findings.append(("cluster", Opinion(Fitness.WARN, "no cluster is named", advice)))
+    name = ecs_requests.cluster_in(options)
+    clusters = doctor.each(("cluster", lambda: _cluster(name, region))) if name else [doctor.unnamed("cluster")]
     seen, content = _definition(request, client("ecs", region))
     [container, *_] = content.get("containerDefinitions") or [{}]
     settings = ecs_tasks.log_settings(container)
@@ -38,7 +32,7 @@ def look(request: JobRequest, region: str) -> list[Finding]:
         looks.append(("logs", partial(doctor.log_group, settings["awslogs-group"], there, is_made=is_made)))
     roles = {"executionRoleArn": content.get("executionRoleArn"), "role": options.get("role")}
     looks += [(name, partial(doctor.role, str(arn), name, region)) for name, arn in roles.items() if arn]
-    return [*findings, *seen, *doctor.each(*looks)]
+    return [*clusters, *seen, *doctor.each(*looks)]
 
 
 def _cluster(name: str, region: str) -> Finding:

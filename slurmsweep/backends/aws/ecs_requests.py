@@ -10,7 +10,7 @@ from slurmsweep.backends.aws import fargate, templates
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.ecs_tasks import TIME_LIMIT
-from slurmsweep.backends.aws.service import command, environment, unmounted
+from slurmsweep.backends.aws.service import command, environment
 from slurmsweep.errors import SubmissionRefusedError, UsageError
 from slurmsweep.state.assignment import VARIABLE, to_text
 
@@ -149,17 +149,10 @@ def calls(request: JobRequest, start: Target, *, shown: bool) -> list[dict[str, 
     return found
 
 
-def doubts(request: JobRequest) -> Iterator[str]:
-    """Yield what most likely lacks, where that cannot be known here, and what differs from the wish."""
-    options, argument = request.options, request.source.argument
-    if "definition" in options:
-        return
-    content = definition(request)
-    container, is_hosted = content["containerDefinitions"][0], not argument.startswith("/")
-    if is_hosted and not any(one["name"] == "WANDB_API_KEY" for one in container.get("secrets", ())):
-        yield "no secret gives tasks WANDB_API_KEY: --aws secret=WANDB_API_KEY=<ARN of the kept key>"
-    if not is_hosted:
-        yield from unmounted(argument, container, "the task definition", "tasks")
+def doubts(request: JobRequest, content: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a definition most likely lacks, where that cannot be known here, and what differs from the wish."""
+    options = request.options
+    yield from container_parts.doubts(content["containerDefinitions"][0], request, "task", "ARN")
     asked, size = aws_options.asked(options).mem, _size(options, target("", content, options))
     if asked and int(size["memory"]) != round(asked):
         yield f"Fargate gives each task {size['memory']} MiB: it has no size with {asked:g}"

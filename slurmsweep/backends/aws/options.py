@@ -111,6 +111,12 @@ def variables(options: Mapping[str, Any]) -> list[str]:
     return [*names_in(options.get("env")), *names_in(options.get("plain-env"))]
 
 
+def unset(options: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """Return what is wrong where a variable that jobs are to get has no value; empty where all have one."""
+    missing = [name for name in variables(options) if name not in environ]
+    return f"env: {', '.join(missing)} is not set in this shell, so no job can get its value" if missing else ""
+
+
 def secrets(options: Mapping[str, Any]) -> dict[str, str]:
     """Return names or ARNs of kept secrets by the variable that jobs get, of ``WANDB_API_KEY=team/wandb,OTHER=...``."""
     pairs = (item.strip().partition("=") for item in str(options.get("secret") or "").split(",") if item.strip())

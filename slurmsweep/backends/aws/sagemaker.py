@@ -102,11 +102,11 @@ class SageMakerBackend(AwsBackend):
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
         """Refuse what SageMaker would refuse, by its model and the rules that stand in its documentation alone."""
-        for name in sorted(self._merged(wish, source).keys() & _NOT_HERE.keys()):
+        merged = self._merged(wish, source)
+        for name in sorted(merged.keys() & _NOT_HERE.keys()):
             raise UsageError(f"{name} means nothing in SageMaker: {_NOT_HERE[name]}")
         notices = super().check(wish, source)
-        spot = self._merged(wish, source).get("spot", True)
-        if spot is not True:
+        if (spot := merged.get("spot", True)) is not True:
             raise UsageError(f"spot: {spot} is for ECS: SageMaker knows true and false, and finds the machines itself")
         return notices
 
@@ -151,20 +151,18 @@ class SageMakerBackend(AwsBackend):
         """Return who asks, and whether role, log group and the right to list jobs are there."""
         from slurmsweep.backends.aws import doctor
 
-        try:
-            region = region_of(options.get("region"))
-        except UsageError as error:
-            return [("region", Opinion(Fitness.BAD, str(error), "name one"))]
-        findings = doctor.asks_as(region)
-        if any(seen.fitness is Fitness.BAD for _, seen in findings):
-            return findings
-        for name in ("role", "image"):
-            if not options.get(name):
-                findings.append((name, Opinion(Fitness.WARN, f"no {name} is named", f"--{name}, or a template")))
+        return doctor.in_region(options, lambda region: self._examined(options, region))
+
+    @staticmethod
+    def _examined(options: Options, region: str) -> list[tuple[str, Opinion]]:
+        """Return the same without who asks."""
+        from slurmsweep.backends.aws import doctor
+
+        missing = [name for name in ("role", "image") if not options.get(name)]
         given = str(options.get("role") or "")
         looks = [("role", lambda: doctor.role(given, "role", region, "sagemaker.amazonaws.com"))] if given else []
         return [
-            *findings,
+            *((name, Opinion(Fitness.WARN, f"no {name} is named", f"--{name}, or a template")) for name in missing),
             *doctor.each(
                 *looks,
                 ("jobs", lambda: _may_list(region)),

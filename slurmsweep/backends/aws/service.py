@@ -6,21 +6,20 @@ import json
 import os
 from abc import abstractmethod
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import TITLES, Client, region_of, require_boto3
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, Backend, JobRequest, StartEstimate, SubmitResult
 from slurmsweep.backends.following import follow
 from slurmsweep.backends.keys import parts_of
-from slurmsweep.errors import JobLimitError, NotFoundError, UsageError
+from slurmsweep.errors import JobLimitError, NotFoundError, SlurmsweepError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from slurmsweep.backends.aws.templates import Document
     from slurmsweep.backends.base import (
-        Account,
         Answer,
         Asked,
         JobSource,
@@ -29,9 +28,11 @@ if TYPE_CHECKING:
         SubmitPart,
         Submitted,
     )
-    from slurmsweep.backends.keys import JobRef
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
+
+Answered = TypeVar("Answered")
+Thing = TypeVar("Thing")
 
 #: Seconds without an end in the journal before a service is asked, while a command waits for jobs.
 _PERIOD = 15.0
@@ -56,15 +57,18 @@ class AwsBackend(Backend):
 
     has_scripts: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        #: By name of the submission.
-        self._in_part: dict[str, _PartTaken] = {}
-
     #: The largest number of jobs in one submission.
     most_tasks: ClassVar[int]
 
+    #: The same where each job has an attempt of its own, which stands in its environment.
+    most_assigned: ClassVar[int] = 500
+
     #: Options that this service has; a wish for another one is refused, or ignored with a notice.
     known: ClassVar[frozenset[str]]
+
+    def __init__(self) -> None:
+        #: By name of the submission.
+        self._in_part: dict[str, _PartTaken] = {}
 
     @property
     def title(self) -> str:
@@ -115,9 +119,8 @@ class AwsBackend(Backend):
             raise UsageError(
                 f"{self.title} has no option {', '.join(unknown)} for jobs; it has {', '.join(sorted(self.known))}"
             )
-        missing = [name for name in aws_options.variables(merged) if name not in os.environ]
-        if missing:
-            raise UsageError(f"env: {', '.join(missing)} is not set in this shell, so no job can get its value")
+        if missing := aws_options.unset(merged, os.environ):
+            raise UsageError(missing)
         notices = []
         if others := sorted(self._of_files(source).keys() - self.known - merged.keys()):
             notices.append(f"{', '.join(others)} of your files is ignored: {self.title} has no such option for jobs")
@@ -210,9 +213,6 @@ class AwsBackend(Backend):
         whole, rest = divmod(request.tasks, most)
         return [most] * whole + ([rest] if rest else [])
 
-    #: The same where each job has an attempt of its own, which stands in its environment.
-    most_assigned: ClassVar[int] = 500
-
     # Looking
 
     def cluster(self, options: Options | None = None) -> str:
@@ -221,10 +221,6 @@ class AwsBackend(Backend):
             return f"{self.name}:{region_of((options or {}).get('region'))}"
         except UsageError:
             return ""
-
-    def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
-        """Return nothing: what jobs used is measured by their agents."""
-        return {}, "off" if jobs else "not needed"
 
     def wait(
         self,
@@ -276,9 +272,23 @@ def by_cluster(keys: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def in_parts(ids: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    """Return ids in parts of a size, which one request of AWS takes."""
-    return (ids[start : start + size] for start in range(0, len(ids), size))
+def answers(jobs: Iterable[str], ask: Callable[[str, list[str]], Answered]) -> tuple[list[Answered], str]:
+    """Return what ``ask`` says of the ids of each cluster, and what became of the questions.
+
+    That is ``used``, ``not needed``, or the error at which they ended; what was answered before stays.
+    """
+    found: list[Answered] = []
+    try:
+        for cluster, ids in by_cluster(jobs).items():
+            found.append(ask(cluster, ids))
+    except SlurmsweepError as error:
+        return found, str(error)
+    return found, "used" if found else "not needed"
+
+
+def in_parts(things: Sequence[Thing], size: int) -> Iterable[Sequence[Thing]]:
+    """Return things in parts of a size, which one request of AWS takes."""
+    return (things[start : start + size] for start in range(0, len(things), size))
 
 
 def environment(request: JobRequest, *, shown: bool) -> dict[str, str]:
@@ -290,31 +300,11 @@ def environment(request: JobRequest, *, shown: bool) -> dict[str, str]:
     names = aws_options.variables(request.options)
     if shown:
         return {name: f"<value of {name}>" for name in names}
-    missing = [name for name in names if name not in os.environ]
-    if missing:
-        raise NotFoundError(f"env: {', '.join(missing)} is not set in this shell, so no job can get its value")
+    if missing := aws_options.unset(request.options, os.environ):
+        raise NotFoundError(missing)
     return {name: os.environ[name] for name in names}
 
 
 def command(source: JobSource) -> list[str]:
     """Return the words of a job: an agent for one trial, in the place of any shell."""
     return ["slurmsweep", "agent", "--count", "1", source.argument]
-
-
-def unmounted(folder: str, container: Mapping[str, Any], definition: str, jobs: str) -> Iterator[str]:
-    """Yield in words that a container will not find a sweep's folder, where no mount of it has that folder.
-
-    Args:
-        folder: the sweep's, an absolute path; it is compared as text, since links of this machine are not there.
-        container: of a job definition of Batch or a task definition of ECS, which mount in the same form.
-        definition: what mounts, for people.
-        jobs: what needs the folder, for people.
-    """
-    mounts = [str(one.get("containerPath", "")) for one in container.get("mountPoints", ())]
-    if any(f"{folder}/".startswith(f"{mount.rstrip('/')}/") for mount in mounts):
-        return
-    mounted = f"nothing but {', '.join(mounts)}" if mounts else "no filesystem"
-    yield (
-        f"{definition} mounts {mounted}, and {jobs} need {folder}: --aws efs=fs-0123:/FOLDER, with the folder that the "
-        "filesystem has here, too; or --template with volumes of your own"
-    )

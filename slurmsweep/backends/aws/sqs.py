@@ -97,8 +97,7 @@ class SqsBackend(AwsBackend):
             # of one group of a FIFO queue no message is given out while a machine has another one
             once = {"MessageGroupId": f"{request.name}.{n}", "MessageDeduplicationId": f"{request.name}.{n}"}
             entries.append({"Id": str(n), "MessageBody": body} | (once if queue.is_fifo else {}))
-        parts = (entries[start : start + _BATCH] for start in range(0, len(entries), _BATCH))
-        return [("SendMessageBatch", {"QueueUrl": queue.url, "Entries": part}) for part in parts]
+        return [("SendMessageBatch", {"QueueUrl": queue.url, "Entries": part}) for part in in_parts(entries, _BATCH)]
 
     def send(self, request: JobRequest) -> str:
         """Send the messages; return ``QUEUE/REQUEST:MESSAGES@sqs:REGION``.
@@ -142,17 +141,14 @@ class SqsBackend(AwsBackend):
 
         named = options.get("queue")
         if not named:
-            advice = "--queue URL, or `aws: {queue: URL}` in .slurmsweep.yaml or the sweep file"
-            return [("queue", Opinion(Fitness.WARN, "no queue is named", advice))]
+            return [doctor.unnamed("queue", "URL")]
         try:
             queue = address(named)
             region = str(options.get("region") or queue.region) or region_of()
         except UsageError as error:
             return [("queue", Opinion(Fitness.BAD, str(error)))]
-        findings = doctor.asks_as(region)
-        if any(seen.fitness is Fitness.BAD for _, seen in findings):
-            return findings
-        return [*findings, *doctor.each(("queue", lambda: doctor.sqs_queue(queue.url, queue.name, region)))]
+        looks = ("queue", lambda: doctor.sqs_queue(queue.url, queue.name, region))
+        return doctor.after_identity(region, lambda: doctor.each(looks))
 
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
         """Ask SQS how many messages wait, and EC2 about machines.

@@ -9,10 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from botocore.model import ServiceModel
 
 #: In a checkout beside the package; in an installed wheel inside it.
 _PLACES = (Path(__file__).parents[3] / "job_templates", Path(__file__).parents[2] / "job_templates")
@@ -33,11 +37,6 @@ class Document(NamedTuple):
     path: str
     content: dict[str, Any]
     text: str
-
-    @property
-    def digest(self) -> str:
-        """Name the content: equal for equal content, whatever its layout; 16 hexadecimal digits."""
-        return digest(self.content)
 
 
 def digest(content: dict[str, Any]) -> str:
@@ -78,16 +77,23 @@ def check(content: dict[str, Any], service: str, operation: str, where: str) -> 
     from slurmsweep.backends.aws.client import require_boto3
 
     require_boto3()
-    from botocore.session import get_session
     from botocore.validate import ParamValidator
 
-    shape = get_session().get_service_model(service).operation_model(operation).input_shape
+    shape = _model(service).operation_model(operation).input_shape
     if shape is None:
         raise UsageError(f"{where}: {operation} has no input")
     found = ParamValidator().validate(content, shape)
     if found.has_errors():
         lines = found.generate_report().splitlines()
         raise UsageError("\n".join([f"{where} is no input of {operation}:", *(f"  - {line}" for line in lines)]))
+
+
+@cache
+def _model(service: str) -> ServiceModel:
+    """Return AWS's model of a service: reading one takes up to a second, and a command checks several documents."""
+    from botocore.session import get_session
+
+    return get_session().get_service_model(service)
 
 
 def _is_path(name_or_path: str) -> bool:
