@@ -1,11 +1,10 @@
-"""Ask the machine of a job of AWS what its variables do not say: a task of ECS, a machine of EC2, one of several.
+"""Ask the machine of a job of AWS what its variables do not say: a task of ECS, or one of several machines.
 
 No proxy is used and no redirection followed: these addresses are of the machine's own link. Nothing here is a request
 to AWS, and none needs a key. Loaded only in jobs of AWS.
 
-Sources: Amazon ECS Developer Guide, "Amazon ECS task metadata endpoint version 4"; Amazon EC2 User Guide, "Use the
-Instance Metadata Service to access instance metadata" (version 2); Amazon SageMaker Developer Guide, "How Amazon
-SageMaker Provides Training Information".
+Sources: Amazon ECS Developer Guide, "Amazon ECS task metadata endpoint version 4"; Amazon SageMaker Developer Guide,
+"How Amazon SageMaker Provides Training Information".
 """
 
 from __future__ import annotations
@@ -28,10 +27,6 @@ _AGAIN = (0.2, 1.0)
 #: More bytes than a true answer has.
 _MOST = 1024 * 1024
 
-#: Variables of the AWS SDKs: another address of EC2's metadata, and whether it may be asked.
-_EC2_ADDRESS, _EC2_DISABLED = "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_DISABLED"
-_LINK_LOCAL = "http://169.254.169.254"
-
 #: Where SageMaker puts its files, and the variable by which its own containers are told another folder.
 _SAGEMAKER, _SAGEMAKER_BASE = "/opt/ml", "SAGEMAKER_BASE_DIR"
 
@@ -45,27 +40,6 @@ def ecs_task(environ: Mapping[str, str]) -> Any:
     """
     address = environ.get(ECS_URI, "").rstrip("/") + "/task"
     return _document(_answer("GET", address, {}, f"this task's metadata ({ECS_URI})"), address)
-
-
-def this_instance(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return id and region of the machine of EC2 on which this process runs, by version 2 of its metadata service.
-
-    For ``slurmsweep listen``, which hands both to its agents.
-
-    Raises:
-        SchedulerUnavailableError: nothing answered: this is no machine of EC2, or its metadata service is closed.
-        UsageError: the service must not be asked, or a variable names no address of it.
-    """
-    if environ.get(_EC2_DISABLED, "").lower() == "true":
-        raise UsageError(f"{_EC2_DISABLED}=true: this machine cannot be asked which machine of EC2 it is; unset it")
-    base = (environ.get(_EC2_ADDRESS) or _LINK_LOCAL).rstrip("/") + "/latest"
-    what = "this machine's metadata of EC2"
-    wish = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-    token = {"X-aws-ec2-metadata-token": _text(_answer("PUT", f"{base}/api/token", wish, what))}
-    instance, region = (
-        _text(_answer("GET", f"{base}/meta-data/{path}", token, what)) for path in ("instance-id", "placement/region")
-    )
-    return instance, region
 
 
 def sagemaker_machines(environ: Mapping[str, str]) -> Any:
@@ -119,7 +93,3 @@ def _document(body: bytes, address: str) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise SchedulerUnavailableError(f"what {address} answered is no JSON: {error}") from error
-
-
-def _text(body: bytes) -> str:
-    return body.decode("ascii", "backslashreplace").strip()

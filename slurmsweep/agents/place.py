@@ -32,16 +32,16 @@ EC2_INSTANCE, EC2_REGION = "SLURMSWEEP_EC2_INSTANCE", "SLURMSWEEP_EC2_REGION"
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 #: In keys and names of jobs these have a meaning of their own: ``_``, ``@``, ``:``, and the end of a line.
-_JOB = r"[A-Za-z0-9][A-Za-z0-9-]{0,127}"
-_REGION = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+"
+JOB_ID = r"[A-Za-z0-9][A-Za-z0-9-]{0,127}"
+REGION = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+"
 _CLUSTER = r"[A-Za-z0-9_-]{1,255}"
 
 #: An element of an array is ``JOB:INDEX``, a machine of a multi-node parallel job ``JOB#NODE``.
-_BATCH_ID = re.compile(rf"({_JOB})(?::([0-9]{{1,9}}))?(?:#[0-9]{{1,9}})?")
-_TRAINING_JOB = re.compile(rf"arn:aws[a-z-]*:sagemaker:({_REGION}):[0-9]+:training-job/({_JOB})")
+_BATCH_ID = re.compile(rf"({JOB_ID})(?::([0-9]{{1,9}}))?(?:#[0-9]{{1,9}})?")
+_TRAINING_JOB = re.compile(rf"arn:aws[a-z-]*:sagemaker:({REGION}):[0-9]+:training-job/({JOB_ID})")
 
 #: Tasks of before 2018 have no cluster in their name.
-_TASK = re.compile(rf"arn:aws[a-z-]*:ecs:({_REGION}):[0-9]+:task/(?:({_CLUSTER})/)?({_JOB})")
+_TASK = re.compile(rf"arn:aws[a-z-]*:ecs:({REGION}):[0-9]+:task/(?:({_CLUSTER})/)?({JOB_ID})")
 
 #: The longest part of a wrong value that a message shows.
 _SHOWN = 80
@@ -66,8 +66,8 @@ def in_service(environ: Mapping[str, str], task: Callable[[], Any], machines: Ca
     if environ.get(SAGEMAKER_JOB):
         return _in_sagemaker(environ, machines)
     if environ.get(EC2_INSTANCE) or environ.get(EC2_REGION):
-        instance = _checked(_JOB, environ.get(EC2_INSTANCE, ""), EC2_INSTANCE, "the id of a machine of EC2")
-        region = _checked(_REGION, environ.get(EC2_REGION, ""), EC2_REGION, "a region of AWS")
+        instance = _checked(JOB_ID, environ.get(EC2_INSTANCE, ""), EC2_INSTANCE, "the id of a machine of EC2")
+        region = _checked(REGION, environ.get(EC2_REGION, ""), EC2_REGION, "a region of AWS")
         return JobPlace("ec2", f"ec2:{region}", instance)
     region, cluster, job = _parts_of_task(task())
     return JobPlace("ecs", f"ecs:{region}/{cluster}", job)
@@ -117,7 +117,7 @@ def _in_batch(environ: Mapping[str, str], task: Callable[[], Any]) -> JobPlace:
 
 def _in_sagemaker(environ: Mapping[str, str], machines: Callable[[], Any]) -> JobPlace:
     """Return the training job. Its own ARN says where it is; variables may name the region of the user's data."""
-    job = _checked(_JOB, environ[SAGEMAKER_JOB], SAGEMAKER_JOB, "the name of a training job")
+    job = _checked(JOB_ID, environ[SAGEMAKER_JOB], SAGEMAKER_JOB, "the name of a training job")
     arn = environ.get(_SAGEMAKER_ARN)
     found = _TRAINING_JOB.fullmatch(arn) if arn else None
     if arn and (found is None or found[2].lower() != job.lower()):
@@ -154,7 +154,7 @@ def _parts_of_task(said: Any) -> tuple[str, str, str]:
 def _region(environ: Mapping[str, str]) -> str:
     """Return the region that a variable names; empty where none does."""
     name = next((name for name in _REGIONS if environ.get(name)), "")
-    return _checked(_REGION, environ[name], name, "a region of AWS, such as eu-west-1") if name else ""
+    return _checked(REGION, environ[name], name, "a region of AWS, such as eu-west-1") if name else ""
 
 
 def _checked(pattern: str, text: str, name: str, what: str) -> str:

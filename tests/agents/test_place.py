@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from slurmsweep.agents import metadata, place
 from slurmsweep.agents.identity import _OF_SERVICES, array_of, place_of, stands_by, this_process
+from slurmsweep.backends import registry
 from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, UsageError
 from slurmsweep.state.owner import JobPlace
 
@@ -328,19 +329,23 @@ def test_an_answer_that_is_none_says_what_could_not_be_read(answer, words, monke
     assert len(asked) in (1, 2)
 
 
-def test_a_machine_of_ec2_is_asked_by_version_2_of_its_metadata_service():
+def test_a_machine_of_ec2_is_asked_by_version_2_of_its_metadata_service(monkeypatch):
     answers = [(200, {}, b"TOKEN=="), (200, {}, b"i-0abc123def4567890"), (200, {}, b"eu-north-1\n")]
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED", raising=False)
     with answering(*answers) as (address, asked):
-        instance, region = metadata.this_instance({"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{address}/"})
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{address}/")
+        found = registry.this_machine()
 
-    assert (instance, region) == ("i-0abc123def4567890", "eu-north-1")
+    assert (found.instance, found.region) == ("i-0abc123def4567890", "eu-north-1")
     assert [(method, path) for method, path, _ in asked] == [
         ("PUT", "/latest/api/token"),
         ("GET", "/latest/meta-data/instance-id"),
         ("GET", "/latest/meta-data/placement/region"),
     ]
     sent = [{name.lower(): value for name, value in headers.items()} for _, _, headers in asked]
-    assert sent[0]["x-aws-ec2-metadata-token-ttl-seconds"] == "60"
+    assert sent[0]["x-aws-ec2-metadata-token-ttl-seconds"] == "21600"
     assert [headers["x-aws-ec2-metadata-token"] for headers in sent[1:]] == ["TOKEN=="] * 2
-    with pytest.raises(UsageError, match="AWS_EC2_METADATA_DISABLED=true"):
-        metadata.this_instance({"AWS_EC2_METADATA_DISABLED": "True"})
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "True")
+    with pytest.raises(UsageError, match="which machine of EC2 this is cannot be told"):
+        registry.this_machine()
+    assert len(asked) == 3

@@ -13,6 +13,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.agents.place import REGION
 from slurmsweep.errors import (
     NotFoundError,
     SchedulerUnavailableError,
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from slurmsweep.errors import SlurmsweepError
-
-#: The name of a region: it is a part of the keys of jobs.
-REGION = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+"
 
 #: Requests in all, before an answer is given up (botocore: 8 took about 40 s against a server that throttled each).
 _TRIES = 8

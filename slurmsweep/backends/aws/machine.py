@@ -14,6 +14,7 @@ import urllib.request
 from http import HTTPStatus
 from urllib.error import HTTPError
 
+from slurmsweep.agents.place import JOB_ID, REGION
 from slurmsweep.backends.queues import Machine
 from slurmsweep.errors import UsageError
 
@@ -22,10 +23,6 @@ _DEFAULT = "http://169.254.169.254"
 
 #: Seconds that a token holds, and those that a request may take: the service is on the machine itself.
 _TOKEN_SECONDS, _TIMEOUT = 21600, 2
-
-#: As :mod:`slurmsweep.agents.place` takes them.
-_INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")
-_REGION = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+")
 
 
 class Named(Machine):
@@ -101,7 +98,7 @@ def this_machine(instance: str = "", region: str = "") -> Machine:
     if found and (instance or region):
         found.instance, found.region = instance or found.instance, region or found.region
     machine = found or Named(instance, region)
-    if not _INSTANCE.fullmatch(machine.instance) or not _REGION.fullmatch(machine.region):
+    if not re.fullmatch(JOB_ID, machine.instance) or not re.fullmatch(REGION, machine.region):
         said = f"{machine.instance!a} in {machine.region!a}" if machine.instance or machine.region else "no answer"
         raise UsageError(
             f"which machine of EC2 this is cannot be told (its metadata service: {said}): name it by --instance ID and "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.aws.client import REGION
+from slurmsweep.agents.place import REGION
 from slurmsweep.backends.base import OPTIONS_OF_SERVICES, Asked
 from slurmsweep.backends.slurm.resources import mebibytes, minutes
 from slurmsweep.errors import UsageError
