@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from living import is_alive
 
 from slurmsweep.agents import child, signals
 
@@ -93,14 +94,6 @@ def agent_at_work(tmp_path):
         if agent.poll() is None:
             agent.kill()
         agent.communicate()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def wait_until_taken(agent: subprocess.Popen, number: signal.Signals) -> None:

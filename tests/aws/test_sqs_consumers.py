@@ -6,10 +6,10 @@ import json
 import random
 import signal
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from aws.queueing import Place, command, ends, wait_until
+from living import is_alive
 from moto.server import ThreadedMotoServer
 
 #: Each finished run of a trial leaves a line, so that one that ran twice is seen; trials take a moment, to be hit.
@@ -75,7 +75,7 @@ def test_sixty_trials_finish_once_while_machines_are_killed_stopped_and_taken_ba
 
     [agent] = killed.agents()
     killed.process.kill()
-    wait_until(lambda: not (is_there(agent) or is_there(int(at[began[0]][1]))), "what a killed listener left dies")
+    wait_until(lambda: not (is_alive(agent) or is_alive(int(at[began[0]][1]))), "what a killed listener left dies")
     stopped.process.send_signal(signal.SIGSTOP)
     spot.metadata.notice = {"action": "terminate", "time": "2026-11-29T22:00:00Z"}
     assert spot.process.wait(120) == 0
@@ -86,7 +86,7 @@ def test_sixty_trials_finish_once_while_machines_are_killed_stopped_and_taken_ba
     (gates / "31").touch()
     # of the killed machine, of the one that gave its message back, and of the one that is stopped
     wait_until(lambda: quiet.said.count("a message that was delivered 2 times") == 3, "three messages come again")
-    assert [agent for agent in stopped.agents() if is_there(agent)]
+    assert [agent for agent in stopped.agents() if is_alive(agent)]
     (gates / "19").touch()
     stopped.process.send_signal(signal.SIGCONT)
 
@@ -100,11 +100,3 @@ def test_sixty_trials_finish_once_while_machines_are_killed_stopped_and_taken_ba
     assert command(place.folder, place, "check", sweep).returncode == 0
     shown = json.loads(command(place.folder, place, "show", sweep, "7", "--json").stdout)
     print(shown)
-
-
-def is_there(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"

@@ -12,16 +12,20 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from fake_wandb import API_KEY, FakeWandb, serving
+from living import is_alive
 
 from slurmsweep.backends.wandb_hosted import agent as cloud
 from slurmsweep.backends.wandb_hosted import agent_shim as wandb_agent_shim
 from slurmsweep.backends.wandb_hosted.folder import parse
 from slurmsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SWEEP = "ent/proj/abcd1234"
 
@@ -105,11 +109,6 @@ def wait_until(question, seconds=120.0):
     return answer
 
 
-def lives(pid: str) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
-
-
 def ready(agent) -> list[str]:
     """Pids of the run and of the helper it started in a session of its own."""
     words = wait_until(lambda: [line.split() for line in agent.said().splitlines() if line.startswith("ready ")])
@@ -133,7 +132,7 @@ def test_a_signal_reaches_the_run_as_sigterm_and_nothing_is_left(agents, number,
 
     assert agent.code() == 143
     assert "heard SIGTERM" in agent.said()
-    assert [pid for pid in pids if lives(pid)] == []
+    assert [pid for pid in pids if is_alive(pid)] == []
     assert agent.server.wanted == 1 or name == "terminated", "it asked for another run"
 
 
