@@ -6,16 +6,11 @@ import argparse
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from documented import PAGES, ROOT
 
 from slurmsweep.cli.parser import build_parser
-
-ROOT = Path(__file__).parent.parent
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("benchmarks/*.md")]
-)
 
 LONGEST_LINE = 120
 LONGEST_README = 120

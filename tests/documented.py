@@ -1,0 +1,71 @@
+"""Find the commands that the pages show, so that tests can run every one of them.
+
+A page shows commands in three forms: in a block marked `console`, where each follows a `$ `
+(`tests/test_pages_run.py` follows these literally); in an indented block; and in a block that is marked as nothing, `sh`
+or `bash`. :func:`commands` returns those of the last two.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+
+#: All pages that users and developers read.
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("benchmarks/*.md")]
+)
+
+#: The test that runs each page's commands, all that :func:`commands` returns of it. What it does not run it names, with
+#: the reason.
+RUN_BY: dict[str, str] = {}
+
+#: How a line begins that is a command: after assignments, a program and a word, so that `slurmsweep:` is none.
+_COMMAND = re.compile(
+    r"(?:\$ )?((?:[A-Z_]+=\S+ )*"
+    r"(?:(?:slurmsweep|wandb|python3?|pip|aws|sbatch|git|cd|mkdir|export) [^ =:]|(?:scripts|tests)/[\w/-]+).*)"
+)
+
+#: Drawings of processes have arrows, and prose that follows a sign has no options.
+_DRAWING = re.compile(r"<--|-->|^slurmsweep \w+ /")
+
+#: Marks of blocks that hold commands. `console` blocks have their own test.
+_SHELLS = ("", "sh", "bash")
+
+
+class Command(NamedTuple):
+    """One command of a page: in which line it begins, and what is typed, in one line and without its comment."""
+
+    line: int
+    text: str
+
+
+def commands(page: Path) -> list[Command]:
+    """Return the commands of a page in their order, but for those in `console` blocks."""
+    found: list[Command] = []
+    lines = iter(_blocks(page))
+    for number, line in lines:
+        match = _COMMAND.match(line)
+        if not match or _DRAWING.search(line):
+            continue
+        text = match[1]
+        while text.endswith("\\"):
+            text = text[:-1].rstrip() + " " + next(lines)[1].strip()
+        found.append(Command(number, re.sub(r"\s+#.*", "", text)))
+    return found
+
+
+def _blocks(page: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line of the blocks that may hold commands."""
+    mark: str | None = None
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        fence = re.match(r"```(\w*)", line)
+        if fence:
+            mark = fence[1] if mark is None else None
+        elif mark in _SHELLS or (mark is None and line.startswith("    ")):
+            yield number, line.strip()
