@@ -29,21 +29,22 @@ if TYPE_CHECKING:
 
 SWEEP = "ent/proj/abcd1234"
 
-#: Ends as its first parameter says.
+#: Ends as its first parameter says. Each line is one string: without a buffer, Python writes every word that it prints by
+#: itself, and the agent's own lines come between.
 TRAIN = """
 import os, signal, subprocess, sys, time
 how = sys.argv[1].removeprefix("--end=")
-print("ran", how, os.environ["WANDB_SWEEP_ID"], os.environ["WANDB_RUN_ID"], flush=True)
+print(f"ran {how} {os.environ['WANDB_SWEEP_ID']} {os.environ['WANDB_RUN_ID']}\\n", end="", flush=True)
 if how.isdigit():
     sys.exit(int(how))
 if how == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 def leave(number, frame):
-    print("heard", signal.Signals(number).name, flush=True)
+    print(f"heard {signal.Signals(number).name}\\n", end="", flush=True)
     sys.exit(143)
 signal.signal(signal.SIGTERM, leave)
 helper = subprocess.Popen(["sleep", "300"], start_new_session=True)
-print("ready", os.getpid(), helper.pid, flush=True)
+print(f"ready {os.getpid()} {helper.pid}\\n", end="", flush=True)
 time.sleep(300)
 """
 
