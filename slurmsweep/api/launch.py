@@ -10,7 +10,7 @@ from slurmsweep.agents import notices
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.naming import whereabouts
 from slurmsweep.backends.base import Ability, JobSource, SubmitResult
-from slurmsweep.control.apply import apply
+from slurmsweep.control.apply import apply, words_of_others
 from slurmsweep.control.code_state import note_code_state
 from slurmsweep.control.decide import Plan, Policy, decide
 from slurmsweep.control.defaults import filled
@@ -191,7 +191,7 @@ class Launch:
                 look_after_submission(session, [array.job for array in done.arrays], self.tell)
             trials = session.view.trials
             before -= sum(trials[a.trial].open_to >= a.attempt for a in again)  # these are to end once more
-            total = SubmitResult((*total.arrays, *done.arrays), done.kept_back, done.why)
+            total = replace(done, arrays=(*total.arrays, *done.arrays))
             braked_by = self._wait_for(plan, done, watch, before) if self.wait else ""
             step = plan.wave.step.name if plan.wave else ""
             has_next_wave = step in ("CANARIES", "WAIT")
@@ -240,6 +240,8 @@ class Launch:
             learn = asdict(policy.sizing) if policy.sizing else {}
             settings = replace(self.supervisor, goal=_goal(policy, plan, situation), learn=learn)
             done, watch = submit_supervised(self.session, settings, plan, self.tell)
+        if others := words_of_others(done):
+            self.tell(Noticed(others))
         if done.kept_back:
             self.tell(TrialsKeptBack(done.kept_back, done.why, "" if watch else self.command))
         if watch:

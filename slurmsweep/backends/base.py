@@ -300,12 +300,14 @@ class Submitted:
 class SubmitResult:
     """What the scheduler took, and how many trials a limit (``why``, in words) left no room for.
 
-    Trials that are kept back stay without a job: the next submission finds them.
+    Trials that are kept back stay without a job: the next submission finds them. For those that were ``left_to_others``
+    another command has asked for jobs since this one looked.
     """
 
     arrays: tuple[Submitted, ...] = ()
     kept_back: int = 0
     why: str = ""
+    left_to_others: int = 0
 
     @property
     def trials(self) -> int:

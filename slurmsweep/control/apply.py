@@ -3,18 +3,23 @@
 An array is announced in the journal and written down as a document before the scheduler is asked for it; its answer is
 recorded after. A process that is killed in between leaves an array without an answer, which the next command looks for
 by its name (:func:`slurmsweep.control.reconcile.recover_submissions`).
+
+Of commands that submit at the same moment each sees, under the lock, what the others have announced since it looked at
+the sweep, and makes no jobs for the trials that these are for.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Ability, JobSource, SubmitResult, Submitted
 from slurmsweep.control.events import ArraySubmitted, JobsReleased
 from slurmsweep.control.reconcile import AGAIN, give_back, record_job, record_refusal
 from slurmsweep.errors import JobLimitError, SlurmsweepError, StateError, SubmissionUnknownError
+from slurmsweep.report.figures import counted
 from slurmsweep.state.assignment import to_text
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.records import SubmitRecord
@@ -22,10 +27,36 @@ from slurmsweep.state.submissions import SubmissionDocument
 
 if TYPE_CHECKING:
     from slurmsweep.backends.base import JobRequest
-    from slurmsweep.control.batch import JobBatch
+    from slurmsweep.control.batch import Basis, JobBatch
     from slurmsweep.control.decide import Plan
     from slurmsweep.control.events import Tell
     from slurmsweep.control.session import Session
+    from slurmsweep.state.replay import SweepView
+
+
+@dataclass
+class _Share:
+    """The part of a plan's new trials that is left to it, where others submit at the same moment.
+
+    Attributes:
+        basis: of the plan; None where nothing bounds the number of jobs.
+        names: of what this plan has announced.
+        given_up: for how many new trials others have got jobs, so that the plan has made none for them.
+    """
+
+    basis: Basis | None
+    names: set[str] = field(default_factory=set)
+    given_up: int = 0
+
+    def of(self, batch: JobBatch, view: SweepView) -> JobBatch:
+        """Return what of a batch still has no job, as of ``view``."""
+        left = batch.as_far_as(view)
+        if self.basis is None:
+            return left
+        more = self.basis.announced_since(view, self.names) - self.basis.spare - self.given_up
+        # what is named and was claimed since is among what others got jobs for
+        more -= batch.new - left.new
+        return left.without_new(min(max(0, more), left.new))
 
 
 def apply(session: Session, plan: Plan, tell: Tell) -> SubmitResult:
@@ -47,28 +78,40 @@ def apply(session: Session, plan: Plan, tell: Tell) -> SubmitResult:
         tell(JobsReleased(plan.release))
     if plan.reopen and not plan.batches:
         give_back(session, lambda _: False, why="run")  # jobs that wait already find the sweep running
-    arrays: list[Submitted] = []
+    done, share = SubmitResult(), _Share(plan.basis)
     for place, batch in enumerate(plan.batches):
         try:
-            result = submit_batch(session, batch, reopen=plan.reopen, tell=tell)
+            result = submit_batch(session, batch, reopen=plan.reopen, tell=tell, share=share)
         except JobLimitError as error:
-            if not arrays:
+            if not done.arrays:
                 raise
             result = SubmitResult((), batch.trials, str(error))
-        arrays += result.arrays
+        done = replace(done, arrays=(*done.arrays, *result.arrays))
         if result.kept_back:
             later = sum(other.trials for other in plan.batches[place + 1 :])
-            return SubmitResult(tuple(arrays), result.kept_back + later, result.why)
-    return SubmitResult(tuple(arrays))
+            done = replace(done, kept_back=result.kept_back + later, why=result.why)
+            break
+    return replace(done, left_to_others=share.given_up)
 
 
-def submit_batch(session: Session, batch: JobBatch, *, reopen: bool, tell: Tell) -> SubmitResult:
+def words_of_others(result: SubmitResult) -> str:
+    """Return that trials were left to another command's jobs, for people; empty where none were."""
+    if not result.left_to_others:
+        return ""
+    trials = counted(result.left_to_others, "trial was left out", "trials were left out")
+    return f"{trials}: another command has asked for jobs for as many since this one looked at the sweep"
+
+
+def submit_batch(
+    session: Session, batch: JobBatch, *, reopen: bool, tell: Tell, share: _Share | None = None
+) -> SubmitResult:
     """Submit the jobs of one batch: as many as the scheduler's limits leave room for. Raises as :func:`apply`."""
     request = _request(session, batch)
     was_refused = any(submission.job == "" for submission in session.view.submissions.values())
+    share = share or _Share(None)
 
     def part(start: int, trials: int) -> Submitted | None:
-        array = _submit_array(session, batch.part(start, start + trials), reopen=reopen)
+        array = _submit_array(session, batch.part(start, start + trials), share, reopen=reopen)
         if array and Ability.OUTLIVE in session.backend.abilities:
             tell(ArraySubmitted(array, batch.minutes, batch.mib))
         return array
@@ -80,7 +123,7 @@ def _request(session: Session, batch: JobBatch) -> JobRequest:
     return session.backend.request(JobSource.of(session.store), batch.trials, batch.wish, batch.attempt_ids)
 
 
-def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitted | None:
+def _submit_array(session: Session, planned: JobBatch, share: _Share, *, reopen: bool) -> Submitted | None:
     """Announce an array, ask for it, and record the answer; return None where nothing was left to submit.
 
     What is given back with the array, and that the sweep runs again, hangs on the announced name: the
@@ -89,11 +132,15 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
     is_kept = Ability.OUTLIVE in session.backend.abilities
     with session.transaction() as transaction:
         view = session.view
-        batch = batch.as_far_as(view)
-        resumes = view.word if reopen else None
-        if not batch.trials or (view.word and not reopen) or view.reached:  # only `resume` lifts a target
+        if (view.word and not reopen) or view.reached:  # only `resume` lifts a target
+            return None
+        batch, resumes = share.of(planned, view), view.word if reopen else None
+        given_up = planned.new - batch.new
+        if not batch.trials:
+            share.given_up += given_up
             return None
         request = _request(session, batch)
+        share.names.add(request.name)
         document = _document(session, request, batch)
         if resumes:
             transaction.order(SweepState.RUNNING)
@@ -111,6 +158,7 @@ def _submit_array(session: Session, batch: JobBatch, *, reopen: bool) -> Submitt
             with suppress(StateError):
                 record_refusal(session, request.name)
         raise
+    share.given_up += given_up
     tasks = session.backend.taken(request)
     if is_kept:
         record_job(session, request.name, tasks, job, () if batch.attempt_ids else batch.again)

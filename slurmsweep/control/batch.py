@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.state.replay import SweepView
@@ -39,12 +39,47 @@ class JobBatch:
         again = tuple(a for a in attempt_ids if a in known) if self.attempt_ids else self.again[start:stop]
         return replace(self, trials=stop - start, attempt_ids=attempt_ids, again=again)
 
+    @property
+    def new(self) -> int:
+        """Number of its trials that were claimable before: not those that this batch gives back."""
+        return self.trials - len(self.again)
+
     def as_far_as(self, view: SweepView) -> JobBatch:
         """Return the batch without attempts that were claimed or given back since it was planned."""
         gone = {a for a in self.again if not may_be_given_back(view, a)}
+        gone |= {a for a in self.attempt_ids if (trial := view.trials.get(a.trial)) and trial.newest >= a.attempt}
         attempt_ids = tuple(a for a in self.attempt_ids if a not in gone)
         again = tuple(a for a in self.again if a not in gone)
         return replace(self, trials=self.trials - len(gone), attempt_ids=attempt_ids, again=again)
+
+    def without_new(self, number: int) -> JobBatch:
+        """Return the batch for so many new trials fewer: without the first ones, where it names them."""
+        left_out = set([a for a in self.attempt_ids if a not in set(self.again)][:number])
+        attempt_ids = tuple(a for a in self.attempt_ids if a not in left_out)
+        return replace(self, trials=self.trials - number, attempt_ids=attempt_ids)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The submissions that a plan counted, so that it is seen under the lock what was announced since.
+
+    Attributes:
+        known: names of submissions whose jobs the scheduler was asked about.
+        spare: open trials beyond those that the plan makes jobs for: as many may have got jobs since, without harm.
+    """
+
+    known: frozenset[str]
+    spare: int = 0
+
+    def announced_since(self, view: SweepView, own: Collection[str]) -> int:
+        """Return for how many new trials jobs were announced since then by others: not those of the names ``own``.
+
+        An announcement counts also while its scheduler has not answered. One that was refused does not.
+        """
+        others = (
+            s for s in view.submissions.values() if s.job != "" and s.name not in self.known and s.name not in own
+        )
+        return sum(max(0, submission.tasks * submission.agents - len(submission.again)) for submission in others)
 
 
 def may_be_given_back(view: SweepView, attempt_id: AttemptId) -> bool:

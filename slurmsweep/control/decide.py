@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.base import Ability, SubmitOptions
 from slurmsweep.control import retry_policy
-from slurmsweep.control.batch import JobBatch, may_be_given_back, with_resources
+from slurmsweep.control.batch import Basis, JobBatch, may_be_given_back, with_resources
 from slurmsweep.control.retry_policy import Node, ResourceOverride, RetryPlan, RetryPolicy
 from slurmsweep.errors import UsageError
 from slurmsweep.report.figures import counted
@@ -149,6 +149,7 @@ class Plan:
         nothing: why no job is started; empty where some are.
         remarks: lines for people.
         others_open: trials that wait for a first attempt, which this policy does not start.
+        basis: what was known of other submissions; None where any number of jobs has trials to run.
     """
 
     release: tuple[str, ...] = ()
@@ -159,6 +160,7 @@ class Plan:
     nothing: str = ""
     remarks: tuple[str, ...] = ()
     others_open: int = 0
+    basis: Basis | None = None
 
     @property
     def trials(self) -> int:
@@ -202,7 +204,8 @@ def decide(situation: Situation, policy: Policy) -> Plan:
         policy = replace(policy, wish=with_resources(policy.wish, rungs.minutes[0], None))
     total = _trials_wanted(situation, policy, len(shared))
     shared = shared[:total]
-    plan = Plan(release=situation.held, retry=retry, reopen=word is not None, batches=tuple(own))
+    basis = _basis(situation, policy, len(shared), total)
+    plan = Plan(release=situation.held, retry=retry, reopen=word is not None, batches=tuple(own), basis=basis)
     is_round = policy.give_up_on_fruitless
     if is_round and total and _came_to_nothing(situation.snapshot):
         said = "; ".join(group.words for group in situation.snapshot.ended_in_vain)
@@ -346,6 +349,19 @@ def _trials_wanted(situation: Situation, policy: Policy, shared: int) -> int:
         return wanted + promoted
     # an agent beyond these would only start to say that nothing is left
     return min(wanted, situation.open + shared) + promoted
+
+
+def _basis(situation: Situation, policy: Policy, shared: int, total: int) -> Basis | None:
+    """Return what bounds the jobs where other commands submit some meanwhile; None where nothing does.
+
+    A count leaves open trials for others. Without one the jobs are for all of them, or for those that a goal leaves, or
+    each is for one certain trial, of which others have got the same first ones.
+    """
+    if situation.open is None and policy.goal is None:
+        return None
+    is_for_any = situation.open is not None and policy.count is not None and policy.sizing is None
+    spare = max(0, (situation.open or 0) + shared - total) if is_for_any else 0
+    return Basis(situation.snapshot.counted, spare)
 
 
 def _in_waves(  # noqa: PLR0913, PLR0917 - what was decided so far

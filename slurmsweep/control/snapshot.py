@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.agents.identity import lives_here
 from slurmsweep.backends.base import Answer, JobSource
-from slurmsweep.backends.keys import JobRef, by_id, job_key, parts_of
+from slurmsweep.backends.keys import JobRef, by_id, is_elsewhere, job_key, parts_of
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
 from slurmsweep.state.lifecycle import TrialState
@@ -83,12 +83,14 @@ class Snapshot:
         seen: an observation for each attempt that the journal shows as running.
         answer: of the scheduler about the sweep's jobs.
         token: begins the names of the sweep's jobs.
+        counted: names of the submissions whose jobs the answer is about: jobs of others may be there as well.
     """
 
     view: SweepView
     seen: dict[AttemptId, Observation] = field(default_factory=dict)
     answer: Answer = _NOT_ASKED
     token: str = ""
+    counted: frozenset[str] = frozenset()
 
     @property
     def elsewhere(self) -> tuple[str, ...]:
@@ -228,11 +230,13 @@ class Question(NamedTuple):
     Attributes:
         jobs: of which the live ones count; ``wanted``: of which the end counts, too.
         running: the attempts that the answer is about: one that was claimed after it says nothing of.
+        submissions: names of those that the jobs are of.
     """
 
     jobs: set[str]
     wanted: set[JobRef]
     running: dict[AttemptId, Attempt]
+    submissions: frozenset[str] = frozenset()
 
 
 def question(session: Session, also: Collection[JobRef] = ()) -> Question:
@@ -241,7 +245,14 @@ def question(session: Session, also: Collection[JobRef] = ()) -> Question:
     owners = [a.owner for a in running.values() if a.owner and a.owner.job]
     wanted = {JobRef.of(owner, session.here) for owner in owners}
     every_end_known = session.view.done() == session.store.manifest.trials
-    return Question(set() if every_end_known else set(session.job_keys()), {*wanted, *also}, running)
+    counted = frozenset(s.name for s in session.view.submissions.values() if s.job or _is_out_of_reach(session, s))
+    return Question(set() if every_end_known else set(session.job_keys()), {*wanted, *also}, running, counted)
+
+
+def _is_out_of_reach(session: Session, submission: Submission) -> bool:
+    """Return whether a submission stays unanswered, because the cluster that was asked cannot be asked from here."""
+    is_of_slurm = not service_of(submission.cluster)
+    return submission.job is None and is_of_slurm and is_elsewhere(submission.cluster, session.here)
 
 
 def answered(session: Session, asked: Question, answer: Answer) -> Snapshot:
@@ -250,7 +261,7 @@ def answered(session: Session, asked: Question, answer: Answer) -> Snapshot:
     An agent writes its outcome before its job ends: the other way round a trial that ends in between would look lost.
     """
     seen = {a: _from_folder(session, a) or judge(attempt, answer) for a, attempt in asked.running.items()}
-    return Snapshot(session.view, seen, answer, _token(session))
+    return Snapshot(session.view, seen, answer, _token(session), asked.submissions)
 
 
 def look(session: Session, also: Collection[JobRef] = ()) -> Snapshot:

@@ -97,7 +97,7 @@ def submit_supervised(
             result = SubmitResult((), plan.trials, str(error))
     if result.kept_back or (plan.wave and plan.wave.left):
         leave_to_supervisor(session, settings, plan.retry.attempt_ids)
-    if result.kept_back:
+    if result.kept_back or result.left_to_others:
         watch.wake_after(look_at_jobs(session).arrays(), min(SOON, settings.every))
     return result, watch
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents.identity import lives_here, this_process
 from slurmsweep.backends.base import Ability
 from slurmsweep.backends.keys import JobRef, by_id
-from slurmsweep.control.apply import apply
+from slurmsweep.control.apply import apply, words_of_others
 from slurmsweep.control.decide import Policy, decide
 from slurmsweep.control.events import ArraySubmitted, JobsReleased, Reconciled
 from slurmsweep.control.notifier import notify_of_round
@@ -63,6 +63,7 @@ class Round:
         said: these lines.
         notes: for the report, of this round and those before.
         kept_back: trials for which the scheduler had no room.
+        left_to_others: there are trials for which another command has just asked for jobs, if it lives.
         is_over: nothing is left to do.
         stopped_by: why trials are left that will not be submitted; empty where there is no such reason.
         arrays: ids of arrays that the scheduler took.
@@ -73,6 +74,7 @@ class Round:
     said: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     kept_back: int = 0
+    left_to_others: bool = False
     is_over: bool = False
     stopped_by: str = ""
     arrays: list[str] = field(default_factory=list)
@@ -212,6 +214,9 @@ def _submit(session: Session, settings: SupervisorSettings, situation: Situation
     try:
         result = apply(session, plan, this.happened)
         kept_back, why = result.kept_back, result.why
+        if others := words_of_others(result):
+            this.tell(others)
+            this.left_to_others = True
     except JobLimitError as error:
         kept_back, why = plan.trials, str(error)
     if kept_back:
@@ -230,10 +235,11 @@ def _arrange_the_next(
     view = session.refresh()
     known = {*this.arrays, *(ref.job for ref in situation.snapshot.alive)}
     arrays = tuple(sorted(known, key=by_id)) or look_at_jobs(session).arrays()
-    if Ability.WAKE not in session.backend.abilities and (arrays or this.kept_back or view.word is SweepState.PAUSED):
+    is_soon = this.kept_back > 0 or this.left_to_others
+    if Ability.WAKE not in session.backend.abilities and (arrays or is_soon or view.word is SweepState.PAUSED):
         this.tell(f"the next round: `slurmsweep mend {session.store.manifest.sweep_id}`, by hand or by cron")
-    elif arrays or this.kept_back:
-        minutes = min(SOON, settings.every) if this.kept_back else settings.every
+    elif arrays or is_soon:
+        minutes = min(SOON, settings.every) if is_soon else settings.every
         watch.wake_after(arrays, minutes)
         ended = f"when one of the arrays {', '.join(arrays)} has ended, or " if arrays else ""
         this.tell(f"the next round: {ended}in {minutes} minutes")

@@ -6,6 +6,7 @@ Put on the PATH under their names by :func:`put_on_path`, or run in the tests' p
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -47,11 +48,13 @@ def main(folder: Path, program: str, argv: list[str], environ: Mapping[str, str]
         argv.remove("-M")
     cluster = next((word.partition("=")[2] for word in argv if word.startswith("--clusters=")), cluster)
     cluster = cluster.lower()
-    jobs = read(folder, cluster or "lab")
-    code = globals()[f"_{program}"](jobs, argv)
-    if program == "sbatch" and cluster and "--test-only" not in argv:
-        print(f"Submitted batch job {next(reversed(jobs))} on cluster {cluster}")
-    write(folder, cluster or "lab", jobs)
+    with open(folder / "lock", "w", encoding="utf-8") as file:  # commands may ask at the same moment
+        fcntl.flock(file, fcntl.LOCK_EX)
+        jobs = read(folder, cluster or "lab")
+        code = globals()[f"_{program}"](jobs, argv)
+        if program == "sbatch" and cluster and "--test-only" not in argv:
+            print(f"Submitted batch job {next(reversed(jobs))} on cluster {cluster}")
+        write(folder, cluster or "lab", jobs)
     return code
 
 

@@ -140,6 +140,8 @@ class SlurmBackend(Backend):
 
     def submit(self, request: JobRequest, part: SubmitPart, *, was_refused: bool = False) -> SubmitResult:
         """Split a request by MaxArraySize and by the limits on a user's jobs."""
+        from slurmsweep.backends.slurm import executor  # noqa: F401 - slow: not between an announcement and its sbatch
+
         agents = request.agents or 1
         largest = limits.max_array_size(cluster.target(request.options))
         if request.attempt_ids:  # they stand in the batch script, as one variable
@@ -151,7 +153,8 @@ class SlurmBackend(Backend):
 
         result = limits.hand_over(request.tasks, largest, request.options, jobs, was_refused=was_refused)
         # counted in trials: the last of several packed jobs may not be full
-        return replace(result, kept_back=max(0, request.trials - result.trials)) if result.kept_back else result
+        reached = (request.tasks - result.kept_back) * agents
+        return replace(result, kept_back=max(0, request.trials - reached)) if result.kept_back else result
 
     def send(self, request: JobRequest) -> str:
         """Submit an array by one sbatch call; return its id."""
