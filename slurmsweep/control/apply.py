@@ -10,11 +10,13 @@ the sweep, and makes no jobs for the trials that these are for.
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from slurmsweep.agents.identity import this_process
 from slurmsweep.backends.base import Ability, JobSource, SubmitResult, Submitted
 from slurmsweep.control.events import ArraySubmitted, JobsReleased
 from slurmsweep.control.reconcile import AGAIN, give_back, record_job, record_refusal
@@ -22,6 +24,7 @@ from slurmsweep.errors import JobLimitError, SlurmsweepError, StateError, Submis
 from slurmsweep.report.figures import counted
 from slurmsweep.state.assignment import to_text
 from slurmsweep.state.lifecycle import SweepState
+from slurmsweep.state.owner import JobPlace
 from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.submissions import SubmissionDocument
 
@@ -194,4 +197,5 @@ def _document(session: Session, request: JobRequest, batch: JobBatch) -> Submiss
         job=None,
         cluster=session.backend.cluster(request.options),
         submitted=round(time.time(), 3),
+        by=this_process(os.environ, JobPlace()),
     )

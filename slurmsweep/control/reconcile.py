@@ -6,12 +6,14 @@ the session's view was read on; in a rehearsal the same records stay in memory.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slurmsweep.agents.identity import lives_here
 from slurmsweep.backends.keys import by_id, is_elsewhere, key_on, parts_of
 from slurmsweep.control import granted
 from slurmsweep.control.end_reasons import doubtful_jobs, reasons
@@ -41,6 +43,9 @@ SECOND_LOOK = 2.0
 
 #: Seconds between two looks for jobs whose submission was not answered: a hung controller shows them two later.
 _SECOND_SEARCH = 3.0
+
+#: Looks for them at most, where the process that asks lives: its question to the scheduler ends within a minute.
+_MOST_SEARCHES = 21
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,8 @@ def recover_submissions(session: Session, sleep: Callable[[float], None] = time.
     """Look for jobs whose submission was never answered, by their unique names, and record what is found.
 
     What the scheduler does not know at two looks was never taken: a controller that hung while it was asked shows the
-    jobs seconds after it answers again. Submissions to another cluster are looked for there; they stay as they are
+    jobs seconds after it answers again. A process of this machine that still asks for them is waited for, for as long
+    as a question to a scheduler may take. Submissions to another cluster are looked for there; they stay as they are
     where it cannot be asked from here.
 
     Raises:
@@ -145,11 +151,24 @@ def recover_submissions(session: Session, sleep: Callable[[float], None] = time.
     """
     missing = [s for s in session.refresh().submissions.values() if s.job is None]
     missing = [s for s in missing if _found(session, s) is False]
-    if missing:
+    for searches in range(1, _MOST_SEARCHES + 1):
+        if not missing:
+            return
         sleep(_SECOND_SEARCH)
-    for submission in missing:
-        if _found(session, submission) is False:
-            record_refusal(session, submission.name)
+        known = session.refresh().submissions
+        missing = [s for s in missing if known[s.name].job is None and _found(session, s) is False]
+        asked = [s for s in missing if searches < _MOST_SEARCHES and _is_being_asked(session, s.name)]
+        for submission in missing:
+            if submission not in asked:
+                record_refusal(session, submission.name)
+        missing = asked
+
+
+def _is_being_asked(session: Session, name: str) -> bool:
+    """Return whether another process of this machine lives that announced this submission."""
+    document = session.submissions.read(name)
+    by = document.by if document else None
+    return by is not None and by.pid != os.getpid() and bool(lives_here(by))
 
 
 def record_job(session: Session, name: str, tasks: int, job: str, shared: Sequence[AttemptId] = ()) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.state import files
 from slurmsweep.state.fields import LATEST, Fields, maybe, number, rows, text, whole
+from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import MOST_JOBS, OPTIONS
 from slurmsweep.state.tail import ATTEMPT_ID, AttemptId
 
@@ -43,6 +44,7 @@ class SubmissionDocument:
         job: id of the array; empty where it was refused; None while there is no answer.
         cluster: Slurm's name of itself; empty where that is not known.
         submitted: wall-clock time, seconds since the epoch.
+        by: the process that asks; None in documents from before it was noted.
     """
 
     name: str
@@ -60,6 +62,12 @@ class SubmissionDocument:
     job: str | None = None
     cluster: str = ""
     submitted: float = 0.0
+    by: Owner | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of the document."""
+        data = asdict(replace(self, by=None))
+        return data | {"by": self.by.to_json()} if self.by else {k: v for k, v in data.items() if k != "by"}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SubmissionDocument:
@@ -90,6 +98,7 @@ _FIELDS = Fields(
         "agents": whole(1, MOST_JOBS),
         **dict.fromkeys(("options", "wishes"), OPTIONS),
         "retried": rows(ATTEMPT_ID),
+        "by": Owner.from_json,
     },
 )
 
@@ -108,7 +117,9 @@ class SubmissionFiles:
     def write(self, document: SubmissionDocument) -> None:
         """Keep a document, durably, in the place of an older one of that name. Raises StateUnwritableError."""
         files.ensure_folder(self._folder, self._access)
-        files.replace(self._path(document.name), json.dumps(asdict(document), indent=1).encode() + b"\n", self._access)
+        files.replace(
+            self._path(document.name), json.dumps(document.to_json(), indent=1).encode() + b"\n", self._access
+        )
 
     def note_job(self, document: SubmissionDocument, job: str, cluster: str = "") -> SubmissionDocument:
         """Keep the answer of the scheduler: id and cluster of the array, no id for a refusal.

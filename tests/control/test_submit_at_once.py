@@ -21,6 +21,7 @@ from slurmsweep.control.apply import apply, words_of_others
 from slurmsweep.control.decide import Policy, decide
 from slurmsweep.control.events import ignore
 from slurmsweep.control.observe import observe
+from slurmsweep.control.reconcile import record_job, recover_submissions
 from slurmsweep.control.retry_policy import RetryPolicy
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 from slurmsweep.sizing.walltime import AutoSizing
@@ -291,6 +292,60 @@ def test_a_command_that_was_killed_after_its_announcement_keeps_the_trials_for_n
     assert (late.trials, late.left_to_others) == (0, 20)
     assert looked(store, backend)().trials == 20  # the next one asks for the dead one's jobs by their name
     assert isinstance(store.claim(ME), Claim)
+
+
+SLOW = KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", "(print('asking', flush=True), sys.stdin.read())")
+
+
+def slow(store) -> subprocess.Popen[str]:
+    """Start a process that has announced jobs for all open trials and waits for its scheduler's answer."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, store.layout.folder],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "asking\n"
+    return process
+
+
+def test_a_command_on_this_machine_whose_scheduler_is_slow_to_answer_is_waited_for(sweep, backend):
+    store = sweep(GRID)
+    other, looks = slow(store), []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 4:  # what it asked for is there now
+            [name] = store.replay().submissions
+            record_job(on_backend(store, backend), name, 20, "77")
+
+    recover_submissions(on_backend(store, backend), sleep)
+
+    assert looks == [3.0] * 4
+    assert [(s.tasks, s.job) for s in store.replay().submissions.values()] == [(20, "77")]
+    other.kill()
+    other.communicate()
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "stuck"])
+def test_a_command_on_this_machine_is_waited_for_while_it_lives_and_not_for_ever(sweep, backend, is_killed):
+    store = sweep(GRID)
+    other, looks = slow(store), []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if is_killed and len(looks) == 2:
+            other.kill()
+            other.wait()
+
+    recover_submissions(on_backend(store, backend), sleep)
+
+    assert len(looks) == (2 if is_killed else 21)
+    assert [s.job for s in store.replay().submissions.values()] == [""]
+    assert looked(store, backend)().trials == 20
+    other.kill()
+    other.communicate()
 
 
 def test_an_announcement_to_a_cluster_that_cannot_be_asked_from_here_keeps_no_trial(sweep, backend):
