@@ -53,6 +53,7 @@ def this_process(environ: Mapping[str, str], place: JobPlace | None = None) -> O
         task=place.task,
         restart=place.restart or 0,
         seat=whole_number(environ, SEAT),
+        submission=place.submission,
     )
 
 

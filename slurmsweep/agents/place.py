@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
-from slurmsweep.state.assignment import whole_number
+from slurmsweep.state.assignment import SUBMISSION, whole_number
 from slurmsweep.state.owner import JobPlace
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 JOB_ID = r"[A-Za-z0-9][A-Za-z0-9-]{0,127}"
 REGION = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+"
 _CLUSTER = r"[A-Za-z0-9_-]{1,255}"
+
+_SUBMISSION = r"[A-Za-z0-9._-]{1,64}"
 
 #: An element of an array is ``JOB:INDEX``, a machine of a multi-node parallel job ``JOB#NODE``.
 _BATCH_ID = re.compile(rf"({JOB_ID})(?::([0-9]{{1,9}}))?(?:#[0-9]{{1,9}})?")
@@ -70,7 +72,7 @@ def in_service(environ: Mapping[str, str], task: Callable[[], Any], machines: Ca
         region = _checked(REGION, environ.get(EC2_REGION, ""), EC2_REGION, "a region of AWS")
         return JobPlace("ec2", f"ec2:{region}", instance)
     region, cluster, job = _parts_of_task(task())
-    return JobPlace("ecs", f"ecs:{region}/{cluster}", job)
+    return JobPlace("ecs", f"ecs:{region}/{cluster}", job, submission=_submission(environ))
 
 
 def stands_by(environ: Mapping[str, str], machines: Callable[[], Any]) -> str:
@@ -127,7 +129,9 @@ def _in_sagemaker(environ: Mapping[str, str], machines: Callable[[], Any]) -> Jo
         raise _no_region(SAGEMAKER_JOB, "SageMaker")
     said = machines()
     node, idle = _machines(said)[0] or None, stands_by(environ, lambda: said)
-    return JobPlace("sagemaker", f"sagemaker:{region}", job, restart=None, node=node, idle=idle)
+    return JobPlace(
+        "sagemaker", f"sagemaker:{region}", job, restart=None, node=node, idle=idle, submission=_submission(environ)
+    )
 
 
 def _machines(said: Any) -> tuple[str, list[str]]:
@@ -149,6 +153,12 @@ def _parts_of_task(said: Any) -> tuple[str, str, str]:
         raise UsageError(f"what ECS says of this task has no TaskARN that names one: {str(arn)[:_SHOWN]!r}")
     cluster = found[2] or str(said.get("Cluster")).rpartition("/")[2]
     return found[1], _checked(_CLUSTER, cluster, "Cluster", "the name of a cluster of ECS"), found[3]
+
+
+def _submission(environ: Mapping[str, str]) -> str | None:
+    """Return the name of the submission that made the job; None where none is told, as of a job started by hand."""
+    name = environ.get(SUBMISSION)
+    return _checked(_SUBMISSION, name, SUBMISSION, "the name of a submission") if name else None
 
 
 def _region(environ: Mapping[str, str]) -> str:

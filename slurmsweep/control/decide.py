@@ -437,7 +437,10 @@ def worth_looking_at(snapshot: Snapshot) -> list[int]:
 
 
 def _came_to_nothing(snapshot: Snapshot) -> bool:
-    """Return whether the newest arrays all ended before any of their jobs claimed a trial."""
+    """Return whether the newest arrays all ended before any of their jobs claimed a trial.
+
+    The journal says who claimed; of claims that name no submission, on a service, also what the service still knows.
+    """
     newest = {s.job: s.name for s in snapshot.view.submissions.values() if s.job}
     newest = dict(list(newest.items())[-_FRUITLESS:])
     claimed = any(True for _ in snapshot.view.trials.of_jobs(set(newest))) or snapshot.claimed & set(newest.values())

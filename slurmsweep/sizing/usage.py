@@ -114,9 +114,9 @@ class Ledger:
         self._ended = ended
         self._accounts = accounts
         self._here = here
-        self._submitted = {
-            job_key(s.job, s.cluster, here): asked(_options(s, documents)) for s in view.submissions.values() if s.job
-        }
+        taken = [submission for submission in view.submissions.values() if submission.job]
+        self._named = {one.name: asked(_options(one, documents)) for one in taken}
+        self._submitted = {job_key(one.job or "", one.cluster, here): self._named[one.name] for one in taken}
         self._shares: dict[AttemptId, _Share] = {}
         self._last: set[AttemptId] = set()
         by_job: defaultdict[JobRef, list[JobSpan]] = defaultdict(list)
@@ -152,7 +152,7 @@ class Ledger:
         account = self._accounts.get(ref) if ref else None
         # accounting knows a job as a whole, and its last start only: what it used is that of one attempt at most
         own = account if attempt_id in self._last and attempt_id not in self._shares else None
-        wanted = self._asked(job, account)
+        wanted = self._asked_of(owner.submission if owner else None) or self._asked(job, account)
         share = self._shares.get(attempt_id, _Share())
         return Usage(
             trial=number,
@@ -170,6 +170,14 @@ class Ledger:
             origin=outcome.origin,
             has_job_alone=bool(job and owner and owner.seat is None and attempt_id not in self._shares),
         )
+
+    def _asked_of(self, name: str | None) -> Asked | None:
+        """Return what each job of a submission asks for, where the claim names it and its options say something.
+
+        On a service such jobs cannot be changed, and the service may not know them any more.
+        """
+        wanted = self._named.get(name or "")
+        return wanted if wanted != Asked() else None
 
     def _asked(self, job: str | None, account: Account | None) -> Asked:
         """Return what a job asks for: by accounting, which knows jobs submitted by hand and later changes.

@@ -26,6 +26,9 @@ SEAT, AGENTS = "SLURMSWEEP_SEAT", "SLURMSWEEP_AGENTS"
 #: Trials that such an array is for, where they are fewer than it has seats.
 TRIALS = "SLURMSWEEP_ARRAY_TRIALS"
 
+#: Set for agents of jobs whose ids say nothing of the submission that made them: its name.
+SUBMISSION = "SLURMSWEEP_SUBMISSION"
+
 #: Set for agents of the local backend, which may run inside a job of the user's own: the place of their trial, from 0
 #: on, among those that run at a time.
 LOCAL = "SLURMSWEEP_LOCAL"

@@ -25,6 +25,7 @@ class JobPlace(NamedTuple):
         tasks: elements of the array; None where that is not told.
         restart: as of an owner; None where the service tells nothing: claims tell (``agents/incarnations.py``).
         idle: why this process is to take no trial, where another machine of its job does; else empty.
+        submission: as of an owner.
     """
 
     kind: str = "local"
@@ -36,6 +37,7 @@ class JobPlace(NamedTuple):
     restart: int | None = 0
     node: str | None = None
     idle: str = ""
+    submission: str | None = None
 
 
 def service_of(cluster: str | None) -> str:
@@ -67,6 +69,8 @@ class Owner(NamedTuple):
         seat: which of the agents that one job runs side by side; None where it runs one.
         code: version of the code that it found right before the claim (:mod:`.code_version`); None where the program is
             in no repository, or the sweep has a copy of the code.
+        submission: name of the submission that made the job, where the job has an id of its own that says nothing of
+            it; None where the job's id leads to the submission, and where that is not told.
     """
 
     host: str
@@ -81,6 +85,7 @@ class Owner(NamedTuple):
     restart: int = 0
     seat: int | None = None
     code: str | None = None
+    submission: str | None = None
 
     @property
     def job_name(self) -> str | None:
@@ -115,7 +120,7 @@ _FIELDS = Fields(
     {
         **dict.fromkeys(("host", "boot", "pid_space"), text),
         **dict.fromkeys(("pid", "start", "restart"), whole(0, LARGEST - 1)),
-        **dict.fromkeys(("node", "cluster", "job", "code"), maybe(text)),
+        **dict.fromkeys(("node", "cluster", "job", "code", "submission"), maybe(text)),
         **dict.fromkeys(("task", "seat"), maybe(whole(0, LARGEST - 1))),
     },
 )

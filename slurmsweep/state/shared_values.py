@@ -12,8 +12,8 @@ LARGEST = 2**31
 
 T = TypeVar("T")
 
-#: Where an agent ran: host, boot, pid_space, node, cluster, code and seat of its :class:`.owner.Owner`.
-Place = tuple[str, str, str, "str | None", "str | None", "str | None", "int | None"]
+#: Where an agent ran: host, boot, pid_space, node, cluster, code, submission and seat of its :class:`.owner.Owner`.
+Place = tuple[str, str, str, "str | None", "str | None", "str | None", "str | None", "int | None"]
 
 #: How a trial ended: cause, exit_code, origin, by and no_metric of its :class:`.outcome.Outcome`.
 How = tuple[str, "int | None", "str | None", str, "str | None"]

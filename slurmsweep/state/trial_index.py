@@ -154,7 +154,7 @@ class TrialIndex(Mapping[int, Trial]):
                 return False
             pid, start, restart, task = get("pid", 0), get("start", 0), get("restart", 0), get("task")
             where = get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster")
-            place = (*where, get("code"), get("seat"))
+            place = (*where, get("code"), get("submission"), get("seat"))
             job, at = get("job"), record.get("at")
             place_index, job_index = self._places.find(place), self._jobs.find(job)
             is_sound = (
@@ -234,13 +234,18 @@ class TrialIndex(Mapping[int, Trial]):
         yield from (number for number in range(rows, end) if number not in self._stories)
 
     def of_jobs(self, jobs: Collection[str]) -> Iterator[Trial]:
-        """Yield the trials of which an attempt was made by one of these Slurm jobs, those with longer stories first."""
+        """Yield the trials of which an attempt was made by one of these jobs, those with longer stories first.
+
+        On a service that gives each job of a submission an id of its own, the submission's name means all of them.
+        """
         for trial in self.stories():
-            if any(a.owner and a.owner.job in jobs for a in trial.attempts.values()):
+            owners = (a.owner for a in trial.attempts.values() if a.owner)
+            if any(owner.job in jobs or owner.submission in jobs for owner in owners):
                 yield trial
         indices = {index for index, job in enumerate(self._jobs.items) if job in jobs and job is not None}
-        for number, code, job in self._rows("code", "job") if indices else ():
-            if code and job in indices and number not in self._stories:
+        named = {index for index, (*_, name, _) in enumerate(self._places.items) if name in jobs and name is not None}
+        for number, code, job, place in self._rows("code", "job", "place") if indices or named else ():
+            if code and (job in indices or place in named) and number not in self._stories:
                 yield self[number]
 
     def ways_to_end(self, states: Collection[TrialState]) -> Iterator[tuple[int, TrialState, str]]:
@@ -271,7 +276,7 @@ class TrialIndex(Mapping[int, Trial]):
             if job:
                 begun = _optional(claimed) or 0.0
                 lasted = 0.0 if code == _RUNNING else _optional(seconds) or 0.0
-                *_, cluster, _, seat = self._places.items[place]
+                *_, cluster, _, _, seat = self._places.items[place]
                 element = None if task == _NO_TASK else task
                 yield JobSpan(job, element, restart, seat, begun, begun + lasted, AttemptId(number, 1), cluster)
         for trial in self.stories():
@@ -537,9 +542,7 @@ class TrialIndex(Mapping[int, Trial]):
             process = (owner.pid, owner.start, owner.restart, int(current.token or "", 16))
         return {
             "code": _CODE[trial.state],
-            "place": self._places.index(
-                (owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster, owner.code, owner.seat)
-            ),
+            "place": self._places.index(_place_of(owner)),
             "job": self._jobs.index(owner.job),
             **dict(zip(("pid", "start", "restart", "token"), process, strict=True)),
             "task": _NO_TASK if owner.task is None else owner.task,
@@ -552,10 +555,10 @@ class TrialIndex(Mapping[int, Trial]):
     def _from_row(self, number: int) -> Trial:
         """Return the trial whose whole story is its row."""
         row = {name: column[number] for name, column in self._columns.items()}
-        host, boot, pid_space, node, cluster, version, seat = self._places.items[row["place"]]
+        host, boot, pid_space, node, cluster, version, submission, seat = self._places.items[row["place"]]
         job, task = self._jobs.items[row["job"]], None if row["task"] == _NO_TASK else row["task"]
         process = (host, row["pid"], row["start"], boot, pid_space)
-        owner = Owner(*process, node, cluster, job, task, row["restart"], seat, version)
+        owner = Owner(*process, node, cluster, job, task, row["restart"], seat, version, submission)
         outcome = None
         if row["code"] != _RUNNING:
             cause, exit_code, origin, by, no_metric = self._hows.items[row["how"]]
@@ -569,6 +572,11 @@ class TrialIndex(Mapping[int, Trial]):
             )  # fmt: skip
         attempt = Attempt(1, f"{row['token']:016x}", owner, _optional(row["claimed"]), outcome)
         return Trial(number, {1: attempt})
+
+
+def _place_of(owner: Owner) -> Place:
+    where = owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster
+    return (*where, owner.code, owner.submission, owner.seat)
 
 
 def _is_plain(trial: Trial) -> bool:

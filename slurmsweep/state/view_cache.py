@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.replay import Expected
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 9"
+_FORMAT = "slurmsweep fold 10"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20

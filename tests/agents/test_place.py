@@ -163,6 +163,23 @@ def test_what_ecs_says_without_a_task_is_an_error(said):
         place.in_service({"ECS_CONTAINER_METADATA_URI_V4": "http://x"}, lambda: said, nothing)
 
 
+@pytest.mark.parametrize(
+    ("name", "submission"),
+    [("slurmsweep-abcd1234-0011aaff", "slurmsweep-abcd1234-0011aaff"), ("", None), (None, None)],
+)
+def test_a_task_is_told_which_submission_made_it_and_one_that_is_started_by_hand_is_not(name, submission):
+    environ = {} if name is None else {"SLURMSWEEP_SUBMISSION": name}
+    arn = "arn:aws:ecs:eu-west-1:123456789012:task/sweeps/158d1c8083dd49d6b527399fd6414f5c"
+
+    assert place.in_service(environ, lambda: {"TaskARN": arn}, nothing).submission == submission
+
+
+def test_a_submission_whose_name_cannot_be_one_is_an_error():
+    arn = "arn:aws:ecs:eu-west-1:123456789012:task/sweeps/158d1c8083dd49d6b527399fd6414f5c"
+    with pytest.raises(UsageError, match="SLURMSWEEP_SUBMISSION='a b' is not the name of a submission"):
+        place.in_service({"SLURMSWEEP_SUBMISSION": "a b"}, lambda: {"TaskARN": arn}, nothing)
+
+
 HOSTILE = st.one_of(
     st.text(max_size=40).filter(lambda text: "\0" not in text),
     st.sampled_from(

@@ -183,6 +183,8 @@ def test_options_become_sizes_role_network_and_a_time_limit_that_the_agent_keeps
     agent = call["overrides"].pop("containerOverrides")[0]
     assert call["overrides"] == {"cpu": "4096", "memory": "12288", "taskRoleArn": "trainer"}
     variables = {pair["name"]: pair["value"] for pair in agent["environment"]}
+    name = variables.pop("SLURMSWEEP_SUBMISSION")
+    assert name == call["startedBy"]  # so claims name it, long after ECS has forgotten the task
     assert variables == {"HF_HOME": "<value of HF_HOME>", "SLURMSWEEP_TIME_LIMIT_SECONDS": "5400"}
     assert call["networkConfiguration"]["awsvpcConfiguration"] == {
         "subnets": ["subnet-1"],
@@ -489,6 +491,27 @@ def test_a_task_that_ecs_has_forgotten_is_over_and_its_cause_is_lost(create, sub
 
     assert slurmsweep("reconcile", "last").returncode == 0
     assert causes(slurmsweep) == ["crashed lost"]
+
+
+def test_what_a_task_had_asked_for_is_known_after_ecs_has_forgotten_it(create, submit, slurmsweep, ecs):
+    create("import os, time\nprint('started, log in', flush=True)\ntime.sleep(600)\n", 1)
+    submit("--mem", "4096M", "--time", "30", "--cpus-per-task", "1")
+    [task] = ecs.tasks
+    claimed(ecs, task)
+    ecs.oom(task)
+    ecs.wait_for(task, "STOPPED")
+    assert slurmsweep("reconcile", "last").returncode == 0
+    assert causes(slurmsweep) == ["crashed oom"]
+    while_known = json.loads(slurmsweep("resubmit", "last", "--dry-run", "--json").stdout)
+    ecs.forget(task)
+
+    forgotten = json.loads(slurmsweep("resubmit", "last", "--dry-run", "--json").stdout)
+    shown = slurmsweep("efficiency", "last").stdout
+
+    [batch] = forgotten["batches"]
+    assert batch["options"]["mem"] == "8192M"  # twice what it had
+    assert forgotten == while_known
+    assert "4096 MiB" in shown
 
 
 def test_nothing_is_concluded_where_ecs_does_not_answer_or_knows_no_such_cluster(create, submit, slurmsweep, ecs):

@@ -94,7 +94,9 @@ def test_the_request_is_the_template_with_what_options_say(backend, source):
         backend, source, time="1:30:00", instance_type="ml.g5.xlarge", subnets="a,b", security_groups="c"
     )
 
-    assert content.pop("TrainingJobName").startswith("slurmsweep-abcd1234-")
+    name = content.pop("TrainingJobName")
+    assert name.startswith("slurmsweep-abcd1234-")
+    assert name == f"{content['Environment'].pop('SLURMSWEEP_SUBMISSION')}-0"
     assert content == {
         "RoleArn": ROLE,
         "AlgorithmSpecification": {

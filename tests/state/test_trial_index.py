@@ -276,3 +276,22 @@ def test_trials_that_were_stopped_early_are_told_from_other_killed_ones_and_rank
     assert trials.ranked(largest=False) == [1, 0]
     assert trials.best(largest=True) == 0
     assert store.replay().done() == 3
+
+
+@pytest.mark.parametrize("is_story", [False, True], ids=["rows", "stories"])
+def test_jobs_with_ids_of_their_own_are_found_by_the_submission_that_they_name(is_story):
+    """ECS forgets a task an hour after its end, so its claim says which submission it was of."""
+    index = TrialIndex()
+    for number, name in enumerate(["slurmsweep-abcd1234-1", "slurmsweep-abcd1234-2", None]):
+        owner = Owner("h", 1, 1, "b", cluster="ecs:eu-west-1/c", job=f"task{number}", submission=name)
+        record = {"t": number, "a": 1, "k": f"{number:016x}", "o": owner.to_json(), "at": 1.0}
+        assert index.take_claim(record)
+        if is_story:
+            index.open(number).allowed = 2
+        assert index[number].attempts[1].owner == owner
+
+    described, data = index.dump()
+    for kept in (index, *([] if is_story else [TrialIndex.load(described, data)])):
+        assert [trial.number for trial in kept.of_jobs({"slurmsweep-abcd1234-2"})] == [1]
+        assert [trial.number for trial in kept.of_jobs({"task0", "task2"})] == [0, 2]
+        assert {span.cluster for span in kept.spans()} == {"ecs:eu-west-1/c"}

@@ -12,7 +12,7 @@ from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.ecs_tasks import TIME_LIMIT
 from slurmsweep.backends.aws.service import command, environment
 from slurmsweep.errors import SubmissionRefusedError, UsageError
-from slurmsweep.state.assignment import VARIABLE, to_text
+from slurmsweep.state.assignment import SUBMISSION, VARIABLE, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -122,7 +122,7 @@ def calls(request: JobRequest, start: Target, *, shown: bool) -> list[dict[str, 
     cluster = cluster_in(options)
     if not cluster:
         raise UsageError("no cluster of ECS is named: say --cluster NAME, or `aws: {cluster: NAME}`")
-    variables = environment(request, shown=shown)
+    variables = {**environment(request, shown=shown), SUBMISSION: request.name}
     if seconds := aws_options.seconds(options):
         variables[TIME_LIMIT] = str(seconds)
     common: dict[str, Any] = {

@@ -21,8 +21,8 @@ from slurmsweep.backends.aws import templates
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.service import environment
 from slurmsweep.errors import UsageError
+from slurmsweep.state.assignment import SUBMISSION, to_text
 from slurmsweep.state.assignment import VARIABLE as SLOTS
-from slurmsweep.state.assignment import to_text
 from slurmsweep.sweepfile.secrets import is_secret
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def documents(request: JobRequest, *, shown: bool) -> list[dict[str, Any]]:
         _PLAIN_RUNS: "true",
         **common.get("Environment", {}),
         **environment(request, shown=shown),
+        SUBMISSION: request.name,
     }
     contents = []
     for number in range(request.tasks):
