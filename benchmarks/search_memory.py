@@ -1,9 +1,12 @@
-"""Memory of an agent of a `bayes` sweep: the largest resident size up to its first proposals, by number of trials.
+"""Memory of an agent whose search learns: the largest resident size up to its first choice, by number of trials.
 
-    python benchmarks/search_memory.py [TRIALS ...] [--beside CHECKOUT]
+    python benchmarks/search_memory.py [TRIALS ...] [--kind bayes|rungs] [--beside CHECKOUT]
 
-The records are written straight into the journal, as agents would have written them: points of six parameters, an end
-with metric, lowest and highest value. Processes of their own then propose, as an agent does that starts: without a kept
+The records are written straight into the journal, as agents would have written them. `bayes`: points of six parameters,
+an end with metric, lowest and highest value; the agent proposes points. `rungs`: a third of the trials that ended at a
+rung have gone on to the next one, of three; the agent lists the trials that may go on.
+
+Processes of their own then choose, as an agent does that starts: without a kept
 view (`fold.cache`), and with the one that another process left. The peer is such a process for a sweep of ten trials:
 what is more than its size is of the trials. Sizes are the kernel's `VmHWM`, so they depend on no clock; CPU is given
 beside them, and with ``--beside`` so are another checkout's figures, and whether its proposals are the same.
@@ -20,13 +23,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.state.journal import encode
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile.config import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -44,6 +50,9 @@ CONFIG = {
     },
 }
 
+STEPS = (1, 3, 9)
+CONFIG_OF_RUNGS = {**CONFIG, "method": "random", "slurmsweep": {"rungs": {"steps": list(STEPS)}}}
+
 #: What the measured process runs: an agent's proposals, and what they cost it.
 AGENT = """
 import json, os, re, sys, time
@@ -58,6 +67,24 @@ cpu = time.process_time() - begun
 size = int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
 points = [one.point for one in proposer._proposals.items]
 print(json.dumps({"kib": size, "cpu": cpu, "points": points}))
+"""
+
+
+#: What it runs of a sweep with rungs: what an agent looks at before it claims a trial.
+AGENT_OF_RUNGS = """
+import json, re, sys, time
+from slurmsweep.learning.rungs import promotions
+from slurmsweep.state import view_cache
+from slurmsweep.state.store import SweepStore
+store = SweepStore.open(sys.argv[1])
+begun = time.process_time()
+view = view_cache.current(store).refresh()
+read = time.process_time()
+found = promotions(store.manifest.config, view)
+again = time.process_time()
+size = int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+chosen = [[*one.attempt_id, one.rung] for one in found]
+print(json.dumps({"kib": size, "cpu": again - begun, "choosing": again - read, "points": chosen}))
 """
 
 
@@ -99,49 +126,106 @@ def fill(root: Path, trials: int) -> str:
     return store.layout.folder
 
 
+def fill_rungs(root: Path, trials: int) -> str:
+    """Make a sweep of which so many trials have ended at one of three rungs, or failed there; return its folder."""
+    root.mkdir()
+    config = check(CONFIG_OF_RUNGS, "x").config
+    store = SweepStore.create(str(root), Manifest("abcd1234", config, None, str(root), "x", time.time(), "0"))
+    rng, now, sequence = random.Random(1), time.time() - 86400, 0
+    going_on: dict[int, list[tuple[float, int]]] = {1: [], 2: []}
+    with open(store.journal.path, "ab") as file:
+
+        def write(record: dict[str, Any], newest: int) -> None:
+            nonlocal sequence
+            sequence += 1
+            file.write(encode({**record, "h": {"s": sequence, "n": newest + 1, "c": {}}}))
+
+        def run(number: int, attempt: int, newest: int) -> None:
+            """One attempt, and all that follows from its end."""
+            job, at = f"{number}-{attempt}", now + sequence / 4
+            owner = Owner(f"node{number % 40}", 1000 + number % 97, 5, "boot", "", f"n{number % 40}", None, job)
+            token = f"{number * 8 + attempt:016x}"
+            claim = {"op": "claim", "t": number, "a": attempt, "k": token, "o": owner.to_json(), "at": at}
+            write(claim, newest)
+            step, fails = STEPS[attempt - 1], rng.random() < 1 / 20
+            value = rng.random() / step
+            if not fails:
+                write({"op": "band", "t": number, "a": attempt, "b": [[step, value]]}, newest)
+            out = {"state": "failed", "exit_code": 1, "cause": "exit 1"} if fails else {"state": "finished"}
+            out |= {} if fails else {"exit_code": 0, "metric": value}
+            out |= {"cause": f"rung {step}"} if not fails and step != STEPS[-1] else {}
+            out |= {"seconds": 61.5, "cpu_seconds": 60.0, "max_rss_mb": 300.0, "ended": at + 61.5}
+            write({"op": "end", "t": number, "a": attempt, "k": token, "out": out}, newest)
+            if not fails and attempt < len(STEPS):
+                rest = going_on[attempt]
+                rest.append((value, number))
+                if len(rest) == len(STEPS):
+                    best = min(rest)[1]
+                    rest.clear()
+                    write({"op": "retry", "t": [[best, attempt + 1]], "why": "rung"}, newest)
+                    run(best, attempt + 1, newest)
+
+        for number in range(trials):
+            run(number, 1, number)
+    return store.layout.folder
+
+
 class Measured(NamedTuple):
-    """What a process that proposed had at most in memory, its CPU seconds, and what it proposed."""
+    """What a process that chose had at most in memory, its CPU seconds, and what it chose."""
 
     kib: int
     cpu: float
-    points: list[dict[str, Any]]
+    points: list[Any]
+    choosing: float | None = None
 
 
-def measured(checkout: Path, folder: str) -> Measured:
-    """Return what one process of that checkout needed to propose for the sweep, and what it proposed."""
+def measured(checkout: Path, folder: str, agent: str) -> Measured:
+    """Return what one process of that checkout needed to choose for the sweep, and what it chose."""
     environ = os.environ | {"PYTHONPATH": str(checkout)}
     done = subprocess.run(
-        [sys.executable, "-c", AGENT, folder], env=environ, stdout=subprocess.PIPE, text=True, check=True, cwd="/"
+        [sys.executable, "-c", agent, folder], env=environ, stdout=subprocess.PIPE, text=True, check=True, cwd="/"
     )
     return Measured(**json.loads(done.stdout))
+
+
+#: By kind of sweep, what makes one and what an agent of it does.
+KINDS: dict[str, tuple[Callable[[Path, int], str], str]] = {
+    "bayes": (fill, AGENT),
+    "rungs": (fill_rungs, AGENT_OF_RUNGS),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trials", nargs="*", type=int, default=[1_000, 10_000, 100_000])
     parser.add_argument("--beside", type=Path, help="another checkout, measured on the same sweeps")
+    parser.add_argument("--kind", choices=KINDS, default="bayes", help="of the sweep (default: %(default)s)")
     arguments = parser.parse_args()
+    make, agent = KINDS[arguments.kind]
     checkouts = [HERE, *([arguments.beside.resolve()] if arguments.beside else [])]
     with tempfile.TemporaryDirectory() as name:
-        few = fill(Path(name) / "few", 10)
-        least = {checkout: measured(checkout, few).kib for checkout in checkouts}
+        few = make(Path(name) / "few", 10)
+        least = {checkout: measured(checkout, few, agent).kib for checkout in checkouts}
         print(f"ten trials: {least[HERE] / 1024:.0f} MiB")
         for trials in arguments.trials:
-            folder = fill(Path(name) / str(trials), trials)
+            folder = make(Path(name) / str(trials), trials)
             proposed = []
             for when in ("nothing kept", "kept view"):
                 said = []
                 for checkout in checkouts:
                     Path(folder, "fold.cache").unlink(missing_ok=True)
                     if when == "kept view":  # each checkout reads the one that it wrote
-                        measured(checkout, folder)
-                    found = measured(checkout, folder)
+                        measured(checkout, folder, agent)
+                    found = measured(checkout, folder, agent)
                     proposed.append(found.points)
                     more = (found.kib - least[checkout]) * 1024 / trials
-                    said.append(f"{found.kib / 1024:4.0f} MiB, {more:5.0f} bytes a trial, {found.cpu:5.2f} s CPU")
+                    said.append(
+                        f"{found.kib / 1024:4.0f} MiB, {more:5.0f} bytes a trial, {found.cpu:5.2f} s CPU"
+                        + (f" ({found.choosing:.2f} to choose)" if found.choosing is not None else "")
+                    )
                 print(f"{trials:9,} trials, {when:12}  {';  beside: '.join(said)}")
             is_same = all(points == proposed[0] for points in proposed)
-            print("           " + ("the proposals are the same" if is_same else f"PROPOSALS DIFFER: {proposed}"))
+            print("           " + ("what is chosen is the same" if is_same else f"CHOICES DIFFER: {proposed}"))
 
 
 if __name__ == "__main__":

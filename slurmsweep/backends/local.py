@@ -282,11 +282,13 @@ def _check(agent: subprocess.Popen[str], refresh: Callable[[], SweepView]) -> bo
 def _has_a_trial(view: SweepView, pid: int, *, was_killed: bool) -> bool:
     """Return whether that agent recorded a trial's end; one that was killed need only have claimed a trial.
 
-    Unsettled trials and then the newest are looked at first, because going over a large sweep makes an object of each.
+    Unsettled trials, those of several attempts, and then the newest are looked at first, because going over a large
+    sweep makes an object of each.
     """
     end = view.head.next_trial
     numbers = chain(range(end - 1, -1, -1), (number for number in view.trials if number >= end))
-    trials = chain(view.trials.unsettled(), (view.trials[number] for number in numbers if number in view.trials))
+    others = (view.trials[number] for number in numbers if number in view.trials)
+    trials = chain(view.trials.unsettled(), view.trials.stories(), others)
     attempts = chain.from_iterable(trial.attempts.values() for trial in trials)
     return any(a.owner and a.owner.pid == pid and (a.outcome or was_killed) for a in attempts)
 

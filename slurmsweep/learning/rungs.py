@@ -38,8 +38,8 @@ def promotions(config: SweepConfig, view: SweepView) -> list[Promotion]:
     if rungs is None or metric is None:
         return []
     waiting: list[set[int]] = [set() for _ in rungs.steps]
-    for number in view.trials.in_state(TrialState.FINISHED):
-        waiting[rung_ended_at(rungs, view.trials[number])].add(number)
+    for number, _, cause in view.trials.ways_to_end({TrialState.FINISHED}):  # makes no objects of trials
+        waiting[_rung_of_end(rungs, cause)].add(number)
     deleted = view.deleted()
     values = [view.bands.at(step, deleted) for step in rungs.steps]
     found = promotable(rungs, metric.goal, values, waiting)
@@ -58,15 +58,19 @@ def rung_of(rungs: Rungs, view: SweepView, number: int) -> int:
 
 def rung_ended_at(rungs: Rungs, trial: Trial) -> int:
     """Return the index of the rung at which a finished trial ended."""
-    step = _step_of(trial.cause)
+    return _rung_of_end(rungs, trial.cause)
+
+
+def _rung_of_end(rungs: Rungs, cause: str) -> int:
+    step = _step_of(cause)
     return rungs.steps.index(step) if step in rungs.steps else len(rungs.steps) - 1
 
 
 def ends_at_rungs(rungs: Rungs, view: SweepView) -> list[tuple[int, int, int]]:
     """Return for each rung its step, how many finished trials ended there, and how many beyond it."""
-    trials, ends = view.trials, [0] * len(rungs.steps)
-    for number in trials.in_state(TrialState.FINISHED):
-        ends[rung_ended_at(rungs, trials[number])] += 1
+    ends = [0] * len(rungs.steps)
+    for _, _, cause in view.trials.ways_to_end({TrialState.FINISHED}):
+        ends[_rung_of_end(rungs, cause)] += 1
     return [(step, ends[rung], sum(ends[rung + 1 :])) for rung, step in enumerate(rungs.steps)]
 
 

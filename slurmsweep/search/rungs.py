@@ -26,10 +26,10 @@ def promotable(
         values: for each rung, the value of the metric there by trial, of all trials that have reached it.
         waiting: for each rung, the trials that ended there and have not gone on.
     """
-    sign = -1.0 if goal == "maximize" else 1.0
     found = []
     for rung in range(len(rungs.steps) - 2, -1, -1):
-        ranked = sorted(values[rung], key=lambda trial, at=values[rung]: (sign * at[trial], trial))  # type: ignore[misc]
+        # of equal values the first trial comes first: sorting keeps their order, in both directions
+        ranked = sorted(sorted(values[rung]), key=values[rung].__getitem__, reverse=goal == "maximize")
         best = ranked[: rungs.places(len(ranked))]
         found += [(trial, rung + 1) for trial in best if trial in waiting[rung]]
     return found

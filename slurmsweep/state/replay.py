@@ -258,7 +258,7 @@ class SweepView:
 
     def deleted(self) -> dict[int, int]:
         """Return by trial the attempts, up to this one, that a person took back; those trials only that have some."""
-        return {trial.number: trial.deleted for trial in self.trials.stories() if trial.deleted}
+        return self.trials.deleted()
 
     def waiting(self) -> list[AttemptId]:
         """Return the retries that were allowed and are not claimed, by number."""

@@ -3,13 +3,12 @@
 A row is a summary of a trial: its state, and the newest attempt with its owner and outcome. Nearly every trial of a
 large sweep was claimed once and ended once, or runs. Its row is its whole story: about 100 bytes instead of a kilobyte
 of objects. So a million of them fit in memory, and the columns are written to a file and read back as they are. A trial
-with a longer story is an object beside its row; the row is written anew when the story changes.
+with a longer story is a text beside its row (:mod:`.stories`); the row is written anew when the story changes.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import sys
 from array import array
 from collections import Counter
@@ -24,6 +23,7 @@ from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import NOT_NEEDED, STOPPED_EARLY, Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.shared_values import LARGEST, How, Place, Table, is_how, is_place, is_text
+from slurmsweep.state.stories import Stories, is_plain, is_token
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, JobSpan, Trial
 
@@ -75,7 +75,8 @@ _MOST_METRICS = 8
 #: A trial this far ahead of the others, such as one adopted from another sweep, would leave columns of nothing.
 _LARGEST_GAP = 4096
 
-_is_token = re.compile("[0-9a-f]{16}").fullmatch
+#: Stories that are objects at a time: more of them are written into rows and texts first.
+_MOST_OPENED = 1024
 
 
 class TrialIndex(Mapping[int, Trial]):
@@ -94,7 +95,7 @@ class TrialIndex(Mapping[int, Trial]):
         self._places = Table[Place]()
         self._jobs = Table["str | None"]()
         self._hows = Table[How]()
-        self._stories: dict[int, Trial] = {}
+        self._stories = Stories()
         self._opened: set[int] = set()  # stories whose row, if they have one, may be out of date
 
     def _use(self, columns: dict[str, array[Any]]) -> None:
@@ -125,20 +126,27 @@ class TrialIndex(Mapping[int, Trial]):
 
     def open(self, number: int) -> Trial:
         """Return the trial of that number, to be changed at once; a new one where no record spoke of it."""
-        if number not in self._stories:
-            self._stories[number] = self._from_row(number) if number in self else Trial(number)
-        self._opened.add(number)
+        if number not in self._opened:
+            if len(self._opened) >= _MOST_OPENED:
+                self._write_rows()
+            self._stories[number] = self[number] if number in self else Trial(number)
+            self._opened.add(number)
         return self._stories[number]
 
-    def stories(self) -> list[Trial]:
-        """Return the trials that have more to tell than one attempt that runs or ended, by number."""
+    def stories(self) -> Iterator[Trial]:
+        """Yield the trials that have more to tell than one attempt that runs or ended, by number."""
         self._write_rows()
-        return [self._stories[number] for number in sorted(self._stories)]
+        return (self._stories[number] for number in sorted(self._stories))
+
+    def deleted(self) -> dict[int, int]:
+        """Return by trial the attempts, up to this one, that a person took back; those trials only that have some."""
+        self._write_rows()
+        return self._stories.deleted
 
     def unsettled(self) -> list[Trial]:
-        """Return the trials that run, wait, or have more to tell than one attempt and its end, by number."""
-        running = set(self.in_state(TrialState.RUNNING))
-        return [self[number] for number in sorted(running | self._stories.keys())]
+        """Return the trials that run or wait, by number."""
+        states = (TrialState.RUNNING, TrialState.PENDING)
+        return [self[number] for number in sorted(n for state in states for n in self.in_state(state))]
 
     def take_claim(self, record: Record) -> bool:
         """Store the claim of a new trial as a row; return False, and do nothing, where that is no plain story.
@@ -150,7 +158,7 @@ class TrialIndex(Mapping[int, Trial]):
         codes, places, jobs, pids, starts, tasks, restarts, tokens, claims = self._of_claims
         try:
             number, get, token = record["t"], record["o"].get, record["k"]
-            if record["a"] != 1 or number in self._stories or not _is_token(token):
+            if record["a"] != 1 or number in self._stories or not is_token(token):
                 return False
             pid, start, restart, task = get("pid", 0), get("start", 0), get("restart", 0), get("task")
             where = get("host", ""), get("boot", ""), get("pid_space", ""), get("node"), get("cluster")
@@ -411,14 +419,15 @@ class TrialIndex(Mapping[int, Trial]):
     # on disk --------------------------------------------------------------------------------------------------------
 
     def dump(self) -> tuple[dict[str, Any], bytes]:
-        """Return a description for JSON, and the bytes of the columns. Longer stories are not in them."""
+        """Return a description for JSON, and the bytes of the columns and of longer stories."""
         self._write_rows()
         tables = {"places": self._places.items, "jobs": self._jobs.items, "hows": self._hows.items}
+        told, columns = self._stories.dump(), b"".join(column.tobytes() for column in self._columns.values())
         described = {"rows": self._rows_there, "byteorder": sys.byteorder, "columns": list(self._columns), **tables}
-        return described, b"".join(column.tobytes() for column in self._columns.values())
+        return described | {"stories": len(told)}, columns + told
 
     @classmethod
-    def load(cls, described: dict[str, Any], data: bytes | memoryview, stories: Iterable[Trial] = ()) -> TrialIndex:
+    def load(cls, described: dict[str, Any], data: bytes | memoryview) -> TrialIndex:
         """Return what :meth:`dump` gave, here or on such a machine. Anything else: ValueError, KeyError, TypeError."""
         if described["byteorder"] != sys.byteorder:
             raise ValueError("the columns are of another byte order")
@@ -429,12 +438,12 @@ class TrialIndex(Mapping[int, Trial]):
             end = start + rows * column.itemsize
             column.frombytes(data[start:end])
             start = end
-        if start != len(data):
+        if start + described["stories"] != len(data):
             raise ValueError(f"{len(data)} bytes of columns instead of {start}")
+        index._stories = Stories.load(bytes(data[start:]))
         index._places = Table(tuple(item) for item in described["places"])
         index._jobs = Table(described["jobs"])
         index._hows = Table(tuple(item) for item in described["hows"])
-        index._stories = {trial.number: trial for trial in stories}
         return index
 
     # rows -----------------------------------------------------------------------------------------------------------
@@ -462,7 +471,7 @@ class TrialIndex(Mapping[int, Trial]):
     def _far(self) -> list[tuple[int, Trial]]:
         """Return the trials that have no row, by number."""
         rows = self._rows_there
-        return sorted((item for item in self._stories.items() if item[0] >= rows), key=lambda item: item[0])
+        return [(number, self._stories[number]) for number in sorted(n for n in self._stories if n >= rows)]
 
     def _numbers_with(self, code: int, end: int = sys.maxsize) -> Iterator[int]:
         codes = self._codes()  # first: it may write rows
@@ -511,7 +520,7 @@ class TrialIndex(Mapping[int, Trial]):
         self._use({**self._columns, "lowest": missing, "highest": missing[:]})
 
     def _write_rows(self) -> None:
-        """Write the rows of trials that were opened; those whose row is their whole story are objects no more."""
+        """Write the rows of trials that were opened, which are objects no more."""
         opened, self._opened = self._opened, set()
         for number in sorted(opened):
             trial = self._stories.get(number)
@@ -525,8 +534,9 @@ class TrialIndex(Mapping[int, Trial]):
                 row = self._row(trial)
                 for name, column in self._columns.items():
                     column[number] = row.get(name, math.nan)
-                if fits and _is_plain(trial):
+                if fits and is_plain(trial):
                     del self._stories[number]
+            self._stories.close(number)
         if self._opened:  # by a row that was made beyond them
             self._write_rows()
 
@@ -538,7 +548,7 @@ class TrialIndex(Mapping[int, Trial]):
         metrics: Mapping[str, Any] = outcome.metrics or {}
         further = {_METRICS + name: m for name, m in metrics.items() if isinstance(m, (int, float))}
         process = (0, 0, 0, 0)  # told by the story where the row does not tell it all
-        if _is_plain(trial):
+        if is_plain(trial):
             process = (owner.pid, owner.start, owner.restart, int(current.token or "", 16))
         return {
             "code": _CODE[trial.state],
@@ -577,19 +587,6 @@ class TrialIndex(Mapping[int, Trial]):
 def _place_of(owner: Owner) -> Place:
     where = owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster
     return (*where, owner.code, owner.submission, owner.seat)
-
-
-def _is_plain(trial: Trial) -> bool:
-    """Return whether a row can hold the whole story: one attempt that was claimed, and runs or ended; nothing odd."""
-    if len(trial.attempts) != 1 or trial.allowed != 1 or trial.deleted or trial.promised:
-        return False
-    attempt = trial.attempts.get(1)
-    if attempt is None or attempt.owner is None or attempt.token is None or attempt.void or attempt.rivals:
-        return False
-    owner, outcome = attempt.owner, attempt.outcome
-    if not _is_token(attempt.token) or max(owner.pid, owner.start, owner.restart) >= LARGEST:
-        return False
-    return outcome is None or outcome.state.has_ended()
 
 
 def _number(value: float | None) -> float:

@@ -23,12 +23,9 @@ from slurmsweep.state.band_values import BandValues
 from slurmsweep.state.chosen import ChosenPoints
 from slurmsweep.state.fields import Fields, maybe, one_of, parsed, rows, text, whole
 from slurmsweep.state.lifecycle import SweepState
-from slurmsweep.state.outcome import Outcome
-from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import MOST_JOBS, OPTIONS
 from slurmsweep.state.replay import Reading, Submission, SweepView
 from slurmsweep.state.tail import ATTEMPT_ID, REACHED, JournalTail
-from slurmsweep.state.trial import Attempt, Trial
 from slurmsweep.state.trial_index import TrialIndex
 
 if TYPE_CHECKING:
@@ -142,7 +139,6 @@ def _identity(path: str, offset: int) -> list[int]:
 
 def _view_to_json(view: SweepView) -> dict[str, Any]:
     return {
-        "trials": [_trial_to_json(trial) for trial in view.trials.stories()],
         "submissions": [asdict(submission) for submission in view.submissions.values()],
         "latest": view.latest,
         "word": view.word.value if view.word else None,
@@ -161,7 +157,7 @@ def _view_from_json(document: dict[str, Any], columns: memoryview, expected: Exp
     JournalTail.from_json(document["latest"])
     bands_at, chosen_at = document["bands_at"], document["chosen_at"]
     return SweepView(
-        trials=TrialIndex.load(document["index"], columns[:bands_at], map(_trial_from_json, document["trials"])),
+        trials=TrialIndex.load(document["index"], columns[:bands_at]),
         submissions={submission.name: submission for submission in submissions},
         latest=document["latest"],
         word=maybe(one_of(SweepState))(document["word"]),
@@ -174,31 +170,6 @@ def _view_from_json(document: dict[str, Any], columns: memoryview, expected: Exp
         bands=BandValues.load(document["bands"], columns[bands_at:chosen_at]),
         expected=expected,
     )
-
-
-def _trial_to_json(trial: Trial) -> list[Any]:
-    attempts = [
-        [
-            a.number,
-            a.token,
-            a.owner and a.owner.to_json(),
-            a.claimed,
-            a.outcome and a.outcome.to_json(),
-            a.void,
-            a.rivals,
-        ]
-        for a in trial.attempts.values()
-    ]
-    return [trial.number, trial.allowed, trial.deleted, attempts, trial.promised]
-
-
-def _trial_from_json(data: list[Any]) -> Trial:
-    number, allowed, deleted, rows, promised = data
-    attempts = [
-        Attempt(n, token, owner and Owner.from_json(owner), claimed, out and Outcome.from_json(out), void, rivals)
-        for n, token, owner, claimed, out, void, rivals in rows
-    ]
-    return Trial(number, {attempt.number: attempt for attempt in attempts}, allowed, deleted, promised)
 
 
 #: What reading a cache of other content raises: its checksum is against accidents, as all checksums are.

@@ -97,7 +97,7 @@ def test_points_are_in_the_cache_in_the_order_of_their_claims(make_store, monkey
     assert said(kept) == said(store.replay())
     assert list(kept.chosen.items()) == list(zip((5, 2, 9), POINTS, strict=True))
     assert [kept.trials[n].current.outcome.highest for n in kept.chosen] == [3.0, 3.0, None]
-    assert kept.trials.stories() == []
+    assert list(kept.trials.stories()) == []
 
 
 @pytest.mark.parametrize(
