@@ -6,10 +6,10 @@ The records are written straight into the journal, as agents would have written 
 an end with metric, lowest and highest value; the agent proposes points. `rungs`: a third of the trials that ended at a
 rung have gone on to the next one, of three; the agent lists the trials that may go on.
 
-Processes of their own then choose, as an agent does that starts: without a kept
-view (`fold.cache`), and with the one that another process left. The peer is such a process for a sweep of ten trials:
-what is more than its size is of the trials. Sizes are the kernel's `VmHWM`, so they depend on no clock; CPU is given
-beside them, and with ``--beside`` so are another checkout's figures, and whether its proposals are the same.
+Processes of their own then choose, as an agent does that starts: without a kept view (`fold.cache`), and with the one
+that another process left. The peer is such a process for a sweep of ten trials: what is more than its size is of the
+trials. Sizes are the kernel's `VmHWM`, so they depend on no clock; CPU is given beside them, and with ``--beside`` so
+are another checkout's figures, and whether it chooses the same.
 """
 
 from __future__ import annotations

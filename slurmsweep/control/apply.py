@@ -30,7 +30,7 @@ from slurmsweep.state.submissions import SubmissionDocument
 
 if TYPE_CHECKING:
     from slurmsweep.backends.base import JobRequest
-    from slurmsweep.control.batch import Basis, JobBatch
+    from slurmsweep.control.batch import JobBatch, PlanBasis
     from slurmsweep.control.decide import Plan
     from slurmsweep.control.events import Tell
     from slurmsweep.control.session import Session
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Share:
+class _JobsLeft:
     """The part of a plan's new trials that is left to it, where others submit at the same moment.
 
     Attributes:
@@ -47,7 +47,7 @@ class _Share:
         given_up: for how many new trials others have got jobs, so that the plan has made none for them.
     """
 
-    basis: Basis | None
+    basis: PlanBasis | None
     names: set[str] = field(default_factory=set)
     given_up: int = 0
 
@@ -81,7 +81,7 @@ def apply(session: Session, plan: Plan, tell: Tell) -> SubmitResult:
         tell(JobsReleased(plan.release))
     if plan.reopen and not plan.batches:
         give_back(session, lambda _: False, why="run")  # jobs that wait already find the sweep running
-    done, share = SubmitResult(), _Share(plan.basis)
+    done, share = SubmitResult(), _JobsLeft(plan.basis)
     for place, batch in enumerate(plan.batches):
         try:
             result = submit_batch(session, batch, reopen=plan.reopen, tell=tell, share=share)
@@ -106,12 +106,12 @@ def words_of_others(result: SubmitResult) -> str:
 
 
 def submit_batch(
-    session: Session, batch: JobBatch, *, reopen: bool, tell: Tell, share: _Share | None = None
+    session: Session, batch: JobBatch, *, reopen: bool, tell: Tell, share: _JobsLeft | None = None
 ) -> SubmitResult:
     """Submit the jobs of one batch: as many as the scheduler's limits leave room for. Raises as :func:`apply`."""
     request = _request(session, batch)
     was_refused = any(submission.job == "" for submission in session.view.submissions.values())
-    share = share or _Share(None)
+    share = share or _JobsLeft(None)
 
     def part(start: int, trials: int) -> Submitted | None:
         array = _submit_array(session, batch.part(start, start + trials), share, reopen=reopen)
@@ -126,7 +126,7 @@ def _request(session: Session, batch: JobBatch) -> JobRequest:
     return session.backend.request(JobSource.of(session.store), batch.trials, batch.wish, batch.attempt_ids)
 
 
-def _submit_array(session: Session, planned: JobBatch, share: _Share, *, reopen: bool) -> Submitted | None:
+def _submit_array(session: Session, planned: JobBatch, share: _JobsLeft, *, reopen: bool) -> Submitted | None:
     """Announce an array, ask for it, and record the answer; return None where nothing was left to submit.
 
     What is given back with the array, and that the sweep runs again, hangs on the announced name: the

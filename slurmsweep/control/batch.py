@@ -60,7 +60,7 @@ class JobBatch:
 
 
 @dataclass(frozen=True)
-class Basis:
+class PlanBasis:
     """The submissions that a plan counted, so that it is seen under the lock what was announced since.
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.base import Ability, SubmitOptions
 from slurmsweep.control import retry_policy
-from slurmsweep.control.batch import Basis, JobBatch, may_be_given_back, with_resources
+from slurmsweep.control.batch import JobBatch, PlanBasis, may_be_given_back, with_resources
 from slurmsweep.control.retry_policy import Node, ResourceOverride, RetryPlan, RetryPolicy
 from slurmsweep.errors import UsageError
 from slurmsweep.report.figures import counted
@@ -160,7 +160,7 @@ class Plan:
     nothing: str = ""
     remarks: tuple[str, ...] = ()
     others_open: int = 0
-    basis: Basis | None = None
+    basis: PlanBasis | None = None
 
     @property
     def trials(self) -> int:
@@ -351,7 +351,7 @@ def _trials_wanted(situation: Situation, policy: Policy, shared: int) -> int:
     return min(wanted, situation.open + shared) + promoted
 
 
-def _basis(situation: Situation, policy: Policy, shared: int, total: int) -> Basis | None:
+def _basis(situation: Situation, policy: Policy, shared: int, total: int) -> PlanBasis | None:
     """Return what bounds the jobs where other commands submit some meanwhile; None where nothing does.
 
     A count leaves open trials for others. Without one the jobs are for all of them, or for those that a goal leaves, or
@@ -361,7 +361,7 @@ def _basis(situation: Situation, policy: Policy, shared: int, total: int) -> Bas
         return None
     is_for_any = situation.open is not None and policy.count is not None and policy.sizing is None
     spare = max(0, (situation.open or 0) + shared - total) if is_for_any else 0
-    return Basis(situation.snapshot.counted, spare)
+    return PlanBasis(situation.snapshot.counted, spare)
 
 
 def _in_waves(  # noqa: PLR0913, PLR0917 - what was decided so far
