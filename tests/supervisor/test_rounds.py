@@ -21,6 +21,8 @@ from slurmsweep.backends.slurm.accounting import parse_restarts
 from slurmsweep.backends.slurm.limits import Room
 from slurmsweep.backends.slurm.waiting import explain
 from slurmsweep.control import observe as observing
+from slurmsweep.control import reconcile as reconciling
+from slurmsweep.control.apply import apply
 from slurmsweep.control.batch import JobBatch
 from slurmsweep.control.change_jobs import change_waiting
 from slurmsweep.control.decide import decide
@@ -30,6 +32,7 @@ from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, Submissi
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
 from slurmsweep.supervisor import enable, rounds
 
@@ -209,6 +212,31 @@ def test_what_a_limit_kept_back_is_submitted_by_the_supervisor(slurm, make_store
     slurm.room = 5
     held(store, slurm)
     assert sum(tasks for _, tasks in slurm.arrays) == 10
+
+
+def test_a_round_that_left_its_trials_to_a_person_looks_again_soon_and_submits_them_where_that_came_to_nothing(
+    slurm, make_store, monkeypatch
+):
+    store = make_store(4)
+    begin(store, SupervisorSettings())
+
+    def apply_after_a_person(session, plan, tell):
+        with store.transaction() as transaction:  # whose command is killed before it asks Slurm
+            transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 4, None))
+        return apply(session, plan, tell)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rounds, "apply", apply_after_a_person)
+        last, said = held(store, slurm)
+
+    assert slurm.arrays == []
+    assert not last.is_over
+    assert slurm.waiting()["clock"] == When(seconds=600)
+    assert any("4 trials were left out: another command has asked for jobs" in line for line in said)
+    monkeypatch.setattr(queue, "find_by_name", lambda name, cluster="": [])
+    monkeypatch.setattr(reconciling, "_SECOND_SEARCH", 0.0)
+    held(store, slurm)
+    assert [tasks for _, tasks in slurm.arrays] == [4]
 
 
 def test_at_the_end_there_is_a_report_and_no_supervisor(slurm, make_store, monkeypatch):
