@@ -182,3 +182,9 @@ class JournalReplacedError(StateUnwritableError):
 
     Example: ``.../journal.log: it was removed or replaced in this moment: the change may be missing in it``.
     """
+
+
+def kind_of(exit_code: int) -> type[SlurmsweepError]:
+    """Return the kind of error with which one of our commands ended; StateError for a code that no error has."""
+    kinds: tuple[type[SlurmsweepError], ...] = (UsageError, NotFoundError, SchedulerError)
+    return next((kind for kind in kinds if kind.exit_code == exit_code), StateError)

@@ -93,15 +93,21 @@ def failures_in(counts: Mapping[TrialState, int]) -> int:
     return sum(counts.get(state, 0) for state in FAILURES)
 
 
-def ask(store: SweepStore, command: str, failures: int, ends: int | None = None) -> None:
-    """Keep what is asked for. Args as :class:`NoticeRequest`. Raises StateError."""
+def ask(store: SweepStore, command: str, failures: int, ends: int | None = None) -> int:
+    """Keep what is asked for; return its number. Args as :class:`NoticeRequest`. Raises StateError."""
     files.ensure_folder(store.layout.notify, store.access)
     number = (known.number if (known := newest(store)) else 0) + 1
     document = {"command": command, "failures": failures, "ends": ends}
     try:
         files.write_once(_path(store, f"{number}.json"), json.dumps(document).encode(), store.access)
     except FileExistsError:
-        ask(store, command, failures, ends)
+        return ask(store, command, failures, ends)
+    return number
+
+
+def withdraw(store: SweepStore, number: int) -> None:
+    """Ask no longer for what :func:`ask` kept: what was asked for before counts again. Raises StateError."""
+    files.remove_file(_path(store, f"{number}.json"))
 
 
 def leave_to_agents(store: SweepStore, ends: int) -> None:

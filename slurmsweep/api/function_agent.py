@@ -100,6 +100,7 @@ def agent(  # noqa: PLR0913, PLR0917 - wandb's signature
                 f"the trials of sweep {store.manifest.sweep_id} run from its copy of the code, and a function of this "
                 "process is none of it: call agent() without a function, or run the sweep by slurmsweep run"
             )
+        store.manifest.refuse_missing_workdir()
         _run_function(store, function, count, environ, Failures(environ, max_consecutive_failed_runs))
     finally:
         _at_work.release()

@@ -22,13 +22,13 @@ from slurmsweep.control.notifier import Notifier
 from slurmsweep.control.observe import observe
 from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
 from slurmsweep.control.waiting import look_after_submission
-from slurmsweep.errors import UsageError
+from slurmsweep.errors import SubmissionRefusedError, UsageError
 from slurmsweep.sizing.walltime import Step
 from slurmsweep.state import projects, refusals
 from slurmsweep.state.lifecycle import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.control.decide import Situation
@@ -91,21 +91,29 @@ class Launch:
     dry_run: bool = False
     after: Sequence[str] = ()
 
-    def start(self, policy: Policy) -> LaunchResult:
+    def start(self, policy: Policy, changes: Sequence[Callable[[], object]] = ()) -> LaunchResult:
         """Start trials, and tell what comes of them by the user's command, if there is one.
+
+        Args:
+            policy: what is wanted of the sweep.
+            changes: are made to the sweep when it is certain that nothing of the call is refused here: what is left
+                then is for the scheduler to say. Of a rehearsal none is made.
 
         Raises as :meth:`slurmsweep.Sweep.run`.
         """
         if self.notify is None:
-            return self._start(policy)
+            return self._start(policy, changes)
         notices.words_of(self.notify)
         is_supervised = self.supervisor is not None
         notifier = Notifier(self.session, self.tell, self.notify, waits=self.wait, is_supervised=is_supervised)
         try:
-            result = replace(self, tell=notifier, notify=None).start(policy)
+            result = replace(self, tell=notifier, notify=None).start(policy, changes)
         except KeyboardInterrupt:
             if Ability.OUTLIVE in self.session.backend.abilities:
                 notifier.leave_to_agents()
+            raise
+        except SubmissionRefusedError:
+            notifier.refused()
             raise
         notifier.over(result.stopped_by or (Step.STUCK.value if result.is_stuck else ""))
         return result
@@ -149,21 +157,22 @@ class Launch:
             self.tell(Noticed(f"{doubt}; the nodes may differ"))
         for notice in backend.check(wish, source):
             self.tell(Noticed(notice))
+        return self.behind_others(wish)
+
+    def behind_others(self, wish: SubmitOptions) -> SubmitOptions:
+        """Return the wish with what its jobs are to wait for; tell what that is. Raises as :meth:`check`."""
         if not self.after:
             return wish
         from slurmsweep.control.after import waiting_for  # few jobs wait for others
 
-        backend.require(Ability.AFTER, "--after")
+        self.session.backend.require(Ability.AFTER, "--after")
         words = [self.after] if isinstance(self.after, str) else self.after
         return waiting_for(self.session, wish, words, whereabouts, lambda line: self.tell(Noticed(line)))
 
-    def _start(self, policy: Policy) -> LaunchResult:
+    def _start(self, policy: Policy, changes: Sequence[Callable[[], object]]) -> LaunchResult:
         """Observe, decide, apply; and where time or memory is learnt on the way, wait and do it again."""
         policy = self._ready(policy)
         session = self.session.rehearsal() if self.dry_run else self.session
-        if not self.dry_run:
-            projects.remember(os.path.dirname(os.path.dirname(session.store.layout.folder)))
-            note_code_state(session.store)
         total, finished, expected = SubmitResult(), None, 0
         first: Headline | None = None
         while True:
@@ -172,6 +181,11 @@ class Launch:
             if total.arrays and situation.rungs and not plan.batches:
                 break  # every trial has gone as far as it may
             is_first = first is None
+            if is_first and not self.dry_run:
+                for change in changes:
+                    change()
+                projects.remember(os.path.dirname(os.path.dirname(session.store.layout.folder)))
+                note_code_state(session.store)
             first = first or headline(situation, policy, plan, self.command, is_rehearsal=self.dry_run)
             self.tell(Planned(plan, self.dry_run, first.text if is_first else ""))
             if plan.reopen and situation.view.word:

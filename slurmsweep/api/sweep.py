@@ -68,7 +68,8 @@ class Sweep:
         function: import path of what trials call, for a sweep without a program.
         tell: takes an event for each thing that is done (:mod:`slurmsweep.control.events`). By default notices are
             warnings of the logger ``slurmsweep``, and the other events are dropped.
-        keep: a named function, or folder, is that of all the sweep's trials from now on.
+        keep: a named function, or folder, is that of all the sweep's trials from now on; else only of what this object
+            looks at, unless :meth:`at_start` keeps it.
         workdir: the folder in which trials run from now on, because the project was moved; a relative one is below the
             current folder.
 
@@ -89,21 +90,29 @@ class Sweep:
         workdir: str | None = None,
     ) -> None:
         self.tell = tell
+        self._changes: list[Callable[[], object]] = []
+        self._keep: Callable[[], object] | None = None
         if isinstance(name, Session):
             self.session = name
             return
         if not isinstance(name, str):
             raise UsageError(f"Sweep({name!r}): name the sweep by its id or its folder, as text")
         store = known(SweepStore.open_to_run(whereabouts(name)))
-        if workdir:
-            from slurmsweep.control.program import moved
+        if workdir or function:
+            folder = store.layout.folder  # opened again, for it may be another group's by then
+            self._keep = lambda: _with_named(SweepStore.open_to_run(folder), workdir, function, keep=True)
+        self.session = Session(_with_named(store, workdir, function, keep=keep), backend)
 
-            store = moved(store, workdir, keep=keep)
-        if function:
-            from slurmsweep.control.function import ready_to_run
+    def at_start(self, *, shared: str = "off") -> None:
+        """Let the next call that starts trials change the sweep, too, when nothing of it is refused any more.
 
-            store = ready_to_run(store, function, keep=keep)
-        self.session = Session(store, backend)
+        A function and a folder that were named without ``keep`` are kept then.
+
+        Args:
+            shared: ``read`` or ``write``, as :meth:`share` takes it; ``off`` for as it is.
+        """
+        share_it = [] if shared == "off" else [lambda: self.share(shared)]
+        self._changes = [*share_it, *filter(None, [self._keep])]  # of a sweep of another user the first is refused
 
     @classmethod
     def create(
@@ -214,7 +223,7 @@ class Sweep:
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, self._trials(count), retry=retry, sizing=sizing, reopen=True)
         launch = Launch(self.session, self.tell, "run", wait, supervisor, max_fails, notify, dry_run, after)
-        return launch.start(policy)
+        return launch.start(policy, self._changes)
 
     def submit(
         self,
@@ -242,7 +251,7 @@ class Sweep:
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, self._trials(count), sizing=sizing)
         launch = Launch(self.session, self.tell, "submit", wait, supervisor, max_fails, notify, dry_run, after)
-        return launch.start(policy)
+        return launch.start(policy, self._changes)
 
     def resubmit(
         self,
@@ -284,7 +293,7 @@ class Sweep:
         policy = Policy(wish, all_open=all_open, retry=retry, sizing=sizing, reopen=True)
         waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
         launch = Launch(self.session, self.tell, "resubmit", waits, supervisor, max_fails, notify, dry_run)
-        return launch.start(policy)
+        return launch.start(policy, self._changes)
 
     def _trials(self, points: int | None) -> int | None:
         """Return how many trials so many points are."""
@@ -490,12 +499,27 @@ class Sweep:
         supervise: bool = False,
         max_fails: int | None = None,
         after: Sequence[str] = (),
-    ) -> None:
+    ) -> SubmitOptions:
         """Refuse what :meth:`run` would refuse with these arguments, before a sweep is made. Writes nothing.
 
-        ``supervise`` stands for any ``supervisor``. Raises as :meth:`slurmsweep.api.launch.Launch.check`.
+        ``supervise`` stands for any ``supervisor``. Returns what its jobs would ask for. Raises as
+        :meth:`slurmsweep.api.launch.Launch.check`.
         """
-        Launch(self.session, self.tell, wait=wait, max_fails=max_fails, after=after).check(wish, supervise=supervise)
+        launch = Launch(self.session, self.tell, wait=wait, max_fails=max_fails, after=after)
+        return launch.check(wish, supervise=supervise)
+
+
+def _with_named(store: SweepStore, workdir: str | None, function: str | None, *, keep: bool) -> SweepStore:
+    """Return the sweep with the folder and the function that were named. Raises as :class:`Sweep`."""
+    if workdir:
+        from slurmsweep.control.program import moved
+
+        store = moved(store, workdir, keep=keep)
+    if function:
+        from slurmsweep.control.function import ready_to_run
+
+        store = ready_to_run(store, function, keep=keep)
+    return store
 
 
 def _access(who: str) -> Access:

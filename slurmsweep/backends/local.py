@@ -29,7 +29,7 @@ from slurmsweep.backends.base import (
 )
 from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm import commands, resources
-from slurmsweep.errors import StateError, UsageError
+from slurmsweep.errors import SlurmsweepError, UsageError, kind_of
 from slurmsweep.state.assignment import AGENTS, LOCAL, SEAT, TRIALS, VARIABLE
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ class LocalBackend(Backend):
         """Run the agents of remembered requests until all have ended; forget the requests.
 
         Ctrl-C (or SIGTERM, SIGHUP) is passed to the trials, which get their grace; a second one terminates, a third
-        kills. The sweep can go on later from where it was. Before a StateError the other agents are allowed to end.
+        kills. The sweep can go on later from where it was. Where an agent ends with an error, and has run no trial,
+        that error is raised here; before it the other agents are allowed to end.
         """
         del target, seen  # every agent ends by itself, and no scheduler is asked
         for request in [self._requests.pop(job) for job in jobs if job in self._requests]:
@@ -256,7 +257,7 @@ def _run(
                     shown = time.monotonic()
                     if refresh().word is not None or not may_start():  # further agents would only start to say so
                         count = 0
-        except StateError:
+        except SlurmsweepError:
             _wait(crew)
             raise
         except BaseException:
@@ -267,7 +268,7 @@ def _run(
 
 
 def _check(agent: subprocess.Popen[str], refresh: Callable[[], SweepView]) -> bool:
-    """Return whether an agent found nothing to do; raise StateError where it ended badly without recording a trial.
+    """Return whether an agent found nothing to do; raise its error where it ended badly without recording a trial.
 
     One that was killed while it ran a trial has lost that trial, and nothing else: the others go on.
     """
@@ -275,7 +276,7 @@ def _check(agent: subprocess.Popen[str], refresh: Callable[[], SweepView]) -> bo
         lines = [line for line in agent.stderr or () if line.strip()]
     if agent.returncode and not _has_a_trial(refresh(), agent.pid, was_killed=agent.returncode < 0):
         words = lines[-1].strip().removeprefix("slurmsweep: ") if lines else ""
-        raise StateError(words or f"an agent ended with {agent.returncode} and said nothing")
+        raise kind_of(agent.returncode)(words or f"an agent ended with {agent.returncode} and said nothing")
     return any("nothing left to do" in line for line in lines)
 
 

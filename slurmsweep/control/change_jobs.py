@@ -40,7 +40,8 @@ def change_waiting(
 ) -> list[ArrayChange]:
     """Change the elements that wait, of each array of the sweep; return nothing where none waits.
 
-    A sweep with a supervisor submits with the new values from now on.
+    A sweep with a supervisor submits with the new values from now on; not where the scheduler refused them for every
+    array, because it would refuse the jobs to come as well.
 
     Args:
         session: of the sweep.
@@ -61,10 +62,6 @@ def change_waiting(
     late = backend.assignments({name: checked[name] for name in _ON_RUNNING if name in checked}, None)
     if running and not late:
         raise UsageError("--running changes the time limit of trials that run: give --time too")
-    files = SupervisorFiles(session.store.layout, session.store.access)
-    if settings := files.settings():
-        named = {name: str(value) for name, value in backend.over(settings.options, options).items()}
-        files.change(replace(settings, options=named, width=settings.width if width is None else width or None))
     live, done = look_at_jobs(session), []
     granted.record(session, live, all_of_them=True)  # what differs from now on is what this command changes
     for job in live.arrays():
@@ -73,4 +70,9 @@ def change_waiting(
         problems += backend.change(job, live.tasks_in(job, waiting=False), late) if busy else []
         if waiting or busy:
             done.append(ArrayChange(job, waiting, busy, tuple(dict.fromkeys(problems))))
+    files = SupervisorFiles(session.store.layout, session.store.access)
+    was_refused = bool(done) and all(one.problems for one in done)
+    if not was_refused and (settings := files.settings()):
+        named = {name: str(value) for name, value in backend.over(settings.options, options).items()}
+        files.change(replace(settings, options=named, width=settings.width if width is None else width or None))
     return [*done, *(ArrayChange(job, 0, 0, ("left alone: its name is not this sweep's",)) for job in live.foreign)]

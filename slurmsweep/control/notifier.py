@@ -38,6 +38,7 @@ class Notifier:
     def __init__(self, session: Session, pass_on: Tell, command: str, *, waits: bool, is_supervised: bool) -> None:
         self._session, self._pass_on, self._command = session, pass_on, command
         self._waits, self._is_supervised = waits, is_supervised
+        self._number, self._arrays = 0, frozenset[str]()
         self._failures: int | None = None
         self._ends = 0
         self._is_for_agents = not (waits or is_supervised)
@@ -68,7 +69,13 @@ class Notifier:
         self._failures -= sum(view.trials[a.trial].state in notices.FAILURES for a in again)
         self._ends = ended_trials(view) - sum(view.trials[a.trial].state.has_ended() for a in again) + plan.trials
         ends = self._ends if self._is_for_agents else None
-        notices.ask(self._session.store, self._command, self._failures, ends)
+        self._arrays = frozenset(view.job_ids())
+        self._number = notices.ask(self._session.store, self._command, self._failures, ends)
+
+    def refused(self) -> None:
+        """Ask for nothing where the scheduler refused all that was to be submitted. Raises StateError."""
+        if self._number and self._arrays.issuperset(self._session.refresh().job_ids()):
+            notices.withdraw(self._session.store, self._number)
 
     def leave_to_agents(self) -> None:
         """Let agents notice from now on: this command waits no longer, and the jobs go on. Raises StateError."""

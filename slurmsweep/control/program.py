@@ -110,7 +110,9 @@ def moved(store: SweepStore, workdir: str, *, keep: bool = True) -> SweepStore:
     if not os.path.isdir(folder):
         raise UsageError(f"--workdir {workdir}: there is no folder {folder}")
     if not keep:
-        return type(store)(store.layout, store.manifest._replace(workdir=folder))
+        function = store.manifest.function
+        there = store.manifest._replace(workdir=folder).calling(function and function.moved_to(folder))
+        return type(store)(store.layout, there)
     with store.transaction():  # more trials (`extend`) are not lost
         manifest.move(store.layout, folder, store.access)
     return store.open_to_run(store.layout.folder)

@@ -125,10 +125,12 @@ class Manifest(NamedTuple):
     def refuse_missing_workdir(self) -> None:
         """Raise UsageError where the folder is gone in which trials run: before one of them is claimed."""
         if not files.is_folder(self.workdir):
+            function = "" if self.can_run else " --function MODULE:NAME"
+            others = "submit, resubmit, mend" if self.can_run else f'slurmsweep.Sweep("{self.sweep_id}", workdir=...)'
             raise UsageError(
                 f"sweep {self.sweep_id} runs its trials in {self.workdir}, and that folder is not there. If the "
-                f"project was moved, name its folder once: `slurmsweep run {self.sweep_id} --workdir FOLDER` "
-                "(or submit, resubmit, mend)"
+                f"project was moved, name its folder once: `slurmsweep run {self.sweep_id}{function} --workdir FOLDER` "
+                f"(or {others})"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -47,8 +47,7 @@ def begin(session: Session, settings: SupervisorSettings) -> tuple[WakeupJobs, P
         SchedulerError: the scheduler could not be asked.
     """
     watch, files = WakeupJobs(session, settings), _files(session)
-    session.scheduler.options(wish_of(settings, session), JobSource.of(session.store))
-    session.scheduler.normalized(settings.supervisor)
+    refuse_wrong_settings(session, settings)
     before = files.ask_for(settings)
     try:
         watch.watch_over_me()
@@ -56,6 +55,12 @@ def begin(session: Session, settings: SupervisorSettings) -> tuple[WakeupJobs, P
         _undo(session, watch, before)
         raise
     return watch, before
+
+
+def refuse_wrong_settings(session: Session, settings: SupervisorSettings) -> None:
+    """Raise UsageError where an option of the supervisor or of its jobs is wrong."""
+    session.scheduler.options(wish_of(settings, session), JobSource.of(session.store))
+    session.scheduler.normalized(settings.supervisor)
 
 
 def _undo(session: Session, watch: WakeupJobs, before: PreviousSettings) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -309,3 +311,56 @@ def test_python_names_sweeps_by_as_little(made, monkeypatch):
         slurmsweep_package.Sweep("ab")
     with pytest.raises(NotFoundError):
         slurmsweep_package.Sweep("fourth")
+
+
+AGENT = """
+import sys, slurmsweep
+def train(): print("trained")
+slurmsweep.agent(sys.argv[1], function=train)
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-c", AGENT],
+        ["-m", "slurmsweep", "agent", "--function", "train:train"],
+        ["-c", "import sys, slurmsweep; slurmsweep.agent(sys.argv[1])"],
+    ],
+    ids=["a function of a program", "the command", "the program"],
+)
+def test_an_agent_of_a_function_in_a_moved_project_is_refused_before_it_claims_a_trial(slurmsweep, tmp_path, words):
+    before = tmp_path / "before"
+    before.mkdir()
+    (before / "train.py").write_text("def train(): print('trained')\n")
+    (before / "sweep.yaml").write_text("method: grid\nparameters: {x: {values: [1, 2]}}\n")
+    made = slurmsweep("create", "sweep.yaml", "--function", "train:train", cwd=before)
+    sweep, now = made.stdout.strip(), before.rename(tmp_path / "now")
+
+    done = subprocess.run([sys.executable, *words, sweep], cwd=now, capture_output=True, text=True, check=False)
+
+    assert done.returncode != 0
+    assert "--workdir FOLDER" in done.stderr.splitlines()[-1]
+    assert "2 pending" in slurmsweep("status", sweep, cwd=now).stdout
+
+
+def test_a_moved_project_whose_sweep_has_no_program_is_told_how_to_name_its_folder(slurmsweep, tmp_path):
+    before = tmp_path / "before"
+    before.mkdir()
+    make = "import slurmsweep; print(slurmsweep.sweep({'method': 'grid', 'parameters': {'x': {'values': [1, 2]}}}))"
+    made = subprocess.run([sys.executable, "-c", make], cwd=before, capture_output=True, text=True, check=True)
+    sweep, now = made.stdout.split()[-1], before.rename(tmp_path / "now")
+
+    def agent():
+        return subprocess.run(
+            [sys.executable, "-c", AGENT, sweep], cwd=now, capture_output=True, text=True, check=False
+        )
+
+    refused = agent()
+    name = f"import slurmsweep; slurmsweep.Sweep('{sweep}', workdir='.')"
+    subprocess.run([sys.executable, "-c", name], cwd=now, check=True)
+
+    assert refused.returncode != 0
+    assert refused.stderr.rstrip().endswith(f'--workdir FOLDER` (or slurmsweep.Sweep("{sweep}", workdir=...))')
+    assert agent().returncode == 0
+    assert "2 finished" in slurmsweep("status", sweep, cwd=now).stdout

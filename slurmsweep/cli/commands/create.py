@@ -69,11 +69,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--trials and --top choose trials of another sweep: name it by --from, or --trials' by --prior"
         )
+    from slurmsweep.api.sweep import Sweep
     from slurmsweep.control.create import create  # loads yaml
 
     prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None
     draft = read_draft(args)
     note_doubts(draft)
+    if prior:
+        known_points(Sweep.planned(draft).session.store, prior, args.trials)  # where this is refused there is no sweep
     store = create(draft, access=share.WAYS[args.shared])
     note(f"sweep {store.manifest.sweep_id} in {store.layout.folder}; {share.in_words(store)}")
     if prior:

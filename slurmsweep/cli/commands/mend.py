@@ -36,10 +36,11 @@ def run(args: argparse.Namespace) -> int:
 
     The next ones come by themselves where the sweep's backend can wake them.
     """
+    from slurmsweep.supervisor.enable import refuse_wrong_settings
     from slurmsweep.supervisor.rounds import mend  # loads submitit
 
     store = ready_to_run(SweepStore.open_to_run(args.sweep), None)
-    store = moved(store, args.workdir) if args.workdir else store
+    store = moved(store, args.workdir, keep=False) if args.workdir else store
     store.manifest.refuse_missing_workdir()
     session = Session(store)
     wakes = Ability.WAKE in session.backend.abilities
@@ -55,8 +56,13 @@ def run(args: argparse.Namespace) -> int:
         goal=before.goal if before else None,
     )
     if before and settings == SupervisorSettings(goal=before.goal):
-        settings = before  # the command line asks for nothing
-    elif wakes:
+        settings, asks_anew = before, False  # the command line asks for nothing
+    else:
+        refuse_wrong_settings(session, settings)
+        asks_anew = wakes
+    if args.workdir:
+        moved(store, args.workdir)
+    if asks_anew:
         files.ask_for(settings)
     last = mend(session, settings, note)
     if args.json:

@@ -66,8 +66,9 @@ def run(args: argparse.Namespace) -> int:
     rules = {name: getattr(args, name) for name in ("max_attempts", "time_factor", "mem_factor")}
     asked = launching.asked_for(args, **rules)
     with closing(EventPrinter()) as events:
-        keep, workdir = not args.dry_run, args.workdir
-        sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=workdir)
+        start = {"function": args.function, "workdir": args.workdir}
+        sweep = Sweep(args.sweep, backend=args.backend, tell=events, keep=False, **start)
+        sweep.at_start()
         events.follow(sweep.session.store, plain=args.plain)
         result = sweep.resubmit(policy, **asked)
     if not args.dry_run:

@@ -94,10 +94,9 @@ def _sweep(
             raise UsageError(f"--prior is for a new sweep: what sweep {args.file} knows was decided when it was made")
         if args.snapshot is not None:
             raise UsageError(f"--snapshot is for a new sweep: which code sweep {args.file} runs was decided with it")
-        name, keep = sweep_of(args.file), not args.dry_run
-        sweep = Sweep(name, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=args.workdir)
-        if args.shared != "off" and keep:
-            sweep.share(args.shared)
+        name = sweep_of(args.file)
+        sweep = Sweep(name, backend=args.backend, function=args.function, tell=events, keep=False, workdir=args.workdir)
+        sweep.at_start(shared=args.shared)
         return sweep, False
     if args.workdir:
         raise UsageError("--workdir is for a sweep whose project was moved: a new one runs in the current folder")

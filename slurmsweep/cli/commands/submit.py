@@ -64,10 +64,9 @@ def run(args: argparse.Namespace) -> int:
 
     asked = launching.asked_for(args)
     with closing(EventPrinter()) as events:
-        keep, workdir = not args.dry_run, args.workdir
-        sweep = Sweep(args.sweep, backend=args.backend, function=args.function, tell=events, keep=keep, workdir=workdir)
-        if args.shared != "off" and keep:
-            sweep.share(args.shared)
+        start = {"function": args.function, "workdir": args.workdir}
+        sweep = Sweep(args.sweep, backend=args.backend, tell=events, keep=False, **start)
+        sweep.at_start(shared=args.shared)
         events.follow(sweep.session.store, plain=args.plain)
         result = sweep.submit(count=args.count, after=launching.awaited(args), **asked)
     if args.dry_run:
