@@ -7,18 +7,19 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from backends import played_slurm
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from slurmsweep.agents.identity import this_process
 from slurmsweep.cli.parser import COMMANDS, build_parser
-from slurmsweep.control.change_jobs import ArrayChange
 from slurmsweep.report.waiting import WaitingReason
-from slurmsweep.state.supervisor_files import LastRound
+from slurmsweep.state.store import SweepStore
+from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
 
 SCHEMAS = Path(__file__).parent.parent.parent / "docs" / "schemas"
 
@@ -228,11 +229,76 @@ def test_what_is_submitted_to_slurm(tmp_path, slurmsweep, monkeypatch):
     assert strict(submitted.stdout)["arrays"] == [{"job": "7", "jobs": 5, "trials": 5}]
 
 
-def test_documents_of_what_only_a_cluster_prints():
-    """A real cluster prints these in tests/cluster; here are the values that they are made of."""
-    validate("set", json.loads(json.dumps([asdict(ArrayChange("7", 3, 1, ("refused",)))])))
-    validate("mend", json.loads(json.dumps(asdict(LastRound(2, said=("a",), notes=("b",))))))
-    validate("mend", None)
+@pytest.fixture
+def cluster(tmp_path, slurmsweep, monkeypatch):
+    """Return what runs a command with ``--json`` on a cluster that is played, checks its document and returns that."""
+    write_files(tmp_path)
+    played_slurm.put_on_path(tmp_path / "bin", monkeypatch)
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{os.path.dirname(sys.executable)}")
+
+    def printed(*words, code=0):
+        done = slurmsweep(*words, "--json")
+        assert done.returncode == code, done.stderr
+        document = strict(done.stdout)
+        validate(words[0], document)
+        return document
+
+    return printed
+
+
+def jobs_become(tmp_path, state):
+    jobs = played_slurm.read(tmp_path / "bin", "lab")
+    for job in jobs.values():
+        job["states"] = dict.fromkeys(job["states"], state)
+    played_slurm.write(tmp_path / "bin", "lab", jobs)
+
+
+def test_what_commands_print_of_a_sweep_on_a_cluster(cluster, tmp_path):
+    started = cluster("run", "sweep.yaml", "--no-wait", "--backend", "slurm")
+
+    assert [array["jobs"] for array in started["arrays"]] == [5]
+    assert cluster("status", "last")["waiting"] is not None
+    for words in (["efficiency"], ["efficiency", "--trials"], ["reconcile", "last"], ["ls"]):
+        cluster(*words)
+    assert cluster("pause", "last")["jobs"] == [started["arrays"][0]["job"]]
+    assert cluster("resume", "last")["jobs"] == [started["arrays"][0]["job"]]
+    assert cluster("cancel", "last")["jobs"] == [started["arrays"][0]["job"]]
+
+
+def test_what_set_prints_where_jobs_wait_run_are_refused_and_are_none(cluster, tmp_path, slurmsweep):
+    sweep = slurmsweep("create", "sweep.yaml").stdout.strip()
+    nothing = cluster("set", sweep, "--time", "45", code=1)
+    job = cluster("submit", sweep)["arrays"][0]["job"]
+    waiting = cluster("set", sweep, "--time", "45", "--width", "2")
+    jobs_become(tmp_path, "RUNNING")
+    running = cluster("set", sweep, "--time", "30", "--running")
+    (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho 'Access/permission denied' >&2\nexit 1\n")
+    refused = cluster("set", sweep, "--time", "90", "--running", code=4)
+
+    assert nothing == []
+    assert waiting == [{"job": job, "waiting": 5, "running": 0, "problems": []}]
+    assert running == [{"job": job, "waiting": 0, "running": 5, "problems": []}]
+    assert [bool(one["problems"]) for one in refused] == [True]
+
+
+def test_what_mend_prints_of_a_first_round_a_later_one_the_last_and_beside_another(cluster, tmp_path, slurmsweep):
+    sweep = slurmsweep("create", "sweep.yaml").stdout.strip()
+    first = cluster("mend", sweep)
+    mending = cluster("status", sweep)["mending"]
+    later = cluster("mend", sweep)
+    store = SweepStore.open(str(tmp_path / ".slurmsweep" / f"sweep-{sweep}"))
+    files = SupervisorFiles(store.layout, store.access)
+    number = files.take_round(this_process(os.environ), lambda holder: False)
+    beside = cluster("mend", sweep)
+    files.end_round(LastRound(number))
+    slurmsweep("stop", sweep)
+    jobs_become(tmp_path, "CANCELLED")
+    last = cluster("mend", sweep)
+
+    assert any(line.startswith("submitted job") for line in first["said"])
+    assert (first["number"], later["number"], mending["rounds"]) == (1, 2, 1)
+    assert beside is None
+    assert (last["number"], last["is_over"]) == (4, True)
 
 
 def test_a_command_says_in_its_help_that_it_has_json():
