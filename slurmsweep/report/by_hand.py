@@ -1,7 +1,8 @@
 """The command of a trial as text for a shell, to run it by hand: apart from the trial, and without secrets.
 
-The command gets the trial's parameters and number. It gets no folder of the trial, but new ones: what it logs and saves
-does not mix with what the trial has. Secrets are named and not shown, so the shell fills them in.
+The command gets the trial's parameters and number, as if it were the first attempt. It gets no folder of the trial, but
+new ones, and no name of its run: what it logs and saves does not mix with what the trial has. Secrets are named and not
+shown, so the shell fills them in.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ _JSON_FILE = "\0\0"
 #: Macros of folders, which are variables of the shell by hand, and how one is made.
 _FOLDERS = (command.TRIAL_DIR, command.ATTEMPT_DIR)
 _NEW_FOLDER = '"$(mktemp -d)"'
+_NEW_FILE = '"$(mktemp)"'
+
+#: What names a trial's run and its files, and is not set by hand.
+NOT_SET = ("SLURMSWEEP_SWEEP", "SLURMSWEEP_ATTEMPT_DIR", "WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_DIR")
 
 
 def shell_command(manifest: Manifest, number: int, params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
@@ -58,9 +63,10 @@ def shell_command(manifest: Manifest, number: int, params: Mapping[str, Any], en
     folders = [name for name in _FOLDERS if any(f"\0{name}\0" in word for word in argv)]
     wanted = {"WANDB_MODE": "offline", "WANDB_PROJECT": config.project or "", "WANDB_ENTITY": config.entity or ""}
     assigned = [f"{name}={_quoted(value)}" for name, value in wanted.items() if value and not environ.get(name)]
+    assigned += [f"SLURMSWEEP_TRIAL={number}", "SLURMSWEEP_ATTEMPT=1"]
     assigned.append(f"WANDB_SWEEP_PARAM_PATH={_in_a_file(params_file.render(params))}")
     checkpoints = f'"${command.TRIAL_DIR}"' if command.TRIAL_DIR in folders else _NEW_FOLDER
-    assigned.append(f"SLURMSWEEP_CHECKPOINT_DIR={checkpoints}")
+    assigned += [f"SLURMSWEEP_CHECKPOINT_DIR={checkpoints}", f"SLURMSWEEP_METRICS_FILE={_NEW_FILE}"]
     if manifest.snapshot:
         assigned.append(f"SLURMSWEEP_WORKDIR={_quoted(manifest.snapshot.original)}")
     made = [f"{name}={_NEW_FOLDER} &&" for name in folders]

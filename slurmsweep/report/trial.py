@@ -11,7 +11,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.learning.explanation import explanation
 from slurmsweep.metrics.reported import read_summary
 from slurmsweep.report.base import base_document, base_text
-from slurmsweep.report.by_hand import shell_command
+from slurmsweep.report.by_hand import NOT_SET, shell_command
 from slurmsweep.report.code import copy_words, version_words
 from slurmsweep.report.figures import duration, numbers_text, value_text
 from slurmsweep.report.fitting import last_part, text_width
@@ -144,7 +144,8 @@ def trial_text(document: Mapping[str, Any]) -> str:
     if document["no_command"]:
         lines += _field("by hand", document["no_command"])
     if document["command"]:
-        lines += ["", "by hand, apart from the trial's own files:", document["command"]]
+        without = f"(so it finds no {', '.join(NOT_SET)})"
+        lines += ["", "by hand, apart from the trial's own files:", *wrapped(without, width()), document["command"]]
     return "\n".join(lines)
 
 

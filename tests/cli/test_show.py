@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -181,6 +182,35 @@ def test_the_command_by_hand_gives_the_script_what_the_trial_gave_it(slurmsweep,
     in_trial = Path(document["log"]).read_text()
 
     assert by_hand(document["command"]) == in_trial
+
+
+def test_the_command_by_hand_finds_what_scripts_read_of_their_trial(slurmsweep, write_sweep, show):
+    script = "import os\nfor name in ('TRIAL', 'ATTEMPT'): print(name, os.environ['SLURMSWEEP_' + name])\n"
+    script += "with open(os.environ['SLURMSWEEP_METRICS_FILE'], 'a') as file: file.write('{\"loss\": 1}\\n')\n"
+    sweep = run(slurmsweep, write_sweep(script, extra=METRIC))
+    document = show(sweep, 1)
+    in_trial = Path(document["log"]).read_text()
+
+    assert by_hand(document["command"]) == in_trial == "TRIAL 1\nATTEMPT 1\n"
+    assert show(sweep, 1)["metric"] == 1
+
+
+def test_what_a_trial_has_and_the_command_by_hand_does_not_is_said(slurmsweep, write_sweep, show):
+    script = "import os\nprint(*sorted(name for name in os.environ if name.startswith(('SLURMSWEEP_', 'WANDB_'))))"
+    sweep = run(slurmsweep, write_sweep(script))
+    document = show(sweep, 1)
+    named = Path(document["log"]).read_text().split()
+    lacks = set(named) - set(by_hand(document["command"]).split())
+
+    said = slurmsweep("show", sweep, "1", COLUMNS="200").stdout
+
+    [line] = [line for line in said.splitlines() if line.startswith("(so it finds no ")]
+    told = set(re.findall("[A-Z]+_[A-Z_]+", line))
+    # the others say how wandb treats the run of a trial, which place beside others it has, and whether it goes on
+    of_wandb = {"WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_RESUME", "WANDB_RUN_GROUP", "WANDB_X_SAVE_REQUIREMENTS"}
+    of_wandb.add("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL")
+    of_place = {"SLURMSWEEP_FIRST_ATTEMPT", "SLURMSWEEP_SEAT", "SLURMSWEEP_LOCAL_AGENT"}
+    assert told == lacks - of_wandb - of_place
 
 
 def test_the_command_by_hand_changes_nothing_of_the_trial(slurmsweep, write_sweep, show, tmp_path):
