@@ -9,7 +9,7 @@
 _shtab_slurmsweep_subparsers=(run plan status watch logs best resubmit trials show importance compare report export efficiency ls pause resume stop cancel extend set share check reconcile rerun delete mend rm clean create submit agent templates defaults doctor listen sync leet completion help)
 
 _shtab_slurmsweep_run_option_strings=(-h --help --backend -j --jobs -n --count --max-fails --notify --function --strict --workdir --prior --snapshot --no-snapshot --shared --shared=read --wait --no-wait --plain --dry-run --json --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --queue --cluster --region --role --image --retries --env --aws --canaries --after)
-_shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --prior --snapshot --no-snapshot --strict --json --project --entity --name --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --queue --cluster --region --role --image --retries --env --aws)
+_shtab_slurmsweep_plan_option_strings=(-h --help --limit --canary --backend -j --jobs -n --count --function --prior --snapshot --no-snapshot --strict --json --max-fails --notify --wait --no-wait --project --entity --name --mend --mend-every --mend-sbatch --template --width -p --partition -t --time -c --cpus-per-task --mem --gres -A --account -q --qos -C --constraint -x --exclude -G --gpus --sbatch --queue --cluster --region --role --image --retries --env --aws --canaries --after)
 _shtab_slurmsweep_status_option_strings=(-h --help --json --watch --entity --project)
 _shtab_slurmsweep_watch_option_strings=(-h --help --once)
 _shtab_slurmsweep_logs_option_strings=(-h --help --failed --attempt -n --lines --path -f --follow)
@@ -152,6 +152,9 @@ _shtab_slurmsweep_plan___snapshot_nargs=0
 _shtab_slurmsweep_plan___no_snapshot_nargs=0
 _shtab_slurmsweep_plan___strict_nargs=0
 _shtab_slurmsweep_plan___json_nargs=0
+_shtab_slurmsweep_plan___wait_nargs=0
+_shtab_slurmsweep_plan___no_wait_nargs=0
+_shtab_slurmsweep_plan___mend_nargs=0
 _shtab_slurmsweep_status__h_nargs=0
 _shtab_slurmsweep_status___help_nargs=0
 _shtab_slurmsweep_status___json_nargs=0

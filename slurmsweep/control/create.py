@@ -21,6 +21,7 @@ from slurmsweep.search import random
 from slurmsweep.search.kept import has_room
 from slurmsweep.state import files, projects
 from slurmsweep.state.manifest import Manifest
+from slurmsweep.state.naming import steps_back
 from slurmsweep.state.paths import Layout, new_sweep_id, root_folder, sweep_folder
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile import command
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Of W&B's projects: characters at most, and those that no name has.
 _LONGEST_PROJECT, _NOT_IN_PROJECTS = 128, frozenset("/\\#?%:")
+
+_WORD_FOR_NEWEST = "that is a word for the newest sweep, or one before it, so no command would find this one by it"
 
 #: Bytes of a program that are searched for the name of a project.
 _MOST_OF_PROGRAM = 1 << 20
@@ -91,7 +94,8 @@ def read_draft(
     from slurmsweep.control.function import locate
 
     called = locate(function, (os.getcwd(), os.path.dirname(os.path.abspath(source))))
-    draft = Draft(source, config, _without_program(checked.warnings), called.folder, called)
+    warnings = (*_without_program(checked.warnings), *_not_run(config))
+    draft = Draft(source, config, warnings, called.folder, called)
     return _looked_at(_keeping_code(draft, wanted=snapshot))
 
 
@@ -165,8 +169,22 @@ def _check_project(name: str, findings: Findings) -> None:
 
 
 def _named(config: SweepConfig, names: Mapping[str, str], source: str) -> SweepConfig:
-    """Return the configuration with another project, entity or name. Raises SweepFileError where these are wrong."""
+    """Return the configuration with another project, entity or name.
+
+    Raises:
+        SweepFileError: these are wrong.
+        UsageError: the name is a word for another sweep.
+    """
+    if steps_back(names.get("name", "")) is not None:
+        raise UsageError(f"--name {names['name']}: {_WORD_FOR_NEWEST}: give another name")
     return check(config.document | dict(names), source).config if names else config
+
+
+def _not_run(config: SweepConfig) -> list[Violation]:
+    """Return a warning for each key that says what to run, where trials call a function."""
+    named = [key for key, value in (("command", config.command), ("program", config.program)) if value]
+    problem, hint = "is not run: trials call the function of --function", "remove it, or leave --function out"
+    return [Violation(key, problem, hint) for key in named]
 
 
 def _without_project(draft: Draft) -> list[Violation]:
@@ -193,6 +211,8 @@ def _looked_at(draft: Draft) -> Draft:
     if found.errors:
         raise SweepFileError(draft.source, list(found.errors))
     findings = Findings()
+    if steps_back(config.name or "") is not None:
+        findings.warn(("name",), f"{config.name!r}: {_WORD_FOR_NEWEST}", "write another name, or give --name NAME")
     warn_of_shell_words([str(element) for element in draft.config.command or ()], ("command",), findings)
     warnings = (*draft.warnings, *findings.warnings, *warnings_of_folder(draft.config, draft.workdir))
     return draft._replace(warnings=warnings, doubts=found.doubts)

@@ -8,7 +8,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from backends import played_slurm
 
+from slurmsweep.cli.parser import build_parser
 from slurmsweep.control import create
 
 if TYPE_CHECKING:
@@ -139,3 +141,85 @@ def test_one_trial_fails_alike(slurmsweep, write_sweep):
         done = slurmsweep("resubmit", "last", "--backend", "local")
 
     assert "1 trial fail " not in done.stderr
+
+
+#: Options of `run` and `submit` that `plan` does not need: they say how a command goes on, for whom a sweep is, or where
+#: one runs that was made before.
+ONLY_OF_STARTS = {"--dry-run", "--plain", "--shared", "--shared=read", "--workdir"}
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_plan_takes_every_option_that_changes_what_is_submitted(command):
+    options = {
+        name: {option for option in parser._option_string_actions if option.startswith("--")}
+        for name, parser in build_parser()._subparsers._group_actions[0].choices.items()
+    }
+
+    assert options[command] - options["plan"] == ONLY_OF_STARTS
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--after", "last"],
+        ["--mend"],
+        ["--no-wait"],
+        ["--canaries", "3"],
+        ["--notify", "no-such-program"],
+        ["--name", "last"],
+        ["--name", "last~2"],
+        ["--jobs", "2", "--gpus", "0-2"],
+    ],
+    ids=" ".join,
+)
+def test_plan_refuses_each_option_that_run_refuses_in_the_same_words(slurmsweep, write_sweep, tmp_path, options):
+    write_sweep("pass")
+    assert slurmsweep("create", "sweep.yaml", "--name", "first").returncode == 0
+    made = sweeps(tmp_path)
+
+    found = answers(slurmsweep, *options)
+
+    assert [code for code, _ in found] == [2, 2, 2]
+    assert len({said for _, said in found}) == 1, found
+    assert sweeps(tmp_path) == made
+
+
+def test_a_plan_behind_other_jobs_shows_the_dependency_that_run_submits(slurmsweep, write_sweep, tmp_path, monkeypatch):
+    write_sweep("pass")
+    played_slurm.put_on_path(tmp_path / "bin", monkeypatch)
+    options = ["sweep.yaml", "--backend", "slurm", "--template", "array", "--json"]
+    first = slurmsweep("submit", slurmsweep("create", "sweep.yaml").stdout.strip(), "--json")
+    assert first.returncode == 0, first.stderr
+    job = json.loads(first.stdout)["arrays"][0]["job"]
+
+    planned, rehearsed = (
+        slurmsweep(*words, *options, "--after", "last") for words in (["plan"], ["run", "--dry-run", "--no-wait"])
+    )
+
+    dependency = f"#SBATCH --dependency=afterany:{job}"
+    assert (planned.returncode, rehearsed.returncode) == (0, 0), planned.stderr + rehearsed.stderr
+    assert dependency in json.loads(planned.stdout)["sbatch"].splitlines()
+    assert dependency in json.loads(rehearsed.stdout)["sbatch"].splitlines()
+    assert all("these jobs start when all jobs of sweep" in done.stderr for done in (planned, rehearsed))
+
+
+@pytest.mark.parametrize("word", ["last", "last~1"])
+def test_a_file_that_names_its_sweep_as_the_word_for_the_newest_is_warned_of(slurmsweep, write_sweep, word):
+    write_sweep("pass", extra=f"name: {word}")
+
+    warned = slurmsweep("create", "sweep.yaml")
+    strict = slurmsweep("create", "sweep.yaml", "--strict")
+    named = slurmsweep("create", "sweep.yaml", "--name", "mine")
+
+    assert (warned.returncode, strict.returncode, named.returncode) == (0, 2, 0)
+    assert f"name: {word!r}: that is a word for the newest sweep" in warned.stderr
+    assert "newest sweep" not in named.stderr
+
+
+def test_what_is_not_run_beside_a_function_is_named(slurmsweep, write_sweep):
+    write_sweep("def train(): pass", extra="command: [python, -V]")
+
+    planned = slurmsweep("plan", "sweep.yaml", "--backend", "local", "--function", "train:train")
+
+    said = [line for line in planned.stderr.splitlines() if "is not run: trials call the function" in line]
+    assert [line.split(": ")[2] for line in said] == ["command", "program"], planned.stderr

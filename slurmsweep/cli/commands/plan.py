@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from slurmsweep.backends.base import SubmitOptions
-from slurmsweep.cli import options
+from slurmsweep.cli import launching, options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft
-from slurmsweep.control.auto_resources import what_to_learn
-from slurmsweep.control.events import ignore
+from slurmsweep.control.events import Noticed, ignore
 from slurmsweep.report.plan import plan_text
 from slurmsweep.search import run_count
 from slurmsweep.state.store import SweepStore
+
+if TYPE_CHECKING:
+    from slurmsweep.control.events import Event
 
 HELP = "show what would happen: points, commands, cost, batch script; writes nothing"
 EXAMPLES = (
@@ -42,13 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
     options.add(parser, "--backend", "--jobs", "--count", "--function", "--prior", "--snapshot", "--strict", "--json")
+    options.add(parser, "--max-fails", "--notify")
+    parser.add_argument(
+        "--wait", action=argparse.BooleanOptionalAction, default=True, help="as of `run`: whether that would wait"
+    )
     options.add_names(parser)
+    options.add_mend(parser)
     options.add_slurm(parser)
     options.add_aws(parser)
+    options.add(parser, "--canaries", "--after")
+    parser.set_defaults(dry_run=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show what would happen, and with ``--canary`` try it; return the exit code, 1 where the canary failed."""
+    from slurmsweep.api.launch import Launch
     from slurmsweep.api.sweep import Sweep
     from slurmsweep.control.canary import run_canary  # loads submitit
     from slurmsweep.control.decide import Policy
@@ -56,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
     prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None
     draft = read_draft(args)
-    asked = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width or args.jobs)
-    wanted, learn = what_to_learn(asked)
-    if learn:
+    asked, after = launching.asked_for(args), launching.awaited(args)
+    wanted = asked["wish"]
+    if asked["sizing"]:
         note("what is auto is learnt from trials that go first: the plan shows what these are given")
     session, known = Sweep.planned(draft, backend=args.backend).session.rehearsal(), None
     if prior:
@@ -67,13 +77,16 @@ def run(args: argparse.Namespace) -> int:
         known = known_points(session.store, prior)
         rehearse(session, known)
     # what `run` would refuse here is no plan
-    Sweep(session, tell=ignore).check_start(wanted)
+    wish = Sweep(session, tell=ignore).check_start(
+        wanted, wait=args.wait, supervise=args.mend, max_fails=args.max_fails
+    )
+    wish = Launch(session, _noted, after=after).behind_others(wish)
     note_doubts(draft)
     if args.count is None and run_count(draft.config) is None:
         note("the search has no end: `run` wants --count, or run_cap in the sweep file; this is the plan of one trial")
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
     count = args.count and args.count * draft.config.extensions.runs_each
-    document = plan_sweep(session, draft, Policy(wanted, count=count), limit, note)
+    document = plan_sweep(session, draft, Policy(wish, count=count), limit, note)
     if known is not None:
         document["prior"] = comparison(draft.config, session.store.manifest.trials, known)
     if args.canary:
@@ -83,3 +96,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_text(plan_text(document))
     return int(args.canary and document["canary"]["state"] != "finished")
+
+
+def _noted(event: Event) -> None:
+    if isinstance(event, Noticed):
+        note(event.text)
