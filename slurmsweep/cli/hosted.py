@@ -11,7 +11,7 @@ from slurmsweep.backends.wandb_hosted import submit as hosted
 from slurmsweep.backends.wandb_hosted.backend import DEFAULT_WIDTH, SUPPORTED_AGENTS, HostedBackend
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder
 from slurmsweep.cli.options import refuse_strangers
-from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.output import note, print_json, print_sentences, print_text
 from slurmsweep.control import defaults
 from slurmsweep.control.auto_resources import AUTO
 from slurmsweep.errors import NotFoundError, UsageError
@@ -102,7 +102,7 @@ def status(sweep: HostedSweep, *, as_json: bool) -> int:
         job = submission.job or f"(unanswered: {submission.name})"
         width = "" if submission.backend in registry.SERVICES else f", {submission.width} at a time"
         lines.append(f"  {job}: {counted(submission.tasks, 'job')}{width}, submitted {when}")
-    print_text("\n".join([*lines, *(f"output: {place}" for place in places)]))
+    print_sentences("\n".join([*lines, *(f"output: {place}" for place in places)]))
     return 0
 
 

@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli.output import escape_what_cannot_be_shown, note, print_text
+from slurmsweep.cli.output import escape_what_cannot_be_shown, fitted, note, print_text
 from slurmsweep.cli.quick import agent_arguments
 from slurmsweep.errors import SlurmsweepError, StateError
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from slurmsweep.cli import parser, suggest  # both load argparse
 
     if not words:
-        print(parser.FIRST_STEPS, file=sys.stderr)
+        print(fitted(parser.FIRST_STEPS, sys.stderr), file=sys.stderr)
         return 2
     args = suggest.parse(parser.build_parser, words)
     if args.version:

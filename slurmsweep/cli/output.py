@@ -13,6 +13,7 @@ from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TextIO
 
     from slurmsweep.control.orders import Ordered
 
@@ -40,7 +41,16 @@ def note(message: str) -> None:
         from slurmsweep.report.terminal import printable_lines  # agents say nothing that needs it
 
         message = printable_lines(message)
-    print(f"slurmsweep: {message}", file=sys.stderr, flush=True)
+    print(fitted(f"slurmsweep: {message}", sys.stderr), file=sys.stderr, flush=True)
+
+
+def fitted(prose: str, stream: TextIO) -> str:
+    """Return prose in lines that fit the stream's terminal; as it is where that is none: programs read whole lines."""
+    if not stream.isatty():
+        return prose
+    from slurmsweep.report.terminal import sentences, width  # agents have no terminal
+
+    return sentences(prose, width(stream))
 
 
 def print_json(document: Any) -> None:
@@ -55,8 +65,13 @@ def print_json(document: Any) -> None:
 
 
 def print_text(text: str, end: str = "\n") -> None:
-    """Print tables and other text, which is safe for a terminal already, on stdout."""
+    """Print what stays as it is on stdout: tables, and what is copied (ids, scripts); safe for a terminal already."""
     print(text, end=end)
+
+
+def print_sentences(text: str) -> None:
+    """Print prose, which is safe for a terminal already, on stdout; on a terminal in lines that fit it."""
+    print(fitted(text, sys.stdout))
 
 
 def refuse_on_terminal(kind: str) -> None:
@@ -136,7 +151,7 @@ def confirm(question: str, *, yes: bool) -> bool:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("nothing was removed: there is no terminal to ask on; --yes answers, --dry-run only shows")
-    print(f"slurmsweep: {question} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(fitted(f"slurmsweep: {question} [y/N]", sys.stderr), end=" ", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

@@ -12,13 +12,18 @@ A module of :mod:`slurmsweep.cli.commands` says of its command:
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from slurmsweep.cli.output import fitted
+from slurmsweep.report.terminal import sentences, width
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import NoReturn
 
 #: Modules of :mod:`slurmsweep.cli.commands`, in the order of the help.
 GROUPS = {
@@ -63,7 +68,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=26)
-        self._width = min(self._width, _WIDTH)
+        self._width = _width()
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Break only lines that do not fit: those of an overview or of examples stay apart."""
+        return textwrap.indent(sentences(text, width), indent)
 
     def add_usage(
         self,
@@ -77,15 +86,29 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().add_usage(usage or " ".join(["%(prog)s [options]", *places]), actions, groups, prefix)
 
 
+class _Parser(argparse.ArgumentParser):
+    """As argparse's, with errors in lines that fit the terminal."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End the process, with a message for people."""
+        super().exit(status, message and fitted(message, sys.stderr))
+
+
+def _width() -> int:
+    """Return the characters of a line of the help: as argparse, two less than the terminal has."""
+    return min(_WIDTH, width() - 2)
+
+
 def build_parser(command: str = "") -> argparse.ArgumentParser:
     """Return the parser of all commands; of ``command`` only where there is one of that name, which loads no other."""
     chosen = (command,) if command in COMMANDS else COMMANDS
     modules = {name: import_module(f"slurmsweep.cli.commands.{name}") for name in chosen}
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="slurmsweep",
         usage="%(prog)s COMMAND ...",
         description=textwrap.fill(
-            "W&B sweep files on a plain Slurm cluster: no server, no internet, no trial lost, none run twice."
+            "W&B sweep files on a plain Slurm cluster: no server, no internet, no trial lost, none run twice.",
+            min(70, _width()),
         ),
         epilog=_overview({name: module.HELP for name, module in modules.items()}),
         formatter_class=_HelpFormatter,
@@ -101,7 +124,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
             name,
             prog=f"slurmsweep {name}",
             help=module.HELP,
-            description=textwrap.fill(f"{module.HELP[0].upper()}{module.HELP[1:]}."),
+            description=textwrap.fill(f"{module.HELP[0].upper()}{module.HELP[1:]}.", min(70, _width())),
             epilog="\n".join(["examples:", *examples, "", _wrapped("exit codes: ", meanings)]),
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
@@ -120,7 +143,7 @@ def _overview(helps: Mapping[str, str]) -> str:
         lines += [
             f"{title}:",
             *(
-                textwrap.fill(helps[name], _WIDTH, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
+                textwrap.fill(helps[name], _width(), initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
                 for name in names
                 if name in helps
             ),
@@ -131,4 +154,4 @@ def _overview(helps: Mapping[str, str]) -> str:
 
 def _wrapped(label: str, parts: Iterable[str]) -> str:
     text = f"{label}{'; '.join(parts)}"
-    return textwrap.fill(text, _WIDTH, subsequent_indent=" " * len(label), break_on_hyphens=False)
+    return textwrap.fill(text, _width(), subsequent_indent=" " * len(label), break_on_hyphens=False)

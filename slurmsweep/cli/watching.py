@@ -10,7 +10,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, TextIO
 
 from slurmsweep.cli import screen
-from slurmsweep.cli.output import print_text
+from slurmsweep.cli.output import print_sentences, print_text
 from slurmsweep.control.live_view import LONGEST_QUEUE_PERIOD, LiveView
 from slurmsweep.control.session import Session
 from slurmsweep.report.live import LiveState, compose, one_line, plain
@@ -46,14 +46,14 @@ def in_lines(view: LiveView, sleep: Callable[[float], None] = time.sleep) -> Liv
         state = view.gather(LiveChoice(), 80, 0)
         line = one_line(state)
         if line != shown and (state.is_over or began - at >= LINE_PERIOD):
-            print_text(line)
+            print_sentences(line)
             sys.stdout.flush()
             shown, at = line, began
         if state.is_over:
             return state
         if view.is_at_rest(state):
-            print_text(line if line != shown else "nothing runs and nothing waits")
-            print_text(f"next: {state.follows}")
+            print_sentences(line if line != shown else "nothing runs and nothing waits")
+            print_sentences(f"next: {state.follows}")
             return state
         sleep(max(PERIOD, _SPARING * (time.monotonic() - began)))
 

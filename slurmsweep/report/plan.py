@@ -44,15 +44,13 @@ def plan_text(document: Mapping[str, Any]) -> str:
     if left == 0 and prior:
         return "\n".join(lines)
     if method == "random":
-        lines.append("(random values: the sweep's id, once it has one, decides others)")
+        lines += wrapped("(random values: the sweep's id, once it has one, decides others)", width(), hanging=" ")
     if method == "bayes":
         lines += wrapped(_CHOSEN_LATE, width(), hanging=" ")
     for number, rung in enumerate(document.get("rungs", []), 1):
         limit = f", {rung['minutes']} min each" if rung["minutes"] else ""
-        lines.append(
-            f"rung {number}: about {counted(rung['trials'], 'trial runs', 'trials run')} to {rung['steps']} "
-            f"steps{limit}"
-        )
+        going = counted(rung["trials"], "trial runs", "trials run")
+        lines += wrapped(f"rung {number}: about {going} to {rung['steps']} steps{limit}", width(), hanging="  ")
     for file in dict.fromkeys(row["file"] for row in document["defaults"]):
         values = ", ".join(f"{row['name']} {row['value']}" for row in document["defaults"] if row["file"] == file)
         lines += wrapped(f"defaults of {printable(file)}: {printable(values)}", width(), hanging="  ")
@@ -72,7 +70,7 @@ def _prior_lines(prior: Mapping[str, Any], total: int | None) -> list[str]:
     """Return what of the sweep another one has run, and what is new."""
     of_all = f" of {counted(total, 'trial')}" if total is not None else ""
     new = "" if prior["new"] is None else f", {prior['new']} new" if prior["new"] else ": nothing is new"
-    lines = [f"sweep {prior['sweep']} has run {prior['known']}{of_all}{new}"]
+    lines = wrapped(f"sweep {prior['sweep']} has run {prior['known']}{of_all}{new}", width(), hanging="  ")
     rows = prior["values"]
     for row in rows[:_MOST_VALUES]:
         named = ", ".join(f"{name}={value_text(value)}" for name, value in row["parameters"].items())
@@ -131,10 +129,10 @@ def _canary_lines(used: Mapping[str, Any], trials: int) -> list[str]:
     seconds, memory = used["seconds"], used["max_rss_mb"]
     if seconds is not None:
         peak = f", {memory:.0f} MiB" if memory is not None else ""
-        lines += [
-            f"  it took {seconds:g} s{peak}, printed {used['log_bytes']} bytes and made {used['files']} files",
-            f"  {trials} like it: {trials * seconds / 3600:.3g} hours one after the other",
-        ]
+        took = f"it took {seconds:g} s{peak}, printed {used['log_bytes']} bytes and made {used['files']} files"
+        lines += wrapped(took, width(), "  ", "    ")
+        lines.append(f"  {trials} like it: {trials * seconds / 3600:.3g} hours one after the other")
     if used["state"] == "finished":
-        lines.append(f"  a grid keeps its point by: slurmsweep create FILE --prior {used['sweep']}")
+        kept = f"a grid keeps its point by: slurmsweep create FILE --prior {used['sweep']}"
+        lines += wrapped(kept, width(), "  ", "    ")
     return lines

@@ -6,12 +6,23 @@ import os
 import re
 import shutil
 import textwrap
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from slurmsweep.report.fitting import beginning, shortened, text_width
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 #: Colours and styles (ECMA-48, SGR): the one kind of sequence that a log may keep.
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _LAYOUT = "\n\r\t"
+
+#: A word of a sentence, behind the blanks before it: a command between backquotes is one, so that it can be copied.
+_WORD = re.compile(r"(\s*)((?:`[^`]*`|\S)+)")
+
+#: The same of a command that is longer than a line.
+_BROKEN = re.compile(r"(\s*)(\S+)")
 
 #: Characters of a line where there is no terminal, as everywhere; of one that is narrower, words are not cut further.
 _USUAL, _NARROWEST = 80, 40
@@ -29,9 +40,16 @@ _STATES = {
 }
 
 
-def width() -> int:
-    """Return the characters of a line of this terminal: of ``COLUMNS``, else as the terminal says, else 80."""
-    return max(_NARROWEST, shutil.get_terminal_size((_USUAL, 24)).columns)
+def width(stream: TextIO | None = None) -> int:
+    """Return the characters of a line of this terminal: of ``COLUMNS``, else as the terminal says, else 80.
+
+    The terminal is that of standard output, or of ``stream``.
+    """
+    if stream is None or os.environ.get("COLUMNS"):
+        return max(_NARROWEST, shutil.get_terminal_size((_USUAL, 24)).columns)
+    with suppress(OSError, ValueError):
+        return max(_NARROWEST, os.get_terminal_size(stream.fileno()).columns or _USUAL)
+    return _USUAL
 
 
 def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: int | None = None) -> list[str]:
@@ -74,6 +92,43 @@ def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: 
     if most is not None and len(lines) > most:
         lines[most - 1 :] = [shortened(f"{lines[most - 1]} {lines[most]}", columns)]
     return lines
+
+
+def sentences(text: str, columns: int) -> str:
+    """Return lines of prose with those broken that do not fit ``columns`` of a terminal; the others as they are.
+
+    A path is copied: it is never broken, and one that is longer than the terminal has a line of its own. So has a
+    command between backquotes, as long as it fits. Other words without a blank are cut where they must be.
+    """
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if text_width(line) <= columns:
+            lines.append(line)
+            continue
+        indent = line[: len(line) - len(line.lstrip())]
+        lines += _filled(_WORD.findall(line.lstrip()), columns, indent)
+    return "\n".join(lines)
+
+
+def _filled(words: list[tuple[str, str]], columns: int, indent: str) -> list[str]:
+    """Return words, each with the blanks before it, in lines as :func:`sentences` has them."""
+    lines, line, hanging = [], indent, f"{indent}  "
+    while words:
+        (blanks, word), *rest = words
+        is_empty = not line.strip()
+        joined = line + word if is_empty else line + blanks + word
+        if text_width(joined) <= columns or (is_empty and os.sep in word and " " not in word):
+            line, words = joined, rest
+        elif " " in word and text_width(hanging + word) > columns:  # a command that is longer than a line
+            words = [*_BROKEN.findall(blanks + word), *rest]
+        elif not is_empty:
+            lines.append(line)
+            line = hanging
+        else:
+            part = beginning(word, max(2, columns - text_width(line)))
+            lines.append(line + part)
+            line, words = hanging, [("", word[len(part) :]), *rest]
+    return [*lines, line]
 
 
 def labelled(label: str, text: str, left: int) -> list[str]:

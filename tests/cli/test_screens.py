@@ -16,6 +16,8 @@ import pytest
 from terminals import Terminal
 from terminals import slurmsweep as command_line
 
+from slurmsweep.cli.main import main
+from slurmsweep.cli.parser import COMMANDS
 from slurmsweep.report.fitting import text_width
 
 COLUMNS = 80
@@ -124,7 +126,11 @@ SCREENS = [
 ]
 
 
-@pytest.mark.parametrize("words", SCREENS, ids=" ".join)
+#: Sentences are one line where there is no terminal.
+TABLES = [words for words in SCREENS if words[0] != "sync"]
+
+
+@pytest.mark.parametrize("words", TABLES, ids=" ".join)
 def test_a1_each_line_of_a_screen_fits_80_columns(shown, words):
     done = shown(*words)
 
@@ -141,20 +147,93 @@ def to_be_read(words, text):
     return text
 
 
-def test_each_line_fits_a_real_terminal_of_120_columns(hostile):
-    columns, unfit = 120, {}
-    for words in SCREENS:
+#: What else a person may see: orders, mistakes, help. What changes something changes the sweep that has not run.
+SENTENCES = [
+    ["status", "other"],
+    ["trials", "other"],
+    ["importance", "other"],
+    ["check"],
+    ["pause", "other"],
+    ["resume", "other"],
+    ["extend", "other", "--count", "2"],
+    ["stop", "other"],
+    ["stop", "other"],
+    ["cancel", "other"],
+    ["set", "other", "--width", "3"],
+    ["submit", "other"],
+    ["run", "nosuch.yaml"],
+    ["run", "other", "--backend", "local", "--no-wait"],
+    ["run", "other", "--workdir", "no/such/folder/of/a/project/that/was/moved/to/another/place/than/it/was/in"],
+    ["create", "--update", "other"],
+    ["mend", "nosuch"],
+    ["agent", "nosuchid"],
+    ["delete", "last", "--trials", "0", "--dry-run"],
+    ["report", "last", "-o", "report.html", "--force"],
+    ["export", "last", "-o", "trials.csv"],
+    ["export", "last", "-o", "no/such/folder/trials.csv"],
+    ["logs", "last", "best", "--path"],
+    ["logs", "last", "99"],
+    ["leet", "nosuch"],
+    ["show", "last", "99"],
+    ["listen", "no-queue"],
+    ["completion", "csh"],
+    ["trials", "--columns", "nosuch"],
+    ["best", "--metric", "nosuch"],
+    ["rm", "nosuch"],
+    ["plan", "--nosuch"],
+    ["nosuch"],
+    ["help"],
+    ["help", "run"],
+    [],
+]
+
+#: A path, or a command for a shell, on a line of its own; a path beside its label.
+TO_BE_COPIED = re.compile(r" *\S*/\S*|  (?:log|checkpoints|folder) +\S+")
+
+
+def test_every_command_shows_a_screen():
+    assert {words[0] for words in [*SCREENS, *SENTENCES] if words and words[0] != "nosuch"} == {*COMMANDS, "help"}
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_each_line_of_every_command_fits_a_real_terminal(hostile, columns):
+    unfit = {}
+    for words in [*SCREENS, *SENTENCES]:
         environ = {"HF_TOKEN": SECRET, "PATH": os.path.dirname(sys.executable)}
         with closing(Terminal(command_line(*words), hostile[0], columns, 500, **environ)) as screen:
             screen.end()
         text = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", screen.bytes.decode()).replace("\r\n", "\n")
-        text = re.sub("^slurmsweep: .*$", "", text, flags=re.MULTILINE)  # sentences, which the terminal wraps
-        if lines := too_long(to_be_read(words, text), columns):
-            unfit[" ".join(words)] = lines
+        lines = to_be_read(words, text).splitlines() if words else text.splitlines()
+        if long := [line for line in lines if text_width(line) > columns and not TO_BE_COPIED.fullmatch(line)]:
+            unfit[" ".join(words)] = long
         assert "Traceback" not in text
         assert SECRET not in text
+        assert text.strip()
 
     assert unfit == {}
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_each_line_of_the_help_of_every_command_fits(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            main(["help", command])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if text_width(line) > columns] == []
+    assert len(lines) > 10 * len(COMMANDS)
+
+
+def test_sentences_are_whole_lines_where_there_is_no_terminal(shown):
+    piped = [
+        shown("check", "last"),
+        shown("extend", "other", "--count", "1"),
+        shown("run", "other", "--workdir", "x" * 99),
+    ]
+
+    assert [len(done.stdout.splitlines() or done.stderr.splitlines()) for done in piped] == [1, 1, 1]
+    assert len(piped[2].stderr) > COLUMNS
 
 
 @pytest.mark.parametrize("words", [*SCREENS, ["logs", "last", "--failed"]], ids=" ".join)

@@ -9,8 +9,11 @@ import sys
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slurmsweep.report.terminal import printable, printable_lines, printable_log, wrapped
+from slurmsweep.report.fitting import text_width
+from slurmsweep.report.terminal import printable, printable_lines, printable_log, sentences, wrapped
 
 #: Clears the screen, sets the title, moves the cursor, rings, goes back: with ESC and with C1 controls.
 NASTY = "\x1b[2J\x1b]0;title\x07\x9b31m\rback\x08"
@@ -91,3 +94,39 @@ def test_lines_are_wrapped_by_what_characters_take(text, lines):
 def test_lines_beyond_the_most_are_cut_with_a_mark():
     assert wrapped("äa bb cc dd", 4, most=2) == ["äa", "bb …"]
     assert wrapped("aa bb cc dd ee", 5, most=2) == ["aa bb", "cc …"]
+
+
+def test_lines_of_prose_that_fit_stay_as_they_are():
+    table = "trial  state     loss\n-----  --------  ----\n0      finished  0.1"
+
+    assert sentences(table, 40) == table
+
+
+def test_a_line_of_prose_is_broken_between_words_and_goes_on_two_blanks_further_in():
+    text = "slurmsweep: one two three four\n  - a list goes on here"
+
+    assert sentences(text, 18).split("\n") == ["slurmsweep: one", "  two three four", "  - a list goes on", "    here"]
+
+
+def test_a_path_is_never_broken_and_other_long_words_are():
+    path, word = "/home/a/very/long/path", "w" * 25
+
+    assert sentences(f"it is in {path} now: {word}", 12).split("\n") == [
+        *("it is in", f"  {path}", "  now:"),
+        *(f"  {'w' * n}" for n in (10, 10, 5)),
+    ]
+
+
+def test_a_command_between_backquotes_stays_in_one_line_where_it_fits():
+    short, long = "`slurmsweep ls`", "`slurmsweep run abcd --workdir FOLDER`"
+
+    assert sentences(f"say all of them: {short}", 20).split("\n") == ["say all of them:", f"  {short}"]
+    assert sentences(f"then {long}", 20).split("\n") == ["then `slurmsweep run", "  abcd --workdir", "  FOLDER`"]
+
+
+@given(text=st.text(alphabet="ab `/日\\n", max_size=120), columns=st.integers(8, 40))
+def test_every_line_of_prose_fits_or_is_a_path_and_no_word_is_lost(text, columns):
+    lines = sentences(text, columns).split("\n")
+
+    assert [line for line in lines if text_width(line) > columns and "/" not in line.strip()] == []
+    assert "".join("".join(lines).split()) == "".join(text.split())

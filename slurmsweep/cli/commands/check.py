@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
-from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.output import note, print_json, print_sentences
 from slurmsweep.errors import StateUnreadableError, UsageError
 from slurmsweep.report.figures import counted
 from slurmsweep.state.check import check
@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
         whole = {"ok": not findings, "trials": report.trials, "attempts": report.attempts, "findings": findings}
         print_json(whole | {"code": {"ran": ran, **code}})
     elif report.findings:
-        print_text("\n".join(str(finding) for finding in report.findings))
+        print_sentences("\n".join(str(finding) for finding in report.findings))
     else:
-        print_text(
+        print_sentences(
             f"{counted(report.trials, 'trial')}, {counted(report.attempts, 'attempt')}: every trial once, none "
             "lost, none doubled"
         )

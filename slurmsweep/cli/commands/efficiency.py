@@ -6,7 +6,7 @@ import argparse
 from itertools import islice
 
 from slurmsweep.cli import options
-from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.output import note, print_json, print_sentences, print_text
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.observe import bounds_here
 from slurmsweep.control.session import Session
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if rows:
         print_text(attempts_table(rows), end="\n\n")
-    print_text(efficiency_text(document))
+    print_sentences(efficiency_text(document))
     if args.trials and len(rows) < document["attempts"]:
         note(f"the first {len(rows)} of {counted(document['attempts'], 'attempt')}; --limit shows more")
     return 0

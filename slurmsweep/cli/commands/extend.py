@@ -6,7 +6,7 @@ import argparse
 
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
-from slurmsweep.cli.output import print_json, print_text
+from slurmsweep.cli.output import print_json, print_sentences
 from slurmsweep.state.records import MOST_JOBS
 from slurmsweep.state.store import SweepStore
 
@@ -42,5 +42,5 @@ def run(args: argparse.Namespace) -> int:
         added = args.count * store.manifest.config.extensions.runs_each
         print_json({"sweep": name, "added": added, "trials": total})
     else:
-        print_text(f"sweep {name} has {total} trials now: `slurmsweep run {name}` starts what is new")
+        print_sentences(f"sweep {name} has {total} trials now: `slurmsweep run {name}` starts what is new")
     return 0

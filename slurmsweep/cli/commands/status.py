@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
-from slurmsweep.cli.output import note, print_json, print_text
+from slurmsweep.cli.output import note, print_json, print_sentences, print_text
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
 from slurmsweep.control import granted
 from slurmsweep.control.failure_groups import failure_groups
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print_text(tables.status_text(summary, failure_groups(summary), args.sweep))
     if supervisor:
-        print_text(f"  mending {_supervisor_text(supervisor, args.sweep)}")
+        print_sentences(f"  mending {_supervisor_text(supervisor, args.sweep)}")
     note_stray_jobs(session, snapshot)
     for line in granted.words(snapshot, granted.differences(session, snapshot)):
         note(line)

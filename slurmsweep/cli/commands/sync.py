@@ -6,9 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
-from slurmsweep.cli.output import note, print_json, print_text, steps
+from slurmsweep.cli.output import note, print_json, print_sentences, steps
 from slurmsweep.report.figures import counted
-from slurmsweep.report.terminal import width, wrapped
 from slurmsweep.state import view_cache
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sync.run_copy import UNCATEGORIZED, Home
@@ -69,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
     elif args.dry_run:
         for one in found.uploads:
             homes = dict.fromkeys(str(_home(args, home)) for home in one.homes.values())
-            print_text(f"trial {one.trial} to {' and '.join(homes)}: " + ", ".join(one.run_files))
-        _print_wrapped(f"would upload the runs of {counted(len(found.uploads), 'trial')}; {rest}")
+            print_sentences(f"trial {one.trial} to {' and '.join(homes)}: " + ", ".join(one.run_files))
+        print_sentences(f"would upload the runs of {counted(len(found.uploads), 'trial')}; {rest}")
     else:
-        _print_wrapped(f"uploaded the runs of {counted(len(result.done), 'trial')}; {rest}")
+        print_sentences(f"uploaded the runs of {counted(len(result.done), 'trial')}; {rest}")
         _note_others(result)
     return 1 if result.failed else 0
 
@@ -88,10 +87,6 @@ def _note_others(result: Result) -> None:
     if result.failed:
         untried = f", {len(result.untried)} were not tried after that" if result.untried else ""
         note(f"{counted(len(result.failed), 'trial')} could not be uploaded{untried}; the same command tries again")
-
-
-def _print_wrapped(text: str) -> None:
-    print_text("\n".join(wrapped(text, width())))
 
 
 def _home(args: argparse.Namespace, home: Home) -> Home:
