@@ -23,7 +23,12 @@ PAGES = sorted(
 
 #: The test that runs each page's commands, all that :func:`commands` returns of it. What it does not run it names, with
 #: the reason.
-RUN_BY: dict[str, str] = {}
+RUN_BY: dict[str, str] = {
+    "docs/on-your-cluster.md": "tests/cluster/test_pages.py",
+    "docs/templates.md": "tests/cluster/test_pages.py",
+    "docs/tutorial.md": "tests/cluster/test_pages.py",
+    "docs/walltime.md": "tests/cluster/test_walltime.py",
+}
 
 #: How a line begins that is a command: after assignments, a program and a word, so that `slurmsweep:` is none.
 _COMMAND = re.compile(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cluster.waiting import wait_until
+from documented import commands
 
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
@@ -150,7 +151,7 @@ def test_the_commands_of_the_page_on_walltime_say_what_it_shows(cluster, on_clus
     once_too_often = on_cluster("submit", sweep, "--time", "auto")
     used = on_cluster("efficiency", sweep)
 
-    assert [line for line in shown if line.startswith("slurmsweep ")] == [
+    assert [text for _, text in commands(PAGE)] == [
         "slurmsweep run sweep.yaml --time auto",
         "slurmsweep efficiency SWEEP",
     ]
