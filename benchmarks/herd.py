@@ -27,7 +27,7 @@ HOLD = 0.002
 
 def journal_lock(path: str, crowd: int) -> int:
     journal = Journal(path)
-    journal.first_wait = first_wait({"SLURM_ARRAY_TASK_COUNT": str(crowd)})
+    journal.first_wait = first_wait(crowd)
     with journal.locked():
         time.sleep(HOLD)
     return journal.tries
