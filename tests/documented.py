@@ -25,6 +25,7 @@ PAGES = sorted(
 #: the reason.
 RUN_BY: dict[str, str] = {
     "docs/on-your-cluster.md": "tests/cluster/test_pages.py",
+    "docs/rpc-budget.md": "tests/cluster/test_pages.py",
     "docs/templates.md": "tests/cluster/test_pages.py",
     "docs/tutorial.md": "tests/cluster/test_pages.py",
     "docs/walltime.md": "tests/cluster/test_walltime.py",

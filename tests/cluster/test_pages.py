@@ -229,3 +229,47 @@ def test_the_tutorial_ends_on_a_cluster_as_it_says(site, slurm, folder, typed):
     [job] = re.findall(r"submitted job (\d+):", run.stderr)
     rows = {f"{job}_{n}|short|10|1G" for n in range(9)}
     assert in_accounting(slurm, job, "JobID,Partition,TimelimitRaw,ReqMem", rows)
+
+
+#: What the page's columns on a round are called in the answer of sdiag. The others depend on Slurm's version.
+COLUMNS = {"sbatch": "submit_batch_job", "scontrol update": "update_job", "scancel": "kill_job"}
+
+
+def table_below(page: str, command: str) -> list[dict[str, str]]:
+    """Return the rows of the first table after a command, each by the names of the columns."""
+    rows = []
+    for line in page[page.index(f"    {command}\n") :].splitlines():
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in line.strip("|").split("|")])
+        elif rows:
+            break
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
+
+
+def test_the_commands_of_the_rpc_budget_make_its_tables(typed, folder):
+    page = (DOCS / "rpc-budget.md").read_text()
+    (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    mend, ways = [command.text for command in commands(DOCS / "rpc-budget.md")]
+    here = ("SLURM_CONF=... ", "")  # the tests' environment has it
+
+    rounds = typed(mend.replace(*here)).stdout.splitlines()
+    compared = typed(ways.replace(*here).replace("rpcs.py 200", "rpcs.py 4")).stdout
+
+    table = table_below(page, mend)
+    assert [line.partition(":")[0] for line in rounds] == [
+        "a quiet round",
+        "a round that runs three trials again",
+        "the last round",
+    ]
+    for said, row in zip(rounds, table, strict=True):
+        total, kinds = re.fullmatch(r".+: (\d+) RPCs \((.+)\)", said).groups()
+        assert int(total) == sum(map(int, re.findall(r"(\d+) \w", kinds)))
+        assert {column for column, kind in COLUMNS.items() if f" {kind}" in kinds} == {
+            column for column in COLUMNS if row[column]
+        }, said
+    begun = [line for line in compared.splitlines() if " RPCs (" in line]
+    titles = ["sbatch --array", "slurmsweep run ", "slurmsweep run, packed", "submitit map_array", "loop of sbatch"]
+    assert [line.startswith(title) for line, title in zip(begun, titles, strict=True)] == [True] * 5
+    assert len(table_below(page, ways)) == 5
+    for line in begun:
+        assert re.search(r"\d+ RPCs \([\d.]+\) +[\d.]+ s \([\d.]+\) +login node +\d+ ms CPU", line), line
