@@ -1,4 +1,4 @@
-"""Looking at large sweeps: CPU of `status` and of `watch --once`, with 10,000 and with a million trials, beside Python.
+"""Looking at large sweeps of 10,000 and of a million trials: CPU of `status`, `watch --once` and `report`, beside `ls`.
 
     python benchmarks/looking.py [TRIALS ...]
 
@@ -22,6 +22,9 @@ from slurmsweep.state.journal import encode
 from slurmsweep.state.owner import Owner
 
 RUNNING, FAILED_EVERY, LOGS = 100, 33, 300
+
+#: Commands that look, and how often each is run.
+LOOKS = {("status",): 2, ("watch", "--once"): 2, ("report", "-o", "report.html"): 1}
 
 
 def fill(root: Path, trials: int) -> str:
@@ -78,9 +81,9 @@ def main() -> None:
         print(f"ls: {1000 * least:.0f} ms of CPU")
         for trials in sizes:
             folder = fill(Path(name) / str(trials), trials)
-            for words in (["status", folder], ["watch", "--once", folder]):
-                for when in ("the first time", "nothing changed"):
-                    cpu, cost = cpu_of([*ours, *words], Path(name))
+            for words, times in LOOKS.items():
+                for when in ("the first time", "nothing changed")[:times]:
+                    cpu, cost = cpu_of([*ours, *words, folder], Path(name))
                     print(
                         f"{trials:9,} trials  {words[0]:6} {when:15} {1000 * cpu:6.0f} ms of CPU, {cpu / least:5.1f} "
                         f"times; {cost.seconds:5.2f} s; {cost.mib:4.0f} MiB; {cost.read:,} bytes read"

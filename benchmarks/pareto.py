@@ -59,7 +59,7 @@ def compare(points: dict[int, tuple[float, ...]], title: str) -> None:
     pairs = seconds(lambda: by_definition(few)) / max(seconds(lambda: non_dominated(few)), 1e-9)
     print(
         f"{title:32} {len(found):7,} in the front; {ours / sorting:5.1f} times as long as sorting ({ours:.2f} s); "
-        f"for {FEW:,} of them every pair takes {pairs:,.0f} times as long"
+        f"for {len(few):,} of them every pair takes {pairs:,.0f} times as long"
     )
 
 

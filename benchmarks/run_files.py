@@ -1,8 +1,8 @@
 """Reading the metric of a wandb run: our reader beside wandb's own ``wandb-core leet inspect``, in one run.
 
-    python benchmarks/run_files.py [REPEATS]
+    python benchmarks/run_files.py [REPEATS [STEPS ...]]
 
-Both read the same files of the installed wandb and must agree on the summary. Prints ratios, and what each needs.
+Each run has so many steps (20, 1,000 and 20,000 unless others are named), and is read REPEATS times (7). Both read the same files of the installed wandb and must agree on the summary. Prints ratios, and what each needs.
 """
 
 from __future__ import annotations
@@ -97,16 +97,16 @@ def _same(theirs: object, ours: object) -> bool:
 
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    for steps in (20, 1000, 20_000):
+    for steps in map(int, sys.argv[2:] or (20, 1000, 20_000)):
         compare(steps, repeats)
     reader = (
-        "import sys; before = set(sys.modules); import slurmsweep.metrics.reported; "
+        "import sys; import slurmsweep.agents.agent; before = set(sys.modules); import slurmsweep.metrics.reported; "
         "print(len(set(sys.modules) - before))"
     )
     command = [sys.executable, "-c", reader]
     modules = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     size = CORE.stat().st_size >> 20
-    print(f"a look of ours: no process, {modules} modules once; of inspect: a process of a {size} MiB program")
+    print(f"a look of ours: no process, {modules} modules that an agent has not loaded, once; of inspect: a process of a {size} MiB program")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ OURS = "ours"
 SLOW = {"optuna-gp": 3, "hebo": 1, "hebo-liar": 1}
 #: Workers of ``--width-curve``.
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
-#: Observations of ``--latency``.
+#: Observations of ``--latency``, unless ``--sizes`` says otherwise.
 SIZES = (10, 100, 1000, 10_000)
 
 
@@ -406,14 +406,14 @@ def cost(peer: Peer, trials: list[tuple[dict[str, Any], float]], running: int, l
         process.end()
 
 
-def print_latency(peers: list[Peer], limit: float) -> dict[str, list[Any]]:
+def print_latency(peers: list[Peer], sizes: list[int], limit: float) -> dict[str, list[Any]]:
     """Print what a proposal costs at each size; a peer beyond the limit is not asked for more."""
     drawn = process_of(install("random", Path()))
-    sets = {size: observed(size, drawn) for size in SIZES}
+    sets = {size: observed(size, drawn) for size in sizes}
     measured: dict[str, list[Any]] = {}
     for peer in peers:
         cells: list[Any] = []
-        for size in SIZES:
+        for size in sizes:
             try:
                 # one other trial runs: seven of them would take a slow engine seven proposals more
                 cells.append(cost(peer, sets[size], 1, limit))
@@ -427,9 +427,9 @@ def print_latency(peers: list[Peer], limit: float) -> dict[str, list[Any]]:
     rows = []
     for title, cells in measured.items():
         texts = [f"{short(c.seconds)} s, {c.peak:.0f} MB" if isinstance(c, Cost) else c for c in cells]
-        rows.append([title, *texts, *["not asked"] * (len(SIZES) - len(texts))])
+        rows.append([title, *texts, *["not asked"] * (len(sizes) - len(texts))])
     print("### A proposal: CPU seconds (median of three) and the process's peak memory, after so many observations\n")
-    table(["engine", *(f"{size:,}" for size in SIZES)], rows)
+    table(["engine", *(f"{size:,}" for size in sizes)], rows)
     return measured
 
 
@@ -454,7 +454,9 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     add("--jobs", type=int, default=os.cpu_count(), metavar="N", help="searches at once (default: the cores)")
     add("--json", metavar="FILE", help="write curves or costs to a file")
     add("--brief", action="store_true", help="without a table for each problem")
-    add("--latency", action="store_true", help=f"what a proposal costs after {', '.join(map(str, SIZES))} observations")
+    add("--latency", action="store_true", help="what a proposal costs after some observations, and after many")
+    sizes = " ".join(map(str, SIZES))
+    add("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help=f"observations of --latency (default: {sizes})")
     add("--limit", type=float, default=120.0, metavar="SECONDS", help="longest proposal of --latency (default: 120)")
     add("--width-curve", action="store_true", help=f"our engine with {', '.join(map(str, WIDTHS))} in flight")
     said = parser.parse_args(words)
@@ -494,7 +496,7 @@ def main() -> None:
     said.peers_dir.mkdir(parents=True, exist_ok=True)
     peers = engines(said)
     if said.latency:
-        measured = print_latency(peers, said.limit)
+        measured = print_latency(peers, said.sizes, said.limit)
         if said.json:
             Path(said.json).write_text(json.dumps(measured, indent=1))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -81,6 +82,31 @@ def test_a_trial_costs_at_most_40_requests_and_3_fsyncs(make_store, looks_more):
     assert first.total() <= 40 + looks_more, first
     assert first["fsync"] <= 3
     assert second.total() < first.total()  # its shard's folder is there
+
+
+#: Calls by their names on the page on performance.
+ON_THE_PAGE = {"newfstatat": "stat", "openat": "open", "pread64": "read", "flock": "lock"}
+
+
+@pytest.mark.skipif(not tracer.SUPPORTED, reason="tests/faults/tracer.py knows Linux on x86-64 only")
+def test_the_page_on_performance_shows_what_a_trial_costs(make_store, monkeypatch, repository):
+    monkeypatch.setattr(journal, "_HELD_UP", math.inf)
+    page = (repository / "docs" / "performance.md").read_text().partition("## What an agent adds")[0]
+    rows = re.findall(r"^\| \**(\w[\w, ]+?)\** \| \**([\d +]+?)\** \| \**([\d +]+?)\** \|", page, re.MULTILINE)
+    shown = {word: cells for words, *cells in rows for word in [words.replace("open, close", "open")]}
+    store = make_store(1_000)
+
+    for column, counted in enumerate((requests(store), requests(store))):
+        calls = Counter()
+        for name, count in counted.items():
+            calls[ON_THE_PAGE.get(name, name)] += count
+        said = {name: int(cells[column].split(" + ")[0]) for name, cells in shown.items()}
+        assert said.pop("in all") == sum(said.values()) + said["open"]
+        assert calls.pop("close") == calls["open"]
+        assert calls.keys() == said.keys()
+        # another Python may look at what it opens less often
+        assert calls.pop("stat") <= said.pop("stat")
+        assert calls == said
 
 
 @pytest.mark.skipif(not tracer.SUPPORTED, reason="tests/faults/tracer.py knows Linux on x86-64 only")
