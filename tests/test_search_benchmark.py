@@ -1,19 +1,24 @@
-"""benchmarks/search.py: its simulation and its counting are right. How well engines search is not tested here."""
+"""benchmarks/search.py: its simulation and its counting are right, and each command of the pages on it prints its table.
+
+How well engines search is not tested here.
+"""
 
 import importlib
 import math
 import re
+import shlex
+import subprocess
 import sys
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pytest
+from documented import ROOT, commands
 
 from slurmsweep.search import parameters
 from slurmsweep.sweepfile.config import check
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = ROOT / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +274,129 @@ def test_a_wrong_file_of_problems_is_said_in_one_line(benchmark, tmp_path, text,
 
     with pytest.raises(SystemExit, match=f"mine.py: {re.escape(said)}"):
         benchmark("search").problems(str(file))
+
+
+PAGES = (ROOT / "benchmarks" / "README.md", ROOT / "docs" / "search.md")
+
+#: A file for `--problems`, as the docstring of `search_problems.py` describes it.
+MINE = """
+class Bowl:
+    space = {"x": {"min": -1.0, "max": 1.0}}
+
+    def evaluate(self, parameters, rng):
+        return parameters["x"] ** 2 + 0.01 * float(rng.standard_normal())
+
+PROBLEMS = {"bowl": Bowl}
+"""
+
+#: What makes a search small. Peers that would be installed are left out: a random search is in their place.
+SMALL = "--seeds 1 --trials 3 --jobs 1"
+WITHOUT_PEERS = "--peers random"
+POOLED = r"\| in flight \| peer \| pairs \| @1 \| @2 \| @3 \| CPU ms ours / peer \|"
+ROW = r"\d/\d/\d p=[\d.]+ \| \d/\d/\d p=[\d.]+ \| \d/\d/\d p=[\d.]+ \| [\d.]+ / [\d.]+ \|"
+
+#: By the end of a page's command: the words of its smallest form, and patterns of the lines that it prints.
+SMALLEST = {
+    "search.py": (
+        f"{SMALL} {WITHOUT_PEERS} --only branin",
+        [
+            "1 problems, seeds 0 to 0, 3 trials",
+            POOLED,
+            *(rf"\| {width} \| random \| 1 \| {ROW}" for width in (1, 8, 32)),
+            r"\| in flight \| engine \| problems \| @1 \| @2 \| @3 \|",
+            *(f"#### branin, {width} in flight" for width in (1, 8, 32)),
+        ],
+    ),
+    "--peers wandb optuna-tpe random": (
+        f"{SMALL} {WITHOUT_PEERS} --only levy5 --in-flight 2",
+        [POOLED, rf"\| 2 \| random \| 1 \| {ROW}", "#### levy5, 2 in flight"],
+    ),
+    "--seeds-of optuna-gp=10 hebo=3": (
+        f"{SMALL} {WITHOUT_PEERS} --only branin",
+        [POOLED, rf"\| 8 \| random \| 1 \| {ROW}", "#### branin, 8 in flight"],
+    ),
+    "--problems mine.py --first-seed 100": (
+        f"{SMALL} {WITHOUT_PEERS}",
+        ["1 problems, seeds 100 to 100, 3 trials", POOLED, rf"\| 8 \| random \| 1 \| {ROW}", "#### bowl, 8 in flight"],
+    ),
+    "--beside ../other-checkout --in-flight 8": (
+        f"{SMALL} --only branin",
+        [POOLED, r"\| 8 \| ours at \.\./other-checkout \| 1 \| 0/1/0 p=1 \| 0/1/0 p=1 \| 0/1/0 p=1 \|"],
+    ),
+    "--latency": (
+        f"{WITHOUT_PEERS} --sizes 4 12",
+        [
+            r"\| engine \| 4 \| 12 \|",
+            r"\| ours \| [\d.e-]+ s, \d+ MB \| [\d.e-]+ s, \d+ MB \|",
+            r"\| random \| [\d.e-]+ s, \d+ MB \|",
+        ],
+    ),
+    "--width-curve": (
+        f"{SMALL} --only branin",
+        [
+            r"\| in flight \| rank: .* \| worth so many one by one \(median\) \| time of the sweep in mean trials \|",
+            *(rf"\| {width} \| .* \| \d+ \| [\d.]+ \|" for width in (1, 2, 4, 8, 16, 32, 64)),
+            r"\| any, random search \|",
+        ],
+    ),
+    "--only training-conditional branches-conditional depth-conditional": (
+        SMALL,
+        [
+            "3 problems, seeds 100 to 100, 3 trials",
+            POOLED,
+            rf"\| 8 \| always-present \| 3 \| {ROW}",
+            *(f"#### {kind}-conditional, 8 in flight" for kind in ("training", "branches", "depth")),
+        ],
+    ),
+}
+
+
+def shown() -> list[str]:
+    """Return the commands of the pages on this benchmark."""
+    return [command.text for page in PAGES for command in commands(page)]
+
+
+def test_every_command_of_the_pages_has_its_smallest_form():
+    assert [next(end for end in SMALLEST if text.endswith(end)) for text in shown()] == list(SMALLEST)
+
+
+@pytest.mark.parametrize("end", SMALLEST)
+def test_a_command_of_the_pages_prints_what_they_show(end, tmp_path):
+    [command] = [text for text in shown() if text.endswith(end)]
+    smallest, patterns = SMALLEST[end]
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine.py").write_text(MINE)
+    (tmp_path / "other-checkout").symlink_to(ROOT)
+    _, script, *words = shlex.split(command)
+
+    done = subprocess.run(
+        [sys.executable, ROOT / script, *words, *smallest.split(), "--peers-dir", tmp_path / "peers"],
+        cwd=tmp_path / "here",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "LEFT OUT" not in done.stdout
+    rest = iter(done.stdout.splitlines())
+    for pattern in patterns:
+        assert any(re.match(pattern, line) for line in rest), f"no line like {pattern}\n{done.stdout}"
+    assert not (tmp_path / "peers" / "wandb").exists()
+
+
+def test_without_options_the_benchmark_is_what_the_pages_say(benchmark):
+    said, problems = benchmark("search").options([]), benchmark("search_problems").PROBLEMS
+
+    assert (said.seeds, said.trials, list(said.in_flight)) == (10, 60, [1, 8, 32])
+    assert list(said.sizes) == [10, 100, 1000, 10_000]
+    assert len([name for name in problems if not name.endswith("-conditional")]) == 20
+
+
+def test_commands_within_sentences_name_problems_and_options_that_there_are(benchmark):
+    texts = {page: page.read_text() for page in [*PAGES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))]}
+    found = [words for text in texts.values() for words in re.findall(r"`python benchmarks/search\.py( [^`]+)`", text)]
+
+    assert found
+    for words in found:
+        benchmark("search").options(shlex.split(words))
