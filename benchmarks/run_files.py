@@ -2,7 +2,8 @@
 
     python benchmarks/run_files.py [REPEATS [STEPS ...]]
 
-Each run has so many steps (20, 1,000 and 20,000 unless others are named), and is read REPEATS times (7). Both read the same files of the installed wandb and must agree on the summary. Prints ratios, and what each needs.
+The runs have so many steps, 20, 1,000 and 20,000 unless others are named. Both read the same files of the installed
+wandb and must agree on the summary. Prints ratios, and what each needs.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def main() -> None:
     command = [sys.executable, "-c", reader]
     modules = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     size = CORE.stat().st_size >> 20
-    print(f"a look of ours: no process, {modules} modules that an agent has not loaded, once; of inspect: a process of a {size} MiB program")
+    print(f"a look of ours: no process, {modules} modules that an agent has not loaded, once")
+    print(f"a look of inspect: a process of a {size} MiB program")
 
 
 if __name__ == "__main__":

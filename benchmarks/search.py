@@ -455,8 +455,8 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     add("--json", metavar="FILE", help="write curves or costs to a file")
     add("--brief", action="store_true", help="without a table for each problem")
     add("--latency", action="store_true", help="what a proposal costs after some observations, and after many")
-    sizes = " ".join(map(str, SIZES))
-    add("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help=f"observations of --latency (default: {sizes})")
+    text = f"observations of --latency (default: {' '.join(map(str, SIZES))})"
+    add("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help=text)
     add("--limit", type=float, default=120.0, metavar="SECONDS", help="longest proposal of --latency (default: 120)")
     add("--width-curve", action="store_true", help=f"our engine with {', '.join(map(str, WIDTHS))} in flight")
     said = parser.parse_args(words)

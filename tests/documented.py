@@ -24,11 +24,13 @@ PAGES = sorted(
 #: The test that runs each page's commands, all that :func:`commands` returns of it. What it does not run it names, with
 #: the reason.
 RUN_BY: dict[str, str] = {
+    "CONTRIBUTING.md": "tests/test_developer_pages.py",
     "benchmarks/README.md": "tests/test_search_benchmark.py",
     "docs/on-your-cluster.md": "tests/cluster/test_pages.py",
     "docs/performance.md": "tests/test_benchmarks.py",
     "docs/rpc-budget.md": "tests/cluster/test_pages.py",
     "docs/search.md": "tests/test_search_benchmark.py",
+    "docs/slurm-versions.md": "tests/test_developer_pages.py",
     "docs/templates.md": "tests/cluster/test_pages.py",
     "docs/tutorial.md": "tests/cluster/test_pages.py",
     "docs/walltime.md": "tests/cluster/test_walltime.py",

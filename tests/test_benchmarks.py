@@ -92,7 +92,8 @@ SMALLEST: dict[str, tuple[list[str], list[str]]] = {
             r"20 steps, \d+ KiB; keys of the summary that differ: 0",
             r"  our first look [\d.]+ s, inspect [\d.e+]+ times as long",
             r"  each further look, with nothing new: inspect [\d.e+]+ times as long",
-            r"a look of ours: no process, [1-9] modules that an agent has not loaded, once; of inspect: a process",
+            r"a look of ours: no process, [1-9] modules that an agent has not loaded, once",
+            r"a look of inspect: a process of a \d+ MiB program",
         ],
     ),
     "python benchmarks/pareto.py": (
