@@ -8,9 +8,11 @@ What they start is tried elsewhere: by `.ci/run`, which is followed here in the 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,6 +87,7 @@ CALLS = {
 #: Commands with a test of their own.
 CLONE = "git clone <this repository> && cd slurmsweep"
 COMPLETIONS = "scripts/completions"
+ONE_FILE = ".venv/bin/python -m pytest tests/state/test_journal.py"
 
 
 @pytest.fixture
@@ -136,7 +139,9 @@ def assert_in_order(expected: list[str], calls: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "others"), [(CONTRIBUTING, {CLONE, COMPLETIONS}), (VERSIONS, set())], ids=lambda page: str(page)[-20:]
+    ("page", "others"),
+    [(CONTRIBUTING, {CLONE, COMPLETIONS, ONE_FILE}), (VERSIONS, set())],
+    ids=lambda page: str(page)[-20:],
 )
 def test_every_command_of_the_page_is_here(page, others):
     shown = {command.text for command in commands(page)}
@@ -172,6 +177,16 @@ def test_continuous_integration_runs_all_tests_and_those_on_slurm_with_a_newer_o
     assert len(files) > 1
     for file in files:
         assert (ROOT / file).is_file(), file
+
+
+def test_one_file_of_tests_runs_by_itself():
+    assert ONE_FILE in {one.text for one in commands(CONTRIBUTING)}
+    words = shlex.split(ONE_FILE.replace(".venv/bin/python", sys.executable))
+
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\d\d passed in ", done.stdout)
 
 
 def test_completions_are_written_where_the_page_says(checkout, called_by):
