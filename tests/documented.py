@@ -34,6 +34,7 @@ RUN_BY: dict[str, str] = {
     "docs/templates.md": "tests/cluster/test_pages.py",
     "docs/tutorial.md": "tests/cluster/test_pages.py",
     "docs/walltime.md": "tests/cluster/test_walltime.py",
+    "docs/aws.md": "tests/aws/test_page.py",
 }
 
 #: How a line begins that is a command: after assignments, a program and a word, so that `slurmsweep:` is none.

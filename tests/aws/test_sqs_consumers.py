@@ -99,4 +99,9 @@ def test_sixty_trials_finish_once_while_machines_are_killed_stopped_and_taken_ba
     assert place.counts(place.dead) == (0, 0)
     assert command(place.folder, place, "check", sweep).returncode == 0
     shown = json.loads(command(place.folder, place, "show", sweep, "7", "--json").stdout)
-    print(shown)
+    first, second = shown["attempts"]
+    # its process is gone from this very machine, so that EC2 is not asked
+    assert (first["attempt"], first["state"], first["cause"], first["job"]) == (1, "crashed", "lost", killed.instance)
+    assert (second["attempt"], second["state"], second["cause"]) == (2, "finished", "")
+    assert second["job"] in {quiet.instance, stopped.instance}
+    assert (shown["state"], shown["attempt"], shown["exit_code"], shown["params"]) == ("finished", 2, 0, {"x": 7})

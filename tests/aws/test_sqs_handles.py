@@ -22,7 +22,7 @@ from moto.server import ThreadedMotoServer
 from slurmsweep.backends.registry import open_queue
 from slurmsweep.errors import NotFoundError
 
-OWN_ENVIRONMENT = Path(__file__).parent.parent.parent / ".venv-ministack"
+OWN_ENVIRONMENT = Path(__file__).parent.parent.parent / ".venv-aws"
 
 TRAIN = """
 import os, sys, time
@@ -44,7 +44,7 @@ def aws(request):
         return
     program = shutil.which("ministack") or shutil.which(OWN_ENVIRONMENT / "bin" / "ministack")
     if program is None:
-        pytest.skip("no ministack: scripts/setup-ministack installs it")
+        pytest.skip("no ministack: scripts/setup-aws installs it")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
