@@ -34,7 +34,10 @@ RUN_BY: dict[str, str] = {
     "docs/templates.md": "tests/cluster/test_pages.py",
     "docs/tutorial.md": "tests/cluster/test_pages.py",
     "docs/walltime.md": "tests/cluster/test_walltime.py",
-    "docs/aws.md": "tests/aws/test_page.py",
+    "docs/aws.md": "tests/aws/test_page.py",  # and test_page_by_hand.py, all that begin with `aws`
+    "docs/hosted.md": "tests/cluster/test_hosted_pages.py",
+    "docs/notifications.md": "tests/cluster/test_hosted_pages.py",
+    "examples/sagemaker/README.md": "tests/aws/test_example_page.py",
 }
 
 #: How a line begins that is a command: after assignments, a program and a word, so that `slurmsweep:` is none.

@@ -29,9 +29,9 @@ class Shell:
     Attributes:
         folder: where the next command is typed; a lone `cd` changes it.
         environ: of the commands, beside that of the test.
+        stands_for: what is typed in the place of a word of the page, such as `URI`.
 
     Args:
-        stands_for: what is typed in the place of a word of the page, such as `URI`.
         before: words in front of each command, which get bash's words as theirs.
     """
 
@@ -39,11 +39,11 @@ class Shell:
         self, folder: Path, environ: Mapping[str, str], stands_for: Mapping[str, str], before: Sequence[str] = ()
     ) -> None:
         self.folder, self.environ = str(folder), dict(environ)
-        self._stands_for, self._before = stands_for, before
+        self.stands_for, self._before = dict(stands_for), before
 
     def words(self, text: str) -> list[str]:
         """Return the program and its arguments that type a command of the page."""
-        for word, own in sorted(self._stands_for.items(), key=lambda pair: -len(pair[0])):
+        for word, own in sorted(self.stands_for.items(), key=lambda pair: -len(pair[0])):
             text = re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", lambda _, own=own: own, text)
         return [*self._before, "bash", "-c", 'cd "$0" && eval "$1"', self.folder, text]
 
