@@ -1,7 +1,7 @@
-"""A fake of the part of W&B's server that ``wandb agent`` talks to: four GraphQL operations on 127.0.0.1.
+"""A fake of the part of W&B's server that ``wandb agent`` talks to: GraphQL operations on 127.0.0.1.
 
 A fake because the real one is closed and on the internet. It answers what wandb 0.31 asks in the life of an agent whose
-runs are offline: Viewer, SweepWithRuns, CreateAgent, Heartbeat.
+runs are offline: Viewer, SweepWithRuns, CreateAgent, Heartbeat; and UpsertSweep of ``wandb sweep``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Of the right length; wandb checks that before it sends one.
 API_KEY = "0123456789" * 4
+
+#: The sweep that `wandb sweep` makes.
+MADE = "wbyz9876"
 
 _VIEWER = {
     "id": "viewer",
@@ -66,6 +69,11 @@ class FakeWandb:
 
     def _Viewer(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802, ARG002 - W&B's name
         return {"viewer": _VIEWER}
+
+    def _UpsertSweep(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        self._config = variables["config"]
+        project = {"name": variables["projectName"], "entity": {"name": variables["entityName"] or _VIEWER["entity"]}}
+        return {"upsertSweep": {"sweep": {"name": MADE, "project": project}, "configValidationWarnings": []}}
 
     def _SweepWithRuns(self, variables: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         if variables.get("sweep") == "gone1234":

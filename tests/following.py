@@ -27,7 +27,7 @@ class Shell:
     """A terminal in which a user types what a page shows.
 
     Attributes:
-        folder: where the next command is typed; a lone `cd` changes it.
+        folder: where the next command is typed; a command that begins with `cd` changes it.
         environ: of the commands, beside that of the test.
         stands_for: what is typed in the place of a word of the page, such as `URI`.
 
@@ -49,7 +49,7 @@ class Shell:
 
     def type(self, text: str) -> str:
         """Type a command, which has to succeed; what it says: its output and its notes."""
-        moved = re.fullmatch(r"cd (\S+)", text)
+        moved = re.fullmatch(r"cd (\S+)(?: && .*)?", text)
         done = subprocess.run(
             self.words(text),
             env=os.environ | self.environ,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from aws.mounting import CHANNEL, image, mounted
 from aws.queueing import Metadata, Place, wait_until
 from documented import ROOT
 from fake_wandb import serving
@@ -31,12 +31,6 @@ IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/me:1"
 
 #: What the page's words for things of the reader's stand for, beside folders.
 STANDS_FOR = {"URI": IMAGE, "ARN": ROLE, "QUEUE": "spot", "CLUSTER": "sweeps"}
-
-#: Where SageMaker mounts the filesystem of the sweep.
-CHANNEL = "/opt/ml/input/data/sweeps"
-
-#: Runs words where a folder of the test is that of SageMaker's channel.
-MOUNTED = f'mount -t tmpfs none /opt && mkdir -p {CHANNEL} && mount --bind "$0" {CHANNEL} && exec "$@"'
 
 #: Two trials stay at their first attempt, one with some memory, as long as there is a file `hold`.
 TRAIN = """\
@@ -205,26 +199,14 @@ def test_ecs(shared, cloud, ecs):
         cancelled_and_again(shell, shared, typed)
 
 
-def mounted(folder: Path) -> list[str]:
-    """Return words in front of a command for which a folder of the test is that of SageMaker's channel."""
-    words = ["unshare", "--mount", "sh", "-c", MOUNTED, str(folder)]
-    if subprocess.run([*words, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("this user may mount nothing: unshare --mount")
-    return words
-
-
 def test_sagemaker(shared, cloud, sagemaker, tmp_path):
     cloud.iam.roles.add("jobs")
-    before = mounted(shared)
-    image = tmp_path / "image" / "slurmsweep"
-    image.parent.mkdir()
-    image.write_text(f'#!/bin/sh\nexec {shlex.join(before)} {shutil.which("slurmsweep")} "$@"\n')
-    image.chmod(0o755)
-    cloud.machines.environ["PATH"] = f"{image.parent}:{cloud.machines.environ['PATH']}"
+    there = image(tmp_path, "slurmsweep", shared, str(shutil.which("slurmsweep")))
+    cloud.machines.environ["PATH"] = f"{there}:{cloud.machines.environ['PATH']}"
     shutil.copy(shared / "train.py", tmp_path)  # in an image the program is in its working folder
     network = {"subnets": "subnet-0a1b", "security-groups": "sg-0a1b"}
     write(shared, 3, role=ROLE, image=IMAGE, **network)
-    shell = Shell(shared, {}, STANDS_FOR, before)
+    shell = Shell(shared, {}, STANDS_FOR, mounted(shared))
     with following(own("SageMaker"), shell) as typed:
         with serving([{"x": 5}, {"x": 6}]) as wandb:
             cloud.machines.environ |= wandb.environ()
