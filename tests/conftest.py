@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from following import Shell, follow
 from hypothesis import HealthCheck, settings
 
 from slurmsweep.cli.main import main
@@ -25,6 +26,8 @@ from slurmsweep.sweepfile.config import check
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TextIO
+
+    from following import Followed
 
 # Nothing is timed in tests: a busy machine is no failure. The same examples in every run, so that a failure is of the
 # change that was made; `--hypothesis-profile=explore` tries others, and many of them.
@@ -212,6 +215,28 @@ def slurmsweep_in() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
         return _command_line(argv, folder, _environment(folder))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def follow_in() -> Callable[..., Iterator[Followed]]:
+    """Follow a page (:func:`following.follow`) in a folder; by the user's defaults all runs on this machine."""
+
+    def run(
+        page: Path,
+        folder: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        words: dict[str, str] | None = None,
+        defaults: str = "backend: local\njobs: 2\n",
+        **options: Any,
+    ) -> Iterator[Followed]:
+        surroundings = _environment(folder) | {"COLUMNS": "120", "HOME": str(folder)} | (environ or {})
+        file = Path(surroundings["XDG_CONFIG_HOME"], "slurmsweep", "config.yaml")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(defaults)
+        return follow(page, Shell(folder, surroundings, {} if words is None else words), **options)
 
     return run
 

@@ -43,7 +43,7 @@ RUN_BY: dict[str, str] = {
 #: How a line begins that is a command: after assignments, a program and a word, so that `slurmsweep:` is none.
 _COMMAND = re.compile(
     r"(?:\$ )?((?:[A-Z_]+=\S+ )*"
-    r"(?:(?:slurmsweep|wandb|python3?|pip|aws|sbatch|git|cd|mkdir|export) [^ =:]|\.venv/bin/python |"
+    r"(?:(?:slurmsweep|wandb|python3?|pip|aws|sbatch|git|make|setfacl|cd|mkdir|export) [^ =:]|\.venv/bin/python |"
     r"(?:scripts|tests)/[\w/-]+).*)"
 )
 

@@ -1,9 +1,13 @@
 """Follow a page of the project: type its commands in their order, as they stand there, and let a test look at each.
 
-::
+A test that knows what comes next names the beginning of each command; a command that the page gets later fails it::
 
     with following(section(PAGE, "Batch"), Shell(folder, environ, {"URI": "me/image:1"})) as typed:
         assert "3 finished" in typed("slurmsweep run sweep.yaml")
+
+A test that takes a page as it is runs such a command, too, without a change of the test::
+
+    printed = {command: said for command, said, _ in follow(PAGE, Shell(folder, environ, {"abcd1234": sweep}))}
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import os
 import re
 import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from documented import commands
 
@@ -28,27 +32,26 @@ class Shell:
 
     Attributes:
         folder: where the next command is typed; a command that begins with `cd` changes it.
-        environ: of the commands, beside that of the test.
-        stands_for: what is typed in the place of a word of the page, such as `URI`.
+        environ: of the commands, beside those of the test's process.
+        stands_for: what is typed in the place of a word of the page, such as `URI`. It may change between commands.
 
     Args:
         before: words in front of each command, which get bash's words as theirs.
     """
 
     def __init__(
-        self, folder: Path, environ: Mapping[str, str], stands_for: Mapping[str, str], before: Sequence[str] = ()
+        self, folder: Path, environ: Mapping[str, str], stands_for: dict[str, str], before: Sequence[str] = ()
     ) -> None:
         self.folder, self.environ = str(folder), dict(environ)
-        self.stands_for, self._before = dict(stands_for), before
+        self.stands_for, self._before = stands_for, before
 
     def words(self, text: str) -> list[str]:
         """Return the program and its arguments that type a command of the page."""
-        for word, own in sorted(self.stands_for.items(), key=lambda pair: -len(pair[0])):
-            text = re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", lambda _, own=own: own, text)
+        text = _replaced(text, self.stands_for)
         return [*self._before, "bash", "-c", 'cd "$0" && eval "$1"', self.folder, text]
 
-    def type(self, text: str) -> str:
-        """Type a command, which has to succeed; what it says: its output and its notes."""
+    def type(self, text: str, exit_code: int = 0) -> str:
+        """Type a command, which has to end so; what it says: its output and its notes."""
         moved = re.fullmatch(r"cd (\S+)(?: && .*)?", text)
         done = subprocess.run(
             self.words(text),
@@ -58,9 +61,9 @@ class Shell:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=240,
+            timeout=500,
         )
-        assert done.returncode == 0, f"$ {text}\n{done.stdout}"
+        assert done.returncode == exit_code, f"$ {text}\n{done.stdout}"
         if moved:
             self.folder = os.path.join(self.folder, moved[1])
         return done.stdout
@@ -97,3 +100,61 @@ def following(shown: Sequence[Command], shell: Shell) -> Iterator[Callable[[str]
 
     yield typed
     assert not left, left
+
+
+#: How a page's command says which sweep it made.
+_MADE = re.compile(r"\bsweep ([a-z0-9]{8}) in ")
+
+
+class Followed(NamedTuple):
+    """A command of a page that was typed.
+
+    Attributes:
+        command: as the page shows it.
+        printed: what it said, on both streams.
+        sweep: the sweep that this page made last.
+    """
+
+    command: str
+    printed: str
+    sweep: str | None
+
+
+def follow(
+    page: Path,
+    shell: Shell,
+    *,
+    not_run: Mapping[str, str] | None = None,
+    exit_codes: Mapping[str, int] | None = None,
+) -> Iterator[Followed]:
+    """Yield each command of a page after it was typed; the test may look around before the next one.
+
+    `SWEEP` in a command is the sweep that the page made last, unless the shell says which sweep it is.
+
+    Args:
+        page: whose commands are typed.
+        shell: where.
+        not_run: commands that are left out, with the reason.
+        exit_codes: of commands that promise another one than 0.
+    """
+    not_run, exit_codes = not_run or {}, exit_codes or {}
+    shown = [text for _, text in commands(page)]
+    unused = [name for name in (*not_run, *exit_codes) if name not in shown]
+    unused += [word for word in shell.stands_for if not any(_replaced(text, {word: ""}) != text for text in shown)]
+    assert unused == [], f"{page.name} has none of these"
+    sweep = given = shell.stands_for.get("SWEEP")
+    for text in shown:
+        if text in not_run:
+            continue
+        printed = shell.type(text, exit_codes.get(text, 0))
+        made = _MADE.findall(printed)
+        if made:
+            sweep = made[-1]
+            shell.stands_for["SWEEP"] = given or sweep
+        yield Followed(text, printed, sweep)
+
+
+def _replaced(text: str, stands_for: Mapping[str, str]) -> str:
+    for word, own in sorted(stands_for.items(), key=lambda pair: -len(pair[0])):
+        text = re.sub(rf"(?<!\w){re.escape(word)}(?![\w-])", lambda _, own=own: own, text)
+    return text
