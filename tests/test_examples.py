@@ -1,4 +1,4 @@
-"""Every example runs to the end as its README says, locally."""
+"""Every command of each example's README runs, in the README's order, and ends as the README says."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from documented import ROOT, commands
+from wandb_real.server import WandbServer
 
-REPOSITORY = Path(__file__).parent.parent
+#: How many trials of each example have finished at the end of its page.
 EXAMPLES = {
     "quickstart": 12,
     "digits": 24,
@@ -29,122 +32,221 @@ EXAMPLES = {
     "best_of_run": 6,
     "two_stages": 9,
     "snapshot": 4,
-    "more": 4,
+    "more": 8,
     "repeats": 18,
-    "sagemaker": 3,
 }
 
-#: Examples whose frameworks are in an environment of their own: tests/frameworks runs them.
-ELSEWHERE = {"hydra", "lightning", "transformers", "torchrun"}
+#: Examples whose frameworks are in an environment of their own: tests/frameworks runs them. And one of several pages.
+ELSEWHERE = {"hydra", "lightning", "transformers", "torchrun", "sagemaker"}
 
-#: What else an example is run with, as its README says.
-OPTIONS = {"function": ["--function", "train:train"], "gpus": ["--gpus", "0-3"]}
+#: What each program of examples/any_program is run by.
+LANGUAGES = {"sweep": "awk", "cpp": "c++", "r": "Rscript", "julia": "julia"}
+
+#: Commands that are not run here.
+NOT_RUN = {
+    "digits": {"slurmsweep run examples/digits/sweep.yaml": "on a cluster: tests/cluster/test_main_job.py"},
+    "any_program": {
+        f"slurmsweep run examples/any_program/{name}.yaml": f"there is no {program} here"
+        for name, program in LANGUAGES.items()
+        if shutil.which(program) is None
+    }
+    | ({} if shutil.which("c++") else {"make -C examples/any_program": "there is no c++ here"}),
+}
+
+
+class Ran(NamedTuple):
+    """An example whose page was followed.
+
+    Attributes:
+        folder: where.
+        status: of the sweep that its page makes first, at the end of the page.
+        printed: what each command said.
+        sweeps: which sweep was the last one after each command.
+    """
+
+    folder: Path
+    status: dict
+    printed: dict[str, str]
+    sweeps: dict[str, str]
+
+    def said(self, beginning: str) -> str:
+        """Return what the one command said that begins so."""
+        [text] = [text for command, text in self.printed.items() if command.startswith("slurmsweep " + beginning)]
+        return text
 
 
 @pytest.fixture(scope="module")
-def run_example(slurmsweep_in, tmp_path_factory):
-    """Copy an example and run it, once for all tests that look at it; its folder, and its status document."""
+def run_example(slurmsweep_in, follow_in, tmp_path_factory):
+    """Follow an example's page in a copy of it, once for all tests that look at it."""
 
     @functools.cache
-    def run(name) -> tuple[Path, dict]:
+    def run(name) -> Ran:
         folder = tmp_path_factory.mktemp(name)
-        shutil.copytree(REPOSITORY / "examples" / name, folder / name, ignore=shutil.ignore_patterns("wandb"))
-        options = ["--backend", "local", "--jobs", "2", "--json", *OPTIONS.get(name, [])]
-        done = slurmsweep_in(folder, "run", f"{name}/sweep.yaml", *options)
-        assert done.returncode == 0, done.stderr
-        return folder, json.loads(done.stdout)
+        there = folder / "examples" / name
+        shutil.copytree(ROOT / "examples" / name, there, ignore=shutil.ignore_patterns("wandb", ".slurmsweep", "train"))
+        with WandbServer() as server:
+            account = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "a" * 40, "NETRC": str(folder / "netrc")}
+            done = list(follow_in(there / "README.md", folder, environ=account, not_run=NOT_RUN.get(name)))
+            assert server.unknown == []
+        first = next(step.sweep for step in done if step.command.startswith("slurmsweep run "))
+        status = json.loads(slurmsweep_in(folder, "status", first, "--json").stdout)
+        printed = {step.command: step.printed for step in done}
+        return Ran(folder, status, printed, {step.command: step.sweep for step in done})
 
     return run
 
 
-def test_every_example_is_tested(repository):
-    assert {
-        folder.name for folder in (repository / "examples").iterdir() if folder.is_dir()
-    } == EXAMPLES.keys() | ELSEWHERE
+def test_every_example_is_tested():
+    found = {folder.name for folder in (ROOT / "examples").iterdir() if folder.is_dir()}
+
+    assert found == EXAMPLES.keys() | ELSEWHERE
+    assert all(commands(ROOT / "examples" / name / "README.md") for name in found)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs_to_the_end_and_has_a_best_trial(run_example, slurmsweep, name):
-    folder, status = run_example(name)
+def test_an_examples_page_runs_to_its_end_and_has_a_best_trial(run_example, slurmsweep, name):
+    ran = run_example(name)
 
-    assert status["counts"]["finished"] == status["expected_run_count"] == EXAMPLES[name]
-    assert status["best"]["metric"] is not None
-    assert slurmsweep("check", status["id"], cwd=folder).returncode == 0
+    assert ran.status["counts"]["finished"] == ran.status["expected_run_count"] == EXAMPLES[name]
+    assert ran.status["best"]["metric"] is not None
+    assert slurmsweep("check", ran.status["id"], cwd=ran.folder).returncode == 0
 
 
 def test_a_trial_that_is_run_again_runs_the_code_as_it_was(run_example, slurmsweep):
-    folder, status = run_example("snapshot")
-    script = folder / "snapshot" / "train.py"
+    ran = run_example("snapshot")
+    script = ran.folder / "examples" / "snapshot" / "train.py"
     script.write_text(script.read_text().replace("version 1", "version 2"))
 
-    assert slurmsweep("rerun", status["id"], "--trials", "0", cwd=folder).returncode == 0
-    assert slurmsweep("run", status["id"], "--backend", "local", cwd=folder).returncode == 0
-    assert slurmsweep("logs", status["id"], "0", cwd=folder).stdout == "version 1\n"
-    assert status["best"]["params"] == {"x": 3}
+    def also(*words: str) -> subprocess.CompletedProcess[str]:
+        return slurmsweep(*words, cwd=ran.folder)
+
+    assert also("rerun", ran.status["id"], "--trials", "0").returncode == 0
+    assert also("run", ran.status["id"], "--backend", "local").returncode == 0
+    assert also("logs", ran.status["id"], "0").stdout == "version 1\n"
+    assert "differs from it by now: train.py" in also("check", ran.status["id"]).stderr
+    assert ran.status["best"]["params"] == {"x": 3}
+
+
+def test_plan_names_what_a_snapshot_copies(run_example):
+    ran = run_example("snapshot")
+
+    assert "train.py" in ran.said("plan")
+    assert "every trial once" in ran.said("check")
 
 
 def test_a_sweep_gets_more_trials_and_another_one_knows_what_it_ran(run_example, slurmsweep):
-    folder, status = run_example("more")
+    ran = run_example("more")
 
-    assert slurmsweep("extend", status["id"], "--count", "4", cwd=folder).returncode == 0
-    done = slurmsweep("run", status["id"], "--backend", "local", "--json", cwd=folder)
-    assert json.loads(done.stdout)["counts"]["finished"] == 8
+    grid = next(
+        sweep for command, sweep in ran.sweeps.items() if command.startswith("slurmsweep run examples/more/grid")
+    )
+    status = json.loads(slurmsweep("status", grid, "--json", cwd=ran.folder).stdout)
+    [known] = re.findall(r"will not be run again: (\d+)", ran.said("run examples/more/grid.yaml"))
+    assert status["id"] != ran.status["id"]
+    assert status["counts"]["finished"] == 6
+    assert 1 <= int(known) <= 4
+    assert "x=6" in ran.said("plan").replace(": ", "=")
 
-    grid = ("more/grid.yaml", "--prior", status["id"], "--backend", "local", "--json")
-    planned = json.loads(slurmsweep("plan", *grid, cwd=folder).stdout)["prior"]
-    assert {"parameters": {"x": 6}, "points": 1} in planned["values"]
-    done = slurmsweep("run", *grid, cwd=folder)
-    assert json.loads(done.stdout)["counts"]["finished"] == 6
-    assert f"will not be run again: {planned['known']}" in done.stderr
+
+def test_repeats_are_shown_as_points_and_as_runs(run_example):
+    ran = run_example("repeats")
+
+    def rows(command: str) -> list[str]:
+        return re.findall(r"^\d+ .*", ran.printed[command], re.MULTILINE)
+
+    assert len(rows("slurmsweep trials")) == 6
+    assert len(rows("slurmsweep trials --repeats")) == 18
 
 
-def test_quickstart_learns_and_its_best_point_is_what_the_readme_shows(run_example, repository):
-    _, status = run_example("quickstart")
+def test_the_search_that_learns_says_what_mattered_and_why_a_point_was_tried(run_example):
+    ran = run_example("bayes_in_parts")
 
-    readme = (repository / "examples" / "quickstart" / "README.md").read_text()
+    assert re.search(r"^lr +[\d.]+", ran.said("importance"), re.MULTILINE)
+    assert "trial 11" in ran.said("show")
+
+
+def test_plan_shows_the_commands_of_the_arguments(run_example):
+    assert re.search(r"train\.py --bias --layers 8 .*--output_dir", run_example("arguments").said("plan"))
+
+
+def test_no_other_trial_beats_those_that_pareto_shows(run_example):
+    ran = run_example("digits")
+    best = ran.status["best"]
+
+    rows = re.findall(r"^\d+ +([\d.]+) +(\d+) ", ran.said("best"), re.MULTILINE)
+    assert rows[0][0] == f"{best['metric']:g}"
+    assert len(rows) > 1
+    assert rows == sorted(rows, key=lambda row: -float(row[0]))
+    assert rows == sorted(rows, key=lambda row: -int(row[1]))
+    shown = re.search(r"val_accuracy = ([\d.]+) in trial (\d+)", (ROOT / "examples/digits/README.md").read_text())
+    assert (f"{best['metric']:g}", str(best["number"])) == shown.groups()
+
+
+def test_plan_says_which_trials_of_conditional_are_left(run_example, slurmsweep):
+    ran = run_example("conditional")
+
+    planned = slurmsweep("plan", "examples/conditional/sweep.yaml", cwd=ran.folder).stdout
+    [block] = re.findall(r"```\n(.*?)```", (ROOT / "examples/conditional/README.md").read_text(), re.DOTALL)
+    assert [line for line in block.splitlines() if line != "..." and line not in planned] == []
+
+
+def test_quickstart_learns_and_its_best_point_is_what_the_readme_shows(run_example):
+    best = run_example("quickstart").status["best"]
+
+    readme = (ROOT / "examples" / "quickstart" / "README.md").read_text()
     shown = re.search(r"val_accuracy = ([\d.]+) in trial (\d+)", readme)
-    assert (f"{status['best']['metric']:g}", status["best"]["number"]) == (shown[1], int(shown[2]))
-    assert status["best"]["metric"] > 0.9
+    assert (f"{best['metric']:g}", best["number"]) == (shown[1], int(shown[2]))
+    assert best["metric"] > 0.9
 
 
-def test_the_real_wandb_leaves_offline_runs_under_each_trial(run_example):
-    folder, status = run_example("wandb_offline")
+def test_the_real_wandb_leaves_offline_runs_under_each_trial_and_sync_uploads_them(run_example):
+    ran = run_example("wandb_offline")
 
-    found = folder.glob(f"wandb/sweep-{status['id']}/trials/0/*/wandb/offline-run-*")
-    runs = sorted(path.name.rsplit("-", 2)[1:] for path in found)
-    assert runs == [[status["id"], str(number)] for number in range(4)]
-
-
-def test_the_function_finds_the_same_best_trial_in_one_process_and_as_processes(run_example, tmp_path):
-    folder, status = run_example("function")
-    script = folder / "function" / "train.py"
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    best = status["best"]
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"best of 6: {best['params']} with a loss of {best['metric']:.3g}"
-    assert f"{best['metric']:.3g}" in (folder / "function" / "README.md").read_text()
+    sweep = ran.status["id"]
+    found = ran.folder.glob(f"wandb/sweep-{sweep}/trials/0/*/wandb/offline-run-*")
+    runs = sorted(path.name.rsplit("-", 2)[1:] for path in found if path.is_dir())
+    assert runs == [[sweep, str(number)] for number in range(4)]
+    assert "4" in ran.printed["slurmsweep sync SWEEP --dry-run"]
+    assert "4" in ran.printed["slurmsweep sync SWEEP"]
 
 
-def test_each_trial_says_two_gpus_of_its_own(run_example):
-    folder, status = run_example("gpus")
+def test_the_function_finds_the_same_best_trial_in_one_process_and_as_processes(run_example):
+    ran = run_example("function")
 
-    logs = folder.glob(f".slurmsweep/sweep-{status['id']}/trials/0/*/1/output.log")
-    assert {log.read_text().splitlines()[0] for log in logs} == {"place 0, GPUs 0,1", "place 1, GPUs 2,3"}
-
-
-def test_the_fine_sweep_goes_on_around_the_best_of_the_coarse_one(run_example, slurmsweep_in):
-    folder, coarse = run_example("two_stages")
-
-    done = slurmsweep_in(folder, "run", "two_stages/fine.yaml", "--backend", "local", "--json")
-
-    assert done.returncode == 0, done.stderr
-    best = json.loads(done.stdout)["best"]
-    assert best["params"] == {"lr": 0.12, "epochs": 10, "wd": coarse["best"]["params"]["wd"]}
-    assert best["metric"] < coarse["best"]["metric"]
+    best = ran.status["best"]
+    in_one = ran.printed["python examples/function/train.py"].splitlines()
+    assert f"best of 6: {best['params']} with a loss of {best['metric']:.3g}" in in_one
+    assert f"{best['metric']:.3g}" in (ran.folder / "examples" / "function" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"any_program"}))
+def test_each_trial_says_gpus_of_its_own(run_example):
+    ran = run_example("gpus")
+
+    said = [
+        {
+            log.read_text().splitlines()[0]
+            for log in ran.folder.glob(f".slurmsweep/sweep-{sweep}/trials/0/*/1/output.log")
+        }
+        for command, sweep in ran.sweeps.items()
+        if " run " in command
+    ]
+    assert said[0] <= {f"place {n}, GPUs {n}" for n in range(4)}
+    assert said[1] == {"place 0, GPUs 0,1", "place 1, GPUs 2,3"}
+    assert ran.said("logs").splitlines()[0] in said[1]
+
+
+def test_the_fine_sweep_goes_on_around_the_best_of_the_coarse_one(run_example, slurmsweep):
+    ran = run_example("two_stages")
+
+    coarse = ran.status["best"]
+    fine = ran.sweeps["slurmsweep run examples/two_stages/fine.yaml"]
+    best = json.loads(slurmsweep("status", fine, "--json", cwd=ran.folder).stdout)["best"]
+    assert f"base: wd=0.001 from trial 4 of sweep {ran.status['id']}" in ran.said("plan")
+    assert best["params"] == {"lr": 0.12, "epochs": 10, "wd": coarse["params"]["wd"]}
+    assert best["metric"] < coarse["metric"]
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"any_program"} | {"sagemaker"}))
 def test_a_script_runs_without_a_sweep_too(repository, tmp_path, name):
     environ = os.environ | {"WANDB_MODE": "disabled"}
     script = repository / "examples" / name / "train.py"
@@ -155,23 +257,20 @@ def test_a_script_runs_without_a_sweep_too(repository, tmp_path, name):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("file", "program"), [("sweep", "awk"), ("cpp", "c++"), ("r", "Rscript"), ("julia", "julia")])
-def test_any_program_has_the_same_best_trial_in_each_language(repository, slurmsweep, tmp_path, file, program):
+@pytest.mark.parametrize(("file", "program"), LANGUAGES.items())
+def test_any_program_has_the_same_best_trial_in_each_language(run_example, slurmsweep, file, program):
     if shutil.which(program) is None:
         pytest.skip(f"there is no {program} here")
-    folder = shutil.copytree(repository / "examples" / "any_program", tmp_path / "any_program")
-    if file == "cpp":
-        subprocess.run([program, "-O2", "-o", folder / "train", folder / "train.cpp"], check=True)
+    ran = run_example("any_program")
 
-    done = slurmsweep("run", f"any_program/{file}.yaml", "--backend", "local", "--json")
+    sweep = ran.sweeps[f"slurmsweep run examples/any_program/{file}.yaml"]
 
-    assert done.returncode == 0, done.stderr
-    best = json.loads(done.stdout)["best"]
+    best = json.loads(slurmsweep("status", sweep, "--json", cwd=ran.folder).stdout)["best"]
     assert (best["number"], best["params"]["lr"], best["metric"]) == (1, 0.3, pytest.approx(0.4**10, rel=1e-5))
 
 
 def test_arguments_reach_argparse_and_no_two_trials_share_a_folder(run_example):
-    folder, status = run_example("arguments")
+    folder, status, *_ = run_example("arguments")
 
     results = sorted(folder.glob(f"wandb/sweep-{status['id']}/trials/0/*/checkpoints/result.json"))
     told = {json.loads(path.read_text())["tag"]: json.loads(path.read_text()) for path in results}
@@ -186,15 +285,26 @@ def test_arguments_reach_argparse_and_no_two_trials_share_a_folder(run_example):
     assert status["best"]["number"] == 1
 
 
-def test_the_best_of_each_run_is_compared_and_its_weights_are_kept(run_example, repository):
-    folder, status = run_example("best_of_run")
+def test_the_best_of_each_run_is_compared_and_its_weights_are_kept(run_example):
+    folder, status, *_ = run_example("best_of_run")
 
-    readme = (repository / "examples" / "best_of_run" / "README.md").read_text()
+    readme = (ROOT / "examples" / "best_of_run" / "README.md").read_text()
     shown = re.search(r"val_loss \(best\) = ([\d.]+) in trial (\d+)", readme)
     best = status["best"]
     assert (f"{best['metric']:g}", best["number"]) == (shown[1], int(shown[2]))
     kept = folder / "wandb" / f"sweep-{status['id']}" / "trials" / "0" / str(best["number"]) / "checkpoints"
     assert json.loads((kept / "best.json").read_text())["epoch"] < 199
+
+
+def test_the_sagemaker_example_runs_on_this_machine_too(slurmsweep, tmp_path):
+    shutil.copytree(ROOT / "examples" / "sagemaker", tmp_path / "examples" / "sagemaker")
+
+    done = slurmsweep("run", "examples/sagemaker/sweep.yaml", "--backend", "local", "--json")
+
+    assert done.returncode == 0, done.stderr
+    status = json.loads(done.stdout)
+    assert (status["counts"]["finished"], status["best"]["params"]["lr"]) == (3, 0.3)
+    assert slurmsweep("check", status["id"]).returncode == 0
 
 
 def test_the_request_of_the_sagemaker_example_has_the_name_of_a_secret_and_no_key(repository, monkeypatch):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cluster.waiting import wait_until
+from documented import ROOT, commands
 
 pytestmark = pytest.mark.cluster
 
@@ -35,10 +36,9 @@ def counts(on_cluster, sweep) -> dict:
     return {state: n for state, n in json.loads(done.stdout)["counts"].items() if n}
 
 
-def test_a_24_point_digits_grid_is_one_sbatch_call_and_24_completed_tasks(
-    cluster, on_cluster, slurm, repository, tmp_path
-):
-    shutil.copytree(repository / "examples" / "digits", tmp_path / "digits")
+def test_a_24_point_digits_grid_is_one_sbatch_call_and_24_completed_tasks(cluster, on_cluster, slurm, tmp_path):
+    page = ROOT / "examples" / "digits" / "README.md"
+    shutil.copytree(page.parent, tmp_path / "examples" / "digits")
     calls = tmp_path / "calls"
     counting = tmp_path / "bin"
     counting.mkdir()
@@ -47,7 +47,8 @@ def test_a_24_point_digits_grid_is_one_sbatch_call_and_24_completed_tasks(
     (counting / "sbatch").chmod(0o755)
     path = f"{counting}:{os.environ['PATH']}"
 
-    done = on_cluster("run", "digits/sweep.yaml", "--backend", "slurm", PATH=path)
+    shown = next(command.text for command in commands(page) if "--backend" not in command.text)
+    done = on_cluster(*shown.split()[1:], PATH=path)
 
     [job] = submitted(done)
     assert len(calls.read_text().splitlines()) == 1

@@ -248,18 +248,18 @@ SWEEPS = {
 
 @pytest.mark.usefixtures("surroundings")
 @pytest.mark.parametrize("name", SWEEPS)
-def test_a12_an_example_runs_as_its_readme_says(slurmsweep, tmp_path, installed, monkeypatch, name):
+def test_a12_an_example_runs_as_its_readme_says(slurmsweep, follow_in, tmp_path, installed, monkeypatch, name):
     trials, package, best = SWEEPS[name]
     if package not in installed:
         pytest.skip(f"{package} is not installed in .venv-frameworks: `scripts/setup-frameworks`")
     monkeypatch.setenv("STEP_SECONDS", "0")
-    shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=WITHOUT)
+    folder = tmp_path / "examples" / name
+    shutil.copytree(EXAMPLES / name, folder, ignore=WITHOUT)
 
-    planned = slurmsweep("plan", f"{name}/sweep.yaml")
-    done = slurmsweep("run", f"{name}/sweep.yaml", "--backend", "local", "--jobs", "2", "--json")
+    planned = slurmsweep("plan", f"examples/{name}/sweep.yaml")
+    *_, done = follow_in(folder / "README.md", tmp_path, environ=os.environ)
 
-    assert done.returncode == 0, done.stderr
-    status = json.loads(done.stdout)
+    status = json.loads(slurmsweep("status", done.sweep, "--json").stdout)
     assert "output folder" not in planned.stderr
     assert (status["counts"]["finished"], status["best"]["metric"] is not None) == (trials, True)
     assert best.items() <= status["best"]["params"].items()
