@@ -67,7 +67,7 @@ class KnownPoints:
         learns = self.method == "bayes"
         what = "it learns from" if learns else "that will not be run again"
         lack = {
-            "grid": "with points this grid does not have",
+            "grid": "with points this grid does not have, or knows from another trial",
             "bayes": "without a value of its metric, or with parameters that it could not choose",
         }.get(self.method, "with parameters it could not choose")
         beyond = f"; left out: {counted(self.elsewhere, 'finished trial')} {lack}" if self.elsewhere else ""

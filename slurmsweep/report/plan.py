@@ -78,7 +78,9 @@ def _prior_lines(prior: Mapping[str, Any], total: int | None) -> list[str]:
     if len(rows) > _MOST_VALUES:
         lines.append(f"  and {len(rows) - _MOST_VALUES} more new values")
     if prior["elsewhere"]:
-        lines.append(f"  points that this sweep cannot take over: {prior['elsewhere']}")
+        lines.append(
+            f"  finished trials with other points, or with one that another trial has told: {prior['elsewhere']}"
+        )
     return lines
 
 
