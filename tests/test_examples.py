@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 from documented import ROOT, commands
+from test_pages_run import pattern, plain
 from wandb_real.server import WandbServer
 
 #: How many trials of each example have finished at the end of its page.
@@ -112,6 +113,16 @@ def test_an_examples_page_runs_to_its_end_and_has_a_best_trial(run_example, slur
     assert slurmsweep("check", ran.status["id"], cwd=ran.folder).returncode == 0
 
 
+@pytest.mark.parametrize("name", ["quickstart", "digits", "wandb_offline"])
+def test_the_output_of_an_example_is_its_pages(run_example, name):
+    ran = run_example(name)
+
+    page = (ROOT / "examples" / name / "README.md").read_text()
+    [shown] = re.findall(r"^```\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    printed = "".join(plain(line) + "\n" for line in ran.said("run").splitlines())
+    assert pattern("...\n" + shown).fullmatch(printed), printed
+
+
 def test_a_trial_that_is_run_again_runs_the_code_as_it_was(run_example, slurmsweep):
     ran = run_example("snapshot")
     script = ran.folder / "examples" / "snapshot" / "train.py"
@@ -130,7 +141,8 @@ def test_a_trial_that_is_run_again_runs_the_code_as_it_was(run_example, slurmswe
 def test_plan_names_what_a_snapshot_copies(run_example):
     ran = run_example("snapshot")
 
-    assert "train.py" in ran.said("plan")
+    assert "3 files" in ran.said("plan")
+    assert "links to the originals: offset.txt" in ran.said("plan")
     assert "every trial once" in ran.said("check")
 
 
@@ -145,7 +157,9 @@ def test_a_sweep_gets_more_trials_and_another_one_knows_what_it_ran(run_example,
     assert status["id"] != ran.status["id"]
     assert status["counts"]["finished"] == 6
     assert 1 <= int(known) <= 4
-    assert "x=6" in ran.said("plan").replace(": ", "=")
+    assert {"  new: x=5 (1 point)", "  new: x=6 (1 point)"} <= set(ran.said("plan").splitlines())
+    assert f"sweep {ran.status['id']} has run {known} of 6 trials" in ran.said("plan")
+    assert f"with one that another trial has told: {8 - int(known)}" in ran.said("plan")
 
 
 def test_repeats_are_shown_as_points_and_as_runs(run_example):
@@ -206,8 +220,8 @@ def test_the_real_wandb_leaves_offline_runs_under_each_trial_and_sync_uploads_th
     found = ran.folder.glob(f"wandb/sweep-{sweep}/trials/0/*/wandb/offline-run-*")
     runs = sorted(path.name.rsplit("-", 2)[1:] for path in found if path.is_dir())
     assert runs == [[sweep, str(number)] for number in range(4)]
-    assert "4" in ran.printed["slurmsweep sync SWEEP --dry-run"]
-    assert "4" in ran.printed["slurmsweep sync SWEEP"]
+    assert "would upload the runs of 4 trials; 0 were uploaded before" in ran.printed["slurmsweep sync SWEEP --dry-run"]
+    assert "\nuploaded the runs of 4 trials; 0 were uploaded before" in ran.printed["slurmsweep sync SWEEP"]
 
 
 def test_the_function_finds_the_same_best_trial_in_one_process_and_as_processes(run_example):

@@ -100,6 +100,7 @@ def test_the_readme(follow, create, finished, on_cluster, slurm, tmp_path):
 
     with serving([{"x": 1}] * 2) as server:
         environ = server.environ() | {"SLURMSWEEP_STAGGER": "1"}
+        # the second `plan` of the page, of a file with mistakes, is tests/test_pages_run.py's
         steps = follow("README.md", environ, words={"SWEEP": by_hand}, not_run=not_run, exit_codes=failing)
         for step in steps:
             said[step.command] = step.printed
@@ -135,7 +136,7 @@ def test_the_readme(follow, create, finished, on_cluster, slurm, tmp_path):
     status = json.loads(on_cluster("status", mends, "--json").stdout)
     assert (status["expected_run_count"], status["counts"]["pending"]) == (56, 50)
     assert "56 trials now" in said["slurmsweep extend last --count 50"]
-    assert "time" in said["slurmsweep efficiency last"]
+    assert re.search(r"^time +\S", said["slurmsweep efficiency last"], re.MULTILINE)
 
 
 def test_the_page_of_commands(follow, create, coarse, finished, on_cluster, slurm, tmp_path):
