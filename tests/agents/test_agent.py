@@ -42,7 +42,7 @@ def leave(number, frame):
     sys.exit(128 + number)
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(number, leave)
-print("ready", os.getpid(), flush=True)
+print(f"ready {os.getpid()}", flush=True)
 time.sleep(60)
 """
 

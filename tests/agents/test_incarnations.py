@@ -28,7 +28,7 @@ import json, os, time
 folder = os.environ["SLURMSWEEP_CHECKPOINT_DIR"]
 with open(os.path.join(folder, "starts"), "a") as file:
     file.write(json.dumps([os.environ["WANDB_RUN_ID"], os.environ["SLURMSWEEP_ATTEMPT"], folder]) + "\\n")
-print("ready", os.getpid(), flush=True)
+print(f"ready {os.getpid()}", flush=True)
 if os.environ["SLURMSWEEP_ATTEMPT"] != "3":
     time.sleep(300)
 """

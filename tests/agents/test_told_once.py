@@ -19,7 +19,7 @@ COUNTER = """
 import os, signal, sys, time
 heard = []
 signal.signal(signal.SIGTERM, lambda *_: heard.append("SIGTERM"))
-print("ready", os.getpid(), flush=True)
+print(f"ready {os.getpid()}", flush=True)
 while len(heard) < int(sys.argv[1].partition("=")[2]):
     time.sleep(0.02)
 for _ in range(60):
