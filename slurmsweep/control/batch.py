@@ -79,7 +79,13 @@ class PlanBasis:
         others = (
             s for s in view.submissions.values() if s.job != "" and s.name not in self.known and s.name not in own
         )
-        return sum(max(0, submission.tasks * submission.agents - len(submission.again)) for submission in others)
+        return sum(max(0, submission.trials - len(submission.again)) for submission in others)
+
+
+def was_claimed(view: SweepView, attempt_id: AttemptId) -> bool:
+    """Return whether an agent has taken that attempt, or a later one of the trial."""
+    trial = view.trials.get(attempt_id.trial)
+    return trial is not None and trial.newest >= attempt_id.attempt
 
 
 def may_be_given_back(view: SweepView, attempt_id: AttemptId) -> bool:

@@ -280,7 +280,7 @@ def finished_here(view: SweepView) -> int:
 
 
 def _reserved(session: Session, snapshot: Snapshot) -> tuple[frozenset[AttemptId], int]:
-    """Return the attempts that waiting jobs are for, and the number of jobs that are for no certain one.
+    """Return the attempts that waiting jobs are for, and the number of trials that they take beside these.
 
     The submission's document says it. Of sweeps from before there were documents the batch script says it; where that
     is gone, a job counts as for no certain attempt.
@@ -291,11 +291,11 @@ def _reserved(session: Session, snapshot: Snapshot) -> tuple[frozenset[AttemptId
     for ref in snapshot.unclaimed:
         if ref.job not in named:
             named[ref.job] = _attempts_of(session, ref.job)
-        attempt_ids = named[ref.job]
-        if ref.task is not None and ref.task < len(attempt_ids):
-            reserved.add(attempt_ids[ref.task])
-        else:
-            unreserved += 1
+        submission = snapshot.submission_of(ref)
+        agents, trials = (submission.agents, submission.trials_of(ref.task)) if submission else (1, 1)
+        own = [] if ref.task is None else named[ref.job][ref.task * agents :][:trials]
+        reserved.update(own)
+        unreserved += 0 if own else trials
     return frozenset(reserved), unreserved
 
 

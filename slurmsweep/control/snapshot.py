@@ -181,8 +181,8 @@ class Snapshot:
     @property
     def queued(self) -> int:
         """Number of trials that live jobs will claim and have not claimed yet."""
-        agents = {self._key(submission): submission.agents for submission in self.view.submissions.values()}
-        return sum(agents.get(ref.job, 1) for ref in self.unclaimed)
+        made_by = ((self.submission_of(ref), ref.task) for ref in self.unclaimed)
+        return sum(submission.trials_of(task) if submission else 1 for submission, task in made_by)
 
     @property
     def ended(self) -> dict[AttemptId, Outcome]:
@@ -206,6 +206,14 @@ class Snapshot:
         waiting = self.waiting & self.unclaimed & self.named.keys()
         # a service may give each job of a submission an id of its own
         return frozenset(ref for ref in waiting if ref.job in keys or self.named[ref].name in names)
+
+    def submission_of(self, ref: JobRef) -> Submission | None:
+        """Return the submission whose array that element is of; None where the journal names none."""
+        return self._by_key.get(ref.job)
+
+    @cached_property
+    def _by_key(self) -> dict[str, Submission]:
+        return {self._key(submission): submission for submission in self.view.submissions.values()}
 
     def _key(self, submission: Submission) -> str:
         return job_key(submission.job or "", submission.cluster, self.answer.cluster)

@@ -197,6 +197,7 @@ class SubmitRecord:
         resumes: what the sweep was until it ran again for this array; None where it ran.
         cluster: Slurm's name of itself; empty where the record does not say.
         compared: ``asked`` is what Slurm says of the jobs, where that is not what was asked for.
+        trials: that it is for; None where the record does not say, which means as many as its elements run.
     """
 
     op: ClassVar = "submit"
@@ -210,6 +211,7 @@ class SubmitRecord:
     resumes: SweepState | None = None
     cluster: str = ""
     compared: bool = False
+    trials: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields of the record; none of the options where they are too long for a record."""
@@ -220,6 +222,8 @@ class SubmitRecord:
         data |= {"agents": self.agents} if self.agents not in (None, 1) else {}
         data |= {"resumes": self.resumes.value} if self.resumes else {}
         data |= {"compared": True} if self.compared else {}
+        # said where the last of several packed jobs is not full
+        data |= {"trials": self.trials} if self.trials not in (None, self.tasks * (self.agents or 1)) else {}
         return data | ({"cluster": self.cluster} if self.cluster else {})
 
     @classmethod
@@ -294,6 +298,7 @@ _SUBMIT = Fields(
         "resumes": maybe(one_of(SweepState)),
         "cluster": text,
         "compared": flag,
+        "trials": maybe(whole(0, MOST_JOBS)),
     },
 )
 _ORDER = Fields({"state": one_of(SweepState)}, {"reached": maybe(REACHED)})

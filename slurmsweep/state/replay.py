@@ -91,6 +91,7 @@ class Submission:
         sequence: of its first record; -1 where that was not seen.
         cluster: Slurm's name of itself where it was submitted; empty where the record does not say.
         compared: ``asked`` is what Slurm said of the jobs, and is compared with its answers no more.
+        wanted: trials that it is for; None for as many as its elements run.
     """
 
     name: str
@@ -105,6 +106,19 @@ class Submission:
     sequence: int = -1
     cluster: str = ""
     compared: bool = False
+    wanted: int | None = None
+
+    @property
+    def trials(self) -> int:
+        """Number of trials that its jobs run: the last of several packed jobs may not be full."""
+        full = self.tasks * self.agents
+        return full if self.wanted is None else min(self.wanted, full)
+
+    def trials_of(self, task: int | None) -> int:
+        """Return how many trials an element of the array runs."""
+        if task is None:
+            return self.agents
+        return min(self.agents, max(1, self.trials - task * self.agents))
 
 
 @dataclass
@@ -450,6 +464,7 @@ def _submit(state: SweepView, record: SubmitRecord, sequence: int) -> None:
     known = state.submissions.setdefault(record.name, Submission(record.name, record.tasks))
     known.tasks = record.tasks
     known.agents = record.agents or known.agents
+    known.wanted = known.wanted if record.trials is None else record.trials
     known.cluster = record.cluster or known.cluster
     known.compared = record.compared or known.compared
     if record.job is not None:

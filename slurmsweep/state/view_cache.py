@@ -21,7 +21,7 @@ from slurmsweep.errors import StateUnreadableError, StateUnwritableError
 from slurmsweep.state import files
 from slurmsweep.state.band_values import BandValues
 from slurmsweep.state.chosen import ChosenPoints
-from slurmsweep.state.fields import Fields, maybe, one_of, parsed, rows, text, whole
+from slurmsweep.state.fields import Fields, flag, maybe, one_of, parsed, rows, text, whole
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.records import MOST_JOBS, OPTIONS
 from slurmsweep.state.replay import Reading, Submission, SweepView
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.replay import Expected
     from slurmsweep.state.store import SweepStore
 
-_FORMAT = "slurmsweep fold 10"
+_FORMAT = "slurmsweep fold 11"
 
 #: Bytes of journal worth a new cache.
 _WORTH_KEEPING = 1 << 20
@@ -186,5 +186,7 @@ _SUBMISSION = Fields(
         "resumes": maybe(one_of(SweepState)),
         "sequence": whole(-1),
         "cluster": text,
+        "compared": flag,
+        "wanted": maybe(whole(0, MOST_JOBS)),
     },
 )

@@ -75,6 +75,21 @@ def test_a_job_that_waits_will_run_as_many_trials_as_it_has_agents(make_store, m
     assert look(Session(store)).queued == 9
 
 
+def test_the_last_of_several_jobs_with_several_agents_may_not_be_full(make_store, monkeypatch):
+    store = make_store(9)
+    with store.transaction() as transaction:
+        transaction.submit(SubmitRecord("a", 2, None, agents=4, trials=5))
+        transaction.submit(SubmitRecord("a", 2, "7"))
+    waiting = [f"7|{task}|7|PENDING|0||0|{NAME}\n" for task in range(2)]
+    monkeypatch.setattr(queue, "ask", lambda jobs, wanted: answer("".join(waiting)))
+
+    assert look(Session(store)).queued == 5
+
+    waiting.pop(0)
+
+    assert look(Session(store)).queued == 1
+
+
 def test_a_job_nobody_knows_any_more_must_be_missed_twice():
     assert judged(JOB, answer()) == ("crashed", "lost", False)
 

@@ -188,6 +188,25 @@ def test_jobs_that_run_several_trials_are_counted_by_these(sweep, backend):
 
 def test_several_arrays_of_both_are_as_many_jobs_as_trials(sweep, backend):
     backend.largest = 7
+def test_the_last_of_several_packed_jobs_may_not_be_full(sweep, backend):
+    backend.agents = 4
+    store = sweep(GRID)
+    commands = [looked(store, backend, Policy(count=5)), looked(store, backend)]
+
+    results = [command() for command in commands]
+
+    assert [result.trials for result in results] == [5, 15]
+    assert looked(store, backend)().trials == 0  # and they are counted alike in the queue
+
+
+def test_packed_jobs_that_wait_keep_no_trial_from_the_next_command(sweep, backend):
+    backend.agents = 4
+    store = sweep(GRID)
+
+    assert looked(store, backend, Policy(count=5))().trials == 5
+    assert looked(store, backend)().trials == 15
+
+
     store = sweep(GRID)
     first, second = looked(store, backend, Policy(count=9)), looked(store, backend)
 

@@ -26,6 +26,7 @@ from slurmsweep.state.assignment import slots_of
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
+from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 ME = Owner("here", 1, 1, "b")
@@ -65,6 +66,20 @@ def test_a_job_for_no_certain_trial_takes_the_next_one(make_store):
     script(store, "7", "0")
 
     assert open_slots(store, {JobRef("7", 0), JobRef("8", 0), JobRef("9")}) == [AttemptId(n, 1) for n in (3, 4, 5)]
+
+
+def test_a_packed_job_is_for_several_trials(make_store):
+    store = make_store(16)
+    with store.transaction() as transaction:
+        transaction.submit(SubmitRecord("a", 2, None, agents=4, trials=6))
+        transaction.submit(SubmitRecord("a", 2, "7"))
+        transaction.submit(SubmitRecord("b", 2, None, agents=4, trials=5))
+        transaction.submit(SubmitRecord("b", 2, "8"))
+    script(store, "7", "2-6,9")
+
+    assert open_slots(store, {JobRef("7", 1), JobRef("8", 1)}) == [
+        AttemptId(n, 1) for n in (1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15)
+    ]
 
 
 def test_retries_come_first_and_claimed_trials_not_at_all(make_store):

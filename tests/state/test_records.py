@@ -126,6 +126,16 @@ GOLDEN = {
         b'"name":"slurmsweep-abcd1234-1","op":"submit","resumes":"paused","tasks":5,"template":"array",'
         b'"wishes":{"time":"60"}}\n',
     ),
+    "submission of packed jobs of which the last is not full": (
+        lambda t: t.submit(SubmitRecord(NAME, 5, None, agents=4, trials=17)),
+        b'74e7b15c {"agents":4,'
+        + AS_IT_WAS
+        + b',"job":null,"name":"slurmsweep-abcd1234-1","op":"submit","tasks":5,"trials":17}\n',
+    ),
+    "submission of packed jobs that are full": (
+        lambda t: t.submit(SubmitRecord(NAME, 5, None, agents=4, trials=20)),
+        b'926f3bcd {"agents":4,' + AS_IT_WAS + b',"job":null,"name":"slurmsweep-abcd1234-1","op":"submit","tasks":5}\n',
+    ),
     "submission taken": (
         lambda t: t.submit(SubmitRecord(NAME, 5, "77")),
         b"73fd6ef6 {" + AS_IT_WAS + b',"job":"77","name":"slurmsweep-abcd1234-1","op":"submit","tasks":5}\n',

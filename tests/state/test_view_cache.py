@@ -41,7 +41,8 @@ def eventful(make_store):
     store.claim(OWNER)
     with store.transaction() as transaction:
         transaction.submit(SubmitRecord("slurmsweep-abcd1234-1", 20, "7"))
-        transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 20, None))
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-2", 5, None, agents=4, trials=17))
+        transaction.submit(SubmitRecord("slurmsweep-abcd1234-3", 1, "8", {"time": "5"}, compared=True))
         transaction.order(SweepState.PAUSED)
     return store
 
