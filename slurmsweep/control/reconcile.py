@@ -166,7 +166,10 @@ def recover_submissions(session: Session, sleep: Callable[[float], None] = time.
 
 def _is_being_asked(session: Session, name: str) -> bool:
     """Return whether another process of this machine lives that announced this submission."""
-    document = session.submissions.read(name)
+    try:
+        document = session.submissions.read(name)
+    except StateUnreadableError:  # a damaged one is no reason to ask for ever: no command would go on
+        document = None
     by = document.by if document else None
     return by is not None and by.pid != os.getpid() and bool(lives_here(by))
 

@@ -23,7 +23,7 @@ from slurmsweep.control.events import ignore
 from slurmsweep.control.observe import observe
 from slurmsweep.control.reconcile import record_job, recover_submissions
 from slurmsweep.control.retry_policy import RetryPolicy
-from slurmsweep.errors import JobLimitError, SubmissionRefusedError
+from slurmsweep.errors import JobLimitError, StateUnreadableError, SubmissionRefusedError
 from slurmsweep.sizing.walltime import AutoSizing
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.manifest import Manifest
@@ -386,6 +386,19 @@ def test_an_announcement_to_a_cluster_that_cannot_be_asked_from_here_keeps_no_tr
 
 
 AT_ONCE = """
+def test_a_damaged_document_keeps_no_command_from_going_on(sweep, backend):
+    store = sweep(GRID)
+    killed_before_it_asks(store)
+    [name] = store.replay().submissions
+    (Path(store.layout.folder) / "submissions").mkdir(exist_ok=True)
+    (Path(store.layout.folder) / "submissions" / f"{name}.json").write_text('{"by": ')
+
+    with pytest.raises(StateUnreadableError, match="remove it if squeue knows none of that name"):
+        looked(store, backend)
+
+    assert looked(store, backend)().trials == 20
+
+
 import sys, time
 from pathlib import Path
 from slurmsweep.control.apply import apply
