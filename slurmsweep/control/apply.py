@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agents.identity import this_process
 from slurmsweep.backends.base import Ability, JobSource, SubmitResult, Submitted
+from slurmsweep.control.batch import was_claimed
 from slurmsweep.control.events import ArraySubmitted, JobsReleased
 from slurmsweep.control.reconcile import AGAIN, give_back, record_job, record_refusal
 from slurmsweep.errors import JobLimitError, SlurmsweepError, StateError, SubmissionUnknownError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.events import Tell
     from slurmsweep.control.session import Session
     from slurmsweep.state.replay import SweepView
+    from slurmsweep.state.tail import AttemptId
 
 
 @dataclass
@@ -43,23 +45,43 @@ class _JobsLeft:
 
     Attributes:
         basis: of the plan; None where nothing bounds the number of jobs.
+        named: new trials that jobs of the plan are each for, and that it has neither asked for nor given up; in the
+            order in which jobs that are for no certain trial take them.
         names: of what this plan has announced.
         given_up: for how many new trials others have got jobs, so that the plan has made none for them.
     """
 
     basis: PlanBasis | None
+    named: list[AttemptId] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     given_up: int = 0
 
+    @classmethod
+    def by(cls, plan: Plan) -> _JobsLeft:
+        """Return all of a plan."""
+        named = {a for batch in plan.batches for a in batch.attempt_ids}.difference(*(b.again for b in plan.batches))
+        return cls(plan.basis, sorted(named, key=lambda a: (a.attempt == 1, a.trial)))
+
     def of(self, batch: JobBatch, view: SweepView) -> JobBatch:
-        """Return what of a batch still has no job, as of ``view``."""
+        """Return what of a batch still has no job, as of ``view``.
+
+        Jobs of others are for the first trials there are, whatever batches of this plan these are in.
+        """
         left = batch.as_far_as(view)
         if self.basis is None:
             return left
-        more = self.basis.announced_since(view, self.names) - self.basis.spare - self.given_up
-        # what is named and was claimed since is among what others got jobs for
-        more -= batch.new - left.new
-        return left.without_new(min(max(0, more), left.new))
+        more = max(0, self.basis.announced_since(view, self.names) - self.basis.spare - self.given_up)
+        if not more or not batch.attempt_ids:
+            return replace(left, trials=left.trials - min(more, left.new))
+        free = [a for a in self.named if not was_claimed(view, a)]
+        # what was claimed since is among what others got jobs for
+        return left.without(free[: max(0, more - (len(self.named) - len(free)))])
+
+    def settle(self, planned: JobBatch, asked_for: JobBatch) -> None:
+        """Note that a batch is done with: jobs were asked for, or others have them."""
+        self.given_up += planned.new - asked_for.new
+        done = set(planned.attempt_ids)
+        self.named = [a for a in self.named if a not in done]
 
 
 def apply(session: Session, plan: Plan, tell: Tell) -> SubmitResult:
@@ -81,7 +103,7 @@ def apply(session: Session, plan: Plan, tell: Tell) -> SubmitResult:
         tell(JobsReleased(plan.release))
     if plan.reopen and not plan.batches:
         give_back(session, lambda _: False, why="run")  # jobs that wait already find the sweep running
-    done, share = SubmitResult(), _JobsLeft(plan.basis)
+    done, share = SubmitResult(), _JobsLeft.by(plan)
     for place, batch in enumerate(plan.batches):
         try:
             result = submit_batch(session, batch, reopen=plan.reopen, tell=tell, share=share)
@@ -138,9 +160,8 @@ def _submit_array(session: Session, planned: JobBatch, share: _JobsLeft, *, reop
         if (view.word and not reopen) or view.reached:  # only `resume` lifts a target
             return None
         batch, resumes = share.of(planned, view), view.word if reopen else None
-        given_up = planned.new - batch.new
         if not batch.trials:
-            share.given_up += given_up
+            share.settle(planned, batch)
             return None
         request = _request(session, batch)
         share.names.add(request.name)
@@ -162,7 +183,7 @@ def _submit_array(session: Session, planned: JobBatch, share: _JobsLeft, *, reop
             with suppress(StateError):
                 record_refusal(session, request.name)
         raise
-    share.given_up += given_up
+    share.settle(planned, batch)
     tasks = session.backend.taken(request)
     if is_kept:
         record_job(session, request.name, tasks, job, () if batch.attempt_ids else batch.again)

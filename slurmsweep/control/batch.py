@@ -47,16 +47,14 @@ class JobBatch:
     def as_far_as(self, view: SweepView) -> JobBatch:
         """Return the batch without attempts that were claimed or given back since it was planned."""
         gone = {a for a in self.again if not may_be_given_back(view, a)}
-        gone |= {a for a in self.attempt_ids if (trial := view.trials.get(a.trial)) and trial.newest >= a.attempt}
+        return self.without(gone | {a for a in self.attempt_ids if was_claimed(view, a)})
+
+    def without(self, left_out: Collection[AttemptId]) -> JobBatch:
+        """Return the batch without those of these attempts that it names or gives back."""
+        gone = {*self.attempt_ids, *self.again}.intersection(left_out)
         attempt_ids = tuple(a for a in self.attempt_ids if a not in gone)
         again = tuple(a for a in self.again if a not in gone)
         return replace(self, trials=self.trials - len(gone), attempt_ids=attempt_ids, again=again)
-
-    def without_new(self, number: int) -> JobBatch:
-        """Return the batch for so many new trials fewer: without the first ones, where it names them."""
-        left_out = set([a for a in self.attempt_ids if a not in set(self.again)][:number])
-        attempt_ids = tuple(a for a in self.attempt_ids if a not in left_out)
-        return replace(self, trials=self.trials - number, attempt_ids=attempt_ids)
 
 
 @dataclass(frozen=True)

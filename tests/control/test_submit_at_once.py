@@ -18,7 +18,8 @@ from submitting import on_backend
 from slurmsweep import search
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.control.apply import apply, words_of_others
-from slurmsweep.control.decide import Policy, decide
+from slurmsweep.control.batch import JobBatch, PlanBasis
+from slurmsweep.control.decide import Plan, Policy, decide
 from slurmsweep.control.events import ignore
 from slurmsweep.control.observe import observe
 from slurmsweep.control.reconcile import record_job, recover_submissions
@@ -31,6 +32,7 @@ from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Claim, Owner
 from slurmsweep.state.records import BandsReached, SubmitRecord
 from slurmsweep.state.store import SweepStore
+from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.config import check
 
 ME = Owner("here", 1, 1, "b")
@@ -186,8 +188,6 @@ def test_jobs_that_run_several_trials_are_counted_by_these(sweep, backend):
     assert [request.tasks for request in backend.requests.values()] == [2, 3]
 
 
-def test_several_arrays_of_both_are_as_many_jobs_as_trials(sweep, backend):
-    backend.largest = 7
 def test_the_last_of_several_packed_jobs_may_not_be_full(sweep, backend):
     backend.agents = 4
     store = sweep(GRID)
@@ -207,6 +207,25 @@ def test_packed_jobs_that_wait_keep_no_trial_from_the_next_command(sweep, backen
     assert looked(store, backend)().trials == 15
 
 
+@pytest.mark.parametrize(("count", "left_out"), [(5, {1, 2, 3, 4}), (9, {1, 2, 3, 4, 5, 6, 7, 8})])
+def test_jobs_for_certain_trials_leave_out_the_first_ones_whatever_array_these_are_in(sweep, backend, count, left_out):
+    """Jobs of others that are for no certain trial take the first ones there are."""
+    store = sweep(GRID)
+    first, session = looked(store, backend, Policy(count=count)), on_backend(store, backend)
+    store.claim(ME)
+    batches = [JobBatch(SubmitOptions(), 5, tuple(AttemptId(n, 1) for n in range(odd, 10, 2))) for odd in (1, 0)]
+    plan = Plan(batches=tuple(batches), basis=PlanBasis(frozenset()))
+    first()
+
+    result = apply(session, plan, ignore)
+
+    named = [a.trial for request in backend.requests.values() for a in request.attempt_ids]
+    assert named == [n for n in (1, 3, 5, 7, 9, 2, 4, 6, 8) if n not in left_out]
+    assert result.left_to_others == len(left_out) + 1  # one of the jobs ran the trial that was claimed
+
+
+def test_several_arrays_of_both_are_as_many_jobs_as_trials(sweep, backend):
+    backend.largest = 7
     store = sweep(GRID)
     first, second = looked(store, backend, Policy(count=9)), looked(store, backend)
 
@@ -367,6 +386,19 @@ def test_a_command_on_this_machine_is_waited_for_while_it_lives_and_not_for_ever
     other.communicate()
 
 
+def test_a_damaged_document_keeps_no_command_from_going_on(sweep, backend):
+    store = sweep(GRID)
+    killed_before_it_asks(store)
+    [name] = store.replay().submissions
+    (Path(store.layout.folder) / "submissions").mkdir(exist_ok=True)
+    (Path(store.layout.folder) / "submissions" / f"{name}.json").write_text('{"by": ')
+
+    with pytest.raises(StateUnreadableError, match="remove it if squeue knows none of that name"):
+        looked(store, backend)
+
+    assert looked(store, backend)().trials == 20
+
+
 def test_an_announcement_to_a_cluster_that_cannot_be_asked_from_here_keeps_no_trial(sweep, backend):
     store = sweep(GRID)
     backend.site = "here"
@@ -386,19 +418,6 @@ def test_an_announcement_to_a_cluster_that_cannot_be_asked_from_here_keeps_no_tr
 
 
 AT_ONCE = """
-def test_a_damaged_document_keeps_no_command_from_going_on(sweep, backend):
-    store = sweep(GRID)
-    killed_before_it_asks(store)
-    [name] = store.replay().submissions
-    (Path(store.layout.folder) / "submissions").mkdir(exist_ok=True)
-    (Path(store.layout.folder) / "submissions" / f"{name}.json").write_text('{"by": ')
-
-    with pytest.raises(StateUnreadableError, match="remove it if squeue knows none of that name"):
-        looked(store, backend)
-
-    assert looked(store, backend)().trials == 20
-
-
 import sys, time
 from pathlib import Path
 from slurmsweep.control.apply import apply
