@@ -105,7 +105,7 @@ def sentences(text: str, columns: int) -> str:
         if text_width(line) <= columns:
             lines.append(line)
             continue
-        indent = line[: len(line) - len(line.lstrip())]
+        indent = line[: len(line) - len(line.lstrip())][: columns // 2]  # a mark below a column has room beside it
         lines += _filled(_WORD.findall(line.lstrip()), columns, indent)
     return "\n".join(lines)
 
@@ -126,8 +126,7 @@ def _filled(words: list[tuple[str, str]], columns: int, indent: str) -> list[str
             line = hanging
         else:
             part = beginning(word, max(2, columns - text_width(line)))
-            lines.append(line + part)
-            line, words = hanging, [("", word[len(part) :]), *rest]
+            line, words = line + part, [("", word[len(part) :]), *rest] if part != word else rest
     return [*lines, line]
 
 

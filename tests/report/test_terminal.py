@@ -117,6 +117,18 @@ def test_a_path_is_never_broken_and_other_long_words_are():
     ]
 
 
+@pytest.mark.parametrize("blanks", [38, 39, 40, 41, 200])
+def test_a_line_that_begins_far_to_the_right_is_broken_too(blanks):
+    """As the mark below a column of a faulty line."""
+    assert sentences(f"{' ' * blanks}^", 40).split() == ["^"]
+
+    lines = sentences(f"{' ' * blanks}^ here and in some further words", 40).split("\n")
+
+    assert " ".join(lines).split() == "^ here and in some further words".split()
+    assert max(map(len, lines)) <= 40
+    assert all(line.strip() for line in lines)
+
+
 def test_a_command_between_backquotes_stays_in_one_line_where_it_fits():
     short, long = "`slurmsweep ls`", "`slurmsweep run abcd --workdir FOLDER`"
 
