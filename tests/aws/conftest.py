@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 import pytest
+from aws.queueing import moto_services
 from aws.standin.cloud import Cloud
 from aws.standin.imds import Imds
 from botocore.config import Config
@@ -40,6 +41,13 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _clean_environment: N
         for name, value in made.environ().items():
             monkeypatch.setenv(name, value)
         yield made
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    """Return the address of moto's services."""
+    with moto_services() as address:
+        yield address
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ import boto3
 import botocore.session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REGION = "eu-west-1"
 
@@ -35,6 +36,20 @@ FAKE = {
     "AWS_CONFIG_FILE": "/dev/null",
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 }
+
+
+@contextmanager
+def moto_services() -> Iterator[str]:
+    """Serve what moto has of AWS; yield the address."""
+    from moto.server import ThreadedMotoServer  # many tests of AWS have stand-ins of their own
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
 
 
 def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 240) -> None:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from aws.mounting import CHANNEL, image, mounted
+from aws.queueing import moto_services
 from documented import ROOT, commands
 from fake_wandb import API_KEY, MADE, serving
 from following import Shell, following
-from moto.server import ThreadedMotoServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,11 +49,8 @@ NO_REPORTS = "SchemaVersion: '1.0'\nSageMaker: {PythonSDK: {Modules: {TelemetryO
 @pytest.fixture
 def moto():
     """Return the address of S3 with the page's bucket, and of Secrets Manager with the page's secret."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_services() as address:
+        yield address
 
 
 @pytest.fixture

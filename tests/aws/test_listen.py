@@ -10,7 +10,6 @@ from contextlib import closing
 
 import pytest
 from aws.queueing import Place, command, wait_until
-from moto.server import ThreadedMotoServer
 
 INSTANCE = "i-00000000000000aa"
 
@@ -23,15 +22,6 @@ while not os.path.exists(f"go-{x}"):
     time.sleep(0.05)
 sys.exit(int(open(f"go-{x}").read() or 0))
 """
-
-
-@pytest.fixture(scope="module")
-def aws():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

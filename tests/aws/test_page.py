@@ -18,11 +18,10 @@ from pathlib import Path
 
 import pytest
 from aws.mounting import CHANNEL, image, mounted
-from aws.queueing import Metadata, Place, wait_until
+from aws.queueing import Metadata, Place, moto_services, wait_until
 from documented import ROOT
 from fake_wandb import serving
 from following import Shell, following, section, sections
-from moto.server import ThreadedMotoServer
 
 PAGE = ROOT / "docs" / "aws.md"
 FILE_SYSTEM = "fs-0123456789abcdef0"
@@ -238,12 +237,8 @@ def test_sagemaker(shared, cloud, sagemaker, tmp_path):
 @pytest.fixture
 def place(tmp_path, shared):
     """Return a queue, of moto's SQS."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with closing(Place(f"http://{host}:{port}", shared)) as made:
+    with moto_services() as address, closing(Place(address, shared)) as made:
         yield made
-    server.stop()
 
 
 def test_ec2_and_sqs(shared, place, slurmsweep, tmp_path):

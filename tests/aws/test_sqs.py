@@ -7,7 +7,6 @@ from contextlib import closing
 
 import pytest
 from aws.queueing import FAKE, REGION, Place
-from moto.server import ThreadedMotoServer
 
 from slurmsweep.backends.aws import ec2_words, queue
 from slurmsweep.backends.aws import sqs as module
@@ -24,15 +23,6 @@ from slurmsweep.state.lifecycle import TrialState
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps"
 SOURCE = JobSource("slurmsweep-abcd1234", "/shared/p/.slurmsweep/sweep-abcd1234", "/jobs", "/shared/p")
-
-
-@pytest.fixture(scope="module")
-def aws():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

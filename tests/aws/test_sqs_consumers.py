@@ -10,7 +10,6 @@ from contextlib import closing
 import pytest
 from aws.queueing import Place, command, ends, wait_until
 from living import is_alive
-from moto.server import ThreadedMotoServer
 
 #: Each finished run of a trial leaves a line, so that one that ran twice is seen; trials take a moment, to be hit.
 TRAIN = """
@@ -25,15 +24,6 @@ time.sleep(0.2)
 with open(os.path.join(os.environ["GATES"], "finished"), "a") as file:
     file.write(f"{x}\\n")
 """
-
-
-@pytest.fixture(scope="module")
-def aws():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from aws.queueing import FAKE, REGION, Place, command, ends, wait_until
-from moto.server import ThreadedMotoServer
+from aws.queueing import FAKE, REGION, Place, command, ends, moto_services, wait_until
 
 from slurmsweep.backends.registry import open_queue
 from slurmsweep.errors import NotFoundError
@@ -36,11 +35,8 @@ open("finished", "a").write(sys.argv[1] + "\\n")
 @pytest.fixture(scope="module", params=["moto", "ministack"])
 def aws(request):
     if request.param == "moto":
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-        server.stop()
+        with moto_services() as address:
+            yield address
         return
     program = shutil.which("ministack") or shutil.which(OWN_ENVIRONMENT / "bin" / "ministack")
     if program is None:

@@ -124,7 +124,7 @@ def test_a_line_that_begins_far_to_the_right_is_broken_too(blanks):
 
     lines = sentences(f"{' ' * blanks}^ here and in some further words", 40).split("\n")
 
-    assert " ".join(lines).split() == "^ here and in some further words".split()
+    assert " ".join(lines).split() == ["^", "here", "and", "in", "some", "further", "words"]
     assert max(map(len, lines)) <= 40
     assert all(line.strip() for line in lines)
 
