@@ -216,7 +216,7 @@ def test_a_key_that_is_passed_on_by_force_is_not_shown(backend, source, monkeypa
     [
         ({"Environment": {"WANDB_API_KEY": "0123"}}, "Environment.WANDB_API_KEY: a secret"),
         ({"HyperParameters": {"hf_token": "0123"}}, "HyperParameters.hf_token: a secret"),
-        ({"Environment": {f"V{n}": "" for n in range(98)}}, "Environment: 100 variables, and SageMaker takes 100"),
+        ({"Environment": {f"V{n}": "" for n in range(97)}}, "Environment: 100 variables, and SageMaker takes 100"),
         ({"Environment": {"LONG": "x" * 513}}, "Environment.LONG: longer than 512 characters"),
         (
             {"StoppingCondition": {"MaxRuntimeInSecond": 1}},
