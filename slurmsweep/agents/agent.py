@@ -108,7 +108,7 @@ def _proposer(store: SweepStore) -> Proposer:
             raise
         lacks = "lacks" if isinstance(error, ModuleNotFoundError) else f"cannot load ({str(error).splitlines()[0]})"
         raise UsageError(
-            f"bayes needs numpy, which {sys.executable} {lacks} on this machine: pip install 'slurmsweep[bayes]'"
+            f"bayes needs numpy, which {sys.executable} {lacks} on this machine: `pip install 'slurmsweep[bayes]'`"
         ) from error
     finally:
         for name, value in before.items():

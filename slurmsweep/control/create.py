@@ -111,7 +111,7 @@ def draft_of(data: Any, source: str) -> Draft:
     if draft.config.program or draft.config.command:
         draft = _keeping_code(draft, wanted=None)
     elif draft.config.extensions.snapshot:
-        hint = "name a program; or give the function by its import path: slurmsweep create FILE --function MODULE:NAME"
+        hint = "name a program, or the import path of the function: `slurmsweep create FILE --function MODULE:NAME`"
         raise SweepFileError(
             source, [Violation("slurmsweep.snapshot", "a function in your own process runs no copy", hint)]
         )
@@ -289,7 +289,7 @@ def refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
 def _why_bayes_cannot_run(config: SweepConfig) -> list[Violation]:
     violations = []
     if find_spec("numpy") is None:
-        hint = "pip install 'slurmsweep[bayes]', here and where the jobs run; or use random"
+        hint = "`pip install 'slurmsweep[bayes]'`, here and where the jobs run; or use random"
         violations.append(Violation("method", "bayes needs numpy, which is not installed", hint))
     if not has_room(config):
         problem = "are too many for bayes: a trial's record has no room for the values of all"

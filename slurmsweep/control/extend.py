@@ -44,7 +44,7 @@ def extend(store: SweepStore, count: int) -> int:
             has = f"has {points} points, of which {left} are left" if left else f"has {points} points, all of them"
             raise UsageError(
                 f"the grid of sweep {name} {has} in this sweep: add values to its file and make a new sweep that keeps "
-                f"what finished: slurmsweep create FILE --prior {name} (`plan FILE --prior {name}` says what is new)"
+                f"what finished: `slurmsweep create FILE --prior {name}` (`plan FILE --prior {name}` says what is new)"
             )
         if total > MOST_TRIALS:
             raise UsageError(f"--count {count}: a sweep has {MOST_TRIALS} trials at most")

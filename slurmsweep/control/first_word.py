@@ -205,7 +205,7 @@ class _Eyes:
             self.errors.append(Violation(place, f"{word!r} is a folder, not a program"[:200], "name a file in it"))
             return
         reader = {".py": "${interpreter}", ".sh": "bash"}.get(os.path.splitext(word)[1], "its interpreter")
-        hint = f"chmod +x {shlex.quote(word)}, or put {reader} before it"
+        hint = f"`chmod +x {shlex.quote(word)}`, or put {reader} before it"
         self.errors.append(Violation(place, f"{word!r} is not executable"[:200], hint))
 
     def _can_be_loaded(self, word: str, found: str, place: str) -> bool:

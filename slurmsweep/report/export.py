@@ -61,7 +61,7 @@ def as_parquet(rows: Sequence[Row]) -> Iterator[bytes]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UsageError("parquet needs pyarrow: pip install 'slurmsweep[parquet]', or use --format csv") from error
+        raise UsageError("parquet needs pyarrow: `pip install 'slurmsweep[parquet]'`, or use --format csv") from error
     table = pa.table({name: _parquet_column(name, [row.get(name) for row in rows]) for name in columns(rows)})
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")

@@ -62,7 +62,7 @@ def _explanation(document: Mapping[str, Any]) -> list[str]:
         lines += _wrapped(f"{share} % of the differences between trials is explained; {rest}")
     else:
         lines += _wrapped(
-            "numpy is missing: what parameters only do together is not seen; pip install 'slurmsweep[bayes]'"
+            "numpy is missing: what parameters only do together is not seen; `pip install 'slurmsweep[bayes]'`"
         )
     told = f"importance: {document['method']}; range over {document['resamples']} resamples of the trials, 10 % to 90 %"
     return [*lines, *_wrapped(told)]

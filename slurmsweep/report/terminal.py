@@ -24,6 +24,9 @@ _WORD = re.compile(r"(\s*)((?:`[^`]*`|\S)+)")
 #: The same of a command that is longer than a line.
 _BROKEN = re.compile(r"(\s*)(\S+)")
 
+#: A blank at which textwrap breaks no line. No ASCII text has it.
+_GLUE = "\N{NO-BREAK SPACE}"
+
 #: Characters of a line where there is no terminal, as everywhere; of one that is narrower, words are not cut further.
 _USUAL, _NARROWEST = 80, 40
 
@@ -55,6 +58,8 @@ def width(stream: TextIO | None = None) -> int:
 def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: int | None = None) -> list[str]:
     """Return the lines of a text, each of which fits ``columns`` of a terminal; a wide character takes two.
 
+    A command between backquotes is copied: it is not broken where a line has room for it.
+
     Args:
         text: of one line, printable.
         columns: of a terminal.
@@ -62,9 +67,10 @@ def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: 
         hanging: begins the others.
         most: lines; what is beyond them is cut, with ``…`` in its place. None for as many as it takes.
     """
+    pieces = _pieces(text, columns - text_width(hanging))
     if text.isascii():
-        return textwrap.wrap(
-            text,
+        broken = textwrap.wrap(
+            "".join(blanks + word.replace(" ", _GLUE) for blanks, word in pieces),
             columns,
             initial_indent=indent,
             subsequent_indent=hanging,
@@ -72,8 +78,9 @@ def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: 
             max_lines=most,
             placeholder=" …",
         )
+        return [line.replace(_GLUE, " ") for line in broken]
     lines: list[str] = []
-    line, words = indent, text.split()
+    line, words = indent, [word for _, word in pieces]
     while words:
         start = hanging if lines else indent
         more = words[0] if line == start else f" {words[0]}"
@@ -92,6 +99,16 @@ def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: 
     if most is not None and len(lines) > most:
         lines[most - 1 :] = [shortened(f"{lines[most - 1]} {lines[most]}", columns)]
     return lines
+
+
+def _pieces(text: str, room: int) -> list[tuple[str, str]]:
+    """Return the words of a text, each with the blanks before it; a command that has room in a line is one word."""
+    words = _WORD.findall(text)
+    return [
+        piece
+        for blanks, word in words
+        for piece in ([(blanks, word)] if text_width(word) <= room else _BROKEN.findall(blanks + word))
+    ]
 
 
 def sentences(text: str, columns: int) -> str:

@@ -234,7 +234,7 @@ def test_without_boto3_jobs_in_aws_are_refused_in_one_line(project, monkeypatch,
     monkeypatch.setenv("PYTHONPATH", str(project / "without"))
     Path("s.yaml").write_text(f"{SWEEP}aws: {{{ENOUGH}}}\n")
     said = slurmsweep("run", "s.yaml", "--backend", backend, "--no-wait")
-    message = "slurmsweep: jobs in AWS need boto3 on the machine that submits them: pip install 'boto3>=1.35'"
+    message = "slurmsweep: jobs in AWS need boto3 on the machine that submits them: `pip install 'boto3>=1.35'`"
     assert (said.returncode, said.stderr.splitlines()[-1]) == (2, message)
     assert not Path(".slurmsweep").exists()
     elsewhere = slurmsweep("run", "s.yaml", "--backend", "local", "--dry-run")

@@ -103,7 +103,7 @@ def test_where_boto3_is_missing_a_sweep_is_shown_as_the_journal_knows_it(
     without.mkdir()
     Path(without, "boto3.py").write_text("raise ImportError")
     status, cancelled = (slurmsweep_process(word, "last", PYTHONPATH=str(without)) for word in ("status", "cancel"))
-    words = "jobs in AWS need boto3 on the machine that submits them: pip install 'boto3>=1.35'"
+    words = "jobs in AWS need boto3 on the machine that submits them: `pip install 'boto3>=1.35'`"
     assert (status.returncode, "2 pending" in status.stdout, words in status.stderr) == (0, True, True)
     assert (cancelled.returncode, words in cancelled.stderr) == (4, True)
     assert "Its jobs were not cancelled: give the order again" in cancelled.stderr

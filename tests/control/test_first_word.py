@@ -67,7 +67,7 @@ def found(workdir, command, environ=None, **parameters) -> tuple[list[str], list
         (["--lr=1", "python"], "begins with the option '--lr=1'"),
         (["A=1", "python"], "begins with the variable 'A=1' (put env before it: [env, \"A=1\", ...])"),
         (["", "python"], "begins with an empty element"),
-        (["./locked.sh"], "'./locked.sh' is not executable (chmod +x ./locked.sh, or put bash before it)"),
+        (["./locked.sh"], "'./locked.sh' is not executable (`chmod +x ./locked.sh`, or put bash before it)"),
         (["./train.py"], "put ${interpreter} before it"),
         (["go.sh"], "write ./go.sh"),
         (["${program}", "${args}"], "write ./train.py"),

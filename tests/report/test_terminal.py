@@ -96,6 +96,21 @@ def test_lines_beyond_the_most_are_cut_with_a_mark():
     assert wrapped("aa bb cc dd ee", 5, most=2) == ["aa bb", "cc …"]
 
 
+@pytest.mark.parametrize("first", ["then", "dann für"])
+def test_commands_between_backquotes_are_whole_in_wrapped_lines(first):
+    command = "`slurmsweep logs abcd1234 5`"
+    assert wrapped(f"{first} (trial 5; {command}) and on", 38, "  why  ", "       ") == [
+        f"  why  {first} (trial 5;",
+        f"       {command})",
+        "       and on",
+    ]
+
+
+def test_a_command_that_has_no_room_is_wrapped_between_its_words():
+    command = "`slurmsweep run abcd --workdir FOLDER`"
+    assert wrapped(f"then {command}", 20) == ["then `slurmsweep run", "abcd --workdir", "FOLDER`"]
+
+
 def test_lines_of_prose_that_fit_stay_as_they_are():
     table = "trial  state     loss\n-----  --------  ----\n0      finished  0.1"
 

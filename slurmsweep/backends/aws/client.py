@@ -79,7 +79,7 @@ def require_boto3() -> None:
         import boto3  # noqa: F401 - only whether it is there
     except ImportError as error:
         raise UsageError(
-            "jobs in AWS need boto3 on the machine that submits them: pip install 'boto3>=1.35'"
+            "jobs in AWS need boto3 on the machine that submits them: `pip install 'boto3>=1.35'`"
         ) from error
 
 

@@ -147,7 +147,7 @@ def _check(path: Path, text: str, lines: list[str]) -> None:
             )
     if "slurmsweep" not in text:
         raise UsageError(
-            f'job template {path}: it never runs the agent; end it with: exec slurmsweep agent --count 1 "$1"'
+            f'job template {path}: it never runs the agent; end it with `exec slurmsweep agent --count 1 "$1"`'
         )
 
 
@@ -184,7 +184,7 @@ def _check_agent(path: Path, commands: list[tuple[int, str]], signal: str) -> No
     if not any(_AGENT.search(command) or not command.startswith(_LOOKS) for command in using):
         where = f", line {agents[0][0]}" if agents else ""
         raise UsageError(
-            f'job template {path}{where}: "$1", the sweep, is never used; write: slurmsweep agent --count 1 "$1"'
+            f'job template {path}{where}: "$1", the sweep, is never used; write `slurmsweep agent --count 1 "$1"`'
         )
     is_for_shell = ":" in signal and "B" in signal.partition(":")[0]
     if not is_for_shell or any(_TRAP.search(command) for _, command in commands):

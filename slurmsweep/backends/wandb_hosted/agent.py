@@ -53,7 +53,7 @@ def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], 
     if python is None:
         say(
             "there is no wandb on this node: neither a `wandb` program on the PATH nor the package beside "
-            f"{sys.executable}. Install it (pip install wandb), or activate its environment in the job template"
+            f"{sys.executable}. Install it (`pip install wandb`), or activate its environment in the job template"
         )
         return _NOT_FOUND
     delay = stagger(environ)

@@ -113,7 +113,7 @@ def _refusing(original: Any, problems: list[int]) -> Any:
                 problems.append(_CANNOT_RUN)
                 _say(
                     f"the sweep's command has {found[0]}, which W&B's agent does not know: slurmsweep expands it "
-                    "in its own sweeps only (slurmsweep create FILE). In a sweep of W&B's write ${args}, and let the "
+                    "in its own sweeps only (`slurmsweep create FILE`). In a sweep of W&B's write ${args}, and let the "
                     "program name its folder by $WANDB_RUN_ID"
                 )
                 raise SystemExit(_CANNOT_RUN)

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         sweep = sweep_of(args.update)
         raise UsageError(
             f"the configuration of sweep {sweep} never changes once it is made; make a new sweep that keeps what "
-            f"finished: slurmsweep create {args.file or 'FILE'} --prior {sweep}",
+            f"finished: `slurmsweep create {args.file or 'FILE'} --prior {sweep}`",
         )
     if args.origin:
         if args.file or args.prior or (args.top is None) == (args.trials is None):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import BEST, sweep_and_trial, sweep_of
-from slurmsweep.cli.output import note, print_log, print_text
+from slurmsweep.cli.output import note, print_log, print_sentences, print_text
 from slurmsweep.cli.sweeps import best_trial
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.report.summary import SweepSummary
@@ -115,7 +115,7 @@ def _print_failed(store: SweepStore, view: SweepView, lines: int, *, only_paths:
             print_text(path)
             continue
         told = f"trial {trial.number}, attempt {trial.current.number}: {trial.state} ({trial.cause})"
-        print_text(f"==> {told}: {os.path.relpath(path)} <==")
+        print_sentences(f"==> {told}: {os.path.relpath(path)} <==")
         if files.is_file(path):
             print_log(path, lines)
         print_text("")
