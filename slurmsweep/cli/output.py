@@ -23,6 +23,12 @@ OUTPUT_ENCODING = "slurmsweep_output"
 #: Seconds between two lines of progress where there is no terminal.
 _LINE_PERIOD = 10.0
 
+#: Characters of a bar of progress on a terminal that is wide enough.
+_BAR = 40
+
+#: Characters of a terminal that has room for times beside the words of a bar.
+_WITH_TIMES = 60
+
 #: Bytes of a log that are read at once.
 _BLOCK = 1 << 16
 
@@ -188,11 +194,15 @@ def steps(total: int, noun: str) -> Iterator[Callable[[int, str], None]]:
         return
     from rich import progress
     from rich.console import Console
+    from rich.table import Column
 
-    words = progress.TextColumn("{task.description}")
-    times = progress.TimeElapsedColumn(), progress.TimeRemainingColumn()
-    columns = progress.BarColumn(), progress.MofNCompleteColumn(), words, *times
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+    console, whole = Console(stderr=True), Column(no_wrap=True)
+    counts = progress.MofNCompleteColumn(table_column=whole)
+    words = progress.TextColumn("{task.description}", table_column=Column())  # alone broken where the room is small
+    times = (progress.TimeElapsedColumn(whole), progress.TimeRemainingColumn(table_column=whole))
+    columns = [progress.BarColumn(min(_BAR, console.width // 5), table_column=whole), counts, words]
+    columns += times if console.width >= _WITH_TIMES else ()
+    with progress.Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=total)
         yield lambda done, words: bar.update(task, completed=done, description=words)
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from threading import Event, Thread
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,6 +16,7 @@ from slurmsweep.control.live_view import LONGEST_QUEUE_PERIOD, LiveView
 from slurmsweep.control.session import Session
 from slurmsweep.report.live import LiveState, compose, one_line, plain
 from slurmsweep.report.live_choice import LiveChoice, react
+from slurmsweep.state.lifecycle import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,6 +104,8 @@ class Viewer(Thread):
             state = self.state = self._view.gather(choice, width, height)
             if state.is_over and not self._stays:
                 return
+            if self._stays and state.standing in (Standing.PENDING, Standing.IDLE):
+                state = replace(state, follows="")  # the command that owns this view is about to do it
             self._screen.draw(compose(state, choice, width, height, shapes))
             due = time.monotonic() + max(PERIOD, _SPARING * (time.monotonic() - began))
             while not self._is_over.is_set() and time.monotonic() < due:

@@ -225,6 +225,24 @@ def test_each_line_of_the_help_of_every_command_fits(columns, monkeypatch, capsy
     assert len(lines) > 10 * len(COMMANDS)
 
 
+PROGRESS = """
+from slurmsweep.cli.output import steps
+with steps(1234, "trials") as show:
+    show(1234, "in the whole sweep 1 crashed, 5 failed, 1228 finished")
+"""
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_the_bar_of_progress_keeps_its_numbers_where_the_terminal_is_narrow(columns, tmp_path):
+    with closing(Terminal([sys.executable, "-c", PROGRESS], tmp_path, columns)) as screen:
+        assert screen.end() == 0
+
+    assert "1234/1234 " in screen.text
+    assert "…" not in screen.text
+    words = re.sub("━|1234/1234|0:00:00", "", screen.text).split()
+    assert " ".join(words) == "in the whole sweep 1 crashed, 5 failed, 1228 finished"
+
+
 def test_sentences_are_whole_lines_where_there_is_no_terminal(shown):
     piped = [
         shown("check", "last"),

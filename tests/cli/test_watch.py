@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from terminals import ENTER_SCREEN, LEAVE_SCREEN, SHOW_CURSOR, Terminal, slurmsweep
 
 from slurmsweep.agents.identity import this_process
+from slurmsweep.cli import watching
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
@@ -368,3 +370,37 @@ def test_a_run_in_the_background_does_not_take_the_terminal(terminal, write_swee
     )
     shell.see("ended with 0")
     assert ENTER_SCREEN not in shell.bytes
+
+
+class Drawn(list):
+    """A screen that keeps what was drawn, and has no keys."""
+
+    stream, size = sys.__stderr__, (80, 24)
+
+    def draw(self, lines):
+        self.append("\n".join("".join(text for text, _ in line) for line in lines))
+
+    def keys(self, seconds, *, is_typing=False):  # noqa: ARG002 - as those of a screen
+        time.sleep(min(seconds, 0.01))
+        return []
+
+    def wake(self):
+        pass
+
+
+@pytest.mark.parametrize(("is_beside", "is_told"), [(True, False), (False, True)])
+def test_the_view_of_a_command_that_starts_trials_names_no_command_that_does(tmp_path, is_beside, is_told):
+    data = {"method": "grid", "program": "t.py", "parameters": {"x": {"values": [1, 2]}}}
+    manifest = Manifest("abcd1234", check(data, "t").config, 2, str(tmp_path), "t", 0.0, "0")
+    folder = SweepStore.create(str(tmp_path), manifest).layout.folder
+    drawn = Drawn()
+    viewer = watching.Viewer(watching.view_of(folder), drawn, stays=is_beside)
+
+    viewer.start()
+    deadline = time.monotonic() + 60
+    while len(drawn) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    viewer.end()
+
+    assert "2 pending" in drawn[1]
+    assert ("next: " in drawn[1]) is is_told
