@@ -73,12 +73,16 @@ def _refuse_unknown_option(
         name = word.partition("=")[0]
         if word == "--":
             return
+        if name != word and word not in known and name in known and known[name].nargs == 0:
+            forms = [name, *(option for option in known if option.startswith(f"{name}="))]
+            parser.error(f"{word}: write {' or '.join(forms)}" + (", without a value" if len(forms) == 1 else ""))
         if word.startswith("--") and name not in known and word not in known:
             close = _closest(name, (option for option in known if option.startswith("--")))
             said = f"; did you mean {close}?" if close else ""
             others = [command for command, one in _commands(build()).items() if name in one._option_string_actions]  # noqa: SLF001
             if 0 < len(others) <= _COMMANDS:
-                said = f"; `slurmsweep {'` and `slurmsweep '.join(others)}` {'has' if len(others) == 1 else 'have'} it"
+                *before, last = [f"`slurmsweep {other}`" for other in others]
+                said = f"; {', '.join(before)} and {last} have it" if before else f"; {last} has it"
             parser.error(f"there is no option {name}{said}")
 
 

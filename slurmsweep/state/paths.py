@@ -420,7 +420,10 @@ def find(name: str, root: str | None = None) -> Layout:
     """
     is_path = os.sep in name or name in (".", "..")
     if not is_path and not SWEEP_ID.fullmatch(name):
-        right = "give its id (eight of a-z and 0-9) or the path of its folder; `slurmsweep ls` lists the sweeps here"
+        right = (
+            "give its id (eight of a-z and 0-9), its whole name, or the path of its folder; `slurmsweep ls` lists the "
+            "sweeps here"
+        )
         raise NotFoundError(f"{name!r} is not a sweep: {right}")
     here = root or root_folder()
     looked_at = [os.path.abspath(name)] if is_path else places(here, _PREFIX + name)

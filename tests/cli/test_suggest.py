@@ -70,6 +70,18 @@ def test_an_option_of_another_command_is_answered_with_that_command(capsys, word
     assert said(capsys, *words).endswith(end)
 
 
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        (["run", "sweep.yaml", "--shared=write"], "--shared=write: write --shared or --shared=read\n"),
+        (["plan", "sweep.yaml", "--mend=yes"], "--mend=yes: write --mend, without a value\n"),
+        (["plan", "sweep.yaml", "--shared"], "`slurmsweep run`, `slurmsweep create` and `slurmsweep submit` have it\n"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take_is_answered_with_how_to_write_it(capsys, words, end):
+    assert said(capsys, *words).endswith(end)
+
+
 def test_help_of_a_command_that_there_is_not(capsys):
     text = said(capsys, "help", "lgos")
 
