@@ -451,7 +451,7 @@ class Sweep:
         """
         from slurmsweep.control.observe import bounds_here
         from slurmsweep.control.report import Histories, gather
-        from slurmsweep.report.page.formats import FORMATS, PLOTS, format_of, made, refuse_other_files
+        from slurmsweep.report.page.formats import FORMATS, PICTURES, PLOTS, format_of, made, refuse_other_files
         from slurmsweep.state import files
 
         kind = format or format_of(path, FORMATS, "html")
@@ -460,6 +460,10 @@ class Sweep:
                 raise UsageError(f"{word!r} is none of {', '.join(words)}")
         if path is not None and not force:
             refuse_other_files(path)
+        if kind in PICTURES:
+            from slurmsweep.report.page.plots import refuse_without_matplotlib
+
+            refuse_without_matplotlib(kind)  # before all histories are read
         whose, bounds = Histories.parse(history), bounds_here(self.session)
         try:
             summary = self._summary()

@@ -62,6 +62,18 @@ def test_markdown_has_the_best_trials_and_the_failures(swept, slurmsweep_in):
     assert f"slurmsweep report {sweep}" in text
 
 
+def test_a_picture_without_matplotlib_is_refused_before_histories_are_read(swept, slurmsweep_in, tmp_path, monkeypatch):
+    folder, sweep, _ = swept
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['matplotlib'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = slurmsweep_in(folder, "report", sweep, "-o", "plot.png")
+
+    assert (done.returncode, done.stderr) == (
+        2,
+        "slurmsweep: png needs matplotlib: `pip install 'slurmsweep[plots]'`, or use --format html\n",
+    )
+
+
 @pytest.mark.parametrize("plot", ["history", "parallel", "importance", "slices", "timeline"])
 def test_a_picture_of_the_same_data_is_the_same_file(swept, slurmsweep_in, plot):
     pytest.importorskip("matplotlib")

@@ -61,12 +61,19 @@ def draw_comparison(sweeps: Sequence[ComparedSweep], kind: str) -> bytes:
     return _picture(kind, lambda figure: _best_so_far(figure, sweeps))
 
 
-def _picture(kind: str, draw_on: Callable[[Figure], None]) -> bytes:
+def refuse_without_matplotlib(kind: str) -> None:
+    """Raise UsageError where matplotlib is not installed; pages need it not."""
     try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
+        import matplotlib as mpl  # noqa: F401
     except ImportError as error:
-        raise UsageError(f"{kind} needs matplotlib: pip install 'slurmsweep[plots]', or use --format html") from error
+        raise UsageError(f"{kind} needs matplotlib: `pip install 'slurmsweep[plots]'`, or use --format html") from error
+
+
+def _picture(kind: str, draw_on: Callable[[Figure], None]) -> bytes:
+    refuse_without_matplotlib(kind)
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     sink = io.BytesIO()
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(8, 4.5), layout="constrained")
