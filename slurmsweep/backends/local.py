@@ -66,6 +66,14 @@ _MARK = "SLURMSWEEP_LOCAL_AGENT"
 _OF_A_JOB = (VARIABLE, SEAT, AGENTS, TRIALS)
 
 
+#: What a person can do on this machine in the place of what this backend cannot do.
+_INSTEAD = {
+    Ability.WAKE: "`slurmsweep resubmit SWEEP` runs again what did not finish",
+    Ability.OUTLIVE: "without it the command stays until the trials have ended",
+    Ability.AFTER: "write the second command behind the first one, with && between them",
+}
+
+
 class LocalBackend(Backend):
     """Agents that this command starts, waits for, and takes with it when it ends.
 
@@ -77,6 +85,12 @@ class LocalBackend(Backend):
 
     def __init__(self) -> None:
         self._requests: dict[str, JobRequest] = {}
+
+    def require(self, ability: Ability, option: str) -> None:
+        """Refuse as every backend, and say what can be done on this machine instead."""
+        if ability in _INSTEAD:
+            raise UsageError(f"{option}: the local backend cannot {ability.value}; {_INSTEAD[ability]}")
+        super().require(ability, option)
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
         """Return a notice about each kind of option that means nothing here, and about which trial has which GPUs."""

@@ -15,6 +15,7 @@ from slurmsweep.cli.output import note, print_json, print_table, print_text
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
 from slurmsweep.control.auto_resources import what_to_learn
 from slurmsweep.control.failure_groups import failure_groups, with_errors
+from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
 from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import status_document
@@ -47,6 +48,8 @@ def asked_for(args: argparse.Namespace, **rules: float | None) -> dict[str, Any]
     wish, sizing = what_to_learn(asked, getattr(args, "canaries", None))
     if args.notify is not None:
         words_of(args.notify)
+    if args.mend_sbatch and not args.mend:
+        raise UsageError("--mend-sbatch stands with --mend: without it there is no supervisor's job")
     supervisor = options.supervisor_settings(args.mend_every, args.mend_sbatch, **rules)
     named = {name: str(value) for name, value in (wish.options or {}).items()}
     supervisor = replace(supervisor, template=wish.template, options=named, width=wish.width)

@@ -127,7 +127,8 @@ def _jobs_of_sweep(name: str, own: str, say: Callable[[str], None]) -> list[str]
     open_ones = counted(without, "trial of it has no job yet, and is", "trials of it have no job yet, and are")
     more = f"; {open_ones} not waited for" if without else ""
     if arrays:
-        say(f"these jobs start when all jobs of sweep {sweep} have ended, however they end: {', '.join(arrays)}{more}")
+        which = f"{'job' if len(arrays) == 1 else 'jobs'} {', '.join(arrays)}"
+        say(f"these jobs start when all jobs of sweep {sweep} have ended, however they end: {which}{more}")
     else:
         say(f"no job of sweep {sweep} runs or waits: these jobs do not wait for it{more}")
     return arrays

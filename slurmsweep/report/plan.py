@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.base import base_text
-from slurmsweep.report.figures import counted, value_text
+from slurmsweep.report.figures import counted, duration, size_text, value_text
 from slurmsweep.report.terminal import printable, printable_text, width, wrapped
 from slurmsweep.sweepfile.findings import shown
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 #: Of a search that learns. The numbers are those of docs/search.md, "How many at a time".
 _CHOSEN_LATE = (
-    "(a job chooses the point of its trial when it starts, from the results known by then; what runs at the same "
-    "time learns nothing from each other. 60 trials were worth, one after the other: 49 with 2 at a time, 40 with 4, "
-    "25 with 8, 18 with 16, 16 with 32, and 10 for random search. --width bounds it: docs/search.md)"
+    "(a job chooses the point of its trial when it starts, from the results known by then; trials that run at the same "
+    "time learn nothing from each other. So 60 trials, 2 at a time, are worth 49 that run one after the other; 4 at a "
+    "time 40, 8 at a time 25, 16 at a time 18, 32 at a time 16, and random search 10. --width, on this machine --jobs, "
+    "bounds the number: docs/search.md)"
 )
 
 
@@ -111,7 +112,7 @@ def _forecast_lines(document: Mapping[str, Any]) -> list[str]:
     files = f"about {expected['inodes']} files and folders (15 more a trial with the real wandb)"
     lines = [
         jobs if arrays else here,
-        f"{files}, {expected['journal_bytes'] / 1e6:.1f} MB of journal; logs: as much as the script prints",
+        f"{files}, {size_text(expected['journal_bytes'])} of journal; logs: as much as the script prints",
     ]
     if not arrays:
         lines.append("no scheduler is asked: `--backend slurm` shows the batch script of a cluster")
@@ -133,8 +134,8 @@ def _canary_lines(used: Mapping[str, Any], trials: int) -> list[str]:
         peak = f", {memory:.0f} MiB" if memory is not None else ""
         took = f"it took {seconds:g} s{peak}, printed {used['log_bytes']} bytes and made {used['files']} files"
         lines += wrapped(took, width(), "  ", "    ")
-        lines.append(f"  {trials} like it: {trials * seconds / 3600:.3g} hours one after the other")
+        lines.append(f"  {trials} like it: {duration(trials * seconds)} one after the other")
     if used["state"] == "finished":
-        kept = f"a grid keeps its point by: slurmsweep create FILE --prior {used['sweep']}"
+        kept = f"a grid keeps its point by `slurmsweep create FILE --prior {used['sweep']}`"
         lines += wrapped(kept, width(), "  ", "    ")
     return lines

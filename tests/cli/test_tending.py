@@ -78,6 +78,49 @@ def test_a_wrong_option_of_the_supervisor_is_refused_before_anything_is_submitte
     assert not (Path(tmp_path) / "wandb" / f"sweep-{sweep}" / "mend").exists()
 
 
+@pytest.mark.parametrize(
+    "command", [("run", "sweep.yaml"), ("plan", "sweep.yaml"), ("submit", None), ("resubmit", None)]
+)
+def test_an_option_of_the_supervisors_job_without_a_supervisor_is_refused(slurmsweep, sweep, command):
+    name, file = command
+
+    done = slurmsweep(name, file or sweep, "--mend-sbatch", "partition=short")
+
+    assert done.returncode == 2
+    assert "--mend-sbatch stands with --mend" in done.stderr
+
+
+def test_the_plan_of_a_sweep_that_mends_itself_names_the_jobs_of_its_supervisor(slurmsweep, sweep):
+    done = slurmsweep("plan", "sweep.yaml", "--backend", "slurm", "--mend", PATH="/nowhere")
+
+    assert (done.returncode, "--mend adds two small jobs of the supervisor" in done.stderr) == (0, True)
+    assert "supervisor" not in slurmsweep("plan", "sweep.yaml", "--backend", "slurm", PATH="/nowhere").stderr
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [("slurm", "this plan shows what those are given"), ("local", "no time and no memory is learnt")],
+)
+def test_a_plan_says_whether_what_is_auto_is_learnt_there(slurmsweep, sweep, backend, said):
+    done = slurmsweep("plan", "sweep.yaml", "--backend", backend, "--time", "auto", PATH="/nowhere")
+
+    assert (done.returncode, said in done.stderr) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "instead"),
+    [
+        (["--mend"], "`slurmsweep resubmit SWEEP` runs again what did not finish"),
+        (["--no-wait"], "without it the command stays until the trials have ended"),
+        (["--after", "abcd1234"], "with && between them"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_refused_with_what_to_do_instead(slurmsweep, sweep, options, instead):
+    done = slurmsweep("run", "sweep.yaml", "--backend", "local", *options)
+
+    assert (done.returncode, instead in done.stderr) == (2, True), done.stderr
+
+
 def test_a_sweep_that_does_not_mend_itself_says_nothing_of_it(slurmsweep, sweep):
     assert json.loads(slurmsweep("status", sweep, "--json").stdout)["mending"] is None
     assert "mending" not in slurmsweep("status", sweep).stdout

@@ -55,7 +55,7 @@ def test_a_sweep_starts_when_all_jobs_of_another_have_ended(on_cluster, create, 
 
     after, said = submit(second, "--after", first)
 
-    assert f"these jobs start when all jobs of sweep {first} have ended, however they end: {before}" in said
+    assert f"these jobs start when all jobs of sweep {first} have ended, however they end: job {before}" in said
     wait_until(lambda: "Dependency" in on_cluster("status", second).stdout)
     wait_until(lambda: json.loads(on_cluster("status", first, "--json").stdout)["counts"].get("running") == 2)
     assert set(slurm("squeue", "-h", "-j", after, "-o", "%T").split()) == {"PENDING"}

@@ -70,6 +70,18 @@ def test_arrays_are_those_that_slurm_allows(monkeypatch):
     assert SlurmBackend().estimate(request(5000)).arrays == (2001, 2001, 998)
 
 
+def test_jobs_that_wait_for_others_have_no_earliest_start(monkeypatch):
+    monkeypatch.setattr(commands, "available", lambda: True)
+    monkeypatch.setattr(executor, "earliest_start", lambda request: ("2026-11-30T03:36:01", None))
+    monkeypatch.setattr(limits, "max_array_size", lambda cluster="": 2001)
+
+    starts = [
+        SlurmBackend().estimate(request(2, **options)).earliest_start for options in ({}, {"dependency": "afterany:1"})
+    ]
+
+    assert starts == ["2026-11-30T03:36:01", None]
+
+
 def test_the_estimate_of_files_is_what_a_sweep_makes(slurmsweep, write_sweep, tmp_path):
     script = "import slurmsweep\nslurmsweep.init()\nslurmsweep.log({'x': 1})"
     file = write_sweep(script, "  x: {min: 1, max: 5}")

@@ -132,6 +132,8 @@ class SlurmBackend(Backend):
         from slurmsweep.backends.slurm import executor
 
         start, refusal = executor.earliest_start(request)
+        if "dependency" in request.options:
+            start = None  # sbatch names the start of a job that waits for no other one
         return StartEstimate(
             tuple(limits.split(request.tasks, limits.max_array_size(cluster.target(request.options)))), start, refusal
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.base import Ability
 from slurmsweep.cli import launching, options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text
@@ -68,8 +69,6 @@ def run(args: argparse.Namespace) -> int:
     draft = read_draft(args)
     asked, after = launching.asked_for(args), launching.awaited(args)
     wanted = asked["wish"]
-    if asked["sizing"]:
-        note("what is auto is learnt from trials that go first: the plan shows what these are given")
     session, known = Sweep.planned(draft, backend=args.backend).session.rehearsal(), None
     if prior:
         from slurmsweep.control.prior import comparison, known_points, rehearse
@@ -81,6 +80,15 @@ def run(args: argparse.Namespace) -> int:
         wanted, wait=args.wait, supervise=args.mend, max_fails=args.max_fails
     )
     wish = Launch(session, _noted, after=after).behind_others(wish)
+    if asked["sizing"]:
+        is_learnt, name = Ability.LIMIT in session.backend.abilities, session.backend.name
+        note(
+            "what is auto is learnt from a few trials that go first: this plan shows what those are given"
+            if is_learnt
+            else f"the {name} backend does not limit trials: no time and no memory is learnt"
+        )
+    if args.mend:
+        note("--mend adds two small jobs of the supervisor: one waits for the end of these, one for the clock")
     note_doubts(draft)
     if args.count is None and run_count(draft.config) is None:
         note("the search has no end: `run` wants --count, or run_cap in the sweep file; this is the plan of one trial")
