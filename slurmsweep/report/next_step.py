@@ -7,12 +7,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import StateUnreadableError
-from slurmsweep.state import refusals
+from slurmsweep.report.terminal import printable
+from slurmsweep.state import files, refusals
 from slurmsweep.state.lifecycle import Standing, TrialState
 from slurmsweep.state.submissions import SubmissionFiles
 
 if TYPE_CHECKING:
     from slurmsweep.report.summary import SweepSummary
+
+#: Without this no trial starts of a project that was moved.
+_MOVED = " --workdir FOLDER"
 
 #: The template of jobs where none is named.
 _TEMPLATE = "array"
@@ -28,6 +32,13 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
         summary: of the sweep.
         name: of the sweep as the user wrote it.
     """
+    step = _step(summary, name)
+    if step and _MOVED in step:
+        step += f"; FOLDER is where {printable(summary.manifest.workdir)} is now"
+    return step
+
+
+def _step(summary: SweepSummary, name: str) -> str | None:
     counts, standing = summary.counts(), summary.state()
     failed = summary.unfinished_count()
     total = summary.manifest.trials
@@ -38,7 +49,7 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
     if standing is Standing.RUNNING:
         return None
     which = "the trial" if failed == 1 else f"the {failed} trials"
-    jobs = _at_a_time(summary)
+    jobs = _at_a_time(summary) + (_MOVED if _was_moved(summary) else "")
     place = _as_before(summary, is_again=True)
     again = f"`slurmsweep resubmit {sweep}{place}{jobs}` runs {which} again that did not finish"
     refused = _refused(summary)
@@ -63,6 +74,13 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
         return f"`slurmsweep resubmit {sweep}{place}{jobs}` starts trials that may go on to their next rung"
     start = f"`slurmsweep run {sweep}{_as_before(summary)}{jobs}` starts {which}"
     return f"{start}, {again}" if failed else start
+
+
+def _was_moved(summary: SweepSummary) -> bool:
+    """Return whether the folder is gone in which the sweep's trials run; False where that cannot be told."""
+    with suppress(StateUnreadableError):
+        return not files.is_folder(summary.manifest.workdir)
+    return False
 
 
 def _refused(summary: SweepSummary) -> list[int]:

@@ -95,6 +95,18 @@ def test_the_next_command_runs_as_many_trials_at_a_time_as_before(make_store):
     assert "--width" not in (following(None, "slurm") or "")
 
 
+def test_the_next_command_for_a_project_that_was_moved_names_its_folder(make_store):
+    store = make_store(2)
+    store.finish(store.claim(ME), FAILED)
+    moved = store.manifest._replace(workdir="/nowhere/project")
+
+    assert next_step(SweepSummary(store.layout, moved, store.replay(), {}), "abcd1234") == (
+        "`slurmsweep run abcd1234 --workdir FOLDER` starts the open trial, "
+        "`slurmsweep resubmit abcd1234 --workdir FOLDER` runs the trial again that did not finish; "
+        "FOLDER is where /nowhere/project is now"
+    )
+
+
 def test_what_was_just_refused_is_not_advised_again(make_store):
     store = make_store(3)
     for _ in range(3):
