@@ -97,7 +97,7 @@ def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: 
             line = hanging
     lines += [line] if line != (hanging if lines else indent) else []
     if most is not None and len(lines) > most:
-        lines[most - 1 :] = [shortened(f"{lines[most - 1]} {lines[most]}", columns)]
+        lines[most - 1 :] = [shortened(f"{lines[most - 1]} {lines[most].removeprefix(hanging)}", columns)]
     return lines
 
 

@@ -93,6 +93,7 @@ def test_lines_are_wrapped_by_what_characters_take(text, lines):
 
 def test_lines_beyond_the_most_are_cut_with_a_mark():
     assert wrapped("äa bb cc dd", 4, most=2) == ["äa", "bb …"]
+    assert wrapped("äa bb cc dd long_word", 8, hanging="  ", most=2) == ["äa bb cc", "  dd lo…"]
     assert wrapped("aa bb cc dd ee", 5, most=2) == ["aa bb", "cc …"]
 
 
