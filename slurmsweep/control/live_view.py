@@ -24,7 +24,7 @@ from slurmsweep.control.waiting import waiting_reasons
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
 from slurmsweep.metrics.logged_values import LoggedValues
 from slurmsweep.metrics.objective_values import Measuring
-from slurmsweep.report.choice import chosen, condition, fields
+from slurmsweep.report.choice import chosen, condition, constants, fields
 from slurmsweep.report.failures import failure_words
 from slurmsweep.report.figures import counted
 from slurmsweep.report.live import LiveState, Queue, Running
@@ -202,6 +202,7 @@ class LiveView:
             first=first,
             nodes=Counter(row.trial.node for row in running if row.trial.node),
             queue=self._queue.told(summary, now),
+            same=constants(store.manifest.config),
             notes=tuple(notes),
             **self._reckoned(summary, now),
         )

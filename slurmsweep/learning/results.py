@@ -21,7 +21,7 @@ from slurmsweep.search.repeats import without_run
 from slurmsweep.search.rungs import on_one_scale
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.sweepfile.plain import identity, is_finite
-from slurmsweep.sweepfile.space import Categorical, Constant
+from slurmsweep.sweepfile.space import Categorical, has_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,8 +134,7 @@ def factors_of(config: SweepConfig) -> list[Factor]:
     conditional = {one.path for one in config.extensions.conditions}
     factors: dict[tuple[Names, ...], Factor] = {}
     for path, parameter in found.items():
-        values = {identity(value) for value in parameter.values} if isinstance(parameter, Categorical) else ()
-        if isinstance(parameter, Constant) or len(values) == 1:
+        if has_one_value(parameter):
             continue
         paths = group_of.get(path, (path,))
         first = found[paths[0]]

@@ -11,6 +11,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.report.figures import duration, value_text
 from slurmsweep.search.flat import flatten, reach
 from slurmsweep.sweepfile.plain import is_number
+from slurmsweep.sweepfile.space import has_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,6 +89,13 @@ def parameters(config: SweepConfig) -> dict[str, Field]:
     paths += [one.path for one in config.extensions.computed]
     paths += [config.extensions.repeats.path] if config.extensions.repeats else []
     return {".".join(path): Field(".".join(path), _parameter(path)) for path in paths}
+
+
+def constants(config: SweepConfig) -> frozenset[str]:
+    """Return the names of those parameters that have the same value in every trial of a sweep."""
+    conditional = {one.path for one in config.extensions.conditions}
+    always = ((path, parameter) for path, parameter in flatten(config.parameters) if path not in conditional)
+    return frozenset(".".join(path) for path, parameter in always if has_one_value(parameter))
 
 
 def metrics(config: SweepConfig) -> dict[str, Field]:

@@ -138,6 +138,7 @@ class LiveState:
         failures: trials that did not finish, by cause; ``again``: for each of these groups whether it runs again;
             ``failed``: seconds since the last of them.
         queue: what the scheduler said.
+        same: names of parameters that all trials have the same.
         follows: what a person can do next.
         notes: what is out of order.
         page: the lines of a page other than the first.
@@ -169,6 +170,7 @@ class LiveState:
     again: tuple[str, ...] = ()
     failed: float | None = None
     queue: Queue = field(default_factory=Queue)
+    same: frozenset[str] = frozenset()
     follows: str = ""
     notes: tuple[str, ...] = ()
     page: tuple[str, ...] = ()
@@ -298,7 +300,7 @@ def _best(state: LiveState, named: str, width: int, *, is_tall: bool) -> list[Li
             Column(named, tuple(value_text(row.metric) for row in rows)),
             Column(of, tuple(str(row.number if row.point is None else row.point) for row in rows)),
             Column("took", tuple(duration(row.seconds) for row in rows)),
-            Column("parameters", tuple(params_text(row.params) for row in rows), 1),
+            Column("parameters", tuple(params_text(row.params, state.same) for row in rows), 1),
         ]
         return [(), *_table(columns, width, right={named, of, "took"}), ()]
     row = state.best[0]
@@ -308,7 +310,7 @@ def _best(state: LiveState, named: str, width: int, *, is_tall: bool) -> list[Li
         (
             (f"{named} ", ""),
             (row.metric_text, "bold"),
-            (f"  {of} {number}{front}  {params_text(row.params)}", ""),
+            (f"  {of} {number}{front}  {params_text(row.params, state.same)}", ""),
         )
     ]
 
@@ -350,7 +352,7 @@ def _running(state: LiveState, choice: LiveChoice, width: int, room: int, glyphs
     seen = max(1, room - 1 - more) if room > 1 else 1
     start = max(0, min(at - seen // 2, len(state.running) - seen))
     rows = state.running[start : start + seen]
-    columns, right = _columns(rows, at - start, state.metric, width, glyphs)
+    columns, right = _columns(rows, at - start, state, width, glyphs)
     head, *lines = _table(columns, width, right)
     for place, row in enumerate(rows):
         style = "reverse" if start + place == at else "yellow" if (row.share or 0) >= _NEARLY_OVER else ""
@@ -362,7 +364,7 @@ def _running(state: LiveState, choice: LiveChoice, width: int, room: int, glyphs
 
 
 def _columns(
-    rows: Sequence[Running], at: int, metric: str, width: int, glyphs: Glyphs
+    rows: Sequence[Running], at: int, state: LiveState, width: int, glyphs: Glyphs
 ) -> tuple[list[Column], set[str]]:
     """Return the columns of running trials, and the titles of those that end on the right; one trial is marked.
 
@@ -371,7 +373,7 @@ def _columns(
     limits = {row.asked for row in rows}
     of = f"of {duration(next(iter(limits)))}" if len(limits) == 1 and None not in limits else "of its time"
     wide = width >= _WIDE
-    title = last_part(printable(metric), 12) or "metric"
+    title = last_part(printable(state.metric), 12) or "metric"
     trials = [row.trial for row in rows]
     found = [
         Column("trial", tuple(f"{'>' if place == at else ' '}{t.number:>4}" for place, t in enumerate(trials))),
@@ -382,7 +384,7 @@ def _columns(
         Column("so far", tuple(curve(row.curve, 16 if wide else 8, glyphs) for row in rows), 4, 16),
         Column("step", tuple(str(row.steps or "") for row in rows), 7),
         Column("job", tuple(printable(t.job or "") for t in trials), 8, 20),
-        Column("parameters", tuple(params_text(t.params) for t in trials), 3, 14),
+        Column("parameters", tuple(params_text(t.params, state.same) for t in trials), 3, 14),
     ]
     return [column for column in found if any(column.cells)], {"trial", "elapsed", title, "step"}
 

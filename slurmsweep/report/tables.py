@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.metrics.ranks import IN_DOUBT
+from slurmsweep.report.choice import constants
 from slurmsweep.report.failures import failure_words
 from slurmsweep.report.figures import counted, value_text
 from slurmsweep.report.fitting import READABLE, Column, fit
@@ -14,7 +15,7 @@ from slurmsweep.report.waiting import waiting_words
 from slurmsweep.search.flat import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from slurmsweep.report.failures import FailureGroup
     from slurmsweep.report.summary import SweepSummary, Unmeasured
@@ -55,7 +56,7 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
     if best and config.metric:
         summed = f" ({config.metric.summary.words})" if config.metric.summary else ""
         found = f"{config.metric.name}{summed} = {best.metric_text} in {best.name}"
-        lines += _line("best", f"{found}: {params_text(best.params)}")
+        lines += _line("best", f"{found}: {params_text(best.params, constants(config))}")
     for words in failure_words(failures, name):
         lines += _line("why", words)
     for words in unmeasured_words(summary.unmeasured()):
@@ -130,6 +131,11 @@ def grid(columns: Sequence[Column]) -> str:
     return tabulate.tabulate(cells, headers=[column.title for column in columns], disable_numparse=True, missingval="")
 
 
-def params_text(params: Mapping[str, Any]) -> str:
-    """Return ``lr=0.1, opt.name=adam``, safe for a terminal."""
-    return ", ".join(f"{printable(name)}={printable(value_text(value))}" for name, value in flat(params))
+def params_text(params: Mapping[str, Any], same: Container[str] = ()) -> str:
+    """Return ``lr=0.1, opt.name=adam``, safe for a terminal.
+
+    What all trials have the ``same`` is left out, unless nothing else is there.
+    """
+    found = dict(flat(params))
+    shown = {name: value for name, value in found.items() if name not in same} or found
+    return ", ".join(f"{printable(name)}={printable(value_text(value))}" for name, value in shown.items())

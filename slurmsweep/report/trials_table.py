@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from slurmsweep.report.choice import OF_POINTS, Field, fields, metrics, named, parameters
+from slurmsweep.report.choice import OF_POINTS, Field, constants, fields, metrics, named, parameters
 from slurmsweep.report.figures import duration
 from slurmsweep.report.fitting import READABLE, Column, fit, last_part, shortened
 from slurmsweep.report.tables import grid
@@ -51,7 +51,7 @@ def trials_table(
     if columns:
         wanted = [_column(trials, named(known, name), 0) for name in columns]
         return grid(wanted)
-    differing, same = _split(trials, [_column(trials, field, _PARAMETER) for field in parameters(config).values()])
+    differing, same = _of_points(trials, config)
     places, alike = _split(trials, _of_jobs(trials))
     every = [*_first(trials, config), *differing, *places]
     shown, gone = fit(every, width) if width else (every, [])
@@ -85,6 +85,18 @@ def _first(trials: Sequence[TrialRow], config: SweepConfig) -> list[Column]:
         found.append(_column(trials, Field("attempt", lambda trial: trial.attempt or ""), _ATTEMPT))
     why = Field("no metric", lambda trial: None if trial.error else trial.no_metric)  # the error says it already
     return found + _telling([_column(trials, why, _WHY, _WIDEST_REASON)])
+
+
+def _of_points(trials: Sequence[TrialRow], config: SweepConfig) -> tuple[list[Column], list[Column]]:
+    """Return the parameters that differ between trials, and those that do not: of one trial, between all there are."""
+    columns = {name: _column(trials, field, _PARAMETER) for name, field in parameters(config).items()}
+    same = constants(config)
+    if len(trials) != 1 or same.issuperset(columns):
+        return _split(trials, list(columns.values()))
+    return (
+        _telling([column for name, column in columns.items() if name not in same]),
+        _telling([column for name, column in columns.items() if name in same]),
+    )
 
 
 def _of_jobs(trials: Sequence[TrialRow]) -> list[Column]:

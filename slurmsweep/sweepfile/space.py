@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.sweepfile.findings import nearest, shown, suggest, written
-from slurmsweep.sweepfile.plain import is_finite
+from slurmsweep.sweepfile.plain import identity, is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +114,13 @@ def leaves(parameters: dict[str, Parameter], prefix: Names = ()) -> Iterator[tup
             yield from leaves(parameter.parameters, (*prefix, name))
         else:
             yield (*prefix, name), parameter
+
+
+def has_one_value(parameter: Parameter) -> bool:
+    """Return whether a parameter is the same at every point that has it."""
+    if isinstance(parameter, Categorical):
+        return len(set(map(identity, parameter.values))) == 1
+    return isinstance(parameter, Constant)
 
 
 def read_parameters(data: Any, path: Path, findings: Findings) -> dict[str, Parameter]:

@@ -70,7 +70,19 @@ def test_only_parameters_that_vary_have_a_column_and_the_others_are_said_once():
     assert table.count("adam") == 1
 
 
-def test_one_trial_has_all_its_parameters_as_columns():
+def test_a1_one_trial_has_the_parameters_that_differ_in_its_sweep_as_columns():
+    space = {f"a{n}": {"value": "long " * 9} for n in range(20)} | {"lr": {"values": [0.5, 1]}, "b": {"values": [3]}}
+    table = trials_table(
+        rows(1, lambda _: {name: one.get("value", 3) for name, one in space.items()}), config(space), 80
+    )
+    head, _, row, *below = table.split("\n")
+
+    assert (head.split()[3], row.split()[3], "a0" in head, "b" in head.split()) == ("lr", "3", False, False)
+    assert below[0].startswith("the same for all: a0=long long")
+    assert "lr" not in "".join(below)
+
+
+def test_one_trial_of_a_sweep_in_which_nothing_differs_has_all_parameters_as_columns():
     table = trials_table(rows(1, lambda _: {"lr": 0.5}), config({"lr": {"value": 0.5}}), 80)
     assert table.split("\n")[2].split()[:4] == ["0", "0", "finished", "0.5"]
 
