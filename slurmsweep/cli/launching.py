@@ -21,7 +21,7 @@ from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import status_document
 from slurmsweep.report.terminal import printable_text, width
 from slurmsweep.report.trials_table import trials_table
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import Standing, TrialState
 from slurmsweep.state.naming import LAST
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 #: Rows of the table that a run ends with, and how many of them tell of trials that did not finish.
 _RESULT_ROWS, _UNFINISHED_ROWS = 20, 5
+
+#: What a sweep is after an order that leaves trials open.
+_ORDERED = (Standing.PAUSED, Standing.STOPPED, Standing.CANCELED)
 
 
 def asked_for(args: argparse.Namespace, **rules: float | None) -> dict[str, Any]:
@@ -124,7 +127,8 @@ def _document(sweep: Sweep, result: LaunchResult, events: EventPrinter) -> dict[
 def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     """Print the table of results and the best trial; return 1 unless as many trials are done as were expected.
 
-    A sweep that reached its target is done with what it has.
+    A sweep that reached its target is done with what it has. So is one that a person paused or ended meanwhile, where
+    no trial failed by itself.
     """
     session = sweep.session
     summary, snapshot = summarize(session)
@@ -142,6 +146,9 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     unfinished = counts | {TrialState.FINISHED: 0, TrialState.KILLED: counts[TrialState.KILLED] - early}
     ended = {state: n for state, n in unfinished.items() if n and state.can_retry}
     words = ", ".join(f"{n} {state}" for state, n in (ended or unfinished).items() if n)
+    if summary.state() in _ORDERED and not ended.keys() - {TrialState.KILLED}:
+        note(f"the sweep is {summary.state_words()}, as was ordered meanwhile: {words}")
+        return 0
     again = f"`slurmsweep logs {sweep.id} --failed` shows why, `slurmsweep resubmit {sweep.id}` runs them again"
     if as_json or not ended:  # else the status above has said why, and what is next
         note(f"{words}: {again if ended else f'`slurmsweep status {sweep.id}` says how to go on'}")

@@ -76,21 +76,21 @@ def test_no_line_is_longer_than_the_terminal(trials, columns):
     assert max(map(len, done.stdout.splitlines())) <= int(columns)
 
 
-def test_a_run_that_ends_before_all_trials_started_speaks_of_no_failure(slurmsweep, write_sweep):
+@pytest.mark.parametrize(("order", "word"), [("pause", "paused"), ("stop", "stopped"), ("cancel", "canceled")])
+def test_a3_a_run_that_a_person_ends_says_so_and_has_not_failed(slurmsweep, write_sweep, order, word):
     script = (
         "import os, subprocess, sys, slurmsweep\n"
         "slurmsweep.init()\n"
         "slurmsweep.log({'loss': 1})\n"
         "del os.environ['WANDB_DIR']\n"
-        "subprocess.run([sys.executable, '-m', 'slurmsweep', 'pause', 'last'], check=True)\n"
+        f"subprocess.run([sys.executable, '-m', 'slurmsweep', '{order}', 'last'], check=True)\n"
     )
     file = write_sweep(script, extra="metric: {name: loss, goal: minimize}")
     done = slurmsweep("run", str(file), "--backend", "local")
 
-    assert done.returncode == 1
-    *_, shown, last = done.stderr.splitlines()
-    assert "1 of 3 trials are shown, the 1 best: `slurmsweep trials" in shown
-    assert last.startswith("slurmsweep: 2 pending: `slurmsweep status "), last
+    assert done.returncode == 0
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"slurmsweep: the sweep is {word}, as was ordered meanwhile: "), last
     assert "--failed" not in done.stderr
 
 
