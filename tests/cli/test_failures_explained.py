@@ -57,6 +57,19 @@ def test_tables_and_documents_have_the_last_words(folder, slurmsweep):
     assert errors[4:] == [None, None, None]
 
 
+def test_a2_trials_say_in_whole_why_those_that_are_shown_failed(folder, slurmsweep):
+    words = [
+        SMALL.format(folder[1]),
+        f"1 failed, exit 3: no more licences (trial 3; `slurmsweep logs {folder[1]} 3`)",
+        f"1 crashed, signal 9 (trial 4; `slurmsweep logs {folder[1]} 4`)",
+    ]
+    for asked, told in {"": words, "--where x=4": words[1:2], "-s finished": [], "--columns trial,cause": []}.items():
+        done = slurmsweep("trials", folder[1], *asked.split(), cwd=folder[0])
+        assert [line for line in done.stderr.splitlines() if "`slurmsweep logs" in line] == [
+            f"slurmsweep: {one}" for one in told
+        ]
+
+
 @pytest.mark.parametrize("fails", ["raise ValueError('401 for HF_TOKEN=hf_abcdef')", "sys.exit('HF_TOKEN: hf_abcdef')"])
 def test_no_screen_and_no_document_shows_a_secret_that_a_trial_failed_with(slurmsweep, write_sweep, fails):
     """As ``report`` does: known by its name, behind which the value stands."""

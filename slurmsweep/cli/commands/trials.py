@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
-from slurmsweep.control.failure_groups import with_errors
+from slurmsweep.control.failure_groups import failure_groups, with_errors
 from slurmsweep.control.live_metrics import with_metric_so_far
 from slurmsweep.control.other_metric import judged_by, with_metric_named
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.report.choice import chosen, fields
+from slurmsweep.report.failures import failure_words
 from slurmsweep.report.terminal import width
 from slurmsweep.report.trials_table import trials_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slurmsweep.report.summary import SweepSummary, TrialRow
 
 HELP = "list the trials of a sweep"
 EXAMPLES = (
@@ -85,10 +92,19 @@ def run(args: argparse.Namespace) -> int:
         note(f"the first {len(rows)} of {len(found)} {what}; --limit shows more")
     elif not is_chosen and not args.state and total is not None and len(rows) < total:
         note(f"the first {len(rows)} of {total} {what}; --limit shows more")
+    _explain_failures(summary, [] if what == "points" or args.columns else rows)
     if summary.view.reached:
         note(f"the sweep is {summary.state_words()}")
     note_stray_jobs(session, snapshot)
     return 0
+
+
+def _explain_failures(summary: SweepSummary, shown: Sequence[TrialRow]) -> None:
+    """Say in whole why those of the shown trials failed that did: a cell is often too short for it."""
+    failed = {row.number for row in shown if row.state.can_retry}
+    groups = [group for group in failure_groups(summary) if failed.intersection(group.trials)] if failed else []
+    for words in failure_words(groups, summary.manifest.sweep_id):
+        note(words)
 
 
 def _names(text: str) -> list[str]:
