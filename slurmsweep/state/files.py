@@ -259,12 +259,12 @@ def write_once(path: str, data: bytes, access: Access = PRIVATE) -> None:
     sync_folder(os.path.dirname(path))
 
 
-def replace(path: str, data: bytes, access: Access = PRIVATE, *, sync: bool = True) -> None:
+def replace(path: str, data: bytes, access: Access = PRIVATE, *, sync: bool = True, made: int | None = None) -> None:
     """Make a whole file, in the place of an older one if there is one: readers see the old or the new, never a part.
 
     The content is on disk before the name points to it, unless ``sync`` is False: then a power cut may leave anything.
     The folder is not fsynced: after a power cut the name may still show the older state, which is why the journal says
-    the same once more.
+    the same once more. The file's time is ``made``, in nanoseconds since the epoch, where that is given.
 
     Raises:
         StateUnwritableError: the older file, if any, is unchanged.
@@ -272,6 +272,8 @@ def replace(path: str, data: bytes, access: Access = PRIVATE, *, sync: bool = Tr
     temporary = _write_beside(path, data, access, sync=sync)
     try:
         with writing(path):
+            if made is not None:
+                os.utime(temporary, ns=(made, made))
             os.replace(temporary, path)
     except StateUnwritableError:
         remove_leftover(temporary)

@@ -169,7 +169,7 @@ def move(layout: Layout, workdir: str, access: files.Access) -> None:
         function = Function.read(layout)
         if function:
             function.moved_to(workdir).write_anew(layout, access)
-    files.replace(layout.manifest, _text(known._replace(workdir=workdir)), access)
+    _change(layout, known._replace(workdir=workdir), access)
 
 
 def extend(layout: Layout, trials: int, access: files.Access) -> None:
@@ -179,7 +179,13 @@ def extend(layout: Layout, trials: int, access: files.Access) -> None:
 
     Raises StateError: nothing was changed.
     """
-    files.replace(layout.manifest, _text(read(layout)._replace(trials=trials)), access)
+    _change(layout, read(layout)._replace(trials=trials), access)
+
+
+def _change(layout: Layout, manifest: Manifest, access: files.Access) -> None:
+    """Write a changed manifest with the time of the first one, which says which sweep is the newest."""
+    before = files.status_of(layout.manifest)
+    files.replace(layout.manifest, _text(manifest), access, made=before.st_mtime_ns if before else None)
 
 
 def read(layout: Layout) -> Manifest:

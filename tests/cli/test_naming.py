@@ -364,3 +364,21 @@ def test_a_moved_project_whose_sweep_has_no_program_is_told_how_to_name_its_fold
     assert refused.stderr.rstrip().endswith(f'--workdir FOLDER` (or slurmsweep.Sweep("{sweep}", workdir=...))')
     assert agent().returncode == 0
     assert "2 finished" in slurmsweep("status", sweep, cwd=now).stdout
+
+
+@pytest.mark.parametrize(
+    "change", [["extend", "{}", "--count", "2"], ["run", "{}", "--workdir", "there", "--count", "1"]]
+)
+def test_a6_a_sweep_that_is_changed_later_does_not_become_the_newest(slurmsweep, write_sweep, tmp_path, change):
+    file = write_sweep("", "  x: {min: 0.0, max: 1.0}", "run_cap: 2", "random")
+    older, newer = (slurmsweep("create", str(file)).stdout.strip() for _ in range(2))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "train.py").write_text("")
+    made = [row["created"] for row in json.loads(slurmsweep("ls", "--json").stdout)]
+
+    done = slurmsweep(*(word.format(older) for word in change))
+    assert done.returncode == 0, done.stderr
+
+    rows = json.loads(slurmsweep("ls", "--json").stdout)
+    assert ([row["id"] for row in rows], [row["created"] for row in rows]) == ([newer, older], made)
+    assert slurmsweep("status").stdout.startswith(f"sweep {newer}\n")
