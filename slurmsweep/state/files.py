@@ -223,8 +223,7 @@ def write_new(path: str, data: bytes, access: Access = PRIVATE) -> None:
 def write_whole_unless_folder(path: str, data: bytes, access: Access = PRIVATE) -> None:
     """Make a whole file, unless a folder of that name is there: readers see all of it or nothing. Not fsynced.
 
-    Written beside, then renamed: a process killed in between leaves no half-written file under the name. Against
-    :func:`make_folder` of the same name exactly one of the two succeeds, because the server decides both.
+    Written beside, then renamed: none is left half-written. Of it and :func:`make_folder` exactly one succeeds.
 
     Raises:
         FileExistsError: a folder is there.
@@ -262,9 +261,8 @@ def write_once(path: str, data: bytes, access: Access = PRIVATE) -> None:
 def replace(path: str, data: bytes, access: Access = PRIVATE, *, sync: bool = True, made: int | None = None) -> None:
     """Make a whole file, in the place of an older one if there is one: readers see the old or the new, never a part.
 
-    The content is on disk before the name points to it, unless ``sync`` is False: then a power cut may leave anything.
-    The folder is not fsynced: after a power cut the name may still show the older state, which is why the journal says
-    the same once more. The file's time is ``made``, in nanoseconds since the epoch, where that is given.
+    The content is on disk before the name points to it, unless ``sync`` is False. The folder is not fsynced: a power
+    cut may bring the older state back, so the journal says the same. ``made``: the file's time, in ns since the epoch.
 
     Raises:
         StateUnwritableError: the older file, if any, is unchanged.

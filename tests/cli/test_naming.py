@@ -367,7 +367,7 @@ def test_a_moved_project_whose_sweep_has_no_program_is_told_how_to_name_its_fold
 
 
 @pytest.mark.parametrize(
-    "change", [["extend", "{}", "--count", "2"], ["run", "{}", "--workdir", "there", "--count", "1"]]
+    "change", [["extend", "{}", "--count", "2"], ["run", "{}", "--workdir", "there", "--backend", "local"]]
 )
 def test_a6_a_sweep_that_is_changed_later_does_not_become_the_newest(slurmsweep, write_sweep, tmp_path, change):
     file = write_sweep("", "  x: {min: 0.0, max: 1.0}", "run_cap: 2", "random")
