@@ -71,9 +71,18 @@ def test_too_much_time_is_said_where_slurm_takes_the_job(cluster, on_cluster, sl
     """EnforcePartLimits=NO is Slurm's default; the tests' cluster has ALL."""
     conf = Path(cluster.environ["SLURM_CONF"])
     text = conf.read_text()
+
+    def is_judged() -> bool:
+        """Return whether a new job has its reason at once: a controller that is just reconfigured gives it later."""
+        job = slurm("sbatch", "--parsable", "-o", "/dev/null", "-t", "120", "-p", "urgent", "--wrap", "true").strip()
+        reason = slurm("squeue", "-h", "-j", job, "-o", "%r").strip()
+        slurm("scancel", job)
+        return reason == "PartitionTimeLimit"
+
     conf.write_text(text.replace("EnforcePartLimits=ALL", "EnforcePartLimits=NO"))
     slurm("scontrol", "reconfigure")
     try:
+        wait_until(is_judged, "the controller judges new jobs at once")
         done = on_cluster("submit", sweep, "--count", "2", "--time", "120", "--partition", "urgent")
     finally:
         conf.write_text(text)
