@@ -409,15 +409,21 @@ def _failures(state: LiveState, width: int) -> list[Line]:
     total = sum(len(group.trials) for group in state.failures)
     reasons = len(state.failures)
     more = f", for {reasons} reasons (f)" if reasons > 1 else ""
-    lines: list[Line] = [((f"did not finish: {total}{more}{last}", "red"),)]
+    told = f"did not finish: {total}{more}"
+    logs = f"slurmsweep logs {state.sweep} --failed" if any(group.log for group in state.failures) else ""
+    room = width - text_width(logs) - 2
+    if logs and text_width(told) <= room:  # how to read them says more than how old they are
+        lines = [_sides(told + last if text_width(told + last) <= room else told, logs, width, "red")]
+    else:
+        lines = [((told + last, "red"),)]
     for place, group in enumerate(state.failures[:_GROUPS]):
-        told = f"trial{'s' if len(group.trials) > 1 else ''} {numbers_text(group.trials, 3 if width < _WIDE else 8)}"
+        which = f"trial{'s' if len(group.trials) > 1 else ''} {numbers_text(group.trials, 3 if width < _WIDE else 8)}"
         if group.nodes:
-            told += (
+            which += (
                 f" on {', '.join(map(printable, group.nodes[:_NODES]))}{' ...' if len(group.nodes) > _NODES else ''}"
             )
-        told += f"; {printable(state.again[place])}" if state.again else ""
-        lines.append(((f"{len(group.trials):>4} x {_why(group)}  ({told})", ""),))
+        which += f"; {printable(state.again[place])}" if state.again else ""
+        lines.append(((f"{len(group.trials):>4} x {_why(group)}  ({which})", ""),))
     return lines
 
 
