@@ -397,8 +397,9 @@ def test_a_plan_says_what_width_costs_with_the_numbers_of_the_documentation(slur
 
     text = slurmsweep("plan", str(write_sweep(LOGS_A_BOWL, SPACE, METRIC, "bayes")), COLUMNS="500").stdout
 
-    assert f"{measured['2']} with 2 at a time, {measured['4']} with 4, {measured['8']} with 8" in text
-    assert f"{measured['32']} with 32, and {measured['random search']} for random search" in text
+    assert f"2 at a time, are worth {measured['2']} that run one after the other" in text
+    others = ", ".join(f"{width} at a time {measured[width]}" for width in ("4", "8", "16", "32"))
+    assert f"; {others}, and random search {measured['random search']}. " in text
 
 
 def test_trials_without_a_point_yet_stand_in_the_table_beside_those_that_have_one(slurmsweep, write_sweep, rows):
