@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,7 +44,13 @@ class EarlyStop:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         with self._lock:
             self._is_over.set()
-        _raise_in(self._of_function, None)  # one that was sent and has not come yet
+        if self.has_come and kind is not StoppedEarly:
+            # It has not come yet, or the function caught it: one in its place comes here. NULL takes one back, too, but
+            # CPython 3.11 then looks for it for ever, and a call that a debugger or a coverage tool traces never ends.
+            with suppress(StoppedEarly):
+                _raise_in(self._of_function, StoppedEarly)
+                while True:
+                    time.sleep(0)
 
     def close(self) -> None:
         """Wait until the thread has ended; call it after the body, outside of which no exception comes."""
@@ -62,7 +69,6 @@ class EarlyStop:
                 return
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Raise an exception in a thread at its next line of Python; None takes back one that has not come yet."""
-    given = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Raise an exception in a thread at its next line of Python, in the place of one that has not come yet."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -121,3 +123,44 @@ def test_without_a_rule_no_thread_is_started():
 
     assert not early.has_come
     assert early._thread.ident is None
+
+
+#: A function that ends, one that catches the order and goes on, and one that hears it; each is then followed by a trace.
+TRACED = """
+import sys, time
+from types import SimpleNamespace
+from slurmsweep.api.early_stop import EarlyStop, StoppedEarly
+
+def wait():
+    while True:
+        time.sleep(0.01)
+
+def catch():
+    try:
+        wait()
+    except BaseException:
+        pass
+
+def stopping():
+    return SimpleNamespace(due=time.monotonic() + 0.3, is_due=True, look=lambda: True)
+
+for function, watch in ((int, None), (catch, stopping()), (wait, stopping())):
+    stop = EarlyStop(watch)
+    try:
+        with stop:
+            function()
+        print(function.__name__, "ended")
+    except StoppedEarly:
+        print(function.__name__, "was ended")
+    stop.close()
+    sys.settrace(lambda *_: None)
+    (lambda: None)()
+    sys.settrace(None)
+"""
+
+
+def test_a_process_can_be_traced_after_its_function_was_told_to_end():
+    """CPython 3.11 would look for ever for an exception that was taken back, in each call that is traced."""
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.stdout.splitlines() == ["int ended", "catch ended", "wait was ended"], done.stderr
