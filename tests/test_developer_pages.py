@@ -49,8 +49,13 @@ SET_UP = "python -m pip install --quiet --disable-pip-version-check -e .[dev]"
 LINTS = ["ruff check .", "ruff format --check .", "mypy ", "lint-imports "]
 FRAMEWORKS = "python -m pip install --quiet --disable-pip-version-check -r tests/frameworks/requirements-torch.txt"
 TOOLKIT = "python -m pip --quiet --disable-pip-version-check install -r tests/sagemaker/requirements.txt"
-ON_CLUSTER = "python -m pytest --color=auto -o cache_dir=.pytest_cache/cluster tests/cluster"
-ALL_OTHERS = "python -m pytest --ignore=tests/cluster"
+#: What one of the two processes of `scripts/test` runs, and the other one leaves out.
+BESIDE = [
+    "tests/cluster",
+    *re.findall(r"^after_cluster=\((.+)\)$", (ROOT / "scripts" / "test").read_text(), re.MULTILINE)[0].split(),
+]
+ON_CLUSTER = " ".join(["python -m pytest --color=auto -o cache_dir=.pytest_cache/cluster", *BESIDE])
+ALL_OTHERS = " ".join(["python -m pytest", *(f"--ignore={folder}" for folder in BESIDE)])
 NEWER_TESTS = "python -m pytest -o cache_dir=/tmp/pytest-cache"
 
 
