@@ -133,7 +133,7 @@ LISTED: dict[str, tuple[list[str], list[str]]] = {
     ),
     "search_memory.py": (
         ["12"],
-        [r"ten trials: \d+ MiB", r" +12 trials, nothing kept ", " +the proposals are the same"],
+        [r"ten trials: \d+ MiB", r" +12 trials, nothing kept ", " +what is chosen is the same"],
     ),
 }
 
