@@ -170,8 +170,11 @@ def _submit_array(session: Session, planned: JobBatch, share: _JobsLeft, *, reop
             transaction.order(SweepState.RUNNING)
         if is_kept:
             asked = (document.options, document.template, document.wishes, document.agents)
-            told = SubmitRecord(request.name, request.tasks, None, *asked, resumes, document.cluster)
-            transaction.submit(replace(told, trials=document.trials))
+            transaction.submit(
+                SubmitRecord(
+                    request.name, request.tasks, None, *asked, resumes, document.cluster, trials=document.trials
+                )
+            )
         transaction.retry(list(batch.again), AGAIN, array=request.name if is_kept else "")
     try:
         session.submissions.write(document)

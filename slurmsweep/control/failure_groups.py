@@ -57,9 +57,32 @@ def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] | 
     return sorted(found, key=lambda group: (-len(group.trials), group.trials))
 
 
-def with_errors(rows: Iterable[TrialRow]) -> list[TrialRow]:
-    """Return the same trials, those that failed with the last words of their logs: costs an open file for each."""
-    return [row._replace(error=failure_of(row).words or None) for row in rows]
+def with_errors(rows: Iterable[TrialRow], read: Callable[[TrialRow], Failure] | None = None) -> list[TrialRow]:
+    """Return the same trials, those that failed with the last words of their logs: costs an open file for each.
+
+    Args:
+        rows: of trials.
+        read: as of :func:`failure_groups`.
+    """
+    return [row._replace(error=(read or failure_of)(row).words or None) for row in rows]
+
+
+class FailureReader:
+    """Why trials failed, for :func:`failure_groups` and :func:`with_errors`: the log of an attempt is read once.
+
+    Attributes:
+        known: what was read, by number of the trial and of its attempt.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, int], Failure] = {}
+
+    def __call__(self, row: TrialRow) -> Failure:
+        """Return what :func:`failure_of` returns."""
+        key = row.number, row.attempt
+        if key not in self.known:
+            self.known[key] = failure_of(row)
+        return self.known[key]
 
 
 def failure_of(row: TrialRow) -> Failure:

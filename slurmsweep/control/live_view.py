@@ -17,7 +17,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.backends.keys import JobRef
-from slurmsweep.control.failure_groups import MOST_LOGS, failure_groups, failure_of
+from slurmsweep.control.failure_groups import MOST_LOGS, FailureReader, failure_groups
 from slurmsweep.control.snapshot import answered, ask, look_without_scheduler, question, renewed
 from slurmsweep.control.supervisor_status import supervisor_status
 from slurmsweep.control.waiting import waiting_reasons
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slurmsweep.backends.base import Answer
-    from slurmsweep.control.failure_text import Failure
     from slurmsweep.control.retry_policy import RetryPlan
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Question, Snapshot
@@ -144,7 +143,7 @@ class LiveView:
         self._snapshot: Snapshot | None = None
         self._values: dict[AttemptId, _Values] = {}
         self._rows: dict[AttemptId, TrialRow] = {}
-        self._failures: dict[tuple[int, int], Failure] = {}
+        self._failures = FailureReader()
         self._asked: dict[str, float | None] = {}
         self._facts: _Facts | None = None
         self._rests_since: float | None = None
@@ -299,7 +298,7 @@ class LiveView:
         goes_on = standing is Standing.IDLE and now - self._changed < _PAUSE
         counts, metric = summary.counts(), config.metric
         is_over = standing in _OVER and not counts[TrialState.RUNNING]
-        failures = failure_groups(summary, self._failure)
+        failures = failure_groups(summary, self._failures)
         points = summary.ranked() if config.extensions.repeats else []
         best = tuple(points[:_BEST] if config.extensions.repeats else summary.ranked(_BEST))
         begun = view.trials.first_claim()
@@ -328,13 +327,6 @@ class LiveView:
             "exit_code": int(bool(is_over and ended_badly)),
         }
 
-    def _failure(self, row: TrialRow) -> Failure:
-        """Return why a trial failed; the log of an attempt is read once."""
-        key = row.number, row.attempt
-        if key not in self._failures:
-            self._failures[key] = failure_of(row)
-        return self._failures[key]
-
     def _run_again(self, failures: Sequence[FailureGroup]) -> tuple[str, ...]:
         """Return for each group which of its trials run again without a person's word, as the retry policy decides.
 
@@ -350,7 +342,7 @@ class LiveView:
         waiting = self._snapshot.waiting if self._snapshot else frozenset()
         named = [n for group in failures for n in group.trials[:MOST_LOGS]]
         trials = [trial for n in named if (trial := view.trials[n]).state.can_retry]
-        known = {number: failure for (number, _), failure in self._failures.items()}
+        known = {number: failure for (number, _), failure in self._failures.known.items()}
         ended = [ended_trial(trial, waiting, known.get(trial.number)) for trial in trials]
         plan = decide(ended, retry_policy_of(settings), None, finished=finished_here(view))
         return tuple(_fate(group.trials[:MOST_LOGS], plan) for group in failures)

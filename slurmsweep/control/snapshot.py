@@ -173,8 +173,8 @@ class Snapshot:
         names: set[str] = set()
         for submission in reversed(self.view.submissions.values()):
             names.add(submission.name)
-            jobs = {submission.job} if submission.job else set()
-            if submission.name in claimed or any(True for _ in self.view.trials.of_jobs(jobs)):
+            job = submission.job  # without one there is no need to look through all trials
+            if submission.name in claimed or (job and any(True for _ in self.view.trials.of_jobs({job}))):
                 break
         return names
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
-from slurmsweep.control.failure_groups import failure_groups, with_errors
+from slurmsweep.control.failure_groups import FailureReader, failure_groups, with_errors
 from slurmsweep.control.live_metrics import with_metric_so_far
 from slurmsweep.control.other_metric import judged_by, with_metric_named
 from slurmsweep.control.session import Session
@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     every = listed if what == "points" else with_metric_so_far(store, summary, listed)
     every = with_metric_named(summary, every, args.metric) if args.metric else every
     found = chosen(every, fields(config), args.where, args.sort, reverse=args.reverse) if is_chosen else every
-    rows = with_errors(found[:limit])
+    read = FailureReader()
+    rows = with_errors(found[:limit], read)
     if args.json:
         print_json([row.to_json() for row in rows])
         return 0
@@ -92,17 +93,17 @@ def run(args: argparse.Namespace) -> int:
         note(f"the first {len(rows)} of {len(found)} {what}; --limit shows more")
     elif not is_chosen and not args.state and total is not None and len(rows) < total:
         note(f"the first {len(rows)} of {total} {what}; --limit shows more")
-    _explain_failures(summary, [] if what == "points" or args.columns else rows)
+    _explain_failures(summary, [] if what == "points" or args.columns else rows, read)
     if summary.view.reached:
         note(f"the sweep is {summary.state_words()}")
     note_stray_jobs(session, snapshot)
     return 0
 
 
-def _explain_failures(summary: SweepSummary, shown: Sequence[TrialRow]) -> None:
+def _explain_failures(summary: SweepSummary, shown: Sequence[TrialRow], read: FailureReader) -> None:
     """Say in whole why those of the shown trials failed that did: a cell is often too short for it."""
     failed = {row.number for row in shown if row.state.can_retry}
-    groups = [group for group in failure_groups(summary) if failed.intersection(group.trials)] if failed else []
+    groups = [group for group in failure_groups(summary, read) if failed.intersection(group.trials)] if failed else []
     for words in failure_words(groups, summary.manifest.sweep_id):
         note(words)
 
