@@ -2,7 +2,7 @@
 
 A test that knows what comes next names the beginning of each command; a command that the page gets later fails it::
 
-    with following(section(PAGE, "Batch"), Shell(folder, environ, {"URI": "me/image:1"})) as typed:
+    with following(sections(PAGE)["Batch"], Shell(folder, environ, {"URI": "me/image:1"})) as typed:
         assert "3 finished" in typed("slurmsweep run sweep.yaml")
 
 A test that takes a page as it is runs such a command, too, without a change of the test::
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from documented import Command
+
+
+#: How a page's command says which sweep it made.
+_MADE = re.compile(r"\bsweep ([a-z0-9]{8}) in ")
 
 
 class Shell:
@@ -69,11 +73,6 @@ class Shell:
         return done.stdout
 
 
-def section(page: Path, title: str) -> list[Command]:
-    """Return the commands below one of the page's titles and the titles in it, `title` and its signs as they stand."""
-    return sections(page)[title]
-
-
 def sections(page: Path) -> dict[str, list[Command]]:
     """Return the commands of a page by the nearest title of the first two levels above each."""
     titles = [
@@ -100,10 +99,6 @@ def following(shown: Sequence[Command], shell: Shell) -> Iterator[Callable[[str]
 
     yield typed
     assert not left, left
-
-
-#: How a page's command says which sweep it made.
-_MADE = re.compile(r"\bsweep ([a-z0-9]{8}) in ")
 
 
 class Followed(NamedTuple):

@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+from served import served
 
 from slurmsweep.state.owner import Owner
 
@@ -243,16 +243,8 @@ def task_of_ecs():
             self.end_headers()
             self.wfile.write(document.encode())
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v4/c1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Handler) as address:
+        yield f"{address}/v4/c1"
 
 
 def test_an_agent_in_a_task_of_ecs_owns_its_trial_by_the_tasks_own_name(

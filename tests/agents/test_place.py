@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from served import served
 
 from slurmsweep.agents import metadata, place
 from slurmsweep.agents.identity import _OF_SERVICES, array_of, place_of, stands_by, this_process
@@ -304,18 +304,8 @@ def answering(*answers):
         def do_PUT(self):
             self.do_GET()
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(Handler) as address:
+        yield address, asked
 
 
 def test_ecs_is_asked_for_its_task_again_after_a_failure_and_never_through_a_proxy(monkeypatch):

@@ -21,7 +21,7 @@ from aws.mounting import CHANNEL, image, mounted
 from aws.queueing import Metadata, Place, moto_services, wait_until
 from documented import ROOT
 from fake_wandb import serving
-from following import Shell, following, section, sections
+from following import Shell, following, sections
 
 PAGE = ROOT / "docs" / "aws.md"
 FILE_SYSTEM = "fs-0123456789abcdef0"
@@ -85,7 +85,7 @@ def test_no_section_of_the_page_has_commands_that_are_not_followed():
 
 def own(title: str):
     """Return the commands of a section, without those of AWS's own command line."""
-    return [command for command in section(PAGE, title) if not command.text.startswith("aws ")]
+    return [command for command in sections(PAGE)[title] if not command.text.startswith("aws ")]
 
 
 @pytest.fixture

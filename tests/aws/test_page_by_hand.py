@@ -9,7 +9,7 @@ import shutil
 import pytest
 from aws.queueing import wait_until
 from documented import ROOT
-from following import Shell, following, section
+from following import Shell, following, sections
 
 PAGE = ROOT / "docs" / "aws.md"
 
@@ -44,7 +44,7 @@ def by_hand(tmp_path, slurmsweep, monkeypatch):
         for word, own in (OWN | {"/FOLDER": str(tmp_path), f'"{in_template}"': f'"{sweep}"'}).items():
             text = text.replace(word, own)
         (tmp_path / f"{template}.json").write_text(text)
-        shown = [command for command in section(PAGE, title) if command.text.startswith("aws ")]
+        shown = [command for command in sections(PAGE)[title] if command.text.startswith("aws ")]
         assert shown
         shell = Shell(tmp_path, {}, {"/shared/me/.slurmsweep/sweep-abcd1234": sweep})
         with following(shown, shell) as typed:

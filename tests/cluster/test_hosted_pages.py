@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from cluster.waiting import wait_until
 from documented import ROOT, commands
 from fake_wandb import serving
 from following import Shell, following
+from served import served
 
 pytestmark = pytest.mark.cluster
 
@@ -56,18 +56,8 @@ def slack():
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *args: object) -> None:
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", got
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(Handler) as address:
+        yield address, got
 
 
 #: What stands in the script of the page for a program that a machine may not have.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
 from fake_wandb import serving
+from served import served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,15 +223,8 @@ def task_of_ecs():
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield {"ECS_CONTAINER_METADATA_URI_V4": f"http://127.0.0.1:{server.server_port}/v4/one"}
-        server.shutdown()
-        thread.join()
+    with served(Handler) as address:
+        yield {"ECS_CONTAINER_METADATA_URI_V4": f"{address}/v4/one"}
 
 
 def test_a_task_of_ecs_is_named_in_its_claim_and_its_memory_is_watched(
