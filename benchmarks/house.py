@@ -51,7 +51,7 @@ COMMANDS = ("run", "submit", "resubmit", "status", "mend", "agent", "reconcile",
 ENTRANCES = {
     "mend round": ["supervisor.rounds:mend", "mend.rounds:mend"],
     "agent, claim to outcome": ["agents.agent:run_agent", "agent.agent:run_agent"],
-    "sweep file": ["control.create:read_draft", "launch.create:read_draft"],
+    "sweep file": ["control.creation.create:read_draft", "control.create:read_draft", "launch.create:read_draft"],
 }
 PEOPLE = re.compile(r"\b(somebody|nobody|whoever|anybody)\b", re.IGNORECASE)
 _PLAIN = {"str", "int", "bool", "float", "bytes", "list", "dict", "set", "frozenset", "tuple"}

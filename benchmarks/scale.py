@@ -39,7 +39,7 @@ store.finish(store.claim(this_process({})), Outcome(TrialState.FINISHED, exit_co
 
 GIVE_BACK = """
 import sys
-from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.round.reconcile import give_back
 from slurmsweep.control.session import Session
 print(len(give_back(Session.open_to_run(sys.argv[1]), lambda trial: True, why="benchmark")))
 """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.slurm.backend import SlurmBackend
-from slurmsweep.control.apply import apply, submit_batch
-from slurmsweep.control.batch import JobBatch
-from slurmsweep.control.decide import Plan
-from slurmsweep.control.events import ignore
+from slurmsweep.control.round.apply import apply, submit_batch
+from slurmsweep.control.round.batch import JobBatch
+from slurmsweep.control.round.decide import Plan
+from slurmsweep.control.round.events import ignore
 from slurmsweep.control.session import Session
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from submitting import on_backend
 
 from slurmsweep.backends.slurm.backend import SlurmBackend
-from slurmsweep.control.decide import Plan
-from slurmsweep.control.events import ignore
-from slurmsweep.control.retry_policy import ResourceOverride, RetryPlan
+from slurmsweep.control.round.decide import Plan
+from slurmsweep.control.round.events import ignore
+from slurmsweep.control.round.retry_policy import ResourceOverride, RetryPlan
 from slurmsweep.supervisor.enable import submit_supervised
 
 if TYPE_CHECKING:
     from slurmsweep.backends.base import Backend, SubmitResult
-    from slurmsweep.control.batch import JobBatch
-    from slurmsweep.control.wakeup_jobs import WakeupJobs
+    from slurmsweep.control.jobs.wakeup import WakeupJobs
+    from slurmsweep.control.round.batch import JobBatch
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.supervisor_files import SupervisorSettings
 

@@ -101,10 +101,18 @@ def test_sentences_name_who_acts():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_a_page_names_exist(page):
-    """Look at paths in backticks that have a folder in them, from the repository's root or from the package."""
+    """Look at paths in backticks: from the repository's root, the package, or a folder of the package."""
     named = set(re.findall(r"`((?:[a-z_]+/)+[\w.-]+\.(?:py|sbatch|md))\b", page.read_text()))
+    places = (ROOT, ROOT / "slurmsweep", *(ROOT / "slurmsweep").glob("*/"))
 
-    assert [name for name in named if not (ROOT / name).exists() and not (ROOT / "slurmsweep" / name).exists()] == []
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []
+
+
+def test_files_that_the_architecture_names_exist():
+    """Look at names without a folder, too: a table names a folder in its first line, and files in the others."""
+    named = set(re.findall(r"`(\w+\.py)`", (ROOT / "docs" / "architecture.md").read_text()))
+
+    assert named <= {path.name for place in ("slurmsweep", "tests") for path in (ROOT / place).rglob("*.py")}
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):

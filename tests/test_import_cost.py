@@ -181,7 +181,7 @@ def test_status_loads_nothing_that_submits(slurmsweep, write_sweep, tmp_path):
     loaded = modules_after("from slurmsweep.cli.main import main; main(['status', sys.argv[1]])", sweep, cwd=tmp_path)
 
     assert loaded & (HEAVY | NOT_FOR_RUN | {"tabulate", "filelock", "logging"}) == set()
-    assert "slurmsweep.control.failure_text" not in loaded
+    assert "slurmsweep.control.failures.text" not in loaded
     assert (
         ours(loaded)
         & {

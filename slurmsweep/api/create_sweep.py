@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.api.console import note
 from slurmsweep.api.naming import known, sweep_name
-from slurmsweep.control.create import create, draft_of
-from slurmsweep.control.prior import adopt, known_points
+from slurmsweep.control.creation.create import create, draft_of
+from slurmsweep.control.creation.prior import adopt, known_points
 from slurmsweep.errors import UsageError
 from slurmsweep.state.store import SweepStore
 

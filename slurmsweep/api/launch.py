@@ -10,18 +10,18 @@ from slurmsweep.agents import notices
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.naming import whereabouts
 from slurmsweep.backends.base import Ability, JobSource, SubmitResult
-from slurmsweep.control.apply import apply, words_of_others
-from slurmsweep.control.code_state import note_code_state
-from slurmsweep.control.decide import Plan, Policy, decide
+from slurmsweep.control.creation.code_state import note_code_state
+from slurmsweep.control.creation.first_word import refuse_what_cannot_start
 from slurmsweep.control.defaults import filled
-from slurmsweep.control.events import Noticed, Planned, TrialsKeptBack
-from slurmsweep.control.first_word import refuse_what_cannot_start
-from slurmsweep.control.headline import Headline, headline
-from slurmsweep.control.max_fails import FailedAlike
-from slurmsweep.control.notifier import Notifier
-from slurmsweep.control.observe import observe
-from slurmsweep.control.wait import ended_trials, progress_reader, wait_for_jobs
-from slurmsweep.control.waiting import look_after_submission
+from slurmsweep.control.jobs.max_fails import FailedAlike
+from slurmsweep.control.jobs.notifier import Notifier
+from slurmsweep.control.jobs.wait import ended_trials, progress_reader, wait_for_jobs
+from slurmsweep.control.jobs.waiting import look_after_submission
+from slurmsweep.control.round.apply import apply, words_of_others
+from slurmsweep.control.round.decide import Plan, Policy, decide
+from slurmsweep.control.round.events import Noticed, Planned, TrialsKeptBack
+from slurmsweep.control.round.headline import Headline, headline
+from slurmsweep.control.round.observe import observe
 from slurmsweep.errors import SubmissionRefusedError, UsageError
 from slurmsweep.sizing.walltime import Step
 from slurmsweep.state import projects, refusals
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slurmsweep.backends.base import SubmitOptions
-    from slurmsweep.control.decide import Situation
-    from slurmsweep.control.events import Tell
+    from slurmsweep.control.jobs.wakeup import WakeupJobs
+    from slurmsweep.control.round.decide import Situation
+    from slurmsweep.control.round.events import Tell
     from slurmsweep.control.session import Session
-    from slurmsweep.control.wakeup_jobs import WakeupJobs
     from slurmsweep.state.supervisor_files import SupervisorSettings
 
 
@@ -141,7 +141,7 @@ class Launch:
         Raises:
             UsageError: an option is wrong, or needs an ability that the backend does not have; or no trial could start;
                 or a variable is wrong that agents inherit from here.
-            NotFoundError, SchedulerUnavailableError: as :func:`slurmsweep.control.after.waiting_for`.
+            NotFoundError, SchedulerUnavailableError: as :func:`slurmsweep.control.jobs.after.waiting_for`.
         """
         backend, source = self.session.backend, JobSource.of(self.session.store)
         wish = self._as_wide_as_before(filled(wish, source.defaults, backend))
@@ -163,7 +163,7 @@ class Launch:
         """Return the wish with what its jobs are to wait for; tell what that is. Raises as :meth:`check`."""
         if not self.after:
             return wish
-        from slurmsweep.control.after import waiting_for  # few jobs wait for others
+        from slurmsweep.control.jobs.after import waiting_for  # few jobs wait for others
 
         self.session.backend.require(Ability.AFTER, "--after")
         words = [self.after] if isinstance(self.after, str) else self.after
@@ -229,7 +229,7 @@ class Launch:
         check_number("count", policy.count)
         check_number("max_fails", self.max_fails or None)
         if not self.session.store.manifest.can_run:
-            from slurmsweep.control.function import ready_to_run  # says what is missing
+            from slurmsweep.control.creation.function import ready_to_run  # says what is missing
 
             ready_to_run(self.session.store, None)
         policy = replace(policy, wish=self.check(policy.wish, supervise=self.supervisor is not None))

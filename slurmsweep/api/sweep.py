@@ -17,20 +17,20 @@ from slurmsweep.api.launch import Launch, LaunchResult
 from slurmsweep.api.naming import known, whereabouts
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import Ability, JobSource, SubmitOptions
-from slurmsweep.control import orders
-from slurmsweep.control.auto_resources import what_to_learn
-from slurmsweep.control.decide import Policy
-from slurmsweep.control.delete import Choice, delete
-from slurmsweep.control.events import Noticed, warn_of_notices
-from slurmsweep.control.reconcile import reconcile
-from slurmsweep.control.remove import planned as removal_of
-from slurmsweep.control.remove import remove
-from slurmsweep.control.retry_policy import RetryPolicy
+from slurmsweep.control.creation.share import WAYS, share
+from slurmsweep.control.creation.share import in_words as readers
+from slurmsweep.control.jobs import orders
+from slurmsweep.control.jobs.wait import ended_trials, wait_for_jobs
+from slurmsweep.control.round.auto_resources import what_to_learn
+from slurmsweep.control.round.decide import Policy
+from slurmsweep.control.round.events import Noticed, warn_of_notices
+from slurmsweep.control.round.reconcile import reconcile
+from slurmsweep.control.round.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
-from slurmsweep.control.share import WAYS, share
-from slurmsweep.control.share import in_words as readers
 from slurmsweep.control.snapshot import look, look_at_jobs, look_without_scheduler
-from slurmsweep.control.wait import ended_trials, wait_for_jobs
+from slurmsweep.control.upkeep.delete import Choice, delete
+from slurmsweep.control.upkeep.remove import planned as removal_of
+from slurmsweep.control.upkeep.remove import remove
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from slurmsweep.control.batch import JobBatch
-    from slurmsweep.control.create import Draft
-    from slurmsweep.control.events import Tell
-    from slurmsweep.control.orders import Ordered
-    from slurmsweep.control.reconcile import ReconcileResult
+    from slurmsweep.control.creation.create import Draft
+    from slurmsweep.control.jobs.orders import Ordered
+    from slurmsweep.control.round.batch import JobBatch
+    from slurmsweep.control.round.events import Tell
+    from slurmsweep.control.round.reconcile import ReconcileResult
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.report.summary import SweepSummary
     from slurmsweep.sizing.walltime import AutoSizing
@@ -66,7 +66,7 @@ class Sweep:
         backend: where trials run: ``auto`` for the backend that the sweep was started on, else Slurm where there is
             one, else processes of this machine; or ``slurm``, ``local``.
         function: import path of what trials call, for a sweep without a program.
-        tell: takes an event for each thing that is done (:mod:`slurmsweep.control.events`). By default notices are
+        tell: takes an event for each thing done (:mod:`slurmsweep.control.round.events`). By default notices are
             warnings of the logger ``slurmsweep``, and the other events are dropped.
         keep: a named function, or folder, is that of all the sweep's trials from now on; else only of what this object
             looks at, unless :meth:`at_start` keeps it.
@@ -124,7 +124,7 @@ class Sweep:
         prior: SweepStore | None = None,
         tell: Tell = warn_of_notices,
     ) -> Sweep:
-        """Make a sweep of a checked sweep file (:func:`slurmsweep.control.create.read_draft`).
+        """Make a sweep of a checked sweep file (:func:`slurmsweep.control.creation.create.read_draft`).
 
         Args:
             draft: the sweep file.
@@ -138,12 +138,12 @@ class Sweep:
             UsageError: its points have no room for what ``prior`` has.
             StateUnwritableError: there is no new sweep.
         """
-        from slurmsweep.control.create import create
+        from slurmsweep.control.creation.create import create
 
         store = known(create(draft, access=_access(shared)))
         tell(Noticed(f"sweep {store.manifest.sweep_id} in {store.layout.folder}; {readers(store)}"))
         if prior:
-            from slurmsweep.control.prior import adopt, known_points
+            from slurmsweep.control.creation.prior import adopt, known_points
 
             points = known_points(store, prior)
             for line in filter(None, (str(points), adopt(store, points))):
@@ -161,14 +161,14 @@ class Sweep:
         Raises:
             SweepFileError, UsageError: :meth:`create` would refuse it.
         """
-        from slurmsweep.control.create import manifest_of, refuse_what_cannot_run
+        from slurmsweep.control.creation.create import manifest_of, refuse_what_cannot_run
         from slurmsweep.state.paths import NO_ID, Layout, root_folder, sweep_folder
 
         refuse_what_cannot_run(draft, needs_program=draft.function is None)
         store = SweepStore(Layout(sweep_folder(root_folder(), NO_ID)), manifest_of(draft, NO_ID))
         session = Session.planned(store, backend)
         if prior:
-            from slurmsweep.control.prior import known_points, rehearse
+            from slurmsweep.control.creation.prior import known_points, rehearse
 
             session = session.rehearsal()
             rehearse(session, known_points(store, prior))
@@ -315,33 +315,33 @@ class Sweep:
     def reconcile(self, *, dry_run: bool = False) -> ReconcileResult:
         """Record the ends that no agent lived to record, and why the scheduler ended what it ended.
 
-        Raises as :func:`slurmsweep.control.reconcile.reconcile`.
+        Raises as :func:`slurmsweep.control.round.reconcile.reconcile`.
         """
         return reconcile(self.session.rehearsal() if dry_run else self.session)
 
     def pause(self) -> Ordered:
-        """Start no new trials for now. Raises as :func:`slurmsweep.control.orders.pause`."""
+        """Start no new trials for now. Raises as :func:`slurmsweep.control.jobs.orders.pause`."""
         return orders.pause(self.session)
 
     def resume(self) -> Ordered:
-        """Start new trials again. Raises as :func:`slurmsweep.control.orders.resume`."""
+        """Start new trials again. Raises as :func:`slurmsweep.control.jobs.orders.resume`."""
         return orders.resume(self.session)
 
     def stop(self) -> Ordered:
-        """Start no new trials; running ones finish. Raises as :func:`slurmsweep.control.orders.stop`."""
+        """Start no new trials; running ones finish. Raises as :func:`slurmsweep.control.jobs.orders.stop`."""
         return orders.stop(self.session)
 
     def cancel(self) -> Ordered:
-        """End the sweep and its running trials. Raises as :func:`slurmsweep.control.orders.cancel`."""
+        """End the sweep and its running trials. Raises as :func:`slurmsweep.control.jobs.orders.cancel`."""
         return orders.cancel(self.session)
 
     def extend(self, count: int) -> int:
         """Give a sweep that has an end so many more trials; return how many it has then. Any method starts them.
 
         Where each point runs several times, ``count`` is of points. Raises as
-        :func:`slurmsweep.control.extend.extend`.
+        :func:`slurmsweep.control.creation.extend.extend`.
         """
-        from slurmsweep.control.extend import extend
+        from slurmsweep.control.creation.extend import extend
 
         check_number("count", count)
         total = extend(self.session.store, count)
@@ -352,7 +352,7 @@ class Sweep:
         """Let these trials, and all in these states, be run again, also finished ones; :meth:`run` starts them.
 
         Returns their numbers; those that wait already are not among them. Raises as
-        :func:`slurmsweep.control.delete.chosen_attempts`.
+        :func:`slurmsweep.control.upkeep.delete.chosen_attempts`.
         """
         try:
             choice = Choice(sorted(trials), frozenset(map(TrialState, states)))
@@ -365,14 +365,14 @@ class Sweep:
 
         With ``force`` also where it cannot be told whether something of it lives; never where that is known.
 
-        Raises as :func:`slurmsweep.control.remove.planned` and :func:`slurmsweep.control.remove.remove`.
+        Raises as :func:`slurmsweep.control.upkeep.remove.planned` and :func:`slurmsweep.control.upkeep.remove.remove`.
         """
         remove(removal_of(self.session, force=force), self.session)
 
     def share(self, who: str = "read") -> str:
         """Let the group of the sweep's folder ``read`` or ``write`` the sweep, or with ``off`` its owner alone.
 
-        Returns who can read it now, in words. Raises as :func:`slurmsweep.control.share.share`.
+        Returns who can read it now, in words. Raises as :func:`slurmsweep.control.creation.share.share`.
         """
         others = share(self.session.store, _access(who))
         words = f"sweep {self.id}: {readers(self.session.store)}"
@@ -382,14 +382,14 @@ class Sweep:
 
     def status(self) -> dict[str, Any]:
         """Return the document of ``status --json``. Raises SchedulerUnavailableError."""
-        from slurmsweep.control.failure_groups import failure_groups
+        from slurmsweep.control.failures.groups import failure_groups
         from slurmsweep.report.summary import status_document
 
         summary = self._summary()
         return status_document(summary, failure_groups(summary))
 
     def _summary(self, look: Callable[[Session], Snapshot] = look) -> SweepSummary:
-        from slurmsweep.control.waiting import waiting_reasons
+        from slurmsweep.control.jobs.waiting import waiting_reasons
         from slurmsweep.report.summary import SweepSummary
 
         store = self.session.store
@@ -410,7 +410,7 @@ class Sweep:
         """
         import pandas as pd
 
-        from slurmsweep.control.export import history_rows, trial_rows
+        from slurmsweep.control.views.export import history_rows, trial_rows
         from slurmsweep.report.export import columns
 
         summary = self._summary()
@@ -449,8 +449,8 @@ class Sweep:
             StateUnreadableError: what a trial logged is there and cannot be read.
             StateUnwritableError: the file cannot be written; one that was there is unchanged.
         """
-        from slurmsweep.control.observe import bounds_here
-        from slurmsweep.control.report import Histories, gather
+        from slurmsweep.control.round.observe import bounds_here
+        from slurmsweep.control.views.report import Histories, gather
         from slurmsweep.report.page.formats import FORMATS, PICTURES, PLOTS, format_of, made, refuse_other_files
         from slurmsweep.state import files
 
@@ -516,11 +516,11 @@ class Sweep:
 def _with_named(store: SweepStore, workdir: str | None, function: str | None, *, keep: bool) -> SweepStore:
     """Return the sweep with the folder and the function that were named. Raises as :class:`Sweep`."""
     if workdir:
-        from slurmsweep.control.program import moved
+        from slurmsweep.control.creation.program import moved
 
         store = moved(store, workdir, keep=keep)
     if function:
-        from slurmsweep.control.function import ready_to_run
+        from slurmsweep.control.creation.function import ready_to_run
 
         store = ready_to_run(store, function, keep=keep)
     return store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli.output import note, steps
 from slurmsweep.cli.sweeps import note_unknown
-from slurmsweep.control.events import (
+from slurmsweep.control.round.events import (
     ArraySubmitted,
     JobsReleased,
     Noticed,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import Submitted
     from slurmsweep.cli.watching import Viewer
-    from slurmsweep.control.events import Event
-    from slurmsweep.control.retry_policy import RetryPlan
+    from slurmsweep.control.round.events import Event
+    from slurmsweep.control.round.retry_policy import RetryPlan
     from slurmsweep.state.store import SweepStore
 
 #: Number of trials named in one line.

@@ -13,7 +13,7 @@ from slurmsweep.backends.wandb_hosted.folder import HostedFolder
 from slurmsweep.cli.options import refuse_strangers
 from slurmsweep.cli.output import note, print_json, print_sentences, print_text
 from slurmsweep.control import defaults
-from slurmsweep.control.auto_resources import AUTO
+from slurmsweep.control.round.auto_resources import AUTO
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.report.figures import counted
 from slurmsweep.report.terminal import printable

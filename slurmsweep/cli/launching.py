@@ -13,8 +13,8 @@ from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_table, print_text
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
-from slurmsweep.control.auto_resources import what_to_learn
-from slurmsweep.control.failure_groups import failure_groups, with_errors
+from slurmsweep.control.failures.groups import failure_groups, with_errors
+from slurmsweep.control.round.auto_resources import what_to_learn
 from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
 from slurmsweep.report.figures import counted
@@ -157,7 +157,7 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
 
 def _print_results(session: Session, summary: SweepSummary) -> None:
     """Print the best trials and some that did not finish, or the first ones; say it where these are not all."""
-    from slurmsweep.control.live_metrics import with_metric_so_far
+    from slurmsweep.control.views.live_metrics import with_metric_so_far
 
     config, counts = summary.manifest.config, summary.counts()
     if config.extensions.repeats:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
-    from slurmsweep.control.orders import Ordered
+    from slurmsweep.control.jobs.orders import Ordered
 
 #: Option of the interpreter (``-X``): the encoding of what is printed, where Python itself uses another one.
 OUTPUT_ENCODING = "slurmsweep_output"

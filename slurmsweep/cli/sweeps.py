@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note
+from slurmsweep.control.jobs.waiting import waiting_reasons
 from slurmsweep.control.snapshot import Snapshot, look, look_without_scheduler, stray_output
-from slurmsweep.control.waiting import waiting_reasons
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, SweepFileError, UsageError
 from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import SweepSummary
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from slurmsweep.control.create import Draft
+    from slurmsweep.control.creation.create import Draft
     from slurmsweep.control.session import Session
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.config import SweepConfig
@@ -82,7 +82,7 @@ def read_draft(args: argparse.Namespace) -> Draft:
         SweepFileError: it breaks rules, its trials cannot start, or with ``--strict`` it has warnings.
         UsageError: there is no such function.
     """
-    from slurmsweep.control import create  # loads yaml, which commands on a sweep do not need
+    from slurmsweep.control.creation import create  # loads yaml, which commands on a sweep do not need
 
     draft = create.read_draft(args.file, args.function, options.names_of(args), snapshot=args.snapshot)
     if args.strict and (draft.warnings or draft.doubts):

@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import JobSource, SubmitResult
-from slurmsweep.control.apply import apply
-from slurmsweep.control.reconcile import give_back
-from slurmsweep.control.retry_policy import retry_policy_of
+from slurmsweep.control.jobs.wakeup import WakeupJobs, wish_of
+from slurmsweep.control.round.apply import apply
+from slurmsweep.control.round.reconcile import give_back
+from slurmsweep.control.round.retry_policy import retry_policy_of
 from slurmsweep.control.snapshot import look_at_jobs
-from slurmsweep.control.wakeup_jobs import WakeupJobs, wish_of
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 from slurmsweep.state.supervisor_files import SupervisorFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from slurmsweep.control.decide import Plan
-    from slurmsweep.control.events import Tell
+    from slurmsweep.control.round.decide import Plan
+    from slurmsweep.control.round.events import Tell
     from slurmsweep.control.session import Session
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.supervisor_files import PreviousSettings, SupervisorSettings
@@ -93,7 +93,7 @@ def submit_supervised(
 ) -> tuple[SubmitResult, WakeupJobs]:
     """Apply a plan with a supervisor; what finds no room is left to it.
 
-    Args as :func:`slurmsweep.control.apply.apply`; raises as :func:`supervised`.
+    Args as :func:`slurmsweep.control.round.apply.apply`; raises as :func:`supervised`.
     """
     with supervised(session, settings) as watch:
         try:

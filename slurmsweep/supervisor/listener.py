@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child
 from slurmsweep.agents.identity import boot_id, process_start
-from slurmsweep.control.machines import attempt_of, put_back, record_killed, recover
+from slurmsweep.control.jobs.machines import attempt_of, put_back, record_killed, recover
 from slurmsweep.control.session import Session
 from slurmsweep.errors import SchedulerError, SlurmsweepError, StateError
 from slurmsweep.state.assignment import AGENTS, LOCAL, SEAT, TRIALS, VARIABLE

@@ -1,6 +1,6 @@
 """Rounds of a sweep with a supervisor: record ends, run again what deserves it, submit what waits; no daemon.
 
-A round is what ``slurmsweep mend`` does: run by a tiny job that waits in the scheduler (``control/wakeup_jobs.py``), or
+A round is what ``slurmsweep mend`` does: run by a tiny job that waits in the scheduler (``control/jobs/wakeup.py``), or
 by a person. A round that is killed is followed by another one; two at once cost jobs that find nothing to do, and no
 trial. What a round does is the same observe, decide and apply as any command's, under the supervisor's policy.
 """
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents.identity import lives_here, this_process
 from slurmsweep.backends.base import Ability
 from slurmsweep.backends.keys import JobRef, by_id
-from slurmsweep.control.apply import apply, words_of_others
-from slurmsweep.control.decide import Policy, decide
-from slurmsweep.control.events import ArraySubmitted, JobsReleased, Reconciled
-from slurmsweep.control.notifier import notify_of_round
-from slurmsweep.control.observe import observe
-from slurmsweep.control.retry_policy import retry_policy_of
+from slurmsweep.control.jobs.notifier import notify_of_round
+from slurmsweep.control.jobs.waiting import waiting_reasons
+from slurmsweep.control.jobs.wakeup import NoWakeupJobs, WakeupJobs, wish_of
+from slurmsweep.control.round.apply import apply, words_of_others
+from slurmsweep.control.round.decide import Policy, decide
+from slurmsweep.control.round.events import ArraySubmitted, JobsReleased, Reconciled
+from slurmsweep.control.round.observe import observe
+from slurmsweep.control.round.retry_policy import retry_policy_of
 from slurmsweep.control.snapshot import look_at_jobs
-from slurmsweep.control.waiting import waiting_reasons
-from slurmsweep.control.wakeup_jobs import NoWakeupJobs, WakeupJobs, wish_of
 from slurmsweep.errors import (
     JobLimitError,
     SchedulerUnavailableError,
@@ -43,8 +43,8 @@ from slurmsweep.supervisor.enable import SOON
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from slurmsweep.control.decide import Situation
-    from slurmsweep.control.events import Event
+    from slurmsweep.control.round.decide import Situation
+    from slurmsweep.control.round.events import Event
     from slurmsweep.control.session import Session
     from slurmsweep.state.owner import Owner
     from slurmsweep.state.supervisor_files import SupervisorSettings

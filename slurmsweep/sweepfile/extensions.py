@@ -53,7 +53,7 @@ class Extensions(NamedTuple):
         pareto: the two or three numbers of the Pareto view; empty for none.
         rungs: the parts in which trials run, after each of which only the best go on; None for whole trials.
         hydra: whether the macros for Hydra write its grammar; None where the file does not say, as for W&B: a new sweep
-            says it (:mod:`slurmsweep.control.hydra_program`).
+            says it (:mod:`slurmsweep.control.creation.hydra_program`).
         conditions: the parameters that exist only with others, each behind those that its rule names.
         computed: the parameters that are computed from others, each behind those that it uses.
         base: the trial of another sweep whose values parameters have that the file lacks; None for none.

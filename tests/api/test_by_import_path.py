@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from slurmsweep.agents import call_function
-from slurmsweep.control.function import locate
+from slurmsweep.control.creation.function import locate
 from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.function import ImportPath
 

@@ -13,9 +13,9 @@ from slurmsweep.backends import registry
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm.waiting import explain
-from slurmsweep.control.create import read_draft
-from slurmsweep.control.events import Noticed, Planned, Progress
-from slurmsweep.control.retry_policy import RetryPolicy
+from slurmsweep.control.creation.create import read_draft
+from slurmsweep.control.round.events import Noticed, Planned, Progress
+from slurmsweep.control.round.retry_policy import RetryPolicy
 from slurmsweep.errors import UsageError
 from slurmsweep.report.tables import status_text
 from slurmsweep.state.lifecycle import TrialState

@@ -12,7 +12,7 @@ import pytest
 
 from slurmsweep.backends.aws import options
 from slurmsweep.control import defaults
-from slurmsweep.control.create import read_draft
+from slurmsweep.control.creation.create import read_draft
 from slurmsweep.errors import DefaultsFileError, SweepFileError, UsageError
 
 SECRET = "5f2c-value-of-a-secret"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slurmsweep.cli.events import EventPrinter
-from slurmsweep.control.events import Progress
+from slurmsweep.control.round.events import Progress
 from slurmsweep.state.lifecycle import TrialState
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from slurmsweep.control import failure_groups
+from slurmsweep.control.failures import groups as failure_groups
 from slurmsweep.report.failures import FailureGroup, failure_words
 
 SCRIPT = """

@@ -368,8 +368,8 @@ def test_wandb_runs_that_were_never_uploaded_stay(sweep, slurmsweep, tmp_path):
 
 
 def test_a_trial_that_runs_again_meanwhile_keeps_its_files(sweep, slurmsweep, tmp_path, monkeypatch):
-    from slurmsweep.control import clean
     from slurmsweep.control.session import Session
+    from slurmsweep.control.upkeep import clean
 
     monkeypatch.chdir(tmp_path)
     session = Session.open_to_run(sweep)
@@ -458,8 +458,8 @@ def test_read_only_folders_of_ones_own_go_too(make_store, open_folder, as_user):
 
 
 def test_a_submission_while_the_question_waits_keeps_the_sweep(sweep, tmp_path, monkeypatch):
-    from slurmsweep.control import remove
     from slurmsweep.control.session import Session
+    from slurmsweep.control.upkeep import remove
     from slurmsweep.state.records import SubmitRecord
     from slurmsweep.state.store import SweepStore
 
@@ -475,8 +475,8 @@ def test_a_submission_while_the_question_waits_keeps_the_sweep(sweep, tmp_path, 
 
 
 def test_a_trial_that_ran_once_more_meanwhile_keeps_its_files(sweep, slurmsweep, tmp_path, monkeypatch):
-    from slurmsweep.control import clean
     from slurmsweep.control.session import Session
+    from slurmsweep.control.upkeep import clean
 
     monkeypatch.chdir(tmp_path)
     session = Session.open_to_run(sweep)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.agents.identity import this_process
-from slurmsweep.control import sweep_list
+from slurmsweep.control.views import sweep_list
 from slurmsweep.report.figures import date_text, size_text
 from slurmsweep.state import files, projects
 from slurmsweep.state.paths import TRIALS_PER_SHARD

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import slurmsweep as slurmsweep_package
-from slurmsweep.control import create
+from slurmsweep.control.creation import create
 from slurmsweep.errors import NotFoundError, UsageError
 
 

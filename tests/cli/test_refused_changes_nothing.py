@@ -14,7 +14,7 @@ from fake_backend import FakeBackend
 from submitting import on_backend
 
 from slurmsweep.api.sweep import Sweep
-from slurmsweep.control.change_jobs import change_waiting
+from slurmsweep.control.jobs.change import change_waiting
 from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings

@@ -9,8 +9,8 @@ import signal
 
 import pytest
 
-from slurmsweep.control.failure_text import read_failure
-from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.failures.text import read_failure
+from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.view_cache import Follower

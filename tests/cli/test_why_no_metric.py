@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.summary import SweepSummary

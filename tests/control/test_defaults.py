@@ -12,8 +12,8 @@ import slurmsweep as package
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, JobSource, SubmitOptions
 from slurmsweep.control import defaults
+from slurmsweep.control.jobs.wakeup import wish_of
 from slurmsweep.control.session import Session
-from slurmsweep.control.wakeup_jobs import wish_of
 from slurmsweep.errors import DefaultsFileError
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.supervisor_files import SupervisorSettings

@@ -10,13 +10,13 @@ from submitting import on_slurm
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.slurm import executor, limits, queue
 from slurmsweep.backends.slurm.limits import Room
-from slurmsweep.control.apply import apply
-from slurmsweep.control.decide import Policy, decide
-from slurmsweep.control.delete import Choice, delete
-from slurmsweep.control.events import ignore
-from slurmsweep.control.observe import observe
-from slurmsweep.control.reconcile import reconcile
-from slurmsweep.control.retry_policy import RetryPolicy
+from slurmsweep.control.round.apply import apply
+from slurmsweep.control.round.decide import Policy, decide
+from slurmsweep.control.round.events import ignore
+from slurmsweep.control.round.observe import observe
+from slurmsweep.control.round.reconcile import reconcile
+from slurmsweep.control.round.retry_policy import RetryPolicy
+from slurmsweep.control.upkeep.delete import Choice, delete
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.lock import LockedFile

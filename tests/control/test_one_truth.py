@@ -11,7 +11,7 @@ import pytest
 from backends import played_slurm
 
 from slurmsweep.cli.parser import build_parser
-from slurmsweep.control import create
+from slurmsweep.control.creation import create
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import time
 from faults.promise import FINISHED
 
 from slurmsweep.agents.identity import this_process
-from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.round.reconcile import give_back, reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState

@@ -46,7 +46,7 @@ def sound(tmp_path_factory):
 
 
 def _made(root: Path, method: str) -> tuple[Path, str]:
-    from slurmsweep.control import create
+    from slurmsweep.control.creation import create
 
     (root / "train.py").write_text("import slurmsweep\n")
     (root / "sweep.yaml").write_text(COMMON + SWEEPS[method])

@@ -25,9 +25,9 @@ from submitting import on_backend
 
 from slurmsweep.agents import agent
 from slurmsweep.agents.identity import this_process
-from slurmsweep.control import orders
-from slurmsweep.control.delete import Choice, delete
-from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.jobs import orders
+from slurmsweep.control.round.reconcile import give_back, reconcile
+from slurmsweep.control.upkeep.delete import Choice, delete
 from slurmsweep.errors import NotFoundError, StateError, UsageError
 from slurmsweep.state import files as durable
 from slurmsweep.state import journal

@@ -10,7 +10,7 @@ from faults.promise import FINISHED, OWNER, TALLY, finished
 
 from slurmsweep.agents.agent import Claims
 from slurmsweep.agents.identity import this_process
-from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.round.reconcile import give_back, reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import TrialState

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.round.reconcile import give_back
 from slurmsweep.control.session import Session
 from slurmsweep.report.ending import ending_document, ending_text
 from slurmsweep.report.summary import SweepSummary

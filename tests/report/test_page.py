@@ -12,7 +12,7 @@ import browser
 import pytest
 
 import slurmsweep
-from slurmsweep.control import report as gathering
+from slurmsweep.control.views import report as gathering
 from slurmsweep.sweepfile.secrets import masked
 
 in_chromium = pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.MISSING)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from slurmsweep.backends.base import SubmitOptions, Submitted
 from slurmsweep.cli.events import EventPrinter
 from slurmsweep.cli.output import note
-from slurmsweep.control.auto_resources import what_to_learn
-from slurmsweep.control.events import ArraySubmitted
+from slurmsweep.control.round.auto_resources import what_to_learn
+from slurmsweep.control.round.events import ArraySubmitted
 from slurmsweep.errors import UsageError
 from slurmsweep.sizing.canaries import canaries_wanted, choose_canaries
 from slurmsweep.sizing.grouping import group_limits, limit_for

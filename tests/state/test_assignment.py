@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.round.reconcile import give_back, reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.state.assignment import NoSlotError, assigned, to_text

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmsweep.agents.identity import this_process
-from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state import view_cache
 from slurmsweep.state.band_values import BandValues

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.round.reconcile import give_back, reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files as durable

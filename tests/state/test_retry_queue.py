@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.round.reconcile import give_back
 from slurmsweep.control.session import Session
 from slurmsweep.state.journal import encode
 from slurmsweep.state.lifecycle import TrialState

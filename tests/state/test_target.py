@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurmsweep.control import orders
-from slurmsweep.control.reconcile import give_back, reconcile
+from slurmsweep.control.jobs import orders
+from slurmsweep.control.round.reconcile import give_back, reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.manifest import Manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.round.reconcile import give_back
 from slurmsweep.control.session import Session
 from slurmsweep.state import view_cache as foldcache
 from slurmsweep.state.chosen import Basis, ChosenPoint, ChosenPoints

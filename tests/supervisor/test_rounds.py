@@ -20,14 +20,14 @@ from slurmsweep.backends.slurm import accounting, commands, executor, limits, qu
 from slurmsweep.backends.slurm.accounting import parse_restarts
 from slurmsweep.backends.slurm.limits import Room
 from slurmsweep.backends.slurm.waiting import explain
-from slurmsweep.control import observe as observing
-from slurmsweep.control import reconcile as reconciling
-from slurmsweep.control.apply import apply
-from slurmsweep.control.batch import JobBatch
-from slurmsweep.control.change_jobs import change_waiting
-from slurmsweep.control.decide import decide
+from slurmsweep.control.jobs.change import change_waiting
+from slurmsweep.control.jobs.supervisor_status import supervisor_status
+from slurmsweep.control.round import observe as observing
+from slurmsweep.control.round import reconcile as reconciling
+from slurmsweep.control.round.apply import apply
+from slurmsweep.control.round.batch import JobBatch
+from slurmsweep.control.round.decide import decide
 from slurmsweep.control.session import Session
-from slurmsweep.control.supervisor_status import supervisor_status
 from slurmsweep.errors import JobLimitError, SchedulerUnavailableError, SubmissionRefusedError, UsageError
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.outcome import Outcome

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from written import WAIT_UNTIL_WRITTEN
 
-from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.metrics.reported import MetricReading, MetricsFollower
 from slurmsweep.state.store import SweepStore

@@ -8,7 +8,7 @@ import signal
 import pytest
 from wandb_real.server import WandbServer
 
-from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state.store import SweepStore
 

@@ -63,7 +63,7 @@ def _run(sweep: str, count: int, function: str | None, environ: Mapping[str, str
             return run_cloud_agent(parse(sweep, environ), count, environ, note)
     store = SweepStore.open_to_run(sweep)
     if function or not store.manifest.can_run:
-        from slurmsweep.control.function import ready_to_run
+        from slurmsweep.control.creation.function import ready_to_run
 
         store = ready_to_run(store, function)
     return run_agent(store, count, environ, note)

@@ -86,7 +86,7 @@ def _show_best(summary: SweepSummary, top: int, *, as_json: bool) -> None:
 
 def _show_best_by(summary: SweepSummary, metric: str, goal: str | None, top: int, *, as_json: bool) -> None:
     """Show the best by a metric that is not the sweep's own: reads what each finished trial logged."""
-    from slurmsweep.control.other_metric import judged_by, with_metric_named  # loads what reads metrics
+    from slurmsweep.control.views.other_metric import judged_by, with_metric_named  # loads what reads metrics
 
     config = judged_by(summary.manifest.config, metric, goal)
     done = summary.trials(states={TrialState.FINISHED, TrialState.KILLED})

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import confirm, note, print_json, print_text
-from slurmsweep.control import clean
 from slurmsweep.control.session import Session
+from slurmsweep.control.upkeep import clean
 from slurmsweep.errors import SlurmsweepError, UsageError
 from slurmsweep.report.figures import counted, size_text
 from slurmsweep.report.tables import plain_table
@@ -19,7 +19,7 @@ from slurmsweep.report.terminal import width
 from slurmsweep.state import paths
 
 if TYPE_CHECKING:
-    from slurmsweep.control.clean import Cleaning
+    from slurmsweep.control.upkeep.clean import Cleaning
 
 HELP = "remove checkpoints, saved files and uploaded wandb runs of trials that are done; results and logs stay"
 EXAMPLES = (

@@ -10,8 +10,8 @@ from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text, refuse_on_terminal
 from slurmsweep.cli.sweeps import summarize
-from slurmsweep.control.compare import compared
 from slurmsweep.control.session import Session
+from slurmsweep.control.views.compare import compared
 from slurmsweep.errors import UsageError
 from slurmsweep.report.page.comparison import comparison_document, comparison_markdown, comparison_page, comparison_text
 from slurmsweep.report.page.formats import FORMATS, PICTURES, format_of, refuse_other_files

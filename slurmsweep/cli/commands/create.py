@@ -9,8 +9,8 @@ from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft, summarize
-from slurmsweep.control import share
-from slurmsweep.control.prior import adopt, best_trials, known_points, narrowed
+from slurmsweep.control.creation import share
+from slurmsweep.control.creation.prior import adopt, best_trials, known_points, narrowed
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.state.store import SweepStore
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             "--trials and --top choose trials of another sweep: name it by --from, or --trials' by --prior"
         )
     from slurmsweep.api.sweep import Sweep
-    from slurmsweep.control.create import create  # loads yaml
+    from slurmsweep.control.creation.create import create  # loads yaml
 
     prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None
     draft = read_draft(args)

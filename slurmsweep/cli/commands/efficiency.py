@@ -8,7 +8,7 @@ from itertools import islice
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_sentences, print_text
 from slurmsweep.cli.sweeps import summarize
-from slurmsweep.control.observe import bounds_here
+from slurmsweep.control.round.observe import bounds_here
 from slurmsweep.control.session import Session
 from slurmsweep.report.efficiency import attempts_table, efficiency_text
 from slurmsweep.report.figures import counted

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a table; return the exit code."""
-    from slurmsweep.control.export import history_rows, point_row, trial_rows
+    from slurmsweep.control.views.export import history_rows, point_row, trial_rows
 
     output = "" if args.output == "-" else args.output
     kind = args.format or format_of(output or None, list(FORMATS), _CSV)

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Give a sweep more trials; return the exit code."""
-    from slurmsweep.control.extend import extend
+    from slurmsweep.control.creation.extend import extend
 
     store = SweepStore.open_to_run(sweep_of(args.sweep))
     name, total = store.manifest.sweep_id, extend(store, args.count)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_text
-from slurmsweep.control.sweep_list import HALF_REMOVED, is_foreign, list_sweeps
+from slurmsweep.control.views.sweep_list import HALF_REMOVED, is_foreign, list_sweeps
 from slurmsweep.errors import StateError, StateUnreadableError
 from slurmsweep.report.figures import date_text, size_text
 from slurmsweep.report.tables import plain_table
@@ -16,7 +16,7 @@ from slurmsweep.report.terminal import width
 from slurmsweep.state import paths, projects
 
 if TYPE_CHECKING:
-    from slurmsweep.control.sweep_list import SweepRow
+    from slurmsweep.control.views.sweep_list import SweepRow
 
 HELP = "list the sweeps of this folder, or of the nearest one above that has any; the newest first"
 EXAMPLES = (

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from slurmsweep.backends.base import Ability
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
-from slurmsweep.control.function import ready_to_run
-from slurmsweep.control.program import moved
+from slurmsweep.control.creation.function import ready_to_run
+from slurmsweep.control.creation.program import moved
 from slurmsweep.control.session import Session
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings

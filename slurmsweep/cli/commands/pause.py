@@ -6,7 +6,7 @@ import argparse
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import print_order
-from slurmsweep.control import orders
+from slurmsweep.control.jobs import orders
 from slurmsweep.control.session import Session
 
 HELP = "start no new trials for now: running ones go on, waiting jobs are held"

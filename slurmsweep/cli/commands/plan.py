@@ -10,13 +10,13 @@ from slurmsweep.cli import launching, options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft
-from slurmsweep.control.events import Noticed, ignore
+from slurmsweep.control.round.events import Noticed, ignore
 from slurmsweep.report.plan import plan_text
 from slurmsweep.search import run_count
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
-    from slurmsweep.control.events import Event
+    from slurmsweep.control.round.events import Event
 
 HELP = "show what would happen: points, commands, cost, batch script; writes nothing"
 EXAMPLES = (
@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
     """Show what would happen, and with ``--canary`` try it; return the exit code, 1 where the canary failed."""
     from slurmsweep.api.launch import Launch
     from slurmsweep.api.sweep import Sweep
-    from slurmsweep.control.canary import run_canary  # loads submitit
-    from slurmsweep.control.decide import Policy
-    from slurmsweep.control.plan import plan_sweep
+    from slurmsweep.control.planning.canary import run_canary  # loads submitit
+    from slurmsweep.control.planning.plan import plan_sweep
+    from slurmsweep.control.round.decide import Policy
 
     prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None
     draft = read_draft(args)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = asked["wish"]
     session, known = Sweep.planned(draft, backend=args.backend).session.rehearsal(), None
     if prior:
-        from slurmsweep.control.prior import comparison, known_points, rehearse
+        from slurmsweep.control.creation.prior import comparison, known_points, rehearse
 
         known = known_points(session.store, prior)
         rehearse(session, known)

@@ -7,7 +7,7 @@ import argparse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.cli.sweeps import note_unknown
-from slurmsweep.control.reconcile import reconcile
+from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.session import Session
 
 HELP = "record the ends that no agent lived to record, and why Slurm ended what it ended"

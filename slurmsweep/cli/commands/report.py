@@ -8,8 +8,8 @@ import sys
 from slurmsweep.api.sweep import Sweep
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, refuse_on_terminal, steps
-from slurmsweep.control.report import MOST_TRIALS
 from slurmsweep.control.session import Session
+from slurmsweep.control.views.report import MOST_TRIALS
 from slurmsweep.report.figures import size_text
 from slurmsweep.report.page.formats import FORMATS, PLOTS, format_of
 

@@ -6,8 +6,8 @@ import argparse
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
-from slurmsweep.control import delete
 from slurmsweep.control.session import Session
+from slurmsweep.control.upkeep import delete
 
 HELP = "let trials be run again, also finished ones; nothing is removed, and `run` starts them"
 EXAMPLES = (

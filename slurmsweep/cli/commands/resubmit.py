@@ -7,7 +7,7 @@ from contextlib import closing
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
-from slurmsweep.control.retry_policy import RetryPolicy
+from slurmsweep.control.round.retry_policy import RetryPolicy
 from slurmsweep.errors import UsageError
 from slurmsweep.report.figures import counted
 

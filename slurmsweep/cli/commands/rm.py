@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import confirm, note, print_json
-from slurmsweep.control import remove
 from slurmsweep.control.session import Session
+from slurmsweep.control.upkeep import remove
 from slurmsweep.errors import NotFoundError
 from slurmsweep.report.figures import counted, size_text
 
 if TYPE_CHECKING:
-    from slurmsweep.control.remove import Removal
+    from slurmsweep.control.upkeep.remove import Removal
 
 HELP = "remove a sweep from disk, with all its trials, logs and checkpoints"
 EXAMPLES = (

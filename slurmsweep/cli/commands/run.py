@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import launching, options
 from slurmsweep.cli.events import EventPrinter
 from slurmsweep.cli.naming import sweep_of
-from slurmsweep.control.events import Noticed, ignore
+from slurmsweep.control.round.events import Noticed, ignore
 from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, UsageError
 from slurmsweep.state.store import SweepStore
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
-from slurmsweep.control.change_jobs import change_waiting
+from slurmsweep.control.jobs.change import change_waiting
 from slurmsweep.control.session import Session
 from slurmsweep.errors import SchedulerError
 from slurmsweep.state.supervisor_files import SupervisorFiles

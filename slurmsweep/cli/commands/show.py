@@ -9,7 +9,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.naming import BEST, sweep_and_trial
 from slurmsweep.cli.output import print_json, print_text
 from slurmsweep.cli.sweeps import best_trial, summarize
-from slurmsweep.control.failure_groups import with_errors
+from slurmsweep.control.failures.groups import with_errors
 from slurmsweep.control.session import Session
 
 HELP = "show one trial: parameters, attempts, values, its command, and why it has its point"

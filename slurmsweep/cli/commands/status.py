@@ -11,17 +11,17 @@ from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_sentences, print_text
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
-from slurmsweep.control import granted
-from slurmsweep.control.failure_groups import failure_groups
+from slurmsweep.control.failures.groups import failure_groups
+from slurmsweep.control.jobs.supervisor_status import supervisor_status
+from slurmsweep.control.round import granted
 from slurmsweep.control.session import Session
-from slurmsweep.control.supervisor_status import supervisor_status
 from slurmsweep.errors import UsageError
 from slurmsweep.report import tables
 from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import status_document
 
 if TYPE_CHECKING:
-    from slurmsweep.control.supervisor_status import SupervisorStatus
+    from slurmsweep.control.jobs.supervisor_status import SupervisorStatus
 
 HELP = "show state, counts and the best trial of a sweep"
 EXAMPLES = (

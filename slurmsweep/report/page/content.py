@@ -1,4 +1,4 @@
-"""What a report shows, whatever its format: gathered by ``control/report.py``, drawn by the modules beside this one."""
+"""What a report shows, whatever its format: ``control/views/report.py`` gathers it, the modules here draw it."""
 
 from __future__ import annotations
 

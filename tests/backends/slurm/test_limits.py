@@ -9,8 +9,8 @@ from slurmsweep.backends.base import SubmitOptions, Submitted
 from slurmsweep.backends.slurm import cluster, executor, limits, queue
 from slurmsweep.backends.slurm.limits import Room, parse_room
 from slurmsweep.backends.slurm.refusals import explain
-from slurmsweep.control.batch import JobBatch
-from slurmsweep.control.reconcile import recover_submissions
+from slurmsweep.control.round.batch import JobBatch
+from slurmsweep.control.round.reconcile import recover_submissions
 from slurmsweep.control.session import Session
 from slurmsweep.errors import JobLimitError, SubmissionRefusedError
 from slurmsweep.state.records import SubmitRecord

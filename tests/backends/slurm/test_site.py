@@ -7,7 +7,7 @@ import pytest
 from slurmsweep.backends.base import Capacity
 from slurmsweep.backends.slurm import cluster, commands, site
 from slurmsweep.backends.slurm.backend import SlurmBackend
-from slurmsweep.control.retry_policy import Node, avoid
+from slurmsweep.control.round.retry_policy import Node, avoid
 from slurmsweep.doctor.checks import judge_site
 
 DENIED = "sinfo: slurm_load_node: Access/permission denied"

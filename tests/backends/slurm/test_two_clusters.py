@@ -14,16 +14,16 @@ from submitting import on_slurm
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.keys import parts_of
 from slurmsweep.backends.slurm import cluster, commands, queue
-from slurmsweep.control import orders
-from slurmsweep.control.apply import apply
-from slurmsweep.control.batch import JobBatch
-from slurmsweep.control.change_jobs import change_waiting
-from slurmsweep.control.decide import Plan
-from slurmsweep.control.delete import Choice, delete
-from slurmsweep.control.events import ignore
-from slurmsweep.control.reconcile import give_back, reconcile, recover_submissions
+from slurmsweep.control.jobs import orders
+from slurmsweep.control.jobs.change import change_waiting
+from slurmsweep.control.jobs.wakeup import WakeupJobs
+from slurmsweep.control.round.apply import apply
+from slurmsweep.control.round.batch import JobBatch
+from slurmsweep.control.round.decide import Plan
+from slurmsweep.control.round.events import ignore
+from slurmsweep.control.round.reconcile import give_back, reconcile, recover_submissions
 from slurmsweep.control.snapshot import look, look_at_jobs
-from slurmsweep.control.wakeup_jobs import WakeupJobs
+from slurmsweep.control.upkeep.delete import Choice, delete
 from slurmsweep.doctor.checks import try_out_on_nodes
 from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, SubmissionUnknownError, UsageError
 from slurmsweep.state.lifecycle import TrialState

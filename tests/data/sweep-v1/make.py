@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from slurmsweep.control.reconcile import give_back
+from slurmsweep.control.round.reconcile import give_back
 from slurmsweep.control.session import Session
 from slurmsweep.state import files as durable
 from slurmsweep.state.lifecycle import SweepState, TrialState

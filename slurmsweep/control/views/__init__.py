@@ -1,0 +1,1 @@
+"""What commands show of sweeps, gathered: the live view, reports, comparisons, exports."""
