@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from submitting import on_backend
 
 from slurmsweep.backends.slurm.backend import SlurmBackend
+from slurmsweep.control.launch.supervised import submit_supervised
 from slurmsweep.control.round.decide import Plan
 from slurmsweep.control.round.events import ignore
 from slurmsweep.control.round.retry_policy import ResourceOverride, RetryPlan
-from slurmsweep.supervisor.enable import submit_supervised
 
 if TYPE_CHECKING:
     from slurmsweep.backends.base import Backend, SubmitResult

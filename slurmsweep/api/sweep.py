@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.api.arguments import check_number
-from slurmsweep.api.launch import Launch, LaunchResult
 from slurmsweep.api.naming import known, whereabouts
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import Ability, JobSource, SubmitOptions
@@ -21,6 +20,8 @@ from slurmsweep.control.creation.share import WAYS, share
 from slurmsweep.control.creation.share import in_words as readers
 from slurmsweep.control.jobs import orders
 from slurmsweep.control.jobs.wait import ended_trials, wait_for_jobs
+from slurmsweep.control.launch.checks import behind_others, check_call, check_jobs
+from slurmsweep.control.launch.start import Launch
 from slurmsweep.control.round.auto_resources import what_to_learn
 from slurmsweep.control.round.decide import Policy
 from slurmsweep.control.round.events import Noticed, warn_of_notices
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.control.creation.create import Draft
     from slurmsweep.control.jobs.orders import Ordered
+    from slurmsweep.control.launch.result import LaunchResult
     from slurmsweep.control.round.batch import JobBatch
     from slurmsweep.control.round.events import Tell
     from slurmsweep.control.round.reconcile import ReconcileResult
@@ -222,8 +224,10 @@ class Sweep:
         retry = RetryPolicy(states=CUT_OFF, plain=True)
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, self._trials(count), retry=retry, sizing=sizing, reopen=True)
-        launch = Launch(self.session, self.tell, "run", wait, supervisor, max_fails, notify, dry_run, after)
-        return launch.start(policy, self._changes)
+        launch = Launch(
+            self.session, self.tell, "run", wait, supervisor, max_fails, notify, dry_run, after, whereabouts
+        )
+        return self._start(launch, policy)
 
     def submit(
         self,
@@ -250,8 +254,10 @@ class Sweep:
             raise UsageError(f"sweep {self.id} is {words}: `slurmsweep resume {self.id}` takes it up again")
         wish, sizing = _asked_for(wish, sizing, options)
         policy = Policy(wish, self._trials(count), sizing=sizing)
-        launch = Launch(self.session, self.tell, "submit", wait, supervisor, max_fails, notify, dry_run, after)
-        return launch.start(policy, self._changes)
+        launch = Launch(
+            self.session, self.tell, "submit", wait, supervisor, max_fails, notify, dry_run, after, whereabouts
+        )
+        return self._start(launch, policy)
 
     def resubmit(
         self,
@@ -293,6 +299,12 @@ class Sweep:
         policy = Policy(wish, all_open=all_open, retry=retry, sizing=sizing, reopen=True)
         waits = Ability.OUTLIVE not in self.session.backend.abilities if wait is None else wait
         launch = Launch(self.session, self.tell, "resubmit", waits, supervisor, max_fails, notify, dry_run)
+        return self._start(launch, policy)
+
+    def _start(self, launch: Launch, policy: Policy) -> LaunchResult:
+        """Start what was asked for, with the changes to the sweep that this object's arguments ask for."""
+        check_number("count", policy.count)
+        check_number("max_fails", launch.max_fails or None)
         return launch.start(policy, self._changes)
 
     def _trials(self, points: int | None) -> int | None:
@@ -507,10 +519,11 @@ class Sweep:
         """Refuse what :meth:`run` would refuse with these arguments, before a sweep is made. Writes nothing.
 
         ``supervise`` stands for any ``supervisor``. Returns what its jobs would ask for. Raises as
-        :meth:`slurmsweep.api.launch.Launch.check`.
+        the functions of :mod:`slurmsweep.control.launch.checks`.
         """
-        launch = Launch(self.session, self.tell, wait=wait, max_fails=max_fails, after=after)
-        return launch.check(wish, supervise=supervise)
+        check_call(self.session.backend, wait=wait, supervise=supervise, max_fails=max_fails)
+        wish = check_jobs(self.session, wish, self.tell)
+        return behind_others(self.session, wish, after, whereabouts, self.tell)
 
 
 def _with_named(store: SweepStore, workdir: str | None, function: str | None, *, keep: bool) -> SweepStore:

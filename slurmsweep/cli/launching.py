@@ -27,9 +27,9 @@ from slurmsweep.state.naming import LAST
 if TYPE_CHECKING:
     import argparse
 
-    from slurmsweep.api.launch import LaunchResult
     from slurmsweep.api.sweep import Sweep
     from slurmsweep.cli.events import EventPrinter
+    from slurmsweep.control.launch.result import LaunchResult
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.report.summary import SweepSummary

@@ -19,6 +19,7 @@ from slurmsweep.backends.keys import JobRef, by_id
 from slurmsweep.control.jobs.notifier import notify_of_round
 from slurmsweep.control.jobs.waiting import waiting_reasons
 from slurmsweep.control.jobs.wakeup import NoWakeupJobs, WakeupJobs, wish_of
+from slurmsweep.control.launch.supervised import SOON
 from slurmsweep.control.round.apply import apply, words_of_others
 from slurmsweep.control.round.decide import Policy, decide
 from slurmsweep.control.round.events import ArraySubmitted, JobsReleased, Reconciled
@@ -38,7 +39,6 @@ from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
-from slurmsweep.supervisor.enable import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable

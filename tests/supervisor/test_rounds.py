@@ -22,6 +22,7 @@ from slurmsweep.backends.slurm.limits import Room
 from slurmsweep.backends.slurm.waiting import explain
 from slurmsweep.control.jobs.change import change_waiting
 from slurmsweep.control.jobs.supervisor_status import supervisor_status
+from slurmsweep.control.launch import supervised
 from slurmsweep.control.round import observe as observing
 from slurmsweep.control.round import reconcile as reconciling
 from slurmsweep.control.round.apply import apply
@@ -34,7 +35,7 @@ from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.supervisor_files import SupervisorFiles, SupervisorSettings
-from slurmsweep.supervisor import enable, rounds
+from slurmsweep.supervisor import rounds
 
 ME = "900"
 
@@ -136,7 +137,7 @@ def run_trials(store, job, states):
 
 
 def begin(store, settings):
-    enable.begin(Session(store), settings)
+    supervised.begin(Session(store), settings)
 
 
 def held(store, slurm, **kwargs):

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     The next ones come by themselves where the sweep's backend can wake them.
     """
-    from slurmsweep.supervisor.enable import refuse_wrong_settings
+    from slurmsweep.control.launch.supervised import refuse_wrong_settings
     from slurmsweep.supervisor.rounds import mend  # loads submitit
 
     store = ready_to_run(SweepStore.open_to_run(args.sweep), None)

@@ -59,8 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show what would happen, and with ``--canary`` try it; return the exit code, 1 where the canary failed."""
-    from slurmsweep.api.launch import Launch
+    from slurmsweep.api.naming import whereabouts
     from slurmsweep.api.sweep import Sweep
+    from slurmsweep.control.launch.checks import behind_others
     from slurmsweep.control.planning.canary import run_canary  # loads submitit
     from slurmsweep.control.planning.plan import plan_sweep
     from slurmsweep.control.round.decide import Policy
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     wish = Sweep(session, tell=ignore).check_start(
         wanted, wait=args.wait, supervise=args.mend, max_fails=args.max_fails
     )
-    wish = Launch(session, _noted, after=after).behind_others(wish)
+    wish = behind_others(session, wish, after, whereabouts, _noted)
     if asked["sizing"]:
         is_learnt, name = Ability.LIMIT in session.backend.abilities, session.backend.name
         note(

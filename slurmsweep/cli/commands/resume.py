@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resume a sweep, and its supervisor; return the exit code."""
-    from slurmsweep.supervisor.enable import resume_supervision  # loads submitit
+    from slurmsweep.control.launch.supervised import resume_supervision  # loads submitit
 
     session = Session.open_to_run(args.sweep)
     ordered = orders.resume(session)

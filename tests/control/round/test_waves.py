@@ -8,12 +8,12 @@ from itertools import islice
 import pytest
 from submitting import on_slurm
 
-from slurmsweep.api.launch import LaunchResult
 from slurmsweep.api.sweep import CUT_OFF, Sweep
 from slurmsweep.backends.base import Answer, Capacity, JobStatus, SubmitOptions
 from slurmsweep.backends.keys import JobRef
 from slurmsweep.cli.events import EventPrinter
 from slurmsweep.cli.launching import finish
+from slurmsweep.control.launch.result import LaunchResult
 from slurmsweep.control.round.batch import with_resources
 from slurmsweep.control.round.decide import Plan, Policy, decide, open_attempts, worth_looking_at
 from slurmsweep.control.round.observe import _reserved, situation_of
