@@ -51,47 +51,47 @@ class SubmittedWave:
     """Trials that were submitted together, and waited for where the call waits.
 
     Attributes:
-        plan: what was decided.
-        submitted: what the scheduler took of it, and what a limit kept back.
+        submitted: what the scheduler took, and what a limit kept back.
         watch: the jobs that wake the sweep's supervisor; None where the call enabled none.
-        done_before: number of trials that were done before.
-        undone: number of those among them that this wave runs again: they had been stopped early.
         started: number of trials that were started; of a sweep with rungs that the call waits for, of new ones only.
-        expected: number of trials that finish, or are stopped early, where all that was started does.
+        expected: number of trials by which more are done than before, where all that was started finishes, or is
+            stopped early. Trials that run again although they were stopped early were done before.
         is_last: no further wave follows.
         stopped_by: why no further trials are to start; empty where they may.
     """
 
-    plan: Plan
     submitted: SubmitResult
     watch: WakeupJobs | None
-    done_before: int
-    undone: int
     started: int
     expected: int
     is_last: bool
     stopped_by: str
 
-    @property
-    def step(self) -> Step | None:
-        """What the wave is for where time or memory is learnt."""
-        return self.plan.wave.step if self.plan.wave else None
+
+def step_of(plan: Plan) -> Step | None:
+    """Return what a decision is for where time or memory is learnt; None where neither is."""
+    return plan.wave.step if plan.wave else None
 
 
-def result_of(waves: Sequence[SubmittedWave], plan: Plan, said: Headline, *, waited: bool) -> LaunchResult:
-    """Return what a call did in its waves, at least one; ``plan`` is its last decision, which may submit nothing."""
-    first, last = waves[0], waves[-1]
-    arrays = tuple(array for wave in waves for array in wave.submitted.arrays)
+def result_of(waves: Sequence[SubmittedWave], done_before: int, plan: Plan, said: Headline) -> LaunchResult:
+    """Return what a call did in its waves, at least one, without :attr:`~LaunchResult.waited`.
+
+    Args:
+        waves: in order.
+        done_before: number of trials that were done before the first.
+        plan: the last decision, which may have submitted nothing.
+        said: what was not done of what was asked.
+    """
+    last = waves[-1]
     is_supervised = last.watch is not None
-    expected = first.done_before + sum(wave.expected - wave.undone for wave in waves)
+    expected = done_before + sum(wave.expected for wave in waves)
     return LaunchResult(
         plan,
-        replace(last.submitted, arrays=arrays),
+        replace(last.submitted, arrays=tuple(array for wave in waves for array in wave.submitted.arrays)),
         expected + (last.submitted.kept_back if is_supervised else 0),
-        is_stuck=last.step is Step.STUCK,
+        is_stuck=step_of(plan) is Step.STUCK,
         has_supervisor=is_supervised,
-        waited=waited,
-        later=plan.wave.left if plan.wave and last.step in LEARNING else 0,
+        later=plan.wave.left if plan.wave and plan.wave.step in LEARNING else 0,
         headline=said,
         stopped_by=last.stopped_by,
     )

@@ -14,7 +14,7 @@ from slurmsweep.control.jobs.notifier import Notifier
 from slurmsweep.control.jobs.wait import ended_trials, progress_reader, wait_for_jobs
 from slurmsweep.control.jobs.waiting import look_after_submission
 from slurmsweep.control.launch.checks import behind_others, check_call, check_jobs, check_sizing
-from slurmsweep.control.launch.result import LEARNING, LaunchResult, SubmittedWave, result_of
+from slurmsweep.control.launch.result import LEARNING, LaunchResult, SubmittedWave, result_of, step_of
 from slurmsweep.control.round.apply import apply, words_of_others
 from slurmsweep.control.round.decide import decide
 from slurmsweep.control.round.events import Noticed, Planned, TrialsKeptBack
@@ -104,16 +104,18 @@ class Launch:
         self._announce(plan, situation, said.text)
         if self.dry_run:
             return LaunchResult(plan, headline=said)
+        done_before = session.view.done()
         waves = [self._submit_wave(policy, plan, situation)]
         while not waves[-1].is_last:
-            policy = _next_policy(policy, waves[-1])
+            policy = _next_policy(policy, plan, waves[-1].started)
             situation = observe(session, policy, self.tell)
             plan = decide(situation, policy)
-            if situation.rungs and not plan.batches and any(wave.submitted.arrays for wave in waves):
+            is_stuck, has_jobs = step_of(plan) is Step.STUCK, any(wave.submitted.arrays for wave in waves)
+            if situation.rungs and not plan.batches and has_jobs and not is_stuck:
                 break  # every trial has gone as far as it may
             self._announce(plan, situation)
             waves.append(self._submit_wave(policy, plan, situation))
-        return result_of(waves, plan, said, waited=self.wait)
+        return replace(result_of(waves, done_before, plan, said), waited=self.wait)
 
     def _checked(self, policy: Policy) -> Policy:
         """Return the policy with the defaults of the sweep; refuse what is wrong before anything is looked at."""
@@ -149,9 +151,10 @@ class Launch:
         if plan.retry.refused:
             refusals.write(session.store.layout, plan.retry.refused, session.store.access)
         view = session.view
-        known, before, done_before, sequence = len(view.trials), ended_trials(view), view.done(), view.head.sequence
+        known, before, sequence = len(view.trials), ended_trials(view), view.head.sequence
         again = [attempt_id for batch in plan.batches for attempt_id in batch.again]
-        undone = len({a.trial for a in again}.intersection(view.trials.stopped_early()))
+        # trials that were stopped early count as done until they run again
+        undone = len({attempt_id.trial for attempt_id in again}.intersection(view.trials.stopped_early()))
         submitted, watch = self._apply(policy, plan, situation)
         if submitted.arrays and (watch or not self.wait):  # a command that waits for jobs asks about them in time
             look_after_submission(session, [array.job for array in submitted.arrays], self.tell)
@@ -162,17 +165,14 @@ class Launch:
         # a trial that goes on to its next rung has finished before
         started = len(session.view.trials) - known if has_next_rung and self.wait else submitted.trials
         if has_next_rung:
-            is_complete = session.view.head.sequence == sequence
+            is_complete = session.view.head.sequence == sequence  # nothing came of it
         else:
-            is_complete = not (plan.wave and plan.wave.step in LEARNING) or submitted.trials == policy.count
+            is_complete = step_of(plan) not in LEARNING or submitted.trials == policy.count
         return SubmittedWave(
-            plan,
             submitted,
             watch,
-            done_before,
-            undone,
             started,
-            expected=started + (len(plan.retry.attempt_ids) if has_next_rung else 0),
+            expected=started + (len(plan.retry.attempt_ids) if has_next_rung else 0) - undone,
             is_last=not self.wait or watch is not None or bool(stopped_by) or is_complete,
             stopped_by=stopped_by,
         )
@@ -243,8 +243,8 @@ def _goal(policy: Policy, plan: Plan, situation: Situation) -> int | None:
     return len(situation.view.trials) + situation.snapshot.queued + new
 
 
-def _next_policy(policy: Policy, wave: SubmittedWave) -> Policy:
+def _next_policy(policy: Policy, plan: Plan, started: int) -> Policy:
     """Return the policy of the next wave: for what is left, for no trial that ended since, and for no ended sweep."""
-    retry = replace(policy.retry, only=frozenset(wave.plan.retry.attempt_ids)) if policy.retry else None
-    count = None if policy.count is None else max(0, policy.count - wave.started)
+    retry = replace(policy.retry, only=frozenset(plan.retry.attempt_ids)) if policy.retry else None
+    count = None if policy.count is None else max(0, policy.count - started)
     return replace(policy, count=count, retry=retry, reopen=False)
