@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.search.flat import flatten
 from slurmsweep.search.numbers import ceil_div, multiple
-from slurmsweep.sweepfile.plain import identity
+from slurmsweep.sweepfile.plain import identity, is_finite
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
 
 if TYPE_CHECKING:
@@ -88,15 +88,20 @@ def _listed(paths: tuple[Names, ...], rows: Sequence[Values]) -> Axis:
 
 def _stepped(path: Names, low: float, q: float, count: int) -> Axis:
     """Return the axis ``low``, ``low + q``, ...: integers if both are, else floats without rounding noise."""
+    has_integers = isinstance(low, int) and isinstance(q, int)
 
     def values(index: int) -> Values:
-        return (low + index * q if isinstance(low, int) and isinstance(q, int) else multiple(index, q, low),)
+        return (low + index * q if has_integers else multiple(index, q, low),)
 
     def find(row: Values) -> int | None:
         (value,) = row
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        kind, number = identity(value)
+        if has_integers and kind == "int":
+            index = int((number - low) // q)  # no float holds every integer that an axis may have
+        elif not has_integers and is_finite(value):
+            index = round((value - low) / q)
+        else:
             return None
-        index = round((value - low) / q)
-        return index if 0 <= index < count and identity(values(index)[0]) == identity(value) else None
+        return index if 0 <= index < count and identity(values(index)[0]) == (kind, number) else None
 
     return Axis((path,), count, values, find)

@@ -45,6 +45,24 @@ def test_ten_million_points_are_never_listed():
     assert search.parameters(config, 12_345, "seed") == {"a": 1234, "b": 5}
 
 
+@pytest.mark.parametrize("number", [0, 2**53 + 1, 10**17 + 1, 10**18])
+@pytest.mark.parametrize(
+    "parameter", [{"min": 0, "max": 10**18}, {"distribution": "q_uniform", "min": 7, "max": 10**19, "q": 3}]
+)
+def test_a_point_is_found_again_also_among_more_integers_than_floats_can_tell_apart(parameter, number):
+    config = grid({"a": parameter})
+    point = search.parameters(config, number, "seed")
+
+    assert search.number_of(config, point, "seed") == number
+    assert search.number_of(config, {"a": -1}, "seed") is None
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("inf"), float("nan"), 2.5, True, "1", None, [1], {}])
+def test_a_value_that_a_range_has_not_is_on_no_grid(value):
+    for parameter in ({"min": 0, "max": 9}, {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25}):
+        assert search.number_of(grid({"a": parameter}), {"a": value}, "seed") is None
+
+
 def test_steps_carry_no_noise_and_are_as_many_as_wandbs():
     made = points(grid({"d": {"distribution": "q_uniform", "min": 1, "max": 1.6, "q": 0.1}}))
 
