@@ -60,7 +60,7 @@ class Grid:
         self._gates = [numbers.get(axis.paths[0]) for axis in self._axes]
         self._all_rules: Rules = frozenset((*range(len(exclude)), *(gate for gate in self._gates if gate is not None)))
         rules = (*exclude, *gates.values())
-        self._met = [_positions_met(axis, rules) for axis in self._axes]
+        self._met = [positions_met(axis, rules) for axis in self._axes]
         self._counts: dict[tuple[int, Rules], int] = {}
 
     def size(self) -> int:
@@ -190,10 +190,10 @@ def _behind_what_they_need(axes: Sequence[Axis], gates: dict[Names, Exclusion]) 
     return tuple(axes[number] for number in ordered)
 
 
-def _positions_met(axis: Axis, exclude: Sequence[Exclusion]) -> dict[int, frozenset[int]]:
+def positions_met(axis: Axis, rules: Sequence[Exclusion]) -> dict[int, frozenset[int]]:
     """Return the positions that meet each rule about the axis, by the number of the rule."""
     met = {}
-    for number, rule in enumerate(exclude):
+    for number, rule in enumerate(rules):
         wanted = {path: {identity(value): value for value in values} for path, values in rule if path in axis.paths}
         if wanted:
             met[number] = frozenset(_matching(axis, wanted))

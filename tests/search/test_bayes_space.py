@@ -175,3 +175,22 @@ def test_a_huge_finite_space_is_counted_exactly():
     space = space_of({"a": {"min": 0, "max": 10**40 - 1}, "b": {"values": ["x", "y"]}}, exclude=[{"a": 5, "b": "x"}])
 
     assert space.size() == 2 * 10**40 - 1
+
+
+def test_an_exclusion_of_a_value_that_is_never_drawn_leaves_all_others():
+    parameters = {
+        "a": {"values": [1, 10, 100], "probabilities": [0.5, 0, 0.5]},
+        "b": {"values": ["x", "y"]},
+    }
+    space = space_of(parameters, exclude=[{"a": 10}, {"a": 100}])
+
+    assert space.size() == len(space.listed()) == 2
+    assert {space.decode(row)["a"] for row in space.sample(np.random.default_rng(0), 9)} == {1}
+
+
+@pytest.mark.parametrize("value", [5, 2**53, 10**29, 10**30])
+def test_an_exclusion_of_one_of_very_many_integers_leaves_all_others(value):
+    space = space_of({"i": {"min": 0, "max": 10**30}}, exclude=[{"i": value}])
+    rows = np.append(np.linspace(0, 1, 101), value / 10**30)[:, None]
+
+    assert list(space.allowed(rows)) == [space.decode(row)["i"] != value for row in rows]

@@ -27,7 +27,7 @@ from slurmsweep.errors import UsageError
 from slurmsweep.search.axes import Axis
 from slurmsweep.search.beta import beta_cdf
 from slurmsweep.search.flat import flatten, reach, unflatten
-from slurmsweep.search.grid import Grid
+from slurmsweep.search.grid import Grid, positions_met
 from slurmsweep.search.random import quantile
 from slurmsweep.sweepfile.plain import identity
 from slurmsweep.sweepfile.presence import Condition, existing, with_computed
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.presence import Computed
     from slurmsweep.sweepfile.space import Names
 
-    Positions = npt.NDArray[np.int64]
+    #: Integers; of a parameter whose values are more than numpy's integers, floats.
+    Positions = npt.NDArray[Any]
 
 Values = tuple[Any, ...]
 
@@ -98,8 +99,8 @@ class Dimension(NamedTuple):
     def positions(self, coordinates: Array) -> Positions:
         """Return the positions of the values that are closest to coordinates."""
         if self.grid is not None:
-            return np.searchsorted((self.grid[1:] + self.grid[:-1]) / 2, coordinates).astype(np.int64)
-        return np.rint(coordinates * float((self.size or 1) - 1)).astype(np.int64)
+            return np.searchsorted((self.grid[1:] + self.grid[:-1]) / 2, coordinates)
+        return np.rint(coordinates * float((self.size or 1) - 1))
 
     def snapped(self, coordinates: Array) -> Array:
         """Return the closest coordinates that have a value."""
@@ -144,9 +145,8 @@ class Space:
         place_of = {path: place for place, one in enumerate(self.dimensions) for path in one.paths}
         gates = {path: rule for path, rule in needs.items() if rule is not None and path in place_of}
         left_out = [found for rule in exclude if (found := self._expanded(rule, needs)) is not None]
-        self._places = [place for place, one in enumerate(self.dimensions) if one.size is not None]
-        axes = [_axis(self.dimensions[place]) for place in self._places]
-        self._grid = Grid(axes, left_out, [Condition(path, rule) for path, rule in gates.items()])
+        self._axes = {place: _axis(one) for place, one in enumerate(self.dimensions) if one.size is not None}
+        self._grid = Grid(tuple(self._axes.values()), left_out, [Condition(path, rule) for path, rule in gates.items()])
         if not self._grid.size():
             raise UsageError("the exclusions leave no point of this sweep; exclude less")
         self._rules = [self._positions(rule) for rule in left_out]
@@ -187,7 +187,7 @@ class Space:
 
     def size(self) -> int | None:
         """Return the number of points without excluded ones; None if a parameter is continuous."""
-        return self._grid.size() if len(self._places) == len(self.dimensions) else None
+        return self._grid.size() if len(self._axes) == len(self.dimensions) else None
 
     @property
     def can_be_listed(self) -> bool:
@@ -271,7 +271,7 @@ class Space:
         for row in few:
             size = self._grid.size()  # may be larger than any of numpy's integers
             chosen = self._grid.point(int.from_bytes(generator.bytes(size.bit_length() // 8 + 8), "big") % size)
-            for place in self._places:
+            for place in self._axes:
                 paths = self.dimensions[place].paths
                 coordinate = self.dimensions[place].find(tuple(reach(chosen, path) for path in paths))
                 row[place] = row[place] if coordinate is None else coordinate
@@ -316,18 +316,8 @@ class Space:
 
     def _positions(self, rule: Exclusion) -> _Rule:
         """Return the positions of each dimension that a rule is about."""
-        wanted = {path: {identity(value): value for value in values} for path, values in rule}
-        found = []
-        for place, dimension in enumerate(self.dimensions):
-            about = [path for path in dimension.paths if path in wanted]
-            if about and dimension.grid is None:  # one parameter with very many values: look the few up
-                known = [dimension.find((value,)) for value in wanted[about[0]].values()]
-                found.append((place, dimension.positions(np.array([one for one in known if one is not None]))))
-            elif about and dimension.grid is not None:
-                rows = [dict(zip(dimension.paths, dimension.values(one), strict=True)) for one in dimension.grid]
-                met = [all(identity(row[path]) in wanted[path] for path in about) for row in rows]
-                found.append((place, np.flatnonzero(met)))
-        return found
+        met = ((place, positions_met(axis, [rule])) for place, axis in self._axes.items())
+        return [(place, np.array(sorted(found[0]), dtype=np.float64)) for place, found in met if found]
 
 
 def _axis(dimension: Dimension) -> Axis:
@@ -340,7 +330,11 @@ def _axis(dimension: Dimension) -> Axis:
 
     def find(row: Values) -> int | None:
         coordinate = dimension.find(row)
-        return None if coordinate is None else int(dimension.positions(np.array([coordinate]))[0])
+        if coordinate is None:
+            return None
+        # a row has a coordinate also for values that are never drawn, and one for many of very large integers
+        position = min(count - 1, int(dimension.positions(np.array([coordinate]))[0]))
+        return position if tuple(map(identity, values(position))) == tuple(map(identity, row)) else None
 
     return Axis(dimension.paths, count, values, find)
 
