@@ -14,7 +14,7 @@ from slurmsweep.sweepfile.plain import identity, is_finite
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from slurmsweep.sweepfile.extensions import Extensions
     from slurmsweep.sweepfile.space import Names, Parameter
@@ -45,35 +45,40 @@ class Axis(NamedTuple):
 
 def axes_of(parameters: dict[str, Parameter], extensions: Extensions) -> tuple[Axis, ...]:
     """Return all axes in W&B's order; a group of linked parameters takes the place of its first name."""
-    found = dict(flatten(parameters))
-    group_of = {path: group for group in extensions.linked for path in group}
-    axes: dict[tuple[Names, ...], Axis] = {}
-    for path, parameter in found.items():
-        paths = tuple(sorted(group_of.get(path, (path,))))
-        if paths not in axes:
-            if len(paths) == 1:
-                axes[paths] = _axis(path, parameter)
-            else:
-                columns = [linked.values for one in paths if isinstance(linked := found[one], Categorical)]
-                axes[paths] = _listed(paths, list(zip(*columns, strict=True)))
-    return tuple(axes.values())
+    return tuple(_axis(paths, forms) for paths, forms in grouped(parameters, extensions.linked))
 
 
-def _axis(path: Names, parameter: Parameter) -> Axis:
-    if isinstance(parameter, Constant):
-        return _listed((path,), [(parameter.value,)])
-    if isinstance(parameter, Categorical):
-        return _listed((path,), [(value,) for value in parameter.values])
-    if isinstance(parameter, IntUniform):
-        return _stepped(path, parameter.low, 1, parameter.high - parameter.low + 1)
-    if isinstance(parameter, Continuous) and parameter.q is not None:
-        low, high, q = parameter.first, parameter.second, parameter.q
+def grouped(
+    parameters: dict[str, Parameter], linked: Iterable[tuple[Names, ...]]
+) -> Iterator[tuple[tuple[Names, ...], tuple[Parameter, ...]]]:
+    """Yield the path and the form of each parameter, those of linked ones together, in W&B's order."""
+    form_of = dict(flatten(parameters))
+    group_of = {path: tuple(sorted(group)) for group in linked for path in group}
+    for paths in dict.fromkeys(group_of.get(path, (path,)) for path in form_of):
+        yield paths, tuple(form_of[path] for path in paths)
+
+
+def rows_of(forms: Iterable[Parameter]) -> list[Values]:
+    """Return the values of a parameter, or of linked ones, with lists: a row for each position in them."""
+    return list(zip(*(form.values for form in forms if isinstance(form, Categorical)), strict=True))
+
+
+def _axis(paths: tuple[Names, ...], forms: tuple[Parameter, ...]) -> Axis:
+    form = forms[0]
+    if isinstance(form, Constant):
+        return _listed(paths, [(form.value,)])
+    if isinstance(form, Categorical):
+        return _listed(paths, rows_of(forms))
+    if isinstance(form, IntUniform):
+        return _stepped(paths, form.low, 1, form.high - form.low + 1)
+    if isinstance(form, Continuous) and form.q is not None:
+        low, high, q = form.first, form.second, form.q
         # the length of numpy.arange(low, high, q): `high` is no value, unless numpy's own rounding includes it, as in
         # 1 to 1.3 by 0.1, which has four values in both
         if isinstance(low, int) and isinstance(high, int) and isinstance(q, int):
-            return _stepped(path, low, q, ceil_div(high - low, q))
-        return _stepped(path, low, q, math.ceil((high - low) / q))
-    raise TypeError(f"{'.'.join(path)}: {parameter} has no list of values")  # config.check refused it
+            return _stepped(paths, low, q, ceil_div(high - low, q))
+        return _stepped(paths, low, q, math.ceil((high - low) / q))
+    raise TypeError(f"{'.'.join(paths[0])}: {form} has no list of values")  # config.check refused it
 
 
 def _listed(paths: tuple[Names, ...], rows: Sequence[Values]) -> Axis:
@@ -86,7 +91,7 @@ def _listed(paths: tuple[Names, ...], rows: Sequence[Values]) -> Axis:
     return Axis(paths, len(distinct), distinct.__getitem__, lambda row: position.get(tuple(map(identity, row))))
 
 
-def _stepped(path: Names, low: float, q: float, count: int) -> Axis:
+def _stepped(paths: tuple[Names, ...], low: float, q: float, count: int) -> Axis:
     """Return the axis ``low``, ``low + q``, ...: integers if both are, else floats without rounding noise."""
     has_integers = isinstance(low, int) and isinstance(q, int)
 
@@ -104,4 +109,4 @@ def _stepped(path: Names, low: float, q: float, count: int) -> Axis:
             return None
         return index if 0 <= index < count and identity(values(index)[0]) == (kind, number) else None
 
-    return Axis((path,), count, values, find)
+    return Axis(paths, count, values, find)

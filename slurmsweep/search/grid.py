@@ -60,7 +60,11 @@ class Grid:
         self._gates = [numbers.get(axis.paths[0]) for axis in self._axes]
         self._all_rules: Rules = frozenset((*range(len(exclude)), *(gate for gate in self._gates if gate is not None)))
         rules = (*exclude, *gates.values())
-        self._met = [positions_met(axis, rules) for axis in self._axes]
+        #: for each axis, the positions that meet a rule about it, by the number of the rule
+        self._met: list[dict[int, frozenset[int]]] = []
+        for axis in self._axes:
+            about = ((number, positions_met(axis, rule)) for number, rule in enumerate(rules))
+            self._met.append({number: met for number, met in about if met is not None})
         self._counts: dict[tuple[int, Rules], int] = {}
 
     def size(self) -> int:
@@ -190,25 +194,19 @@ def _behind_what_they_need(axes: Sequence[Axis], gates: dict[Names, Exclusion]) 
     return tuple(axes[number] for number in ordered)
 
 
-def positions_met(axis: Axis, rules: Sequence[Exclusion]) -> dict[int, frozenset[int]]:
-    """Return the positions that meet each rule about the axis, by the number of the rule."""
-    met = {}
-    for number, rule in enumerate(rules):
-        wanted = {path: {identity(value): value for value in values} for path, values in rule if path in axis.paths}
-        if wanted:
-            met[number] = frozenset(_matching(axis, wanted))
-    return met
-
-
-def _matching(axis: Axis, wanted: dict[Names, dict[Any, Any]]) -> Iterator[int]:
+def positions_met(axis: Axis, rule: Exclusion) -> frozenset[int] | None:
+    """Return the positions on an axis that meet a rule; None for a rule that is not about the axis."""
+    wanted = {path: values for path, values in rule if path in axis.paths}
+    if not wanted:
+        return None
     if len(axis.paths) == 1:  # it may have a billion positions: look the values up
-        found = (axis.find((value,)) for value in wanted[axis.paths[0]].values())
-        yield from (position for position in found if position is not None)
-        return
-    for position in range(axis.size):
-        row = dict(zip(axis.paths, axis.values(position), strict=True))
-        if all(identity(row[path]) in values for path, values in wanted.items()):
-            yield position
+        found = (axis.find((value,)) for value in wanted[axis.paths[0]])
+        return frozenset(position for position in found if position is not None)
+    keys = [set(map(identity, wanted[path])) if path in wanted else None for path in axis.paths]
+    rows = (zip(axis.values(position), keys, strict=True) for position in range(axis.size))
+    return frozenset(
+        position for position, row in enumerate(rows) if all(key is None or identity(one) in key for one, key in row)
+    )
 
 
 #: The latest configurations with their grids.

@@ -10,7 +10,6 @@ import numpy as np
 
 from slurmsweep.search.bayes.acquisition import FANTASIES, Improvement, imagined, untaken
 from slurmsweep.search.bayes.design import generator, spread
-from slurmsweep.search.bayes.encoding import MOST_LISTED
 from slurmsweep.search.bayes.model import BOWL, LENGTH, GaussianProcess
 from slurmsweep.search.bayes.targets import targets_of
 
@@ -206,9 +205,7 @@ class _Known(NamedTuple):
         ended, running, variances = rows[has_ended], rows[~has_ended], told_of[has_ended, 2]
         targets = targets_of(told_of[has_ended, 1].tolist(), goal)
         taken = {row.tobytes() for row in ended} | {row.tobytes() for row in running}
-        size, phase = space.size(), "model"
-        is_small = size is not None and size <= MOST_LISTED and space.can_be_listed
-        points = space.listed() if is_small else None
+        points, phase = space.listed(), "model"
         if points is not None:
             free = untaken(points, taken)
             points, phase = (free, "model") if len(free) else (points, "repeat")
