@@ -59,7 +59,7 @@ def parameters(config: SweepConfig, number: int, seed: str, kept: Mapping[str, A
 
     place, run = numbers.of(number)
     point = point_of(config, place, seed, kept)
-    return with_run(point, repeats, run, config.parameters) if point else point
+    return with_run(config, point, repeats, run) if point else point
 
 
 def number_of(config: SweepConfig, point: dict[str, Any], seed: str) -> int | None:

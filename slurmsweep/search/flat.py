@@ -55,7 +55,4 @@ def found(point: Mapping[str, Any], paths: Iterable[Names]) -> dict[Names, Any]:
 
 def reach(point: Mapping[str, Any], path: Names) -> Any:
     """Return the value of a nested parameter at a point; None where the point has no such parameter."""
-    value: Any = point
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
+    return found(point, [path]).get(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import statistics
 
@@ -73,6 +74,25 @@ def test_runs_follow_each_other_and_flat_names_stay_sorted():
         {"a": 0, "seed": 0, "z": 1}, {"a": 0, "seed": 1, "z": 1}, {"a": 0, "seed": 0, "z": 2}, {"a": 0, "seed": 1, "z": 2},
     ]  # fmt: skip
     assert list(search.parameters(config, 0, "s")) == ["a", "seed", "z"]
+
+
+@pytest.mark.parametrize("path", ["seed", "o.seed", "new.seed"])
+def test_the_value_of_a_run_stands_where_that_of_a_parameter_of_the_search_would(path):
+    space = {
+        "z": {"value": 1},
+        "o": {"parameters": {"x": {"value": 1}, "deep": {"parameters": {"y": {"value": 1}}}}},
+        "p": {"parameters": {"x": {"value": 1}}},
+    }
+    form = {"value": 0}
+    *groups, name = path.split(".")
+    inside = {**space.get("o", {})["parameters"], name: form} if groups == ["o"] else {name: form}
+    whole = space | ({groups[0]: {"parameters": inside}} if groups else {name: form})
+    config = config_of({"parameter": path, "count": 2}, space)
+
+    params = search.parameters(config, 0, "s")
+
+    plain = check({"method": "grid", "program": "t", "parameters": whole}, "test").config
+    assert json.dumps(params) == json.dumps(search.parameters(plain, 0, "s"))
 
 
 def test_a_random_search_draws_one_point_for_all_of_its_runs_and_run_cap_counts_points():
