@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from slurmsweep.sweepfile.sections import EarlyTerminate
 
-#: Bands of a rule that names only the first one.
+#: Bands of a rule that names only the first one; fewer where floats end before.
 _MANY_BANDS = 100
 
 
@@ -42,8 +42,8 @@ def bands(rule: EarlyTerminate) -> list[int]:
 
     ``max_iter`` with ``s`` overrides ``min_iter``. Raises ValueError where no band is left, as W&B does.
     """
+    found: list[int] = []
     if rule.max_iter is not None:
-        found: list[int] = []
         band: float = rule.max_iter
         for _ in range(rule.s or 0):
             band /= rule.eta
@@ -52,7 +52,10 @@ def bands(rule: EarlyTerminate) -> list[int]:
             found.append(int(band))
         found.sort()
     else:
-        found = _growing(rule.min_iter or 0, rule.eta)
+        band = rule.min_iter or 0
+        while len(found) < _MANY_BANDS and math.isfinite(band):
+            found.append(int(band))
+            band *= rule.eta
     if not found:
         raise ValueError(
             "Bands must be an array of length at least 1. Try increasing s, decreasing eta, or increasing min_iter."
@@ -111,13 +114,3 @@ def stop_runs(
         if said and said.stops:
             stopped.append(name)
     return stopped
-
-
-def _growing(first: float, eta: float) -> list[int]:
-    """Return ``first`` times the powers of ``eta``, up to a hundred of them; fewer where floats end before."""
-    found: list[int] = []
-    band = first
-    while len(found) < _MANY_BANDS and math.isfinite(band):
-        found.append(int(band))
-        band *= eta
-    return found

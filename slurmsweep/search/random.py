@@ -75,15 +75,10 @@ def quantile(parameter: Parameter, x: float) -> Any:
         return parameter.low + _index(parameter.high - parameter.low + 1, x)
     if isinstance(parameter, Nested):
         raise TypeError("nested parameters have quantiles one by one")
-    value = _QUANTILES[parameter.kind](parameter, x)
-    return value if parameter.q is None else _quantised(value, parameter.q)
-
-
-def _quantised(value: float, q: float) -> float:
-    """Return the nearest multiple of ``q``, rounding halves to even as ``numpy.round``; it may be out of bounds."""
-    if not math.isfinite(value):
+    value, q = _QUANTILES[parameter.kind](parameter, x), parameter.q
+    if q is None or not math.isfinite(value):
         return value
-    steps = round(value / q)
+    steps = round(value / q)  # halves to even as numpy.round; the multiple may be out of bounds
     return steps * q if isinstance(q, int) else multiple(steps, q)
 
 
@@ -111,13 +106,6 @@ def _between(low: float, high: float, x: float) -> float:
     return low + x * (high - low)
 
 
-def _log_normal(p: Continuous, x: float) -> float:
-    z = _standard(x)
-    if math.isinf(z):
-        return 0.0 if z < 0 else math.inf
-    return exp(p.first + p.second * z)
-
-
 def _standard(x: float) -> float:
     """Return the quantile of the normal distribution with mean 0 and standard deviation 1."""
     from statistics import NormalDist  # a heavy module, for one family of distributions
@@ -134,6 +122,6 @@ _QUANTILES: dict[str, Callable[[Continuous, float], float]] = {
     "inv_log_uniform": lambda p, x: exp(-_between(p.first, p.second, 1 - x)),
     "inv_log_uniform_values": lambda p, x: exp(-_between(-log(p.second), -log(p.first), 1 - x)),
     "normal": lambda p, x: p.first + p.second * _standard(x),
-    "log_normal": _log_normal,
+    "log_normal": lambda p, x: exp(p.first + p.second * _standard(x)),
     "beta": lambda p, x: beta_quantile(x, p.first, p.second),
 }

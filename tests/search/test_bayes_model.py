@@ -22,7 +22,8 @@ def rows(count, dimensions, seed=0):
 def test_gradient_and_information_of_the_likelihood_agree_with_differences():
     x = rows(15, 3)
     x[:, 2] = np.round(x[:, 2] * 2)
-    likelihood = model._Likelihood(x, np.array([False, False, True]), np.sin(5 * x[:, 0]) + x[:, 2])
+    y = np.sin(5 * x[:, 0]) + x[:, 2]
+    likelihood = model._Likelihood(x, np.array([False, False, True]), y, trends=False, variances=np.zeros(len(y)))
     theta = likelihood.mean + np.array([0.3, -0.2, 0.1, 0.2, 1.0])
 
     differences = [

@@ -13,6 +13,7 @@ D. Horn and others 2019); the length scale of the parameter measures that, too.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -218,9 +219,13 @@ class GaussianProcess(NamedTuple):
         most = min(_MOST_FITTED, int((_WORK / (x.shape[1] + 2)) ** (1 / 3)))
         used = (np.arange(len(y)) if chosen is None else chosen)[:most]
         known = np.zeros(len(y)) if variances is None else variances / (scale * scale)
-        kernel, likelihood = _learnt(x[used], unordered, z[used], bowl, trends=trends, near=near, variances=known[used])
+        expected = bowl * _bowl(x[used], unordered)
+        likelihood = _Likelihood(x[used], unordered, z[used] - expected, trends=trends, variances=known[used])
+        best = likelihood.highest(near)
+        *logs, amplitude, noise = best.theta
+        kernel = Kernel(unordered, np.exp(logs), math.exp(amplitude), max(math.exp(noise), _JITTER), trends)
         posterior = Posterior.of(kernel, bowl, x, np.repeat(z[:, None], versions, axis=1), known)
-        return cls(kernel, posterior, centre, scale, likelihood)
+        return cls(kernel, posterior, centre, scale, best.value)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return means and standard deviations, shape (m,), of noise-free values at rows of shape (m, d)."""
@@ -248,9 +253,7 @@ class _Likelihood:
         variances: known ones of the values, shape (n,).
     """
 
-    def __init__(
-        self, x: Array, unordered: Mask, y: Array, *, trends: bool = False, variances: Array | float = 0.0
-    ) -> None:
+    def __init__(self, x: Array, unordered: Mask, y: Array, *, trends: bool, variances: Array) -> None:
         n, d = x.shape
         columns, off = _filled(x).T, x.T < 0
         difference = columns[:, :, None] - columns[:, None, :]
@@ -294,7 +297,21 @@ class _Likelihood:
         value = -0.5 * self._y @ alpha - np.log(np.diag(root)).sum() - 0.5 * off @ pull
         return _Evaluation(theta, float(value), gradient, information)
 
-    def climbed(self, best: _Evaluation) -> _Evaluation:
+    def highest(self, near: Kernel | None) -> _Evaluation:
+        """Return the best hyperparameters that are found, from those of a kernel on, or from the prior's."""
+        if near is not None:
+            starts = [self.at(np.log([*near.lengths, near.amplitude, near.noise]))]
+        else:
+            starts = []
+            for length, noise in _STARTS:
+                theta = self.mean.copy()
+                theta[:-2] += math.log(length)
+                theta[-1] += math.log(noise)
+                starts.append(self.at(theta))
+            starts.sort(key=lambda one: -one.value)
+        return max((self._climbed(one) for one in starts[:_CLIMBS]), key=lambda one: one.value)
+
+    def _climbed(self, best: _Evaluation) -> _Evaluation:
         """Return the best hyperparameters that damped Fisher scoring from an evaluation finds."""
         damping = 0.0
         for _ in range(_MOST_STEPS):
@@ -309,33 +326,6 @@ class _Likelihood:
             if abs(gain) < _ENOUGH:
                 break
         return best
-
-
-def _learnt(  # noqa: PLR0913 (as GaussianProcess.fit, which says what they are)
-    x: Array,
-    unordered: Mask,
-    y: Array,
-    bowl: float,
-    *,
-    trends: bool,
-    near: Kernel | None,
-    variances: Array | float = 0.0,
-) -> tuple[Kernel, float]:
-    """Return the kernel with the best hyperparameters found, and their penalised log likelihood."""
-    likelihood = _Likelihood(x, unordered, y - bowl * _bowl(x, unordered), trends=trends, variances=variances)
-    d = x.shape[1]
-    starts = []
-    if near is not None:
-        starts.append(likelihood.at(np.log(np.concatenate([near.lengths, [near.amplitude, near.noise]]))))
-    for length, noise in () if near is not None else _STARTS:
-        start = likelihood.mean.copy()
-        start[:d] += math.log(length)
-        start[d + 1] += math.log(noise)
-        starts.append(likelihood.at(start))
-    starts.sort(key=lambda one: -one.value)
-    best = max((likelihood.climbed(one) for one in starts[:_CLIMBS]), key=lambda one: one.value)
-    noise = max(math.exp(best.theta[d + 1]), _JITTER)
-    return Kernel(unordered, np.exp(best.theta[:d]), math.exp(best.theta[d]), noise, trends), best.value
 
 
 def _shapes(x: Array, unordered: Mask, trends: bool) -> Array:  # noqa: FBT001 (a field of the kernel)
@@ -372,14 +362,6 @@ def _root(covariance: Array) -> Array:
     """Return the Cholesky factor; with a growing jitter where rounding has made a matrix indefinite."""
     jitter = _JITTER
     while True:
-        root = _factor(covariance + jitter * np.eye(len(covariance)))
-        if root is not None:
-            return root
+        with suppress(np.linalg.LinAlgError):
+            return np.asarray(np.linalg.cholesky(covariance + jitter * np.eye(len(covariance))), dtype=np.float64)
         jitter *= 10
-
-
-def _factor(covariance: Array) -> Array | None:
-    try:
-        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        return None
