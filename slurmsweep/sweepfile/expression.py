@@ -15,11 +15,12 @@ import math
 import operator
 import re
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     Number = Callable[[Mapping[str, Any]], float]
     Operand = Callable[[Mapping[str, Any]], Any]
@@ -197,12 +198,24 @@ class Reader:
 
     def number(self, node: ast.expr) -> Number:
         """Return the function that computes the number of a node."""
-        self._depth += 1
-        try:
-            read = _READERS.get(type(node), Reader._no_number) if self._depth <= DEEPEST else Reader._too_deep
-            return read(self, node)
-        finally:
-            self._depth -= 1
+        with self._one_level_deeper() as is_too_deep:
+            if is_too_deep:
+                return self._too_deep(node)
+            match node:
+                case ast.Constant():
+                    read = self._constant(node)
+                case ast.Name() | ast.Attribute():
+                    read = self.named(self.name(node))
+                case ast.UnaryOp() | ast.BinOp() if operation := self.operation(type(node.op)):
+                    parts = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
+                    read = self._computed(node, operation, parts)
+                case ast.Call():
+                    read = self._call(node)
+                case ast.IfExp():
+                    read = self._choice(node)
+                case _:
+                    read = self._no_number(node)
+            return read
 
     def operation(self, kind: type[ast.AST]) -> Callable[..., Any] | None:
         """Return the function of an arithmetic sign; None if it has no meaning."""
@@ -236,11 +249,6 @@ class Reader:
         del node
         return None
 
-    def _operation(self, node: ast.UnaryOp | ast.BinOp) -> Number:
-        operation = self.operation(type(node.op))
-        parts = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
-        return self._computed(node, operation, parts) if operation else self._no_number(node)
-
     def _no_number(self, node: ast.expr) -> Number:
         if isinstance(node, (ast.Compare, ast.BoolOp, ast.UnaryOp)):
             return self._fault(node, "is a condition, and a number is needed", "write x if a < b else y")
@@ -258,9 +266,6 @@ class Reader:
         if math.isinf(value):
             return self._fault(node, "is a number too large for a float")
         return lambda _: value
-
-    def _metric(self, node: ast.Name | ast.Attribute) -> Number:
-        return self.named(self.name(node))
 
     def name(self, node: ast.Name | ast.Attribute) -> str:
         """Return the name that a node stands for; what is none is a mistake."""
@@ -309,36 +314,37 @@ class Reader:
 
     def condition(self, node: ast.expr) -> Condition:
         """Return the function that tells whether the condition of a node holds."""
+        with self._one_level_deeper() as is_too_deep:
+            if is_too_deep:
+                self._too_deep(node)
+            elif isinstance(node, ast.BoolOp):
+                parts = [self.condition(part) for part in node.values]
+                combine = all if isinstance(node.op, ast.And) else any
+                return lambda values: combine(part(values) for part in parts)
+            elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+                part = self.condition(node.operand)
+                return lambda values: not part(values)
+            elif isinstance(node, ast.Compare) and all(type(op) in COMPARISONS for op in node.ops):
+                numbers = [self.operand(part) for part in (node.left, *node.comparators)]
+                compare = [self.comparison(type(op)) for op in node.ops]
+
+                def holds(values: Mapping[str, Any]) -> bool:
+                    seen = [number(values) for number in numbers]
+                    return all(one(seen[at], seen[at + 1]) for at, one in enumerate(compare))
+
+                return holds
+            elif isinstance(node, (ast.Name, ast.Attribute)) and (truth := self.truth(node)):
+                return truth
+            else:
+                self._fault(node, f"{self._source(node)!r} is not a condition"[:200], "compare by < <= > >= == !=")
+            return lambda _: False
+
+    @contextmanager
+    def _one_level_deeper(self) -> Iterator[bool]:
+        """Count a level of nesting; yield whether it is one too many."""
         self._depth += 1
-        try:
-            return self._condition(node)
-        finally:
-            self._depth -= 1
-
-    def _condition(self, node: ast.expr) -> Condition:
-        if self._depth > DEEPEST:
-            self._too_deep(node)
-        elif isinstance(node, ast.BoolOp):
-            parts = [self.condition(part) for part in node.values]
-            combine = all if isinstance(node.op, ast.And) else any
-            return lambda values: combine(part(values) for part in parts)
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            part = self.condition(node.operand)
-            return lambda values: not part(values)
-        elif isinstance(node, ast.Compare) and all(type(op) in COMPARISONS for op in node.ops):
-            numbers = [self.operand(part) for part in (node.left, *node.comparators)]
-            compare = [self.comparison(type(op)) for op in node.ops]
-
-            def holds(values: Mapping[str, Any]) -> bool:
-                seen = [number(values) for number in numbers]
-                return all(one(seen[at], seen[at + 1]) for at, one in enumerate(compare))
-
-            return holds
-        elif isinstance(node, (ast.Name, ast.Attribute)) and (truth := self.truth(node)):
-            return truth
-        else:
-            self._fault(node, f"{self._source(node)!r} is not a condition"[:200], "compare by < <= > >= == !=")
-        return lambda _: False
+        yield self._depth > DEEPEST
+        self._depth -= 1
 
     def _too_deep(self, node: ast.expr) -> Number:
         problem = f"is nested more than {DEEPEST} levels deep"
@@ -361,16 +367,6 @@ class Reader:
     def _index(self, offset: int) -> int:
         return self._leading + len(self._bytes[:offset].decode("utf-8", "surrogatepass"))
 
-
-_READERS: dict[type[ast.expr], Callable[[Reader, Any], Number]] = {
-    ast.Constant: Reader._constant,  # noqa: SLF001 - the same module
-    ast.Name: Reader._metric,  # noqa: SLF001
-    ast.Attribute: Reader._metric,  # noqa: SLF001
-    ast.UnaryOp: Reader._operation,  # noqa: SLF001
-    ast.BinOp: Reader._operation,  # noqa: SLF001
-    ast.Call: Reader._call,  # noqa: SLF001
-    ast.IfExp: Reader._choice,  # noqa: SLF001
-}
 
 #: Reasons for the exceptions that Python raises; TypeError: a negative number to a fractional power is complex.
 _WHY: dict[type[Exception], str] = {
