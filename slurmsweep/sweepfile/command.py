@@ -34,7 +34,7 @@ _LITERAL_OR_MACRO = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 
 # patterns as text: compiling takes longer than what else an agent does with a command, and few commands need them
 #: The option of a shell whose value is a command line: ``bash -c``, ``bash -lc``.
-_SHELL_TEXT = r"-[a-z]*c"
+SHELL_TEXT = r"-[a-z]*c"
 
 #: Macros, and what resembles them: ``${{...}}`` of GitHub and others, and OmegaConf's ``${a:${b}}``.
 _ANY_BRACES = r"\$\{(?:\{[^{}]*\}|[^{}])*\}"
@@ -236,7 +236,7 @@ def check_command(command: Any, names: Collection[str], path: Path, findings: Fi
         if isinstance(element, (dict, list)):
             findings.error(here, f"{shown(element)} is not one element", "give it quotes, or spread it over several")
         else:
-            is_shell_text = position > 0 and bool(re.fullmatch(_SHELL_TEXT, str(command[position - 1])))
+            is_shell_text = position > 0 and bool(re.fullmatch(SHELL_TEXT, str(command[position - 1])))
             _check_element(str(element), names, here, findings, is_shell_text=is_shell_text)
 
 

@@ -7,6 +7,7 @@ together as one error. Content with a clear meaning that hosted W&B only warns a
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import SweepFileError, Violation
@@ -22,7 +23,6 @@ from slurmsweep.sweepfile.space import (
     Constant,
     Continuous,
     IntUniform,
-    Nested,
     leaves,
     looks_like_parameter,
     read_parameters,
@@ -179,8 +179,7 @@ def _read(data: dict[str, Any], findings: Findings) -> SweepConfig:
         paths = [path for path, _ in leaves(parameters)] + [one.path for one in extensions.computed]
         check_macros(config.command, paths, extensions, findings)
     if config.method == "grid":
-        _check_grid(parameters, ("parameters",), findings)
-        _check_points(config, findings)
+        _check_grid(config, findings)
     elif config.method == "bayes":
         _check_bayes(config, findings)
     return config
@@ -285,57 +284,49 @@ def _check_bayes(config: SweepConfig, findings: Findings) -> None:
         findings.error(("parameters",), problem, "give one of them values, or min and max")
 
 
-def _check_points(config: SweepConfig, findings: Findings) -> None:
-    """Refuse a grid of more points than trials can be numbered, and say which equal values are left out."""
+def _check_grid(config: SweepConfig, findings: Findings) -> None:
+    """Refuse parameters that cannot be listed, as W&B's engine (``grid_search.py``) would at the first run.
+
+    Refuse a grid of more points than trials can be numbered, too.
+    """
     linked = {path for group in config.extensions.linked for path in group}
     # where one of these does not exist it multiplies nothing: the grid itself counts exactly
     conditional = {path for path, _ in config.extensions.conditions}
     digits = 0.0
     for path, parameter in leaves(config.parameters):
-        values = 1.0
+        here, values = tuple(name for one in path for name in ("parameters", one)), 1.0
         if isinstance(parameter, IntUniform):
             values = parameter.high - parameter.low + 1
-        elif isinstance(parameter, Continuous) and parameter.q is not None:
-            values = max(1.0, (parameter.second - parameter.first) / parameter.q)
+        elif isinstance(parameter, Continuous):
+            if parameter.kind != "uniform" or parameter.q is None:
+                hint = "use values, or q_uniform, or method: random"
+                findings.error(here, "a grid cannot list the values of this distribution", hint)
+            values = max(1.0, (parameter.second - parameter.first) / (parameter.q or math.inf))
         elif isinstance(parameter, Categorical) and path not in linked:
-            again = _equal_to_earlier(parameter.values)
-            values = len(parameter.values) - len(again)
-            if again:
-                names = (name for one in path for name in ("parameters", one))
-                told = ", ".join(map(shown, again[:_MOST_SHOWN])) + (", ..." if len(again) > _MOST_SHOWN else "")
-                hint = "the first one of equal values stays, as it is written"
-                findings.warn((*names, "values"), f"{told}: there already, so left out", hint)
+            values = _check_values(parameter, here, findings)
         digits += 0.0 if path in conditional else math.log10(values)
     if digits > MOST_DIGITS:
         problem = f"are a grid of about 10^{digits:.0f} points"
         findings.error(("parameters",), problem, "use method: random, or fewer values")
 
 
-def _equal_to_earlier(values: tuple[Any, ...]) -> list[Any]:
-    """Return the values that a grid leaves out, because W&B takes them for the same as one before them."""
-    try:
+def _check_values(parameter: Categorical, path: Path, findings: Findings) -> int:
+    """Return how many values a grid takes of a list, and say which it leaves out: W&B takes equal ones for the same."""
+    if parameter.probabilities:
+        hint = "remove them, or use method: random"
+        findings.error(path, "a grid takes every value, so probabilities mean nothing", hint)
+    values = parameter.values
+    with suppress(TypeError):  # lists and mappings have no hash
         if len(set(values)) == len(values):  # a list may have a million entries, and seldom has equal ones
-            return []
-    except TypeError:  # lists and mappings have no hash
-        pass
+            return len(values)
     seen, again = set(), []
     for value in values:
         key = identity(value)
         if key in seen:
             again.append(value)
         seen.add(key)
-    return again
-
-
-def _check_grid(parameters: dict[str, Parameter], path: Path, findings: Findings) -> None:
-    """Refuse parameters that cannot be listed; W&B's engine (``grid_search.py``) would refuse them at the first run."""
-    for name, parameter in parameters.items():
-        here = (*path, name)
-        if isinstance(parameter, Nested):
-            _check_grid(parameter.parameters, (*here, "parameters"), findings)
-        elif isinstance(parameter, Categorical) and parameter.probabilities:
-            hint = "remove them, or use method: random"
-            findings.error(here, "a grid takes every value, so probabilities mean nothing", hint)
-        elif isinstance(parameter, Continuous) and (parameter.kind != "uniform" or parameter.q is None):
-            hint = "use values, or q_uniform, or method: random"
-            findings.error(here, "a grid cannot list the values of this distribution", hint)
+    if again:
+        told = ", ".join(map(shown, again[:_MOST_SHOWN])) + (", ..." if len(again) > _MOST_SHOWN else "")
+        hint = "the first one of equal values stays, as it is written"
+        findings.warn((*path, "values"), f"{told}: there already, so left out", hint)
+    return len(seen)

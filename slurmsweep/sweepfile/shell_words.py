@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from slurmsweep.sweepfile.command import split_line
+from slurmsweep.sweepfile.command import SHELL_TEXT, split_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +22,11 @@ _WITH_VALUE = re.compile(r"--?[A-Za-z][\w-]*\s+\S.*", re.DOTALL)
 #: Elements that join commands, or lead their output elsewhere.
 JOINTS = re.compile(r"&&|\|\|?|;|&|\d?>>?(?:&\d)?|<")
 
-#: After such an option stands a text that a shell reads: ``bash -c``, ``sh -lc``.
-_BEFORE_SHELL_TEXT = re.compile(r"-[a-z]*c")
-
 
 def warn_of_shell_words(elements: Sequence[str], path: Path, findings: Findings) -> None:
     """Add a warning for each element of a command that a user may expect a shell to change."""
     for place, text in enumerate(elements):
-        if place and _BEFORE_SHELL_TEXT.fullmatch(elements[place - 1]):
+        if place and re.fullmatch(SHELL_TEXT, elements[place - 1]):
             return  # what follows are the shell's own arguments
         here = (*path, place)
         variable = _VARIABLE.search(text)
