@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.search.flat import flatten, found, unflatten
 from slurmsweep.sweepfile.plain import identity, is_finite, packed, unpacked
 from slurmsweep.sweepfile.presence import absent, agrees, existing, with_computed
-from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform
+from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, has_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,13 +94,9 @@ def is_in_space(config: SweepConfig, point: Mapping[str, Any]) -> bool:
 
 
 def _could_be(parameter: Parameter, value: Any) -> bool:
-    if isinstance(parameter, Constant):
-        return bool(identity(value) == identity(parameter.value))
-    if isinstance(parameter, Categorical):
-        return any(identity(value) == identity(one) for one in parameter.values)
-    if isinstance(parameter, IntUniform):
-        return type(value) is int and parameter.low <= value <= parameter.high
-    if not isinstance(parameter, Continuous) or not is_finite(value):
+    if not isinstance(parameter, Continuous):
+        return has_value(parameter, value)
+    if not is_finite(value):
         return False
     rounds = 0.0 if parameter.q is None else parameter.q / 2  # a draw is rounded after it was bounded, as W&B does
     if parameter.kind in _LOGARITHMS:  # whose bounds are exponents
@@ -113,10 +109,8 @@ def _searched(config: SweepConfig) -> Iterator[tuple[Names, Parameter]]:
 
 
 def _pack(parameter: Parameter, value: Any) -> Any:
-    if isinstance(parameter, Categorical):
-        text = packed(value)
-        if isinstance(value, (dict, list)) or len(json.dumps(text)) > _LONGEST:
-            wanted = identity(value)
-            return {_POSITION: next(i for i, one in enumerate(parameter.values) if identity(one) == wanted)}
-        return text
+    is_long = isinstance(value, (dict, list)) or len(json.dumps(packed(value))) > _LONGEST
+    if isinstance(parameter, Categorical) and is_long:
+        wanted = identity(value)
+        return {_POSITION: next(i for i, one in enumerate(parameter.values) if identity(one) == wanted)}
     return packed(value)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.sweepfile.findings import shown, suggest
-from slurmsweep.sweepfile.plain import identity
-from slurmsweep.sweepfile.space import Categorical, Constant, IntUniform, Names, Parameter
+from slurmsweep.sweepfile.space import Categorical, Continuous, Names, Parameter, has_value
 
 if TYPE_CHECKING:
     from slurmsweep.sweepfile.extensions import Exclusion
@@ -26,27 +25,15 @@ def read_rule(rule: dict[str, Any], known: Known, path: Path, never: str, findin
             continue
         names, parameter = known[name]
         values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
+        read.append((names, values))
         if parameter is None:
             findings.error(here, f"{name} is computed from others", "name the parameters that it is computed from")
-        else:
-            for one in values:
-                _check_wanted(one, parameter, here, never, findings)
-        read.append((names, values))
+            continue
+        for one in values:
+            if isinstance(parameter, Continuous):
+                findings.error(here, "has no list of values to choose some of", "name discrete parameters")
+            elif not has_value(parameter, one):
+                is_of_lists = isinstance(parameter, Categorical) and any(isinstance(v, list) for v in parameter.values)
+                hint = "for a value that is a list, write it in a list" if is_of_lists else ""
+                findings.error(here, f"{shown(one)} is not one of its values, {never}", hint)
     return tuple(read)
-
-
-def _check_wanted(value: Any, parameter: Parameter, path: Path, never: str, findings: Findings) -> None:
-    """Report a value that its parameter cannot have."""
-    if isinstance(parameter, IntUniform):
-        is_there = type(value) is int and parameter.low <= value <= parameter.high
-    elif isinstance(parameter, Categorical):
-        is_there = any(value == known and identity(value) == identity(known) for known in parameter.values)
-    elif isinstance(parameter, Constant):
-        is_there = value == parameter.value
-    else:
-        findings.error(path, "has no list of values to choose some of", "name discrete parameters")
-        return
-    if not is_there:
-        has_lists = isinstance(parameter, Categorical) and any(isinstance(known, list) for known in parameter.values)
-        hint = "for a value that is a list, write it in a list" if has_lists else ""
-        findings.error(path, f"{shown(value)} is not one of its values, {never}", hint)

@@ -123,6 +123,16 @@ def has_one_value(parameter: Parameter) -> bool:
     return isinstance(parameter, Constant)
 
 
+def has_value(parameter: Parameter, value: Any) -> bool:
+    """Return whether a value is one of those of a constant, a list or a range of integers."""
+    if isinstance(parameter, IntUniform):
+        return type(value) is int and parameter.low <= value <= parameter.high
+    if isinstance(parameter, Constant):
+        return bool(identity(value) == identity(parameter.value))
+    wanted = identity(value)
+    return isinstance(parameter, Categorical) and any(identity(one) == wanted for one in parameter.values)
+
+
 def read_parameters(data: Any, path: Path, findings: Findings) -> dict[str, Parameter]:
     """Return a mapping of parameters; mistakes are added to ``findings``, also those of nested parameters."""
     if not isinstance(data, dict) or not data:

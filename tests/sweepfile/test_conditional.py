@@ -37,6 +37,17 @@ def test_conditions_stand_behind_those_they_need(tmp_path):
     assert list(rules).index(("net", "depth")) < list(rules).index(("nesterov",))
 
 
+def test_a_rule_takes_the_values_that_points_have(tmp_path):
+    more = "  one: {value: 1}\n  odd: {values: [.nan, 1]}\nslurmsweep:\n  exclude: [{odd: .nan}]\n"
+    path = tmp_path / "sweep.yaml"
+    path.write_text(FILE.replace("slurmsweep:\n", more))
+    assert load(str(path)).config.extensions.exclude
+
+    path.write_text(path.read_text() + "  conditions: {width: {one: true}}\n")
+    with pytest.raises(SweepFileError, match="true is not one of its values, so width would never exist"):
+        load(str(path))
+
+
 def test_computed_ones_stand_behind_those_they_use_and_in_a_group_that_is_there(tmp_path):
     ours = read(tmp_path, "  computed: {a.b: net.wide + 1, net.wide: 2 * width}\n  conditions: {a.b: {width: 5}}\n")
 
