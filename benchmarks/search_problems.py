@@ -492,10 +492,9 @@ class Depth(Function):
         return loss
 
 
-class SvrKernels(Learned):
+class SvrKernels(SvrDiabetes):
     """Support vectors for a regression with four kernels, each with parameters of its own."""
 
-    name, train = "diabetes", 220
     space = {
         "C": {"distribution": "log_uniform_values", "min": 1e-2, "max": 1e4},
         "epsilon": {"distribution": "log_uniform_values", "min": 1e-2, "max": 100.0},
@@ -511,11 +510,6 @@ class SvrKernels(Learned):
             "coef0": {"kernel": ["poly", "sigmoid"]},
         }
     }
-
-    def model(self, parameters: dict[str, Any], seed: int) -> Any:  # noqa: ARG002 - it draws nothing
-        from sklearn.svm import SVR
-
-        return SVR(max_iter=20_000, **parameters)
 
 
 class LayersDigits(Learned):
