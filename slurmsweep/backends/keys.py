@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from slurmsweep.state.owner import service_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from slurmsweep.state.owner import Owner
 
 
@@ -39,6 +41,19 @@ def parts_of(key: str) -> tuple[str, str]:
     """Return id and cluster of a :func:`job_key`; the cluster is empty where it is this one."""
     job, _, cluster = key.partition("@")
     return job, cluster
+
+
+def service_in(key: str) -> str:
+    """Return the word of the service that a job's key names, such as ``batch``; empty for Slurm."""
+    return service_of(parts_of(key)[1])
+
+
+def by_cluster(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Return the ids in job keys, each once and in order, by cluster; this cluster is the empty word."""
+    found: dict[str, list[str]] = {}
+    for job, cluster in sorted(map(parts_of, set(keys))):
+        found.setdefault(cluster, []).append(job)
+    return found
 
 
 def by_id(key: str) -> tuple[str, int, str]:

@@ -1,16 +1,17 @@
 """Every place that knows jobs of a sweep, as one backend: each is asked about the jobs whose keys name it.
 
 A sweep may have jobs in several places: on Slurm during the week, and in a service before a deadline. The key of a job
-names its cluster, and with it the service (:func:`.base.service_of`); a key without one is Slurm's.
+names its cluster, and with it the service (:func:`.keys.service_in`); a key without one is Slurm's.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Ability, Answer, JobRestarts
-from slurmsweep.backends.keys import parts_of
+from slurmsweep.backends.keys import service_in
 from slurmsweep.backends.slurm.backend import SlurmBackend
 from slurmsweep.errors import SchedulerError, SchedulerUnavailableError, SlurmsweepError
 from slurmsweep.state.owner import service_of
@@ -43,15 +44,15 @@ class Schedulers(SlurmBackend):
         Raises SchedulerUnavailableError where a place did not answer, in words that are known, or cannot be asked from
         here: nothing is concluded from the others then, whose jobs may be those that matter.
         """
+        asked = by_place(jobs)
+        refs: defaultdict[str, list[JobRef]] = defaultdict(list)
+        for ref in wanted:
+            refs[service_in(ref.job)].append(ref)
         with _nothing_known():
-            return self._poll(jobs, wanted)
-
-    def _poll(self, jobs: Iterable[str], wanted: Collection[JobRef]) -> Answer:
-        asked, refs = by_place(jobs), _refs_by_place(wanted)
-        answer = super().poll(asked.pop("", ()), refs.pop("", ()))
-        for word in sorted(asked.keys() | refs.keys()):
-            said = self._service(word).poll(asked.get(word, ()), refs.get(word, ()))
-            answer = answer._replace(tasks={**answer.tasks, **said.tasks}, cut=answer.cut | said.cut)
+            answer = super().poll(asked.pop("", ()), refs.pop("", ()))
+            for word in sorted(asked.keys() | refs.keys()):
+                said = self._service(word).poll(asked.get(word, ()), refs[word])
+                answer = answer._replace(tasks={**answer.tasks, **said.tasks}, cut=answer.cut | said.cut)
         return answer
 
     def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
@@ -76,7 +77,7 @@ class Schedulers(SlurmBackend):
 
     def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
         """Return the last lines that a job wrote, where its place has them."""
-        word = service_of(parts_of(ref.job)[1])
+        word = service_in(ref.job)
         return self._service(word).last_words(ref, lines) if word else ()
 
     def cancel(self, targets: Collection[str], *, only_waiting: bool = False) -> None:
@@ -104,18 +105,21 @@ class Schedulers(SlurmBackend):
 
     def change(self, job: str, tasks: Iterable[int], words: list[str]) -> list[str]:
         """Change elements of an array of Slurm; a service changes no job that waits, and the answer says so."""
-        if word := service_of(parts_of(job)[1]):
+        if word := service_in(job):
             return [f"{word} changes no job that waits: `cancel` it, and submit again"]
         return super().change(job, tasks, words)
 
     def _place(self, key: str) -> Backend:
-        word = service_of(parts_of(key)[1])
+        word = service_in(key)
         return self._service(word) if word else self
 
 
 @contextmanager
 def _nothing_known(but: type[SlurmsweepError] = SchedulerUnavailableError) -> Iterator[None]:
-    """Let any error of a place, ``but`` those of that kind, be that nothing is known: a new word, or no boto3 here."""
+    """Turn any error of a place into SchedulerUnavailableError, ``but`` errors of one kind, which pass as they are.
+
+    So nothing is concluded where a service uses a word that is not known here, or where boto3 is not installed.
+    """
     try:
         yield
     except but:
@@ -128,12 +132,5 @@ def by_place(jobs: Iterable[str]) -> dict[str, list[str]]:
     """Return job keys (or targets) by the word of their service; those of Slurm under the empty word."""
     found: dict[str, list[str]] = {}
     for key in jobs:
-        found.setdefault(service_of(parts_of(key)[1]), []).append(key)
-    return found
-
-
-def _refs_by_place(refs: Iterable[JobRef]) -> dict[str, list[JobRef]]:
-    found: dict[str, list[JobRef]] = {}
-    for ref in refs:
-        found.setdefault(service_of(parts_of(ref.job)[1]), []).append(ref)
+        found.setdefault(service_in(key), []).append(key)
     return found

@@ -7,10 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Account, JobRestarts
-from slurmsweep.backends.keys import JobRef, key_on
+from slurmsweep.backends.keys import JobRef, by_cluster, key_on
 from slurmsweep.backends.slurm.commands import on, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, is_alive
-from slurmsweep.backends.slurm.queue import by_cluster
 from slurmsweep.backends.slurm.resources import mebibytes
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Answer, JobStatus
-from slurmsweep.backends.keys import JobRef, job_key, key_on, parts_of
+from slurmsweep.backends.keys import JobRef, by_cluster, job_key, key_on, parts_of
 from slurmsweep.backends.slurm.cluster import longest_time, site_name
 from slurmsweep.backends.slurm.commands import answer, call, first_line, on, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
@@ -96,14 +96,6 @@ def _bounded(live: Mapping[JobRef, JobStatus]) -> Iterator[tuple[JobRef, JobStat
         most = limits[status.partition]
         if most is not None and status.minutes is not None and status.minutes > most:
             yield ref, status._replace(wait=beyond(status, most))
-
-
-def by_cluster(keys: Iterable[str]) -> dict[str, list[str]]:
-    """Return the ids among job keys, or the targets with ``@cluster``, by cluster; this one is the empty word."""
-    found: dict[str, list[str]] = {}
-    for job, cluster in sorted(map(parts_of, keys)):
-        found.setdefault(cluster, []).append(job)
-    return found
 
 
 def _on(cluster: str, statuses: Iterable[tuple[JobRef, JobStatus]]) -> dict[JobRef, JobStatus]:

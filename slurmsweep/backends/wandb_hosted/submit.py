@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import JobSource, Submitted
-from slurmsweep.backends.keys import JobRef, job_key, parts_of
+from slurmsweep.backends.keys import JobRef, job_key, parts_of, service_in
 from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
 from slurmsweep.report.figures import counted
@@ -156,7 +156,7 @@ def status(folder: HostedFolder) -> HostedStatus:
     here = backend.cluster() if any(s.cluster for s in submissions) else ""
     jobs = {s.name: job_key(s.job, s.cluster, here) if s.job else backend.find(s.name, s.cluster) for s in submissions}
     wanted = [JobRef(job, task) for s in submissions if (job := jobs[s.name]) for task in range(s.tasks)]
-    of_services = {job for job in jobs.values() if service_of(parts_of(job)[1])}
+    of_services = {job for job in jobs.values() if service_in(job)}
     tasks = backend.poll(of_services, [ref for ref in wanted if ref.job not in of_services]).tasks if wanted else {}
     words = Counter(status.word for status in tasks.values())
     # a service may give each job of a submission an id of its own, so jobs are counted and not looked up
