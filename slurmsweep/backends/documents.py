@@ -1,15 +1,16 @@
-"""Templates that are no batch scripts: documents of AWS and of Linux, for machines and jobs there, usable by hand."""
+"""Where the templates of jobs are, and those that are no batch scripts: documents of AWS and Linux, usable by hand."""
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from slurmsweep.errors import UsageError
 
-#: In a checkout beside the package; in an installed wheel inside it.
-_PLACES = (Path(__file__).parents[2] / "job_templates", Path(__file__).parents[1] / "job_templates")
+#: The folders of all templates: in a checkout beside the package; in an installed wheel inside it.
+PLACES = (Path(__file__).parents[2] / "job_templates", Path(__file__).parents[1] / "job_templates")
 
 #: What each is for (JSON has no comments), and of which operation of AWS it is the input.
 _KNOWN = {
@@ -39,9 +40,22 @@ class JobDocument(NamedTuple):
     checked: str = ""
 
 
+def builtin_file(name: str) -> Path | None:
+    """Return the path of a template of any kind that comes with slurmsweep; None without a file of that name."""
+    return next((place / name for place in PLACES if os.path.isfile(place / name)), None)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a template of any kind, with its line ends. Raises UsageError where it cannot be read."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"job template {path}: {error}") from error
+
+
 def builtin_documents() -> list[str]:
-    """Return the names of those that come with slurmsweep."""
-    return [name for name in _KNOWN if any((place / name).is_file() for place in _PLACES)]
+    """Return the names of the documents that come with slurmsweep."""
+    return [name for name in _KNOWN if builtin_file(name)]
 
 
 def read_document(name: str) -> JobDocument:
@@ -51,12 +65,8 @@ def read_document(name: str) -> JobDocument:
         UsageError: it cannot be read.
     """
     file = name if name in _KNOWN else f"{name}.json"
-    path = next(place / file for place in _PLACES if (place / file).is_file())
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"job template {path}: {error}") from error
-    return JobDocument(file, str(path), _KNOWN[file][0], text)
+    path = builtin_file(file) or Path(file)
+    return JobDocument(file, str(path), _KNOWN[file][0], read_text(path))
 
 
 def load_document(name: str) -> JobDocument:

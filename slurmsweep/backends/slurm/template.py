@@ -9,12 +9,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from slurmsweep.backends.documents import PLACES, builtin_file, read_text
 from slurmsweep.backends.slurm.resources import OURS, WARNING_SIGNAL, normal_name
 from slurmsweep.errors import UsageError
 from slurmsweep.state.assignment import AGENTS, MAX_SLOTS, is_whole_number
 
-#: In a checkout beside the package; in an installed wheel inside it.
-_PLACES = (Path(__file__).parents[3] / "job_templates", Path(__file__).parents[2] / "job_templates")
 _SUFFIX = ".sbatch"
 
 #: ``# SBATCH --mem=1G``, ``#SBTACH -c4``, ``#sbatch --gres=gpu:1``: a comment to Slurm.
@@ -63,7 +62,7 @@ class Template(NamedTuple):
 
 def builtin_templates() -> list[str]:
     """Return the names of the templates that come with slurmsweep."""
-    return sorted(path.stem for place in _PLACES if place.is_dir() for path in place.glob(f"*{_SUFFIX}"))
+    return sorted(path.stem for place in PLACES if place.is_dir() for path in place.glob(f"*{_SUFFIX}"))
 
 
 def load_template(name_or_path: str) -> Template:
@@ -73,10 +72,7 @@ def load_template(name_or_path: str) -> Template:
         UsageError: there is no such template, or it has a mistake that Slurm would show late or not at all.
     """
     path = _find(name_or_path)
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"job template {path}: {error}") from error
+    text = read_text(path)
     lines = text.splitlines()
     _check(path, text, lines)
     header = [line for line in lines if line.startswith("#SBATCH")]
@@ -117,10 +113,8 @@ def _find(name_or_path: str) -> Path:
         if not os.path.isfile(name_or_path):
             raise UsageError(f"there is no job template {name_or_path}")
         return Path(name_or_path)
-    for place in _PLACES if name_or_path in builtin_templates() else ():
-        path = place / f"{name_or_path}{_SUFFIX}"
-        if path.is_file():
-            return path
+    if path := builtin_file(f"{name_or_path}{_SUFFIX}"):
+        return path
     raise UsageError(
         f"there is no job template {name_or_path!r}: built in are {', '.join(builtin_templates())}; or give a path"
     )
