@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from slurmsweep.backends.slurm.site import Site, parse_setting, parse_submit_limits
+from slurmsweep.backends.slurm.cluster import setting
+from slurmsweep.backends.slurm.site import Site, parse_submit_limits
 from slurmsweep.doctor import checks
 from slurmsweep.state.filesystem import Fitness
 
@@ -81,9 +82,9 @@ def test_what_is_thought_of_a_cluster(change, expected):
 
 
 def test_settings_and_limits_are_read_from_what_slurm_prints():
-    assert parse_setting(CONFIG, "SLURM_VERSION") == "22.05.8"
-    assert parse_setting(CONFIG, "AccountingStorageHost") is None
-    assert parse_setting(CONFIG, "Nothing") is None
+    assert setting(CONFIG, "SLURM_VERSION") == "22.05.8"
+    assert setting(CONFIG, "AccountingStorageHost") == ""
+    assert setting(CONFIG, "Nothing") == ""
     assert parse_submit_limits("\n200\n50\n") == 50
     assert parse_submit_limits("\n\n") is None
 

@@ -24,8 +24,6 @@ _INCLUDES = re.compile(r"^\s*include\s", re.MULTILINE | re.IGNORECASE)
 _PARTITION = re.compile(r"^\s*PartitionName\s*=\s*(\S+)(.*)", re.MULTILINE | re.IGNORECASE)
 _MAX_TIME = re.compile(r"\bMaxTime\s*=\s*(\S+)", re.IGNORECASE)
 
-_NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNORECASE)
-
 
 @lru_cache(maxsize=1)
 def site_name() -> str:
@@ -87,8 +85,17 @@ def longest_time(partitions: str) -> str:
 
 def parse_cluster_name(text: str) -> str:
     """Return ClusterName of slurm.conf or ``scontrol show config``, in lower case as Slurm takes it; empty without."""
-    found = _NAME.search(text)
-    return found[1].lower() if found else ""
+    return next(iter(setting(text, "ClusterName").split()), "").lower()
+
+
+def setting(text: str, name: str) -> str:
+    """Return the rest of the line in which slurm.conf or ``scontrol show config`` sets a name, without a comment.
+
+    Empty where the name is not there, or not set. Names are read in any case, as Slurm does.
+    """
+    found = re.search(rf"^\s*{name}[ \t]*=([^#\n]*)", text, re.MULTILINE | re.IGNORECASE)
+    value = found[1].strip() if found else ""
+    return "" if value == "(null)" else value
 
 
 def _places() -> tuple[str, ...]:

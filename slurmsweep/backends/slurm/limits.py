@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.backends.base import SubmitResult
-from slurmsweep.backends.slurm.cluster import asked_configuration, configuration, target
+from slurmsweep.backends.slurm.cluster import asked_configuration, configuration, setting, target
 from slurmsweep.backends.slurm.commands import answer, on
 from slurmsweep.errors import JobLimitError, SchedulerUnavailableError
 
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 #: Slurm's own default (slurm.conf(5), MaxArraySize): indexes 0 to 1000.
 _DEFAULT_MAX_ARRAY_SIZE = 1001
 
-_ARRAY_SIZE = re.compile(r"^\s*MaxArraySize\s*=\s*(\d+)", re.MULTILINE | re.IGNORECASE)
 #: A site may allow fewer elements than indexes (slurm.conf(5), SchedulerParameters).
-_ARRAY_TASKS = re.compile(r"^\s*SchedulerParameters\s*=.*\bmax_array_tasks=([1-9]\d*)", re.MULTILINE | re.IGNORECASE)
+_ARRAY_TASKS = re.compile(r"\bmax_array_tasks=([1-9]\d*)", re.IGNORECASE)
 
 #: Limits are enforced; ``all`` and numbers include that (slurm.conf(5), AccountingStorageEnforce).
-_ENFORCED = re.compile(r"^\s*AccountingStorageEnforce\s*=.*(limits|safe|all|\d)", re.MULTILINE | re.IGNORECASE)
+_ENFORCED = re.compile(r"limits|safe|all|\d", re.IGNORECASE)
 
 #: A limit and, in brackets, what is used of it (``MaxSubmitJobs=50(7)``); ``N`` and nothing mean no limit.
 _USED = re.compile(r"(\d+)\((\d+)\)")
@@ -113,7 +112,7 @@ def room(options: Options) -> Room:
     A site may keep it from its users: then no limit is known, and Slurm's refusal says it. Never raises.
     """
     where = target(options)
-    if not _ENFORCED.search(_configuration(where)):
+    if not _ENFORCED.search(setting(_configuration(where), "AccountingStorageEnforce")):
         return Room()
     asked = f"users={getpass.getuser()}"
     try:
@@ -138,17 +137,18 @@ def free_in_cluster(cluster: str = "") -> int | None:
     The number is an upper bound: the controller keeps jobs that ended minutes ago, and they count too.
     """
     try:
-        largest = re.search(r"^MaxJobCount\s*=\s*(\d+)", asked_configuration(cluster), re.MULTILINE)
+        largest = setting(asked_configuration(cluster), "MaxJobCount")
         counted = re.findall(r"^Jobs (?:pending|running):\s*(\d+)", answer("sdiag", *on(cluster)), re.MULTILINE)
     except SchedulerUnavailableError:
         return None  # a site may keep it from its users
-    return max(0, int(largest[1]) - sum(map(int, counted)) - 1) if largest and counted else None
+    return max(0, int(largest) - sum(map(int, counted)) - 1) if largest.isdecimal() and counted else None
 
 
 def parse_max_array_size(text: str) -> int:
     """Return MaxArraySize of a line such as ``MaxArraySize            = 10001``, or the smaller max_array_tasks."""
-    size, tasks = _ARRAY_SIZE.search(text), _ARRAY_TASKS.search(text)
-    most = int(size[1]) if size else _DEFAULT_MAX_ARRAY_SIZE
+    size = re.match(r"\d+", setting(text, "MaxArraySize"))
+    tasks = _ARRAY_TASKS.search(setting(text, "SchedulerParameters"))
+    most = int(size[0]) if size else _DEFAULT_MAX_ARRAY_SIZE
     return min(most, int(tasks[1])) if tasks else most
 
 
@@ -176,8 +176,7 @@ def parse_room(text: str, account: str | None, qos: str | None, uid: int, partit
 
 def split(count: int, size: int) -> list[int]:
     """Return the sizes of as few arrays as possible that hold ``count`` jobs, none larger than ``size``."""
-    full, rest = divmod(count, size)
-    return [size] * full + ([rest] if rest else [])
+    return [min(size, count - start) for start in range(0, count, size)]
 
 
 def _own(records: list[dict[str, str]], account: str | None, uid: int, partition: str | None) -> dict[str, str] | None:

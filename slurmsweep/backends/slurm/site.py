@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slurmsweep.backends.slurm.cluster import setting
 from slurmsweep.backends.slurm.commands import answer, installed, on, sacct
 from slurmsweep.backends.slurm.limits import parse_max_array_size
 from slurmsweep.backends.slurm.resources import minutes
@@ -69,23 +69,17 @@ def look_around() -> Site:
         config, silent = answer("scontrol", "show", "config"), ""
     except SchedulerUnavailableError as error:
         config, silent = "", str(error)
-    count = parse_setting(config, "MaxJobCount")
+    count = setting(config, "MaxJobCount")
     return Site(
         missing=missing,
-        version=parse_setting(config, "SLURM_VERSION") or "",
+        version=setting(config, "SLURM_VERSION"),
         silent=silent,
         max_array_size=parse_max_array_size(config),
-        max_job_count=int(count) if count and count.isdecimal() else None,
+        max_job_count=int(count) if count.isdecimal() else None,
         accounting=_accounting(silent),
         submit_limit=None if silent else _submit_limit(),
         bounds="" if silent else _bounds(),
     )
-
-
-def parse_setting(config: str, name: str) -> str | None:
-    """Return a value of ``scontrol show config``; None where it is not there, or not set."""
-    found = re.search(rf"^{name}\s*=\s*(.*?)\s*$", config, re.MULTILINE)
-    return found[1] if found and found[1] not in ("(null)", "") else None
 
 
 def parse_submit_limits(text: str) -> int | None:
