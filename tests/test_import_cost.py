@@ -153,6 +153,7 @@ NOT_OURS_FOR_RUN = {
     "control.creation.function",
     "control.launch.supervised",
     "backends.local",
+    "backends.local_agents",
 }
 
 #: What submits jobs, and what decides of them: a look at a sweep needs neither.

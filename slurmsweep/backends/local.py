@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import subprocess
 import sys
-import time
-from contextlib import contextmanager, suppress
-from itertools import chain, islice, repeat
-from pathlib import Path
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.agents import gpus
-from slurmsweep.agents.identity import process_start
-from slurmsweep.backends import gpu_list
+from slurmsweep.backends import gpu_list, local_agents
 from slurmsweep.backends.base import (
     DEFAULT_TEMPLATE,
     Ability,
@@ -29,23 +23,14 @@ from slurmsweep.backends.base import (
 )
 from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm import commands, resources
-from slurmsweep.errors import SlurmsweepError, UsageError, kind_of
-from slurmsweep.state.assignment import AGENTS, LOCAL, SEAT, TRIALS, VARIABLE
+from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from slurmsweep.backends.base import JobSource, Options, SubmitPart
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
-
-#: Seconds between two looks at the agents, and between two at the journal: counting many trials takes its time.
-_PERIOD = 0.05
-_PROGRESS_PERIOD = 0.5
-
-#: What ends this command: a closed terminal and a plain kill are as good as Ctrl-C.
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 #: In the environment: how many trials run at a time where the command line does not say.
 _WIDTH = "SLURMSWEEP_JOBS"
@@ -58,13 +43,6 @@ _LIMITS = ("t", "time", "mem", "c", "cpus", "gpus", "gres")
 
 #: The option that names the GPUs of this machine; on Slurm it says how many a job gets.
 _GPUS = "gpus"
-
-#: In the environment of all processes of one agent: what finds them after the agent was killed.
-_MARK = "SLURMSWEEP_LOCAL_AGENT"
-
-#: Of a job in which this command runs: they are for the job's own agents.
-_OF_A_JOB = (VARIABLE, SEAT, AGENTS, TRIALS)
-
 
 #: What a person can do on this machine in the place of what this backend cannot do.
 _INSTEAD = {
@@ -186,9 +164,8 @@ class LocalBackend(Backend):
         for request in [self._requests.pop(job) for job in jobs if job in self._requests]:
             width, named = request.width or 1, str(request.options.get(_GPUS, ""))
             dealt = map(gpus.variables, gpu_list.deal(named, width)) if named else repeat({}, width)
-            _run(
-                _command(request.source.argument), request.tasks, list(islice(dealt, request.tasks)), refresh, may_start
-            )
+            places = list(islice(dealt, request.tasks))
+            local_agents.run(_command(request.source.argument), request.tasks, places, refresh, may_start)
 
     def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
         """Forget requests that were not run."""
@@ -219,134 +196,3 @@ def _gpus(wish: SubmitOptions) -> str:
 
 def _command(folder: str) -> list[str]:
     return [sys.executable, "-m", "slurmsweep", "agent", "--count", "1", folder]
-
-
-def _run(
-    command: Sequence[str],
-    count: int,
-    places: Sequence[dict[str, str]],
-    refresh: Callable[[], SweepView],
-    may_start: Callable[[], bool],
-) -> None:
-    """Run ``count`` agents, as many at a time as there are places, each with the variables of its place.
-
-    A place is free again when no process of its trial is left, also where the agent was killed: what the agent would
-    have ended is ended here. Processes that emptied their environment are not found.
-
-    Other args and errors as :meth:`LocalBackend.wait`.
-    """
-    crew: dict[int, subprocess.Popen[str]] = {}  # agents at work, by place
-    closing: dict[int, dict[int, int]] = {}  # places whose agent left processes behind, and these
-    marks = [""] * len(places)  # of the processes of each place's agent
-    inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_JOB}
-    ours = f"{os.getpid()}.{time.monotonic_ns()}"
-    shown = time.monotonic()
-    with _ending_as_interrupt():
-        try:
-            while count or crew:
-                closing = {p: left for p, known in closing.items() if (left := _end_marked(marks[p], known))}
-                free = [place for place in range(len(places)) if place not in crew and place not in closing]
-                for place in free[:count]:
-                    count -= 1
-                    marks[place] = f"{ours}.{count}"
-                    agent = subprocess.Popen(
-                        command,
-                        env=inherited | places[place] | {LOCAL: str(place), _MARK: marks[place]},
-                        stdin=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.PIPE,
-                        encoding="utf-8",
-                        errors="backslashreplace",
-                        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-                    )
-                    crew[place] = agent
-                time.sleep(_PERIOD)
-                is_due = time.monotonic() - shown >= _PROGRESS_PERIOD
-                for place, agent in [(p, a) for p, a in crew.items() if a.poll() is not None]:
-                    del crew[place]
-                    if agent.returncode:
-                        closing[place] = _end_marked(marks[place], {})
-                    is_due |= _check(agent, refresh) or agent.returncode != 0
-                if is_due:
-                    shown = time.monotonic()
-                    if refresh().word is not None or not may_start():  # further agents would only start to say so
-                        count = 0
-        except SlurmsweepError:
-            _wait(crew)
-            raise
-        except BaseException:
-            _stop(crew)
-            raise
-        finally:
-            refresh()
-
-
-def _check(agent: subprocess.Popen[str], refresh: Callable[[], SweepView]) -> bool:
-    """Return whether an agent found nothing to do; raise its error where it ended badly without recording a trial.
-
-    One that was killed while it ran a trial has lost that trial, and nothing else: the others go on.
-    """
-    with agent:
-        lines = [line for line in agent.stderr or () if line.strip()]
-    if agent.returncode and not _has_a_trial(refresh(), agent.pid, was_killed=agent.returncode < 0):
-        words = lines[-1].strip().removeprefix("slurmsweep: ") if lines else ""
-        raise kind_of(agent.returncode)(words or f"an agent ended with {agent.returncode} and said nothing")
-    return any("nothing left to do" in line for line in lines)
-
-
-def _has_a_trial(view: SweepView, pid: int, *, was_killed: bool) -> bool:
-    """Return whether that agent recorded a trial's end; one that was killed need only have claimed a trial.
-
-    Unsettled trials, those of several attempts, and then the newest are looked at first, because going over a large
-    sweep makes an object of each.
-    """
-    end = view.head.next_trial
-    numbers = chain(range(end - 1, -1, -1), (number for number in view.trials if number >= end))
-    others = (view.trials[number] for number in numbers if number in view.trials)
-    trials = chain(view.trials.unsettled(), view.trials.stories(), others)
-    attempts = chain.from_iterable(trial.attempts.values() for trial in trials)
-    return any(a.owner and a.owner.pid == pid and (a.outcome or was_killed) for a in attempts)
-
-
-def _stop(crew: dict[int, subprocess.Popen[str]]) -> None:
-    """Ask every agent to stop and wait; each further Ctrl-C asks again, which makes the agents less patient."""
-    while crew:
-        for agent in crew.values():
-            agent.send_signal(signal.SIGINT)
-        with suppress(KeyboardInterrupt):
-            _wait(crew)
-
-
-def _wait(crew: dict[int, subprocess.Popen[str]]) -> None:
-    for place, agent in list(crew.items()):
-        agent.communicate()
-        del crew[place]
-
-
-def _end_marked(mark: str, known: Mapping[int, int]) -> dict[int, int]:
-    """Kill all processes of this user with that mark; return those of them, and of ``known``, that are not gone yet.
-
-    Each with its start. A process that is ending has no environment any more, and may hold its GPU still.
-    """
-    left = dict(known)
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # gone, or another user's
-            if f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                pid = int(folder.name)
-                left[pid] = process_start(pid) or 0
-                os.kill(pid, signal.SIGKILL)
-    return {pid: start for pid, start in left.items() if start and process_start(pid) == start}
-
-
-@contextmanager
-def _ending_as_interrupt() -> Iterator[None]:
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup means it
-    before = {number: signal.signal(number, interrupt) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

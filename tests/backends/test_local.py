@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from slurmsweep.backends import local
+from slurmsweep.backends import local_agents
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
@@ -233,10 +233,10 @@ def test_a_failed_agents_trial_is_found_without_going_over_all(make_store, monke
     view, get = store.replay(), TrialIndex.__getitem__
     monkeypatch.setattr(TrialIndex, "__getitem__", lambda self, number: looked_up.append(number) or get(self, number))
 
-    assert local._has_a_trial(view, 129, was_killed=False)
+    assert local_agents._has_a_trial(view, 129, was_killed=False)
     assert looked_up == [29]
-    assert local._has_a_trial(view, 100, was_killed=False)
-    assert not local._has_a_trial(view, 99, was_killed=False)
+    assert local_agents._has_a_trial(view, 100, was_killed=False)
+    assert not local_agents._has_a_trial(view, 99, was_killed=False)
 
 
 def test_here_no_trial_waits_for_another_sweep(slurmsweep, write_sweep):
