@@ -90,16 +90,14 @@ def _extremes(before: dict[str, float], value: Any) -> dict[str, float]:
     return {word: (min if word == "min" else max)(one, before.get(word, one)) for word, one in finite.items()}
 
 
-def copy_run(
-    original: str, folder: str, access: Access, *, home: Home | None = None, before: Extremes | None = None
-) -> str | None:
+def copy_run(original: str, folder: str, access: Access, home: Home, before: Extremes) -> str | None:
     """Copy a run file into ``folder``, with links to what lies beside it.
 
     Args:
         original: path of the run file.
         folder: of the copy; may hold an earlier copy, whose sync state is kept.
         access: who may read and write what is made.
-        home: where the run goes; None for where it was logged.
+        home: where the run goes.
         before: extremes of older files of the run.
 
     Returns:
@@ -113,7 +111,7 @@ def copy_run(
         return None
     files.ensure_folders(folder, access)
     copy = os.path.join(folder, os.path.basename(original))
-    records = (_for_server(record, home, before or {}) for record in RecordReader(original).new())
+    records = (_for_server(record, home, before) for record in RecordReader(original).new())
     files.write_pieces(copy, log_bytes(records), access)
     beside = os.path.dirname(original)
     for name in os.listdir(beside):
@@ -146,7 +144,7 @@ def _copy_once(source: str, target: str, access: Access) -> None:
             files.replace(target, file.read(), access)
 
 
-def _for_server(record: bytes, home: Home | None, before: Extremes) -> bytes:
+def _for_server(record: bytes, home: Home, before: Extremes) -> bytes:
     """Return a record as the server takes it: a run without its sweep, resumable and at home; most others unchanged."""
     wanted = (_RUN, _SUMMARY, _METRIC) if before else (_RUN,)
     if not any(kind in wanted for kind, _, _ in _raw_fields(record)):
@@ -154,7 +152,7 @@ def _for_server(record: bytes, home: Home | None, before: Extremes) -> bytes:
     parts = []
     for kind, content, raw in _raw_fields(record):
         if kind == _RUN:
-            named = {_ENTITY: home.entity, _PROJECT: home.project} if home else {}
+            named = {_ENTITY: home.entity, _PROJECT: home.project}
             kept = [f for inner, _, f in _raw_fields(content) if inner not in (_SWEEP_ID, _RESUME, *named)]
             kept += [bytes_field(inner, name.encode()) for inner, name in named.items() if name]
             parts.append(bytes_field(_RUN, b"".join([*kept, integer_field(_RESUME, 1)])))

@@ -72,8 +72,8 @@ class Upload:
 
     trial: int
     run_files: tuple[str, ...]
-    homes: Mapping[str, Home] = field(default_factory=dict)
-    all_files: tuple[str, ...] = ()
+    homes: Mapping[str, Home]
+    all_files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -247,11 +247,10 @@ def _started(store: SweepStore, one: Upload, command: list[str], lock: int, resu
     before: Extremes = {}
     try:
         files.ensure_folder(folder, store.access)
-        for place, original in enumerate(one.all_files or one.run_files):
+        for place, original in enumerate(one.all_files):
             if original in one.run_files:
                 target = os.path.join(folder, f"{place:06}", os.path.basename(os.path.dirname(original)))
-                home = one.homes.get(original)
-                if copy := copy_run(original, target, store.access, home=home, before=before):
+                if copy := copy_run(original, target, store.access, one.homes[original], before):
                     copies[original] = copy
             if len(one.all_files) > 1:
                 before = extremes_with(before, original)
@@ -262,18 +261,13 @@ def _started(store: SweepStore, one: Upload, command: list[str], lock: int, resu
         result.empty.append(one.trial)
         return []
     runs = [os.path.relpath(os.path.dirname(copy), folder) for copy in copies.values()]
-    return [_Process(one, copies, folder, _spawn([*command, *runs], store, folder, lock))]
-
-
-def _spawn(command: list[str], store: SweepStore, folder: str, lock: int) -> subprocess.Popen[bytes]:
-    """Start a process in a folder, which takes its output, too."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_RUN}
     cache = {"WANDB_CACHE_DIR": store.layout.wandb_cache(os.getuid())}
     files.remove_file(_log(folder))
     output = files.open_log(_log(folder), store.access)
     try:
-        return subprocess.Popen(
-            command,
+        process = subprocess.Popen(
+            [*command, *runs],
             cwd=folder,
             env=cache | inherited | {"WANDB_DIR": folder},
             stdin=subprocess.DEVNULL,
@@ -283,6 +277,7 @@ def _spawn(command: list[str], store: SweepStore, folder: str, lock: int) -> sub
         )
     finally:
         os.close(output)
+    return [_Process(one, copies, folder, process)]
 
 
 def _collect(store: SweepStore, crew: list[_Process], result: Result) -> None:

@@ -9,7 +9,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from slurmsweep.metrics.run_file import RecordReader
 from slurmsweep.state.files import PRIVATE
-from slurmsweep.sync.run_copy import copy_run
+from slurmsweep.sync.run_copy import Home, copy_run, home_of
 
 RUNS = Path(__file__).parent.parent / "data" / "wandb_runs"
 
@@ -30,7 +30,7 @@ def original(request, tmp_path) -> Path:
 def test_a_copy_is_the_same_run_without_its_sweep_and_goes_on_with_an_older_one(original, tmp_path):
     before = original.read_bytes()
 
-    copy = copy_run(str(original), str(tmp_path / "copy"), PRIVATE)
+    copy = copy_run(str(original), str(tmp_path / "copy"), PRIVATE, home_of(str(original), {}), {})
 
     there, here = records(original), records(copy)
     [run] = [record.run for record in there if record.WhichOneof("record_type") == "run"]
@@ -44,7 +44,7 @@ def test_a_copy_is_the_same_run_without_its_sweep_and_goes_on_with_an_older_one(
 def test_a_copy_of_a_torn_file_is_whole(original, tmp_path):
     original.write_bytes(original.read_bytes()[:-100])
 
-    copy = copy_run(str(original), str(tmp_path / "copy"), PRIVATE)
+    copy = copy_run(str(original), str(tmp_path / "copy"), PRIVATE, home_of(str(original), {}), {})
 
     there, here = records(original), records(copy)
     assert len(here) == len(there) > 20
@@ -56,13 +56,13 @@ def test_a_file_in_which_nothing_was_written_is_not_copied(tmp_path, data):
     file = tmp_path / "run-x.wandb"
     file.write_bytes(data)
 
-    assert copy_run(str(file), str(tmp_path / "copy"), PRIVATE) is None
+    assert copy_run(str(file), str(tmp_path / "copy"), PRIVATE, Home(), {}) is None
     assert not (tmp_path / "copy").exists()
 
 
 def test_where_an_upload_began_is_remembered_over_copies(original, tmp_path):
     original.with_name("run-abcd1234-0.wandb.syncstate").write_text('{"starting_step": 5}')
 
-    copy = copy_run(str(original), str(tmp_path / "copy"), PRIVATE)
+    copy = copy_run(str(original), str(tmp_path / "copy"), PRIVATE, home_of(str(original), {}), {})
 
     assert Path(copy + ".syncstate").read_text() == '{"starting_step": 5}'

@@ -1,4 +1,4 @@
-"""Hand agents of a sweep that W&B holds to Slurm, remember each array, and say what Slurm makes of them."""
+"""Submit agents of a sweep that W&B holds, remember each array, and say what schedulers know of its jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import JobSource, Submitted
 from slurmsweep.backends.keys import JobRef, job_key, parts_of, service_in
-from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.errors import NotFoundError, SlurmsweepError, SubmissionUnknownError
 from slurmsweep.report.figures import counted
 from slurmsweep.state.owner import service_of
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HostedStatus:
-    """What Slurm says of all that was submitted for a sweep.
+    """What schedulers say of all that was submitted for a sweep.
 
     Attributes:
         submissions: the oldest first.
-        words: number of jobs by Slurm's word; ``unknown`` for those that Slurm does not know any more.
+        words: number of jobs by the scheduler's word; ``unknown`` for jobs that it does not know any more.
         alive: number of jobs that wait or run.
     """
 
@@ -47,7 +46,7 @@ class HostedStatus:
         return {"jobs": self.words, "alive": self.alive, "submissions": rows}
 
 
-def source_of(folder: HostedFolder, defaults: tuple[Mapping[str, Any], ...] = ()) -> JobSource:
+def source_of(folder: HostedFolder, defaults: tuple[Mapping[str, Any], ...]) -> JobSource:
     """Return what jobs for the sweep are made from: their script is given W&B's name of the sweep."""
     sweep = folder.sweep
     return JobSource(f"slurmsweep-cloud-{sweep.sweep_id[:30]}", str(sweep), folder.jobs, os.getcwd(), defaults=defaults)
@@ -57,21 +56,20 @@ def submit(  # noqa: PLR0913, PLR0917 - what the command line says
     folder: HostedFolder,
     count: int,
     wishes: SubmitOptions,
-    source: JobSource | None = None,
-    backend: Backend | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    source: JobSource,
+    backend: Backend,
+    say: Callable[[str], None],
 ) -> list[SubmissionDocument]:
     """Submit ``count`` jobs that run one trial each, at most ``wishes.width`` of them at a time.
 
-    Each array is remembered before Slurm is asked for it. Arrays whose submission was never answered are looked for by
-    their names first. ``say`` is called with why jobs were kept back, if some were.
+    Each array is remembered before the scheduler is asked for it. Arrays whose submission was never answered are looked
+    for by their names first. ``say`` is called with why jobs were kept back, if some were.
 
     Raises:
         UsageError: an option or the template is wrong; nothing was submitted.
         SchedulerError: the scheduler refused or could not be asked; what was submitted before stays, and is remembered.
     """
-    backend, source, known = backend or HostedBackend(), source or source_of(folder), registry.scheduler()
-    request = backend.request(source, count, wishes)
+    request, known = backend.request(source, count, wishes), registry.scheduler()
     folder.make()
     for earlier in folder.submissions():
         if earlier.job is None and (found := known.find(earlier.name, earlier.cluster)):
@@ -104,9 +102,9 @@ def submit(  # noqa: PLR0913, PLR0917 - what the command line says
             folder.files.forget(document.name)
             raise
         made = backend.taken(array)
-        document = replace(document, tasks=made, trials=made) if made < array.tasks else document
+        document = replace(document, tasks=made, trials=made)
         submitted.append(folder.files.note_job(document, *_known(job, document.cluster)))
-        return Submitted(job, made, made) if made < array.tasks else Submitted(job, trials, trials)
+        return Submitted(job, made, made)
 
     result = backend.submit(request, part)
     if result.kept_back:
@@ -141,11 +139,11 @@ def _known(key: str, cluster: str) -> tuple[str, str]:
 
 
 def status(folder: HostedFolder) -> HostedStatus:
-    """Ask Slurm about every job that was submitted for the sweep from here. W&B is not asked. Writes nothing.
+    """Ask schedulers about every job that was submitted for the sweep from here. W&B is not asked. Writes nothing.
 
     Raises:
         NotFoundError: nothing was submitted.
-        SchedulerUnavailableError: Slurm did not answer.
+        SchedulerUnavailableError: Slurm or a service did not answer.
     """
     submissions, backend = folder.submissions(), registry.scheduler()
     if not submissions:

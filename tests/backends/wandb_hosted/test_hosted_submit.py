@@ -11,6 +11,7 @@ import pytest
 from slurmsweep.backends.base import Answer, SubmitOptions
 from slurmsweep.backends.slurm import executor, limits, queue
 from slurmsweep.backends.wandb_hosted import submit as cloud
+from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder, HostedSweep, is_meant, parse
 from slurmsweep.errors import NotFoundError, StateUnreadableError, SubmissionRefusedError, UsageError
 
@@ -141,10 +142,14 @@ def slurm(monkeypatch):
     return taken
 
 
+def submit(folder, count, wishes):
+    return cloud.submit(folder, count, wishes, cloud.source_of(folder, ()), HostedBackend(), lambda _: None)
+
+
 def test_arrays_of_one_submission_wait_for_each_other_so_that_the_width_holds(slurm, tmp_path):
     folder = HostedFolder(SWEEP, str(tmp_path))
 
-    submitted = cloud.submit(folder, 24, SubmitOptions(options={"dependency": "afterok:7"}, width=4))
+    submitted = submit(folder, 24, SubmitOptions(options={"dependency": "afterok:7"}, width=4))
 
     assert [(s.job, s.tasks, s.width) for s in submitted] == [("101", 10, 4), ("102", 10, 4), ("103", 4, 4)]
     assert [request.options["dependency"] for request in slurm] == [
@@ -160,7 +165,7 @@ def test_a_refused_submission_is_not_remembered(slurm, tmp_path):
     folder = HostedFolder(SWEEP, str(tmp_path))
 
     with pytest.raises(SubmissionRefusedError):
-        cloud.submit(folder, 3, SubmitOptions(options={"partition": "nope"}))
+        submit(folder, 3, SubmitOptions(options={"partition": "nope"}))
 
     assert folder.submissions() == []
     with pytest.raises(NotFoundError, match="nothing was submitted for ent/proj/wbyz9876"):
@@ -168,14 +173,14 @@ def test_a_refused_submission_is_not_remembered(slurm, tmp_path):
 
 
 def test_another_projects_sweep_of_the_same_id_is_another_sweep(slurm, tmp_path):
-    cloud.submit(HostedFolder(SWEEP, str(tmp_path)), 3, SubmitOptions())
+    submit(HostedFolder(SWEEP, str(tmp_path)), 3, SubmitOptions())
 
     assert HostedFolder(HostedSweep("ent", "other", "wbyz9876"), str(tmp_path)).submissions() == []
 
 
 def test_status_counts_slurms_words_and_what_slurm_has_forgotten(slurm, tmp_path, monkeypatch):
     folder = HostedFolder(SWEEP, str(tmp_path))
-    [array] = cloud.submit(folder, 4, SubmitOptions())
+    [array] = submit(folder, 4, SubmitOptions())
     lines = "101|0|101|COMPLETED|0|n1|0|x\n101|1|102|FAILED|768|n1|0|x\n101|2|103|RUNNING|0|n1|0|x\n"
     monkeypatch.setattr(queue, "ask", lambda jobs, wanted: Answer(dict(queue.parse_squeue(lines)), "off"))
 
@@ -188,18 +193,18 @@ def test_status_counts_slurms_words_and_what_slurm_has_forgotten(slurm, tmp_path
 
 def test_a_submission_that_was_never_answered_is_looked_for_by_its_name(slurm, tmp_path, monkeypatch):
     folder = HostedFolder(SWEEP, str(tmp_path))
-    [array] = cloud.submit(folder, 2, SubmitOptions())
+    [array] = submit(folder, 2, SubmitOptions())
     folder.files.write(replace(array, job=None))
     monkeypatch.setattr(queue, "find_by_name", lambda name, cluster: ["555"] if name == array.name else [])
 
-    cloud.submit(folder, 1, SubmitOptions())
+    submit(folder, 1, SubmitOptions())
 
     assert sorted(s.job for s in folder.submissions()) == ["102", "555"]
 
 
 def test_a_damaged_record_is_a_clear_error(slurm, tmp_path):
     folder = HostedFolder(SWEEP, str(tmp_path))
-    [array] = cloud.submit(folder, 2, SubmitOptions())
+    [array] = submit(folder, 2, SubmitOptions())
     (Path(folder.path) / "submissions" / f"{array.name}.json").write_text('{"name": ')
 
     with pytest.raises(StateUnreadableError, match=r"\.json is damaged"):
