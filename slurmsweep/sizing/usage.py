@@ -108,7 +108,7 @@ class Ledger:
         among: Iterable[int] | None = None,
         *,
         documents: SubmissionFiles | None = None,
-        here: str = "",
+        here: str,
     ) -> None:
         self._view = view
         self._ended = ended

@@ -45,7 +45,7 @@ def run(store, job, task, *, restart=0, attempt_id=None, seat=None, **outcome):
 
 
 def advice_of(store, accounts=None, point=lambda number: {"x": number}):
-    return measure(Ledger(store.replay(), {}, accounts or {}, asked).all(), point, LIMITS).advice
+    return measure(Ledger(store.replay(), {}, accounts or {}, asked, here="").all(), point, LIMITS).advice
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def test_options_too_long_for_the_journal_are_read_from_the_submissions_document
         transaction.submit(SubmitRecord("n7", 8, "7"))
     run(store, "7", 0, seconds=5.0)
 
-    [usage] = Ledger(store.replay(), {}, {}, asked, documents=documents).of(0)
+    [usage] = Ledger(store.replay(), {}, {}, asked, documents=documents, here="").of(0)
     assert usage.asked_minutes == 30
-    assert Ledger(store.replay(), {}, {}, asked).of(0)[0].asked_minutes is None
+    assert Ledger(store.replay(), {}, {}, asked, here="").of(0)[0].asked_minutes is None
 
 
 def test_what_was_asked_is_in_the_journal_and_its_cache(store):
@@ -85,7 +85,7 @@ def test_asked_beside_used_without_accounting(store):
     for task in range(8):
         run(store, "7", task, seconds=600.0, cpu_seconds=540.0, max_rss_mb=300.0)
 
-    found = measure(Ledger(store.replay(), {}, {}, asked).all(), lambda n: {"x": n}, LIMITS)
+    found = measure(Ledger(store.replay(), {}, {}, asked, here="").all(), lambda n: {"x": n}, LIMITS)
 
     assert (found.trials, found.attempts) == (8, 8)
     assert (found.asked_core_hours, found.held_core_hours) == (32.0, pytest.approx(8 * 4 / 6))
@@ -113,7 +113,7 @@ def test_attempts_that_were_cut_off_are_lost_hours_and_more_is_advised(store):
     run(store, "7", 1, seconds=36.0, state=TrialState.CRASHED, cause="oom", max_rss_mb=200.0)
     run(store, "7", 2, seconds=60.0, max_rss_mb=100.0)
 
-    found = measure(Ledger(store.replay(), {}, {}, asked).all(), lambda n: {"x": n}, LIMITS)
+    found = measure(Ledger(store.replay(), {}, {}, asked, here="").all(), lambda n: {"x": n}, LIMITS)
 
     assert found.lost_core_hours == pytest.approx(576 / 3600)
     assert found.advice == (
@@ -139,7 +139,9 @@ def test_limits_that_differ_show_what_they_saved(store):
     for number in range(8):
         run(store, "7" if number < 4 else "8", number % 4, seconds=600.0)
 
-    document = efficiency_document(store.manifest, store.replay(), Ledger(store.replay(), {}, {}, asked), LIMITS)
+    document = efficiency_document(
+        store.manifest, store.replay(), Ledger(store.replay(), {}, {}, asked, here=""), LIMITS
+    )
 
     assert document["saved_hours"] == 3.0
     assert one_line(document) == (
@@ -151,7 +153,7 @@ def test_accounting_knows_what_was_asked_by_hand_and_what_the_whole_job_used(sto
     run(store, "9", 0, seconds=100.0, cpu_seconds=90.0, max_rss_mb=100.0)
     accounts = {JobRef("9", 0): Account(30, 4096, 2, 104, 350.0, 180.0)}
 
-    [usage] = Ledger(store.replay(), {}, accounts, asked).of(0)
+    [usage] = Ledger(store.replay(), {}, accounts, asked, here="").of(0)
 
     assert (usage.asked_minutes, usage.asked_mib, usage.asked_cpus) == (30, 4096, 2)
     assert (usage.held_seconds, usage.cpu_seconds, usage.max_rss_mib) == (104, 180.0, 350.0)
@@ -161,7 +163,7 @@ def test_a_row_that_accounting_has_half_written_does_not_hide_what_was_asked(sto
     submit(store, "9", 1, time=60.0, mem=2048.0, cpus=4)
     run(store, "9", 0, seconds=100.0)
 
-    [usage] = Ledger(store.replay(), {}, {JobRef("9", 0): Account(None, None, 0, 0.0, None, 0.0)}, asked).of(0)
+    [usage] = Ledger(store.replay(), {}, {JobRef("9", 0): Account(None, None, 0, 0.0, None, 0.0)}, asked, here="").of(0)
 
     assert (usage.asked_minutes, usage.asked_mib, usage.asked_cpus) == (60, 2048, 4)
 
@@ -173,7 +175,7 @@ def test_accounting_of_a_requeued_job_is_of_its_last_start_only(store):
         transaction.retry([AttemptId(0, 2)], "requeued")
     run(store, "9", 0, restart=1, attempt_id=AttemptId(0, 2), seconds=70.0)
 
-    usages = Ledger(store.replay(), {}, {JobRef("9", 0): Account(30, None, 1, 75, 40.0, 60.0)}, asked).of(0)
+    usages = Ledger(store.replay(), {}, {JobRef("9", 0): Account(30, None, 1, 75, 40.0, 60.0)}, asked, here="").of(0)
 
     assert [usage.held_seconds for usage in usages] == [50.0, 75]
     assert [usage.max_rss_mib for usage in usages] == [None, 40.0]
@@ -197,7 +199,7 @@ def test_trials_of_one_job_share_what_it_asked_for(make_store, begun, minutes, c
         view.trials.open(number).attempts[1].claimed = float(at)
 
     accounts = {JobRef("9"): Account(60, 4096, 8, 400, 40.0, 60.0)}
-    usages = [usage for usages in Ledger(view, {}, accounts, asked).all() for usage in usages]
+    usages = [usage for usages in Ledger(view, {}, accounts, asked, here="").all() for usage in usages]
 
     assert {(u.asked_minutes, u.asked_cpus, u.asked_mib) for u in usages} == {(minutes, cpus, mib)}
     assert {(u.held_seconds, u.max_rss_mib) for u in usages} == {(50.0, 10.0)}
@@ -212,7 +214,7 @@ def test_a_trial_in_a_seat_has_the_whole_time_of_its_job_whenever_the_others_beg
     for number, at in enumerate([0, 10, 60, 120, 200]):
         view.trials.open(number).attempts[1].claimed = float(at)
 
-    ledger = Ledger(view, {}, {}, asked)
+    ledger = Ledger(view, {}, {}, asked, here="")
 
     usages = [usage for usages in ledger.all() for usage in usages]
     assert [u.asked_minutes for u in usages] == [60, 60, 60, 30, 30]
@@ -228,7 +230,7 @@ def test_the_limits_of_packed_jobs_do_not_differ_by_when_their_trials_began(make
     for number in range(8):
         view.trials.open(number).attempts[1].claimed = number * 20.0
 
-    found = measure(Ledger(view, {}, {}, asked).all())
+    found = measure(Ledger(view, {}, {}, asked, here="").all())
 
     assert (found.asked_core_hours, found.saved_hours) == (8.0, 0.0)
 
@@ -262,7 +264,7 @@ def test_trials_of_another_sweep_are_passed_over(make_store, tmp_path):
     outcome = Outcome(TrialState.FINISHED, seconds=5.0, origin="other/0", ended=1.0)
     store.adopt({0: Adopted(outcome)}, Owner("h", 1, 1, "b"))
 
-    assert measure(Ledger(store.replay(), {}, {}, asked).all(), lambda n: {}, LIMITS).trials == 0
+    assert measure(Ledger(store.replay(), {}, {}, asked, here="").all(), lambda n: {}, LIMITS).trials == 0
 
 
 def test_the_command_reads_and_writes_nothing(store, slurmsweep):
@@ -291,6 +293,21 @@ def test_a_sweep_without_any_attempt_is_one_line(store, slurmsweep):
     assert "0 attempts of 0 trials have ended" in done.stdout
 
 
+def test_jobs_of_the_same_id_on_two_clusters_asked_each_for_its_own(store, slurmsweep, monkeypatch):
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "tau")
+    for cluster, minutes in (("tau", "10"), ("rho", "30")):
+        with store.transaction() as transaction:
+            transaction.submit(SubmitRecord(cluster, 1, None, {"time": minutes}, "array", cluster=cluster))
+            transaction.submit(SubmitRecord(cluster, 1, "7", cluster=cluster))
+        owner = Owner("host", 1, 1, "boot", job="7", task=0, node="n1", cluster=cluster)
+        store.finish(store.claim(owner), Outcome(TrialState.FINISHED, ended=1.0))
+
+    rows = slurmsweep("export", store.layout.folder, "--format", "jsonl", PATH="/usr/bin-without-slurm").stdout
+    asked_seconds = [json.loads(row).get("asked_seconds") for row in rows.splitlines()]
+
+    assert asked_seconds[:2] == [600, 1800]
+
+
 def test_a_sweep_that_is_not_there_is_exit_code_3(slurmsweep):
     assert slurmsweep("efficiency", "nosuchid").returncode == 3
 
@@ -298,7 +315,7 @@ def test_a_sweep_that_is_not_there_is_exit_code_3(slurmsweep):
 def test_text_and_table_are_of_the_same_numbers(store):
     submit(store, "7", 1, time=60.0, mem=1024.0, cpus=2)
     run(store, "7", 0, seconds=600.0, cpu_seconds=300.0, max_rss_mb=512.0)
-    ledger = Ledger(store.replay(), {}, {}, asked)
+    ledger = Ledger(store.replay(), {}, {}, asked, here="")
     document = efficiency_document(store.manifest, store.replay(), ledger, LIMITS) | {"accounting": "off"}
 
     lines = [line.split("  ") for line in efficiency_text(document).splitlines()]
@@ -322,7 +339,7 @@ def test_the_page_shows_what_is_printed(make_store):
     for task, seconds in enumerate([558.0] + [390.0] * 13 + [480.0] * 10):
         busy, size = (0.93, 310.0) if task == 0 else (0.9, 300.0)
         run(store, "7", task, seconds=seconds, cpu_seconds=busy * seconds, max_rss_mb=size)
-    ledger = Ledger(store.replay(), {}, {}, asked)
+    ledger = Ledger(store.replay(), {}, {}, asked, here="")
     document = efficiency_document(store.manifest, store.replay(), ledger, LIMITS)
     printed = efficiency_text(document | {"accounting": "used"})
 

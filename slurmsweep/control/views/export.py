@@ -31,7 +31,8 @@ def trial_rows(session: Session, summary: SweepSummary, trials: Iterable[TrialRo
     Raises:
         OSError: what a trial logged is there and cannot be read.
     """
-    ledger = Ledger(summary.view, summary.ended, {}, session.scheduler.asked, documents=session.submissions)
+    asked, documents = session.scheduler.asked, session.submissions
+    ledger = Ledger(summary.view, summary.ended, {}, asked, documents=documents, here=session.here)
     for trial in with_errors(with_metric_so_far(session.store, summary, trials)):
         usages = [usage for usage in ledger.of(trial.number) if usage.attempt == trial.attempt]
         minutes = usages[0].asked_minutes if usages else None

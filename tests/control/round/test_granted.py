@@ -80,7 +80,7 @@ def test_a_difference_is_said_once_and_is_what_trials_are_reckoned_by(sweep):
     assert (submission.job, submission.template, submission.wishes) == (job, "array", ASKED)
     claim = store.claim(Owner("far", 1, 1, "b", job=job, task=0))
     store.finish(claim, Outcome(TrialState.CRASHED, "timeout", ended=1.0))
-    [usage] = Ledger(store.replay(), {}, {}, backend.asked).of(claim.attempt_id.trial)
+    [usage] = Ledger(store.replay(), {}, {}, backend.asked, here="").of(claim.attempt_id.trial)
     assert usage.asked_minutes == 3
 
 
