@@ -7,10 +7,16 @@ import re
 from pathlib import Path
 
 import pytest
+from fake_backend import FakeBackend
+from submitting import on_backend
 
 from slurmsweep.backends.base import Account, Asked
 from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm.resources import asked
+from slurmsweep.control.round.decide import Policy
+from slurmsweep.control.round.events import ignore
+from slurmsweep.control.round.observe import observe
+from slurmsweep.control.round.retry_policy import RetryPolicy
 from slurmsweep.report.efficiency import attempts_table, efficiency_text, one_line
 from slurmsweep.sizing.efficiency import Advice, efficiency_document, measure
 from slurmsweep.sizing.usage import Ledger
@@ -293,19 +299,33 @@ def test_a_sweep_without_any_attempt_is_one_line(store, slurmsweep):
     assert "0 attempts of 0 trials have ended" in done.stdout
 
 
-def test_jobs_of_the_same_id_on_two_clusters_asked_each_for_its_own(store, slurmsweep, monkeypatch):
-    monkeypatch.setenv("SLURM_CLUSTER_NAME", "tau")
+def on_two_clusters(store, *, by_hand=False):
+    """Let two trials run out of time in jobs of the same id: of 10 minutes on tau, of 30 on rho."""
     for cluster, minutes in (("tau", "10"), ("rho", "30")):
         with store.transaction() as transaction:
-            transaction.submit(SubmitRecord(cluster, 1, None, {"time": minutes}, "array", cluster=cluster))
-            transaction.submit(SubmitRecord(cluster, 1, "7", cluster=cluster))
+            for job in () if by_hand else (None, "7"):
+                transaction.submit(SubmitRecord(cluster, 1, job, {"time": minutes}, "array", cluster=cluster))
         owner = Owner("host", 1, 1, "boot", job="7", task=0, node="n1", cluster=cluster)
-        store.finish(store.claim(owner), Outcome(TrialState.FINISHED, ended=1.0))
+        store.finish(store.claim(owner), Outcome(TrialState.CRASHED, "timeout", ended=1.0, by="reconcile"))
 
-    rows = slurmsweep("export", store.layout.folder, "--format", "jsonl", PATH="/usr/bin-without-slurm").stdout
-    asked_seconds = [json.loads(row).get("asked_seconds") for row in rows.splitlines()]
 
-    assert asked_seconds[:2] == [600, 1800]
+def test_the_export_tells_what_jobs_of_the_same_id_on_two_clusters_asked_for(make_store, slurmsweep, monkeypatch):
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "tau")
+    on_two_clusters(store := make_store(2))
+
+    rows = slurmsweep("export", store.layout.folder, "--format", "jsonl", PATH="/usr/bin-without-slurm")
+
+    assert [json.loads(row)["asked_seconds"] for row in rows.stdout.splitlines()] == [600, 1800]
+
+
+@pytest.mark.parametrize(("by_hand", "minutes"), [(False, [10, 30]), (True, [None, None])])
+def test_trials_of_two_clusters_run_again_by_what_their_own_jobs_asked_for(make_store, by_hand, minutes):
+    on_two_clusters(store := make_store(2), by_hand=by_hand)
+
+    situation = observe(on_backend(store, FakeBackend(site="tau")), Policy(retry=RetryPolicy()), ignore)
+
+    usages = [trial.usages[-1] for trial in situation.ended]
+    assert [(usage.job, usage.asked_minutes) for usage in usages] == [("7_0", minutes[0]), ("7_0@rho", minutes[1])]
 
 
 def test_a_sweep_that_is_not_there_is_exit_code_3(slurmsweep):

@@ -167,7 +167,7 @@ def _ledger(session: Session, policy: Policy, snapshot: Snapshot, again: list[Tr
         asked=scheduler.asked,
         among=sorted(numbers),
         documents=session.submissions,
-        here=snapshot.answer.cluster,
+        here=session.here,
     )
     if policy.sizing and policy.sizing.mem:
         return make(accounts=scheduler.accounts(session.job_keys())[0])
