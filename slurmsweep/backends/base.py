@@ -116,7 +116,7 @@ class Answer(NamedTuple):
     Attributes:
         tasks: one status a job; a job that the scheduler does not know any more is absent.
         accounting: what became of the question to accounting: ``used``, ``not needed``, ``off``, or its error message.
-        cluster: the cluster that answered, by its own name; empty where the name is not known or does not matter.
+        cluster: by its own name the cluster from which the jobs are named; a session writes it down, no backend.
         silent: other clusters that could not be asked from here: nothing follows about their jobs.
         cut: arrays of whose elements accounting does not name all: nothing follows about the others.
     """

@@ -74,9 +74,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
                 raise
             silent.append(cluster)
     live |= dict(_bounded(live))
-    over = [ref for ref in wanted if ref not in live or not live[ref].alive]
-    here = site_name() if over else ""
-    forgotten = {ref.job for ref in over if ref not in live and parts_of(ref.job)[1] not in silent}
+    forgotten = {ref.job for ref in wanted if ref not in live and parts_of(ref.job)[1] not in silent}
     ended: dict[JobRef, JobStatus] = {}
     cut: set[str] = set()
     accounting = "not needed"
@@ -85,7 +83,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
         ended |= _on(cluster, parse_sacct(text))
         cut |= {key_on(job, cluster) for job in arrays_cut(text)}
         accounting = said if accounting in ("not needed", "used", "off") else accounting
-    return Answer({**ended, **live}, accounting, here, tuple(silent), frozenset(cut))
+    return Answer({**ended, **live}, accounting, silent=tuple(silent), cut=frozenset(cut))
 
 
 def _bounded(live: Mapping[JobRef, JobStatus]) -> Iterator[tuple[JobRef, JobStatus]]:
