@@ -73,6 +73,10 @@ class JobRef(NamedTuple):
         """Return the job of an agent, seen from cluster ``here``."""
         return cls(job_key(owner.job or "", owner.cluster, here), owner.task)
 
+    def on(self, cluster: str) -> JobRef:
+        """Return the job of the same number on another cluster, or on this one (empty)."""
+        return JobRef(key_on(self.job, cluster), self.task)
+
     def __str__(self) -> str:
         """Return ``123_4`` or ``123``, as Slurm writes it; on another cluster ``123_4@other``."""
         if self.task is None:

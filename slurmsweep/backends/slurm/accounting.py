@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Account, JobRestarts
-from slurmsweep.backends.keys import JobRef, by_cluster, key_on
+from slurmsweep.backends.keys import JobRef, by_cluster
 from slurmsweep.backends.slurm.commands import on, sacct
 from slurmsweep.backends.slurm.jobstates import base_word, is_alive
 from slurmsweep.backends.slurm.resources import mebibytes
@@ -25,13 +25,8 @@ def accounts(jobs: Collection[str]) -> tuple[dict[JobRef, Account], str]:
     """Return what accounting knows of arrays or plain jobs by id, and what became of the question. Never raises."""
     if not jobs:
         return {}, "not needed"
-    found: dict[JobRef, Account] = {}
-    answers = []
-    for cluster, ids in by_cluster(jobs).items():
-        text, accounting = sacct(*on(cluster), "--units=M", "-j", ",".join(ids), "-o", _FIELDS)
-        found |= {JobRef(key_on(ref.job, cluster), ref.task): one for ref, one in parse_accounts(text).items()}
-        answers.append(accounting)
-    return found, _worst(answers)
+    texts, said = _ask(jobs, ("--units=M",), _FIELDS)
+    return {ref.on(cluster): one for cluster, text in texts for ref, one in parse_accounts(text).items()}, said
 
 
 def count_restarts(jobs: Collection[str]) -> JobRestarts:
@@ -41,17 +36,16 @@ def count_restarts(jobs: Collection[str]) -> JobRestarts:
     """
     if not jobs:
         return JobRestarts()
-    lines, answers = "", []
-    for cluster, ids in by_cluster(jobs).items():
-        text, accounting = sacct(*on(cluster), "-X", "-D", "-j", ",".join(ids), "-o", "JobID,State")
-        lines += text
-        answers.append(accounting)
-    return JobRestarts(parse_restarts(lines), _worst(answers))
+    texts, said = _ask(jobs, ("-X", "-D"), "JobID,State")
+    return JobRestarts(parse_restarts("".join(text for _, text in texts)), said)
 
 
-def _worst(answers: list[str]) -> str:
-    """Return what became of the question where several clusters were asked: an error before the others."""
-    return next((one for one in answers if one not in ("used", "off")), answers[0])
+def _ask(jobs: Collection[str], flags: tuple[str, ...], fields: str) -> tuple[list[tuple[str, str]], str]:
+    """Return each cluster with what sacct says of its jobs; and what became of the questions, errors before others."""
+    asked = by_cluster(jobs).items()
+    answers = [(cluster, *sacct(*on(cluster), *flags, "-j", ",".join(ids), "-o", fields)) for cluster, ids in asked]
+    said = [one for _, _, one in answers]
+    return [answer[:2] for answer in answers], next((one for one in said if one not in ("used", "off")), said[0])
 
 
 def parse_restarts(text: str) -> dict[str, int]:

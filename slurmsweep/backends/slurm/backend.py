@@ -73,12 +73,12 @@ class SlurmBackend(Backend):
 
     def inherited(self, options: Options) -> tuple[str, ...]:
         """Return a line for each SBATCH_ variable of an option, and for each option that slurmsweep does not know."""
-        unheard = [
-            f"--{name} is no option that this slurmsweep knows: sbatch gets it as it is"
-            + ("" if not (here := commands.options_of_sbatch()) or name in here else ", and lists no such option here")
-            for name in resources.strangers(options)
-        ]
-        return (*inherited.words(os.environ, options), *unheard)
+        said = inherited.words(os.environ, options)
+        for name in resources.strangers(options):
+            here = commands.options_of_sbatch()
+            besides = ", and lists no such option here" if here and name not in here else ""
+            said.append(f"--{name} is no option that this slurmsweep knows: sbatch gets it as it is{besides}")
+        return tuple(said)
 
     def options(self, wish: SubmitOptions, source: JobSource) -> Options:
         """Return sbatch options by long name: command line, sweep file, defaults, template, with the default time."""

@@ -59,7 +59,7 @@ def words(environ: Mapping[str, str], options: Mapping[str, str | bool]) -> list
 
 
 def _named(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the variables with the options that they set, where we know the option; one alone of a cluster's name."""
+    """Return the variables with the options that they set, where we know the option; at most one names a cluster."""
     found = []
     for name in sorted(environ):
         short = name.removeprefix("SBATCH_")

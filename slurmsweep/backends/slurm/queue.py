@@ -68,7 +68,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
     silent = []
     for cluster, ids in by_cluster({*jobs, *(ref.job for ref in wanted)}).items():
         try:
-            live |= _on(cluster, parse_squeue(_squeue(ids, cluster)))
+            live |= {ref.on(cluster): status for ref, status in parse_squeue(_squeue(ids, cluster))}
         except SchedulerUnavailableError:  # noqa: PERF203 - a few clusters
             if not cluster:
                 raise
@@ -80,7 +80,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
     accounting = "not needed"
     for cluster, ids in by_cluster(forgotten).items():
         text, said = sacct(*on(cluster), "-X", "-j", ",".join(ids), "-o", _SACCT_FIELDS)
-        ended |= _on(cluster, parse_sacct(text))
+        ended |= {ref.on(cluster): status for ref, status in parse_sacct(text)}
         cut |= {key_on(job, cluster) for job in arrays_cut(text)}
         accounting = said if accounting in ("not needed", "used", "off") else accounting
     return Answer({**ended, **live}, accounting, silent=tuple(silent), cut=frozenset(cut))
@@ -94,11 +94,6 @@ def _bounded(live: Mapping[JobRef, JobStatus]) -> Iterator[tuple[JobRef, JobStat
         most = limits[status.partition]
         if most is not None and status.minutes is not None and status.minutes > most:
             yield ref, status._replace(wait=beyond(status, most))
-
-
-def _on(cluster: str, statuses: Iterable[tuple[JobRef, JobStatus]]) -> dict[JobRef, JobStatus]:
-    """Return the statuses by job, named as jobs of that cluster."""
-    return {JobRef(key_on(ref.job, cluster), ref.task): status for ref, status in statuses}
 
 
 def find_by_name(name: str, cluster: str = "") -> list[str]:
@@ -233,14 +228,14 @@ def _refs(name: str) -> Iterator[JobRef]:
 
 
 def _status(word: str, status: str, node: str, source: str, left: float | None) -> JobStatus:
-    said = meaning(word)
+    said, short = meaning(word), base_word(word)
     if said.alive:
-        return JobStatus(base_word(word), True, None, "", None, node, source, said.waits)
+        return JobStatus(short, True, None, "", None, node, source, said.waits)
     code, ended_by = _exit_status(status)
     state, cause = outcome(word, code, ended_by, left)
     if source == "sacct" and state is TrialState.FAILED and code in _FOLDED:
-        return JobStatus(base_word(word), False, state, f"exit {code} or {code + 128}", None, node, source)
-    return JobStatus(base_word(word), False, state, cause, code, node, source)
+        return JobStatus(short, False, state, f"exit {code} or {code + 128}", None, node, source)
+    return JobStatus(short, False, state, cause, code, node, source)
 
 
 def _minutes(text: str) -> float | None:

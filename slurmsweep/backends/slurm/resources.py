@@ -67,12 +67,14 @@ _ALIASES = {
     "tasks-per-node": "ntasks-per-node",
 }  # fmt: skip
 
+_MEMORIES = ("mem", "mem-per-cpu", "mem-per-gpu")
+
 #: Options that exclude each other: sbatch of some version refuses both, or passes over one of them (slurm_opt.c). A
 #: later place that names one means it instead of what earlier places say. ``gres:gpu``, ``tres:gpu`` and ``tres:cpu``
 #: are parts of the values of ``gres`` and ``tres-per-task``.
 _ONE_OF = (
     ("requeue", "no-requeue"),
-    ("mem", "mem-per-cpu", "mem-per-gpu"),
+    _MEMORIES,
     ("exclusive", "oversubscribe"),
     ("core-spec", "thread-spec"),
     ("bb", "bbf"),
@@ -95,7 +97,7 @@ _EXCLUSIVE = {frozenset(pair) for group in _ONE_OF for pair in combinations(grou
 #: Of these sbatch takes no two, of any version. Of the others some versions do, so it is asked.
 _NEVER_TWO = {
     frozenset(pair)
-    for group in (("mem", "mem-per-cpu", "mem-per-gpu"), ("core-spec", "thread-spec"), ("bb", "bbf"))
+    for group in (_MEMORIES, ("core-spec", "thread-spec"), ("bb", "bbf"))
     for pair in combinations(group, 2)
 } | {frozenset(("ntasks-per-gpu", other)) for other in ("gpus-per-task", "gpus-per-socket", "ntasks-per-node")}
 
@@ -118,7 +120,6 @@ _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE", re.I
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)([KMGT])?B?", re.IGNORECASE)
 _UNITS = "KMGT"
 _CPUS = frozenset({"ntasks", "nodes", "ntasks-per-node", "cpus-per-task"})
-_MEMORIES = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 #: Names of places for people.
 SWEEP_FILE, COMMAND_LINE = "slurm: in the sweep file", "the command line"
