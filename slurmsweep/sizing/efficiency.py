@@ -219,7 +219,7 @@ def _time_advice(sums: _Sums, bounds: Bounds) -> Iterator[Advice]:
     asked = sums.minutes.asked
     if sums.out_of_time:
         longest = max(sums.out_of_time)
-        why = f"{_attempts(sums.out_of_time)} ran out of time, one after {duration(longest)}"
+        why = f"{counted(len(sums.out_of_time), 'attempt')} ran out of time, one after {duration(longest)}"
         yield Advice(f"--time {minutes_for(CUT_OFF_FACTOR * longest, bounds)}", why)
     elif sums.seconds:
         longest = max(sums.seconds)
@@ -248,7 +248,7 @@ def _memory_advice(sums: _Sums, bounds: Bounds) -> Iterator[Advice]:
     asked = max(sums.mib.asked, default=None)
     if sums.out_of_memory:
         largest = max(sums.out_of_memory)
-        why = f"{_attempts(sums.out_of_memory)} ran out of memory, one at {largest:.0f} MiB"
+        why = f"{counted(len(sums.out_of_memory), 'attempt')} ran out of memory, one at {largest:.0f} MiB"
         yield Advice(f"--mem {mib_for(CUT_OFF_FACTOR * largest, bounds)}M", why)
     elif sums.sizes and asked is not None:
         largest = max(sums.sizes)
@@ -274,7 +274,3 @@ def _job_advice(sums: _Sums) -> Iterator[Advice]:
     if usual < _WORTH_A_JOB_SECONDS and max(sums.cpus.asked, default=1) <= 1:
         half = f"half of {len(sums.alone)} trials took less than {duration(usual)}"
         yield Advice("--template packed", f"{half}: several in a job, if they need no GPU each")
-
-
-def _attempts(cut_off: Sequence[float]) -> str:
-    return f"{len(cut_off)} attempt{'s' if len(cut_off) > 1 else ''}"

@@ -148,11 +148,10 @@ class Ledger:
             return None
         owner = attempt.owner
         ref = JobRef.of(owner, self._here) if owner and owner.job and not outcome.origin else None
-        job = ref.job if ref else None
         account = self._accounts.get(ref) if ref else None
         # accounting knows a job as a whole, and its last start only: what it used is that of one attempt at most
         own = account if attempt_id in self._last and attempt_id not in self._shares else None
-        wanted = self._asked_of(owner.submission if owner else None) or self._asked(job, account)
+        wanted = self._wanted(owner.submission if owner else None, ref, account)
         share = self._shares.get(attempt_id, _Share())
         return Usage(
             trial=number,
@@ -168,25 +167,23 @@ class Ledger:
             cpu_seconds=_largest(outcome.cpu_seconds, own.cpu_seconds if own else None),
             max_rss_mib=_largest(outcome.max_rss_mb, own.max_rss if own else None),
             origin=outcome.origin,
-            has_job_alone=bool(job and owner and owner.seat is None and attempt_id not in self._shares),
+            has_job_alone=bool(ref and owner and owner.seat is None and attempt_id not in self._shares),
         )
 
-    def _asked_of(self, name: str | None) -> Asked | None:
-        """Return what each job of a submission asks for, where the claim names it and its options say something.
+    def _wanted(self, submission: str | None, ref: JobRef | None, account: Account | None) -> Asked:
+        """Return what a job asks for.
 
-        On a service such jobs cannot be changed, and the service may not know them any more.
+        A claim that names its submission is of a service: such jobs cannot be changed, and the service may not know
+        them any more. So what the submission asks for counts, if it says anything. Of other jobs accounting counts,
+        which knows jobs submitted by hand and later changes. A row that slurmdbd has only half written (``||16?|``)
+        leaves what the submission asked for.
         """
-        wanted = self._named.get(name or "")
-        return wanted if wanted != Asked() else None
-
-    def _asked(self, job: str | None, account: Account | None) -> Asked:
-        """Return what a job asks for: by accounting, which knows jobs submitted by hand and later changes.
-
-        A row that slurmdbd has only half written (``||16?|``) leaves what the submission asked for.
-        """
-        wanted = self._submitted.get(job) if job else None
-        if account is None or (wanted and account.minutes is None and account.mem is None):
-            return wanted or Asked()
+        named = self._named.get(submission or "", Asked())
+        if named != Asked():
+            return named
+        submitted = self._submitted.get(ref.job) if ref else None
+        if account is None or (submitted and account.minutes is None and account.mem is None):
+            return submitted or Asked()
         return Asked(account.minutes, account.mem, account.cpus)
 
 

@@ -152,13 +152,10 @@ class Wave:
 
 def next_wave(known: SizingInput, auto: AutoSizing) -> Wave:
     """Return the wave that comes next: canaries, the rest, or nothing now."""
+    at_work = counted(known.live, "job runs or waits", "jobs run or wait")
     if not known.open:
-        running = (
-            f"{counted(known.live, 'job runs or waits', 'jobs run or wait')}"
-            if known.live
-            else "every trial has been claimed"
-        )
-        return Wave(Step.NOTHING, reasons=(f"nothing to start: {running}",))
+        why = at_work if known.live else "every trial has been claimed"
+        return Wave(Step.NOTHING, reasons=(f"nothing to start: {why}",))
     times = time_samples(known.history, known.point)
     pool = evenly(known.open, _POOL)
     points = [known.point(attempt_id.trial) for attempt_id in pool]
@@ -167,10 +164,7 @@ def next_wave(known: SizingInput, auto: AutoSizing) -> Wave:
     if whole and (len(times) >= wanted or not known.live):
         return _rest(known, auto, times)
     if known.live:
-        reason = (
-            f"{len(times)} of {wanted} trials to learn from have ended; "
-            f"{counted(known.live, 'job runs or waits', 'jobs run or wait')}"
-        )
+        reason = f"{len(times)} of {wanted} trials to learn from have ended; {at_work}"
         return Wave(Step.WAIT, reasons=(reason,), left=len(known.open), live=known.live)
     sizes = memory_samples(known.history, known.point) if auto.mem else []
     if known.history and not times and not sizes:
@@ -198,7 +192,7 @@ def _canaries(
     limit = known.bounds.minutes if minutes is None else minutes
     given = ("no time limit" if limit is None else f"{limit:g} min each") + (f" and {size} MiB" if size else "")
     again = f" again (all {len(known.history)} before them were cut off)" if seconds or mib else ""
-    named = "1 canary" if len(chosen) == 1 else f"{len(chosen)} canaries"
+    named = counted(len(chosen), "canary", "canaries")
     reason = f"{named}{again}, spread over the parameters' values, with {given}"
     return Wave(Step.CANARIES, (Group(chosen, minutes, size),), (reason,), len(known.open) - len(chosen))
 
