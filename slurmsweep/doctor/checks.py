@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from slurmsweep.state import filesystem
 from slurmsweep.state.filesystem import Fitness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from slurmsweep.backends.slurm.site import Site
 
@@ -145,15 +145,12 @@ def _judge_limits(seen: Site) -> CheckResult:
 
 def try_out_here(folder: str) -> list[dict[str, Any]]:
     """Let two processes of this machine try the folder; return what each saw. Raises StateUnwritableError."""
-    place = _probe_folder(folder)
-    command = [sys.executable, "-m", "slurmsweep.doctor.probe", place]
-    try:
+    with _probe_folder(folder) as place:
+        command = [sys.executable, "-m", "slurmsweep.doctor.probe", place]
         processes = [subprocess.Popen([*command, str(number), "2"]) for number in range(2)]
         for process in processes:
             process.wait(_LOCAL_PATIENCE)
         return _collect(place, 2)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def try_out_on_nodes(folder: str, nodes: int, options: Mapping[str, str], patience: float) -> list[dict[str, Any]]:
@@ -169,23 +166,20 @@ def try_out_on_nodes(folder: str, nodes: int, options: Mapping[str, str], patien
         SchedulerUnavailableError: Slurm refused the job, or it did not run in time.
         StateUnwritableError: the folder could not be written.
     """
-    place = _probe_folder(folder)
-    script = _NODE_SCRIPT.format(python=shlex.quote(sys.executable), folder=shlex.quote(place), count=nodes)
-    layout = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--time=5", f"--output={place}/out"]
     asked = {name: value for name, value in inherited.wishes(os.environ).items() if name in _OF_SITES} | dict(options)
-    flags = [*layout, *(f"--{name}={value}" for name, value in asked.items())]
-    job = ""
-    try:
+    with _probe_folder(folder) as place:
+        script = _NODE_SCRIPT.format(python=shlex.quote(sys.executable), folder=shlex.quote(place), count=nodes)
+        layout = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--time=5", f"--output={place}/out"]
+        flags = [*layout, *(f"--{name}={value}" for name, value in asked.items())]
         done = commands.call(*commands.as_outside_of_jobs(), "sbatch", "--parsable", *flags, text=script)
         if done.returncode:
             raise SchedulerUnavailableError(f"sbatch: {commands.first_line(done.stderr)}")
         job = queue.submitted(done.stdout)
-        return _wait_for_nodes(place, nodes, job, patience)
-    finally:
-        if job:
+        try:
+            return _wait_for_nodes(place, nodes, job, patience)
+        finally:
             with suppress(SchedulerUnavailableError):
                 queue.cancel([job])
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _wait_for_nodes(place: str, nodes: int, job: str, patience: float) -> list[dict[str, Any]]:
@@ -286,12 +280,18 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def _probe_folder(folder: str) -> str:
+@contextmanager
+def _probe_folder(folder: str) -> Iterator[str]:
+    """Make a folder in the one to try, and remove it in the end. Raises StateUnwritableError."""
     try:
-        return tempfile.mkdtemp(prefix=".slurmsweep-doctor-", dir=folder)
+        place = tempfile.mkdtemp(prefix=".slurmsweep-doctor-", dir=folder)
     except OSError as error:
         why = f"cannot write {folder}: {error.strerror}; choose another folder by WANDB_DIR"
         raise StateUnwritableError(why) from error
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _collect(place: str, count: int) -> list[dict[str, Any]]:

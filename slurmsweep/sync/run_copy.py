@@ -146,11 +146,11 @@ def _copy_once(source: str, target: str, access: Access) -> None:
 
 def _for_server(record: bytes, home: Home, before: Extremes) -> bytes:
     """Return a record as the server takes it: a run without its sweep, resumable and at home; most others unchanged."""
-    wanted = (_RUN, _SUMMARY, _METRIC) if before else (_RUN,)
-    if not any(kind in wanted for kind, _, _ in _raw_fields(record)):
+    wanted, fields = (_RUN, _SUMMARY, _METRIC) if before else (_RUN,), _raw_fields(record)
+    if not any(kind in wanted for kind, _, _ in fields):
         return record
     parts = []
-    for kind, content, raw in _raw_fields(record):
+    for kind, content, raw in fields:
         if kind == _RUN:
             named = {_ENTITY: home.entity, _PROJECT: home.project}
             kept = [f for inner, _, f in _raw_fields(content) if inner not in (_SWEEP_ID, _RESUME, *named)]
