@@ -144,13 +144,29 @@ def _judge_limits(seen: Site) -> CheckResult:
 
 
 def try_out_here(folder: str) -> list[dict[str, Any]]:
-    """Let two processes of this machine try the folder; return what each saw. Raises StateUnwritableError."""
+    """Let two processes of this machine try the folder; return what each saw.
+
+    Raises:
+        StateUnwritableError: the folder could not be written.
+        OSError: a process did not end in time, or could not leave what it saw.
+    """
     with _probe_folder(folder) as place:
         command = [sys.executable, "-m", "slurmsweep.doctor.probe", place]
         processes = [subprocess.Popen([*command, str(number), "2"]) for number in range(2)]
-        for process in processes:
-            process.wait(_LOCAL_PATIENCE)
-        return _collect(place, 2)
+        try:
+            for process in processes:
+                process.wait(_LOCAL_PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"what tries it has not ended after {_LOCAL_PATIENCE:g} s") from error
+        finally:
+            for process in processes:
+                process.kill()
+                with suppress(subprocess.TimeoutExpired):  # a filesystem may hold even a killed process
+                    process.wait(1.0)
+        seen = _collect(place, len(processes))
+        if len(seen) < len(processes):
+            raise OSError("what tried it could not leave its result there")
+        return seen
 
 
 def try_out_on_nodes(folder: str, nodes: int, options: Mapping[str, str], patience: float) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import pytest
 
 from slurmsweep.backends.slurm.cluster import setting
 from slurmsweep.backends.slurm.site import Site, parse_submit_limits
+from slurmsweep.cli.commands import doctor
 from slurmsweep.doctor import checks
 from slurmsweep.state.filesystem import Fitness
 
@@ -87,6 +88,22 @@ def test_settings_and_limits_are_read_from_what_slurm_prints():
     assert setting(CONFIG, "Nothing") == ""
     assert parse_submit_limits("\n200\n50\n") == 50
     assert parse_submit_limits("\n\n") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("_LOCAL_PATIENCE", 0.01, "what tries it has not ended after 0.01 s"),
+        ("_collect", lambda place, count: [], "what tried it could not leave its result there"),
+    ],
+)
+def test_a_folder_from_which_no_result_comes_is_bad_and_nothing_is_left_there(tmp_path, monkeypatch, name, value, why):
+    monkeypatch.setattr(checks, name, value)
+
+    [tried] = doctor._try_out(str(tmp_path), 1, {}, 0)
+
+    assert (str(tried.fitness), tried.subject, tried.why) == ("bad", "tried", f"{tmp_path}: {why}")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_processes_of_this_machine_really_try_the_folder(slurmsweep, tmp_path):
