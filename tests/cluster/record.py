@@ -231,7 +231,7 @@ def _limits(at: Recording) -> None:
     with at.recorder.into("refusal by an account"):
         at.sbatch("limits", "exit 0", 99, {})
     with at.recorder.into("sdiag"):
-        limits.free_in_cluster()
+        limits.free_in_cluster("")
     at.lab.run("scancel", job)
 
 

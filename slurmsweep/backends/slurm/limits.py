@@ -101,8 +101,8 @@ def _may_still_fit(refused: int, error: JobLimitError, cluster: str, *, is_first
     return min(refused - 1, (free_in_cluster(cluster) or 0) // 2) if is_first else 0
 
 
-def max_array_size(cluster: str = "") -> int:
-    """Return how many elements an array may have there; Slurm's default where the controller does not say."""
+def max_array_size(cluster: str) -> int:
+    """Return how many elements an array may have on this cluster (empty) or that one; Slurm's default if unknown."""
     return parse_max_array_size(_configuration(cluster))
 
 
@@ -131,7 +131,7 @@ def _configuration(cluster: str) -> str:
         return ""
 
 
-def free_in_cluster(cluster: str = "") -> int | None:
+def free_in_cluster(cluster: str) -> int | None:
     """Return how many jobs a full cluster still takes, as the controller counted half a minute ago; None if unknown.
 
     The number is an upper bound: the controller keeps jobs that ended minutes ago, and they count too.

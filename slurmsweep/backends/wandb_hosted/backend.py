@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from slurmsweep.backends.base import Ability, Backend, SubmitResult
+from slurmsweep.backends.keys import parts_of
 from slurmsweep.backends.slurm import limits
 from slurmsweep.backends.slurm.backend import SlurmBackend
+from slurmsweep.backends.slurm.cluster import target
 
 if TYPE_CHECKING:
     from slurmsweep.backends.base import JobRequest, JobSource, SubmitOptions, SubmitPart, Submitted
@@ -31,7 +33,7 @@ class HostedBackend(SlurmBackend):
     # a supervisor reads the journal, which such a sweep does not have
     submit_later, find_later, move_later = Backend.submit_later, Backend.find_later, Backend.move_later
 
-    _previous = ""  # array of the submission under way; the next one waits for its end
+    _previous = ""  # id of the array of the submission under way; the next one waits for its end
 
     def request(
         self, source: JobSource, trials: int, wish: SubmitOptions, attempt_ids: tuple[AttemptId, ...] = ()
@@ -47,12 +49,12 @@ class HostedBackend(SlurmBackend):
         del was_refused
         arrays: list[Submitted] = []
         self._previous, first = "", 0
-        for tasks in limits.split(request.tasks, limits.max_array_size()):
+        for tasks in limits.split(request.tasks, limits.max_array_size(target(request.options))):
             array = part(first, tasks)
             first += tasks
             if array:
                 arrays.append(array)
-                self._previous = array.job
+                self._previous = parts_of(array.job)[0]  # all of them are on one cluster
         return SubmitResult(tuple(arrays))
 
     def send(self, request: JobRequest) -> str:

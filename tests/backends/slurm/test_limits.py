@@ -136,11 +136,15 @@ def test_limits_that_are_kept_from_the_user_are_no_limits(tmp_path, monkeypatch,
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))  # which is not there
     cluster.asked_configuration.cache_clear()
 
-    assert (limits.max_array_size(), limits.room({"qos": "tight"}), limits.free_in_cluster()) == (1001, Room(), None)
+    assert (limits.max_array_size(""), limits.room({"qos": "tight"}), limits.free_in_cluster("")) == (
+        1001,
+        Room(),
+        None,
+    )
 
     (tmp_path / "slurm.conf").write_text("ClusterName=lab\nMaxArraySize=77\nAccountingStorageEnforce=limits,qos\n")
     cluster._file.cache_clear()
-    assert (limits.max_array_size(), limits.room({"qos": "tight"})) == (77, Room())
+    assert (limits.max_array_size(""), limits.room({"qos": "tight"})) == (77, Room())
 
 
 class FakeSlurm:

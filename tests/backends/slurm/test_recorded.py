@@ -261,7 +261,7 @@ def test_partitions_and_nodes_are_read(said):
 def test_how_full_the_cluster_is(said):
     said.load("sdiag")
 
-    assert 19_900 < limits.free_in_cluster() < 20_000
+    assert 19_900 < limits.free_in_cluster("") < 20_000
 
 
 #: What a message names; empty where no advice is due.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slurmsweep.backends.base import Answer, SubmitOptions
-from slurmsweep.backends.slurm import executor, limits, queue
+from slurmsweep.backends.slurm import cluster, executor, limits, queue
 from slurmsweep.backends.wandb_hosted import submit as cloud
 from slurmsweep.backends.wandb_hosted.backend import HostedBackend
 from slurmsweep.backends.wandb_hosted.folder import HostedFolder, HostedSweep, is_meant, parse
@@ -159,6 +159,18 @@ def test_arrays_of_one_submission_wait_for_each_other_so_that_the_width_holds(sl
     ]
     assert len({request.name for request in slurm}) == 3
     assert folder.submissions() == submitted
+
+
+def test_arrays_on_another_cluster_have_its_size_and_wait_for_ids_that_it_knows(slurm, tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "max_array_size", lambda cluster="": 3 if cluster == "other" else 10)
+    ids = iter(("101@other", "102@other"))
+    monkeypatch.setattr(executor, "submit", lambda request: slurm.append(request) or next(ids))
+    monkeypatch.setattr(cluster, "site_name", lambda: "lab")
+
+    submitted = submit(HostedFolder(SWEEP, str(tmp_path)), 5, SubmitOptions(options={"clusters": "other"}))
+
+    assert [(s.job, s.cluster, s.tasks) for s in submitted] == [("101", "other", 3), ("102", "other", 2)]
+    assert [request.options.get("dependency") for request in slurm] == [None, "afterany:101"]
 
 
 def test_a_refused_submission_is_not_remembered(slurm, tmp_path):
