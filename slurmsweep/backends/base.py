@@ -455,7 +455,7 @@ class Backend(ABC):
         return request.tasks
 
     @abstractmethod
-    def find(self, name: str, cluster: str = "") -> str:
+    def find(self, name: str, cluster: str) -> str:
         """Return the key of the jobs with that name on this cluster or that one; empty where it knows none (yet)."""
 
     # Looking
@@ -512,8 +512,8 @@ class Backend(ABC):
         jobs: Sequence[str],
         target: int,
         refresh: Callable[[], SweepView],
-        may_start: Callable[[], bool] = lambda: True,
-        seen: Callable[[Answer], None] = lambda _: None,
+        may_start: Callable[[], bool],
+        seen: Callable[[Answer], None],
     ) -> None:
         """Wait until so many trials of the sweep have ended in all, or until none of the jobs is left.
 
@@ -587,7 +587,7 @@ class Backend(ABC):
         self.require(Ability.WAKE, "--mend")
         return ""
 
-    def find_later(self, names: Collection[str], cluster: str = "") -> list[WakeupJob]:
+    def find_later(self, names: Collection[str], cluster: str) -> list[WakeupJob]:
         """Return live jobs with one of these names on this cluster or that one, the oldest first."""
         del names, cluster
         return []

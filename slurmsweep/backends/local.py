@@ -135,7 +135,7 @@ class LocalBackend(Backend):
         self._requests[job] = request
         return job
 
-    def find(self, name: str, cluster: str = "") -> str:
+    def find(self, name: str, cluster: str) -> str:
         """Return the id of the remembered request with that name; empty where there is none."""
         del cluster
         return next((job for job, request in self._requests.items() if request.name == name), "")
@@ -151,8 +151,8 @@ class LocalBackend(Backend):
         jobs: Sequence[str],
         target: int,
         refresh: Callable[[], SweepView],
-        may_start: Callable[[], bool] = lambda: True,
-        seen: Callable[[Answer], None] = lambda _: None,
+        may_start: Callable[[], bool],
+        seen: Callable[[Answer], None],
     ) -> None:
         """Run the agents of remembered requests until all have ended; forget the requests.
 

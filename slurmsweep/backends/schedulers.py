@@ -33,7 +33,7 @@ class Schedulers(SlurmBackend):
     def __init__(self, service: Callable[[str], Backend]) -> None:
         self._service = service
 
-    def find(self, name: str, cluster: str = "") -> str:
+    def find(self, name: str, cluster: str) -> str:
         """Return the key of the jobs with that name, from the service of that cluster, else from Slurm."""
         word = service_of(cluster)
         return self._service(word).find(name, cluster) if word else super().find(name, cluster)

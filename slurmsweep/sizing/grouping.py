@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 #: Share of all that is asked that a further group must save: each group is one more array to submit and to look at.
 _WORTH_A_GROUP = 0.1
 
-#: Number of distinct needs that are told apart.
+#: Number of distinct needs that are told apart; of more, neighbours count as the largest of them.
 _FINEST = 100
 
 
 def group_limits(needs: Mapping[int, int], most: int) -> list[int]:
     """Return what each of at most so many groups asks for, ascending; ``needs`` has the number of trials by need."""
-    steps = _coarse(needs)
+    ordered = sorted(needs.items())
+    width = math.ceil(len(ordered) / _FINEST)
+    chunks = (ordered[start : start + width] for start in range(0, len(ordered), width))
+    steps = [(chunk[-1][0], sum(count for _, count in chunk)) for chunk in chunks]
     found = [steps[-1][0]]
     for groups in range(2, min(most, len(steps)) + 1):
         finer = _best_split(steps, groups)
@@ -35,14 +38,6 @@ def group_limits(needs: Mapping[int, int], most: int) -> list[int]:
 def limit_for(need: int, limits: Sequence[int]) -> int:
     """Return the least of the ascending ``limits`` that covers a need; the largest of them if none does."""
     return limits[min(bisect_left(limits, need), len(limits) - 1)]
-
-
-def _coarse(needs: Mapping[int, int]) -> list[tuple[int, int]]:
-    """Return needs with their numbers of trials, ascending; neighbours beyond _FINEST count as the largest of them."""
-    ordered = sorted(needs.items())
-    width = math.ceil(len(ordered) / _FINEST)
-    chunks = (ordered[start : start + width] for start in range(0, len(ordered), width))
-    return [(chunk[-1][0], sum(count for _, count in chunk)) for chunk in chunks]
 
 
 def _asked(steps: Iterable[tuple[int, int]], limits: Sequence[int]) -> int:

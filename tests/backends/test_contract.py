@@ -108,8 +108,8 @@ def test_jobs_that_were_sent_are_alive_and_are_found_by_their_name(backend, sour
     tasks = backend.poll([job]).tasks
     assert {ref.job for ref in tasks} == {job}
     assert all(status.waits and status.alive and status.state is None for status in tasks.values())
-    assert backend.find(name) == job
-    assert backend.find(f"{name}0") == ""
+    assert backend.find(name, "") == job
+    assert backend.find(f"{name}0", "") == ""
 
 
 def test_jobs_of_two_requests_are_told_apart(backend, source):
@@ -158,7 +158,7 @@ def test_waiting_ends_when_no_job_is_left(backend, source, make_store, monkeypat
     job, _ = sent(backend, source)
     backend.cancel([job])
 
-    backend.wait([job], 3, lambda: refreshed.append(store.replay()) or refreshed[-1])
+    backend.wait([job], 3, lambda: refreshed.append(store.replay()) or refreshed[-1], lambda: True, lambda _: None)
 
     assert not alive(backend, job)
 
@@ -182,16 +182,16 @@ def test_what_needs_an_ability_is_refused_where_that_is_missing(backend, source,
 
 def test_a_job_that_wakes_a_supervisor_is_found_moved_and_cancelled(backend):
     if Ability.WAKE not in backend.abilities:
-        assert (backend.find_later(["x-mend"]), backend.move_later("1", When())) == ([], False)
+        assert (backend.find_later(["x-mend"], ""), backend.move_later("1", When())) == ([], False)
         return
     job = backend.submit_later("x-mend", "true", {}, When(("7",), 30))
 
-    assert [(found.job, found.name, found.waits) for found in backend.find_later(["x-mend", "y"])] == [
+    assert [(found.job, found.name, found.waits) for found in backend.find_later(["x-mend", "y"], "")] == [
         (job, "x-mend", True)
     ]
     assert (backend.move_later(job, When(seconds=60)), backend.move_later("4711", When())) == (True, False)
     backend.cancel([job])
-    assert backend.find_later(["x-mend"]) == []
+    assert backend.find_later(["x-mend"], "") == []
 
 
 def test_a_width_of_one_is_kept(backend, source):
@@ -206,11 +206,11 @@ def test_a_slurm_that_is_not_there_is_no_empty_queue(source, tmp_path, monkeypat
     backend = SlurmBackend()
     asks = (
         lambda: backend.poll(["1"]),
-        lambda: backend.find("x"),
+        lambda: backend.find("x", ""),
         lambda: backend.capacity({}),
         lambda: backend.cancel(["1"]),
         lambda: backend.hold(["1"]),
-        lambda: backend.find_later(["x"]),
+        lambda: backend.find_later(["x"], ""),
         lambda: sent(backend, source),
     )
 
@@ -275,7 +275,7 @@ def test_local_agents_run_when_they_are_waited_for(make_store, tmp_path):
     job, _ = sent(backend, JobSource.of(store), 2)
     assert store.replay().counts() == {}
 
-    backend.wait([job], 2, store.replay)
+    backend.wait([job], 2, store.replay, lambda: True, lambda _: None)
 
     assert store.replay().counts() == {"finished": 2}
     assert not alive(backend, job)
@@ -317,13 +317,13 @@ def test_the_fake_has_a_schedulers_troubles(source):
 
     with pytest.raises(SubmissionUnknownError):
         backend.send(request)
-    assert backend.find(request.name) in backend.arrays
+    assert backend.find(request.name, "") in backend.arrays
     with pytest.raises(JobLimitError):
         backend.send(backend.request(source, 3, SubmitOptions()))
     backend.lost = 1
     with pytest.raises(SubmissionUnknownError):
         backend.send(small)
-    assert backend.find(small.name) == ""
+    assert backend.find(small.name, "") == ""
     backend.refusal = "no such partition"
     with pytest.raises(SubmissionRefusedError, match="no such partition"):
         backend.send(small)

@@ -216,7 +216,7 @@ def _limits(at: Recording) -> None:
     with at.recorder.into("site"):
         site.look_around()
     with at.recorder.into("survey"):
-        site.survey()
+        site.survey("")
     with at.recorder.into("options"):
         commands.call("sbatch", "--help")
     with at.recorder.into("partitions"):
@@ -265,7 +265,7 @@ def _ends(at: Recording) -> None:
     with at.recorder.into("jobs"):
         commands.call("scontrol", "-o", "show", "job", job)
     with at.recorder.into("found by name"):
-        queue.find_by_name(f"{at.source.name}-ends")
+        queue.find_by_name(f"{at.source.name}-ends", "")
     wait_until(
         lambda: at.lab.run("sacct", "-X", "-n", "-j", job, "-o", "State%20").count("PREEMPTED") == 2, "accounting"
     )
@@ -285,7 +285,7 @@ def _held(at: Recording) -> None:
     with at.recorder.into("squeue waiting"):
         queue.ask([at.jobs[name] for name in ("held", "dependency", "begin", "supervisor")])
     with at.recorder.into("supervisors"):
-        wakeup.find([f"{at.source.name}-mend"])
+        wakeup.find([f"{at.source.name}-mend"], "")
 
 
 def _never_started(at: Recording) -> None:
@@ -355,7 +355,7 @@ def _reconfigured(at: Recording, line: str) -> None:
 def _kept_private(at: Recording) -> None:
     _reconfigured(at, "PrivateData=jobs,nodes,partitions,reservations,usage,users,accounts")
     with at.recorder.into("private survey"), suppress(SchedulerUnavailableError):
-        site.survey()
+        site.survey("")
     with at.recorder.into("private squeue"):
         queue.ask([at.jobs["held"]])
     with at.recorder.into("private room"):

@@ -74,7 +74,7 @@ def _some_slurm(monkeypatch):
     monkeypatch.setattr(executor, "submit", lambda request: "7")
     monkeypatch.setattr(limits, "max_array_size", lambda cluster="": 1000)
     monkeypatch.setattr(limits, "room", lambda options: Room())
-    monkeypatch.setattr(queue, "find_by_name", lambda name: [])
+    monkeypatch.setattr(queue, "find_by_name", lambda name, cluster: [])
 
 
 def resubmit(session):

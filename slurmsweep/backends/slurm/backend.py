@@ -164,7 +164,7 @@ class SlurmBackend(Backend):
 
         return executor.submit(request)
 
-    def find(self, name: str, cluster: str = "") -> str:
+    def find(self, name: str, cluster: str) -> str:
         """Return the key of the array with that name; empty where neither squeue nor sacct knows one (yet)."""
         return next(iter(queue.find_by_name(name, _elsewhere(cluster))), "")
 
@@ -211,8 +211,8 @@ class SlurmBackend(Backend):
         jobs: Sequence[str],
         target: int,
         refresh: Callable[[], SweepView],
-        may_start: Callable[[], bool] = lambda: True,
-        seen: Callable[[Answer], None] = lambda _: None,
+        may_start: Callable[[], bool],
+        seen: Callable[[Answer], None],
     ) -> None:
         """Wait for ends in the journal; ask squeue where none came for 15 s. Ctrl-C ends the waiting, not the jobs."""
         del may_start  # Slurm starts the jobs
@@ -250,7 +250,7 @@ class SlurmBackend(Backend):
         """Submit a plain job with ``--begin`` and ``--dependency``; return its id."""
         return wakeup.submit(name, body, options, when)
 
-    def find_later(self, names: Collection[str], cluster: str = "") -> list[WakeupJob]:
+    def find_later(self, names: Collection[str], cluster: str) -> list[WakeupJob]:
         """Return live jobs with one of these names, by one squeue call."""
         return wakeup.find(names, _elsewhere(cluster))
 

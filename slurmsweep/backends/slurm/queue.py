@@ -96,7 +96,7 @@ def _bounded(live: Mapping[JobRef, JobStatus]) -> Iterator[tuple[JobRef, JobStat
             yield ref, status._replace(wait=beyond(status, most))
 
 
-def find_by_name(name: str, cluster: str = "") -> list[str]:
+def find_by_name(name: str, cluster: str) -> list[str]:
     """Return the keys of jobs with that name, from squeue (which must answer), else from sacct if there is one."""
     text = answer("squeue", *on(cluster), "-h", "-a", "-t", "all", f"--name={name}", "-O", "ArrayJobID:|,Name:200")
     found = {line.split("|")[0].strip() for line in text.splitlines() if "|" in line}

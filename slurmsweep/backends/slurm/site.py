@@ -16,8 +16,8 @@ from slurmsweep.errors import SchedulerUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Of each node in each partition: node, partition (the default one with a star), time limit, MiB of the node.
-_FORMAT = "%N|%P|%l|%m"
+#: Asks of each node in each partition: node, partition (the default one with a star), time limit, MiB of the node.
+_NODES = ("-h", "-N", "-o", "%N|%P|%l|%m")
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,30 @@ class Site:
 def look_around() -> Site:
     """Ask the cluster about itself: one scontrol, one sacct, one sacctmgr and one sinfo call. Never raises."""
     missing = tuple(name for name in ("sbatch", "squeue", "scontrol", "scancel", "sacct") if not installed(name))
-    try:
-        config, silent = answer("scontrol", "show", "config"), ""
-    except SchedulerUnavailableError as error:
-        config, silent = "", str(error)
+    config, silent = _answer("scontrol", "show", "config")
+    if silent:
+        return Site(missing, "", silent, parse_max_array_size(""), None, f"not asked: {silent}", None)
     count = setting(config, "MaxJobCount")
+    user = f"user={os.environ.get('USER') or os.geteuid()}"
+    limits, _ = _answer("sacctmgr", "-n", "-P", "show", "assoc", user, "format=MaxSubmitJobs")
     return Site(
         missing=missing,
         version=setting(config, "SLURM_VERSION"),
-        silent=silent,
+        silent="",
         max_array_size=parse_max_array_size(config),
         max_job_count=int(count) if count.isdecimal() else None,
-        accounting=_accounting(silent),
-        submit_limit=None if silent else _submit_limit(),
-        bounds="" if silent else _bounds(),
+        accounting=_accounting(),
+        submit_limit=parse_submit_limits(limits),
+        bounds=_answer("sinfo", *_NODES)[1],
     )
+
+
+def _answer(*argv: str) -> tuple[str, str]:
+    """Return what one of Slurm's programs says, and why it says nothing."""
+    try:
+        return answer(*argv), ""
+    except SchedulerUnavailableError as error:
+        return "", str(error)
 
 
 def parse_submit_limits(text: str) -> int | None:
@@ -88,38 +97,20 @@ def parse_submit_limits(text: str) -> int | None:
     return min(numbers, default=None)
 
 
-def _accounting(silent: str) -> str:
-    if silent:
-        return f"not asked: {silent}"
+def _accounting() -> str:
     _, said = sacct("-X", "-S", "now-1minutes", "-o", "JobID")
     if said == "off" and not installed("sacct"):
         return "not asked: there is no sacct on this machine"
     return "on" if said == "used" else "Slurm accounting storage is disabled" if said == "off" else said
 
 
-def _submit_limit() -> int | None:
-    user = f"user={os.environ.get('USER') or os.geteuid()}"
-    try:
-        return parse_submit_limits(answer("sacctmgr", "-n", "-P", "show", "assoc", user, "format=MaxSubmitJobs"))
-    except SchedulerUnavailableError:
-        return None
-
-
-def _bounds() -> str:
-    try:
-        survey()
-    except SchedulerUnavailableError as error:
-        return str(error)
-    return ""
-
-
-def survey(cluster: str = "") -> tuple[list[Partition], int]:
+def survey(cluster: str) -> tuple[list[Partition], int]:
     """Return an entry for each kind of node in each partition, and the number of nodes, by one sinfo call.
 
     Raises:
         SchedulerUnavailableError: sinfo did not answer.
     """
-    text = answer("sinfo", *on(cluster), "-h", "-N", "-o", _FORMAT)
+    text = answer("sinfo", *on(cluster), *_NODES)
     lines = [line.strip() for line in text.splitlines() if "|" in line]
     kinds = dict.fromkeys(line.partition("|")[2] for line in lines)
     return list(parse_sinfo(kinds)), len({line.partition("|")[0] for line in lines})

@@ -57,7 +57,7 @@ def _dependency(when: When, cluster: str) -> str:
     return "?".join(f"afterany:{job}" for job, its_cluster in there if its_cluster == cluster)
 
 
-def find(names: Collection[str], cluster: str = "") -> list[WakeupJob]:
+def find(names: Collection[str], cluster: str) -> list[WakeupJob]:
     """Return live jobs with one of these names on this cluster or that one, the oldest first."""
     text = answer("squeue", *on(cluster), "-h", "-a", f"--name={','.join(names)}", "-O", "JobID:|,State:|,Name:200")
     found = []

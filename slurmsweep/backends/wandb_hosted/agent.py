@@ -65,7 +65,17 @@ def run_cloud_agent(sweep: HostedSweep, count: int, environ: Mapping[str, str], 
         if stop is not None:
             say(f"asked to stop by {stop.name} before anything was started")
             return 128 + stop
-        return _run([python, _SHIM, "--count", str(count), "--forward-signals", str(sweep)], environ)
+        # an inherited WANDB_SERVICE would make wandb talk to another process's
+        seen = {name: value for name, value in environ.items() if name != "WANDB_SERVICE"}
+        if seat := place(environ):
+            seen[SEAT] = seat
+        sys.stdout.flush()
+        argv = [python, _SHIM, "--count", str(count), "--forward-signals", str(sweep)]
+        agent = child.Child(argv, cwd=os.getcwd(), environ=seen, output=sys.stdout.fileno())
+        attend(agent, environ)
+        agent.end_leftovers()
+        status = agent.exit_status()
+        return 1 if status is None else signals.exit_code(status)
 
 
 def find_python(environ: Mapping[str, str]) -> str | None:
@@ -117,16 +127,3 @@ def _stop_within(seconds: float) -> signal.Signals | None:
     else:
         number = child.pending_stop()
     return number if number is not None and signals.asks_to_stop(number) else None
-
-
-def _run(argv: list[str], environ: Mapping[str, str]) -> int:
-    # an inherited WANDB_SERVICE would make wandb talk to another process's
-    seen = {name: value for name, value in environ.items() if name != "WANDB_SERVICE"}
-    if seat := place(environ):
-        seen[SEAT] = seat
-    sys.stdout.flush()
-    agent = child.Child(argv, cwd=os.getcwd(), environ=seen, output=sys.stdout.fileno())
-    attend(agent, environ)
-    agent.end_leftovers()
-    status = agent.exit_status()
-    return 1 if status is None else signals.exit_code(status)

@@ -201,10 +201,10 @@ def test_accounting_tells_how_starts_ended(said):
 
 def test_jobs_are_found_by_their_name(said):
     said.load("found by name")
-    assert queue.find_by_name("slurmsweep-alice-ends") == [said.jobs["ends"]]
+    assert queue.find_by_name("slurmsweep-alice-ends", "") == [said.jobs["ends"]]
 
     said.load("supervisors")
-    [supervisor] = wakeup.find(["slurmsweep-alice-mend"])
+    [supervisor] = wakeup.find(["slurmsweep-alice-mend"], "")
     assert (supervisor.job, supervisor.name, supervisor.waits) == (
         said.jobs["supervisor"],
         "slurmsweep-alice-mend",
@@ -252,7 +252,7 @@ def test_a_cluster_describes_itself(said):
 def test_partitions_and_nodes_are_read(said):
     said.load("survey")
 
-    partitions, nodes = site.survey()
+    partitions, nodes = site.survey("")
 
     assert nodes == 4
     assert partitions == [site.Partition("main", 1440, 16000, True), site.Partition("urgent", 60, 16000)]

@@ -27,6 +27,6 @@ def test_squeue_is_asked_15_seconds_after_the_last_end(make_store, monkeypatch, 
     monkeypatch.setattr(following, "time", Clock(busy, end_one))
     monkeypatch.setattr(slurm.queue, "ask", ask)
 
-    slurm.SlurmBackend().wait(["7"], 40, store.replay)
+    slurm.SlurmBackend().wait(["7"], 40, store.replay, lambda: True, lambda _: None)
 
     assert (store.replay().counts(), times) == ({TrialState.FINISHED: busy}, asked)
