@@ -199,10 +199,10 @@ def upload(
 
 def wandb_command() -> list[str]:
     """Return how to call `wandb`: the one on PATH, else this Python's. Raises UsageError if there is none."""
-    found = shutil.which("wandb")
-    if found:
-        return [found]
-    if importlib.util.find_spec("wandb"):
+    if program := shutil.which("wandb"):
+        return [program]
+    found = importlib.util.find_spec("wandb")
+    if found and found.origin:  # without one it is a folder of that name, such as that in which wandb keeps its runs
         return [sys.executable, "-m", "wandb"]
     raise UsageError(
         "there is no `wandb` here: activate the environment that has it, or install it by "
