@@ -201,12 +201,11 @@ def try_out_on_nodes(folder: str, nodes: int, options: Mapping[str, str], patien
 def _wait_for_nodes(place: str, nodes: int, job: str, patience: float) -> list[dict[str, Any]]:
     """Return what each process saw, as soon as all have left it; raises as :func:`try_out_on_nodes`."""
     deadline = time.monotonic() + patience
+    number, cluster = parts_of(job)
+    question = ("squeue", *commands.on(cluster), "-h", "-j", number, "-O", "State:20,Reason:60")
     while len(seen := _collect(place, nodes)) < nodes:
-        number, cluster = parts_of(job)
-        state = commands.call(
-            "squeue", *commands.on(cluster), "-h", "-j", number, "-O", "State:20,Reason:60"
-        ).stdout.split()
-        if not state and len(seen := _collect(place, nodes)) < nodes:
+        state = commands.answer(*question, harmless="Invalid job id").split()
+        if not state and len(seen := _collect(place, nodes)) < nodes:  # nor did it leave the rest before it ended
             said = commands.first_line(_read(f"{place}/out")) or "it printed nothing: do the nodes see the folder?"
             raise SchedulerUnavailableError(f"job {job} on {nodes} nodes ended without a result: {said}")
         if time.monotonic() > deadline:

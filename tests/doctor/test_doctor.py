@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
+from slurmsweep.backends.slurm import commands
 from slurmsweep.backends.slurm.cluster import setting
 from slurmsweep.backends.slurm.site import Site, parse_submit_limits
 from slurmsweep.cli.commands import doctor
 from slurmsweep.doctor import checks
+from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.state.filesystem import Fitness
 
 #: What two processes on two nodes saw of a filesystem where all is well.
@@ -103,6 +106,28 @@ def test_a_folder_from_which_no_result_comes_is_bad_and_nothing_is_left_there(tm
     [tried] = doctor._try_out(str(tmp_path), 1, {}, 0)
 
     assert (str(tried.fitness), tried.subject, tried.why) == ("bad", "tried", f"{tmp_path}: {why}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (
+            "slurm_load_jobs error: Unable to contact slurm controller",
+            "squeue: slurm_load_jobs error: Unable to contact",
+        ),
+        ("slurm_load_jobs error: Invalid job id specified", "job 7 on 2 nodes ended without a result"),
+    ],
+)
+def test_only_a_job_that_slurm_does_not_know_any_more_has_ended(tmp_path, monkeypatch, said, why):
+    def call(*argv, text=""):
+        answer = (1, "", said) if "squeue" in argv else (0, "7\n", "")
+        return subprocess.CompletedProcess(argv, *answer)
+
+    monkeypatch.setattr(commands, "call", call)
+
+    with pytest.raises(SchedulerUnavailableError, match=why):
+        checks.try_out_on_nodes(str(tmp_path), 2, {}, 60)
     assert list(tmp_path.iterdir()) == []
 
 
