@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from slurmsweep.backends.slurm.site import Site
 
 _GIB = 1 << 30
-#: Free bytes and files below which a sweep of a thousand trials may not fit, and below which hardly any sweep fits.
-_TIGHT_BYTES, _NO_BYTES = 10 * _GIB, _GIB // 4
-_TIGHT_FILES, _NO_FILES = 100_000, 5_000
+#: Free bytes and files below which hardly any sweep fits, and below which one of a thousand trials may not fit.
+_BYTES = (_GIB // 4, 10 * _GIB)
+_FILES = (5_000, 100_000)
 
 #: Seconds: an older view of the filesystem is a surprise, even for NFS (nfs(5), acregmin 3, acdirmin 30).
 _SLOW_VIEW = 5.0
@@ -86,28 +86,25 @@ def look_at_folder(folder: str, *, cluster: bool) -> list[CheckResult]:
         why = f"{folder} is writable by all users: others could put their own sweep there"
         findings.append(CheckResult(Fitness.WARN, "permissions", why, f"chmod o-w {folder}"))
     status = os.statvfs(folder)
-    return [*findings, _judge_bytes(status.f_bavail * status.f_frsize), _judge_files(status.f_files, status.f_favail)]
-
-
-def _judge_bytes(free: int) -> CheckResult:
+    free = status.f_bavail * status.f_frsize
+    if_tight = "checkpoints and logs may fill it: see `plan` for what a sweep needs"
     why = f"{free / _GIB:.1f} GiB free (quotas are not asked)"
-    if free < _NO_BYTES:
-        return CheckResult(Fitness.BAD, "space", why, "free some, or choose another folder by WANDB_DIR")
-    if free < _TIGHT_BYTES:
-        advice = "checkpoints and logs may fill it: see `plan` for what a sweep needs"
-        return CheckResult(Fitness.WARN, "space", why, advice)
-    return CheckResult(Fitness.GOOD, "space", why)
+    findings.append(_judge_room("space", why, free, _BYTES, ("free some", if_tight)))
+    if status.f_files == 0:
+        return [*findings, CheckResult(Fitness.GOOD, "files", "this filesystem names no limit of files")]
+    why = f"{status.f_favail:,} more files fit; a finished trial has at most six"
+    advice = ("remove some", "see `plan` for how many a sweep makes")
+    return [*findings, _judge_room("files", why, status.f_favail, _FILES, advice)]
 
 
-def _judge_files(total: int, free: int) -> CheckResult:
-    if total == 0:
-        return CheckResult(Fitness.GOOD, "files", "this filesystem names no limit of files")
-    why = f"{free:,} more files fit; a finished trial has at most six"
-    if free < _NO_FILES:
-        return CheckResult(Fitness.BAD, "files", why, "remove some, or choose another folder by WANDB_DIR")
-    if free < _TIGHT_FILES:
-        return CheckResult(Fitness.WARN, "files", why, "see `plan` for how many a sweep makes")
-    return CheckResult(Fitness.GOOD, "files", why)
+def _judge_room(subject: str, why: str, free: int, enough: tuple[int, int], advice: tuple[str, str]) -> CheckResult:
+    """Judge how much is free by what hardly any sweep does with and what a sweep of a thousand trials does with."""
+    hardly_any, usual = enough
+    if free < hardly_any:
+        return CheckResult(Fitness.BAD, subject, why, f"{advice[0]}, or choose another folder by WANDB_DIR")
+    if free < usual:
+        return CheckResult(Fitness.WARN, subject, why, advice[1])
+    return CheckResult(Fitness.GOOD, subject, why)
 
 
 def judge_site(seen: Site) -> list[CheckResult]:

@@ -157,10 +157,13 @@ class _Sums:
                 column.append(number)
 
 
-def measure(trials: Iterable[Sequence[Usage]], point: Point | None = None, bounds: Bounds | None = None) -> Efficiency:
+def measure(trials: Iterable[Sequence[Usage]], point: Point, bounds: Bounds | None) -> Efficiency:
     """Return what all trials asked for and used, in one pass; usages adopted from other sweeps are passed over.
 
-    Advice needs ``bounds``, and ``point``: it returns the parameters of a trial by its number, for a few of them.
+    Args:
+        trials: the usages of each.
+        point: returns the parameters of a trial by its number; called for a few of them.
+        bounds: of what may be asked for; None where nothing is to be advised.
     """
     sums, number = _Sums(), 0
     first: list[Sequence[Usage]] = []
@@ -171,7 +174,7 @@ def measure(trials: Iterable[Sequence[Usage]], point: Point | None = None, bound
         for usage in here:
             sums.add(usage)
     advice: list[Advice] = []
-    if point and bounds:
+    if bounds:
         advice += _time_advice(sums, bounds)
         advice += _auto_advice(sums, time_samples(first, point), bounds)
         advice += [*_memory_advice(sums, bounds), *_cpu_advice(sums), *_job_advice(sums)]

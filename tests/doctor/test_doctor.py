@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,9 +150,19 @@ def test_a_folder_that_is_not_there(slurmsweep, tmp_path):
     assert (done.returncode, "is not a folder" in done.stderr) == (3, True)
 
 
-def test_little_space_and_few_files_are_told():
-    assert checks._judge_bytes(1 << 20).fitness is Fitness.BAD
-    assert checks._judge_bytes(1 << 30).fitness is Fitness.WARN
-    assert checks._judge_files(1000, 100).fitness is Fitness.BAD
-    assert checks._judge_files(10**6, 50_000).fitness is Fitness.WARN
-    assert checks._judge_files(0, 0).fitness is Fitness.GOOD
+@pytest.mark.parametrize(
+    ("mebibytes", "files", "free", "expected"),
+    [
+        (1, 1000, 100, {"space": Fitness.BAD, "files": Fitness.BAD}),
+        (1 << 10, 10**6, 50_000, {"space": Fitness.WARN, "files": Fitness.WARN}),
+        (1 << 20, 10**6, 10**6, {"space": Fitness.GOOD, "files": Fitness.GOOD}),
+        (1 << 20, 0, 0, {"space": Fitness.GOOD, "files": Fitness.GOOD}),
+    ],
+)
+def test_little_space_and_few_files_are_told(tmp_path, monkeypatch, mebibytes, files, free, expected):
+    status = SimpleNamespace(f_bavail=mebibytes, f_frsize=1 << 20, f_files=files, f_favail=free)
+    monkeypatch.setattr(os, "statvfs", lambda folder: status)
+
+    found = fitness_of(checks.look_at_folder(str(tmp_path), cluster=False))
+
+    assert {subject: found[subject] for subject in expected} == expected

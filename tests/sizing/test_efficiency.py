@@ -236,7 +236,7 @@ def test_the_limits_of_packed_jobs_do_not_differ_by_when_their_trials_began(make
     for number in range(8):
         view.trials.open(number).attempts[1].claimed = number * 20.0
 
-    found = measure(Ledger(view, {}, {}, asked, here="").all())
+    found = measure(Ledger(view, {}, {}, asked, here="").all(), lambda n: {}, None)
 
     assert (found.asked_core_hours, found.saved_hours) == (8.0, 0.0)
 

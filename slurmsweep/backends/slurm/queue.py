@@ -172,7 +172,7 @@ def parse_squeue(text: str) -> Iterator[tuple[JobRef, JobStatus]]:
         fields = [part.strip() for part in line.split("|")]
         if len(fields) < 8:
             continue
-        if (further := len(fields) - 1 - _FIELDS) > 0:
+        if (further := len(fields) - 1 - _FIELDS) > 0:  # a reason that has the character between fields in it
             end = _REASON + further + 1
             fields[_REASON:end] = ["|".join(fields[_REASON:end])]
         array, index, job, word, status, node, _, name = fields[:8]
