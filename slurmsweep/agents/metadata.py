@@ -32,14 +32,44 @@ _SAGEMAKER, _SAGEMAKER_BASE = "/opt/ml", "SAGEMAKER_BASE_DIR"
 
 
 def ecs_task(environ: Mapping[str, str]) -> Any:
-    """Return what ECS says of the task in which this process runs.
+    """Return what ECS says of the task in which this process runs, after at most three tries.
 
     Raises:
-        SchedulerUnavailableError: nothing answered, or not with such a document.
+        SchedulerUnavailableError: nothing answered with status 200, or the answer is no JSON.
         UsageError: the variable holds no address.
     """
-    address = environ.get(ECS_URI, "").rstrip("/") + "/task"
-    return _document(_answer("GET", address, {}, f"this task's metadata ({ECS_URI})"), address)
+    import http.client  # with ssl and email, which jobs of Batch and SageMaker do without
+    from urllib.parse import urlsplit
+
+    address, what = environ.get(ECS_URI, "").rstrip("/") + "/task", f"this task's metadata ({ECS_URI})"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"cannot read {what}: {address!r} is no address: {error}") from error
+    if parts.scheme != "http" or not host or not address.isascii() or not address.isprintable():
+        raise UsageError(f"cannot read {what}: {address!r} is no address that begins with http://")
+    for delay in (*_AGAIN, None):
+        connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+        try:
+            connection.request("GET", parts.path)
+            answer = connection.getresponse()
+            body = answer.read(_MOST + 1)
+            if answer.status == http.client.OK and len(body) <= _MOST:
+                break
+            problem = f"status {answer.status}" if len(body) <= _MOST else f"more than {_MOST} bytes"
+        except (OSError, http.client.HTTPException) as error:
+            problem = f"{error}" or type(error).__name__
+        finally:
+            connection.close()
+        if delay is not None:
+            time.sleep(delay)
+    else:
+        raise SchedulerUnavailableError(f"cannot read {what} from {address}: {problem}")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise SchedulerUnavailableError(f"what {address} answered is no JSON: {error}") from error
 
 
 def sagemaker_machines(environ: Mapping[str, str]) -> Any:
@@ -56,40 +86,3 @@ def sagemaker_machines(environ: Mapping[str, str]) -> Any:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {path}, which names the machines of a training job: {error}") from error
-
-
-def _answer(method: str, address: str, headers: Mapping[str, str], what: str) -> bytes:
-    """Return the body of an answer with status 200, after at most three tries. Raises as above."""
-    import http.client  # with ssl and email, which jobs of Batch and SageMaker do without
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"cannot read {what}: {address!r} is no address: {error}") from error
-    if parts.scheme != "http" or not parts.hostname or not address.isascii() or not address.isprintable():
-        raise UsageError(f"cannot read {what}: {address!r} is no address that begins with http://")
-    for delay in (*_AGAIN, None):
-        connection = http.client.HTTPConnection(parts.hostname, port, timeout=_TIMEOUT)
-        try:
-            connection.request(method, parts.path, headers=dict(headers))
-            answer = connection.getresponse()
-            body = answer.read(_MOST + 1)
-            if answer.status == http.client.OK and len(body) <= _MOST:
-                return body
-            problem = f"status {answer.status}" if len(body) <= _MOST else f"more than {_MOST} bytes"
-        except (OSError, http.client.HTTPException) as error:
-            problem = f"{error}" or type(error).__name__
-        finally:
-            connection.close()
-        if delay is not None:
-            time.sleep(delay)
-    raise SchedulerUnavailableError(f"cannot read {what} from {address}: {problem}")
-
-
-def _document(body: bytes, address: str) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise SchedulerUnavailableError(f"what {address} answered is no JSON: {error}") from error
