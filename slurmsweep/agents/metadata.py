@@ -44,7 +44,7 @@ def ecs_task(environ: Mapping[str, str]) -> Any:
     address, what = environ.get(ECS_URI, "").rstrip("/") + "/task", f"this task's metadata ({ECS_URI})"
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
     except ValueError as error:
         raise UsageError(f"cannot read {what}: {address!r} is no address: {error}") from error
     if parts.scheme != "http" or not host or not address.isascii() or not address.isprintable():

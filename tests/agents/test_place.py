@@ -146,6 +146,8 @@ def test_an_owner_has_what_its_place_says():
         ({"SLURMSWEEP_EC2_REGION": "eu-west-1"}, "SLURMSWEEP_EC2_INSTANCE='' is not"),
         ({"ECS_CONTAINER_METADATA_URI_V4": "file:///etc/passwd"}, "begins with http://"),
         ({"ECS_CONTAINER_METADATA_URI_V4": "http://127.0.0.1:x/v4"}, "is no address"),
+        ({"ECS_CONTAINER_METADATA_URI_V4": "http://a..b/v4"}, "is no address"),
+        ({"ECS_CONTAINER_METADATA_URI_V4": f"http://{'a' * 64}/v4"}, "is no address"),
         (BATCH | {"SLURM_JOB_ID": "70"}, "job '70' of Slurm and AWS_BATCH_JOB_ID are both"),
         (TRAINING | {"SLURM_ARRAY_JOB_ID": "70"}, "job '70' of Slurm and TRAINING_JOB_NAME are both"),
     ],
