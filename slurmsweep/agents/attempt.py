@@ -8,6 +8,7 @@ import resource
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
@@ -110,8 +111,8 @@ def conclude(  # noqa: PLR0913, PLR0917 - what a run leaves
         from slurmsweep.agents import removed
 
         said = removed.put_back(store, claim, log)
-        with suppress(OSError):  # on a full disk the outcome matters more
-            files.write_all(log, f"{NOTE}{said}\n".encode() if said else b"")
+        if said:
+            _note(log, said)
     try:
         outcome = _outcome(store, attempt_id, ended, _measure(store, attempt_id, log, first))
         if store.manifest.config.method == "bayes":
@@ -225,12 +226,7 @@ def watch_of(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str
     rungs, rule, metric = config.extensions.rungs, config.early_terminate, config.metric
     if metric is None or (rule is None and rungs is None):
         return None
-
-    def say(text: str) -> None:
-        with suppress(OSError):  # on a full disk the trial goes on without the line
-            files.write_all(log, f"{NOTE}{text}\n".encode("utf-8", "backslashreplace"))
-
-    period = signals.seconds_between_looks(environ)
+    period, say = signals.seconds_between_looks(environ), partial(_note, log)
     # both load readers of metrics and of the whole journal
     if rule is not None:
         from slurmsweep.agents.early_termination import BandWatch
@@ -322,9 +318,8 @@ def _measure(store: SweepStore, attempt_id: AttemptId, log: int, first: int) -> 
     from slurmsweep.metrics.objective_values import measure_ended
 
     measured = measure_ended(config, store.layout, attempt_id, first)
-    with suppress(OSError):  # on a full disk the outcome matters more
-        for reason in measured.reasons:
-            files.write_all(log, f"{NOTE}{reason}\n".encode("utf-8", "backslashreplace"))
+    for reason in measured.reasons:
+        _note(log, reason)
     return measured
 
 
@@ -364,5 +359,16 @@ def _with_extremes(store: SweepStore, attempt_id: AttemptId, outcome: Outcome, f
     return outcome._replace(lowest=min(values), highest=max(values)) if values else outcome
 
 
-def _say(log: int, message: str) -> None:
-    files.write_all(log, f"slurmsweep: {message}\n".encode("utf-8", "backslashreplace"))
+def _note(log: int, text: str) -> None:
+    """Add a line to an attempt's log that is no error."""
+    _add_line(log, f"{NOTE}{text}")
+
+
+def _say(log: int, text: str) -> None:
+    """Add why the command cannot run to an attempt's log."""
+    _add_line(log, f"slurmsweep: {text}")
+
+
+def _add_line(log: int, line: str) -> None:
+    with suppress(OSError):  # on a full disk the trial and its outcome matter more
+        files.write_all(log, f"{line}\n".encode("utf-8", "backslashreplace"))

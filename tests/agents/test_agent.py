@@ -15,6 +15,7 @@ import pytest
 from living import is_alive
 
 from slurmsweep.agents import child, signals
+from slurmsweep.agents.attempt import Prepared, run_command
 
 AWKWARD = [
     "two words",
@@ -207,6 +208,15 @@ def test_a_command_that_is_not_there_is_a_failed_trial(create, slurmsweep, trial
     assert slurmsweep("agent", sweep).returncode == 127
     assert trial(sweep)["cause"] == "exit 127"
     assert "cannot start 'no-such-program': No such file or directory" in log_of(slurmsweep, sweep)
+
+
+def test_on_a_full_disk_a_command_that_is_not_there_is_a_failed_trial_without_a_line_that_says_so(tmp_path):
+    log = os.open("/dev/full", os.O_WRONLY)
+
+    ended = run_command(Prepared(["./not-there"], dict(os.environ), log, 0o077), str(tmp_path))
+
+    os.close(log)
+    assert (ended.status, ended.stop) == (127, None)
 
 
 def test_words_of_the_template_come_before_the_command_and_no_shell_reads_them(create, slurmsweep):
