@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.metrics.reported import NativeRows, RunRows, number, reach, trial_runs
-from slurmsweep.state.tail import AttemptId
+from slurmsweep.metrics.reported import FollowedFiles, number, reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from slurmsweep.metrics.trial_runs import TrialRuns
+    from slurmsweep.metrics.reported import Rows
     from slurmsweep.state.paths import Layout
     from slurmsweep.state.records import BandValue
+    from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.expression import Expression
     from slurmsweep.sweepfile.sections import Metric
@@ -64,42 +63,28 @@ class LoggedValues:
 
     Args:
         metric: of the sweep.
-        layout: where its files are.
-        attempt_id: the newest attempt.
-        first: the first attempt that counts: a person may have deleted those before it.
-        is_over: the attempt has ended.
+        layout, attempt_id, first, is_over: as of :class:`.reported.FollowedFiles`.
     """
 
     def __init__(
         self, metric: Metric, layout: Layout, attempt_id: AttemptId, first: int = 1, *, is_over: bool = False
     ) -> None:
+        self.metric = metric
         self.values: Sequence[float] = array("d")
         self._telling: list[_Piece] = []
-        self._is_over = is_over
-        self._layout, self._attempt_id = layout, attempt_id
-        self.metric = metric
-        self._attempts = [AttemptId(attempt_id.trial, attempt) for attempt in range(first, attempt_id.attempt + 1)]
-        self._native: dict[AttemptId, _Piece] = {}
-        self._runs: dict[str, _Piece] = {}
-        self._told: list[list[_Piece]] = []
-        self._found: TrialRuns | None = None
         self._expression: Expression | None = None
-        if self.metric.expression is not None:
+        if metric.expression is not None:
             from slurmsweep.sweepfile.expression import parse  # an agent loads it only where there is one
 
-            self._expression = parse(self.metric.expression)
+            self._expression = parse(metric.expression)
+        names = self._expression.names if self._expression else (metric.name,)
+        self._files = FollowedFiles(layout, attempt_id, first, self._piece, (*names, _STEP), is_over=is_over)
 
     def read(self) -> Sequence[float]:
         """Return all values so far. Raises OSError where a file that is there cannot be read."""
-        for attempt_id in self._attempts:
-            path = self._layout.history(attempt_id)
-            if attempt_id not in self._native and os.path.isfile(path):
-                self._native[attempt_id] = self._piece(NativeRows(path).new)
-                self._native[attempt_id].read_on()
-            elif attempt_id == self._attempt_id and attempt_id in self._native:  # earlier ones do not grow any more
-                self._native[attempt_id].read_on()
-        native = list(self._native.values())
-        sources = [native] if any(piece.values for piece in native) else self._without_client()
+        sources = [self._files.native()]
+        if not any(piece.values for piece in sources[0]):
+            sources = [pieces for _, pieces in self._files.without_client()]
         telling: Iterable[_Piece] = next((one for one in sources if any(piece.values for piece in one)), ())
         self._telling = [piece for piece in telling if piece.values or piece.broken_at is not None]
         self.values = _joined(self._telling)
@@ -126,23 +111,7 @@ class LoggedValues:
             return None
         return summary.of(self.values, self.metric.goal)
 
-    def _without_client(self) -> list[list[_Piece]]:
-        if self._found is None:
-            first = self._attempts[0].attempt
-            self._found = trial_runs(self._layout, self._attempt_id, first, is_over=self._is_over)
-            told = (self._found.files_of_metrics, self._found.printed)
-            self._told = [[self._piece(rows.new) for rows in by_attempt.values()] for by_attempt in told]
-        files = self._found.files()
-        names = self._expression.names if self._expression else (self.metric.name,)
-        for path in files:
-            if path not in self._runs:
-                self._runs[path] = self._piece(RunRows(path, (*names, _STEP)).new)
-            self._runs[path].read_on()
-        for piece in (piece for pieces in self._told for piece in pieces):
-            piece.read_on()
-        return [[self._runs[path] for path in files], *self._told]
-
-    def _piece(self, rows: Callable[[], Iterable[dict[str, Any]]]) -> _Piece:
+    def _piece(self, rows: Rows) -> _Piece:
         name = self.metric.name
         return _Piece(rows, _Computed(self._expression) if self._expression else lambda row: _float(reach(row, name)))
 
@@ -163,9 +132,7 @@ class _Piece:
         broken_at: behind how many of them the last one that was not finite stands; None for none.
     """
 
-    def __init__(
-        self, rows: Callable[[], Iterable[dict[str, Any]]], value_of: Callable[[dict[str, Any]], float | None]
-    ) -> None:
+    def __init__(self, rows: Rows, value_of: Callable[[dict[str, Any]], float | None]) -> None:
         self._rows, self._value_of = rows, value_of
         self.values, self.steps = array("d"), array("d")
         self.lowest, self.highest = math.inf, -math.inf
@@ -173,7 +140,7 @@ class _Piece:
 
     def read_on(self) -> None:
         """Take in what was added to the file. Raises OSError."""
-        for row in self._rows():
+        for row in self._rows.new():
             value = self._value_of(row)
             if value is not None and not math.isfinite(value):
                 self.broken_at = len(self.values)

@@ -87,6 +87,7 @@ class Measuring:
 
             self.history = LoggedValues(config.metric, layout, attempt_id, first, is_over=is_over)
         self._logged: dict[str, MetricReading] = {}
+        self._found: dict[str, MetricReading] = {}
 
     def read(self) -> Measured:
         """Return the numbers so far. Raises OSError where a file that is there cannot be read."""
@@ -96,9 +97,9 @@ class Measuring:
         if self.history:
             self.history.read()
         reasons: list[str] = []
-        found = {name: self._reading(one, reasons) for name, one in self._objectives.items()}
-        values = {one.name: value for one in self._pareto if (value := found[one.name].value) is not None}
-        metric = found[self._metric.name] if self._metric else MetricReading()
+        self._found = {name: self._reading(one, reasons) for name, one in self._objectives.items()}
+        values = {one.name: value for one in self._pareto if (value := self._found[one.name].value) is not None}
+        metric = self._found[self._metric.name] if self._metric else MetricReading()
         return Measured(metric, values or None, tuple(reasons))
 
     def why(self) -> str:
@@ -106,7 +107,7 @@ class Measuring:
 
         For attempts that have ended: it reads everything that was logged. Raises OSError as :meth:`read`.
         """
-        lacking = [one for one in self._objectives.values() if self._reading(one, []).value is None]
+        lacking = [self._objectives[name] for name, reading in self._found.items() if reading.value is None]
         if not lacking:
             return self._without_history()[:_LONGEST]
         summary = read_summary(*self._where)

@@ -13,17 +13,20 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from slurmsweep.metrics.run_file import RecordReader, RunFile, is_marked_preempting, take
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.metrics.told import ToldRows
     from slurmsweep.metrics.trial_runs import TrialRuns
     from slurmsweep.state.paths import Layout
+
+    #: What one file has, row by row, and the newest summary in it.
+    Rows: TypeAlias = "NativeRows | RunRows | ToldRows"
 
 #: The keys that ``define_metric(summary=...)`` makes.
 _SUMMARY_KEYS = ("last", "mean", "min", "max", "first")
@@ -52,6 +55,85 @@ class MetricReading(NamedTuple):
     source: str | None = None
 
 
+class _Reader(Protocol):
+    def read_on(self) -> None:
+        """Take in what was added to the file. Raises OSError."""
+
+
+_R = TypeVar("_R", bound=_Reader)
+
+
+class FollowedFiles(Generic[_R]):
+    """The files in which the attempts of a trial log, each with a reader, in the order in which they count.
+
+    A reader is made when its file is there. Histories of earlier attempts do not grow, and are read once.
+
+    Args:
+        layout: where the files are.
+        attempt_id: the newest attempt.
+        first: the first attempt that counts: a person may have deleted those before it.
+        reader: makes the reader of a file from its rows.
+        names: of the metrics that are read of wandb's runs, dotted where nested; all where there are none.
+        is_over: the attempt has ended.
+    """
+
+    def __init__(  # noqa: PLR0913 - of which files, and what reads them
+        self,
+        layout: Layout,
+        attempt_id: AttemptId,
+        first: int,
+        reader: Callable[[Rows], _R],
+        names: Iterable[str] = (),
+        *,
+        is_over: bool,
+    ) -> None:
+        numbers = range(first, attempt_id.attempt + 1)
+        self._histories = {number: layout.history(AttemptId(attempt_id.trial, number)) for number in numbers}
+        self._native: dict[int, _R] = {}
+        self._runs: dict[str, _R] = {}
+        self._told: dict[str, list[_R]] = {}
+        self._reader, self._names = reader, tuple(names)
+        self._where, self._is_over = (layout, attempt_id, first), is_over
+        self._found: TrialRuns | None = None
+
+    def native(self) -> list[_R]:
+        """Return the readers of the native client's histories, after they read what was added. Raises OSError."""
+        newest = max(self._histories, default=0)
+        for number, path in self._histories.items():
+            is_new = number not in self._native and os.path.isfile(path)
+            if is_new:
+                self._native[number] = self._reader(NativeRows(path))
+            if is_new or (number == newest and number in self._native):
+                self._native[number].read_on()
+        return [reader for _, reader in sorted(self._native.items())]
+
+    def without_client(self) -> Iterator[tuple[str, list[_R]]]:
+        """Yield ``wandb``, ``file`` and ``output``, each with its readers after they read what was added.
+
+        What is printed is kept until its readers take it: take all three, where they are asked for again. Raises
+        OSError.
+        """
+        if self._found is None:
+            self._found = trial_runs(*self._where, is_over=self._is_over)
+            for origin, by_attempt in (("file", self._found.files_of_metrics), ("output", self._found.printed)):
+                self._told[origin] = [self._reader(rows) for rows in by_attempt.values()]
+        paths = self._found.files()
+        for path in paths:
+            if path not in self._runs:
+                self._runs[path] = self._reader(RunRows(path, self._names))
+            self._runs[path].read_on()
+        yield "wandb", [self._runs[path] for path in paths]
+        for origin, readers in self._told.items():
+            for reader in readers:
+                reader.read_on()
+            yield origin, readers
+
+    @property
+    def unseen(self) -> list[str]:
+        """Places where wandb said that it writes runs, of those that cannot be seen from here."""
+        return self._found.unseen if self._found else []
+
+
 class MetricsFollower:
     """Follower of metrics of a trial, for one reading or for many while the script runs.
 
@@ -61,12 +143,9 @@ class MetricsFollower:
     once. Memory does not grow with the number of steps.
 
     Args:
-        layout: where the files are.
-        attempt_id: the newest attempt.
+        layout, attempt_id, first, is_over: as of :class:`FollowedFiles`.
         goals: ``minimize`` or ``maximize`` by name as logged (dots reach into nested values): it decides which of
             several summaries (``summary="min,max"``) counts.
-        first: the first attempt that counts: a person may have deleted those before it.
-        is_over: the attempt has ended.
     """
 
     def __init__(
@@ -79,44 +158,29 @@ class MetricsFollower:
         is_over: bool = False,
     ) -> None:
         self._goals = goals
-        attempts = range(first, attempt_id.attempt + 1)
-        self._histories = {attempt: layout.history(AttemptId(attempt_id.trial, attempt)) for attempt in attempts}
-        self._native: dict[int, _NativeSource] = {}
-        self._runs: dict[str, _RunSource] = {}
-        self._told: dict[str, list[_ToldSource]] = {}
-        self._where = layout, attempt_id, first
-        self._is_over = is_over
-        self._found: TrialRuns | None = None
+        self._files = FollowedFiles(
+            layout, attempt_id, first, lambda rows: _Source(rows, goals), goals, is_over=is_over
+        )
 
     def read(self) -> dict[str, MetricReading]:
         """Return each metric so far, from the first of the sources that logged it.
 
         Raises OSError if a file that is there cannot be read.
         """
-        for attempt, history in self._histories.items():
-            is_new = attempt not in self._native and os.path.isfile(history)
-            if is_new:
-                self._native[attempt] = _NativeSource(history, self._goals)
-            if is_new or (attempt in self._native and attempt == max(self._histories)):
-                self._native[attempt].read_on()
-        native = self._over([source for _, source in sorted(self._native.items())], "native") if self._native else {}
+        sources = self._files.native()
+        native = self._over(sources, "native") if sources else {}
         found = {name: reading for name, reading in native.items() if reading.steps}
         if len(found) == len(self._goals):
             return found
-        if self._found is None:
-            self._found = trial_runs(*self._where, is_over=self._is_over)
-            for origin, rows in (("file", self._found.files_of_metrics), ("output", self._found.printed)):
-                self._told[origin] = [_ToldSource(one, self._goals) for one in rows.values()]
-        files = self._found.files()
-        for path in files:
-            self._runs.setdefault(path, _RunSource(path, self._goals)).read_on()
-        logged = self._over([self._runs[path] for path in files], "wandb" if files else None)
-        found |= {name: r for name, r in logged.items() if name not in found and (r.steps or r.value is not None)}
-        for origin, sources in self._told.items():
-            for source in sources:
-                source.read_on()
-            found = {name: r for name, r in self._over(sources, origin).items() if r.steps} | found
-        return {name: found.get(name) or native.get(name, logged[name]) for name in self._goals}
+        otherwise = native
+        for origin, others in self._files.without_client():
+            logged = self._over(others, origin if others else None)
+            otherwise = otherwise or logged
+            for name, reading in logged.items():
+                is_set = origin == "wandb" and reading.value is not None  # in the summary, by the script itself
+                if name not in found and (reading.steps or is_set):
+                    found[name] = reading
+        return {name: found.get(name) or otherwise[name] for name in self._goals}
 
     def _over(self, sources: Sequence[_Source], origin: str | None) -> dict[str, MetricReading]:
         readings = {}
@@ -129,7 +193,7 @@ class MetricsFollower:
     @property
     def unseen(self) -> list[str]:
         """Places where wandb said that it writes runs, of those that :meth:`read` could not see."""
-        return self._found.unseen if self._found else []
+        return self._files.unseen
 
 
 def read_summary(layout: Layout, attempt_id: AttemptId, first: int = 1) -> dict[str, Any]:
@@ -138,20 +202,12 @@ def read_summary(layout: Layout, attempt_id: AttemptId, first: int = 1) -> dict[
     They are those of the first source that has any: see the top of this module. Reads everything that its attempts
     from ``first`` on logged, so it is for trials that have ended, or for one look at one trial. Raises OSError.
     """
-    histories = [layout.history(AttemptId(attempt_id.trial, n)) for n in range(first, attempt_id.attempt + 1)]
-    sources: list[_Source] = [_NativeSource(path) for path in histories if os.path.isfile(path)]
-    found = _summary_over(sources)
-    if found:
-        return found
-    runs = trial_runs(layout, attempt_id, first, is_over=True)
-    told = (runs.files_of_metrics, runs.printed)
-    found = _summary_over([_RunSource(path) for path in runs.files()])
-    return found or next(filter(None, (_summary_over([_ToldSource(one) for one in r.values()]) for r in told)), {})
+    files = FollowedFiles(layout, attempt_id, first, _Source, is_over=True)
+    found = _summary_over(files.native())
+    return found or next(filter(None, (_summary_over(sources) for _, sources in files.without_client())), {})
 
 
 def _summary_over(sources: Sequence[_Source]) -> dict[str, Any]:
-    for source in sources:
-        source.read_on()
     names = dict.fromkeys(name for source in sources for name in source.names())
     values = {name: _joined([source.part(name) for source in sources], None) for name in names}
     return {name: value for name, value in values.items() if value is not None}
@@ -321,9 +377,10 @@ class NativeRows:
 
 
 class _Source:
-    """A file that holds what a run logged, or a part of it: the values of some names, by default of all."""
+    """What one file holds of what a run logged: the values of some names, by default of all."""
 
-    def __init__(self, names: Iterable[str] | None) -> None:
+    def __init__(self, rows: Rows, names: Iterable[str] | None = None) -> None:
+        self._rows = rows
         self._is_of_all = names is None
         self._parts = {name: _Part(name) for name in names or ()}
 
@@ -335,36 +392,23 @@ class _Source:
         """Return what is known of a name."""
         return self._parts.get(name) or _Part(name)
 
-    def _log(self, row: dict[str, Any]) -> None:
-        self._know(row)
-        for name in row if self._is_of_all else self._parts:
-            self._parts[name].log(row)
+    def read_on(self) -> None:
+        """Take in what was added to the file. Raises OSError."""
+        for row in self._rows.new():
+            self._know(row)
+            for name in row if self._is_of_all else self._parts:
+                self._parts[name].log(row)
+        summary = self._rows.summary
+        self._know(summary)
+        native = self._rows if isinstance(self._rows, NativeRows) else None
+        for name, part in self._parts.items():
+            part.sum_up(summary, native.definition(name) if native else None)
+            if native and native.is_summed_up and self._is_of_all:
+                part.said = summary.get(name)  # what else was logged is not for the summary
 
     def _know(self, names: Iterable[str]) -> None:
         if self._is_of_all:
             self._parts |= {name: _Part(name) for name in names if name not in self._parts}
-
-    def read_on(self) -> None:
-        """Take in what was added to the file. Raises OSError."""
-        raise NotImplementedError
-
-
-class _NativeSource(_Source):
-    """The history file of the native client."""
-
-    def __init__(self, path: str, names: Iterable[str] | None = None) -> None:
-        super().__init__(names)
-        self._rows = NativeRows(path)
-
-    def read_on(self) -> None:
-        rows = self._rows
-        for row in rows.new():
-            self._log(row)
-        self._know(rows.summary)
-        for name, part in self._parts.items():
-            part.sum_up(rows.summary, rows.definition(name))
-            if self._is_of_all and rows.is_summed_up:
-                part.said = rows.summary.get(name)  # what else was logged is not for the summary
 
 
 def history_row(line: bytes) -> dict[str, Any] | None:
@@ -377,7 +421,7 @@ def history_row(line: bytes) -> dict[str, Any] | None:
 
 
 class RunRows:
-    """Rows of a wandb run file, with the values of some names; each complete block is read once.
+    """Rows of a wandb run file, with the values of some names or of all; each complete block is read once.
 
     Attributes:
         summary: the newest value of each of the names.
@@ -396,35 +440,6 @@ class RunRows:
             take(record, self._run, self._keys)
             yield from self._run.history
             self._run.history.clear()
-
-
-class _RunSource(_Source):
-    """A wandb run file."""
-
-    def __init__(self, path: str, names: Iterable[str] | None = None) -> None:
-        super().__init__(names)
-        self._rows = RunRows(path, names or ())
-
-    def read_on(self) -> None:
-        for row in self._rows.new():
-            self._log(row)
-        self._know(self._rows.summary)
-        for part in self._parts.values():
-            part.sum_up(self._rows.summary)
-
-
-class _ToldSource(_Source):
-    """What one attempt of a program without a client wrote or printed."""
-
-    def __init__(self, rows: ToldRows, names: Iterable[str] | None = None) -> None:
-        super().__init__(names)
-        self._rows = rows
-
-    def read_on(self) -> None:
-        for row in self._rows.new():
-            self._log(row)
-        for part in self._parts.values():
-            part.sum_up({})
 
 
 def number(value: Any) -> float | None:

@@ -100,9 +100,13 @@ class ToldRows:
     """Rows of one attempt, in order; ``step`` becomes ``_step``, and rows without one are counted from 0.
 
     An empty object is no row. Of more than twice :data:`ROWS` new rows the first and the last ones are read.
+
+    Attributes:
+        summary: empty: without a client there is none.
     """
 
     def __init__(self) -> None:
+        self.summary: dict[str, Any] = {}
         self._count = 0
 
     def new(self) -> Iterator[dict[str, Any]]:

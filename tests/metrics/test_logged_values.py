@@ -45,6 +45,12 @@ def test_nothing_logged_is_no_value(store):
     assert values(store) == []
 
 
+def test_a_trial_whose_attempts_were_all_deleted_has_no_value(store, native):
+    native(losses(3, 2))
+
+    assert values(store, attempt=1, first=2) == []
+
+
 def test_rows_without_a_finite_number_do_not_count(store, native):
     native([{"loss": 3}, {"acc": 1}, {"loss": None}, {"loss": math.nan}, {"loss": True}, {"loss": "1"}, {"loss": 2}])
 
