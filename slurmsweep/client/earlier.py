@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from slurmsweep.client.aggregates import Aggregates, Definitions, Summary
 
 #: Names that the client itself puts into rows of logged values.
-CLOCK = ("_step", "_timestamp", "_runtime", "_attempt_step")
+_CLOCK = ("_step", "_timestamp", "_runtime", "_attempt_step")
 
 
 def take_up(
@@ -42,7 +42,7 @@ def take_up(
             elif isinstance(row.get(SET), dict):
                 summary.update(row[SET])
             elif isinstance(row.get("_step"), int):
-                values = {name: value for name, value in row.items() if name not in CLOCK}
+                values = {name: value for name, value in row.items() if name not in _CLOCK}
                 aggregates.take(values)
                 last_of.update(values)
                 step = max(step, row["_step"] + 1)

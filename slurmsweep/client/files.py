@@ -82,18 +82,12 @@ def targets(pattern: str, base_path: str | os.PathLike[str] | None, folder: str,
 def copy_changed(copies: Mapping[str, str]) -> None:
     """Copy each file to its place, unless size and time are equal there; a removed file keeps its earlier copy."""
     for source, copy in copies.items():
-        if _is_newer(source, copy):
+        if source == copy or not os.path.exists(source):
+            continue
+        here, there = os.stat(source), os.stat(copy) if os.path.exists(copy) else None
+        if there is None or (here.st_size, here.st_mtime_ns) != (there.st_size, there.st_mtime_ns):
             make_like_parent(os.path.dirname(copy))
             _replace(copy, partial(shutil.copy2, source))
-
-
-def _is_newer(source: str, copy: str) -> bool:
-    if source == copy or not os.path.exists(source):
-        return False
-    if not os.path.exists(copy):
-        return True
-    here, there = os.stat(source), os.stat(copy)
-    return (here.st_size, here.st_mtime_ns) != (there.st_size, there.st_mtime_ns)
 
 
 def _code_files(root: str, include: Chooser | None, exclude: Chooser | None) -> Iterator[str]:

@@ -31,16 +31,16 @@ class Settings:
         self.__dict__.update(named)
 
 
-#: The environment variable of each part of an identity.
-_VARIABLES = {
-    "project": "WANDB_PROJECT",
-    "entity": "WANDB_ENTITY",
-    "id": "WANDB_RUN_ID",
-    "name": "WANDB_NAME",
-    "notes": "WANDB_NOTES",
-    "tags": "WANDB_TAGS",
-    "group": "WANDB_RUN_GROUP",
-    "job_type": "WANDB_JOB_TYPE",
+#: Of each part of an identity: its environment variable, and its name among wandb's settings.
+_NAMES = {
+    "project": ("WANDB_PROJECT", "project"),
+    "entity": ("WANDB_ENTITY", "entity"),
+    "id": ("WANDB_RUN_ID", "run_id"),
+    "name": ("WANDB_NAME", "run_name"),
+    "notes": ("WANDB_NOTES", "run_notes"),
+    "tags": ("WANDB_TAGS", "run_tags"),
+    "group": ("WANDB_RUN_GROUP", "run_group"),
+    "job_type": ("WANDB_JOB_TYPE", "run_job_type"),
 }
 
 #: The run of this process; None before :func:`init` and after :func:`finish`.
@@ -123,14 +123,7 @@ def init(
     more = dict(settings if isinstance(settings, dict) else vars(settings)) if settings is not None else {}
     given = read_values(config, config_exclude_keys, config_include_keys)
     identity = _identity(
-        entity=entity or more.get("entity"),
-        project=project or more.get("project"),
-        id=id or more.get("run_id"),
-        name=name or more.get("run_name"),
-        notes=notes or more.get("run_notes"),
-        tags=tags or more.get("run_tags"),
-        group=group or more.get("run_group"),
-        job_type=job_type or more.get("run_job_type"),
+        more, project=project, entity=entity, id=id, name=name, notes=notes, tags=tags, group=group, job_type=job_type
     )
     place = _place(identity, dir or more.get("root_dir"), mode or more.get("mode"))
     _current = Run(Config(swept_parameters(), merged(default_values(), given)), identity, place, _forget)
@@ -167,15 +160,20 @@ def _finish_at_exit() -> None:
     finish(1 if getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1") else None)
 
 
-def _identity(**given: Any) -> Identity:
-    """Return the identity of a run; project, entity and id of a sweep override the script's, with wandb's warnings."""
+def _identity(settings: Mapping[str, Any], **named: Any) -> Identity:
+    """Return the identity of a run by the arguments that name its parts, else by settings, else by the environment.
+
+    Project, entity and id of a sweep override the script's, with wandb's warnings.
+    """
     environ = os.environ
     sweep = environ.get("WANDB_SWEEP_ID")
-    for word in ("project", "entity", "id"):
-        if sweep and given[word] and given[word] != environ.get(_VARIABLES[word]):
-            warn(f"Ignoring {word} {given[word]!r} when running a sweep.")
-            given[word] = None
-    found = {word: given[word] or environ.get(variable) for word, variable in _VARIABLES.items()}
+    found: dict[str, Any] = {}
+    for word, (variable, setting) in _NAMES.items():
+        given = named[word] or settings.get(setting)
+        if sweep and word in ("project", "entity", "id") and given and given != environ.get(variable):
+            warn(f"Ignoring {word} {given!r} when running a sweep.")
+            given = None
+        found[word] = given or environ.get(variable)
     run_id = found["id"]
     if not run_id:
         import secrets  # only scripts outside of a sweep need it

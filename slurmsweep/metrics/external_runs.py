@@ -131,26 +131,27 @@ class ExternalRuns:
         text = self._torn + piece
         end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
         self._torn = text[max(end, len(text) - _LONGEST_LINE) :]
-        if any(text.find(needle, 0, end) >= 0 for needle in _NEEDLES):
-            lines = (line[-_LONGEST_LINE:] for line in text[:end].splitlines() if line not in EMPTY_ROWS)
-            if any(needle in text for needle in _BY_LINE):
-                told = (line for line in lines if any(needle in line for needle in _NEEDLES))
-                short = (_ESCAPES.sub("", line.decode("utf-8", "surrogateescape")) for line in told)
-                printed = "\n".join(line for line in short if not self._is_of_wandb(line))
-            else:
-                printed = b"\n".join(line for line in lines if WORD in line).decode("utf-8", "surrogateescape")
-            if printed:
-                self.printed.append(printed)
+        if all(text.find(needle, 0, end) < 0 for needle in _NEEDLES):
+            return
+        lines = (line[-_LONGEST_LINE:] for line in text[:end].splitlines() if line not in EMPTY_ROWS)
+        if any(needle in text for needle in _BY_LINE):
+            told = (line for line in lines if any(needle in line for needle in _NEEDLES))
+            short = (_ESCAPES.sub("", line.decode("utf-8", "surrogateescape")) for line in told)
+            printed = "\n".join(line for line in short if self._has_values(line))
+        else:
+            printed = b"\n".join(line for line in lines if WORD in line).decode("utf-8", "surrogateescape")
+        if printed:
+            self.printed.append(printed)
 
-    def _is_of_wandb(self, line: str) -> bool:
-        """Take in what a line says of runs; return False for one that may hold values."""
+    def _has_values(self, line: str) -> bool:
+        """Take in what wandb says of its runs in a line; return whether the line may hold values instead."""
         if said := self._said.search(line):
             self._found.setdefault(said[1], None)
-        elif ignored := _IGNORED.search(line):
+            return False
+        if ignored := _IGNORED.search(line):
             self.asked_for[ignored[1]] = ignored[3]
-        else:
-            return WORD.decode() not in line
-        return True
+            return False
+        return WORD.decode() in line
 
 
 def files_in(folder: str) -> list[str]:

@@ -46,24 +46,25 @@ def warning(files: list[str]) -> str:
 
 
 def _at_the_same_time(files: list[str]) -> list[list[str]]:
-    """Return the files in groups, each of runs that were written together: one began before another's last write."""
+    """Return the files in groups, each of runs that were written together: one began before another's last write.
+
+    Both times are by the clock of the file system.
+    """
     groups: list[list[str]] = []
     latest = 0
-    for begun, written, path in sorted((*_times(path), path) for path in files):
+    times = []
+    for path in files:
+        written = begun = os.stat(path).st_mtime_ns
+        with suppress(FileNotFoundError):  # made by init, and kept empty
+            begun = os.stat(os.path.join(os.path.dirname(path), "tmp", "code")).st_mtime_ns
+        times.append((begun, written, path))
+    for begun, written, path in sorted(times):
         if groups and begun < latest:
             groups[-1].append(path)
         else:
             groups.append([path])
         latest = max(latest, written)
     return groups
-
-
-def _times(path: str) -> tuple[int, int]:
-    """Return when a run began and was last written, both by the clock of the file system."""
-    written = begun = os.stat(path).st_mtime_ns
-    with suppress(FileNotFoundError):
-        begun = os.stat(os.path.join(os.path.dirname(path), "tmp", "code")).st_mtime_ns  # made by init, kept empty
-    return begun, written
 
 
 def _processes(path: str) -> set[int]:

@@ -237,10 +237,10 @@ class _Part:
     """The values of one name in one file, and how a summary of them is read.
 
     Attributes:
-        said: the value that the file's summary has; else what the native client's definitions ask for; else the last
-            value. None where there is none.
-        is_told: ``said`` is of a summary or of a definition.
-        has_earlier: ``said`` is of a summary of the native client, which counts what earlier attempts logged, too.
+        value: what the file's summary has; else what the native client's definitions ask for; else the last value that
+            was logged. None where there is none.
+        is_summary: the value is of a summary or of a definition.
+        covers_earlier: it is of a summary of the native client, which counts what earlier attempts logged, too.
         steps: how often a finite number was logged.
     """
 
@@ -248,8 +248,8 @@ class _Part:
         self._name = name
         self._aggregates: dict[str, Any] = {}
         self._is_finite = True
-        self.said: Any = None
-        self.is_told = self.has_earlier = False
+        self.value: Any = None
+        self.is_summary = self.covers_earlier = False
         self.steps = 0
 
     def log(self, row: dict[str, Any]) -> None:
@@ -268,20 +268,20 @@ class _Part:
             self._is_finite = False
 
     def sum_up(self, summary: dict[str, Any], definition: Mapping[str, Any] | None = None) -> None:
-        """Set what is said by this summary, or by a definition."""
-        self.said = reach(summary, self._name)
-        self.has_earlier = definition is not None and self.said is not None
-        self.is_told = self.said is not None
-        if self.said is None and self._aggregates:
+        """Set the value by the file's summary, else by the name's definition, else to the last one that was logged."""
+        self.value = reach(summary, self._name)
+        self.covers_earlier = definition is not None and self.value is not None
+        self.is_summary = self.value is not None
+        if self.value is None and self._aggregates:
             goal, words = (definition or {}).get("goal"), (definition or {}).get("summary") or ()
             told = {word: self.aggregate(word, goal) for word in words if word in _AGGREGATES}
-            self.is_told = bool(told)
-            self.said = {word: value for word, value in told.items() if value is not None} or self._aggregates["last"]
+            self.is_summary = bool(told)
+            self.value = {word: value for word, value in told.items() if value is not None} or self._aggregates["last"]
 
     def aggregate(self, word: str, goal: str | None) -> Any:
-        """Return an aggregate that was said, else that of what was logged: NaN as wandb's after any such value."""
-        if isinstance(self.said, dict) and word in self.said:
-            return self.said[word]
+        """Return an aggregate of the summary, else of what was logged: NaN, as wandb's, where one was not finite."""
+        if isinstance(self.value, dict) and word in self.value:
+            return self.value[word]
         if word not in ("last", "first") and not self._is_finite:
             return math.nan
         return self._aggregates.get({"best": "max" if goal == "maximize" else "min"}.get(word, word))
@@ -294,25 +294,25 @@ def _joined(parts: Sequence[_Part], goal: str | None) -> Any:
     is no number stays: the run ended so. A definition holds for later files, of which a killed script wrote no summary.
     Without a ``goal`` it is not known what is best.
     """
-    telling = [part for part in parts if part.said is not None]
+    telling = [part for part in parts if part.value is not None]
     if not telling:
         return None
     newest = telling[-1]
-    forms = [part.said for part in telling if part.is_told and _is_aggregates(part.said)]
-    if not forms or (newest.is_told and not _is_aggregates(newest.said)):
-        return newest.said
+    forms = [part.value for part in telling if part.is_summary and _is_aggregates(part.value)]
+    if not forms or (newest.is_summary and not _is_aggregates(newest.value)):
+        return newest.value
     result = {}
     for word in forms[-1]:
         told = [(part.aggregate(word, goal), part.steps) for part in telling]
         numbers = [(value, steps) for one, steps in told if (value := number(one)) is not None]
         result[word] = told[-1][0]
         if word == "first":
-            result[word] = told[-1 if newest.has_earlier else 0][0]
+            result[word] = told[-1 if newest.covers_earlier else 0][0]
         elif word == "last" or number(result[word]) is None or (word == "best" and goal is None):
             continue
         elif word == "mean":
             total = sum(steps for _, steps in numbers)
-            if total and not newest.has_earlier:
+            if total and not newest.covers_earlier:
                 result[word] = sum(value * steps for value, steps in numbers) / total
         else:
             extreme = max if word == "max" or (word == "best" and goal == "maximize") else min
@@ -404,7 +404,7 @@ class _Source:
         for name, part in self._parts.items():
             part.sum_up(summary, native.definition(name) if native else None)
             if native and native.is_summed_up and self._is_of_all:
-                part.said = summary.get(name)  # what else was logged is not for the summary
+                part.value = summary.get(name)  # what else was logged is not for the summary
 
     def _know(self, names: Iterable[str]) -> None:
         if self._is_of_all:

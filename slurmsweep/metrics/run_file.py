@@ -165,17 +165,11 @@ def take(record: bytes, run: RunFile, keys: Sequence[str] = ()) -> None:
             elif number == _RECORD_HISTORY:
                 run.history.append(dict(item(part) for kind, part in _wanted(content, needles) if kind == _ITEM))
             elif number == _RECORD_SUMMARY:
-                _update(run.summary, content, needles)
-
-
-def _update(summary: dict[str, Any], message: bytes, needles: Sequence[bytes]) -> None:
-    """Apply the keys that a SummaryRecord sets and removes."""
-    for number, part in _wanted(message, needles):
-        if number == _ITEM:
-            key, value = item(part)
-            summary[key] = value
-        elif number == _REMOVED:
-            summary.pop(_joined_key(list(fields(part))), None)
+                for kind, part in _wanted(content, needles):
+                    if kind == _ITEM:
+                        run.summary.update((item(part),))
+                    elif kind == _REMOVED:
+                        run.summary.pop(_joined_key(list(fields(part))), None)
 
 
 def _wanted(message: bytes, needles: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -161,9 +161,9 @@ class MetricsFile(ToldRows):
             if not begin.startswith(self._begin) or known.st_size < self._offset:
                 self._offset, self._begin = 0, b""
             file.seek(self._offset)
-            ends = known.st_size - self._offset
+            added = known.st_size - self._offset
             text = file.read(END)
-            if ends > 2 * END:
+            if added > 2 * END:
                 file.seek(-END, os.SEEK_END)
             text += file.read(END)
             whole = text.rfind(b"\n") + 1

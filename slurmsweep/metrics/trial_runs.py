@@ -112,6 +112,7 @@ class TrialRuns:
         named = {path: number for number, log in self._logs.items() for path in log.files()}
         inside = [entry.path for entry in run_entries(self._layout, self._trial)]
         said = {os.path.basename(place) for log in self._logs.values() for place in log.said}
+        # a run in the trial's own folder that no log names shows that wandb prints nothing: there may be more elsewhere
         is_silent = any(os.path.basename(os.path.dirname(path)) not in said for path in inside)
         unsaid = list(self._unsaid()) if is_silent or not (inside or said) else []
         begun, places = self._begins(), {path: place for place, path in enumerate(named)}
