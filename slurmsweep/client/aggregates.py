@@ -23,7 +23,8 @@ Path = tuple[str, ...]
 class Summary(dict[str, Any]):
     """The final values of a run as items or attributes: the last, or as defined, or as the script sets them.
 
-    What the script sets is told to the run at once, which writes it: a script that is killed writes no summary.
+    What the script sets is told to the run at once, which writes it: a script that is killed writes no summary. A copy
+    is the script's own: nothing that is set in it is told.
     """
 
     def follow(self, told: Callable[[str, Any], None]) -> None:
@@ -39,6 +40,10 @@ class Summary(dict[str, Any]):
         """Set several values, as of a dictionary."""
         for name, value in dict(*values, **named).items():
             self[name] = value
+
+    def __reduce__(self) -> Any:
+        """Return how ``copy`` and ``pickle`` make a copy: of the values alone."""
+        return Summary, (dict(self),)
 
     def __getattr__(self, name: str) -> Any:
         try:

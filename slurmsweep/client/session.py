@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.client.configuration import Config, default_values, merged, read_values
 from slurmsweep.client.parameters import swept_parameters
 from slurmsweep.client.training_run import Identity, Place, Run, split_tags
-from slurmsweep.client.values import warn
+from slurmsweep.client.values import as_mapping, warn
 from slurmsweep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def init(
     if _current is not None:
         warn("init() was called while a run is active: it is returned. reinit='finish_previous' makes a new one.")
         return _current
-    more = dict(settings if isinstance(settings, dict) else vars(settings)) if settings is not None else {}
+    more = as_mapping(settings or {})
     given = read_values(config, config_exclude_keys, config_include_keys)
     identity = _identity(
         more, project=project, entity=entity, id=id, name=name, notes=notes, tags=tags, group=group, job_type=job_type

@@ -104,6 +104,26 @@ def test_the_summary_keeps_what_was_asked_for(script, word, value):
     assert printed(script(code, {})) == str(value)
 
 
+def test_a_copy_of_the_summary_is_the_scripts_own(script):
+    code = (
+        "import copy, pickle\nrun = wandb.init()\nwandb.log({'x': 1})\n"
+        "for copied in (copy.copy(run.summary), copy.deepcopy(run.summary), pickle.loads(pickle.dumps(run.summary))):\n"
+        "    copied['y'] = 2\n    print(type(copied).__name__, copied.x, copied.y, 'y' in run.summary)"
+    )
+    done, history = script(code, {})
+
+    assert done.stdout.splitlines() == ["Summary 1 2 False"] * 3, done.stderr
+    assert [set(row) & {"_summary", "_summary_set"} for row in history] == [set(), {"_summary"}]
+
+
+@pytest.mark.parametrize("form", ["{}", "types.MappingProxyType({})", "wandb.Settings(**{})"])
+def test_settings_are_a_mapping_or_an_object_with_wandbs_names(script, form):
+    settings = form.replace("{}", "{'run_name': 'mine', 'run_tags': 'a, b'}")
+    code = f"import types\nrun = wandb.init(settings={settings})\nprint(run.name, run.tags)"
+
+    assert printed(script(code, {})) == "mine ('a', 'b')"
+
+
 def test_what_the_script_sets_in_the_summary_stands(script):
     _, history = script("run = wandb.init()\nwandb.log({'x': 1})\nrun.summary['x'] = 42", {})
 
