@@ -17,22 +17,21 @@ if TYPE_CHECKING:
 _START_FIELD = 19
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
-#: One of these is set in every job of a service of AWS: :mod:`.place` says what they mean.
-_OF_SERVICES = (
-    "AWS_BATCH_JOB_ID",
-    "AWS_BATCH_JOB_ARRAY_INDEX",
-    "TRAINING_JOB_NAME",
-    "SLURMSWEEP_EC2_INSTANCE",
-    "SLURMSWEEP_EC2_REGION",
-    "ECS_CONTAINER_METADATA_URI_V4",
-)
+#: Variables of jobs of AWS: :mod:`.place` says what they mean. Those of EC2 are set by ``slurmsweep listen`` for its
+#: agents: which machine they run on, and where.
+BATCH_JOB, BATCH_INDEX, BATCH_SIZE = "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"
+SAGEMAKER_JOB, ECS_URI = "TRAINING_JOB_NAME", "ECS_CONTAINER_METADATA_URI_V4"
+EC2_INSTANCE, EC2_REGION = "SLURMSWEEP_EC2_INSTANCE", "SLURMSWEEP_EC2_REGION"
+
+#: One of these is set in every job of a service.
+_OF_SERVICES = (BATCH_JOB, BATCH_INDEX, SAGEMAKER_JOB, EC2_INSTANCE, EC2_REGION, ECS_URI)
 
 #: Slurm's ids: of the array, of the job.
 _SLURM_JOBS = "SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID"
 
 #: Index and size of an array: of Slurm, of AWS Batch.
 _SLURM_ARRAY = "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"
-_BATCH_ARRAY = "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"
+_BATCH_ARRAY = BATCH_INDEX, BATCH_SIZE
 
 
 def this_process(environ: Mapping[str, str], place: JobPlace | None = None) -> Owner:

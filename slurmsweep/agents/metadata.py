@@ -14,7 +14,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.agents.place import ECS_URI
+from slurmsweep.agents.identity import ECS_URI
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
 
 if TYPE_CHECKING:

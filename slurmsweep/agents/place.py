@@ -12,6 +12,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.agents.identity import (
+    BATCH_INDEX,
+    BATCH_JOB,
+    BATCH_SIZE,
+    EC2_INSTANCE,
+    EC2_REGION,
+    ECS_URI,
+    SAGEMAKER_JOB,
+)
 from slurmsweep.errors import UsageError
 from slurmsweep.state.assignment import SUBMISSION, whole_number
 from slurmsweep.state.owner import JobPlace
@@ -19,14 +28,8 @@ from slurmsweep.state.owner import JobPlace
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-BATCH_JOB, BATCH_INDEX, BATCH_SIZE = "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"
-_BATCH_ATTEMPT = "AWS_BATCH_JOB_ATTEMPT"
+_BATCH_ATTEMPT, _SAGEMAKER_ARN = "AWS_BATCH_JOB_ATTEMPT", "TRAINING_JOB_ARN"
 _BATCH_NODE, _BATCH_MAIN_NODE = "AWS_BATCH_JOB_NODE_INDEX", "AWS_BATCH_JOB_MAIN_NODE_INDEX"
-SAGEMAKER_JOB, _SAGEMAKER_ARN = "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"
-ECS_URI = "ECS_CONTAINER_METADATA_URI_V4"
-
-#: Set by ``slurmsweep listen`` for its agents: which machine of EC2 they run on, and where.
-EC2_INSTANCE, EC2_REGION = "SLURMSWEEP_EC2_INSTANCE", "SLURMSWEEP_EC2_REGION"
 
 #: The first one that is set counts.
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from served import served
 
 from slurmsweep.agents import metadata, place
-from slurmsweep.agents.identity import _OF_SERVICES, array_of, place_of, stands_by, this_process
+from slurmsweep.agents.identity import ECS_URI, array_of, place_of, stands_by, this_process
 from slurmsweep.backends import registry
 from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, UsageError
 from slurmsweep.state.owner import JobPlace
@@ -101,20 +101,6 @@ def test_a_job_of_batch_whose_region_no_variable_names_asks_for_its_task():
     assert place.in_service(environ | HERE, nothing, nothing).cluster == "batch:eu-west-1"
 
 
-def test_every_variable_that_is_looked_for_tells_of_a_service():
-    """The names are in two modules: the one that knows them all is loaded in jobs of AWS only."""
-    named = {
-        place.BATCH_JOB,
-        place.BATCH_INDEX,
-        place.SAGEMAKER_JOB,
-        place.EC2_INSTANCE,
-        place.EC2_REGION,
-        place.ECS_URI,
-    }
-
-    assert set(_OF_SERVICES) == named
-
-
 def test_an_owner_has_what_its_place_says():
     owner = this_process(ELEMENT | {"AWS_BATCH_JOB_ATTEMPT": "2"})
 
@@ -195,7 +181,7 @@ DOCUMENTS = st.one_of(
 )
 
 
-@given(environ=st.dictionaries(st.sampled_from([*NAMES, place.ECS_URI]), HOSTILE), said=DOCUMENTS)
+@given(environ=st.dictionaries(st.sampled_from([*NAMES, ECS_URI]), HOSTILE), said=DOCUMENTS)
 def test_whatever_the_values_a_service_gives_a_name_that_keys_can_hold_or_an_error_in_words(environ, said):
     found, words = None, ""
     try:
