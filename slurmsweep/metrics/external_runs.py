@@ -59,7 +59,7 @@ class ExternalRuns:
     Attributes:
         asked_for: ``project`` and ``entity`` that the script named and wandb ignored, because it runs in a sweep.
         printed: lines that may hold values which the program prints, many in a text, because each alone takes several
-            times its length: :class:`.told.PrintedRows` takes them.
+            times its length: :func:`.told.printed_rows` takes them.
     """
 
     def __init__(self, layout: Layout, attempt_id: AttemptId) -> None:

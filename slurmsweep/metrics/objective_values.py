@@ -113,11 +113,14 @@ class Measuring:
         summary = read_summary(*self._where)
         if not summary and not any(reading.steps for reading in self._logged.values()):
             return self._why_nothing()[:_LONGEST]
-        said, hint = [], ""
+        said, logged = [], []
         for one in sorted(lacking, key=lambda one: one is not self._metric):
             words, is_absent = self._why_no_value(one, summary)
             said.append(words if one is self._metric or one.expression is None else f"{one.name}: {words}")
-            hint = _logged_names(summary) if is_absent else hint
+            if is_absent:  # often the name is spelt otherwise
+                logged = sorted(name for name in summary if not name.startswith("_"))
+        more = f" and {len(logged) - _NAMED} more" if len(logged) > _NAMED else ""
+        hint = f" (logged: {', '.join(logged[:_NAMED])}{more})" if logged else ""
         return ("; ".join(dict.fromkeys(said)) + hint)[:_LONGEST]
 
     def _reading(self, one: Objective, reasons: list[str]) -> MetricReading:
@@ -247,10 +250,3 @@ def _backtick_hint(text: str, expression: Expression, logged: Mapping[str, Metri
             if whole:
                 return f" (is {whole[0]} one name? Then write `{whole[0]}`, in backticks)"
     return ""
-
-
-def _logged_names(summary: dict[str, Any]) -> str:
-    """Return the names that were logged instead, in brackets: often the name is spelt otherwise."""
-    names = sorted(name for name in summary if not name.startswith("_"))
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f" (logged: {', '.join(names[:_NAMED])}{more})" if names else ""

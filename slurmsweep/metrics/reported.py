@@ -186,7 +186,10 @@ class MetricsFollower:
         readings = {}
         for name, goal in self._goals.items():
             parts = [source.part(name) for source in sources]
-            value = _chosen(_joined(parts, goal), goal)
+            value = _joined(parts, goal)
+            if isinstance(value, dict):  # of several summaries, such as {"min": 0.1}, the goal decides
+                keys = ("best", "max" if goal == "maximize" else "min", *_SUMMARY_KEYS)
+                value = next((value[key] for key in keys if key in value), None)
             readings[name] = MetricReading(number(value), sum(part.steps for part in parts), origin)
         return readings
 
@@ -322,14 +325,6 @@ def _joined(parts: Sequence[_Part], goal: str | None) -> Any:
 
 def _is_aggregates(said: Any) -> bool:
     return isinstance(said, dict) and said.keys() <= _AGGREGATES
-
-
-def _chosen(value: Any, goal: str) -> Any:
-    """Return the one of several summaries, such as ``{"min": 0.1}``, that the goal decides."""
-    if not isinstance(value, dict):
-        return value
-    keys = ("best", "max" if goal == "maximize" else "min", *_SUMMARY_KEYS)
-    return next((value[key] for key in keys if key in value), None)
 
 
 class NativeRows:

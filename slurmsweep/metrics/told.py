@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from slurmsweep.search.flat import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: With this a row in an output begins; what stands before it in its line does not matter, but for the rank.
 WORD = b"slurmsweep:"
@@ -49,8 +49,10 @@ _Item = TypeVar("_Item")
 def printed_rows(texts: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows in lines of output: one in a line, or several where processes wrote over each other.
 
-    Torn rows are passed over, and of lines with the label of a rank all but those of rank 0. ``texts`` is emptied; each
-    of them has many lines.
+    Torn rows are passed over, and of lines with the label of a rank all but those of rank 0.
+
+    Args:
+        texts: lines with :data:`WORD`, many in a text; they are taken out here.
     """
     count = sum(sum(1 for _ in _ROW.finditer(text)) for text in texts)
     for line, start in _both_ends(_places(texts), count):
@@ -101,55 +103,41 @@ class ToldRows:
 
     An empty object is no row. Of more than twice :data:`ROWS` new rows the first and the last ones are read.
 
+    Args:
+        read: yields the objects that were told since its last call.
+
     Attributes:
         summary: empty: without a client there is none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[], Iterator[dict[str, Any]]]) -> None:
         self.summary: dict[str, Any] = {}
+        self._read = read
         self._count = 0
 
     def new(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that have become whole since the last call. Raises OSError."""
-        for row in filter(None, self._read_on()):
+        for row in filter(None, self._read()):
             step = row.pop("step", None)
             yield {"_step": self._count if step is None else step} | row
             self._count += 1
 
-    def _read_on(self) -> Iterator[dict[str, Any]]:
-        raise NotImplementedError
 
+class MetricsFile:
+    """Objects of an attempt's metrics file: added lines, each read once, or one document that is written anew.
 
-class PrintedRows(ToldRows):
-    """Rows in the output of an attempt.
-
-    Args:
-        texts: lines with :data:`WORD`, many in a text, which the log's reader adds; they are taken out here.
-    """
-
-    def __init__(self, texts: list[str]) -> None:
-        super().__init__()
-        self._texts = texts
-
-    def _read_on(self) -> Iterator[dict[str, Any]]:
-        return printed_rows(self._texts)
-
-
-class MetricsFile(ToldRows):
-    """Rows of an attempt's metrics file: added lines, each read once, or one document that is written anew.
-
-    A file that was written anew gives its rows again. Its last line counts when it has its end. A document counts as
+    A file that was written anew gives its objects again. Its last line counts when it has its end. A document counts as
     soon as it is whole, so a program that overwrites it had better write another file and rename that.
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__()
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._offset = 0
         self._begin = b""
 
-    def _read_on(self) -> Iterator[dict[str, Any]]:
+    def added(self) -> Iterator[dict[str, Any]]:
+        """Yield the objects that have become whole since the last call. Raises OSError."""
         if not os.path.isfile(self._path):  # nor is a pipe waited for
             return
         with open(self._path, "rb") as file:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.metrics.external_runs import ENTRIES, ExternalRuns, bases, below, files_in
-from slurmsweep.metrics.told import MetricsFile, PrintedRows
+from slurmsweep.metrics.told import MetricsFile, ToldRows, printed_rows
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -79,9 +79,10 @@ class TrialRuns:
         self._logs = {number: ExternalRuns(layout, AttemptId(attempt_id.trial, number)) for number in self._numbers}
         self._is_over = is_over
         self.files_of_metrics = {
-            number: MetricsFile(layout.metrics(AttemptId(attempt_id.trial, number))) for number in self._numbers
+            number: ToldRows(MetricsFile(layout.metrics(AttemptId(attempt_id.trial, number))).added)
+            for number in self._numbers
         }
-        self.printed = {number: PrintedRows(log.printed) for number, log in self._logs.items()}
+        self.printed = {number: ToldRows(partial(printed_rows, log.printed)) for number, log in self._logs.items()}
 
     @property
     def unseen(self) -> list[str]:
@@ -110,7 +111,7 @@ class TrialRuns:
         if not self._numbers:  # deleted, and not run again yet: no run counts
             return []
         named = {path: number for number, log in self._logs.items() for path in log.files()}
-        inside = [entry.path for entry in run_entries(self._layout, self._trial)]
+        inside = list(inner_files(self._layout.runs(self._trial)))
         said = {os.path.basename(place) for log in self._logs.values() for place in log.said}
         # a run in the trial's own folder that no log names shows that wandb prints nothing: there may be more elsewhere
         is_silent = any(os.path.basename(os.path.dirname(path)) not in said for path in inside)
@@ -157,9 +158,8 @@ class TrialRuns:
                     yield from files_in(os.path.join(place, name))
 
 
-def run_entries(layout: Layout, trial: int) -> Iterator[os.DirEntry[str]]:
-    """Yield the run files of all attempts in a trial's own folder, in no order. Raises OSError."""
-    runs = layout.runs(trial)
+def inner_files(runs: str) -> Iterator[str]:
+    """Yield the run files of all attempts in a trial's own folder of runs, in no order. Raises OSError."""
     try:
         names = os.listdir(runs)
     except (FileNotFoundError, NotADirectoryError):
@@ -167,7 +167,7 @@ def run_entries(layout: Layout, trial: int) -> Iterator[os.DirEntry[str]]:
     for name in names:
         if name.startswith(_KINDS):
             with os.scandir(os.path.join(runs, name)) as entries:
-                yield from (entry for entry in entries if entry.name.endswith(".wandb") and entry.is_file())
+                yield from (entry.path for entry in entries if entry.name.endswith(".wandb") and entry.is_file())
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -268,7 +269,7 @@ def test_many_printed_rows_are_kept_in_about_their_own_length(layout, prints):
     log.files()
 
     assert sum(map(sys.getsizeof, log.printed)) + sys.getsizeof(log.printed) < 1.1 * os.path.getsize(layout.log(SLOT))
-    rows = told.PrintedRows(log.printed)
+    rows = told.ToldRows(partial(printed_rows, log.printed))
     assert [row["_step"] for row in rows.new()] == [*range(100_000)]
     assert log.printed == []
 
