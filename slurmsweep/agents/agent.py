@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.agents import child, identity, signals
-from slurmsweep.agents.attempt import conclude, first_attempt, parameters_of, prepare, run_command, watch_of
+from slurmsweep.agents.attempt import conclude, parameters_of, prepare, run_command, watch_of
 from slurmsweep.agents.environment import words_before
 from slurmsweep.errors import StateError, UsageError
 from slurmsweep.state import files
@@ -26,7 +25,6 @@ from slurmsweep.state.tail import in_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from slurmsweep.agents.oom import MemoryKills
     from slurmsweep.learning.proposals import Proposer
     from slurmsweep.state.chosen import Chooser
     from slurmsweep.state.outcome import Outcome
@@ -167,13 +165,13 @@ class Claims:
             UsageError: the search learns, and numpy is not installed here.
             StateError: nothing was claimed.
         """
-        if self.owner.restart and not self._spare:
+        if self._spare:
+            return NothingLeft(self._spare)
+        if self.owner.restart:
             self._look_at_code()
             held = self._store.continue_after_requeue(self.owner)
             if held is not None:
                 return held
-        if self._spare:
-            return NothingLeft(self._spare)
         config, attempt_id = self._store.manifest.config, self._assigned
         if config.extensions.repeats and config.extensions.repeats.race is not None:
             self._leave_out_what_is_decided()
@@ -194,16 +192,16 @@ class Claims:
         What is left out is decided outside the lock, from what the journal says now.
         """
         from slurmsweep.learning.points import not_needed  # few sweeps have a race
-        from slurmsweep.state import view_cache
         from slurmsweep.state.point_runs import leave_out
 
-        self._reading = self._reading or view_cache.current(self._store)
-        view, numbers = self._reading.refresh(), self._store.manifest.numbering
+        view, numbers = self._up_to_date().view, self._store.manifest.numbering
+        if numbers is None:
+            return
         found = not_needed(self._store.manifest.config, view)
-        for start in range(0, len(found) if numbers else 0, _MOST_LEFT_OUT):
+        for start in range(0, len(found), _MOST_LEFT_OUT):
             trials = {}
             for number in found[start : start + _MOST_LEFT_OUT]:
-                runs = numbers.trials(numbers.of(number)[0]) if numbers else ()
+                runs = numbers.trials(numbers.of(number)[0])
                 trials[number] = next((view.chosen[run] for run in runs if run in view.chosen), None)
             leave_out(self._store, trials, self.owner)
 
@@ -217,16 +215,22 @@ class Claims:
     def _let_one_go_on(self) -> None:
         """Let the best trial that may go on to its next rung be claimed before a new one."""
         from slurmsweep.learning.rungs import promotions
-        from slurmsweep.state import view_cache
 
-        self._reading = self._reading or view_cache.current(self._store)
-        config = self._store.manifest.config
+        config, reading = self._store.manifest.config, self._up_to_date()
 
         def first(view: SweepView) -> AttemptId | None:
             return next((promotion.attempt_id for promotion in promotions(config, view)), None)
 
-        if first(self._reading.refresh()) is not None:  # most agents need not take the lock for this
-            self._store.let_go_on(self._reading, first)
+        if first(reading.view) is not None:  # most agents need not take the lock for this
+            self._store.let_go_on(reading, first)
+
+    def _up_to_date(self) -> Reading:
+        """Return the reading of the journal, with what was added to it since the last look."""
+        from slurmsweep.state import view_cache  # most agents claim by the journal's end alone
+
+        self._reading = self._reading or view_cache.current(self._store)
+        self._reading.refresh()
+        return self._reading
 
     def _look_at_code(self) -> None:
         """Let the next claim say which version of the code there is at this moment."""
@@ -253,23 +257,18 @@ def _run_claim(
     with given_back_on_failure(store, claim):
         prepared = prepare(store, claim, environ)
     say(f"{name}: started, log in {store.layout.log(attempt_id)}")
-    watch = watch_of(store, attempt_id, prepared.environ, prepared.log)
-    kills = _memory_kills(claim.owner, environ)
+    watch = watch_of(store, attempt_id, prepared.given)
+    kills = None
+    if claim.owner.service:  # on Slurm accounting tells how a process was killed
+        from slurmsweep.agents.oom import MemoryKills
+
+        kills = MemoryKills(claim.owner, is_alone=claim.owner.seat is None and LOCAL not in environ)
     ended = run_command(prepared, store.manifest.workdir, watch)
-    outcome, bands = conclude(store, claim, ended, prepared.log, watch, first_attempt(prepared.environ))
+    outcome, bands = conclude(store, claim, ended, prepared.given, watch)
     outcome = kills.judged(outcome) if kills else outcome
     record(store, claim, outcome, say, bands)
     say(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop is not None
-
-
-def _memory_kills(owner: Owner, environ: Mapping[str, str]) -> MemoryKills | None:
-    """Return what counts the processes that the kernel kills for memory from now on; None on a cluster of Slurm."""
-    if ":" not in (owner.cluster or ""):
-        return None
-    from slurmsweep.agents.oom import MemoryKills  # for the containers of a service
-
-    return MemoryKills(owner, is_alone=owner.seat is None and LOCAL not in environ)
 
 
 def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str], None]) -> None:
@@ -285,30 +284,11 @@ def _start_again(outcome: Outcome, owner: Owner, bound: int, say: Callable[[str]
     if owner.restart >= bound:
         say(f"started again {owner.restart} times, as often as it may: `slurmsweep resubmit` goes on")
         return
-    problem = _requeue(owner.job_name)
+    from slurmsweep.agents.slurm_requests import requeue  # few jobs put themselves back
+
+    problem = requeue(owner.job_name)
     if problem:
         say(f"cannot be started again by itself ({problem}): `slurmsweep resubmit` goes on")
-
-
-def _requeue(job: str) -> str:
-    """Ask Slurm to start this job again; return its objection, empty if it agreed. Slurm then ends this process.
-
-    Beside the end of a sweep that reached its target (:mod:`.waiting_jobs`) this is the only request that a compute
-    node sends to Slurm: no other process knows at this moment that the job's time is up and that its trial has saved
-    its state. ``job`` is ``123_4`` or ``123``, never ``$SLURM_JOB_ID``: one element of each array has the array's own
-    id, by which all of its elements would be put back.
-    """
-    from slurmsweep.agents.waiting_jobs import TIMEOUT, call  # few jobs put themselves back
-
-    try:
-        call("scontrol", "requeue", job)
-    except FileNotFoundError:
-        return "there is no scontrol on this node"
-    except subprocess.TimeoutExpired:
-        return f"scontrol did not answer within {TIMEOUT} s"
-    except subprocess.CalledProcessError as error:
-        return f"{error.stderr}".strip()
-    return ""
 
 
 @contextmanager
@@ -325,7 +305,7 @@ def given_back_on_failure(store: SweepStore, claim: Claim) -> Iterator[None]:
 def record(
     store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None], bands: BandsReached = NO_BANDS
 ) -> None:
-    """Record the outcome, and what the trial had at bands, with several tries.
+    """Record the outcome, and what the trial had at bands, with several tries; then tell what it brought about.
 
     If all of them fail print it, so that nothing is lost, and raise. Where the sweep was removed there is one try, and
     the outcome is kept elsewhere.
@@ -333,7 +313,8 @@ def record(
     for delay in (*_RECORD_AGAIN, None):
         try:
             reached = store.finish(claim, outcome, bands)
-        except StateError as error:  # noqa: PERF203 - the loop is for the errors
+            break
+        except StateError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 from slurmsweep.agents import removed
 
@@ -344,20 +325,13 @@ def record(
                 raise
             say(f"{error}; trying again in {delay} s")
             time.sleep(delay)
-        else:
-            _notify(store, claim, outcome, say)
-            if reached:
-                _end_sweep(store, claim, reached, say, has_time=outcome.state is TrialState.FINISHED)
-            return
-
-
-def _notify(store: SweepStore, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
-    """Tell what the end of a trial brought about, where a user wants to be told. Never raises."""
-    with suppress(StateError):  # the trial's end is recorded
+    with suppress(StateError):  # that a user could not be told changes nothing: the trial's end is recorded
         if files.is_folder(store.layout.notify):
             from slurmsweep.agents import notices  # of few sweeps there is anything to tell
 
             notices.after_outcome(store, claim, outcome, say)
+    if reached:
+        _end_sweep(store, claim, reached, say, has_time=outcome.state is TrialState.FINISHED)
 
 
 def _end_sweep(
@@ -372,7 +346,7 @@ def _end_sweep(
     if claim.owner.service:
         say("jobs that wait will find nothing to do; `slurmsweep reconcile`, where jobs are submitted, cancels them")
     elif has_time and claim.owner.job:
-        from slurmsweep.agents.waiting_jobs import cancel_waiting  # once in a sweep, if at all
+        from slurmsweep.agents.slurm_requests import cancel_waiting  # once in a sweep, if at all
 
         say(cancel_waiting(store.layout.submissions))
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slurmsweep.agents.watch import TrialWatch
-    from slurmsweep.metrics.objective_values import Measured
     from slurmsweep.state.owner import Claim
     from slurmsweep.state.records import BandsReached
     from slurmsweep.state.store import SweepStore
@@ -76,35 +75,49 @@ class Requests(NamedTuple):
     is_early: bool = False
 
 
+class Furnished(NamedTuple):
+    """What an attempt runs with.
+
+    Attributes:
+        environ: the environment of its command.
+        log: descriptor of the log, which takes the command's output.
+    """
+
+    environ: dict[str, str]
+    log: int
+
+    @property
+    def first_attempt(self) -> int:
+        """The attempt with which the trial's run began: what it and those after it reported counts."""
+        return int(self.environ[FIRST_ATTEMPT])
+
+
 class Prepared(NamedTuple):
     """A command ready to be started.
 
     Attributes:
         argv: empty where there is none; the log says why.
-        environ: its environment.
-        log: descriptor of its output.
+        given: what it runs with.
         umask: for its files: in a shared sweep the group may read them.
     """
 
     argv: list[str]
-    environ: dict[str, str]
-    log: int
+    given: Furnished
     umask: int
 
 
-def conclude(  # noqa: PLR0913, PLR0917 - what a run leaves
-    store: SweepStore, claim: Claim, ended: CommandEnd, log: int, watch: TrialWatch | None, first: int
+def conclude(
+    store: SweepStore, claim: Claim, ended: CommandEnd, given: Furnished, watch: TrialWatch | None
 ) -> tuple[Outcome, BandsReached]:
     """Return the outcome of an attempt that has ended, with the metric of its run; and what ``watch`` saw it reach.
-
-    The run began with the attempt ``first``: what one before this one reported stays.
 
     Closes the attempt's log. If the command removed it the attempt's folder is made again, with the log in it.
 
     Of a finished trial it removes a checkpoint folder that is empty, and the parameters file if wandb was not used: its
     number and sweep.json give them again.
     """
-    bands, attempt_id, layout, was_removed = NO_BANDS, claim.attempt_id, store.layout, False
+    attempt_id, layout, log = claim.attempt_id, store.layout, given.log
+    bands, was_removed = NO_BANDS, False
     with suppress(OSError):  # of a file server that lost the log: recording the outcome says so
         was_removed = os.fstat(log).st_nlink == 0
     if was_removed:
@@ -114,9 +127,9 @@ def conclude(  # noqa: PLR0913, PLR0917 - what a run leaves
         if said:
             _note(log, said)
     try:
-        outcome = _outcome(store, attempt_id, ended, _measure(store, attempt_id, log, first))
+        outcome = _outcome(store, attempt_id, ended, given)
         if store.manifest.config.method == "bayes":
-            outcome = _with_extremes(store, attempt_id, outcome, first)
+            outcome = _with_extremes(store, attempt_id, outcome, given.first_attempt)
         if watch:
             outcome, bands = watch.concluded(outcome)
         if was_removed and outcome.no_metric:
@@ -153,22 +166,22 @@ def prepare(store: SweepStore, claim: Claim, environ: Mapping[str, str]) -> Prep
         files.write_new(store.layout.args_json(attempt_id), command.json_text(params).encode(), store.access)
     if command.names_attempt_folder(config.command):
         files.ensure_folder(store.layout.saved(attempt_id), store.access)
-    seen, log = furnish(store, attempt_id, params, environ)
-    cannot_run = end_without_value(store, params, log)
+    given = furnish(store, attempt_id, params, environ)
+    cannot_run = end_without_value(store, params, given.log)
     try:
         argv = command.build_argv(
             config.command,
             config.program,
             params,
-            environ=seen,  # with what names the trial: a command may take it from there
+            environ=given.environ,  # with what names the trial: a command may take it from there
             own=store.layout.own_macros(attempt_id),
             hydra=bool(config.extensions.hydra),
         )
         argv = [*words_before(environ), *argv]
     except UsageError as error:
-        _say(log, str(error))
+        _say(given.log, str(error))
         argv = []
-    return Prepared([] if cannot_run else argv, seen, log, files.umask_of_commands(store.access))
+    return Prepared([] if cannot_run else argv, given, files.umask_of_commands(store.access))
 
 
 def end_without_value(store: SweepStore, params: Mapping[str, Any], log: int) -> CommandEnd | None:
@@ -181,8 +194,8 @@ def end_without_value(store: SweepStore, params: Mapping[str, Any], log: int) ->
 
 def furnish(
     store: SweepStore, attempt_id: AttemptId, params: Mapping[str, Any], environ: Mapping[str, str]
-) -> tuple[dict[str, str], int]:
-    """Write the parameters file and open the log; return the environment and the log's descriptor. Raises as above."""
+) -> Furnished:
+    """Write the parameters file and open the log. Raises StateUnwritableError."""
     store.link()  # the script of the trial before may have removed `wandb/`, and this one may want to
     layout = store.layout
     text = params_file.render(params).encode("utf-8", "surrogatepass")
@@ -205,28 +218,16 @@ def furnish(
         from slurmsweep.agents.rungs import variables
 
         seen |= variables(rungs, view, attempt_id.trial)
-    return seen, log
+    return Furnished(seen, log)
 
 
-def first_attempt(environ: Mapping[str, str]) -> int:
-    """Return with which attempt the run of a trial with this environment began."""
-    return int(environ[FIRST_ATTEMPT])
-
-
-def watch_of(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str], log: int) -> TrialWatch | None:
-    """Return what compares the attempt with others while it runs; None where the sweep does not do that.
-
-    Args:
-        store: of the sweep.
-        attempt_id: of the trial that is about to run.
-        environ: of its command.
-        log: descriptor of its log.
-    """
+def watch_of(store: SweepStore, attempt_id: AttemptId, given: Furnished) -> TrialWatch | None:
+    """Return what compares an attempt that is about to run with others; None where the sweep does not do that."""
     config = store.manifest.config
     rungs, rule, metric = config.extensions.rungs, config.early_terminate, config.metric
     if metric is None or (rule is None and rungs is None):
         return None
-    period, say = signals.seconds_between_looks(environ), partial(_note, log)
+    period, say = signals.seconds_between_looks(given.environ), partial(_note, given.log)
     # both load readers of metrics and of the whole journal
     if rule is not None:
         from slurmsweep.agents.early_termination import BandWatch
@@ -235,7 +236,7 @@ def watch_of(store: SweepStore, attempt_id: AttemptId, environ: Mapping[str, str
     if rungs is not None:
         from slurmsweep.agents.rungs import NUMBER, RungWatch
 
-        part = int(environ[NUMBER]) - 1, first_attempt(environ)
+        part = int(given.environ[NUMBER]) - 1, given.first_attempt
         return RungWatch(store, attempt_id, (rungs, metric), part, period, say)
     return None
 
@@ -248,17 +249,18 @@ def run_command(prepared: Prepared, workdir: str, watch: TrialWatch | None = Non
     """
     if not prepared.argv:
         return CommandEnd(_NOT_FOUND, None, 0.0)
+    environ, log = prepared.given
     try:
-        child = Child(prepared.argv, cwd=workdir, environ=prepared.environ, output=prepared.log, umask=prepared.umask)
+        child = Child(prepared.argv, cwd=workdir, environ=environ, output=log, umask=prepared.umask)
     except ValueError as error:  # a character that the locale of this process does not have: called from a script
-        _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error}")
+        _say(log, f"cannot start {prepared.argv[0]!r}: {error}")
         return CommandEnd(_CANNOT_RUN, None, 0.0)
     except OSError as error:
         hint = ": pass the parameters by ${args_json_file}" if error.errno == errno.E2BIG else ""
-        _say(prepared.log, f"cannot start {prepared.argv[0]!r}: {error.strerror}{hint}")
+        _say(log, f"cannot start {prepared.argv[0]!r}: {error.strerror}{hint}")
         return CommandEnd(_NOT_FOUND if error.errno == errno.ENOENT else _CANNOT_RUN, None, 0.0)
     before = _cpu_seconds()
-    asked = attend(child, prepared.environ, watch)
+    asked = attend(child, environ, watch)
     seconds = time.monotonic() - child.started
     child.end_leftovers()
     status = child.program_status()
@@ -310,20 +312,16 @@ def attend(child: Child, environ: Mapping[str, str], watch: TrialWatch | None = 
     return asked._replace(stop=number) if number and signals.asks_to_stop(number) else asked
 
 
-def _measure(store: SweepStore, attempt_id: AttemptId, log: int, first: int) -> Measured | None:
-    """Return the numbers that the sweep asks for; write into the log why some of them have no value."""
-    config = store.manifest.config
-    if config.metric is None and not config.extensions.pareto:
-        return None
-    from slurmsweep.metrics.objective_values import measure_ended
+def _outcome(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, given: Furnished) -> Outcome:
+    """Return the outcome with the numbers that the sweep asks for; note in the log why some of them have no value."""
+    config, measured = store.manifest.config, None
+    if config.metric is not None or config.extensions.pareto:
+        from slurmsweep.metrics.objective_values import measure_ended
 
-    measured = measure_ended(config, store.layout, attempt_id, first)
-    for reason in measured.reasons:
-        _note(log, reason)
-    return measured
+        measured = measure_ended(config, store.layout, attempt_id, given.first_attempt)
+        for reason in measured.reasons:
+            _note(given.log, reason)
 
-
-def _outcome(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, measured: Measured | None) -> Outcome:
     def is_preempting() -> bool:
         from slurmsweep.metrics.reported import said_preempting  # few trials get here
 

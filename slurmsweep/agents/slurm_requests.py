@@ -1,11 +1,11 @@
-"""Cancel what waits in Slurm for a sweep that reached its target: done by the agent whose trial reached it.
+"""Ask Slurm, from a compute node, for the two things that an agent asks for: both are help and no part of the promise.
 
-:func:`call` is the one way in which agents ask Slurm for anything.
-
-In jobs of AWS nothing is asked, by this module or another: what waits there is cancelled from where jobs are submitted.
-
-Loaded in that moment only. It is help and no part of the promise: a job that starts all the same finds the sweep
+An agent whose job runs out of time puts it back into the queue; if it cannot, ``resubmit`` goes on with the trial. The
+agent whose trial reached the sweep's target cancels the jobs that wait; one that starts all the same finds the sweep
 finished and ends within seconds, and every command that reconciles cancels what is left.
+
+Loaded in these moments only. In jobs of AWS nothing is asked: what waits there is cancelled from where jobs are
+submitted, and a service starts a job again by its own rules.
 """
 
 from __future__ import annotations
@@ -22,10 +22,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Seconds for each call: Slurm's clients give up after MessageTimeout (10 s by default).
-TIMEOUT = 15
+_TIMEOUT = 15
 
 #: Array, element, restarts and name of a job that waits.
 _FORMAT = "ArrayJobID:|,ArrayTaskID:|,RestartCnt:|,Name:200|"
+
+
+def requeue(job: str) -> str:
+    """Ask Slurm to start this job again; return its objection, empty if it agreed. Slurm then ends this process.
+
+    No other process knows at this moment that the job's time is up and that its trial has saved its state.
+
+    Args:
+        job: ``123_4`` or ``123``, never ``$SLURM_JOB_ID``: one element of each array has the array's own id, by which
+            all of its elements would be put back.
+    """
+    try:
+        _call("scontrol", "requeue", job)
+    except FileNotFoundError:
+        return "there is no scontrol on this node"
+    except subprocess.TimeoutExpired:
+        return f"scontrol did not answer within {_TIMEOUT} s"
+    except subprocess.CalledProcessError as error:
+        return f"{error.stderr}".strip()
+    return ""
 
 
 def cancel_waiting(submissions: str) -> str:
@@ -41,15 +61,15 @@ def cancel_waiting(submissions: str) -> str:
     if not names:
         return "no jobs were submitted for the sweep"
     try:
-        found = call("squeue", "-h", "-a", "-r", "-t", "PENDING", f"--name={','.join(names)}", "-O", _FORMAT)
+        found = _call("squeue", "-h", "-a", "-r", "-t", "PENDING", f"--name={','.join(names)}", "-O", _FORMAT)
         targets = _never_started(found, names)
         if targets:
             # one that starts in between goes on to find the sweep finished
-            call("scancel", "--state=PENDING", *targets)
+            _call("scancel", "--state=PENDING", *targets)
     except FileNotFoundError as error:
         return f"waiting jobs will start and find nothing to do: there is no {error.filename} on this node"
     except subprocess.TimeoutExpired:
-        return f"waiting jobs will start and find nothing to do: Slurm did not answer within {TIMEOUT} s"
+        return f"waiting jobs will start and find nothing to do: Slurm did not answer within {_TIMEOUT} s"
     except subprocess.CalledProcessError as error:
         said = f"{error.stderr}".strip() or f"exit code {error.returncode}"
         return f"waiting jobs will start and find nothing to do: {error.cmd[0]}: {said}"
@@ -71,7 +91,7 @@ def _never_started(lines: str, names: Sequence[str]) -> list[str]:
     return [*(f"{job}_[{','.join(ranges(sorted(elements)))}]" for job, elements in waiting.items()), *plain]
 
 
-def call(*argv: str) -> str:
+def _call(*argv: str) -> str:
     """Run one of Slurm's programs on the job's own cluster, whichever one a shell chose.
 
     Raises FileNotFoundError, TimeoutExpired, CalledProcessError.
@@ -88,7 +108,7 @@ def call(*argv: str) -> str:
         capture_output=True,
         encoding="utf-8",
         errors="backslashreplace",
-        timeout=TIMEOUT,
+        timeout=_TIMEOUT,
         check=True,
     )
     return done.stdout

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agents import agent as claiming
 from slurmsweep.agents import signals
-from slurmsweep.agents.attempt import conclude, end_without_value, first_attempt, furnish, parameters_of, watch_of
+from slurmsweep.agents.attempt import conclude, end_without_value, furnish, parameters_of, watch_of
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.console import note
 from slurmsweep.api.failures import Failures
@@ -149,11 +149,11 @@ def _run_claim(
     name = f"trial {attempt_id.trial}, attempt {attempt_id.attempt}"
     with claiming.given_back_on_failure(store, claim):
         params = parameters_of(store, claim)
-        seen, log = furnish(store, attempt_id, params, environ)
+        given = furnish(store, attempt_id, params, environ)
     note(f"{name}: started, log in {store.layout.log(attempt_id)}")
-    watch = watch_of(store, attempt_id, seen, log)
-    ended = end_without_value(store, params, log) or call(function, seen, log, interrupts, watch)
-    outcome, bands = conclude(store, claim, ended, log, watch, first_attempt(seen))
+    watch = watch_of(store, attempt_id, given)
+    ended = end_without_value(store, params, given.log) or call(function, given.environ, given.log, interrupts, watch)
+    outcome, bands = conclude(store, claim, ended, given, watch)
     claiming.record(store, claim, outcome, note, bands)
     note(f"{name}: {outcome.state}" + (f" ({outcome.cause})" if outcome.cause else ""))
     return outcome, ended.stop

@@ -15,7 +15,7 @@ import pytest
 from living import is_alive
 
 from slurmsweep.agents import child, signals
-from slurmsweep.agents.attempt import Prepared, run_command
+from slurmsweep.agents.attempt import Furnished, Prepared, run_command
 
 AWKWARD = [
     "two words",
@@ -213,7 +213,7 @@ def test_a_command_that_is_not_there_is_a_failed_trial(create, slurmsweep, trial
 def test_on_a_full_disk_a_command_that_is_not_there_is_a_failed_trial_without_a_line_that_says_so(tmp_path):
     log = os.open("/dev/full", os.O_WRONLY)
 
-    ended = run_command(Prepared(["./not-there"], dict(os.environ), log, 0o077), str(tmp_path))
+    ended = run_command(Prepared(["./not-there"], Furnished(dict(os.environ), log), 0o077), str(tmp_path))
 
     os.close(log)
     assert (ended.status, ended.stop) == (127, None)

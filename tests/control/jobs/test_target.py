@@ -14,7 +14,7 @@ from fake_backend import FakeBackend
 from submitting import on_backend
 
 import slurmsweep as package
-from slurmsweep.agents.waiting_jobs import cancel_waiting
+from slurmsweep.agents.slurm_requests import cancel_waiting
 from slurmsweep.api.sweep import Sweep
 from slurmsweep.backends import registry
 from slurmsweep.backends.keys import JobRef
