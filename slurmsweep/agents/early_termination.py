@@ -1,8 +1,7 @@
 """Watch a running trial at its bands: record what it has there, and say when others are so much better that it stops.
 
-Only agents of sweeps with ``early_terminate`` load this. There is no server: each agent reads the history of its own
-trial, and of the others what their agents recorded in the journal. W&B's server looks every few minutes; this looks
-every few seconds.
+Only agents of sweeps with ``early_terminate`` load this. W&B's server looks every few minutes; this looks every few
+seconds.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from slurmsweep.state.records import BandsReached
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from slurmsweep.search.hyperband import Verdict
     from slurmsweep.state.outcome import Outcome
+    from slurmsweep.state.records import BandValue
     from slurmsweep.state.replay import Reading
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.tail import AttemptId
@@ -35,8 +34,7 @@ class BandWatch(TrialWatch):
         store: of the sweep.
         attempt_id: of the trial that runs.
         by: the sweep's rule, and the metric it compares.
-        period: seconds between two looks at most; at a young trial it looks more often.
-        say: takes a line for the trial's log.
+        period, say: as of :class:`.watch.TrialWatch`.
     """
 
     def __init__(
@@ -57,8 +55,22 @@ class BandWatch(TrialWatch):
         self._recorded: set[int] = set()
 
     def why_stop(self) -> str:
-        """Record the bands that were reached; return why other trials are better. Raises OSError, StateError."""
-        said = self._judge()
+        """Record the bands that were reached; return why other trials are better. Raises OSError, StateError.
+
+        Empty also before the first band, and while nothing new is known of this trial or of others.
+        """
+        own = self.read()
+        new = self._unrecorded()
+        if not self._reached:
+            return ""
+        if new:
+            with suppress(LockTimeoutError):  # busy: the value counts for this look all the same
+                self._store.record_bands(self._attempt_id, new)
+                self._recorded.update(band for band, _ in new)
+        elif self._reading is not None and os.stat(self._store.journal.path).st_size == self._reading.offset:
+            return ""  # the journal has not grown since it was last read
+        view, trial = self._up_to_date().view, self._attempt_id.trial
+        said = hyperband.verdict(self._rule, self._metric.goal, own, lambda band: view.values_at(band, trial))
         if said is None or not said.stops:
             return ""
         name, best = self._metric.name, "" if self._rule.strict else ", its best so far,"
@@ -69,30 +81,9 @@ class BandWatch(TrialWatch):
 
     def judged(self, outcome: Outcome) -> tuple[Outcome, BandsReached]:
         """Return the outcome as it is, and what the attempt had at bands."""
-        values = tuple(sorted(self._reached.items()))
-        return outcome, BandsReached(values, tuple(pair for pair in values if pair[0] not in self._recorded))
+        return outcome, BandsReached(tuple(sorted(self._reached.items())), self._unrecorded())
 
-    def read(self) -> None:
-        """Take in what the trial has logged, and note the bands it has reached. Raises OSError, StateError."""
-        self._read()
-
-    def _judge(self) -> Verdict | None:
-        """Return what the rule says; None before the first band and while nothing happens. Raises as above."""
-        own = self._read()
-        if not self._reached:
-            return None
-        new = tuple(pair for pair in sorted(self._reached.items()) if pair[0] not in self._recorded)
-        if new:
-            with suppress(LockTimeoutError):  # busy: the value counts for this look all the same
-                self._store.record_bands(self._attempt_id, new)
-                self._recorded.update(band for band, _ in new)
-        if not new and self._reading is not None and os.stat(self._store.journal.path).st_size == self._reading.offset:
-            return None  # the journal has not grown since it was last read
-        reading = self._up_to_date()
-        trial = self._attempt_id.trial
-        return hyperband.verdict(self._rule, self._metric.goal, own, lambda band: reading.view.values_at(band, trial))
-
-    def _read(self) -> Sequence[float]:
+    def read(self) -> Sequence[float]:
         """Return all values of the trial so far, and note the bands it has reached. Raises OSError, StateError."""
         if self._values is None:
             first = 1
@@ -106,6 +97,10 @@ class BandWatch(TrialWatch):
                 break
             self._reached.setdefault(band, own[band - 1])
         return own
+
+    def _unrecorded(self) -> tuple[BandValue, ...]:
+        """Return the bands that were reached and are not in the journal, with the value at each."""
+        return tuple(pair for pair in sorted(self._reached.items()) if pair[0] not in self._recorded)
 
     def _up_to_date(self) -> Reading:
         if self._reading is None:

@@ -46,8 +46,7 @@ class RungWatch(TrialWatch):
         attempt_id: of the trial that runs.
         by: the sweep's rungs, and the metric by which trials are compared.
         part: index of the rung that the attempt runs to, and the trial's first attempt that no person deleted.
-        period: seconds between two looks.
-        say: takes a line for the trial's log.
+        period, say: as of :class:`.watch.TrialWatch`.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - those of any watch, and where the trial stands
@@ -64,17 +63,18 @@ class RungWatch(TrialWatch):
         self._logged = LoggedValues(by[1], store.layout, attempt_id, first)
         self._values: Sequence[float] = ()
 
-    def read(self) -> None:
-        """Take in what the trial has logged. Raises OSError."""
+    def read(self) -> Sequence[float]:
+        """Return what the trial has logged so far, and keep it. Raises OSError."""
         self._values = self._logged.read()
+        return self._values
 
     def why_stop(self) -> str:
         """Return that the trial has gone on beyond the end of its part; empty if it has not. Raises OSError."""
-        self.read()
-        if self._rung == len(self._steps) - 1 or len(self._values) <= self._steps[self._rung]:
+        times = len(self.read())
+        if self._rung == len(self._steps) - 1 or times <= self._steps[self._rung]:
             return ""
         return (
-            f"stopped: the metric was logged {len(self._values)} times, and this part of the trial ends after "
+            f"stopped: the metric was logged {times} times, and this part of the trial ends after "
             f"{self._steps[self._rung]}; {STEPS} tells a script so"
         )
 

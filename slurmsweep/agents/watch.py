@@ -1,7 +1,7 @@
 """Watch a running trial by what it logs: say when it is to stop, and in the end what it reached.
 
-Only agents of sweeps that compare trials while they run load this. Each agent reads the history of its own trial, and
-of the others what their agents recorded in the journal.
+Only agents of sweeps that compare trials while they run load this. There is no server: each agent reads the history of
+its own trial, and of the others what their agents recorded in the journal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.records import BandsReached
@@ -75,8 +75,8 @@ class TrialWatch(ABC):
         return self.judged(outcome)
 
     @abstractmethod
-    def read(self) -> None:
-        """Take in what the trial has logged. Raises OSError, StateError."""
+    def read(self) -> Sequence[float]:
+        """Take in what the trial has logged; return all values of the metric so far. Raises OSError, StateError."""
 
     @abstractmethod
     def why_stop(self) -> str:
