@@ -182,9 +182,10 @@ class Child:
         return self._process.poll()
 
     def overtaken_by(self) -> signal.Signals | None:
-        """Return the signal for the agent that a command without success was told first, and ended of; None if none.
+        """Return the signal that a command without success heard, and ended of, before this agent heard it; else None.
 
-        Where the command ended of SIGTERM, the agent's own is waited for.
+        Slurm tells the processes of a job one after the other. Where the command ended of SIGTERM, the agent's own is
+        waited for.
         """
         status = self.exit_status()
         is_terminated = status in (-signal.SIGTERM, 128 + signal.SIGTERM)
@@ -192,13 +193,15 @@ class Child:
 
     def is_over(self) -> bool:
         """Return whether the command has ended and, if it was asked to stop, all processes that were behind it."""
-        if self.exit_status() is None or self._order is None:
-            return self.exit_status() is not None
+        if self.exit_status() is None:
+            return False
+        if self._order is None:
+            return True
         _reap()
         return not any(children_of(os.getpid()))
 
     def program_status(self) -> int | None:
-        """Return :meth:`exit_status`; but 0 of a launcher that was not told at first is the end by the signal.
+        """Return :meth:`exit_status`, but minus the signal where a launcher ended with 0 whose program was told first.
 
         A shell goes on after a program that handled Ctrl-C, and ``| tee`` ends well whatever was in front of it.
         """

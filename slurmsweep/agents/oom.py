@@ -78,10 +78,10 @@ def _counters(cgroups: str, own: str) -> Iterator[str]:
     for line in lines:
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if "memory" in controllers.split(","):
-            names = f"{cgroups}/memory", "memory.oom_control"
+            tree, name = f"{cgroups}/memory", "memory.oom_control"
         elif not controllers:
-            names = cgroups, "memory.events"
+            tree, name = cgroups, "memory.events"
         else:
             continue
-        for folder in (names[0] + path.rstrip("/"), names[0]):
-            yield f"{folder}/{names[1]}"
+        yield f"{tree}{path.rstrip('/')}/{name}"
+        yield f"{tree}/{name}"

@@ -57,10 +57,7 @@ def _float(value: float) -> str:
     if math.isinf(value):
         return ".inf" if value > 0 else "-.inf"
     digits, e, exponent = repr(value).partition("e")
-    if not e:
-        return digits
-    sign = "" if exponent[0] in "+-" else "+"
-    return (digits if "." in digits else f"{digits}.0") + "e" + sign + exponent
+    return f"{digits}.0{e}{exponent}" if e and "." not in digits else f"{digits}{e}{exponent}"
 
 
 def _string(value: str) -> str:

@@ -16,7 +16,7 @@ from slurmsweep.state import files, place
 from slurmsweep.state.paths import rescued_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from slurmsweep.state.outcome import Outcome
@@ -34,11 +34,7 @@ def put_back(store: SweepStore, claim: Claim, log: int) -> str:
     elsewhere. Where neither is possible nothing is done: recording the outcome says so.
     """
     if place.is_removed(store.layout.folder, store.device):
-        for path in _elsewhere(store, claim, "log"):
-            with suppress(StateUnwritableError):
-                _make_folder_of(path, store.access)
-                if _copy(log, path, store.access):
-                    return ""
+        _keep_elsewhere(store, claim, "log", lambda path: _copy(log, path, store.access))
         return ""
     path = store.layout.log(claim.attempt_id)
     with suppress(StateUnwritableError):
@@ -75,20 +71,27 @@ def answer_missing_folder(
         "log": next(filter(os.path.exists, _elsewhere(store, claim, "log")), None),
     }
     text = json.dumps(document)
-    kept = _keep(store, claim, text)
+
+    def write(path: str) -> bool:
+        files.replace(path, f"{text}\n".encode(), store.access)
+        return True
+
+    kept = _keep_elsewhere(store, claim, "json", write)
     raise StateUnwritableError(
         f"the folder of sweep {store.manifest.sweep_id} was removed while trial {attempt_id.trial} ran: {folder}; "
         + (f"the outcome of the trial is kept in {kept}" if kept else f"outcome not recorded: {text}")
     )
 
 
-def _keep(store: SweepStore, claim: Claim, text: str) -> str | None:
-    """Write a document to the first place that takes it; return its path, None where none does."""
-    for path in _elsewhere(store, claim, "json"):
+def _keep_elsewhere(store: SweepStore, claim: Claim, kind: str, write: Callable[[str], bool]) -> str | None:
+    """Let ``write`` make a file in the first place that takes it; return its path, None where none does."""
+    for path in _elsewhere(store, claim, kind):
+        folder = os.path.dirname(path)
         with suppress(StateUnwritableError):
-            _make_folder_of(path, store.access)
-            files.replace(path, f"{text}\n".encode(), store.access)
-            return path
+            place.make_state(os.path.dirname(folder), store.access)
+            files.ensure_folder(folder, store.access)
+            if write(path):
+                return path
     return None
 
 
@@ -100,12 +103,6 @@ def _elsewhere(store: SweepStore, claim: Claim, kind: str) -> Iterator[str]:
         yield os.path.join(beside, name)
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     yield os.path.join(cache, "slurmsweep", "rescued", name)
-
-
-def _make_folder_of(path: str, access: files.Access) -> None:
-    folder = os.path.dirname(path)
-    place.make_state(os.path.dirname(folder), access)
-    files.ensure_folder(folder, access)
 
 
 def _copy(descriptor: int, path: str, access: files.Access) -> bool:
