@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Account, JobRestarts
 from slurmsweep.backends.keys import JobRef, by_cluster
-from slurmsweep.backends.slurm.commands import on, sacct
+from slurmsweep.backends.slurm.commands import sacct_of
 from slurmsweep.backends.slurm.jobstates import base_word, is_alive
 from slurmsweep.backends.slurm.resources import mebibytes
 
@@ -43,7 +43,7 @@ def count_restarts(jobs: Collection[str]) -> JobRestarts:
 def _ask(jobs: Collection[str], flags: tuple[str, ...], fields: str) -> tuple[list[tuple[str, str]], str]:
     """Return each cluster with what sacct says of its jobs; and what became of the questions, errors before others."""
     asked = by_cluster(jobs).items()
-    answers = [(cluster, *sacct(*on(cluster), *flags, "-j", ",".join(ids), "-o", fields)) for cluster, ids in asked]
+    answers = [(cluster, *sacct_of(ids, cluster, flags, fields)) for cluster, ids in asked]
     said = [one for _, _, one in answers]
     return [answer[:2] for answer in answers], next((one for one in said if one not in ("used", "off")), said[0])
 

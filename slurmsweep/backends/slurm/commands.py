@@ -8,12 +8,19 @@ import shutil
 import subprocess
 from functools import lru_cache
 from threading import Timer
+from typing import TYPE_CHECKING
 
 from slurmsweep.backends.slurm import inherited
 from slurmsweep.errors import SchedulerUnavailableError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 #: Seconds. Slurm's own clients give up after MessageTimeout (10 s by default) or a few times that.
 _TIMEOUT = 60
+
+#: Job ids in one call: the system limits the length of one argument (128 KiB).
+_IDS_PER_CALL = 1000
 
 #: Seconds after which it is said that a command waits for Slurm.
 _SILENT = 5.0
@@ -50,7 +57,7 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run one of Slurm's programs with ``text`` as its input; return what it printed, whatever its exit code.
 
     Raises:
-        SchedulerUnavailableError: the program is not installed, or did not answer in time.
+        SchedulerUnavailableError: the program is not installed or cannot be run, or did not answer in time.
     """
     # English words, and none of a user's own formats, filters and clusters
     environ = {name: value for name, value in os.environ.items() if not name.startswith(_OF_USERS)}
@@ -72,6 +79,8 @@ def call(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
         )
     except FileNotFoundError as error:
         raise SchedulerUnavailableError(f"there is no {argv[0]} on this machine") from error
+    except OSError as error:  # such as an argument that is too long
+        raise SchedulerUnavailableError(f"{argv[0]} cannot be run: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise SchedulerUnavailableError(f"{argv[0]} did not answer within {_TIMEOUT} s") from error
     finally:
@@ -111,6 +120,23 @@ def sacct(*options: str) -> tuple[str, str]:
     if done.returncode == 0:
         return done.stdout, "used"
     return "", "off" if "disabled" in done.stderr else first_line(done.stderr) or f"exit code {done.returncode}"
+
+
+def listed(ids: Sequence[str]) -> Iterator[str]:
+    """Yield job ids as arguments of some calls, each a list with commas."""
+    for start in range(0, len(ids), _IDS_PER_CALL):
+        yield ",".join(ids[start : start + _IDS_PER_CALL])
+
+
+def sacct_of(ids: Sequence[str], cluster: str, flags: Sequence[str], fields: str) -> tuple[str, str]:
+    """Ask Slurm's accounting about jobs of a cluster, in as many calls as that takes; return as :func:`sacct`."""
+    texts, said = [], "not needed"
+    for some in listed(ids):
+        text, said = sacct(*on(cluster), *flags, "-j", some, "-o", fields)
+        texts.append(text)
+        if said != "used":
+            break
+    return "".join(texts), said
 
 
 @lru_cache(maxsize=1)

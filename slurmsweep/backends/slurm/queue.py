@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.backends.base import Answer, JobStatus
 from slurmsweep.backends.keys import JobRef, by_cluster, job_key, key_on, parts_of
 from slurmsweep.backends.slurm.cluster import longest_time, site_name
-from slurmsweep.backends.slurm.commands import answer, call, first_line, on, sacct
+from slurmsweep.backends.slurm.commands import answer, call, first_line, listed, on, sacct, sacct_of
 from slurmsweep.backends.slurm.jobstates import base_word, meaning, outcome
 from slurmsweep.backends.slurm.resources import minutes
 from slurmsweep.backends.slurm.waiting import FAILED_LAUNCHES, beyond, explain
@@ -50,9 +50,6 @@ _ELEMENTS = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 #: Ends a list of elements that was cut: what it does not name is not known (SLURM_BITSTR_LEN, 64 characters).
 _CUT = "..."
 
-#: Job ids in one call: command lines have an end.
-_IDS_PER_CALL = 1000
-
 
 def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
     """Ask about arrays or plain jobs by key: of each cluster one squeue call, and at most one sacct call.
@@ -79,7 +76,7 @@ def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
     cut: set[str] = set()
     accounting = "not needed"
     for cluster, ids in by_cluster(forgotten).items():
-        text, said = sacct(*on(cluster), "-X", "-j", ",".join(ids), "-o", _SACCT_FIELDS)
+        text, said = sacct_of(ids, cluster, ["-X"], _SACCT_FIELDS)
         ended |= {ref.on(cluster): status for ref, status in parse_sacct(text)}
         cut |= {key_on(job, cluster) for job in arrays_cut(text)}
         accounting = said if accounting in ("not needed", "used", "off") else accounting
@@ -112,8 +109,8 @@ def order(verb: str, jobs: Sequence[str]) -> None:
     Raises:
         SchedulerUnavailableError: scontrol failed; the message has its words.
     """
-    for cluster, ids in by_cluster(jobs).items():
-        done = call("scontrol", *on(cluster), verb, ",".join(ids))
+    for cluster, some in [(cluster, some) for cluster, ids in by_cluster(jobs).items() for some in listed(ids)]:
+        done = call("scontrol", *on(cluster), verb, some)
         # an array of which nothing waits any more is no error: its last jobs started, or ended, in between
         problems = [line for line in done.stderr.splitlines() if not any(word in line for word in _NOTHING_WAITS)]
         problem = first_line("\n".join(problems))
@@ -154,9 +151,8 @@ def _squeue(ids: Sequence[str], cluster: str) -> str:
     means that there is no such job and not that squeue failed.
     """
     text = []
-    for start in range(0, len(ids), _IDS_PER_CALL):
-        some = ids[start : start + _IDS_PER_CALL]
-        program = ("squeue", *on(cluster), "-h", "-a", "-r", "-t", "all", "-j", ",".join(some), "-O", _SQUEUE_FORMAT)
+    for some in listed(ids):
+        program = ("squeue", *on(cluster), "-h", "-a", "-r", "-t", "all", "-j", some, "-O", _SQUEUE_FORMAT)
         text.append(answer(*program, harmless="Invalid job id specified"))
         if text[-1] and not text[-1].endswith("\n"):  # jobs that were not named would count as gone
             raise SchedulerUnavailableError("squeue's answer ends in the middle of a line")
