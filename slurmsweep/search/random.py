@@ -70,7 +70,12 @@ def quantile(parameter: Parameter, x: float) -> Any:
     if isinstance(parameter, Constant):
         return parameter.value
     if isinstance(parameter, Categorical):
-        return parameter.values[_choice(parameter, x)]
+        values, shares = parameter.values, parameter.probabilities
+        if shares is None:
+            return values[_index(len(values), x)]
+        # rounding may leave a rest behind the last step: it must not select a value without probability
+        last = max(place for place, share in enumerate(shares) if share > 0)
+        return values[min(last, bisect_right(list(accumulate(shares)), x))]
     if isinstance(parameter, IntUniform):
         return parameter.low + _index(parameter.high - parameter.low + 1, x)
     if isinstance(parameter, Nested):
@@ -80,14 +85,6 @@ def quantile(parameter: Parameter, x: float) -> Any:
         return value
     steps = round(value / q)  # halves to even as numpy.round; the multiple may be out of bounds
     return steps * q if isinstance(q, int) else multiple(steps, q)
-
-
-def _choice(parameter: Categorical, x: float) -> int:
-    if parameter.probabilities is None:
-        return _index(len(parameter.values), x)
-    # rounding may leave a rest behind the last step: it must not select a value without probability
-    last = max(i for i, weight in enumerate(parameter.probabilities) if weight > 0)
-    return min(last, bisect_right(list(accumulate(parameter.probabilities)), x))
 
 
 def _index(count: int, x: float) -> int:

@@ -18,7 +18,7 @@ from slurmsweep.sweepfile.presence import existing, faults, with_computed
 from slurmsweep.sweepfile.space import Categorical, Continuous, Nested
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.presence import Computed
@@ -35,33 +35,39 @@ def why_without_value(config: SweepConfig) -> Iterator[Violation]:
     """Yield for each computed parameter the first values, of a point that the sweep has, at which it has none."""
     ours = config.extensions
     axes = axes_of(_listable(config.parameters), ours) if ours.computed else ()
+    computed = {one.path: [used for _, used in one.uses] for one in ours.computed}
     rules = dict(ours.conditions) | {one.path: one.rule for one in ours.computed}
-    uses = {one.path: [path for _, path in one.uses] for one in ours.computed}
+    depends_on = {path: [*computed.get(path, ()), *(other for other, _ in rule)] for path, rule in rules.items()}
     left = _MOST_CHARACTERS
     for place, one in enumerate(ours.computed):
-        needed: dict[Names, None] = {}
-        waiting = [one.path]
-        while waiting:
-            path = waiting.pop()
-            if path not in needed:
-                needed[path] = None
-                waiting += [*uses.get(path, ()), *(other for other, _ in rules.get(path, ()))]
+        needed = _needed(one.path, depends_on)
         about = [axis for axis in axes if any(path in needed for path in axis.paths)]
-        listed = {path for axis in about for path in axis.paths}
         combinations = prod(axis.size for axis in about)
-        if all(path in listed or path in uses for path in needed) and combinations <= _MOST:
-            parts = [part for part in ours.computed[: place + 1] if part.path in needed]
-            left -= combinations * sum(len(part.expression) for part in parts)
-            if left < 0:
-                return
-            wrong = (fault for fault in _wrong(config, about, parts) if _is_on(config, axes, about, fault[0]))
-            for _, values, why in islice(wrong, 1):
-                there = ", ".join(f"{'.'.join(path)} is {shown(values[path])}" for path in values if path in needed)
-                key, hint = (
-                    ".".join(("slurmsweep", "computed", *one.path)),
-                    "give it a condition, or exclude such points",
-                )
-                yield Violation(key, f"has no value where {there}: {why}"[:400], hint)
+        listed = {path for axis in about for path in axis.paths}
+        if combinations > _MOST or not all(path in listed or path in computed for path in needed):
+            continue
+        parts = [part for part in ours.computed[: place + 1] if part.path in needed]
+        left -= combinations * sum(len(part.expression) for part in parts)
+        if left < 0:
+            return
+        wrong = (fault for fault in _wrong(config, about, parts) if _is_on(config, axes, about, fault[0]))
+        for _, values, why in islice(wrong, 1):
+            there = ", ".join(f"{'.'.join(path)} is {shown(values[path])}" for path in values if path in needed)
+            key = ".".join(("slurmsweep", "computed", *one.path))
+            hint = "give it a condition, or exclude such points"
+            yield Violation(key, f"has no value where {there}: {why}"[:400], hint)
+
+
+def _needed(path: Names, depends_on: Mapping[Names, Sequence[Names]]) -> set[Names]:
+    """Return a parameter and all others on which it depends, also through others."""
+    found: set[Names] = set()
+    waiting = [path]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += depends_on.get(one, ())
+    return found
 
 
 def _listable(parameters: dict[str, Parameter]) -> dict[str, Parameter]:

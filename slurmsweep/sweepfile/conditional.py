@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.sweepfile.command import parameters_in
 from slurmsweep.sweepfile.exact_expression import parse_exact
-from slurmsweep.sweepfile.expression import ExpressionError
+from slurmsweep.sweepfile.expression import checked
 from slurmsweep.sweepfile.findings import shown, suggest
 from slurmsweep.sweepfile.plain import identity
 from slurmsweep.sweepfile.presence import Computed, Condition, may_be_absent
@@ -164,19 +164,11 @@ def _read_computed(value: Any, known: Known, findings: Findings) -> list[Compute
             )
             findings.error(here, f"must be an expression, not {shown(text)}", hint)
         else:
-            read.append(Computed(known[name][0], text, tuple(_uses(text, known, here, findings))))
+            expression = checked(text, here, findings, parse_exact)
+            names = expression.names if expression else ()
+            for used in names:
+                if used not in known:
+                    findings.error(here, f"{shown(used)} is not a parameter", suggest(used, known))
+            uses = tuple((used, known[used][0]) for used in names if used in known)
+            read.append(Computed(known[name][0], text, uses))
     return read
-
-
-def _uses(text: str, known: Known, here: Path, findings: Findings) -> Iterable[tuple[str, Names]]:
-    try:
-        names = parse_exact(text).names
-    except ExpressionError as error:
-        for fault in error.faults:
-            findings.error(here, f"character {fault.position}: {fault.problem}", fault.hint)
-        return
-    for name in names:
-        if name in known:
-            yield name, known[name][0]
-        else:
-            findings.error(here, f"{shown(name)} is not a parameter", suggest(name, known))

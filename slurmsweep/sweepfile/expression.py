@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from slurmsweep.sweepfile.findings import Findings, Path
+
     Number = Callable[[Mapping[str, Any]], float]
     Operand = Callable[[Mapping[str, Any]], Any]
     Condition = Callable[[Mapping[str, Any]], bool]
@@ -127,6 +129,18 @@ def parse(text: str, reading: type[Reader] | None = None) -> Expression:
     if reader.faults:
         raise ExpressionError(reader.faults)
     return Expression(tuple(reader.names), compute)
+
+
+def checked(
+    text: str, path: Path, findings: Findings, parsed: Callable[[str], Expression] = parse
+) -> Expression | None:
+    """Return an expression of a sweep file; None, and its mistakes in ``findings``, where it is wrong."""
+    try:
+        return parsed(text)
+    except ExpressionError as error:
+        for fault in error.faults:
+            findings.error(path, f"character {fault.position}: {fault.problem}", fault.hint)
+        return None
 
 
 def _without_backticks(text: str, quoted_text: str) -> tuple[dict[int, str], str]:

@@ -96,11 +96,7 @@ def _read_objective(section: dict[str, Any], path: Path, metric: Metric | None, 
         findings.error(here, f"must be text, not {shown(text)}", "such as 0.3*a + 0.2*b")
         text = None
     if text is not None:
-        from slurmsweep.sweepfile.expression import ExpressionError, parse  # an agent loads it only where there is one
+        from slurmsweep.sweepfile.expression import checked  # an agent loads it only where there is one
 
-        try:
-            parse(text)
-        except ExpressionError as error:
-            for fault in error.faults:
-                findings.error(here, f"character {fault.position}: {fault.problem}", fault.hint)
+        checked(text, here, findings)
     return Objective(str(name), str(goal), text)
